@@ -1,0 +1,11 @@
+//! The law: two pure machines, and the pure rules they share. No I/O, no clock, no randomness, no runtime.
+//!
+//! - [`session`]: what to answer, when to fly, when to give up.
+//! - [`flight`]: claim, re-read, decide, mark, send, classify, save, release, report.
+//! - [`ledger`]: what may replace what in a store.
+//! - [`profile`]: what an answer on the wire means for the refresh token.
+
+pub mod flight;
+pub mod ledger;
+pub mod profile;
+pub mod session;

@@ -1,0 +1,10 @@
+//! The ports: what the engine asks of the world. Object safe, and narrow enough to be faked.
+//!
+//! Every future is `Send`, and safe to drop at any await unless its method says otherwise.
+
+pub mod clock;
+pub mod observer;
+pub mod permit;
+pub mod source;
+pub mod spawner;
+pub mod store;

@@ -1,0 +1,122 @@
+//! The effect observer: sees each effect of each flight before and after it is carried out.
+
+use std::fmt;
+
+use crate::law::flight::FlightEffect;
+use crate::values::{FlightId, ServerIdentity};
+
+/// Watches flights at work: for traces, and for tests that stop the world at a named effect.
+///
+/// Called in the flight's own task, in order. An observer may block there, and so hold the flight up; it cannot change
+/// what happens.
+pub trait EffectObserver: fmt::Debug + Send + Sync + 'static {
+    /// `effect` is about to be carried out.
+    fn before(&self, identity: &ServerIdentity, flight: FlightId, effect: EffectName);
+
+    /// `effect` has been carried out, or, where an answer is awaited, has been answered.
+    fn after(&self, identity: &ServerIdentity, flight: FlightId, effect: EffectName);
+}
+
+/// The name of a flight's effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EffectName {
+    /// Asks the issuer for leave.
+    AskPermit,
+    /// Gives the leave back.
+    ReturnPermit,
+    /// Reads the record.
+    Load,
+    /// Tries to claim.
+    Claim,
+    /// Makes the claim last longer.
+    Renew,
+    /// Ends the claim.
+    EndClaim,
+    /// Writes the mark.
+    Mark,
+    /// Takes the mark back.
+    Withdraw,
+    /// Stores what was obtained.
+    Commit,
+    /// Stores that the grant ended.
+    End,
+    /// Stores that the token is spent and its successor lost.
+    Spent,
+    /// Stores a tombstone, or parks the grant.
+    Close,
+    /// Sends the token request.
+    Send,
+    /// Revokes tokens.
+    Revoke,
+    /// Tells the session.
+    Report,
+}
+
+impl EffectName {
+    /// Every effect a flight can have.
+    pub const ALL: [EffectName; 15] = [
+        EffectName::AskPermit,
+        EffectName::ReturnPermit,
+        EffectName::Load,
+        EffectName::Claim,
+        EffectName::Renew,
+        EffectName::EndClaim,
+        EffectName::Mark,
+        EffectName::Withdraw,
+        EffectName::Commit,
+        EffectName::End,
+        EffectName::Spent,
+        EffectName::Close,
+        EffectName::Send,
+        EffectName::Revoke,
+        EffectName::Report,
+    ];
+
+    /// The stable word, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EffectName::AskPermit => "ask_permit",
+            EffectName::ReturnPermit => "return_permit",
+            EffectName::Load => "load",
+            EffectName::Claim => "claim",
+            EffectName::Renew => "renew",
+            EffectName::EndClaim => "end_claim",
+            EffectName::Mark => "mark",
+            EffectName::Withdraw => "withdraw",
+            EffectName::Commit => "commit",
+            EffectName::End => "end",
+            EffectName::Spent => "spent",
+            EffectName::Close => "close",
+            EffectName::Send => "send",
+            EffectName::Revoke => "revoke",
+            EffectName::Report => "report",
+        }
+    }
+}
+
+impl FlightEffect {
+    /// The effect's name.
+    pub fn name(&self) -> EffectName {
+        use crate::law::ledger::Change;
+        match self {
+            FlightEffect::AskPermit { .. } => EffectName::AskPermit,
+            FlightEffect::ReturnPermit { .. } => EffectName::ReturnPermit,
+            FlightEffect::Load(_) => EffectName::Load,
+            FlightEffect::Claim { .. } => EffectName::Claim,
+            FlightEffect::Renew { .. } => EffectName::Renew,
+            FlightEffect::EndClaim { .. } => EffectName::EndClaim,
+            FlightEffect::Send(..) => EffectName::Send,
+            FlightEffect::Revoke(_) => EffectName::Revoke,
+            FlightEffect::Report(_) => EffectName::Report,
+            FlightEffect::Change(_, change) => match change {
+                Change::Mark { .. } => EffectName::Mark,
+                Change::Withdraw { .. } => EffectName::Withdraw,
+                Change::Commit(_) | Change::Install(_) => EffectName::Commit,
+                Change::End { .. } => EffectName::End,
+                Change::Spent { .. } => EffectName::Spent,
+                Change::Park { .. } | Change::Clear { .. } => EffectName::Close,
+            },
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The store: durable records, exclusive claims, and news of both.
+//!
+//! # Contract
+//!
+//! The testkit's store contract checks all of this; run it over any store of your own.
+//!
+//! - [`change`](TokenStore::change) is one atomic step, durable when it returns. A store decides nothing: it reads,
+//!   calls [`apply`](crate::law::ledger::apply), and writes what comes back.
+//! - At most one spend claim is held per identity *and epoch*, over all processes and hosts that share the store. A
+//!   claim of another epoch is no hindrance.
+//! - A tombstone is a record: clearing never forgets epoch, revision or number.
+//! - Fail, do not fall back: a store that cannot be used says so, and never answers from another place.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::law::ledger::{Change, Changed};
+use crate::values::record::Record;
+use crate::values::{DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, ServerIdentity, StoreFault};
+
+/// A place that keeps records.
+///
+/// Shared by all sessions of a runtime, and through what lies behind it by all runtimes on it. Methods may be called
+/// concurrently. Dropping a future leaves its operation either done or not done, never half done.
+#[async_trait]
+pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
+    /// The key of this store's digests: made with the store, the same for all who share it.
+    async fn digest_key(&self) -> Result<DigestKey, StoreFault>;
+
+    /// The record of `identity`; `None` when there never was one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFault::Unreadable`] for a record that exists and cannot be read: never `None` instead.
+    async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault>;
+
+    /// The identities that have a record, tombstones included, in no particular order. Reads no record.
+    async fn list(&self) -> Result<Vec<ServerIdentity>, StoreFault>;
+
+    /// Applies `change` to the record of `identity` in one atomic, durable step.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFault::TimedOut`] when it is not known whether the change took effect, or may still. Every other fault
+    /// promises that it did not and will not. Changes may be repeated: each compares what it must.
+    async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault>;
+
+    /// Tries to take a claim, without waiting. The same holder asking again gets the claim it has.
+    ///
+    /// For a leased claim, `at_least` is what must be left of it when it is granted.
+    async fn claim(
+        &self,
+        identity: &ServerIdentity,
+        scope: ClaimScope,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault>;
+
+    /// Makes a claim last for `at_least` longer, from now.
+    async fn renew(&self, identity: &ServerIdentity, claim: &Claim, at_least: Duration) -> Result<Renewed, StoreFault>;
+
+    /// Ends a claim. Ending one that is lost or ended changes nothing, least of all the next holder's.
+    async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, ending: ClaimEnding) -> Result<(), StoreFault>;
+
+    /// Reserves a refresh token's digest for `identity`, so that no two identities ever hold one refresh token.
+    ///
+    /// A reservation lasts while the identity's record holds that token, and at least ten minutes by `now`'s wall clock
+    /// for the install that follows it. Each [`change`](Self::change) that brings another refresh token moves the
+    /// reservation with it.
+    async fn reserve(
+        &self,
+        identity: &ServerIdentity,
+        digest: KeyedDigest,
+        now: Moment,
+    ) -> Result<Reservation, StoreFault>;
+
+    /// Keeps a login that waits for a person, so that another replica may complete it. `key` is the digest of its
+    /// `state`; what is kept is the login machinery's, opaque here.
+    async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault>;
+
+    /// Takes a pending login out: exactly one caller gets it. Expired ones are not found.
+    async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
+
+    /// News of every identity's record from now on.
+    async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault>;
+
+    /// Adds a line to the identity's journal: what happened to it, free of secrets. Best effort, bounded by the store.
+    async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault>;
+
+    /// The newest `most` lines of the identity's journal, oldest first.
+    async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault>;
+}
+
+/// What a claim is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClaimScope {
+    /// The right to spend the refresh token of this epoch.
+    Spend(Epoch),
+    /// The right to prompt a person. Never held for a machine's work, nor the other way round.
+    Login,
+}
+
+/// The answer to an attempt to claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimAnswer {
+    /// It is ours.
+    Granted(Claim),
+    /// Somebody else holds it.
+    Contended,
+    /// This store, or the place it lies in, cannot give out claims. Nobody may spend on it.
+    Unsupported,
+}
+
+/// A claim that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who holds it.
+    pub holder: FlightId,
+    /// What for.
+    pub scope: ClaimScope,
+    /// How long it lasts unless renewed; `None` for as long as this process lives (a kernel lock).
+    pub remaining: Option<Duration>,
+    /// Whether those who held it before can still act.
+    pub predecessor: Predecessor,
+}
+
+/// Whether earlier holders of a claim can still act on what they did under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Predecessor {
+    /// Every one has ended its claim, or is provably dead: the kernel freed its lock, or its machine booted anew.
+    Gone,
+    /// One lost its claim, and may be alive: a lease that ran out. It stays so for the epoch until that holder ends its
+    /// claim late, or the record is committed to.
+    MayLive,
+}
+
+/// The answer to a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// The claim lasts this much longer; `None` for as long as this process lives.
+    Until(Option<Duration>),
+    /// The claim is no longer ours.
+    Lost,
+}
+
+/// How a claim ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimEnding {
+    /// All is settled: no mark of the holder is left.
+    Released,
+    /// The holder stops and leaves its mark: it will commit nothing more.
+    Abandoned,
+}
+
+/// The answer to a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// It is this identity's.
+    Reserved,
+    /// Another identity holds this refresh token.
+    HeldBy(ServerIdentity),
+}
+
+/// The key of a pending login: a digest of the `state` parameter, never the parameter itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoginKey(pub [u8; 32]);
+
+/// A login that waits for a person.
+#[derive(Clone)]
+pub struct PendingLogin {
+    /// Whose login it is.
+    pub identity: ServerIdentity,
+    /// When it ends, by the wall clock.
+    pub expires: crate::values::WallTime,
+    /// What the login machinery needs to complete it. It holds secrets (a PKCE verifier): sealed like a record.
+    pub sealed: secrecy::SecretSlice<u8>,
+}
+
+impl fmt::Debug for PendingLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingLogin").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// News from a store.
+#[async_trait]
+pub trait StoreWatch: fmt::Debug + Send {
+    /// The next piece of news. Safe to drop; nothing is lost by it.
+    async fn next(&mut self) -> News;
+}
+
+/// A piece of news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The record of this identity was written, by whomever.
+    Changed(ServerIdentity),
+    /// News was lost: every record may have been written. The watch goes on.
+    Lagged,
+    /// The watch has ended; ask for a new one.
+    Ended,
+}
+
+/// A line of an identity's journal. No secret fits in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalLine {
+    /// When.
+    pub at: Moment,
+    /// The flight it belongs to, if any.
+    pub flight: Option<FlightId>,
+    /// What happened.
+    pub what: Happening,
+    /// Why, in a fixed word.
+    pub why: Option<Reason>,
+}
+
+/// What a journal tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Happening {
+    /// A login was installed.
+    LoggedIn,
+    /// A logout was stored.
+    LoggedOut,
+    /// A new token was obtained and stored.
+    Refreshed,
+    /// A sibling's token was taken over.
+    Adopted,
+    /// An attempt failed.
+    Failed,
+    /// An answer was lost; the refresh token is in doubt.
+    InDoubt,
+    /// A token was obtained and could not be stored yet.
+    Degraded,
+    /// The grant ended or was parked; a login is needed.
+    Ended,
+}

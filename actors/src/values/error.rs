@@ -1,0 +1,134 @@
+//! The errors callers see. They carry a [`Reason`] and times, never a secret and never a server's own words.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::lineage::Version;
+use super::reason::Reason;
+
+/// Why no token could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenError {
+    reason: Reason,
+    retry_after: Option<Duration>,
+}
+
+impl TokenError {
+    /// The error for `reason`, with no advice on when to come back.
+    pub const fn new(reason: Reason) -> Self {
+        Self { reason, retry_after: None }
+    }
+
+    /// The same error, with the time after which trying again makes sense.
+    #[must_use]
+    pub const fn retry_after(self, span: Duration) -> Self {
+        Self { retry_after: Some(span), ..self }
+    }
+
+    /// The reason, from the fixed vocabulary.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// When trying again makes sense, counted from when the error was returned; `None` when nothing is known.
+    pub const fn when_to_retry(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether only a new login helps.
+    pub const fn is_login_required(&self) -> bool {
+        self.reason.is_login_required()
+    }
+
+    /// Whether trying again later may help.
+    pub const fn is_transient(&self) -> bool {
+        self.reason.is_transient()
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.advice())?;
+        match self.retry_after {
+            Some(span) => write!(f, " (in {} s)", span.as_secs().max(1)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+/// What went wrong in a store, as far as the law cares. A store's own error, with file names and causes, goes to the
+/// log and the journal; the machines need only know that there was trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreFault {
+    /// The operation failed, and changed nothing.
+    #[error("the store failed")]
+    Failed,
+    /// The operation did not finish in time; whether it took effect is not known.
+    #[error("the store did not answer in time")]
+    TimedOut,
+    /// The record exists and cannot be read: damaged, sealed with another key, or of a newer format.
+    #[error("the stored record cannot be read")]
+    Unreadable,
+}
+
+/// Why a login could not be installed. Nothing was changed, unless [`StoreTrouble`](InstallError::StoreTrouble) says
+/// that the store timed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// Another identity holds this refresh token; two owners of one refresh token kill it.
+    #[error("another session already owns this refresh token; sign in separately for this one")]
+    HeldElsewhere,
+    /// This refresh token is being used, or may have been used up.
+    #[error("this refresh token is in use or may be used up; sign in to get a new one")]
+    Marked,
+    /// The server has already refused this refresh token.
+    #[error("the authorization server already refused this refresh token; sign in to get a new one")]
+    Dead,
+    /// The store could not be written.
+    #[error("the login could not be stored: {0}")]
+    StoreTrouble(StoreFault),
+    /// Another login or logout of this identity is being stored by this session.
+    #[error("another login or logout is being stored; try again")]
+    Busy,
+    /// The runtime is shutting down.
+    #[error("the session runtime is shutting down")]
+    ShuttingDown,
+}
+
+/// Why a logout is not what was asked for. In either case the session serves nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogoutError {
+    /// The store could not be written: this process serves nothing any more and keeps trying, yet the credential may
+    /// come back with the next process.
+    #[error("logged out in this process only: the store cannot be written ({0})")]
+    NotDurable(StoreFault),
+    /// Somebody signed in meanwhile; that login was left alone.
+    #[error("a newer login (version {}.{}) was left in place", .0.epoch.number(), .0.revision.number())]
+    Superseded(Version),
+    /// Another login or logout of this identity is being stored by this session.
+    #[error("another login or logout is being stored; try again")]
+    Busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_error_says_what_to_do_and_when() {
+        let error = TokenError::new(Reason::Throttled).retry_after(Duration::from_millis(61_500));
+        assert_eq!(error.to_string(), "the authorization server limits requests: try again later (in 61 s)");
+        assert_eq!(error.when_to_retry(), Some(Duration::from_millis(61_500)));
+        assert!(error.is_transient() && !error.is_login_required());
+        let error = TokenError::new(Reason::GrantEnded);
+        assert_eq!(error.reason(), Reason::GrantEnded);
+        assert_eq!(error.when_to_retry(), None);
+        assert!(!error.is_transient() && error.is_login_required());
+        assert_eq!(error.to_string(), Reason::GrantEnded.advice());
+    }
+}

@@ -1,0 +1,171 @@
+//! The lease: an access token as callers get it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::lifetime::Validity;
+use super::lineage::Generation;
+use super::secret::AccessToken;
+
+/// An access token with what belongs to it. Cheap to clone: clones share one token, wiped when the last is dropped.
+#[derive(Clone)]
+pub struct Lease(Arc<LeaseParts>);
+
+/// What a [`Lease`] is made of.
+#[derive(Debug)]
+pub struct LeaseParts {
+    /// The token itself.
+    pub token: AccessToken,
+    /// How it is presented.
+    pub kind: TokenKind,
+    /// Its name within the identity: what a refusal refers to.
+    pub generation: Generation,
+    /// The scopes it was granted, where the server said so.
+    pub scopes: Scopes,
+    /// How long it lives.
+    pub validity: Validity,
+    /// Why it was minted.
+    pub cause: Cause,
+}
+
+impl Lease {
+    /// A lease made of `parts`.
+    pub fn new(parts: LeaseParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The token itself.
+    pub fn token(&self) -> &AccessToken {
+        &self.0.token
+    }
+
+    /// How it is presented: RFC 6750 or RFC 9449.
+    pub fn kind(&self) -> TokenKind {
+        self.0.kind
+    }
+
+    /// Its name within the identity.
+    pub fn generation(&self) -> Generation {
+        self.0.generation
+    }
+
+    /// The scopes it was granted.
+    pub fn scopes(&self) -> &Scopes {
+        &self.0.scopes
+    }
+
+    /// How long it lives.
+    pub fn validity(&self) -> Validity {
+        self.0.validity
+    }
+
+    /// Why it was minted.
+    pub fn cause(&self) -> Cause {
+        self.0.cause
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("generation", &format_args!("{}", self.0.generation))
+            .field("kind", &self.0.kind)
+            .field("validity", &self.0.validity)
+            .field("cause", &self.0.cause)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two leases are equal when they name the same token.
+impl PartialEq for Lease {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.generation == other.0.generation
+    }
+}
+
+impl Eq for Lease {}
+
+/// How an access token is presented (`token_type`, RFC 6749 section 7.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TokenKind {
+    /// `Authorization: Bearer` (RFC 6750).
+    #[default]
+    Bearer,
+    /// `Authorization: DPoP` with a proof for each request (RFC 9449). Never presented as a bearer token.
+    Dpop,
+}
+
+/// Why a token was obtained. Kept in the record, so that siblings know it too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A person signed in, or a credential was imported.
+    #[default]
+    Login,
+    /// There was no usable token: none yet, or an expired one.
+    Expiry,
+    /// The token was about to expire.
+    Early,
+    /// The refresh token would have died of disuse.
+    KeepAlive,
+    /// The resource refused its predecessor. A second refusal soon after is not answered with another refresh.
+    Refusal,
+    /// The caller insisted.
+    Force,
+}
+
+/// A set of scopes, kept in the order and spelling the server gave (RFC 6749 section 3.3: case-sensitive, unordered).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(Arc<[String]>);
+
+impl Scopes {
+    /// These scopes, in this order.
+    pub fn new(scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(scopes.into_iter().map(Into::into).collect())
+    }
+
+    /// The scopes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Whether there is none: the server's default then applies.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lineage::Epoch;
+    use super::super::time::Moment;
+    use super::*;
+
+    fn lease(number: u64, token: &str) -> Lease {
+        Lease::new(LeaseParts {
+            token: AccessToken::new(token),
+            kind: TokenKind::Dpop,
+            generation: Generation::stored(Epoch::new(1), number),
+            scopes: Scopes::new(["a", "b"]),
+            validity: Validity::new(Moment::default(), None),
+            cause: Cause::Early,
+        })
+    }
+
+    #[test]
+    fn a_lease_is_its_generation_and_shows_no_token() {
+        assert_eq!(lease(3, "x"), lease(3, "y"));
+        assert_ne!(lease(3, "x"), lease(4, "x"));
+        let shown = format!("{:?}", lease(3, "at-secret"));
+        assert!(shown.contains("1.3") && shown.contains("Dpop") && !shown.contains("at-secret"), "{shown}");
+    }
+
+    #[test]
+    fn its_parts_can_be_read() {
+        let lease = lease(3, "at");
+        assert_eq!(lease.token().expose(), "at");
+        assert_eq!((lease.kind(), lease.cause()), (TokenKind::Dpop, Cause::Early));
+        assert_eq!(lease.scopes().iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(!lease.scopes().is_empty() && Scopes::default().is_empty());
+        assert_eq!(lease.validity().lifetime(), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! Expiry on two clocks (law 14): the earlier one wins, and a wall clock that steps back never extends a token.
+
+use std::time::Duration;
+
+use super::time::Moment;
+
+/// Longest lifetime believed: an authorization server that says more is taken to say this.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// How far another host's wall clock may run ahead of ours before we stop believing what it anchored.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// When a token was asked for, and how long it lives from then.
+///
+/// The anchor is the *start of the request* that brought the token, so that a slow answer never makes it look younger
+/// than it is. RFC 6749 section 5.1 (`expires_in`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    anchored: Moment,
+    lifetime: Option<Duration>,
+}
+
+impl Validity {
+    /// A validity of `lifetime` from `anchored` on.
+    ///
+    /// `None` and zero both mean *unknown*: the token is used until it is refused. (Some servers send `0` for "not
+    /// limited", some by mistake; reading it literally would mint a token for every call.) A lifetime of more than ten
+    /// years counts as ten years.
+    pub fn new(anchored: Moment, lifetime: Option<Duration>) -> Self {
+        let lifetime = lifetime.filter(|span| !span.is_zero()).map(|span| span.min(LONGEST));
+        Self { anchored, lifetime }
+    }
+
+    /// The start of the request that brought the token.
+    pub fn anchored(&self) -> Moment {
+        self.anchored
+    }
+
+    /// The whole lifetime; `None` when unknown.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
+    /// What is left at `now`: the smaller remainder of the two clocks, zero when expired, `None` when unknown.
+    ///
+    /// In another boot (after a restart, or on another host) only the wall clock counts, and an anchor more than a
+    /// minute in the future is not believed: nothing is left then.
+    pub fn remaining(&self, now: &Moment) -> Option<Duration> {
+        let lifetime = self.lifetime?;
+        let age = match now.elapsed_since(&self.anchored) {
+            Some(elapsed) => elapsed.max(now.wall.since(self.anchored.wall)),
+            None if self.anchored.wall.since(now.wall) > CLOCK_SKEW => lifetime,
+            None => now.wall.since(self.anchored.wall),
+        };
+        Some(lifetime.saturating_sub(age))
+    }
+
+    /// Whether more than `need` is left at `now`. An unknown lifetime outlasts every need.
+    pub fn outlasts(&self, need: Duration, now: &Moment) -> bool {
+        self.remaining(now).is_none_or(|left| left > need)
+    }
+
+    /// The same anchor with `margin` taken off the end: the window in which a lease is handed out without a thought.
+    /// A margin that leaves nothing leaves a window that is over at once.
+    pub fn shortened(&self, margin: Duration) -> Self {
+        let lifetime = self.lifetime.map(|span| span.saturating_sub(margin).max(Duration::from_millis(1)));
+        Self { anchored: self.anchored, lifetime }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::time::{BootId, ElapsedTime, WallTime};
+    use super::*;
+
+    fn moment(wall: u64, elapsed: u64, boot: u128) -> Moment {
+        Moment { wall: WallTime::from_millis(wall), elapsed: ElapsedTime::from_millis(elapsed), boot: BootId(boot) }
+    }
+
+    const HOUR: u64 = 3_600_000;
+
+    fn an_hour() -> Validity {
+        Validity::new(moment(10 * HOUR, HOUR, 1), Some(Duration::from_millis(HOUR)))
+    }
+
+    #[test]
+    fn the_earlier_clock_wins() {
+        let left = |wall, elapsed| an_hour().remaining(&moment(wall, elapsed, 1)).map(|d| d.as_millis() as u64);
+        assert_eq!(left(10 * HOUR, HOUR), Some(HOUR));
+        assert_eq!(left(10 * HOUR + 10, HOUR + 5), Some(HOUR - 10));
+        assert_eq!(left(10 * HOUR + 5, HOUR + 10), Some(HOUR - 10));
+        assert_eq!(left(11 * HOUR, HOUR), Some(0));
+    }
+
+    #[test]
+    fn a_wall_clock_stepping_back_extends_nothing() {
+        assert_eq!(an_hour().remaining(&moment(0, 2 * HOUR, 1)), Some(Duration::ZERO));
+        assert_eq!(an_hour().remaining(&moment(0, HOUR, 1)), Some(Duration::from_millis(HOUR)));
+    }
+
+    #[test]
+    fn in_another_boot_the_wall_clock_alone_counts_within_the_skew() {
+        assert_eq!(an_hour().remaining(&moment(10 * HOUR + 7, 3, 2)), Some(Duration::from_millis(HOUR - 7)));
+        assert_eq!(an_hour().remaining(&moment(10 * HOUR - 60_000, 3, 2)), Some(Duration::from_millis(HOUR)));
+        assert_eq!(an_hour().remaining(&moment(10 * HOUR - 60_001, 3, 2)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn absent_zero_and_huge_lifetimes() {
+        let at = moment(0, 0, 1);
+        assert_eq!(Validity::new(at, None).remaining(&moment(u64::MAX, u64::MAX, 1)), None);
+        assert_eq!(Validity::new(at, Some(Duration::ZERO)).lifetime(), None);
+        assert_eq!(Validity::new(at, Some(Duration::MAX)).lifetime(), Some(LONGEST));
+        assert!(Validity::new(at, None).outlasts(Duration::MAX, &at));
+    }
+
+    #[test]
+    fn outlasting_is_strict_and_shortening_never_means_unknown() {
+        let now = moment(10 * HOUR, HOUR, 1);
+        assert!(!an_hour().outlasts(Duration::from_millis(HOUR), &now));
+        assert!(an_hour().outlasts(Duration::from_millis(HOUR - 1), &now));
+        let short = an_hour().shortened(Duration::from_millis(2 * HOUR));
+        assert_eq!(short.lifetime(), Some(Duration::from_millis(1)));
+        assert_eq!(short.anchored(), an_hour().anchored());
+        assert_eq!(Validity::new(now, None).shortened(Duration::MAX).lifetime(), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! The counters that order an identity's history. None of them ever restarts.
+
+use std::fmt;
+
+/// Grows with each login that installs and each logout that commits. Zero: nobody ever signed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// Epoch number `number`.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The epoch that follows.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// Grows with each write of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// Revision number `number`.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The revision that follows.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// The place of one write in an identity's history: compared before anything is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// The login or logout the record belongs to.
+    pub epoch: Epoch,
+    /// The write within the identity's history.
+    pub revision: Revision,
+}
+
+/// Told apart from zero, the process that minted a token while it could not reach the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Nonce(pub u64);
+
+/// Names one access token of an identity: its epoch, its number within the identity's history, and, for a token minted
+/// without a store, the process that minted it.
+///
+/// Generations are ordered by [`supersedes`](Generation::supersedes) and deliberately not by `Ord`: two tokens that two
+/// processes minted without a store may share their number, and neither supersedes the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Generation {
+    /// The epoch the token belongs to.
+    pub epoch: Epoch,
+    /// Grows with each token the identity gets, over all epochs.
+    pub number: u64,
+    /// Zero for a token the store knows.
+    pub nonce: Nonce,
+}
+
+impl Generation {
+    /// The generation of a token the store knows.
+    pub const fn stored(epoch: Epoch, number: u64) -> Self {
+        Self { epoch, number, nonce: Nonce(0) }
+    }
+
+    /// Whether this token is certainly newer than `other`.
+    pub fn supersedes(&self, other: &Generation) -> bool {
+        (self.epoch, self.number) > (other.epoch, other.number)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch.0, self.number)?;
+        match self.nonce {
+            Nonce(0) => Ok(()),
+            Nonce(nonce) => write!(f, "~{nonce:x}"),
+        }
+    }
+}
+
+/// Names one flight, over all processes and hosts: 128 random bits drawn by the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlightId(pub u128);
+
+impl fmt::Display for FlightId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_ordered_by_epoch_then_number_and_a_nonce_orders_nothing() {
+        let stored = |epoch, number| Generation::stored(Epoch::new(epoch), number);
+        assert!(stored(1, 8).supersedes(&stored(1, 7)));
+        assert!(stored(2, 8).supersedes(&stored(1, 9)));
+        assert!(!stored(1, 9).supersedes(&stored(2, 8)));
+        let ours = Generation { nonce: Nonce(5), ..stored(1, 8) };
+        assert_ne!(ours, stored(1, 8));
+        assert!(!ours.supersedes(&stored(1, 8)) && !stored(1, 8).supersedes(&ours));
+    }
+
+    #[test]
+    fn counters_grow_and_show_themselves() {
+        assert_eq!(Epoch::new(3).next().number(), 4);
+        assert_eq!(Revision::new(3).next().number(), 4);
+        assert_eq!(Generation::stored(Epoch::new(2), 7).to_string(), "2.7");
+        let lone = Generation { nonce: Nonce(255), ..Generation::stored(Epoch::new(2), 7) };
+        assert_eq!(lone.to_string(), "2.7~ff");
+        assert_eq!(FlightId(255).to_string(), format!("{:0>32}", "ff"));
+    }
+}

@@ -1,0 +1,24 @@
+//! Plain values: what the law speaks about. No I/O, no clock, no randomness.
+
+mod digest;
+mod error;
+mod identity;
+mod lease;
+mod lifetime;
+mod lineage;
+mod reason;
+pub mod record;
+mod resource;
+mod secret;
+mod time;
+
+pub use digest::{DigestKey, KeyedDigest};
+pub use error::{InstallError, LogoutError, StoreFault, TokenError};
+pub use identity::{Account, IdentityError, ServerIdentity, Target};
+pub use lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
+pub use lifetime::Validity;
+pub use lineage::{Epoch, FlightId, Generation, Nonce, Revision, Version};
+pub use reason::Reason;
+pub use resource::{ResourceError, ResourceUri};
+pub use secret::{AccessToken, ClientSecret, DpopKey, RefreshToken};
+pub use time::{BootId, ElapsedTime, Jitter, Moment, Now, WallTime};

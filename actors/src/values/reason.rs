@@ -1,0 +1,207 @@
+//! The fixed vocabulary of reasons: in errors, events, metrics and the journal alike.
+
+use std::fmt;
+
+/// Why a session cannot do what was asked. The words are stable: they may be matched on, counted and stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Nobody ever signed in.
+    NeverSignedIn,
+    /// The session was logged out.
+    LoggedOut,
+    /// The server ended the grant (`invalid_grant`, RFC 6749 section 5.2).
+    GrantEnded,
+    /// The refresh token may have been spent, the answer was lost, and policy forbids presenting it again.
+    PerhapsSpent,
+    /// The access token is over and the server never issued a refresh token.
+    NotRefreshable,
+    /// The server does not accept the client any more (`invalid_client`).
+    ClientRejected,
+    /// The resource no longer lists the issuer that the session belongs to.
+    IssuerChanged,
+    /// The server answered for another subject than the one who signed in.
+    SubjectChanged,
+
+    /// The caller's deadline passed.
+    DeadlinePassed,
+    /// The token endpoint could not be reached; nothing was sent.
+    Unreachable,
+    /// The server had trouble of its own (5xx).
+    ServerTrouble,
+    /// The server limits the rate of requests (429, or an issuer's `Retry-After`).
+    Throttled,
+    /// The answer was lost or could not be read; whether the refresh token was spent is not known yet.
+    InDoubt,
+    /// The server refused the request for a reason that neither ends the grant nor passes by itself.
+    RequestRefused,
+    /// The token was over before it arrived.
+    ExpiredOnArrival,
+    /// Another process holds the right to refresh and has not finished.
+    Contended,
+    /// The store cannot be read or written.
+    StoreTrouble,
+    /// The store cannot give out claims, so nobody may spend a refresh token on it.
+    ClaimsUnsupported,
+
+    /// The resource refuses even a token that was minted for this refusal: refreshing does not help.
+    ResourceRefuses,
+    /// Too many callers wait for this identity.
+    TooManyWaiters,
+    /// The runtime is shutting down.
+    ShuttingDown,
+    /// The attempt broke off inside this process (a defect, or a runtime that was dropped).
+    BrokenOff,
+}
+
+impl Reason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Reason; 22] = [
+        Reason::NeverSignedIn,
+        Reason::LoggedOut,
+        Reason::GrantEnded,
+        Reason::PerhapsSpent,
+        Reason::NotRefreshable,
+        Reason::ClientRejected,
+        Reason::IssuerChanged,
+        Reason::SubjectChanged,
+        Reason::DeadlinePassed,
+        Reason::Unreachable,
+        Reason::ServerTrouble,
+        Reason::Throttled,
+        Reason::InDoubt,
+        Reason::RequestRefused,
+        Reason::ExpiredOnArrival,
+        Reason::Contended,
+        Reason::StoreTrouble,
+        Reason::ClaimsUnsupported,
+        Reason::ResourceRefuses,
+        Reason::TooManyWaiters,
+        Reason::ShuttingDown,
+        Reason::BrokenOff,
+    ];
+
+    /// The stable word, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        self.words().0
+    }
+
+    /// One sentence for a person: what is wrong and what to do.
+    pub const fn advice(self) -> &'static str {
+        self.words().1
+    }
+
+    /// Whether only a new login helps.
+    pub const fn is_login_required(self) -> bool {
+        matches!(
+            self,
+            Reason::NeverSignedIn
+                | Reason::LoggedOut
+                | Reason::GrantEnded
+                | Reason::PerhapsSpent
+                | Reason::NotRefreshable
+                | Reason::ClientRejected
+                | Reason::IssuerChanged
+                | Reason::SubjectChanged
+        )
+    }
+
+    /// Whether trying again later may help, with nobody doing anything.
+    pub const fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Reason::DeadlinePassed
+                | Reason::Unreachable
+                | Reason::ServerTrouble
+                | Reason::Throttled
+                | Reason::InDoubt
+                | Reason::ExpiredOnArrival
+                | Reason::Contended
+                | Reason::StoreTrouble
+                | Reason::TooManyWaiters
+                | Reason::BrokenOff
+        )
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Reason::NeverSignedIn => ("never_signed_in", "nobody is signed in here: sign in"),
+            Reason::LoggedOut => ("logged_out", "this session was logged out: sign in again"),
+            Reason::GrantEnded => ("grant_ended", "the authorization server ended this session: sign in again"),
+            Reason::PerhapsSpent => {
+                ("perhaps_spent", "the refresh token may have been used up and its answer was lost: sign in again")
+            }
+            Reason::NotRefreshable => {
+                ("not_refreshable", "the token is over and the server gave no way to renew it: sign in again")
+            }
+            Reason::ClientRejected => (
+                "client_rejected",
+                "the authorization server no longer accepts this client: check or renew its registration, then sign in again",
+            ),
+            Reason::IssuerChanged => (
+                "issuer_changed",
+                "the server now names another authorization server: make sure that is expected, then sign in again",
+            ),
+            Reason::SubjectChanged => (
+                "subject_changed",
+                "the authorization server answered for another user: sign in again as the one you want",
+            ),
+            Reason::DeadlinePassed => ("deadline_passed", "no token was ready in time: try again"),
+            Reason::Unreachable => ("unreachable", "the authorization server cannot be reached: check the network"),
+            Reason::ServerTrouble => ("server_trouble", "the authorization server has trouble: try again later"),
+            Reason::Throttled => ("throttled", "the authorization server limits requests: try again later"),
+            Reason::InDoubt => ("in_doubt", "the last refresh got no clear answer: it is looked into, try again later"),
+            Reason::RequestRefused => {
+                ("request_refused", "the authorization server refuses the request: check the client's configuration")
+            }
+            Reason::ExpiredOnArrival => (
+                "expired_on_arrival",
+                "the new token was over before it arrived: check the clocks and the server's token lifetime",
+            ),
+            Reason::Contended => {
+                ("contended", "another process is renewing this token and has not finished: try again")
+            }
+            Reason::StoreTrouble => ("store_trouble", "the credential store cannot be used: check it, then try again"),
+            Reason::ClaimsUnsupported => (
+                "claims_unsupported",
+                "the credential store cannot lock here, so nothing may be refreshed safely: use another store or place",
+            ),
+            Reason::ResourceRefuses => (
+                "resource_refuses",
+                "the server refuses a token that was just renewed: check its audience, scopes and your access",
+            ),
+            Reason::TooManyWaiters => ("too_many_waiters", "too many callers wait for this token: try again later"),
+            Reason::ShuttingDown => ("shutting_down", "the session runtime is shutting down"),
+            Reason::BrokenOff => ("broken_off", "the refresh broke off inside this process: try again"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn words_are_unique_snake_case_and_each_reason_has_advice() {
+        let words: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+        assert!(Reason::ALL.iter().all(|reason| reason.advice().len() > 20));
+        assert_eq!(Reason::PerhapsSpent.to_string(), "perhaps_spent");
+    }
+
+    #[test]
+    fn no_reason_is_both_transient_and_a_matter_for_a_person() {
+        assert!(Reason::ALL.iter().all(|reason| !(reason.is_transient() && reason.is_login_required())));
+        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_login_required()).count(), 8);
+        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_transient()).count(), 10);
+    }
+}

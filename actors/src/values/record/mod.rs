@@ -1,0 +1,297 @@
+//! The record: everything an identity needs to go on after a restart, with no discovery.
+//!
+//! A record is a plain value. What may replace what is decided in [`ledger`](crate::law::ledger), and its stored form
+//! in [`format`](mod@format).
+
+pub mod format;
+mod mark;
+mod view;
+
+pub use mark::{Mark, MarkState};
+pub use view::{MarkView, Renewal, View};
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::digest::{DigestKey, KeyedDigest};
+use super::lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
+use super::lifetime::Validity;
+use super::lineage::{Epoch, FlightId, Generation, Revision, Version};
+use super::reason::Reason;
+use super::secret::{AccessToken, ClientSecret, DpopKey, RefreshToken};
+use super::time::{Moment, WallTime};
+
+/// All that is stored of one identity. `epoch`, `revision` and `number` never restart, not even through a logout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Grows with each login that installs and each logout that commits.
+    pub epoch: Epoch,
+    /// Grows with each write.
+    pub revision: Revision,
+    /// The highest token number given out or reserved so far.
+    pub number: u64,
+    /// Refresh tokens the server has refused; never presented or installed again.
+    pub dead: DeadDigests,
+    /// The credential, or what is left of it.
+    pub content: Content,
+}
+
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The identity was logged out.
+    Tombstone,
+    /// Somebody is signed in (or was, until the server ended it).
+    Grant(Box<Grant>),
+}
+
+/// A credential: one login, bound to one issuer and one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Where it belongs.
+    pub binding: Binding,
+    /// The scopes that were asked for.
+    pub requested: Scopes,
+    /// The scopes that were granted, carried forward through every refresh that does not say otherwise.
+    pub granted: Scopes,
+    /// Who is signed in, where the server said so.
+    pub subject: Option<Subject>,
+    /// The key the tokens are bound to (RFC 9449), if they are.
+    pub dpop_key: Option<DpopKey>,
+    /// How it is renewed.
+    pub refresh: Refresh,
+    /// The newest access token, if there is one.
+    pub access: Option<Access>,
+    /// Set when the grant waits for a person: nothing is served or renewed from it until a login replaces it.
+    pub parked: Option<Parked>,
+}
+
+/// What a grant is bound to (law 13). It changes only with a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The authorization server's issuer identifier, compared to the byte (RFC 8414 section 3.3).
+    pub issuer: Issuer,
+    /// The registration used there.
+    pub client: Client,
+    /// Where tokens are requested.
+    pub token_endpoint: String,
+    /// Where tokens are revoked (RFC 7009), if the server offers it.
+    pub revocation_endpoint: Option<String>,
+    /// The `resource` of every token request (RFC 8707), exactly as it was sent the first time; `None` for targets
+    /// that are no MCP resource.
+    pub resource: Option<String>,
+}
+
+/// An authorization server's issuer identifier. No normalisation: two spellings are two issuers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Issuer(pub String);
+
+/// Who is signed in, as the issuer names them. Compared, never interpreted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject(pub String);
+
+/// A client registration at one issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The client identifier.
+    pub id: String,
+    /// The secret, for a confidential client.
+    pub secret: Option<ClientSecret>,
+    /// How the client authenticates at the token endpoint; fixed in advance, never probed.
+    pub auth: ClientAuth,
+    /// When the secret ends (RFC 7591 section 3.2.1); `None` when it does not.
+    pub secret_expires_at: Option<WallTime>,
+}
+
+/// `token_endpoint_auth_method` (RFC 7591 section 2), one for each request and never two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClientAuth {
+    /// A public client: `client_id` in the body.
+    #[default]
+    None,
+    /// `client_secret_basic`.
+    Basic,
+    /// `client_secret_post`.
+    Post,
+    /// `private_key_jwt` (RFC 7523).
+    PrivateKeyJwt,
+}
+
+/// How a grant is renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// The server issued no refresh token, or the source needs none.
+    None,
+    /// A refresh token is held.
+    Held(Held),
+    /// The server ended the grant by refusing the refresh token with this digest; the access token may live a little
+    /// longer.
+    Ended(KeyedDigest),
+}
+
+/// A refresh token in our possession.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The token with its digest.
+    pub credential: RefreshCredential,
+    /// When it arrived, or was last of use: what an inactivity window counts from.
+    pub since: Moment,
+    /// Set while it is being presented, or may have been spent.
+    pub mark: Option<Mark>,
+}
+
+/// A refresh token with its digest under the store's key.
+#[derive(Clone, Debug)]
+pub struct RefreshCredential {
+    token: RefreshToken,
+    digest: KeyedDigest,
+}
+
+impl RefreshCredential {
+    /// Takes `token` in under the store's `key`.
+    pub fn new(token: RefreshToken, key: &DigestKey) -> Self {
+        let digest = key.digest(&token);
+        Self { token, digest }
+    }
+
+    /// The token.
+    pub fn token(&self) -> &RefreshToken {
+        &self.token
+    }
+
+    /// Its digest.
+    pub fn digest(&self) -> KeyedDigest {
+        self.digest
+    }
+}
+
+/// Two credentials are equal when their digests are.
+impl PartialEq for RefreshCredential {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for RefreshCredential {}
+
+/// An access token as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The token.
+    pub token: AccessToken,
+    /// How it is presented.
+    pub kind: TokenKind,
+    /// How long it lives.
+    pub validity: Validity,
+    /// Its number within the identity's history.
+    pub number: u64,
+    /// Why it was minted.
+    pub cause: Cause,
+    /// The flight that brought it; `None` when a login did.
+    pub flight: Option<FlightId>,
+}
+
+/// Why a grant waits for a person. Each is an error that keeps the old record until a login is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parked {
+    /// `invalid_client`: the registration is gone or its secret is wrong. The refresh token is never carried to a new
+    /// client.
+    ClientRejected,
+    /// The resource no longer lists the bound issuer.
+    IssuerChanged,
+    /// The server answered for another subject.
+    SubjectChanged,
+}
+
+impl Parked {
+    /// The reason callers are given.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Parked::ClientRejected => Reason::ClientRejected,
+            Parked::IssuerChanged => Reason::IssuerChanged,
+            Parked::SubjectChanged => Reason::SubjectChanged,
+        }
+    }
+}
+
+/// The digests of the refresh tokens a server has refused: the last sixteen, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadDigests(VecDeque<KeyedDigest>);
+
+impl DeadDigests {
+    const KEPT: usize = 16;
+
+    /// Remembers `digest`, forgetting the oldest beyond sixteen.
+    pub fn remember(&mut self, digest: KeyedDigest) {
+        if self.contains(&digest) {
+            return;
+        }
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(digest);
+    }
+
+    /// Whether `digest` is known to be dead.
+    pub fn contains(&self, digest: &KeyedDigest) -> bool {
+        self.0.contains(digest)
+    }
+
+    /// The digests, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &KeyedDigest> {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<KeyedDigest> for DeadDigests {
+    fn from_iter<I: IntoIterator<Item = KeyedDigest>>(digests: I) -> Self {
+        let mut dead = Self::default();
+        digests.into_iter().for_each(|digest| dead.remember(digest));
+        dead
+    }
+}
+
+impl Record {
+    /// The place of this record in the identity's history.
+    pub fn version(&self) -> Version {
+        Version { epoch: self.epoch, revision: self.revision }
+    }
+
+    /// The grant, unless this is a tombstone.
+    pub fn grant(&self) -> Option<&Grant> {
+        match &self.content {
+            Content::Tombstone => None,
+            Content::Grant(grant) => Some(grant),
+        }
+    }
+
+    /// The refresh token held, if any.
+    pub fn held(&self) -> Option<&Held> {
+        match &self.grant()?.refresh {
+            Refresh::Held(held) => Some(held),
+            Refresh::None | Refresh::Ended(_) => None,
+        }
+    }
+
+    /// The stored access token as a lease, whatever its age.
+    pub fn lease(&self) -> Option<Lease> {
+        let grant = self.grant()?;
+        let access = grant.access.as_ref()?;
+        Some(Lease::new(LeaseParts {
+            token: access.token.clone(),
+            kind: access.kind,
+            generation: Generation::stored(self.epoch, access.number),
+            scopes: grant.granted.clone(),
+            validity: access.validity,
+            cause: access.cause,
+        }))
+    }
+
+    /// What a session needs to know of this record: no refresh token in it.
+    pub fn view(&self) -> View {
+        View::of(self)
+    }
+}
+
+/// How long a source may take for one token request, from the first byte sent to the last one read.
+pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,90 @@
+//! What a session knows of a record: enough to serve and to decide, and no refresh token.
+
+use super::super::lease::Lease;
+use super::super::lineage::{Epoch, FlightId, Version};
+use super::super::reason::Reason;
+use super::super::time::Moment;
+use super::{Content, Issuer, MarkState, Record, Refresh};
+
+/// A record without its secrets but for the access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The record's place in the identity's history.
+    pub version: Version,
+    /// The highest token number given out or reserved so far.
+    pub number: u64,
+    /// The issuer the grant is bound to; `None` after a logout.
+    pub issuer: Option<Issuer>,
+    /// The newest access token, whatever its age. Absent when it must not be served (parked, logged out).
+    pub lease: Option<Lease>,
+    /// How the grant can be renewed.
+    pub renewal: Renewal,
+}
+
+/// How a grant can be renewed, as far as its record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It cannot: only a login helps, for this reason.
+    LoginRequired(Reason),
+    /// There is no refresh token; a source that needs none can mint.
+    WithoutToken,
+    /// A refresh token is held.
+    Token {
+        /// When it arrived or was last of use.
+        since: Moment,
+        /// Set when it is being presented, or in doubt.
+        mark: Option<MarkView>,
+    },
+}
+
+/// What a session knows of a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkView {
+    /// The flight that presents, or presented, the token.
+    pub flight: FlightId,
+    /// How many flights have presented it.
+    pub presentations: u32,
+}
+
+impl View {
+    /// What a session sees where there is no record at all.
+    pub fn vacant() -> Self {
+        Self {
+            version: Version::default(),
+            number: 0,
+            issuer: None,
+            lease: None,
+            renewal: Renewal::LoginRequired(Reason::NeverSignedIn),
+        }
+    }
+
+    /// The epoch of the record.
+    pub fn epoch(&self) -> Epoch {
+        self.version.epoch
+    }
+
+    pub(super) fn of(record: &Record) -> Self {
+        let (issuer, lease, renewal) = match &record.content {
+            Content::Tombstone => (None, None, Renewal::LoginRequired(Reason::LoggedOut)),
+            Content::Grant(grant) => match grant.parked {
+                Some(parked) => (Some(&grant.binding.issuer), None, Renewal::LoginRequired(parked.reason())),
+                None => (Some(&grant.binding.issuer), record.lease(), renewal(&grant.refresh)),
+            },
+        };
+        Self { version: record.version(), number: record.number, issuer: issuer.cloned(), lease, renewal }
+    }
+}
+
+fn renewal(refresh: &Refresh) -> Renewal {
+    match refresh {
+        Refresh::None => Renewal::WithoutToken,
+        Refresh::Ended(_) => Renewal::LoginRequired(Reason::GrantEnded),
+        Refresh::Held(held) => match &held.mark {
+            Some(mark) if mark.state == MarkState::Spent => Renewal::LoginRequired(Reason::PerhapsSpent),
+            mark => Renewal::Token {
+                since: held.since,
+                mark: mark.as_ref().map(|mark| MarkView { flight: mark.flight, presentations: mark.presentations }),
+            },
+        },
+    }
+}

@@ -1,0 +1,75 @@
+//! Secrets have types. They show nothing, are wiped when dropped, and cannot be serialized: only a record's sealed form
+//! carries them, through [`expose`](RefreshToken::expose).
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(SecretString);
+
+        impl $name {
+            /// Takes the secret in. The caller's copy, if any, stays the caller's to wipe.
+            pub fn new(secret: impl Into<String>) -> Self {
+                Self(SecretString::from(secret.into()))
+            }
+
+            /// The secret itself. Each call is a place to look at in a review.
+            pub fn expose(&self) -> &str {
+                self.0.expose_secret()
+            }
+        }
+
+        /// In constant time.
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
+}
+
+secret! {
+    /// An access token: goes to its resource, and nowhere else.
+    AccessToken
+}
+secret! {
+    /// A refresh token: goes to the token and revocation endpoints of the issuer that issued it, and nowhere else.
+    RefreshToken
+}
+secret! {
+    /// The secret of a confidential client (RFC 6749 section 2.3.1).
+    ClientSecret
+}
+secret! {
+    /// The private key that DPoP proofs are signed with (RFC 9449), as its source encodes it. Losing it loses a grant
+    /// that is bound to it.
+    DpopKey
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_its_type_and_nothing_else() {
+        assert_eq!(format!("{:?}", AccessToken::new("at-12345678")), "AccessToken(…)");
+        assert_eq!(format!("{:#?}", RefreshToken::new("rt-12345678")), "RefreshToken(…)");
+        assert_eq!(ClientSecret::new("cs").expose(), "cs");
+        assert_eq!(DpopKey::new("dk").clone().expose(), "dk");
+        assert_eq!(AccessToken::new("a"), AccessToken::new("a"));
+        assert_ne!(AccessToken::new("a"), AccessToken::new("ab"));
+    }
+}

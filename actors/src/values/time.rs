@@ -1,0 +1,152 @@
+//! Time as an argument: two clocks read together, and the jitter that travels with them.
+
+use std::time::Duration;
+
+/// Wall-clock time: milliseconds since the Unix epoch. It may step in either direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallTime(u64);
+
+impl WallTime {
+    /// The wall time `millis` milliseconds after the Unix epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to `self`; zero when the clock shows `earlier` as later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Time since the machine booted, suspend included, in milliseconds. It never steps back within one boot, and means
+/// nothing in another: compare it only beside an equal [`BootId`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ElapsedTime(u64);
+
+impl ElapsedTime {
+    /// The elapsed time `millis` milliseconds after boot.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since boot, suspend included.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to `self`; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The instant `span` after this one (saturating).
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+}
+
+/// Identifies one boot of one machine, so that elapsed time is never compared across a reboot or between hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BootId(pub u128);
+
+/// Both clocks, read together on one machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// What the wall clock showed.
+    pub wall: WallTime,
+    /// What the elapsed clock showed.
+    pub elapsed: ElapsedTime,
+    /// The boot in which `elapsed` counts.
+    pub boot: BootId,
+}
+
+impl Moment {
+    /// How long ago `earlier` was, by the clock that shows *more*; `None` when `earlier` belongs to another boot, so
+    /// that no upper bound can be had.
+    pub fn at_most_since(&self, earlier: &Moment) -> Option<Duration> {
+        (self.boot == earlier.boot).then(|| self.elapsed.since(earlier.elapsed).max(self.wall.since(earlier.wall)))
+    }
+
+    /// How long ago `earlier` was, by the elapsed clock; `None` when `earlier` belongs to another boot.
+    pub fn elapsed_since(&self, earlier: &Moment) -> Option<Duration> {
+        (self.boot == earlier.boot).then(|| self.elapsed.since(earlier.elapsed))
+    }
+}
+
+/// A fraction in `[0, 1)`, drawn by the driver: randomness as an argument.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jitter(u16);
+
+impl Jitter {
+    /// The fraction `numerator / 65,536`.
+    pub const fn new(numerator: u16) -> Self {
+        Self(numerator)
+    }
+
+    /// This fraction of `span`, to the millisecond.
+    pub fn of(self, span: Duration) -> Duration {
+        let part = u128::from(self.0) * u128::from(millis(span)) / (u128::from(u16::MAX) + 1);
+        Duration::from_millis(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+}
+
+/// What a driver hands to a machine with each event: the present moment, and one roll of the dice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The present, on both clocks.
+    pub moment: Moment,
+    /// Fresh for each event.
+    pub jitter: Jitter,
+}
+
+impl Now {
+    /// The elapsed clock's reading, in which the machines keep their timers and deadlines.
+    pub fn elapsed(&self) -> ElapsedTime {
+        self.moment.elapsed
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(wall: u64, elapsed: u64, boot: u128) -> Moment {
+        Moment { wall: WallTime::from_millis(wall), elapsed: ElapsedTime::from_millis(elapsed), boot: BootId(boot) }
+    }
+
+    #[test]
+    fn the_clock_that_shows_more_bounds_the_age() {
+        let mark = moment(1_000, 50, 1);
+        assert_eq!(moment(4_000, 60, 1).at_most_since(&mark), Some(Duration::from_millis(3_000)));
+        assert_eq!(moment(0, 90, 1).at_most_since(&mark), Some(Duration::from_millis(40)));
+        assert_eq!(moment(4_000, 60, 2).at_most_since(&mark), None);
+        assert_eq!(moment(4_000, 60, 1).elapsed_since(&mark), Some(Duration::from_millis(10)));
+        assert_eq!(moment(4_000, 60, 2).elapsed_since(&mark), None);
+    }
+
+    #[test]
+    fn jitter_is_a_fraction_of_the_span() {
+        let span = Duration::from_secs(60);
+        assert_eq!(Jitter::new(0).of(span), Duration::ZERO);
+        assert_eq!(Jitter::new(32_768).of(span), Duration::from_secs(30));
+        assert!(Jitter::new(u16::MAX).of(span) < span);
+        assert_eq!(Jitter::new(32_768).of(Duration::MAX), Duration::from_millis(u64::MAX / 2));
+    }
+
+    #[test]
+    fn elapsed_time_saturates() {
+        assert_eq!(ElapsedTime::from_millis(5).after(Duration::MAX).as_millis(), u64::MAX);
+        assert_eq!(ElapsedTime::from_millis(5).since(ElapsedTime::from_millis(9)), Duration::ZERO);
+        assert_eq!(WallTime::from_millis(9).since(WallTime::from_millis(5)), Duration::from_millis(4));
+        assert_eq!(WallTime::from_millis(5).since(WallTime::from_millis(9)), Duration::ZERO);
+    }
+}

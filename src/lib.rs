@@ -1,0 +1,2 @@
+//! front door
+pub use tokenkeeper_actors as engine;
