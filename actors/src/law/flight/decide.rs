@@ -1,1 +1,123 @@
-//! decide
+//! The decision, from one read of the record (law 2): adopt, present, wait, or give up.
+
+use std::time::Duration;
+
+use super::{Adopt, Doubt, Spending};
+use crate::law::profile::{InDoubt, Profile};
+use crate::ports::store::Predecessor;
+use crate::values::record::{Content, Mark, MarkState, Record, Refresh, RefreshCredential};
+use crate::values::{Moment, Reason};
+
+/// What a record, read with or without the claim, allows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Decision {
+    /// Its token will do.
+    Adopt,
+    /// Only a login helps.
+    LoginRequired(Reason),
+    /// A refresh token may be presented, if its mark allows.
+    Present { credential: RefreshCredential, mark: Option<Mark> },
+    /// A repeatable source may mint.
+    Mint,
+}
+
+/// Decides from `record` what can be decided without knowing who holds the claim.
+pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, now: &Moment) -> Decision {
+    let repeatable = spending == Spending::Repeatable;
+    let Some(record) = record else {
+        return if repeatable { Decision::Mint } else { Decision::LoginRequired(Reason::NeverSignedIn) };
+    };
+    let grant = match &record.content {
+        Content::Tombstone => return Decision::LoginRequired(Reason::LoggedOut),
+        Content::Grant(grant) => grant,
+    };
+    if let Some(parked) = grant.parked {
+        return Decision::LoginRequired(parked.reason());
+    }
+    if adoptable(record, adopt, now) {
+        return Decision::Adopt;
+    }
+    match &grant.refresh {
+        _ if repeatable => Decision::Mint,
+        Refresh::None => Decision::LoginRequired(Reason::NotRefreshable),
+        Refresh::Ended(_) => Decision::LoginRequired(Reason::GrantEnded),
+        Refresh::Held(held) if record.dead.contains(&held.credential.digest()) => {
+            Decision::LoginRequired(Reason::GrantEnded)
+        }
+        Refresh::Held(held) => match &held.mark {
+            Some(mark) if mark.state == MarkState::Spent => Decision::LoginRequired(Reason::PerhapsSpent),
+            mark => Decision::Present { credential: held.credential.clone(), mark: mark.clone() },
+        },
+    }
+}
+
+/// Whether the record's token makes the flight unnecessary.
+pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
+    let Adopt::Above { floor, margin } = adopt else { return false };
+    record.lease().is_some_and(|lease| {
+        floor.is_none_or(|floor| lease.generation().supersedes(&floor)) && lease.validity().is_good(margin, now)
+    })
+}
+
+/// What a mark left by another flight allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resolution {
+    /// The token may be presented again; within this time of its first presentation, if given.
+    Replay { grace: Option<Duration> },
+    /// The marked request may still be under way; look again after this time.
+    Wait(Duration),
+    /// The token may never be presented again.
+    Refuse,
+}
+
+/// Resolves the doubt about a token that another flight marked (law 10). To be asked under the claim.
+///
+/// `doubt` is since when this process has known the mark: the only sure measure of its age when it was written in
+/// another boot, or by another host.
+pub(super) fn resolve(
+    mark: &Mark,
+    predecessor: Predecessor,
+    profile: &Profile,
+    doubt: Option<Doubt>,
+    now: &Moment,
+) -> Resolution {
+    let under_way = under_way(mark, doubt, now);
+    if let InDoubt::RetryWithin(grace) = profile.in_doubt
+        && within(mark, grace, under_way.unwrap_or_default(), now)
+    {
+        return under_way.map_or(Resolution::Replay { grace: Some(grace) }, Resolution::Wait);
+    }
+    match (predecessor, under_way) {
+        // Its owner may yet commit, which ends the doubt.
+        (Predecessor::MayLive, Some(left)) => Resolution::Wait(left),
+        (Predecessor::MayLive, None) => Resolution::Refuse,
+        (Predecessor::Gone, left) if profile.in_doubt == InDoubt::RetryOnce && mark.presentations < 2 => {
+            left.map_or(Resolution::Replay { grace: None }, Resolution::Wait)
+        }
+        (Predecessor::Gone, _) => Resolution::Refuse,
+    }
+}
+
+/// Whether a presentation that goes out after `delay` still falls into the issuer's grace period, by the clock that
+/// shows more. A reboot ends it: nothing then says how long ago the first presentation was.
+pub(super) fn within(mark: &Mark, grace: Duration, delay: Duration, now: &Moment) -> bool {
+    now.at_most_since(&mark.first).is_some_and(|age| age.saturating_add(delay) < grace)
+}
+
+/// How much of the marked request's own time-out is left at the most; `None` once it has passed for sure.
+fn under_way(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Option<Duration> {
+    let seen = doubt.filter(|doubt| doubt.flight == mark.flight).map(|doubt| now.elapsed.since(doubt.seen));
+    let age = now.elapsed_since(&mark.latest).or(seen).unwrap_or_default();
+    let left = mark.timeout.saturating_sub(age);
+    (!left.is_zero()).then_some(left)
+}
+
+/// Whether the record's token is one the order would take, whatever is left of it.
+pub(super) fn adoptable_at_all(record: &Record, adopt: Adopt) -> bool {
+    let floor = match adopt {
+        Adopt::Above { floor, .. } => floor,
+        Adopt::Nothing => return false,
+    };
+    let parked = record.grant().is_none_or(|grant| grant.parked.is_some());
+    !parked && record.lease().is_some_and(|lease| floor.is_none_or(|floor| lease.generation().supersedes(&floor)))
+}

@@ -14,16 +14,19 @@
 //! late, twice or never; the machine has a limit of its own for each, except for [`FlightEffect::Send`], whose source
 //! always answers. Dropping a machine in mid-flight is a crash: its claim ends, or runs out, and its mark stays.
 
+mod approach;
 mod decide;
+mod departure;
 mod machine;
 mod phase;
+mod settle;
 
 pub use machine::{Equipment, Flight};
 
 use std::time::Duration;
 
 use super::ledger::{Change, Changed};
-use super::profile::{Evidence, Profile, Trouble};
+use super::profile::{Evidence, Trouble};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, Renewed};
 use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, View};
 use crate::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Nonce, Reason, RefreshToken, StoreFault};
@@ -39,6 +42,8 @@ pub struct Order {
     pub flight: FlightId,
     /// Why a token is wanted: written beside the token it brings.
     pub cause: Cause,
+    /// The epoch it is for. A record of another epoch ends it: its session decides anew.
+    pub epoch: Epoch,
     /// What of the store's tokens will do.
     pub adopt: Adopt,
     /// The issuer the session took the permit's queue from; `None` for a session that knows no record.
@@ -56,12 +61,12 @@ pub struct Order {
 /// Which stored token makes a flight unnecessary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopt {
-    /// One above the floor (if there is one) with more than `need` left.
+    /// One above the floor, if there is one, that is good for `margin` yet.
     Above {
-        /// The newest generation that was refused.
+        /// The newest generation that will not do: it was refused, or is what the session has already.
         floor: Option<Generation>,
-        /// What must be left of it.
-        need: Duration,
+        /// What must be left of it; see [`Validity::is_good`](crate::values::Validity::is_good).
+        margin: Duration,
     },
     /// None: the caller insists on a token that is minted now.
     Nothing,
@@ -266,10 +271,28 @@ pub enum Outcome {
     Minted(Lease),
     /// A token that was there already: the view's.
     Adopted,
-    /// The record moved under the flight more often than it was ready to follow; decide anew.
+    /// The record has moved on: decide anew, from the view.
     Moved,
     /// No token, for now.
     Failed(Trouble),
     /// No token before a login.
     LoginRequired(Reason),
+}
+
+impl Outcome {
+    /// No token, for the reason of `trouble`: until a login, or for now.
+    fn without(trouble: Trouble) -> Self {
+        if trouble.reason.is_login_required() {
+            Outcome::LoginRequired(trouble.reason)
+        } else {
+            Outcome::Failed(trouble)
+        }
+    }
+}
+
+impl Adopt {
+    /// Whether the order insists on a new token.
+    fn insists(&self) -> bool {
+        matches!(self, Adopt::Nothing)
+    }
 }

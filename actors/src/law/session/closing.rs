@@ -1,1 +1,298 @@
-//! closing
+//! What moves the epoch, or parks the grant: logins, logouts, and an issuer that is no longer listed (laws 12 and 13).
+
+use std::time::Duration;
+
+use super::machine::{Installing, Output, STORE_TIMEOUT, Session};
+use super::{Backoff, Futility, LoggedOut, ReplyId, SessionEffect};
+use crate::law::flight::{Op, Revocation};
+use crate::law::ledger::{Change, Changed, Login};
+use crate::ports::store::Reservation;
+use crate::values::record::{Content, Issuer, Parked, Record, View};
+use crate::values::{ElapsedTime, Epoch, InstallError, LogoutError, Now, Reason, StoreFault, TokenError};
+
+/// The first pause before a tombstone that could not be written is tried again; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest such pause.
+const PAUSE_MOST: Duration = Duration::from_secs(30);
+
+/// A logout that has begun. Nothing is served any more.
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    /// Who is to be told; `None` once they were.
+    reply: Option<ReplyId>,
+    /// The epoch that ends; `None` until the record is known.
+    epoch: Option<Epoch>,
+    step: Step,
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Waits for the first read of the record.
+    Reading,
+    /// Writes the tombstone.
+    Writing { op: Op, limit: ElapsedTime },
+    /// Tries again then.
+    Resting { until: ElapsedTime },
+}
+
+impl Closing {
+    /// A logout whose tombstone a predecessor could not write.
+    pub(super) fn resumed(epoch: Epoch, now: ElapsedTime) -> Self {
+        Self { reply: None, epoch: Some(epoch), step: Step::Resting { until: now }, failures: 0 }
+    }
+
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    pub(super) fn wake(&self) -> Option<ElapsedTime> {
+        match self.step {
+            Step::Reading => None,
+            Step::Writing { limit, .. } => Some(limit),
+            Step::Resting { until } => Some(until),
+        }
+    }
+}
+
+impl Session {
+    /// A login is to be installed: its refresh token is reserved first, so that no two identities ever hold one.
+    pub(super) fn install(&mut self, reply: ReplyId, login: Box<Login>, now: Now, out: &mut Output) {
+        if self.stopping {
+            return out.answer_install(reply, Err(InstallError::ShuttingDown));
+        }
+        if self.login.is_some() {
+            return out.answer_install(reply, Err(InstallError::Busy));
+        }
+        let op = self.stamp();
+        let limit = now.elapsed().after(STORE_TIMEOUT);
+        let login = match &login.refresh {
+            Some(refresh) => {
+                out.effects.push(SessionEffect::Reserve(op, refresh.digest()));
+                Some(login)
+            }
+            None => {
+                out.effects.push(SessionEffect::Change(op, Change::Install(login)));
+                None
+            }
+        };
+        self.login = Some(Installing { reply, op, limit, login });
+    }
+
+    pub(super) fn reserved(
+        &mut self,
+        op: Op,
+        answer: Result<Reservation, StoreFault>,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let Some(installing) = self.login.take_if(|installing| installing.op == op) else { return };
+        let error = match (answer, installing.login) {
+            (Ok(Reservation::Reserved), Some(login)) => {
+                let op = self.stamp();
+                let limit = now.elapsed().after(STORE_TIMEOUT);
+                out.effects.push(SessionEffect::Change(op, Change::Install(login)));
+                self.login = Some(Installing { op, limit, login: None, ..installing });
+                return;
+            }
+            (Ok(Reservation::HeldBy(_)), _) => InstallError::HeldElsewhere,
+            (Ok(Reservation::Reserved), None) => InstallError::StoreTrouble(StoreFault::Failed),
+            (Err(fault), _) => InstallError::StoreTrouble(fault),
+        };
+        out.answer_install(installing.reply, Err(error));
+    }
+
+    /// An install the store does not answer: whether it took effect, a read will tell.
+    pub(super) fn install_late(&mut self, now: Now, out: &mut Output) {
+        if let Some(late) = self.login.take_if(|installing| installing.limit <= now.elapsed()) {
+            out.answer_install(late.reply, Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
+            self.read(now, out);
+        }
+    }
+
+    /// The identity is to be logged out: from here on nothing is served.
+    pub(super) fn log_out(&mut self, reply: ReplyId, now: Now, out: &mut Output) {
+        if self.closing.as_ref().is_some_and(|closing| closing.reply.is_some()) || self.login.is_some() {
+            return out.answer_logout(reply, Err(LogoutError::Busy));
+        }
+        let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
+        let epoch = self.closing.as_ref().map_or_else(|| self.epoch(), Closing::epoch);
+        self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures });
+        self.dismiss_all(TokenError::new(Reason::LoggedOut), out);
+        match epoch {
+            Some(_) => self.write_tombstone(now, out),
+            None => self.read(now, out),
+        }
+    }
+
+    /// The record is known at last, or has moved to another epoch.
+    pub(super) fn new_view_for_closing(&mut self, now: Now, out: &mut Output) {
+        let (Some(closing), Some(known)) = (&mut self.closing, self.knowledge.view.as_ref().map(View::epoch)) else {
+            return;
+        };
+        match closing.epoch {
+            None => {
+                closing.epoch = Some(known);
+                self.write_tombstone(now, out);
+            }
+            Some(epoch) if epoch < known && closing.reply.is_none() => self.closing = None,
+            Some(_) => {}
+        }
+    }
+
+    /// The record cannot be read: whoever waits for the logout is told. It goes on when the record can be read.
+    pub(super) fn closing_unread(&mut self, fault: StoreFault, out: &mut Output) {
+        if let Some(closing) = &mut self.closing
+            && matches!(closing.step, Step::Reading)
+            && let Some(reply) = closing.reply.take()
+        {
+            out.answer_logout(reply, Err(LogoutError::NotDurable(fault)));
+        }
+    }
+
+    fn write_tombstone(&mut self, now: Now, out: &mut Output) {
+        let op = self.stamp();
+        let Some(closing) = &mut self.closing else { return };
+        let Some(epoch) = closing.epoch else { return };
+        closing.step = Step::Writing { op, limit: now.elapsed().after(STORE_TIMEOUT) };
+        out.effects.push(SessionEffect::Change(op, Change::Clear { epoch }));
+    }
+
+    /// A tombstone that takes too long to write, or is due again.
+    pub(super) fn close_late(&mut self, now: Now, out: &mut Output) {
+        match self.closing.as_ref().map(|closing| closing.step) {
+            Some(Step::Writing { limit, .. }) if limit <= now.elapsed() => {
+                self.not_closed(StoreFault::TimedOut, now, out);
+            }
+            Some(Step::Resting { until }) if until <= now.elapsed() => self.write_tombstone(now, out),
+            _ => {}
+        }
+    }
+
+    /// The process stops: whoever waits for a logout is told that it is not durable.
+    pub(super) fn stop_closing(&mut self, out: &mut Output) {
+        if let Some(reply) = self.closing.as_mut().and_then(|closing| closing.reply.take()) {
+            out.answer_logout(reply, Err(LogoutError::NotDurable(StoreFault::Failed)));
+        }
+    }
+
+    /// The tombstone could not be written. The caller is told; the session, and a flight that holds unsaved tokens, go
+    /// on trying.
+    fn not_closed(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
+        let Some(closing) = &mut self.closing else { return };
+        if let Some(reply) = closing.reply.take() {
+            out.answer_logout(reply, Err(LogoutError::NotDurable(fault)));
+        }
+        let pause = PAUSE_FIRST.saturating_mul(1 << closing.failures.min(16)).min(PAUSE_MOST);
+        closing.failures += 1;
+        closing.step = Step::Resting { until: now.elapsed().after(pause / 2 + now.jitter.of(pause / 2)) };
+        if let (Some(flight), Some(epoch)) = (&self.flight, closing.epoch) {
+            out.effects.push(SessionEffect::TellLoggedOut(flight.id, epoch));
+        }
+    }
+
+    /// A write of the session's own is done.
+    pub(super) fn changed(&mut self, op: Op, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
+        let closes = |closing: &Closing| matches!(closing.step, Step::Writing { op: writing, .. } if writing == op);
+        if let Some(installing) = self.login.take_if(|installing| installing.op == op) {
+            self.installed(installing.reply, answer, now, out);
+        } else if self.closing.as_ref().is_some_and(closes) {
+            self.closed(answer, now, out);
+        } else if self.barred.is_some_and(|(_, parking)| parking == op) {
+            match answer {
+                Ok(Changed::Applied { after, .. }) => self.saw(after.view(), now, out),
+                Ok(Changed::Conflict { .. }) | Err(_) => self.read(now, out),
+            }
+        } else if let Ok(Changed::Applied { after, .. }) = answer {
+            // A write that was given up on has landed after all.
+            self.saw(after.view(), now, out);
+        }
+    }
+
+    fn installed(&mut self, reply: ReplyId, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
+        let answer = match answer {
+            Ok(Changed::Applied { after, .. }) => {
+                let view = after.view();
+                self.saw(view.clone(), now, out);
+                Ok(Box::new(view))
+            }
+            Ok(Changed::Conflict { why, .. }) => Err(why.into()),
+            Err(fault) => {
+                self.read(now, out);
+                Err(InstallError::StoreTrouble(fault))
+            }
+        };
+        out.answer_install(reply, answer);
+    }
+
+    fn closed(&mut self, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
+        let outcome = match answer {
+            Err(fault) => return self.not_closed(fault, now, out),
+            Ok(Changed::Applied { before, after }) => {
+                let in_the_air = self.flight.is_some();
+                let before = before.as_deref();
+                let in_doubt = before.and_then(Record::held).is_some_and(|held| held.mark.is_some());
+                self.revoke(before, out);
+                self.end_closing(after.view(), now, out, Ok(LoggedOut { may_still_live: in_the_air || in_doubt }));
+                return;
+            }
+            Ok(Changed::Conflict { current, .. }) => current,
+        };
+        match outcome.as_deref() {
+            Some(record) if record.content != Content::Tombstone => {
+                self.end_closing(record.view(), now, out, Err(LogoutError::Superseded(record.version())));
+            }
+            // Somebody logged out already, or nobody was ever in.
+            Some(record) => self.end_closing(record.view(), now, out, Ok(LoggedOut { may_still_live: false })),
+            None => self.end_closing(View::vacant(), now, out, Ok(LoggedOut { may_still_live: false })),
+        }
+    }
+
+    fn end_closing(
+        &mut self,
+        view: View,
+        now: Now,
+        out: &mut Output,
+        answer: Result<LoggedOut, LogoutError>,
+    ) {
+        if let Some(reply) = self.closing.take().and_then(|closing| closing.reply) {
+            out.answer_logout(reply, answer);
+        }
+        self.saw(view, now, out);
+    }
+
+    fn revoke(&self, before: Option<&Record>, out: &mut Output) {
+        if let Some(record) = before
+            && let (Some(grant), Some(held)) = (record.grant(), record.held())
+        {
+            let refresh = Some(held.credential.clone());
+            let revocation = Revocation { binding: grant.binding.clone(), refresh };
+            out.effects.push(SessionEffect::Revoke(Box::new(revocation)));
+        }
+    }
+
+    /// The epoch has moved: what was learned about the old one does not hold for the new one.
+    pub(super) fn new_epoch(&mut self, epoch: Epoch) {
+        self.backoff = Backoff::default();
+        self.futility = Futility::default();
+        self.verdict = None;
+        self.barred = self.barred.filter(|(barred, _)| *barred == epoch);
+    }
+
+    /// The resource lists these issuers now. The bound one is kept while it is among them; otherwise nothing is served
+    /// any more, and the grant is parked until a login is accepted.
+    pub(super) fn issuers_listed(&mut self, issuers: &[Issuer], out: &mut Output) {
+        let Some(view) = &self.knowledge.view else { return };
+        let Some(bound) = &view.issuer else { return };
+        let epoch = view.epoch();
+        if issuers.contains(bound) {
+            self.barred = None;
+        } else if self.barred.is_none() {
+            let op = self.stamp();
+            self.barred = Some((epoch, op));
+            self.dismiss_all(TokenError::new(Reason::IssuerChanged), out);
+            out.effects.push(SessionEffect::Change(op, Change::Park { epoch, why: Parked::IssuerChanged }));
+        }
+    }
+}

@@ -1,24 +1,280 @@
-//! Machine.
-use super::{Policy, Residue, SessionEffect, SessionEvent};
-use crate::values::{ElapsedTime, FlightId, Nonce, Now};
-/// The session machine.
-#[derive(Debug, Clone)]
-pub struct Session {}
+//! The session machine: its state, its one entrance, and what it publishes. What it does is in the rooms beside it.
+
+use std::time::Duration;
+
+use super::closing::Closing;
+use super::flying::Airborne;
+use super::serving::Knowledge;
+use super::waiters::Waiters;
+use super::{
+    Backoff, Birth, Futility, Hit, LoggedOut, Policy, Published, RefusalAnswer, ReplyId, Residue, RunningFlight,
+    SessionEffect, SessionEvent, WaiterId,
+};
+use crate::law::flight::{Doubt, Op};
+use crate::law::ledger::Login;
+use crate::values::record::View;
+use crate::values::{
+    ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, TokenError, Validity, Version,
+};
+
+/// No sleep is longer than this (law 14): a clock that was stepped is noticed within it.
+const SLEEP_MOST: Duration = Duration::from_secs(60);
+
+/// How long a store operation of the session's own may take.
+pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The session machine. Its contract is the [module](super)'s.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub(super) policy: Policy,
+    pub(super) birth: Birth,
+    pub(super) ops: Op,
+    pub(super) knowledge: Knowledge,
+    /// A lease the store does not know (yet): a degraded flight's, or a repeatable source's.
+    pub(super) unstored: Option<Lease>,
+    /// Where the early window of the present lease begins: drawn once for each lease.
+    pub(super) window: Option<(Generation, Validity)>,
+    pub(super) floor: Option<Generation>,
+    /// The newest generation known, wherever it came from.
+    pub(super) known: Generation,
+    pub(super) waiters: Waiters,
+    pub(super) flight: Option<Airborne>,
+    /// Flights begun in this incarnation.
+    pub(super) flights: u64,
+    /// Landings in a row that only said that the record had moved.
+    pub(super) moves: u32,
+    pub(super) backoff: Backoff,
+    /// Until when the issuer is to be left alone.
+    pub(super) throttled: Option<ElapsedTime>,
+    /// What a flight found and the record does not say: a login is required, as long as this version stands.
+    pub(super) verdict: Option<Verdict>,
+    pub(super) doubt: Option<Doubt>,
+    pub(super) futility: Futility,
+    pub(super) closing: Option<Closing>,
+    pub(super) login: Option<Installing>,
+    /// The epoch whose issuer the resource no longer lists, and the write that says so.
+    pub(super) barred: Option<(Epoch, Op)>,
+    /// Whether the lease was handed out since it was minted.
+    pub(super) used: bool,
+    /// Whether a caller met the early window.
+    pub(super) early_wanted: bool,
+    pub(super) resumed: bool,
+    pub(super) stopping: bool,
+    wake: Option<ElapsedTime>,
+    /// What the slot holds of this incarnation's; `None` until it has published anything.
+    published: Option<Published>,
+}
+
+/// A flight's finding that holds for one version of the record, and is looked at again after a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    pub(super) version: Version,
+    pub(super) reason: Reason,
+    pub(super) until: ElapsedTime,
+}
+
+/// A login that is being installed.
+#[derive(Clone, Debug)]
+pub(super) struct Installing {
+    pub(super) reply: ReplyId,
+    /// What is waited for.
+    pub(super) op: Op,
+    pub(super) limit: ElapsedTime,
+    /// The login, until it is written.
+    pub(super) login: Option<Box<Login>>,
+}
+
+/// What one event calls for, in the order in which it leaves: what is published precedes every answer.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) effects: Vec<SessionEffect>,
+    answers: Vec<SessionEffect>,
+}
+
+impl Output {
+    pub(super) fn answer(&mut self, waiter: WaiterId, answer: Result<Lease, TokenError>) {
+        self.answers.push(SessionEffect::Answer(waiter, answer));
+    }
+
+    pub(super) fn answer_refusal(&mut self, reply: ReplyId, answer: RefusalAnswer) {
+        self.answers.push(SessionEffect::AnswerRefusal(reply, answer));
+    }
+
+    pub(super) fn answer_install(&mut self, reply: ReplyId, answer: Result<Box<View>, InstallError>) {
+        self.answers.push(SessionEffect::AnswerInstall(reply, answer));
+    }
+
+    pub(super) fn answer_logout(&mut self, reply: ReplyId, answer: Result<LoggedOut, LogoutError>) {
+        self.answers.push(SessionEffect::AnswerLogout(reply, answer));
+    }
+}
+
 impl Session {
-    /// A session that goes on from `residue`. `seed` names its flights: each flight's id is drawn by the driver.
-    pub fn start(_policy: Policy, _nonce: Nonce, _residue: Residue, _now: Now) -> (Self, Vec<SessionEffect>) {
-        todo!()
+    /// A session that goes on from what its predecessor left in the slot: the first has a default residue. A flight in
+    /// the residue reports to this session from now on.
+    pub fn start(policy: Policy, birth: Birth, residue: Residue, now: Now) -> (Self, Vec<SessionEffect>) {
+        let mut session = Self {
+            policy,
+            birth,
+            ops: Op::default(),
+            knowledge: Knowledge::default(),
+            unstored: residue.unstored,
+            window: None,
+            floor: residue.floor,
+            known: residue.known,
+            waiters: Waiters::default(),
+            flight: residue.flight.map(Airborne::inherited),
+            flights: 0,
+            moves: 0,
+            backoff: residue.backoff,
+            throttled: None,
+            verdict: None,
+            doubt: None,
+            futility: residue.futility,
+            closing: residue.closing.map(|epoch| Closing::resumed(epoch, now.elapsed())),
+            login: None,
+            barred: None,
+            used: false,
+            early_wanted: false,
+            resumed: false,
+            stopping: false,
+            wake: None,
+            published: None,
+        };
+        let mut output = Output::default();
+        session.read(now, &mut output);
+        let effects = session.conclude(output, now);
+        (session, effects)
     }
-    /// What happens next.
-    pub fn handle(&mut self, _event: SessionEvent, _now: Now) -> Vec<SessionEffect> {
-        todo!()
-    }
-    /// When to tick.
+
+    /// When [`SessionEvent::Tick`] is due; `None` while nothing depends on time. Never more than a minute away.
     pub fn next_wake(&self) -> Option<ElapsedTime> {
-        todo!()
+        self.wake
     }
-    /// x
-    pub fn x(&self) -> Option<FlightId> {
-        todo!()
+
+    /// Callers that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Whether an actor may end with nobody worse off: nobody waits, nothing is in the air, unsaved, in doubt, being
+    /// stored or logged out. What must be remembered is in the residue.
+    pub fn is_idle(&self) -> bool {
+        self.waiters.is_empty()
+            && self.flight.is_none()
+            && self.unstored.is_none()
+            && self.closing.is_none()
+            && self.login.is_none()
+            && self.barred.is_none()
+            && !self.knowledge.in_doubt()
+    }
+
+    /// Takes in what happened and says what is to be done. Stale completions change nothing.
+    pub fn handle(&mut self, event: SessionEvent, now: Now) -> Vec<SessionEffect> {
+        let mut output = Output::default();
+        let out = &mut output;
+        match event {
+            SessionEvent::GetToken(waiter, ask) => self.get_token(waiter, ask, now, out),
+            SessionEvent::WaiterGone(waiter) => self.waiters.remove(waiter),
+            SessionEvent::Invalidate(reply, refusal) => self.refuse(reply, refusal, now, out),
+            SessionEvent::Used => self.used = true,
+            SessionEvent::Loaded(op, answer) => self.loaded(op, answer, now, out),
+            SessionEvent::Flight(id, report) => self.reported(id, report, now, out),
+            SessionEvent::FlightOver(id) => self.flight_over(id, now, out),
+            SessionEvent::Tick => self.tick(now, out),
+            SessionEvent::StoreChanged => self.read(now, out),
+            SessionEvent::Throttled(until) => self.throttled = self.throttled.max(Some(until)),
+            SessionEvent::Resumed => self.resumed = true,
+            SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
+            SessionEvent::Reserved(op, answer) => self.reserved(op, answer, now, out),
+            SessionEvent::Logout(reply) => self.log_out(reply, now, out),
+            SessionEvent::IssuersListed(issuers) => self.issuers_listed(&issuers, out),
+            SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
+            SessionEvent::Shutdown => self.shut_down(out),
+        }
+        self.pursue(now, out);
+        self.conclude(output, now)
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Output) {
+        self.read_late(now, out);
+        self.install_late(now, out);
+        self.close_late(now, out);
+        if self.backoff.resting.is_some_and(|(_, until)| until <= now.elapsed()) {
+            self.backoff.resting = None;
+        }
+        if self.throttled.is_some_and(|until| until <= now.elapsed()) {
+            self.throttled = None;
+        }
+        while let Some(waiter) = self.waiters.pop_due(now.elapsed()) {
+            out.answer(waiter, Err(TokenError::new(Reason::DeadlinePassed)));
+        }
+    }
+
+    fn shut_down(&mut self, out: &mut Output) {
+        self.stopping = true;
+        self.dismiss_all(TokenError::new(Reason::ShuttingDown), out);
+        if let Some(installing) = self.login.take() {
+            out.answer_install(installing.reply, Err(InstallError::ShuttingDown));
+        }
+        self.stop_closing(out);
+    }
+
+    pub(super) fn stamp(&mut self) -> Op {
+        self.ops = Op(self.ops.0 + 1);
+        self.ops
+    }
+
+    /// Publishes what has changed, and orders what leaves.
+    fn conclude(&mut self, output: Output, now: Now) -> Vec<SessionEffect> {
+        self.draw_window(now);
+        self.wake = self.wakes(now).min().map(|wake| wake.min(now.elapsed().after(SLEEP_MOST)));
+        let published = self.to_publish();
+        let mut effects = Vec::with_capacity(output.effects.len() + output.answers.len() + 1);
+        if self.published.as_ref() != Some(&published) {
+            effects.push(SessionEffect::Publish(Box::new(published.clone())));
+            self.published = Some(published);
+        }
+        effects.extend(output.effects);
+        effects.extend(output.answers);
+        effects
+    }
+
+    fn to_publish(&self) -> Published {
+        let hit = match (self.lease(), self.window) {
+            (Some(lease), Some((_, window))) if !self.stopping => Some(Hit { lease: lease.clone(), window }),
+            _ => None,
+        };
+        Published {
+            hit,
+            residue: Residue {
+                floor: self.floor,
+                flight: self.flight.as_ref().map(|flight| RunningFlight {
+                    id: flight.id,
+                    epoch: flight.epoch,
+                    keeping: flight.keeping,
+                }),
+                backoff: self.backoff,
+                futility: self.futility.clone(),
+                closing: self.closing.as_ref().and_then(Closing::epoch),
+                unstored: self.unstored.clone(),
+                known: self.known,
+            },
+        }
+    }
+
+    /// Everything that depends on time.
+    fn wakes(&self, now: Now) -> impl Iterator<Item = ElapsedTime> {
+        let waits = !self.waiters.is_empty() || self.refreshes_alone();
+        let pauses = [self.backoff.resting.map(|(_, until)| until), self.throttled];
+        let pauses = pauses.into_iter().flatten().filter(move |_| waits);
+        self.waiters
+            .next_deadline()
+            .into_iter()
+            .chain(pauses)
+            .chain(self.knowledge.wake())
+            .chain(self.login.as_ref().map(|installing| installing.limit))
+            .chain(self.closing.as_ref().and_then(Closing::wake))
+            .chain(self.background_wake(now))
     }
 }

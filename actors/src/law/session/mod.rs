@@ -11,8 +11,10 @@
 //! finds the cell as the answer says (law 6).
 
 mod closing;
+mod flying;
 mod futility;
 mod machine;
+mod refusing;
 mod serving;
 mod waiters;
 
@@ -219,7 +221,9 @@ pub struct Residue {
     pub futility: Futility,
     /// An epoch that was logged out of, and whose tombstone could not be written yet.
     pub closing: Option<Epoch>,
-    /// Leases minted without a store count on from here.
+    /// A lease that is not stored yet, or never will be: nobody else can give it back (law 4).
+    pub unstored: Option<Lease>,
+    /// The newest token number known: tokens minted without a store count on from here.
     pub known: Generation,
 }
 
@@ -228,6 +232,8 @@ pub struct Residue {
 pub struct RunningFlight {
     /// Its name.
     pub id: FlightId,
+    /// The epoch it is for.
+    pub epoch: Epoch,
     /// Whether it has landed and goes on only to save.
     pub keeping: bool,
 }
@@ -257,4 +263,13 @@ pub enum RefusalAnswer {
 pub struct LoggedOut {
     /// Whether a token may still live that could not be revoked, because it never reached us.
     pub may_still_live: bool,
+}
+
+/// What the driver draws for a session when it starts: randomness as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth {
+    /// Drawn once for each process: tells its unstored tokens from those of others.
+    pub nonce: Nonce,
+    /// Drawn for each incarnation: its flights are named from here on.
+    pub flights: FlightId,
 }

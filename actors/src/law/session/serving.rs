@@ -1,1 +1,264 @@
-//! serving
+//! What the session knows of the record, and whom it can serve from it.
+
+use std::time::Duration;
+
+use super::machine::{Output, STORE_TIMEOUT, Session};
+use super::waiters::Waiter;
+use super::{Ask, SessionEffect, WaiterId};
+use crate::law::flight::{Doubt, Op, Spending};
+use crate::values::record::{Renewal, View};
+use crate::values::{ElapsedTime, Epoch, Generation, Lease, Now, Reason, StoreFault, TokenError};
+
+/// How long the session lets a store rest that failed to read.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the session knows of the record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Knowledge {
+    /// `None` until the record was read for the first time.
+    pub(super) view: Option<View>,
+    /// The read that is under way.
+    reading: Option<Reading>,
+    /// When to read again after a failure.
+    again_at: Option<ElapsedTime>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    op: Op,
+    limit: ElapsedTime,
+    /// News came in since: what this read brings may be old already.
+    again: bool,
+}
+
+impl Knowledge {
+    pub(super) fn wake(&self) -> Option<ElapsedTime> {
+        self.reading.map(|reading| reading.limit).into_iter().chain(self.again_at).min()
+    }
+
+    /// Whether the refresh token is being presented, or may have been spent.
+    pub(super) fn in_doubt(&self) -> bool {
+        matches!(&self.view, Some(View { renewal: Renewal::Token { mark: Some(_), .. }, .. }))
+    }
+}
+
+impl Session {
+    /// A caller wants a token: it is served, turned away at once, or waits.
+    pub(super) fn get_token(&mut self, waiter: WaiterId, ask: Ask, now: Now, out: &mut Output) {
+        if !ask.force
+            && !self.stopping
+            && let Some(lease) = self.serve(ask.min_lifetime, now)
+        {
+            self.used = true;
+            self.early_wanted |= self.in_early_window(now);
+            return out.answer(waiter, Ok(lease));
+        }
+        let refusal = if ask.deadline() <= now.elapsed() {
+            Some(TokenError::new(Reason::DeadlinePassed))
+        } else {
+            self.refusal(Some(ask.deadline()), now)
+        };
+        match refusal {
+            Some(error) => out.answer(waiter, Err(error)),
+            None if self.waiters.len() >= self.policy.waiters_most => {
+                out.answer(waiter, Err(TokenError::new(Reason::TooManyWaiters)));
+            }
+            None => self.waiters.insert(waiter, Waiter::new(&ask, self.flights)),
+        }
+    }
+
+    /// The newest lease that may be handed out at all, whatever its age.
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        if self.closing.is_some() || self.barred.is_some_and(|(epoch, _)| Some(epoch) == self.epoch()) {
+            return None;
+        }
+        let lease = self.newest_lease()?;
+        self.floor.is_none_or(|floor| lease.generation().supersedes(&floor)).then_some(lease)
+    }
+
+    /// The newest lease there is, refused or not.
+    pub(super) fn newest_lease(&self) -> Option<&Lease> {
+        let stored = self.knowledge.view.as_ref().and_then(|view| view.lease.as_ref());
+        match (&self.unstored, stored) {
+            (Some(unstored), Some(stored)) if !unstored.generation().supersedes(&stored.generation()) => Some(stored),
+            (Some(unstored), _) => Some(unstored),
+            (None, stored) => stored,
+        }
+    }
+
+    /// The lease for a caller that needs `min_lifetime` of it, if there is one.
+    pub(super) fn serve(&self, min_lifetime: Duration, now: Now) -> Option<Lease> {
+        let lease = self.lease()?;
+        let validity = lease.validity();
+        let need = validity.lifetime().map_or(min_lifetime, |lifetime| min_lifetime.min(lifetime / 4 * 3));
+        let good = validity.is_good(self.policy.safety_margin, &now.moment);
+        (good && validity.outlasts(need, &now.moment)).then(|| lease.clone())
+    }
+
+    /// Why a caller with this deadline is turned away at once; `None` when waiting may help.
+    pub(super) fn refusal(&self, deadline: Option<ElapsedTime>, now: Now) -> Option<TokenError> {
+        if self.stopping {
+            return Some(TokenError::new(Reason::ShuttingDown));
+        }
+        if let Some(reason) = self.login_required(now) {
+            return Some(TokenError::new(reason));
+        }
+        if self.flight.as_ref().is_some_and(|flight| flight.keeping) {
+            return Some(TokenError::new(Reason::StoreTrouble));
+        }
+        let too_late = |until: ElapsedTime| until > now.elapsed() && deadline.is_some_and(|deadline| until > deadline);
+        match (self.backoff.resting, self.throttled) {
+            (Some((error, until)), _) if too_late(until) => Some(error.retry_after(until.since(now.elapsed()))),
+            (_, Some(until)) if too_late(until) => {
+                Some(TokenError::new(Reason::Throttled).retry_after(until.since(now.elapsed())))
+            }
+            _ => None,
+        }
+    }
+
+    /// Why only a login helps, if only a login does.
+    pub(super) fn login_required(&self, now: Now) -> Option<Reason> {
+        if self.closing.is_some() {
+            return Some(Reason::LoggedOut);
+        }
+        let view = self.knowledge.view.as_ref()?;
+        if self.barred.is_some_and(|(epoch, _)| epoch == view.epoch()) {
+            return Some(Reason::IssuerChanged);
+        }
+        let repeatable = self.policy.spending == Spending::Repeatable;
+        let verdict = self.verdict.filter(|verdict| verdict.version == view.version && verdict.until > now.elapsed());
+        match &view.renewal {
+            Renewal::LoginRequired(Reason::NeverSignedIn) if repeatable => None,
+            Renewal::LoginRequired(reason) => Some(*reason),
+            Renewal::WithoutToken if !repeatable => Some(Reason::NotRefreshable),
+            _ => verdict.map(|verdict| verdict.reason),
+        }
+    }
+
+    /// Begins to read the record, unless a read is under way: that one is then followed by another.
+    pub(super) fn read(&mut self, now: Now, out: &mut Output) {
+        if let Some(reading) = &mut self.knowledge.reading {
+            reading.again = true;
+            return;
+        }
+        let op = self.stamp();
+        let limit = now.elapsed().after(STORE_TIMEOUT);
+        self.knowledge.reading = Some(Reading { op, limit, again: false });
+        self.knowledge.again_at = None;
+        out.effects.push(SessionEffect::Load(op));
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        op: Op,
+        answer: Result<Option<Box<View>>, StoreFault>,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let Some(reading) = self.knowledge.reading.take_if(|reading| reading.op == op) else { return };
+        match answer {
+            Ok(view) => self.saw(view.map_or_else(View::vacant, |view| *view), now, out),
+            Err(fault) => self.unread(fault, now, out),
+        }
+        if reading.again {
+            self.read(now, out);
+        }
+    }
+
+    /// A read that takes too long, or is due again.
+    pub(super) fn read_late(&mut self, now: Now, out: &mut Output) {
+        let late = self.knowledge.reading.take_if(|reading| reading.limit <= now.elapsed());
+        if late.is_some() {
+            self.unread(StoreFault::TimedOut, now, out);
+        }
+        if self.knowledge.again_at.take_if(|at| *at <= now.elapsed()).is_some() {
+            self.read(now, out);
+        }
+    }
+
+    /// The record could not be read. What is known goes on being used; a caller that needs more than that is told.
+    fn unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
+        self.closing_unread(fault, out);
+        self.knowledge.again_at = Some(now.elapsed().after(READ_PAUSE + now.jitter.of(READ_PAUSE)));
+        if self.knowledge.view.is_some() {
+            return;
+        }
+        if self.policy.spending == Spending::Repeatable {
+            // A repeatable source mints without a store.
+            self.knowledge.view = Some(View::vacant());
+        } else {
+            self.dismiss_all(TokenError::new(Reason::StoreTrouble).retry_after(READ_PAUSE), out);
+        }
+    }
+
+    /// Takes in what the store holds, and serves whom it serves.
+    pub(super) fn saw(&mut self, view: View, now: Now, out: &mut Output) {
+        self.absorb(view, now, out);
+        self.serve_waiters(now, out);
+    }
+
+    /// Takes in what the store holds, unless something newer is known already.
+    pub(super) fn absorb(&mut self, view: View, now: Now, out: &mut Output) {
+        if self.knowledge.view.as_ref().is_some_and(|known| view.version < known.version) {
+            return;
+        }
+        let epoch = view.epoch();
+        if let Renewal::Token { mark: Some(mark), .. } = &view.renewal {
+            let known = self.doubt.filter(|doubt| doubt.flight == mark.flight);
+            self.doubt = Some(known.unwrap_or(Doubt { flight: mark.flight, seen: now.elapsed() }));
+        } else {
+            self.doubt = None;
+        }
+        if let Some(lease) = &view.lease {
+            self.know(lease.generation());
+        }
+        // A lease that is not stored belongs to the epoch it was minted in, and is over once the store has a newer one.
+        self.unstored = self.unstored.take().filter(|unstored| {
+            let newer = view.lease.as_ref().is_none_or(|lease| unstored.generation().supersedes(&lease.generation()));
+            newer && unstored.generation().epoch == epoch
+        });
+        if self.flight.as_ref().is_some_and(|flight| flight.epoch < epoch) {
+            // It belongs to an epoch that is over, holds a claim of that epoch, and stands in nobody's way.
+            self.flight = None;
+        }
+        if self.knowledge.view.as_ref().is_some_and(|known| known.epoch() < epoch) {
+            self.new_epoch(epoch);
+        }
+        self.knowledge.view = Some(view);
+        self.new_view_for_closing(now, out);
+    }
+
+    pub(super) fn know(&mut self, generation: Generation) {
+        if generation.supersedes(&self.known) {
+            self.known = generation;
+        }
+    }
+
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.knowledge.view.as_ref().map(View::epoch)
+    }
+
+    /// Serves every waiting caller that can be served, and turns away those that need not wait any longer.
+    pub(super) fn serve_waiters(&mut self, now: Now, out: &mut Output) {
+        let refusal = self.refusal(None, now);
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.answer_each(|id, waiter| {
+            let served = if waiter.after_flight.is_some() { None } else { self.serve(waiter.min_lifetime, now) };
+            let answer = served.map(Ok).or(refusal.map(Err));
+            let answered = answer.is_some();
+            if let Some(answer) = answer {
+                out.answer(id, answer);
+            }
+            answered
+        });
+        self.waiters = waiters;
+    }
+
+    /// Answers every waiting caller with `error`.
+    pub(super) fn dismiss_all(&mut self, error: TokenError, out: &mut Output) {
+        self.waiters.answer_each(|id, _| {
+            out.answer(id, Err(error));
+            true
+        });
+    }
+}

@@ -1,1 +1,140 @@
-//! waiters
+//! The callers that wait: bounded, each with its own deadline, each answered once (law 7).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Ask, WaiterId};
+use crate::values::ElapsedTime;
+
+/// A caller that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiter {
+    pub(super) deadline: ElapsedTime,
+    pub(super) min_lifetime: Duration,
+    /// Only a flight after this one, by its number in this session, will do for a caller that insists.
+    pub(super) after_flight: Option<u64>,
+}
+
+impl Waiter {
+    pub(super) fn new(ask: &Ask, flights_begun: u64) -> Self {
+        Self {
+            deadline: ask.deadline(),
+            min_lifetime: ask.min_lifetime,
+            after_flight: ask.force.then_some(flights_begun),
+        }
+    }
+
+    /// Whether the flight with this number is one the caller can take a token from.
+    pub(super) fn accepts_flight(&self, flight: u64) -> bool {
+        self.after_flight.is_none_or(|after| flight > after)
+    }
+}
+
+/// All callers that wait, by id and by deadline.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiters {
+    by_id: BTreeMap<WaiterId, Waiter>,
+    by_deadline: BTreeSet<(ElapsedTime, WaiterId)>,
+}
+
+impl Waiters {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, id: WaiterId, waiter: Waiter) {
+        self.remove(id);
+        self.by_id.insert(id, waiter);
+        self.by_deadline.insert((waiter.deadline, id));
+    }
+
+    pub(super) fn remove(&mut self, id: WaiterId) {
+        if let Some(waiter) = self.by_id.remove(&id) {
+            self.by_deadline.remove(&(waiter.deadline, id));
+        }
+    }
+
+    /// The earliest deadline.
+    pub(super) fn next_deadline(&self) -> Option<ElapsedTime> {
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Takes out one caller whose deadline has come.
+    pub(super) fn pop_due(&mut self, now: ElapsedTime) -> Option<WaiterId> {
+        let (deadline, id) = *self.by_deadline.first()?;
+        (deadline <= now).then(|| {
+            self.remove(id);
+            id
+        })
+    }
+
+    /// Hands each caller to `answer`, in the order of their ids, and takes out those for whom it returns true.
+    pub(super) fn answer_each(&mut self, mut answer: impl FnMut(WaiterId, &Waiter) -> bool) {
+        let by_deadline = &mut self.by_deadline;
+        self.by_id.retain(|id, waiter| {
+            let answered = answer(*id, waiter);
+            if answered {
+                by_deadline.remove(&(waiter.deadline, *id));
+            }
+            !answered
+        });
+    }
+
+    /// Whether some caller insists on a flight after number `flight`.
+    pub(super) fn insist(&self) -> bool {
+        self.by_id.values().any(|waiter| waiter.after_flight.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter(deadline: u64, force: bool) -> Waiter {
+        let ask = Ask {
+            asked: ElapsedTime::from_millis(deadline),
+            patience: Duration::ZERO,
+            min_lifetime: Duration::ZERO,
+            force,
+        };
+        Waiter::new(&ask, 3)
+    }
+
+    #[test]
+    fn callers_leave_by_deadline_by_answer_or_on_their_own() {
+        let mut waiters = Waiters::default();
+        for (id, deadline) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
+            waiters.insert(WaiterId(id), waiter(deadline, false));
+        }
+        assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(10)));
+        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(9)), None);
+        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(10)), Some(WaiterId(2)));
+        waiters.remove(WaiterId(4));
+        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(10)), None);
+        waiters.answer_each(|id, _| id == WaiterId(3));
+        assert_eq!(waiters.len(), 1);
+        assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(30)));
+        assert!(!waiters.is_empty() && !waiters.insist());
+    }
+
+    #[test]
+    fn the_same_id_again_replaces_its_deadline() {
+        let mut waiters = Waiters::default();
+        waiters.insert(WaiterId(1), waiter(10, false));
+        waiters.insert(WaiterId(1), waiter(20, true));
+        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(15)), None);
+        assert!(waiters.insist());
+        assert_eq!(waiters.len(), 1);
+    }
+
+    #[test]
+    fn who_insists_takes_only_a_later_flight() {
+        assert!(waiter(10, false).accepts_flight(1));
+        assert!(!waiter(10, true).accepts_flight(3));
+        assert!(waiter(10, true).accepts_flight(4));
+    }
+}

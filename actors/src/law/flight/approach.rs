@@ -1,0 +1,124 @@
+//! From the issuer's leave to the decision: read, claim, read again (law 2).
+
+use std::time::Duration;
+
+use super::decide::{self, Decision};
+use super::machine::Flight;
+use super::phase::{HeldClaim, Phase};
+use super::{FlightEffect, Outcome, Spending};
+use crate::law::profile::Trouble;
+use crate::ports::store::{ClaimAnswer, ClaimEnding};
+use crate::values::record::{Issuer, Record};
+use crate::values::{ElapsedTime, Now, Reason, StoreFault};
+
+/// The longest pause between two attempts to claim.
+const CLAIM_PAUSE_MOST: Duration = Duration::from_secs(1);
+
+impl Flight {
+    pub(super) fn peek(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+        let op = self.load(now, effects);
+        self.phase = Phase::Peeking(op);
+    }
+
+    pub(super) fn peeked(
+        &mut self,
+        answer: Result<Option<Box<Record>>, StoreFault>,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) {
+        self.limit = None;
+        match answer.map(|record| (self.decision(record.as_deref(), now), record)) {
+            Ok((Ok(_), _)) => self.claim(now, effects),
+            Ok((Err(outcome), record)) => self.land(outcome, record.as_deref(), None, effects),
+            Err(_) => self.without_store(now, effects),
+        }
+    }
+
+    fn claim(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+        let op = self.stamp_store_op(now);
+        let (epoch, at_least) = (self.order.epoch, self.claim_length());
+        effects.push(FlightEffect::Claim { op, epoch, at_least });
+        self.phase = Phase::Claiming { op, asked: now.elapsed() };
+    }
+
+    pub(super) fn claimed(
+        &mut self,
+        asked: ElapsedTime,
+        answer: Result<ClaimAnswer, StoreFault>,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) {
+        self.limit = None;
+        let failed = |reason| Outcome::Failed(Trouble::new(reason));
+        match answer {
+            Ok(ClaimAnswer::Granted(claim)) => self.read_again(HeldClaim::new(claim, asked), now, effects),
+            Ok(ClaimAnswer::Contended) if now.elapsed().since(self.began) >= self.equipment.terms.claim_wait => {
+                self.land(failed(Reason::Contended), None, None, effects);
+            }
+            Ok(ClaimAnswer::Contended) => {
+                let pause = self.equipment.terms.claim_pause.saturating_mul(1 << self.contentions.min(10));
+                let pause = pause.min(CLAIM_PAUSE_MOST);
+                self.contentions += 1;
+                self.phase = Phase::Pausing { until: now.elapsed().after(pause + now.jitter.of(pause)) };
+            }
+            Ok(ClaimAnswer::Unsupported) if self.equipment.spending == Spending::Repeatable => {
+                self.mint(None, None, now, effects);
+            }
+            Ok(ClaimAnswer::Unsupported) => self.land(failed(Reason::ClaimsUnsupported), None, None, effects),
+            Err(_) => self.without_store(now, effects),
+        }
+    }
+
+    pub(super) fn read_again(&mut self, claim: HeldClaim, now: Now, effects: &mut Vec<FlightEffect>) {
+        let op = self.load(now, effects);
+        self.phase = Phase::Reading { op, claim };
+    }
+
+    pub(super) fn read(
+        &mut self,
+        claim: HeldClaim,
+        answer: Result<Option<Box<Record>>, StoreFault>,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) {
+        self.limit = None;
+        let Ok(record) = answer else {
+            self.end_claim(Some(claim), ClaimEnding::Released, effects);
+            return self.without_store(now, effects);
+        };
+        match (self.decision(record.as_deref(), now), record) {
+            (Ok(Decision::Present { credential, mark }), Some(record)) => {
+                self.present(claim, record, credential, mark, now, effects);
+            }
+            (Ok(_), record) => self.mint(Some(claim), record, now, effects),
+            (Err(outcome), record) => self.land(outcome, record.as_deref(), Some(claim), effects),
+        }
+    }
+
+    /// What the record allows; `Err` where that ends the flight at once.
+    fn decision(&self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
+        if record.is_some_and(|record| record.epoch != self.order.epoch) {
+            // Another login or logout: the claim would be, or is, for an epoch that is over.
+            return Err(Outcome::Moved);
+        }
+        match decide::decide(record, self.order.adopt, self.equipment.spending, &now.moment) {
+            Decision::Adopt => Err(Outcome::Adopted),
+            Decision::LoginRequired(reason) => Err(Outcome::LoginRequired(reason)),
+            // The permit came from another issuer's queue than the one the record is bound to (law 13).
+            _ if record.is_some_and(|record| issuer_of(record) != self.order.issuer.as_ref()) => Err(Outcome::Moved),
+            decision => Ok(decision),
+        }
+    }
+
+    /// The store cannot be used. Nobody spends unclaimed; what spends nothing is minted all the same.
+    pub(super) fn without_store(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+        if self.equipment.spending == Spending::Repeatable && !self.stopping {
+            return self.mint(None, None, now, effects);
+        }
+        self.land(Outcome::Failed(Trouble::new(Reason::StoreTrouble)), None, None, effects);
+    }
+}
+
+fn issuer_of(record: &Record) -> Option<&Issuer> {
+    record.grant().map(|grant| &grant.binding.issuer)
+}
