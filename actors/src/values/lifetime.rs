@@ -60,6 +60,13 @@ impl Validity {
         self.remaining(now).is_none_or(|left| left > need)
     }
 
+    /// Whether the token is worth handing out at `now`: more than `margin` is left, or more than a quarter of its
+    /// lifetime where that is less.
+    pub fn is_good(&self, margin: Duration, now: &Moment) -> bool {
+        let margin = self.lifetime.map_or(margin, |lifetime| margin.min(lifetime / 4));
+        self.outlasts(margin, now)
+    }
+
     /// The same anchor with `margin` taken off the end: the window in which a lease is handed out without a thought.
     /// A margin that leaves nothing leaves a window that is over at once.
     pub fn shortened(&self, margin: Duration) -> Self {
@@ -112,6 +119,16 @@ mod tests {
         assert_eq!(Validity::new(at, Some(Duration::ZERO)).lifetime(), None);
         assert_eq!(Validity::new(at, Some(Duration::MAX)).lifetime(), Some(LONGEST));
         assert!(Validity::new(at, None).outlasts(Duration::MAX, &at));
+    }
+
+    #[test]
+    fn a_margin_is_never_more_than_a_quarter_of_the_lifetime() {
+        let quarter = HOUR / 4;
+        let with_left = |left| moment(11 * HOUR - left, HOUR, 1);
+        assert!(an_hour().is_good(Duration::from_millis(quarter * 2), &with_left(quarter + 1)));
+        assert!(!an_hour().is_good(Duration::from_millis(quarter * 2), &with_left(quarter)));
+        assert!(an_hour().is_good(Duration::from_millis(5), &with_left(6)));
+        assert!(!an_hour().is_good(Duration::from_millis(5), &with_left(5)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod time;
 
 pub use digest::{DigestKey, KeyedDigest};
 pub use error::{InstallError, LogoutError, StoreFault, TokenError};
-pub use identity::{Account, IdentityError, ServerIdentity, Target};
+pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target};
 pub use lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
 pub use lifetime::Validity;
 pub use lineage::{Epoch, FlightId, Generation, Nonce, Revision, Version};

@@ -154,6 +154,12 @@ impl RefreshCredential {
         Self { token, digest }
     }
 
+    /// A credential as a store kept it: `digest` is what [`new`](Self::new) computed when `token` arrived. Only the
+    /// store's key could tell whether the two belong together, so this is for [`format::decode`] alone.
+    pub(in crate::values::record) fn from_stored(token: RefreshToken, digest: KeyedDigest) -> Self {
+        Self { token, digest }
+    }
+
     /// The token.
     pub fn token(&self) -> &RefreshToken {
         &self.token
@@ -221,11 +227,9 @@ pub struct DeadDigests(VecDeque<KeyedDigest>);
 impl DeadDigests {
     const KEPT: usize = 16;
 
-    /// Remembers `digest`, forgetting the oldest beyond sixteen.
+    /// Remembers `digest` as the youngest, forgetting the oldest beyond sixteen.
     pub fn remember(&mut self, digest: KeyedDigest) {
-        if self.contains(&digest) {
-            return;
-        }
+        self.0.retain(|known| *known != digest);
         if self.0.len() == Self::KEPT {
             self.0.pop_front();
         }

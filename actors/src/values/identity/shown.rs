@@ -1,0 +1,85 @@
+//! What of a name may be logged.
+
+/// A text that may be logged, and whether it is less than the whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Shown {
+    /// Nothing in it acts on a terminal, is invisible or changes the direction of reading.
+    pub(in super::super) text: String,
+    /// Whether anything was left out or replaced.
+    pub(in super::super) elided: bool,
+    /// In characters.
+    room: usize,
+}
+
+impl Shown {
+    /// An empty text with room for `room` characters, the mark of what did not fit included.
+    pub(in super::super) fn with_room(room: usize) -> Self {
+        Self { text: String::new(), elided: false, room }
+    }
+
+    /// Adds `text` as far as there is room. Letters and digits of any script, spaces and ASCII punctuation are shown as
+    /// they are; anything else is replaced.
+    pub(in super::super) fn push(&mut self, text: &str) {
+        for c in text.chars() {
+            let plain = c.is_alphanumeric() || c == ' ' || c.is_ascii_graphic();
+            self.elided |= !plain;
+            self.place(if plain { c } else { char::REPLACEMENT_CHARACTER });
+        }
+    }
+
+    /// Marks that something is left out here.
+    pub(in super::super) fn elide(&mut self) {
+        self.elided = true;
+        self.place('…');
+    }
+
+    fn place(&mut self, c: char) {
+        match self.room {
+            0 => return,
+            // Whether more follows is not known here, so the last place is always taken as the end of what fits.
+            1 => {
+                self.text.push('…');
+                self.elided = true;
+            }
+            _ => self.text.push(c),
+        }
+        self.room -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(room: usize, text: &str) -> (String, bool) {
+        let mut shown = Shown::with_room(room);
+        shown.push(text);
+        (shown.text, shown.elided)
+    }
+
+    #[test]
+    fn what_fits_is_shown_and_what_does_not_is_marked() {
+        assert_eq!(shown(4, "abc"), ("abc".to_owned(), false));
+        assert_eq!(shown(4, "abcd"), ("abc…".to_owned(), true));
+        assert_eq!(shown(4, "abcdefgh"), ("abc…".to_owned(), true));
+        assert_eq!(shown(0, "a"), (String::new(), false));
+    }
+
+    #[test]
+    fn what_a_terminal_or_a_reader_could_misread_is_replaced() {
+        assert_eq!(shown(99, "Zoë 日本 ~!/"), ("Zoë 日本 ~!/".to_owned(), false));
+        let tricks = ['\u{1b}', '\n', '\u{9b}', '\u{202e}', '\u{200b}', '\u{2028}', '\u{a0}', '…'];
+        for c in tricks {
+            assert_eq!(shown(99, &format!("a{c}b")), ("a\u{fffd}b".to_owned(), true));
+        }
+    }
+
+    #[test]
+    fn an_omission_is_marked_in_its_place() {
+        let mut shown = Shown::with_room(99);
+        shown.push("a/");
+        shown.elide();
+        shown.push("/b");
+        assert_eq!((shown.text.as_str(), shown.elided), ("a/…/b", true));
+    }
+}

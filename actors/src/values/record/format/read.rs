@@ -1,0 +1,164 @@
+//! How a record is made of the members of the current format. Whatever is wrong is named by the path of its member.
+
+use std::time::Duration;
+
+use super::super::{
+    Access, Binding, Client, Content, DeadDigests, Grant, Held, Issuer, Mark, Record, Refresh, RefreshCredential,
+    Subject,
+};
+use super::secret::{Secret, bytes};
+use super::wire;
+use super::words::Word;
+use crate::values::{
+    AccessToken, BootId, ClientSecret, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, RefreshToken,
+    Revision, Scopes, Validity, WallTime,
+};
+
+/// The path of a member that is wrong.
+type Path = &'static str;
+
+const MARK_DIGEST: Path = "content.grant.refresh.held.mark.digest";
+const MARK_NUMBER: Path = "content.grant.refresh.held.mark.number";
+const PRESENTATIONS: Path = "content.grant.refresh.held.mark.presentations";
+const ACCESS_NUMBER: Path = "content.grant.access.number";
+
+/// What must agree within every record. Everything the ledger makes does, so a record in which it does not was damaged,
+/// or is about to become unreadable.
+pub(super) fn check(record: &Record) -> Result<(), Path> {
+    let Some(grant) = record.grant() else { return Ok(()) };
+    // A number above the highest one given out would be given out again.
+    if grant.access.as_ref().is_some_and(|access| access.number > record.number) {
+        return Err(ACCESS_NUMBER);
+    }
+    let Some(Held { credential, mark: Some(mark), .. }) = record.held() else { return Ok(()) };
+    // A mark for another token would leave the one that is held unprotected.
+    if mark.digest != credential.digest() {
+        return Err(MARK_DIGEST);
+    }
+    if mark.number > record.number {
+        return Err(MARK_NUMBER);
+    }
+    // A mark is written before a presentation and counts it; zero would permit one too many.
+    if mark.presentations == 0 {
+        return Err(PRESENTATIONS);
+    }
+    Ok(())
+}
+
+pub(super) fn record(wire: wire::Record<'_>) -> Result<Record, Path> {
+    Ok(Record {
+        epoch: Epoch::new(wire.epoch),
+        revision: Revision::new(wire.revision),
+        number: wire.number,
+        dead: dead(&wire.dead)?,
+        content: match wire.content {
+            wire::Content::Tombstone => Content::Tombstone,
+            wire::Content::Grant(wire) => Content::Grant(Box::new(grant(*wire)?)),
+        },
+    })
+}
+
+/// Forgets none: more than are kept, or one of them twice, is not what a writer of this format writes.
+fn dead(wire: &[wire::Text<'_>]) -> Result<DeadDigests, Path> {
+    let dead = wire.iter().map(|digits| digest(digits, "dead")).collect::<Result<DeadDigests, _>>()?;
+    if dead.iter().count() == wire.len() { Ok(dead) } else { Err("dead") }
+}
+
+fn grant(wire: wire::Grant<'_>) -> Result<Grant, Path> {
+    let secret = |key: Secret<'_>| key.reveal(|key| DpopKey::new(key)).ok_or("content.grant.dpop_key");
+    Ok(Grant {
+        binding: binding(wire.binding)?,
+        requested: Scopes::new(wire.requested),
+        granted: Scopes::new(wire.granted),
+        subject: wire.subject.map(|subject| Subject(subject.into_owned())),
+        dpop_key: wire.dpop_key.map(secret).transpose()?,
+        refresh: refresh(wire.refresh)?,
+        access: wire.access.map(access).transpose()?,
+        parked: wire.parked.map(|parked| word(&parked, "content.grant.parked")).transpose()?,
+    })
+}
+
+fn binding(wire: wire::Binding<'_>) -> Result<Binding, Path> {
+    let client = wire.client;
+    let secret = |secret: Secret<'_>| secret.reveal(|secret| ClientSecret::new(secret));
+    Ok(Binding {
+        issuer: Issuer(wire.issuer.into_owned()),
+        client: Client {
+            id: client.id.into_owned(),
+            secret: client.secret.map(|wire| secret(wire).ok_or("content.grant.binding.client.secret")).transpose()?,
+            auth: word(&client.auth, "content.grant.binding.client.auth")?,
+            secret_expires_at: client.secret_expires_at_ms.map(WallTime::from_millis),
+        },
+        token_endpoint: wire.token_endpoint.into_owned(),
+        revocation_endpoint: wire.revocation_endpoint.map(wire::Text::into_owned),
+        resource: wire.resource.map(wire::Text::into_owned),
+    })
+}
+
+fn refresh(wire: wire::Refresh<'_>) -> Result<Refresh, Path> {
+    let wire = match wire {
+        wire::Refresh::None => return Ok(Refresh::None),
+        wire::Refresh::Ended(refused) => return Ok(Refresh::Ended(digest(&refused, "content.grant.refresh.ended")?)),
+        wire::Refresh::Held(held) => held,
+    };
+    let token = wire.token.reveal(|token| RefreshToken::new(token)).ok_or("content.grant.refresh.held.token")?;
+    let digest = digest(&wire.digest, "content.grant.refresh.held.digest")?;
+    Ok(Refresh::Held(Held {
+        credential: RefreshCredential::from_stored(token, digest),
+        since: moment(&wire.since, "content.grant.refresh.held.since")?,
+        mark: wire.mark.map(mark).transpose()?,
+    }))
+}
+
+fn mark(wire: wire::Mark<'_>) -> Result<Mark, Path> {
+    Ok(Mark {
+        flight: flight(&wire.flight, "content.grant.refresh.held.mark.flight")?,
+        digest: digest(&wire.digest, MARK_DIGEST)?,
+        presentations: wire.presentations,
+        number: wire.number,
+        first: moment(&wire.first, "content.grant.refresh.held.mark.first")?,
+        latest: moment(&wire.latest, "content.grant.refresh.held.mark.latest")?,
+        timeout: Duration::from_millis(wire.timeout_ms),
+        state: word(&wire.state, "content.grant.refresh.held.mark.state")?,
+    })
+}
+
+fn access(wire: wire::Access<'_>) -> Result<Access, Path> {
+    // Zero is never written, and would be taken for *unknown*.
+    if wire.lifetime_ms == Some(0) {
+        return Err("content.grant.access.lifetime_ms");
+    }
+    let anchored = moment(&wire.anchored, "content.grant.access.anchored")?;
+    Ok(Access {
+        token: wire.token.reveal(|token| AccessToken::new(token)).ok_or("content.grant.access.token")?,
+        kind: word(&wire.kind, "content.grant.access.kind")?,
+        validity: Validity::new(anchored, wire.lifetime_ms.map(Duration::from_millis)),
+        number: wire.number,
+        cause: word(&wire.cause, "content.grant.access.cause")?,
+        flight: wire.flight.map(|digits| flight(&digits, "content.grant.access.flight")).transpose()?,
+    })
+}
+
+fn moment(wire: &wire::At<'_>, path: Path) -> Result<Moment, Path> {
+    Ok(Moment {
+        wall: WallTime::from_millis(wire.wall_ms),
+        elapsed: ElapsedTime::from_millis(wire.elapsed_ms),
+        boot: BootId(number(&wire.boot, path)?),
+    })
+}
+
+fn flight(digits: &str, path: Path) -> Result<FlightId, Path> {
+    number(digits, path).map(FlightId)
+}
+
+fn number(digits: &str, path: Path) -> Result<u128, Path> {
+    bytes(digits).map(u128::from_be_bytes).ok_or(path)
+}
+
+fn digest(digits: &str, path: Path) -> Result<KeyedDigest, Path> {
+    bytes(digits).map(KeyedDigest::from_bytes).ok_or(path)
+}
+
+fn word<T: Word>(word: &str, path: Path) -> Result<T, Path> {
+    T::meant_by(word).ok_or(path)
+}

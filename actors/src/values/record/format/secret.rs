@@ -1,0 +1,121 @@
+//! Secrets, digests and identifiers as JSON strings.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+/// What a secret begins with that is written in hexadecimal.
+const IN_HEX: &str = "hex:";
+
+/// A secret on its way: a part of the record that is written, or of the bytes that are read. Never a copy.
+///
+/// A reader of JSON unescapes a string in scratch space of its own, which nobody wipes. So no secret is ever escaped:
+/// one that would have to be (a private key in JSON or PEM, say) is written in hexadecimal after `hex:`, and so is one
+/// that begins with `hex:` itself.
+#[derive(Clone, Copy)]
+pub(super) enum Secret<'a> {
+    /// To be written.
+    Plain(&'a str),
+    /// As it was read.
+    Stored(&'a str),
+}
+
+impl Secret<'_> {
+    /// Hands the secret to `take`, which must not leave a copy behind; `None` when it was not stored as it should be.
+    pub(super) fn reveal<T>(self, take: impl FnOnce(&str) -> T) -> Option<T> {
+        let stored = match self {
+            Secret::Plain(secret) => return Some(take(secret)),
+            Secret::Stored(stored) => stored,
+        };
+        let Some(digits) = stored.strip_prefix(IN_HEX) else { return Some(take(stored)) };
+        let mut secret = Zeroizing::new(vec![0; digits.len() / 2]);
+        unhex(digits, &mut secret)?;
+        std::str::from_utf8(&secret).ok().map(take)
+    }
+}
+
+impl Serialize for Secret<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Secret::Plain(secret) if secret.starts_with(IN_HEX) || secret.bytes().any(is_escaped) => {
+                // Formatted digit by digit into the output.
+                serializer.collect_str(&format_args!("{IN_HEX}{}", Hex(secret.as_bytes())))
+            }
+            Secret::Plain(text) | Secret::Stored(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// Whether a byte of a JSON string must be escaped (RFC 8259 section 7).
+fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Secret<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowed;
+
+        impl<'de> Visitor<'de> for Borrowed {
+            type Value = Secret<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string without escapes")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Secret::Stored(text))
+            }
+
+            // An escaped string: none of ours. The default would quote it in its error.
+            fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+                Err(E::custom("an escaped secret"))
+            }
+        }
+
+        deserializer.deserialize_str(Borrowed)
+    }
+}
+
+/// Shows bytes in lower-case hexadecimal.
+pub(super) struct Hex<'a>(pub(super) &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Bytes of a fixed number that are no secret, in hexadecimal. (128-bit numbers too, since most readers of JSON lose
+/// what exceeds 53 bits.)
+pub(super) fn hex(bytes: &[u8]) -> Cow<'static, str> {
+    Hex(bytes).to_string().into()
+}
+
+/// The bytes behind [`hex`]. Each value has one spelling: lower case, all digits.
+pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    unhex(digits, &mut bytes)?;
+    Some(bytes)
+}
+
+fn unhex(digits: &str, into: &mut [u8]) -> Option<()> {
+    let (pairs, odd) = digits.as_bytes().as_chunks::<2>();
+    if !odd.is_empty() || pairs.len() != into.len() {
+        return None;
+    }
+    for (byte, [high, low]) in into.iter_mut().zip(pairs) {
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(())
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}

@@ -1,0 +1,263 @@
+//! Format 2, member by member, and how a record is written in it.
+//!
+//! Members are written in the order of the fields. All must be there when it is read: an absent mark must never pass
+//! for "no mark", so what has no value is written as `null`. No flattening and no internally tagged enums: serde
+//! buffers those, and the buffer would hold secrets.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::CURRENT;
+use super::secret::{Secret, hex};
+use super::words::Word;
+use crate::values::{FlightId, KeyedDigest, Moment, Scopes, record};
+
+pub(super) type Text<'a> = Cow<'a, str>;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record<'a> {
+    pub(super) format: u32,
+    pub(super) epoch: u64,
+    pub(super) revision: u64,
+    pub(super) number: u64,
+    pub(super) dead: Vec<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) content: Content<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Content<'a> {
+    Tombstone,
+    #[serde(borrow)]
+    Grant(Box<Grant<'a>>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Grant<'a> {
+    #[serde(borrow)]
+    pub(super) binding: Binding<'a>,
+    pub(super) requested: Vec<Text<'a>>,
+    pub(super) granted: Vec<Text<'a>>,
+    #[serde(deserialize_with = "present")]
+    pub(super) subject: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    pub(super) dpop_key: Option<Secret<'a>>,
+    #[serde(borrow)]
+    pub(super) refresh: Refresh<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    pub(super) access: Option<Access<'a>>,
+    #[serde(deserialize_with = "present")]
+    pub(super) parked: Option<Text<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Binding<'a> {
+    pub(super) issuer: Text<'a>,
+    #[serde(borrow)]
+    pub(super) client: Client<'a>,
+    pub(super) token_endpoint: Text<'a>,
+    #[serde(deserialize_with = "present")]
+    pub(super) revocation_endpoint: Option<Text<'a>>,
+    #[serde(deserialize_with = "present")]
+    pub(super) resource: Option<Text<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Client<'a> {
+    pub(super) id: Text<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    pub(super) secret: Option<Secret<'a>>,
+    pub(super) auth: Text<'a>,
+    #[serde(deserialize_with = "present")]
+    pub(super) secret_expires_at_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Refresh<'a> {
+    None,
+    #[serde(borrow)]
+    Held(Box<Held<'a>>),
+    Ended(Text<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Held<'a> {
+    #[serde(borrow)]
+    pub(super) token: Secret<'a>,
+    pub(super) digest: Text<'a>,
+    pub(super) since: At<'a>,
+    #[serde(deserialize_with = "present")]
+    pub(super) mark: Option<Mark<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark<'a> {
+    pub(super) flight: Text<'a>,
+    pub(super) digest: Text<'a>,
+    pub(super) presentations: u32,
+    pub(super) number: u64,
+    pub(super) first: At<'a>,
+    pub(super) latest: At<'a>,
+    pub(super) timeout_ms: u64,
+    pub(super) state: Text<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Access<'a> {
+    #[serde(borrow)]
+    pub(super) token: Secret<'a>,
+    pub(super) kind: Text<'a>,
+    pub(super) anchored: At<'a>,
+    #[serde(deserialize_with = "present")]
+    pub(super) lifetime_ms: Option<u64>,
+    pub(super) number: u64,
+    pub(super) cause: Text<'a>,
+    #[serde(deserialize_with = "present")]
+    pub(super) flight: Option<Text<'a>>,
+}
+
+/// A moment: both clocks, and the boot that the elapsed one counts in.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct At<'a> {
+    pub(super) wall_ms: u64,
+    pub(super) elapsed_ms: u64,
+    pub(super) boot: Text<'a>,
+}
+
+/// An optional member that must be there, if only as `null`: serde takes an absent `Option` for `None` unless it is
+/// told how to read it.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+impl<'a> Record<'a> {
+    /// `record`, as it is written.
+    pub(super) fn of(record: &'a record::Record) -> Self {
+        Self {
+            format: CURRENT,
+            epoch: record.epoch.number(),
+            revision: record.revision.number(),
+            number: record.number,
+            dead: record.dead.iter().map(digest).collect(),
+            content: match &record.content {
+                record::Content::Tombstone => Content::Tombstone,
+                record::Content::Grant(grant) => Content::Grant(Box::new(Grant::of(grant))),
+            },
+        }
+    }
+}
+
+impl<'a> Grant<'a> {
+    fn of(grant: &'a record::Grant) -> Self {
+        Self {
+            binding: Binding::of(&grant.binding),
+            requested: scopes(&grant.requested),
+            granted: scopes(&grant.granted),
+            subject: grant.subject.as_ref().map(|subject| text(&subject.0)),
+            dpop_key: grant.dpop_key.as_ref().map(|key| Secret::Plain(key.expose())),
+            refresh: match &grant.refresh {
+                record::Refresh::None => Refresh::None,
+                record::Refresh::Held(held) => Refresh::Held(Box::new(Held {
+                    token: Secret::Plain(held.credential.token().expose()),
+                    digest: digest(&held.credential.digest()),
+                    since: At::of(&held.since),
+                    mark: held.mark.as_ref().map(Mark::of),
+                })),
+                record::Refresh::Ended(refused) => Refresh::Ended(digest(refused)),
+            },
+            access: grant.access.as_ref().map(Access::of),
+            parked: grant.parked.map(|parked| text(parked.word())),
+        }
+    }
+}
+
+impl<'a> Binding<'a> {
+    fn of(binding: &'a record::Binding) -> Self {
+        let client = &binding.client;
+        Self {
+            issuer: text(&binding.issuer.0),
+            client: Client {
+                id: text(&client.id),
+                secret: client.secret.as_ref().map(|secret| Secret::Plain(secret.expose())),
+                auth: text(client.auth.word()),
+                secret_expires_at_ms: client.secret_expires_at.map(|at| at.as_millis()),
+            },
+            token_endpoint: text(&binding.token_endpoint),
+            revocation_endpoint: binding.revocation_endpoint.as_deref().map(text),
+            resource: binding.resource.as_deref().map(text),
+        }
+    }
+}
+
+impl Mark<'_> {
+    fn of(mark: &record::Mark) -> Self {
+        Self {
+            flight: flight(&mark.flight),
+            digest: digest(&mark.digest),
+            presentations: mark.presentations,
+            number: mark.number,
+            first: At::of(&mark.first),
+            latest: At::of(&mark.latest),
+            // Up: nobody may present the token again before this time has passed.
+            timeout_ms: millis(mark.timeout.checked_add(Duration::from_nanos(999_999)).unwrap_or(Duration::MAX)),
+            state: text(mark.state.word()),
+        }
+    }
+}
+
+impl<'a> Access<'a> {
+    fn of(access: &'a record::Access) -> Self {
+        Self {
+            token: Secret::Plain(access.token.expose()),
+            kind: text(access.kind.word()),
+            anchored: At::of(&access.validity.anchored()),
+            // Down, so that no token looks younger than it is; but zero would mean that nothing is known.
+            lifetime_ms: access.validity.lifetime().map(|lifetime| millis(lifetime).max(1)),
+            number: access.number,
+            cause: text(access.cause.word()),
+            flight: access.flight.as_ref().map(flight),
+        }
+    }
+}
+
+impl At<'_> {
+    fn of(moment: &Moment) -> Self {
+        Self {
+            wall_ms: moment.wall.as_millis(),
+            elapsed_ms: moment.elapsed.as_millis(),
+            boot: hex(&moment.boot.0.to_be_bytes()),
+        }
+    }
+}
+
+fn text(text: &str) -> Text<'_> {
+    Cow::Borrowed(text)
+}
+
+fn scopes(scopes: &Scopes) -> Vec<Text<'_>> {
+    scopes.iter().map(text).collect()
+}
+
+fn digest(digest: &KeyedDigest) -> Text<'static> {
+    hex(digest.as_bytes())
+}
+
+fn flight(flight: &FlightId) -> Text<'static> {
+    hex(&flight.0.to_be_bytes())
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,49 @@
+//! The words that stand for the values of small enums.
+
+use super::super::{ClientAuth, MarkState, Parked};
+use crate::values::{Cause, TokenKind};
+
+/// A value that is stored as a word.
+pub(super) trait Word: Sized {
+    /// The word for it.
+    fn word(self) -> &'static str;
+
+    /// The value that a word stands for.
+    fn meant_by(word: &str) -> Option<Self>;
+}
+
+macro_rules! words {
+    ($type:ident: $($variant:ident = $word:literal),+) => {
+        impl Word for $type {
+            fn word(self) -> &'static str {
+                match self {
+                    $($type::$variant => $word,)+
+                }
+            }
+
+            fn meant_by(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some($type::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+words!(ClientAuth: None = "none", Basic = "basic", Post = "post", PrivateKeyJwt = "private_key_jwt");
+words!(TokenKind: Bearer = "bearer", Dpop = "dpop");
+words!(
+    Cause: Login = "login",
+    Expiry = "expiry",
+    Early = "early",
+    KeepAlive = "keep_alive",
+    Refusal = "refusal",
+    Force = "force"
+);
+words!(MarkState: Open = "open", Spent = "spent");
+words!(
+    Parked: ClientRejected = "client_rejected",
+    IssuerChanged = "issuer_changed",
+    SubjectChanged = "subject_changed"
+);
