@@ -217,7 +217,7 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             return Err(Conflict::Marked);
         }
     }
-    let number = record.number + 1;
+    let number = record.number.saturating_add(1);
     let access = login.access.as_ref().map(|access| Access {
         token: access.token.clone(),
         kind: access.kind,
@@ -255,7 +255,7 @@ fn clear(record: &Record, epoch: Epoch) -> Result<Record, Conflict> {
     Ok(Record {
         epoch: record.epoch.next(),
         revision: record.revision,
-        number: record.number + 1,
+        number: record.number.saturating_add(1),
         dead: record.dead_of_successor(),
         content: Content::Tombstone,
     })

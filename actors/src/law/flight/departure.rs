@@ -1,5 +1,7 @@
 //! From the decision to the wire: mark, look once more, send (laws 1 and 3).
 
+use std::time::Duration;
+
 use super::decide::{self, Resolution};
 use super::machine::Flight;
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
@@ -43,11 +45,11 @@ impl Flight {
         let mark = Mark {
             flight: self.id(),
             digest: credential.digest(),
-            presentations: earlier.as_ref().map_or(0, |mark| mark.presentations) + 1,
-            number: record.number + 1,
+            presentations: earlier.as_ref().map_or(0, |mark| mark.presentations).saturating_add(1),
+            number: record.number.saturating_add(1),
             first: earlier.as_ref().map_or(now.moment, |mark| mark.first),
             latest: now.moment,
-            timeout: self.equipment.profile.request_timeout,
+            timeout: self.presentation_time(),
             state: MarkState::Open,
         };
         let op = self.stamp_store_op(now);
@@ -65,13 +67,7 @@ impl Flight {
         self.phase = Phase::Marking { op, attempt };
     }
 
-    pub(super) fn resolve(
-        &self,
-        mark: &Mark,
-        predecessor: Predecessor,
-        doubt: Option<Doubt>,
-        now: Now,
-    ) -> Resolution {
+    pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
         decide::resolve(mark, predecessor, &self.equipment.profile, doubt, &now.moment)
     }
 
@@ -110,15 +106,17 @@ impl Flight {
         let terms = &self.equipment.terms;
         let must_last = self.equipment.profile.request_timeout + terms.store_timeout;
         let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
-        let in_grace = attempt.spend.as_ref().is_none_or(|spend| {
-            spend.grace.is_none_or(|grace| decide::within(&spend.mark, grace, terms.send_within, &now.moment))
+        let in_time = attempt.spend.as_ref().is_none_or(|spend| {
+            let in_grace =
+                spend.grace.is_none_or(|grace| decide::within(&spend.mark, grace, terms.send_within, &now.moment));
+            in_grace && now.elapsed() <= self.send_by(spend)
         });
         let single_use = attempt.spend.is_some();
         if self.stopping {
             self.withdraw(attempt, Trouble::new(Reason::ShuttingDown), now, effects);
         } else if single_use && self.logged_out == Some(attempt.epoch) {
             self.withdraw(attempt, Trouble::new(Reason::LoggedOut), now, effects);
-        } else if single_use && !(claimed && in_grace) {
+        } else if single_use && !(claimed && in_time) {
             self.withdraw(attempt, Trouble::new(Reason::Contended), now, effects);
         } else if now.elapsed().since(attempt.checked) <= terms.send_within {
             self.send(attempt, effects);
@@ -127,6 +125,18 @@ impl Flight {
         } else {
             self.verify(attempt, now, effects);
         }
+    }
+
+    /// How long after its mark a presentation is over for sure: the request, and what may come between mark and send.
+    fn presentation_time(&self) -> Duration {
+        let terms = &self.equipment.terms;
+        self.equipment.profile.request_timeout + terms.store_timeout + terms.send_within.saturating_mul(2)
+    }
+
+    /// When a request must be on its way at the latest, so that it is over when its mark says so.
+    fn send_by(&self, spend: &Spend) -> ElapsedTime {
+        let slack = spend.mark.timeout.saturating_sub(self.equipment.profile.request_timeout);
+        spend.mark.latest.elapsed.after(slack)
     }
 
     pub(super) fn verify(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
@@ -160,10 +170,12 @@ impl Flight {
     pub(super) fn send(&mut self, attempt: Attempt, effects: &mut Vec<FlightEffect>) {
         let op = self.stamp();
         self.limit = None;
+        let not_after = attempt.checked.after(self.equipment.terms.send_within);
+        let not_after = attempt.spend.as_ref().map_or(not_after, |spend| not_after.min(self.send_by(spend)));
         let request = TokenRequest {
             refresh: attempt.spend.as_ref().map(|spend| spend.credential.token().clone()),
             grant: attempt.record.as_ref().and_then(|record| record.grant()).cloned().map(Box::new),
-            not_after: attempt.checked.after(self.equipment.terms.send_within),
+            not_after,
             timeout: self.equipment.profile.request_timeout,
         };
         effects.push(FlightEffect::Send(op, Box::new(request)));
@@ -178,7 +190,7 @@ impl Flight {
         now: Now,
         effects: &mut Vec<FlightEffect>,
     ) {
-        let number = record.as_ref().map_or(0, |record| record.number).max(self.order.known.number) + 1;
+        let number = record.as_ref().map_or(0, |record| record.number).max(self.order.known.number).saturating_add(1);
         let attempt = Attempt {
             claim,
             record,
@@ -192,13 +204,7 @@ impl Flight {
         self.send(attempt, effects);
     }
 
-    pub(super) fn withdraw(
-        &mut self,
-        attempt: Attempt,
-        trouble: Trouble,
-        now: Now,
-        effects: &mut Vec<FlightEffect>,
-    ) {
+    pub(super) fn withdraw(&mut self, attempt: Attempt, trouble: Trouble, now: Now, effects: &mut Vec<FlightEffect>) {
         self.settle(attempt, Duty::Withdraw { park: None }, Outcome::without(trouble), now, effects);
     }
 }

@@ -238,12 +238,7 @@ impl Flight {
         }
     }
 
-    pub(super) fn end_claim(
-        &mut self,
-        claim: Option<HeldClaim>,
-        ending: ClaimEnding,
-        effects: &mut Vec<FlightEffect>,
-    ) {
+    pub(super) fn end_claim(&mut self, claim: Option<HeldClaim>, ending: ClaimEnding, effects: &mut Vec<FlightEffect>) {
         self.renewal = None;
         if let Some(HeldClaim { claim, .. }) = claim {
             effects.push(FlightEffect::EndClaim { claim, ending });

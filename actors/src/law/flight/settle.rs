@@ -14,13 +14,7 @@ use crate::values::{ElapsedTime, Epoch, Generation, Lease, LeaseParts, Now, Reas
 
 impl Flight {
     /// The source has reported.
-    pub(super) fn answered(
-        &mut self,
-        attempt: Attempt,
-        evidence: Evidence,
-        now: Now,
-        effects: &mut Vec<FlightEffect>,
-    ) {
+    pub(super) fn answered(&mut self, attempt: Attempt, evidence: Evidence, now: Now, effects: &mut Vec<FlightEffect>) {
         let refusal = match &evidence {
             Evidence::Refused(refused) => Some(refused.clone()),
             _ => None,
@@ -171,7 +165,7 @@ impl Flight {
     /// Writes, or gives up on a write that takes too long.
     pub(super) fn retry(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
         match settlement.step {
-            Step::Writing { .. } => self.unwritten(settlement, StoreFault::TimedOut, now, effects),
+            Step::Writing { .. } => self.unwritten(settlement, now, effects),
             Step::Resting { .. } => {
                 let Some(change) = settlement.duty.change(&settlement.attempt, self.id()) else {
                     return self.concluded(settlement, None, effects);
@@ -195,7 +189,7 @@ impl Flight {
         match answer {
             Ok(Changed::Applied { after, .. }) => self.concluded(settlement, Some(&after), effects),
             Ok(Changed::Conflict { current, .. }) => self.overtaken(settlement, current.as_deref(), effects),
-            Err(fault) => self.unwritten(settlement, fault, now, effects),
+            Err(_) => self.unwritten(settlement, now, effects),
         }
     }
 
@@ -274,14 +268,7 @@ impl Flight {
     }
 
     /// The write failed, or did not finish in time. The flight goes on as the keeper of what it holds (law 4).
-    fn unwritten(
-        &mut self,
-        mut settlement: Settlement,
-        fault: StoreFault,
-        now: Now,
-        effects: &mut Vec<FlightEffect>,
-    ) {
-        let _ = fault;
+    fn unwritten(&mut self, mut settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
         if settlement.attempt.spend.is_none() {
             // Repeatable: there is nothing to keep. The next mint tries the store again.
             let outcome = self.unstored(settlement.outcome);
@@ -318,9 +305,12 @@ impl Flight {
     /// The process stops, and the last save has failed: if anything can be written, then that the token is spent.
     fn last_words(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
         match settlement.duty {
-            Duty::Save(_) => {
+            Duty::Save(commit) => {
+                // Where no new refresh token came, the old one is still good, and only its mark has to go.
+                let spent = commit.refresh.is_some();
+                let duty = if spent { Duty::Lament } else { Duty::Withdraw { park: None } };
                 let step = Step::Resting { until: now.elapsed() };
-                self.retry(Settlement { duty: Duty::Lament, since: self.ops, step, ..settlement }, now, effects);
+                self.retry(Settlement { duty, since: self.ops, step, ..settlement }, now, effects);
             }
             duty => {
                 self.end_claim(settlement.attempt.claim, ClaimEnding::Abandoned, effects);

@@ -80,13 +80,7 @@ impl Session {
         self.login = Some(Installing { reply, op, limit, login });
     }
 
-    pub(super) fn reserved(
-        &mut self,
-        op: Op,
-        answer: Result<Reservation, StoreFault>,
-        now: Now,
-        out: &mut Output,
-    ) {
+    pub(super) fn reserved(&mut self, op: Op, answer: Result<Reservation, StoreFault>, now: Now, out: &mut Output) {
         let Some(installing) = self.login.take_if(|installing| installing.op == op) else { return };
         let error = match (answer, installing.login) {
             (Ok(Reservation::Reserved), Some(login)) => {
@@ -249,13 +243,7 @@ impl Session {
         }
     }
 
-    fn end_closing(
-        &mut self,
-        view: View,
-        now: Now,
-        out: &mut Output,
-        answer: Result<LoggedOut, LogoutError>,
-    ) {
+    fn end_closing(&mut self, view: View, now: Now, out: &mut Output, answer: Result<LoggedOut, LogoutError>) {
         if let Some(reply) = self.closing.take().and_then(|closing| closing.reply) {
             out.answer_logout(reply, answer);
         }

@@ -51,12 +51,7 @@ impl Futility {
     }
 
     /// Remembers that refreshing did not help, and for how long it is not tried again.
-    pub(super) fn remember(
-        &mut self,
-        key: (OperationKey, ChallengeKey),
-        most: Duration,
-        now: ElapsedTime,
-    ) -> Duration {
+    pub(super) fn remember(&mut self, key: (OperationKey, ChallengeKey), most: Duration, now: ElapsedTime) -> Duration {
         let times = self.0.get(&key).map_or(0, |hopeless| hopeless.times);
         let pause = PAUSE_FIRST.saturating_mul(1 << times.min(16)).min(most);
         self.0.insert(key, Hopeless { times: times + 1, until: now.after(pause) });
@@ -72,9 +67,7 @@ impl Futility {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::{
-        AccessToken, BootId, Epoch, Generation, LeaseParts, Scopes, TokenKind, Validity, WallTime,
-    };
+    use crate::values::{AccessToken, BootId, Epoch, Generation, LeaseParts, Scopes, TokenKind, Validity, WallTime};
 
     fn lease(cause: Cause, lifetime: Option<u64>) -> Lease {
         Lease::new(LeaseParts {

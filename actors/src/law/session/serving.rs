@@ -148,13 +148,7 @@ impl Session {
         out.effects.push(SessionEffect::Load(op));
     }
 
-    pub(super) fn loaded(
-        &mut self,
-        op: Op,
-        answer: Result<Option<Box<View>>, StoreFault>,
-        now: Now,
-        out: &mut Output,
-    ) {
+    pub(super) fn loaded(&mut self, op: Op, answer: Result<Option<Box<View>>, StoreFault>, now: Now, out: &mut Output) {
         let Some(reading) = self.knowledge.reading.take_if(|reading| reading.op == op) else { return };
         match answer {
             Ok(view) => self.saw(view.map_or_else(View::vacant, |view| *view), now, out),

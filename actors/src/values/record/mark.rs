@@ -22,7 +22,7 @@ pub struct Mark {
     pub first: Moment,
     /// When it was marked for its last presentation.
     pub latest: Moment,
-    /// How long that presentation's request may take.
+    /// How long after `latest` that presentation is over for sure: nobody presents the token again before.
     pub timeout: Duration,
     /// Where the presentation stands.
     pub state: MarkState,
