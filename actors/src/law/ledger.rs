@@ -23,8 +23,9 @@ pub enum Change {
         /// The note.
         mark: Mark,
     },
-    /// Takes a flight's own mark back, because its presentation spent nothing. Compares epoch and token; it writes
-    /// even where the mark never landed, so that a mark which is still on its way cannot land any more.
+    /// Takes a flight's own mark back, because its presentation spent nothing, and puts back what was there before.
+    /// Compares epoch and token; it writes even where the mark never landed, so that a mark which is still on its way
+    /// cannot land any more.
     Withdraw {
         /// The flight's epoch.
         epoch: Epoch,
@@ -32,6 +33,8 @@ pub enum Change {
         flight: FlightId,
         /// The token it presented.
         sent: KeyedDigest,
+        /// The mark that the flight found, and replaced by its own.
+        earlier: Option<Mark>,
         /// Parks the grant in the same write.
         park: Option<Parked>,
     },
@@ -263,7 +266,7 @@ fn clear(record: &Record, epoch: Epoch) -> Result<Record, Conflict> {
 
 fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
     match (&commit.binding, commit.sent) {
-        (Some(binding), None) if commit.epoch == Epoch::default() => Ok(Record {
+        (Some(binding), None) => Ok(Record {
             epoch: commit.epoch,
             number: commit.access.number,
             content: Content::Grant(Box::new(Grant {
@@ -296,11 +299,11 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             held.mark = Some(mark.clone());
             record.number = record.number.max(mark.number);
         }
-        Change::Withdraw { epoch, flight, sent, park } => {
+        Change::Withdraw { epoch, flight, sent, earlier, park } => {
             within(epoch)?;
             let held = holding(grant, *sent)?;
             if held.mark.as_ref().is_some_and(|mark| mark.flight == *flight) {
-                held.mark = held.mark.take().and_then(Mark::withdrawn);
+                held.mark = earlier.clone();
             }
             grant.parked = grant.parked.or(*park);
         }
@@ -339,6 +342,11 @@ fn holding(grant: &mut Grant, digest: KeyedDigest) -> Result<&mut Held, Conflict
     }
 }
 
+/// Whether the answer is for somebody else than the one who signed in (law 13).
+fn subjects_differ(grant: &Grant, commit: &Commit) -> bool {
+    matches!((&grant.subject, &commit.subject), (Some(known), Some(named)) if known != named)
+}
+
 fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<(), Conflict> {
     if grant.access.as_ref().is_some_and(|access| access.number >= commit.access.number) {
         return Err(Conflict::Moved);
@@ -350,14 +358,15 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<(), Conflict> {
         (Refresh::None, Some(_)) => false,
         (_, None) => true,
     };
-    if !sent_is_stored {
+    if !sent_is_stored || subjects_differ(grant, commit) {
         return Err(Conflict::Moved);
     }
     if let Some(credential) = &commit.refresh {
         grant.refresh = Refresh::Held(Held { credential: credential.clone(), since: commit.at, mark: None });
     } else if let Refresh::Held(held) = &mut grant.refresh {
         held.since = commit.at;
-        held.mark = None;
+        // The token is kept, and so is the note of a presentation that is not this commit's.
+        held.mark.take_if(|mark| commit.sent.is_some() && mark.number <= commit.access.number);
     }
     grant.access = Some(commit.access.clone());
     if let Some(granted) = &commit.granted {
@@ -367,12 +376,4 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<(), Conflict> {
         grant.subject = commit.subject.clone();
     }
     Ok(())
-}
-
-impl Mark {
-    /// What remains of a mark whose last presentation spent nothing: the presentations before it.
-    fn withdrawn(self) -> Option<Self> {
-        let presentations = self.presentations.saturating_sub(1);
-        (presentations > 0).then_some(Self { presentations, ..self })
-    }
 }

@@ -50,6 +50,10 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Tries to take a claim, without waiting. The same holder asking again gets the claim it has.
     ///
     /// For a leased claim, `at_least` is what must be left of it when it is granted.
+    ///
+    /// # Errors
+    ///
+    /// A fault, a time-out included, promises that no claim was left behind.
     async fn claim(
         &self,
         identity: &ServerIdentity,

@@ -44,6 +44,11 @@ impl ElapsedTime {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant `span` before this one, or boot.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
     /// The instant `span` after this one (saturating).
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
@@ -145,6 +150,8 @@ mod tests {
     #[test]
     fn elapsed_time_saturates() {
         assert_eq!(ElapsedTime::from_millis(5).after(Duration::MAX).as_millis(), u64::MAX);
+        assert_eq!(ElapsedTime::from_millis(5).before(Duration::from_millis(2)).as_millis(), 3);
+        assert_eq!(ElapsedTime::from_millis(5).before(Duration::MAX).as_millis(), 0);
         assert_eq!(ElapsedTime::from_millis(5).since(ElapsedTime::from_millis(9)), Duration::ZERO);
         assert_eq!(WallTime::from_millis(9).since(WallTime::from_millis(5)), Duration::from_millis(4));
         assert_eq!(WallTime::from_millis(5).since(WallTime::from_millis(9)), Duration::ZERO);

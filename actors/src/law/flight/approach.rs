@@ -35,6 +35,7 @@ impl Flight {
     }
 
     fn claim(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+        self.claiming_since.get_or_insert(now.elapsed());
         let op = self.stamp_store_op(now);
         let (epoch, at_least) = (self.order.epoch, self.claim_length());
         effects.push(FlightEffect::Claim { op, epoch, at_least });
@@ -52,7 +53,7 @@ impl Flight {
         let failed = |reason| Outcome::Failed(Trouble::new(reason));
         match answer {
             Ok(ClaimAnswer::Granted(claim)) => self.read_again(HeldClaim::new(claim, asked), now, effects),
-            Ok(ClaimAnswer::Contended) if now.elapsed().since(self.began) >= self.equipment.terms.claim_wait => {
+            Ok(ClaimAnswer::Contended) if self.waited(now) >= self.equipment.terms.claim_wait => {
                 self.land(failed(Reason::Contended), None, None, effects);
             }
             Ok(ClaimAnswer::Contended) => {
@@ -67,6 +68,11 @@ impl Flight {
             Ok(ClaimAnswer::Unsupported) => self.land(failed(Reason::ClaimsUnsupported), None, None, effects),
             Err(_) => self.without_store(now, effects),
         }
+    }
+
+    /// How long the claim has been waited for.
+    fn waited(&self, now: Now) -> Duration {
+        self.claiming_since.map_or(Duration::ZERO, |since| now.elapsed().since(since))
     }
 
     pub(super) fn read_again(&mut self, claim: HeldClaim, now: Now, effects: &mut Vec<FlightEffect>) {
@@ -96,7 +102,7 @@ impl Flight {
     }
 
     /// What the record allows; `Err` where that ends the flight at once.
-    fn decision(&self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
+    pub(super) fn decision(&self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
         if record.is_some_and(|record| record.epoch != self.order.epoch) {
             // Another login or logout: the claim would be, or is, for an epoch that is over.
             return Err(Outcome::Moved);

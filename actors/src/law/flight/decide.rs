@@ -54,9 +54,11 @@ pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, 
 /// Whether the record's token makes the flight unnecessary.
 pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
     let Adopt::Above { floor, margin } = adopt else { return false };
-    record.lease().is_some_and(|lease| {
-        floor.is_none_or(|floor| lease.generation().supersedes(&floor)) && lease.validity().is_good(margin, now)
-    })
+    let served = record.grant().is_some_and(|grant| grant.parked.is_none());
+    served
+        && record.lease().is_some_and(|lease| {
+            floor.is_none_or(|floor| lease.generation().supersedes(&floor)) && lease.validity().is_good(margin, now)
+        })
 }
 
 /// What a mark left by another flight allows.
@@ -78,12 +80,13 @@ pub(super) fn resolve(
     mark: &Mark,
     predecessor: Predecessor,
     profile: &Profile,
+    send_within: Duration,
     doubt: Option<Doubt>,
     now: &Moment,
 ) -> Resolution {
     let under_way = under_way(mark, doubt, now);
     if let InDoubt::RetryWithin(grace) = profile.in_doubt
-        && within(mark, grace, under_way.unwrap_or_default(), now)
+        && within(mark, grace, under_way.unwrap_or_default().saturating_add(send_within), now)
     {
         return under_way.map_or(Resolution::Replay { grace: Some(grace) }, Resolution::Wait);
     }
@@ -110,14 +113,4 @@ fn under_way(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Option<Duration
     let age = now.elapsed_since(&mark.latest).or(seen).unwrap_or_default();
     let left = mark.timeout.saturating_sub(age);
     (!left.is_zero()).then_some(left)
-}
-
-/// Whether the record's token is one the order would take, whatever is left of it.
-pub(super) fn adoptable_at_all(record: &Record, adopt: Adopt) -> bool {
-    let floor = match adopt {
-        Adopt::Above { floor, .. } => floor,
-        Adopt::Nothing => return false,
-    };
-    let parked = record.grant().is_none_or(|grant| grant.parked.is_some());
-    !parked && record.lease().is_some_and(|lease| floor.is_none_or(|floor| lease.generation().supersedes(&floor)))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decide::{self, Resolution};
-use super::machine::Flight;
+use super::machine::{Equipment, Flight};
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
 use super::{Doubt, FlightEffect, Outcome, TokenRequest};
 use crate::law::ledger::{Change, Changed};
@@ -28,6 +28,9 @@ impl Flight {
         now: Now,
         effects: &mut Vec<FlightEffect>,
     ) {
+        if let Some(outcome) = self.called_off() {
+            return self.land(outcome, Some(&record), Some(claim), effects);
+        }
         let grace = match &earlier {
             None => None,
             Some(mark) => match self.resolve(mark, claim.claim.predecessor, self.order.doubt, now) {
@@ -59,7 +62,7 @@ impl Flight {
             number: mark.number,
             claim: Some(claim),
             record: Some(record),
-            spend: Some(Spend { credential, mark, grace }),
+            spend: Some(Spend { credential, mark, earlier, grace }),
             checked: now.elapsed(),
             verified: 0,
             resent: false,
@@ -68,7 +71,8 @@ impl Flight {
     }
 
     pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
-        decide::resolve(mark, predecessor, &self.equipment.profile, doubt, &now.moment)
+        let Equipment { profile, terms, .. } = &*self.equipment;
+        decide::resolve(mark, predecessor, profile, terms.send_within, doubt, &now.moment)
     }
 
     pub(super) fn marked(
@@ -82,7 +86,12 @@ impl Flight {
         match answer {
             Ok(Changed::Applied { after, .. }) => {
                 attempt.record = Some(after);
-                self.send_or_verify(attempt, now, effects);
+                self.depart(attempt, now, effects);
+            }
+            // A repeated write that landed the first time.
+            Ok(Changed::Conflict { current, .. }) if attempt.still_marked(current.as_deref(), self.id()) => {
+                attempt.record = current;
+                self.depart(attempt, now, effects);
             }
             // Whatever moved, only a new read under the same claim decides.
             Ok(Changed::Conflict { current, .. }) => match attempt.claim.take() {
@@ -101,36 +110,55 @@ impl Flight {
         }
     }
 
-    /// The last look before the refresh token leaves (law 1).
-    pub(super) fn send_or_verify(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
-        let terms = &self.equipment.terms;
-        let must_last = self.equipment.profile.request_timeout + terms.store_timeout;
-        let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
-        let in_time = attempt.spend.as_ref().is_none_or(|spend| {
-            let in_grace =
-                spend.grace.is_none_or(|grace| decide::within(&spend.mark, grace, terms.send_within, &now.moment));
-            in_grace && now.elapsed() <= self.send_by(spend)
-        });
-        let single_use = attempt.spend.is_some();
-        if self.stopping {
-            self.withdraw(attempt, Trouble::new(Reason::ShuttingDown), now, effects);
-        } else if single_use && self.logged_out == Some(attempt.epoch) {
-            self.withdraw(attempt, Trouble::new(Reason::LoggedOut), now, effects);
-        } else if single_use && !(claimed && in_time) {
-            self.withdraw(attempt, Trouble::new(Reason::Contended), now, effects);
-        } else if now.elapsed().since(attempt.checked) <= terms.send_within {
-            self.send(attempt, effects);
-        } else if attempt.verified >= VERIFICATIONS_MOST {
-            self.withdraw(attempt, Trouble::new(Reason::BrokenOff), now, effects);
-        } else {
-            self.verify(attempt, now, effects);
+    /// The last look before the refresh token leaves (law 1): sends, reads once more, or takes the mark back.
+    pub(super) fn depart(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
+        let fresh = now.elapsed().since(attempt.checked) <= self.equipment.terms.send_within;
+        match self.obstacle(&attempt, now) {
+            Some(outcome) => self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects),
+            None if fresh => self.send(attempt, effects),
+            None => self.verify(attempt, now, effects),
         }
+    }
+
+    /// The source says that it is too late: whatever our clock says, the record is read again first.
+    pub(super) fn depart_again(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
+        match self.obstacle(&attempt, now) {
+            Some(outcome) => self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects),
+            None => self.verify(attempt, now, effects),
+        }
+    }
+
+    /// Why the attempt must not be sent any more, if it must not.
+    fn obstacle(&self, attempt: &Attempt, now: Now) -> Option<Outcome> {
+        let Some(spend) = &attempt.spend else { return None };
+        let Equipment { profile, terms, .. } = &*self.equipment;
+        let must_last = profile.request_timeout.saturating_add(terms.store_timeout);
+        let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
+        let in_grace =
+            spend.grace.is_none_or(|grace| decide::within(&spend.mark, grace, terms.send_within, &now.moment));
+        let failed = |reason| Some(Outcome::Failed(Trouble::new(reason)));
+        match self.called_off() {
+            Some(outcome) => Some(outcome),
+            None if !claimed => failed(Reason::Contended),
+            None if !in_grace => failed(Reason::InDoubt),
+            None if now.elapsed() > self.send_by(spend) => failed(Reason::BrokenOff),
+            None => None,
+        }
+    }
+
+    /// The outcome of a flight that must not begin anything new, if it must not.
+    fn called_off(&self) -> Option<Outcome> {
+        if self.logged_out == Some(self.order.epoch) {
+            return Some(Outcome::LoginRequired(Reason::LoggedOut));
+        }
+        self.stopping.then_some(Outcome::Failed(Trouble::new(Reason::ShuttingDown)))
     }
 
     /// How long after its mark a presentation is over for sure: the request, and what may come between mark and send.
     fn presentation_time(&self) -> Duration {
         let terms = &self.equipment.terms;
-        self.equipment.profile.request_timeout + terms.store_timeout + terms.send_within.saturating_mul(2)
+        let between = terms.store_timeout.saturating_add(terms.send_within.saturating_mul(2));
+        self.equipment.profile.request_timeout.saturating_add(between)
     }
 
     /// When a request must be on its way at the latest, so that it is over when its mark says so.
@@ -140,6 +168,9 @@ impl Flight {
     }
 
     pub(super) fn verify(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
+        if attempt.verified >= VERIFICATIONS_MOST {
+            return self.withdraw(attempt, Trouble::new(Reason::BrokenOff), now, effects);
+        }
         let attempt = Attempt { verified: attempt.verified + 1, ..attempt };
         if attempt.spend.is_none() {
             // Nothing to verify: a repeatable source spends nothing.
@@ -160,9 +191,13 @@ impl Flight {
         self.limit = None;
         match answer {
             Ok(record) if attempt.still_marked(record.as_deref(), self.id()) => {
-                self.send_or_verify(Attempt { record, checked: asked, ..attempt }, now, effects);
+                self.depart(Attempt { record, checked: asked, ..attempt }, now, effects);
             }
-            Ok(_) => self.withdraw(attempt, Trouble::new(Reason::Contended), now, effects),
+            Ok(record) => {
+                let contended = Outcome::Failed(Trouble::new(Reason::Contended));
+                let outcome = self.decision(record.as_deref(), now).err().unwrap_or(contended);
+                self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects);
+            }
             Err(_) => self.withdraw(attempt, Trouble::new(Reason::StoreTrouble), now, effects),
         }
     }

@@ -33,15 +33,19 @@ pub struct Flight {
     /// When the store operation that the phase waits for is given up on.
     pub(super) limit: Option<ElapsedTime>,
     /// Since when a claim has been waited for.
-    pub(super) began: ElapsedTime,
+    pub(super) claiming_since: Option<ElapsedTime>,
     pub(super) restarts: u32,
     pub(super) contentions: u32,
     /// Whether the issuer's leave is to be given back.
     pub(super) permit: bool,
     /// An attempt to claim that was given up on: should it be granted after all, it must be ended.
     orphan: Option<Op>,
-    /// A renewal of the claim that is under way, and when it was asked for.
-    pub(super) renewal: Option<(Op, ElapsedTime)>,
+    /// A permit that is not wanted any more: should it be given after all, it is given back.
+    unwanted: Option<Op>,
+    /// The renewal of the claim that is under way.
+    pub(super) renewal: Option<Op>,
+    /// When the last renewal was asked for.
+    pub(super) renewed_at: Option<ElapsedTime>,
     /// The epoch that was logged out of, in case the logout could not be stored.
     pub(super) logged_out: Option<Epoch>,
     pub(super) stopping: bool,
@@ -49,7 +53,7 @@ pub struct Flight {
 
 impl Flight {
     /// Begins the flight that `order` asks for.
-    pub fn start(order: Order, equipment: Arc<Equipment>, now: Now) -> (Self, Vec<FlightEffect>) {
+    pub fn start(order: Order, equipment: Arc<Equipment>) -> (Self, Vec<FlightEffect>) {
         let op = Op(1);
         let ask = FlightEffect::AskPermit { op, issuer: order.issuer.clone(), urgency: order.urgency };
         let flight = Self {
@@ -58,12 +62,14 @@ impl Flight {
             phase: Phase::Permitting(op),
             ops: op,
             limit: None,
-            began: now.elapsed(),
+            claiming_since: None,
             restarts: 0,
             contentions: 0,
             permit: false,
             orphan: None,
+            unwanted: None,
             renewal: None,
+            renewed_at: None,
             logged_out: None,
             stopping: false,
         };
@@ -77,7 +83,7 @@ impl Flight {
 
     /// Whether there is nothing left to wait for: the machine can be dropped.
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over) && self.orphan.is_none()
+        matches!(self.phase, Phase::Over) && self.orphan.is_none() && self.unwanted.is_none()
     }
 
     /// When [`FlightEvent::Tick`] is due. Never further away than the machine's own limits, the longest of which is the
@@ -105,6 +111,11 @@ impl Flight {
                     effects.push(FlightEffect::EndClaim { claim, ending: ClaimEnding::Released });
                 }
             }
+            FlightEvent::Permitted(op) if self.unwanted == Some(op) => {
+                self.unwanted = None;
+                effects.push(FlightEffect::ReturnPermit { throttle: None });
+            }
+            FlightEvent::Held(op, _) if self.unwanted == Some(op) => self.unwanted = None,
             event => self.advance(event, now, &mut effects),
         }
         effects
@@ -141,7 +152,7 @@ impl Flight {
                 self.answered(attempt, evidence, now, effects);
             }
             (Phase::Settling(settlement), FlightEvent::Changed(answered, answer)) if answered > settlement.since => {
-                self.written(settlement, answer, now, effects);
+                self.written(settlement, answered, answer, now, effects);
             }
             (phase, _) => self.phase = phase,
         }
@@ -194,7 +205,11 @@ impl Flight {
     fn stop_early(&mut self, reason: Reason, effects: &mut Vec<FlightEffect>) {
         let outcome = Outcome::without(Trouble::new(reason));
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Permitting(_) | Phase::Peeking(_) | Phase::Pausing { .. } => {
+            Phase::Permitting(op) => {
+                self.unwanted = Some(op);
+                self.land(outcome, None, None, effects);
+            }
+            Phase::Peeking(_) | Phase::Pausing { .. } => {
                 self.land(outcome, None, None, effects);
             }
             Phase::Claiming { op, .. } => {
@@ -247,7 +262,7 @@ impl Flight {
 
     /// What a claim must outlast: a request, and the writes before and after it.
     pub(super) fn claim_length(&self) -> Duration {
-        self.equipment.profile.request_timeout + self.equipment.terms.store_timeout.saturating_mul(4)
+        self.equipment.profile.request_timeout.saturating_add(self.equipment.terms.store_timeout.saturating_mul(4))
     }
 
     pub(super) fn load(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Op {

@@ -12,7 +12,8 @@
 //! A driver carries the effects out in order and never waits for one before it starts the next. It calls `handle` with
 //! [`FlightEvent::Tick`] at [`Flight::next_wake`], and drops the machine when [`Flight::is_over`]. A completion may come
 //! late, twice or never; the machine has a limit of its own for each, except for [`FlightEffect::Send`], whose source
-//! always answers. Dropping a machine in mid-flight is a crash: its claim ends, or runs out, and its mark stays.
+//! always answers, and [`FlightEffect::AskPermit`], whose queue it waits in. A permit or a claim that was given up on and
+//! may still be granted keeps the machine from being over, until its answer comes or the driver gives up. Dropping a machine in mid-flight is a crash: its claim ends, or runs out, and its mark stays.
 
 mod approach;
 mod decide;
@@ -287,12 +288,5 @@ impl Outcome {
         } else {
             Outcome::Failed(trouble)
         }
-    }
-}
-
-impl Adopt {
-    /// Whether the order insists on a new token.
-    fn insists(&self) -> bool {
-        matches!(self, Adopt::Nothing)
     }
 }

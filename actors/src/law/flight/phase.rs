@@ -39,25 +39,27 @@ pub(super) struct HeldClaim {
     pub(super) claim: Claim,
     /// When it ends unless renewed; `None` while this process lives.
     pub(super) until: Option<ElapsedTime>,
+    /// Whether the store says that it is ours no more. It is still ended: that tells others that we are gone.
+    pub(super) lost: bool,
 }
 
 impl HeldClaim {
     /// A claim granted in answer to a question asked at `asked`: what remained is counted from then, to be safe.
     pub(super) fn new(claim: Claim, asked: ElapsedTime) -> Self {
         let until = claim.remaining.map(|remaining| asked.after(remaining));
-        Self { claim, until }
+        Self { claim, until, lost: false }
     }
 
     /// Whether at least `span` of it is left.
     pub(super) fn lasts(&self, span: Duration, now: ElapsedTime) -> bool {
-        self.until.is_none_or(|until| until >= now.after(span))
+        !self.lost && self.until.is_none_or(|until| until >= now.after(span))
     }
 }
 
 /// One attempt to obtain a token: what was decided under the claim.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
-    /// `None` once it is lost, or where a repeatable source mints without one.
+    /// `None` where a repeatable source mints without one.
     pub(super) claim: Option<HeldClaim>,
     /// The record as it was read last; `None` where a repeatable source mints without it.
     pub(super) record: Option<Box<Record>>,
@@ -80,6 +82,8 @@ pub(super) struct Attempt {
 pub(super) struct Spend {
     pub(super) credential: RefreshCredential,
     pub(super) mark: Mark,
+    /// The mark that was there before, in doubt.
+    pub(super) earlier: Option<Mark>,
     /// The grace period a replay must arrive in, counted from the first presentation.
     pub(super) grace: Option<Duration>,
 }
@@ -93,6 +97,9 @@ impl Attempt {
     /// Whether `record` still is what this attempt, by `flight`, marked.
     pub(super) fn still_marked(&self, record: Option<&Record>, flight: FlightId) -> bool {
         let Some(record) = record.filter(|record| record.epoch == self.epoch) else { return false };
+        if record.grant().is_none_or(|grant| grant.parked.is_some()) {
+            return false;
+        }
         match (record.held(), &self.spend) {
             (Some(Held { credential, mark: Some(mark), .. }), Some(spend)) => {
                 mark.flight == flight && *credential == spend.credential
@@ -122,7 +129,7 @@ pub(super) struct Settlement {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// A write is under way, and is given up on at `limit`.
-    Writing { limit: ElapsedTime },
+    Writing { op: Op, limit: ElapsedTime },
     /// The next attempt is due at `until`.
     Resting { until: ElapsedTime },
 }
@@ -140,8 +147,9 @@ pub(super) enum Duty {
     Park(Parked),
     /// The tombstone of a logout that could not be written, instead of tokens.
     Bury,
-    /// That the token is spent and its successor lost: the last words of a process that stops.
-    Lament,
+    /// That the token is spent or dead: the last words of a process that stops. `lost` says whether a successor is lost
+    /// with it.
+    Lament { lost: bool },
 }
 
 impl Duty {
@@ -150,11 +158,14 @@ impl Duty {
         let epoch = attempt.epoch;
         Some(match self {
             Duty::Save(commit) => Change::Commit(commit.clone()),
-            Duty::Withdraw { park } => Change::Withdraw { epoch, flight, sent: attempt.sent()?, park: *park },
+            Duty::Withdraw { park } => {
+                let earlier = attempt.spend.as_ref().and_then(|spend| spend.earlier.clone());
+                Change::Withdraw { epoch, flight, sent: attempt.sent()?, earlier, park: *park }
+            }
             Duty::End => Change::End { epoch, sent: attempt.sent()? },
             Duty::Park(why) => Change::Park { epoch, why: *why },
             Duty::Bury => Change::Clear { epoch },
-            Duty::Lament => Change::Spent { epoch, flight, sent: attempt.sent()? },
+            Duty::Lament { .. } => Change::Spent { epoch, flight, sent: attempt.sent()? },
         })
     }
 }

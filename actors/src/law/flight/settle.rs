@@ -21,9 +21,9 @@ impl Flight {
         };
         let judgement = self.equipment.profile.judge(evidence);
         match judgement {
-            Judgement::SendAgain => return self.send_or_verify(attempt, now, effects),
+            Judgement::SendAgain => return self.depart_again(attempt, now, effects),
             Judgement::NonceWanted if !attempt.resent => {
-                return self.send_or_verify(Attempt { resent: true, ..attempt }, now, effects);
+                return self.depart(Attempt { resent: true, ..attempt }, now, effects);
             }
             _ => {}
         }
@@ -99,7 +99,7 @@ impl Flight {
             },
         };
         if self.logged_out == Some(attempt.epoch) {
-            self.revoke(&attempt, commit.refresh, effects);
+            self.revoke_all(&attempt, commit.refresh, effects);
             return self.settle(attempt, Duty::Bury, Outcome::LoginRequired(Reason::LoggedOut), now, effects);
         }
         let lease = Lease::new(LeaseParts {
@@ -173,32 +173,38 @@ impl Flight {
                 let op = self.stamp();
                 effects.push(FlightEffect::Change(op, change));
                 let limit = now.elapsed().after(self.equipment.terms.store_timeout);
-                self.phase = Phase::Settling(Settlement { step: Step::Writing { limit }, ..settlement });
+                self.phase = Phase::Settling(Settlement { step: Step::Writing { op, limit }, ..settlement });
             }
         }
     }
 
-    /// The store has answered, now or to an earlier attempt: any success will do.
+    /// The store has answered, now or to an earlier attempt: any success will do, and only the present failure counts.
     pub(super) fn written(
         &mut self,
         settlement: Settlement,
+        op: Op,
         answer: Result<Changed, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
     ) {
         match answer {
             Ok(Changed::Applied { after, .. }) => self.concluded(settlement, Some(&after), effects),
-            Ok(Changed::Conflict { current, .. }) => self.overtaken(settlement, current.as_deref(), effects),
-            Err(_) => self.unwritten(settlement, now, effects),
+            Ok(Changed::Conflict { current, .. }) => self.overtaken(settlement, current.as_deref(), now, effects),
+            Err(_) if matches!(settlement.step, Step::Writing { op: present, .. } if present == op) => {
+                self.unwritten(settlement, now, effects);
+            }
+            Err(_) => self.phase = Phase::Settling(settlement),
         }
     }
 
     /// The duty is done.
     fn concluded(&mut self, settlement: Settlement, after: Option<&Record>, effects: &mut Vec<FlightEffect>) {
         self.end_claim(settlement.attempt.claim, self.ending(after), effects);
+        let parked = after.and_then(Record::grant).and_then(|grant| grant.parked);
         if !settlement.landed {
-            self.report(settlement.outcome, after, false, effects);
-        } else if matches!(settlement.duty, Duty::Lament) {
+            let outcome = parked.map_or(settlement.outcome, |parked| Outcome::LoginRequired(parked.reason()));
+            self.report(outcome, after, false, effects);
+        } else if matches!(settlement.duty, Duty::Lament { lost: true }) {
             effects.push(FlightEffect::Report(Report::Lost { noted: true }));
         } else if let Some(after) = after {
             effects.push(FlightEffect::Report(Report::Settled(Box::new(after.view()))));
@@ -207,11 +213,17 @@ impl Flight {
     }
 
     /// The record has moved on: a login, a logout, or a sibling that was faster.
-    fn overtaken(&mut self, settlement: Settlement, current: Option<&Record>, effects: &mut Vec<FlightEffect>) {
+    fn overtaken(
+        &mut self,
+        settlement: Settlement,
+        current: Option<&Record>,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) {
         let Settlement { attempt, duty, outcome, landed, .. } = settlement;
-        let mut outcome = match (current, outcome) {
+        let outcome = match (current, outcome) {
             (Some(record), outcome @ Outcome::Minted(_)) if self.is_ours(record) => outcome,
-            (Some(record), _) if decide::adoptable_at_all(record, self.order.adopt) => Outcome::Adopted,
+            (Some(record), _) if decide::adoptable(record, self.order.adopt, &now.moment) => Outcome::Adopted,
             _ => Outcome::Moved,
         };
         if let Duty::Save(commit) = duty
@@ -219,9 +231,6 @@ impl Flight {
             && self.may_revoke(attempt.epoch, current)
         {
             self.revoke(&attempt, commit.refresh, effects);
-        }
-        if self.order.adopt.insists() && outcome == Outcome::Adopted {
-            outcome = Outcome::Moved;
         }
         self.end_claim(attempt.claim, self.ending(current), effects);
         match (landed, current) {
@@ -257,6 +266,12 @@ impl Flight {
             Some(record) => record.epoch > epoch && self.equipment.profile.revocation_confined,
             None => false,
         }
+    }
+
+    /// Revokes what a logout leaves behind: the new refresh token, or the old one where the server kept that.
+    fn revoke_all(&self, attempt: &Attempt, refresh: Option<RefreshCredential>, effects: &mut Vec<FlightEffect>) {
+        let kept = || attempt.spend.as_ref().map(|spend| spend.credential.clone());
+        self.revoke(attempt, refresh.or_else(kept), effects);
     }
 
     fn revoke(&self, attempt: &Attempt, refresh: Option<RefreshCredential>, effects: &mut Vec<FlightEffect>) {
@@ -304,22 +319,22 @@ impl Flight {
 
     /// The process stops, and the last save has failed: if anything can be written, then that the token is spent.
     fn last_words(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
-        match settlement.duty {
-            Duty::Save(commit) => {
-                // Where no new refresh token came, the old one is still good, and only its mark has to go.
-                let spent = commit.refresh.is_some();
-                let duty = if spent { Duty::Lament } else { Duty::Withdraw { park: None } };
-                let step = Step::Resting { until: now.elapsed() };
-                self.retry(Settlement { duty, since: self.ops, step, ..settlement }, now, effects);
-            }
-            duty => {
+        let duty = match &settlement.duty {
+            // Where no new refresh token came, the old one is still good, and only its mark has to go.
+            Duty::Save(commit) if commit.refresh.is_none() => Duty::Withdraw { park: None },
+            Duty::Save(_) => Duty::Lament { lost: true },
+            Duty::End | Duty::Park(_) | Duty::Bury => Duty::Lament { lost: false },
+            Duty::Withdraw { .. } | Duty::Lament { .. } => {
                 self.end_claim(settlement.attempt.claim, ClaimEnding::Abandoned, effects);
-                if matches!(duty, Duty::Lament) {
+                if matches!(settlement.duty, Duty::Lament { lost: true }) {
                     effects.push(FlightEffect::Report(Report::Lost { noted: false }));
                 }
                 self.phase = Phase::Over;
+                return;
             }
-        }
+        };
+        let step = Step::Resting { until: now.elapsed() };
+        self.retry(Settlement { duty, since: self.ops, step, ..settlement }, now, effects);
     }
 
     /// The process stops: a flight that rests between two attempts to save makes its last one now.
@@ -339,7 +354,7 @@ impl Flight {
             Phase::Settling(Settlement { attempt, duty: Duty::Save(commit), landed, failures, .. })
                 if attempt.epoch == epoch =>
             {
-                self.revoke(&attempt, commit.refresh, effects);
+                self.revoke_all(&attempt, commit.refresh, effects);
                 let settlement = Settlement {
                     attempt,
                     duty: Duty::Bury,
@@ -358,14 +373,11 @@ impl Flight {
     /// When the claim is to be renewed: a flight that keeps something keeps its claim too.
     pub(super) fn renewal_due(&self) -> Option<ElapsedTime> {
         let Phase::Settling(settlement) = &self.phase else { return None };
-        let until = settlement.attempt.claim.as_ref()?.until?;
-        match self.renewal {
-            Some((_, asked)) => Some(asked.after(self.equipment.terms.store_timeout)),
-            None => {
-                let early = self.claim_length() / 2;
-                Some(ElapsedTime::from_millis(until.as_millis().saturating_sub(early.as_millis() as u64)))
-            }
-        }
+        let claim = settlement.attempt.claim.as_ref().filter(|claim| !claim.lost)?;
+        let due = claim.until?.before(self.claim_length() / 2);
+        // Never sooner than this after the last one, whatever the store gives.
+        let rested = self.renewed_at.map(|asked| asked.after(self.equipment.terms.store_timeout));
+        Some(rested.map_or(due, |rested| due.max(rested)))
     }
 
     pub(super) fn renew(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
@@ -378,27 +390,22 @@ impl Flight {
             && let Some(held) = &attempt.claim
         {
             effects.push(FlightEffect::Renew { op, claim: held.claim.clone(), at_least });
-            self.renewal = Some((op, now.elapsed()));
+            self.renewal = Some(op);
+            self.renewed_at = Some(now.elapsed());
         }
     }
 
     pub(super) fn renewed(&mut self, op: Op, answer: Result<Renewed, StoreFault>) {
-        let Some((asked_op, asked)) = self.renewal else { return };
         let Phase::Settling(Settlement { attempt, .. }) = &mut self.phase else { return };
-        if op != asked_op {
+        let (Some(held), Some(asked)) = (&mut attempt.claim, self.renewed_at) else { return };
+        if self.renewal.take_if(|asked| *asked == op).is_none() {
             return;
         }
-        match (answer, &mut attempt.claim) {
-            (Ok(Renewed::Until(remaining)), Some(held)) => {
-                held.until = remaining.map(|remaining| asked.after(remaining));
-                self.renewal = None;
-            }
-            (Ok(Renewed::Lost), claim) => {
-                *claim = None;
-                self.renewal = None;
-            }
+        match answer {
+            Ok(Renewed::Until(remaining)) => held.until = remaining.map(|remaining| asked.after(remaining)),
+            Ok(Renewed::Lost) => held.lost = true,
             // Asked again when its time is up.
-            (Err(_), _) | (Ok(Renewed::Until(_)), None) => {}
+            Err(_) => {}
         }
     }
 }
@@ -407,7 +414,7 @@ impl Settlement {
     /// When this settlement is to be looked at again.
     pub(super) fn due(&self) -> ElapsedTime {
         match self.step {
-            Step::Writing { limit } => limit,
+            Step::Writing { limit, .. } => limit,
             Step::Resting { until } => until,
         }
     }

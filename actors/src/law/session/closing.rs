@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::machine::{Installing, Output, STORE_TIMEOUT, Session};
+use super::machine::{Bar, Installing, Output, STORE_TIMEOUT, Session};
 use super::{Backoff, Futility, LoggedOut, ReplyId, SessionEffect};
 use crate::law::flight::{Op, Revocation};
 use crate::law::ledger::{Change, Changed, Login};
@@ -193,9 +193,14 @@ impl Session {
             self.installed(installing.reply, answer, now, out);
         } else if self.closing.as_ref().is_some_and(closes) {
             self.closed(answer, now, out);
-        } else if self.barred.is_some_and(|(_, parking)| parking == op) {
+        } else if let Some(bar) = self.barred.as_mut().filter(|bar| bar.parking == Some(op)) {
+            bar.parking = None;
             match answer {
-                Ok(Changed::Applied { after, .. }) => self.saw(after.view(), now, out),
+                Ok(Changed::Applied { after, .. }) => {
+                    self.barred = None;
+                    self.saw(after.view(), now, out);
+                }
+                // Nothing is served all the same, and the next list is the next occasion to say so durably.
                 Ok(Changed::Conflict { .. }) | Err(_) => self.read(now, out),
             }
         } else if let Ok(Changed::Applied { after, .. }) = answer {
@@ -265,7 +270,7 @@ impl Session {
         self.backoff = Backoff::default();
         self.futility = Futility::default();
         self.verdict = None;
-        self.barred = self.barred.filter(|(barred, _)| *barred == epoch);
+        self.barred = self.barred.filter(|bar| bar.epoch == epoch);
     }
 
     /// The resource lists these issuers now. The bound one is kept while it is among them; otherwise nothing is served
@@ -276,9 +281,9 @@ impl Session {
         let epoch = view.epoch();
         if issuers.contains(bound) {
             self.barred = None;
-        } else if self.barred.is_none() {
+        } else if self.barred.is_none_or(|bar| bar.parking.is_none()) {
             let op = self.stamp();
-            self.barred = Some((epoch, op));
+            self.barred = Some(Bar { epoch, parking: Some(op) });
             self.dismiss_all(TokenError::new(Reason::IssuerChanged), out);
             out.effects.push(SessionEffect::Change(op, Change::Park { epoch, why: Parked::IssuerChanged }));
         }

@@ -52,8 +52,7 @@ pub struct Session {
     pub(super) futility: Futility,
     pub(super) closing: Option<Closing>,
     pub(super) login: Option<Installing>,
-    /// The epoch whose issuer the resource no longer lists, and the write that says so.
-    pub(super) barred: Option<(Epoch, Op)>,
+    pub(super) barred: Option<Bar>,
     /// Whether the lease was handed out since it was minted.
     pub(super) used: bool,
     /// Whether a caller met the early window.
@@ -71,6 +70,14 @@ pub(super) struct Verdict {
     pub(super) version: Version,
     pub(super) reason: Reason,
     pub(super) until: ElapsedTime,
+}
+
+/// An epoch whose issuer the resource no longer lists: it is not served, whether or not the record says so yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bar {
+    pub(super) epoch: Epoch,
+    /// The write that parks the grant, while it is under way.
+    pub(super) parking: Option<Op>,
 }
 
 /// A login that is being installed.

@@ -7,7 +7,7 @@ use super::waiters::Waiter;
 use super::{Ask, SessionEffect, WaiterId};
 use crate::law::flight::{Doubt, Op, Spending};
 use crate::values::record::{Renewal, View};
-use crate::values::{ElapsedTime, Epoch, Generation, Lease, Now, Reason, StoreFault, TokenError};
+use crate::values::{ElapsedTime, Epoch, Generation, Lease, Now, Reason, StoreFault, TokenError, Version};
 
 /// How long the session lets a store rest that failed to read.
 const READ_PAUSE: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ impl Session {
 
     /// The newest lease that may be handed out at all, whatever its age.
     pub(super) fn lease(&self) -> Option<&Lease> {
-        if self.closing.is_some() || self.barred.is_some_and(|(epoch, _)| Some(epoch) == self.epoch()) {
+        if self.closing.is_some() || self.barred.is_some_and(|bar| Some(bar.epoch) == self.epoch()) {
             return None;
         }
         let lease = self.newest_lease()?;
@@ -122,7 +122,7 @@ impl Session {
             return Some(Reason::LoggedOut);
         }
         let view = self.knowledge.view.as_ref()?;
-        if self.barred.is_some_and(|(epoch, _)| epoch == view.epoch()) {
+        if self.barred.is_some_and(|bar| bar.epoch == view.epoch()) {
             return Some(Reason::IssuerChanged);
         }
         let repeatable = self.policy.spending == Spending::Repeatable;
@@ -178,8 +178,9 @@ impl Session {
             return;
         }
         if self.policy.spending == Spending::Repeatable {
-            // A repeatable source mints without a store.
-            self.knowledge.view = Some(View::vacant());
+            // A repeatable source mints without a store, and counts on from what is known.
+            let version = Version { epoch: self.known.epoch, ..Version::default() };
+            self.knowledge.view = Some(View { version, ..View::vacant() });
         } else {
             self.dismiss_all(TokenError::new(Reason::StoreTrouble).retry_after(READ_PAUSE), out);
         }

@@ -7,9 +7,9 @@ use super::{IdentityError, Shown};
 
 /// The host's label for whose session it is: `default` unless the host tells accounts apart.
 ///
-/// 1 to 256 bytes without control characters, compared to the byte. Not a secret, yet often an e-mail address: `Display`
-/// and `Debug` show at most 64 characters, of an address its first letter and its domain (`a…@example.com`). The whole
-/// label is in [`as_str`](Self::as_str). Cheap to clone.
+/// 1 to 256 bytes without control characters, compared to the byte. Not a secret, yet often an e-mail address:
+/// `Display` and `Debug` show at most 64 characters, of an address its first letter and its domain (`a…@example.com`).
+/// The whole label is in [`as_str`](Self::as_str). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account(Arc<str>);
 

@@ -26,14 +26,14 @@ pub enum Target {
     },
 }
 
-/// The name of an API's provider, such as `github`: 1 to 64 lower-case letters, digits, dots, hyphens and underscores,
-/// the first of them a letter or digit.
+/// The name of an API's provider, such as `github`: 1 to 64 lower-case letters, digits, dots, hyphens and
+/// underscores, the first of them a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Provider(Arc<str>);
 
-/// An identity provider's issuer identifier (RFC 8414 section 2, OpenID Connect Discovery section 3): an absolute URL in
-/// ASCII, without query, fragment or credentials, of at most 8 KiB. It is kept and compared to the byte: two spellings
-/// are two issuers.
+/// An identity provider's issuer identifier (RFC 8414 section 2, OpenID Connect Discovery section 3): an absolute URL
+/// in ASCII, without query, fragment or credentials, of at most 8 KiB. It is kept and compared to the byte: two
+/// spellings are two issuers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdpIssuer(Arc<str>);
 
@@ -129,8 +129,8 @@ impl IdpIssuer {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::BadIssuer`] when it is no URL an issuer could have, and [`IdentityError::StrangeIssuer`] when it
-    /// has a query or characters outside ASCII.
+    /// [`IdentityError::BadIssuer`] when it is no URL an issuer could have, and [`IdentityError::StrangeIssuer`] when
+    /// it has a query or characters outside ASCII.
     pub fn new(issuer: &str) -> Result<Self, IdentityError> {
         canonical(issuer).map_err(IdentityError::BadIssuer)?;
         if issuer.is_ascii() && !issuer.contains('?') {

@@ -191,7 +191,7 @@ mod tests {
         ) {
             let url = format!("https://a.example/mcp/{}", steps.join("/"));
             if covers("https://a.example/mcp", &url) {
-                let mut path = url["https://a.example".len()..].as_bytes().to_vec();
+                let mut path = url.as_bytes()["https://a.example".len()..].to_vec();
                 for _layer in 0..4 {
                     let mut depth = 0_i32;
                     for segment in path.split(|byte| matches!(byte, b'/' | b'\\')).skip(1) {
