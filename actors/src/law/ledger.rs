@@ -176,6 +176,8 @@ pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Confli
     let mut next = match (current, change) {
         (None, Change::Install(login)) => install(&Record::vacant(), login)?,
         (None, Change::Commit(commit)) => first_commit(commit)?,
+        // A source that needs no login can be logged out of before it ever stored anything.
+        (None, Change::Clear { epoch }) => Record { epoch: epoch.next(), number: 1, ..Record::vacant() },
         (None, _) => return Err(Conflict::Moved),
         (Some(record), Change::Install(login)) => install(record, login)?,
         (Some(record), Change::Clear { epoch }) => clear(record, *epoch)?,

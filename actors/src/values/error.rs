@@ -91,15 +91,15 @@ pub enum InstallError {
     /// The store could not be written.
     #[error("the login could not be stored: {0}")]
     StoreTrouble(StoreFault),
-    /// Another login or logout of this identity is being stored by this session.
-    #[error("another login or logout is being stored; try again")]
+    /// Another login of this identity is being stored by this session.
+    #[error("another login is being stored; try again")]
     Busy,
     /// The runtime is shutting down.
     #[error("the session runtime is shutting down")]
     ShuttingDown,
 }
 
-/// Why a logout is not what was asked for. In either case the session serves nothing any more.
+/// Why a logout is not what was asked for. Only [`NotDurable`](LogoutError::NotDurable) stops serving all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogoutError {

@@ -49,7 +49,7 @@ impl ElapsedTime {
         Self(self.0.saturating_sub(millis(span)))
     }
 
-    /// The instant `span` after this one (saturating).
+    /// The instant `span` after this one, rounded up to the millisecond (saturating).
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
@@ -116,8 +116,9 @@ impl Now {
     }
 }
 
+/// Whole milliseconds, rounded up: a timer must not be due before its time has come.
 fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -151,6 +152,7 @@ mod tests {
     fn elapsed_time_saturates() {
         assert_eq!(ElapsedTime::from_millis(5).after(Duration::MAX).as_millis(), u64::MAX);
         assert_eq!(ElapsedTime::from_millis(5).before(Duration::from_millis(2)).as_millis(), 3);
+        assert_eq!(ElapsedTime::from_millis(5).after(Duration::from_micros(1)).as_millis(), 6);
         assert_eq!(ElapsedTime::from_millis(5).before(Duration::MAX).as_millis(), 0);
         assert_eq!(ElapsedTime::from_millis(5).since(ElapsedTime::from_millis(9)), Duration::ZERO);
         assert_eq!(WallTime::from_millis(9).since(WallTime::from_millis(5)), Duration::from_millis(4));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::{Bar, Installing, Output, STORE_TIMEOUT, Session};
-use super::{Backoff, Futility, LoggedOut, ReplyId, SessionEffect};
+use super::{Backoff, Futility, LoggedOut, PendingLogout, ReplyId, SessionEffect};
 use crate::law::flight::{Op, Revocation};
 use crate::law::ledger::{Change, Changed, Login};
 use crate::ports::store::Reservation;
@@ -39,12 +39,16 @@ enum Step {
 
 impl Closing {
     /// A logout whose tombstone a predecessor could not write.
-    pub(super) fn resumed(epoch: Epoch, now: ElapsedTime) -> Self {
-        Self { reply: None, epoch: Some(epoch), step: Step::Resting { until: now }, failures: 0 }
+    pub(super) fn resumed(pending: PendingLogout, now: ElapsedTime) -> Self {
+        let (epoch, step) = match pending {
+            PendingLogout::Unread => (None, Step::Reading),
+            PendingLogout::Of(epoch) => (Some(epoch), Step::Resting { until: now }),
+        };
+        Self { reply: None, epoch, step, failures: 1 }
     }
 
-    pub(super) fn epoch(&self) -> Option<Epoch> {
-        self.epoch
+    pub(super) fn pending(&self) -> PendingLogout {
+        self.epoch.map_or(PendingLogout::Unread, PendingLogout::Of)
     }
 
     pub(super) fn wake(&self) -> Option<ElapsedTime> {
@@ -111,7 +115,7 @@ impl Session {
             return out.answer_logout(reply, Err(LogoutError::Busy));
         }
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
-        let epoch = self.closing.as_ref().map_or_else(|| self.epoch(), Closing::epoch);
+        let epoch = self.closing.as_ref().map_or_else(|| self.epoch(), |closing| closing.epoch);
         self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures });
         self.dismiss_all(TokenError::new(Reason::LoggedOut), out);
         match epoch {
@@ -164,10 +168,16 @@ impl Session {
         }
     }
 
-    /// The process stops: whoever waits for a logout is told that it is not durable.
+    /// The process stops: whoever waits for a logout is told that it may not be durable.
     pub(super) fn stop_closing(&mut self, out: &mut Output) {
-        if let Some(reply) = self.closing.as_mut().and_then(|closing| closing.reply.take()) {
-            out.answer_logout(reply, Err(LogoutError::NotDurable(StoreFault::Failed)));
+        if let Some(closing) = &mut self.closing
+            && let Some(reply) = closing.reply.take()
+        {
+            let fault = match closing.step {
+                Step::Writing { .. } => StoreFault::TimedOut,
+                Step::Reading | Step::Resting { .. } => StoreFault::Failed,
+            };
+            out.answer_logout(reply, Err(LogoutError::NotDurable(fault)));
         }
     }
 
@@ -193,19 +203,18 @@ impl Session {
             self.installed(installing.reply, answer, now, out);
         } else if self.closing.as_ref().is_some_and(closes) {
             self.closed(answer, now, out);
-        } else if let Some(bar) = self.barred.as_mut().filter(|bar| bar.parking == Some(op)) {
-            bar.parking = None;
+        } else {
             match answer {
-                Ok(Changed::Applied { after, .. }) => {
-                    self.barred = None;
+                // A grant that was parked; or a write that was given up on has landed after all.
+                Ok(Changed::Applied { before, after }) => {
+                    if after.content == Content::Tombstone {
+                        self.revoke(before.as_deref(), out);
+                    }
                     self.saw(after.view(), now, out);
                 }
-                // Nothing is served all the same, and the next list is the next occasion to say so durably.
-                Ok(Changed::Conflict { .. }) | Err(_) => self.read(now, out),
+                Ok(Changed::Conflict { .. }) => self.read(now, out),
+                Err(_) => {}
             }
-        } else if let Ok(Changed::Applied { after, .. }) = answer {
-            // A write that was given up on has landed after all.
-            self.saw(after.view(), now, out);
         }
     }
 
@@ -213,6 +222,7 @@ impl Session {
         let answer = match answer {
             Ok(Changed::Applied { after, .. }) => {
                 let view = after.view();
+                self.new_epoch();
                 self.saw(view.clone(), now, out);
                 Ok(Box::new(view))
             }
@@ -226,10 +236,11 @@ impl Session {
     }
 
     fn closed(&mut self, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
+        let in_the_air = self.flight.is_some();
+        let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
         let outcome = match answer {
             Err(fault) => return self.not_closed(fault, now, out),
             Ok(Changed::Applied { before, after }) => {
-                let in_the_air = self.flight.is_some();
                 let before = before.as_deref();
                 let in_doubt = before.and_then(Record::held).is_some_and(|held| held.mark.is_some());
                 self.revoke(before, out);
@@ -242,15 +253,24 @@ impl Session {
             Some(record) if record.content != Content::Tombstone => {
                 self.end_closing(record.view(), now, out, Err(LogoutError::Superseded(record.version())));
             }
-            // Somebody logged out already, or nobody was ever in.
-            Some(record) => self.end_closing(record.view(), now, out, Ok(LoggedOut { may_still_live: false })),
-            None => self.end_closing(View::vacant(), now, out, Ok(LoggedOut { may_still_live: false })),
+            // Somebody logged out already: a sibling, or an earlier attempt of ours whose answer was lost, and with it
+            // what was to be revoked.
+            current => {
+                let view = current.map_or_else(View::vacant, Record::view);
+                let may_still_live = in_the_air || failures > 0;
+                self.end_closing(view, now, out, Ok(LoggedOut { may_still_live }));
+            }
         }
     }
 
     fn end_closing(&mut self, view: View, now: Now, out: &mut Output, answer: Result<LoggedOut, LogoutError>) {
         if let Some(reply) = self.closing.take().and_then(|closing| closing.reply) {
             out.answer_logout(reply, answer);
+        }
+        if answer.is_ok() {
+            // Whatever was minted without a store goes with it.
+            self.unstored = None;
+            self.raise_floor(self.known);
         }
         self.saw(view, now, out);
     }
@@ -266,26 +286,35 @@ impl Session {
     }
 
     /// The epoch has moved: what was learned about the old one does not hold for the new one.
-    pub(super) fn new_epoch(&mut self, epoch: Epoch) {
+    pub(super) fn new_epoch(&mut self) {
         self.backoff = Backoff::default();
         self.futility = Futility::default();
         self.verdict = None;
-        self.barred = self.barred.filter(|bar| bar.epoch == epoch);
     }
 
     /// The resource lists these issuers now. The bound one is kept while it is among them; otherwise nothing is served
     /// any more, and the grant is parked until a login is accepted.
-    pub(super) fn issuers_listed(&mut self, issuers: &[Issuer], out: &mut Output) {
-        let Some(view) = &self.knowledge.view else { return };
-        let Some(bound) = &view.issuer else { return };
-        let epoch = view.epoch();
+    pub(super) fn issuers_listed(&mut self, issuers: Vec<Issuer>, now: Now, out: &mut Output) {
+        let Some(view) = &self.knowledge.view else {
+            self.listed = Some(issuers);
+            return;
+        };
+        let Some(bound) = view.issuer.as_ref().filter(|_| !view.is_closed()) else { return };
         if issuers.contains(bound) {
             self.barred = None;
-        } else if self.barred.is_none_or(|bar| bar.parking.is_none()) {
-            let op = self.stamp();
-            self.barred = Some(Bar { epoch, parking: Some(op) });
+        } else if self.barred.is_none() {
+            self.barred = Some(Bar { epoch: view.epoch(), retry_at: now.elapsed() });
             self.dismiss_all(TokenError::new(Reason::IssuerChanged), out);
-            out.effects.push(SessionEffect::Change(op, Change::Park { epoch, why: Parked::IssuerChanged }));
+            self.park_late(now, out);
         }
+    }
+
+    /// Says durably that the grant is parked, as often as it takes.
+    pub(super) fn park_late(&mut self, now: Now, out: &mut Output) {
+        let Some(bar) = self.barred.filter(|bar| bar.retry_at <= now.elapsed()) else { return };
+        let op = self.stamp();
+        self.barred = Some(Bar { retry_at: now.elapsed().after(PAUSE_MOST), ..bar });
+        let park = Change::Park { epoch: bar.epoch, why: Parked::IssuerChanged };
+        out.effects.push(SessionEffect::Change(op, park));
     }
 }

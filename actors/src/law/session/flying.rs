@@ -11,6 +11,9 @@ use crate::values::{
     Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Moment, Now, Reason, TokenError, Validity,
 };
 
+/// How long after a resume background work counts as set off by it.
+const RESUME: Duration = Duration::from_secs(30);
+
 /// How many landings in a row may say that the record has moved before the session rests.
 const MOVES_MOST: u32 = 3;
 
@@ -59,13 +62,12 @@ impl Session {
             known: Generation { epoch, number: self.known.number, ..self.known },
             nonce: self.birth.nonce,
             doubt: self.doubt,
-            urgency: match (self.waiters.is_empty(), self.resumed) {
-                (false, _) => Urgency::Callers,
-                (true, false) => Urgency::Background,
-                (true, true) => Urgency::AfterResume,
+            urgency: match self.resumed {
+                _ if !self.waiters.is_empty() => Urgency::Callers,
+                Some(resumed) if now.elapsed().since(resumed) < RESUME => Urgency::AfterResume,
+                _ => Urgency::Background,
             },
         };
-        self.resumed = false;
         self.early_wanted = false;
         self.flight = Some(Airborne { id, epoch, number: self.flights, keeping: false });
         out.effects.push(SessionEffect::Fly(Box::new(order)));
@@ -77,8 +79,7 @@ impl Session {
             if self.waiters.insist() {
                 return Some(Cause::Force);
             }
-            let refused = self.lease().is_none() && self.newest_lease().is_some();
-            return Some(if refused { Cause::Refusal } else { Cause::Expiry });
+            return Some(self.cause_of_want());
         }
         let due = match self.policy.refresh {
             RefreshPolicy::OnDemand => self.early_wanted,
@@ -89,11 +90,21 @@ impl Session {
             return Some(Cause::Early);
         }
         match self.policy.refresh {
-            RefreshPolicy::KeepWarm { .. } if self.lease().is_none() => Some(Cause::Expiry),
-            RefreshPolicy::KeepWarm { inactivity: Some(span) } if self.unused_for(now) >= Some(span / 4 * 3) => {
+            RefreshPolicy::KeepWarm { .. } if self.lease().is_none() => Some(self.cause_of_want()),
+            RefreshPolicy::KeepWarm { inactivity: Some(span) }
+                if self.unused_for(now) >= Some(keep_alive_after(span)) =>
+            {
                 Some(Cause::KeepAlive)
             }
             _ => None,
+        }
+    }
+
+    /// Why there is no lease to serve: it was refused, or there is none, or it is over.
+    fn cause_of_want(&self) -> Cause {
+        match (self.lease(), self.newest_lease()) {
+            (None, Some(_)) => Cause::Refusal,
+            _ => Cause::Expiry,
         }
     }
 
@@ -122,7 +133,7 @@ impl Session {
         let window = self.window.and_then(|(_, window)| window.remaining(&now.moment));
         let unused = match self.policy.refresh {
             RefreshPolicy::KeepWarm { inactivity: Some(span) } => {
-                self.unused_for(now).map(|unused| (span / 4 * 3).saturating_sub(unused))
+                self.unused_for(now).map(|unused| keep_alive_after(span).saturating_sub(unused))
             }
             _ => None,
         };
@@ -142,8 +153,10 @@ impl Session {
             return;
         }
         let early = validity.lifetime().map_or(Duration::ZERO, |lifetime| self.policy.early_window.min(lifetime / 4));
-        let margin = early - now.jitter.of(early / 2);
+        let least = validity.lifetime().map_or(Duration::ZERO, |lifetime| self.policy.safety_margin.min(lifetime / 4));
+        let margin = (early - now.jitter.of(early / 2)).max(least);
         self.window = Some((generation, validity.shortened(margin)));
+        self.early_wanted = false;
     }
 
     pub(super) fn in_early_window(&self, now: Now) -> bool {
@@ -186,7 +199,7 @@ impl Session {
             self.absorb(*view, now, out);
         }
         self.conclude_flight(landing.outcome, number, now, out);
-        if self.flight.is_none() && self.moves > 0 {
+        if self.moves > 0 {
             self.read(now, out);
         }
     }
@@ -216,9 +229,12 @@ impl Session {
 
     /// Serves the cohort of a flight that brought a token.
     fn hand_out(&mut self, number: u64, minted: bool, now: Now, out: &mut Output) {
-        let lease = self.lease().cloned();
-        let alive = lease.filter(|lease| minted && lease.validity().outlasts(Duration::ZERO, &now.moment));
-        let mut stillborn = false;
+        self.draw_window(now);
+        let lease = self.lease().filter(|_| minted).cloned();
+        // Over on arrival, or nearly: the next flight must not begin at once, or it would never end.
+        let stillborn = lease.is_some() && self.in_early_window(now);
+        let alive = lease.filter(|lease| lease.validity().outlasts(Duration::ZERO, &now.moment));
+        let mut served = false;
         let mut waiters = std::mem::take(&mut self.waiters);
         waiters.answer_each(|id, waiter| {
             if !waiter.accepts_flight(number) {
@@ -227,16 +243,15 @@ impl Session {
             // Nothing better than a token just minted can be had, whatever the caller's minimum.
             match self.serve(waiter.min_lifetime, now).or(alive.clone()) {
                 Some(lease) => {
+                    served = true;
                     out.answer(id, Ok(lease));
                     true
                 }
-                None => {
-                    stillborn |= minted;
-                    false
-                }
+                None => false,
             }
         });
         self.waiters = waiters;
+        self.used |= served;
         if stillborn {
             self.rest(Trouble::new(Reason::ExpiredOnArrival), now, out);
         }
@@ -245,8 +260,9 @@ impl Session {
 
     /// No token, for now: the cohort shares the error, and the next attempt waits (law 8).
     pub(super) fn rest(&mut self, trouble: Trouble, now: Now, out: &mut Output) {
-        // The issuer's own queue is no failure of ours.
-        let failures = self.backoff.failures + u32::from(trouble.reason != Reason::Throttled);
+        // An issuer that says how long it wants to be left alone is no failure of ours.
+        let told_off = trouble.reason == Reason::Throttled && trouble.retry_after.is_some();
+        let failures = self.backoff.failures.saturating_add(u32::from(!told_off));
         let doubled = self.policy.backoff_first.saturating_mul(1 << failures.saturating_sub(1).min(16));
         let pause = doubled.min(self.policy.backoff_most);
         let pause = pause / 2 + now.jitter.of(pause / 2);
@@ -276,6 +292,12 @@ impl Session {
             self.read(now, out);
         }
     }
+}
+
+/// After how long without use a refresh token is refreshed, for a server that lets it lie for `inactivity`. Never less
+/// than a minute.
+fn keep_alive_after(inactivity: Duration) -> Duration {
+    (inactivity / 4 * 3).max(Duration::from_secs(60))
 }
 
 /// How long ago `then` was: by the elapsed clock, or the wall clock across boots.

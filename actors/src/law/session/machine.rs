@@ -7,14 +7,15 @@ use super::flying::Airborne;
 use super::serving::Knowledge;
 use super::waiters::Waiters;
 use super::{
-    Backoff, Birth, Futility, Hit, LoggedOut, Policy, Published, RefusalAnswer, ReplyId, Residue, RunningFlight,
-    SessionEffect, SessionEvent, WaiterId,
+    Backoff, Birth, Futility, Hit, LoggedOut, Policy, Published, RefreshPolicy, RefusalAnswer, ReplyId, Residue,
+    RunningFlight, SessionEffect, SessionEvent, WaiterId,
 };
 use crate::law::flight::{Doubt, Op};
 use crate::law::ledger::Login;
-use crate::values::record::View;
+use crate::values::record::{Issuer, View};
 use crate::values::{
-    ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, TokenError, Validity, Version,
+    ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, StoreFault, TokenError, Validity,
+    Version,
 };
 
 /// No sleep is longer than this (law 14): a clock that was stepped is noticed within it.
@@ -53,11 +54,14 @@ pub struct Session {
     pub(super) closing: Option<Closing>,
     pub(super) login: Option<Installing>,
     pub(super) barred: Option<Bar>,
+    /// The issuers the resource listed before the record was read.
+    pub(super) listed: Option<Vec<Issuer>>,
     /// Whether the lease was handed out since it was minted.
     pub(super) used: bool,
     /// Whether a caller met the early window.
     pub(super) early_wanted: bool,
-    pub(super) resumed: bool,
+    /// When the machine last woke from suspend.
+    pub(super) resumed: Option<ElapsedTime>,
     pub(super) stopping: bool,
     wake: Option<ElapsedTime>,
     /// What the slot holds of this incarnation's; `None` until it has published anything.
@@ -76,8 +80,8 @@ pub(super) struct Verdict {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bar {
     pub(super) epoch: Epoch,
-    /// The write that parks the grant, while it is under way.
-    pub(super) parking: Option<Op>,
+    /// When to try again to say so durably.
+    pub(super) retry_at: ElapsedTime,
 }
 
 /// A login that is being installed.
@@ -138,12 +142,13 @@ impl Session {
             verdict: None,
             doubt: None,
             futility: residue.futility,
-            closing: residue.closing.map(|epoch| Closing::resumed(epoch, now.elapsed())),
+            closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
             login: None,
-            barred: None,
+            barred: residue.barred.map(|epoch| Bar { epoch, retry_at: now.elapsed() }),
+            listed: None,
             used: false,
             early_wanted: false,
-            resumed: false,
+            resumed: None,
             stopping: false,
             wake: None,
             published: None,
@@ -165,11 +170,11 @@ impl Session {
     }
 
     /// Whether an actor may end with nobody worse off: nobody waits, nothing is in the air, unsaved, in doubt, being
-    /// stored or logged out. What must be remembered is in the residue.
+    /// stored or logged out, or kept warm. What must be remembered is in the residue.
     pub fn is_idle(&self) -> bool {
         self.waiters.is_empty()
             && self.flight.is_none()
-            && self.unstored.is_none()
+            && !matches!(self.policy.refresh, RefreshPolicy::KeepWarm { .. })
             && self.closing.is_none()
             && self.login.is_none()
             && self.barred.is_none()
@@ -190,12 +195,15 @@ impl Session {
             SessionEvent::FlightOver(id) => self.flight_over(id, now, out),
             SessionEvent::Tick => self.tick(now, out),
             SessionEvent::StoreChanged => self.read(now, out),
-            SessionEvent::Throttled(until) => self.throttled = self.throttled.max(Some(until)),
-            SessionEvent::Resumed => self.resumed = true,
+            SessionEvent::Throttled(until) => {
+                self.throttled = self.throttled.max(Some(until));
+                self.serve_waiters(now, out);
+            }
+            SessionEvent::Resumed => self.resumed = Some(now.elapsed()),
             SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
             SessionEvent::Reserved(op, answer) => self.reserved(op, answer, now, out),
             SessionEvent::Logout(reply) => self.log_out(reply, now, out),
-            SessionEvent::IssuersListed(issuers) => self.issuers_listed(&issuers, out),
+            SessionEvent::IssuersListed(issuers) => self.issuers_listed(issuers, now, out),
             SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
             SessionEvent::Shutdown => self.shut_down(out),
         }
@@ -207,6 +215,7 @@ impl Session {
         self.read_late(now, out);
         self.install_late(now, out);
         self.close_late(now, out);
+        self.park_late(now, out);
         if self.backoff.resting.is_some_and(|(_, until)| until <= now.elapsed()) {
             self.backoff.resting = None;
         }
@@ -222,7 +231,12 @@ impl Session {
         self.stopping = true;
         self.dismiss_all(TokenError::new(Reason::ShuttingDown), out);
         if let Some(installing) = self.login.take() {
-            out.answer_install(installing.reply, Err(InstallError::ShuttingDown));
+            // Once the write is under way, only the store knows.
+            let error = match installing.login {
+                Some(_) => InstallError::ShuttingDown,
+                None => InstallError::StoreTrouble(StoreFault::TimedOut),
+            };
+            out.answer_install(installing.reply, Err(error));
         }
         self.stop_closing(out);
     }
@@ -263,7 +277,8 @@ impl Session {
                 }),
                 backoff: self.backoff,
                 futility: self.futility.clone(),
-                closing: self.closing.as_ref().and_then(Closing::epoch),
+                closing: self.closing.as_ref().map(Closing::pending),
+                barred: self.barred.map(|bar| bar.epoch),
                 unstored: self.unstored.clone(),
                 known: self.known,
             },
@@ -273,7 +288,8 @@ impl Session {
     /// Everything that depends on time.
     fn wakes(&self, now: Now) -> impl Iterator<Item = ElapsedTime> {
         let waits = !self.waiters.is_empty() || self.refreshes_alone();
-        let pauses = [self.backoff.resting.map(|(_, until)| until), self.throttled];
+        let verdict = self.verdict.map(|verdict| verdict.until).filter(|until| *until > now.elapsed());
+        let pauses = [self.backoff.resting.map(|(_, until)| until), self.throttled, verdict];
         let pauses = pauses.into_iter().flatten().filter(move |_| waits);
         self.waiters
             .next_deadline()
@@ -282,6 +298,7 @@ impl Session {
             .chain(self.knowledge.wake())
             .chain(self.login.as_ref().map(|installing| installing.limit))
             .chain(self.closing.as_ref().and_then(Closing::wake))
+            .chain(self.barred.map(|bar| bar.retry_at))
             .chain(self.background_wake(now))
     }
 }

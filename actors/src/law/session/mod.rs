@@ -219,12 +219,23 @@ pub struct Residue {
     pub backoff: Backoff,
     /// Refusals that refreshing did not help.
     pub futility: Futility,
-    /// An epoch that was logged out of, and whose tombstone could not be written yet.
-    pub closing: Option<Epoch>,
+    /// A logout whose tombstone is not written yet.
+    pub closing: Option<PendingLogout>,
+    /// An epoch that is not served because the resource no longer lists its issuer.
+    pub barred: Option<Epoch>,
     /// A lease that is not stored yet, or never will be: nobody else can give it back (law 4).
     pub unstored: Option<Lease>,
     /// The newest token number known: tokens minted without a store count on from here.
     pub known: Generation,
+}
+
+/// A logout that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingLogout {
+    /// The record could not be read yet: what it holds is to be cleared.
+    Unread,
+    /// This epoch is to end.
+    Of(Epoch),
 }
 
 /// The flight that runs, as its session sees it.

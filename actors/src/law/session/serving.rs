@@ -56,7 +56,7 @@ impl Session {
         let refusal = if ask.deadline() <= now.elapsed() {
             Some(TokenError::new(Reason::DeadlinePassed))
         } else {
-            self.refusal(Some(ask.deadline()), now)
+            self.refusal(ask.deadline(), ask.force, now)
         };
         match refusal {
             Some(error) => out.answer(waiter, Err(error)),
@@ -95,8 +95,9 @@ impl Session {
         (good && validity.outlasts(need, &now.moment)).then(|| lease.clone())
     }
 
-    /// Why a caller with this deadline is turned away at once; `None` when waiting may help.
-    pub(super) fn refusal(&self, deadline: Option<ElapsedTime>, now: Now) -> Option<TokenError> {
+    /// Why a caller with this deadline is turned away at once; `None` when waiting may help. A caller that insists needs
+    /// a flight that has not begun.
+    fn refusal(&self, deadline: ElapsedTime, insists: bool, now: Now) -> Option<TokenError> {
         if self.stopping {
             return Some(TokenError::new(Reason::ShuttingDown));
         }
@@ -106,7 +107,10 @@ impl Session {
         if self.flight.as_ref().is_some_and(|flight| flight.keeping) {
             return Some(TokenError::new(Reason::StoreTrouble));
         }
-        let too_late = |until: ElapsedTime| until > now.elapsed() && deadline.is_some_and(|deadline| until > deadline);
+        if self.flight.is_some() && !insists {
+            return None;
+        }
+        let too_late = |until: ElapsedTime| until > now.elapsed() && until >= deadline;
         match (self.backoff.resting, self.throttled) {
             (Some((error, until)), _) if too_late(until) => Some(error.retry_after(until.since(now.elapsed()))),
             (_, Some(until)) if too_late(until) => {
@@ -180,7 +184,7 @@ impl Session {
         if self.policy.spending == Spending::Repeatable {
             // A repeatable source mints without a store, and counts on from what is known.
             let version = Version { epoch: self.known.epoch, ..Version::default() };
-            self.knowledge.view = Some(View { version, ..View::vacant() });
+            self.absorb(View { version, ..View::vacant() }, now, out);
         } else {
             self.dismiss_all(TokenError::new(Reason::StoreTrouble).retry_after(READ_PAUSE), out);
         }
@@ -195,7 +199,7 @@ impl Session {
     /// Takes in what the store holds, unless something newer is known already.
     pub(super) fn absorb(&mut self, view: View, now: Now, out: &mut Output) {
         if self.knowledge.view.as_ref().is_some_and(|known| view.version < known.version) {
-            return;
+            return self.shed_unstored();
         }
         let epoch = view.epoch();
         if let Renewal::Token { mark: Some(mark), .. } = &view.renewal {
@@ -204,23 +208,34 @@ impl Session {
         } else {
             self.doubt = None;
         }
-        if let Some(lease) = &view.lease {
-            self.know(lease.generation());
-        }
-        // A lease that is not stored belongs to the epoch it was minted in, and is over once the store has a newer one.
-        self.unstored = self.unstored.take().filter(|unstored| {
-            let newer = view.lease.as_ref().is_none_or(|lease| unstored.generation().supersedes(&lease.generation()));
-            newer && unstored.generation().epoch == epoch
-        });
         if self.flight.as_ref().is_some_and(|flight| flight.epoch < epoch) {
             // It belongs to an epoch that is over, holds a claim of that epoch, and stands in nobody's way.
             self.flight = None;
         }
-        if self.knowledge.view.as_ref().is_some_and(|known| known.epoch() < epoch) {
-            self.new_epoch(epoch);
+        if self.epoch().unwrap_or(self.known.epoch) < epoch {
+            self.new_epoch();
         }
+        self.know(Generation::stored(epoch, view.number));
+        // The bar is up until the record says the same, or the grant it was for is gone.
+        self.barred = self.barred.filter(|bar| bar.epoch == epoch && !view.is_closed());
         self.knowledge.view = Some(view);
+        self.shed_unstored();
         self.new_view_for_closing(now, out);
+        if let Some(issuers) = self.listed.take() {
+            self.issuers_listed(issuers, now, out);
+        }
+    }
+
+    /// A lease that is not stored belongs to the epoch it was minted in, and is over once the store has a newer one, or
+    /// says that nothing is to be served.
+    pub(super) fn shed_unstored(&mut self) {
+        let Some(view) = &self.knowledge.view else { return };
+        let stored = view.lease.as_ref().map(Lease::generation);
+        self.unstored.take_if(|unstored| {
+            let generation = unstored.generation();
+            let newer = stored.is_none_or(|stored| generation.supersedes(&stored));
+            !newer || generation.epoch != view.epoch() || view.is_closed()
+        });
     }
 
     pub(super) fn know(&mut self, generation: Generation) {
@@ -235,11 +250,13 @@ impl Session {
 
     /// Serves every waiting caller that can be served, and turns away those that need not wait any longer.
     pub(super) fn serve_waiters(&mut self, now: Now, out: &mut Output) {
-        let refusal = self.refusal(None, now);
         let mut waiters = std::mem::take(&mut self.waiters);
+        let mut used = false;
         waiters.answer_each(|id, waiter| {
-            let served = if waiter.after_flight.is_some() { None } else { self.serve(waiter.min_lifetime, now) };
-            let answer = served.map(Ok).or(refusal.map(Err));
+            let insists = waiter.after_flight.is_some();
+            let served = if insists { None } else { self.serve(waiter.min_lifetime, now) };
+            used |= served.is_some();
+            let answer = served.map(Ok).or_else(|| self.refusal(waiter.deadline, insists, now).map(Err));
             let answered = answer.is_some();
             if let Some(answer) = answer {
                 out.answer(id, answer);
@@ -247,6 +264,7 @@ impl Session {
             answered
         });
         self.waiters = waiters;
+        self.used |= used;
     }
 
     /// Answers every waiting caller with `error`.

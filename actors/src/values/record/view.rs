@@ -63,6 +63,16 @@ impl View {
         self.version.epoch
     }
 
+    /// Whether nothing of the grant may be served: it is parked, or was logged out of.
+    pub fn is_closed(&self) -> bool {
+        matches!(
+            self.renewal,
+            Renewal::LoginRequired(
+                Reason::LoggedOut | Reason::ClientRejected | Reason::IssuerChanged | Reason::SubjectChanged
+            )
+        )
+    }
+
     pub(super) fn of(record: &Record) -> Self {
         let (issuer, lease, renewal) = match &record.content {
             Content::Tombstone => (None, None, Renewal::LoginRequired(Reason::LoggedOut)),
