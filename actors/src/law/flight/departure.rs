@@ -130,7 +130,7 @@ impl Flight {
 
     /// Why the attempt must not be sent any more, if it must not.
     fn obstacle(&self, attempt: &Attempt, now: Now) -> Option<Outcome> {
-        let Some(spend) = &attempt.spend else { return None };
+        let Some(spend) = &attempt.spend else { return self.called_off() };
         let Equipment { profile, terms, .. } = &*self.equipment;
         let must_last = profile.request_timeout.saturating_add(terms.store_timeout);
         let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));

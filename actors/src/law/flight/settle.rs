@@ -220,6 +220,15 @@ impl Flight {
         now: Now,
         effects: &mut Vec<FlightEffect>,
     ) {
+        if let Duty::Save(commit) = &settlement.duty
+            && self.ending(current) == ClaimEnding::Abandoned
+        {
+            // Our mark still stands on the token we sent: nobody was faster, the answer is for somebody else.
+            self.revoke(&settlement.attempt, commit.refresh.clone(), effects);
+            let (duty, outcome) = (Duty::Park(Parked::SubjectChanged), Outcome::LoginRequired(Reason::SubjectChanged));
+            let (since, step) = (self.ops, Step::Resting { until: now.elapsed() });
+            return self.retry(Settlement { duty, outcome, since, step, ..settlement }, now, effects);
+        }
         let Settlement { attempt, duty, outcome, landed, .. } = settlement;
         let outcome = match (current, outcome) {
             (Some(record), outcome @ Outcome::Minted(_)) if self.is_ours(record) => outcome,
