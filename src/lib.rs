@@ -1,2 +1,38 @@
-//! front door
+//! OAuth sessions for MCP agent hosts: one owner for each server identity, one refresh in flight, no lost token.
+//!
+//! An agent host calls tools in parallel. When the access token expires, every call refreshes with the same refresh
+//! token; the authorization server takes the second presentation for theft and revokes the session. And when the one
+//! caller that did refresh is cancelled after the server has rotated the token, the successor is lost. `tokenkeeper`
+//! will give each server identity one owner that outlives its callers.
+//!
+//! **What is here now** is what that owner stands on: the values and the law. The actors that drive the law, login and
+//! the HTTP side follow.
+//!
+//! - [`ServerIdentity`], of an [`Account`] and a [`Target`]: whose session it is, with what. An MCP server is named by
+//!   its canonical URI, a [`ResourceUri`].
+//! - [`Lease`]: an access token as callers get it, with its [`Generation`], [`TokenKind`], [`Scopes`] and [`Validity`].
+//! - [`TokenError`], [`InstallError`] and [`LogoutError`], with [`Reason`] as their fixed vocabulary.
+//! - [`engine`]: for those who write stores, sources and drivers. The two state machines are in [`engine::law`], what
+//!   they ask of the world in [`engine::ports`].
+//!
+//! ```
+//! use tokenkeeper::{Account, ServerIdentity, Target};
+//!
+//! let work = ServerIdentity::new(Account::new("work")?, Target::mcp("HTTPS://MCP.example.com:443/mcp")?);
+//! assert_eq!(work.key(), "mcp:https://mcp.example.com/mcp#work");
+//! assert_eq!(work.to_string(), "https://mcp.example.com/mcp (work)");
+//! # Ok::<(), tokenkeeper::IdentityError>(())
+//! ```
+
 pub use tokenkeeper_actors as engine;
+
+pub use tokenkeeper_actors::values::{
+    AccessToken, Account, Generation, IdentityError, IdpIssuer, InstallError, Lease, LogoutError, Provider, Reason,
+    RefreshToken, ResourceError, ResourceUri, Scopes, ServerIdentity, StoreFault, Target, TokenError, TokenKind,
+    Validity,
+};
+
+/// The code in the README compiles and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -232,6 +232,13 @@ mod tests {
     }
 
     #[test]
+    fn either_omission_is_enough_for_a_digest() {
+        let (target, account) = (mcp("https://a.example?q", "work"), mcp("https://a.example", "alice@example.com"));
+        assert!(target.to_string().starts_with("https://a.example?… (work) ~"), "{target}");
+        assert!(account.to_string().starts_with("https://a.example (a…@example.com) ~"), "{account}");
+    }
+
+    #[test]
     fn a_name_for_logs_is_bounded() {
         let (path, label) = ("/word".repeat(900), "é".repeat(128));
         for target in

@@ -12,6 +12,9 @@ pub(in super::super) struct Shown {
 }
 
 impl Shown {
+    /// Room for a target, in characters.
+    pub(in super::super) const TARGET: usize = 160;
+
     /// An empty text with room for `room` characters, the mark of what did not fit included.
     pub(in super::super) fn with_room(room: usize) -> Self {
         Self { text: String::new(), elided: false, room }

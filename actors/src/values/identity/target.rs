@@ -88,7 +88,7 @@ impl Target {
         match self {
             Target::Mcp(resource) => resource.shown(),
             Target::Api { provider } => {
-                let mut shown = Shown::with_room(Provider::LONGEST + 8);
+                let mut shown = Shown::with_room(Shown::TARGET);
                 shown.push("api:");
                 shown.push(provider.as_str());
                 shown
@@ -192,6 +192,8 @@ mod tests {
         }
         assert_eq!(Target::api("github").unwrap().to_string(), "api:github");
         assert_eq!(Provider::new("github").unwrap().to_string(), "github");
+        let longest = "x".repeat(64);
+        assert_eq!(Target::api(&longest).unwrap().to_string(), format!("api:{longest}"));
     }
 
     #[test]

@@ -2,9 +2,6 @@
 
 use super::super::identity::Shown;
 
-/// Longest text shown of a URL, in characters.
-const SHOWN: usize = 160;
-
 /// An `http` or `https` URL without a fragment, cut at its joints.
 pub(super) struct Parts<'a> {
     /// Scheme, host and port.
@@ -27,7 +24,7 @@ impl<'a> Parts<'a> {
 /// What of a URL may be logged: no query, and no path segment that may be a credential.
 pub(in super::super) fn show(url: &str) -> Shown {
     let parts = Parts::of(url);
-    let mut shown = Shown::with_room(SHOWN);
+    let mut shown = Shown::with_room(Shown::TARGET);
     shown.push(parts.origin);
     for (place, segment) in parts.path.split('/').enumerate() {
         if place > 0 {

@@ -1,0 +1,154 @@
+//! Transcripts of `tokenkeeper identity`.
+
+use snapbox::cmd::{Command, cargo_bin};
+use snapbox::str;
+
+fn tokenkeeper(arguments: &[&str]) -> snapbox::cmd::OutputAssert {
+    Command::new(cargo_bin!("tokenkeeper")).args(arguments).assert()
+}
+
+#[test]
+fn a_url_is_shown_as_it_is_understood() {
+    tokenkeeper(&["identity", "HTTPS://MCP.Example.com:443/x/../mcp"]).success().stderr_eq("").stdout_eq(str![[r#"
+resource  https://mcp.example.com/mcp
+account   default
+key       mcp:https://mcp.example.com/mcp#default
+name      https://mcp.example.com/mcp
+
+"#]]);
+}
+
+#[test]
+fn only_the_name_is_made_for_logs() {
+    let url = "https://mcp.example.com/mcp?key=s3cret-value";
+    tokenkeeper(&["identity", url, "--account", "alice@example.com"]).success().stderr_eq("").stdout_eq(str![[r#"
+resource  https://mcp.example.com/mcp?key=s3cret-value
+account   alice@example.com
+key       mcp:https://mcp.example.com/mcp?key=s3cret-value#alice@example.com
+name      https://mcp.example.com/mcp?… (a…@example.com) ~b485e2b0
+
+"#]]);
+}
+
+#[test]
+fn json_is_one_object() {
+    let arguments = ["identity", "--json", "--account", "\"wörk\"", "http://localhost:8080/"];
+    let asserted = tokenkeeper(&arguments).success().stderr_eq("");
+    let printed: serde_json::Value = serde_json::from_slice(&asserted.get_output().stdout).unwrap();
+    let expected = serde_json::json!({
+        "resource": "http://localhost:8080",
+        "account": "\"wörk\"",
+        "key": "mcp:http://localhost:8080#%22w%C3%B6rk%22",
+        "name": "http://localhost:8080 (\"wörk\")",
+    });
+    assert_eq!(printed, expected);
+}
+
+#[test]
+fn an_unacceptable_url_says_what_to_do_and_is_not_repeated() {
+    tokenkeeper(&["identity", "https://user:hunter2@mcp.example.com"]).code(2).stdout_eq("").stderr_eq(str![[r#"
+error: the URL carries a user name or password: remove what stands before the @, and sign in instead
+
+"#]]);
+    tokenkeeper(&["identity", "mcp.example.com", "--json"]).code(2).stdout_eq("").stderr_eq(str![[r#"
+error: this is not an absolute URL: write all of it, beginning with https://
+
+"#]]);
+}
+
+#[test]
+fn an_unacceptable_account_says_what_to_do() {
+    let arguments = ["identity", "https://mcp.example.com", "--account", ""];
+    tokenkeeper(&arguments).code(2).stdout_eq("").stderr_eq(str![[r#"
+error: the account's label is empty: give it a name, or leave it out to mean the default account
+
+"#]]);
+    let arguments = ["identity", "https://mcp.example.com", "--account", "a\u{1b}[2J"];
+    tokenkeeper(&arguments).code(2).stdout_eq("").stderr_eq(str![[r#"
+error: the account's label contains a control character: remove it
+
+"#]]);
+}
+
+#[test]
+fn a_missing_argument_is_a_usage_error() {
+    tokenkeeper(&["identity"]).code(2).stdout_eq("").stderr_eq(str![[r#"
+error: the following required arguments were not provided:
+  <URL>
+
+Usage: tokenkeeper identity <URL>
+
+For more information, try '--help'.
+
+"#]]);
+    tokenkeeper(&[]).code(2).stdout_eq("");
+    tokenkeeper(&["identity", "https://mcp.example.com", "--colour"]).code(2).stdout_eq("");
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    tokenkeeper(&["--help"]).success().stderr_eq("").stdout_eq(str![[r#"
+Looks at OAuth sessions for MCP servers
+
+Usage: tokenkeeper <COMMAND>
+
+Commands:
+  identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
+  help      Print this message or the help of the given subcommand(s)
+
+Options:
+  -h, --help     Print help
+  -V, --version  Print version
+
+Exit codes:
+  0  done
+  1  failed: what was asked for could not be done
+  2  usage: an argument is missing, unknown or not acceptable
+
+"#]]);
+    tokenkeeper(&["identity", "--help"]).success().stderr_eq("").stdout_eq(str![[r#"
+Shows how an MCP server's URL is understood: nothing is sent, read or written
+
+Prints the server's canonical URL (RFC 8707: the "resource" of every token request), the account,
+the key under which stores keep the session, and the name that logs show. All but the name may
+hold a secret, if the URL has one in it.
+
+Usage: tokenkeeper identity [OPTIONS] <URL>
+
+Arguments:
+  <URL>
+          The MCP server's URL, such as https://mcp.example.com/mcp
+
+Options:
+      --account <ACCOUNT>
+          Whose session it is, where you have more than one at this server
+          
+          [default: default]
+
+      --json
+          Print one JSON object with the members resource, account, key and name
+
+  -h, --help
+          Print help (see a summary with '-h')
+
+Exit codes:
+  0  done
+  1  failed: what was asked for could not be done
+  2  usage: an argument is missing, unknown or not acceptable
+
+"#]]);
+}
+
+/// A full disk, as far as a program can see.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() -> std::io::Result<()> {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let output = std::process::Command::new(cargo_bin!("tokenkeeper"))
+        .args(["identity", "https://mcp.example.com"])
+        .stdout(full)
+        .output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "));
+    Ok(())
+}
