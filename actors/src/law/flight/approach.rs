@@ -118,7 +118,7 @@ impl Flight {
 
     /// The store cannot be used. Nobody spends unclaimed; what spends nothing is minted all the same.
     pub(super) fn without_store(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
-        if self.equipment.spending == Spending::Repeatable && !self.stopping {
+        if self.equipment.spending == Spending::Repeatable {
             return self.mint(None, None, now, effects);
         }
         self.land(Outcome::Failed(Trouble::new(Reason::StoreTrouble)), None, None, effects);

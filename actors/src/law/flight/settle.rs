@@ -232,7 +232,11 @@ impl Flight {
         let Settlement { attempt, duty, outcome, landed, .. } = settlement;
         let outcome = match (current, outcome) {
             (Some(record), outcome @ Outcome::Minted(_)) if self.is_ours(record) => outcome,
-            (Some(record), _) if decide::adoptable(record, self.order.adopt, &now.moment) => Outcome::Adopted,
+            (Some(record), _)
+                if record.epoch == attempt.epoch && decide::adoptable(record, self.order.adopt, &now.moment) =>
+            {
+                Outcome::Adopted
+            }
             _ => Outcome::Moved,
         };
         if let Duty::Save(commit) = duty

@@ -8,7 +8,7 @@ use crate::law::flight::{Op, Revocation};
 use crate::law::ledger::{Change, Changed, Login};
 use crate::ports::store::Reservation;
 use crate::values::record::{Content, Issuer, Parked, Record, View};
-use crate::values::{ElapsedTime, Epoch, InstallError, LogoutError, Now, Reason, StoreFault, TokenError};
+use crate::values::{ElapsedTime, Epoch, InstallError, LogoutError, Now, Reason, StoreFault, TokenError, Version};
 
 /// The first pause before a tombstone that could not be written is tried again; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
@@ -115,7 +115,8 @@ impl Session {
             return out.answer_logout(reply, Err(LogoutError::Busy));
         }
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
-        let epoch = self.closing.as_ref().map_or_else(|| self.epoch(), |closing| closing.epoch);
+        let known = self.epoch().filter(|_| self.knowledge.read);
+        let epoch = self.closing.as_ref().map_or(known, |closing| closing.epoch);
         self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures });
         self.dismiss_all(TokenError::new(Reason::LoggedOut), out);
         match epoch {
@@ -223,6 +224,7 @@ impl Session {
             Ok(Changed::Applied { after, .. }) => {
                 let view = after.view();
                 self.new_epoch();
+                self.overtake_logout(view.version, out);
                 self.saw(view.clone(), now, out);
                 Ok(Box::new(view))
             }
@@ -233,6 +235,14 @@ impl Session {
             }
         };
         out.answer_install(reply, answer);
+    }
+
+    /// A logout that never learned which epoch it was for must not end the login that came after it.
+    fn overtake_logout(&mut self, version: Version, out: &mut Output) {
+        let overtaken = self.closing.take_if(|closing| closing.epoch.is_none());
+        if let Some(reply) = overtaken.and_then(|closing| closing.reply) {
+            out.answer_logout(reply, Err(LogoutError::Superseded(version)));
+        }
     }
 
     fn closed(&mut self, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {

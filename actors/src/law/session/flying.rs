@@ -210,7 +210,6 @@ impl Session {
             Outcome::Minted(_) | Outcome::Adopted => {
                 let minted = matches!(outcome, Outcome::Minted(_));
                 self.used = false;
-                self.backoff = Backoff::default();
                 self.verdict = None;
                 self.hand_out(number, minted, now, out);
             }
@@ -231,8 +230,12 @@ impl Session {
     fn hand_out(&mut self, number: u64, minted: bool, now: Now, out: &mut Output) {
         self.draw_window(now);
         let lease = self.lease().filter(|_| minted).cloned();
-        // Over on arrival, or nearly: the next flight must not begin at once, or it would never end.
-        let stillborn = lease.is_some() && self.in_early_window(now);
+        // Over on arrival, or nearly, or not above what was refused: the next flight must not begin at once, or it would
+        // never end.
+        let stillborn = minted && (lease.is_none() || self.in_early_window(now));
+        if !stillborn {
+            self.backoff = Backoff::default();
+        }
         let alive = lease.filter(|lease| lease.validity().outlasts(Duration::ZERO, &now.moment));
         let mut served = false;
         let mut waiters = std::mem::take(&mut self.waiters);

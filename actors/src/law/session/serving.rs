@@ -17,6 +17,8 @@ const READ_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Knowledge {
     /// `None` until the record was read for the first time.
     pub(super) view: Option<View>,
+    /// Whether the view is the store's, and not made up because the store could not be read.
+    pub(super) read: bool,
     /// The read that is under way.
     reading: Option<Reading>,
     /// When to read again after a failure.
@@ -132,8 +134,7 @@ impl Session {
         let repeatable = self.policy.spending == Spending::Repeatable;
         let verdict = self.verdict.filter(|verdict| verdict.version == view.version && verdict.until > now.elapsed());
         match &view.renewal {
-            Renewal::LoginRequired(Reason::NeverSignedIn) if repeatable => None,
-            Renewal::LoginRequired(reason) => Some(*reason),
+            Renewal::LoginRequired(reason) if !(repeatable && *reason == Reason::NeverSignedIn) => Some(*reason),
             Renewal::WithoutToken if !repeatable => Some(Reason::NotRefreshable),
             _ => verdict.map(|verdict| verdict.reason),
         }
@@ -184,7 +185,7 @@ impl Session {
         if self.policy.spending == Spending::Repeatable {
             // A repeatable source mints without a store, and counts on from what is known.
             let version = Version { epoch: self.known.epoch, ..Version::default() };
-            self.absorb(View { version, ..View::vacant() }, now, out);
+            self.knowledge.view = Some(View { version, ..View::vacant() });
         } else {
             self.dismiss_all(TokenError::new(Reason::StoreTrouble).retry_after(READ_PAUSE), out);
         }
@@ -219,6 +220,7 @@ impl Session {
         // The bar is up until the record says the same, or the grant it was for is gone.
         self.barred = self.barred.filter(|bar| bar.epoch == epoch && !view.is_closed());
         self.knowledge.view = Some(view);
+        self.knowledge.read = true;
         self.shed_unstored();
         self.new_view_for_closing(now, out);
         if let Some(issuers) = self.listed.take() {
