@@ -7,9 +7,7 @@ use super::{Backoff, RefreshPolicy, RunningFlight, SessionEffect};
 use crate::law::flight::{Adopt, Landing, Order, Outcome, Report, Urgency};
 use crate::law::profile::Trouble;
 use crate::values::record::Renewal;
-use crate::values::{
-    Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Moment, Now, Reason, TokenError, Validity,
-};
+use crate::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Moment, Now, Reason, TokenError};
 
 /// How long after a resume background work counts as set off by it.
 const RESUME: Duration = Duration::from_secs(30);
@@ -160,8 +158,8 @@ impl Session {
     }
 
     pub(super) fn in_early_window(&self, now: Now) -> bool {
-        let ended = |(_, window): (_, Validity)| !window.outlasts(Duration::ZERO, &now.moment);
-        self.lease().is_some() && self.window.is_some_and(ended)
+        let drawn = self.window.filter(|(generation, _)| self.lease().map(Lease::generation) == Some(*generation));
+        drawn.is_some_and(|(_, window)| !window.outlasts(Duration::ZERO, &now.moment))
     }
 
     /// A flight reports. One of an epoch that is over has a view to give and nothing else.

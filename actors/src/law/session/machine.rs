@@ -207,6 +207,7 @@ impl Session {
             SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
             SessionEvent::Shutdown => self.shut_down(out),
         }
+        self.draw_window(now);
         self.pursue(now, out);
         self.conclude(output, now)
     }
