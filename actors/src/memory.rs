@@ -1,1 +1,262 @@
-//! Memory store.
+//! The store in memory: for tests, for hosts that keep nothing, and as the reference for other stores.
+//!
+//! It honours the whole contract of [`TokenStore`], claims included, so several runtimes of one process can share it:
+//! each opens a handle of its own with [`MemoryStore::process`]. Nothing outlives the last handle.
+
+mod claims;
+mod reservations;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::law::ledger::{Change, Changed, apply};
+use crate::ports::clock::Clock;
+use crate::ports::store::{
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, News, PendingLogin, Renewed, Reservation,
+    StoreWatch, TokenStore,
+};
+use crate::values::record::Record;
+use crate::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+
+use claims::{Claimant, Claims, Tenure};
+use reservations::Reservations;
+
+/// A handle on a store in memory. Clones are the same process; [`process`](Self::process) opens another.
+///
+/// Every method answers at once, and none of them fails.
+#[derive(Clone)]
+pub struct MemoryStore(Arc<Process>);
+
+impl MemoryStore {
+    /// How many pieces of news are kept for a watch that does not read them; then it is told that it
+    /// [lagged](News::Lagged).
+    pub const NEWS_KEPT: usize = 1_024;
+
+    /// How many lines of each identity's journal are kept, the newest.
+    pub const JOURNAL_KEPT: usize = 256;
+
+    /// An empty store whose claims last until they are ended, or until the process that holds them has dropped its
+    /// handle and every clone of it: what a kernel does with the locks of a dead process. The next holder is told that
+    /// its predecessor is [`Gone`](crate::ports::store::Predecessor::Gone).
+    ///
+    /// `key` is the key of the store's digests: 32 random bytes.
+    pub fn new(key: DigestKey) -> Self {
+        Self::with(key, None)
+    }
+
+    /// An empty store whose claims are leases: each lasts for `length`, or as long as its holder asked for if that is
+    /// more, counted on `clock`'s elapsed time, and must be renewed to last longer. A holder whose lease ran out may
+    /// live, and the next one is told so. Dropping a handle ends nothing: nobody notices a dead process across a
+    /// network.
+    ///
+    /// `key` is the key of the store's digests: 32 random bytes.
+    pub fn leased(key: DigestKey, clock: Arc<dyn Clock>, length: Duration) -> Self {
+        Self::with(key, Some(Leases { clock, length }))
+    }
+
+    /// Another handle on the same store, as another process would have it.
+    #[must_use]
+    pub fn process(&self) -> Self {
+        Self::open(&self.0.shared)
+    }
+
+    fn with(key: DigestKey, leases: Option<Leases>) -> Self {
+        let (news, _) = broadcast::channel(Self::NEWS_KEPT);
+        Self::open(&Arc::new(Shared { key, leases, state: Mutex::default(), news }))
+    }
+
+    fn open(shared: &Arc<Shared>) -> Self {
+        let number = {
+            let mut state = shared.state();
+            state.processes += 1;
+            state.processes
+        };
+        Self(Arc::new(Process { number, shared: Arc::clone(shared) }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.shared.state()
+    }
+
+    fn tenure(&self, at_least: Duration) -> Tenure {
+        self.0.shared.tenure(at_least)
+    }
+
+    fn claimant(&self, holder: FlightId) -> Claimant {
+        // A lease belongs to whoever knows its name; a kernel lock to the process that took it.
+        let process = if self.0.shared.leases.is_some() { 0 } else { self.0.number };
+        Claimant { holder, process }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("process", &self.0.number).finish_non_exhaustive()
+    }
+}
+
+/// One process's hold on the store; the last clone of its handle lets go of its claims.
+struct Process {
+    number: u64,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.shared.leases.is_none() {
+            self.shared.state().claims.process_died(self.number);
+        }
+    }
+}
+
+struct Shared {
+    key: DigestKey,
+    leases: Option<Leases>,
+    state: Mutex<State>,
+    news: broadcast::Sender<ServerIdentity>,
+}
+
+struct Leases {
+    clock: Arc<dyn Clock>,
+    length: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    processes: u64,
+    records: BTreeMap<ServerIdentity, Record>,
+    claims: Claims,
+    reservations: Reservations,
+    logins: BTreeMap<LoginKey, PendingLogin>,
+    journals: BTreeMap<ServerIdentity, VecDeque<JournalLine>>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is worked out before the first field of it is written: a panic leaves no half of one behind.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the clock: before the lock is taken, because a clock is somebody else's code.
+    fn tenure(&self, at_least: Duration) -> Tenure {
+        match &self.leases {
+            None => Tenure::Unlimited,
+            Some(leases) => Tenure::Lease { now: leases.clock.now().elapsed, length: leases.length.max(at_least) },
+        }
+    }
+}
+
+#[async_trait]
+impl TokenStore for MemoryStore {
+    async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
+        Ok(self.0.shared.key.clone())
+    }
+
+    async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
+        Ok(self.state().records.get(identity).cloned().map(Box::new))
+    }
+
+    async fn list(&self) -> Result<Vec<ServerIdentity>, StoreFault> {
+        Ok(self.state().records.keys().cloned().collect())
+    }
+
+    async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault> {
+        let tenure = self.tenure(Duration::ZERO);
+        let mut state = self.state();
+        let before = state.records.get(identity).cloned().map(Box::new);
+        let after = match apply(before.as_deref(), &change) {
+            Ok(after) => Box::new(after),
+            Err(why) => return Ok(Changed::Conflict { why, current: before }),
+        };
+        state.records.insert(identity.clone(), (*after).clone());
+        state.reservations.written(identity, before.as_deref(), &after);
+        state.claims.written(identity, &change, after.epoch, &tenure);
+        // Under the lock, so that news comes in the order of the writes. Nobody watching is no failure.
+        let _ = self.0.shared.news.send(identity.clone());
+        Ok(Changed::Applied { before, after })
+    }
+
+    async fn claim(
+        &self,
+        identity: &ServerIdentity,
+        scope: ClaimScope,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        let tenure = self.tenure(at_least);
+        Ok(self.state().claims.claim(identity, scope, self.claimant(holder), &tenure))
+    }
+
+    async fn renew(&self, identity: &ServerIdentity, claim: &Claim, at_least: Duration) -> Result<Renewed, StoreFault> {
+        let tenure = self.tenure(at_least);
+        Ok(self.state().claims.renew(identity, claim.scope, self.claimant(claim.holder), &tenure))
+    }
+
+    async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
+        self.state().claims.end(identity, claim.scope, self.claimant(claim.holder));
+        Ok(())
+    }
+
+    async fn reserve(
+        &self,
+        identity: &ServerIdentity,
+        digest: KeyedDigest,
+        now: Moment,
+    ) -> Result<Reservation, StoreFault> {
+        let mut state = self.state();
+        let State { records, reservations, .. } = &mut *state;
+        Ok(reservations.reserve(records, identity, digest, now.wall))
+    }
+
+    async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault> {
+        self.state().logins.insert(key, login);
+        Ok(())
+    }
+
+    async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        let mut state = self.state();
+        state.logins.retain(|_, login| login.expires > now.wall);
+        Ok(state.logins.remove(key))
+    }
+
+    async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
+        Ok(Box::new(MemoryWatch(self.0.shared.news.subscribe())))
+    }
+
+    async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
+        let mut state = self.state();
+        let journal = state.journals.entry(identity.clone()).or_default();
+        if journal.len() == Self::JOURNAL_KEPT {
+            journal.pop_front();
+        }
+        journal.push_back(line);
+        Ok(())
+    }
+
+    async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault> {
+        let state = self.state();
+        let Some(journal) = state.journals.get(identity) else { return Ok(Vec::new()) };
+        Ok(journal.iter().skip(journal.len().saturating_sub(most)).cloned().collect())
+    }
+}
+
+/// Ends when the last handle on the store is gone: it does not keep the store alive.
+#[derive(Debug)]
+struct MemoryWatch(broadcast::Receiver<ServerIdentity>);
+
+#[async_trait]
+impl StoreWatch for MemoryWatch {
+    async fn next(&mut self) -> News {
+        match self.0.recv().await {
+            Ok(identity) => News::Changed(identity),
+            Err(RecvError::Lagged(_)) => News::Lagged,
+            Err(RecvError::Closed) => News::Ended,
+        }
+    }
+}

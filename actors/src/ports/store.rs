@@ -53,7 +53,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A fault, a time-out included, promises that no claim was left behind.
+    /// After [`StoreFault::TimedOut`] the claim may have been taken, and the caller ends it; a store whose claims do not
+    /// run out by themselves takes none after that. Every other fault promises that no claim was left behind.
     async fn claim(
         &self,
         identity: &ServerIdentity,

@@ -7,7 +7,7 @@ use super::machine::Flight;
 use super::phase::{HeldClaim, Phase};
 use super::{FlightEffect, Outcome, Spending};
 use crate::law::profile::Trouble;
-use crate::ports::store::{ClaimAnswer, ClaimEnding};
+use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecessor};
 use crate::values::record::{Issuer, Record};
 use crate::values::{ElapsedTime, Now, Reason, StoreFault};
 
@@ -66,8 +66,24 @@ impl Flight {
                 self.mint(None, None, now, effects);
             }
             Ok(ClaimAnswer::Unsupported) => self.land(failed(Reason::ClaimsUnsupported), None, None, effects),
-            Err(_) => self.without_store(now, effects),
+            Err(fault) => {
+                if fault == StoreFault::TimedOut {
+                    self.end_perhaps_claimed(effects);
+                }
+                self.without_store(now, effects);
+            }
         }
+    }
+
+    /// Ends a claim that may have been taken although the store did not say so.
+    fn end_perhaps_claimed(&self, effects: &mut Vec<FlightEffect>) {
+        let claim = Claim {
+            holder: self.id(),
+            scope: ClaimScope::Spend(self.order.epoch),
+            remaining: None,
+            predecessor: Predecessor::MayLive,
+        };
+        effects.push(FlightEffect::EndClaim { claim, ending: ClaimEnding::Released });
     }
 
     /// How long the claim has been waited for.

@@ -1,0 +1,55 @@
+//! Who owns which refresh token: no two identities may hold the same one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ports::store::Reservation;
+use crate::values::record::Record;
+use crate::values::{KeyedDigest, ServerIdentity, WallTime};
+
+/// How long a reservation waits for its install.
+const WAITS: Duration = Duration::from_secs(600);
+
+/// The reservations no record backs yet. Those of tokens that are held are in the records themselves, where they cannot
+/// be forgotten.
+#[derive(Default)]
+pub(super) struct Reservations(BTreeMap<KeyedDigest, Waiting>);
+
+struct Waiting {
+    identity: ServerIdentity,
+    since: WallTime,
+}
+
+impl Reservations {
+    /// Reserves `digest` for `identity`, unless another identity waits for it or holds it.
+    pub(super) fn reserve(
+        &mut self,
+        records: &BTreeMap<ServerIdentity, Record>,
+        identity: &ServerIdentity,
+        digest: KeyedDigest,
+        now: WallTime,
+    ) -> Reservation {
+        self.0.retain(|_, waiting| now.since(waiting.since) < WAITS);
+        // One look at each record: reserving belongs to a login, and logins are rare.
+        let mut holders = records.iter().filter(|(_, record)| held(record) == Some(digest)).map(|(holder, _)| holder);
+        let waiting = self.0.get(&digest).map(|waiting| &waiting.identity);
+        if let Some(other) = holders.find(|holder| *holder != identity).or(waiting.filter(|other| *other != identity)) {
+            return Reservation::HeldBy(other.clone());
+        }
+        self.0.insert(digest, Waiting { identity: identity.clone(), since: now });
+        Reservation::Reserved
+    }
+
+    /// Takes note of a write: what the record holds, or held until now, waits no longer.
+    pub(super) fn written(&mut self, identity: &ServerIdentity, before: Option<&Record>, after: &Record) {
+        for digest in [before.and_then(held), held(after)].into_iter().flatten() {
+            if self.0.get(&digest).is_some_and(|waiting| waiting.identity == *identity) {
+                self.0.remove(&digest);
+            }
+        }
+    }
+}
+
+fn held(record: &Record) -> Option<KeyedDigest> {
+    record.held().map(|held| held.credential.digest())
+}
