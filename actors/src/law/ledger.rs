@@ -311,7 +311,8 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
         }
         Change::Commit(commit) => {
             within(&commit.epoch)?;
-            commit_to(grant, commit)?;
+            let replaced = commit_to(grant, commit)?;
+            replaced.into_iter().for_each(|digest| record.dead.remember(digest));
             record.number = record.number.max(commit.access.number);
         }
         Change::End { epoch, sent } => {
@@ -349,7 +350,8 @@ fn subjects_differ(grant: &Grant, commit: &Commit) -> bool {
     matches!((&grant.subject, &commit.subject), (Some(known), Some(named)) if known != named)
 }
 
-fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<(), Conflict> {
+/// Stores what `commit` brings, and says which refresh token it replaced.
+fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, Conflict> {
     if grant.access.as_ref().is_some_and(|access| access.number >= commit.access.number) {
         return Err(Conflict::Moved);
     }
@@ -363,7 +365,9 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<(), Conflict> {
     if !sent_is_stored || subjects_differ(grant, commit) {
         return Err(Conflict::Moved);
     }
+    let mut replaced = None;
     if let Some(credential) = &commit.refresh {
+        replaced = commit.sent.filter(|sent| *sent != credential.digest());
         grant.refresh = Refresh::Held(Held { credential: credential.clone(), since: commit.at, mark: None });
     } else if let Refresh::Held(held) = &mut grant.refresh {
         held.since = commit.at;
@@ -377,5 +381,5 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<(), Conflict> {
     if grant.subject.is_none() {
         grant.subject = commit.subject.clone();
     }
-    Ok(())
+    Ok(replaced)
 }

@@ -196,20 +196,20 @@ impl Session {
         if let Some(view) = landing.view {
             self.absorb(*view, now, out);
         }
-        self.conclude_flight(landing.outcome, number, now, out);
+        self.conclude_flight(landing.outcome, (epoch, number), now, out);
         if self.moves > 0 {
             self.read(now, out);
         }
     }
 
     /// What the landing means for those who waited for it, and for the next flight.
-    fn conclude_flight(&mut self, outcome: Outcome, number: u64, now: Now, out: &mut Output) {
+    fn conclude_flight(&mut self, outcome: Outcome, (epoch, number): (Epoch, u64), now: Now, out: &mut Output) {
         match outcome {
             Outcome::Minted(_) | Outcome::Adopted => {
                 let minted = matches!(outcome, Outcome::Minted(_));
                 self.used = false;
                 self.verdict = None;
-                self.hand_out(number, minted, now, out);
+                self.hand_out(epoch, number, minted, now, out);
             }
             Outcome::Moved if self.moves > MOVES_MOST => self.rest(Trouble::new(Reason::Contended), now, out),
             Outcome::Moved => self.serve_waiters(now, out),
@@ -225,12 +225,13 @@ impl Session {
     }
 
     /// Serves the cohort of a flight that brought a token.
-    fn hand_out(&mut self, number: u64, minted: bool, now: Now, out: &mut Output) {
+    fn hand_out(&mut self, epoch: Epoch, number: u64, minted: bool, now: Now, out: &mut Output) {
         self.draw_window(now);
         let lease = self.lease().filter(|_| minted).cloned();
         // Over on arrival, or nearly, or not above what was refused: the next flight must not begin at once, or it would
-        // never end.
-        let stillborn = minted && (lease.is_none() || self.in_early_window(now));
+        // never end. Where the record has moved on meanwhile, this token is nobody's, and nobody's failure.
+        let ours = self.epoch() == Some(epoch) && self.login_required(now).is_none();
+        let stillborn = minted && ours && (lease.is_none() || self.in_early_window(now));
         if !stillborn {
             self.backoff = Backoff::default();
         }

@@ -30,7 +30,8 @@ pub struct Record {
     pub revision: Revision,
     /// The highest token number given out or reserved so far.
     pub number: u64,
-    /// Refresh tokens the server has refused; never presented or installed again.
+    /// Refresh tokens that the server has refused or replaced, or that may have been spent when their grant ended; never
+    /// presented or installed again.
     pub dead: DeadDigests,
     /// The credential, or what is left of it.
     pub content: Content,
@@ -220,7 +221,7 @@ impl Parked {
     }
 }
 
-/// The digests of the refresh tokens a server has refused: the last sixteen, oldest first.
+/// The digests of refresh tokens that must not be used again: the last sixteen, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadDigests(VecDeque<KeyedDigest>);
 
