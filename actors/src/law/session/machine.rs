@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use super::closing::Closing;
 use super::flying::Airborne;
+use super::pacing::Window;
 use super::serving::Knowledge;
 use super::waiters::Waiters;
 use super::{
-    Backoff, Birth, Futility, Hit, LoggedOut, Policy, Published, RefreshPolicy, RefusalAnswer, ReplyId, Residue,
-    RunningFlight, SessionEffect, SessionEvent, WaiterId,
+    Backoff, Birth, Futility, Hit, LoggedOut, Policy, Published, RefreshPolicy, Refusal, RefusalAnswer, ReplyId,
+    Residue, RunningFlight, SessionEffect, SessionEvent, WaiterId,
 };
 use crate::law::flight::{Doubt, Op};
 use crate::law::ledger::Login;
 use crate::values::record::{Issuer, View};
 use crate::values::{
-    ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, StoreFault, TokenError, Validity,
-    Version,
+    ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, StoreFault, TokenError, Version,
 };
 
 /// No sleep is longer than this (law 14): a clock that was stepped is noticed within it.
@@ -34,11 +34,13 @@ pub struct Session {
     /// A lease the store does not know (yet): a degraded flight's, or a repeatable source's.
     pub(super) unstored: Option<Lease>,
     /// Where the early window of the present lease begins: drawn once for each lease.
-    pub(super) window: Option<(Generation, Validity)>,
+    pub(super) window: Option<Window>,
     pub(super) floor: Option<Generation>,
     /// The newest generation known, wherever it came from.
     pub(super) known: Generation,
     pub(super) waiters: Waiters,
+    /// Refusals that came before the first read, when it was not known what was refused.
+    pub(super) unheard: Vec<(ReplyId, Refusal)>,
     pub(super) flight: Option<Airborne>,
     /// Flights begun in this incarnation.
     pub(super) flights: u64,
@@ -134,6 +136,7 @@ impl Session {
             floor: residue.floor,
             known: residue.known,
             waiters: Waiters::default(),
+            unheard: Vec::new(),
             flight: residue.flight.map(Airborne::inherited),
             flights: 0,
             moves: 0,
@@ -173,6 +176,7 @@ impl Session {
     /// stored or logged out, or kept warm. What must be remembered is in the residue.
     pub fn is_idle(&self) -> bool {
         self.waiters.is_empty()
+            && self.unheard.is_empty()
             && self.flight.is_none()
             && !matches!(self.policy.refresh, RefreshPolicy::KeepWarm { .. })
             && self.closing.is_none()
@@ -205,7 +209,7 @@ impl Session {
             SessionEvent::Logout(reply) => self.log_out(reply, now, out),
             SessionEvent::IssuersListed(issuers) => self.issuers_listed(issuers, now, out),
             SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
-            SessionEvent::Shutdown => self.shut_down(out),
+            SessionEvent::Shutdown => self.shut_down(now, out),
         }
         self.draw_window(now);
         self.pursue(now, out);
@@ -228,8 +232,9 @@ impl Session {
         }
     }
 
-    fn shut_down(&mut self, out: &mut Output) {
+    fn shut_down(&mut self, now: Now, out: &mut Output) {
         self.stopping = true;
+        self.hear(now, out);
         self.dismiss_all(TokenError::new(Reason::ShuttingDown), out);
         if let Some(installing) = self.login.take() {
             // Once the write is under way, only the store knows.
@@ -264,7 +269,7 @@ impl Session {
 
     fn to_publish(&self) -> Published {
         let hit = match (self.lease(), self.window) {
-            (Some(lease), Some((_, window))) if !self.stopping => Some(Hit { lease: lease.clone(), window }),
+            (Some(lease), Some(window)) if !self.stopping => Some(Hit { lease: lease.clone(), window: window.before }),
             _ => None,
         };
         Published {

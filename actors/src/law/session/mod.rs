@@ -13,7 +13,9 @@
 mod closing;
 mod flying;
 mod futility;
+mod landing;
 mod machine;
+mod pacing;
 mod refusing;
 mod serving;
 mod waiters;

@@ -5,8 +5,25 @@ use super::{Futility, Refusal, RefusalAnswer, ReplyId};
 use crate::values::{Generation, Lease, Now, Reason, TokenError};
 
 impl Session {
-    /// A resource refused a lease.
+    /// A resource refused a lease. Before the first read nobody knows which lease that was, and why it was minted: the
+    /// refusal is heard once the record is known, or cannot be read.
     pub(super) fn refuse(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
+        let known = self.knowledge.view.is_some() || self.stopping;
+        if known || self.unheard.len() >= self.policy.waiters_most {
+            self.judge(reply, refusal, now, out);
+        } else {
+            self.unheard.push((reply, refusal));
+        }
+    }
+
+    /// Hears the refusals that waited for the first read.
+    pub(super) fn hear(&mut self, now: Now, out: &mut Output) {
+        for (reply, refusal) in std::mem::take(&mut self.unheard) {
+            self.judge(reply, refusal, now, out);
+        }
+    }
+
+    fn judge(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
         let refused = refusal.generation;
         let current = self.lease().map(Lease::generation);
         let answer = match current {

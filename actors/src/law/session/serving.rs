@@ -178,6 +178,7 @@ impl Session {
     /// The record could not be read. What is known goes on being used; a caller that needs more than that is told.
     fn unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
         self.closing_unread(fault, out);
+        self.hear(now, out);
         self.knowledge.again_at = Some(now.elapsed().after(READ_PAUSE + now.jitter.of(READ_PAUSE)));
         if self.knowledge.view.is_some() {
             return;
@@ -222,6 +223,7 @@ impl Session {
         self.knowledge.view = Some(view);
         self.knowledge.read = true;
         self.shed_unstored();
+        self.hear(now, out);
         self.new_view_for_closing(now, out);
         if let Some(issuers) = self.listed.take() {
             self.issuers_listed(issuers, now, out);
