@@ -159,12 +159,17 @@ impl Flight {
     }
 
     fn tick(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
-        self.renew(now, effects);
         if self.limit.is_some_and(|limit| limit <= now.elapsed()) {
             self.limit = None;
             self.give_up_waiting(now, effects);
-            return;
+        } else {
+            self.move_on(now, effects);
         }
+        self.renew(now, effects);
+    }
+
+    /// A pause is over, or a write is.
+    fn move_on(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Pausing { until } if until <= now.elapsed() => self.peek(now, effects),
             Phase::Settling(settlement) if settlement.due() <= now.elapsed() => self.retry(settlement, now, effects),

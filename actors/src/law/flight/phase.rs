@@ -147,9 +147,9 @@ pub(super) enum Duty {
     Park(Parked),
     /// The tombstone of a logout that could not be written, instead of tokens.
     Bury,
-    /// That the token is spent or dead: the last words of a process that stops. `lost` says whether a successor is lost
-    /// with it.
-    Lament { lost: bool },
+    /// That the token is spent or dead: the last words of a process that stops, with the successor that is lost with
+    /// it, if there is one.
+    Lament { lost: Option<RefreshCredential> },
 }
 
 impl Duty {

@@ -204,7 +204,7 @@ impl Flight {
         if !settlement.landed {
             let outcome = parked.map_or(settlement.outcome, |parked| Outcome::LoginRequired(parked.reason()));
             self.report(outcome, after, false, effects);
-        } else if matches!(settlement.duty, Duty::Lament { lost: true }) {
+        } else if matches!(settlement.duty, Duty::Lament { lost: Some(_) }) {
             effects.push(FlightEffect::Report(Report::Lost { noted: true }));
         } else if let Some(after) = after {
             effects.push(FlightEffect::Report(Report::Settled(Box::new(after.view()))));
@@ -239,11 +239,13 @@ impl Flight {
             }
             _ => Outcome::Moved,
         };
-        if let Duty::Save(commit) = duty
-            && !matches!(outcome, Outcome::Minted(_))
-            && self.may_revoke(attempt.epoch, current)
-        {
-            self.revoke(&attempt, commit.refresh, effects);
+        let unsaved = match duty {
+            Duty::Save(commit) if !matches!(outcome, Outcome::Minted(_)) => commit.refresh,
+            Duty::Lament { lost } => lost,
+            _ => None,
+        };
+        if self.may_revoke(attempt.epoch, current) {
+            self.revoke(&attempt, unsaved, effects);
         }
         self.end_claim(attempt.claim, self.ending(current), effects);
         match (landed, current) {
@@ -335,11 +337,11 @@ impl Flight {
         let duty = match &settlement.duty {
             // Where no new refresh token came, the old one is still good, and only its mark has to go.
             Duty::Save(commit) if commit.refresh.is_none() => Duty::Withdraw { park: None },
-            Duty::Save(_) => Duty::Lament { lost: true },
-            Duty::End | Duty::Park(_) | Duty::Bury => Duty::Lament { lost: false },
+            Duty::Save(commit) => Duty::Lament { lost: commit.refresh.clone() },
+            Duty::End | Duty::Park(_) | Duty::Bury => Duty::Lament { lost: None },
             Duty::Withdraw { .. } | Duty::Lament { .. } => {
                 self.end_claim(settlement.attempt.claim, ClaimEnding::Abandoned, effects);
-                if matches!(settlement.duty, Duty::Lament { lost: true }) {
+                if matches!(settlement.duty, Duty::Lament { lost: Some(_) }) {
                     effects.push(FlightEffect::Report(Report::Lost { noted: false }));
                 }
                 self.phase = Phase::Over;

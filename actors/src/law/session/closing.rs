@@ -7,7 +7,7 @@ use super::{Backoff, Futility, LoggedOut, PendingLogout, ReplyId, SessionEffect}
 use crate::law::flight::{Op, Revocation};
 use crate::law::ledger::{Change, Changed, Login};
 use crate::ports::store::Reservation;
-use crate::values::record::{Content, Issuer, Parked, Record, View};
+use crate::values::record::{Content, Issuer, Parked, Record, Renewal, View};
 use crate::values::{ElapsedTime, Epoch, InstallError, LogoutError, Now, Reason, StoreFault, TokenError, Version};
 
 /// The first pause before a tombstone that could not be written is tried again; it doubles.
@@ -125,6 +125,12 @@ impl Session {
         }
     }
 
+    /// Whether a logout is under way for what is in force now. A newer login does not wait for the old one's end.
+    pub(super) fn is_closing(&self) -> bool {
+        let outlived = |epoch| self.epoch().is_some_and(|known| known > epoch);
+        self.closing.as_ref().is_some_and(|closing| !closing.epoch.is_some_and(outlived))
+    }
+
     /// The record is known at last, or has moved to another epoch.
     pub(super) fn new_view_for_closing(&mut self, now: Now, out: &mut Output) {
         let (Some(closing), Some(known)) = (&mut self.closing, self.knowledge.view.as_ref().map(View::epoch)) else {
@@ -185,6 +191,9 @@ impl Session {
     /// The tombstone could not be written. The caller is told; the session, and a flight that holds unsaved tokens, go
     /// on trying.
     fn not_closed(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
+        if !self.is_closing() {
+            return self.outlive_logout(out);
+        }
         let Some(closing) = &mut self.closing else { return };
         if let Some(reply) = closing.reply.take() {
             out.answer_logout(reply, Err(LogoutError::NotDurable(fault)));
@@ -195,6 +204,17 @@ impl Session {
         if let (Some(flight), Some(epoch)) = (&self.flight, closing.epoch) {
             out.effects.push(SessionEffect::TellLoggedOut(flight.id, epoch));
         }
+    }
+
+    /// The epoch is over, and whether it was our write that ended it will never be known.
+    fn outlive_logout(&mut self, out: &mut Output) {
+        let (Some(closing), Some(view)) = (self.closing.take(), &self.knowledge.view) else { return };
+        let Some(reply) = closing.reply else { return };
+        let answer = match view.renewal {
+            Renewal::LoginRequired(Reason::LoggedOut) => Ok(LoggedOut { may_still_live: true }),
+            _ => Err(LogoutError::Superseded(view.version)),
+        };
+        out.answer_logout(reply, answer);
     }
 
     /// A write of the session's own is done.
@@ -224,11 +244,17 @@ impl Session {
             Ok(Changed::Applied { after, .. }) => {
                 let view = after.view();
                 self.new_epoch();
+                if view.epoch() < self.known.epoch {
+                    self.start_over();
+                }
                 self.overtake_logout(view.version, out);
                 self.saw(view.clone(), now, out);
                 Ok(Box::new(view))
             }
-            Ok(Changed::Conflict { why, .. }) => Err(why.into()),
+            Ok(Changed::Conflict { why, current }) => {
+                self.saw(current.map_or_else(View::vacant, |record| record.view()), now, out);
+                Err(why.into())
+            }
             Err(fault) => {
                 self.read(now, out);
                 Err(InstallError::StoreTrouble(fault))
@@ -276,11 +302,6 @@ impl Session {
     fn end_closing(&mut self, view: View, now: Now, out: &mut Output, answer: Result<LoggedOut, LogoutError>) {
         if let Some(reply) = self.closing.take().and_then(|closing| closing.reply) {
             out.answer_logout(reply, answer);
-        }
-        if answer.is_ok() {
-            // Whatever was minted without a store goes with it.
-            self.unstored = None;
-            self.raise_floor(self.known);
         }
         self.saw(view, now, out);
     }

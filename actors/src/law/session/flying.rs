@@ -27,7 +27,7 @@ impl Session {
     pub(super) fn pursue(&mut self, now: Now, out: &mut Output) {
         let at_rest = self.backoff.resting.is_some_and(|(_, until)| until > now.elapsed())
             || self.throttled.is_some_and(|until| until > now.elapsed());
-        if self.stopping || at_rest || self.flight.is_some() || self.closing.is_some() {
+        if self.stopping || at_rest || self.flight.is_some() || self.is_closing() {
             return;
         }
         let Some(view) = &self.knowledge.view else { return };

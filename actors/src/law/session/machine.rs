@@ -283,7 +283,7 @@ impl Session {
                 }),
                 backoff: self.backoff,
                 futility: self.futility.clone(),
-                closing: self.closing.as_ref().map(Closing::pending),
+                closing: self.closing.as_ref().filter(|_| self.is_closing()).map(Closing::pending),
                 barred: self.barred.map(|bar| bar.epoch),
                 unstored: self.unstored.clone(),
                 known: self.known,

@@ -71,7 +71,7 @@ impl Session {
 
     /// The newest lease that may be handed out at all, whatever its age.
     pub(super) fn lease(&self) -> Option<&Lease> {
-        if self.closing.is_some() || self.barred.is_some_and(|bar| Some(bar.epoch) == self.epoch()) {
+        if self.is_closing() || self.barred.is_some_and(|bar| Some(bar.epoch) == self.epoch()) {
             return None;
         }
         let lease = self.newest_lease()?;
@@ -82,7 +82,7 @@ impl Session {
     pub(super) fn newest_lease(&self) -> Option<&Lease> {
         let stored = self.knowledge.view.as_ref().and_then(|view| view.lease.as_ref());
         match (&self.unstored, stored) {
-            (Some(unstored), Some(stored)) if !unstored.generation().supersedes(&stored.generation()) => Some(stored),
+            (Some(unstored), Some(stored)) if stored.generation().supersedes(&unstored.generation()) => Some(stored),
             (Some(unstored), _) => Some(unstored),
             (None, stored) => stored,
         }
@@ -124,7 +124,7 @@ impl Session {
 
     /// Why only a login helps, if only a login does.
     pub(super) fn login_required(&self, now: Now) -> Option<Reason> {
-        if self.closing.is_some() {
+        if self.is_closing() {
             return Some(Reason::LoggedOut);
         }
         let view = self.knowledge.view.as_ref()?;
@@ -156,12 +156,36 @@ impl Session {
     pub(super) fn loaded(&mut self, op: Op, answer: Result<Option<Box<View>>, StoreFault>, now: Now, out: &mut Output) {
         let Some(reading) = self.knowledge.reading.take_if(|reading| reading.op == op) else { return };
         match answer {
-            Ok(view) => self.saw(view.map_or_else(View::vacant, |view| *view), now, out),
+            Ok(view) => self.read_in(view.map(|view| *view), now, out),
             Err(fault) => self.unread(fault, now, out),
         }
         if reading.again {
             self.read(now, out);
         }
+    }
+
+    /// The store's own word. It is older than what is known only where a read was overtaken, or where the store lost what
+    /// it had.
+    fn read_in(&mut self, view: Option<View>, now: Now, out: &mut Output) {
+        match view {
+            None if self.knowledge.view.is_none() => self.start_over(),
+            Some(view) if self.knowledge.view.is_none() && view.epoch() < self.known.epoch => {
+                return self.unread(StoreFault::Failed, now, out);
+            }
+            _ => {}
+        }
+        self.saw(view.unwrap_or_else(View::vacant), now, out);
+    }
+
+    /// The store has been emptied behind our back: whatever is known of its past does not hold for what comes.
+    pub(super) fn start_over(&mut self) {
+        let made_here = self.unstored.as_ref().is_some_and(|lease| lease.generation().epoch == Epoch::default());
+        if !made_here {
+            self.unstored = None;
+            self.floor = None;
+            self.known = Generation::default();
+        }
+        self.knowledge.view = None;
     }
 
     /// A read that takes too long, or is due again.
@@ -200,7 +224,8 @@ impl Session {
 
     /// Takes in what the store holds, unless something newer is known already.
     pub(super) fn absorb(&mut self, view: View, now: Now, out: &mut Output) {
-        if self.knowledge.view.as_ref().is_some_and(|known| view.version < known.version) {
+        let older = self.knowledge.view.as_ref().is_some_and(|known| view.version < known.version);
+        if older || view.epoch() < self.known.epoch {
             return self.shed_unstored();
         }
         let epoch = view.epoch();
@@ -237,8 +262,8 @@ impl Session {
         let stored = view.lease.as_ref().map(Lease::generation);
         self.unstored.take_if(|unstored| {
             let generation = unstored.generation();
-            let newer = stored.is_none_or(|stored| generation.supersedes(&stored));
-            !newer || generation.epoch != view.epoch() || view.is_closed()
+            let stored = stored.is_some_and(|stored| stored == generation || stored.supersedes(&generation));
+            stored || generation.epoch != view.epoch() || view.is_closed()
         });
     }
 
