@@ -47,7 +47,7 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// promises that it did not and will not. Changes may be repeated: each compares what it must.
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault>;
 
-    /// Tries to take a claim, without waiting. The same holder asking again gets the claim it has.
+    /// Tries to take a claim, without waiting. The same holder asking again from the same process gets the claim it has.
     ///
     /// For a leased claim, `at_least` is what must be left of it when it is granted.
     ///
@@ -63,7 +63,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         at_least: Duration,
     ) -> Result<ClaimAnswer, StoreFault>;
 
-    /// Makes a claim last for `at_least` longer, from now.
+    /// Makes a claim last for `at_least` longer, from now; never shorter than it would have lasted. A claim that has run
+    /// out is [`Lost`](Renewed::Lost), even where nobody has taken it yet.
     async fn renew(&self, identity: &ServerIdentity, claim: &Claim, at_least: Duration) -> Result<Renewed, StoreFault>;
 
     /// Ends a claim. Ending one that is lost or ended changes nothing, least of all the next holder's.
@@ -73,7 +74,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// A reservation lasts while the identity's record holds that token, and at least ten minutes by `now`'s wall clock
     /// for the install that follows it. Each [`change`](Self::change) that brings another refresh token moves the
-    /// reservation with it.
+    /// reservation with it. It looks at what identities hold, not at what they once held: that a token is dead is known
+    /// to the record it died in.
     async fn reserve(
         &self,
         identity: &ServerIdentity,
@@ -82,19 +84,22 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Reservation, StoreFault>;
 
     /// Keeps a login that waits for a person, so that another replica may complete it. `key` is the digest of its
-    /// `state`; what is kept is the login machinery's, opaque here.
+    /// `state`; what is kept is the login machinery's, opaque here. A second login under one key replaces the first. The
+    /// store may drop what has expired whenever it likes.
     async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault>;
 
-    /// Takes a pending login out: exactly one caller gets it. Expired ones are not found.
+    /// Takes a pending login out: exactly one caller gets it. One whose time has come is not found.
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
 
-    /// News of every identity's record from now on.
+    /// News of every identity's record from now on: of writes by anybody, this process included, and not before they can
+    /// be read. News may be repeated, coalesced, or reduced to [`News::Lagged`]. A change that was refused is none.
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault>;
 
     /// Adds a line to the identity's journal: what happened to it, free of secrets. Best effort, bounded by the store.
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault>;
 
-    /// The newest `most` lines of the identity's journal, oldest first.
+    /// The newest `most` lines of the identity's journal (all of them for `usize::MAX`), in the order in which they were
+    /// noted.
     async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault>;
 }
 
@@ -137,7 +142,8 @@ pub enum Predecessor {
     /// Every one has ended its claim, or is provably dead: the kernel freed its lock, or its machine booted anew.
     Gone,
     /// One lost its claim, and may be alive: a lease that ran out. It stays so for the epoch until that holder ends its
-    /// claim late, or the record is committed to.
+    /// claim late, or the record is committed to. Of a login's claim, which has no epoch and spends nothing, it says
+    /// nothing.
     MayLive,
 }
 

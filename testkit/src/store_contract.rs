@@ -1,0 +1,223 @@
+//! The store contract: what every [`TokenStore`] owes the engine, as checks to run over any store, ours or your own.
+//!
+//! A store is one atomic step around [`apply`](tokenkeeper_actors::law::ledger::apply), exclusive claims, and news. The
+//! checks say so piece by piece. Where the ledger decides, they compare the store with the ledger; where many ask at
+//! once, they let many ask at once; where a holder is to lose its claim or to die, the [`Harness`] makes it happen.
+//!
+//! Run them on tokio's multi-threaded runtime: on a single thread, tasks take turns only at awaits, and a race that
+//! needs two threads is not found.
+
+mod kit;
+mod verdict;
+
+pub mod claims;
+pub mod epochs;
+pub mod journal;
+pub mod logins;
+pub mod losses;
+pub mod marks;
+pub mod news;
+pub mod records;
+pub mod reservations;
+pub mod tokens;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use async_trait::async_trait;
+use tokenkeeper_actors::ports::store::{Claim, Predecessor, TokenStore};
+use tokenkeeper_actors::values::ServerIdentity;
+
+pub use verdict::{Breach, Outcome, Verdict};
+
+/// How long one check may take before it counts as hanging.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Makes the stores that are to be checked. Its methods, and those of [`Place`], may panic: they are part of a test.
+#[async_trait]
+pub trait Harness: Send + Sync {
+    /// A place with nothing in it: a new directory, schema or key prefix. Each check asks for one of its own, and
+    /// several checks may run at the same time.
+    async fn place(&self) -> Box<dyn Place>;
+
+    /// Whether the store gives out claims. Default: it does. A store that does not must say
+    /// [`Unsupported`](tokenkeeper_actors::ports::store::ClaimAnswer::Unsupported) each time, and is checked for that.
+    fn gives_claims(&self) -> bool {
+        true
+    }
+
+    /// The most lines the store keeps of one identity's journal. Default 1,000. The checks write one more.
+    fn journal_bound(&self) -> usize {
+        1_000
+    }
+
+    /// How long news may take to reach a watch. Default 5 s; it is waited for only where the news does not come.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
+
+/// A place where records lie. It keeps them as long as it lives, whether or not a handle is open on it.
+#[async_trait]
+pub trait Place: Send + Sync {
+    /// Opens a handle on the place, as a process of its own would: nothing is shared with other handles but the place.
+    async fn open(&self) -> Arc<dyn TokenStore>;
+
+    /// Makes the holder of `claim` lose it without ending it: lets its lease run out, say. Others may be lost with it.
+    ///
+    /// Returns what the next holder must be told of this one, or `None` where claims cannot be lost this way (kernel
+    /// locks). Default: `None`.
+    async fn lose_claim(&self, _identity: &ServerIdentity, _claim: &Claim) -> Option<Predecessor> {
+        None
+    }
+
+    /// Lets the process die that has `handle`, without ending its claims, and lets as much time pass as it takes until
+    /// they are free. `handle` is the only one of its process, and nothing else refers to it.
+    ///
+    /// Returns what the next holder of its claims must be told, or `None` where this cannot be had. Default: `None`.
+    async fn kill(&self, handle: Arc<dyn TokenStore>) -> Option<Predecessor> {
+        drop(handle);
+        None
+    }
+
+    /// Makes every watch that is open now lose news, by cutting its connection or overflowing it.
+    ///
+    /// Returns whether it did. Default: it does not.
+    async fn lose_news(&self) -> bool {
+        false
+    }
+}
+
+/// One check of the contract.
+#[derive(Clone, Copy)]
+pub struct Check {
+    name: &'static str,
+    run: for<'a> fn(&'a dyn Harness) -> Run<'a>,
+}
+
+type Run<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+
+impl Check {
+    /// What the contract says, as a sentence in snake case: the name of the check's function.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs the check in a place of its own. It needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The [`Breach`] it found; taking more than a minute is one. Dropping the future abandons the check.
+    pub async fn run(&self, harness: &dyn Harness) -> Verdict {
+        let hangs = || Err(Breach::new(format!("it was not done within {LIMIT:?}")));
+        kit::within(LIMIT, (self.run)(harness)).await.unwrap_or_else(hangs)
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Check").field(&self.name).finish()
+    }
+}
+
+/// Runs all checks, one after another, and panics with a readable report if the store broke the contract.
+///
+/// # Panics
+///
+/// When a check found a breach. The message names each such check and says what it found.
+#[allow(clippy::panic, reason = "it is an assertion")]
+pub async fn run_all(harness: &dyn Harness) {
+    let report = examine(harness).await;
+    if report.failed().next().is_some() {
+        panic!("{report}");
+    }
+}
+
+/// Runs all checks, one after another.
+pub async fn examine(harness: &dyn Harness) -> Report {
+    let mut findings = Vec::with_capacity(CHECKS.len());
+    for check in CHECKS {
+        findings.push((*check, check.run(harness).await));
+    }
+    Report(findings)
+}
+
+/// What the checks found. It displays as a list of the breaches and of what was not shown.
+#[derive(Clone, Debug)]
+pub struct Report(Vec<(Check, Verdict)>);
+
+impl Report {
+    /// The checks that found a breach, with the breach.
+    pub fn failed(&self) -> impl Iterator<Item = (&'static str, &Breach)> {
+        self.0.iter().filter_map(|(check, verdict)| verdict.as_ref().err().map(|breach| (check.name, breach)))
+    }
+
+    /// The checks that showed nothing, with the reason.
+    pub fn not_shown(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.0.iter().filter_map(|(check, verdict)| match verdict {
+            Ok(Outcome::NotShown(why)) => Some((check.name, *why)),
+            Ok(Outcome::Kept) | Err(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store breaks its contract in {} of {} checks", self.failed().count(), self.0.len())?;
+        for (name, breach) in self.failed() {
+            write!(f, "\n- {name}: {breach}")?;
+        }
+        for (name, why) in self.not_shown() {
+            write!(f, "\n  (not shown: {name}: {why})")?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! checks {
+    ($($module:ident: $($name:ident),+;)+) => {
+        &[$($(Check { name: stringify!($name), run: |harness| Box::pin($module::$name(harness)) }),+),+]
+    };
+}
+
+/// Every check of the contract: for a test of your own that runs each by its name, or leaves one out for a reason.
+pub static CHECKS: &[Check] = checks! {
+    records: nothing_is_there_at_first, a_login_begins_with_epoch_1_revision_1_and_number_1, a_record_comes_back_whole,
+        each_write_moves_the_revision_by_one, every_identity_with_a_record_is_listed_once, identities_are_told_apart,
+        what_was_written_outlives_its_handle, all_processes_have_one_digest_key, a_store_shows_no_secret;
+    marks: a_mark_compares_the_whole_version, of_many_marks_at_once_one_is_written,
+        a_withdrawal_restores_what_was_there_and_fences_the_mark, a_withdrawal_leaves_another_flights_mark_alone,
+        a_spent_mark_says_so_to_everybody;
+    tokens: a_commit_goes_by_epoch_and_token_and_not_by_revision, a_commit_for_another_refresh_token_conflicts,
+        a_commit_that_brings_no_newer_number_conflicts, a_repeated_commit_conflicts_and_shows_the_committed_record,
+        a_commit_without_a_refresh_token_keeps_the_old_one, a_commit_for_another_subject_conflicts,
+        of_many_commits_for_one_refresh_token_one_is_written,
+        a_repeatable_source_makes_its_record_with_its_first_commit, a_refused_refresh_token_is_not_installed_again,
+        a_replaced_refresh_token_is_not_installed_again, a_marked_refresh_token_is_not_installed_again,
+        a_parked_grant_is_kept_until_a_login_replaces_it;
+    epochs: a_logout_leaves_a_tombstone_that_counts_on, a_logout_of_an_older_epoch_deletes_nothing,
+        a_logout_before_the_first_record_leaves_a_tombstone, of_many_logouts_at_once_one_is_written,
+        nothing_but_a_login_revives_a_tombstone,
+        a_late_commit_leaves_a_newer_login_alone, a_late_commit_is_refused_even_where_the_refresh_token_is_the_same,
+        dead_refresh_tokens_are_remembered_through_logout_and_login;
+    claims: a_store_without_claims_says_so, a_claim_has_one_holder, of_many_claims_at_once_one_is_granted,
+        another_epoch_is_no_hindrance, another_identity_is_no_hindrance, spending_and_login_do_not_hinder_each_other,
+        the_holder_that_asks_again_has_its_claim, an_ended_claim_is_free_and_its_holder_gone,
+        an_abandoned_claim_is_free_and_its_mark_stays, a_held_claim_is_renewed_and_an_ended_one_is_lost,
+        ending_what_another_holds_changes_nothing, writing_ends_no_claim;
+    losses: a_lost_claim_goes_to_the_next_who_is_told, the_late_end_of_a_lost_claim_frees_nobody_elses,
+        who_lost_a_claim_may_live_until_it_ends_it_late, a_commit_settles_a_lost_claim_and_no_other_write_does,
+        what_a_lost_claim_brought_is_still_stored, a_new_epoch_knows_no_lost_claims,
+        a_dead_process_frees_its_claim_and_leaves_its_mark;
+    reservations: a_refresh_token_is_reserved_for_one_identity, of_many_that_reserve_one_token_one_gets_it,
+        a_reservation_outlasts_ten_minutes_while_the_token_is_held, a_reservation_moves_with_a_commit,
+        a_logout_frees_the_reservation, a_reservation_without_an_install_lapses_after_ten_minutes;
+    logins: a_pending_login_is_taken_once_and_whole, of_many_that_take_a_login_one_gets_it,
+        an_expired_login_is_not_found, pending_logins_are_told_apart;
+    news: a_watch_tells_of_a_siblings_writes, a_watch_tells_of_its_own_processs_writes,
+        a_watch_tells_of_every_kind_of_write, news_does_not_come_before_its_write, waiting_for_news_may_be_broken_off,
+        a_watch_says_when_it_has_lost_news;
+    journal: a_journal_gives_the_newest_lines_oldest_first, a_journal_is_bounded, journals_are_told_apart;
+};

@@ -1,0 +1,82 @@
+//! Pending logins: completed once, by whichever replica the person comes back to.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretSlice};
+use tokenkeeper_actors::ports::store::{LoginKey, PendingLogin};
+
+use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment};
+use super::verdict::{ensure, same};
+use super::{Breach, Harness, Verdict};
+
+/// A pending login is taken whole, in another process than it was put in, and then it is gone.
+pub async fn a_pending_login_is_taken_once_and_whole(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let key = LoginKey(std::array::from_fn(|index| u8::try_from(index * 8).unwrap_or(0)));
+    let sealed: Vec<u8> = (0..=255).cycle().take(4_096).collect();
+    let login = pending(&desk, &sealed);
+    desk.store.put_login(key, login.clone()).await?;
+    let taken = desk.sibling.take_login(&key, moment(10)).await?;
+    let Some(taken) = taken else { return Err(Breach::new("a pending login was not found by another process")) };
+    same("whose login it is", taken.identity, login.identity)?;
+    same("when it ends", taken.expires, login.expires)?;
+    ensure(taken.sealed.expose_secret() == sealed, || "what a pending login needs came back changed".to_owned())?;
+    for store in [&desk.store, &desk.sibling] {
+        let again = store.take_login(&key, moment(10)).await?;
+        ensure(again.is_none(), || "a pending login was taken twice".to_owned())?;
+    }
+    KEPT
+}
+
+/// Of many that take a login at once, exactly one gets it.
+pub async fn of_many_that_take_a_login_one_gets_it(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    for round in 0..ROUNDS {
+        let key = LoginKey([u8::try_from(round).unwrap_or(0); 32]);
+        desk.store.put_login(key, pending(&desk, b"pkce")).await?;
+        let attempts = (0..CONTENDERS).map(|number| {
+            let store = Arc::clone(if number % 2 == 0 { &desk.store } else { &desk.sibling });
+            async move { store.take_login(&key, moment(0)).await }
+        });
+        let taken = at_once(attempts).await?;
+        kit::one_winner("the login is theirs to complete", taken.iter().map(Option::is_some))?;
+    }
+    KEPT
+}
+
+/// A login that has ended is not found, by the wall clock of who asks.
+pub async fn an_expired_login_is_not_found(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let (early, late) = (LoginKey([1; 32]), LoginKey([2; 32]));
+    for key in [early, late] {
+        desk.store.put_login(key, pending(&desk, b"pkce")).await?;
+    }
+    let in_time = desk.store.take_login(&early, moment(599)).await?;
+    ensure(in_time.is_some(), || "a login was not found a second before its end".to_owned())?;
+    let too_late = desk.store.take_login(&late, moment(601)).await?;
+    ensure(too_late.is_none(), || "a login was found a second after its end".to_owned())?;
+    KEPT
+}
+
+/// Each key finds its own login, and an unknown one finds none.
+pub async fn pending_logins_are_told_apart(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let keys = [LoginKey([1; 32]), LoginKey([2; 32])];
+    for (key, sealed) in keys.iter().zip([b"one", b"two"]) {
+        desk.store.put_login(*key, pending(&desk, sealed)).await?;
+    }
+    let unknown = desk.store.take_login(&LoginKey([3; 32]), moment(0)).await?;
+    ensure(unknown.is_none(), || "a login was found under a key it was not put under".to_owned())?;
+    for (key, sealed) in keys.iter().zip([b"one", b"two"]).rev() {
+        let taken = desk.store.take_login(key, moment(0)).await?;
+        let whose = taken.is_some_and(|taken| taken.sealed.expose_secret() == sealed);
+        ensure(whose, || "a key found another login than was put under it, or none".to_owned())?;
+    }
+    KEPT
+}
+
+/// A login of the desk's identity that ends after ten minutes.
+fn pending(desk: &Desk, sealed: &[u8]) -> PendingLogin {
+    let sealed = SecretSlice::from(sealed.to_vec());
+    PendingLogin { identity: desk.who.clone(), expires: moment(600).wall, sealed }
+}

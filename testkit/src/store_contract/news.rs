@@ -1,0 +1,122 @@
+//! News: whoever watches learns of every write, or learns that it did not.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::ledger::Change;
+use tokenkeeper_actors::ports::store::{News, StoreWatch};
+use tokenkeeper_actors::values::{Epoch, ServerIdentity};
+
+use super::kit::{Desk, KEPT, within};
+use super::verdict::ensure;
+use super::{Breach, Harness, Outcome, Verdict};
+
+/// A watch tells of what other processes write.
+pub async fn a_watch_tells_of_a_siblings_writes(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let mut watch = desk.store.watch().await?;
+    for round in 0..3 {
+        desk.sibling.change(&desk.other, desk.login(&format!("rt-{round}"))).await?;
+        hears(&mut watch, harness.patience(), &[&desk.other]).await?;
+    }
+    KEPT
+}
+
+/// A watch tells of what is written through its own handle: within a process, sessions hear of each other that way.
+pub async fn a_watch_tells_of_its_own_processs_writes(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let mut watch = desk.store.watch().await?;
+    desk.store.change(&desk.who, desk.login("rt-1")).await?;
+    hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+    KEPT
+}
+
+/// Logins, marks, commits, withdrawals and logouts are news, of whichever identity; what was written before a watch was
+/// opened need not be. Every watch hears all of it.
+pub async fn a_watch_tells_of_every_kind_of_write(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let version = desk.applied(desk.login("rt-1")).await?.version();
+    let (mut one, mut two) = (desk.store.watch().await?, desk.sibling.watch().await?);
+    let writes = [
+        desk.mark(version, "rt-1", 1),
+        desk.commit(1, "rt-1", "rt-2", 2),
+        Change::End { epoch: Epoch::new(1), sent: desk.digest("rt-2") },
+        Change::Clear { epoch: Epoch::new(1) },
+    ];
+    for write in writes {
+        desk.applied(write).await?;
+        hears(&mut one, harness.patience(), &[&desk.who]).await?;
+        hears(&mut two, harness.patience(), &[&desk.who]).await?;
+    }
+    desk.applied(desk.login("rt-3")).await?;
+    desk.sibling.change(&desk.other, desk.login("rt-4")).await?;
+    hears(&mut one, harness.patience(), &[&desk.who, &desk.other]).await?;
+    hears(&mut two, harness.patience(), &[&desk.other, &desk.who]).await?;
+    KEPT
+}
+
+/// Who reads a record on hearing of its write finds the write there.
+pub async fn news_does_not_come_before_its_write(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    for round in 1..=20 {
+        let mut watch = desk.store.watch().await?;
+        let heard = async {
+            hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+            desk.load().await
+        };
+        let write = desk.sibling.change(&desk.who, desk.login(&format!("rt-{round}")));
+        let (heard, written) = tokio::join!(heard, write);
+        written?;
+        let epoch = heard?.map(|record| record.epoch);
+        ensure(epoch == Some(Epoch::new(round)), || format!("news of login {round} came while {epoch:?} was stored"))?;
+    }
+    KEPT
+}
+
+/// A wait for news may be broken off at any time; what comes afterwards is not lost by it.
+pub async fn waiting_for_news_may_be_broken_off(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let mut watch = desk.store.watch().await?;
+    for round in 0..3 {
+        drop(within(Duration::from_millis(5), watch.next()).await);
+        desk.sibling.change(&desk.who, desk.login(&format!("rt-{round}"))).await?;
+        hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+    }
+    KEPT
+}
+
+/// A watch that lost news says so, and goes on; or it ends, and a new one hears again.
+pub async fn a_watch_says_when_it_has_lost_news(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let mut watch = desk.store.watch().await?;
+    if !desk.place.lose_news().await {
+        return Ok(Outcome::NotShown("the harness cannot make a watch lose news"));
+    }
+    loop {
+        match within(harness.patience(), watch.next()).await {
+            None => return Err(Breach::new("a watch that lost news did not say so")),
+            Some(News::Changed(_)) => {}
+            Some(News::Lagged) => break,
+            Some(News::Ended) => {
+                watch = desk.store.watch().await?;
+                break;
+            }
+        }
+    }
+    desk.sibling.change(&desk.who, desk.login("rt-1")).await?;
+    hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+    KEPT
+}
+
+/// Listens until there was news of all of `wanted`. News may come more than once, in any order, or all at once.
+async fn hears(watch: &mut Box<dyn StoreWatch>, patience: Duration, wanted: &[&ServerIdentity]) -> Result<(), Breach> {
+    let mut missing: Vec<&ServerIdentity> = wanted.to_vec();
+    while !missing.is_empty() {
+        match within(patience, watch.next()).await {
+            Some(News::Changed(identity)) => missing.retain(|wanted| **wanted != identity),
+            Some(News::Lagged) => missing.clear(),
+            Some(News::Ended) => return Err(Breach::new("a watch ended while its store was open")),
+            None => return Err(Breach::new(format!("no news of {missing:?} within {patience:?}"))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Faults in what a watch tells.
+
+use async_trait::async_trait;
+use tokenkeeper_actors::ports::store::{News, StoreWatch};
+use tokenkeeper_actors::values::ServerIdentity;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Fault;
+use super::store::Faulty;
+
+/// A piece of news before a watch makes of it what it will.
+#[derive(Clone, Debug)]
+pub(super) struct Word {
+    identity: ServerIdentity,
+    handle: usize,
+    logout: bool,
+}
+
+impl Faulty {
+    pub(super) fn tell(&self, identity: &ServerIdentity, logout: bool) {
+        let _ = self.shared.news.send(Word { identity: identity.clone(), handle: self.handle, logout });
+    }
+
+    pub(super) fn listen(&self) -> Box<dyn StoreWatch> {
+        let news = Some(self.shared.news.subscribe());
+        Box::new(FaultyWatch { news, fault: self.shared.fault, handle: self.handle })
+    }
+}
+
+#[derive(Debug)]
+struct FaultyWatch {
+    news: Option<Receiver<Word>>,
+    fault: Option<Fault>,
+    handle: usize,
+}
+
+impl FaultyWatch {
+    fn misses(&self, word: &Word) -> bool {
+        match self.fault {
+            Some(Fault::WatchIsSilent) => true,
+            Some(Fault::WatchHearsItselfOnly) => word.handle != self.handle,
+            Some(Fault::WatchHearsOthersOnly) => word.handle == self.handle,
+            Some(Fault::LogoutIsNoNews) => word.logout,
+            _ => false,
+        }
+    }
+}
+
+#[async_trait]
+impl StoreWatch for FaultyWatch {
+    async fn next(&mut self) -> News {
+        loop {
+            let word = if self.fault == Some(Fault::BrokenOffWaitEndsTheWatch) {
+                let Some(mut news) = self.news.take() else { return News::Ended };
+                let word = news.recv().await;
+                self.news = Some(news);
+                word
+            } else {
+                let Some(news) = &mut self.news else { return News::Ended };
+                news.recv().await
+            };
+            match word {
+                Ok(word) if self.misses(&word) => {}
+                Ok(word) => return News::Changed(word.identity),
+                Err(RecvError::Lagged(_)) if self.fault == Some(Fault::LossIsNotTold) => {}
+                Err(RecvError::Lagged(_)) => return News::Lagged,
+                Err(RecvError::Closed) => return News::Ended,
+            }
+        }
+    }
+}
