@@ -1,0 +1,234 @@
+//! The world a seed stands for: its machines, its store, its server, and how rough the weather is.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{Spending, Terms};
+use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
+
+use crate::Millis;
+use crate::dice::{Dice, For};
+
+/// Everything that does not change while a schedule runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// For each host: how far its wall clock is off, in milliseconds, and its drift in parts per million.
+    pub(crate) hosts: Vec<(i64, i64)>,
+    /// For each process, its host.
+    pub(crate) processes: Vec<usize>,
+    pub(crate) identities: usize,
+    pub(crate) store: StoreKind,
+    pub(crate) profile: Profile,
+    pub(crate) terms: Terms,
+    pub(crate) policy: Policy,
+    pub(crate) server: ServerConfig,
+    pub(crate) weather: Weather,
+    /// Whether news of writes comes late and twice, or is lost, which the watch then says.
+    pub(crate) flaky_watch: bool,
+    pub(crate) start: Start,
+}
+
+/// What a claim is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// A lock that the kernel frees when its process dies: one host.
+    Kernel,
+    /// A lease in a database, renewed or run out: a fleet. It may know which boot of which host a holder belongs to.
+    Leased { knows_boots: bool },
+}
+
+/// How the authorization server behaves when nothing is wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerConfig {
+    /// In how many of a thousand refreshes the refresh token is replaced.
+    pub(crate) rotates: u64,
+    /// Whether a refresh token that is not replaced is repeated in the answer.
+    pub(crate) repeats: bool,
+    /// How long a spent refresh token may be presented again.
+    pub(crate) grace: Option<Millis>,
+    /// Whether it then brings the same successor again, or another one.
+    pub(crate) same_successor: bool,
+    /// Whether a refresh ends the older access tokens of its lineage.
+    pub(crate) kills_older: bool,
+    /// Whether the end of a lineage ends its access tokens.
+    pub(crate) family_takes_access: bool,
+    /// Whether a nonce is asked for now and then (RFC 9449).
+    pub(crate) nonces: bool,
+    /// Whether answers name the subject.
+    pub(crate) names_subject: bool,
+    pub(crate) lifetimes: Lifetimes,
+}
+
+/// What the server says about how long access tokens live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetimes {
+    Seconds(u64),
+    /// Nothing, though there is an end.
+    Unsaid,
+    Zero,
+    Huge,
+}
+
+/// How often things go wrong by themselves, times in a thousand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weather {
+    pub(crate) store_fails: u64,
+    pub(crate) store_hangs: u64,
+    pub(crate) store_slow: u64,
+    pub(crate) net_unreachable: u64,
+    pub(crate) net_loses: u64,
+    pub(crate) server_troubled: u64,
+    pub(crate) sluggish: u64,
+}
+
+impl Weather {
+    pub(crate) const CALM: Self = Self {
+        store_fails: 0,
+        store_hangs: 0,
+        store_slow: 0,
+        net_unreachable: 0,
+        net_loses: 0,
+        server_troubled: 0,
+        sluggish: 0,
+    };
+    const BREEZY: Self = Self {
+        store_fails: 4,
+        store_hangs: 3,
+        store_slow: 8,
+        net_unreachable: 15,
+        net_loses: 25,
+        server_troubled: 40,
+        sluggish: 10,
+    };
+    const STORMY: Self = Self {
+        store_fails: 25,
+        store_hangs: 25,
+        store_slow: 40,
+        net_unreachable: 60,
+        net_loses: 120,
+        server_troubled: 150,
+        sluggish: 40,
+    };
+}
+
+/// What the store holds for each identity when a schedule begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Nothing,
+    Fresh,
+    Expired,
+    /// Signed in, and marked by a flight of which nothing is known.
+    Doubtful,
+    Tombstone,
+}
+
+impl Config {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let dice = &mut Dice::new(seed, For::Config, 0);
+        let leased = dice.chance(500);
+        let hosts = if leased { dice.between(1, 2) } else { 1 };
+        let hosts: Vec<_> = (0..hosts).map(|_| host(dice)).collect();
+        let processes = (0..hosts.len()).flat_map(|host| (0..dice.between(1, 3)).map(move |_| host)).take(4).collect();
+        let spending = if dice.chance(130) { Spending::Repeatable } else { Spending::SingleUse };
+        let in_doubt = match dice.below(10) {
+            0..5 => InDoubt::RetryOnce,
+            5..8 => InDoubt::RetryWithin(seconds(dice.pick(&[8, 30, 60, 600]))),
+            _ => InDoubt::NeverReplay,
+        };
+        let server = server(dice, in_doubt);
+        Self {
+            hosts,
+            processes,
+            identities: if dice.chance(200) { 2 } else { 1 },
+            store: if leased { StoreKind::Leased { knows_boots: dice.chance(300) } } else { StoreKind::Kernel },
+            profile: profile(dice, in_doubt),
+            terms: Terms { store_timeout: seconds(dice.pick(&[5, 5, 2])), ..Terms::default() },
+            policy: policy(dice, spending),
+            weather: dice.weigh(&[(4, Weather::CALM), (4, Weather::BREEZY), (2, Weather::STORMY)]),
+            flaky_watch: dice.chance(300),
+            start: match spending {
+                Spending::Repeatable => dice.weigh(&[(6, Start::Nothing), (3, Start::Fresh), (1, Start::Tombstone)]),
+                Spending::SingleUse => dice.weigh(&[
+                    (60, Start::Fresh),
+                    (25, Start::Expired),
+                    (6, Start::Doubtful),
+                    (6, Start::Nothing),
+                    (3, Start::Tombstone),
+                ]),
+            },
+            server,
+        }
+    }
+
+    pub(crate) fn is_leased(&self) -> bool {
+        self.store != StoreKind::Kernel
+    }
+
+    pub(crate) fn repeatable(&self) -> bool {
+        self.policy.spending == Spending::Repeatable
+    }
+}
+
+pub(crate) const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn host(dice: &mut Dice) -> (i64, i64) {
+    let offset = dice.weigh(&[(5, 0), (3, 2_000), (1, 45_000), (1, 400_000)]) as i64;
+    let sign = if dice.chance(500) { 1 } else { -1 };
+    let drift = dice.weigh(&[(6, 0), (3, 80), (1, 5_000)]) as i64;
+    (offset * sign, if dice.chance(500) { drift } else { -drift })
+}
+
+fn profile(dice: &mut Dice, in_doubt: InDoubt) -> Profile {
+    Profile {
+        in_doubt,
+        request_timeout: seconds(dice.pick(&[30, 30, 10, 5])),
+        unspent_statuses: if dice.chance(300) { vec![503] } else { Vec::new() },
+        revocation_confined: dice.chance(300),
+        ..Profile::default()
+    }
+}
+
+fn policy(dice: &mut Dice, spending: Spending) -> Policy {
+    Policy {
+        refresh: match dice.below(10) {
+            0..4 => RefreshPolicy::OnDemand,
+            4..7 => RefreshPolicy::WhileInUse,
+            7..8 => RefreshPolicy::KeepWarm { inactivity: None },
+            _ => RefreshPolicy::KeepWarm { inactivity: Some(seconds(dice.pick(&[120, 400, 3600]))) },
+        },
+        early_window: seconds(dice.pick(&[300, 60, 10])),
+        backoff_most: seconds(dice.pick(&[300, 60, 20])),
+        retry_after_most: seconds(dice.pick(&[3600, 60])),
+        waiters_most: if dice.chance(200) { 3 } else { 65_536 },
+        spending,
+        ..Policy::default()
+    }
+}
+
+fn server(dice: &mut Dice, in_doubt: InDoubt) -> ServerConfig {
+    let grace = match in_doubt {
+        InDoubt::RetryWithin(grace) if dice.chance(800) => Some(grace.as_millis() as Millis + 15_000),
+        _ => dice.weigh(&[(7, None), (2, Some(30_000)), (1, Some(60_000))]),
+    };
+    ServerConfig {
+        rotates: dice.weigh(&[(8, 1000), (1, 800), (2, 0)]),
+        repeats: dice.chance(500),
+        grace,
+        same_successor: dice.chance(500),
+        kills_older: dice.chance(300),
+        family_takes_access: dice.chance(700),
+        nonces: dice.chance(150),
+        names_subject: dice.chance(600),
+        lifetimes: match dice.below(100) {
+            0..30 => Lifetimes::Seconds(3600),
+            30..60 => Lifetimes::Seconds(dice.pick(&[90, 200, 600])),
+            60..85 => Lifetimes::Seconds(dice.pick(&[12, 30, 50])),
+            85..89 => Lifetimes::Seconds(dice.pick(&[1, 2, 4])),
+            89..94 => Lifetimes::Unsaid,
+            94..97 => Lifetimes::Zero,
+            _ => Lifetimes::Huge,
+        },
+    }
+}

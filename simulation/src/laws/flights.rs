@@ -1,0 +1,352 @@
+//! What flights learn, hold and leave behind: laws 4, 5, 10 and 12 over a flight's life.
+
+use tokenkeeper_actors::law::flight::{FlightEvent, Landing, Op, Outcome, Report, Revocation};
+use tokenkeeper_actors::law::ledger::{Changed, Conflict};
+use tokenkeeper_actors::law::profile::{Evidence, InDoubt, NotSent};
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecessor, Renewed};
+use tokenkeeper_actors::values::{FlightId, Reason};
+
+use crate::Millis;
+use crate::process::{Brought, Pid};
+use crate::server::{Server, Verdict};
+use crate::tally::Kind;
+use crate::world::{Asker, World};
+
+/// How long after a standstill its effects may show.
+const STANDSTILL_SHOWS: Millis = 60_000;
+
+impl World {
+    /// What an event tells a flight, before its machine hears of it.
+    pub(crate) fn before_flight(&mut self, pid: Pid, id: FlightId, event: &FlightEvent) {
+        let (t, elapsed) = (self.t, self.moment(pid.process).elapsed);
+        let send_within = self.config.terms.send_within;
+        let stood = self.processes[pid.process].stood.1;
+        let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
+        let identity = run.identity;
+        let facts = &mut run.facts;
+        let mut met = None;
+        let delayed = facts.mark.as_ref().is_some_and(|mark| elapsed.since(mark.moment.elapsed) > send_within);
+        let held_up = facts.sends == 0 && delayed || stood > 0 && t < stood + STANDSTILL_SHOWS;
+        match event {
+            // The same answer once more tells it nothing.
+            FlightEvent::Claimed(op, Ok(ClaimAnswer::Granted(_))) if facts.granted >= Some(*op) => {}
+            FlightEvent::Claimed(op, Ok(ClaimAnswer::Granted(claim))) => {
+                facts.granted = Some(*op);
+                facts.predecessor_may_live = claim.predecessor == Predecessor::MayLive;
+                facts.claim = Some(claim.clone());
+                facts.read_since_claim = false;
+            }
+            FlightEvent::Claimed(_, Ok(ClaimAnswer::Contended)) => {
+                self.tally.count(Kind::ClaimContended);
+                met = Some(Reason::Contended);
+            }
+            FlightEvent::Renewed(_, Ok(Renewed::Until(_))) => self.tally.count(Kind::ClaimRenewed),
+            FlightEvent::Renewed(_, Ok(Renewed::Lost)) => self.tally.count(Kind::ClaimRanOut),
+            FlightEvent::Loaded(_, Err(_)) | FlightEvent::Claimed(_, Err(_)) | FlightEvent::Renewed(_, Err(_)) => {
+                facts.store_trouble = true;
+                met = Some(Reason::StoreTrouble);
+            }
+            FlightEvent::Changed(_, Err(_)) => {
+                facts.store_trouble = true;
+                met = Some(Reason::StoreTrouble);
+                if let Some(tokens) = &facts.tokens {
+                    self.server.ats[tokens.at].save_failed = true;
+                }
+            }
+            // A tick may mean that an operation was given up on.
+            FlightEvent::Tick => {
+                facts.store_trouble = true;
+                met = Some(Reason::StoreTrouble);
+                if let Some(tokens) = &facts.tokens {
+                    self.server.ats[tokens.at].save_failed = true;
+                }
+            }
+            FlightEvent::Permitted(_) => facts.permitted = Some(t),
+            FlightEvent::Held(..) => met = Some(Reason::Throttled),
+            FlightEvent::Changed(_, Ok(Changed::Conflict { why: Conflict::Moved, .. })) => met = Some(Reason::Contended),
+            _ => {}
+        }
+        let known = &mut self.processes[pid.process].slots[identity].known;
+        if let Some(reason) = met {
+            known.meet(reason, t);
+        }
+        if held_up {
+            // Something stood still between mark and send: the attempt may be given up.
+            known.meet(Reason::BrokenOff, t);
+            known.meet(Reason::Contended, t);
+        }
+    }
+
+    /// What the source reports. False when there is no flight left to hear it.
+    pub(crate) fn note_evidence(
+        &mut self,
+        pid: Pid,
+        id: FlightId,
+        request: usize,
+        verdict: Verdict,
+        evidence: &Evidence,
+    ) -> bool {
+        let (t, elapsed) = (self.t, self.moment(pid.process).elapsed);
+        let (rt, issuer) = (self.requests[request].rt, self.requests[request].issuer);
+        let most = self.config.policy.retry_after_most;
+        let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return false };
+        let identity = run.identity;
+        let facts = &mut run.facts;
+        let sent = facts.mark.as_ref().map(|mark| mark.digest);
+        let reason = match (verdict, evidence) {
+            (Verdict::Usable | Verdict::Kept, Evidence::Tokens(tokens)) => {
+                let at = Server::number(tokens.access.expose()).unwrap_or_default();
+                let foreign = self.server.ats[at].foreign;
+                facts.tokens = Some(Brought {
+                    at,
+                    rt: tokens.refresh.as_ref().and_then(|refresh| Server::number(refresh.expose())),
+                    sent: rt.and(sent),
+                    epoch: facts.mark.as_ref().map_or(run.order.epoch, |mark| mark.epoch),
+                    replaces: verdict == Verdict::Usable,
+                    foreign,
+                    saved: false,
+                });
+                self.tally.count(Kind::Minted);
+                foreign.then_some(Reason::SubjectChanged)
+            }
+            (Verdict::NonceWanted, _) => {
+                facts.nonce_wanted = true;
+                Some(Reason::RequestRefused)
+            }
+            (Verdict::ClientRejected, _) => {
+                facts.client_rejected = true;
+                Some(Reason::ClientRejected)
+            }
+            (Verdict::Dead, _) => {
+                facts.dead = sent;
+                Some(Reason::GrantEnded)
+            }
+            (Verdict::Doubt, _) => Some(Reason::InDoubt),
+            (_, Evidence::NotSent(NotSent::Unbuildable)) => Some(Reason::RequestRefused),
+            (_, Evidence::NotSent(_)) => Some(Reason::Unreachable),
+            (_, Evidence::Refused(refused)) if refused.status == 429 => Some(Reason::Throttled),
+            _ => Some(Reason::ServerTrouble),
+        };
+        let known = &mut self.processes[pid.process].slots[identity].known;
+        if let Some(reason) = reason {
+            known.meet(reason, t);
+        }
+        if matches!(evidence, Evidence::NotSent(NotSent::TooLate)) {
+            known.meet(Reason::BrokenOff, t);
+            known.meet(Reason::Contended, t);
+        }
+        if verdict == Verdict::NonceWanted {
+            // What is left of the claim may not be enough for a second request.
+            known.meet(Reason::Contended, t);
+            known.meet(Reason::BrokenOff, t);
+        }
+        if rt.is_none() && matches!(evidence, Evidence::Lost(_)) {
+            // Where nothing is spent nothing is in doubt.
+            known.meet(Reason::Unreachable, t);
+        }
+        if let Evidence::Refused(refused) = evidence {
+            let troubled = refused.status >= 500 || refused.status == 200;
+            known.meet(if troubled { Reason::ServerTrouble } else { Reason::RequestRefused }, t);
+            if let Some(span) = refused.retry_after
+                && verdict != Verdict::NonceWanted
+                && verdict != Verdict::Dead
+            {
+                // Law 8: what the server asked for is owed to it from now on.
+                let rest = known.owed_rest.entry(issuer).or_default();
+                *rest = (*rest).max((elapsed.after(span.min(most)), t));
+            }
+        }
+        true
+    }
+
+    /// A flight ends its claim.
+    pub(crate) fn check_claim_end(&mut self, pid: Pid, id: FlightId, claim: &Claim, ending: ClaimEnding) {
+        let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
+        let (identity, name) = (run.identity, run.name);
+        run.facts.claim = None;
+        let stopping = run.facts.stopping;
+        let unsaved = run.facts.tokens.as_ref().filter(|tokens| !tokens.saved).cloned();
+        if let Some(tokens) = unsaved.filter(|_| !stopping)
+            && run.facts.superseded.is_none()
+            && let Some(sent) = tokens.sent
+            && !tokens.foreign
+        {
+            let stored = self.store.record(identity).filter(|record| record.epoch == tokens.epoch);
+            let still = stored.and_then(|record| record.held()).is_some_and(|held| held.credential.digest() == sent);
+            if still {
+                self.breach("4", "a claim is given up while tokens are unsaved", || format!("f{name}: {ending:?}"));
+            }
+        }
+        let ClaimScope::Spend(_) = claim.scope else { return };
+        if ending == ClaimEnding::Released {
+            self.truth.released.insert(id);
+            self.check_no_mark_left(identity, id);
+        }
+    }
+
+    /// The driver ends the claim of a flight that broke off.
+    pub(crate) fn check_driver_claim_end(&mut self, id: FlightId, identity: usize, ending: ClaimEnding) {
+        if ending == ClaimEnding::Released {
+            self.check_no_mark_left(identity, id);
+        }
+    }
+
+    fn check_no_mark_left(&mut self, identity: usize, id: FlightId) {
+        let mark = self.store.record(identity).and_then(|record| record.held()).and_then(|held| held.mark.as_ref());
+        if mark.is_some_and(|mark| mark.flight == id) {
+            self.breach("10", "a claim is ended as settled while its flight's mark is there", || format!("{id}"));
+        }
+    }
+
+    /// Counts leases that have run out while their holder still lives, when another asks.
+    pub(crate) fn note_claims_run_out(&mut self, identity: usize, scope: ClaimScope, asker: FlightId) {
+        let t = self.t;
+        let out = |(held, by, until): (ClaimScope, crate::store::Holder, Option<u64>)| {
+            (held == scope && by.flight != asker && until.is_some_and(|until| until <= t)).then_some(by.flight)
+        };
+        let holder = self.store.holders(identity).find_map(out);
+        if holder.is_some() {
+            self.count(Kind::ClaimRanOut);
+        }
+    }
+
+    /// A flight revokes what it brought.
+    pub(crate) fn check_flight_revocation(&mut self, pid: Pid, id: FlightId, revocation: &Revocation) {
+        let confined = self.config.profile.revocation_confined;
+        let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
+        run.facts.revoked = true;
+        let (name, identity, facts) = (run.name, run.identity, &run.facts);
+        let presented = facts.mark.as_ref().map(|mark| mark.rt);
+        let brought = facts.tokens.as_ref().and_then(|tokens| tokens.rt.or(presented));
+        let revoked = revocation.refresh.as_ref().and_then(|refresh| Server::number(refresh.token().expose()));
+        let after_login = facts.superseded == Some(false);
+        let logged_out = facts.superseded == Some(true) || facts.logged_out.is_some();
+        let foreign = facts.tokens.as_ref().is_some_and(|tokens| tokens.foreign);
+        if revoked.is_none() || revoked != brought {
+            self.breach("12", "a flight revokes what it did not bring", || format!("f{name}"));
+        } else if after_login && !confined && !foreign {
+            self.breach("12", "a flight revokes its pair after a login", || format!("f{name} i{identity}"));
+        } else if !logged_out && !after_login && !foreign {
+            self.breach("12", "a flight revokes a pair that could be stored", || format!("f{name}"));
+        }
+        self.count(Kind::LateRevoked);
+    }
+
+    pub(crate) fn note_report(&mut self, pid: Pid, id: FlightId, report: &Report) {
+        let policy = self.config.profile.in_doubt;
+        let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
+        let (name, facts) = (run.name, &mut run.facts);
+        match report {
+            Report::Landed(Landing { outcome, keeping, .. }) => {
+                if std::mem::replace(&mut facts.landed, true) {
+                    return self.breach("5", "a flight lands twice", || format!("f{name}"));
+                }
+                facts.keeping = *keeping;
+                let claimed = facts.read_since_claim;
+                if *keeping {
+                    self.tally.count(Kind::Degraded);
+                }
+                let doubt = match policy {
+                    InDoubt::RetryOnce => Kind::DoubtRefusedOnce,
+                    InDoubt::RetryWithin(_) => Kind::DoubtRefusedWithin,
+                    InDoubt::NeverReplay => Kind::DoubtRefusedNever,
+                };
+                let in_doubt = facts.mark.is_none();
+                match outcome {
+                    Outcome::Adopted if claimed => {
+                        self.tally.count(Kind::AdoptedUnderClaim);
+                        self.tally.count(Kind::Adopted);
+                    }
+                    Outcome::Adopted => self.tally.count(Kind::Adopted),
+                    Outcome::LoginRequired(Reason::PerhapsSpent) => self.tally.count(doubt),
+                    Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt && in_doubt => {
+                        self.tally.count(Kind::DoubtWaited);
+                    }
+                    Outcome::Failed(trouble) if trouble.reason == Reason::Contended => {
+                        self.tally.count(Kind::ClaimWaitedOut);
+                    }
+                    Outcome::Minted(lease) if lease.generation().nonce.0 != 0 => self.tally.count(Kind::Unstored),
+                    _ => {}
+                }
+            }
+            Report::Settled(_) => {
+                facts.settled = true;
+                let kind = match (&facts.tokens, facts.superseded) {
+                    (Some(_), Some(_)) => Kind::DegradedSuperseded,
+                    _ => Kind::DegradedSaved,
+                };
+                self.tally.count(kind);
+            }
+            Report::Lost { noted } => {
+                facts.lost_reported = true;
+                if !noted {
+                    self.tally.count(Kind::LostUnnoted);
+                }
+            }
+        }
+    }
+
+    /// A flight's machine is over: nothing it was given may have got lost without a word (law 5).
+    pub(crate) fn check_flight_over(&mut self, pid: Pid, id: FlightId) {
+        let asker = Asker::Flight(pid, id);
+        let Some(run) = self.run_of(asker) else { return };
+        let (name, identity, facts) = (run.name, run.identity, &run.facts);
+        let (landed, claim, lost) = (facts.landed, facts.claim.clone(), facts.lost_reported);
+        let (superseded, revoked, logged_out) = (facts.superseded, facts.revoked, facts.logged_out);
+        let (keeping, settled, stopping) = (facts.keeping, facts.settled, facts.stopping);
+        let tokens = facts.tokens.clone().filter(|tokens| !tokens.saved);
+        if !landed {
+            self.breach("7", "a flight ends without landing", || format!("f{name}"));
+        }
+        let replaces = tokens.as_ref().is_some_and(|tokens| tokens.replaces);
+        if keeping && !settled && !lost && replaces && logged_out.is_none() {
+            self.breach("4", "a flight that kept something ends without a word", || format!("f{name}"));
+        }
+        if let Some(claim) = claim.filter(|claim| self.store.holds(identity, claim.scope, id, self.t)) {
+            self.breach("5", "a flight ends and keeps its claim", || format!("f{name}: {claim:?}"));
+        }
+        if self.processes[pid.process].permits.given.contains(&id) {
+            self.breach("8", "a flight ends and keeps its permit", || format!("f{name}"));
+        }
+        let Some(tokens) = tokens.filter(|tokens| tokens.sent.is_some()) else { return };
+        if stopping && !tokens.replaces {
+            // The refresh token is what it was; an access token alone is no loss at a stop.
+            return;
+        }
+        let after_logout = superseded == Some(true);
+        if tokens.foreign {
+            return;
+        }
+        match superseded {
+            None if lost || logged_out.is_some() => {}
+            None => self.breach("5", "a result got lost", || format!("f{name}")),
+            Some(_) if tokens.replaces && after_logout && !revoked => {
+                self.breach("12", "a late pair is not revoked after a logout", || format!("f{name}"));
+            }
+            Some(_) => {
+                if !revoked {
+                    self.count(Kind::LateDropped);
+                }
+            }
+        }
+    }
+
+    /// A process that was told to stop ends now: what it says got lost must be what is true.
+    pub(crate) fn check_exit(&mut self, pid: Pid) {
+        for (id, run) in &self.processes[pid.process].flights {
+            if run.facts.tokens.as_ref().is_some_and(|tokens| !tokens.saved) && !run.facts.lost_reported {
+                self.tally.count(Kind::LostInCrash);
+                let _ = id;
+            }
+        }
+    }
+
+    /// A planted fault: the mark is not written, and the flight is told that it was.
+    pub(crate) fn pretend_marked(&mut self, pid: Pid, id: FlightId, op: Op) {
+        let Some(run) = self.processes[pid.process].flights.get(&id) else { return };
+        let Some(record) = self.store.record(run.identity).cloned().map(Box::new) else { return };
+        let changed = Changed::Applied { before: Some(record.clone()), after: record };
+        self.planted_answers.push((pid, id, op, changed));
+        self.queue.push(self.t + 1, crate::world::Item::Planted(self.planted_answers.len() - 1));
+    }
+}

@@ -1,0 +1,338 @@
+//! What sessions do with what they are told: laws 4, 6, 7, 8, 11 and 12 at each event.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
+use tokenkeeper_actors::law::ledger::Changed;
+use tokenkeeper_actors::law::session::{LoggedOut, Published, Refusal, RefusalAnswer, SessionEffect, WaiterId};
+use tokenkeeper_actors::values::record::{Issuer, View};
+use tokenkeeper_actors::values::{Cause, FlightId, InstallError, LogoutError, Reason, StoreFault};
+
+use super::answers::Occasion;
+use crate::Millis;
+use crate::process::{ActorId, Awaited};
+use crate::tally::Kind;
+use crate::world::{World, issuer_name};
+
+impl World {
+    /// A read was answered: `in_time`, or after the session had given it up.
+    pub(crate) fn note_loaded(&mut self, id: ActorId, answer: &Result<Option<Box<View>>, StoreFault>, in_time: bool) {
+        let t = self.t;
+        let known = &mut self.slot(id).known;
+        match answer {
+            Ok(Some(view)) => {
+                known.saw(view);
+                known.lease.take_if(|_| !in_time);
+            }
+            Ok(None) => known.saw(&View::vacant()),
+            Err(_) => known.meet(Reason::StoreTrouble, t),
+        }
+    }
+
+    pub(crate) fn note_changed(&mut self, id: ActorId, answer: &Result<Changed, StoreFault>) {
+        let t = self.t;
+        let known = &mut self.slot(id).known;
+        match answer {
+            Ok(Changed::Applied { after, .. }) => known.saw(&after.view()),
+            Ok(Changed::Conflict { current: Some(current), .. }) => known.saw(&current.view()),
+            Ok(Changed::Conflict { .. }) => {}
+            Err(_) => known.meet(Reason::StoreTrouble, t),
+        }
+    }
+
+    pub(crate) fn note_store_trouble(&mut self, id: ActorId) {
+        let t = self.t;
+        self.slot(id).known.meet(Reason::StoreTrouble, t);
+    }
+
+    pub(crate) fn note_logout_begun(&mut self, id: ActorId) {
+        // A session that has not read yet says later which epoch it means.
+        let known = &mut self.slot(id).known;
+        known.logging_out = known.logging_out.or(known.version.map(|version| version.epoch));
+    }
+
+    pub(crate) fn note_issuers(&mut self, id: ActorId, listed: &[Issuer]) {
+        let record = self.store.record(id.identity);
+        let stored = record.map(|record| record.epoch);
+        let bound = record.and_then(|record| record.grant()).map(|grant| grant.binding.issuer.clone());
+        let t = self.t;
+        let known = &mut self.slot(id).known;
+        let current = known.version.map(|version| version.epoch).or(stored);
+        let bars = bound.as_ref().map_or_else(|| !listed.contains(&issuer_name(0)), |bound| !listed.contains(bound));
+        if bars {
+            known.barred = current;
+            known.meet(Reason::IssuerChanged, t);
+        }
+    }
+
+    /// A report is handed to a session.
+    pub(crate) fn note_reported(&mut self, id: ActorId, flight: FlightId, report: Option<&Report>) -> Occasion {
+        let (t, elapsed) = (self.t, self.moment(id.pid.process).elapsed);
+        let moment = self.moment(id.pid.process);
+        let first = self.config.policy.backoff_first;
+        let most = self.config.policy.backoff_most;
+        let margin = self.config.policy.safety_margin;
+        let slot = self.slot(id);
+        let ours = slot.published.residue.flight.is_some_and(|running| running.id == flight);
+        let known = &mut slot.known;
+        let view = match report {
+            Some(Report::Landed(Landing { view, .. })) => view.as_deref(),
+            Some(Report::Settled(view)) => Some(&**view),
+            Some(Report::Lost { .. }) | None => None,
+        };
+        if let Some(view) = view {
+            known.saw(view);
+        }
+        let failed = match report {
+            Some(Report::Landed(Landing { outcome, .. })) => match outcome {
+                Outcome::Minted(lease) => {
+                    (known.failed, known.failures) = (None, 0);
+                    let newer = known.lease.as_ref().is_none_or(|known| lease.generation().supersedes(&known.generation()));
+                    if ours && newer && known.version.is_none_or(|version| version.epoch == lease.generation().epoch) {
+                        known.lease = Some(lease.clone());
+                    }
+                    let young = lease.validity().lifetime().unwrap_or_default() / 4 * 3;
+                    if !lease.validity().outlasts(young.max(margin), &moment) {
+                        known.meet(Reason::ExpiredOnArrival, t);
+                    }
+                    return Occasion::Other;
+                }
+                Outcome::Adopted => {
+                    (known.failed, known.failures) = (None, 0);
+                    return Occasion::Other;
+                }
+                Outcome::Moved => {
+                    known.meet(Reason::Contended, t);
+                    return Occasion::Other;
+                }
+                Outcome::Failed(trouble) => Some(trouble.reason),
+                Outcome::LoginRequired(_) => None,
+            },
+            // It broke off, unless it had landed and had nothing to keep.
+            None if ours => {
+                known.meet(Reason::BrokenOff, t);
+                Some(Reason::BrokenOff)
+            }
+            _ => return Occasion::Other,
+        };
+        if !ours {
+            return Occasion::Other;
+        }
+        if let Some(reason) = failed {
+            known.failures += u32::from(reason != Reason::Throttled);
+            let doubled = first.saturating_mul(1 << known.failures.saturating_sub(1).min(16)).min(most);
+            known.failed = Some((elapsed, doubled / 2));
+        }
+        Occasion::Failed(flight)
+    }
+
+    /// What a session wants done, before it is done.
+    pub(crate) fn check_session_effects(&mut self, id: ActorId, occasion: &Occasion, effects: &[SessionEffect]) {
+        let first_answer = effects.iter().position(|effect| {
+            matches!(effect, SessionEffect::Answer(..) | SessionEffect::AnswerRefusal(..) | SessionEffect::AnswerLogout(..))
+        });
+        let publishes_late = first_answer.is_some_and(|first| {
+            effects[first..].iter().any(|effect| matches!(effect, SessionEffect::Publish(_)))
+        });
+        if publishes_late {
+            self.breach("6", "a session answers before it publishes", String::new);
+        }
+        let Occasion::Failed(flight) = *occasion else { return };
+        let begun = self.truth.flight(flight).map_or(0, |(_, step)| step);
+        let answered: BTreeSet<WaiterId> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                SessionEffect::Answer(waiter, _) => Some(*waiter),
+                _ => None,
+            })
+            .collect();
+        let errors: BTreeSet<Reason> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                SessionEffect::Answer(_, Err(error)) => Some(error.reason()),
+                _ => None,
+            })
+            .filter(|reason| *reason != Reason::DeadlinePassed)
+            .collect();
+        if errors.len() > 1 {
+            self.breach("8", "a cohort is told different things", || format!("{errors:?}"));
+        }
+        if answered.len() > 1 {
+            self.count(Kind::Cohort);
+        }
+        let Some(actor) = self.actor(id) else { return };
+        let waiters: Vec<(WaiterId, usize)> = actor.waiters.iter().map(|(waiter, caller)| (*waiter, *caller)).collect();
+        let left = waiters.iter().find(|(waiter, caller)| {
+            let caller = &self.callers[*caller];
+            !answered.contains(waiter) && !(caller.spec.force && caller.handled >= begun)
+        });
+        if let Some((_, caller)) = left.copied() {
+            self.breach("8", "a failed flight leaves one of its cohort waiting", || format!("c{caller}"));
+        }
+    }
+
+    /// How a session stands after an event.
+    pub(crate) fn check_session(&mut self, id: ActorId, occasion: &Occasion) {
+        let elapsed = self.moment(id.pid.process).elapsed;
+        let most = self.config.policy.waiters_most;
+        let Some(actor) = self.actor(id) else { return };
+        let waiting = actor.waiters.len();
+        let (counted, wake) = (actor.machine.waiting(), actor.machine.next_wake());
+        let waiters: Vec<(WaiterId, usize)> = actor.waiters.iter().map(|(waiter, caller)| (*waiter, *caller)).collect();
+        if counted != waiting {
+            self.breach("7", "a waiter got lost", || format!("{counted} of {waiting}"));
+        }
+        if waiting > most {
+            self.breach("7", "more callers wait than may", || format!("{waiting} of {most}"));
+        }
+        if let Some(wake) = wake
+            && wake.since(elapsed) > super::LONGEST_SLEEP
+        {
+            self.breach("14", "a session sleeps for more than a minute", || format!("{wake:?} at {elapsed:?}"));
+        }
+        let deadlines = waiters.iter().map(|(_, caller)| self.callers[*caller].ask().deadline());
+        if let Some(first) = deadlines.min() {
+            if wake.is_none_or(|wake| wake > first && wake.since(elapsed) < super::LONGEST_SLEEP) {
+                self.breach("7", "a session sleeps past a deadline", || format!("{wake:?}, deadline {first:?}"));
+            }
+            if matches!(occasion, Occasion::Tick(now) if *now >= first) {
+                self.breach("7", "a deadline passes unnoticed", || format!("{first:?} at {elapsed:?}"));
+            }
+        }
+        self.check_residue(id);
+        if let Occasion::Asked(waiter, ask) = occasion
+            && let Some((_, caller)) = waiters.iter().find(|(other, _)| other == waiter).copied()
+        {
+            self.check_waits_in_vain(id, caller, ask.deadline());
+        }
+    }
+
+    /// Law 7: who could only be answered too late is told so at once.
+    fn check_waits_in_vain(&mut self, id: ActorId, caller: usize, deadline: tokenkeeper_actors::values::ElapsedTime) {
+        let elapsed = self.moment(id.pid.process).elapsed;
+        if deadline <= elapsed {
+            self.breach("7", "a caller waits whose deadline has passed", || format!("c{caller}"));
+        }
+        let slot = self.slot(id);
+        let flying = slot.published.residue.flight.is_some();
+        let resting = slot.published.residue.backoff.resting.map(|(_, until)| until);
+        let until = resting.max(slot.known.throttled).filter(|until| *until > elapsed);
+        // Before it has read, a session knows nothing: perhaps there is a valid token.
+        let knows = slot.known.version.is_some();
+        if let Some(until) = until.filter(|until| *until >= deadline && !flying && knows) {
+            self.breach("7", "a caller waits who can only be answered too late", || format!("c{caller}: {until:?}, {deadline:?}"));
+        }
+    }
+
+    /// Laws 5 and 6: what the next incarnation must know is in the slot.
+    fn check_residue(&mut self, id: ActorId) {
+        let process = &self.processes[id.pid.process];
+        let running = process.flights.iter().filter(|(_, run)| run.identity == id.identity && !run.facts.landed);
+        let newest = running.max_by_key(|(_, run)| run.name).map(|(flight, run)| (*flight, run.order.epoch));
+        let Some((flight, epoch)) = newest else { return };
+        let stored = self.store.record(id.identity).map(|record| record.epoch);
+        let noted = self.slot(id).published.residue.flight.is_some_and(|noted| noted.id == flight);
+        if !noted && stored.is_none_or(|stored| stored <= epoch) {
+            self.breach("5", "a running flight is not in the slot", || format!("{flight}"));
+        }
+    }
+
+    pub(crate) fn check_published(&mut self, id: ActorId, published: &Published) {
+        let Some(hit) = &published.hit else { return };
+        let lease = hit.lease.clone();
+        if !lease.validity().outlasts(Duration::ZERO, &self.moment(id.pid.process)) {
+            // It may be published; nobody is handed it.
+            return;
+        }
+        self.check_lease(id.pid, id.identity, &lease, u64::MAX);
+    }
+
+    pub(crate) fn check_refusal_answer(&mut self, id: ActorId, caller: usize, refusal: Refusal, answer: RefusalAnswer) {
+        let step = self.step;
+        let moment = self.moment(id.pid.process);
+        let lease = self.callers[caller].lease.clone();
+        let key = (refusal.operation, refusal.challenge);
+        let young = lease.as_ref().is_some_and(|lease| {
+            let validity = lease.validity();
+            let youth = validity.lifetime().map_or(Duration::from_secs(30), |lifetime| (lifetime / 2).min(Duration::from_secs(30)));
+            let age = moment.elapsed_since(&validity.anchored());
+            let age = age.unwrap_or_else(|| moment.wall.since(validity.anchored().wall));
+            lease.cause() == Cause::Refusal && age < youth
+        });
+        let known = &mut self.slot(id).known;
+        let earlier = known.chain.get(&key).copied();
+        match answer {
+            RefusalAnswer::Noted => {
+                known.refused.push((refusal.generation, step));
+                known.chain.insert(key, refusal.generation);
+                // The floor may have risen past this lease already, for another operation's sake.
+                let passed = known.refused.iter().rev().skip(1).any(|(other, _)| {
+                    *other == refusal.generation || other.supersedes(&refusal.generation)
+                });
+                let again = earlier.is_some_and(|earlier| {
+                    earlier.epoch == refusal.generation.epoch && refusal.generation.supersedes(&earlier)
+                });
+                let ended = known.parked.max(known.owed).max(known.logging_out).max(known.barred);
+                let over = known.version.is_some_and(|version| version.epoch > refusal.generation.epoch)
+                    || ended.is_some_and(|ended| ended >= refusal.generation.epoch);
+                if young && again && !passed && !over {
+                    self.breach("11", "a refresh that did not help is repeated", || format!("{refusal:?} after {earlier:?}"));
+                }
+            }
+            RefusalAnswer::Superseded => known.refused.push((refusal.generation, step)),
+            RefusalAnswer::Futile(error) => {
+                let before = !known.futile.insert(key);
+                if error.reason() != Reason::ResourceRefuses || !young && !before {
+                    self.breach("11", "a refusal is called futile and is not", || format!("{refusal:?}: {error:?}"));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn check_install_answer(&mut self, id: ActorId, rt: Option<usize>, answer: &Result<Box<View>, InstallError>) {
+        let Ok(view) = answer else { return };
+        let stored = self.store.record(id.identity).map(|record| record.epoch);
+        if stored.is_none_or(|stored| stored < view.epoch()) {
+            self.breach("12", "a login is said to be installed and is not", || format!("{rt:?}"));
+        }
+        let known = &mut self.slot(id).known;
+        known.saw(view);
+        // A new login ends its identity's backoff.
+        (known.failed, known.failures) = (None, 0);
+        if known.owed.is_some_and(|owed| owed < view.epoch()) {
+            known.owed = None;
+        }
+    }
+
+    pub(crate) fn check_logout_answer(&mut self, id: ActorId, since: Millis, answer: &Result<LoggedOut, LogoutError>) {
+        let step = self.step;
+        let others = self.actor(id).is_some_and(|actor| actor.replies.values().any(|reply| matches!(reply, Awaited::Logout { .. })));
+        let known = &mut self.slot(id).known;
+        let epoch = known.logging_out;
+        if !others {
+            known.logging_out = None;
+        }
+        match answer {
+            Ok(_) => {
+                if let Some(epoch) = epoch {
+                    known.logged_out.push((epoch, step));
+                }
+                known.owed = None;
+                let cleared = self.truth.was(id.identity, since, |state| {
+                    matches!(state.login_required, Some(Reason::LoggedOut | Reason::NeverSignedIn))
+                });
+                if !cleared {
+                    self.breach("12", "a logout is said to be stored and is not", || format!("{epoch:?}"));
+                }
+            }
+            Err(LogoutError::NotDurable(_)) => {
+                if let Some(epoch) = epoch {
+                    known.logged_out.push((epoch, step));
+                    known.owed = Some(epoch);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Laws 1, 2, 3, 10 and 13: each presentation of a refresh token, before it is decided, when it is ordered, and when its
+//! first byte leaves.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{Adopt, Order, TokenRequest};
+use tokenkeeper_actors::law::profile::InDoubt;
+use tokenkeeper_actors::law::session::RefreshPolicy;
+use tokenkeeper_actors::ports::store::ClaimScope;
+use tokenkeeper_actors::values::record::{MarkState, Record};
+use tokenkeeper_actors::values::{Cause, FlightId, Generation, Lease, Moment};
+
+use crate::Millis;
+use crate::process::{Marked, Pid};
+use crate::server::{Presentation, Server};
+use crate::tally::Kind;
+use crate::world::{Asker, World, issuer_name, issuer_number, rt_of};
+
+/// What the check and the first byte may lie apart without counting as a standstill.
+const SEND_SLACK: Millis = 3_000;
+
+/// How long a flight may have been under way when the clock was set.
+const CLOCK_SETTLES: Millis = 240_000;
+
+/// How far two hosts' clocks may lie apart and still agree about what is nearly over.
+const SKEW: Millis = 20_000;
+
+impl World {
+    /// A session orders a flight.
+    pub(crate) fn check_order(&mut self, pid: Pid, identity: usize, order: &Order) {
+        let elapsed = self.moment(pid.process).elapsed;
+        let process = &self.processes[pid.process];
+        let beside = |run: &&crate::process::FlightRun| {
+            run.identity == identity && run.order.epoch == order.epoch && (!run.facts.landed || run.facts.keeping)
+        };
+        if process.flights.values().any(|run| beside(&run)) {
+            self.breach("1", "a flight begins beside another one", || format!("{order:?}"));
+        }
+        let known = &self.processes[pid.process].slots[identity].known;
+        let (stopping, failed, throttled) = (known.stopping, known.failed, known.throttled);
+        if stopping {
+            self.breach("4", "a flight begins while the runtime stops", || format!("{order:?}"));
+        }
+        if let Some((at, pause)) = failed
+            && elapsed < at.after(pause)
+        {
+            self.breach("8", "a flight begins before the backoff is over", || format!("{elapsed:?}, failed {at:?} for {pause:?}"));
+        }
+        if throttled.is_some_and(|until| until > elapsed) {
+            self.breach("8", "a flight begins though the issuer is to be left alone", || format!("{throttled:?}"));
+        }
+        let slot = &self.processes[pid.process].slots[identity];
+        let asks = |caller: &usize| self.callers[*caller].spec.force;
+        let forced = slot.actor.as_ref().is_some_and(|actor| actor.waiters.values().any(asks));
+        if order.adopt == Adopt::Nothing && !forced && order.cause != Cause::KeepAlive {
+            self.breach("6", "a flight insists on a new token though nobody does", || format!("{order:?}"));
+        }
+        let kind = match order.cause {
+            Cause::Early => Kind::Early,
+            Cause::KeepAlive => Kind::KeptAlive,
+            Cause::Force => Kind::Forced,
+            Cause::Refusal => Kind::AfterRefusal,
+            Cause::Login | Cause::Expiry => return,
+        };
+        self.count(kind);
+    }
+
+    /// A flight decides to present, and asks for its mark.
+    pub(crate) fn check_mark_decision(&mut self, asker: Asker, identity: usize, marked: Marked) {
+        let (t, scope) = (self.t, ClaimScope::Spend(marked.epoch));
+        let Some(flight) = asker.flight() else {
+            return self.breach("2", "a mark without a flight", String::new);
+        };
+        if self.config.repeatable() {
+            self.breach("10", "a repeatable source's token is marked", || format!("{flight}"));
+        }
+        if !self.store.holds(identity, scope, flight, t) && !self.claim_excused(asker) {
+            self.breach("1", "a flight decides to spend without the claim", || format!("{flight}"));
+        }
+        let Some(run) = self.run_mut(asker) else { return };
+        let read = run.facts.read_since_claim;
+        run.facts.mark = Some(marked);
+        if !read {
+            self.breach("2", "a flight decides without reading again under its claim", || format!("{flight}"));
+        }
+    }
+
+    /// Whether a flight's claim may be gone without its knowing: its process stood still, or the store forgot it.
+    fn claim_excused(&self, asker: Asker) -> bool {
+        let stood = self.processes[asker.pid().process].stood;
+        let robbed = asker.flight().is_some_and(|flight| self.store.robbed.contains(&flight));
+        robbed || self.config.is_leased() && stood.1 > 0 && self.t < stood.1 + 60_000
+    }
+
+    /// A spend was decided from `before`, and noted: was it called for? (Laws 2, 6 and 11.)
+    pub(crate) fn check_spend_justified(&mut self, asker: Asker, identity: usize, before: &Record) {
+        let Some(run) = self.run_of(asker) else { return };
+        let Some(marked) = &run.facts.mark else { return };
+        let (moment, order) = (marked.moment, run.order.clone());
+        let parked = before.grant().is_none_or(|grant| grant.parked.is_some());
+        let Some(lease) = before.lease().filter(|_| !parked) else { return };
+        if self.is_spend_justified(asker.pid(), identity, run.need, &order, &lease, &moment) {
+            return;
+        }
+        let left = lease.validity().remaining(&moment);
+        let generation = lease.generation();
+        self.breach("2", "a refresh token is spent though the stored access token would do", || {
+            format!("{generation} with {left:?} left, {:?}, {:?}", order.cause, order.adopt)
+        });
+    }
+
+    fn is_spend_justified(
+        &self,
+        pid: Pid,
+        identity: usize,
+        need: Duration,
+        order: &Order,
+        lease: &Lease,
+        moment: &Moment,
+    ) -> bool {
+        let slot = &self.processes[pid.process].slots[identity];
+        let generation = lease.generation();
+        let refused = |(refused, _): &(Generation, u64)| *refused == generation || refused.supersedes(&generation);
+        let host = self.processes[pid.process].host;
+        let just_set = self.hosts[host].stepped.is_some_and(|stepped| self.t < stepped + CLOCK_SETTLES);
+        if just_set || self.skew(lease, moment) > SKEW {
+            // What was nearly over may look young again: on a clock that was set back, or one that lags so far behind
+            // another host's that the token seems to come from the future.
+            return true;
+        }
+        if order.adopt == Adopt::Nothing || slot.known.refused.iter().any(refused) {
+            return true;
+        }
+        let policy = &self.config.policy;
+        let (Some(left), Some(lifetime)) = (lease.validity().remaining(moment), lease.validity().lifetime()) else {
+            return order.cause == Cause::KeepAlive && matches!(policy.refresh, RefreshPolicy::KeepWarm { inactivity: Some(_) });
+        };
+        let window = policy.early_window.min(lifetime / 4);
+        let most = lifetime / 4 * 3;
+        left <= window.max(policy.safety_margin).max(need.min(most)) || order.cause == Cause::KeepAlive
+    }
+
+    /// How far the clock behind `moment` is from the one that a lease was anchored by.
+    fn skew(&self, lease: &Lease, moment: &Moment) -> Millis {
+        let at = Server::number(lease.token().expose()).and_then(|at| self.server.ats.get(at));
+        let age = self.t.saturating_sub(at.map_or(self.t, |at| at.asked));
+        let shown = lease.validity().anchored().wall.as_millis() + age;
+        shown.abs_diff(moment.wall.as_millis())
+    }
+
+    /// The most that anybody who waits asks for.
+    pub(crate) fn need(&self, pid: Pid, identity: usize) -> Duration {
+        let slot = &self.processes[pid.process].slots[identity];
+        let wanted = |caller: &usize| Duration::from_millis(self.callers[*caller].spec.min_lifetime);
+        slot.actor.iter().flat_map(|actor| actor.waiters.values()).map(wanted).max().unwrap_or_default()
+    }
+
+    /// A flight orders its source to send.
+    pub(crate) fn check_send_decision(&mut self, pid: Pid, flight: FlightId, request: &TokenRequest) {
+        let t = self.t;
+        let asker = Asker::Flight(pid, flight);
+        let Some(run) = self.run_of(asker) else { return };
+        let (identity, name) = (run.identity, run.name);
+        if !self.processes[pid.process].permits.given.contains(&flight) {
+            self.breach("8", "a request is made without the issuer's leave", || format!("f{name}"));
+        }
+        let elapsed = self.moment(pid.process).elapsed;
+        let issuer = request.grant.as_ref().map_or(0, |grant| issuer_number(&grant.binding));
+        let rest = self.processes[pid.process].slots[identity].known.owed_rest.get(&issuer).copied();
+        let rest = rest.filter(|(until, _)| *until > elapsed);
+        // Whoever had the issuer's leave before may still be on its way.
+        let permitted = self.run_of(asker).filter(|run| run.facts.sends == 0).and_then(|run| run.facts.permitted);
+        if rest.is_some_and(|(_, since)| permitted.is_some_and(|permitted| permitted > since)) {
+            self.breach("8", "a request is sent before the server's Retry-After is over", || format!("f{name}: {rest:?}"));
+        }
+        let Some(run) = self.run_of(asker) else { return };
+        let Some(presented) = &request.refresh else {
+            let unclaimed = run.facts.claim.is_none() && !run.facts.store_trouble;
+            if !self.config.repeatable() || unclaimed {
+                self.breach("1", "a request is made without a claim or a token", || format!("f{name}"));
+            }
+            return;
+        };
+        let Some(marked) = run.facts.mark.clone() else {
+            return self.breach("2", "a refresh token is presented without a mark", || format!("f{name}"));
+        };
+        let scope = ClaimScope::Spend(marked.epoch);
+        let until = self.store.lasts(identity, scope, flight);
+        let long_enough = until.is_some_and(|until| until.is_none_or(|until| until >= t + request.timeout.as_millis() as Millis));
+        if !long_enough && !self.claim_excused(asker) {
+            self.breach("5", "a request is ordered with too little of the claim left", || format!("f{name}: {until:?} at {t}"));
+        }
+        let bound = request.grant.as_ref().map(|grant| (grant.binding.issuer.clone(), grant.binding.resource.clone()));
+        let Some((issuer, resource)) = bound else {
+            return self.breach("13", "a refresh token is presented without its grant", || format!("f{name}"));
+        };
+        if resource.is_none() {
+            self.breach("13", "a request names no resource", || format!("f{name}"));
+        }
+        let rt = Server::number(presented.expose()).filter(|rt| *rt < self.server.rts.len());
+        let Some(rt) = rt else {
+            return self.breach("13", "something other than a refresh token is presented", || format!("f{name}"));
+        };
+        if issuer != issuer_name(self.server.lineages[self.server.rts[rt].lineage].issuer) {
+            self.breach("13", "a refresh token goes to another issuer", || format!("f{name}"));
+        }
+        if self.server.rts[rt].credential.digest() != marked.digest {
+            self.breach("2", "another token is presented than the one that was marked", || format!("f{name}"));
+        }
+    }
+
+    /// The first byte leaves.
+    pub(crate) fn check_wire(&mut self, id: usize) {
+        let request = &self.requests[id];
+        let (pid, flight, identity, excused) = (request.pid, request.flight, request.identity, request.excused);
+        let Some(rt) = request.rt else { return };
+        let asker = Asker::Flight(pid, flight);
+        let Some(run) = self.run_of(asker) else { return };
+        let name = run.name;
+        let Some(marked) = run.facts.mark.clone() else { return };
+        let sends = run.facts.sends;
+        self.check_under_way(id, rt, excused);
+        // Law 2: the mark was durable before, and still is what the store says, unless the epoch moved meanwhile or the
+        // process stood still after its last look.
+        let digest = self.server.rts[rt].credential.digest();
+        let noted = self.store.record(identity).is_some_and(|record| {
+            record.epoch > marked.epoch
+                || record.held().and_then(|held| held.mark.as_ref()).is_some_and(|mark| {
+                    mark.flight == flight && mark.digest == digest && mark.state == MarkState::Open
+                })
+        });
+        if !marked.applied || !noted && !excused {
+            self.breach("2", "a refresh token leaves without a mark in the store", || format!("f{name}"));
+        }
+        let known_dead = self.store.record(identity).is_some_and(|record| {
+            record.epoch == marked.epoch && record.dead.contains(&digest) || rt_of(record) == Some(rt) && is_spent(record)
+        });
+        if known_dead && !excused {
+            self.breach("3", "a token leaves that the store knows to be spent or dead", || format!("f{name}"));
+        }
+        let earlier: Vec<Presentation> = self.server.rts[rt].presentations.clone();
+        let own: Vec<_> = earlier.iter().filter(|one| one.flight == flight).collect();
+        if !own.is_empty() {
+            let nonce = own.iter().all(|one| one.verdict == Some(crate::server::Verdict::NonceWanted));
+            if own.len() > 1 || !nonce {
+                self.breach("3", "a flight presents its token again", || format!("f{name}: {sends} sends"));
+            }
+            return self.count(Kind::NonceResent);
+        }
+        self.check_replay(id, rt, &marked, &earlier);
+    }
+
+    /// Law 1: nothing else of this lineage is under way.
+    fn check_under_way(&mut self, id: usize, rt: usize, excused: bool) {
+        let lineage = self.server.rts[rt].lineage;
+        let t = self.t;
+        let beside = self.server.lineages[lineage].under_way.iter().filter(|other| **other != id).copied().find(|other| {
+            let other = &self.requests[*other];
+            let left = other.sent.unwrap_or_default();
+            // A process that is gone reads no answer; its request ends with its own time-out.
+            !other.delivered && t < left + other.timeout && !other.excused
+        });
+        if let Some(beside) = beside.filter(|_| !excused) {
+            self.breach("1", "two token requests of one lineage are under way", || format!("request {id} beside {beside}"));
+        }
+    }
+
+    /// Law 10: whether a token that was presented before may be presented again.
+    fn check_replay(&mut self, id: usize, rt: usize, marked: &Marked, earlier: &[Presentation]) {
+        let (t, flight) = (self.t, self.requests[id].flight);
+        if self.requests[id].excused || earlier.iter().any(|one| one.excused) {
+            // One of them left long after it was decided: nobody could count with it.
+            return;
+        }
+        let settled = self.server.rts[rt].settled.min(earlier.len());
+        let counted: Vec<&Presentation> = earlier[settled..].iter().filter(|one| one.counts()).collect();
+        if (marked.presentations as usize) < counted.len() + 1 {
+            self.breach("10", "a mark counts fewer presentations than there were", || format!("{marked:?}"));
+        }
+        let pid = self.requests[id].pid;
+        let ours = |one: &Presentation| {
+            (one.process, one.life) == (pid.process, pid.life) && !self.truth.broken_off.contains(&one.flight)
+        };
+        if earlier.iter().any(|one| one.verdict == Some(crate::server::Verdict::Dead) && ours(one)) {
+            self.breach("3", "a refused token is presented again", || Server::rt_text(rt));
+        }
+        let Some(first) = counted.first() else { return };
+        let first_at = first.at;
+        if let Some(early) = counted.iter().find(|one| t < one.at + one.timeout) {
+            let since = t - early.at;
+            self.breach("10", "a token is presented again before the last request's time-out", || format!("after {since} ms"));
+        }
+        let lives = counted.iter().find(|one| self.truth.lives(one.flight) && one.flight != flight);
+        let lives = lives.map(|one| one.flight);
+        let Some(run) = self.processes[self.requests[id].pid.process].flights.get(&flight) else { return };
+        let unsure = run.facts.predecessor_may_live || lives.is_some();
+        let boot = marked.moment.boot;
+        match self.config.profile.in_doubt {
+            InDoubt::NeverReplay => {
+                self.breach("10", "a token in doubt is presented again, against policy", || Server::rt_text(rt));
+            }
+            InDoubt::RetryOnce if counted.len() > 1 => {
+                self.breach("10", "a token is presented for a third time", || Server::rt_text(rt));
+            }
+            InDoubt::RetryOnce if unsure => {
+                self.breach("10", "a token is presented again while its holder may live", || format!("{lives:?}"));
+            }
+            InDoubt::RetryOnce => self.count(Kind::ReplayedOnce),
+            InDoubt::RetryWithin(grace) => {
+                let grace = grace.as_millis() as Millis;
+                if t > first_at + grace + SEND_SLACK || marked.first.boot != boot {
+                    self.breach("10", "a token is presented again after its grace period", || format!("first {first_at}"));
+                }
+                self.count(Kind::ReplayedWithin);
+            }
+        }
+    }
+}
+
+fn is_spent(record: &Record) -> bool {
+    record.held().and_then(|held| held.mark.as_ref()).is_some_and(|mark| mark.state == MarkState::Spent)
+}

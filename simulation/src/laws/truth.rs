@@ -1,0 +1,94 @@
+//! What has been true of each identity, and of each flight: remembered for the checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokenkeeper_actors::values::record::{Content, Record, Refresh};
+use tokenkeeper_actors::values::{FlightId, Reason};
+
+use crate::Millis;
+use crate::process::Pid;
+
+/// What is remembered of the world as a whole.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    /// For each identity, what its record has said to those who want a token, and since when.
+    states: Vec<Vec<(Millis, State)>>,
+    flights: BTreeMap<FlightId, (Pid, u64)>,
+    /// Flights that broke off: what they alone knew is forgotten.
+    pub(crate) broken_off: BTreeSet<FlightId>,
+    /// Flights whose machines are there no more.
+    over: BTreeSet<FlightId>,
+    /// Flights that ended their claim as settled.
+    pub(crate) released: BTreeSet<FlightId>,
+}
+
+/// What a record says to those who want a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) login_required: Option<Reason>,
+    pub(crate) marked: bool,
+    pub(crate) epoch: u64,
+}
+
+impl State {
+    pub(crate) fn of(record: Option<&Record>) -> Self {
+        let Some(record) = record else {
+            return Self { login_required: Some(Reason::NeverSignedIn), marked: false, epoch: 0 };
+        };
+        let login_required = match &record.content {
+            Content::Tombstone => Some(Reason::LoggedOut),
+            Content::Grant(grant) => match (grant.parked, &grant.refresh) {
+                (Some(parked), _) => Some(parked.reason()),
+                (None, Refresh::None) => Some(Reason::NotRefreshable),
+                (None, Refresh::Ended(_)) => Some(Reason::GrantEnded),
+                (None, Refresh::Held(_)) => None,
+            },
+        };
+        let marked = record.held().is_some_and(|held| held.mark.is_some());
+        Self { login_required, marked, epoch: record.epoch.number() }
+    }
+}
+
+impl Truth {
+    pub(crate) fn new(identities: usize) -> Self {
+        Self {
+            states: vec![vec![(0, State::of(None))]; identities],
+            flights: BTreeMap::new(),
+            broken_off: BTreeSet::new(),
+            over: BTreeSet::new(),
+            released: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn record_is(&mut self, identity: usize, t: Millis, record: Option<&Record>) {
+        let state = State::of(record);
+        if self.states[identity].last().is_none_or(|(_, last)| *last != state) {
+            self.states[identity].push((t, state));
+        }
+    }
+
+    /// Whether the record has been in a state that satisfies `wanted` at some time since `since`.
+    pub(crate) fn was(&self, identity: usize, since: Millis, wanted: impl Fn(&State) -> bool) -> bool {
+        let states = &self.states[identity];
+        let until = |place: usize| states.get(place + 1).map_or(Millis::MAX, |(next, _)| *next);
+        (0..states.len()).any(|place| until(place) >= since && wanted(&states[place].1))
+    }
+
+    pub(crate) fn flight_begun(&mut self, flight: FlightId, pid: Pid, step: u64) {
+        self.flights.insert(flight, (pid, step));
+    }
+
+    /// Whose a flight was, and in which step it began.
+    pub(crate) fn flight(&self, flight: FlightId) -> Option<(Pid, u64)> {
+        self.flights.get(&flight).copied()
+    }
+
+    pub(crate) fn flight_over(&mut self, flight: FlightId) {
+        self.over.insert(flight);
+    }
+
+    /// Whether a flight's machine may still take a step.
+    pub(crate) fn lives(&self, flight: FlightId) -> bool {
+        self.flights.contains_key(&flight) && !self.over.contains(&flight)
+    }
+}

@@ -1,0 +1,336 @@
+//! Laws 4, 9, 10 and 12 at the store: what may replace what, judged anew at each write that took effect.
+
+use tokenkeeper_actors::law::ledger::{Change, Changed, Commit};
+use tokenkeeper_actors::values::{Epoch, FlightId};
+use tokenkeeper_actors::values::record::{Held, MarkState, Parked, Record, Refresh};
+
+use super::truth::State;
+use crate::process::{Awaited, FlightRun, Marked};
+use crate::server::{Server, Verdict};
+use crate::tally::Kind;
+use crate::world::{Asker, World, rt_of};
+
+impl World {
+    /// The run of a flight that is still there.
+    pub(crate) fn run_of(&self, asker: Asker) -> Option<&FlightRun> {
+        match asker {
+            Asker::Flight(pid, flight) => {
+                let process = &self.processes[pid.process];
+                process.flights.get(&flight).filter(|_| process.life == pid.life)
+            }
+            Asker::Actor(_) | Asker::Driver(_) => None,
+        }
+    }
+
+    pub(crate) fn run_mut(&mut self, asker: Asker) -> Option<&mut FlightRun> {
+        match asker {
+            Asker::Flight(pid, flight) => {
+                let process = &mut self.processes[pid.process];
+                let alive = process.life == pid.life;
+                process.flights.get_mut(&flight).filter(|_| alive)
+            }
+            Asker::Actor(_) | Asker::Driver(_) => None,
+        }
+    }
+
+    /// A write is asked for.
+    pub(crate) fn check_change(&mut self, asker: Asker, identity: usize, change: &Change) {
+        match change {
+            Change::Mark { expected, mark } => {
+                let marked = Marked {
+                    epoch: expected.epoch,
+                    rt: self.store.record(identity).and_then(rt_of).unwrap_or(usize::MAX),
+                    digest: mark.digest,
+                    moment: self.moment(asker.pid().process),
+                    presentations: mark.presentations,
+                    first: mark.first,
+                    applied: false,
+                };
+                self.check_mark_decision(asker, identity, marked);
+            }
+            Change::End { sent, .. } => {
+                if self.run_of(asker).is_none_or(|run| run.facts.dead != Some(*sent)) {
+                    self.breach("9", "a grant is ended though its token was not refused", || format!("{sent:?}"));
+                }
+            }
+            Change::Clear { epoch } => {
+                let told = match asker {
+                    Asker::Actor(actor) => {
+                        let asked = self.actor(actor).is_some_and(|actor| {
+                            actor.replies.values().any(|reply| matches!(reply, Awaited::Logout { .. }))
+                        });
+                        let slot = self.slot(actor);
+                        if asked {
+                            slot.known.logging_out.get_or_insert(*epoch);
+                        }
+                        asked || slot.known.owed == Some(*epoch) || slot.published.residue.closing.is_some()
+                    }
+                    _ => self.run_of(asker).is_some_and(|run| run.facts.logged_out == Some(*epoch)),
+                };
+                if !told {
+                    self.breach("12", "a grant is cleared though nobody signed out", || format!("{epoch:?}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a world begins with was written.
+    pub(crate) fn furnished(&mut self, identity: usize, change: &Change, changed: &Changed) {
+        if let Changed::Applied { after, .. } = changed {
+            self.note_record(identity, after);
+        } else {
+            self.breach("12", "a world cannot be furnished", || crate::narrate::change(change));
+        }
+    }
+
+    fn note_record(&mut self, identity: usize, after: &Record) {
+        self.truth.record_is(identity, self.t, Some(after));
+        let access = after.grant().and_then(|grant| grant.access.as_ref());
+        if let Some(at) = access.and_then(|access| Server::number(access.token.expose())) {
+            self.server.ats[at].durable = true;
+        }
+    }
+
+    /// A write took effect, or met a conflict.
+    pub(crate) fn written(&mut self, asker: Asker, identity: usize, change: &Change, changed: &Changed) {
+        self.tell(|| format!("store i{identity}"), |_| crate::narrate::changed(change, changed));
+        match changed {
+            Changed::Applied { before, after } => {
+                self.check_progress(before.as_deref(), after, change);
+                self.check_applied(asker, identity, change, before.as_deref(), after);
+                self.note_record(identity, after);
+                self.spread_news(identity);
+            }
+            Changed::Conflict { current, .. } => self.note_conflict(asker, change, current.as_deref()),
+        }
+    }
+
+    fn note_conflict(&mut self, asker: Asker, change: &Change, current: Option<&Record>) {
+        if let Change::Spent { epoch, .. } = change
+            && let Some(current) = current.filter(|current| current.epoch > *epoch)
+            && let Some(run) = self.run_mut(asker)
+        {
+            run.facts.superseded = Some(current.grant().is_none());
+        }
+        let Change::Commit(commit) = change else { return };
+        let Some(current) = current else { return };
+        let ours = commit.sent.is_some_and(|sent| current.held().is_some_and(|held| held.credential.digest() == sent));
+        let (tombstone, moved) = (current.grant().is_none(), current.epoch > commit.epoch);
+        let newest = current.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.number);
+        let outdone = newest >= commit.access.number;
+        if let Some(run) = self.run_mut(asker)
+            && (moved || (!ours || outdone) && !run.facts.tokens.as_ref().is_some_and(|tokens| tokens.saved))
+        {
+            run.facts.superseded = Some(tombstone);
+        }
+    }
+
+    /// Law 12: nothing restarts, and an epoch moves only with a login or a logout.
+    fn check_progress(&mut self, before: Option<&Record>, after: &Record, change: &Change) {
+        let (revision, number) = before.map_or((0, 0), |record| (record.revision.number(), record.number));
+        if after.revision.number() != revision + 1 || after.number < number {
+            self.breach("12", "revision or number does not grow", || format!("{:?} after {before:?}", after.version()));
+        }
+        let epoch = before.map_or(0, |record| record.epoch.number());
+        let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
+        if after.epoch.number() != epoch + u64::from(moves) {
+            self.breach("12", "an epoch moves as it must not", || format!("{:?} after {epoch}", after.epoch));
+        }
+        let (Some(old), Some(new)) = (before.and_then(Record::grant), after.grant()) else { return };
+        if moves {
+            return;
+        }
+        if old.binding != new.binding {
+            self.breach("13", "a grant moves to another issuer or client", String::new);
+        }
+        if old.subject.is_some() && old.subject != new.subject {
+            self.breach("13", "a grant changes its subject", String::new);
+        }
+        if old.parked.is_some() && new.parked != old.parked {
+            self.breach("9", "a parked grant is taken up without a login", String::new);
+        }
+        if !matches!(change, Change::Commit(_)) && digest(&old.refresh) != digest(&new.refresh) {
+            self.breach("4", "a refresh token is replaced by something other than its successor", String::new);
+        }
+    }
+
+    fn check_applied(&mut self, asker: Asker, identity: usize, change: &Change, before: Option<&Record>, after: &Record) {
+        match change {
+            Change::Mark { mark, .. } => self.check_marked(asker, identity, mark.flight, before, after),
+            Change::Withdraw { sent, park, .. } => self.check_withdrawn(asker, *sent, *park),
+            Change::Commit(commit) => self.check_committed(asker, identity, commit, before, after),
+            Change::Spent { .. } => self.count(Kind::LostNoted),
+            Change::End { sent, .. } => {
+                self.count(Kind::GrantEnded);
+                if before.and_then(Record::held).is_none_or(|held| held.credential.digest() != *sent) {
+                    self.breach("9", "a grant is ended for a token that is not the stored one", String::new);
+                }
+            }
+            Change::Park { why, .. } => self.check_parked(asker, *why),
+            Change::Install(login) => self.check_installed(identity, login.refresh.as_ref().map(|refresh| refresh.digest()), before),
+            Change::Clear { epoch } => {
+                if before.map_or_else(Epoch::default, |before| before.epoch) != *epoch {
+                    self.breach("9", "a loser clears a winner's tokens", || format!("{epoch:?}"));
+                }
+                if asker.flight().is_some() {
+                    self.count(Kind::DegradedTombstone);
+                }
+                self.note_epoch_moved(identity, before);
+            }
+        }
+    }
+
+    fn note_epoch_moved(&mut self, identity: usize, before: Option<&Record>) {
+        let Some(epoch) = before.map(|before| before.epoch) else { return };
+        let crossed = |run: &&FlightRun| run.identity == identity && run.facts.mark.as_ref().is_some_and(|mark| mark.epoch == epoch);
+        let crossed: usize = self.processes.iter().map(|process| process.flights.values().filter(crossed).count()).sum();
+        (0..crossed).for_each(|_| self.count(Kind::EpochMoved));
+    }
+
+    fn check_marked(&mut self, asker: Asker, identity: usize, flight: FlightId, before: Option<&Record>, after: &Record) {
+        let Some(Held { credential, mark: Some(mark), .. }) = after.held() else {
+            return self.breach("10", "a mark was written and is not there", String::new);
+        };
+        if self.truth.released.contains(&flight) {
+            self.breach("10", "a mark lands after its flight ended its claim as settled", || format!("{flight}"));
+        }
+        let earlier = before.and_then(Record::held).and_then(|held| held.mark.as_ref());
+        let presented = earlier.map_or(0, |earlier| earlier.presentations);
+        if mark.presentations != presented + 1 || earlier.is_some_and(|earlier| earlier.first != mark.first) {
+            self.breach("10", "a mark forgets the presentations before it", || format!("{mark:?} after {earlier:?}"));
+        }
+        if earlier.is_some_and(|earlier| earlier.state == MarkState::Spent) || after.dead.contains(&mark.digest) {
+            self.breach("3", "a token that is known to be spent or dead is marked for presentation", String::new);
+        }
+        if before.is_none_or(|before| mark.number <= before.number) {
+            self.breach("12", "a mark reserves a number that was given out before", || format!("{mark:?}"));
+        }
+        let rt = Server::number(credential.token().expose()).unwrap_or(usize::MAX);
+        if let Some(run) = self.run_mut(asker)
+            && let Some(marked) = &mut run.facts.mark
+        {
+            (marked.applied, marked.rt) = (true, rt);
+        }
+        if let Some(before) = before {
+            self.check_spend_justified(asker, identity, before);
+        }
+    }
+
+    fn check_withdrawn(&mut self, asker: Asker, sent: tokenkeeper_actors::values::KeyedDigest, park: Option<Parked>) {
+        self.count(Kind::Withdrawn);
+        let Some(flight) = asker.flight() else { return };
+        let counts = |rt: &crate::server::Rt| {
+            rt.credential.digest() == sent
+                && rt.presentations.iter().any(|presentation| presentation.flight == flight && presentation.counts())
+        };
+        if self.server.rts.iter().any(counts) {
+            self.breach("10", "a mark is withdrawn though its presentation may have spent the token", || format!("{flight}"));
+        }
+        if let Some(why) = park {
+            self.check_parked(asker, why);
+        }
+    }
+
+    fn check_parked(&mut self, asker: Asker, why: Parked) {
+        self.count(match why {
+            Parked::ClientRejected => Kind::ParkedClient,
+            Parked::IssuerChanged => Kind::ParkedIssuer,
+            Parked::SubjectChanged => Kind::ParkedSubject,
+        });
+        let justified = match (asker, why) {
+            (Asker::Actor(_), why) => why == Parked::IssuerChanged,
+            (_, Parked::IssuerChanged) => false,
+            (_, Parked::ClientRejected) => self.run_of(asker).is_none_or(|run| run.facts.client_rejected),
+            (_, Parked::SubjectChanged) => {
+                self.run_of(asker).is_none_or(|run| run.facts.tokens.as_ref().is_some_and(|tokens| tokens.foreign))
+            }
+        };
+        if !justified {
+            self.breach("9", "a grant is parked without reason", || format!("{why:?}"));
+        }
+    }
+
+    fn check_committed(&mut self, asker: Asker, identity: usize, commit: &Commit, before: Option<&Record>, after: &Record) {
+        let stored = before.and_then(Record::grant).map(|grant| &grant.refresh);
+        let holds_sent = match (stored, commit.sent) {
+            (_, None) => true,
+            (Some(refresh), Some(sent)) => digest(refresh) == Some(sent),
+            (None, Some(_)) => false,
+        };
+        if !holds_sent || before.is_some_and(|before| before.epoch != commit.epoch) {
+            self.breach("9", "a result is stored over something newer", || format!("{:?}", after.version()));
+        }
+        let older = |before: &Record| before.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.number);
+        if before.map_or(0, older) >= commit.access.number {
+            self.breach("4", "an older access token replaces a newer one", || format!("{:?}", after.version()));
+        }
+        let number = Server::number(commit.access.token.expose());
+        let now_held = after.held().map(|held| held.credential.digest());
+        if let Some(sent) = commit.sent
+            && let Some(rt) = self.server.rts.iter_mut().find(|rt| rt.credential.digest() == sent)
+        {
+            if now_held == Some(sent) {
+                rt.settled = rt.presentations.len();
+            } else if now_held.is_none() {
+                self.breach("4", "a refresh token got lost in a commit", || format!("{:?}", after.version()));
+            }
+        }
+        let held_now = now_held.and_then(|now| self.server.rts.iter().position(|rt| rt.credential.digest() == now));
+        // By what this process itself learned: a token it has seen replaced must never come back.
+        let rolled_back = commit.sent.is_some() && commit.refresh.is_some() && held_now.is_some_and(|rt| {
+            self.server.rts[rt].spent.is_some()
+                && self.server.rts[rt].presentations.iter().any(|one| one.verdict == Some(Verdict::Usable))
+                && !self.config.server.repeats
+        });
+        if rolled_back && self.config.server.grace.is_none() {
+            self.breach("4", "a spent refresh token is stored again", || format!("{:?}", after.version()));
+        }
+        let claim = asker.flight().is_some_and(|flight| {
+            let scope = tokenkeeper_actors::ports::store::ClaimScope::Spend(commit.epoch);
+            self.store.holds(identity, scope, flight, self.t)
+        });
+        if !claim && commit.sent.is_some() {
+            self.count(Kind::DoubtEnded);
+        }
+        if let Some(run) = self.run_mut(asker) {
+            let given = run.facts.tokens.as_mut().filter(|tokens| Some(tokens.at) == number);
+            match given {
+                Some(tokens) => tokens.saved = true,
+                None => self.breach("4", "a token is stored that this flight was not given", || format!("{number:?}")),
+            }
+        }
+    }
+
+    fn check_installed(&mut self, identity: usize, refresh: Option<tokenkeeper_actors::values::KeyedDigest>, before: Option<&Record>) {
+        self.note_epoch_moved(identity, before);
+        let Some(refresh) = refresh else { return };
+        let marked = |held: &Held| held.mark.is_some() && held.credential.digest() == refresh;
+        if before.is_some_and(|before| before.dead.contains(&refresh)) {
+            self.breach("12", "a dead refresh token is installed", String::new);
+        }
+        if before.and_then(Record::held).is_some_and(marked) {
+            self.breach("12", "a marked refresh token is installed", String::new);
+        }
+        let holds = |other: usize| self.store.record(other).and_then(Record::held).is_some_and(|held| held.credential.digest() == refresh);
+        if (0..self.config.identities).any(|other| other != identity && holds(other)) {
+            self.breach("12", "a refresh token is installed that another identity holds", String::new);
+        }
+    }
+}
+
+fn digest(refresh: &Refresh) -> Option<tokenkeeper_actors::values::KeyedDigest> {
+    match refresh {
+        Refresh::Held(held) => Some(held.credential.digest()),
+        Refresh::Ended(digest) => Some(*digest),
+        Refresh::None => None,
+    }
+}
+
+impl State {
+    /// Whether a caller may be told `reason` over a record in this state.
+    pub(crate) fn justifies(&self, reason: tokenkeeper_actors::values::Reason) -> bool {
+        use tokenkeeper_actors::values::Reason;
+        self.login_required == Some(reason) || reason == Reason::PerhapsSpent && self.marked
+    }
+}

@@ -1,0 +1,107 @@
+//! How things are told in a story: short, and free of what changes from run to run.
+
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
+use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::law::profile::Evidence;
+use tokenkeeper_actors::law::session::{Published, SessionEffect};
+use tokenkeeper_actors::values::record::Record;
+
+pub(crate) fn change(change: &Change) -> String {
+    match change {
+        Change::Mark { expected, mark } => {
+            let (epoch, revision) = (expected.epoch.number(), expected.revision.number());
+            format!("marks at {epoch}/{revision} (presentation {}, number {})", mark.presentations, mark.number)
+        }
+        Change::Withdraw { park, .. } => format!("withdraws its mark (park: {park:?})"),
+        Change::Commit(commit) => format!("commits {}.{}", commit.epoch.number(), commit.access.number),
+        Change::End { .. } => "ends the grant".to_owned(),
+        Change::Spent { .. } => "notes that the token is spent".to_owned(),
+        Change::Park { why, .. } => format!("parks: {why:?}"),
+        Change::Install(login) => format!("installs a login{}", if login.refresh.is_some() { "" } else { " without refresh" }),
+        Change::Clear { epoch } => format!("clears epoch {}", epoch.number()),
+    }
+}
+
+pub(crate) fn changed(made: &Change, changed: &Changed) -> String {
+    match changed {
+        Changed::Applied { after, .. } => format!("{}: {}", change(made), record(after)),
+        Changed::Conflict { why, current } => {
+            let current = current.as_deref().map_or_else(|| "nothing".to_owned(), record);
+            format!("{}: {why:?}, there is {current}", change(made))
+        }
+    }
+}
+
+pub(crate) fn record(record: &Record) -> String {
+    let (epoch, revision) = (record.epoch.number(), record.revision.number());
+    let Some(grant) = record.grant() else { return format!("{epoch}/{revision} tombstone") };
+    let refresh = match record.held() {
+        None => "no refresh token".to_owned(),
+        Some(held) => match &held.mark {
+            None => held.credential.token().expose().to_owned(),
+            Some(mark) => format!("{} marked {}x {:?}", held.credential.token().expose(), mark.presentations, mark.state),
+        },
+    };
+    let access = grant.access.as_ref().map_or_else(
+        || "no access token".to_owned(),
+        |access| format!("{} number {} ({:?})", access.token.expose(), access.number, access.cause),
+    );
+    let parked = grant.parked.map_or_else(String::new, |parked| format!(", parked {parked:?}"));
+    format!("{epoch}/{revision} {refresh}, {access}{parked}")
+}
+
+pub(crate) fn report(report: &Report) -> String {
+    match report {
+        Report::Landed(Landing { outcome, keeping, view }) => {
+            let outcome = match outcome {
+                Outcome::Minted(lease) => format!("minted {}", lease.generation()),
+                other => format!("{other:?}"),
+            };
+            let version = view.as_ref().map(|view| (view.version.epoch.number(), view.version.revision.number()));
+            format!("landed: {outcome}{}, saw {version:?}", if *keeping { ", keeping" } else { "" })
+        }
+        Report::Settled(view) => format!("settled at {}/{}", view.version.epoch.number(), view.version.revision.number()),
+        Report::Lost { noted } => format!("lost (noted: {noted})"),
+    }
+}
+
+pub(crate) fn evidence(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::Tokens(tokens) => {
+            let refresh = tokens.refresh.as_ref().map_or("no refresh token", |refresh| refresh.expose());
+            format!("tokens: {}, {refresh}, lifetime {:?}", tokens.access.expose(), tokens.validity.lifetime())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+pub(crate) fn session_effect(effect: &SessionEffect) -> String {
+    match effect {
+        SessionEffect::Publish(published) => publishes(published),
+        SessionEffect::Answer(waiter, answer) => match answer {
+            Ok(lease) => format!("answers w{}: {}", waiter.0, lease.generation()),
+            Err(error) => format!("answers w{}: {:?}, retry after {:?}", waiter.0, error.reason(), error.when_to_retry()),
+        },
+        SessionEffect::AnswerRefusal(_, answer) => format!("answers a refusal: {answer:?}"),
+        SessionEffect::AnswerInstall(_, answer) => match answer {
+            Ok(view) => format!("answers an install: epoch {}", view.epoch().number()),
+            Err(error) => format!("answers an install: {error:?}"),
+        },
+        SessionEffect::AnswerLogout(_, answer) => format!("answers a logout: {answer:?}"),
+        SessionEffect::Load(_) => "reads".to_owned(),
+        SessionEffect::Fly(_) => "orders a flight".to_owned(),
+        SessionEffect::TellLoggedOut(_, epoch) => format!("tells its flight that epoch {} is logged out", epoch.number()),
+        SessionEffect::Reserve(..) => "reserves a refresh token".to_owned(),
+        SessionEffect::Change(_, made) => change(made),
+        SessionEffect::Revoke(_) => "revokes".to_owned(),
+    }
+}
+
+fn publishes(published: &Published) -> String {
+    let hit = published.hit.as_ref().map_or_else(|| "nothing".to_owned(), |hit| hit.lease.generation().to_string());
+    let residue = &published.residue;
+    let floor = residue.floor.map_or_else(|| "none".to_owned(), |floor| floor.to_string());
+    let flight = residue.flight.map_or("", |flight| if flight.keeping { ", a flight keeping" } else { ", a flight" });
+    let resting = residue.backoff.resting.map_or_else(String::new, |(error, _)| format!(", rests for {:?}", error.reason()));
+    format!("publishes {hit}, floor {floor}{flight}{resting}, closing {:?}", residue.closing)
+}

@@ -1,0 +1,300 @@
+//! A strict authorization server, and the resource behind it: the ground truth that the laws are checked against.
+
+use tokenkeeper_actors::law::profile::Refused;
+use tokenkeeper_actors::values::record::RefreshCredential;
+use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, RefreshToken};
+
+use crate::Millis;
+use crate::config::{Lifetimes, ServerConfig};
+use crate::dice::Dice;
+
+/// One login and all refresh tokens that descend from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lineage {
+    pub(crate) identity: usize,
+    pub(crate) issuer: u8,
+    pub(crate) client: u32,
+    pub(crate) ended: Option<End>,
+    /// Requests that present one of its refresh tokens and are under way.
+    pub(crate) under_way: Vec<usize>,
+}
+
+/// How a lineage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A spent refresh token was presented again: taken for theft.
+    Reuse,
+    /// We revoked it.
+    Revoked,
+    /// We revoked an older lineage, and this server took that to mean all.
+    Swept,
+    /// The server's own doing.
+    Whim,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Rt {
+    pub(crate) lineage: usize,
+    pub(crate) credential: RefreshCredential,
+    /// When it was spent, and for which successor.
+    pub(crate) spent: Option<(Millis, usize)>,
+    pub(crate) presentations: Vec<Presentation>,
+    /// Presentations before this one have been settled by a commit that kept the token.
+    pub(crate) settled: usize,
+}
+
+/// One presentation of a refresh token, as it happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Presentation {
+    pub(crate) request: usize,
+    pub(crate) at: Millis,
+    pub(crate) flight: FlightId,
+    pub(crate) process: usize,
+    pub(crate) life: u32,
+    pub(crate) timeout: Millis,
+    /// What the flight was told; `None` while it was told nothing.
+    pub(crate) verdict: Option<Verdict>,
+    /// It left late, because its process stood still between the last check and the first byte: the stated limit.
+    pub(crate) excused: bool,
+}
+
+/// What a presentation turned out to be, by law 10's table: worked out anew here, from the profile's plain data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Usable,
+    /// Usable, and the refresh token stays as it is.
+    Kept,
+    Unspent,
+    NonceWanted,
+    ClientRejected,
+    Dead,
+    Doubt,
+}
+
+impl Presentation {
+    /// Whether it counts as one that may have spent the token.
+    pub(crate) fn counts(&self) -> bool {
+        !matches!(
+            self.verdict,
+            Some(Verdict::Unspent | Verdict::Kept | Verdict::NonceWanted | Verdict::ClientRejected)
+        )
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct At {
+    pub(crate) identity: usize,
+    pub(crate) lineage: Option<usize>,
+    /// When the request that brought it was sent, and on which boot of which host.
+    pub(crate) asked: Millis,
+    pub(crate) boot: BootId,
+    /// When it ends, in truth.
+    pub(crate) ends: Option<Millis>,
+    pub(crate) killed: bool,
+    /// It is somebody else's.
+    pub(crate) foreign: bool,
+    pub(crate) flight: Option<FlightId>,
+    /// A record that holds it was durable at some time.
+    pub(crate) durable: bool,
+    /// Storing it failed or timed out.
+    pub(crate) save_failed: bool,
+}
+
+/// The whole truth about tokens.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) config: ServerConfig,
+    pub(crate) lineages: Vec<Lineage>,
+    pub(crate) rts: Vec<Rt>,
+    pub(crate) ats: Vec<At>,
+    /// Clients up to this number are not known any more.
+    pub(crate) rejects_to: u32,
+    pub(crate) clients: u32,
+    /// The next answer is for somebody else.
+    pub(crate) wrong_subject: bool,
+    /// Operations that are refused whatever the token, until then, with this challenge.
+    pub(crate) caprices: Vec<(u8, u8, Millis)>,
+}
+
+/// What the server sends back.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Tokens(Issued),
+    Refused(Refused),
+}
+
+/// A usable answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Issued {
+    pub(crate) at: usize,
+    pub(crate) rt: Option<usize>,
+    pub(crate) expires_in: Option<u64>,
+    pub(crate) foreign: bool,
+}
+
+/// What a token request carries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) identity: usize,
+    pub(crate) rt: Option<usize>,
+    pub(crate) issuer: u8,
+    pub(crate) client: u32,
+    pub(crate) sent: Millis,
+    pub(crate) boot: BootId,
+    pub(crate) flight: FlightId,
+}
+
+impl Server {
+    pub(crate) fn new(config: ServerConfig) -> Self {
+        Self {
+            config,
+            lineages: Vec::new(),
+            rts: Vec::new(),
+            ats: Vec::new(),
+            rejects_to: 0,
+            clients: 1,
+            wrong_subject: false,
+            caprices: Vec::new(),
+        }
+    }
+
+    /// The number in a token's text.
+    pub(crate) fn number(token: &str) -> Option<usize> {
+        token.split_once('-').and_then(|(_, number)| number.parse().ok())
+    }
+
+    pub(crate) fn rt_text(number: usize) -> String {
+        format!("rt-{number}")
+    }
+
+    pub(crate) fn at_text(number: usize) -> String {
+        format!("at-{number}")
+    }
+
+    fn new_rt(&mut self, lineage: usize, key: &DigestKey) -> usize {
+        let token = RefreshToken::new(Self::rt_text(self.rts.len()));
+        let credential = RefreshCredential::new(token, key);
+        self.rts.push(Rt { lineage, credential, spent: None, presentations: Vec::new(), settled: 0 });
+        self.rts.len() - 1
+    }
+
+    /// Somebody signs in: a lineage with its first refresh token.
+    pub(crate) fn sign_in(&mut self, identity: usize, issuer: u8, client: u32, key: &DigestKey) -> usize {
+        self.lineages.push(Lineage { identity, issuer, client, ended: None, under_way: Vec::new() });
+        self.new_rt(self.lineages.len() - 1, key)
+    }
+
+    /// An access token and what is said about how long it lives.
+    pub(crate) fn issue(
+        &mut self,
+        asked: &Asked,
+        lineage: Option<usize>,
+        now: Millis,
+        dice: &mut Dice,
+    ) -> (usize, Option<u64>) {
+        let lifetimes = if dice.chance(930) {
+            self.config.lifetimes
+        } else {
+            dice.pick(&[Lifetimes::Seconds(1), Lifetimes::Seconds(40), Lifetimes::Unsaid, Lifetimes::Zero, Lifetimes::Huge])
+        };
+        let (said, lives) = match lifetimes {
+            Lifetimes::Seconds(seconds) => (Some(seconds), Some(seconds * 1000)),
+            Lifetimes::Unsaid => (None, Some(180_000)),
+            Lifetimes::Zero => (Some(0), Some(120_000)),
+            Lifetimes::Huge => (Some(u64::MAX / 2000), None),
+        };
+        self.ats.push(At {
+            identity: asked.identity,
+            lineage,
+            asked: asked.sent,
+            boot: asked.boot,
+            ends: lives.map(|lives| now + lives),
+            killed: false,
+            foreign: false,
+            flight: Some(asked.flight),
+            durable: false,
+            save_failed: false,
+        });
+        (self.ats.len() - 1, said)
+    }
+
+    pub(crate) fn end(&mut self, lineage: usize, how: End) {
+        if self.lineages[lineage].ended.is_some() {
+            return;
+        }
+        self.lineages[lineage].ended = Some(how);
+        if self.config.family_takes_access || how == End::Revoked {
+            for at in self.ats.iter_mut().filter(|at| at.lineage == Some(lineage)) {
+                at.killed = true;
+            }
+        }
+    }
+
+    /// Revokes a refresh token's lineage; where revocation is not confined, the identity's other lineages too.
+    pub(crate) fn revoke(&mut self, rt: usize, confined: bool) {
+        let lineage = self.rts[rt].lineage;
+        self.end(lineage, End::Revoked);
+        if !confined {
+            let (identity, issuer) = (self.lineages[lineage].identity, self.lineages[lineage].issuer);
+            for other in 0..self.lineages.len() {
+                if (self.lineages[other].identity, self.lineages[other].issuer) == (identity, issuer) {
+                    self.end(other, End::Swept);
+                }
+            }
+        }
+    }
+
+    /// Answers a token request, with nothing going wrong on the way.
+    pub(crate) fn answer(&mut self, asked: &Asked, now: Millis, key: &DigestKey, dice: &mut Dice) -> Reply {
+        if asked.client <= self.rejects_to {
+            return refused(401, "invalid_client");
+        }
+        let Some(rt) = asked.rt else {
+            let (at, expires_in) = self.issue(asked, None, now, dice);
+            return Reply::Tokens(Issued { at, rt: None, expires_in, foreign: false });
+        };
+        let lineage = self.rts[rt].lineage;
+        if self.lineages[lineage].ended.is_some() || self.lineages[lineage].issuer != asked.issuer {
+            return refused(400, "invalid_grant");
+        }
+        let successor = match self.rts[rt].spent {
+            None if dice.chance(self.config.rotates) => {
+                let successor = self.new_rt(lineage, key);
+                self.rts[rt].spent = Some((now, successor));
+                Some(successor)
+            }
+            None => self.config.repeats.then_some(rt),
+            Some((spent, successor)) if self.config.grace.is_some_and(|grace| now <= spent + grace) => {
+                Some(if self.config.same_successor { successor } else { self.new_rt(lineage, key) })
+            }
+            Some(_) => {
+                self.end(lineage, End::Reuse);
+                return refused(400, "invalid_grant");
+            }
+        };
+        if self.config.kills_older {
+            for at in self.ats.iter_mut().filter(|at| at.lineage == Some(lineage)) {
+                at.killed = true;
+            }
+        }
+        let (at, expires_in) = self.issue(asked, Some(lineage), now, dice);
+        let foreign = std::mem::take(&mut self.wrong_subject) && self.config.names_subject;
+        self.ats[at].foreign = foreign;
+        Reply::Tokens(Issued { at, rt: successor, expires_in, foreign })
+    }
+
+    /// Whether the resource accepts an access token for an operation; the challenge, if not.
+    pub(crate) fn accepts(&self, at: usize, operation: u8, now: Millis) -> Result<(), u64> {
+        let caprice = self.caprices.iter().find(|(refused, _, until)| *refused == operation && *until > now);
+        if let Some((_, challenge, _)) = caprice {
+            return Err(u64::from(*challenge) + 100);
+        }
+        let at = &self.ats[at];
+        if at.killed || at.foreign || at.ends.is_some_and(|ends| ends <= now) { Err(1) } else { Ok(()) }
+    }
+}
+
+pub(crate) fn refused(status: u16, error: &str) -> Reply {
+    let error = (!error.is_empty()).then(|| error.to_owned());
+    Reply::Refused(Refused { status, error, retry_after: None })
+}

@@ -1,0 +1,194 @@
+//! The simulated store: atomic steps over records, with the ledger that ships, and claims of two kinds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokenkeeper_actors::law::ledger::{self, Change, Changed};
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, KeyedDigest};
+
+use crate::Millis;
+use crate::config::StoreKind;
+
+/// Who asks for a claim, as far as the store can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) flight: FlightId,
+    pub(crate) process: usize,
+    pub(crate) life: u32,
+    pub(crate) host: usize,
+    pub(crate) boot: BootId,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    by: Holder,
+    /// When the lease runs out, by the store's clock, which is true; `None` for a kernel lock.
+    until: Option<Millis>,
+}
+
+/// What is stored of one identity.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) record: Option<Record>,
+    claims: BTreeMap<ClaimScope, Held>,
+    /// Holders whose lease ran out, and who have not been heard of since.
+    lost: BTreeMap<ClaimScope, Vec<Holder>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SimStore {
+    pub(crate) kind: StoreKind,
+    pub(crate) key: DigestKey,
+    pub(crate) rows: Vec<Row>,
+    /// Refresh tokens reserved for an identity until then, besides those that records hold.
+    reserved: BTreeMap<KeyedDigest, (usize, Millis)>,
+    /// Flights whose claim was taken from them by a fault of the store.
+    pub(crate) robbed: BTreeSet<FlightId>,
+}
+
+/// How long a reservation lasts for the install that follows it.
+const RESERVED_FOR: Millis = 600_000;
+
+impl SimStore {
+    pub(crate) fn new(kind: StoreKind, identities: usize) -> Self {
+        Self {
+            kind,
+            key: DigestKey::new([7; 32]),
+            rows: vec![Row::default(); identities],
+            reserved: BTreeMap::new(),
+            robbed: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn record(&self, identity: usize) -> Option<&Record> {
+        self.rows[identity].record.as_ref()
+    }
+
+    /// Read, judge, write: one step.
+    pub(crate) fn change(&mut self, identity: usize, change: &Change) -> Changed {
+        let row = &mut self.rows[identity];
+        match ledger::apply(row.record.as_ref(), change) {
+            Ok(next) => {
+                if let Change::Commit(commit) = change {
+                    row.lost.remove(&ClaimScope::Spend(commit.epoch));
+                }
+                let before = row.record.replace(next.clone());
+                Changed::Applied { before: before.map(Box::new), after: Box::new(next) }
+            }
+            Err(why) => Changed::Conflict { why, current: row.record.clone().map(Box::new) },
+        }
+    }
+
+    pub(crate) fn claim(
+        &mut self,
+        identity: usize,
+        scope: ClaimScope,
+        by: Holder,
+        at_least: Duration,
+        now: Millis,
+    ) -> ClaimAnswer {
+        let leased = self.kind != StoreKind::Kernel;
+        let knows_boots = self.kind == StoreKind::Leased { knows_boots: true };
+        let row = &mut self.rows[identity];
+        let lost = row.lost.entry(scope).or_default();
+        if let Some(held) = row.claims.get(&scope)
+            && held.by.flight != by.flight
+        {
+            if held.until.is_none_or(|until| until > now) {
+                return ClaimAnswer::Contended;
+            }
+            lost.push(held.by);
+        }
+        lost.retain(|other| other.flight != by.flight);
+        if knows_boots {
+            // A holder on this host, in an earlier boot of it, is gone for good.
+            lost.retain(|other| other.host != by.host || other.boot == by.boot);
+        }
+        let predecessor = if lost.is_empty() { Predecessor::Gone } else { Predecessor::MayLive };
+        let until = leased.then(|| now + at_least.as_millis() as Millis);
+        let until = until.max(row.claims.get(&scope).and_then(|held| held.until));
+        row.claims.insert(scope, Held { by, until });
+        let remaining = until.map(|until| Duration::from_millis(until - now));
+        ClaimAnswer::Granted(Claim { holder: by.flight, scope, remaining, predecessor })
+    }
+
+    pub(crate) fn renew(&mut self, identity: usize, claim: &Claim, at_least: Duration, now: Millis) -> Renewed {
+        match self.rows[identity].claims.get_mut(&claim.scope) {
+            Some(held) if held.by.flight == claim.holder => match &mut held.until {
+                None => Renewed::Until(None),
+                Some(until) if *until > now => {
+                    *until = (*until).max(now + at_least.as_millis() as Millis);
+                    Renewed::Until(Some(Duration::from_millis(*until - now)))
+                }
+                Some(_) => Renewed::Lost,
+            },
+            _ => Renewed::Lost,
+        }
+    }
+
+    pub(crate) fn end_claim(&mut self, identity: usize, claim: &Claim) {
+        let row = &mut self.rows[identity];
+        if row.claims.get(&claim.scope).is_some_and(|held| held.by.flight == claim.holder) {
+            row.claims.remove(&claim.scope);
+        }
+        if let Some(lost) = row.lost.get_mut(&claim.scope) {
+            lost.retain(|other| other.flight != claim.holder);
+        }
+    }
+
+    /// Whether `flight` holds the claim now.
+    pub(crate) fn holds(&self, identity: usize, scope: ClaimScope, flight: FlightId, now: Millis) -> bool {
+        self.lasts(identity, scope, flight).is_some_and(|until| until.is_none_or(|until| until > now))
+    }
+
+    /// Until when `flight` holds the claim: the inner `None` for as long as its process lives.
+    pub(crate) fn lasts(&self, identity: usize, scope: ClaimScope, flight: FlightId) -> Option<Option<Millis>> {
+        self.rows[identity].claims.get(&scope).filter(|held| held.by.flight == flight).map(|held| held.until)
+    }
+
+    /// The holders of claims, with their scopes.
+    pub(crate) fn holders(&self, identity: usize) -> impl Iterator<Item = (ClaimScope, Holder, Option<Millis>)> {
+        self.rows[identity].claims.iter().map(|(scope, held)| (*scope, held.by, held.until))
+    }
+
+    /// Makes a holder one of whom nothing is known: for worlds that begin in doubt.
+    pub(crate) fn lose(&mut self, identity: usize, scope: ClaimScope, by: Holder) {
+        self.rows[identity].lost.entry(scope).or_default().push(by);
+    }
+
+    /// A process died: the kernel frees its locks; leases run out by themselves.
+    pub(crate) fn process_died(&mut self, process: usize, life: u32) {
+        if self.kind == StoreKind::Kernel {
+            for row in &mut self.rows {
+                row.claims.retain(|_, held| (held.by.process, held.by.life) != (process, life));
+            }
+        }
+    }
+
+    /// The store forgets who holds what. It remembers that somebody may.
+    pub(crate) fn forget_claims(&mut self) -> u64 {
+        let mut robbed = 0;
+        for row in &mut self.rows {
+            for (scope, held) in std::mem::take(&mut row.claims) {
+                self.robbed.insert(held.by.flight);
+                row.lost.entry(scope).or_default().push(held.by);
+                robbed += 1;
+            }
+        }
+        robbed
+    }
+
+    /// Reserves a refresh token; the identity that holds it otherwise, if another does.
+    pub(crate) fn reserve(&mut self, identity: usize, digest: KeyedDigest, now: Millis) -> Option<usize> {
+        let holds = |row: &Row| row.record.as_ref().and_then(Record::held).is_some_and(|held| held.credential.digest() == digest);
+        let holder = self.rows.iter().position(holds).filter(|holder| *holder != identity);
+        let reserved = self.reserved.get(&digest).filter(|(other, until)| *other != identity && *until > now);
+        let holder = holder.or(reserved.map(|(other, _)| *other));
+        if holder.is_none() {
+            self.reserved.insert(digest, (identity, now + RESERVED_FOR));
+        }
+        holder
+    }
+}

@@ -1,0 +1,157 @@
+//! What happened, counted: a simulation that never got into trouble has shown nothing.
+
+use std::fmt;
+
+use tokenkeeper_actors::ports::observer::EffectName;
+
+macro_rules! kinds {
+    ($($name:ident = $word:literal,)*) => {
+        /// A kind of event that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind { $($name,)* }
+
+        const WORDS: &[&str] = &[$($word,)*];
+    };
+}
+
+kinds! {
+    Hit = "hits past the mailbox",
+    Minted = "tokens minted",
+    Adopted = "tokens adopted from a sibling",
+    AdoptedUnderClaim = "tokens adopted after the second read",
+    Early = "early refreshes",
+    KeptAlive = "refreshes against disuse",
+    Forced = "forced refreshes",
+    AfterRefusal = "refreshes after a refusal",
+    SparedByLease = "valid tokens served though a refresh failed",
+    LateRefusal = "late refusals that changed nothing",
+    Futile = "futile refusals",
+    RefusalNoted = "refusals noted",
+    Cohort = "failures shared by a cohort",
+    BackedOff = "callers told to come back after the backoff",
+    ServerThrottled = "answers 429",
+    PermitHeld = "flights held by the issuer's throttle",
+    DeadlinePassed = "deadlines passed",
+    TooManyWaiters = "callers past the bound",
+    WaiterGone = "waiters gone",
+    NonceResent = "resends with a nonce",
+    TooLate = "sends given up as too late",
+    SentLate = "sends after a standstill between check and first byte",
+    Withdrawn = "marks withdrawn",
+    AnswerLost = "answers lost",
+    ReplayedOnce = "in doubt: presented once more (retry once)",
+    ReplayedWithin = "in doubt: presented again (retry within)",
+    DoubtWaited = "in doubt: waited for",
+    DoubtRefusedOnce = "in doubt: given up (retry once)",
+    DoubtRefusedWithin = "in doubt: given up (retry within)",
+    DoubtRefusedNever = "in doubt: given up (never replay)",
+    DoubtEnded = "in doubt: ended by the owner's late commit",
+    Reuse = "lineages ended by a second presentation",
+    GrantEnded = "grants ended",
+    ParkedClient = "parked: client rejected",
+    ParkedIssuer = "parked: issuer changed",
+    ParkedSubject = "parked: subject changed",
+    Degraded = "degraded flights",
+    DegradedSaved = "degraded: saved in the end",
+    DegradedTombstone = "degraded: tombstone saved instead",
+    DegradedSuperseded = "degraded: superseded",
+    LostUnnoted = "lost at shutdown, not even noted",
+    LostNoted = "lost at shutdown, noted as spent",
+    LostInCrash = "answers lost in a crash",
+    Unstored = "tokens minted without a store",
+    LateDropped = "results of an older epoch dropped",
+    LateRevoked = "results of an older epoch revoked",
+    EpochMoved = "epochs moved under a flight",
+    ClaimContended = "claims contended",
+    ClaimRenewed = "claims renewed",
+    ClaimRanOut = "claims run out in use",
+    ClaimForgotten = "claims forgotten by the store",
+    ClaimOrphaned = "claims granted to nobody",
+    ClaimWaitedOut = "claims waited for in vain",
+    WroteLate = "writes that landed after their time-out",
+    StoreFailed = "store operations failed",
+    StoreTimedOut = "store operations timed out",
+    LoginInstalled = "logins installed",
+    LoginMarked = "logins refused: marked",
+    LoginDead = "logins refused: dead",
+    LoginElsewhere = "logins refused: held elsewhere",
+    LoginTroubled = "logins not stored",
+    LoggedOut = "logouts",
+    LogoutNotDurable = "logouts not durable",
+    Revoked = "revocations sent",
+    Incarnation = "actors restarted",
+    Attached = "actors attached to a running flight",
+    CallerDropped = "callers dropped by an actor's end",
+    FlightBroke = "flights broken off",
+    Crash = "processes crashed",
+    ShutDown = "processes shut down",
+    Paused = "processes paused",
+    Suspended = "hosts suspended",
+    Rebooted = "hosts rebooted",
+    ClockAhead = "wall clocks set ahead",
+    ClockBack = "wall clocks set back",
+    NewsLost = "news lost",
+    LoginRequired = "callers told to sign in",
+}
+
+const KINDS: usize = WORDS.len();
+const EFFECTS: usize = EffectName::ALL.len();
+
+/// How often each kind of event happened.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    kinds: [u64; KINDS],
+    /// Crashes, breaks and reboots at each effect of a flight: before it, and after it began.
+    crashes: [[u64; 2]; EFFECTS],
+    /// Steps taken.
+    pub steps: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { kinds: [0; KINDS], crashes: [[0; 2]; EFFECTS], steps: 0 }
+    }
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, kind: Kind) {
+        self.kinds[kind as usize] += 1;
+    }
+
+    pub(crate) fn crash(&mut self, effect: EffectName, after: bool) {
+        if let Some(place) = EffectName::ALL.iter().position(|name| *name == effect) {
+            self.crashes[place][usize::from(after)] += 1;
+        }
+    }
+
+    /// Adds what another schedule met.
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.kinds.iter_mut().zip(other.kinds).for_each(|(ours, theirs)| *ours += theirs);
+        for (ours, theirs) in self.crashes.iter_mut().zip(other.crashes) {
+            ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
+        }
+    }
+
+    /// Every kind of event with its count.
+    pub fn rows(&self) -> impl Iterator<Item = (String, u64)> + '_ {
+        let kinds = WORDS.iter().zip(self.kinds).map(|(word, count)| ((*word).to_owned(), count));
+        let crashes = EffectName::ALL.iter().zip(self.crashes).flat_map(|(name, [before, after])| {
+            [(format!("crash before {}", name.as_str()), before), (format!("crash after {}", name.as_str()), after)]
+        });
+        kinds.chain(crashes)
+    }
+
+    /// The kinds that occurred less often than `least`.
+    pub fn rare(&self, least: u64) -> Vec<(String, u64)> {
+        self.rows().filter(|(_, count)| *count < least).collect()
+    }
+}
+
+/// A table, one kind a line.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>12}  steps", self.steps)?;
+        self.rows().try_for_each(|(word, count)| writeln!(f, "{count:>12}  {word}"))
+    }
+}

@@ -1,0 +1,147 @@
+//! How a schedule begins and ends: furnished with a record, and healed, so that everything has to come right.
+
+use tokenkeeper_actors::law::ledger::Change;
+use tokenkeeper_actors::ports::store::ClaimScope;
+use tokenkeeper_actors::values::record::{Mark, MarkState};
+use tokenkeeper_actors::values::{BootId, Epoch, FlightId};
+
+use super::callers::Doing;
+use super::{Item, World};
+use crate::config::Start;
+use crate::plan::CallerSpec;
+use crate::store::Holder;
+use crate::{Millis, PRELUDE};
+
+/// How long after healing the last questions are asked.
+const RECOVERY: Millis = 40_000;
+
+/// How often a caller may be told to come back before it must have been satisfied.
+const PROBES: u8 = 6;
+
+/// How long one of the last questions may take: longer than a claim is waited for, and the longest backoff.
+const PATIENCE: Millis = 400_000;
+
+/// How often it is looked whether all have been answered.
+const GLANCE: Millis = 5_000;
+
+impl World {
+    /// Puts into the store what the schedule begins with.
+    pub(super) fn furnish(&mut self) {
+        for identity in 0..self.config.identities {
+            match self.config.start {
+                Start::Nothing => {}
+                Start::Expired => self.furnish_login(identity, 0),
+                Start::Fresh => self.furnish_login(identity, PRELUDE),
+                Start::Tombstone => {
+                    self.furnish_login(identity, 0);
+                    self.furnish_change(identity, &Change::Clear { epoch: Epoch::new(1) });
+                }
+                Start::Doubtful => {
+                    self.furnish_login(identity, 0);
+                    self.furnish_doubt(identity);
+                }
+            }
+        }
+        self.t = 0;
+    }
+
+    fn furnish_login(&mut self, identity: usize, at: Millis) {
+        self.t = at;
+        let key = self.store.key.clone();
+        self.server.clients += 1;
+        let rt = self.server.sign_in(identity, 0, self.server.clients, &key);
+        let login = self.new_login(0, identity, rt, !self.config.repeatable());
+        self.furnish_change(identity, &Change::Install(Box::new(login)));
+    }
+
+    fn furnish_change(&mut self, identity: usize, change: &Change) {
+        let changed = self.store.change(identity, change);
+        self.furnished(identity, change, &changed);
+    }
+
+    /// A mark by a flight of which nothing is known.
+    fn furnish_doubt(&mut self, identity: usize) {
+        let Some(record) = self.store.record(identity) else { return };
+        let Some(held) = record.held() else { return };
+        let flight = FlightId(0xdead_0000 + identity as u128);
+        let moment = self.moment(0);
+        let mark = Mark {
+            flight,
+            digest: held.credential.digest(),
+            presentations: 1,
+            number: record.number + 1,
+            first: moment,
+            latest: moment,
+            timeout: self.config.profile.request_timeout,
+            state: MarkState::Open,
+        };
+        let change = Change::Mark { expected: record.version(), mark };
+        self.furnish_change(identity, &change);
+        let holder = Holder { flight, process: usize::MAX, life: 0, host: usize::MAX, boot: BootId(0) };
+        if self.config.is_leased() {
+            self.store.lose(identity, ClaimScope::Spend(Epoch::new(1)), holder);
+        }
+    }
+
+    /// All faults end. Who is down comes up, who is stopping ends, who stands still goes on.
+    pub(super) fn heal(&mut self) {
+        if let Some(until) = (0..self.processes.len()).filter_map(|process| self.still_until(process)).max() {
+            return self.queue.push(until + 1, Item::Heal);
+        }
+        self.tell(|| "*".to_owned(), |_| "all faults end".to_owned());
+        self.healed = true;
+        self.traps.clear();
+        self.session_traps.clear();
+        self.store_troubles.clear();
+        self.server_troubles.clear();
+        self.server.caprices.clear();
+        if self.config.repeatable() {
+            // No login can bring another client; the registration comes back.
+            self.server.rejects_to = 0;
+        }
+        self.queue.push(self.t + RECOVERY, Item::Probe);
+    }
+
+    /// Asks for a token everywhere; whoever is told to come back later does.
+    pub(super) fn probe(&mut self) {
+        if (0..self.processes.len()).any(|process| !self.runs(self.pid(process))) {
+            // Somebody still sleeps, or starts.
+            return self.queue.push(self.t + 20_000, Item::Probe);
+        }
+        self.tell(|| "*".to_owned(), |_| "everybody asks once more".to_owned());
+        for process in 0..self.processes.len() {
+            for identity in 0..self.config.identities {
+                let spec = CallerSpec {
+                    process,
+                    identity,
+                    patience: PATIENCE,
+                    min_lifetime: 0,
+                    force: false,
+                    rounds: PROBES,
+                    think: 0,
+                    leaves_after: None,
+                    operation: 200,
+                };
+                self.new_caller(spec, true);
+            }
+        }
+        self.last_call = self.t + PATIENCE * Millis::from(PROBES);
+        self.queue.push(self.t + GLANCE, Item::Finish);
+    }
+
+    /// Ends the schedule once everybody was answered, or should have been.
+    pub(super) fn finish(&mut self) {
+        if self.t < self.last_call && self.callers.iter().any(|caller| caller.doing != Doing::Done) {
+            return self.queue.push(self.t + GLANCE, Item::Finish);
+        }
+        for id in 0..self.callers.len() {
+            let caller = &self.callers[id];
+            if caller.doing != Doing::Done {
+                let doing = caller.doing;
+                self.breach("7", "a caller was never answered", || format!("c{id} is {doing:?}"));
+            }
+        }
+        self.check_finish();
+        self.finished = true;
+    }
+}

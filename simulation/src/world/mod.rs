@@ -1,0 +1,418 @@
+//! The world: everything that is simulated, and the loop that takes it from one step to the next.
+
+mod callers;
+mod flights;
+mod healing;
+mod ops;
+mod sessions;
+mod stimuli;
+mod traps;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokenkeeper_actors::law::flight::{Equipment, FlightEvent, Op};
+use tokenkeeper_actors::law::ledger::Changed;
+use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Record};
+use tokenkeeper_actors::values::{Account, FlightId, Jitter, Moment, Nonce, Now, Scopes, ServerIdentity, Target};
+
+use crate::clock::Host;
+use crate::config::{Config, Weather};
+use crate::dice::{Dice, For, join};
+use crate::laws::truth::Truth;
+use crate::plan::{Plan, ServerTrouble, SessionPoint, Stimulus, StoreTrouble, Trap};
+use crate::process::{ActorId, Permits, Pid, Process, Slot};
+use crate::server::{Asked, Server};
+use crate::store::SimStore;
+use crate::story::Story;
+use crate::tally::{Kind, Tally};
+use crate::{Breach, Millis, Planted};
+
+pub(crate) use callers::Caller;
+pub(crate) use ops::{Asker, Call, StoreOp};
+pub(crate) use wire::Request;
+
+/// More steps than this are a machine that runs in circles.
+const STEPS_MOST: u64 = 60_000;
+
+/// Something that is pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Stimulus(usize),
+    /// A stimulus that the schedule itself brought about.
+    Extra(usize),
+    /// An actor starts.
+    Birth(Pid, usize),
+    /// An actor takes its next message.
+    Mail(ActorId),
+    ActorTick(ActorId, u32),
+    /// A flight goes on with the effects it has begun to carry out.
+    Continue(Pid, FlightId),
+    FlightTick(Pid, FlightId, u32),
+    Permit(Pid, FlightId, Op),
+    /// A store operation has its effect.
+    StoreEffect(u64),
+    /// A store operation is answered.
+    StoreDone(u64),
+    /// The source checks the clock.
+    Check(usize),
+    /// The first byte leaves.
+    Send(usize),
+    /// The server has the request.
+    Arrive(usize),
+    /// The source has what it reports.
+    Evidence(usize),
+    /// A revocation reaches the server.
+    Revoke(usize),
+    /// A caller does its next step.
+    Caller(usize, u32),
+    /// A process starts anew.
+    Restart(usize, u32),
+    /// A host wakes.
+    Wake(usize),
+    /// A process that shuts down has used up its time.
+    Exit(Pid),
+    News(Pid, usize),
+    /// A planted fault's answer.
+    Planted(usize),
+    Heal,
+    Probe,
+    Finish,
+}
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) config: Config,
+    pub(crate) plan: Plan,
+    pub(crate) planted: Option<Planted>,
+    /// True time.
+    pub(crate) t: Millis,
+    pub(crate) step: u64,
+    pub(crate) queue: crate::queue::Queue<Item>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) store: SimStore,
+    pub(crate) server: Server,
+    pub(crate) callers: Vec<Caller>,
+    pub(crate) ops: BTreeMap<u64, StoreOp>,
+    next_op: u64,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) traps: Vec<Trap>,
+    pub(crate) session_traps: Vec<SessionPoint>,
+    extra: Vec<Stimulus>,
+    pub(crate) planted_answers: Vec<(Pid, FlightId, Op, Changed)>,
+    pub(crate) store_troubles: Vec<(StoreTrouble, Millis)>,
+    pub(crate) server_troubles: Vec<(ServerTrouble, Millis)>,
+    pub(crate) equipment: Arc<Equipment>,
+    pub(crate) identities: Vec<ServerIdentity>,
+    pub(crate) flights: u32,
+    pub(crate) truth: Truth,
+    pub(crate) tally: Tally,
+    pub(crate) story: Story,
+    pub(crate) breach: Option<Breach>,
+    pub(crate) healed: bool,
+    /// When the schedule ends at the latest.
+    last_call: Millis,
+    finished: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, config: Config, plan: Plan, told: bool, planted: Option<Planted>) -> Self {
+        let hosts: Vec<Host> = (0u32..).zip(&config.hosts).map(|(i, (offset, drift))| Host::new(i, *offset, *drift)).collect();
+        let store = SimStore::new(config.store, config.identities);
+        let equipment = Equipment {
+            profile: config.profile.clone(),
+            terms: config.terms,
+            digests: store.key.clone(),
+            spending: config.policy.spending,
+        };
+        let mut world = Self {
+            seed,
+            server: Server::new(config.server.clone()),
+            queue: crate::queue::Queue::new(Dice::new(seed, For::Tie, 0).next()),
+            processes: Vec::new(),
+            callers: Vec::new(),
+            ops: BTreeMap::new(),
+            next_op: 0,
+            requests: Vec::new(),
+            traps: Vec::new(),
+            session_traps: Vec::new(),
+            extra: Vec::new(),
+            planted_answers: Vec::new(),
+            store_troubles: Vec::new(),
+            server_troubles: Vec::new(),
+            equipment: Arc::new(equipment),
+            identities: (0..config.identities).filter_map(identity).collect(),
+            flights: 0,
+            truth: Truth::new(config.identities),
+            tally: Tally::default(),
+            story: Story::new(told),
+            breach: None,
+            healed: false,
+            last_call: 0,
+            finished: false,
+            // Some time before the first event, so that a token can have been asked for and be over.
+            t: 0,
+            step: 0,
+            hosts,
+            store,
+            config,
+            plan,
+            planted,
+        };
+        for index in 0..world.config.processes.len() {
+            let process = world.new_process(index, 0);
+            world.processes.push(process);
+        }
+        world.furnish();
+        world
+    }
+
+    /// Runs to the end, or to the first breach of a law.
+    pub(crate) fn run(&mut self) {
+        for index in 0..self.plan.events.len() {
+            self.queue.push(self.plan.events[index].at + crate::PRELUDE, Item::Stimulus(index));
+        }
+        self.queue.push(self.plan.heals + crate::PRELUDE, Item::Heal);
+        while !self.finished && self.breach.is_none() {
+            let Some((due, item)) = self.queue.pop() else { break };
+            self.t = self.t.max(due);
+            self.take(item);
+        }
+        self.tally.steps += self.step;
+    }
+
+    fn take(&mut self, item: Item) {
+        self.step += 1;
+        if self.step > STEPS_MOST {
+            let last = format!("{item:?}");
+            return self.breach("7", "the machines run in circles", || last);
+        }
+        match self.hindrance(item) {
+            Hindrance::None => {}
+            Hindrance::Gone => return,
+            Hindrance::Until(until) => return self.queue.push(until, item),
+        }
+        self.story.stamp(join(self.t, item.code()));
+        match item {
+            Item::Stimulus(index) => self.stimulus(self.plan.events[index].what),
+            Item::Extra(index) => self.stimulus(self.extra[index]),
+            Item::Birth(pid, identity) => self.birth(pid, identity),
+            Item::Mail(actor) => self.take_mail(actor),
+            Item::ActorTick(actor, tick) => self.actor_tick(actor, tick),
+            Item::Continue(pid, flight) => self.go_on(pid, flight),
+            Item::FlightTick(pid, flight, tick) => self.flight_tick(pid, flight, tick),
+            Item::Permit(pid, flight, op) => self.permit(pid, flight, op),
+            Item::StoreEffect(op) => self.store_effect(op),
+            Item::StoreDone(op) => self.store_done(op),
+            Item::Check(request) => self.check_clock(request),
+            Item::Send(request) => self.send(request),
+            Item::Arrive(request) => self.arrive(request),
+            Item::Evidence(request) => self.evidence(request),
+            Item::Revoke(rt) => self.revocation_arrives(rt),
+            Item::Caller(caller, turn) => self.caller_acts(caller, turn),
+            Item::Restart(process, life) => self.restart(process, life),
+            Item::Wake(host) => self.wake(host),
+            Item::Exit(pid) => self.exit(pid),
+            Item::News(pid, identity) => self.news(pid, identity),
+            Item::Planted(index) => self.planted_answer(index),
+            Item::Heal => self.heal(),
+            Item::Probe => self.probe(),
+            Item::Finish => self.finish(),
+        }
+    }
+
+    /// Whether an item's process can take a step now.
+    fn hindrance(&self, item: Item) -> Hindrance {
+        let pid = match item {
+            Item::Birth(pid, _) | Item::Continue(pid, _) | Item::FlightTick(pid, ..) | Item::Permit(pid, ..) => pid,
+            Item::Mail(actor) | Item::ActorTick(actor, _) => actor.pid,
+            Item::News(pid, _) | Item::Exit(pid) => pid,
+            Item::StoreEffect(op) | Item::StoreDone(op) => match self.ops.get(&op) {
+                None => return Hindrance::Gone,
+                Some(op) if matches!(item, Item::StoreEffect(_)) && self.config.is_leased() && op.left => {
+                    return Hindrance::None;
+                }
+                Some(op) => op.asker.pid(),
+            },
+            Item::Check(request) | Item::Send(request) | Item::Evidence(request) => self.requests[request].pid,
+            Item::Caller(caller, _) => self.callers[caller].pid,
+            _ => return Hindrance::None,
+        };
+        let process = &self.processes[pid.process];
+        if !process.up || process.life != pid.life {
+            return Hindrance::Gone;
+        }
+        match self.still_until(pid.process) {
+            Some(until) => Hindrance::Until(until),
+            None => Hindrance::None,
+        }
+    }
+
+    /// Until when a process stands still, if it does.
+    pub(crate) fn still_until(&self, process: usize) -> Option<Millis> {
+        let process = &self.processes[process];
+        let asleep = self.hosts[process.host].asleep_until;
+        process.paused_until.max(asleep).filter(|until| *until > self.t)
+    }
+
+    /// Whether a process is up and takes steps.
+    pub(crate) fn runs(&self, pid: Pid) -> bool {
+        let process = &self.processes[pid.process];
+        process.up && process.life == pid.life && self.still_until(pid.process).is_none()
+    }
+
+    pub(crate) fn pid(&self, process: usize) -> Pid {
+        Pid { process, life: self.processes[process].life }
+    }
+
+    pub(crate) fn moment(&self, process: usize) -> Moment {
+        self.hosts[self.processes[process].host].moment(self.t)
+    }
+
+    pub(crate) fn now(&self, process: usize) -> Now {
+        let roll = Dice::new(self.seed, For::Jitter, join(self.step, process as u64)).next();
+        Now { moment: self.moment(process), jitter: Jitter::new((roll & 0xffff) as u16) }
+    }
+
+    pub(crate) fn dice(&self, what: For, key: u64) -> Dice {
+        Dice::new(self.seed, what, key)
+    }
+
+    pub(crate) fn weather(&self) -> Weather {
+        if self.healed || !self.plan.weather { Weather::CALM } else { self.config.weather }
+    }
+
+    pub(crate) fn new_process(&self, index: usize, life: u32) -> Process {
+        let mut dice = self.dice(For::Names, join(index as u64, u64::from(life)));
+        Process {
+            host: self.config.processes[index],
+            life,
+            up: true,
+            paused_until: None,
+            stood: (0, 0),
+            nonce: Nonce(dice.next() | 1),
+            slots: (0..self.config.identities).map(|_| Slot::default()).collect(),
+            flights: BTreeMap::new(),
+            permits: Permits::default(),
+            stopping: false,
+            deaf_until: None,
+            begun: 0,
+        }
+    }
+
+    fn planted_answer(&mut self, index: usize) {
+        let (pid, flight, op, changed) = self.planted_answers[index].clone();
+        if self.runs(pid) {
+            self.tell_flight(pid, flight, FlightEvent::Changed(op, Ok(changed)));
+        }
+    }
+
+    pub(crate) fn binding(&self, identity: usize, issuer: u8, client: u32) -> Binding {
+        Binding {
+            issuer: issuer_name(issuer),
+            client: Client { id: format!("client-{client}"), secret: None, auth: ClientAuth::None, secret_expires_at: None },
+            token_endpoint: format!("{}/token", issuer_name(issuer).0),
+            revocation_endpoint: Some(format!("{}/revoke", issuer_name(issuer).0)),
+            resource: Some(format!("https://mcp.example/{identity}")),
+        }
+    }
+
+    pub(crate) fn scopes() -> Scopes {
+        Scopes::new(["tools"])
+    }
+
+    pub(crate) fn flight_name(&self, pid: Pid, flight: FlightId) -> String {
+        let run = self.processes[pid.process].flights.get(&flight);
+        run.map_or_else(|| "f?".to_owned(), |run| format!("f{}", run.name))
+    }
+
+    /// Adds a line to the story, if it is being told.
+    pub(crate) fn tell(&mut self, who: impl FnOnce() -> String, what: impl FnOnce(&Self) -> String) {
+        if self.story.is_told() {
+            let (who, what) = (who(), what(self));
+            self.story.line(self.t, &who, &what);
+        }
+    }
+
+    pub(crate) fn count(&mut self, kind: Kind) {
+        self.tally.count(kind);
+    }
+
+    /// A law is broken. The first breach ends the schedule.
+    pub(crate) fn breach(&mut self, law: &'static str, what: &'static str, detail: impl FnOnce() -> String) {
+        if self.breach.is_none() {
+            let detail = detail();
+            self.tell(|| format!("LAW {law}"), |_| format!("BROKEN: {what}: {detail}"));
+            self.breach = Some(Breach { law, what, detail, at: self.t });
+        }
+    }
+}
+
+enum Hindrance {
+    None,
+    Gone,
+    Until(Millis),
+}
+
+impl Item {
+    /// A number that stands for the item in the digest of the story.
+    fn code(self) -> u64 {
+        let (kind, part) = match self {
+            Item::Stimulus(index) => (1, index as u64),
+            Item::Extra(index) => (23, index as u64),
+            Item::Birth(pid, identity) => (2, (pid.process as u64) << 8 | identity as u64),
+            Item::Mail(actor) => (3, u64::from(actor.incarnation)),
+            Item::ActorTick(_, tick) => (4, u64::from(tick)),
+            Item::Continue(_, flight) => (5, flight.0 as u64),
+            Item::FlightTick(_, flight, _) => (6, flight.0 as u64),
+            Item::Permit(_, flight, _) => (7, flight.0 as u64),
+            Item::StoreEffect(op) => (8, op),
+            Item::StoreDone(op) => (9, op),
+            Item::Check(request) => (10, request as u64),
+            Item::Send(request) => (11, request as u64),
+            Item::Arrive(request) => (12, request as u64),
+            Item::Evidence(request) => (13, request as u64),
+            Item::Revoke(rt) => (14, rt as u64),
+            Item::Caller(caller, turn) => (15, (caller as u64) << 32 | u64::from(turn)),
+            Item::Restart(process, life) => (16, (process as u64) << 32 | u64::from(life)),
+            Item::Wake(host) => (17, host as u64),
+            Item::Exit(pid) => (18, pid.process as u64),
+            Item::News(pid, identity) => (19, (pid.process as u64) << 8 | identity as u64),
+            Item::Planted(index) => (24, index as u64),
+            Item::Heal => (20, 0),
+            Item::Probe => (21, 0),
+            Item::Finish => (22, 0),
+        };
+        join(kind, part)
+    }
+}
+
+pub(crate) fn issuer_name(issuer: u8) -> Issuer {
+    Issuer(format!("https://as{issuer}.example"))
+}
+
+pub(crate) fn issuer_number(binding: &Binding) -> u8 {
+    u8::from(binding.token_endpoint != format!("{}/token", issuer_name(0).0))
+}
+
+pub(crate) fn client_number(client: &Client) -> u32 {
+    client.id.strip_prefix("client-").and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn identity(index: usize) -> Option<ServerIdentity> {
+    let account = Account::new(format!("account-{index}")).ok()?;
+    Some(ServerIdentity::new(account, Target::mcp(&format!("https://mcp.example/{index}")).ok()?))
+}
+
+/// The digest's place in the server's books.
+pub(crate) fn rt_of(record: &Record) -> Option<usize> {
+    Server::number(record.held()?.credential.token().expose())
+}
+
+impl Asked {
+    pub(crate) fn nothing(identity: usize, flight: FlightId) -> Self {
+        Self { identity, rt: None, issuer: 0, client: 0, sent: 0, boot: Default::default(), flight }
+    }
+}

@@ -1,0 +1,345 @@
+//! Store operations on their way: begun, taking effect, answered; or failed, or hanging.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{FlightEvent, Op};
+use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Renewed, Reservation};
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::{Epoch, FlightId, KeyedDigest, StoreFault};
+
+use super::{Item, World};
+use crate::Millis;
+use crate::dice::{Dice, For, join};
+use crate::plan::{StoreTrouble, When};
+use crate::process::{ActorId, Mail, Pid};
+use crate::store::Holder;
+use crate::tally::Kind;
+
+/// Who asked the store for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Flight(Pid, FlightId),
+    Actor(ActorId),
+    /// The driver itself, tidying up after a flight that broke off.
+    Driver(Pid),
+}
+
+impl Asker {
+    pub(crate) fn pid(self) -> Pid {
+        match self {
+            Asker::Flight(pid, _) | Asker::Driver(pid) => pid,
+            Asker::Actor(actor) => actor.pid,
+        }
+    }
+
+    pub(crate) fn flight(self) -> Option<FlightId> {
+        match self {
+            Asker::Flight(_, flight) => Some(flight),
+            Asker::Actor(_) | Asker::Driver(_) => None,
+        }
+    }
+}
+
+/// What the store is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Load,
+    Claim { epoch: Epoch, at_least: Duration },
+    Renew { claim: Claim, at_least: Duration },
+    End { claim: Claim, ending: ClaimEnding },
+    Change(Change),
+    Reserve(KeyedDigest),
+}
+
+#[derive(Debug)]
+enum Answer {
+    Loaded(Option<Box<Record>>),
+    Claimed(ClaimAnswer),
+    Renewed(Renewed),
+    Ended,
+    Changed(Box<Changed>),
+    Reserved(Reservation),
+}
+
+#[derive(Debug)]
+pub(crate) struct StoreOp {
+    pub(crate) asker: Asker,
+    pub(crate) identity: usize,
+    op: Op,
+    pub(crate) call: Call,
+    fault: Option<StoreFault>,
+    /// It is on its way to another machine, and goes on when its process does not.
+    pub(crate) left: bool,
+    /// Items that are still to come for it.
+    pending: u8,
+    effected: bool,
+    result: Option<Answer>,
+    begun: Millis,
+}
+
+/// What becomes of an operation.
+struct Fate {
+    effect: Option<Millis>,
+    done: Option<Millis>,
+    again: bool,
+    fault: Option<StoreFault>,
+}
+
+impl World {
+    pub(crate) fn begin_op(&mut self, asker: Asker, identity: usize, op: Op, call: Call, key: u64) {
+        let mut dice = self.dice(For::StoreOp, key);
+        let fate = self.fate(asker, &call, &mut dice);
+        // An operation that is under way when its process dies may have left, or not.
+        let left = self.config.is_leased() && dice.chance(600);
+        let id = self.next_op;
+        self.next_op += 1;
+        let mut pending = 0;
+        if let Some(after) = fate.effect {
+            self.queue.push(self.t + after, Item::StoreEffect(id));
+            pending += 1;
+        }
+        if let Some(after) = fate.done {
+            self.queue.push(self.t + after, Item::StoreDone(id));
+            pending += 1;
+            if fate.again {
+                self.queue.push(self.t + after + dice.below(2_000), Item::StoreDone(id));
+                pending += 1;
+            }
+        }
+        let (effected, begun) = (false, self.t);
+        let op = StoreOp { asker, identity, op, call, fault: fate.fault, left, pending, effected, result: None, begun };
+        self.ops.insert(id, op);
+    }
+
+    fn fate(&self, asker: Asker, call: &Call, dice: &mut Dice) -> Fate {
+        let base = if self.config.is_leased() { dice.between(1, 12) } else { dice.between(0, 3) };
+        let timeout = self.config.terms.store_timeout.as_millis() as Millis;
+        let weather = self.weather();
+        let mut fate = Fate { effect: Some(base / 2), done: Some(base), again: false, fault: None };
+        if matches!(call, Call::End { .. }) && !self.config.is_leased() {
+            // A kernel lock is freed by closing its file.
+            return fate;
+        }
+        let fail = |fate: &mut Fate, fault| {
+            *fate = Fate { effect: None, done: Some(base), again: false, fault: Some(fault) };
+        };
+        // It reports that it timed out, and takes effect before, after, or not at all.
+        let hang = |fate: &mut Fate, dice: &mut Dice| {
+            let effect = dice.weigh(&[(4, None), (3, Some(timeout / 2)), (2, Some(timeout * 2)), (1, Some(timeout * 5))]);
+            let done = dice.weigh(&[(6, Some(timeout)), (3, Some(timeout + 400)), (1, None)]);
+            *fate = Fate { effect, done, again: false, fault: Some(StoreFault::TimedOut) };
+        };
+        if dice.chance(weather.store_slow) {
+            let slow = dice.pick(&[100, 900, 3_000, timeout + 500, 20_000]);
+            (fate.effect, fate.done) = (Some(dice.below(slow)), Some(slow));
+        }
+        fate.again = dice.chance(weather.store_slow);
+        if dice.chance(weather.store_fails) {
+            fail(&mut fate, StoreFault::Failed);
+        } else if dice.chance(weather.store_hangs) {
+            hang(&mut fate, dice);
+        }
+        for (trouble, until) in &self.store_troubles {
+            if *until <= self.t || self.healed {
+                continue;
+            }
+            let save = matches!(call, Call::Change(Change::Commit(_) | Change::Install(_)));
+            match trouble {
+                StoreTrouble::Fails => fail(&mut fate, StoreFault::Failed),
+                StoreTrouble::Hangs => hang(&mut fate, dice),
+                StoreTrouble::SavesFail if save && dice.chance(700) => fail(&mut fate, StoreFault::Failed),
+                StoreTrouble::SavesFail if save => hang(&mut fate, dice),
+                StoreTrouble::WritesFail if matches!(call, Call::Change(_)) => fail(&mut fate, StoreFault::Failed),
+                StoreTrouble::Unreadable if matches!(call, Call::Load) => fail(&mut fate, StoreFault::Unreadable),
+                StoreTrouble::NoClaims if matches!(call, Call::Claim { .. } | Call::Renew { .. }) => {
+                    fail(&mut fate, StoreFault::Failed);
+                }
+                StoreTrouble::Slow if fate.fault.is_none() => {
+                    let slow = dice.pick(&[500, 2_000, timeout + 500]);
+                    (fate.effect, fate.done) = (Some(dice.below(slow)), Some(slow));
+                }
+                _ => {}
+            }
+        }
+        if matches!(call, Call::Claim { .. }) && !self.config.is_leased() && fate.fault.is_some() {
+            // Giving up on a kernel lock lets go of it.
+            fate.effect = None;
+        }
+        if fate.done.is_none() && (!matches!(call, Call::Load | Call::Change(_)) || asker.flight().is_none()) {
+            // A driver that hears nothing of a claim cannot leave it at that; nor may it leave an actor waiting.
+            fate.done = Some(timeout * 3);
+        }
+        fate
+    }
+
+    pub(crate) fn store_effect(&mut self, id: u64) {
+        let Some(mut op) = self.ops.remove(&id) else { return };
+        op.pending -= 1;
+        self.have_effect(&mut op);
+        if op.pending > 0 {
+            self.ops.insert(id, op);
+        }
+    }
+
+    fn have_effect(&mut self, op: &mut StoreOp) {
+        if op.effected {
+            return;
+        }
+        op.effected = true;
+        let timeout = self.config.terms.store_timeout.as_millis() as Millis;
+        if self.t > op.begun + timeout && matches!(op.call, Call::Change(_)) {
+            self.count(Kind::WroteLate);
+        }
+        let (identity, now) = (op.identity, self.t);
+        op.result = Some(match &op.call {
+            Call::Load => Answer::Loaded(self.store.record(identity).cloned().map(Box::new)),
+            Call::Claim { epoch, at_least } => {
+                let scope = ClaimScope::Spend(*epoch);
+                let Asker::Flight(pid, flight) = op.asker else { return };
+                let gone = !self.processes[pid.process].flights.contains_key(&flight);
+                if gone && !self.config.is_leased() {
+                    // The guard of a kernel lock is dropped with the flight that waited for it.
+                    return;
+                }
+                self.note_claims_run_out(identity, scope, flight);
+                let holder = self.holder(pid, flight);
+                let answer = self.store.claim(identity, scope, holder, *at_least, now);
+                self.tell(
+                    || format!("store i{identity}"),
+                    |world| format!("claim for epoch {} by {}: {answer:?}", epoch.number(), world.flight_name(pid, flight)),
+                );
+                Answer::Claimed(answer)
+            }
+            Call::Renew { claim, at_least } => Answer::Renewed(self.store.renew(identity, claim, *at_least, now)),
+            Call::End { claim, ending } => {
+                self.store.end_claim(identity, claim);
+                self.tell(|| format!("store i{identity}"), |_| format!("claim ended: {ending:?}"));
+                Answer::Ended
+            }
+            Call::Change(change) => {
+                let changed = self.store.change(identity, change);
+                let change = change.clone();
+                self.written(op.asker, identity, &change, &changed);
+                Answer::Changed(Box::new(changed))
+            }
+            Call::Reserve(digest) => Answer::Reserved(match self.store.reserve(identity, *digest, now) {
+                None => Reservation::Reserved,
+                Some(other) => Reservation::HeldBy(self.identities[other].clone()),
+            }),
+        });
+    }
+
+    pub(crate) fn holder(&self, pid: Pid, flight: FlightId) -> Holder {
+        let host = self.processes[pid.process].host;
+        Holder { flight, process: pid.process, life: pid.life, host, boot: self.hosts[host].boot() }
+    }
+
+    pub(crate) fn store_done(&mut self, id: u64) {
+        let Some(mut op) = self.ops.remove(&id) else { return };
+        if let Asker::Flight(pid, flight) = op.asker
+            && self.processes[pid.process].flights.contains_key(&flight)
+            && self.spring_done(pid, flight, &op)
+        {
+            // Whatever sprang, the answer is there for whoever is left to take it.
+            self.ops.insert(id, op);
+            self.queue.push(self.t, Item::StoreDone(id));
+            return;
+        }
+        op.pending -= 1;
+        if op.fault.is_none() {
+            self.have_effect(&mut op);
+        }
+        self.answer_op(&mut op);
+        if op.pending > 0 {
+            self.ops.insert(id, op);
+        }
+    }
+
+    fn spring_done(&mut self, pid: Pid, flight: FlightId, op: &StoreOp) -> bool {
+        let Some(effect) = super::traps::name_of(&op.call) else { return false };
+        self.spring(pid, flight, effect, When::Done)
+    }
+
+    fn answer_op(&mut self, op: &mut StoreOp) {
+        match op.fault {
+            Some(StoreFault::TimedOut) => self.count(Kind::StoreTimedOut),
+            Some(_) => self.count(Kind::StoreFailed),
+            None => {}
+        }
+        let fault = op.fault;
+        let clone = op.pending > 0;
+        let result = if clone { op.result.as_ref().map(Answer::copy) } else { op.result.take() };
+        let (stamp, identity) = (op.op, op.identity);
+        match op.asker {
+            Asker::Driver(_) => {}
+            Asker::Flight(pid, flight) => {
+                let event = match (&op.call, result) {
+                    (Call::Load, Some(Answer::Loaded(record))) if fault.is_none() => FlightEvent::Loaded(stamp, Ok(record)),
+                    (Call::Load, _) => FlightEvent::Loaded(stamp, Err(or_failed(fault))),
+                    (Call::Claim { .. }, Some(Answer::Claimed(answer))) if fault.is_none() => {
+                        FlightEvent::Claimed(stamp, Ok(answer))
+                    }
+                    (Call::Claim { .. }, _) => FlightEvent::Claimed(stamp, Err(or_failed(fault))),
+                    (Call::Renew { .. }, Some(Answer::Renewed(renewed))) if fault.is_none() => {
+                        FlightEvent::Renewed(stamp, Ok(renewed))
+                    }
+                    (Call::Renew { .. }, _) => FlightEvent::Renewed(stamp, Err(or_failed(fault))),
+                    (Call::Change(_), Some(Answer::Changed(changed))) if fault.is_none() => {
+                        FlightEvent::Changed(stamp, Ok(*changed))
+                    }
+                    (Call::Change(_), _) => FlightEvent::Changed(stamp, Err(or_failed(fault))),
+                    (Call::End { .. } | Call::Reserve(_), _) => return,
+                };
+                self.op_answered(pid, flight, identity, event);
+            }
+            Asker::Actor(actor) => {
+                let mail = match (&op.call, result) {
+                    (Call::Load, Some(Answer::Loaded(record))) if fault.is_none() => {
+                        Mail::Loaded(stamp, Ok(record.map(|record| Box::new(record.view()))))
+                    }
+                    (Call::Load, _) => Mail::Loaded(stamp, Err(or_failed(fault))),
+                    (Call::Change(_), Some(Answer::Changed(changed))) if fault.is_none() => {
+                        Mail::Changed(stamp, Box::new(Ok(*changed)))
+                    }
+                    (Call::Change(_), _) => Mail::Changed(stamp, Box::new(Err(or_failed(fault)))),
+                    (Call::Reserve(_), Some(Answer::Reserved(reserved))) if fault.is_none() => {
+                        Mail::Reserved(stamp, Ok(reserved))
+                    }
+                    (Call::Reserve(_), _) => Mail::Reserved(stamp, Err(or_failed(fault))),
+                    _ => return,
+                };
+                self.mail_to_incarnation(actor, mail);
+            }
+        }
+    }
+
+    /// An answer for a flight; for one that broke off meanwhile, its driver ends the claim it was given.
+    fn op_answered(&mut self, pid: Pid, flight: FlightId, identity: usize, event: FlightEvent) {
+        if self.processes[pid.process].flights.contains_key(&flight) {
+            return self.tell_flight(pid, flight, event);
+        }
+        if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = event {
+            self.count(Kind::ClaimOrphaned);
+            let call = Call::End { claim, ending: ClaimEnding::Abandoned };
+            self.begin_op(Asker::Driver(pid), identity, Op(0), call, join(flight.0 as u64, 1));
+        }
+    }
+}
+
+impl Answer {
+    fn copy(&self) -> Self {
+        match self {
+            Answer::Loaded(record) => Answer::Loaded(record.clone()),
+            Answer::Claimed(answer) => Answer::Claimed(answer.clone()),
+            Answer::Renewed(renewed) => Answer::Renewed(*renewed),
+            Answer::Ended => Answer::Ended,
+            Answer::Changed(changed) => Answer::Changed(changed.clone()),
+            Answer::Reserved(reserved) => Answer::Reserved(reserved.clone()),
+        }
+    }
+}
+
+fn or_failed(fault: Option<StoreFault>) -> StoreFault {
+    fault.unwrap_or(StoreFault::Failed)
+}

@@ -1,0 +1,325 @@
+//! What comes from outside: people, operators, and machines that stop.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::FlightEvent;
+use tokenkeeper_actors::law::ledger::{Login, LoginAccess};
+use tokenkeeper_actors::values::record::{RefreshCredential, Subject};
+use tokenkeeper_actors::values::{AccessToken, InstallError, TokenKind, Validity};
+
+use super::{Item, World, issuer_name};
+use crate::Millis;
+use crate::dice::{For, join};
+use crate::plan::{LoginKind, Stimulus};
+use crate::process::{ActorId, Mail, Pid};
+use crate::server::{Asked, End, Server};
+use crate::tally::Kind;
+
+impl World {
+    pub(crate) fn stimulus(&mut self, what: Stimulus) {
+        self.tell(|| "*".to_owned(), |_| format!("{what:?}"));
+        let t = self.t;
+        match what {
+            Stimulus::Caller(spec) => self.new_caller(spec, false),
+            Stimulus::Login { process, identity, kind } => self.login(process, identity, kind),
+            Stimulus::Logout { process, identity } => self.person(process, identity, Mail::Logout),
+            Stimulus::Issuers { process, identity, moved } => {
+                let listed = if moved { vec![issuer_name(7)] } else { vec![issuer_name(1), issuer_name(0)] };
+                self.person(process, identity, Mail::Issuers(listed));
+            }
+            Stimulus::KillSession { process, identity } => {
+                if self.runs(self.pid(process)) {
+                    self.kill_actor(self.pid(process), identity);
+                    self.revive(self.pid(process), identity);
+                }
+            }
+            Stimulus::BreakFlights { process } => {
+                let pid = self.pid(process);
+                if self.runs(pid) {
+                    let flights: Vec<_> = self.processes[process].flights.keys().copied().collect();
+                    flights.into_iter().for_each(|flight| self.break_flight(pid, flight));
+                }
+            }
+            Stimulus::Crash { process, down } => self.crash(process, down),
+            Stimulus::Shutdown { process, grace } => self.shut_down(process, grace),
+            Stimulus::Pause { process, span } => self.pause(process, span),
+            Stimulus::Suspend { host, span } => self.suspend(host, span),
+            Stimulus::Reboot { host, down } => self.reboot(host, down),
+            Stimulus::StepClock { host, by } => {
+                self.hosts[host].step(t, by);
+                self.count(if by < 0 { Kind::ClockBack } else { Kind::ClockAhead });
+            }
+            Stimulus::Throttle { process, span } => {
+                let pid = self.pid(process);
+                if self.runs(pid) {
+                    let until = self.moment(process).elapsed.after(Duration::from_millis(span));
+                    self.processes[process].permits.throttled.insert(issuer_name(0), until);
+                    self.throttled(pid, until);
+                }
+            }
+            Stimulus::StoreTrouble { kind, span } => self.store_troubles.push((kind, t + span)),
+            Stimulus::ServerTrouble { kind, span } => self.server_troubles.push((kind, t + span)),
+            Stimulus::Caprice { operation, challenge, span } => {
+                self.server.caprices.push((operation, challenge, t + span));
+            }
+            Stimulus::ForgetClaims => {
+                if self.config.is_leased() {
+                    let forgotten = self.store.forget_claims();
+                    (0..forgotten).for_each(|_| self.count(Kind::ClaimForgotten));
+                }
+            }
+            Stimulus::EndLineages { identity } => {
+                for lineage in 0..self.server.lineages.len() {
+                    if self.server.lineages[lineage].identity == identity {
+                        self.server.end(lineage, End::Whim);
+                    }
+                }
+            }
+            Stimulus::EndAccess { identity } => {
+                self.server.ats.iter_mut().filter(|at| at.identity == identity).for_each(|at| at.killed = true);
+            }
+            Stimulus::RejectClients => self.server.rejects_to = self.server.clients,
+            Stimulus::WrongSubject => self.server.wrong_subject = true,
+            Stimulus::LoseWatch { process, span } => self.processes[process].deaf_until = Some(t + span),
+            Stimulus::Trap(trap) => self.traps.push(trap),
+            Stimulus::SessionTrap(point) => self.session_traps.push(point),
+        }
+    }
+
+    /// A message that a person causes.
+    fn person(&mut self, process: usize, identity: usize, mail: Mail) {
+        if self.processes[process].up && !self.processes[process].stopping {
+            self.mail(self.pid(process), identity, mail);
+        }
+    }
+
+    fn login(&mut self, process: usize, identity: usize, kind: LoginKind) {
+        if !self.processes[process].up || self.processes[process].stopping || self.config.repeatable() {
+            return;
+        }
+        let (key, issuer) = (self.store.key.clone(), u8::from(kind == LoginKind::Elsewhere));
+        let held = |world: &Self, identity: usize| world.store.record(identity).and_then(super::rt_of);
+        let existing = match kind {
+            LoginKind::Fresh | LoginKind::Elsewhere | LoginKind::WithoutRefresh => None,
+            LoginKind::Held => held(self, identity),
+            LoginKind::Foreign => held(self, (identity + 1) % self.config.identities),
+            LoginKind::Dead => {
+                let dead = self.store.record(identity).and_then(|record| record.dead.iter().last().copied());
+                dead.and_then(|dead| self.server.rts.iter().position(|rt| rt.credential.digest() == dead))
+            }
+        };
+        let rt = match existing {
+            Some(rt) => rt,
+            None => {
+                self.server.clients += 1;
+                let client = self.server.clients;
+                self.server.sign_in(identity, issuer, client, &key)
+            }
+        };
+        let login = self.new_login(process, identity, rt, kind != LoginKind::WithoutRefresh);
+        let rt = login.refresh.is_some().then_some(rt);
+        self.mail(self.pid(process), identity, Mail::Install { login: Box::new(login), rt, tries: 2 });
+    }
+
+    /// What a login brought: the refresh token, and mostly an access token with it.
+    pub(crate) fn new_login(&mut self, process: usize, identity: usize, rt: usize, with_refresh: bool) -> Login {
+        let lineage = self.server.rts[rt].lineage;
+        let (issuer, client) = (self.server.lineages[lineage].issuer, self.server.lineages[lineage].client);
+        let mut dice = self.dice(For::Login, join(rt as u64, self.t));
+        let moment = self.moment(process);
+        let mut asked = Asked::nothing(identity, Default::default());
+        (asked.sent, asked.boot) = (self.t, moment.boot);
+        let alive = self.server.lineages[lineage].ended.is_none();
+        let access = (alive && dice.chance(850)).then(|| {
+            let (at, expires_in) = self.server.issue(&asked, Some(lineage), self.t, &mut dice);
+            self.server.ats[at].flight = None;
+            LoginAccess {
+                token: AccessToken::new(Server::at_text(at)),
+                kind: TokenKind::Bearer,
+                validity: Validity::new(moment, expires_in.map(Duration::from_secs)),
+            }
+        });
+        let credential: RefreshCredential = self.server.rts[rt].credential.clone();
+        Login {
+            binding: self.binding(identity, issuer, client),
+            requested: Self::scopes(),
+            granted: Self::scopes(),
+            subject: self.server.config.names_subject.then(|| Subject("alice".to_owned())),
+            dpop_key: None,
+            refresh: with_refresh.then_some(credential),
+            access,
+            at: moment,
+        }
+    }
+
+    pub(crate) fn install_answered(&mut self, _id: ActorId, _tries: u8, error: Option<InstallError>) {
+        self.count(match error {
+            None => Kind::LoginInstalled,
+            Some(InstallError::Marked) => Kind::LoginMarked,
+            Some(InstallError::Dead) => Kind::LoginDead,
+            Some(InstallError::HeldElsewhere) => Kind::LoginElsewhere,
+            Some(_) => Kind::LoginTroubled,
+        });
+    }
+
+    /// After an actor's end, the next one starts when there is something for it to do: reports, a running flight, or a
+    /// logout that is not stored yet.
+    fn revive(&mut self, pid: Pid, identity: usize) {
+        let slot = &self.processes[pid.process].slots[identity];
+        if !slot.parked.is_empty()
+            || !slot.reports.is_empty()
+           || slot.published.residue.flight.is_some()
+            || slot.published.residue.closing.is_some()
+        {
+            self.mail(pid, identity, Mail::StoreChanged);
+        }
+    }
+
+    fn crash(&mut self, process: usize, down: Millis) {
+        if !self.processes[process].up {
+            return;
+        }
+        self.count(Kind::Crash);
+        self.kill_process(process, down);
+    }
+
+    fn kill_process(&mut self, process: usize, down: Millis) {
+        let life = self.processes[process].life;
+        let unsaved = |run: &crate::process::FlightRun| run.facts.tokens.as_ref().is_some_and(|tokens| !tokens.saved);
+        let lost = self.processes[process].flights.values().filter(|run| unsaved(run)).count();
+        (0..lost).for_each(|_| self.count(Kind::LostInCrash));
+        let flights: Vec<_> = self.processes[process].flights.keys().copied().collect();
+        flights.iter().for_each(|flight| self.truth.flight_over(*flight));
+        let process_ = &mut self.processes[process];
+        process_.up = false;
+        process_.flights.clear();
+        process_.slots.iter_mut().for_each(|slot| *slot = Default::default());
+        self.store.process_died(process, life);
+        for caller in self.callers.iter_mut().filter(|caller| caller.pid == Pid { process, life }) {
+            caller.doing = super::callers::Doing::Done;
+        }
+        self.tell(|| format!("p{process}"), |_| "dies".to_owned());
+        self.queue.push(self.t + down.max(1), Item::Restart(process, life));
+    }
+
+    pub(crate) fn restart(&mut self, process: usize, life: u32) {
+        if self.processes[process].up || self.processes[process].life != life {
+            return;
+        }
+        let host = self.processes[process].host;
+        if let Some(until) = self.hosts[host].asleep_until.filter(|until| *until > self.t) {
+            return self.queue.push(until, Item::Restart(process, life));
+        }
+        self.processes[process] = self.new_process(process, life + 1);
+        self.tell(|| format!("p{process}"), |_| "starts anew".to_owned());
+    }
+
+    fn shut_down(&mut self, process: usize, grace: Millis) {
+        let pid = self.pid(process);
+        if !self.runs(pid) || self.processes[process].stopping {
+            return;
+        }
+        self.count(Kind::ShutDown);
+        self.processes[process].stopping = true;
+        for identity in 0..self.config.identities {
+            let slot = &self.processes[process].slots[identity];
+            if slot.actor.is_some() || slot.starting {
+                self.mail(pid, identity, Mail::Shutdown);
+            }
+        }
+        let flights: Vec<_> = self.processes[process].flights.keys().copied().collect();
+        for flight in flights {
+            if let Some(run) = self.processes[process].flights.get_mut(&flight) {
+                run.facts.stopping = true;
+            }
+            self.tell_flight(pid, flight, FlightEvent::Shutdown);
+        }
+        self.queue.push(self.t + grace, Item::Exit(pid));
+    }
+
+    /// A process that shut down has ended, with whatever it did not finish.
+    pub(crate) fn exit(&mut self, pid: Pid) {
+        self.check_exit(pid);
+        self.kill_process(pid.process, 200);
+    }
+
+    pub(crate) fn pause(&mut self, process: usize, span: Millis) {
+        if !self.processes[process].up {
+            return;
+        }
+        self.count(Kind::Paused);
+        let (t, until) = (self.t, self.t + span);
+        let process = &mut self.processes[process];
+        process.paused_until = process.paused_until.max(Some(until));
+        process.stand_still(t, until);
+    }
+
+    fn suspend(&mut self, host: usize, span: Millis) {
+        self.count(Kind::Suspended);
+        let until = self.t + span;
+        self.hosts[host].asleep_until = self.hosts[host].asleep_until.max(Some(until));
+        for process in self.processes.iter_mut().filter(|process| process.host == host) {
+            process.stand_still(self.t, until);
+        }
+        self.queue.push(until, Item::Wake(host));
+    }
+
+    fn reboot(&mut self, host: usize, down: Millis) {
+        self.count(Kind::Rebooted);
+        for process in 0..self.processes.len() {
+            if self.processes[process].host == host && self.processes[process].up {
+                self.kill_process(process, down + 500);
+            }
+        }
+        self.hosts[host].reboot(self.t);
+        self.hosts[host].asleep_until = Some(self.t + down);
+    }
+
+    /// A host wakes from suspend, and its processes notice.
+    pub(crate) fn wake(&mut self, host: usize) {
+        if self.hosts[host].asleep_until.is_some_and(|until| until > self.t) {
+            return;
+        }
+        self.hosts[host].asleep_until = None;
+        for process in 0..self.processes.len() {
+            if self.processes[process].host != host || !self.processes[process].up {
+                continue;
+            }
+            let pid = self.pid(process);
+            for identity in 0..self.config.identities {
+                if self.processes[process].slots[identity].actor.is_some() {
+                    self.mail(pid, identity, Mail::Resumed);
+                }
+            }
+        }
+    }
+
+    /// A record was written: each process hears of it, sooner or later.
+    pub(crate) fn spread_news(&mut self, identity: usize) {
+        for process in 0..self.processes.len() {
+            if !self.processes[process].up {
+                continue;
+            }
+            let mut dice = self.dice(For::News, join(self.step, process as u64));
+            let flaky = self.config.flaky_watch && !self.healed;
+            let wait = if flaky { dice.pick(&[1, 100, 3_000, 25_000]) } else { dice.below(700) };
+            let pid = self.pid(process);
+            self.queue.push(self.t + wait, Item::News(pid, identity));
+            if flaky && dice.chance(200) {
+                self.queue.push(self.t + wait + dice.below(9_000), Item::News(pid, identity));
+            }
+        }
+    }
+
+    pub(crate) fn news(&mut self, pid: Pid, identity: usize) {
+        if let Some(until) = self.processes[pid.process].deaf_until.filter(|until| *until > self.t) {
+            // The watch breaks, and says so later: every record may have changed.
+            self.count(Kind::NewsLost);
+            return self.queue.push(until, Item::News(pid, identity));
+        }
+        let slot = &self.processes[pid.process].slots[identity];
+        if slot.actor.is_some() || slot.incarnations > 0 {
+            self.mail(pid, identity, Mail::StoreChanged);
+        }
+    }
+}

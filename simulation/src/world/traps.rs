@@ -1,0 +1,93 @@
+//! Traps: something happens at a named effect of a flight.
+
+use tokenkeeper_actors::law::session::SessionEffect;
+use tokenkeeper_actors::ports::observer::EffectName;
+use tokenkeeper_actors::values::FlightId;
+
+use super::{Call, Item, World};
+use crate::plan::{Deed, LoginKind, SessionPoint, Stimulus, Trap, When};
+use crate::process::{ActorId, Pid};
+
+/// The name of the effect behind a store operation.
+pub(super) fn name_of(call: &Call) -> Option<EffectName> {
+    use tokenkeeper_actors::law::ledger::Change;
+    Some(match call {
+        Call::Load => EffectName::Load,
+        Call::Claim { .. } => EffectName::Claim,
+        Call::Renew { .. } => EffectName::Renew,
+        Call::End { .. } => EffectName::EndClaim,
+        Call::Reserve(_) => return None,
+        Call::Change(change) => match change {
+            Change::Mark { .. } => EffectName::Mark,
+            Change::Withdraw { .. } => EffectName::Withdraw,
+            Change::Commit(_) | Change::Install(_) => EffectName::Commit,
+            Change::End { .. } => EffectName::End,
+            Change::Spent { .. } => EffectName::Spent,
+            Change::Park { .. } | Change::Clear { .. } => EffectName::Close,
+        },
+    })
+}
+
+impl World {
+    /// Does something right after the present step.
+    fn soon(&mut self, stimulus: Stimulus) {
+        self.extra.push(stimulus);
+        self.queue.push(self.t, Item::Extra(self.extra.len() - 1));
+    }
+
+    /// Lets a process die before an effect of one of its actors, if a trap says so.
+    pub(crate) fn spring_session(&mut self, id: ActorId, effect: &SessionEffect) -> bool {
+        let kind = match effect {
+            SessionEffect::Publish(_) => SessionPoint::Publish,
+            SessionEffect::Answer(..) => SessionPoint::Answer,
+            SessionEffect::Change(..) => SessionPoint::Change,
+            SessionEffect::Fly(_) => SessionPoint::Fly,
+            SessionEffect::AnswerRefusal(..) | SessionEffect::AnswerInstall(..) | SessionEffect::AnswerLogout(..) => {
+                SessionPoint::Reply
+            }
+            _ => return false,
+        };
+        let Some(place) = self.session_traps.iter().position(|trap| *trap == kind) else { return false };
+        self.session_traps.remove(place);
+        self.stimulus(Stimulus::Crash { process: id.pid.process, down: 300 });
+        true
+    }
+
+    /// Lets a trap at this point of this effect spring, if one is set. Says whether the flight cannot go on with what
+    /// it was doing: its process stands still or died, or it broke off itself.
+    pub(crate) fn spring(&mut self, pid: Pid, flight: FlightId, effect: EffectName, when: When) -> bool {
+        let Some(place) = self.traps.iter().position(|trap| trap.effect == effect && trap.when == when) else {
+            return false;
+        };
+        let Some(identity) = self.processes[pid.process].flights.get(&flight).map(|run| run.identity) else {
+            return false;
+        };
+        let Trap { deed, .. } = self.traps.remove(place);
+        self.tell(
+            || format!("p{}", pid.process),
+            |world| format!("at {} ({when:?}) of {}: {deed:?}", effect.as_str(), world.flight_name(pid, flight)),
+        );
+        let (process, after) = (pid.process, when != When::Before);
+        match deed {
+            Deed::Crash { down } => {
+                self.tally.crash(effect, after);
+                self.stimulus(Stimulus::Crash { process, down });
+            }
+            Deed::Reboot { down } => {
+                self.tally.crash(effect, after);
+                self.stimulus(Stimulus::Reboot { host: self.processes[process].host, down });
+            }
+            Deed::BreakFlight => {
+                self.tally.crash(effect, after);
+                self.break_flight(pid, flight);
+            }
+            Deed::KillSession => self.soon(Stimulus::KillSession { process, identity }),
+            Deed::Pause { span } => self.stimulus(Stimulus::Pause { process, span }),
+            Deed::Suspend { span } => self.stimulus(Stimulus::Suspend { host: self.processes[process].host, span }),
+            Deed::Shutdown { grace } => self.soon(Stimulus::Shutdown { process, grace }),
+            Deed::Logout => self.soon(Stimulus::Logout { process, identity }),
+            Deed::Login => self.soon(Stimulus::Login { process, identity, kind: LoginKind::Fresh }),
+        }
+        !self.runs(pid) || !self.processes[pid.process].flights.contains_key(&flight)
+    }
+}

@@ -1,0 +1,358 @@
+//! Token requests on their way: checked, sent, processed or not, answered or not.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{FlightEvent, Op, Revocation, TokenRequest};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Refused, Tokens};
+use tokenkeeper_actors::ports::observer::EffectName;
+use tokenkeeper_actors::values::record::Subject;
+use tokenkeeper_actors::values::{AccessToken, ElapsedTime, FlightId, Moment, TokenKind, Validity};
+
+use super::{Item, World, client_number, issuer_number};
+use crate::Millis;
+use crate::dice::{Dice, For, join};
+use crate::plan::{ServerTrouble, When};
+use crate::process::Pid;
+use crate::server::{Asked, Issued, Presentation, Reply, Server, Verdict, refused};
+use crate::tally::Kind;
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) pid: Pid,
+    pub(crate) flight: FlightId,
+    pub(crate) identity: usize,
+    op: Op,
+    pub(crate) rt: Option<usize>,
+    pub(crate) issuer: u8,
+    client: u32,
+    pub(crate) timeout: Millis,
+    not_after: ElapsedTime,
+    /// When the clock was checked, and what it showed.
+    checked: Millis,
+    started: Moment,
+    pub(crate) sent: Option<Millis>,
+    /// It left late, because its process stood still after the check.
+    pub(crate) excused: bool,
+    key: u64,
+    fate: Fate,
+    /// What comes back, and when.
+    outcome: Option<(Millis, Evidence)>,
+    pub(crate) delivered: bool,
+    carries_nonce: bool,
+}
+
+/// What becomes of a request on the network.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    unreachable: bool,
+    standstill: Option<Millis>,
+    loses_request: bool,
+    loses_answer: bool,
+    /// A loss shows as a broken connection after this time, and not as a time-out.
+    breaks_after: Option<Millis>,
+    /// The source itself broke off.
+    breaks_off: bool,
+    there: Millis,
+    back: Millis,
+}
+
+impl World {
+    pub(crate) fn begin_request(&mut self, pid: Pid, flight: FlightId, op: Op, request: TokenRequest, key: u64) {
+        self.check_send_decision(pid, flight, &request);
+        let Some(run) = self.processes[pid.process].flights.get_mut(&flight) else { return };
+        let identity = run.identity;
+        let carries_nonce = std::mem::take(&mut run.facts.nonce_wanted);
+        let binding = request.grant.as_ref().map(|grant| &grant.binding);
+        let mut dice = self.dice(For::Request, key);
+        let fate = self.request_fate(&mut dice, request.timeout.as_millis() as Millis);
+        let pause = dice.weigh(&[(20, 0), (2, 2)]) + if dice.chance(self.weather().sluggish) { 2_300 } else { 0 };
+        self.requests.push(Request {
+            pid,
+            flight,
+            identity,
+            op,
+            rt: request.refresh.as_ref().and_then(|refresh| Server::number(refresh.expose())),
+            issuer: binding.map_or(0, issuer_number),
+            client: binding.map_or(1, |binding| client_number(&binding.client)),
+            timeout: request.timeout.as_millis() as Millis,
+            not_after: request.not_after,
+            checked: 0,
+            started: Moment::default(),
+            sent: None,
+            excused: false,
+            key,
+            fate,
+            outcome: None,
+            delivered: false,
+            carries_nonce,
+        });
+        self.queue.push(self.t + pause, Item::Check(self.requests.len() - 1));
+    }
+
+    fn request_fate(&self, dice: &mut Dice, timeout: Millis) -> Fate {
+        let weather = self.weather();
+        let trouble = |kind| !self.healed && self.server_troubles.iter().any(|(other, until)| *other == kind && *until > self.t);
+        let loses = dice.chance(weather.net_loses) || trouble(ServerTrouble::Loses);
+        let loses_request = loses && dice.chance(400);
+        let slow = trouble(ServerTrouble::Slow) || dice.chance(weather.sluggish);
+        let there = dice.between(1, 40) + if slow { dice.pick(&[400, 2_000, timeout / 2, timeout]) } else { 0 };
+        Fate {
+            unreachable: dice.chance(weather.net_unreachable) || trouble(ServerTrouble::Unreachable),
+            standstill: dice.chance(weather.sluggish / 2).then(|| dice.pick(&[700, 5_000, 40_000, 100_000])),
+            loses_request,
+            loses_answer: loses && !loses_request,
+            breaks_after: dice.chance(500).then(|| dice.pick(&[5, 60, 900, 3_000])),
+            breaks_off: dice.chance(300),
+            there,
+            back: dice.between(1, 40) + if slow { dice.pick(&[0, 500, timeout / 2]) } else { 0 },
+        }
+    }
+
+    /// The source looks at the clock, immediately before the first byte.
+    pub(crate) fn check_clock(&mut self, id: usize) {
+        let (t, moment) = (self.t, self.moment(self.requests[id].pid.process));
+        let request = &mut self.requests[id];
+        (request.checked, request.started) = (t, moment);
+        if request.fate.unreachable {
+            let why = if request.key.is_multiple_of(5) { NotSent::Unbuildable } else { NotSent::Unreachable };
+            let wait = if request.key.is_multiple_of(3) { 2_000 } else { 4 };
+            request.outcome = Some((t, Evidence::NotSent(why)));
+            return self.queue.push(t + wait, Item::Evidence(id));
+        }
+        if moment.elapsed > request.not_after {
+            request.outcome = Some((t, Evidence::NotSent(NotSent::TooLate)));
+            self.count(Kind::TooLate);
+            return self.queue.push(t, Item::Evidence(id));
+        }
+        if let Some(span) = request.fate.standstill {
+            let process = request.pid.process;
+            self.pause(process, span);
+            return self.queue.push(t + span, Item::Send(id));
+        }
+        self.send(id);
+    }
+
+    /// The first byte leaves.
+    pub(crate) fn send(&mut self, id: usize) {
+        let t = self.t;
+        let request = &mut self.requests[id];
+        request.sent = Some(t);
+        request.excused = t > request.checked + 100;
+        let (pid, flight, fate, rt) = (request.pid, request.flight, request.fate, request.rt);
+        let (excused, timeout) = (request.excused, request.timeout);
+        if excused {
+            self.count(Kind::SentLate);
+        }
+        self.check_wire(id);
+        if let Some(rt) = rt {
+            let (process, life) = (pid.process, pid.life);
+            let presentation = Presentation { request: id, at: t, flight, process, life, timeout, verdict: None, excused };
+            self.server.rts[rt].presentations.push(presentation);
+            let lineage = self.server.rts[rt].lineage;
+            self.server.lineages[lineage].under_way.push(id);
+        }
+        if let Some(run) = self.processes[pid.process].flights.get_mut(&flight) {
+            run.facts.sends += 1;
+        }
+        self.tell(
+            || format!("p{}", pid.process),
+            |world| {
+                let what = rt.map_or_else(|| "a request".to_owned(), Server::rt_text);
+                format!("{}: {what} leaves{}", world.flight_name(pid, flight), if excused { ", late" } else { "" })
+            },
+        );
+        if !fate.loses_request {
+            self.queue.push(t + fate.there, Item::Arrive(id));
+        }
+        if (fate.loses_request || fate.loses_answer)
+            && let Some(after) = fate.breaks_after
+        {
+            let at = t + after + fate.there;
+            let how = if fate.breaks_off { Lost::BrokenOff } else { Lost::Broken };
+            self.requests[id].outcome = Some((at, Evidence::Lost(how)));
+            self.queue.push(at, Item::Evidence(id));
+        }
+        self.queue.push(t + timeout, Item::Evidence(id));
+    }
+
+    /// The server has the request.
+    pub(crate) fn arrive(&mut self, id: usize) {
+        let request = &self.requests[id];
+        let asked = Asked {
+            identity: request.identity,
+            rt: request.rt,
+            issuer: request.issuer,
+            client: request.client,
+            sent: request.sent.unwrap_or_default(),
+            boot: request.started.boot,
+            flight: request.flight,
+        };
+        let (fate, carries_nonce) = (request.fate, request.carries_nonce);
+        let mut dice = self.dice(For::Answer, request.key);
+        let ended = |world: &Self| asked.rt.map(|rt| world.server.lineages[world.server.rts[rt].lineage].ended);
+        let before = ended(self);
+        let reply = self.reply(&asked, carries_nonce, &mut dice);
+        if before != ended(self) {
+            self.count(Kind::Reuse);
+        }
+        self.tell(|| format!("as{}", asked.issuer), |_| format!("answers: {reply:?}"));
+        if fate.loses_answer {
+            return;
+        }
+        let back = self.t + fate.back;
+        let evidence = match reply {
+            Reply::Refused(refused) => Evidence::Refused(refused),
+            Reply::Tokens(issued) => Evidence::Tokens(Box::new(self.tokens(id, &issued))),
+        };
+        let request = &mut self.requests[id];
+        if back < request.sent.unwrap_or_default() + request.timeout {
+            request.outcome = Some((back, evidence));
+            self.queue.push(back, Item::Evidence(id));
+        }
+    }
+
+    fn reply(&mut self, asked: &Asked, carries_nonce: bool, dice: &mut Dice) -> Reply {
+        let (t, key) = (self.t, self.store.key.clone());
+        // A second challenge in a row is trouble.
+        let second = if self.healed { 0 } else { 60 };
+        let unspent_503 = self.config.profile.unspent_statuses.contains(&503);
+        if self.server.config.nonces && dice.chance(if carries_nonce { second } else { 500 }) {
+            return refused(400, "use_dpop_nonce");
+        }
+        let trouble = self.server_trouble(dice);
+        let retry_after = dice.pick(&[None, None, Some(2), Some(20), Some(90)]).map(Duration::from_secs);
+        let with = |status: u16, error: &str| {
+            let error = (!error.is_empty()).then(|| error.to_owned());
+            Reply::Refused(Refused { status, error, retry_after })
+        };
+        let after = dice.chance(500);
+        match trouble {
+            Some(ServerTrouble::Throttles) => {
+                self.count(Kind::ServerThrottled);
+                return with(429, "");
+            }
+            Some(ServerTrouble::Breaks) => {
+                let status = dice.pick(&[500, 502, 503]);
+                if after && !(status == 503 && unspent_503) {
+                    self.server.answer(asked, t, &key, dice);
+                }
+                return with(status, "");
+            }
+            Some(ServerTrouble::Complains) => {
+                if after {
+                    self.server.answer(asked, t, &key, dice);
+                }
+                let (status, error) = dice.pick(&[(400, "invalid_request"), (403, ""), (400, "temporarily_unavailable")]);
+                return with(status, error);
+            }
+            Some(ServerTrouble::Garbles) => {
+                self.server.answer(asked, t, &key, dice);
+                return refused(200, "");
+            }
+            _ => {}
+        }
+        self.server.answer(asked, t, &key, dice)
+    }
+
+    fn server_trouble(&self, dice: &mut Dice) -> Option<ServerTrouble> {
+        const KINDS: [ServerTrouble; 4] =
+            [ServerTrouble::Throttles, ServerTrouble::Breaks, ServerTrouble::Complains, ServerTrouble::Garbles];
+        if self.healed {
+            return None;
+        }
+        if dice.chance(self.weather().server_troubled) {
+            return Some(dice.pick(&KINDS));
+        }
+        let present = |kind: &&ServerTrouble| self.server_troubles.iter().any(|(other, until)| other == *kind && *until > self.t);
+        KINDS.iter().find(present).copied()
+    }
+
+    fn tokens(&self, id: usize, issued: &Issued) -> Tokens {
+        let request = &self.requests[id];
+        let names = self.server.config.names_subject;
+        let repeatable = request.rt.is_none();
+        Tokens {
+            access: AccessToken::new(Server::at_text(issued.at)),
+            kind: TokenKind::Bearer,
+            validity: Validity::new(request.started, issued.expires_in.map(Duration::from_secs)),
+            refresh: issued.rt.map(|rt| self.server.rts[rt].credential.token().clone()),
+            granted: (issued.at.is_multiple_of(2)).then(Self::scopes),
+            subject: names.then(|| Subject(if issued.foreign { "mallory" } else { "alice" }.to_owned())),
+            binding: repeatable.then(|| Box::new(self.binding(request.identity, 0, 1))),
+        }
+    }
+
+    /// The source reports, unless it has.
+    pub(crate) fn evidence(&mut self, id: usize) {
+        let t = self.t;
+        let request = &self.requests[id];
+        let deadline = request.sent.map(|sent| sent + request.timeout);
+        if request.delivered {
+            return;
+        }
+        let ready = request.outcome.as_ref().is_some_and(|(at, _)| *at <= t);
+        let over = deadline.is_some_and(|deadline| t >= deadline);
+        if !ready && !over {
+            return;
+        }
+        let (pid, flight, op) = (request.pid, request.flight, request.op);
+        if self.spring(pid, flight, EffectName::Send, When::Done) {
+            return self.queue.push(t, Item::Evidence(id));
+        }
+        let request = &mut self.requests[id];
+        request.delivered = true;
+        let late = deadline.is_some_and(|deadline| t > deadline + 1);
+        // A source that slept past its time-out may see the timer first, or the answer.
+        let sees_timer = late && request.key.is_multiple_of(2);
+        let evidence = match request.outcome.take() {
+            Some((_, evidence)) if ready && !sees_timer => evidence,
+            _ => Evidence::Lost(Lost::TimedOut),
+        };
+        let mut verdict = crate::laws::judge(&self.config.profile, &evidence);
+        if let Evidence::Tokens(tokens) = &evidence {
+            let brought = tokens.refresh.as_ref().and_then(|refresh| Server::number(refresh.expose()));
+            if brought.is_none() || brought == self.requests[id].rt {
+                verdict = Verdict::Kept;
+            }
+        }
+        if verdict == Verdict::Doubt {
+            self.count(Kind::AnswerLost);
+        }
+        if let Some(rt) = self.requests[id].rt {
+            let rt = &mut self.server.rts[rt];
+            let lineage = rt.lineage;
+            if let Some(presentation) = rt.presentations.iter_mut().find(|presentation| presentation.request == id)
+                && self.processes[pid.process].flights.contains_key(&flight)
+            {
+                presentation.verdict = Some(verdict);
+            }
+            self.server.lineages[lineage].under_way.retain(|other| *other != id);
+        }
+        self.tell(
+            || format!("p{}", pid.process),
+            |world| format!("{}: the source reports {}", world.flight_name(pid, flight), crate::narrate::evidence(&evidence)),
+        );
+        if self.note_evidence(pid, flight, id, verdict, &evidence) {
+            self.tell_flight(pid, flight, FlightEvent::Sent(op, evidence));
+        }
+    }
+
+    pub(crate) fn begin_revocation(&mut self, revocation: &Revocation, key: u64) {
+        self.count(Kind::Revoked);
+        let rt = revocation.refresh.as_ref().and_then(|refresh| Server::number(refresh.token().expose()));
+        let Some(rt) = rt else { return };
+        let issuer = issuer_number(&revocation.binding);
+        if self.server.lineages[self.server.rts[rt].lineage].issuer != issuer {
+            self.breach("13", "a refresh token is revoked at another issuer", || Server::rt_text(rt));
+        }
+        let mut dice = self.dice(For::Answer, join(key, 77));
+        if !dice.chance(self.weather().net_loses) {
+            self.queue.push(self.t + dice.between(1, 300), Item::Revoke(rt));
+        }
+    }
+
+    pub(crate) fn revocation_arrives(&mut self, rt: usize) {
+        self.tell(|| "as".to_owned(), |_| format!("{} is revoked", Server::rt_text(rt)));
+        self.server.revoke(rt, self.config.profile.revocation_confined);
+    }
+}
