@@ -313,6 +313,7 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             within(&commit.epoch)?;
             let replaced = commit_to(grant, commit)?;
             replaced.into_iter().for_each(|digest| record.dead.remember(digest));
+            commit.refresh.iter().for_each(|refresh| record.dead.forget(&refresh.digest()));
             record.number = record.number.max(commit.access.number);
         }
         Change::End { epoch, sent } => {

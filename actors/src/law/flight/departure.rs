@@ -49,7 +49,7 @@ impl Flight {
             flight: self.id(),
             digest: credential.digest(),
             presentations: earlier.as_ref().map_or(0, |mark| mark.presentations).saturating_add(1),
-            number: record.number.saturating_add(1),
+            number: record.number.max(self.order.known.number).saturating_add(1),
             first: earlier.as_ref().map_or(now.moment, |mark| mark.first),
             latest: now.moment,
             timeout: self.presentation_time(),

@@ -326,7 +326,7 @@ impl Session {
     /// The resource lists these issuers now. The bound one is kept while it is among them; otherwise nothing is served
     /// any more, and the grant is parked until a login is accepted.
     pub(super) fn issuers_listed(&mut self, issuers: Vec<Issuer>, now: Now, out: &mut Output) {
-        let Some(view) = &self.knowledge.view else {
+        let Some(view) = self.knowledge.view.as_ref().filter(|_| self.knowledge.read) else {
             self.listed = Some(issuers);
             return;
         };

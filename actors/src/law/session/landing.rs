@@ -46,6 +46,7 @@ impl Session {
         if let Some(view) = landing.view {
             self.absorb(*view, now, out);
         }
+        self.shed_unstored();
         self.conclude_flight(landing.outcome, (epoch, number), now, out);
         if self.moves > 0 {
             self.read(now, out);
@@ -89,9 +90,10 @@ impl Session {
         // Where the record has moved on meanwhile, this token is nobody's, and nobody's failure.
         let ours = self.epoch() == Some(epoch) && self.login_required(now).is_none();
         let refused = self.floor.is_some_and(|floor| !lease.generation().supersedes(&floor));
-        // Over on arrival, or nearly, or not above what was refused: the next flight must not begin at once, or it would
-        // never end.
-        let stillborn = ours && (refused || self.in_early_window(now));
+        // Over on arrival, or nearly, or older than what was refused: the next flight must not begin at once, or it would
+        // never end. A lease that was itself refused before its landing came through is followed by one flight more.
+        let outdated = refused && self.floor != Some(lease.generation());
+        let stillborn = ours && (outdated || self.in_early_window(now));
         if !stillborn {
             self.backoff = Backoff::default();
         }

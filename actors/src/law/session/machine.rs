@@ -191,7 +191,9 @@ impl Session {
         let out = &mut output;
         match event {
             SessionEvent::GetToken(waiter, ask) => self.get_token(waiter, ask, now, out),
-            SessionEvent::WaiterGone(waiter) => self.waiters.remove(waiter),
+            SessionEvent::WaiterGone(waiter) => {
+                self.waiters.remove(waiter);
+            }
             SessionEvent::Invalidate(reply, refusal) => self.refuse(reply, refusal, now, out),
             SessionEvent::Used => self.used = true,
             SessionEvent::Loaded(op, answer) => self.loaded(op, answer, now, out),
@@ -227,8 +229,10 @@ impl Session {
         if self.throttled.is_some_and(|until| until <= now.elapsed()) {
             self.throttled = None;
         }
-        while let Some(waiter) = self.waiters.pop_due(now.elapsed()) {
-            out.answer(waiter, Err(TokenError::new(Reason::DeadlinePassed)));
+        while let Some((id, waiter)) = self.waiters.pop_due(now.elapsed()) {
+            // What was no good when the caller asked may be by now: clocks and lags move.
+            let served = if waiter.after_flight.is_some() { None } else { self.serve(waiter.min_lifetime, now) };
+            out.answer(id, served.ok_or(TokenError::new(Reason::DeadlinePassed)));
         }
     }
 

@@ -211,6 +211,7 @@ impl Session {
             // A repeatable source mints without a store, and counts on from what is known.
             let version = Version { epoch: self.known.epoch, ..Version::default() };
             self.knowledge.view = Some(View { version, ..View::vacant() });
+            self.serve_waiters(now, out);
         } else {
             self.dismiss_all(TokenError::new(Reason::StoreTrouble).retry_after(READ_PAUSE), out);
         }

@@ -52,10 +52,10 @@ impl Waiters {
         self.by_deadline.insert((waiter.deadline, id));
     }
 
-    pub(super) fn remove(&mut self, id: WaiterId) {
-        if let Some(waiter) = self.by_id.remove(&id) {
-            self.by_deadline.remove(&(waiter.deadline, id));
-        }
+    pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
+        let waiter = self.by_id.remove(&id)?;
+        self.by_deadline.remove(&(waiter.deadline, id));
+        Some(waiter)
     }
 
     /// The earliest deadline.
@@ -64,12 +64,9 @@ impl Waiters {
     }
 
     /// Takes out one caller whose deadline has come.
-    pub(super) fn pop_due(&mut self, now: ElapsedTime) -> Option<WaiterId> {
-        let (deadline, id) = *self.by_deadline.first()?;
-        (deadline <= now).then(|| {
-            self.remove(id);
-            id
-        })
+    pub(super) fn pop_due(&mut self, now: ElapsedTime) -> Option<(WaiterId, Waiter)> {
+        let (_, id) = *self.by_deadline.first().filter(|(deadline, _)| *deadline <= now)?;
+        self.remove(id).map(|waiter| (id, waiter))
     }
 
     /// Hands each caller to `answer`, in the order of their ids, and takes out those for whom it returns true.
@@ -111,10 +108,12 @@ mod tests {
             waiters.insert(WaiterId(id), waiter(deadline, false));
         }
         assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(10)));
-        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(9)), None);
-        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(10)), Some(WaiterId(2)));
+        let mut due =
+            |waiters: &mut Waiters, millis| waiters.pop_due(ElapsedTime::from_millis(millis)).map(|(id, _)| id);
+        assert_eq!(due(&mut waiters, 9), None);
+        assert_eq!(due(&mut waiters, 10), Some(WaiterId(2)));
         waiters.remove(WaiterId(4));
-        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(10)), None);
+        assert_eq!(due(&mut waiters, 10), None);
         waiters.answer_each(|id, _| id == WaiterId(3));
         assert_eq!(waiters.len(), 1);
         assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(30)));
@@ -126,7 +125,7 @@ mod tests {
         let mut waiters = Waiters::default();
         waiters.insert(WaiterId(1), waiter(10, false));
         waiters.insert(WaiterId(1), waiter(20, true));
-        assert_eq!(waiters.pop_due(ElapsedTime::from_millis(15)), None);
+        assert!(waiters.pop_due(ElapsedTime::from_millis(15)).is_none());
         assert!(waiters.insist());
         assert_eq!(waiters.len(), 1);
     }

@@ -221,7 +221,8 @@ impl Parked {
     }
 }
 
-/// The digests of refresh tokens that must not be used again: the last sixteen, oldest first.
+/// The digests of refresh tokens that must not be used again, refused and replaced ones alike: the last sixteen, oldest
+/// first. What died before them is no longer known here; the server still knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadDigests(VecDeque<KeyedDigest>);
 
@@ -235,6 +236,11 @@ impl DeadDigests {
             self.0.pop_front();
         }
         self.0.push_back(digest);
+    }
+
+    /// Forgets `digest`: the server has issued that token again.
+    pub fn forget(&mut self, digest: &KeyedDigest) {
+        self.0.retain(|known| known != digest);
     }
 
     /// Whether `digest` is known to be dead.
