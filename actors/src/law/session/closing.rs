@@ -273,6 +273,9 @@ impl Session {
 
     fn closed(&mut self, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let in_the_air = self.flight.is_some();
+        let known_empty = self.knowledge.view.as_ref().is_some_and(|view| {
+            matches!(view.renewal, Renewal::LoginRequired(Reason::LoggedOut | Reason::NeverSignedIn))
+        });
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
         let outcome = match answer {
             Err(fault) => return self.not_closed(fault, now, out),
@@ -289,11 +292,11 @@ impl Session {
             Some(record) if record.content != Content::Tombstone => {
                 self.end_closing(record.view(), now, out, Err(LogoutError::Superseded(record.version())));
             }
-            // Somebody logged out already: a sibling, or an earlier attempt of ours whose answer was lost, and with it
-            // what was to be revoked.
+            // Somebody logged out already: a sibling, or an earlier attempt of ours whose answer was lost. What they could
+            // revoke, we do not know.
             current => {
                 let view = current.map_or_else(View::vacant, Record::view);
-                let may_still_live = in_the_air || failures > 0;
+                let may_still_live = in_the_air || failures > 0 || !known_empty;
                 self.end_closing(view, now, out, Ok(LoggedOut { may_still_live }));
             }
         }

@@ -29,7 +29,8 @@ impl Session {
         let answer = match current {
             // The late caller gets the current lease; nothing changes for anybody else.
             Some(current) if current.supersedes(&refused) => RefusalAnswer::Superseded,
-            Some(current) if current == refused => match self.futile(&refusal, now) {
+            // A token of one number may have two names: as it was minted, and as a write that was given up on stored it.
+            Some(current) if !refused.supersedes(&current) => match self.futile(&refusal, now) {
                 Some(error) => RefusalAnswer::Futile(error),
                 None => RefusalAnswer::Noted,
             },
