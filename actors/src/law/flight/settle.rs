@@ -240,7 +240,7 @@ impl Flight {
             _ => Outcome::Moved,
         };
         let unsaved = match duty {
-            Duty::Save(commit) if !matches!(outcome, Outcome::Minted(_)) => commit.refresh,
+            Duty::Save(commit) => commit.refresh,
             Duty::Lament { lost } => lost,
             _ => None,
         };

@@ -1,0 +1,126 @@
+//! What ends a grant or an epoch: refusals, logins and logouts.
+
+use tokenkeeper_actors::law::ledger::{Conflict, Login, apply};
+use tokenkeeper_actors::values::record::{Access, Content, DeadDigests, Held, Record, Refresh};
+use tokenkeeper_actors::values::{DpopKey, InstallError, Revision, Version};
+
+use super::{installs, marked_by, new_login, only_in_its_epoch};
+use crate::support::*;
+
+fn dead(record: &Record, token: &str) -> bool {
+    record.dead.contains(&rt(token).digest())
+}
+
+#[test]
+fn a_refused_token_is_remembered_and_gone() {
+    let end = |epoch| Change::End { epoch, sent: rt("rt-1").digest() };
+    let record = marked_by(ME, &signed_in());
+    let after = changed(Some(&record), &end(EPOCH));
+    assert_eq!(after.grant().unwrap().refresh, Refresh::Ended(rt("rt-1").digest()));
+    assert!(dead(&after, "rt-1"));
+    assert_eq!(access_of(Some(&after)).as_deref(), Some("at-1"), "the access token may live a little longer");
+    only_in_its_epoch(&record, end);
+    let other = Change::End { epoch: EPOCH, sent: rt("rt-2").digest() };
+    assert_eq!(apply(Some(&record), &other), Err(Conflict::Moved));
+}
+
+#[test]
+fn a_login_begins_an_epoch_whatever_is_there() {
+    let login = Login { subject: subject("bob"), dpop_key: Some(DpopKey::new("key")), ..new_login("rt-new") };
+    let mut record = signed_in();
+    (record.revision, record.number) = (Revision::new(6), 9);
+    let after = changed(Some(&record), &installs(login.clone()));
+    assert_eq!(after.version(), Version { epoch: Epoch::new(2), revision: Revision::new(7) });
+    assert_eq!(after.number, 10);
+    let grant = after.grant().unwrap();
+    assert_eq!((&grant.binding, &grant.requested), (&login.binding, &login.requested));
+    assert_eq!((&grant.granted, &grant.subject, &grant.dpop_key), (&login.granted, &login.subject, &login.dpop_key));
+    assert_eq!(grant.refresh, Refresh::Held(Held { credential: rt("rt-new"), since: START, mark: None }));
+    assert_eq!(grant.parked, None);
+    let access = login.access.unwrap();
+    let wanted = Access {
+        token: access.token,
+        kind: access.kind,
+        validity: access.validity,
+        number: 10,
+        cause: Cause::Login,
+        flight: None,
+    };
+    assert_eq!(grant.access, Some(wanted));
+}
+
+#[test]
+fn the_first_login_is_of_epoch_one() {
+    let record = changed(None, &installs(new_login("rt-new")));
+    assert_eq!(record.version(), Version { epoch: Epoch::new(1), revision: Revision::new(1) });
+    assert_eq!((record.number, record.dead), (1, DeadDigests::default()));
+}
+
+#[test]
+fn a_login_without_tokens_has_none() {
+    let login = Login { access: None, refresh: None, ..new_login("") };
+    let record = changed(Some(&signed_in()), &installs(login));
+    let grant = record.grant().unwrap();
+    assert_eq!((&grant.refresh, &grant.access), (&Refresh::None, &None));
+    assert_eq!(record.number, 2);
+}
+
+#[test]
+fn a_token_that_is_dead_or_marked_is_not_installed() {
+    let ended = changed(Some(&signed_in()), &Change::End { epoch: EPOCH, sent: rt("rt-1").digest() });
+    assert_eq!(apply(Some(&ended), &installs(new_login("rt-1"))), Err(Conflict::Dead));
+    let marked = marked_by(SIBLING, &signed_in());
+    assert_eq!(apply(Some(&marked), &installs(new_login("rt-1"))), Err(Conflict::Marked));
+    // Another token is welcome, and the same one is where no doubt is about it.
+    assert!(apply(Some(&marked), &installs(new_login("rt-2"))).is_ok());
+    assert!(apply(Some(&signed_in()), &installs(new_login("rt-1"))).is_ok());
+}
+
+#[test]
+fn what_was_dead_or_in_doubt_stays_out_over_logins_and_logouts() {
+    for change in [installs(new_login("rt-new")), Change::Clear { epoch: EPOCH }] {
+        let mut record = marked_by(ME, &signed_in());
+        record.dead.remember(rt("rt-0").digest());
+        let after = changed(Some(&record), &change);
+        assert!(dead(&after, "rt-0") && dead(&after, "rt-1"));
+        assert_eq!(apply(Some(&after), &installs(new_login("rt-1"))), Err(Conflict::Dead));
+        // A token nobody was presenting may come back: an import may be repeated.
+        let after = changed(Some(&signed_in()), &change);
+        assert!(!dead(&after, "rt-1"));
+    }
+}
+
+#[test]
+fn a_logout_leaves_a_tombstone_that_forgets_no_counter() {
+    let mut record = signed_in();
+    (record.revision, record.number) = (Revision::new(6), 9);
+    let after = changed(Some(&record), &Change::Clear { epoch: EPOCH });
+    assert_eq!(after.version(), Version { epoch: Epoch::new(2), revision: Revision::new(7) });
+    assert_eq!((after.number, &after.content), (10, &Content::Tombstone));
+    only_in_its_epoch(&record, |epoch| Change::Clear { epoch });
+}
+
+#[test]
+fn a_loser_never_clears_a_winners_tokens_and_a_tombstone_is_not_cleared_again() {
+    let cleared = changed(Some(&signed_in()), &Change::Clear { epoch: EPOCH });
+    for epoch in [EPOCH, EPOCH.next()] {
+        assert_eq!(apply(Some(&cleared), &Change::Clear { epoch }), Err(Conflict::Moved));
+    }
+    let again = changed(Some(&cleared), &installs(new_login("rt-new")));
+    assert_eq!(again.epoch, Epoch::new(3));
+    assert_eq!(apply(Some(&again), &Change::Clear { epoch: EPOCH }), Err(Conflict::Moved));
+}
+
+#[test]
+fn what_never_was_stored_can_be_logged_out_of() {
+    let record = changed(None, &Change::Clear { epoch: Epoch::default() });
+    assert_eq!(record.version(), Version { epoch: Epoch::new(1), revision: Revision::new(1) });
+    assert_eq!((record.number, record.content), (1, Content::Tombstone));
+}
+
+#[test]
+fn an_install_says_why_it_was_refused() {
+    assert_eq!(InstallError::from(Conflict::Dead), InstallError::Dead);
+    assert_eq!(InstallError::from(Conflict::Marked), InstallError::Marked);
+    assert_eq!(InstallError::from(Conflict::Moved), InstallError::StoreTrouble(StoreFault::Failed));
+}

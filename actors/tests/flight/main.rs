@@ -1,0 +1,26 @@
+//! The flight machine, told as stories: what happens to a flight, and every effect that it has on the world.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the support of tests is test code too")]
+
+mod adoption;
+mod answers;
+mod arbitrary;
+mod calling_off;
+mod claiming;
+mod departing;
+mod doubts;
+mod giving_up;
+mod happy;
+mod keeping;
+mod late;
+mod ledger;
+mod logout;
+mod marking;
+mod outcomes;
+mod profile;
+mod renewing;
+mod repeatable;
+mod shutdown;
+mod stale;
+mod store_faults;
+mod support;

@@ -1,0 +1,214 @@
+//! Law 10's table, row by row: what the wire says, and what the flight makes of it.
+
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile};
+use tokenkeeper_actors::values::record::{Parked, Refresh};
+
+use crate::support::*;
+
+/// What becomes of the refresh token's mark.
+#[derive(Debug, PartialEq)]
+enum Mark {
+    /// It is taken back, in one write.
+    Withdrawn,
+    /// It stays: the token is in doubt.
+    Stays,
+}
+
+/// Tells the story of one row for a token that was never presented before.
+fn row(profile: &Profile, evidence: Evidence, throttle: Option<Duration>, mark: Mark, outcome: Outcome) {
+    let mut flight = Story::begin(Setup { profile: profile.clone(), ..Setup::default() }).until_sent();
+    flight.pass(secs(1));
+    let before = flight.record.clone();
+    flight.answer(evidence);
+    flight.permit_back_with(throttle);
+    match mark {
+        Mark::Withdrawn => {
+            flight.change(EffectName::Withdraw);
+            flight.released();
+            assert_eq!(mark_of(flight.record.as_ref()), None);
+        }
+        Mark::Stays => {
+            flight.abandoned();
+            assert_eq!(flight.record, before, "the mark is all that is written");
+        }
+    }
+    flight.lands(outcome);
+    flight.over_now();
+    assert_eq!(refresh_of(flight.record.as_ref()).as_deref(), Some("rt-1"));
+}
+
+#[test]
+fn what_certainly_spent_nothing_takes_the_mark_back() {
+    let strict = Profile::default();
+    let gateway = Profile { unspent_statuses: vec![503], ..Profile::default() };
+    let row = |profile, evidence, throttle, outcome| row(profile, evidence, throttle, Mark::Withdrawn, outcome);
+    row(&strict, UNREACHABLE, None, failed(Reason::Unreachable));
+    row(&strict, Evidence::NotSent(NotSent::Unbuildable), None, failed(Reason::RequestRefused));
+    row(&strict, refused(429, ""), None, failed(Reason::Throttled));
+    let told = Some(secs(60));
+    row(&strict, refused_until(429, "", secs(60)), told, failed_for(Reason::Throttled, secs(60)));
+    row(&strict, refused(429, "invalid_grant"), None, failed(Reason::Throttled));
+    row(&gateway, refused(503, ""), None, failed(Reason::ServerTrouble));
+    row(&gateway, refused_until(503, "", secs(60)), told, failed_for(Reason::ServerTrouble, secs(60)));
+}
+
+#[test]
+fn whatever_else_is_no_usable_answer_leaves_the_token_in_doubt() {
+    let strict = Profile::default();
+    // The marked request's time-out passes 39 s after the mark, of which one second is over.
+    let in_doubt = || failed_for(Reason::InDoubt, secs(38));
+    for lost in [Lost::TimedOut, Lost::Broken, Lost::BrokenOff] {
+        row(&strict, Evidence::Lost(lost), None, Mark::Stays, in_doubt());
+    }
+    for (status, error) in [
+        (500, ""),
+        (500, "invalid_grant"),
+        (502, ""),
+        (503, ""),
+        (503, "temporarily_unavailable"),
+        (200, ""),
+        (200, "use_dpop_nonce"),
+        (302, ""),
+        (400, ""),
+        (400, "invalid_request"),
+        (401, ""),
+        (403, "access_denied"),
+        (418, "teapot"),
+        (100, "invalid_grant"),
+        (0, ""),
+    ] {
+        row(&strict, refused(status, error), None, Mark::Stays, in_doubt());
+    }
+    // The longer of the server's wish and the time-out counts.
+    row(&strict, refused_until(500, "", secs(60)), Some(secs(60)), Mark::Stays, failed_for(Reason::InDoubt, secs(60)));
+    row(&strict, refused_until(500, "", secs(2)), Some(secs(2)), Mark::Stays, in_doubt());
+}
+
+#[test]
+fn a_definite_refusal_ends_the_grant_and_is_remembered_for_this_token_only() {
+    let provider = Profile { dead_words: vec!["token_revoked".to_owned()], ..Profile::default() };
+    for (profile, status, word) in [
+        (Profile::default(), 400, "invalid_grant"),
+        (Profile::default(), 401, "invalid_grant"),
+        (Profile::default(), 200, "invalid_grant"),
+        (provider, 200, "token_revoked"),
+    ] {
+        let mut flight = Story::begin(Setup { profile, ..Setup::default() }).until_sent();
+        flight.answer(refused_until(status, word, secs(5)));
+        flight.permit_back_with(Some(secs(5)));
+        flight.change(EffectName::End);
+        flight.released();
+        flight.lands(login_required(Reason::GrantEnded));
+        flight.over_now();
+        let mut record = flight.record.clone().unwrap();
+        assert!(record.dead.contains(&rt("rt-1").digest()));
+        assert_eq!(grant_of(&mut record).refresh, Refresh::Ended(rt("rt-1").digest()));
+        assert_eq!(grant_of(&mut record).parked, None);
+        assert_eq!(access_of(flight.record.as_ref()).as_deref(), Some("at-1"), "the token that is there may live yet");
+    }
+}
+
+#[test]
+fn a_refusal_of_a_token_that_is_stored_no_more_ends_nothing() {
+    let mut flight = Story::ordinary().until_sent();
+    flight.record = Some(refreshed_by_sibling(&signed_in(), "at-s", "rt-s", START));
+    flight.answer(refused(400, "invalid_grant"));
+    flight.permit_back();
+    flight.change(EffectName::End);
+    flight.released();
+    flight.lands(Outcome::Adopted);
+    flight.over_now();
+    assert_eq!(refresh_of(flight.record.as_ref()).as_deref(), Some("rt-s"));
+}
+
+#[test]
+fn a_refusal_that_comes_after_a_login_or_a_logout_ends_nothing() {
+    let events: [fn(&mut Story); 2] = [Story::somebody_signs_in, Story::somebody_logs_out];
+    for happens in events {
+        let mut flight = Story::ordinary().until_sent();
+        happens(&mut flight);
+        let moved_on = flight.record.clone();
+        flight.answer(refused(400, "invalid_grant"));
+        flight.permit_back();
+        flight.change(EffectName::End);
+        flight.released();
+        flight.lands(Outcome::Moved);
+        flight.over_now();
+        assert_eq!(flight.record, moved_on);
+    }
+}
+
+#[test]
+fn a_siblings_token_that_is_about_to_expire_is_not_adopted_in_place_of_a_refusal() {
+    let mut flight = Story::ordinary().until_sent();
+    flight.record = Some(refreshed_by_sibling(&signed_in(), "at-s", "rt-s", before(START, HOUR - secs(30))));
+    flight.answer(refused(400, "invalid_grant"));
+    flight.permit_back();
+    flight.change(EffectName::End);
+    flight.released();
+    flight.lands(Outcome::Moved);
+    flight.over_now();
+}
+
+#[test]
+fn a_siblings_parked_token_is_not_adopted_in_place_of_a_refusal() {
+    let mut flight = Story::ordinary().until_sent();
+    flight.record = Some(refreshed_by_sibling(&signed_in(), "at-s", "rt-s", START));
+    flight.meanwhile(Change::Park { epoch: EPOCH, why: Parked::IssuerChanged });
+    flight.answer(refused(400, "invalid_grant"));
+    flight.permit_back();
+    flight.change(EffectName::End);
+    flight.released();
+    flight.lands(Outcome::Moved);
+    flight.over_now();
+}
+
+#[test]
+fn a_client_that_is_not_known_any_more_parks_the_session_and_withdraws_in_one_write() {
+    for status in [400, 401, 200] {
+        let mut flight = Story::ordinary().until_sent();
+        flight.answer(refused_until(status, "invalid_client", secs(5)));
+        flight.permit_back_with(Some(secs(5)));
+        flight.change(EffectName::Withdraw);
+        flight.released();
+        flight.lands(login_required(Reason::ClientRejected));
+        flight.over_now();
+        let mut record = flight.record.clone().unwrap();
+        assert_eq!(grant_of(&mut record).parked, Some(Parked::ClientRejected));
+        assert_eq!(mark_of(Some(&record)), None);
+        assert_eq!(refresh_of(Some(&record)).as_deref(), Some("rt-1"), "the old token stays with its old client");
+    }
+}
+
+#[test]
+fn a_second_presentation_that_spent_nothing_leaves_the_doubt_of_the_first() {
+    let record = marked(&signed_in(), SIBLING, 1, before(START, secs(60)));
+    let doubt = mark_of(Some(&record));
+    let mut flight = Story::over(record).until_sent();
+    assert_eq!(mark_of(flight.record.as_ref()).map(|mark| (mark.flight, mark.presentations)), Some((ME, 2)));
+    flight.answer(UNREACHABLE);
+    flight.permit_back();
+    // The first write lands unheard, and the second must not take the first presentation away with it.
+    flight.change_lands_unheard(EffectName::Withdraw);
+    flight.landed_keeping(failed(Reason::Unreachable));
+    flight.wake_after(millis(250));
+    flight.change(EffectName::Withdraw);
+    flight.released();
+    flight.settles();
+    flight.over_now();
+    assert_eq!(mark_of(flight.record.as_ref()), doubt);
+}
+
+#[test]
+fn a_client_rejected_at_a_second_presentation_parks_and_leaves_the_doubt_of_the_first() {
+    let record = marked(&signed_in(), SIBLING, 1, before(START, secs(60)));
+    let doubt = mark_of(Some(&record));
+    let mut flight = Story::over(record).until_sent();
+    flight.answer(refused(401, "invalid_client"));
+    flight.permit_back();
+    flight.change(EffectName::Withdraw);
+    flight.released();
+    flight.lands(login_required(Reason::ClientRejected));
+    flight.over_now();
+    assert_eq!(mark_of(flight.record.as_ref()), doubt);
+}

@@ -1,0 +1,129 @@
+//! Law 10 as the issuer's profile has it: evidence in, judgement out.
+
+use tokenkeeper_actors::law::profile::{Evidence, InDoubt, Judgement, Lost, NotSent, Profile, Refused, Trouble};
+
+use crate::support::*;
+
+/// The judgement in one word, with the server's `Retry-After` where it is passed on.
+fn judged(profile: &Profile, evidence: Evidence) -> (String, Option<Duration>) {
+    match profile.judge(evidence) {
+        Judgement::Usable(tokens) => (format!("usable {}", tokens.access.expose()), None),
+        Judgement::Unspent(Trouble { reason, retry_after }) => (format!("unspent {reason}"), retry_after),
+        Judgement::NonceWanted => ("nonce".to_owned(), None),
+        Judgement::ClientRejected => ("client".to_owned(), None),
+        Judgement::SendAgain => ("again".to_owned(), None),
+        Judgement::Dead => ("dead".to_owned(), None),
+        Judgement::InDoubt { retry_after } => ("doubt".to_owned(), retry_after),
+    }
+}
+
+fn word(profile: &Profile, evidence: Evidence) -> String {
+    judged(profile, evidence).0
+}
+
+#[test]
+fn the_default_is_strict() {
+    let profile = Profile::default();
+    assert_eq!((profile.in_doubt, profile.request_timeout), (InDoubt::RetryOnce, secs(30)));
+    assert_eq!(profile.dead_words, ["invalid_grant"]);
+    assert!(profile.unspent_statuses.is_empty() && !profile.revocation_confined);
+}
+
+#[test]
+fn what_is_no_refusal() {
+    let strict = Profile::default();
+    assert_eq!(word(&strict, new_pair()), "usable at-2");
+    assert_eq!(word(&strict, Evidence::NotSent(NotSent::Unreachable)), "unspent unreachable");
+    assert_eq!(word(&strict, Evidence::NotSent(NotSent::Unbuildable)), "unspent request_refused");
+    assert_eq!(word(&strict, Evidence::NotSent(NotSent::TooLate)), "again");
+    for lost in [Lost::TimedOut, Lost::Broken, Lost::BrokenOff] {
+        assert_eq!(word(&strict, Evidence::Lost(lost)), "doubt");
+    }
+}
+
+#[test]
+fn refusals_by_status_and_word() {
+    let strict = Profile::default();
+    let rows = [
+        ("", [(199, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")]),
+        ("", [(401, "doubt"), (499, "doubt"), (500, "doubt"), (503, "doubt"), (0, "doubt")]),
+        ("invalid_grant", [(199, "doubt"), (200, "dead"), (302, "dead"), (400, "dead"), (429, "unspent throttled")]),
+        ("invalid_grant", [(401, "dead"), (499, "dead"), (500, "doubt"), (503, "doubt"), (0, "doubt")]),
+        (
+            "use_dpop_nonce",
+            [(199, "doubt"), (200, "doubt"), (399, "doubt"), (400, "nonce"), (429, "unspent throttled")],
+        ),
+        ("use_dpop_nonce", [(401, "nonce"), (499, "nonce"), (500, "doubt"), (503, "doubt"), (0, "doubt")]),
+        (
+            "invalid_client",
+            [(199, "doubt"), (200, "client"), (302, "client"), (400, "client"), (429, "unspent throttled")],
+        ),
+        ("invalid_client", [(401, "client"), (499, "client"), (500, "doubt"), (503, "doubt"), (0, "doubt")]),
+        ("invalid_scope", [(199, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")]),
+        ("INVALID_GRANT", [(199, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")]),
+        (
+            "my_invalid_grant",
+            [(1, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")],
+        ),
+    ];
+    for (error, cases) in rows {
+        for (status, wanted) in cases {
+            assert_eq!(word(&strict, refused(status, error)), wanted, "{status} {error}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_adds_words_that_end_the_grant_and_may_take_the_usual_one_away() {
+    let profile = Profile { dead_words: vec!["bad_verification_code".to_owned()], ..Profile::default() };
+    assert_eq!(word(&profile, refused(200, "bad_verification_code")), "dead");
+    assert_eq!(word(&profile, refused(500, "bad_verification_code")), "doubt");
+    assert_eq!(word(&profile, refused(400, "invalid_grant")), "doubt");
+}
+
+#[test]
+fn a_profile_adds_statuses_that_spend_nothing() {
+    let profile = Profile { unspent_statuses: vec![503, 400], ..Profile::default() };
+    assert_eq!(word(&profile, refused(503, "")), "unspent server_trouble");
+    assert_eq!(word(&profile, refused(502, "")), "doubt");
+    // A definite word says more than the status.
+    assert_eq!(word(&profile, refused(400, "invalid_grant")), "dead");
+    assert_eq!(word(&profile, refused(400, "invalid_client")), "client");
+    assert_eq!(word(&profile, refused(400, "use_dpop_nonce")), "nonce");
+}
+
+#[test]
+fn what_the_server_says_about_coming_back_is_passed_on() {
+    let gateway = Profile { unspent_statuses: vec![503], ..Profile::default() };
+    let told = Some(secs(9));
+    let told_with = |status| judged(&gateway, refused_until(status, "", secs(9)));
+    assert_eq!(told_with(429), ("unspent throttled".to_owned(), told));
+    assert_eq!(told_with(503), ("unspent server_trouble".to_owned(), told));
+    assert_eq!(told_with(500), ("doubt".to_owned(), told));
+}
+
+#[test]
+fn where_nothing_was_spent_the_status_says_what_callers_are_told() {
+    let reason = |status| Refused { status, error: None, retry_after: None }.reason();
+    for (status, wanted) in [
+        (0, Reason::RequestRefused),
+        (199, Reason::RequestRefused),
+        (200, Reason::ServerTrouble),
+        (299, Reason::ServerTrouble),
+        (300, Reason::RequestRefused),
+        (400, Reason::RequestRefused),
+        (428, Reason::RequestRefused),
+        (429, Reason::Throttled),
+        (430, Reason::RequestRefused),
+        (499, Reason::RequestRefused),
+        (500, Reason::ServerTrouble),
+        (599, Reason::ServerTrouble),
+    ] {
+        assert_eq!(reason(status), wanted, "{status}");
+    }
+}
+
+#[test]
+fn trouble_without_a_word_from_the_server_says_nothing_about_coming_back() {
+    assert_eq!(Trouble::new(Reason::Throttled), Trouble { reason: Reason::Throttled, retry_after: None });
+}

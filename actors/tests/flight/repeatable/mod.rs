@@ -1,0 +1,57 @@
+//! A source that spends nothing: never marked, and minted unclaimed where the store cannot be used (law 10).
+
+mod refusing;
+mod storing;
+
+use tokenkeeper_actors::law::profile::Tokens;
+use tokenkeeper_actors::values::record::Record;
+
+use crate::support::*;
+
+/// An answer that says where its tokens belong, as a repeatable source's does.
+fn minted(access: &str) -> Tokens {
+    Tokens { binding: Some(Box::new(binding())), granted: Some(scopes(&["read"])), ..tokens(access, None) }
+}
+
+/// What a first mint leaves behind: epoch 0, number 1, good for an hour from [`START`] less an hour.
+fn known_client() -> Record {
+    let mut flight = Story::begin(Setup { record: None, ..first() }).until_sent_unmarked();
+    let answer = minted("at-1");
+    let validity = tokenkeeper_actors::values::Validity::new(before(START, HOUR), Some(HOUR));
+    flight.answer(usable(Tokens { validity, ..answer }));
+    flight.permit_back();
+    flight.change(EffectName::Commit);
+    flight.released();
+    flight.mints();
+    let mut record = flight.record.clone().unwrap();
+    grant_of(&mut record).access.as_mut().unwrap().flight = Some(SIBLING);
+    record
+}
+
+/// The first flight of an identity: nothing is known.
+fn first() -> Setup {
+    let mut setup = Setup { spending: Spending::Repeatable, record: None, ..Setup::default() };
+    setup.order.epoch = Epoch::default();
+    setup.order.issuer = None;
+    setup.order.known = Generation::default();
+    setup.order.adopt = Adopt::Above { floor: None, margin: secs(30) };
+    setup
+}
+
+/// A later flight: the record is there.
+fn later() -> Setup {
+    let mut setup = Setup { record: Some(known_client()), ..first() };
+    setup.order.issuer = Some(issuer());
+    setup.order.known = Generation::stored(Epoch::default(), 1);
+    setup
+}
+
+impl Story {
+    fn until_sent_unmarked(self) -> Self {
+        let mut flight = self.until_claimed();
+        flight.claim();
+        flight.load();
+        flight.send();
+        flight
+    }
+}

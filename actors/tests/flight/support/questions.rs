@@ -1,0 +1,191 @@
+//! The effects of a flight that await an answer, each with the ways to answer it.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent, Op, TokenRequest};
+use tokenkeeper_actors::law::ledger::{Change, Changed, apply};
+use tokenkeeper_actors::law::profile::Evidence;
+use tokenkeeper_actors::ports::observer::EffectName;
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
+use tokenkeeper_actors::values::StoreFault;
+
+use super::fixtures::{EPOCH, ME};
+use super::story::Story;
+
+impl Story {
+    /// The next effect, which must be of this kind.
+    pub(super) fn next(&mut self, wanted: EffectName) -> FlightEffect {
+        let effect = self.emitted.pop_front();
+        let effect = effect.unwrap_or_else(|| panic!("{wanted:?} was due, and nothing came: {:?}", self.flight));
+        assert_eq!(effect.name(), wanted, "in the place of {effect:?}, before {:?}", self.emitted);
+        effect
+    }
+
+    /// The issuer gives its leave.
+    pub(crate) fn permit(&mut self) {
+        let op = self.permit_asked();
+        self.tell(FlightEvent::Permitted(op));
+    }
+
+    /// The issuer was asked; it does not answer yet.
+    pub(crate) fn permit_asked(&mut self) -> Op {
+        match self.next(EffectName::AskPermit) {
+            FlightEffect::AskPermit { op, .. } => op,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The store is read, and answers with what it holds.
+    pub(crate) fn load(&mut self) {
+        let op = self.load_asked();
+        self.loaded(op);
+    }
+
+    pub(crate) fn load_fails(&mut self, fault: StoreFault) {
+        let op = self.load_asked();
+        self.tell(FlightEvent::Loaded(op, Err(fault)));
+    }
+
+    /// The store was asked; it does not answer yet.
+    pub(crate) fn load_asked(&mut self) -> Op {
+        match self.next(EffectName::Load) {
+            FlightEffect::Load(op) => op,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The store answers a read with what it holds now.
+    pub(crate) fn loaded(&mut self, op: Op) {
+        let record = self.record.clone().map(Box::new);
+        self.tell(FlightEvent::Loaded(op, Ok(record)));
+    }
+
+    /// A claim is granted as a kernel lock, with nobody before.
+    pub(crate) fn claim(&mut self) {
+        self.claim_after(Predecessor::Gone);
+    }
+
+    /// A claim is granted as a kernel lock.
+    pub(crate) fn claim_after(&mut self, predecessor: Predecessor) {
+        let op = self.claim_asked();
+        self.claimed(op, granted(None, predecessor));
+    }
+
+    /// A claim is granted as a lease for `remaining`, with nobody before.
+    pub(crate) fn lease(&mut self, remaining: Duration) {
+        let op = self.claim_asked();
+        self.claimed(op, granted(Some(remaining), Predecessor::Gone));
+    }
+
+    pub(crate) fn claim_contended(&mut self) {
+        let op = self.claim_asked();
+        self.claimed(op, ClaimAnswer::Contended);
+    }
+
+    pub(crate) fn claim_fails(&mut self, fault: StoreFault) {
+        let op = self.claim_asked();
+        self.tell(FlightEvent::Claimed(op, Err(fault)));
+    }
+
+    /// The claim of the order's epoch was asked for, for the time a request and its writes take; no answer yet.
+    pub(crate) fn claim_asked(&mut self) -> Op {
+        match self.next(EffectName::Claim) {
+            FlightEffect::Claim { op, .. } => op,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn claimed(&mut self, op: Op, answer: ClaimAnswer) {
+        self.tell(FlightEvent::Claimed(op, Ok(answer)));
+    }
+
+    /// The next renewal is asked for, and answered.
+    pub(crate) fn renew(&mut self, answer: Result<Renewed, StoreFault>) {
+        let op = self.renewal_asked();
+        self.tell(FlightEvent::Renewed(op, answer));
+    }
+
+    pub(crate) fn renewal_asked(&mut self) -> Op {
+        match self.next(EffectName::Renew) {
+            FlightEffect::Renew { op, claim, .. } => {
+                assert_eq!(claim.holder, ME);
+                op
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A write is carried out and answered.
+    pub(crate) fn change(&mut self, name: EffectName) {
+        let (op, change) = self.change_asked(name);
+        let answer = self.write(&change);
+        self.tell(FlightEvent::Changed(op, Ok(answer)));
+    }
+
+    /// A write fails, and changes nothing.
+    pub(crate) fn change_fails(&mut self, name: EffectName, fault: StoreFault) {
+        let (op, _) = self.change_asked(name);
+        self.tell(FlightEvent::Changed(op, Err(fault)));
+    }
+
+    /// A write is carried out, and answered as if it was not known.
+    pub(crate) fn change_lands_unheard(&mut self, name: EffectName) {
+        let (op, change) = self.change_asked(name);
+        assert!(matches!(self.write(&change), Changed::Applied { .. }), "{change:?} should land");
+        self.tell(FlightEvent::Changed(op, Err(StoreFault::TimedOut)));
+    }
+
+    /// A write that was asked for is carried out and answered.
+    pub(crate) fn written(&mut self, op: Op, change: &Change) {
+        let answer = self.write(change);
+        self.tell(FlightEvent::Changed(op, Ok(answer)));
+    }
+
+    /// A write was asked for; it is neither carried out nor answered yet.
+    pub(crate) fn change_asked(&mut self, name: EffectName) -> (Op, Change) {
+        match self.next(name) {
+            FlightEffect::Change(op, change) => (op, change),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Carries a write out, by the rules that every store follows.
+    pub(crate) fn write(&mut self, change: &Change) -> Changed {
+        let before = self.record.clone().map(Box::new);
+        match apply(before.as_deref(), change) {
+            Ok(after) => {
+                self.record = Some(after.clone());
+                Changed::Applied { before, after: Box::new(after) }
+            }
+            Err(why) => Changed::Conflict { why, current: before },
+        }
+    }
+
+    /// The token request leaves.
+    pub(crate) fn send(&mut self) -> TokenRequest {
+        match self.next(EffectName::Send) {
+            FlightEffect::Send(op, request) => {
+                self.sending = Some(op);
+                *request
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The token request leaves: gives its stamp.
+    pub(crate) fn send_asked(&mut self) -> Op {
+        self.send();
+        self.sending.expect("it was sent")
+    }
+
+    /// The source reports on the request that left last.
+    pub(crate) fn answer(&mut self, evidence: Evidence) {
+        let op = self.sending.expect("nothing was sent");
+        self.tell(FlightEvent::Sent(op, evidence));
+    }
+}
+
+/// A claim of this flight on [`EPOCH`].
+pub(crate) fn granted(remaining: Option<Duration>, predecessor: Predecessor) -> ClaimAnswer {
+    ClaimAnswer::Granted(Claim { holder: ME, scope: ClaimScope::Spend(EPOCH), remaining, predecessor })
+}

@@ -1,0 +1,280 @@
+//! One flight on a virtual clock, over a store that is one record.
+//!
+//! Each step takes the effect that the flight has emitted next, answers it, and takes in what comes out. An effect of
+//! another kind, or one that no step has taken before the next event, fails the test: so every story accounts for
+//! every effect, exactly and in order. On the side, each step makes sure that a completion told twice, and a tick that
+//! comes too early, change nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{
+    Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Spending, Terms, Urgency,
+};
+use tokenkeeper_actors::law::ledger::Change;
+use tokenkeeper_actors::law::profile::Profile;
+use tokenkeeper_actors::ports::observer::EffectName;
+use tokenkeeper_actors::values::record::{Record, View};
+use tokenkeeper_actors::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Jitter, Nonce, Now, WallTime};
+
+use super::fixtures::{EPOCH, ME, START, above, after, before, digests, issuer, millis, signed_in};
+
+/// What a story begins with.
+pub(crate) struct Setup {
+    pub(crate) order: Order,
+    pub(crate) profile: Profile,
+    pub(crate) terms: Terms,
+    pub(crate) spending: Spending,
+    pub(crate) record: Option<Record>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let known = Generation::stored(EPOCH, 1);
+        let order = Order {
+            flight: ME,
+            cause: Cause::Expiry,
+            epoch: EPOCH,
+            adopt: above(1),
+            issuer: Some(issuer()),
+            known,
+            nonce: Nonce(0x99),
+            doubt: None,
+            urgency: Urgency::Callers,
+        };
+        let (profile, terms) = (Profile::default(), Terms::default());
+        Self { order, profile, terms, spending: Spending::SingleUse, record: Some(signed_in()) }
+    }
+}
+
+/// See the [module](self).
+pub(crate) struct Story {
+    pub(super) flight: Flight,
+    /// What the store holds.
+    pub(crate) record: Option<Record>,
+    pub(crate) now: Now,
+    pub(super) emitted: VecDeque<FlightEffect>,
+    /// Every completion so far.
+    told: Vec<FlightEvent>,
+    pub(super) sending: Option<Op>,
+}
+
+impl Story {
+    /// An ordinary flight, for a token that has just expired.
+    pub(crate) fn ordinary() -> Self {
+        Self::begin(Setup::default())
+    }
+
+    /// A flight over `record`.
+    pub(crate) fn over(record: Record) -> Self {
+        Self::begin(Setup { record: Some(record), ..Setup::default() })
+    }
+
+    /// The flight of `setup`, at [`START`].
+    pub(crate) fn begin(setup: Setup) -> Self {
+        let Setup { order, profile, terms, spending, record } = setup;
+        let equipment = Equipment { profile, terms, digests: digests(), spending };
+        let now = Now { moment: START, jitter: Jitter::default() };
+        let (flight, effects) = Flight::start(order, Arc::new(equipment));
+        Self { flight, record, now, emitted: effects.into(), told: Vec::new(), sending: None }
+    }
+
+    /// Up to the answer to the claim.
+    pub(crate) fn until_claimed(mut self) -> Self {
+        self.permit();
+        self.load();
+        self
+    }
+
+    /// Up to the mark.
+    pub(crate) fn until_marked(self) -> Self {
+        let mut story = self.until_claimed();
+        story.claim();
+        story.load();
+        story
+    }
+
+    /// Up to the token request.
+    pub(crate) fn until_sent(self) -> Self {
+        let mut story = self.until_marked();
+        story.change(EffectName::Mark);
+        story.send();
+        story
+    }
+
+    /// Up to the write of the pair `at-2`, `rt-2`.
+    pub(crate) fn until_saved(self) -> Self {
+        let mut story = self.until_sent();
+        story.answer(super::new_pair());
+        story.permit_back();
+        story
+    }
+
+    // --- Events.
+
+    /// Tells the flight something.
+    pub(crate) fn tell(&mut self, event: FlightEvent) {
+        self.quiet();
+        self.emitted = self.flight.handle(event.clone(), self.now).into();
+        let completion = !matches!(event, FlightEvent::Tick | FlightEvent::LoggedOut(_) | FlightEvent::Shutdown);
+        if completion {
+            self.told.push(event);
+        }
+        self.check_repetitions();
+    }
+
+    /// A completion told twice, or a tick that is not due, changes nothing and has no effect.
+    fn check_repetitions(&self) {
+        for event in &self.told {
+            self.ignores(event.clone());
+        }
+        if self.flight.next_wake().is_none_or(|due| due > self.now.elapsed()) {
+            self.ignores(FlightEvent::Tick);
+        }
+    }
+
+    /// Asserts that `event` would change nothing and have no effect.
+    pub(crate) fn ignores(&self, event: FlightEvent) {
+        self.ignores_at(event, self.now);
+    }
+
+    fn ignores_at(&self, event: FlightEvent, now: Now) {
+        let mut twin = self.flight.clone();
+        let effects = twin.handle(event.clone(), now);
+        assert!(effects.is_empty(), "{event:?} should have no effect, and has {effects:?}");
+        assert_eq!(format!("{twin:?}"), format!("{:?}", self.flight), "{event:?} should change nothing");
+    }
+
+    /// Lets `span` pass on both clocks. Nothing is told.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        self.now.moment = after(self.now.moment, span);
+    }
+
+    /// Steps the wall clock, forwards or back.
+    pub(crate) fn step_wall(&mut self, millis: i64) {
+        let wall = self.now.moment.wall.as_millis().checked_add_signed(millis).expect("a wall time");
+        self.now.moment.wall = WallTime::from_millis(wall);
+    }
+
+    /// Draws this jitter from now on.
+    pub(crate) fn jitter(&mut self, numerator: u16) {
+        self.now.jitter = Jitter::new(numerator);
+    }
+
+    /// Asserts that the flight wants to be woken `span` from now, and that a tick a millisecond sooner changes nothing.
+    /// Then lets the time pass and ticks.
+    pub(crate) fn wake_after(&mut self, span: Duration) {
+        self.wakes_in(span);
+        if span > Duration::ZERO {
+            let early = before(after(self.now.moment, span), millis(1));
+            self.ignores_at(FlightEvent::Tick, Now { moment: early, ..self.now });
+        }
+        self.pass(span);
+        self.tell(FlightEvent::Tick);
+    }
+
+    /// Ticks now, due or not.
+    pub(crate) fn tick(&mut self) {
+        self.tell(FlightEvent::Tick);
+    }
+
+    pub(crate) fn shutdown(&mut self) {
+        self.tell(FlightEvent::Shutdown);
+    }
+
+    pub(crate) fn log_out(&mut self, epoch: Epoch) {
+        self.tell(FlightEvent::LoggedOut(epoch));
+    }
+
+    // --- What happens in the store meanwhile.
+
+    /// Somebody else's write. It must apply.
+    pub(crate) fn meanwhile(&mut self, change: Change) {
+        self.record = Some(super::changed(self.record.as_ref(), &change));
+    }
+
+    /// Somebody writes something that changes nothing but the revision.
+    pub(crate) fn somebody_writes(&mut self) {
+        let sent = super::rt("rt-1").digest();
+        self.meanwhile(Change::Withdraw { epoch: EPOCH, flight: super::SIBLING, sent, earlier: None, park: None });
+    }
+
+    /// A sibling refreshes.
+    pub(crate) fn sibling_refreshes(&mut self, access: &str, refresh: &str) {
+        let record = self.record.as_ref().expect("a record");
+        self.record = Some(super::refreshed_by_sibling(record, access, refresh, self.now.moment));
+    }
+
+    /// Somebody logs out.
+    pub(crate) fn somebody_logs_out(&mut self) {
+        let epoch = self.record.as_ref().expect("a record").epoch;
+        self.meanwhile(Change::Clear { epoch });
+    }
+
+    /// Somebody signs in.
+    pub(crate) fn somebody_signs_in(&mut self) {
+        let login = super::login(Some("rt-new"), "at-new", self.now.moment, super::HOUR);
+        self.meanwhile(Change::Install(Box::new(login)));
+    }
+
+    // --- Where it stands.
+
+    /// Nothing more was emitted.
+    pub(crate) fn quiet(&self) {
+        assert!(self.emitted.is_empty(), "unaccounted: {:?}", self.emitted);
+    }
+
+    /// The flight goes on, and wants to be woken `span` from now.
+    pub(crate) fn wakes_in(&self, span: Duration) {
+        self.quiet();
+        assert!(!self.flight.is_over());
+        let due = self.flight.next_wake().map(ElapsedTime::as_millis);
+        assert_eq!(due, Some(self.now.elapsed().after(span).as_millis()), "at {:?}", self.now.elapsed());
+    }
+
+    /// The flight goes on, and waits for an answer alone.
+    pub(crate) fn waits(&self) {
+        self.quiet();
+        assert!(!self.flight.is_over());
+        assert_eq!(self.flight.next_wake(), None);
+    }
+
+    /// The flight is over: nothing was emitted that is unaccounted for, and nothing is awaited.
+    pub(crate) fn over_now(&self) {
+        self.quiet();
+        assert!(self.flight.is_over(), "{:?}", self.flight);
+        assert_eq!(self.flight.next_wake(), None);
+        for event in [FlightEvent::Tick, FlightEvent::Shutdown, FlightEvent::LoggedOut(EPOCH)] {
+            let effects = self.flight.clone().handle(event.clone(), self.now);
+            assert!(effects.is_empty(), "{event:?} of a flight that is over has {effects:?}");
+        }
+    }
+
+    /// What a session may know of the store's record.
+    pub(crate) fn view(&self) -> Option<View> {
+        self.record.as_ref().map(Record::view)
+    }
+
+    pub(crate) fn id(&self) -> FlightId {
+        self.flight.id()
+    }
+
+    /// The next effect as it is, for a test that looks at its parts.
+    pub(crate) fn effect(&mut self) -> FlightEffect {
+        self.emitted.pop_front().expect("an effect")
+    }
+
+    /// Puts an effect back that was looked at.
+    pub(crate) fn unlook(&mut self, effect: FlightEffect) {
+        self.emitted.push_front(effect);
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.quiet();
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A flight that could not save what it brought keeps it (law 4): served while it is good, and nothing else is spent.
+
+use tokenkeeper_actors::law::flight::{Outcome, Report};
+use tokenkeeper_actors::law::profile::Trouble;
+use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
+use tokenkeeper_actors::values::{Cause, Reason};
+
+use super::support::{HOUR, Story, generation, s};
+
+/// A session whose flight has landed with 1.2, for an hour, and could not save it.
+fn keeping() -> Story {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.passes(HOUR);
+    story.asks(1);
+    assert_eq!(story.mints_unsaved(HOUR), ["publish", "1 gets 1.2"]);
+    story
+}
+
+#[test]
+fn the_unsaved_token_is_served_and_published() {
+    let mut story = keeping();
+    assert_eq!(story.hit(), Some(generation(1, 2)));
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+    assert!(!story.session.is_idle());
+    let flight = story.published().residue.flight.expect("a flight");
+    assert!(flight.keeping);
+    assert_eq!(flight.id, story.order().flight);
+}
+
+#[test]
+fn no_other_flight_begins_while_it_is_kept() {
+    let mut story = keeping();
+    story.passes(HOUR - s(100));
+    assert_eq!(story.asks(2), ["2 gets 1.2"], "in its early window");
+    assert_eq!(story.insists(3), ["3 is told store_trouble"]);
+    assert_eq!(story.asks_to_have(4, s(200)), ["4 is told store_trouble"]);
+    story.passes(s(100));
+    assert_eq!(story.asks(5), ["5 is told store_trouble"]);
+    assert_eq!(story.flights(), 1);
+}
+
+#[test]
+fn no_other_flight_begins_while_it_is_kept_not_even_to_keep_warm() {
+    let refresh = RefreshPolicy::KeepWarm { inactivity: Some(s(200)) };
+    let mut story = Story::signed_in(HOUR, Policy { refresh, ..Policy::default() });
+    story.idles(HOUR);
+    story.mints_unsaved(s(1_000));
+    assert_eq!(story.idles(2 * HOUR), []);
+    assert_eq!(story.flights(), 1);
+    assert_eq!(story.saves(), ["publish", "fly for early"]);
+}
+
+#[test]
+fn refused_it_is_served_no_more_and_nobody_waits_for_another() {
+    let mut story = keeping();
+    assert_eq!(story.refuses(1, generation(1, 2)), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.asks(2), ["2 is told store_trouble"]);
+    assert_eq!(story.hit(), None);
+    assert_eq!(story.flights(), 1);
+}
+
+#[test]
+fn who_insisted_during_the_flight_is_told_when_it_cannot_save() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.insists(1);
+    story.insists(2);
+    assert_eq!(story.mints_unsaved(HOUR), ["publish", "1 gets 1.2", "2 is told store_trouble"]);
+}
+
+#[test]
+fn once_saved_it_goes_on_being_served_and_the_session_rests() {
+    let mut story = keeping();
+    assert_eq!(story.saves(), ["publish"]);
+    assert_eq!(story.published().residue.flight, None);
+    assert_eq!(story.published().residue.unstored, None);
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+    assert!(story.session.is_idle());
+    story.passes(HOUR);
+    assert_eq!(story.asks(3), ["publish", "fly for expiry"]);
+}
+
+#[test]
+fn once_saved_the_next_flight_may_begin() {
+    let mut story = keeping();
+    story.refuses(1, generation(1, 2));
+    story.saves();
+    assert_eq!(story.asks(2), ["publish", "fly for refusal"]);
+    assert_eq!(story.mints(HOUR), ["publish", "2 gets 1.3"]);
+}
+
+#[test]
+fn what_the_store_holds_meanwhile_takes_nothing_away() {
+    let mut story = keeping();
+    assert_eq!(story.hears(), []);
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+    assert_eq!(story.hit(), Some(generation(1, 2)));
+}
+
+#[test]
+fn a_newer_epoch_supersedes_it_and_its_flight_stands_in_nobodys_way() {
+    let mut story = keeping();
+    story.store.sign_in(Some(s(10)), story.at);
+    assert_eq!(story.hears(), ["publish"]);
+    assert_eq!(story.hit(), Some(generation(2, 3)));
+    assert_eq!(story.published().residue.unstored, None);
+    story.passes(s(10));
+    assert_eq!(story.asks(2), ["publish", "fly for expiry"]);
+    assert_eq!(story.mints(HOUR), ["publish", "2 gets 2.4"]);
+}
+
+#[test]
+fn it_outlives_the_actor() {
+    let mut story = keeping();
+    assert_eq!(story.restarts(), ["publish", "load"]);
+    // Even before the first read: nobody else can give it back.
+    assert_eq!(story.hit(), Some(generation(1, 2)));
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+    assert_eq!(story.insists(3), ["3 is told store_trouble"]);
+    story.reads();
+    assert_eq!(story.asks(4), ["4 gets 1.2"]);
+    assert_eq!(story.flights(), 1);
+    assert_eq!(story.saves(), ["publish"]);
+    assert_eq!(story.asks(5), ["5 gets 1.2"]);
+    assert!(story.session.is_idle());
+}
+
+#[test]
+fn a_flight_that_breaks_off_while_it_keeps_leaves_its_token_to_be_served() {
+    let mut story = keeping();
+    let first = story.order().flight;
+    assert_eq!(story.breaks_off(), ["publish", "load"]);
+    assert_eq!(story.published().residue.flight, None);
+    story.reads();
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+    // The mark is there; what it allows, the next flight decides, after a pause.
+    assert!(!story.session.is_idle());
+    assert_eq!(story.insists(3), []);
+    assert_eq!(story.ticks_after(s(1)), ["publish", "fly for force"]);
+    assert_eq!(story.order().doubt.map(|doubt| doubt.flight), Some(first));
+}
+
+#[test]
+fn a_stopping_flight_that_could_not_save_is_over_and_says_so() {
+    for noted in [true, false] {
+        let mut story = keeping();
+        assert_eq!(story.reports(Report::Lost { noted }), ["publish"]);
+        assert_eq!(story.published().residue.flight, None);
+        assert_eq!(story.hit(), Some(generation(1, 2)));
+    }
+}
+
+#[test]
+fn a_failure_that_cannot_be_written_down_is_kept_too() {
+    // The server refused without spending anything, and the mark could not be taken back.
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.passes(HOUR);
+    story.asks(1);
+    let landing = tokenkeeper_actors::law::flight::Landing {
+        outcome: Outcome::Failed(Trouble::new(Reason::Unreachable)),
+        view: story.store.view(),
+        keeping: true,
+    };
+    assert_eq!(story.reports(Report::Landed(landing)), ["publish", "1 is told unreachable, 500 ms"]);
+    assert_eq!(story.asks(2), ["2 is told store_trouble"]);
+    let view = story.store.view().expect("a record");
+    assert_eq!(story.reports(Report::Settled(view)), ["publish"]);
+    assert_eq!(story.asks(3), []);
+    assert_eq!(story.ticks_after(s(1)), ["publish", "fly for expiry"]);
+}
+
+#[test]
+fn an_older_lease_of_a_sibling_does_not_displace_it_and_a_newer_one_does() {
+    let mut story = keeping();
+    // Its claim was lost, and a sibling resolved the doubt: the number it reserved is above the unsaved one's.
+    story.sibling_mints(HOUR, Cause::Expiry);
+    assert_eq!(story.hears(), ["publish"]);
+    assert_eq!(story.hit(), Some(generation(1, 3)));
+    assert_eq!(story.published().residue.unstored, None);
+}

@@ -1,0 +1,28 @@
+//! The session machine, told in stories: what it answers, when it flies, when it gives up.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a story that cannot go on is a failed test")]
+
+mod acts;
+mod backoff;
+mod clocks;
+mod cohort;
+mod deadlines;
+mod degraded;
+mod early;
+mod flights;
+mod futility;
+mod improvised;
+mod issuers;
+mod landings;
+mod logins;
+mod logouts;
+mod owed;
+mod properties;
+mod reads;
+mod refusals;
+mod secrets;
+mod serving;
+mod shutdown;
+mod support;
+mod verdicts;
+mod warm;

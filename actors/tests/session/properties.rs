@@ -1,0 +1,55 @@
+//! Whatever happens, in whatever order: no panic, each caller answered once, bounded memory, one flight at a time.
+//!
+//! Most of it is checked by the audit that every story has. Completions come late, twice, never, and for the wrong
+//! question; clocks step and stand.
+
+use proptest::prelude::*;
+
+use tokenkeeper_actors::law::session::Policy;
+
+use super::acts::{Act, Answer, WAITERS_MOST, act, policy};
+use super::improvised::Improvised;
+use super::support::Store;
+
+/// No file of regressions: a failure prints its story, which belongs into a test of its own.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_happens_everyone_is_answered_once_and_never_with_what_was_refused(
+        policy in policy(),
+        signed_in in prop::bool::weighted(0.8),
+        read in prop::bool::weighted(0.8),
+        acts in prop::collection::vec(act(), 1..120),
+    ) {
+        let mut play = Improvised::begins(Store::default(), signed_in, policy);
+        if read {
+            play.read(Answer::Given);
+        }
+        for act in acts {
+            play.plays(act);
+        }
+        play.ends();
+    }
+
+    #[test]
+    fn however_many_come_memory_and_effects_are_bounded(
+        asks in prop::collection::vec((0..1_000_u64, any::<bool>()), 1..300),
+        acts in prop::collection::vec(act(), 1..20),
+    ) {
+        let policy = Policy { waiters_most: WAITERS_MOST, ..Policy::default() };
+        let mut play = Improvised::begins(Store::default(), true, policy);
+        play.read(Answer::Given);
+        for act in acts {
+            for (patience, force) in &asks[..asks.len().min(20)] {
+                play.plays(Act::Ask { late: 0, patience: *patience, min_lifetime: 0, force: *force });
+            }
+            play.plays(act);
+        }
+        play.ends();
+    }
+}

@@ -1,0 +1,221 @@
+//! Reading the record: before the first time, again and again, in vain, and with news in between.
+
+use tokenkeeper_actors::law::flight::Spending;
+use tokenkeeper_actors::law::session::{Policy, SessionEvent};
+use tokenkeeper_actors::values::{Cause, Generation, Nonce, StoreFault};
+
+use super::support::{HOUR, Story, generation, ms, s};
+
+fn repeatable() -> Policy {
+    Policy { spending: Spending::Repeatable, ..Policy::default() }
+}
+
+#[test]
+fn a_first_read_that_fails_is_told_to_those_who_wait_and_tried_again() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.asks(1);
+    assert_eq!(story.sleeps_for(), Some(s(5)));
+    assert_eq!(story.read_fails(), ["1 is told store_trouble, 1000 ms"]);
+    assert_eq!(story.sleeps_for(), Some(s(1)));
+    // Who comes now waits for the next.
+    assert_eq!(story.asks(2), []);
+    assert_eq!(story.ticks_after(s(1) - ms(1)), []);
+    assert_eq!(story.ticks_after(ms(1)), ["load"]);
+    assert_eq!(story.reads(), ["publish", "2 gets 1.1"]);
+    assert_eq!(story.session.next_wake(), None);
+}
+
+#[test]
+fn the_pause_before_the_next_read_is_a_second_and_up_to_another() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.jitter = 32_768;
+    story.read_fails();
+    assert_eq!(story.sleeps_for(), Some(ms(1_500)));
+}
+
+#[test]
+fn a_read_that_takes_too_long_has_failed_and_its_answer_means_nothing_then() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.asks(1);
+    assert_eq!(story.ticks_after(s(5) - ms(1)), []);
+    assert_eq!(story.ticks_after(ms(1)), ["1 is told store_trouble, 1000 ms"]);
+    assert_eq!(story.reads(), [], "too late");
+    assert_eq!(story.asks(2), []);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    assert_eq!(story.reads(), ["publish", "2 gets 1.1"]);
+}
+
+#[test]
+fn a_later_read_that_fails_takes_nothing_away() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    assert_eq!(story.does(SessionEvent::StoreChanged), ["load"]);
+    assert_eq!(story.read_fails(), []);
+    assert_eq!(story.asks(1), ["1 gets 1.1"]);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    // Whoever needs more than that is flown for: the flight reads for itself.
+    story.passes(HOUR);
+    assert_eq!(story.asks(2), ["publish", "fly for expiry"]);
+}
+
+#[test]
+fn a_repeatable_source_mints_though_nothing_could_be_read() {
+    let mut story = Story::begins(repeatable());
+    assert_eq!(story.asks(1), []);
+    assert_eq!(story.read_fails(), ["publish", "fly for expiry"]);
+    let order = story.order();
+    assert_eq!((order.epoch.number(), order.known, order.issuer.as_ref()), (0, Generation::default(), None));
+    assert_eq!(story.mints_without_store(HOUR), ["publish", "1 gets 0.1~abc"]);
+    assert_eq!(story.asks(2), ["2 gets 0.1~abc"]);
+    assert!(story.session.is_idle(), "the residue keeps it");
+    // Numbers count on from what is known.
+    story.passes(HOUR);
+    assert_eq!(story.asks(3), ["publish", "fly for expiry"]);
+    assert_eq!(story.order().known, Generation { nonce: Nonce(0xabc), ..generation(0, 1) });
+    assert_eq!(story.mints_without_store(HOUR), ["publish", "3 gets 0.2~abc"]);
+}
+
+#[test]
+fn after_a_restart_without_a_store_a_repeatable_source_counts_on_and_serves_what_it_had() {
+    let mut story = Story::begins(repeatable());
+    story.asks(1);
+    story.read_fails();
+    story.mints_without_store(HOUR);
+    story.restarts();
+    assert_eq!(story.asks(2), ["2 gets 0.1~abc"]);
+    story.read_fails();
+    assert_eq!(story.asks(3), ["3 gets 0.1~abc"]);
+    story.refuses(1, Generation { nonce: Nonce(0xabc), ..generation(0, 1) });
+    assert_eq!(story.asks(4), ["publish", "fly for refusal"]);
+    assert_eq!(story.mints_without_store(HOUR), ["publish", "4 gets 0.2~abc"]);
+}
+
+#[test]
+fn when_the_store_comes_back_its_record_counts() {
+    let mut story = Story::begins(repeatable());
+    story.asks(1);
+    story.read_fails();
+    story.mints_without_store(HOUR);
+    // A record of a later epoch was there all along.
+    story.store.sign_in(Some(HOUR), story.at);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    assert_eq!(story.reads(), ["publish"]);
+    assert_eq!(story.hit(), Some(generation(1, 1)));
+    assert_eq!(story.published().residue.unstored, None);
+}
+
+#[test]
+fn an_older_read_is_ignored() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    let old = story.store.view();
+    story.sibling_mints(HOUR, Cause::Early);
+    story.hears();
+    story.does(SessionEvent::StoreChanged);
+    let op = story.takes_read();
+    assert_eq!(story.does(SessionEvent::Loaded(op, Ok(old))), []);
+    assert_eq!(story.asks(1), ["1 gets 1.2"]);
+    story.does(SessionEvent::StoreChanged);
+    let op = story.takes_read();
+    assert_eq!(story.does(SessionEvent::Loaded(op, Ok(None))), [], "a store that lost its record");
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+}
+
+#[test]
+fn news_during_a_read_is_followed_by_one_more_read() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    assert_eq!(story.does(SessionEvent::StoreChanged), ["load"]);
+    for _ in 0..10 {
+        assert_eq!(story.does(SessionEvent::StoreChanged), []);
+    }
+    assert_eq!(story.reads(), ["load"]);
+    assert_eq!(story.reads(), []);
+}
+
+#[test]
+fn news_during_a_read_that_fails_is_followed_by_a_read_too() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.does(SessionEvent::StoreChanged);
+    story.does(SessionEvent::StoreChanged);
+    assert_eq!(story.read_fails(), ["load"]);
+    assert_eq!(story.reads(), []);
+    assert_eq!(story.session.next_wake(), None, "no second one is planned");
+}
+
+#[test]
+fn news_while_a_failed_read_rests_is_read_at_once() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.does(SessionEvent::StoreChanged);
+    story.read_fails();
+    assert_eq!(story.does(SessionEvent::StoreChanged), ["load"]);
+    assert_eq!(story.reads(), []);
+    assert_eq!(story.session.next_wake(), None);
+}
+
+#[test]
+fn a_read_nobody_asked_for_means_nothing() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let view = story.store.view();
+    let op = tokenkeeper_actors::law::flight::Op(77);
+    assert_eq!(story.does(SessionEvent::Loaded(op, Ok(view))), []);
+    assert_eq!(story.does(SessionEvent::Loaded(op, Err(StoreFault::Failed))), []);
+    assert_eq!(story.asks(1), []);
+    assert_eq!(story.reads(), ["publish", "1 gets 1.1"]);
+}
+
+#[test]
+fn who_waits_is_served_by_what_is_read() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.passes(HOUR);
+    story.asks(1);
+    story.asks_to_have(2, s(2_000));
+    story.sibling_mints(s(1_000), Cause::Expiry);
+    // Three quarters of 1,000 s are all that can be had of it.
+    assert_eq!(story.hears(), ["publish", "1 gets 1.2", "2 gets 1.2"]);
+}
+
+#[test]
+fn who_waits_is_turned_away_by_what_is_read() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.passes(HOUR);
+    story.asks(1);
+    story.insists(2);
+    story.store.sign_out();
+    assert_eq!(story.hears(), ["publish", "1 is told logged_out", "2 is told logged_out"]);
+    assert!(story.session.is_idle());
+}
+
+#[test]
+fn since_when_a_mark_is_known_is_remembered_as_long_as_it_is_the_same_mark() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.store.mark(tokenkeeper_actors::values::FlightId(7), story.at);
+    story.hears();
+    let seen = story.at.elapsed;
+    story.passes(s(10));
+    story.hears();
+    story.passes(HOUR);
+    story.asks(1);
+    let doubt = story.order().doubt.expect("a doubt");
+    assert_eq!((doubt.flight, doubt.seen), (tokenkeeper_actors::values::FlightId(7), seen));
+    // Another flight's mark is another doubt, and a record without a mark is none.
+    story.store.mark(tokenkeeper_actors::values::FlightId(8), story.at);
+    story.fails(tokenkeeper_actors::values::Reason::InDoubt);
+    story.passes(s(1));
+    story.insists(2);
+    let doubt = story.order().doubt.expect("a doubt");
+    assert_eq!(doubt.flight, tokenkeeper_actors::values::FlightId(8));
+    assert_eq!(story.at.elapsed.since(doubt.seen), s(1));
+    story.mints(HOUR);
+    story.insists(3);
+    assert_eq!(story.order().doubt, None);
+}
+
+#[test]
+fn who_waits_is_told_what_a_made_up_record_says() {
+    let mut store = super::support::Store::default();
+    store.sign_in(Some(HOUR), super::support::beginning());
+    let mut story = Story::begins_over(store, repeatable());
+    story.reads();
+    story.lists(&["https://evil.example.com"]);
+    story.restarts();
+    assert_eq!(story.asks(1), []);
+    assert_eq!(story.read_fails().quietly(), ["1 is told issuer_changed"]);
+}

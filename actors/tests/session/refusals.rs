@@ -1,0 +1,238 @@
+//! Refusals (law 6): after one is answered, nothing of that generation or older is handed out.
+
+use tokenkeeper_actors::law::flight::{Adopt, Outcome};
+use tokenkeeper_actors::law::session::{Policy, SessionEvent};
+use tokenkeeper_actors::values::{Cause, Generation, Nonce, Reason};
+
+use super::support::{HOUR, Story, generation, ms, s};
+
+fn signed_in() -> Story {
+    Story::signed_in(HOUR, Policy::default())
+}
+
+#[test]
+fn the_current_lease_refused_is_served_no_more_and_replaced_when_somebody_asks() {
+    let mut story = signed_in();
+    assert_eq!(story.refuses(1, generation(1, 1)), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.hit(), None);
+    assert_eq!(story.published().residue.floor, Some(generation(1, 1)));
+    // On demand: nobody has asked for another yet.
+    assert_eq!(story.flights(), 0);
+    assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
+    assert_eq!(story.order().adopt, Adopt::Above { floor: Some(generation(1, 1)), margin: s(1) });
+    assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.2"]);
+    assert_eq!(story.lease_of(1).map(|lease| lease.cause()), Some(Cause::Refusal));
+}
+
+#[test]
+fn many_callers_refused_at_once_are_one_flight() {
+    let mut story = signed_in();
+    for caller in 0..32 {
+        let told = story.refuses(caller, generation(1, 1));
+        assert_eq!(told.count("refusal"), 1);
+        assert_eq!(told.count("publish"), usize::from(caller == 0));
+        assert_eq!(story.asks(caller).count("fly"), usize::from(caller == 0));
+    }
+    let told = story.mints(HOUR);
+    assert_eq!(told.count(""), 33);
+    assert_eq!(story.flights(), 1);
+}
+
+#[test]
+fn a_late_refusal_of_an_older_lease_changes_nothing() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    story.asks(1);
+    story.mints(HOUR);
+    assert_eq!(story.refuses(2, generation(1, 1)), ["refusal 2 superseded"]);
+    assert_eq!(story.refuses(3, generation(0, 99)), ["refusal 3 superseded"]);
+    assert_eq!(story.hit(), Some(generation(1, 2)));
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+    assert_eq!(story.flights(), 1);
+}
+
+#[test]
+fn an_older_lease_refused_for_the_first_time_is_superseded_too() {
+    let mut story = signed_in();
+    story.sibling_mints(HOUR, Cause::Early);
+    story.hears();
+    assert_eq!(story.refuses(1, generation(1, 1)).quietly(), ["refusal 1 superseded"]);
+    assert_eq!(story.hit(), Some(generation(1, 2)));
+}
+
+#[test]
+fn a_refusal_repeated_is_noted_again_and_costs_nothing() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.refuses(2, generation(1, 1)), ["refusal 2 noted"]);
+    assert_eq!(story.refuses(3, generation(0, 1)), ["refusal 3 noted"]);
+    assert_eq!(story.published().residue.floor, Some(generation(1, 1)));
+}
+
+#[test]
+fn a_newer_lease_than_is_known_is_noted_and_something_newer_yet_is_looked_for() {
+    let mut story = signed_in();
+    assert_eq!(story.refuses(1, generation(1, 2)), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
+    // The sibling whose lease that was is read: it will not do.
+    story.sibling_mints(HOUR, Cause::Early);
+    assert_eq!(story.hears().quietly(), []);
+    assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.3"]);
+}
+
+#[test]
+fn a_token_that_is_not_above_the_floor_earns_a_pause_like_any_failure() {
+    // A host that mixes up the leases of two identities must not spend a refresh token per round trip.
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 99));
+    story.asks(1);
+    let told = story.mints(HOUR);
+    assert_eq!((told.count("fly"), told.count("1 is told")), (0, 1), "{told:?}");
+    assert_eq!(story.flights(), 1);
+}
+
+#[test]
+fn a_token_of_the_same_number_from_another_process_is_not_above_the_floor() {
+    let mut story = signed_in();
+    let lone = Generation { nonce: Nonce(5), ..generation(1, 1) };
+    assert_eq!(story.refuses(1, lone), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
+}
+
+#[test]
+fn the_floor_outlives_the_actor() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.restarts(), ["publish", "load"]);
+    assert_eq!(story.reads(), []);
+    assert_eq!(story.hit(), None);
+    assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
+    assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.2"]);
+}
+
+#[test]
+fn a_refusal_before_the_first_read_is_heard_when_it_is_known_what_was_refused() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    assert_eq!(story.refuses(1, generation(1, 1)), []);
+    assert!(!story.session.is_idle());
+    assert_eq!(story.reads(), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.hit(), None);
+
+    // What a sibling minted for a refusal is futile to renew, though this process never saw it before.
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.sibling_mints(HOUR, Cause::Refusal);
+    story.refuses(1, generation(1, 1));
+    story.refuses(2, generation(1, 2));
+    let told = story.reads();
+    assert_eq!(told, ["publish", "refusal 1 superseded", "refusal 2 futile: resource_refuses, 30000 ms"]);
+    assert_eq!(story.hit(), Some(generation(1, 2)));
+}
+
+#[test]
+fn a_refusal_before_the_first_read_is_noted_where_that_fails() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.read_fails(), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    assert_eq!(story.reads().quietly(), []);
+    assert_eq!(story.hit(), None);
+
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.ticks_after(s(5)), ["publish", "refusal 1 noted"]);
+}
+
+#[test]
+fn refusals_that_wait_are_bounded_like_callers() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy { waiters_most: 2, ..Policy::default() });
+    assert_eq!(story.refuses(1, generation(1, 1)), []);
+    assert_eq!(story.refuses(2, generation(1, 1)), []);
+    assert_eq!(story.refuses(3, generation(1, 1)), ["publish", "refusal 3 noted"]);
+    assert_eq!(story.reads(), ["publish", "refusal 1 noted", "refusal 2 noted"]);
+}
+
+#[test]
+fn refusals_that_wait_are_answered_at_the_end() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.does(SessionEvent::Shutdown), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.refuses(2, generation(1, 1)), ["refusal 2 noted"]);
+}
+
+#[test]
+fn a_siblings_newer_token_satisfies_a_refusal_without_a_flight() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    story.sibling_mints(HOUR, Cause::Refusal);
+    assert_eq!(story.hears(), ["publish"]);
+    assert_eq!(story.asks(1), ["1 gets 1.2"]);
+}
+
+#[test]
+fn a_siblings_newer_token_satisfies_who_waits_and_the_flight_goes_on() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    story.asks(1);
+    story.sibling_mints(HOUR, Cause::Refusal);
+    assert_eq!(story.hears(), ["publish", "1 gets 1.2"]);
+    assert_eq!(story.lands(Outcome::Adopted), ["publish"]);
+    assert_eq!(story.flights(), 1);
+}
+
+#[test]
+fn a_refusal_while_a_flight_is_in_the_air_is_satisfied_by_what_it_brings() {
+    let mut story = signed_in();
+    story.passes(HOUR - s(100));
+    assert_eq!(story.asks(1), ["publish", "fly for early", "1 gets 1.1"]);
+    assert_eq!(story.refuses(1, generation(1, 1)), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.asks(2), []);
+    assert_eq!(story.mints(HOUR), ["publish", "2 gets 1.2"]);
+    assert_eq!(story.flights(), 1, "no second token");
+}
+
+#[test]
+fn an_adopted_token_that_was_refused_meanwhile_is_not_enough() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    story.asks(1);
+    story.sibling_mints(HOUR, Cause::Early);
+    // The host has the sibling's token from elsewhere, and it is refused before the flight lands.
+    story.refuses(2, generation(1, 2));
+    assert_eq!(story.lands(Outcome::Adopted), ["publish", "fly for refusal"]);
+    assert_eq!(story.order().adopt, Adopt::Above { floor: Some(generation(1, 2)), margin: s(1) });
+    assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.3"]);
+}
+
+#[test]
+fn the_refused_lease_does_not_come_back_by_any_way() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.hears(), []);
+    assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
+    let told = story.fails(Reason::Unreachable);
+    assert_eq!(told, ["publish", "1 is told unreachable, 500 ms"]);
+    assert_eq!(story.hit(), None);
+    story.restarts();
+    assert_eq!(story.reads().quietly(), []);
+    assert_eq!(story.asks_within(2, ms(100)), ["2 is told unreachable, 500 ms"]);
+    assert_eq!(story.does(SessionEvent::Used), []);
+}
+
+#[test]
+fn the_floor_of_one_epoch_does_not_reach_into_the_next() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 99));
+    story.store.sign_in(Some(HOUR), story.at);
+    assert_eq!(story.hears(), ["publish"]);
+    assert_eq!(story.asks(1), ["1 gets 2.2"]);
+}
+
+#[test]
+fn a_refusal_in_backoff_is_noted_and_the_caller_told_when_to_come_back() {
+    let mut story = signed_in();
+    story.insists(1);
+    story.fails_for(Reason::Unreachable, s(60));
+    assert_eq!(story.refuses(1, generation(1, 1)), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.asks(2), ["2 is told unreachable, 60000 ms"]);
+    assert_eq!(story.flights(), 1);
+}

@@ -1,0 +1,76 @@
+//! A session on a virtual clock, told as a story: each step is one event, and says in words what it led to.
+//!
+//! The store behind it is kept by the real ledger, so that versions, epochs and numbers are as they would be. Both
+//! clocks stand still until a test moves them. After each step the [`Audit`] checks what must hold in every story.
+
+mod audit;
+mod store;
+mod story;
+mod voyage;
+mod witness;
+mod words;
+mod world;
+
+pub(crate) use audit::Audit;
+pub(crate) use store::{ISSUER, Marks, Store, binding, digests, login};
+pub(crate) use story::{Question, Story};
+pub(crate) use voyage::{Answer, Voyage};
+pub(crate) use witness::{Witness, base64};
+pub(crate) use words::Told;
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::session::Birth;
+use tokenkeeper_actors::values::{
+    AccessToken, BootId, Cause, ElapsedTime, Epoch, FlightId, Generation, Jitter, Lease, LeaseParts, Moment, Nonce,
+    Now, TokenKind, Validity, WallTime,
+};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The generation of a stored token.
+pub(crate) fn generation(epoch: u64, number: u64) -> Generation {
+    Generation::stored(Epoch::new(epoch), number)
+}
+
+pub(crate) fn epoch(number: u64) -> Epoch {
+    Epoch::new(number)
+}
+
+/// When every story begins: some time after the boot, some time after the epoch of the wall clock.
+pub(crate) fn beginning() -> Moment {
+    Moment {
+        wall: WallTime::from_millis(1_800_000_000_000),
+        elapsed: ElapsedTime::from_millis(10_000_000),
+        boot: BootId(1),
+    }
+}
+
+pub(crate) fn now(moment: Moment, jitter: u16) -> Now {
+    Now { moment, jitter: Jitter::new(jitter) }
+}
+
+/// What the driver draws for an incarnation.
+pub(crate) fn birth(incarnation: u128) -> Birth {
+    Birth { nonce: Nonce(0xabc), flights: FlightId(1_000 * (incarnation + 1)) }
+}
+
+/// A lease that no store knows.
+pub(crate) fn unsaved(generation: Generation, validity: Validity, cause: Cause) -> Lease {
+    Lease::new(LeaseParts {
+        token: AccessToken::new("at-unsaved"),
+        kind: TokenKind::Bearer,
+        generation,
+        scopes: Default::default(),
+        validity,
+        cause,
+    })
+}

@@ -1,0 +1,198 @@
+//! A store of one record, kept by the real ledger: what sessions, flights and siblings read and write.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokenkeeper_actors::law::ledger::{Change, Changed, Commit, Login, LoginAccess, apply};
+use tokenkeeper_actors::values::record::{
+    Access, Binding, Client, ClientAuth, Issuer, Mark, MarkState, Record, RefreshCredential, View,
+};
+use tokenkeeper_actors::values::{
+    AccessToken, Cause, ClientSecret, DigestKey, DpopKey, FlightId, Lease, Moment, RefreshToken, Scopes, TokenKind,
+    Validity,
+};
+
+/// The issuer every login of these tests is bound to.
+pub(crate) const ISSUER: &str = "https://as.example.com";
+
+/// The key of the store's digests.
+pub(crate) fn digests() -> DigestKey {
+    DigestKey::new([7; 32])
+}
+
+/// Where every grant of these tests belongs.
+pub(crate) fn binding() -> Binding {
+    Binding {
+        issuer: Issuer(ISSUER.to_owned()),
+        client: Client { id: "client".to_owned(), secret: None, auth: ClientAuth::None, secret_expires_at: None },
+        token_endpoint: format!("{ISSUER}/token"),
+        revocation_endpoint: Some(format!("{ISSUER}/revoke")),
+        resource: Some("https://mcp.example.com/mcp".to_owned()),
+    }
+}
+
+/// How the secrets of a store begin; a number follows. The first two are each another token's every time.
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
+    pub(crate) access: &'static str,
+    pub(crate) refresh: &'static str,
+    pub(crate) client: Option<&'static str>,
+    pub(crate) key: Option<&'static str>,
+}
+
+/// What a test looks for must not be shown by the test itself.
+impl fmt::Debug for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Marks(…)")
+    }
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { access: "at-", refresh: "rt-", client: None, key: None }
+    }
+}
+
+/// A login as a host brings it: a refresh token of this name, and an access token for `lifetime` from `at` on.
+pub(crate) fn login(refresh: &str, lifetime: Option<Duration>, at: Moment) -> Login {
+    Login {
+        binding: binding(),
+        requested: Scopes::default(),
+        granted: Scopes::default(),
+        subject: None,
+        dpop_key: None,
+        refresh: Some(RefreshCredential::new(RefreshToken::new(refresh), &digests())),
+        access: Some(LoginAccess {
+            token: AccessToken::new("at-login"),
+            kind: TokenKind::Bearer,
+            validity: Validity::new(at, lifetime),
+        }),
+        at,
+    }
+}
+
+/// The one record, and the names of the refresh tokens given out so far.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) record: Option<Record>,
+    pub(crate) marks: Marks,
+    refreshes: u32,
+}
+
+impl Store {
+    /// An empty store whose secrets will begin like this.
+    pub(crate) fn marked(marks: Marks) -> Self {
+        Self { marks, ..Self::default() }
+    }
+
+    /// One atomic write, as every store makes it.
+    pub(crate) fn change(&mut self, change: &Change) -> Changed {
+        match apply(self.record.as_ref(), change) {
+            Ok(after) => {
+                let before = self.record.replace(after.clone()).map(Box::new);
+                Changed::Applied { before, after: Box::new(after) }
+            }
+            Err(why) => Changed::Conflict { why, current: self.record.clone().map(Box::new) },
+        }
+    }
+
+    pub(crate) fn view(&self) -> Option<Box<View>> {
+        self.record.as_ref().map(|record| Box::new(record.view()))
+    }
+
+    /// Somebody signs in, here or elsewhere.
+    pub(crate) fn sign_in(&mut self, lifetime: Option<Duration>, at: Moment) {
+        let login = self.login(lifetime, at);
+        assert!(matches!(self.change(&Change::Install(Box::new(login))), Changed::Applied { .. }));
+    }
+
+    /// A login with secrets of its own.
+    pub(crate) fn login(&mut self, lifetime: Option<Duration>, at: Moment) -> Login {
+        let mut login = login(&self.new_refresh(), lifetime, at);
+        if let Some(access) = &mut login.access {
+            access.token = AccessToken::new(format!("{}login", self.marks.access));
+        }
+        login.binding.client.secret = self.marks.client.map(ClientSecret::new);
+        login.dpop_key = self.marks.key.map(DpopKey::new);
+        login
+    }
+
+    /// Somebody logs out, here or elsewhere.
+    pub(crate) fn sign_out(&mut self) {
+        let epoch = self.record.as_ref().map(|record| record.epoch).unwrap_or_default();
+        assert!(matches!(self.change(&Change::Clear { epoch }), Changed::Applied { .. }));
+    }
+
+    /// The note a flight writes before it presents the refresh token.
+    pub(crate) fn mark(&mut self, flight: FlightId, at: Moment) {
+        let record = self.record.as_ref().expect("a record");
+        let digest = record.held().expect("a refresh token").credential.digest();
+        let mark = Mark {
+            flight,
+            digest,
+            presentations: 1,
+            number: record.number + 1,
+            first: at,
+            latest: at,
+            timeout: Duration::from_secs(30),
+            state: MarkState::Open,
+        };
+        let expected = record.version();
+        assert!(matches!(self.change(&Change::Mark { expected, mark }), Changed::Applied { .. }));
+    }
+
+    /// What a flight that marked brings back: to be written now, later or never.
+    pub(crate) fn commit(&mut self, flight: FlightId, cause: Cause, validity: Validity) -> Commit {
+        let refresh = self.new_refresh();
+        let record = self.record.as_ref().expect("a record");
+        Commit {
+            epoch: record.epoch,
+            sent: record.held().map(|held| held.credential.digest()),
+            access: self.access(record.number, flight, cause, validity),
+            refresh: Some(RefreshCredential::new(RefreshToken::new(refresh), &digests())),
+            granted: None,
+            subject: None,
+            binding: None,
+            at: validity.anchored(),
+        }
+    }
+
+    /// A whole refresh, by whomever: marked, answered and stored.
+    pub(crate) fn refresh(&mut self, flight: FlightId, cause: Cause, validity: Validity) -> Lease {
+        self.mark(flight, validity.anchored());
+        let commit = self.commit(flight, cause, validity);
+        assert!(matches!(self.change(&Change::Commit(Box::new(commit))), Changed::Applied { .. }));
+        self.lease()
+    }
+
+    /// A whole mint of a repeatable source: nothing to mark, nothing to rotate.
+    pub(crate) fn mint(&mut self, flight: FlightId, cause: Cause, validity: Validity) -> Lease {
+        let record = self.record.as_ref();
+        let commit = Commit {
+            epoch: record.map(|record| record.epoch).unwrap_or_default(),
+            sent: None,
+            access: self.access(record.map_or(0, |record| record.number) + 1, flight, cause, validity),
+            refresh: None,
+            granted: None,
+            subject: None,
+            binding: Some(binding()),
+            at: validity.anchored(),
+        };
+        assert!(matches!(self.change(&Change::Commit(Box::new(commit))), Changed::Applied { .. }));
+        self.lease()
+    }
+
+    pub(crate) fn lease(&self) -> Lease {
+        self.record.as_ref().and_then(Record::lease).expect("a lease")
+    }
+
+    pub(crate) fn new_refresh(&mut self) -> String {
+        self.refreshes += 1;
+        format!("{}{}", self.marks.refresh, self.refreshes)
+    }
+
+    fn access(&self, number: u64, flight: FlightId, cause: Cause, validity: Validity) -> Access {
+        let token = AccessToken::new(format!("{}{number}", self.marks.access));
+        Access { token, kind: TokenKind::Bearer, validity, number, cause, flight: Some(flight) }
+    }
+}

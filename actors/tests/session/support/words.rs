@@ -1,0 +1,82 @@
+//! Effects in a few words each, so that a test can name all of them, in their order, and read like a story.
+
+use std::fmt;
+
+use tokenkeeper_actors::law::ledger::Change;
+use tokenkeeper_actors::law::session::{RefusalAnswer, SessionEffect};
+use tokenkeeper_actors::values::{Cause, TokenError};
+
+/// What one event led to, in words. Compared as a whole: `assert_eq!(story.asks(1), ["1 gets 1.1"])`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Told(pub(crate) Vec<String>);
+
+impl Told {
+    pub(crate) fn of(effects: &[SessionEffect]) -> Self {
+        Self(effects.iter().map(word).collect())
+    }
+
+    /// Leaves out what is published, for stories that are about something else.
+    pub(crate) fn quietly(mut self) -> Self {
+        self.0.retain(|word| word != "publish");
+        self
+    }
+
+    /// How many of the words begin like this.
+    pub(crate) fn count(&self, beginning: &str) -> usize {
+        self.0.iter().filter(|word| word.starts_with(beginning)).count()
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<const N: usize> PartialEq<[&str; N]> for Told {
+    fn eq(&self, other: &[&str; N]) -> bool {
+        self.0 == other
+    }
+}
+
+fn word(effect: &SessionEffect) -> String {
+    match effect {
+        SessionEffect::Publish(_) => "publish".to_owned(),
+        SessionEffect::Answer(waiter, Ok(lease)) => format!("{} gets {}", waiter.0, lease.generation()),
+        SessionEffect::Answer(waiter, Err(error)) => format!("{} is told {}", waiter.0, said(error)),
+        SessionEffect::AnswerRefusal(reply, RefusalAnswer::Noted) => format!("refusal {} noted", reply.0),
+        SessionEffect::AnswerRefusal(reply, RefusalAnswer::Superseded) => format!("refusal {} superseded", reply.0),
+        SessionEffect::AnswerRefusal(reply, RefusalAnswer::Futile(error)) => {
+            format!("refusal {} futile: {}", reply.0, said(error))
+        }
+        SessionEffect::AnswerInstall(reply, Ok(view)) => {
+            format!("login {} installed as {}", reply.0, view.version.epoch.number())
+        }
+        SessionEffect::AnswerInstall(reply, Err(error)) => format!("login {} failed: {error:?}", reply.0),
+        SessionEffect::AnswerLogout(reply, Ok(done)) if done.may_still_live => {
+            format!("logout {} done, a token may still live", reply.0)
+        }
+        SessionEffect::AnswerLogout(reply, Ok(_)) => format!("logout {} done", reply.0),
+        SessionEffect::AnswerLogout(reply, Err(error)) => format!("logout {} failed: {error:?}", reply.0),
+        SessionEffect::Load(_) => "load".to_owned(),
+        SessionEffect::Fly(order) => format!("fly for {}", cause(order.cause)),
+        SessionEffect::TellLoggedOut(_, epoch) => format!("tell flight it is logged out of {}", epoch.number()),
+        SessionEffect::Reserve(..) => "reserve".to_owned(),
+        SessionEffect::Change(_, Change::Install(_)) => "write login".to_owned(),
+        SessionEffect::Change(_, Change::Clear { epoch }) => format!("write tombstone of {}", epoch.number()),
+        SessionEffect::Change(_, Change::Park { epoch, .. }) => format!("park {}", epoch.number()),
+        SessionEffect::Change(_, change) => format!("{change:?}"),
+        SessionEffect::Revoke(_) => "revoke".to_owned(),
+    }
+}
+
+fn said(error: &TokenError) -> String {
+    match error.when_to_retry() {
+        None => error.reason().to_string(),
+        Some(span) => format!("{}, {} ms", error.reason(), span.as_millis()),
+    }
+}
+
+fn cause(cause: Cause) -> String {
+    format!("{cause:?}").to_lowercase()
+}
