@@ -191,7 +191,7 @@ impl Flight {
         self.limit = None;
         match answer {
             Ok(record) if attempt.still_marked(record.as_deref(), self.id()) => {
-                self.depart(Attempt { checked: asked, ..attempt }, now, effects);
+                self.depart(Attempt { record, checked: asked, ..attempt }, now, effects);
             }
             Ok(record) => {
                 let contended = Outcome::Failed(Trouble::new(Reason::Contended));
