@@ -1,0 +1,205 @@
+//! What may happen next in a state.
+
+use tokenkeeper_actors::law::flight::{FlightEffect, Op};
+use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId};
+
+use crate::config::{Config, Span};
+use crate::identity::process_of;
+use crate::state::{Seat, State, op};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A process begins a flight and carries out its first read; it has read the record anew before, or goes by what it
+    /// knows.
+    Begin {
+        /// Which process.
+        process: usize,
+        /// Whether its session reads the record first.
+        informed: bool,
+    },
+    /// The session of a process whose flight is in the air learns that a login was installed.
+    Learn(usize),
+    /// A pending effect of a flight is carried out, and the flight is told.
+    Perform(FlightId, Op),
+    /// A flight's claim is ended, as it asked.
+    EndClaim(FlightId),
+    /// A flight is told the time.
+    Tick(FlightId),
+    /// The server processes a request, and the flight gets the answer if it is still there.
+    Process(FlightId),
+    /// The connection of a request breaks. The server may still process it.
+    LoseAnswer(FlightId),
+    /// A store operation that was given up on takes effect.
+    Land(FlightId, Op),
+    /// A process crashes and restarts.
+    Crash(usize),
+    /// The claim of an epoch is lost.
+    LoseClaim(Epoch),
+    /// A login is installed.
+    Login,
+    /// Time passes.
+    Pass(Span),
+}
+
+/// Who is behind an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It happens sooner or later.
+    Due,
+    /// It may happen.
+    Chance,
+}
+
+impl State {
+    /// Everything that may happen next, in a fixed order. Nothing follows a broken law.
+    pub(crate) fn actions(&self, config: &Config, out: &mut Vec<Action>) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.steps(config, &mut |kind, action| {
+            let _ = kind;
+            out.push(action);
+        });
+    }
+
+    /// Whether nothing happens any more unless something goes wrong or time passes.
+    pub(crate) fn is_at_rest(&self, config: &Config) -> bool {
+        let mut due = false;
+        self.steps(config, &mut |kind, _| due |= kind == Kind::Due);
+        !due
+    }
+
+    fn steps(&self, config: &Config, out: &mut impl FnMut(Kind, Action)) {
+        let mut due = false;
+        let mut step = |kind, action| {
+            due |= kind == Kind::Due;
+            out(kind, action);
+        };
+        for (number, process) in self.processes.iter().enumerate() {
+            let version = self.store.record.version();
+            let mut informed = process.session.clone();
+            informed.absorb(self.store.record.view(), self.elapsed());
+            // A session that knows an older epoch only would find that out with its first read.
+            if process.session.may_fly(self.elapsed()) && !process.session.is_overtaken(version) {
+                step(Kind::Due, Action::Begin { process: number, informed: false });
+            }
+            if process.session.is_behind(version) && informed.may_fly(self.elapsed()) {
+                step(Kind::Due, Action::Begin { process: number, informed: true });
+            }
+            // Before its flight holds the claim, it makes no difference what the session knows.
+            let overtaken = process.session.current.is_some() && process.session.is_overtaken(version);
+            let claimed = process.seats.iter().any(|seat| seat.claim.is_some());
+            if self.left.lessons > 0 && overtaken && process.session.flights > 0 && claimed {
+                step(Kind::Chance, Action::Learn(number));
+            }
+            for seat in &process.seats {
+                self.steps_of(seat, config, &mut step);
+            }
+            if self.left.crashes > 0 && self.leaves_a_trace(number) {
+                step(Kind::Chance, Action::Crash(number));
+            }
+        }
+        for request in &self.wire {
+            step(if request.awaited { Kind::Due } else { Kind::Chance }, Action::Process(request.by));
+            if request.awaited && self.left.lost_answers > 0 {
+                step(Kind::Chance, Action::LoseAnswer(request.by));
+            }
+        }
+        for late in &self.late {
+            if let Some(op) = op(&late.effect) {
+                step(Kind::Chance, Action::Land(late.flight, op));
+            }
+        }
+        if self.left.claim_losses > 0 {
+            for (epoch, holder) in self.store.holders() {
+                if self.seats().any(|(_, seat)| seat.flight.id() == holder && seat.claim.is_some()) {
+                    step(Kind::Chance, Action::LoseClaim(epoch));
+                }
+            }
+        }
+        if self.left.logins > 0 {
+            step(Kind::Chance, Action::Login);
+        }
+        for span in Span::ALL {
+            if self.may_pass(span, due) {
+                out(Kind::Chance, Action::Pass(span));
+            }
+        }
+    }
+
+    /// Whether a process that crashed now would leave anything behind. One that would not may as well not have begun.
+    fn leaves_a_trace(&self, process: usize) -> bool {
+        let claimed = |seat: &Seat| seat.claim.is_some() || !seat.pending.is_empty() && seat.landed;
+        self.processes[process].seats.iter().any(claimed)
+            || self.late.iter().any(|late| process_of(late.flight) == process)
+    }
+
+    fn steps_of(&self, seat: &Seat, config: &Config, step: &mut impl FnMut(Kind, Action)) {
+        let flight = seat.flight.id();
+        for pending in &seat.pending {
+            match (&pending.effect, op(&pending.effect)) {
+                (FlightEffect::EndClaim { .. }, _) => step(Kind::Due, Action::EndClaim(flight)),
+                (_, Some(op)) => step(Kind::Due, Action::Perform(flight, op)),
+                _ => {}
+            }
+        }
+        let woken = seat.flight.next_wake().is_some_and(|wake| wake <= self.elapsed());
+        let waits = seat.is_pausing() && !self.is_worth_waking(seat, config);
+        let gives_up = self.gives_up(seat, config);
+        if woken && !waits && (!gives_up || self.left.timeouts > 0) {
+            step(if gives_up { Kind::Chance } else { Kind::Due }, Action::Tick(flight));
+        }
+    }
+
+    /// Whether telling the flight the time makes it give up on a store operation.
+    pub(crate) fn gives_up(&self, seat: &Seat, config: &Config) -> bool {
+        let limit = config.terms().store_timeout;
+        seat.pending.iter().any(|pending| is_store_op(&pending.effect) && pending.since.after(limit) <= self.elapsed())
+    }
+
+    /// Whether a flight that pauses because the claim is held would do anything else than pause again.
+    fn is_worth_waking(&self, seat: &Seat, config: &Config) -> bool {
+        let wait = config.terms().claim_wait;
+        let wait_over = seat.claiming.is_some_and(|since| since.after(wait) <= self.elapsed());
+        wait_over
+            || self.store.is_free(seat.epoch, seat.flight.id(), self.manner(config))
+            || seat.seen != Some(self.store.record.version())
+    }
+
+    /// Whether nothing is due, and somebody waits for time to pass.
+    pub(crate) fn waits_for_time(&self) -> bool {
+        let version = self.store.record.version();
+        self.seats().any(|(_, seat)| seat.is_pausing())
+            || self.processes.iter().any(|process| process.session.rests(version, self.elapsed()))
+    }
+
+    /// Whether this much time may pass: some is left, or nothing else is due and somebody waits for it. No request
+    /// whose answer is awaited outlasts its time-out.
+    fn may_pass(&self, span: Span, due: bool) -> bool {
+        let until = ElapsedTime::from_millis(self.now + span.millis());
+        let overdue = self.wire.iter().filter(|request| request.awaited && request.ends <= until).count();
+        if overdue > usize::from(self.left.lost_answers) {
+            return false;
+        }
+        let busy = self.seats().any(|(_, seat)| seat.pending.iter().any(|pending| op(&pending.effect).is_some()));
+        let marked = self.store.record.held().is_some_and(|held| held.mark.is_some());
+        let version = self.store.record.version();
+        let resting = self.processes.iter().any(|process| process.session.rests(version, self.elapsed()));
+        let pausing = self.seats().any(|(_, seat)| seat.is_pausing());
+        match span {
+            Span::Lull => self.left.lulls > 0 && busy,
+            Span::Wait => self.left.waits > 0 && (marked || !self.wire.is_empty()),
+            Span::Pause if self.left.pauses > 0 => marked || busy || resting || pausing || self.store.has_claims(),
+            Span::Pause => !due && self.waits_for_time(),
+        }
+    }
+}
+
+/// Whether an effect is a store operation that a flight waits for, and gives up on when it takes too long.
+pub(crate) fn is_store_op(effect: &FlightEffect) -> bool {
+    matches!(
+        effect,
+        FlightEffect::Load(_) | FlightEffect::Claim { .. } | FlightEffect::Change(..) | FlightEffect::Renew { .. }
+    )
+}

@@ -1,0 +1,168 @@
+//! When two states are one: the canonical key of a state.
+//!
+//! A part's key is a hash of its `Debug` text, rewritten as below. The text of a flight shows its whole phase with
+//! everything in it. What it leaves out decides nothing: a refresh token stands beside its digest, an access token
+//! beside its number, and the digest key and the terms are the same throughout. (Two tokens of one run whose digests
+//! begin with the same four bytes would look alike; a test makes sure that none do.)
+//!
+//! The text is rewritten where two states that differ in it behave alike for ever:
+//!
+//! - A time is replaced by its distance from now. The machines compare times with now, plus or minus constants, and
+//!   never with one another. Beyond 100 s into the past all distances are one: every constant is smaller, and an age
+//!   only grows.
+//! - The number of an operation is replaced by its distance from the flight's newest: it is only compared with others
+//!   of the same flight.
+//! - Left out are times that nothing reads where lifetimes are unknown and no grace period counts (`since`, `first`,
+//!   `at`, and the anchor of a validity), and the count of contended claims, which only sets a pause that takes no time.
+//! - The two processes begin alike and follow the same rules, so a state and the one with both exchanged are the same:
+//!   the key is the smaller one of the two texts', where flights and boots bear the exchanged names.
+//!
+//! States are told apart by 64 bits of hash, as stateright does anyway: with a million states, the odds that two of
+//! them are taken for one are about one in thirty million.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Revision};
+
+use crate::server::Rt;
+
+/// Ages from here on are one.
+const ANCIENT: u64 = 100_000;
+
+/// The wall clock shows this much more than the elapsed clock.
+pub(crate) const WALL: u64 = 1_800_000_000_000;
+
+/// The key of a part: as it is, and with the processes exchanged.
+pub(crate) type Key = [u64; 2];
+
+/// What a part is seen from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The present, on the elapsed clock.
+    pub(crate) now: u64,
+    /// The newest operation of the flight that is looked at.
+    pub(crate) ops: u32,
+    /// The store's revision.
+    pub(crate) revision: u64,
+    /// The store's highest token number.
+    pub(crate) number: u64,
+    /// The steps that work; `None` for a lineage that nobody can come upon any more.
+    pub(crate) steps: [Option<u8>; 2],
+}
+
+/// Names the `number`th flight of a process.
+pub(crate) fn flight(process: usize, number: u8) -> FlightId {
+    FlightId(16 * (process as u128 + 1) + u128::from(number))
+}
+
+/// The process a flight belongs to.
+pub(crate) fn process_of(flight: FlightId) -> usize {
+    usize::try_from(flight.0 / 16).unwrap_or(0).saturating_sub(1)
+}
+
+/// A flight's name for a person: `A1` is the first one of the first process.
+pub(crate) fn shown(flight: FlightId) -> String {
+    format!("{}{}", ["A", "B"][process_of(flight).min(1)], flight.0 % 16)
+}
+
+/// The boot of the host a process runs on.
+pub(crate) fn boot(process: usize, apart: bool) -> BootId {
+    BootId(if apart { process as u128 + 1 } else { 0 })
+}
+
+/// The key of what `write` writes.
+pub(crate) fn key(frame: Frame, write: impl FnOnce(&mut Sink)) -> Key {
+    let mut sink = Sink { pair: [DefaultHasher::new(), DefaultHasher::new()], frame };
+    write(&mut sink);
+    sink.pair.map(|hasher| hasher.finish())
+}
+
+/// The key of several parts together.
+pub(crate) fn join(parts: impl IntoIterator<Item = Key>) -> Key {
+    let mut pair = [DefaultHasher::new(), DefaultHasher::new()];
+    for key in parts {
+        pair.iter_mut().zip(key).for_each(|(hasher, key)| hasher.write_u64(key));
+    }
+    pair.map(|hasher| hasher.finish())
+}
+
+/// The key of several parts whose order means nothing.
+pub(crate) fn gather(parts: impl IntoIterator<Item = Key>) -> Key {
+    let (mut straight, mut exchanged): (Vec<_>, Vec<_>) = parts.into_iter().map(|[one, two]| (one, two)).unzip();
+    straight.sort_unstable();
+    exchanged.sort_unstable();
+    join(straight.into_iter().zip(exchanged).map(|(one, two)| [one, two]))
+}
+
+/// Takes in what tells a part from another.
+pub(crate) struct Sink {
+    pair: [DefaultHasher; 2],
+    frame: Frame,
+}
+
+impl Sink {
+    /// Anything that is what it is, wherever and whenever.
+    pub(crate) fn plain(&mut self, value: impl Hash) {
+        self.pair.iter_mut().for_each(|hasher| value.hash(hasher));
+    }
+
+    pub(crate) fn time(&mut self, time: ElapsedTime) {
+        self.plain(distance(time.as_millis(), self.frame.now));
+    }
+
+    pub(crate) fn time_if(&mut self, time: Option<ElapsedTime>) {
+        self.plain(time.is_some());
+        time.into_iter().for_each(|time| self.time(time));
+    }
+
+    pub(crate) fn op(&mut self, op: u32) {
+        self.plain(self.frame.ops.wrapping_sub(op));
+    }
+
+    pub(crate) fn revision(&mut self, revision: Revision) {
+        self.plain(self.frame.revision.wrapping_sub(revision.number()));
+    }
+
+    pub(crate) fn number(&mut self, number: u64) {
+        self.plain(self.frame.number.wrapping_sub(number));
+    }
+
+    pub(crate) fn rt(&mut self, rt: Rt) {
+        let works = self.frame.steps.get(rt.lineage).copied().flatten();
+        self.plain(works.map(|works| (rt.lineage, works.wrapping_sub(rt.step))));
+    }
+
+    pub(crate) fn rt_if(&mut self, rt: Option<Rt>) {
+        self.plain(rt.is_some());
+        rt.into_iter().for_each(|rt| self.rt(rt));
+    }
+
+    pub(crate) fn flight(&mut self, flight: FlightId) {
+        let (number, of_two) = (flight.0 as u64, 16..48);
+        let exchanged = if number < 32 { number + 16 } else { number - 16 };
+        self.name(number, if of_two.contains(&number) { exchanged } else { number });
+    }
+
+    pub(crate) fn flight_if(&mut self, flight: Option<FlightId>) {
+        self.plain(flight.is_some());
+        flight.into_iter().for_each(|flight| self.flight(flight));
+    }
+
+    pub(crate) fn boot(&mut self, boot: BootId) {
+        let number = boot.0 as u64;
+        self.name(number, if number > 0 { 3 - number } else { 0 });
+    }
+
+    /// What is one thing as it is, and another with the processes exchanged.
+    fn name(&mut self, name: u64, exchanged: u64) {
+        self.pair[0].write_u64(name);
+        self.pair[1].write_u64(exchanged);
+    }
+}
+
+fn distance(time: u64, now: u64) -> u64 {
+    match now.checked_sub(time) {
+        Some(age) => age.min(ANCIENT),
+        None => u64::MAX - (time - now),
+    }
+}

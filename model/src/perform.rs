@@ -1,0 +1,193 @@
+//! Effects carried out, and what the flight is told.
+
+use std::sync::Arc;
+
+use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent, Op, TokenRequest};
+use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent};
+use tokenkeeper_actors::ports::store::{ClaimAnswer, Predecessor, Renewed};
+use tokenkeeper_actors::values::{ElapsedTime, FlightId};
+
+use crate::actions::is_store_op;
+use crate::config::Fault;
+use crate::identity;
+use crate::server::{Request, Rt, Took};
+use crate::sightings::Sight;
+use crate::state::Late;
+use crate::step::Step;
+
+impl Step<'_> {
+    /// Carries out an effect, and tells the flight; `late` if the flight has given up on it.
+    pub(crate) fn perform(&mut self, flight: FlightId, effect: FlightEffect, late: bool) {
+        match effect {
+            FlightEffect::Load(op) => self.load(flight, op),
+            FlightEffect::Claim { op, epoch, at_least } => {
+                let manner = self.state.manner(&self.model.config);
+                let (answer, _) = self.store().claim(epoch, flight, at_least, manner);
+                self.claimed(flight, &answer, late);
+                self.feed(flight, FlightEvent::Claimed(op, Ok(answer)));
+            }
+            FlightEffect::Renew { op, claim, at_least } => {
+                let manner = self.state.manner(&self.model.config);
+                let answer = self.store().renew(&claim, at_least, manner);
+                self.saw(Sight::Renewed);
+                if answer == Renewed::Lost
+                    && let Some(seat) = self.seat(flight)
+                {
+                    seat.claim = None;
+                }
+                self.feed(flight, FlightEvent::Renewed(op, Ok(answer)));
+            }
+            FlightEffect::Change(op, change) => {
+                let answer = self.change(&change, late);
+                self.feed(flight, FlightEvent::Changed(op, Ok(answer)));
+            }
+            FlightEffect::Send(op, request) => self.send(flight, op, &request),
+            _ => {}
+        }
+    }
+
+    fn load(&mut self, flight: FlightId, op: Op) {
+        let claimed = self.is_claimed(flight);
+        let mut record = Box::new(self.state.store.record.clone());
+        let stale = self.model.config.fault == Some(Fault::StaleReread);
+        let Some(seat) = self.seat(flight) else { return };
+        if !claimed {
+            seat.seen = Some(record.version());
+            seat.first_read = stale.then(|| record.clone());
+        } else if let Some(first) = seat.first_read.take() {
+            record = first;
+        } else if seat.verifies() {
+            self.saw(Sight::Verified);
+        }
+        self.feed(flight, FlightEvent::Loaded(op, Ok(Some(record))));
+    }
+
+    fn claimed(&mut self, flight: FlightId, answer: &ClaimAnswer, late: bool) {
+        let ClaimAnswer::Granted(claim) = answer else { return self.saw(Sight::Contended) };
+        if claim.predecessor == Predecessor::MayLive {
+            self.saw(Sight::MayLive);
+        }
+        if late {
+            self.saw(Sight::LateClaim);
+        }
+        if let Some(seat) = self.seat(flight) {
+            seat.claim = Some(seat.epoch);
+            seat.seen = None;
+        }
+        let lost = self.state.left.claim_losses < self.model.config.bounds.claim_losses || self.state.has_aged();
+        if self.state.check_claims(flight, lost) {
+            self.saw(Sight::TwoHolders);
+        }
+    }
+
+    pub(crate) fn change(&mut self, change: &Change, late: bool) -> Changed {
+        let before = self.state.store.record.clone();
+        let manner = self.state.manner(&self.model.config);
+        let answer = self.store().change(change, manner);
+        let applied = matches!(answer, Changed::Applied { .. });
+        match (change, applied) {
+            (Change::Commit(_), true) if late => self.saw(Sight::LateCommit),
+            (_, true) if late => self.saw(Sight::LateWrite),
+            (Change::Mark { .. }, false) if late => self.saw(Sight::LateMarkRefused),
+            (Change::Commit(commit), false) if commit.epoch < before.epoch => self.saw(Sight::Overtaken),
+            (Change::Withdraw { .. }, true) => self.saw(Sight::Withdrawn),
+            (Change::End { .. }, true) => self.saw(Sight::Ended),
+            _ => {}
+        }
+        if applied {
+            self.state.check_write(&before, change);
+            self.learn(change);
+        }
+        answer
+    }
+
+    /// The store knows now that a token is spent or dead.
+    fn learn(&mut self, change: &Change) {
+        let sent = match change {
+            Change::Commit(commit) => commit.sent,
+            Change::End { sent, .. } => Some(*sent),
+            _ => None,
+        };
+        let key = &self.model.equipment.digests;
+        let server = Arc::make_mut(&mut self.state.server);
+        for presented in &mut server.presented {
+            presented.over |= Some(presented.rt.credential(key).digest()) == sent;
+        }
+    }
+
+    /// The source sends a request, unless it is too late to.
+    fn send(&mut self, flight: FlightId, op: Op, request: &TokenRequest) {
+        let left = self.state.elapsed();
+        let rt = request.refresh.as_ref().and_then(Rt::of);
+        let Some(rt) = rt else { return };
+        if left > request.not_after {
+            self.saw(Sight::TooLate);
+            return self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(NotSent::TooLate)));
+        }
+        let request = Request { by: flight, op, awaited: true, rt, left, ends: left.after(request.timeout) };
+        let last = self.state.server.last_of(rt);
+        let policy = self.model.config.policy;
+        let before = Arc::make_mut(&mut self.state.server).note(&request);
+        self.state.check_presentation(&request, before, last, policy);
+        self.state.wire.push(request);
+    }
+
+    /// The server processes a request. Whoever waits is told.
+    pub(crate) fn process_request(&mut self, flight: FlightId) {
+        let Some(found) = self.state.wire.iter().position(|request| request.by == flight) else { return };
+        let request = self.state.wire.remove(found);
+        let took = Arc::make_mut(&mut self.state.server).process(&request);
+        let times = self.state.server.times(request.rt);
+        match took {
+            Took::Rotated(_) if times > 1 => self.saw(Sight::Replayed),
+            Took::Reused(owner) => {
+                self.saw(Sight::ReplayedInVain);
+                self.state.check_revocation(owner, self.model.config.policy);
+            }
+            _ => {}
+        }
+        if !request.awaited {
+            return self.saw(Sight::AnswerLost);
+        }
+        let process = identity::process_of(flight);
+        let mut asked = self.state.moment(process, self.apart());
+        asked.elapsed = request.left;
+        self.feed(flight, FlightEvent::Sent(request.op, took.evidence(asked)));
+    }
+
+    /// The flight is told that its answer is lost. The server may yet process the request.
+    pub(crate) fn lose_answer(&mut self, flight: FlightId, how: Lost) {
+        let Some(request) = self.state.wire.iter_mut().find(|request| request.by == flight) else { return };
+        request.awaited = false;
+        let op = request.op;
+        self.feed(flight, FlightEvent::Sent(op, Evidence::Lost(how)));
+    }
+
+    /// Tells a flight the time: it may give up on a store operation, which may take effect all the same.
+    pub(crate) fn tick(&mut self, flight: FlightId) {
+        let now = self.state.elapsed();
+        let config = &self.model.config;
+        let gives_up = self.state.processes[identity::process_of(flight)]
+            .seat(flight)
+            .is_some_and(|seat| self.state.gives_up(seat, config));
+        if gives_up {
+            self.state.left.timeouts -= 1;
+            self.give_up(flight, now);
+        }
+        self.feed(flight, FlightEvent::Tick);
+    }
+
+    fn give_up(&mut self, flight: FlightId, now: ElapsedTime) {
+        let limit = self.model.equipment.terms.store_timeout;
+        let Some(seat) = self.seat(flight) else { return };
+        let given_up: Vec<_> = seat
+            .pending
+            .extract_if(.., |pending| is_store_op(&pending.effect) && pending.since.after(limit) <= now)
+            .map(|pending| pending.effect)
+            // What a read brings late means nothing, and so does a renewal that is asked for again.
+            .filter(|effect| matches!(effect, FlightEffect::Change(..) | FlightEffect::Claim { .. }))
+            .collect();
+        self.state.late.extend(given_up.into_iter().map(|effect| Late { flight, effect }));
+    }
+}

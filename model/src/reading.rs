@@ -1,0 +1,191 @@
+//! A machine read from its `Debug` text, as a list of what must be seen from the present and what is what it is.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write};
+use std::hash::{DefaultHasher, Hasher};
+
+use tokenkeeper_actors::law::flight::Flight;
+use tokenkeeper_actors::values::{BootId, DigestKey, ElapsedTime, FlightId, KeyedDigest, Revision};
+
+use crate::identity::{Sink, WALL};
+use crate::server::Rt;
+
+/// A `Debug` text, read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading(Box<[Token]>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Token {
+    /// The hash of a piece of text.
+    Text(u64),
+    Time(u64),
+    Op(u32),
+    Flight(u64),
+    Boot(u64),
+    Revision(u64),
+    Number(u64),
+    Rt(Rt),
+}
+
+/// The refresh tokens of a run, by the beginning of their digests that is shown.
+#[derive(Debug)]
+pub(crate) struct Names {
+    by_shown: BTreeMap<String, Rt>,
+    by_digest: BTreeMap<KeyedDigest, Rt>,
+}
+
+impl Names {
+    /// The tokens of the first two logins.
+    pub(crate) fn new(key: &DigestKey) -> Self {
+        let mut names = Self { by_shown: BTreeMap::new(), by_digest: BTreeMap::new() };
+        for rt in (0..2).flat_map(|lineage| (0..16).map(move |step| Rt { lineage, step })) {
+            let digest = rt.credential(key).digest();
+            names.by_shown.insert(format!("{digest:?}"), rt);
+            names.by_digest.insert(digest, rt);
+        }
+        names
+    }
+
+    /// Whose digest this is.
+    pub(crate) fn of(&self, digest: KeyedDigest) -> Option<Rt> {
+        self.by_digest.get(&digest).copied()
+    }
+
+    /// Whether no two look alike.
+    pub(crate) fn differ(&self) -> bool {
+        self.by_shown.len() == self.by_digest.len()
+    }
+}
+
+impl Reading {
+    /// Reads a flight: without its equipment, which never changes, and its count of contended claims.
+    pub(crate) fn of_flight(flight: &Flight, names: &Names) -> Self {
+        let text = text(flight);
+        let mut reader = Reader { names, tokens: Vec::with_capacity(96) };
+        let mut rest = text.as_str();
+        for (from, to) in [(", equipment: ", ", phase: "), (", contentions: ", ", permit: ")] {
+            if let Some((before, after)) = rest.split_once(from)
+                && let Some(end) = after.find(to)
+            {
+                reader.read(before);
+                rest = &after[end..];
+            }
+        }
+        reader.read(rest);
+        Self(reader.tokens.into())
+    }
+
+    /// Reads anything that shows itself in full.
+    pub(crate) fn of(part: &impl Debug, names: &Names) -> Self {
+        let mut reader = Reader { names, tokens: Vec::new() };
+        reader.read(&text(part));
+        Self(reader.tokens.into())
+    }
+
+    /// Everything that tells it from another.
+    pub(crate) fn put(&self, sink: &mut Sink) {
+        for token in &self.0 {
+            match *token {
+                Token::Text(hash) => sink.plain(hash),
+                Token::Time(millis) => sink.time(ElapsedTime::from_millis(millis)),
+                Token::Op(op) => sink.op(op),
+                Token::Flight(number) => sink.flight(FlightId(number.into())),
+                Token::Boot(number) => sink.boot(BootId(number.into())),
+                Token::Revision(number) => sink.revision(Revision::new(number)),
+                Token::Number(number) => sink.number(number),
+                Token::Rt(rt) => sink.rt(rt),
+            }
+        }
+    }
+}
+
+fn text(part: &impl Debug) -> String {
+    let mut text = String::with_capacity(4096);
+    // Writing to a string does not fail.
+    let _ = write!(text, "{part:?}");
+    text
+}
+
+struct Reader<'a> {
+    names: &'a Names,
+    tokens: Vec<Token>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, text: &str) {
+        let mut done = 0;
+        let mut from = 0;
+        while let Some(found) = text[from..].find(['(', ':']) {
+            let at = from + found;
+            let (token, end) = if text.as_bytes()[at] == b'(' {
+                self.in_brackets(&text[done..at], &text[at + 1..])
+            } else {
+                after_colon(&text[done..at], &text[at + 1..])
+            };
+            from = at + 1 + end;
+            if end > 0 {
+                self.plain(&text[done..=at]);
+                self.tokens.extend(token);
+                done = from;
+            }
+        }
+        self.plain(&text[done..]);
+    }
+
+    fn plain(&mut self, text: &str) {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
+        self.tokens.push(Token::Text(hasher.finish()));
+    }
+
+    /// What stands in a bracket that opens after `before`, and how much of `after` it is.
+    fn in_brackets(&self, before: &str, after: &str) -> (Option<Token>, usize) {
+        let word = before.rsplit([' ', '(', '{', '[']).next().unwrap_or("");
+        if word == "KeyedDigest" {
+            let end = after.find(')').unwrap_or(0);
+            let token = self.names.by_shown.get(&format!("KeyedDigest({})", &after[..end])).copied();
+            return token.map_or((None, 0), |rt| (Some(Token::Rt(rt)), end));
+        }
+        let Some((number, end)) = digits(after) else { return (None, 0) };
+        let token = match word {
+            // The whole moment.
+            "WallTime" if is_unread(before) => return (None, after.find('}').unwrap_or(end)),
+            "WallTime" => Token::Time(number.saturating_sub(WALL)),
+            "ElapsedTime" => Token::Time(number),
+            "Op" => Token::Op(u32::try_from(number).unwrap_or(u32::MAX)),
+            "FlightId" => Token::Flight(number),
+            "BootId" => Token::Boot(number),
+            "Revision" => Token::Revision(number),
+            _ => return (None, 0),
+        };
+        (Some(token), end)
+    }
+}
+
+/// What stands after a colon that follows `before`, and how much of `after` it is.
+fn after_colon(before: &str, after: &str) -> (Option<Token>, usize) {
+    let skipped = if before.ends_with(" number") {
+        1
+    } else if before.ends_with(" generation") {
+        // A lease shows epoch and number with a dot between.
+        1 + digits(&after[1..]).map_or(0, |(_, end)| end + 1)
+    } else {
+        return (None, 0);
+    };
+    match after.get(skipped..).and_then(digits) {
+        Some((number, end)) => (Some(Token::Number(number)), skipped + end),
+        None => (None, 0),
+    }
+}
+
+/// The number that `text` begins with, and its length.
+fn digits(text: &str) -> Option<(u64, usize)> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..end].parse().ok()?, end))
+}
+
+/// Whether a moment that begins here is one that nothing reads.
+fn is_unread(before: &str) -> bool {
+    let Some(before) = before.strip_suffix(": Moment { wall: WallTime") else { return false };
+    ["since", "first", "anchored", "at"].iter().any(|field| before.ends_with(field))
+}

@@ -1,0 +1,216 @@
+//! A strict authorization server: a refresh token works once, and presenting it again ends its whole lineage.
+
+use tokenkeeper_actors::law::flight::Op;
+use tokenkeeper_actors::law::profile::{Evidence, Refused, Tokens};
+use tokenkeeper_actors::values::record::RefreshCredential;
+use tokenkeeper_actors::values::{
+    AccessToken, DigestKey, ElapsedTime, FlightId, Moment, RefreshToken, TokenKind, Validity,
+};
+
+use crate::identity::Sink;
+use crate::state::State;
+
+/// A refresh token: the `step`th of the `lineage`th login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Rt {
+    pub(crate) lineage: usize,
+    pub(crate) step: u8,
+}
+
+impl Rt {
+    fn text(self) -> String {
+        format!("rt-{}-{}", self.lineage, self.step)
+    }
+
+    /// The token as a record holds it.
+    pub(crate) fn credential(self, key: &DigestKey) -> RefreshCredential {
+        RefreshCredential::new(RefreshToken::new(self.text()), key)
+    }
+
+    /// Which token this is.
+    pub(crate) fn of(token: &RefreshToken) -> Option<Self> {
+        let (lineage, step) = token.expose().strip_prefix("rt-")?.split_once('-')?;
+        Some(Self { lineage: lineage.parse().ok()?, step: step.parse().ok()? })
+    }
+}
+
+/// One login, and what descends from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lineage {
+    /// The step that works.
+    pub(crate) current: u8,
+    pub(crate) revoked: bool,
+}
+
+/// What is true of a token that was presented.
+#[derive(Clone, Debug)]
+pub(crate) struct Presented {
+    pub(crate) rt: Rt,
+    /// How many times it left.
+    pub(crate) times: u8,
+    /// Who presented it last.
+    pub(crate) by: FlightId,
+    /// When that request's own time-out passes.
+    pub(crate) ends: ElapsedTime,
+    /// Who was given its successor.
+    pub(crate) taken_by: Option<FlightId>,
+    /// The store knows that it is spent or dead.
+    pub(crate) over: bool,
+}
+
+impl Presented {
+    /// Everything that tells it from another.
+    pub(crate) fn put(&self, sink: &mut Sink) {
+        sink.rt(self.rt);
+        sink.plain((self.times, self.over));
+        sink.flight(self.by);
+        sink.time(self.ends);
+        sink.flight_if(self.taken_by);
+    }
+}
+
+/// A token request on the wire.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) by: FlightId,
+    /// Stamps the answer.
+    pub(crate) op: Op,
+    /// Whether somebody waits for its answer.
+    pub(crate) awaited: bool,
+    pub(crate) rt: Rt,
+    pub(crate) left: ElapsedTime,
+    pub(crate) ends: ElapsedTime,
+}
+
+impl Request {
+    /// Everything that tells it from another.
+    pub(crate) fn put(&self, sink: &mut Sink) {
+        sink.rt(self.rt);
+        sink.plain(self.awaited);
+        sink.flight(self.by);
+        sink.time(self.left);
+        sink.time(self.ends);
+    }
+}
+
+/// The server, and the truth about the tokens it gave out.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) lineages: Vec<Lineage>,
+    pub(crate) presented: Vec<Presented>,
+}
+
+/// How the server took a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Took {
+    /// The token worked; its successor is this.
+    Rotated(Rt),
+    /// The token was spent already: the lineage is revoked. Who was given the successor is named.
+    Reused(Option<FlightId>),
+    /// The lineage was revoked before.
+    Refused,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        Self { lineages: Vec::new(), presented: Vec::new() }
+    }
+
+    /// Somebody signs in.
+    pub(crate) fn sign_in(&mut self) -> Rt {
+        self.lineages.push(Lineage { current: 0, revoked: false });
+        Rt { lineage: self.lineages.len() - 1, step: 0 }
+    }
+
+    /// The token that works, of the newest lineage or an older one.
+    pub(crate) fn current(&self, lineage: usize) -> Option<Rt> {
+        let found = self.lineages.get(lineage).filter(|lineage| !lineage.revoked)?;
+        Some(Rt { lineage, step: found.current })
+    }
+
+    fn presented(&mut self, rt: Rt) -> Option<&mut Presented> {
+        self.presented.iter_mut().find(|presented| presented.rt == rt)
+    }
+
+    /// Who presented a token last, and when that request's time-out passes.
+    pub(crate) fn last_of(&self, rt: Rt) -> Option<(FlightId, ElapsedTime)> {
+        self.presented.iter().find(|presented| presented.rt == rt).map(|presented| (presented.by, presented.ends))
+    }
+
+    /// How many times a token was presented.
+    pub(crate) fn times(&self, rt: Rt) -> u8 {
+        self.presented.iter().find(|presented| presented.rt == rt).map_or(0, |presented| presented.times)
+    }
+
+    /// Notes that a request has left; how many times its token has left before.
+    pub(crate) fn note(&mut self, request: &Request) -> u8 {
+        match self.presented(request.rt) {
+            Some(presented) => {
+                presented.by = request.by;
+                presented.ends = request.ends;
+                presented.times += 1;
+                presented.times - 1
+            }
+            None => {
+                let (rt, by, ends) = (request.rt, request.by, request.ends);
+                self.presented.push(Presented { rt, times: 1, by, ends, taken_by: None, over: false });
+                0
+            }
+        }
+    }
+
+    /// Whether there is something to forget.
+    pub(crate) fn is_stale(&self, state: &State) -> bool {
+        let over = |number, lineage: &Lineage| !state.matters(number) && lineage.current + u8::from(lineage.revoked) > 0;
+        self.presented.iter().any(|presented| !state.may_present(presented.rt))
+            || self.lineages.iter().enumerate().any(|(number, lineage)| over(number, lineage))
+    }
+
+    /// Forgets what nobody can come upon any more.
+    pub(crate) fn forget(&mut self, state: &State) {
+        self.presented.retain(|presented| state.may_present(presented.rt));
+        for (number, lineage) in self.lineages.iter_mut().enumerate().filter(|(number, _)| !state.matters(*number)) {
+            let _ = number;
+            *lineage = Lineage { current: 0, revoked: false };
+        }
+    }
+
+    /// Processes a request.
+    pub(crate) fn process(&mut self, request: &Request) -> Took {
+        let lineage = &mut self.lineages[request.rt.lineage];
+        if lineage.revoked {
+            return Took::Refused;
+        }
+        if lineage.current == request.rt.step {
+            lineage.current += 1;
+            let successor = Rt { step: lineage.current, ..request.rt };
+            if let Some(presented) = self.presented(request.rt) {
+                presented.taken_by = Some(request.by);
+            }
+            return Took::Rotated(successor);
+        }
+        lineage.revoked = true;
+        Took::Reused(self.presented(request.rt).and_then(|presented| presented.taken_by))
+    }
+}
+
+impl Took {
+    /// What the one who waits is told.
+    pub(crate) fn evidence(self, asked: Moment) -> Evidence {
+        match self {
+            Took::Rotated(successor) => Evidence::Tokens(Box::new(Tokens {
+                access: AccessToken::new("at"),
+                kind: TokenKind::Bearer,
+                validity: Validity::new(asked, None),
+                refresh: Some(RefreshToken::new(successor.text())),
+                granted: None,
+                subject: None,
+                binding: None,
+            })),
+            Took::Reused(_) | Took::Refused => {
+                let error = Some("invalid_grant".to_owned());
+                Evidence::Refused(Refused { status: 400, error, retry_after: None })
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a session knows between two flights, and what it orders from that: the few rules of the session machine that
+//! the flight protocol depends on.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{Adopt, Doubt, Landing, Order, Outcome, Urgency};
+use tokenkeeper_actors::values::record::{Renewal, View};
+use tokenkeeper_actors::values::{Cause, ElapsedTime, FlightId, Generation, Nonce, Version};
+
+use crate::identity::Sink;
+
+/// How long a session believes that only a login helps, at the least.
+const VERDICT: Duration = Duration::from_secs(100);
+
+/// What a session knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// Flights it may still begin.
+    pub(crate) flights: u8,
+    /// Flights it has begun.
+    pub(crate) begun: u8,
+    view: View,
+    /// The newest token it has had.
+    pub(crate) newest: Generation,
+    doubt: Option<Doubt>,
+    /// The flight it waits for, and whether that one has landed and is keeping something.
+    pub(crate) current: Option<(FlightId, bool)>,
+    resting: Option<ElapsedTime>,
+    verdict: Option<(Version, ElapsedTime)>,
+}
+
+impl Session {
+    /// A session that has just read the record.
+    pub(crate) fn new(flights: u8, begun: u8, view: View, now: ElapsedTime) -> Self {
+        let mut session = Self {
+            flights,
+            begun,
+            newest: Generation::default(),
+            doubt: None,
+            current: None,
+            resting: None,
+            verdict: None,
+            view: View::vacant(),
+        };
+        session.absorb(view, now);
+        session
+    }
+
+    /// Everything that tells it from another. Of the record it has seen, it uses no more than this.
+    pub(crate) fn put(&self, sink: &mut Sink, store: Version, now: ElapsedTime) {
+        let Version { epoch, revision } = self.view.version;
+        sink.plain((self.flights, self.begun, epoch));
+        sink.flight_if(self.current.map(|(flight, _)| flight));
+        sink.plain(self.current.is_some_and(|(_, keeping)| keeping));
+        if epoch < store.epoch {
+            // It reads the record before it does anything else, and then nothing of this counts.
+            return;
+        }
+        sink.plain(self.newest.epoch);
+        sink.revision(revision);
+        sink.number(self.newest.number);
+        sink.plain(matches!(self.view.renewal, Renewal::Token { .. }));
+        sink.flight_if(self.doubt.map(|doubt| doubt.flight));
+        sink.time_if(self.doubt.map(|doubt| doubt.seen));
+        // What is over is as good as forgotten.
+        sink.time_if(self.resting.filter(|until| *until > now));
+        let verdict = self.verdict.filter(|(version, until)| *version == self.view.version && *until > now);
+        sink.time_if(verdict.map(|(_, until)| until));
+    }
+
+    /// Takes in what the store holds, unless something newer is known already.
+    pub(crate) fn absorb(&mut self, view: View, now: ElapsedTime) {
+        if view.version < self.view.version {
+            return;
+        }
+        self.doubt = match &view.renewal {
+            Renewal::Token { mark: Some(mark), .. } => {
+                let known = self.doubt.filter(|doubt| doubt.flight == mark.flight);
+                Some(known.unwrap_or(Doubt { flight: mark.flight, seen: now }))
+            }
+            _ => None,
+        };
+        if view.epoch() > self.view.epoch() {
+            self.current = None;
+            self.resting = None;
+        }
+        let lease = view.lease.as_ref().map(|lease| lease.generation());
+        self.newest = match lease {
+            Some(lease) if view.epoch() > self.newest.epoch || lease.supersedes(&self.newest) => lease,
+            _ => self.newest,
+        };
+        self.view = view;
+    }
+
+    /// Whether the store has moved on since.
+    pub(crate) fn is_behind(&self, version: Version) -> bool {
+        self.view.version < version
+    }
+
+    /// Whether the store has moved to another epoch since.
+    pub(crate) fn is_overtaken(&self, version: Version) -> bool {
+        self.view.version.epoch < version.epoch
+    }
+
+    /// Whether it would begin a flight now, for a caller whose token was refused.
+    pub(crate) fn may_fly(&self, now: ElapsedTime) -> bool {
+        let resting = self.resting.is_some_and(|until| until > now);
+        let verdict = self.verdict.is_some_and(|(version, until)| version == self.view.version && until > now);
+        let renewable = matches!(self.view.renewal, Renewal::Token { .. });
+        self.flights > 0 && self.current.is_none() && !resting && !verdict && renewable
+    }
+
+    /// Begins a flight.
+    pub(crate) fn order(&mut self, flight: FlightId, margin: Duration) -> Order {
+        self.flights -= 1;
+        self.begun += 1;
+        self.current = Some((flight, false));
+        Order {
+            flight,
+            cause: Cause::Refusal,
+            epoch: self.view.epoch(),
+            adopt: Adopt::Above { floor: Some(self.newest), margin },
+            issuer: self.view.issuer.clone(),
+            known: self.newest,
+            nonce: Nonce(1),
+            doubt: self.doubt,
+            urgency: Urgency::Callers,
+        }
+    }
+
+    /// A flight has landed.
+    pub(crate) fn landed(&mut self, flight: FlightId, landing: &Landing, now: ElapsedTime) {
+        let ours = self.current.is_some_and(|(current, _)| current == flight);
+        if ours {
+            self.current = landing.keeping.then_some((flight, true));
+            if let Outcome::Minted(lease) = &landing.outcome
+                && lease.generation().supersedes(&self.newest)
+            {
+                self.newest = lease.generation();
+            }
+        }
+        if let Some(view) = &landing.view {
+            self.absorb(view.as_ref().clone(), now);
+        }
+        if !ours {
+            return;
+        }
+        match &landing.outcome {
+            Outcome::Minted(_) | Outcome::Adopted => (self.resting, self.verdict) = (None, None),
+            Outcome::Moved => {}
+            Outcome::Failed(trouble) => self.resting = trouble.retry_after.map(|span| now.after(span)),
+            Outcome::LoginRequired(_) => self.verdict = Some((self.view.version, now.after(VERDICT))),
+        }
+    }
+
+    /// A flight that was keeping something has settled it.
+    pub(crate) fn settled(&mut self, flight: FlightId, view: View, now: ElapsedTime) {
+        self.current.take_if(|(current, _)| *current == flight);
+        self.absorb(view, now);
+    }
+
+    /// Whether a pause in this session is still to pass.
+    pub(crate) fn rests(&self, store: Version, now: ElapsedTime) -> bool {
+        if self.is_overtaken(store) {
+            return false;
+        }
+        let resting = self.resting.is_some_and(|until| until > now);
+        let verdict = self.verdict.is_some_and(|(version, until)| version == self.view.version && until > now);
+        self.flights > 0 && (resting || verdict)
+    }
+}

@@ -1,0 +1,266 @@
+//! A state of the model: two processes, the store, the server, and what is under way between them.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use tokenkeeper_actors::law::flight::{Flight, FlightEffect, Op};
+use tokenkeeper_actors::law::ledger::Change;
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId, Moment, Now, Version, WallTime};
+
+use crate::config::{Bounds, Span};
+use crate::identity::{self, Frame, Key, Sink, WALL, gather, join, key};
+use crate::laws::Law;
+use crate::reading::{Names, Reading};
+use crate::server::{Request, Rt, Server};
+use crate::session::Session;
+use crate::store::{Store, put_record};
+
+/// A state. Two are equal when their keys are; see the module `identity` for why.
+#[derive(Clone)]
+pub struct State {
+    pub(crate) now: u64,
+    pub(crate) processes: [Arc<Process>; 2],
+    pub(crate) store: Arc<Store>,
+    pub(crate) server: Arc<Server>,
+    pub(crate) wire: Vec<Request>,
+    /// Store operations that were given up on, and may still take effect.
+    pub(crate) late: Vec<Late>,
+    /// What may still happen.
+    pub(crate) left: Bounds,
+    pub(crate) broken: Option<Law>,
+    key: u64,
+}
+
+/// A process: its session, and the flights that are not over.
+#[derive(Clone)]
+pub(crate) struct Process {
+    pub(crate) session: Session,
+    pub(crate) seats: Vec<Seat>,
+}
+
+/// A flight and its pending effects.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    reading: Option<Reading>,
+    pub(crate) flight: Flight,
+    pub(crate) epoch: Epoch,
+    pub(crate) pending: Vec<Pending>,
+    /// The newest operation.
+    pub(crate) ops: u32,
+    /// The claim it believes to hold.
+    pub(crate) claim: Option<Epoch>,
+    pub(crate) landed: bool,
+    /// Since when it has asked for the claim.
+    pub(crate) claiming: Option<ElapsedTime>,
+    /// The version that the read before its claim saw, until it has the claim.
+    pub(crate) seen: Option<Version>,
+    /// What the first read brought: kept for a planted fault alone.
+    pub(crate) first_read: Option<Box<Record>>,
+}
+
+/// An effect that was asked for and has not happened yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) effect: FlightEffect,
+    pub(crate) since: ElapsedTime,
+}
+
+/// A store operation that was given up on.
+#[derive(Clone, Debug)]
+pub(crate) struct Late {
+    pub(crate) flight: FlightId,
+    pub(crate) effect: FlightEffect,
+}
+
+impl Process {
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session, seats: Vec::new() }
+    }
+
+    pub(crate) fn seat(&self, flight: FlightId) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.flight.id() == flight)
+    }
+
+    /// Its key, once all of its flights are read.
+    fn key(&self, frame: Frame, store: Version, names: &Names) -> Key {
+        let session = key(frame, |sink| self.session.put(sink, store, ElapsedTime::from_millis(frame.now)));
+        let seats = self.seats.iter().map(|seat| key(Frame { ops: seat.ops, ..frame }, |sink| seat.put(sink, names)));
+        join([session, gather(seats)])
+    }
+}
+
+impl Seat {
+    pub(crate) fn new(flight: Flight, epoch: Epoch) -> Self {
+        let (pending, claim, claiming, seen, first_read) = (Vec::new(), None, None, None, None);
+        Self { reading: None, flight, epoch, pending, ops: 1, claim, landed: false, claiming, seen, first_read }
+    }
+
+    /// Everything that tells it from another.
+    fn put(&self, sink: &mut Sink, names: &Names) {
+        sink.plain((self.claim, self.landed, self.seen.map(|seen| seen.epoch)));
+        self.seen.iter().for_each(|seen| sink.revision(seen.revision));
+        for pending in &self.pending {
+            // What an effect says in detail, the phase that waits for it says too.
+            sink.op(op(&pending.effect).map_or(0, |op| op.0));
+            sink.time(pending.since);
+        }
+        self.first_read.iter().for_each(|record| put_record(record, sink, names));
+        self.reading.iter().for_each(|reading| reading.put(sink));
+    }
+
+    /// The seat, about to be changed.
+    pub(crate) fn touched(&mut self) -> &mut Self {
+        self.reading = None;
+        self
+    }
+
+    /// Whether it waits for the claim to become free.
+    pub(crate) fn is_pausing(&self) -> bool {
+        !self.landed && self.pending.is_empty() && self.flight.next_wake().is_some()
+    }
+
+    /// Whether a read of it is one between mark and send.
+    pub(crate) fn verifies(&self) -> bool {
+        self.claim.is_some() && format!("{:?}", self.flight).contains("phase: Verifying")
+    }
+
+    /// Whether a commit of it may still land.
+    pub(crate) fn may_commit(&self) -> bool {
+        !self.flight.is_over() || self.pending.iter().any(|pending| is_commit(&pending.effect))
+    }
+}
+
+/// Whether an effect is a commit.
+pub(crate) fn is_commit(effect: &FlightEffect) -> bool {
+    matches!(effect, FlightEffect::Change(_, Change::Commit(_)))
+}
+
+/// The operation that an effect's completion is stamped with, if it has one.
+pub(crate) fn op(effect: &FlightEffect) -> Option<Op> {
+    match effect {
+        FlightEffect::AskPermit { op, .. }
+        | FlightEffect::Load(op)
+        | FlightEffect::Claim { op, .. }
+        | FlightEffect::Renew { op, .. }
+        | FlightEffect::Change(op, _)
+        | FlightEffect::Send(op, _) => Some(*op),
+        _ => None,
+    }
+}
+
+impl State {
+    pub(crate) fn new(sessions: [Session; 2], store: Store, server: Server, left: Bounds, names: &Names) -> Self {
+        let processes = sessions.map(|session| Arc::new(Process::new(session)));
+        let (store, server) = (Arc::new(store), Arc::new(server));
+        let (wire, late) = (Vec::new(), Vec::new());
+        let mut state = Self { now: 0, processes, store, server, wire, late, left, broken: None, key: 0 };
+        state.seal(names);
+        state
+    }
+
+    /// Whether time enough has passed for a lease to run out.
+    pub(crate) fn has_aged(&self) -> bool {
+        self.now >= Span::Pause.millis()
+    }
+
+    /// Whether a lineage can still be come upon: it is the stored one, or flights of its epoch or requests are left.
+    pub(crate) fn matters(&self, lineage: usize) -> bool {
+        let of = |epoch: Epoch| usize::try_from(epoch.number()).unwrap_or(0) == lineage + 1;
+        of(self.store.record.epoch)
+            || self.seats().any(|(_, seat)| of(seat.epoch))
+            || self.wire.iter().any(|request| request.rt.lineage == lineage)
+    }
+
+    /// Whether a refresh token may still be presented, or processed: it is stored, or flights that may have read it or
+    /// requests that carry it are left.
+    pub(crate) fn may_present(&self, rt: Rt) -> bool {
+        let held = self.store.record.held().and_then(|held| Rt::of(held.credential.token()));
+        let of = |seat: &Seat| usize::try_from(seat.epoch.number()).unwrap_or(0) == rt.lineage + 1;
+        held == Some(rt)
+            || self.seats().any(|(_, seat)| of(seat) && seat.claim.is_some())
+            || self.wire.iter().any(|request| request.rt == rt)
+    }
+
+    /// The present, as a process reads it.
+    pub(crate) fn moment(&self, process: usize, apart: bool) -> Moment {
+        Moment {
+            wall: WallTime::from_millis(WALL + self.now),
+            elapsed: self.elapsed(),
+            boot: identity::boot(process, apart),
+        }
+    }
+
+    pub(crate) fn at(&self, process: usize, apart: bool) -> Now {
+        Now { moment: self.moment(process, apart), ..Now::default() }
+    }
+
+    pub(crate) fn elapsed(&self) -> ElapsedTime {
+        ElapsedTime::from_millis(self.now)
+    }
+
+    /// All flights, with the process they belong to.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (usize, &Seat)> {
+        self.processes.iter().enumerate().flat_map(|(number, process)| process.seats.iter().map(move |seat| (number, seat)))
+    }
+
+    /// Works out the key.
+    pub(crate) fn seal(&mut self, names: &Names) {
+        for process in &mut self.processes {
+            if process.seats.iter().any(|seat| seat.reading.is_none()) {
+                for seat in &mut Arc::make_mut(process).seats {
+                    seat.reading.get_or_insert_with(|| Reading::of_flight(&seat.flight, names));
+                }
+            }
+        }
+        let frame = self.frame();
+        let shared = key(frame, |sink| {
+            sink.plain((self.left, self.broken));
+            let stored = self.store.record.epoch;
+            self.store.put(sink, names, |epoch| epoch == stored || self.seats().any(|(_, seat)| seat.epoch == epoch));
+            self.server.lineages.iter().for_each(|lineage| sink.plain(lineage.revoked));
+        });
+        let presented = gather(self.server.presented.iter().map(|presented| key(frame, |sink| presented.put(sink))));
+        let wire = gather(self.wire.iter().map(|request| key(frame, |sink| request.put(sink))));
+        let late = gather(self.late.iter().map(|late| {
+            let ops = self.seats().find(|(_, seat)| seat.flight.id() == late.flight).map_or(0, |(_, seat)| seat.ops);
+            key(Frame { ops, ..frame }, |sink| Reading::of(late, names).put(sink))
+        }));
+        let rest = join([shared, presented, wire, late]);
+        let [one, two] = [0, 1].map(|process: usize| self.processes[process].key(frame, self.store.record.version(), names));
+        let straight = join([one, two, rest])[0];
+        let exchanged = join([two, one, rest])[1];
+        self.key = straight.min(exchanged);
+    }
+
+    fn frame(&self) -> Frame {
+        let step = |lineage: usize| {
+            let found = self.server.lineages.get(lineage)?;
+            self.matters(lineage).then_some(found.current)
+        };
+        let record = &self.store.record;
+        let (revision, number) = (record.revision.number(), record.number);
+        Frame { now: self.now, ops: 0, revision, number, steps: [0, 1].map(step) }
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for State {}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.key);
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::story::state(self))
+    }
+}

@@ -1,0 +1,331 @@
+//! One step: what an action makes of a state.
+
+use std::sync::Arc;
+
+use tokenkeeper_actors::law::flight::{Flight, FlightEffect, FlightEvent, Outcome, Report};
+use tokenkeeper_actors::law::ledger::{Change, Login, LoginAccess};
+use tokenkeeper_actors::law::profile::Lost;
+use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, Reason, Scopes, TokenKind, Validity};
+
+use crate::actions::Action;
+use crate::config::{Bounds, Config, Fault, Span};
+use crate::identity;
+use crate::laws::Law;
+use crate::model::{TwoProcesses, binding};
+use crate::server::Rt;
+use crate::session::Session;
+use crate::sightings::Sight;
+use crate::state::{Late, Pending, Process, Seat, State, op};
+use crate::store::{Manner, Store};
+
+/// What `action` makes of `last`.
+pub(crate) fn step(model: &TwoProcesses, last: &State, action: &Action) -> State {
+    let mut step = Step { model, state: last.clone() };
+    step.act(action);
+    step.conclude()
+}
+
+impl State {
+    pub(crate) fn manner(&self, config: &Config) -> Manner {
+        Manner { claims: config.claims, fault: config.fault, now: self.elapsed() }
+    }
+}
+
+/// A step that is being taken.
+pub(crate) struct Step<'a> {
+    pub(crate) model: &'a TwoProcesses,
+    pub(crate) state: State,
+}
+
+impl Step<'_> {
+    fn act(&mut self, action: &Action) {
+        match action {
+            Action::Begin { process, informed } => self.begin(*process, *informed),
+            Action::Learn(process) => {
+                self.state.left.lessons -= 1;
+                let (view, now) = (self.state.store.record.view(), self.state.elapsed());
+                self.process(*process).session.absorb(view, now);
+            }
+            Action::Perform(flight, op) => {
+                if let Some(effect) = self.take_pending(*flight, |effect| self::op(effect) == Some(*op)) {
+                    self.perform(*flight, effect, false);
+                }
+            }
+            Action::EndClaim(flight) => {
+                let is_end = |effect: &FlightEffect| matches!(effect, FlightEffect::EndClaim { .. });
+                if let Some(FlightEffect::EndClaim { claim, .. }) = self.take_pending(*flight, is_end) {
+                    self.store().end_claim(&claim);
+                }
+            }
+            Action::Tick(flight) => self.tick(*flight),
+            Action::Process(flight) => self.process_request(*flight),
+            Action::LoseAnswer(flight) => {
+                self.state.left.lost_answers -= 1;
+                self.lose_answer(*flight, Lost::Broken);
+            }
+            Action::Land(flight, op) => {
+                let found = self.state.late.iter().position(|late| late.flight == *flight && self::op(&late.effect) == Some(*op));
+                if let Some(found) = found {
+                    let late = self.state.late.remove(found);
+                    self.perform(*flight, late.effect, true);
+                }
+            }
+            Action::Crash(process) => self.crash(*process),
+            Action::LoseClaim(epoch) => self.lose_claim(*epoch),
+            Action::Login => self.login(),
+            Action::Pass(span) => self.pass(*span),
+        }
+    }
+
+    fn conclude(mut self) -> State {
+        if self.state.server.is_stale(&self.state) {
+            let mut server = Arc::clone(&self.state.server);
+            Arc::make_mut(&mut server).forget(&self.state);
+            self.state.server = server;
+        }
+        let State { late, store, processes, .. } = &mut self.state;
+        late.retain(|late| {
+            let alive = processes[identity::process_of(late.flight)].seat(late.flight).is_some();
+            alive || store.would_apply(&late.effect)
+        });
+        for process in 0..2 {
+            let done = |seat: &Seat| seat.flight.is_over() && seat.pending.is_empty();
+            if self.state.processes[process].seats.iter().any(done) {
+                self.process(process).seats.retain(|seat| !done(seat));
+            }
+        }
+        let config = &self.model.config;
+        if self.state.broken.is_none() && self.state.is_at_rest(config) && !self.state.waits_for_time() {
+            self.state.check_rest(&config.bounds);
+            let [one, two] = [0, 1].map(|process| self.state.processes[process].session.newest);
+            if one == two && self.state.store.record.lease().is_some_and(|lease| lease.generation() == one) && one.number > 1 {
+                self.saw(Sight::SameNewest);
+            }
+        }
+        self.state.seal(&self.model.names);
+        self.state
+    }
+
+    pub(crate) fn saw(&self, sight: Sight) {
+        self.model.sightings.saw(sight);
+    }
+
+    pub(crate) fn apart(&self) -> bool {
+        self.model.config.apart
+    }
+
+    pub(crate) fn leased(&self) -> bool {
+        self.model.config.claims.is_leased()
+    }
+
+    pub(crate) fn store(&mut self) -> &mut Store {
+        Arc::make_mut(&mut self.state.store)
+    }
+
+    pub(crate) fn process(&mut self, number: usize) -> &mut Process {
+        Arc::make_mut(&mut self.state.processes[number])
+    }
+
+    pub(crate) fn seat(&mut self, flight: FlightId) -> Option<&mut Seat> {
+        let number = identity::process_of(flight);
+        self.state.processes[number].seat(flight)?;
+        self.process(number).seats.iter_mut().find(|seat| seat.flight.id() == flight).map(Seat::touched)
+    }
+
+    fn take_pending(&mut self, flight: FlightId, is_it: impl Fn(&FlightEffect) -> bool) -> Option<FlightEffect> {
+        let seat = self.seat(flight)?;
+        let found = seat.pending.iter().position(|pending| is_it(&pending.effect))?;
+        Some(seat.pending.remove(found).effect)
+    }
+
+    fn begin(&mut self, process: usize, informed: bool) {
+        let (view, now) = (self.state.store.record.view(), self.state.at(process, self.apart()));
+        let margin = std::time::Duration::from_secs(1);
+        let session = &mut self.process(process).session;
+        if informed {
+            session.absorb(view, now.elapsed());
+        }
+        let id = identity::flight(process, session.begun + 1);
+        let order = session.order(id, margin);
+        let epoch = order.epoch;
+        let (flight, effects) = Flight::start(order, Arc::clone(&self.model.equipment));
+        self.process(process).seats.push(Seat::new(flight, epoch));
+        self.take(id, effects);
+    }
+
+    /// Tells a flight what happened, and takes what it wants done.
+    pub(crate) fn feed(&mut self, flight: FlightId, event: FlightEvent) {
+        let now = self.state.at(identity::process_of(flight), self.apart());
+        if let Some(seat) = self.seat(flight) {
+            let effects = seat.flight.handle(event, now);
+            self.take(flight, effects);
+        }
+    }
+
+    fn take(&mut self, flight: FlightId, effects: Vec<FlightEffect>) {
+        for effect in effects {
+            if let (Some(seat), Some(op)) = (self.seat(flight), op(&effect)) {
+                seat.ops = seat.ops.max(op.0);
+            }
+            let claimed = self.is_claimed(flight);
+            match effect {
+                // The issuer's leave is a process's own affair.
+                FlightEffect::AskPermit { op, .. } => self.feed(flight, FlightEvent::Permitted(op)),
+                FlightEffect::ReturnPermit { .. } => {}
+                // The first read of an attempt binds nobody: it may as well happen at once, or the attempt begin later.
+                FlightEffect::Load(op) if !claimed => self.perform(flight, FlightEffect::Load(op), false),
+                FlightEffect::EndClaim { claim, ending } => self.end_claim(flight, FlightEffect::EndClaim { claim, ending }),
+                FlightEffect::Revoke(revocation) => {
+                    let rt = revocation.refresh.and_then(|refresh| Rt::of(refresh.token()));
+                    if let Some(rt) = rt {
+                        Arc::make_mut(&mut self.state.server).lineages[rt.lineage].revoked = true;
+                    }
+                }
+                FlightEffect::Report(report) => self.report(flight, report),
+                effect => {
+                    let since = self.state.elapsed();
+                    if let Some(seat) = self.seat(flight) {
+                        if matches!(effect, FlightEffect::Claim { .. }) {
+                            seat.claiming.get_or_insert(since);
+                        }
+                        seat.pending.push(Pending { effect, since });
+                    }
+                }
+            }
+        }
+    }
+
+    fn end_claim(&mut self, flight: FlightId, effect: FlightEffect) {
+        if self.model.config.fault == Some(Fault::ClaimLeft) {
+            return;
+        }
+        // The kernel frees the claim of a process that crashes before it ends it.
+        let Bounds { crashes, claim_losses, pauses, .. } = self.state.left;
+        let at_once = !self.leased() || (crashes, claim_losses, pauses) == (0, 0, 0);
+        let since = self.state.elapsed();
+        let Some(seat) = self.seat(flight) else { return };
+        seat.claim = None;
+        match effect {
+            // Where nothing can come in between, it happens at once.
+            FlightEffect::EndClaim { claim, .. } if at_once => self.store().end_claim(&claim),
+            effect => seat.pending.push(Pending { effect, since }),
+        }
+    }
+
+    fn report(&mut self, flight: FlightId, report: Report) {
+        let now = self.state.elapsed();
+        let number = identity::process_of(flight);
+        match report {
+            Report::Landed(landing) => {
+                if self.seat(flight).is_some_and(|seat| std::mem::replace(&mut seat.landed, true)) {
+                    self.state.breaks(Law::LandsOnce);
+                }
+                match &landing.outcome {
+                    Outcome::Adopted => self.saw(Sight::Adopted),
+                    Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt => {
+                        self.saw(Sight::InDoubt);
+                    }
+                    Outcome::LoginRequired(Reason::PerhapsSpent) => {
+                        self.saw(Sight::PerhapsSpent);
+                    }
+                    _ => {}
+                }
+                if landing.keeping {
+                    self.saw(Sight::Degraded);
+                }
+                self.process(number).session.landed(flight, &landing, now);
+            }
+            Report::Settled(view) => {
+                self.saw(Sight::Settled);
+                self.process(number).session.settled(flight, *view, now);
+            }
+            Report::Lost { .. } => {}
+        }
+    }
+
+    /// Whether a flight believes that it holds its claim.
+    pub(crate) fn is_claimed(&self, flight: FlightId) -> bool {
+        let process = &self.state.processes[identity::process_of(flight)];
+        process.seat(flight).is_some_and(|seat| seat.claim.is_some())
+    }
+
+    fn crash(&mut self, number: usize) {
+        self.state.left.crashes -= 1;
+        let leased = self.leased();
+        let is_of_it = |flight: FlightId| identity::process_of(flight) == number;
+        if self.state.wire.iter().any(|request| is_of_it(request.by) && request.awaited) {
+            self.saw(Sight::CrashMidSend);
+        }
+        let crashed = Arc::clone(&self.state.processes[number]);
+        for request in self.state.wire.iter_mut().filter(|request| is_of_it(request.by)) {
+            request.awaited = false;
+        }
+        let writes = |effect: &FlightEffect| matches!(effect, FlightEffect::Change(..));
+        self.state.late.retain(|late| !is_of_it(late.flight) || leased && writes(&late.effect));
+        for seat in crashed.seats.iter().filter(|_| leased) {
+            // A write that is on its way to another host may arrive.
+            let pending = seat.pending.iter().map(|pending| &pending.effect).filter(|effect| writes(effect));
+            let flight = seat.flight.id();
+            self.state.late.extend(pending.map(|effect| Late { flight, effect: effect.clone() }));
+        }
+        let claims = self.model.config.claims;
+        self.store().died(is_of_it, claims);
+        let (flights, begun) = (crashed.session.flights, crashed.session.begun);
+        let session = Session::new(flights, begun, self.state.store.record.view(), self.state.elapsed());
+        *self.process(number) = Process::new(session);
+    }
+
+    fn lose_claim(&mut self, epoch: Epoch) {
+        self.state.left.claim_losses -= 1;
+        let holder = self.state.store.holders().find(|(held, _)| *held == epoch);
+        if self.state.wire.iter().any(|request| Some((epoch, request.by)) == holder) {
+            self.saw(Sight::LostMidSend);
+        }
+        self.store().lose(epoch);
+    }
+
+    fn login(&mut self) {
+        self.state.left.logins -= 1;
+        if self.state.wire.iter().any(|request| request.awaited) {
+            self.saw(Sight::LoginMidSend);
+        }
+        let rt = Arc::make_mut(&mut self.state.server).sign_in();
+        let at = self.state.moment(0, false);
+        let access = LoginAccess {
+            token: AccessToken::new("at"),
+            kind: TokenKind::Bearer,
+            validity: Validity::new(at, None),
+        };
+        let login = Login {
+            binding: binding(),
+            requested: Scopes::default(),
+            granted: Scopes::default(),
+            subject: None,
+            dpop_key: None,
+            refresh: Some(rt.credential(&self.model.equipment.digests)),
+            access: Some(access),
+            at,
+        };
+        self.change(&Change::Install(Box::new(login)), false);
+    }
+
+    /// Time passes. A request that has outlasted its time-out is not processed any more.
+    fn pass(&mut self, span: Span) {
+        let left = &mut self.state.left;
+        match span {
+            Span::Lull => left.lulls -= 1,
+            Span::Wait => left.waits -= 1,
+            Span::Pause => left.pauses = left.pauses.saturating_sub(1),
+        }
+        self.state.now += span.millis();
+        let now = self.state.elapsed();
+        let overdue: Vec<_> = self.state.wire.iter().filter(|request| request.ends <= now).cloned().collect();
+        for request in overdue {
+            if request.awaited {
+                self.state.left.lost_answers -= 1;
+                self.lose_answer(request.by, Lost::TimedOut);
+            }
+            self.state.wire.retain(|other| other.by != request.by);
+        }
+    }
+}

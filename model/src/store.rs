@@ -1,0 +1,241 @@
+//! The shared store: one record, changed by the ledger that ships, and its claims.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::FlightEffect;
+use tokenkeeper_actors::law::ledger::{self, Change, Changed};
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
+use tokenkeeper_actors::values::record::{Content, Record, Refresh};
+use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId};
+
+use crate::config::{Claims, Fault};
+use crate::identity::Sink;
+use crate::reading::Names;
+
+/// The store as the contract of the port has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) record: Record,
+    held: BTreeMap<Epoch, Seat>,
+    /// Holders whose claim was lost, and who have not ended it since.
+    lost: BTreeSet<(Epoch, FlightId)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    by: FlightId,
+    /// When the lease runs out; `None` for a kernel lock.
+    until: Option<ElapsedTime>,
+}
+
+/// What the store is like, now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) claims: Claims,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) now: ElapsedTime,
+}
+
+impl Manner {
+    fn lease(&self, at_least: Duration) -> Option<ElapsedTime> {
+        match self.claims {
+            Claims::Kernel => None,
+            Claims::Leased(length) => Some(self.now.after(length.max(at_least))),
+        }
+    }
+
+    fn remaining(&self, until: Option<ElapsedTime>) -> Option<Duration> {
+        until.map(|until| until.since(self.now))
+    }
+}
+
+impl Store {
+    pub(crate) fn new(record: Record) -> Self {
+        Self { record, held: BTreeMap::new(), lost: BTreeSet::new() }
+    }
+
+    /// Everything that tells it from another.
+    pub(crate) fn put(&self, sink: &mut Sink, names: &Names, matters: impl Fn(Epoch) -> bool) {
+        put_record(&self.record, sink, names);
+        // Claims of an epoch that is over and that no flight is left of are in nobody's way.
+        for (epoch, seat) in self.held.iter().filter(|(epoch, _)| matters(**epoch)) {
+            sink.plain(epoch);
+            sink.flight(seat.by);
+            sink.time_if(seat.until);
+        }
+        for (epoch, flight) in self.lost.iter().filter(|(epoch, _)| matters(*epoch)) {
+            sink.plain(epoch);
+            sink.flight(*flight);
+        }
+    }
+
+    /// Whether a write would be applied now. One that would not never will be: versions, epochs and tokens do not come
+    /// back.
+    pub(crate) fn would_apply(&self, effect: &FlightEffect) -> bool {
+        matches!(effect, FlightEffect::Change(_, change) if ledger::apply(Some(&self.record), change).is_ok())
+    }
+
+    /// Reads, judges and writes, in one step.
+    pub(crate) fn change(&mut self, change: &Change, manner: Manner) -> Changed {
+        let before = self.record.clone();
+        match ledger::apply(Some(&self.record), &faulty(change, &before, manner.fault)) {
+            Ok(after) => {
+                if !(manner.fault == Some(Fault::MarkUnwritten) && matches!(change, Change::Mark { .. })) {
+                    self.record = after.clone();
+                }
+                self.settle(change, after.epoch, manner);
+                Changed::Applied { before: Some(Box::new(before)), after: Box::new(after) }
+            }
+            Err(why) => Changed::Conflict { why, current: Some(Box::new(before)) },
+        }
+    }
+
+    /// A commit settles what lost holders of its epoch may still have had under way; a move to another epoch settles
+    /// everything before it.
+    fn settle(&mut self, change: &Change, epoch: Epoch, manner: Manner) {
+        let commits = matches!(change, Change::Commit(_));
+        let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
+        if commits || moves {
+            self.expire(manner.now);
+            self.lost.retain(|(lost, _)| if moves { *lost == epoch } else { *lost != epoch });
+        }
+    }
+
+    /// Ends the leases that have run out.
+    fn expire(&mut self, now: ElapsedTime) {
+        let lost = &mut self.lost;
+        self.held.retain(|epoch, seat| {
+            let over = seat.until.is_some_and(|until| until <= now);
+            if over {
+                lost.insert((*epoch, seat.by));
+            }
+            !over
+        });
+    }
+
+    pub(crate) fn claim(
+        &mut self,
+        epoch: Epoch,
+        by: FlightId,
+        at_least: Duration,
+        manner: Manner,
+    ) -> (ClaimAnswer, Option<FlightId>) {
+        self.expire(manner.now);
+        let mut shared = None;
+        let mut until = manner.lease(at_least);
+        if let Some(seat) = self.held.get(&epoch) {
+            if seat.by == by {
+                until = until.max(seat.until);
+            } else if manner.fault == Some(Fault::SharedClaim) {
+                shared = Some(seat.by);
+            } else {
+                return (ClaimAnswer::Contended, None);
+            }
+        }
+        self.held.insert(epoch, Seat { by, until });
+        self.lost.remove(&(epoch, by));
+        let lost = self.lost.iter().any(|(lost, _)| *lost == epoch) && manner.fault != Some(Fault::LostIsGone);
+        let predecessor = if lost { Predecessor::MayLive } else { Predecessor::Gone };
+        let (scope, remaining) = (ClaimScope::Spend(epoch), manner.remaining(until));
+        (ClaimAnswer::Granted(Claim { holder: by, scope, remaining, predecessor }), shared)
+    }
+
+    /// Whether the claim would be granted to `by`.
+    pub(crate) fn is_free(&self, epoch: Epoch, by: FlightId, manner: Manner) -> bool {
+        let over = |seat: &Seat| seat.until.is_some_and(|until| until <= manner.now);
+        self.held.get(&epoch).is_none_or(|seat| {
+            seat.by == by || over(seat) || manner.fault == Some(Fault::SharedClaim)
+        })
+    }
+
+    pub(crate) fn renew(&mut self, claim: &Claim, at_least: Duration, manner: Manner) -> Renewed {
+        self.expire(manner.now);
+        let ClaimScope::Spend(epoch) = claim.scope else { return Renewed::Lost };
+        match self.held.get_mut(&epoch) {
+            Some(seat) if seat.by == claim.holder => {
+                seat.until = seat.until.max(manner.lease(at_least));
+                Renewed::Until(manner.remaining(seat.until))
+            }
+            _ => Renewed::Lost,
+        }
+    }
+
+    pub(crate) fn end_claim(&mut self, claim: &Claim) {
+        let ClaimScope::Spend(epoch) = claim.scope else { return };
+        if self.held.get(&epoch).is_some_and(|seat| seat.by == claim.holder) {
+            self.held.remove(&epoch);
+        }
+        self.lost.remove(&(epoch, claim.holder));
+    }
+
+    /// The holder's process died: the kernel frees its locks, a lease runs out by itself.
+    pub(crate) fn died(&mut self, is_of_it: impl Fn(FlightId) -> bool, claims: Claims) {
+        if claims == Claims::Kernel {
+            self.held.retain(|_, seat| !is_of_it(seat.by));
+        }
+    }
+
+    /// The claim is lost, and its holder does not notice.
+    pub(crate) fn lose(&mut self, epoch: Epoch) {
+        if let Some(seat) = self.held.remove(&epoch) {
+            self.lost.insert((epoch, seat.by));
+        }
+    }
+
+    /// Who holds what.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = (Epoch, FlightId)> {
+        self.held.iter().map(|(epoch, seat)| (*epoch, seat.by))
+    }
+
+    /// Whether any lease is held or remembered as lost.
+    pub(crate) fn has_claims(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+/// Everything in a record that may differ from that in another: what is bound to whom and what is granted never does.
+pub(crate) fn put_record(record: &Record, sink: &mut Sink, names: &Names) {
+    sink.plain(record.epoch);
+    sink.revision(record.revision);
+    sink.number(record.number);
+    record.dead.iter().for_each(|digest| sink.rt_if(names.of(*digest)));
+    let Some(grant) = record.grant() else { return };
+    sink.plain(grant.parked);
+    sink.plain(grant.access.is_some());
+    grant.access.iter().for_each(|access| sink.number(access.number));
+    sink.flight_if(grant.access.as_ref().and_then(|access| access.flight));
+    match &grant.refresh {
+        Refresh::None => sink.plain(0),
+        Refresh::Ended(_) => sink.plain(1),
+        Refresh::Held(held) => sink.plain((2, held.mark.is_some())),
+    }
+    sink.rt_if(match &grant.refresh {
+        Refresh::None => None,
+        Refresh::Ended(digest) => names.of(*digest),
+        Refresh::Held(held) => names.of(held.credential.digest()),
+    });
+    if let Some(mark) = record.held().and_then(|held| held.mark.as_ref()) {
+        sink.flight(mark.flight);
+        sink.plain((mark.presentations, mark.state, mark.timeout));
+        sink.number(mark.number);
+        sink.time(mark.latest.elapsed);
+        sink.boot(mark.latest.boot);
+    }
+}
+
+fn faulty(change: &Change, current: &Record, fault: Option<Fault>) -> Change {
+    match (change, fault) {
+        (Change::Mark { mark, .. }, Some(Fault::MarkAnywhere)) => {
+            Change::Mark { expected: current.version(), mark: mark.clone() }
+        }
+        (Change::Commit(commit), Some(Fault::CommitAnywhere)) if current.content != Content::Tombstone => {
+            let mut commit = commit.clone();
+            commit.epoch = current.epoch;
+            commit.sent = current.held().map(|held| held.credential.digest());
+            commit.access.number = current.number + 1;
+            Change::Commit(commit)
+        }
+        (change, _) => change.clone(),
+    }
+}
