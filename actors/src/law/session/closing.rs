@@ -333,7 +333,7 @@ impl Session {
             self.listed = Some(issuers);
             return;
         };
-        let Some(bound) = view.issuer.as_ref().filter(|_| !view.is_closed()) else { return };
+        let Some(bound) = view.issuer.as_ref().filter(|_| !view.closed().is_some()) else { return };
         if issuers.contains(bound) {
             self.barred = None;
         } else if self.barred.is_none() {

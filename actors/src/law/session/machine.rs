@@ -56,6 +56,8 @@ pub struct Session {
     pub(super) closing: Option<Closing>,
     pub(super) login: Option<Installing>,
     pub(super) barred: Option<Bar>,
+    /// Why the newest record seen must not be served, where that is so.
+    pub(super) closed: Option<Reason>,
     /// The issuers the resource listed before the record was read.
     pub(super) listed: Option<Vec<Issuer>>,
     /// Whether the lease was handed out since it was minted.
@@ -148,6 +150,7 @@ impl Session {
             closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
             login: None,
             barred: residue.barred.map(|epoch| Bar { epoch, retry_at: now.elapsed() }),
+            closed: residue.closed,
             listed: None,
             used: false,
             early_wanted: false,
@@ -289,6 +292,7 @@ impl Session {
                 futility: self.futility.clone(),
                 closing: self.closing.as_ref().filter(|_| self.is_closing()).map(Closing::pending),
                 barred: self.barred.map(|bar| bar.epoch),
+                closed: self.closed,
                 unstored: self.unstored.clone(),
                 known: self.known,
             },

@@ -30,7 +30,7 @@ use super::ledger::{Change, Changed, Login};
 use crate::ports::store::Reservation;
 use crate::values::record::{Issuer, View};
 use crate::values::{
-    ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Nonce, StoreFault,
+    ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Nonce, Reason, StoreFault,
     TokenError, Validity,
 };
 
@@ -225,6 +225,8 @@ pub struct Residue {
     pub closing: Option<PendingLogout>,
     /// An epoch that is not served because the resource no longer lists its issuer.
     pub barred: Option<Epoch>,
+    /// Why the newest record seen must not be served: a source that needs no login must not mint past a logout either.
+    pub closed: Option<Reason>,
     /// A lease that is not stored yet, or never will be: nobody else can give it back (law 4).
     pub unstored: Option<Lease>,
     /// The newest token number known: tokens minted without a store count on from here.

@@ -183,6 +183,7 @@ impl Session {
         if !made_here {
             self.unstored = None;
             self.floor = None;
+            self.closed = None;
             self.known = Generation::default();
         }
         self.knowledge.view = None;
@@ -210,7 +211,8 @@ impl Session {
         if self.policy.spending == Spending::Repeatable {
             // A repeatable source mints without a store, and counts on from what is known.
             let version = Version { epoch: self.known.epoch, ..Version::default() };
-            self.knowledge.view = Some(View { version, ..View::vacant() });
+            let renewal = Renewal::LoginRequired(self.closed.unwrap_or(Reason::NeverSignedIn));
+            self.knowledge.view = Some(View { version, renewal, ..View::vacant() });
             self.serve_waiters(now, out);
         } else {
             self.dismiss_all(TokenError::new(Reason::StoreTrouble).retry_after(READ_PAUSE), out);
@@ -245,7 +247,8 @@ impl Session {
         }
         self.know(Generation::stored(epoch, view.number));
         // The bar is up until the record says the same, or the grant it was for is gone.
-        self.barred = self.barred.filter(|bar| bar.epoch == epoch && !view.is_closed());
+        self.barred = self.barred.filter(|bar| bar.epoch == epoch && !view.closed().is_some());
+        self.closed = view.closed();
         self.knowledge.view = Some(view);
         self.knowledge.read = true;
         self.shed_unstored();
@@ -264,7 +267,7 @@ impl Session {
         self.unstored.take_if(|unstored| {
             let generation = unstored.generation();
             let stored = stored.is_some_and(|stored| stored == generation || stored.supersedes(&generation));
-            stored || generation.epoch != view.epoch() || view.is_closed()
+            stored || generation.epoch != view.epoch() || view.closed().is_some()
         });
     }
 

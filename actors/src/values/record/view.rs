@@ -63,14 +63,14 @@ impl View {
         self.version.epoch
     }
 
-    /// Whether nothing of the grant may be served: it is parked, or was logged out of.
-    pub fn is_closed(&self) -> bool {
-        matches!(
-            self.renewal,
+    /// Why nothing of the grant may be served, where that is so: it is parked, or was logged out of.
+    pub fn closed(&self) -> Option<Reason> {
+        match self.renewal {
             Renewal::LoginRequired(
-                Reason::LoggedOut | Reason::ClientRejected | Reason::IssuerChanged | Reason::SubjectChanged
-            )
-        )
+                reason @ (Reason::LoggedOut | Reason::ClientRejected | Reason::IssuerChanged | Reason::SubjectChanged),
+            ) => Some(reason),
+            _ => None,
+        }
     }
 
     pub(super) fn of(record: &Record) -> Self {
