@@ -30,7 +30,16 @@ const UPTIME: Millis = 5_000_000;
 
 impl Host {
     pub(crate) fn new(index: u32, offset: i64, drift_ppm: i64) -> Self {
-        Self { boots: 0, index, booted: 0, wall: EPOCH.saturating_add_signed(offset), set: 0, drift_ppm, stepped: None, asleep_until: None }
+        Self {
+            boots: 0,
+            index,
+            booted: 0,
+            wall: EPOCH.saturating_add_signed(offset),
+            set: 0,
+            drift_ppm,
+            stepped: None,
+            asleep_until: None,
+        }
     }
 
     pub(crate) fn boot(&self) -> BootId {
@@ -76,7 +85,7 @@ mod tests {
     #[test]
     fn the_wall_clock_drifts_and_steps_and_the_elapsed_clock_does_not() {
         let mut host = Host::new(0, -500, 100);
-        let at = |host: &Host, t| (host.moment(t).wall.as_millis() - EPOCH + 500, host.moment(t).elapsed.as_millis());
+        let at = |host: &Host, t| (host.moment(t).wall.as_millis() + 500 - EPOCH, host.moment(t).elapsed.as_millis());
         assert_eq!(at(&host, 0), (0, UPTIME));
         assert_eq!(at(&host, 100_000), (100_010, UPTIME + 100_000));
         host.step(100_000, -40);

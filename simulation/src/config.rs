@@ -128,7 +128,7 @@ impl Config {
         let leased = dice.chance(500);
         let hosts = if leased { dice.between(1, 2) } else { 1 };
         let hosts: Vec<_> = (0..hosts).map(|_| host(dice)).collect();
-        let processes = (0..hosts.len()).flat_map(|host| (0..dice.between(1, 3)).map(move |_| host)).take(4).collect();
+        let processes = (0..hosts.len()).flat_map(|host| (0..dice.between(1, 4)).map(move |_| host)).take(5).collect();
         let spending = if dice.chance(130) { Spending::Repeatable } else { Spending::SingleUse };
         let in_doubt = match dice.below(10) {
             0..5 => InDoubt::RetryOnce,

@@ -95,7 +95,7 @@ mod tests {
         assert_ne!(roll(1, 2), roll(2, 1));
         assert_ne!(roll(1, 2), roll(1, 3));
         // Pinned: a story must be the same on every machine, and in every version until it is meant to change.
-        assert_eq!(roll(1, 2), 0x0);
+        assert_eq!(roll(1, 2), 13_160_244_813_957_254_757);
     }
 
     #[test]

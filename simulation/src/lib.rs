@@ -113,7 +113,13 @@ impl Schedule {
     /// What it is about, for a reader: the world, and what is done to it.
     pub fn describe(&self) -> String {
         let events = self.plan.events.iter().map(|event| format!("{:>9} {:?}\n", event.at, event.what));
-        format!("seed {}\n{:#?}\nweather: {}\n{}", self.seed, self.config, self.plan.weather, events.collect::<String>())
+        format!(
+            "seed {}\n{:#?}\nweather: {}\n{}",
+            self.seed,
+            self.config,
+            self.plan.weather,
+            events.collect::<String>()
+        )
     }
 
     /// Runs it; `told` says whether anybody wants to read the story.
@@ -122,11 +128,18 @@ impl Schedule {
             let mut world = World::new(self.seed, self.config.clone(), self.plan.clone(), told, self.planted);
             world.run();
             let digest = world.story.digest();
-            Outcome { seed: self.seed, breach: world.breach, tally: world.tally, digest, story: world.story.into_text() }
+            Outcome {
+                seed: self.seed,
+                breach: world.breach,
+                tally: world.tally,
+                digest,
+                story: world.story.into_text(),
+            }
         };
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|cause| {
             let text = cause.downcast_ref::<String>().cloned();
-            let detail = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
+            let detail =
+                text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
             let breach = Some(Breach { law: "0", what: "a panic", detail, at: 0 });
             Outcome { seed: self.seed, breach, tally: Tally::default(), digest: 0, story: String::new() }
         })

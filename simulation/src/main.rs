@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokenkeeper_simulation::{Outcome, Schedule, Tally, shrink};
 
@@ -98,14 +98,10 @@ fn conclude(outcome: &Outcome) -> ExitCode {
 
 fn run(options: &Options) -> ExitCode {
     silence_panics();
-    let began = Instant::now();
+    let began = now();
     let next = AtomicU64::new(0);
     let result = Mutex::new((Tally::default(), 0_u64, Vec::<Outcome>::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..options.threads {
-            scope.spawn(|| work(options, &next, &result, began));
-        }
-    });
+    in_threads(options.threads, || work(options, &next, &result, began));
     let (tally, digest, mut broken) = result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     broken.sort_by_key(|outcome| outcome.seed);
     if options.json {
@@ -113,7 +109,7 @@ fn run(options: &Options) -> ExitCode {
     } else if !options.quiet {
         say(&tally.to_string());
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = since(began).as_secs_f64();
     say(&format!(
         "{} schedules from seed {}, {} steps in {seconds:.1} s, digest {digest:016x}: {} broke a law",
         options.schedules,
@@ -152,13 +148,32 @@ fn work(options: &Options, next: &AtomicU64, result: &Mutex<(Tally, u64, Vec<Out
             broken.push(outcome);
         }
         if !options.quiet && index > 0 && index.is_multiple_of(1_000) {
-            say_aside(&format!("{index} schedules after {:.1} s", began.elapsed().as_secs_f64()));
+            say_aside(&format!("{index} schedules after {:.1} s", since(began).as_secs_f64()));
         }
     }
     let mut result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     result.0.add(&tally);
     result.1 = result.1.wrapping_add(digest);
     result.2.append(&mut broken);
+}
+
+#[expect(clippy::disallowed_methods, reason = "real time, only to say how long a run took")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "real time, only to say how long a run took")]
+fn since(began: Instant) -> Duration {
+    began.elapsed()
+}
+
+#[expect(clippy::disallowed_methods, reason = "each schedule is a world of its own: threads only make a run shorter")]
+fn in_threads(threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(&work);
+        }
+    });
 }
 
 /// A machine that panics is a breach, and is told as one.

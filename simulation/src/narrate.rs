@@ -17,7 +17,9 @@ pub(crate) fn change(change: &Change) -> String {
         Change::End { .. } => "ends the grant".to_owned(),
         Change::Spent { .. } => "notes that the token is spent".to_owned(),
         Change::Park { why, .. } => format!("parks: {why:?}"),
-        Change::Install(login) => format!("installs a login{}", if login.refresh.is_some() { "" } else { " without refresh" }),
+        Change::Install(login) => {
+            format!("installs a login{}", if login.refresh.is_some() { "" } else { " without refresh" })
+        }
         Change::Clear { epoch } => format!("clears epoch {}", epoch.number()),
     }
 }
@@ -39,7 +41,9 @@ pub(crate) fn record(record: &Record) -> String {
         None => "no refresh token".to_owned(),
         Some(held) => match &held.mark {
             None => held.credential.token().expose().to_owned(),
-            Some(mark) => format!("{} marked {}x {:?}", held.credential.token().expose(), mark.presentations, mark.state),
+            Some(mark) => {
+                format!("{} marked {}x {:?}", held.credential.token().expose(), mark.presentations, mark.state)
+            }
         },
     };
     let access = grant.access.as_ref().map_or_else(
@@ -60,7 +64,9 @@ pub(crate) fn report(report: &Report) -> String {
             let version = view.as_ref().map(|view| (view.version.epoch.number(), view.version.revision.number()));
             format!("landed: {outcome}{}, saw {version:?}", if *keeping { ", keeping" } else { "" })
         }
-        Report::Settled(view) => format!("settled at {}/{}", view.version.epoch.number(), view.version.revision.number()),
+        Report::Settled(view) => {
+            format!("settled at {}/{}", view.version.epoch.number(), view.version.revision.number())
+        }
         Report::Lost { noted } => format!("lost (noted: {noted})"),
     }
 }
@@ -80,7 +86,9 @@ pub(crate) fn session_effect(effect: &SessionEffect) -> String {
         SessionEffect::Publish(published) => publishes(published),
         SessionEffect::Answer(waiter, answer) => match answer {
             Ok(lease) => format!("answers w{}: {}", waiter.0, lease.generation()),
-            Err(error) => format!("answers w{}: {:?}, retry after {:?}", waiter.0, error.reason(), error.when_to_retry()),
+            Err(error) => {
+                format!("answers w{}: {:?}, retry after {:?}", waiter.0, error.reason(), error.when_to_retry())
+            }
         },
         SessionEffect::AnswerRefusal(_, answer) => format!("answers a refusal: {answer:?}"),
         SessionEffect::AnswerInstall(_, answer) => match answer {
@@ -90,7 +98,9 @@ pub(crate) fn session_effect(effect: &SessionEffect) -> String {
         SessionEffect::AnswerLogout(_, answer) => format!("answers a logout: {answer:?}"),
         SessionEffect::Load(_) => "reads".to_owned(),
         SessionEffect::Fly(_) => "orders a flight".to_owned(),
-        SessionEffect::TellLoggedOut(_, epoch) => format!("tells its flight that epoch {} is logged out", epoch.number()),
+        SessionEffect::TellLoggedOut(_, epoch) => {
+            format!("tells its flight that epoch {} is logged out", epoch.number())
+        }
         SessionEffect::Reserve(..) => "reserves a refresh token".to_owned(),
         SessionEffect::Change(_, made) => change(made),
         SessionEffect::Revoke(_) => "revokes".to_owned(),
@@ -102,6 +112,7 @@ fn publishes(published: &Published) -> String {
     let residue = &published.residue;
     let floor = residue.floor.map_or_else(|| "none".to_owned(), |floor| floor.to_string());
     let flight = residue.flight.map_or("", |flight| if flight.keeping { ", a flight keeping" } else { ", a flight" });
-    let resting = residue.backoff.resting.map_or_else(String::new, |(error, _)| format!(", rests for {:?}", error.reason()));
+    let resting =
+        residue.backoff.resting.map_or_else(String::new, |(error, _)| format!(", rests for {:?}", error.reason()));
     format!("publishes {hit}, floor {floor}{flight}{resting}, closing {:?}", residue.closing)
 }

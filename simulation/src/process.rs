@@ -98,8 +98,13 @@ pub(crate) struct Actor {
 pub(crate) enum Awaited {
     /// By this caller, for this refusal.
     Refusal(usize, Refusal),
-    Install { rt: Option<usize>, tries: u8 },
-    Logout { since: u64 },
+    Install {
+        rt: Option<usize>,
+        tries: u8,
+    },
+    Logout {
+        since: u64,
+    },
 }
 
 /// A message to an actor.
@@ -108,7 +113,11 @@ pub(crate) enum Mail {
     Ask(usize),
     Gone(usize),
     Refuse(usize, Refusal),
-    Install { login: Box<Login>, rt: Option<usize>, tries: u8 },
+    Install {
+        login: Box<Login>,
+        rt: Option<usize>,
+        tries: u8,
+    },
     Logout,
     Issuers(Vec<Issuer>),
     Loaded(Op, Result<Option<Box<View>>, StoreFault>),
@@ -127,7 +136,8 @@ pub(crate) enum Mail {
 #[derive(Debug, Default)]
 pub(crate) struct Permits {
     /// Issuers that want to be left alone, and until when.
-    pub(crate) throttled: BTreeMap<Issuer, ElapsedTime>,
+    /// `None` is the issuer of whoever knows none yet.
+    pub(crate) throttled: BTreeMap<Option<Issuer>, ElapsedTime>,
     pub(crate) given: BTreeSet<FlightId>,
 }
 
@@ -170,6 +180,8 @@ pub(crate) struct Facts {
     pub(crate) client_rejected: bool,
     /// A nonce was asked for, and nothing sent since.
     pub(crate) nonce_wanted: bool,
+    /// The server it heard from wants to be left alone: until when, and since when.
+    pub(crate) rest: Option<(u8, ElapsedTime, Millis)>,
     pub(crate) sends: u32,
     /// When it was given the issuer's leave.
     pub(crate) permitted: Option<Millis>,
@@ -186,6 +198,13 @@ pub(crate) struct Facts {
     pub(crate) superseded: Option<bool>,
 }
 
+impl Facts {
+    /// Whether the flight has told all it had to tell.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.landed && (!self.keeping || self.settled || self.lost_reported)
+    }
+}
+
 /// A mark a flight has asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked {
@@ -195,6 +214,7 @@ pub(crate) struct Marked {
     /// When it was decided, on the host's clocks.
     pub(crate) moment: Moment,
     pub(crate) presentations: u32,
+    pub(crate) number: u64,
     pub(crate) first: Moment,
     /// It became durable.
     pub(crate) applied: bool,

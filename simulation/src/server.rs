@@ -74,10 +74,7 @@ pub(crate) enum Verdict {
 impl Presentation {
     /// Whether it counts as one that may have spent the token.
     pub(crate) fn counts(&self) -> bool {
-        !matches!(
-            self.verdict,
-            Some(Verdict::Unspent | Verdict::Kept | Verdict::NonceWanted | Verdict::ClientRejected)
-        )
+        !matches!(self.verdict, Some(Verdict::Unspent | Verdict::Kept | Verdict::NonceWanted | Verdict::ClientRejected))
     }
 }
 
@@ -195,7 +192,13 @@ impl Server {
         let lifetimes = if dice.chance(930) {
             self.config.lifetimes
         } else {
-            dice.pick(&[Lifetimes::Seconds(1), Lifetimes::Seconds(40), Lifetimes::Unsaid, Lifetimes::Zero, Lifetimes::Huge])
+            dice.pick(&[
+                Lifetimes::Seconds(1),
+                Lifetimes::Seconds(40),
+                Lifetimes::Unsaid,
+                Lifetimes::Zero,
+                Lifetimes::Huge,
+            ])
         };
         let (said, lives) = match lifetimes {
             Lifetimes::Seconds(seconds) => (Some(seconds), Some(seconds * 1000)),

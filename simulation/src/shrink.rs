@@ -62,7 +62,8 @@ impl Search {
     fn soften(&mut self) {
         for place in 0..self.best.plan.events.len() {
             let mut candidate = self.best.clone();
-            let Some(Event { what: crate::plan::Stimulus::Caller(spec), .. }) = candidate.plan.events.get_mut(place) else {
+            let Some(Event { what: crate::plan::Stimulus::Caller(spec), .. }) = candidate.plan.events.get_mut(place)
+            else {
                 continue;
             };
             (spec.rounds, spec.leaves_after, spec.min_lifetime) = (0, None, 0);

@@ -182,7 +182,9 @@ impl SimStore {
 
     /// Reserves a refresh token; the identity that holds it otherwise, if another does.
     pub(crate) fn reserve(&mut self, identity: usize, digest: KeyedDigest, now: Millis) -> Option<usize> {
-        let holds = |row: &Row| row.record.as_ref().and_then(Record::held).is_some_and(|held| held.credential.digest() == digest);
+        let holds = |row: &Row| {
+            row.record.as_ref().and_then(Record::held).is_some_and(|held| held.credential.digest() == digest)
+        };
         let holder = self.rows.iter().position(holds).filter(|holder| *holder != identity);
         let reserved = self.reserved.get(&digest).filter(|(other, until)| *other != identity && *until > now);
         let holder = holder.or(reserved.map(|(other, _)| *other));

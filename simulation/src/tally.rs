@@ -63,6 +63,7 @@ kinds! {
     LateRevoked = "results of an older epoch revoked",
     EpochMoved = "epochs moved under a flight",
     ClaimContended = "claims contended",
+    ClaimUnsupported = "claims not supported",
     ClaimRenewed = "claims renewed",
     ClaimRanOut = "claims run out in use",
     ClaimForgotten = "claims forgotten by the store",

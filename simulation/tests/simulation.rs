@@ -16,7 +16,9 @@ fn no_schedule_breaks_a_law() {
     let rows: Vec<(String, u64)> = tally.rows().collect();
     let count = |kind: &str| rows.iter().find(|(word, _)| word == kind).map_or(0, |(_, count)| *count);
     // Schedules in which nothing goes wrong would show nothing.
-    for kind in ["tokens minted", "answers lost", "processes crashed", "degraded flights", "hosts suspended", "futile refusals"] {
+    for kind in
+        ["tokens minted", "answers lost", "processes crashed", "degraded flights", "hosts suspended", "futile refusals"]
+    {
         assert!(count(kind) > 0, "no {kind}");
     }
 }
@@ -31,6 +33,7 @@ fn a_seed_replays_to_the_byte() {
     }
 }
 
+#[expect(clippy::expect_used, reason = "a test's way of failing")]
 /// The first seed under which a planted fault is found.
 fn found(planted: Planted) -> (u64, Schedule, String) {
     let broken = (1..=3_000).find_map(|seed| {
@@ -38,7 +41,7 @@ fn found(planted: Planted) -> (u64, Schedule, String) {
         let breach = schedule.run(false).breach?;
         Some((seed, schedule, breach.what.to_owned()))
     });
-    broken.unwrap_or_else(|| panic!("{planted:?} was not found"))
+    broken.expect("a planted fault is found")
 }
 
 #[test]

@@ -32,7 +32,13 @@ const LATE_NEWS: Millis = 400_000;
 const AGED: Millis = 120_000;
 
 impl World {
-    pub(crate) fn check_answer(&mut self, pid: Pid, identity: usize, caller: usize, answer: &Result<Lease, TokenError>) {
+    pub(crate) fn check_answer(
+        &mut self,
+        pid: Pid,
+        identity: usize,
+        caller: usize,
+        answer: &Result<Lease, TokenError>,
+    ) {
         match answer {
             Ok(lease) => {
                 let known = &self.processes[pid.process].slots[identity].known;
@@ -57,18 +63,25 @@ impl World {
             self.breach("13", "a token of another subject is handed out", || generation.to_string());
         }
         let ours = at.flight.and_then(|flight| self.truth.flight(flight)).is_some_and(|(owner, _)| owner == pid);
-        if !at.durable && !(at.save_failed && ours) && !self.store_was_down(pid, identity, generation.nonce.0 != 0) {
+        let excused = at.save_failed && ours || self.store_was_down(pid, identity, generation.nonce.0 != 0);
+        if !at.durable && !excused {
             self.breach("4", "a token is handed out before it is stored", || generation.to_string());
         }
         let known = &self.processes[pid.process].slots[identity].known;
-        let logged_out = known.logged_out.iter().find(|(epoch, answered)| *answered < step && generation.epoch <= *epoch);
-        let logged_out = logged_out.map(|(epoch, _)| *epoch).or(known.logging_out.filter(|epoch| generation.epoch <= *epoch));
+        let logged_out =
+            known.logged_out.iter().find(|(epoch, answered)| *answered < step && generation.epoch <= *epoch);
+        let logged_out =
+            logged_out.map(|(epoch, _)| *epoch).or(known.logging_out.filter(|epoch| generation.epoch <= *epoch));
         let parked = known.parked.max(known.barred).filter(|epoch| generation.epoch <= *epoch);
         if let Some(refused) = known.refuses(&generation, step) {
-            self.breach("6", "a refused lease, or an older one, is handed out", || format!("{generation} after {refused}"));
+            self.breach("6", "a refused lease, or an older one, is handed out", || {
+                format!("{generation} after {refused}")
+            });
         }
         if let Some(epoch) = logged_out {
-            self.breach("12", "a lease is handed out after its epoch was logged out", || format!("{generation}, {epoch:?}"));
+            self.breach("12", "a lease is handed out after its epoch was logged out", || {
+                format!("{generation}, {epoch:?}")
+            });
         }
         if let Some(epoch) = parked {
             self.breach("9", "a lease of a parked grant is handed out", || format!("{generation}, {epoch:?}"));
@@ -117,7 +130,9 @@ impl World {
         let aged = self.processes[pid.process].stood.1 > asked_at.saturating_sub(AGED);
         let fresh = aged || at.is_some_and(|at| at.asked >= asked_at) || begun.is_some_and(|begun| begun >= asked_step);
         if left + Duration::from_millis(1) < need && !fresh && !self.was_under_way(caller, lease) {
-            self.breach("7", "a lease with too little left is handed out", || format!("{generation}: {left:?} of {need:?}"));
+            self.breach("7", "a lease with too little left is handed out", || {
+                format!("{generation}: {left:?} of {need:?}")
+            });
         }
     }
 
@@ -148,7 +163,8 @@ impl World {
     /// Law 8: nobody who could be served gets an error.
     fn check_not_spared(&mut self, pid: Pid, identity: usize, caller: usize, reason: Reason) {
         let spec = self.callers[caller].spec;
-        if spec.force || matches!(reason, Reason::ShuttingDown | Reason::LoggedOut) {
+        // A list of issuers may hold against a login that came meanwhile, too.
+        if spec.force || matches!(reason, Reason::ShuttingDown | Reason::LoggedOut | Reason::IssuerChanged) {
             return;
         }
         let moment = self.moment(pid.process);
@@ -162,7 +178,8 @@ impl World {
         // Of two tokens with one number, one process's own and the store's, neither is newer.
         let twin = self.processes[pid.process].slots[identity].published.residue.unstored.as_ref();
         let twin = twin.is_some_and(|twin| !generation.supersedes(&twin.generation()));
-        if barred || closed || gone || twin || !above {
+        let closing = self.processes[pid.process].slots[identity].published.residue.closing.is_some();
+        if barred || closed || gone || twin || closing || !above {
             return;
         }
         let lifetime = lease.validity().lifetime().unwrap_or(Duration::MAX);

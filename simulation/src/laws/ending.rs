@@ -1,8 +1,8 @@
 //! What must be true in the end, when all faults are over: everything has come right, or says truly why it cannot.
 
 use tokenkeeper_actors::law::profile::InDoubt;
-use tokenkeeper_actors::values::{Reason, TokenError};
 use tokenkeeper_actors::values::record::{MarkState, Record};
+use tokenkeeper_actors::values::{Reason, TokenError};
 
 use super::truth::State;
 use crate::config::{Lifetimes, StoreKind};
@@ -22,7 +22,8 @@ impl World {
         let known = &self.processes[pid.process].slots[identity].known;
         let closing = reason == Reason::LoggedOut && known.owed.is_some();
         if !reason.is_login_required() || !state.justifies(reason) && !closing {
-            return self.breach("7", "a process does not recover", || format!("p{} i{identity}: {error:?}", pid.process));
+            return self
+                .breach("7", "a process does not recover", || format!("p{} i{identity}: {error:?}", pid.process));
         }
         if reason == Reason::PerhapsSpent && self.could_retry(identity) {
             self.breach("10", "a token in doubt is given up though policy allows one more presentation", || {

@@ -4,16 +4,31 @@ use tokenkeeper_actors::law::flight::{FlightEvent, Landing, Op, Outcome, Report,
 use tokenkeeper_actors::law::ledger::{Changed, Conflict};
 use tokenkeeper_actors::law::profile::{Evidence, InDoubt, NotSent};
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecessor, Renewed};
+use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{FlightId, Reason};
 
 use crate::Millis;
-use crate::process::{Brought, Pid};
+use crate::process::{Brought, Facts, Pid};
 use crate::server::{Server, Verdict};
 use crate::tally::Kind;
 use crate::world::{Asker, World};
 
 /// How long after a standstill its effects may show.
 const STANDSTILL_SHOWS: Millis = 60_000;
+
+impl Facts {
+    /// A write met another record than it was meant for: is what this flight brought superseded?
+    fn meet_conflict(&mut self, current: &Record) {
+        let Some(tokens) = &self.tokens else { return };
+        let moved = current.epoch > tokens.epoch;
+        let held = current.held().map(|held| held.credential.digest());
+        let newest = current.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.number);
+        let outdone = held != tokens.sent || self.mark.as_ref().is_some_and(|mark| newest >= mark.number);
+        if moved || outdone && !tokens.saved {
+            self.superseded = Some(current.grant().is_none());
+        }
+    }
+}
 
 impl World {
     /// What an event tells a flight, before its machine hears of it.
@@ -35,6 +50,10 @@ impl World {
                 facts.predecessor_may_live = claim.predecessor == Predecessor::MayLive;
                 facts.claim = Some(claim.clone());
                 facts.read_since_claim = false;
+            }
+            FlightEvent::Claimed(_, Ok(ClaimAnswer::Unsupported)) => {
+                facts.store_trouble = true;
+                met = Some(Reason::ClaimsUnsupported);
             }
             FlightEvent::Claimed(_, Ok(ClaimAnswer::Contended)) => {
                 self.tally.count(Kind::ClaimContended);
@@ -63,7 +82,12 @@ impl World {
             }
             FlightEvent::Permitted(_) => facts.permitted = Some(t),
             FlightEvent::Held(..) => met = Some(Reason::Throttled),
-            FlightEvent::Changed(_, Ok(Changed::Conflict { why: Conflict::Moved, .. })) => met = Some(Reason::Contended),
+            FlightEvent::Changed(_, Ok(Changed::Conflict { why: Conflict::Moved, current })) => {
+                met = Some(Reason::Contended);
+                if let Some(current) = current {
+                    facts.meet_conflict(current);
+                }
+            }
             _ => {}
         }
         let known = &mut self.processes[pid.process].slots[identity].known;
@@ -151,9 +175,11 @@ impl World {
                 && verdict != Verdict::NonceWanted
                 && verdict != Verdict::Dead
             {
-                // Law 8: what the server asked for is owed to it from now on.
-                let rest = known.owed_rest.entry(issuer).or_default();
-                *rest = (*rest).max((elapsed.after(span.min(most)), t));
+                // Law 8: what the server asked for is owed to it, once the flight has told.
+                let rest = Some((issuer, elapsed.after(span.min(most)), t));
+                if let Some(run) = self.processes[pid.process].flights.get_mut(&id) {
+                    run.facts.rest = rest;
+                }
             }
         }
         true
@@ -163,6 +189,7 @@ impl World {
     pub(crate) fn check_claim_end(&mut self, pid: Pid, id: FlightId, claim: &Claim, ending: ClaimEnding) {
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
         let (identity, name) = (run.identity, run.name);
+        self.truth.claim_ended.insert(id);
         run.facts.claim = None;
         let stopping = run.facts.stopping;
         let unsaved = run.facts.tokens.as_ref().filter(|tokens| !tokens.saved).cloned();
@@ -234,6 +261,7 @@ impl World {
 
     pub(crate) fn note_report(&mut self, pid: Pid, id: FlightId, report: &Report) {
         let policy = self.config.profile.in_doubt;
+        self.owe_rest(pid, id);
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
         let (name, facts) = (run.name, &mut run.facts);
         match report {
@@ -286,6 +314,16 @@ impl World {
         }
     }
 
+    /// What a server asked for is owed by the whole process once the flight that heard it has told.
+    fn owe_rest(&mut self, pid: Pid, id: FlightId) {
+        let process = &mut self.processes[pid.process];
+        let Some(run) = process.flights.get_mut(&id) else { return };
+        if let Some((issuer, until, since)) = run.facts.rest.take() {
+            let rest = process.slots[run.identity].known.owed_rest.entry(issuer).or_default();
+            *rest = (*rest).max((until, since));
+        }
+    }
+
     /// A flight's machine is over: nothing it was given may have got lost without a word (law 5).
     pub(crate) fn check_flight_over(&mut self, pid: Pid, id: FlightId) {
         let asker = Asker::Flight(pid, id);
@@ -299,7 +337,8 @@ impl World {
             self.breach("7", "a flight ends without landing", || format!("f{name}"));
         }
         let replaces = tokens.as_ref().is_some_and(|tokens| tokens.replaces);
-        if keeping && !settled && !lost && replaces && logged_out.is_none() {
+        let foreign = tokens.as_ref().is_some_and(|tokens| tokens.foreign);
+        if keeping && !settled && !lost && replaces && !foreign && logged_out.is_none() {
             self.breach("4", "a flight that kept something ends without a word", || format!("f{name}"));
         }
         if let Some(claim) = claim.filter(|claim| self.store.holds(identity, claim.scope, id, self.t)) {

@@ -72,7 +72,8 @@ impl Known {
             (self.failed, self.failures) = (None, 0);
         }
         self.version = Some(view.version);
-        let newer = |lease: &Lease| self.lease.as_ref().is_none_or(|known| !known.generation().supersedes(&lease.generation()));
+        let newer =
+            |lease: &Lease| self.lease.as_ref().is_none_or(|known| !known.generation().supersedes(&lease.generation()));
         match &view.lease {
             Some(lease) if newer(lease) => self.lease = Some(lease.clone()),
             Some(_) => {}

@@ -21,10 +21,13 @@ impl World {
         let t = self.t;
         let known = &mut self.slot(id).known;
         match answer {
-            Ok(Some(view)) => {
-                known.saw(view);
-                known.lease.take_if(|_| !in_time);
+            Ok(Some(view)) if in_time => known.saw(view),
+            // It may have come too late to be of use.
+            Ok(_) if !in_time => {
+                known.lease = None;
+                (known.failed, known.failures) = (None, 0);
             }
+            Ok(Some(_)) => {}
             Ok(None) => known.saw(&View::vacant()),
             Err(_) => known.meet(Reason::StoreTrouble, t),
         }
@@ -88,12 +91,14 @@ impl World {
             Some(Report::Landed(Landing { outcome, .. })) => match outcome {
                 Outcome::Minted(lease) => {
                     (known.failed, known.failures) = (None, 0);
-                    let newer = known.lease.as_ref().is_none_or(|known| lease.generation().supersedes(&known.generation()));
+                    let newer =
+                        known.lease.as_ref().is_none_or(|known| lease.generation().supersedes(&known.generation()));
                     if ours && newer && known.version.is_none_or(|version| version.epoch == lease.generation().epoch) {
                         known.lease = Some(lease.clone());
                     }
                     let young = lease.validity().lifetime().unwrap_or_default() / 4 * 3;
-                    if !lease.validity().outlasts(young.max(margin), &moment) {
+                    let refused = known.refused.iter().any(|(refused, _)| !lease.generation().supersedes(refused));
+                    if refused || !lease.validity().outlasts(young.max(margin), &moment) {
                         known.meet(Reason::ExpiredOnArrival, t);
                     }
                     return Occasion::Other;
@@ -130,11 +135,13 @@ impl World {
     /// What a session wants done, before it is done.
     pub(crate) fn check_session_effects(&mut self, id: ActorId, occasion: &Occasion, effects: &[SessionEffect]) {
         let first_answer = effects.iter().position(|effect| {
-            matches!(effect, SessionEffect::Answer(..) | SessionEffect::AnswerRefusal(..) | SessionEffect::AnswerLogout(..))
+            matches!(
+                effect,
+                SessionEffect::Answer(..) | SessionEffect::AnswerRefusal(..) | SessionEffect::AnswerLogout(..)
+            )
         });
-        let publishes_late = first_answer.is_some_and(|first| {
-            effects[first..].iter().any(|effect| matches!(effect, SessionEffect::Publish(_)))
-        });
+        let publishes_late = first_answer
+            .is_some_and(|first| effects[first..].iter().any(|effect| matches!(effect, SessionEffect::Publish(_))));
         if publishes_late {
             self.breach("6", "a session answers before it publishes", String::new);
         }
@@ -165,7 +172,9 @@ impl World {
         let waiters: Vec<(WaiterId, usize)> = actor.waiters.iter().map(|(waiter, caller)| (*waiter, *caller)).collect();
         let left = waiters.iter().find(|(waiter, caller)| {
             let caller = &self.callers[*caller];
-            !answered.contains(waiter) && !(caller.spec.force && caller.handled >= begun)
+            // Who came later and insists waits for the next flight.
+            let next = caller.spec.force && caller.handled >= begun;
+            !answered.contains(waiter) && !next
         });
         if let Some((_, caller)) = left.copied() {
             self.breach("8", "a failed flight leaves one of its cohort waiting", || format!("c{caller}"));
@@ -221,7 +230,9 @@ impl World {
         // Before it has read, a session knows nothing: perhaps there is a valid token.
         let knows = slot.known.version.is_some();
         if let Some(until) = until.filter(|until| *until >= deadline && !flying && knows) {
-            self.breach("7", "a caller waits who can only be answered too late", || format!("c{caller}: {until:?}, {deadline:?}"));
+            self.breach("7", "a caller waits who can only be answered too late", || {
+                format!("c{caller}: {until:?}, {deadline:?}")
+            });
         }
     }
 
@@ -245,6 +256,11 @@ impl World {
             // It may be published; nobody is handed it.
             return;
         }
+        if let Some(version) = self.slot(id).known.version.filter(|version| version.epoch > lease.generation().epoch) {
+            self.breach("12", "a lease is published of an epoch that is known to be over", || {
+                format!("{} at {version:?}", lease.generation())
+            });
+        }
         self.check_lease(id.pid, id.identity, &lease, u64::MAX);
     }
 
@@ -253,9 +269,12 @@ impl World {
         let moment = self.moment(id.pid.process);
         let lease = self.callers[caller].lease.clone();
         let key = (refusal.operation, refusal.challenge);
+        let repeatable = self.config.repeatable();
         let young = lease.as_ref().is_some_and(|lease| {
             let validity = lease.validity();
-            let youth = validity.lifetime().map_or(Duration::from_secs(30), |lifetime| (lifetime / 2).min(Duration::from_secs(30)));
+            let youth = validity
+                .lifetime()
+                .map_or(Duration::from_secs(30), |lifetime| (lifetime / 2).min(Duration::from_secs(30)));
             let age = moment.elapsed_since(&validity.anchored());
             let age = age.unwrap_or_else(|| moment.wall.since(validity.anchored().wall));
             lease.cause() == Cause::Refusal && age < youth
@@ -267,17 +286,26 @@ impl World {
                 known.refused.push((refusal.generation, step));
                 known.chain.insert(key, refusal.generation);
                 // The floor may have risen past this lease already, for another operation's sake.
-                let passed = known.refused.iter().rev().skip(1).any(|(other, _)| {
-                    *other == refusal.generation || other.supersedes(&refusal.generation)
-                });
+                let passed = known
+                    .refused
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .any(|(other, _)| *other == refusal.generation || other.supersedes(&refusal.generation));
                 let again = earlier.is_some_and(|earlier| {
                     earlier.epoch == refusal.generation.epoch && refusal.generation.supersedes(&earlier)
                 });
                 let ended = known.parked.max(known.owed).max(known.logging_out).max(known.barred);
                 let over = known.version.is_some_and(|version| version.epoch > refusal.generation.epoch)
                     || ended.is_some_and(|ended| ended >= refusal.generation.epoch);
-                if young && again && !passed && !over {
-                    self.breach("11", "a refresh that did not help is repeated", || format!("{refusal:?} after {earlier:?}"));
+                // Where the store fails, a token that spends nothing may go by two names, and a session may have to
+                // answer before it knows any.
+                let unread = known.version.is_none();
+                let ambiguous = unread || repeatable && known.met.contains_key(&Reason::StoreTrouble);
+                if young && again && !passed && !over && !ambiguous {
+                    self.breach("11", "a refresh that did not help is repeated", || {
+                        format!("{refusal:?} after {earlier:?}")
+                    });
                 }
             }
             RefusalAnswer::Superseded => known.refused.push((refusal.generation, step)),
@@ -290,7 +318,12 @@ impl World {
         }
     }
 
-    pub(crate) fn check_install_answer(&mut self, id: ActorId, rt: Option<usize>, answer: &Result<Box<View>, InstallError>) {
+    pub(crate) fn check_install_answer(
+        &mut self,
+        id: ActorId,
+        rt: Option<usize>,
+        answer: &Result<Box<View>, InstallError>,
+    ) {
         let Ok(view) = answer else { return };
         let stored = self.store.record(id.identity).map(|record| record.epoch);
         if stored.is_none_or(|stored| stored < view.epoch()) {
@@ -307,14 +340,24 @@ impl World {
 
     pub(crate) fn check_logout_answer(&mut self, id: ActorId, since: Millis, answer: &Result<LoggedOut, LogoutError>) {
         let step = self.step;
-        let others = self.actor(id).is_some_and(|actor| actor.replies.values().any(|reply| matches!(reply, Awaited::Logout { .. })));
+        let others = self
+            .actor(id)
+            .is_some_and(|actor| actor.replies.values().any(|reply| matches!(reply, Awaited::Logout { .. })));
         let known = &mut self.slot(id).known;
         let epoch = known.logging_out;
         if !others {
             known.logging_out = None;
         }
         match answer {
-            Ok(_) => {
+            Ok(LoggedOut { may_still_live }) => {
+                let closed = |epoch| self.truth.closed_marked.contains(&(id.identity, epoch, id.pid.process));
+                let marked = epoch.is_some_and(closed);
+                if marked && !may_still_live {
+                    self.breach("12", "a logout says that nothing lives though a token is in doubt", || {
+                        format!("{epoch:?}")
+                    });
+                }
+                let known = &mut self.slot(id).known;
                 if let Some(epoch) = epoch {
                     known.logged_out.push((epoch, step));
                 }

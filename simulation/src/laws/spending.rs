@@ -31,7 +31,7 @@ impl World {
         let elapsed = self.moment(pid.process).elapsed;
         let process = &self.processes[pid.process];
         let beside = |run: &&crate::process::FlightRun| {
-            run.identity == identity && run.order.epoch == order.epoch && (!run.facts.landed || run.facts.keeping)
+            run.identity == identity && run.order.epoch == order.epoch && !run.facts.is_settled()
         };
         if process.flights.values().any(|run| beside(&run)) {
             self.breach("1", "a flight begins beside another one", || format!("{order:?}"));
@@ -44,7 +44,9 @@ impl World {
         if let Some((at, pause)) = failed
             && elapsed < at.after(pause)
         {
-            self.breach("8", "a flight begins before the backoff is over", || format!("{elapsed:?}, failed {at:?} for {pause:?}"));
+            self.breach("8", "a flight begins before the backoff is over", || {
+                format!("{elapsed:?}, failed {at:?} for {pause:?}")
+            });
         }
         if throttled.is_some_and(|until| until > elapsed) {
             self.breach("8", "a flight begins though the issuer is to be left alone", || format!("{throttled:?}"));
@@ -128,12 +130,18 @@ impl World {
             // another host's that the token seems to come from the future.
             return true;
         }
+        // A token that this process has and the store does not counts for more.
+        let own = slot.published.residue.unstored.as_ref().or(slot.known.lease.as_ref());
+        if own.is_some_and(|own| own.generation().supersedes(&generation)) {
+            return true;
+        }
         if order.adopt == Adopt::Nothing || slot.known.refused.iter().any(refused) {
             return true;
         }
         let policy = &self.config.policy;
         let (Some(left), Some(lifetime)) = (lease.validity().remaining(moment), lease.validity().lifetime()) else {
-            return order.cause == Cause::KeepAlive && matches!(policy.refresh, RefreshPolicy::KeepWarm { inactivity: Some(_) });
+            return order.cause == Cause::KeepAlive
+                && matches!(policy.refresh, RefreshPolicy::KeepWarm { inactivity: Some(_) });
         };
         let window = policy.early_window.min(lifetime / 4);
         let most = lifetime / 4 * 3;
@@ -171,7 +179,9 @@ impl World {
         // Whoever had the issuer's leave before may still be on its way.
         let permitted = self.run_of(asker).filter(|run| run.facts.sends == 0).and_then(|run| run.facts.permitted);
         if rest.is_some_and(|(_, since)| permitted.is_some_and(|permitted| permitted > since)) {
-            self.breach("8", "a request is sent before the server's Retry-After is over", || format!("f{name}: {rest:?}"));
+            self.breach("8", "a request is sent before the server's Retry-After is over", || {
+                format!("f{name}: {rest:?}")
+            });
         }
         let Some(run) = self.run_of(asker) else { return };
         let Some(presented) = &request.refresh else {
@@ -186,9 +196,12 @@ impl World {
         };
         let scope = ClaimScope::Spend(marked.epoch);
         let until = self.store.lasts(identity, scope, flight);
-        let long_enough = until.is_some_and(|until| until.is_none_or(|until| until >= t + request.timeout.as_millis() as Millis));
+        let long_enough =
+            until.is_some_and(|until| until.is_none_or(|until| until >= t + request.timeout.as_millis() as Millis));
         if !long_enough && !self.claim_excused(asker) {
-            self.breach("5", "a request is ordered with too little of the claim left", || format!("f{name}: {until:?} at {t}"));
+            self.breach("5", "a request is ordered with too little of the claim left", || {
+                format!("f{name}: {until:?} at {t}")
+            });
         }
         let bound = request.grant.as_ref().map(|grant| (grant.binding.issuer.clone(), grant.binding.resource.clone()));
         let Some((issuer, resource)) = bound else {
@@ -225,20 +238,26 @@ impl World {
         let digest = self.server.rts[rt].credential.digest();
         let noted = self.store.record(identity).is_some_and(|record| {
             record.epoch > marked.epoch
-                || record.held().and_then(|held| held.mark.as_ref()).is_some_and(|mark| {
-                    mark.flight == flight && mark.digest == digest && mark.state == MarkState::Open
-                })
+                || record
+                    .held()
+                    .and_then(|held| held.mark.as_ref())
+                    .is_some_and(|mark| mark.flight == flight && mark.digest == digest && mark.state == MarkState::Open)
         });
         if !marked.applied || !noted && !excused {
             self.breach("2", "a refresh token leaves without a mark in the store", || format!("f{name}"));
         }
         let known_dead = self.store.record(identity).is_some_and(|record| {
-            record.epoch == marked.epoch && record.dead.contains(&digest) || rt_of(record) == Some(rt) && is_spent(record)
+            record.epoch == marked.epoch && record.dead.contains(&digest)
+                || rt_of(record) == Some(rt) && is_spent(record)
         });
         if known_dead && !excused {
             self.breach("3", "a token leaves that the store knows to be spent or dead", || format!("f{name}"));
         }
-        let earlier: Vec<Presentation> = self.server.rts[rt].presentations.clone();
+        // What another identity did with the token is not in this one's record.
+        let own = |one: &&Presentation| self.requests[one.request].identity == identity;
+        let presentations = &self.server.rts[rt].presentations;
+        let settled = presentations[..self.server.rts[rt].settled.min(presentations.len())].iter().filter(own).count();
+        let earlier: Vec<Presentation> = presentations.iter().filter(own).cloned().collect();
         let own: Vec<_> = earlier.iter().filter(|one| one.flight == flight).collect();
         if !own.is_empty() {
             let nonce = own.iter().all(|one| one.verdict == Some(crate::server::Verdict::NonceWanted));
@@ -247,32 +266,34 @@ impl World {
             }
             return self.count(Kind::NonceResent);
         }
-        self.check_replay(id, rt, &marked, &earlier);
+        self.check_replay(id, rt, &marked, &earlier, settled);
     }
 
     /// Law 1: nothing else of this lineage is under way.
     fn check_under_way(&mut self, id: usize, rt: usize, excused: bool) {
         let lineage = self.server.rts[rt].lineage;
         let t = self.t;
-        let beside = self.server.lineages[lineage].under_way.iter().filter(|other| **other != id).copied().find(|other| {
-            let other = &self.requests[*other];
-            let left = other.sent.unwrap_or_default();
-            // A process that is gone reads no answer; its request ends with its own time-out.
-            !other.delivered && t < left + other.timeout && !other.excused
-        });
+        let beside =
+            self.server.lineages[lineage].under_way.iter().filter(|other| **other != id).copied().find(|other| {
+                let other = &self.requests[*other];
+                let left = other.sent.unwrap_or_default();
+                // A process that is gone reads no answer; its request ends with its own time-out.
+                !other.delivered && t < left + other.timeout && !other.excused
+            });
         if let Some(beside) = beside.filter(|_| !excused) {
-            self.breach("1", "two token requests of one lineage are under way", || format!("request {id} beside {beside}"));
+            self.breach("1", "two token requests of one lineage are under way", || {
+                format!("request {id} beside {beside}")
+            });
         }
     }
 
     /// Law 10: whether a token that was presented before may be presented again.
-    fn check_replay(&mut self, id: usize, rt: usize, marked: &Marked, earlier: &[Presentation]) {
+    fn check_replay(&mut self, id: usize, rt: usize, marked: &Marked, earlier: &[Presentation], settled: usize) {
         let (t, flight) = (self.t, self.requests[id].flight);
         if self.requests[id].excused || earlier.iter().any(|one| one.excused) {
             // One of them left long after it was decided: nobody could count with it.
             return;
         }
-        let settled = self.server.rts[rt].settled.min(earlier.len());
         let counted: Vec<&Presentation> = earlier[settled..].iter().filter(|one| one.counts()).collect();
         if (marked.presentations as usize) < counted.len() + 1 {
             self.breach("10", "a mark counts fewer presentations than there were", || format!("{marked:?}"));
@@ -288,9 +309,14 @@ impl World {
         let first_at = first.at;
         if let Some(early) = counted.iter().find(|one| t < one.at + one.timeout) {
             let since = t - early.at;
-            self.breach("10", "a token is presented again before the last request's time-out", || format!("after {since} ms"));
+            self.breach("10", "a token is presented again before the last request's time-out", || {
+                format!("after {since} ms")
+            });
         }
-        let lives = counted.iter().find(|one| self.truth.lives(one.flight) && one.flight != flight);
+        let acts = |one: &&&Presentation| {
+            self.truth.lives(one.flight) && one.flight != flight && !self.truth.claim_ended.contains(&one.flight)
+        };
+        let lives = counted.iter().find(acts);
         let lives = lives.map(|one| one.flight);
         let Some(run) = self.processes[self.requests[id].pid.process].flights.get(&flight) else { return };
         let unsure = run.facts.predecessor_may_live || lives.is_some();
@@ -309,7 +335,9 @@ impl World {
             InDoubt::RetryWithin(grace) => {
                 let grace = grace.as_millis() as Millis;
                 if t > first_at + grace + SEND_SLACK || marked.first.boot != boot {
-                    self.breach("10", "a token is presented again after its grace period", || format!("first {first_at}"));
+                    self.breach("10", "a token is presented again after its grace period", || {
+                        format!("first {first_at}")
+                    });
                 }
                 self.count(Kind::ReplayedWithin);
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokenkeeper_actors::values::record::{Content, Record, Refresh};
-use tokenkeeper_actors::values::{FlightId, Reason};
+use tokenkeeper_actors::values::{Epoch, FlightId, Reason};
 
 use crate::Millis;
 use crate::process::Pid;
@@ -14,6 +14,10 @@ pub(crate) struct Truth {
     /// For each identity, what its record has said to those who want a token, and since when.
     states: Vec<Vec<(Millis, State)>>,
     flights: BTreeMap<FlightId, (Pid, u64)>,
+    /// The epochs that an actor logged out of while their refresh token was marked: identity, epoch, process.
+    pub(crate) closed_marked: BTreeSet<(usize, Epoch, usize)>,
+    /// Flights that ended their claim: they promised to commit nothing more.
+    pub(crate) claim_ended: BTreeSet<FlightId>,
     /// Flights that broke off: what they alone knew is forgotten.
     pub(crate) broken_off: BTreeSet<FlightId>,
     /// Flights whose machines are there no more.
@@ -54,6 +58,8 @@ impl Truth {
         Self {
             states: vec![vec![(0, State::of(None))]; identities],
             flights: BTreeMap::new(),
+            closed_marked: BTreeSet::new(),
+            claim_ended: BTreeSet::new(),
             broken_off: BTreeSet::new(),
             over: BTreeSet::new(),
             released: BTreeSet::new(),

@@ -1,8 +1,8 @@
 //! Laws 4, 9, 10 and 12 at the store: what may replace what, judged anew at each write that took effect.
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit};
-use tokenkeeper_actors::values::{Epoch, FlightId};
 use tokenkeeper_actors::values::record::{Held, MarkState, Parked, Record, Refresh};
+use tokenkeeper_actors::values::{Epoch, FlightId};
 
 use super::truth::State;
 use crate::process::{Awaited, FlightRun, Marked};
@@ -43,15 +43,14 @@ impl World {
                     digest: mark.digest,
                     moment: self.moment(asker.pid().process),
                     presentations: mark.presentations,
+                    number: mark.number,
                     first: mark.first,
                     applied: false,
                 };
                 self.check_mark_decision(asker, identity, marked);
             }
-            Change::End { sent, .. } => {
-                if self.run_of(asker).is_none_or(|run| run.facts.dead != Some(*sent)) {
-                    self.breach("9", "a grant is ended though its token was not refused", || format!("{sent:?}"));
-                }
+            Change::End { sent, .. } if self.run_of(asker).is_none_or(|run| run.facts.dead != Some(*sent)) => {
+                self.breach("9", "a grant is ended though its token was not refused", || format!("{sent:?}"));
             }
             Change::Clear { epoch } => {
                 let told = match asker {
@@ -102,27 +101,7 @@ impl World {
                 self.note_record(identity, after);
                 self.spread_news(identity);
             }
-            Changed::Conflict { current, .. } => self.note_conflict(asker, change, current.as_deref()),
-        }
-    }
-
-    fn note_conflict(&mut self, asker: Asker, change: &Change, current: Option<&Record>) {
-        if let Change::Spent { epoch, .. } = change
-            && let Some(current) = current.filter(|current| current.epoch > *epoch)
-            && let Some(run) = self.run_mut(asker)
-        {
-            run.facts.superseded = Some(current.grant().is_none());
-        }
-        let Change::Commit(commit) = change else { return };
-        let Some(current) = current else { return };
-        let ours = commit.sent.is_some_and(|sent| current.held().is_some_and(|held| held.credential.digest() == sent));
-        let (tombstone, moved) = (current.grant().is_none(), current.epoch > commit.epoch);
-        let newest = current.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.number);
-        let outdone = newest >= commit.access.number;
-        if let Some(run) = self.run_mut(asker)
-            && (moved || (!ours || outdone) && !run.facts.tokens.as_ref().is_some_and(|tokens| tokens.saved))
-        {
-            run.facts.superseded = Some(tombstone);
+            Changed::Conflict { .. } => {}
         }
     }
 
@@ -155,7 +134,14 @@ impl World {
         }
     }
 
-    fn check_applied(&mut self, asker: Asker, identity: usize, change: &Change, before: Option<&Record>, after: &Record) {
+    fn check_applied(
+        &mut self,
+        asker: Asker,
+        identity: usize,
+        change: &Change,
+        before: Option<&Record>,
+        after: &Record,
+    ) {
         match change {
             Change::Mark { mark, .. } => self.check_marked(asker, identity, mark.flight, before, after),
             Change::Withdraw { sent, park, .. } => self.check_withdrawn(asker, *sent, *park),
@@ -168,10 +154,15 @@ impl World {
                 }
             }
             Change::Park { why, .. } => self.check_parked(asker, *why),
-            Change::Install(login) => self.check_installed(identity, login.refresh.as_ref().map(|refresh| refresh.digest()), before),
+            Change::Install(login) => {
+                self.check_installed(identity, login.refresh.as_ref().map(|refresh| refresh.digest()), before)
+            }
             Change::Clear { epoch } => {
                 if before.map_or_else(Epoch::default, |before| before.epoch) != *epoch {
                     self.breach("9", "a loser clears a winner's tokens", || format!("{epoch:?}"));
+                }
+                if before.and_then(Record::held).is_some_and(|held| held.mark.is_some()) {
+                    self.truth.closed_marked.insert((identity, *epoch, asker.pid().process));
                 }
                 if asker.flight().is_some() {
                     self.count(Kind::DegradedTombstone);
@@ -183,12 +174,22 @@ impl World {
 
     fn note_epoch_moved(&mut self, identity: usize, before: Option<&Record>) {
         let Some(epoch) = before.map(|before| before.epoch) else { return };
-        let crossed = |run: &&FlightRun| run.identity == identity && run.facts.mark.as_ref().is_some_and(|mark| mark.epoch == epoch);
-        let crossed: usize = self.processes.iter().map(|process| process.flights.values().filter(crossed).count()).sum();
+        let crossed = |run: &&FlightRun| {
+            run.identity == identity && run.facts.mark.as_ref().is_some_and(|mark| mark.epoch == epoch)
+        };
+        let crossed: usize =
+            self.processes.iter().map(|process| process.flights.values().filter(crossed).count()).sum();
         (0..crossed).for_each(|_| self.count(Kind::EpochMoved));
     }
 
-    fn check_marked(&mut self, asker: Asker, identity: usize, flight: FlightId, before: Option<&Record>, after: &Record) {
+    fn check_marked(
+        &mut self,
+        asker: Asker,
+        identity: usize,
+        flight: FlightId,
+        before: Option<&Record>,
+        after: &Record,
+    ) {
         let Some(Held { credential, mark: Some(mark), .. }) = after.held() else {
             return self.breach("10", "a mark was written and is not there", String::new);
         };
@@ -225,7 +226,9 @@ impl World {
                 && rt.presentations.iter().any(|presentation| presentation.flight == flight && presentation.counts())
         };
         if self.server.rts.iter().any(counts) {
-            self.breach("10", "a mark is withdrawn though its presentation may have spent the token", || format!("{flight}"));
+            self.breach("10", "a mark is withdrawn though its presentation may have spent the token", || {
+                format!("{flight}")
+            });
         }
         if let Some(why) = park {
             self.check_parked(asker, why);
@@ -251,7 +254,14 @@ impl World {
         }
     }
 
-    fn check_committed(&mut self, asker: Asker, identity: usize, commit: &Commit, before: Option<&Record>, after: &Record) {
+    fn check_committed(
+        &mut self,
+        asker: Asker,
+        identity: usize,
+        commit: &Commit,
+        before: Option<&Record>,
+        after: &Record,
+    ) {
         let stored = before.and_then(Record::grant).map(|grant| &grant.refresh);
         let holds_sent = match (stored, commit.sent) {
             (_, None) => true,
@@ -261,7 +271,8 @@ impl World {
         if !holds_sent || before.is_some_and(|before| before.epoch != commit.epoch) {
             self.breach("9", "a result is stored over something newer", || format!("{:?}", after.version()));
         }
-        let older = |before: &Record| before.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.number);
+        let older =
+            |before: &Record| before.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.number);
         if before.map_or(0, older) >= commit.access.number {
             self.breach("4", "an older access token replaces a newer one", || format!("{:?}", after.version()));
         }
@@ -278,11 +289,13 @@ impl World {
         }
         let held_now = now_held.and_then(|now| self.server.rts.iter().position(|rt| rt.credential.digest() == now));
         // By what this process itself learned: a token it has seen replaced must never come back.
-        let rolled_back = commit.sent.is_some() && commit.refresh.is_some() && held_now.is_some_and(|rt| {
-            self.server.rts[rt].spent.is_some()
-                && self.server.rts[rt].presentations.iter().any(|one| one.verdict == Some(Verdict::Usable))
-                && !self.config.server.repeats
-        });
+        let rolled_back = commit.sent.is_some()
+            && commit.refresh.is_some()
+            && held_now.is_some_and(|rt| {
+                self.server.rts[rt].spent.is_some()
+                    && self.server.rts[rt].presentations.iter().any(|one| one.verdict == Some(Verdict::Usable))
+                    && !self.config.server.repeats
+            });
         if rolled_back && self.config.server.grace.is_none() {
             self.breach("4", "a spent refresh token is stored again", || format!("{:?}", after.version()));
         }
@@ -302,7 +315,12 @@ impl World {
         }
     }
 
-    fn check_installed(&mut self, identity: usize, refresh: Option<tokenkeeper_actors::values::KeyedDigest>, before: Option<&Record>) {
+    fn check_installed(
+        &mut self,
+        identity: usize,
+        refresh: Option<tokenkeeper_actors::values::KeyedDigest>,
+        before: Option<&Record>,
+    ) {
         self.note_epoch_moved(identity, before);
         let Some(refresh) = refresh else { return };
         let marked = |held: &Held| held.mark.is_some() && held.credential.digest() == refresh;
@@ -312,7 +330,9 @@ impl World {
         if before.and_then(Record::held).is_some_and(marked) {
             self.breach("12", "a marked refresh token is installed", String::new);
         }
-        let holds = |other: usize| self.store.record(other).and_then(Record::held).is_some_and(|held| held.credential.digest() == refresh);
+        let holds = |other: usize| {
+            self.store.record(other).and_then(Record::held).is_some_and(|held| held.credential.digest() == refresh)
+        };
         if (0..self.config.identities).any(|other| other != identity && holds(other)) {
             self.breach("12", "a refresh token is installed that another identity holds", String::new);
         }

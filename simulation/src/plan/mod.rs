@@ -1,5 +1,7 @@
 //! What is done to the world, and when: drawn from the seed, and an explicit list, so that it can be shrunk.
 
+mod faults;
+mod people;
 mod scenes;
 
 use tokenkeeper_actors::ports::observer::EffectName;
@@ -132,8 +134,10 @@ pub(crate) enum StoreTrouble {
     WritesFail,
     /// Records cannot be read.
     Unreadable,
-    /// Claims are not given out.
+    /// Claiming fails.
     NoClaims,
+    /// The store says that it cannot give out claims.
+    CannotClaim,
     /// Operations take seconds.
     Slow,
 }
@@ -145,6 +149,8 @@ pub(crate) enum ServerTrouble {
     Loses,
     /// Answers come close to, or after, the time-out.
     Slow,
+    /// Answers take some hundred milliseconds.
+    Late,
     /// 429 with Retry-After.
     Throttles,
     /// 5xx, before or after the refresh token was spent.

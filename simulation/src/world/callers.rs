@@ -146,7 +146,10 @@ impl World {
         if let Some(lease) = hit.map(|hit| hit.lease.clone()) {
             slot.used = true;
             self.count(Kind::Hit);
-            self.tell(|| format!("p{} i{}", pid.process, spec.identity), |_| format!("c{id} hits {}", lease.generation()));
+            self.tell(
+                || format!("p{} i{}", pid.process, spec.identity),
+                |_| format!("c{id} hits {}", lease.generation()),
+            );
             self.check_answer(pid, spec.identity, id, &Ok(lease.clone()));
             return self.caller_answered(id, Ok(lease));
         }
@@ -237,7 +240,8 @@ impl World {
                 let operation = OperationKey(u64::from(operation));
                 caller.refusal = Some(Refusal { generation, operation, challenge: ChallengeKey(challenge) });
                 caller.doing = Doing::Complaining;
-                let late = self.dice(For::Caller, join(id as u64, t)).weigh(&[(8, 1), (2, 40), (1, 2_000), (1, 20_000)]);
+                let late =
+                    self.dice(For::Caller, join(id as u64, t)).weigh(&[(8, 1), (2, 40), (1, 2_000), (1, 20_000)]);
                 self.tell(|| format!("c{id}"), |_| format!("is refused with {generation}"));
                 self.act_after(id, late);
             }

@@ -133,10 +133,7 @@ impl World {
     }
 
     fn carry_out(&mut self, pid: Pid, id: FlightId, effect: FlightEffect) {
-        self.tell(
-            || format!("p{}", pid.process),
-            |world| format!("{} {}", world.flight_name(pid, id), shown(&effect)),
-        );
+        self.tell(|| format!("p{}", pid.process), |world| format!("{} {}", world.flight_name(pid, id), shown(&effect)));
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
         run.ops += 1;
         let (identity, key) = (run.identity, join(run.key, run.ops));
@@ -228,7 +225,7 @@ impl World {
         let elapsed = self.moment(pid.process).elapsed;
         let process = &mut self.processes[pid.process];
         let Some(run) = process.flights.get(&id) else { return };
-        let throttled = run.order.issuer.as_ref().and_then(|issuer| process.permits.throttled.get(issuer));
+        let throttled = process.permits.throttled.get(&run.order.issuer);
         let event = match throttled {
             Some(until) if *until > elapsed => FlightEvent::Held(op, until.since(elapsed)),
             // A few at once.
@@ -254,7 +251,7 @@ impl World {
             let name = self.flight_name(pid, id);
             self.breach("8", "a permit is returned that was not given", || name);
         }
-        let issuer = self.processes[pid.process].flights.get(&id).and_then(|run| run.order.issuer.clone());
+        let issuer = self.processes[pid.process].flights.get(&id).map(|run| run.order.issuer.clone());
         if let (Some(span), Some(issuer)) = (throttle, issuer) {
             let until = elapsed.after(span.min(most));
             let throttled = self.processes[pid.process].permits.throttled.entry(issuer).or_default();

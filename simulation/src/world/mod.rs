@@ -34,7 +34,7 @@ pub(crate) use ops::{Asker, Call, StoreOp};
 pub(crate) use wire::Request;
 
 /// More steps than this are a machine that runs in circles.
-const STEPS_MOST: u64 = 60_000;
+const STEPS_MOST: u64 = 400_000;
 
 /// Something that is pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, config: Config, plan: Plan, told: bool, planted: Option<Planted>) -> Self {
-        let hosts: Vec<Host> = (0u32..).zip(&config.hosts).map(|(i, (offset, drift))| Host::new(i, *offset, *drift)).collect();
+        let hosts: Vec<Host> =
+            (0u32..).zip(&config.hosts).map(|(i, (offset, drift))| Host::new(i, *offset, *drift)).collect();
         let store = SimStore::new(config.store, config.identities);
         let equipment = Equipment {
             profile: config.profile.clone(),
@@ -312,7 +313,12 @@ impl World {
     pub(crate) fn binding(&self, identity: usize, issuer: u8, client: u32) -> Binding {
         Binding {
             issuer: issuer_name(issuer),
-            client: Client { id: format!("client-{client}"), secret: None, auth: ClientAuth::None, secret_expires_at: None },
+            client: Client {
+                id: format!("client-{client}"),
+                secret: None,
+                auth: ClientAuth::None,
+                secret_expires_at: None,
+            },
             token_endpoint: format!("{}/token", issuer_name(issuer).0),
             revocation_endpoint: Some(format!("{}/revoke", issuer_name(issuer).0)),
             resource: Some(format!("https://mcp.example/{identity}")),

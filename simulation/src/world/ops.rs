@@ -126,7 +126,8 @@ impl World {
         };
         // It reports that it timed out, and takes effect before, after, or not at all.
         let hang = |fate: &mut Fate, dice: &mut Dice| {
-            let effect = dice.weigh(&[(4, None), (3, Some(timeout / 2)), (2, Some(timeout * 2)), (1, Some(timeout * 5))]);
+            let effect =
+                dice.weigh(&[(4, None), (3, Some(timeout / 2)), (2, Some(timeout * 2)), (1, Some(timeout * 5))]);
             let done = dice.weigh(&[(6, Some(timeout)), (3, Some(timeout + 400)), (1, None)]);
             *fate = Fate { effect, done, again: false, fault: Some(StoreFault::TimedOut) };
         };
@@ -202,12 +203,20 @@ impl World {
                     // The guard of a kernel lock is dropped with the flight that waited for it.
                     return;
                 }
+                let cannot =
+                    |(kind, until): &(StoreTrouble, Millis)| *kind == StoreTrouble::CannotClaim && *until > now;
+                if !self.healed && self.store_troubles.iter().any(cannot) {
+                    op.result = Some(Answer::Claimed(ClaimAnswer::Unsupported));
+                    return self.count(Kind::ClaimUnsupported);
+                }
                 self.note_claims_run_out(identity, scope, flight);
                 let holder = self.holder(pid, flight);
                 let answer = self.store.claim(identity, scope, holder, *at_least, now);
                 self.tell(
                     || format!("store i{identity}"),
-                    |world| format!("claim for epoch {} by {}: {answer:?}", epoch.number(), world.flight_name(pid, flight)),
+                    |world| {
+                        format!("claim for epoch {} by {}: {answer:?}", epoch.number(), world.flight_name(pid, flight))
+                    },
                 );
                 Answer::Claimed(answer)
             }
@@ -275,7 +284,9 @@ impl World {
             Asker::Driver(_) => {}
             Asker::Flight(pid, flight) => {
                 let event = match (&op.call, result) {
-                    (Call::Load, Some(Answer::Loaded(record))) if fault.is_none() => FlightEvent::Loaded(stamp, Ok(record)),
+                    (Call::Load, Some(Answer::Loaded(record))) if fault.is_none() => {
+                        FlightEvent::Loaded(stamp, Ok(record))
+                    }
                     (Call::Load, _) => FlightEvent::Loaded(stamp, Err(or_failed(fault))),
                     (Call::Claim { .. }, Some(Answer::Claimed(answer))) if fault.is_none() => {
                         FlightEvent::Claimed(stamp, Ok(answer))

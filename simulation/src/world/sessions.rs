@@ -356,9 +356,12 @@ impl World {
                 if self.planted == Some(Planted::AnsweredTwice) && waiter.0.is_multiple_of(5) {
                     self.carry_out_session_effect(
                         id,
-                        SessionEffect::Answer(waiter, Err(tokenkeeper_actors::values::TokenError::new(
-                            tokenkeeper_actors::values::Reason::BrokenOff,
-                        ))),
+                        SessionEffect::Answer(
+                            waiter,
+                            Err(tokenkeeper_actors::values::TokenError::new(
+                                tokenkeeper_actors::values::Reason::BrokenOff,
+                            )),
+                        ),
                     );
                 }
             }

@@ -53,7 +53,7 @@ impl World {
                 let pid = self.pid(process);
                 if self.runs(pid) {
                     let until = self.moment(process).elapsed.after(Duration::from_millis(span));
-                    self.processes[process].permits.throttled.insert(issuer_name(0), until);
+                    self.processes[process].permits.throttled.insert(Some(issuer_name(0)), until);
                     self.throttled(pid, until);
                 }
             }
@@ -168,7 +168,7 @@ impl World {
         let slot = &self.processes[pid.process].slots[identity];
         if !slot.parked.is_empty()
             || !slot.reports.is_empty()
-           || slot.published.residue.flight.is_some()
+            || slot.published.residue.flight.is_some()
             || slot.published.residue.closing.is_some()
         {
             self.mail(pid, identity, Mail::StoreChanged);

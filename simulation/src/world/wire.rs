@@ -91,11 +91,13 @@ impl World {
 
     fn request_fate(&self, dice: &mut Dice, timeout: Millis) -> Fate {
         let weather = self.weather();
-        let trouble = |kind| !self.healed && self.server_troubles.iter().any(|(other, until)| *other == kind && *until > self.t);
+        let trouble =
+            |kind| !self.healed && self.server_troubles.iter().any(|(other, until)| *other == kind && *until > self.t);
         let loses = dice.chance(weather.net_loses) || trouble(ServerTrouble::Loses);
         let loses_request = loses && dice.chance(400);
         let slow = trouble(ServerTrouble::Slow) || dice.chance(weather.sluggish);
-        let there = dice.between(1, 40) + if slow { dice.pick(&[400, 2_000, timeout / 2, timeout]) } else { 0 };
+        let late = if trouble(ServerTrouble::Late) { dice.between(200, 900) } else { 0 };
+        let there = late + dice.between(1, 40) + if slow { dice.pick(&[400, 2_000, timeout / 2, timeout]) } else { 0 };
         Fate {
             unreachable: dice.chance(weather.net_unreachable) || trouble(ServerTrouble::Unreachable),
             standstill: dice.chance(weather.sluggish / 2).then(|| dice.pick(&[700, 5_000, 40_000, 100_000])),
@@ -146,7 +148,8 @@ impl World {
         self.check_wire(id);
         if let Some(rt) = rt {
             let (process, life) = (pid.process, pid.life);
-            let presentation = Presentation { request: id, at: t, flight, process, life, timeout, verdict: None, excused };
+            let presentation =
+                Presentation { request: id, at: t, flight, process, life, timeout, verdict: None, excused };
             self.server.rts[rt].presentations.push(presentation);
             let lineage = self.server.rts[rt].lineage;
             self.server.lineages[lineage].under_way.push(id);
@@ -242,7 +245,8 @@ impl World {
                 if after {
                     self.server.answer(asked, t, &key, dice);
                 }
-                let (status, error) = dice.pick(&[(400, "invalid_request"), (403, ""), (400, "temporarily_unavailable")]);
+                let (status, error) =
+                    dice.pick(&[(400, "invalid_request"), (403, ""), (400, "temporarily_unavailable")]);
                 return with(status, error);
             }
             Some(ServerTrouble::Garbles) => {
@@ -263,7 +267,8 @@ impl World {
         if dice.chance(self.weather().server_troubled) {
             return Some(dice.pick(&KINDS));
         }
-        let present = |kind: &&ServerTrouble| self.server_troubles.iter().any(|(other, until)| other == *kind && *until > self.t);
+        let present =
+            |kind: &&ServerTrouble| self.server_troubles.iter().any(|(other, until)| other == *kind && *until > self.t);
         KINDS.iter().find(present).copied()
     }
 
@@ -330,7 +335,13 @@ impl World {
         }
         self.tell(
             || format!("p{}", pid.process),
-            |world| format!("{}: the source reports {}", world.flight_name(pid, flight), crate::narrate::evidence(&evidence)),
+            |world| {
+                format!(
+                    "{}: the source reports {}",
+                    world.flight_name(pid, flight),
+                    crate::narrate::evidence(&evidence)
+                )
+            },
         );
         if self.note_evidence(pid, flight, id, verdict, &evidence) {
             self.tell_flight(pid, flight, FlightEvent::Sent(op, evidence));

@@ -241,10 +241,10 @@ impl Session {
 
     fn installed(&mut self, reply: ReplyId, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let answer = match answer {
-            Ok(Changed::Applied { after, .. }) => {
+            Ok(Changed::Applied { before, after }) => {
                 let view = after.view();
                 self.new_epoch();
-                if view.epoch() < self.known.epoch {
+                if before.is_none() && view.epoch() < self.known.epoch {
                     self.start_over();
                 }
                 self.overtake_logout(view.version, out);
