@@ -231,3 +231,80 @@ fn what_is_written_is_the_login_itself() {
     reserved(&mut story);
     assert!(matches!(story.effects(), [SessionEffect::Change(_, Change::Install(written))] if **written == login));
 }
+
+#[test]
+fn a_login_into_a_store_that_was_emptied_counts() {
+    for earlier_logins in [0, 2] {
+        let mut story = signed_in();
+        for _ in 0..earlier_logins {
+            story.store.sign_in(Some(HOUR), story.at);
+            story.hears();
+        }
+        story.sibling_mints(HOUR, tokenkeeper_actors::values::Cause::Early);
+        story.hears();
+        let served = story.hit().expect("a hit");
+        story.refuses(9, served);
+        // Somebody deletes what the store keeps; versions and numbers begin anew.
+        story.store.record = None;
+        story.installs(1, HOUR);
+        reserved(&mut story);
+        story.forgets_what_was_refused();
+        let told = story.writes();
+        assert_eq!(told.count("login 1 installed as 1"), 1, "{told:?} after {earlier_logins} other logins");
+        // The answer itself may be told from one that was overtaken, or a read has to tell.
+        if story.is_reading() {
+            story.reads();
+        }
+        assert_eq!(story.asks(1), ["1 gets 1.1"]);
+        assert_eq!(story.lease_of(1).map(|lease| lease.token().expose()), Some("at-login"));
+    }
+}
+
+#[test]
+fn a_store_found_empty_after_a_restart_counts_from_the_beginning() {
+    let mut story = signed_in();
+    story.store.sign_in(Some(HOUR), story.at);
+    story.hears();
+    story.refuses(9, generation(2, 2));
+    story.store.record = None;
+    story.restarts();
+    story.forgets_what_was_refused();
+    assert_eq!(story.reads(), ["publish"]);
+    assert_eq!(story.asks(1), ["1 is told never_signed_in"]);
+    assert_eq!(story.published().residue.floor, None);
+    story.installs(1, HOUR);
+    reserved(&mut story);
+    assert_eq!(story.writes(), ["publish", "login 1 installed as 1"]);
+    assert_eq!(story.asks(2), ["2 gets 1.1"]);
+}
+
+#[test]
+fn an_answer_that_a_newer_login_overtook_takes_nothing_back() {
+    let mut story = signed_in();
+    story.installs(1, HOUR);
+    reserved(&mut story);
+    let (op, changed) = story.writes_unheard();
+    story.store.sign_in(Some(HOUR), story.at);
+    assert_eq!(story.hears(), ["publish"]);
+    story.refuses(2, generation(3, 3));
+    let told = story.does(SessionEvent::Changed(op, Ok(changed)));
+    assert_eq!(told.quietly(), ["login 1 installed as 2"]);
+    assert_eq!(story.hit(), None);
+    assert_eq!(story.asks(1).quietly(), ["fly for refusal"]);
+    assert_eq!(story.order().epoch.number(), 3);
+
+    // The very first login, of an identity that had no record.
+    let mut story = Story::begins(Policy::default());
+    story.reads();
+    story.installs(1, HOUR);
+    reserved(&mut story);
+    let (op, changed) = story.writes_unheard();
+    story.store.sign_in(Some(HOUR), story.at);
+    assert_eq!(story.hears(), ["publish"]);
+    story.refuses(2, generation(2, 2));
+    let told = story.does(SessionEvent::Changed(op, Ok(changed)));
+    assert_eq!(told.count("login 1 installed as 1"), 1);
+    assert_eq!(story.hit(), None);
+    assert_eq!(story.asks(1).count("fly for refusal"), 1);
+    assert_eq!(story.order().epoch.number(), 2);
+}

@@ -11,6 +11,9 @@ use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecess
 use crate::values::record::{Issuer, Record};
 use crate::values::{ElapsedTime, Now, Reason, StoreFault};
 
+/// How often a flight decides anew because the record moved before its mark.
+pub(super) const RESTARTS_MOST: u32 = 8;
+
 /// The longest pause between two attempts to claim.
 const CLAIM_PAUSE_MOST: Duration = Duration::from_secs(1);
 
@@ -109,6 +112,17 @@ impl Flight {
             return self.without_store(now, effects);
         };
         match (self.decision(record.as_deref(), now), record) {
+            // Its word about predecessors is too old for this mark: only a new claim has a new one.
+            (Ok(Decision::Present { mark: Some(mark), .. }), Some(record))
+                if claim.was_lost_before(&mark, &now.moment) =>
+            {
+                if self.restarts >= RESTARTS_MOST {
+                    return self.land(Outcome::Moved, Some(&record), Some(claim), effects);
+                }
+                self.restarts += 1;
+                self.end_claim(Some(claim), ClaimEnding::Released, effects);
+                self.peek(now, effects);
+            }
             (Ok(Decision::Present { credential, mark }), Some(record)) => {
                 self.present(claim, record, credential, mark, now, effects);
             }

@@ -6,7 +6,7 @@ use super::{Op, Outcome};
 use crate::law::ledger::{Change, Commit};
 use crate::ports::store::Claim;
 use crate::values::record::{Held, Mark, Parked, Record, RefreshCredential};
-use crate::values::{ElapsedTime, Epoch, FlightId, KeyedDigest};
+use crate::values::{ElapsedTime, Epoch, FlightId, KeyedDigest, Moment};
 
 /// The phases, in the order in which a flight that meets no trouble passes through them.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct HeldClaim {
     pub(super) claim: Claim,
+    /// When it was asked for: what the store said of its predecessors holds for what they did before.
+    pub(super) asked: ElapsedTime,
     /// When it ends unless renewed; `None` while this process lives.
     pub(super) until: Option<ElapsedTime>,
     /// Whether the store says that it is ours no more. It is still ended: that tells others that we are gone.
@@ -47,7 +49,12 @@ impl HeldClaim {
     /// A claim granted in answer to a question asked at `asked`: what remained is counted from then, to be safe.
     pub(super) fn new(claim: Claim, asked: ElapsedTime) -> Self {
         let until = claim.remaining.map(|remaining| asked.after(remaining));
-        Self { claim, until, lost: false }
+        Self { claim, asked, until, lost: false }
+    }
+
+    /// Whether `mark` shows that somebody has held the claim after us: it was made in this boot since we asked for it.
+    pub(super) fn was_lost_before(&self, mark: &Mark, now: &Moment) -> bool {
+        mark.latest.boot == now.boot && mark.latest.elapsed >= self.asked
     }
 
     /// Whether at least `span` of it is left.

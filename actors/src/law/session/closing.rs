@@ -244,7 +244,7 @@ impl Session {
             Ok(Changed::Applied { before, after }) => {
                 let view = after.view();
                 self.new_epoch();
-                if before.is_none() && view.epoch() < self.known.epoch {
+                if before.is_none() {
                     self.start_over();
                 }
                 self.overtake_logout(view.version, out);

@@ -173,6 +173,12 @@ impl Audit {
         self.stopped = false;
     }
 
+    /// The store's past is gone, and with it the meaning of every generation.
+    pub(crate) fn starts_over(&mut self) {
+        self.refused.clear();
+        (self.newest, self.ended) = (None, None);
+    }
+
     /// What the identity's cell and slot hold.
     pub(crate) fn published(&self) -> &Published {
         self.published.as_ref().expect("a session publishes when it starts")

@@ -130,6 +130,11 @@ impl Story {
         self.take(&SessionEvent::Resumed, effects)
     }
 
+    /// The store was emptied: generations begin anew, and what was refused before may have the name of a new token.
+    pub(crate) fn forgets_what_was_refused(&mut self) {
+        self.audit.starts_over();
+    }
+
     // Time.
 
     /// Both clocks move on, and nothing happens.
