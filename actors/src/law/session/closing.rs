@@ -81,7 +81,8 @@ impl Session {
                 None
             }
         };
-        self.login = Some(Installing { reply, op, limit, login });
+        let had_record = self.known.number > 0 || self.epoch().is_some_and(|epoch| epoch > Epoch::default());
+        self.login = Some(Installing { reply, op, limit, login, had_record });
     }
 
     pub(super) fn reserved(&mut self, op: Op, answer: Result<Reservation, StoreFault>, now: Now, out: &mut Output) {
@@ -221,7 +222,7 @@ impl Session {
     pub(super) fn changed(&mut self, op: Op, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let closes = |closing: &Closing| matches!(closing.step, Step::Writing { op: writing, .. } if writing == op);
         if let Some(installing) = self.login.take_if(|installing| installing.op == op) {
-            self.installed(installing.reply, answer, now, out);
+            self.installed(&installing, answer, now, out);
         } else if self.closing.as_ref().is_some_and(closes) {
             self.closed(answer, now, out);
         } else {
@@ -239,12 +240,12 @@ impl Session {
         }
     }
 
-    fn installed(&mut self, reply: ReplyId, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
+    fn installed(&mut self, installing: &Installing, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let answer = match answer {
             Ok(Changed::Applied { before, after }) => {
                 let view = after.view();
                 self.new_epoch();
-                if before.is_none() {
+                if before.is_none() && installing.had_record {
                     self.start_over();
                 }
                 self.overtake_logout(view.version, out);
@@ -260,7 +261,7 @@ impl Session {
                 Err(InstallError::StoreTrouble(fault))
             }
         };
-        out.answer_install(reply, answer);
+        out.answer_install(installing.reply, answer);
     }
 
     /// A logout that never learned which epoch it was for must not end the login that came after it.
