@@ -334,7 +334,7 @@ impl Session {
             self.listed = Some(issuers);
             return;
         };
-        let Some(bound) = view.issuer.as_ref().filter(|_| !view.closed().is_some()) else { return };
+        let Some(bound) = view.issuer.as_ref().filter(|_| view.closed().is_none()) else { return };
         if issuers.contains(bound) {
             self.barred = None;
         } else if self.barred.is_none() {

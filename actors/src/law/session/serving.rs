@@ -247,7 +247,7 @@ impl Session {
         }
         self.know(Generation::stored(epoch, view.number));
         // The bar is up until the record says the same, or the grant it was for is gone.
-        self.barred = self.barred.filter(|bar| bar.epoch == epoch && !view.closed().is_some());
+        self.barred = self.barred.filter(|bar| bar.epoch == epoch && view.closed().is_none());
         self.closed = view.closed();
         self.knowledge.view = Some(view);
         self.knowledge.read = true;
