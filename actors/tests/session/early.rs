@@ -211,6 +211,17 @@ fn after_a_resume_background_work_is_marked_to_be_spread_and_callers_are_not() {
 }
 
 #[test]
+fn what_falls_due_within_half_a_minute_of_a_resume_is_set_off_by_it() {
+    for (after, urgency) in [(s(30) - ms(1), Urgency::AfterResume), (s(30), Urgency::Background)] {
+        let mut story = Story::signed_in(HOUR, policy(WARM));
+        story.passes(HOUR - s(300) - after);
+        assert_eq!(story.does(SessionEvent::Resumed), []);
+        assert_eq!(story.ticks_after(after), ["publish", "fly for early"]);
+        assert_eq!(story.order().urgency, urgency);
+    }
+}
+
+#[test]
 fn a_caller_is_as_urgent_after_a_resume_as_ever() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.sleeps(HOUR);

@@ -246,3 +246,22 @@ fn an_install_beside_a_logout_decides_nothing_before_the_store_does() {
     assert_eq!(told.count("logout 1 failed: Superseded"), 1);
     assert_eq!(story.asks(2), ["2 gets 2.2"]);
 }
+
+#[test]
+fn over_a_tombstone_a_token_may_still_live_where_a_flight_or_an_earlier_attempt_may_have_brought_one() {
+    // A flight in the air, for an identity that needs no login, and a sibling that was faster.
+    let mut story = Story::begins(Policy { spending: Spending::Repeatable, ..Policy::default() });
+    story.reads();
+    story.asks(1);
+    story.store.sign_out();
+    story.logs_out(1);
+    assert_eq!(story.writes().quietly(), ["logout 1 done, a token may still live"]);
+
+    let mut story = signed_in();
+    story.store.sign_out();
+    story.hears();
+    story.logs_out(1);
+    story.write_fails(StoreFault::TimedOut);
+    story.logs_out(2);
+    assert_eq!(story.writes().quietly(), ["logout 2 done, a token may still live"]);
+}

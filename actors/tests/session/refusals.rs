@@ -249,3 +249,24 @@ fn a_floor_over_an_empty_store_outlives_the_actor() {
     story.reads();
     assert_eq!(story.published().residue.floor, Some(refused));
 }
+
+#[test]
+fn a_flight_takes_nothing_that_is_refused_or_there_already_whichever_is_newer() {
+    let above = |story: &Story| match story.order().adopt {
+        Adopt::Above { floor, .. } => floor,
+        Adopt::Nothing => panic!("it adopts"),
+    };
+    // Refused long ago, and followed by a token that is over by now.
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    story.asks(1);
+    story.mints(s(10));
+    story.passes(s(10));
+    story.asks(2);
+    assert_eq!(above(&story), Some(generation(1, 2)));
+    // Refused, and newer than what is there.
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 9));
+    story.asks(1);
+    assert_eq!(above(&story), Some(generation(1, 9)));
+}

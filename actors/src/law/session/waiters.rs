@@ -108,8 +108,7 @@ mod tests {
             waiters.insert(WaiterId(id), waiter(deadline, false));
         }
         assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(10)));
-        let mut due =
-            |waiters: &mut Waiters, millis| waiters.pop_due(ElapsedTime::from_millis(millis)).map(|(id, _)| id);
+        let due = |waiters: &mut Waiters, millis| waiters.pop_due(ElapsedTime::from_millis(millis)).map(|(id, _)| id);
         assert_eq!(due(&mut waiters, 9), None);
         assert_eq!(due(&mut waiters, 10), Some(WaiterId(2)));
         waiters.remove(WaiterId(4));
