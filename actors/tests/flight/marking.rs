@@ -109,32 +109,6 @@ fn somebody_elses_mark_in_the_way_is_not_our_own() {
     flight.load();
     // A mark made since the claim was asked for: the claim was lost, and its word about predecessors with it.
     flight.released();
-    flight.pass(secs(1));
-    flight.load();
-    flight.claim();
-    flight.load();
-    flight.released();
-    flight.permit_back();
-    // The sibling's request may still be under way.
-    flight.lands(failed_for(Reason::InDoubt, secs(29)));
-    flight.over_now();
-}
-
-#[test]
-fn a_claim_that_is_lost_again_and_again_is_given_up_on() {
-    let mut flight = Story::ordinary().until_marked();
-    let record = flight.record.clone().unwrap();
-    flight.record = Some(marked(&record, SIBLING, 1, START));
-    flight.change(EffectName::Mark);
-    // Decided anew after the conflict, and seven times more.
-    for _ in 0..7 {
-        flight.load();
-        flight.released();
-        flight.load();
-        flight.claim();
-    }
-    flight.load();
-    flight.released();
     flight.permit_back();
     flight.lands(Outcome::Moved);
     flight.over_now();

@@ -11,9 +11,6 @@ use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecess
 use crate::values::record::{Issuer, Record};
 use crate::values::{ElapsedTime, Now, Reason, StoreFault};
 
-/// How often a flight decides anew because the record moved before its mark.
-pub(super) const RESTARTS_MOST: u32 = 8;
-
 /// The longest pause between two attempts to claim.
 const CLAIM_PAUSE_MOST: Duration = Duration::from_secs(1);
 
@@ -112,16 +109,11 @@ impl Flight {
             return self.without_store(now, effects);
         };
         match (self.decision(record.as_deref(), now), record) {
-            // Its word about predecessors is too old for this mark: only a new claim has a new one.
+            // Its word about predecessors is too old for this mark: only a new claim, by a new flight, has a new one.
             (Ok(Decision::Present { mark: Some(mark), .. }), Some(record))
                 if claim.was_lost_before(&mark, &now.moment) =>
             {
-                if self.restarts >= RESTARTS_MOST {
-                    return self.land(Outcome::Moved, Some(&record), Some(claim), effects);
-                }
-                self.restarts += 1;
-                self.end_claim(Some(claim), ClaimEnding::Released, effects);
-                self.peek(now, effects);
+                self.land(Outcome::Moved, Some(&record), Some(claim), effects);
             }
             (Ok(Decision::Present { credential, mark }), Some(record)) => {
                 self.present(claim, record, credential, mark, now, effects);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::approach::RESTARTS_MOST;
 use super::decide::{self, Resolution};
 use super::machine::{Equipment, Flight};
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
@@ -12,6 +11,9 @@ use crate::law::profile::Trouble;
 use crate::ports::store::Predecessor;
 use crate::values::record::{Mark, MarkState, Record, RefreshCredential};
 use crate::values::{ElapsedTime, Now, Reason, StoreFault};
+
+/// How often a flight decides anew because the record moved before its mark.
+const RESTARTS_MOST: u32 = 8;
 
 /// How often a flight reads again between mark and send before it gives the attempt up.
 const VERIFICATIONS_MOST: u32 = 4;
