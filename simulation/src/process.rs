@@ -216,8 +216,8 @@ pub(crate) struct Marked {
     pub(crate) presentations: u32,
     pub(crate) number: u64,
     pub(crate) first: Moment,
-    /// It became durable.
-    pub(crate) applied: bool,
+    /// When it became durable.
+    pub(crate) applied: Option<Millis>,
 }
 
 /// Tokens a flight was given.

@@ -124,7 +124,7 @@ impl World {
             self.breach("6", "a caller that insists gets a token that was under way before", || generation.to_string());
         }
         let Some(lifetime) = lease.validity().lifetime() else { return };
-        let need = Duration::from_millis(spec.min_lifetime).max(self.config.policy.safety_margin).min(lifetime / 4 * 3);
+        let need = self.need_of(spec.min_lifetime, lifetime);
         let left = lease.validity().remaining(&self.moment(pid.process)).unwrap_or_default();
         // A flight that a standstill held up brings a token that has aged.
         let aged = self.processes[pid.process].stood.1 > asked_at.saturating_sub(AGED);
@@ -134,6 +134,12 @@ impl World {
                 format!("{generation}: {left:?} of {need:?}")
             });
         }
+    }
+
+    /// What must be left of a token of this lifetime for somebody who asks for so much: not more than can be had.
+    fn need_of(&self, min_lifetime: Millis, lifetime: Duration) -> Duration {
+        let margin = self.config.policy.safety_margin.min(lifetime / 4);
+        Duration::from_millis(min_lifetime).min(lifetime / 4 * 3).max(margin)
     }
 
     /// Whether the lease came from a flight that was under way when the caller asked: nothing better can be had.
@@ -183,7 +189,7 @@ impl World {
             return;
         }
         let lifetime = lease.validity().lifetime().unwrap_or(Duration::MAX);
-        let need = Duration::from_millis(spec.min_lifetime).max(self.config.policy.safety_margin).min(lifetime / 4 * 3);
+        let need = self.need_of(spec.min_lifetime, lifetime);
         if lease.validity().outlasts(need, &moment) {
             self.breach("8", "a caller gets an error though a valid token is at hand", || {
                 format!("c{caller}: {reason:?} instead of {generation}")
@@ -217,12 +223,16 @@ impl World {
                     && (logs_out || slot.published.residue.closing.is_some() || !slot.known.logged_out.is_empty());
                 evident || closing || self.truth.was(identity, since, |state| state.justifies(reason))
             }
+            // Where the store fails, what spends nothing is minted beside what others store.
+            Reason::ExpiredOnArrival if self.config.repeatable() => {
+                met || slot.known.met.contains_key(&Reason::StoreTrouble)
+            }
             _ => met,
         }
     }
 
     /// Since when a process that was asked at `asked` may have gone without news of a record.
-    fn knows_since(&self, pid: Pid, asked: Millis) -> Millis {
+    pub(crate) fn knows_since(&self, pid: Pid, asked: Millis) -> Millis {
         let calm = self.weather().store_fails == 0 && self.store_troubles.is_empty() && !self.config.flaky_watch;
         let process = &self.processes[pid.process];
         let steady = process.stood.1 == 0 && process.deaf_until.is_none();

@@ -21,7 +21,9 @@ impl World {
         let state = State::of(self.store.record(identity));
         let known = &self.processes[pid.process].slots[identity].known;
         let closing = reason == Reason::LoggedOut && known.owed.is_some();
-        if !reason.is_login_required() || !state.justifies(reason) && !closing {
+        // What a flight learned and could not store is known to this process alone.
+        let learned = known.met.contains_key(&reason);
+        if !reason.is_login_required() || !state.justifies(reason) && !closing && !learned {
             return self
                 .breach("7", "a process does not recover", || format!("p{} i{identity}: {error:?}", pid.process));
         }

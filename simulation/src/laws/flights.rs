@@ -46,6 +46,8 @@ impl World {
             // The same answer once more tells it nothing.
             FlightEvent::Claimed(op, Ok(ClaimAnswer::Granted(_))) if facts.granted >= Some(*op) => {}
             FlightEvent::Claimed(op, Ok(ClaimAnswer::Granted(claim))) => {
+                self.truth.released.remove(&id);
+                self.truth.claim_ended.remove(&id);
                 facts.granted = Some(*op);
                 facts.predecessor_may_live = claim.predecessor == Predecessor::MayLive;
                 facts.claim = Some(claim.clone());
@@ -262,6 +264,7 @@ impl World {
     pub(crate) fn note_report(&mut self, pid: Pid, id: FlightId, report: &Report) {
         let policy = self.config.profile.in_doubt;
         self.owe_rest(pid, id);
+        self.note_doubt(pid, id, report);
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
         let (name, facts) = (run.name, &mut run.facts);
         match report {
@@ -311,6 +314,17 @@ impl World {
                     self.tally.count(Kind::LostUnnoted);
                 }
             }
+        }
+    }
+
+    /// A flight that had to leave a token in doubt alone says so: true if there was one.
+    fn note_doubt(&mut self, pid: Pid, id: FlightId, report: &Report) {
+        let Report::Landed(Landing { outcome: Outcome::Failed(trouble), .. }) = report else { return };
+        let Some(run) = self.processes[pid.process].flights.get(&id) else { return };
+        let (identity, t) = (run.identity, self.t);
+        let marked = self.truth.was(identity, self.knows_since(pid, t), |state| state.marked);
+        if trouble.reason == Reason::InDoubt && marked {
+            self.processes[pid.process].slots[identity].known.meet(Reason::InDoubt, t);
         }
     }
 

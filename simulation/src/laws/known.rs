@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper_actors::values::record::View;
+use tokenkeeper_actors::values::record::{Issuer, View};
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, Generation, Lease, Reason, Version};
 
 use crate::Millis;
@@ -28,6 +28,10 @@ pub(crate) struct Known {
     pub(crate) lease: Option<Lease>,
     /// The epoch whose issuer the resource no longer lists, as far as this incarnation was told.
     pub(crate) barred: Option<Epoch>,
+    /// A view came too late for the present incarnation to make use of it, or perhaps not.
+    pub(crate) heard_late: bool,
+    /// The issuers it was told of before it had read.
+    pub(crate) listed: Option<Vec<Issuer>>,
     /// An epoch that was parked, as this process was told: nothing of it is served.
     pub(crate) parked: Option<Epoch>,
     /// The last failed landing: when, and the least pause it calls for.
@@ -49,7 +53,8 @@ impl Known {
     pub(crate) fn reborn(&mut self) {
         self.version = None;
         self.lease = None;
-        self.barred = None;
+        self.listed = None;
+        self.heard_late = false;
         self.throttled = None;
         self.logging_out = None;
     }
@@ -72,6 +77,10 @@ impl Known {
             (self.failed, self.failures) = (None, 0);
         }
         self.version = Some(view.version);
+        let listed = self.listed.take();
+        if listed.is_some_and(|listed| view.issuer.as_ref().is_some_and(|issuer| !listed.contains(issuer))) {
+            self.barred = Some(view.epoch());
+        }
         let newer =
             |lease: &Lease| self.lease.as_ref().is_none_or(|known| !known.generation().supersedes(&lease.generation()));
         match &view.lease {

@@ -24,7 +24,7 @@ impl World {
             Ok(Some(view)) if in_time => known.saw(view),
             // It may have come too late to be of use.
             Ok(_) if !in_time => {
-                known.lease = None;
+                (known.lease, known.listed, known.heard_late) = (None, None, true);
                 (known.failed, known.failures) = (None, 0);
             }
             Ok(Some(_)) => {}
@@ -36,6 +36,8 @@ impl World {
     pub(crate) fn note_changed(&mut self, id: ActorId, answer: &Result<Changed, StoreFault>) {
         let t = self.t;
         let known = &mut self.slot(id).known;
+        // It belongs to a login or a logout, which ends a backoff.
+        (known.failed, known.failures) = (None, 0);
         match answer {
             Ok(Changed::Applied { after, .. }) => known.saw(&after.view()),
             Ok(Changed::Conflict { current: Some(current), .. }) => known.saw(&current.view()),
@@ -57,13 +59,14 @@ impl World {
 
     pub(crate) fn note_issuers(&mut self, id: ActorId, listed: &[Issuer]) {
         let record = self.store.record(id.identity);
-        let stored = record.map(|record| record.epoch);
         let bound = record.and_then(|record| record.grant()).map(|grant| grant.binding.issuer.clone());
         let t = self.t;
         let known = &mut self.slot(id).known;
-        let current = known.version.map(|version| version.epoch).or(stored);
+        known.listed = (known.version.is_none() && !known.heard_late).then(|| listed.to_vec());
+        let current = known.version.map(|version| version.epoch).filter(|_| bound.is_some());
         let bars = bound.as_ref().map_or_else(|| !listed.contains(&issuer_name(0)), |bound| !listed.contains(bound));
         if bars {
+            // A session that knows no record has nothing to bar.
             known.barred = current;
             known.meet(Reason::IssuerChanged, t);
         }

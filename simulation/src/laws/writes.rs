@@ -45,7 +45,7 @@ impl World {
                     presentations: mark.presentations,
                     number: mark.number,
                     first: mark.first,
-                    applied: false,
+                    applied: None,
                 };
                 self.check_mark_decision(asker, identity, marked);
             }
@@ -60,7 +60,7 @@ impl World {
                         });
                         let slot = self.slot(actor);
                         if asked {
-                            slot.known.logging_out.get_or_insert(*epoch);
+                            slot.known.logging_out = Some(*epoch);
                         }
                         asked || slot.known.owed == Some(*epoch) || slot.published.residue.closing.is_some()
                     }
@@ -207,11 +207,12 @@ impl World {
         if before.is_none_or(|before| mark.number <= before.number) {
             self.breach("12", "a mark reserves a number that was given out before", || format!("{mark:?}"));
         }
+        let t = self.t;
         let rt = Server::number(credential.token().expose()).unwrap_or(usize::MAX);
         if let Some(run) = self.run_mut(asker)
             && let Some(marked) = &mut run.facts.mark
         {
-            (marked.applied, marked.rt) = (true, rt);
+            (marked.applied, marked.rt) = (Some(t), rt);
         }
         if let Some(before) = before {
             self.check_spend_justified(asker, identity, before);

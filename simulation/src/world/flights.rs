@@ -225,7 +225,8 @@ impl World {
         let elapsed = self.moment(pid.process).elapsed;
         let process = &mut self.processes[pid.process];
         let Some(run) = process.flights.get(&id) else { return };
-        let throttled = process.permits.throttled.get(&run.order.issuer);
+        let throttles = &process.permits.throttled;
+        let throttled = throttles.get(&run.order.issuer).max(throttles.get(&None));
         let event = match throttled {
             Some(until) if *until > elapsed => FlightEvent::Held(op, until.since(elapsed)),
             // A few at once.

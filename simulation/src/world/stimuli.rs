@@ -53,7 +53,9 @@ impl World {
                 let pid = self.pid(process);
                 if self.runs(pid) {
                     let until = self.moment(process).elapsed.after(Duration::from_millis(span));
-                    self.processes[process].permits.throttled.insert(Some(issuer_name(0)), until);
+                    let throttled = &mut self.processes[process].permits.throttled;
+                    let throttled = throttled.entry(Some(issuer_name(0))).or_default();
+                    *throttled = until.max(*throttled);
                     self.throttled(pid, until);
                 }
             }
