@@ -3,9 +3,12 @@
 use tokenkeeper_actors::law::flight::{FlightEffect, Op};
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId};
 
-use crate::config::{Config, Span};
+use crate::bounds::Span;
+use crate::config::Config;
 use crate::identity::process_of;
+use crate::session::Session;
 use crate::state::{Seat, State, op};
+use crate::store::Manner;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +31,8 @@ pub enum Action {
     Tick(FlightId),
     /// The server processes a request, and the flight gets the answer if it is still there.
     Process(FlightId),
+    /// A request cannot be sent: the server cannot be reached.
+    Unsent(FlightId),
     /// The connection of a request breaks. The server may still process it.
     LoseAnswer(FlightId),
     /// A store operation that was given up on takes effect.
@@ -57,14 +62,15 @@ impl State {
         if self.broken.is_some() {
             return;
         }
-        self.steps(config, &mut |kind, action| {
-            let _ = kind;
-            out.push(action);
-        });
+        self.steps(config, &mut |_, action| out.push(action));
     }
 
-    /// Whether nothing happens any more unless something goes wrong or time passes.
+    /// Whether nothing happens any more unless something goes wrong, and nobody waits for time to pass.
     pub(crate) fn is_at_rest(&self, config: &Config) -> bool {
+        let busy = self.seats().any(|(_, seat)| !seat.pending.is_empty());
+        if busy || self.wire.iter().any(|request| request.awaited) || self.waits_for_time() {
+            return false;
+        }
         let mut due = false;
         self.steps(config, &mut |kind, _| due |= kind == Kind::Due);
         !due
@@ -78,13 +84,11 @@ impl State {
         };
         for (number, process) in self.processes.iter().enumerate() {
             let version = self.store.record.version();
-            let mut informed = process.session.clone();
-            informed.absorb(self.store.record.view(), self.elapsed());
             // A session that knows an older epoch only would find that out with its first read.
             if process.session.may_fly(self.elapsed()) && !process.session.is_overtaken(version) {
                 step(Kind::Due, Action::Begin { process: number, informed: false });
             }
-            if process.session.is_behind(version) && informed.may_fly(self.elapsed()) {
+            if process.session.is_behind(version) && self.informed(&process.session).may_fly(self.elapsed()) {
                 step(Kind::Due, Action::Begin { process: number, informed: true });
             }
             // Before its flight holds the claim, it makes no difference what the session knows.
@@ -128,6 +132,13 @@ impl State {
         }
     }
 
+    /// What a session would be after it has read the record.
+    fn informed(&self, session: &Session) -> Session {
+        let mut informed = session.clone();
+        informed.absorb(self.store.record.view(), self.elapsed());
+        informed
+    }
+
     /// Whether a process that crashed now would leave anything behind. One that would not may as well not have begun.
     fn leaves_a_trace(&self, process: usize) -> bool {
         let claimed = |seat: &Seat| seat.claim.is_some() || !seat.pending.is_empty() && seat.landed;
@@ -140,7 +151,12 @@ impl State {
         for pending in &seat.pending {
             match (&pending.effect, op(&pending.effect)) {
                 (FlightEffect::EndClaim { .. }, _) => step(Kind::Due, Action::EndClaim(flight)),
-                (_, Some(op)) => step(Kind::Due, Action::Perform(flight, op)),
+                (effect, Some(op)) => {
+                    step(Kind::Due, Action::Perform(flight, op));
+                    if matches!(effect, FlightEffect::Send(..)) && self.left.unsent > 0 {
+                        step(Kind::Chance, Action::Unsent(flight));
+                    }
+                }
                 _ => {}
             }
         }
@@ -163,7 +179,7 @@ impl State {
         let wait = config.terms().claim_wait;
         let wait_over = seat.claiming.is_some_and(|since| since.after(wait) <= self.elapsed());
         wait_over
-            || self.store.is_free(seat.epoch, seat.flight.id(), self.manner(config))
+            || self.store.is_free(seat.epoch, seat.flight.id(), Manner { config, now: self.elapsed() })
             || seat.seen != Some(self.store.record.version())
     }
 

@@ -1,10 +1,12 @@
-//! What one check explores: the issuer's policy, the kind of claim, the bounds, and a fault planted on purpose.
+//! What one check explores: the issuer's policy, the kind of claim, the bounds, and faults planted on purpose.
 
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Equipment, Spending, Terms};
 use tokenkeeper_actors::law::profile::{InDoubt, Profile};
 use tokenkeeper_actors::values::DigestKey;
+
+use crate::bounds::Bounds;
 
 /// One check.
 #[derive(Clone, Debug)]
@@ -13,130 +15,97 @@ pub struct Config {
     pub policy: InDoubt,
     /// What kind of claim the store gives out.
     pub claims: Claims,
-    /// Whether the processes run on two hosts, so that neither can compare the other's clock with its own.
+    /// Whether the processes run on two hosts, so that neither can compare the other's elapsed time with its own.
     pub apart: bool,
     /// How much of each kind may happen in one run.
     pub bounds: Bounds,
-    /// A fault planted on purpose, to show that the check notices.
-    pub fault: Option<Fault>,
+    /// Faults planted on purpose, to show that the check notices.
+    pub faults: Vec<Fault>,
 }
 
 /// What kind of claim the store gives out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claims {
-    /// A kernel lock: both processes on one host in one boot; a crash frees the claim, and its holder is provably gone.
+    /// A kernel lock: a crash frees the claim, and its holder is provably gone. It cannot be lost.
     Kernel,
-    /// A lease: the processes on two hosts; a holder that vanishes keeps it until it runs out, and is never known to be
-    /// gone. The store grants this long a lease, or what the flight asks for if that is more.
+    /// A lease: a holder that vanishes keeps it until it runs out, and is never known to be gone. The store grants this
+    /// long a lease, or what the flight asks for if that is more.
     Leased(Duration),
 }
 
 impl Claims {
+    /// Leases as long as flights ask for.
+    pub const LEASED: Claims = Claims::Leased(Duration::ZERO);
+
+    /// Leases of an hour: as a store grants them that renews them by itself.
+    pub const LONG: Claims = Claims::Leased(Duration::from_secs(3600));
+
     /// Whether a claim is a lease.
     pub fn is_leased(self) -> bool {
         matches!(self, Claims::Leased(_))
     }
 }
 
-/// How much of each kind may happen in one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bounds {
-    /// Flights of each process, one after the other; a crash grants one more, so that a restarted process flies again.
-    pub flights: u8,
-    /// Processes that crash, at any point.
-    pub crashes: u8,
-    /// Claims that are lost without their holder noticing. Leases only.
-    pub claim_losses: u8,
-    /// Answers of the authorization server that are lost, before or after it has processed the request.
-    pub lost_answers: u8,
-    /// Logins that are installed.
-    pub logins: u8,
-    /// Sessions that learn of a login while their flight holds its claim, and may begin another beside it. A session
-    /// that does not waits for the flight.
-    pub lessons: u8,
-    /// Store operations that time out, and take effect later or never.
-    pub timeouts: u8,
-    /// Stretches of 6 s: longer than a store operation may take, and than may pass between mark and send.
-    pub lulls: u8,
-    /// Stretches of 25 s: shorter than a request's time-out, but not together with a lull.
-    pub waits: u8,
-    /// Stretches of 100 s, past every time-out, at any point. There are more of them where nothing else can happen.
-    pub pauses: u8,
-}
-
-impl Bounds {
-    /// The bounds the protocol is checked at.
-    pub const STATED: Bounds = Bounds {
-        flights: 2,
-        crashes: 1,
-        claim_losses: 1,
-        lost_answers: 1,
-        logins: 1,
-        lessons: 1,
-        timeouts: 1,
-        lulls: 1,
-        waits: 1,
-        pauses: 1,
-    };
-
-    /// Nothing goes wrong, and no time passes.
-    pub const CALM: Bounds = Bounds {
-        flights: 2,
-        crashes: 0,
-        claim_losses: 0,
-        lost_answers: 0,
-        logins: 0,
-        lessons: 0,
-        timeouts: 0,
-        lulls: 0,
-        waits: 0,
-        pauses: 0,
-    };
-}
-
 /// A fault planted in the model's driver or store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The driver answers the read under the claim with what the read before it brought.
+    /// The driver answers the first read under the claim with what the read before the claim brought.
     StaleReread,
     /// The store ignores the version a mark expects.
     MarkAnywhere,
     /// The store says that a mark is durable and does not write it.
     MarkUnwritten,
+    /// A mark says that its request is over as soon as a request may be that leaves together with it.
+    MarkTooShort,
     /// The store grants a claim that somebody holds.
     SharedClaim,
     /// The store says that a holder who lost its claim is gone.
     LostIsGone,
-    /// The store ignores the epoch of a commit.
+    /// The store ignores the epoch and the tokens that a commit compares with.
     CommitAnywhere,
     /// The driver never ends a claim.
     ClaimLeft,
+    /// The source sends although the time to send by has passed.
+    SendLate,
+    /// The driver forgets that a claim it has given up on may be granted.
+    OrphanForgotten,
 }
 
 impl Config {
-    /// A check at the [stated bounds](Bounds::STATED).
-    pub fn new(policy: InDoubt, claims: Claims) -> Self {
-        let mut bounds = Bounds::STATED;
-        if !claims.is_leased() {
-            bounds.claim_losses = 0;
-        }
-        Self { policy, claims, apart: claims.is_leased(), bounds, fault: None }
+    /// A check of `policy` and `claims` within `bounds`; leases are between two hosts.
+    pub fn new(policy: InDoubt, claims: Claims, bounds: Bounds) -> Self {
+        let claim_losses = if claims.is_leased() { bounds.claim_losses } else { 0 };
+        let bounds = Bounds { claim_losses, ..bounds };
+        Self { policy, claims, apart: claims.is_leased(), bounds, faults: Vec::new() }
     }
 
-    /// All checks at the stated bounds.
-    pub fn all() -> Vec<Self> {
-        let leased = Claims::Leased(Duration::ZERO);
-        let both = |policy| [Claims::Kernel, leased].map(|claims| Self::new(policy, claims));
-        [InDoubt::RetryOnce, InDoubt::NeverReplay].into_iter().flat_map(both).collect()
+    /// The same check with faults planted.
+    #[must_use]
+    pub fn with(self, faults: &[Fault]) -> Self {
+        Self { faults: faults.to_vec(), ..self }
+    }
+
+    /// The same check with both processes on one host.
+    #[must_use]
+    pub fn together(self) -> Self {
+        Self { apart: false, ..self }
+    }
+
+    /// Whether this fault is planted.
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
     }
 
     /// One line that names the check.
     pub fn name(&self) -> String {
-        let claims = match self.claims {
-            Claims::Kernel => "kernel locks",
-            Claims::Leased(_) => "leases",
+        let claims = match (self.claims, self.apart) {
+            (Claims::Kernel, _) => "kernel locks",
+            (Claims::LEASED, true) => "leases, two hosts",
+            (Claims::LEASED, false) => "leases, one host",
+            (Claims::Leased(_), true) => "long leases, two hosts",
+            (Claims::Leased(_), false) => "long leases, one host",
         };
-        format!("{:?}, {claims}", self.policy)
+        format!("{:?}, {claims}: {}", self.policy, self.bounds)
     }
 
     /// How patient flights are: as shipped, except that the pauses before another attempt to claim or to save take no
@@ -152,31 +121,6 @@ impl Config {
             terms: self.terms(),
             digests: DigestKey::new([7; 32]),
             spending: Spending::SingleUse,
-        }
-    }
-}
-
-/// A stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Span {
-    /// 6 s.
-    Lull,
-    /// 25 s.
-    Wait,
-    /// 100 s.
-    Pause,
-}
-
-impl Span {
-    /// The spans, shortest first.
-    pub const ALL: [Span; 3] = [Span::Lull, Span::Wait, Span::Pause];
-
-    /// How long it is, in milliseconds.
-    pub const fn millis(self) -> u64 {
-        match self {
-            Span::Lull => 6_000,
-            Span::Wait => 25_000,
-            Span::Pause => 100_000,
         }
     }
 }

@@ -1,21 +1,24 @@
 //! When two states are one: the canonical key of a state.
 //!
-//! A part's key is a hash of its `Debug` text, rewritten as below. The text of a flight shows its whole phase with
-//! everything in it. What it leaves out decides nothing: a refresh token stands beside its digest, an access token
-//! beside its number, and the digest key and the terms are the same throughout. (Two tokens of one run whose digests
-//! begin with the same four bytes would look alike; a test makes sure that none do.)
+//! What the model keeps itself goes into the key field by field. Of a flight it is the `Debug` text, which shows the
+//! whole phase with everything in it. What that text leaves out decides nothing: a refresh token stands beside its
+//! digest, an access token beside its number, and the digest key and the terms are the same throughout. (Two tokens of
+//! one run whose digests begin with the same four bytes would look alike; a test makes sure that none do.)
 //!
-//! The text is rewritten where two states that differ in it behave alike for ever:
+//! Two states that differ only as follows behave alike for ever, and have the same key:
 //!
-//! - A time is replaced by its distance from now. The machines compare times with now, plus or minus constants, and
-//!   never with one another. Beyond 100 s into the past all distances are one: every constant is smaller, and an age
-//!   only grows.
-//! - The number of an operation is replaced by its distance from the flight's newest: it is only compared with others
-//!   of the same flight.
+//! - Times count from now. The machines compare times with now, plus or minus constants of whole seconds, so
+//!   milliseconds are left out; a run has fewer than a thousand of them (see [`MOMENT`]). Beyond 100 s into the past all
+//!   ages are one: every constant is smaller, and an age only grows. One pair of times is compared with each other:
+//!   when a claim was asked for, and when a mark was made. Of each, its place in the order of the claims that are asked
+//!   for or held now goes into the key too.
+//! - Operations count from the flight's newest, revisions and token numbers from the store's, refresh tokens from the
+//!   one that works: they are only compared with others of their kind. Tokens of a lineage that nobody can come upon
+//!   any more are one.
 //! - Left out are times that nothing reads where lifetimes are unknown and no grace period counts (`since`, `first`,
 //!   `at`, and the anchor of a validity), and the count of contended claims, which only sets a pause that takes no time.
 //! - The two processes begin alike and follow the same rules, so a state and the one with both exchanged are the same:
-//!   the key is the smaller one of the two texts', where flights and boots bear the exchanged names.
+//!   the key is the smaller one of the two states', where flights and boots bear the exchanged names.
 //!
 //! States are told apart by 64 bits of hash, as stateright does anyway: with a million states, the odds that two of
 //! them are taken for one are about one in thirty million.
@@ -26,8 +29,11 @@ use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Revision};
 
 use crate::server::Rt;
 
-/// Ages from here on are one.
-const ANCIENT: u64 = 100_000;
+/// Ages from here on are one; in seconds.
+const ANCIENT: u64 = 100;
+
+/// What passes before a claim is asked for, in milliseconds: what was done before was done at an earlier time.
+pub(crate) const MOMENT: u64 = 1;
 
 /// The wall clock shows this much more than the elapsed clock.
 pub(crate) const WALL: u64 = 1_800_000_000_000;
@@ -48,6 +54,8 @@ pub(crate) struct Frame {
     pub(crate) number: u64,
     /// The steps that work; `None` for a lineage that nobody can come upon any more.
     pub(crate) steps: [Option<u8>; 2],
+    /// When the claims were asked for that are asked for or held now.
+    pub(crate) asks: [Option<u64>; 6],
 }
 
 /// Names the `number`th flight of a process.
@@ -110,6 +118,13 @@ impl Sink {
         self.plain(distance(time.as_millis(), self.frame.now));
     }
 
+    /// A time whose place among the claims matters.
+    pub(crate) fn placed(&mut self, time: ElapsedTime) {
+        let earlier = self.frame.asks.iter().flatten().filter(|asked| **asked <= time.as_millis()).count();
+        self.time(time);
+        self.plain(earlier);
+    }
+
     pub(crate) fn time_if(&mut self, time: Option<ElapsedTime>) {
         self.plain(time.is_some());
         time.into_iter().for_each(|time| self.time(time));
@@ -160,9 +175,10 @@ impl Sink {
     }
 }
 
+/// From `time` to `now`, in seconds.
 fn distance(time: u64, now: u64) -> u64 {
-    match now.checked_sub(time) {
+    match (now / 1000).checked_sub(time / 1000) {
         Some(age) => age.min(ANCIENT),
-        None => u64::MAX - (time - now),
+        None => u64::MAX - (time / 1000 - now / 1000),
     }
 }

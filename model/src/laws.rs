@@ -6,12 +6,13 @@ use tokenkeeper_actors::law::profile::InDoubt;
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{ElapsedTime, FlightId};
 
-use crate::config::Bounds;
+use crate::bounds::Bounds;
 use crate::server::{Request, Rt};
 use crate::state::{Seat, State, is_commit};
 
 /// The laws that are checked in every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(usize)]
 pub enum Law {
     /// Law 1: at most one token request is under way per lineage.
     OneSpend,

@@ -1,5 +1,7 @@
 //! stub
 mod actions;
+mod bounds;
+mod chance;
 mod config;
 mod identity;
 mod laws;
@@ -16,7 +18,8 @@ mod store;
 mod story;
 
 pub use actions::Action;
-pub use config::{Bounds, Claims, Config, Fault, Span};
+pub use bounds::{Bounds, Span};
+pub use config::{Claims, Config, Fault};
 pub use laws::Law;
 pub use model::TwoProcesses;
 pub use report::{Broken, Report, check};

@@ -104,7 +104,9 @@ impl Model for TwoProcesses {
     fn properties(&self) -> Vec<Property<Self>> {
         macro_rules! always {
             ($($law:ident)*) => {
-                vec![$(Property::always(Law::$law.name(), |_, state: &State| state.broken != Some(Law::$law))),*]
+                vec![$(Property::always(Law::$law.name(), |model: &Self, state: &State| {
+                    state.broken != Some(Law::$law) || !model.sightings.is_news(Law::$law)
+                })),*]
             };
         }
         always!(OneSpend OneClaim NoKnowingReplay MarkedFirst Presentations ReplayInTime Unrevoked Epochs Growth

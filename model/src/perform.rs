@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent, Op, TokenRequest};
 use tokenkeeper_actors::law::ledger::{Change, Changed};
-use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent};
+use tokenkeeper_actors::law::profile::{Evidence, NotSent};
 use tokenkeeper_actors::ports::store::{ClaimAnswer, Predecessor, Renewed};
 use tokenkeeper_actors::values::{ElapsedTime, FlightId};
 
 use crate::actions::is_store_op;
 use crate::config::Fault;
-use crate::identity;
+use crate::identity::{self, MOMENT};
 use crate::server::{Request, Rt, Took};
 use crate::sightings::Sight;
-use crate::state::Late;
+use crate::state::{Late, Seat};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -22,14 +22,14 @@ impl Step<'_> {
         match effect {
             FlightEffect::Load(op) => self.load(flight, op),
             FlightEffect::Claim { op, epoch, at_least } => {
-                let manner = self.state.manner(&self.model.config);
-                let (answer, _) = self.store().claim(epoch, flight, at_least, manner);
+                let (store, manner) = self.store();
+                let answer = store.claim(epoch, flight, at_least, manner);
                 self.claimed(flight, &answer, late);
                 self.feed(flight, FlightEvent::Claimed(op, Ok(answer)));
             }
             FlightEffect::Renew { op, claim, at_least } => {
-                let manner = self.state.manner(&self.model.config);
-                let answer = self.store().renew(&claim, at_least, manner);
+                let (store, manner) = self.store();
+                let answer = store.renew(&claim, at_least, manner);
                 self.saw(Sight::Renewed);
                 if answer == Renewed::Lost
                     && let Some(seat) = self.seat(flight)
@@ -40,6 +40,10 @@ impl Step<'_> {
             }
             FlightEffect::Change(op, change) => {
                 let answer = self.change(&change, late);
+                let marked = matches!((&change, &answer), (Change::Mark { .. }, Changed::Applied { .. }));
+                if let Some(seat) = self.seat(flight).filter(|_| marked) {
+                    seat.marked = true;
+                }
                 self.feed(flight, FlightEvent::Changed(op, Ok(answer)));
             }
             FlightEffect::Send(op, request) => self.send(flight, op, &request),
@@ -50,21 +54,24 @@ impl Step<'_> {
     fn load(&mut self, flight: FlightId, op: Op) {
         let claimed = self.is_claimed(flight);
         let mut record = Box::new(self.state.store.record.clone());
-        let stale = self.model.config.fault == Some(Fault::StaleReread);
+        let stale = self.model.config.has(Fault::StaleReread);
         let Some(seat) = self.seat(flight) else { return };
         if !claimed {
             seat.seen = Some(record.version());
             seat.first_read = stale.then(|| record.clone());
         } else if let Some(first) = seat.first_read.take() {
             record = first;
-        } else if seat.verifies() {
+        } else if seat.marked {
             self.saw(Sight::Verified);
         }
         self.feed(flight, FlightEvent::Loaded(op, Ok(Some(record))));
     }
 
     fn claimed(&mut self, flight: FlightId, answer: &ClaimAnswer, late: bool) {
-        let ClaimAnswer::Granted(claim) = answer else { return self.saw(Sight::Contended) };
+        let ClaimAnswer::Granted(claim) = answer else {
+            self.seat(flight).into_iter().for_each(|seat| seat.asked = None);
+            return self.saw(Sight::Contended);
+        };
         if claim.predecessor == Predecessor::MayLive {
             self.saw(Sight::MayLive);
         }
@@ -83,8 +90,8 @@ impl Step<'_> {
 
     pub(crate) fn change(&mut self, change: &Change, late: bool) -> Changed {
         let before = self.state.store.record.clone();
-        let manner = self.state.manner(&self.model.config);
-        let answer = self.store().change(change, manner);
+        let (store, manner) = self.store();
+        let answer = store.change(change, manner);
         let applied = matches!(answer, Changed::Applied { .. });
         match (change, applied) {
             (Change::Commit(_), true) if late => self.saw(Sight::LateCommit),
@@ -121,7 +128,7 @@ impl Step<'_> {
         let left = self.state.elapsed();
         let rt = request.refresh.as_ref().and_then(Rt::of);
         let Some(rt) = rt else { return };
-        if left > request.not_after {
+        if left > request.not_after && !self.model.config.has(Fault::SendLate) {
             self.saw(Sight::TooLate);
             return self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(NotSent::TooLate)));
         }
@@ -156,14 +163,6 @@ impl Step<'_> {
         self.feed(flight, FlightEvent::Sent(request.op, took.evidence(asked)));
     }
 
-    /// The flight is told that its answer is lost. The server may yet process the request.
-    pub(crate) fn lose_answer(&mut self, flight: FlightId, how: Lost) {
-        let Some(request) = self.state.wire.iter_mut().find(|request| request.by == flight) else { return };
-        request.awaited = false;
-        let op = request.op;
-        self.feed(flight, FlightEvent::Sent(op, Evidence::Lost(how)));
-    }
-
     /// Tells a flight the time: it may give up on a store operation, which may take effect all the same.
     pub(crate) fn tick(&mut self, flight: FlightId) {
         let now = self.state.elapsed();
@@ -175,16 +174,21 @@ impl Step<'_> {
             self.state.left.timeouts -= 1;
             self.give_up(flight, now);
         }
+        if self.state.processes[identity::process_of(flight)].seat(flight).is_some_and(Seat::is_pausing) {
+            self.state.now += MOMENT;
+        }
         self.feed(flight, FlightEvent::Tick);
     }
 
     fn give_up(&mut self, flight: FlightId, now: ElapsedTime) {
         let limit = self.model.equipment.terms.store_timeout;
+        let forgets = self.model.config.has(Fault::OrphanForgotten);
         let Some(seat) = self.seat(flight) else { return };
         let given_up: Vec<_> = seat
             .pending
             .extract_if(.., |pending| is_store_op(&pending.effect) && pending.since.after(limit) <= now)
             .map(|pending| pending.effect)
+            .filter(|effect| !(forgets && matches!(effect, FlightEffect::Claim { .. })))
             // What a read brings late means nothing, and so does a renewal that is asked for again.
             .filter(|effect| matches!(effect, FlightEffect::Change(..) | FlightEffect::Claim { .. }))
             .collect();

@@ -19,6 +19,8 @@ enum Token {
     /// The hash of a piece of text.
     Text(u64),
     Time(u64),
+    /// A time whose place among the claims matters.
+    Placed(u64),
     Op(u32),
     Flight(u64),
     Boot(u64),
@@ -61,7 +63,7 @@ impl Reading {
     /// Reads a flight: without its equipment, which never changes, and its count of contended claims.
     pub(crate) fn of_flight(flight: &Flight, names: &Names) -> Self {
         let text = text(flight);
-        let mut reader = Reader { names, tokens: Vec::with_capacity(96) };
+        let mut reader = Reader { names, tokens: Vec::with_capacity(96), of_mark: false };
         let mut rest = text.as_str();
         for (from, to) in [(", equipment: ", ", phase: "), (", contentions: ", ", permit: ")] {
             if let Some((before, after)) = rest.split_once(from)
@@ -77,7 +79,7 @@ impl Reading {
 
     /// Reads anything that shows itself in full.
     pub(crate) fn of(part: &impl Debug, names: &Names) -> Self {
-        let mut reader = Reader { names, tokens: Vec::new() };
+        let mut reader = Reader { names, tokens: Vec::new(), of_mark: false };
         reader.read(&text(part));
         Self(reader.tokens.into())
     }
@@ -88,6 +90,7 @@ impl Reading {
             match *token {
                 Token::Text(hash) => sink.plain(hash),
                 Token::Time(millis) => sink.time(ElapsedTime::from_millis(millis)),
+                Token::Placed(millis) => sink.placed(ElapsedTime::from_millis(millis)),
                 Token::Op(op) => sink.op(op),
                 Token::Flight(number) => sink.flight(FlightId(number.into())),
                 Token::Boot(number) => sink.boot(BootId(number.into())),
@@ -109,6 +112,8 @@ fn text(part: &impl Debug) -> String {
 struct Reader<'a> {
     names: &'a Names,
     tokens: Vec<Token>,
+    /// The moment that is being read is when a mark was made.
+    of_mark: bool,
 }
 
 impl Reader<'_> {
@@ -139,7 +144,7 @@ impl Reader<'_> {
     }
 
     /// What stands in a bracket that opens after `before`, and how much of `after` it is.
-    fn in_brackets(&self, before: &str, after: &str) -> (Option<Token>, usize) {
+    fn in_brackets(&mut self, before: &str, after: &str) -> (Option<Token>, usize) {
         let word = before.rsplit([' ', '(', '{', '[']).next().unwrap_or("");
         if word == "KeyedDigest" {
             let end = after.find(')').unwrap_or(0);
@@ -150,7 +155,13 @@ impl Reader<'_> {
         let token = match word {
             // The whole moment.
             "WallTime" if is_unread(before) => return (None, after.find('}').unwrap_or(end)),
-            "WallTime" => Token::Time(number.saturating_sub(WALL)),
+            "WallTime" => {
+                self.of_mark = before.ends_with("latest: Moment { wall: WallTime");
+                Token::Time(number.saturating_sub(WALL))
+            }
+            "ElapsedTime" if std::mem::take(&mut self.of_mark) || before.ends_with("asked: ElapsedTime") => {
+                Token::Placed(number)
+            }
             "ElapsedTime" => Token::Time(number),
             "Op" => Token::Op(u32::try_from(number).unwrap_or(u32::MAX)),
             "FlightId" => Token::Flight(number),

@@ -1,6 +1,8 @@
 //! What must happen sometimes, so that what holds always is not empty talk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::laws::Law;
 
 /// Things the exploration must come across.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,21 +94,34 @@ impl Sight {
 /// How often each was seen, over all steps of an exploration. Not part of a state: a step is seen whether or not the
 /// state it leads to is new.
 #[derive(Debug)]
-pub struct Sightings([AtomicU64; Sight::ALL.len()]);
+pub struct Sightings {
+    counts: [AtomicU64; Sight::ALL.len()],
+    /// The laws that were found broken.
+    broken: [AtomicBool; Law::ALL.len()],
+}
 
 impl Default for Sightings {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            broken: std::array::from_fn(|_| AtomicBool::new(false)),
+        }
     }
 }
 
 impl Sightings {
     pub(crate) fn saw(&self, sight: Sight) {
-        self.0[sight as usize].fetch_add(1, Ordering::Relaxed);
+        self.counts[sight as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The number of steps in which it was seen.
     pub fn count(&self, sight: Sight) -> u64 {
-        self.0[sight as usize].load(Ordering::Relaxed)
+        self.counts[sight as usize].load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the first time that `law` is found broken. The search goes from near to far, so the first way
+    /// to break it is about the shortest.
+    pub(crate) fn is_news(&self, law: Law) -> bool {
+        !self.broken[law as usize].swap(true, Ordering::Relaxed)
     }
 }

@@ -9,7 +9,7 @@ use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId, Moment, Now, Version, WallTime};
 
-use crate::config::{Bounds, Span};
+use crate::bounds::{Bounds, Span};
 use crate::identity::{self, Frame, Key, Sink, WALL, gather, join, key};
 use crate::laws::Law;
 use crate::reading::{Names, Reading};
@@ -54,6 +54,10 @@ pub(crate) struct Seat {
     pub(crate) landed: bool,
     /// Since when it has asked for the claim.
     pub(crate) claiming: Option<ElapsedTime>,
+    /// When it asked for the claim that it waits for or holds.
+    pub(crate) asked: Option<u64>,
+    /// Its mark was written.
+    pub(crate) marked: bool,
     /// The version that the read before its claim saw, until it has the claim.
     pub(crate) seen: Option<Version>,
     /// What the first read brought: kept for a planted fault alone.
@@ -94,7 +98,7 @@ impl Process {
 impl Seat {
     pub(crate) fn new(flight: Flight, epoch: Epoch) -> Self {
         let (pending, claim, claiming, seen, first_read) = (Vec::new(), None, None, None, None);
-        Self { reading: None, flight, epoch, pending, ops: 1, claim, landed: false, claiming, seen, first_read }
+        Self { reading: None, flight, epoch, pending, ops: 1, claim, landed: false, marked: false, asked: None, claiming, seen, first_read }
     }
 
     /// Everything that tells it from another.
@@ -102,9 +106,12 @@ impl Seat {
         sink.plain((self.claim, self.landed, self.seen.map(|seen| seen.epoch)));
         self.seen.iter().for_each(|seen| sink.revision(seen.revision));
         for pending in &self.pending {
-            // What an effect says in detail, the phase that waits for it says too.
+            // What an effect says in detail, the phase that waits for it says too, unless the flight is over.
             sink.op(op(&pending.effect).map_or(0, |op| op.0));
             sink.time(pending.since);
+            if self.flight.is_over() {
+                Reading::of(&pending.effect, names).put(sink);
+            }
         }
         self.first_read.iter().for_each(|record| put_record(record, sink, names));
         self.reading.iter().for_each(|reading| reading.put(sink));
@@ -119,11 +126,6 @@ impl Seat {
     /// Whether it waits for the claim to become free.
     pub(crate) fn is_pausing(&self) -> bool {
         !self.landed && self.pending.is_empty() && self.flight.next_wake().is_some()
-    }
-
-    /// Whether a read of it is one between mark and send.
-    pub(crate) fn verifies(&self) -> bool {
-        self.claim.is_some() && format!("{:?}", self.flight).contains("phase: Verifying")
     }
 
     /// Whether a commit of it may still land.
@@ -181,6 +183,13 @@ impl State {
         held == Some(rt)
             || self.seats().any(|(_, seat)| of(seat) && seat.claim.is_some())
             || self.wire.iter().any(|request| request.rt == rt)
+    }
+
+    /// Whether both processes know the same newest token, which is the stored one and which a flight brought.
+    pub(crate) fn agrees(&self) -> bool {
+        let [one, two] = [0, 1].map(|process: usize| self.processes[process].session.newest);
+        let stored = self.store.record.grant().and_then(|grant| grant.access.as_ref());
+        one == two && stored.is_some_and(|access| access.number == one.number && access.flight.is_some())
     }
 
     /// The present, as a process reads it.
@@ -241,7 +250,11 @@ impl State {
         };
         let record = &self.store.record;
         let (revision, number) = (record.revision.number(), record.number);
-        Frame { now: self.now, ops: 0, revision, number, steps: [0, 1].map(step) }
+        let mut asks = [None; 6];
+        for (ask, asked) in asks.iter_mut().zip(self.seats().filter_map(|(_, seat)| seat.asked)) {
+            *ask = Some(asked);
+        }
+        Frame { now: self.now, ops: 0, revision, number, steps: [0, 1].map(step), asks }
     }
 }
 

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use tokenkeeper_actors::law::flight::{Flight, FlightEffect, FlightEvent, Outcome, Report};
-use tokenkeeper_actors::law::ledger::{Change, Login, LoginAccess};
 use tokenkeeper_actors::law::profile::Lost;
-use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, Reason, Scopes, TokenKind, Validity};
+use tokenkeeper_actors::values::{FlightId, Reason};
 
 use crate::actions::Action;
-use crate::config::{Bounds, Config, Fault, Span};
-use crate::identity;
+use crate::bounds::Bounds;
+use crate::config::Fault;
+use crate::identity::{self, MOMENT};
 use crate::laws::Law;
-use crate::model::{TwoProcesses, binding};
+use crate::model::TwoProcesses;
 use crate::server::Rt;
-use crate::session::Session;
 use crate::sightings::Sight;
-use crate::state::{Late, Pending, Process, Seat, State, op};
+use crate::state::{Pending, Process, Seat, State, op};
 use crate::store::{Manner, Store};
 
 /// What `action` makes of `last`.
@@ -23,12 +22,6 @@ pub(crate) fn step(model: &TwoProcesses, last: &State, action: &Action) -> State
     let mut step = Step { model, state: last.clone() };
     step.act(action);
     step.conclude()
-}
-
-impl State {
-    pub(crate) fn manner(&self, config: &Config) -> Manner {
-        Manner { claims: config.claims, fault: config.fault, now: self.elapsed() }
-    }
 }
 
 /// A step that is being taken.
@@ -54,7 +47,7 @@ impl Step<'_> {
             Action::EndClaim(flight) => {
                 let is_end = |effect: &FlightEffect| matches!(effect, FlightEffect::EndClaim { .. });
                 if let Some(FlightEffect::EndClaim { claim, .. }) = self.take_pending(*flight, is_end) {
-                    self.store().end_claim(&claim);
+                    self.store().0.end_claim(&claim);
                 }
             }
             Action::Tick(flight) => self.tick(*flight),
@@ -63,6 +56,7 @@ impl Step<'_> {
                 self.state.left.lost_answers -= 1;
                 self.lose_answer(*flight, Lost::Broken);
             }
+            Action::Unsent(flight) => self.unsent(*flight),
             Action::Land(flight, op) => {
                 let found = self.state.late.iter().position(|late| late.flight == *flight && self::op(&late.effect) == Some(*op));
                 if let Some(found) = found {
@@ -83,27 +77,30 @@ impl Step<'_> {
             Arc::make_mut(&mut server).forget(&self.state);
             self.state.server = server;
         }
-        let State { late, store, processes, .. } = &mut self.state;
-        late.retain(|late| {
-            let alive = processes[identity::process_of(late.flight)].seat(late.flight).is_some();
-            alive || store.would_apply(&late.effect)
-        });
+        self.forget_dead_letters();
         for process in 0..2 {
             let done = |seat: &Seat| seat.flight.is_over() && seat.pending.is_empty();
             if self.state.processes[process].seats.iter().any(done) {
                 self.process(process).seats.retain(|seat| !done(seat));
             }
         }
-        let config = &self.model.config;
-        if self.state.broken.is_none() && self.state.is_at_rest(config) && !self.state.waits_for_time() {
-            self.state.check_rest(&config.bounds);
-            let [one, two] = [0, 1].map(|process| self.state.processes[process].session.newest);
-            if one == two && self.state.store.record.lease().is_some_and(|lease| lease.generation() == one) && one.number > 1 {
+        if self.state.broken.is_none() && self.state.is_at_rest(&self.model.config) {
+            self.state.check_rest(&self.model.config.bounds);
+            if self.state.agrees() {
                 self.saw(Sight::SameNewest);
             }
         }
         self.state.seal(&self.model.names);
         self.state
+    }
+
+    /// Forgets writes of flights that are gone and that cannot take effect any more.
+    fn forget_dead_letters(&mut self) {
+        let State { late, store, processes, .. } = &mut self.state;
+        late.retain(|late| {
+            let alive = processes[identity::process_of(late.flight)].seat(late.flight).is_some();
+            alive || store.would_apply(&late.effect)
+        });
     }
 
     pub(crate) fn saw(&self, sight: Sight) {
@@ -118,8 +115,10 @@ impl Step<'_> {
         self.model.config.claims.is_leased()
     }
 
-    pub(crate) fn store(&mut self) -> &mut Store {
-        Arc::make_mut(&mut self.state.store)
+    /// The store, about to be changed, and what it is like now.
+    pub(crate) fn store(&mut self) -> (&mut Store, Manner<'_>) {
+        let manner = Manner { config: &self.model.config, now: self.state.elapsed() };
+        (Arc::make_mut(&mut self.state.store), manner)
     }
 
     pub(crate) fn process(&mut self, number: usize) -> &mut Process {
@@ -132,13 +131,14 @@ impl Step<'_> {
         self.process(number).seats.iter_mut().find(|seat| seat.flight.id() == flight).map(Seat::touched)
     }
 
-    fn take_pending(&mut self, flight: FlightId, is_it: impl Fn(&FlightEffect) -> bool) -> Option<FlightEffect> {
+    pub(crate) fn take_pending(&mut self, flight: FlightId, is_it: impl Fn(&FlightEffect) -> bool) -> Option<FlightEffect> {
         let seat = self.seat(flight)?;
         let found = seat.pending.iter().position(|pending| is_it(&pending.effect))?;
         Some(seat.pending.remove(found).effect)
     }
 
     fn begin(&mut self, process: usize, informed: bool) {
+        self.state.now += MOMENT;
         let (view, now) = (self.state.store.record.view(), self.state.at(process, self.apart()));
         let margin = std::time::Duration::from_secs(1);
         let session = &mut self.process(process).session;
@@ -187,6 +187,7 @@ impl Step<'_> {
                     if let Some(seat) = self.seat(flight) {
                         if matches!(effect, FlightEffect::Claim { .. }) {
                             seat.claiming.get_or_insert(since);
+                            seat.asked = Some(since.as_millis());
                         }
                         seat.pending.push(Pending { effect, since });
                     }
@@ -196,7 +197,7 @@ impl Step<'_> {
     }
 
     fn end_claim(&mut self, flight: FlightId, effect: FlightEffect) {
-        if self.model.config.fault == Some(Fault::ClaimLeft) {
+        if self.model.config.has(Fault::ClaimLeft) {
             return;
         }
         // The kernel frees the claim of a process that crashes before it ends it.
@@ -204,10 +205,10 @@ impl Step<'_> {
         let at_once = !self.leased() || (crashes, claim_losses, pauses) == (0, 0, 0);
         let since = self.state.elapsed();
         let Some(seat) = self.seat(flight) else { return };
-        seat.claim = None;
+        (seat.claim, seat.asked) = (None, None);
         match effect {
             // Where nothing can come in between, it happens at once.
-            FlightEffect::EndClaim { claim, .. } if at_once => self.store().end_claim(&claim),
+            FlightEffect::EndClaim { claim, .. } if at_once => self.store().0.end_claim(&claim),
             effect => seat.pending.push(Pending { effect, since }),
         }
     }
@@ -247,85 +248,5 @@ impl Step<'_> {
     pub(crate) fn is_claimed(&self, flight: FlightId) -> bool {
         let process = &self.state.processes[identity::process_of(flight)];
         process.seat(flight).is_some_and(|seat| seat.claim.is_some())
-    }
-
-    fn crash(&mut self, number: usize) {
-        self.state.left.crashes -= 1;
-        let leased = self.leased();
-        let is_of_it = |flight: FlightId| identity::process_of(flight) == number;
-        if self.state.wire.iter().any(|request| is_of_it(request.by) && request.awaited) {
-            self.saw(Sight::CrashMidSend);
-        }
-        let crashed = Arc::clone(&self.state.processes[number]);
-        for request in self.state.wire.iter_mut().filter(|request| is_of_it(request.by)) {
-            request.awaited = false;
-        }
-        let writes = |effect: &FlightEffect| matches!(effect, FlightEffect::Change(..));
-        self.state.late.retain(|late| !is_of_it(late.flight) || leased && writes(&late.effect));
-        for seat in crashed.seats.iter().filter(|_| leased) {
-            // A write that is on its way to another host may arrive.
-            let pending = seat.pending.iter().map(|pending| &pending.effect).filter(|effect| writes(effect));
-            let flight = seat.flight.id();
-            self.state.late.extend(pending.map(|effect| Late { flight, effect: effect.clone() }));
-        }
-        let claims = self.model.config.claims;
-        self.store().died(is_of_it, claims);
-        let (flights, begun) = (crashed.session.flights, crashed.session.begun);
-        let session = Session::new(flights, begun, self.state.store.record.view(), self.state.elapsed());
-        *self.process(number) = Process::new(session);
-    }
-
-    fn lose_claim(&mut self, epoch: Epoch) {
-        self.state.left.claim_losses -= 1;
-        let holder = self.state.store.holders().find(|(held, _)| *held == epoch);
-        if self.state.wire.iter().any(|request| Some((epoch, request.by)) == holder) {
-            self.saw(Sight::LostMidSend);
-        }
-        self.store().lose(epoch);
-    }
-
-    fn login(&mut self) {
-        self.state.left.logins -= 1;
-        if self.state.wire.iter().any(|request| request.awaited) {
-            self.saw(Sight::LoginMidSend);
-        }
-        let rt = Arc::make_mut(&mut self.state.server).sign_in();
-        let at = self.state.moment(0, false);
-        let access = LoginAccess {
-            token: AccessToken::new("at"),
-            kind: TokenKind::Bearer,
-            validity: Validity::new(at, None),
-        };
-        let login = Login {
-            binding: binding(),
-            requested: Scopes::default(),
-            granted: Scopes::default(),
-            subject: None,
-            dpop_key: None,
-            refresh: Some(rt.credential(&self.model.equipment.digests)),
-            access: Some(access),
-            at,
-        };
-        self.change(&Change::Install(Box::new(login)), false);
-    }
-
-    /// Time passes. A request that has outlasted its time-out is not processed any more.
-    fn pass(&mut self, span: Span) {
-        let left = &mut self.state.left;
-        match span {
-            Span::Lull => left.lulls -= 1,
-            Span::Wait => left.waits -= 1,
-            Span::Pause => left.pauses = left.pauses.saturating_sub(1),
-        }
-        self.state.now += span.millis();
-        let now = self.state.elapsed();
-        let overdue: Vec<_> = self.state.wire.iter().filter(|request| request.ends <= now).cloned().collect();
-        for request in overdue {
-            if request.awaited {
-                self.state.left.lost_answers -= 1;
-                self.lose_answer(request.by, Lost::TimedOut);
-            }
-            self.state.wire.retain(|other| other.by != request.by);
-        }
     }
 }

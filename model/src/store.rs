@@ -1,15 +1,16 @@
 //! The shared store: one record, changed by the ledger that ships, and its claims.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::FlightEffect;
 use tokenkeeper_actors::law::ledger::{self, Change, Changed};
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
-use tokenkeeper_actors::values::record::{Content, Record, Refresh};
+use tokenkeeper_actors::values::record::{DEFAULT_REQUEST_TIMEOUT, Record, Refresh};
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId};
 
-use crate::config::{Claims, Fault};
+use crate::config::{Claims, Config, Fault};
 use crate::identity::Sink;
 use crate::reading::Names;
 
@@ -31,15 +32,18 @@ struct Seat {
 
 /// What the store is like, now.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    pub(crate) claims: Claims,
-    pub(crate) fault: Option<Fault>,
+pub(crate) struct Manner<'a> {
+    pub(crate) config: &'a Config,
     pub(crate) now: ElapsedTime,
 }
 
-impl Manner {
+impl Manner<'_> {
+    fn has(&self, fault: Fault) -> bool {
+        self.config.has(fault)
+    }
+
     fn lease(&self, at_least: Duration) -> Option<ElapsedTime> {
-        match self.claims {
+        match self.config.claims {
             Claims::Kernel => None,
             Claims::Leased(length) => Some(self.now.after(length.max(at_least))),
         }
@@ -77,11 +81,11 @@ impl Store {
     }
 
     /// Reads, judges and writes, in one step.
-    pub(crate) fn change(&mut self, change: &Change, manner: Manner) -> Changed {
+    pub(crate) fn change(&mut self, change: &Change, manner: Manner<'_>) -> Changed {
         let before = self.record.clone();
-        match ledger::apply(Some(&self.record), &faulty(change, &before, manner.fault)) {
+        match ledger::apply(Some(&self.record), &faulty(change, &before, manner)) {
             Ok(after) => {
-                if !(manner.fault == Some(Fault::MarkUnwritten) && matches!(change, Change::Mark { .. })) {
+                if !(manner.has(Fault::MarkUnwritten) && matches!(change, Change::Mark { .. })) {
                     self.record = after.clone();
                 }
                 self.settle(change, after.epoch, manner);
@@ -93,7 +97,7 @@ impl Store {
 
     /// A commit settles what lost holders of its epoch may still have had under way; a move to another epoch settles
     /// everything before it.
-    fn settle(&mut self, change: &Change, epoch: Epoch, manner: Manner) {
+    fn settle(&mut self, change: &Change, epoch: Epoch, manner: Manner<'_>) {
         let commits = matches!(change, Change::Commit(_));
         let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
         if commits || moves {
@@ -119,37 +123,34 @@ impl Store {
         epoch: Epoch,
         by: FlightId,
         at_least: Duration,
-        manner: Manner,
-    ) -> (ClaimAnswer, Option<FlightId>) {
+        manner: Manner<'_>,
+    ) -> ClaimAnswer {
         self.expire(manner.now);
-        let mut shared = None;
         let mut until = manner.lease(at_least);
         if let Some(seat) = self.held.get(&epoch) {
             if seat.by == by {
                 until = until.max(seat.until);
-            } else if manner.fault == Some(Fault::SharedClaim) {
-                shared = Some(seat.by);
-            } else {
-                return (ClaimAnswer::Contended, None);
+            } else if !manner.has(Fault::SharedClaim) {
+                return ClaimAnswer::Contended;
             }
         }
         self.held.insert(epoch, Seat { by, until });
         self.lost.remove(&(epoch, by));
-        let lost = self.lost.iter().any(|(lost, _)| *lost == epoch) && manner.fault != Some(Fault::LostIsGone);
+        let lost = self.lost.iter().any(|(lost, _)| *lost == epoch) && !manner.has(Fault::LostIsGone);
         let predecessor = if lost { Predecessor::MayLive } else { Predecessor::Gone };
         let (scope, remaining) = (ClaimScope::Spend(epoch), manner.remaining(until));
-        (ClaimAnswer::Granted(Claim { holder: by, scope, remaining, predecessor }), shared)
+        ClaimAnswer::Granted(Claim { holder: by, scope, remaining, predecessor })
     }
 
     /// Whether the claim would be granted to `by`.
-    pub(crate) fn is_free(&self, epoch: Epoch, by: FlightId, manner: Manner) -> bool {
+    pub(crate) fn is_free(&self, epoch: Epoch, by: FlightId, manner: Manner<'_>) -> bool {
         let over = |seat: &Seat| seat.until.is_some_and(|until| until <= manner.now);
         self.held.get(&epoch).is_none_or(|seat| {
-            seat.by == by || over(seat) || manner.fault == Some(Fault::SharedClaim)
+            seat.by == by || over(seat) || manner.has(Fault::SharedClaim)
         })
     }
 
-    pub(crate) fn renew(&mut self, claim: &Claim, at_least: Duration, manner: Manner) -> Renewed {
+    pub(crate) fn renew(&mut self, claim: &Claim, at_least: Duration, manner: Manner<'_>) -> Renewed {
         self.expire(manner.now);
         let ClaimScope::Spend(epoch) = claim.scope else { return Renewed::Lost };
         match self.held.get_mut(&epoch) {
@@ -219,23 +220,29 @@ pub(crate) fn put_record(record: &Record, sink: &mut Sink, names: &Names) {
         sink.flight(mark.flight);
         sink.plain((mark.presentations, mark.state, mark.timeout));
         sink.number(mark.number);
-        sink.time(mark.latest.elapsed);
+        sink.placed(mark.latest.elapsed);
         sink.boot(mark.latest.boot);
     }
 }
 
-fn faulty(change: &Change, current: &Record, fault: Option<Fault>) -> Change {
-    match (change, fault) {
-        (Change::Mark { mark, .. }, Some(Fault::MarkAnywhere)) => {
-            Change::Mark { expected: current.version(), mark: mark.clone() }
+/// The write that a store with the planted faults would make of this one.
+fn faulty<'a>(change: &'a Change, current: &Record, manner: Manner<'_>) -> Cow<'a, Change> {
+    let mut changed = change.clone();
+    match &mut changed {
+        Change::Mark { expected, mark } => {
+            if manner.has(Fault::MarkAnywhere) {
+                *expected = current.version();
+            }
+            if manner.has(Fault::MarkTooShort) {
+                mark.timeout = DEFAULT_REQUEST_TIMEOUT;
+            }
         }
-        (Change::Commit(commit), Some(Fault::CommitAnywhere)) if current.content != Content::Tombstone => {
-            let mut commit = commit.clone();
+        Change::Commit(commit) if manner.has(Fault::CommitAnywhere) => {
             commit.epoch = current.epoch;
             commit.sent = current.held().map(|held| held.credential.digest());
             commit.access.number = current.number + 1;
-            Change::Commit(commit)
         }
-        (change, _) => change.clone(),
+        _ => return Cow::Borrowed(change),
     }
+    Cow::Owned(changed)
 }

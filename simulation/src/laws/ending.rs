@@ -4,7 +4,6 @@ use tokenkeeper_actors::law::profile::InDoubt;
 use tokenkeeper_actors::values::record::{MarkState, Record};
 use tokenkeeper_actors::values::{Reason, TokenError};
 
-use super::truth::State;
 use crate::config::{Lifetimes, StoreKind};
 use crate::process::Pid;
 use crate::world::World;
@@ -18,12 +17,12 @@ impl World {
         if reason == Reason::ExpiredOnArrival && brief || rejected {
             return;
         }
-        let state = State::of(self.store.record(identity));
         let known = &self.processes[pid.process].slots[identity].known;
         let closing = reason == Reason::LoggedOut && known.owed.is_some();
         // What a flight learned and could not store is known to this process alone.
         let learned = known.met.contains_key(&reason);
-        if !reason.is_login_required() || !state.justifies(reason) && !closing && !learned {
+        let lately = self.truth.was(identity, self.knows_since(pid, self.t), |state| state.justifies(reason));
+        if !reason.is_login_required() || !lately && !closing && !learned {
             return self
                 .breach("7", "a process does not recover", || format!("p{} i{identity}: {error:?}", pid.process));
         }

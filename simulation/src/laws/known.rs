@@ -28,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) lease: Option<Lease>,
     /// The epoch whose issuer the resource no longer lists, as far as this incarnation was told.
     pub(crate) barred: Option<Epoch>,
+    /// The issuer of that view's grant.
+    pub(crate) issuer: Option<Issuer>,
     /// A view came too late for the present incarnation to make use of it, or perhaps not.
     pub(crate) heard_late: bool,
     /// The issuers it was told of before it had read.
@@ -53,7 +55,7 @@ impl Known {
     pub(crate) fn reborn(&mut self) {
         self.version = None;
         self.lease = None;
-        self.listed = None;
+        (self.issuer, self.listed) = (None, None);
         self.heard_late = false;
         self.throttled = None;
         self.logging_out = None;
@@ -77,6 +79,7 @@ impl Known {
             (self.failed, self.failures) = (None, 0);
         }
         self.version = Some(view.version);
+        self.issuer = view.issuer.clone();
         let listed = self.listed.take();
         if listed.is_some_and(|listed| view.issuer.as_ref().is_some_and(|issuer| !listed.contains(issuer))) {
             self.barred = Some(view.epoch());

@@ -57,17 +57,15 @@ impl World {
         known.logging_out = known.logging_out.or(known.version.map(|version| version.epoch));
     }
 
+    /// A session is told which issuers the resource lists now.
     pub(crate) fn note_issuers(&mut self, id: ActorId, listed: &[Issuer]) {
-        let record = self.store.record(id.identity);
-        let bound = record.and_then(|record| record.grant()).map(|grant| grant.binding.issuer.clone());
         let t = self.t;
         let known = &mut self.slot(id).known;
         known.listed = (known.version.is_none() && !known.heard_late).then(|| listed.to_vec());
-        let current = known.version.map(|version| version.epoch).filter(|_| bound.is_some());
-        let bars = bound.as_ref().map_or_else(|| !listed.contains(&issuer_name(0)), |bound| !listed.contains(bound));
-        if bars {
-            // A session that knows no record has nothing to bar.
-            known.barred = current;
+        if known.issuer.as_ref().is_some_and(|issuer| !listed.contains(issuer)) {
+            known.barred = known.version.map(|version| version.epoch);
+        }
+        if !listed.contains(&issuer_name(0)) || !listed.contains(&issuer_name(1)) {
             known.meet(Reason::IssuerChanged, t);
         }
     }
@@ -87,7 +85,8 @@ impl World {
             Some(Report::Settled(view)) => Some(&**view),
             Some(Report::Lost { .. }) | None => None,
         };
-        if let Some(view) = view {
+        // Whoever has not read yet cannot tell how old another flight's view is.
+        if let Some(view) = view.filter(|_| ours || known.version.is_some()) {
             known.saw(view);
         }
         let failed = match report {

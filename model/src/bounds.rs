@@ -1,0 +1,115 @@
+//! How much of each kind may happen in one run.
+
+use std::fmt;
+
+/// How much of each kind may happen in one run. A check explores every order of everything within its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bounds {
+    /// Flights of each process, one after the other; a process that crashes has those left that it had not begun.
+    pub flights: u8,
+    /// Processes that crash, at any point, and start again. What they have sent may still be processed, and on leases a
+    /// write that is on its way may still arrive.
+    pub crashes: u8,
+    /// Claims that are lost without their holder noticing. Leases only.
+    pub claim_losses: u8,
+    /// Answers of the authorization server that are lost, before or after it has processed the request.
+    pub lost_answers: u8,
+    /// Requests that cannot be sent, because the server cannot be reached.
+    pub unsent: u8,
+    /// Logins that are installed.
+    pub logins: u8,
+    /// Sessions that learn of a login while their flight holds its claim, and may begin another flight beside it. A
+    /// session that does not waits for its flight.
+    pub lessons: u8,
+    /// Store operations that a flight gives up on, and that take effect later or never. Only time makes it give up: see
+    /// `lulls` and `pauses`.
+    pub timeouts: u8,
+    /// Stretches of 6 s: longer than a store operation may take, and than may pass between mark and send.
+    pub lulls: u8,
+    /// Stretches of 25 s: shorter than a request's time-out, but not together with a lull.
+    pub waits: u8,
+    /// Stretches of 100 s, past every limit, at any point: the processes stood still, or were suspended. Besides these,
+    /// 100 s pass as often as needed where nothing else can happen and somebody waits.
+    pub pauses: u8,
+}
+
+impl Bounds {
+    /// Two flights each, and nothing goes wrong.
+    pub const CALM: Bounds = Bounds {
+        flights: 2,
+        crashes: 0,
+        claim_losses: 0,
+        lost_answers: 0,
+        unsent: 0,
+        logins: 0,
+        lessons: 0,
+        timeouts: 0,
+        lulls: 0,
+        waits: 0,
+        pauses: 0,
+    };
+
+    /// Two flights each, a crash, a claim loss, a lost answer and a login, in one run.
+    pub const STATED: Bounds = Bounds { crashes: 1, claim_losses: 1, lost_answers: 1, logins: 1, ..Bounds::CALM };
+
+    /// A crash and a lost answer over a slow store: an operation is given up on and takes effect later.
+    pub const SLOW: Bounds =
+        Bounds { crashes: 1, lost_answers: 1, timeouts: 1, lulls: 1, waits: 1, ..Bounds::CALM };
+
+    /// A login over a slow store, and a server that cannot be reached; sessions learn of the login at once or later.
+    pub const OVERTAKEN: Bounds =
+        Bounds { unsent: 1, logins: 1, lessons: 1, timeouts: 1, lulls: 1, ..Bounds::CALM };
+
+    /// A claim loss and a lost answer, and the processes stand still at any point.
+    pub const STILL: Bounds =
+        Bounds { claim_losses: 1, lost_answers: 1, unsent: 1, pauses: 1, ..Bounds::CALM };
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.flights, "flights each"),
+            (self.crashes, "crash"),
+            (self.claim_losses, "claim loss"),
+            (self.lost_answers, "lost answer"),
+            (self.unsent, "unsent request"),
+            (self.logins, "login"),
+            (self.lessons, "lesson"),
+            (self.timeouts, "time-out"),
+            (self.lulls, "lull"),
+            (self.waits, "wait"),
+            (self.pauses, "pause"),
+        ];
+        let mut comma = "";
+        for (most, kind) in kinds.into_iter().filter(|(most, _)| *most > 0) {
+            write!(f, "{comma}{most} {kind}")?;
+            comma = ", ";
+        }
+        Ok(())
+    }
+}
+
+/// A stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// 6 s.
+    Lull,
+    /// 25 s.
+    Wait,
+    /// 100 s.
+    Pause,
+}
+
+impl Span {
+    /// The spans, shortest first.
+    pub const ALL: [Span; 3] = [Span::Lull, Span::Wait, Span::Pause];
+
+    /// How long it is, in milliseconds.
+    pub const fn millis(self) -> u64 {
+        match self {
+            Span::Lull => 6_000,
+            Span::Wait => 25_000,
+            Span::Pause => 100_000,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What may go wrong, or come from outside: crashes, losses, logins, and time.
+
+use std::sync::Arc;
+
+use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent};
+use tokenkeeper_actors::law::ledger::{Change, Login, LoginAccess};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent};
+use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, Scopes, TokenKind, Validity};
+
+use crate::bounds::Span;
+use crate::identity;
+use crate::model::binding;
+use crate::session::Session;
+use crate::sightings::Sight;
+use crate::state::{Late, Process};
+use crate::step::Step;
+
+impl Step<'_> {
+    /// The flight is told that its answer is lost. The server may yet process the request.
+    pub(crate) fn lose_answer(&mut self, flight: FlightId, how: Lost) {
+        let Some(request) = self.state.wire.iter_mut().find(|request| request.by == flight) else { return };
+        request.awaited = false;
+        let op = request.op;
+        self.feed(flight, FlightEvent::Sent(op, Evidence::Lost(how)));
+    }
+
+    /// The flight is told that the server cannot be reached; nothing has left.
+    pub(crate) fn unsent(&mut self, flight: FlightId) {
+        self.state.left.unsent -= 1;
+        let is_send = |effect: &FlightEffect| matches!(effect, FlightEffect::Send(..));
+        if let Some(FlightEffect::Send(op, _)) = self.take_pending(flight, is_send) {
+            self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(NotSent::Unreachable)));
+        }
+    }
+
+    pub(crate) fn crash(&mut self, number: usize) {
+        self.state.left.crashes -= 1;
+        let leased = self.leased();
+        let is_of_it = |flight: FlightId| identity::process_of(flight) == number;
+        if self.state.wire.iter().any(|request| is_of_it(request.by) && request.awaited) {
+            self.saw(Sight::CrashMidSend);
+        }
+        let crashed = Arc::clone(&self.state.processes[number]);
+        for request in self.state.wire.iter_mut().filter(|request| is_of_it(request.by)) {
+            request.awaited = false;
+        }
+        let writes = |effect: &FlightEffect| matches!(effect, FlightEffect::Change(..));
+        self.state.late.retain(|late| !is_of_it(late.flight) || leased && writes(&late.effect));
+        for seat in crashed.seats.iter().filter(|_| leased) {
+            // A write that is on its way to another host may arrive.
+            let pending = seat.pending.iter().map(|pending| &pending.effect).filter(|effect| writes(effect));
+            let flight = seat.flight.id();
+            self.state.late.extend(pending.map(|effect| Late { flight, effect: effect.clone() }));
+        }
+        let claims = self.model.config.claims;
+        self.store().0.died(is_of_it, claims);
+        let (flights, begun) = (crashed.session.flights, crashed.session.begun);
+        let session = Session::new(flights, begun, self.state.store.record.view(), self.state.elapsed());
+        *self.process(number) = Process::new(session);
+    }
+
+    pub(crate) fn lose_claim(&mut self, epoch: Epoch) {
+        self.state.left.claim_losses -= 1;
+        let holder = self.state.store.holders().find(|(held, _)| *held == epoch);
+        if self.state.wire.iter().any(|request| Some((epoch, request.by)) == holder) {
+            self.saw(Sight::LostMidSend);
+        }
+        self.store().0.lose(epoch);
+    }
+
+    pub(crate) fn login(&mut self) {
+        self.state.left.logins -= 1;
+        if self.state.wire.iter().any(|request| request.awaited) {
+            self.saw(Sight::LoginMidSend);
+        }
+        let rt = Arc::make_mut(&mut self.state.server).sign_in();
+        let at = self.state.moment(0, false);
+        let access = LoginAccess {
+            token: AccessToken::new("at"),
+            kind: TokenKind::Bearer,
+            validity: Validity::new(at, None),
+        };
+        let login = Login {
+            binding: binding(),
+            requested: Scopes::default(),
+            granted: Scopes::default(),
+            subject: None,
+            dpop_key: None,
+            refresh: Some(rt.credential(&self.model.equipment.digests)),
+            access: Some(access),
+            at,
+        };
+        self.change(&Change::Install(Box::new(login)), false);
+    }
+
+    /// Time passes. A request that has outlasted its time-out is not processed any more.
+    pub(crate) fn pass(&mut self, span: Span) {
+        let left = &mut self.state.left;
+        match span {
+            Span::Lull => left.lulls -= 1,
+            Span::Wait => left.waits -= 1,
+            Span::Pause => left.pauses = left.pauses.saturating_sub(1),
+        }
+        self.state.now += span.millis();
+        let now = self.state.elapsed();
+        let overdue: Vec<_> = self.state.wire.iter().filter(|request| request.ends <= now).cloned().collect();
+        for request in overdue {
+            if request.awaited {
+                self.state.left.lost_answers -= 1;
+                self.lose_answer(request.by, Lost::TimedOut);
+            }
+            self.state.wire.retain(|other| other.by != request.by);
+        }
+    }
+}
