@@ -53,16 +53,13 @@ impl Bounds {
     pub const STATED: Bounds = Bounds { crashes: 1, claim_losses: 1, lost_answers: 1, logins: 1, ..Bounds::CALM };
 
     /// A crash and a lost answer over a slow store: an operation is given up on and takes effect later.
-    pub const SLOW: Bounds =
-        Bounds { crashes: 1, lost_answers: 1, timeouts: 1, lulls: 1, waits: 1, ..Bounds::CALM };
+    pub const SLOW: Bounds = Bounds { crashes: 1, lost_answers: 1, timeouts: 1, lulls: 1, waits: 1, ..Bounds::CALM };
 
     /// A login over a slow store, and a server that cannot be reached; sessions learn of the login at once or later.
-    pub const OVERTAKEN: Bounds =
-        Bounds { unsent: 1, logins: 1, lessons: 1, timeouts: 1, lulls: 1, ..Bounds::CALM };
+    pub const OVERTAKEN: Bounds = Bounds { unsent: 1, logins: 1, lessons: 1, timeouts: 1, lulls: 1, ..Bounds::CALM };
 
     /// A claim loss and a lost answer, and the processes stand still at any point.
-    pub const STILL: Bounds =
-        Bounds { claim_losses: 1, lost_answers: 1, unsent: 1, pauses: 1, ..Bounds::CALM };
+    pub const STILL: Bounds = Bounds { claim_losses: 1, lost_answers: 1, unsent: 1, pauses: 1, ..Bounds::CALM };
 }
 
 impl fmt::Display for Bounds {

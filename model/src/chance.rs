@@ -75,11 +75,8 @@ impl Step<'_> {
         }
         let rt = Arc::make_mut(&mut self.state.server).sign_in();
         let at = self.state.moment(0, false);
-        let access = LoginAccess {
-            token: AccessToken::new("at"),
-            kind: TokenKind::Bearer,
-            validity: Validity::new(at, None),
-        };
+        let access =
+            LoginAccess { token: AccessToken::new("at"), kind: TokenKind::Bearer, validity: Validity::new(at, None) };
         let login = Login {
             binding: binding(),
             requested: Scopes::default(),

@@ -79,6 +79,19 @@ impl Config {
         Self { policy, claims, apart: claims.is_leased(), bounds, faults: Vec::new() }
     }
 
+    /// Everything that is explored before a change is taken.
+    pub fn all() -> Vec<Self> {
+        let of_policy = |policy| {
+            let check = move |claims, bounds| Self::new(policy, claims, bounds);
+            let kernel = [Bounds::STATED, Bounds::SLOW, Bounds::OVERTAKEN, Bounds::STILL];
+            let leased = [Bounds::STATED, Bounds::STILL];
+            let kernel = kernel.map(|bounds| check(Claims::Kernel, bounds));
+            let leased = leased.map(|bounds| check(Claims::LEASED, bounds));
+            kernel.into_iter().chain(leased)
+        };
+        [InDoubt::RetryOnce, InDoubt::NeverReplay].into_iter().flat_map(of_policy).collect()
+    }
+
     /// The same check with faults planted.
     #[must_use]
     pub fn with(self, faults: &[Fault]) -> Self {

@@ -68,11 +68,6 @@ pub(crate) fn process_of(flight: FlightId) -> usize {
     usize::try_from(flight.0 / 16).unwrap_or(0).saturating_sub(1)
 }
 
-/// A flight's name for a person: `A1` is the first one of the first process.
-pub(crate) fn shown(flight: FlightId) -> String {
-    format!("{}{}", ["A", "B"][process_of(flight).min(1)], flight.0 % 16)
-}
-
 /// The boot of the host a process runs on.
 pub(crate) fn boot(process: usize, apart: bool) -> BootId {
     BootId(if apart { process as u128 + 1 } else { 0 })

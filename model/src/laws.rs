@@ -141,7 +141,8 @@ impl State {
     pub(crate) fn check_claims(&mut self, flight: FlightId, lost: bool) -> bool {
         let claim = |seat: &Seat| seat.claim;
         let ours = self.seats().find(|(_, seat)| seat.flight.id() == flight).and_then(|(_, seat)| claim(seat));
-        let others = self.seats().any(|(_, seat)| seat.flight.id() != flight && claim(seat).is_some() && claim(seat) == ours);
+        let others =
+            self.seats().any(|(_, seat)| seat.flight.id() != flight && claim(seat).is_some() && claim(seat) == ours);
         if others && !lost {
             self.breaks(Law::OneClaim);
         }
@@ -151,7 +152,8 @@ impl State {
     /// Checks a write that was applied.
     pub(crate) fn check_write(&mut self, before: &Record, change: &Change) {
         let after = &self.store.record;
-        let number = |record: &Record| record.grant().and_then(|grant| grant.access.as_ref()).map(|access| access.number);
+        let number =
+            |record: &Record| record.grant().and_then(|grant| grant.access.as_ref()).map(|access| access.number);
         let grew = after.epoch >= before.epoch
             && after.revision > before.revision
             && after.number >= before.number

@@ -97,10 +97,6 @@ impl Model for TwoProcesses {
         Some(crate::step::step(self, last, &action))
     }
 
-    fn format_action(&self, action: &Action) -> String {
-        crate::story::action(action)
-    }
-
     fn properties(&self) -> Vec<Property<Self>> {
         macro_rules! always {
             ($($law:ident)*) => {

@@ -1,5 +1,7 @@
 //! A strict authorization server: a refresh token works once, and presenting it again ends its whole lineage.
 
+use std::fmt;
+
 use tokenkeeper_actors::law::flight::Op;
 use tokenkeeper_actors::law::profile::{Evidence, Refused, Tokens};
 use tokenkeeper_actors::values::record::RefreshCredential;
@@ -40,6 +42,12 @@ pub(crate) struct Lineage {
     /// The step that works.
     pub(crate) current: u8,
     pub(crate) revoked: bool,
+}
+
+impl fmt::Display for Rt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
 }
 
 /// What is true of a token that was presented.
@@ -161,7 +169,8 @@ impl Server {
 
     /// Whether there is something to forget.
     pub(crate) fn is_stale(&self, state: &State) -> bool {
-        let over = |number, lineage: &Lineage| !state.matters(number) && lineage.current + u8::from(lineage.revoked) > 0;
+        let over =
+            |number, lineage: &Lineage| !state.matters(number) && lineage.current + u8::from(lineage.revoked) > 0;
         self.presented.iter().any(|presented| !state.may_present(presented.rt))
             || self.lineages.iter().enumerate().any(|(number, lineage)| over(number, lineage))
     }

@@ -2,110 +2,129 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokenkeeper_actors::law::profile::InDoubt;
+
+use crate::bounds::Bounds;
+use crate::config::Config;
 use crate::laws::Law;
 
-/// Things the exploration must come across.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Sight {
+macro_rules! sights {
+    ($($(#[$doc:meta])* $sight:ident $name:literal)*) => {
+        /// Things the exploration comes across.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Sight {
+            $($(#[$doc])* $sight,)*
+        }
+
+        impl Sight {
+            /// All of them.
+            pub const ALL: &[Sight] = &[$(Sight::$sight),*];
+
+            /// Its name in reports.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Sight::$sight => $name,)*
+                }
+            }
+        }
+    };
+}
+
+sights! {
     /// A flight adopts what a sibling obtained.
-    Adopted,
+    Adopted "adoptions"
     /// A flight finds the claim held.
-    Contended,
-    /// A claim is granted after its holder lost it, so that the holder may live.
-    MayLive,
-    /// A claim is lost while the holder's request is on the wire.
-    LostMidSend,
-    /// Two live flights believe that they hold the claim of one epoch.
-    TwoHolders,
-    /// A login is installed while a flight's request is on the wire.
-    LoginMidSend,
-    /// A flight's result is refused by the store, because a login overtook it.
-    Overtaken,
-    /// A process crashes while its request is on the wire.
-    CrashMidSend,
-    /// A request is processed whose answer nobody waits for.
-    AnswerLost,
-    /// A flight lands in doubt.
-    InDoubt,
-    /// A flight finds a token perhaps spent, and gives up.
-    PerhapsSpent,
-    /// A token is presented a second time, and works.
-    Replayed,
-    /// A token is presented a second time, and was spent: the lineage, which was lost already, ends.
-    ReplayedInVain,
-    /// A flight reads again between mark and send.
-    Verified,
-    /// A source is told to send after the time to send by.
-    TooLate,
-    /// A mark is taken back.
-    Withdrawn,
-    /// A flight lands with something unsaved.
-    Degraded,
-    /// A flight that landed with something unsaved saves it.
-    Settled,
-    /// A write that was given up on takes effect.
-    LateWrite,
-    /// A commit that was given up on takes effect.
-    LateCommit,
-    /// A mark that was given up on comes too late.
-    LateMarkRefused,
-    /// A claim that was given up on is granted, and ended at once.
-    LateClaim,
-    /// A grant is ended, because the server refused its token.
-    Ended,
-    /// A claim is renewed.
-    Renewed,
+    Contended "contended claims"
     /// Both processes are done, and have the same newest token, which a flight brought.
-    SameNewest,
+    SameNewest "ends with the same newest token"
+    /// A claim is granted after its holder lost it, so that the holder may live.
+    MayLive "claims after a holder that may live"
+    /// A claim is lost while its holder's request is on the wire.
+    LostMidSend "claims lost in mid-send"
+    /// Two live flights believe that they hold the claim of one epoch.
+    TwoHolders "pairs of holders"
+    /// A claim is renewed.
+    Renewed "renewals"
+    /// A login is installed while a flight's request is on the wire.
+    LoginMidSend "logins in mid-send"
+    /// A flight's result is refused by the store, because a login overtook it.
+    Overtaken "results overtaken by a login"
+    /// A process crashes while its request is on the wire.
+    CrashMidSend "crashes in mid-send"
+    /// The server processes a request whose answer nobody waits for.
+    AnswerLost "answers nobody heard"
+    /// A flight lands in doubt.
+    InDoubt "landings in doubt"
+    /// A flight gives a token up that was perhaps spent.
+    PerhapsSpent "tokens given up"
+    /// A token is presented a second time, and works.
+    Replayed "replays that worked"
+    /// A token is presented a second time, and was spent: the lineage, which was lost already, ends.
+    ReplayedInVain "replays in vain"
+    /// A grant is ended, because the server refused its token.
+    Ended "grants ended"
+    /// A mark is taken back.
+    Withdrawn "withdrawn marks"
+    /// A flight reads again between mark and send.
+    Verified "second looks before the send"
+    /// A source is told to send after the time to send by.
+    TooLate "sends that came too late"
+    /// A flight lands with something unsaved.
+    Degraded "degraded landings"
+    /// A flight that landed with something unsaved saves it.
+    Settled "degraded flights that saved"
+    /// A write that was given up on takes effect: not a commit.
+    LateWrite "late writes"
+    /// A commit that was given up on takes effect.
+    LateCommit "late commits"
+    /// A mark that was given up on comes too late.
+    LateMarkRefused "late marks refused"
+    /// A claim that was given up on is granted, and ended at once.
+    LateClaim "late claims"
 }
 
 impl Sight {
-    /// All of them.
-    pub const ALL: [Sight; 25] = [
-        Sight::Adopted,
-        Sight::Contended,
-        Sight::MayLive,
-        Sight::LostMidSend,
-        Sight::TwoHolders,
-        Sight::LoginMidSend,
-        Sight::Overtaken,
-        Sight::CrashMidSend,
-        Sight::AnswerLost,
-        Sight::InDoubt,
-        Sight::PerhapsSpent,
-        Sight::Replayed,
-        Sight::ReplayedInVain,
-        Sight::Verified,
-        Sight::TooLate,
-        Sight::Withdrawn,
-        Sight::Degraded,
-        Sight::Settled,
-        Sight::LateWrite,
-        Sight::LateCommit,
-        Sight::LateMarkRefused,
-        Sight::LateClaim,
-        Sight::Ended,
-        Sight::Renewed,
-        Sight::SameNewest,
-    ];
+    /// Whether a check of `config` must come across it.
+    pub fn is_expected(self, config: &Config) -> bool {
+        let Bounds { crashes, claim_losses, lost_answers, unsent, logins, timeouts, lulls, pauses, .. } = config.bounds;
+        let leased = config.claims.is_leased();
+        let (crash, loss, doubt) = (crashes > 0, claim_losses > 0, crashes + lost_answers > 0);
+        // A lease that the holder did not end leaves it open whether it lives.
+        let may_live = leased && (crash || loss || pauses > 0);
+        let replays = config.policy == InDoubt::RetryOnce && (lost_answers > 0 || crash && !leased);
+        let late = timeouts > 0 && lulls > 0;
+        match self {
+            Sight::Adopted | Sight::Contended | Sight::SameNewest => true,
+            Sight::MayLive => may_live,
+            Sight::LostMidSend | Sight::TwoHolders => loss,
+            Sight::Renewed => leased && pauses > 0 && timeouts > 0,
+            Sight::LoginMidSend | Sight::Overtaken => logins > 0,
+            Sight::CrashMidSend => crash,
+            Sight::AnswerLost | Sight::InDoubt => doubt,
+            Sight::PerhapsSpent => may_live || doubt && config.policy == InDoubt::NeverReplay,
+            Sight::Replayed | Sight::ReplayedInVain | Sight::Ended => replays,
+            Sight::Withdrawn => late || unsent > 0,
+            Sight::Verified | Sight::TooLate => lulls > 0,
+            Sight::Degraded | Sight::Settled | Sight::LateCommit | Sight::LateMarkRefused | Sight::LateClaim => late,
+            Sight::LateWrite => false,
+        }
+    }
 }
 
 /// How often each was seen, over all steps of an exploration. Not part of a state: a step is seen whether or not the
 /// state it leads to is new.
 #[derive(Debug)]
 pub struct Sightings {
-    counts: [AtomicU64; Sight::ALL.len()],
+    counts: Box<[AtomicU64]>,
     /// The laws that were found broken.
     broken: [AtomicBool; Law::ALL.len()],
 }
 
 impl Default for Sightings {
     fn default() -> Self {
-        Self {
-            counts: std::array::from_fn(|_| AtomicU64::new(0)),
-            broken: std::array::from_fn(|_| AtomicBool::new(false)),
-        }
+        let counts = Sight::ALL.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { counts, broken: std::array::from_fn(|_| AtomicBool::new(false)) }
     }
 }
 

@@ -98,7 +98,20 @@ impl Process {
 impl Seat {
     pub(crate) fn new(flight: Flight, epoch: Epoch) -> Self {
         let (pending, claim, claiming, seen, first_read) = (Vec::new(), None, None, None, None);
-        Self { reading: None, flight, epoch, pending, ops: 1, claim, landed: false, marked: false, asked: None, claiming, seen, first_read }
+        Self {
+            reading: None,
+            flight,
+            epoch,
+            pending,
+            ops: 1,
+            claim,
+            landed: false,
+            marked: false,
+            asked: None,
+            claiming,
+            seen,
+            first_read,
+        }
     }
 
     /// Everything that tells it from another.
@@ -211,7 +224,10 @@ impl State {
 
     /// All flights, with the process they belong to.
     pub(crate) fn seats(&self) -> impl Iterator<Item = (usize, &Seat)> {
-        self.processes.iter().enumerate().flat_map(|(number, process)| process.seats.iter().map(move |seat| (number, seat)))
+        self.processes
+            .iter()
+            .enumerate()
+            .flat_map(|(number, process)| process.seats.iter().map(move |seat| (number, seat)))
     }
 
     /// Works out the key.
@@ -237,7 +253,8 @@ impl State {
             key(Frame { ops, ..frame }, |sink| Reading::of(late, names).put(sink))
         }));
         let rest = join([shared, presented, wire, late]);
-        let [one, two] = [0, 1].map(|process: usize| self.processes[process].key(frame, self.store.record.version(), names));
+        let [one, two] =
+            [0, 1].map(|process: usize| self.processes[process].key(frame, self.store.record.version(), names));
         let straight = join([one, two, rest])[0];
         let exchanged = join([two, one, rest])[1];
         self.key = straight.min(exchanged);

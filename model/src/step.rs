@@ -58,7 +58,11 @@ impl Step<'_> {
             }
             Action::Unsent(flight) => self.unsent(*flight),
             Action::Land(flight, op) => {
-                let found = self.state.late.iter().position(|late| late.flight == *flight && self::op(&late.effect) == Some(*op));
+                let found = self
+                    .state
+                    .late
+                    .iter()
+                    .position(|late| late.flight == *flight && self::op(&late.effect) == Some(*op));
                 if let Some(found) = found {
                     let late = self.state.late.remove(found);
                     self.perform(*flight, late.effect, true);
@@ -131,7 +135,11 @@ impl Step<'_> {
         self.process(number).seats.iter_mut().find(|seat| seat.flight.id() == flight).map(Seat::touched)
     }
 
-    pub(crate) fn take_pending(&mut self, flight: FlightId, is_it: impl Fn(&FlightEffect) -> bool) -> Option<FlightEffect> {
+    pub(crate) fn take_pending(
+        &mut self,
+        flight: FlightId,
+        is_it: impl Fn(&FlightEffect) -> bool,
+    ) -> Option<FlightEffect> {
         let seat = self.seat(flight)?;
         let found = seat.pending.iter().position(|pending| is_it(&pending.effect))?;
         Some(seat.pending.remove(found).effect)
@@ -174,7 +182,9 @@ impl Step<'_> {
                 FlightEffect::ReturnPermit { .. } => {}
                 // The first read of an attempt binds nobody: it may as well happen at once, or the attempt begin later.
                 FlightEffect::Load(op) if !claimed => self.perform(flight, FlightEffect::Load(op), false),
-                FlightEffect::EndClaim { claim, ending } => self.end_claim(flight, FlightEffect::EndClaim { claim, ending }),
+                FlightEffect::EndClaim { claim, ending } => {
+                    self.end_claim(flight, FlightEffect::EndClaim { claim, ending })
+                }
                 FlightEffect::Revoke(revocation) => {
                     let rt = revocation.refresh.and_then(|refresh| Rt::of(refresh.token()));
                     if let Some(rt) = rt {

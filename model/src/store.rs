@@ -118,13 +118,7 @@ impl Store {
         });
     }
 
-    pub(crate) fn claim(
-        &mut self,
-        epoch: Epoch,
-        by: FlightId,
-        at_least: Duration,
-        manner: Manner<'_>,
-    ) -> ClaimAnswer {
+    pub(crate) fn claim(&mut self, epoch: Epoch, by: FlightId, at_least: Duration, manner: Manner<'_>) -> ClaimAnswer {
         self.expire(manner.now);
         let mut until = manner.lease(at_least);
         if let Some(seat) = self.held.get(&epoch) {
@@ -145,9 +139,7 @@ impl Store {
     /// Whether the claim would be granted to `by`.
     pub(crate) fn is_free(&self, epoch: Epoch, by: FlightId, manner: Manner<'_>) -> bool {
         let over = |seat: &Seat| seat.until.is_some_and(|until| until <= manner.now);
-        self.held.get(&epoch).is_none_or(|seat| {
-            seat.by == by || over(seat) || manner.has(Fault::SharedClaim)
-        })
+        self.held.get(&epoch).is_none_or(|seat| seat.by == by || over(seat) || manner.has(Fault::SharedClaim))
     }
 
     pub(crate) fn renew(&mut self, claim: &Claim, at_least: Duration, manner: Manner<'_>) -> Renewed {

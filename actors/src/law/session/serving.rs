@@ -179,8 +179,8 @@ impl Session {
 
     /// The store has been emptied behind our back: whatever is known of its past does not hold for what comes.
     pub(super) fn start_over(&mut self) {
-        let made_here = self.unstored.as_ref().is_some_and(|lease| lease.generation().epoch == Epoch::default());
-        if !made_here {
+        // Before the first login or logout, what is known may never have been stored at all.
+        if self.known.epoch > Epoch::default() {
             self.unstored = None;
             self.floor = None;
             self.closed = None;

@@ -1,0 +1,121 @@
+//! Two processes over one store and one strict authorization server, explored completely at small sizes.
+//!
+//! Everything at the stated bounds takes minutes without optimisation, so `cargo run --release -p tokenkeeper-model`
+//! does that, or these tests with `--release`.
+
+use tokenkeeper_actors::law::profile::InDoubt::{self, NeverReplay, RetryOnce};
+use tokenkeeper_model::{Bounds, Claims, Config, Fault, Law, Report, check};
+
+/// What may happen in one run, a little at a time.
+const SMALL: [Bounds; 5] = [
+    Bounds::CALM,
+    Bounds { crashes: 1, lost_answers: 1, ..Bounds::CALM },
+    Bounds { claim_losses: 1, lost_answers: 1, ..Bounds::CALM },
+    Bounds { flights: 1, logins: 1, lost_answers: 1, ..Bounds::CALM },
+    Bounds { flights: 1, timeouts: 1, lulls: 1, unsent: 1, ..Bounds::CALM },
+];
+
+fn explore(config: Config) -> Report {
+    let report = check(config, 2);
+    println!("{report}");
+    report
+}
+
+fn all_is_well(config: Config) {
+    let report = explore(config);
+    assert!(report.broken.is_empty(), "{report}");
+}
+
+/// With `faults` planted, `law` is found broken; without them it is not.
+fn is_noticed(config: Config, faults: &[Fault], law: Law) {
+    assert!(!explore(config.clone()).broke(law));
+    let report = explore(config.with(faults));
+    assert!(report.broke(law), "{faults:?} went unnoticed: {report}");
+}
+
+fn kernel(policy: InDoubt, bounds: Bounds) -> Config {
+    Config::new(policy, Claims::Kernel, bounds)
+}
+
+fn leased(policy: InDoubt, bounds: Bounds) -> Config {
+    Config::new(policy, Claims::LEASED, bounds)
+}
+
+#[test]
+fn every_law_holds_on_kernel_locks() {
+    for bounds in SMALL {
+        [RetryOnce, NeverReplay].map(|policy| all_is_well(kernel(policy, bounds)));
+    }
+}
+
+#[test]
+fn every_law_holds_on_leases() {
+    for bounds in SMALL {
+        [RetryOnce, NeverReplay].map(|policy| all_is_well(leased(policy, bounds)));
+    }
+}
+
+#[test]
+fn a_long_lease_that_was_lost_says_nothing_about_later_marks() {
+    let bounds = Bounds { flights: 1, claim_losses: 1, pauses: 1, ..Bounds::CALM };
+    all_is_well(Config::new(RetryOnce, Claims::LONG, bounds).together());
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "minutes without optimisation: run with --release, or run the binary")]
+fn every_law_holds_at_the_stated_bounds() {
+    for config in Config::all() {
+        let report = explore(config);
+        assert!(report.is_good(), "{report}");
+    }
+}
+
+#[test]
+fn a_store_that_ignores_the_version_of_a_mark_is_noticed() {
+    let bounds = Bounds { flights: 1, claim_losses: 1, ..Bounds::CALM };
+    is_noticed(leased(RetryOnce, bounds), &[Fault::MarkAnywhere], Law::OneSpend);
+}
+
+#[test]
+fn a_driver_that_does_not_read_again_is_held_by_the_version_of_its_mark_alone() {
+    let calm = kernel(NeverReplay, Bounds::CALM);
+    all_is_well(calm.clone().with(&[Fault::StaleReread]));
+    all_is_well(calm.clone().with(&[Fault::MarkAnywhere]));
+    let report = explore(calm.with(&[Fault::StaleReread, Fault::MarkAnywhere]));
+    assert!(!report.broken.is_empty(), "{report}");
+}
+
+#[test]
+fn a_mark_that_is_not_written_is_noticed() {
+    let bounds = Bounds { flights: 1, ..Bounds::CALM };
+    is_noticed(kernel(RetryOnce, bounds), &[Fault::MarkUnwritten], Law::MarkedFirst);
+}
+
+#[test]
+fn a_mark_that_ends_before_its_request_is_noticed() {
+    let bounds = Bounds { flights: 1, crashes: 1, lulls: 1, waits: 1, ..Bounds::CALM };
+    is_noticed(kernel(RetryOnce, bounds), &[Fault::MarkTooShort], Law::ReplayInTime);
+}
+
+#[test]
+fn a_claim_that_two_hold_is_noticed() {
+    let bounds = Bounds { flights: 1, ..Bounds::CALM };
+    is_noticed(kernel(RetryOnce, bounds), &[Fault::SharedClaim], Law::OneClaim);
+}
+
+#[test]
+fn a_lost_holder_that_passes_for_gone_is_noticed() {
+    let bounds = Bounds { flights: 1, claim_losses: 1, pauses: 1, ..Bounds::CALM };
+    is_noticed(leased(RetryOnce, bounds).together(), &[Fault::LostIsGone], Law::ReplayInTime);
+}
+
+#[test]
+fn a_commit_that_compares_nothing_is_noticed() {
+    let bounds = Bounds { flights: 1, logins: 1, ..Bounds::CALM };
+    is_noticed(kernel(RetryOnce, bounds), &[Fault::CommitAnywhere], Law::Epochs);
+}
+
+#[test]
+fn a_claim_that_is_never_ended_is_noticed() {
+    is_noticed(kernel(RetryOnce, Bounds::CALM), &[Fault::ClaimLeft], Law::NothingHangs);
+}
