@@ -54,7 +54,8 @@ impl Names {
     }
 
     /// Whether no two look alike.
-    pub(crate) fn differ(&self) -> bool {
+    #[cfg(test)]
+    fn differ(&self) -> bool {
         self.by_shown.len() == self.by_digest.len()
     }
 }
@@ -199,4 +200,82 @@ fn digits(text: &str) -> Option<(u64, usize)> {
 fn is_unread(before: &str) -> bool {
     let Some(before) = before.strip_suffix(": Moment { wall: WallTime") else { return false };
     ["since", "first", "anchored", "at"].iter().any(|field| before.ends_with(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenkeeper_actors::law::flight::Op;
+    use tokenkeeper_actors::values::{Epoch, Generation, Moment, RefreshToken, Validity, WallTime};
+
+    use super::*;
+    use crate::identity::{Frame, Key, boot, flight, key};
+
+    const FRAME: Frame = Frame { now: 9_000, ops: 7, revision: 5, number: 5, steps: [Some(3), None], asks: [None; 6] };
+
+    fn digests() -> DigestKey {
+        DigestKey::new([7; 32])
+    }
+
+    fn seen(part: &impl Debug, frame: Frame) -> Key {
+        let reading = Reading::of(part, &Names::new(&digests()));
+        key(frame, |sink| reading.put(sink))
+    }
+
+    fn moment(millis: u64, process: usize) -> Moment {
+        let (wall, elapsed) = (WallTime::from_millis(WALL + millis), ElapsedTime::from_millis(millis));
+        Moment { wall, elapsed, boot: boot(process, true) }
+    }
+
+    #[test]
+    fn no_two_tokens_look_alike() {
+        assert!(Names::new(&digests()).differ());
+    }
+
+    #[test]
+    fn times_count_in_seconds_from_now_and_old_ones_are_one() {
+        let at = |millis, now| seen(&(1, moment(millis, 0), "x"), Frame { now, ..FRAME });
+        assert_eq!(at(5_000, 10_000), at(105_000, 110_000));
+        assert_eq!(at(5_000, 10_003), at(5_002, 10_003));
+        assert_ne!(at(5_000, 10_000), at(6_000, 10_000));
+        assert_eq!(at(5_000, 105_000), at(5_000, 900_000));
+        assert_ne!(at(5_000, 104_000), at(5_000, 105_000));
+        assert_ne!(at(20_000, 10_000), at(21_000, 10_000));
+    }
+
+    #[test]
+    fn operations_revisions_and_numbers_count_from_the_newest() {
+        assert_eq!(seen(&Op(5), FRAME), seen(&Op(6), Frame { ops: 8, ..FRAME }));
+        assert_ne!(seen(&Op(5), FRAME), seen(&Op(6), FRAME));
+        assert_eq!(seen(&Revision::new(4), FRAME), seen(&Revision::new(5), Frame { revision: 6, ..FRAME }));
+        assert_ne!(seen(&Revision::new(4), FRAME), seen(&Revision::new(5), FRAME));
+        let generation = |number| Generation::stored(Epoch::new(1), number);
+        assert_eq!(seen(&generation(4), FRAME), seen(&generation(5), Frame { number: 6, ..FRAME }));
+        assert_ne!(seen(&generation(4), FRAME), seen(&generation(5), FRAME));
+    }
+
+    #[test]
+    fn the_anchor_of_a_validity_is_left_out_and_what_follows_is_not() {
+        let at = |millis, after: u8| seen(&(Validity::new(moment(millis, 0), None), after), FRAME);
+        assert_eq!(at(1_000, 1), at(2_000, 1));
+        assert_ne!(at(1_000, 1), at(1_000, 2));
+    }
+
+    #[test]
+    fn tokens_count_from_the_one_that_works() {
+        let digest = |lineage, step| Rt { lineage, step }.credential(&digests()).digest();
+        let later = Frame { steps: [Some(4), None], ..FRAME };
+        assert_eq!(seen(&digest(0, 2), FRAME), seen(&digest(0, 3), later));
+        assert_ne!(seen(&digest(0, 2), FRAME), seen(&digest(0, 3), FRAME));
+        assert_eq!(seen(&digest(1, 0), FRAME), seen(&digest(1, 1), FRAME), "nobody can come upon these any more");
+        let foreign = digests().digest(&RefreshToken::new("foreign"));
+        assert_ne!(seen(&foreign, FRAME), seen(&digest(0, 2), FRAME));
+    }
+
+    #[test]
+    fn exchanged_names_make_exchanged_keys() {
+        let one = seen(&(flight(0, 2), moment(1, 0)), FRAME);
+        let two = seen(&(flight(1, 2), moment(1, 1)), FRAME);
+        assert_eq!(one, [two[1], two[0]]);
+        assert_ne!(one[0], one[1]);
+    }
 }

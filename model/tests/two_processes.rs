@@ -44,14 +44,18 @@ fn leased(policy: InDoubt, bounds: Bounds) -> Config {
 #[test]
 fn every_law_holds_on_kernel_locks() {
     for bounds in SMALL {
-        [RetryOnce, NeverReplay].map(|policy| all_is_well(kernel(policy, bounds)));
+        for policy in [RetryOnce, NeverReplay] {
+            all_is_well(kernel(policy, bounds));
+        }
     }
 }
 
 #[test]
 fn every_law_holds_on_leases() {
     for bounds in SMALL {
-        [RetryOnce, NeverReplay].map(|policy| all_is_well(leased(policy, bounds)));
+        for policy in [RetryOnce, NeverReplay] {
+            all_is_well(leased(policy, bounds));
+        }
     }
 }
 
