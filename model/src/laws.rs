@@ -150,8 +150,7 @@ impl State {
     }
 
     /// Checks a write that was applied.
-    pub(crate) fn check_write(&mut self, before: &Record, change: &Change) {
-        let after = &self.store.record;
+    pub(crate) fn check_write(&mut self, before: &Record, after: &Record, change: &Change) {
         let number =
             |record: &Record| record.grant().and_then(|grant| grant.access.as_ref()).map(|access| access.number);
         let grew = after.epoch >= before.epoch

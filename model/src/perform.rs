@@ -102,8 +102,8 @@ impl Step<'_> {
             (Change::End { .. }, true) => self.saw(Sight::Ended),
             _ => {}
         }
-        if applied {
-            self.state.check_write(&before, change);
+        if let Changed::Applied { after, .. } = &answer {
+            self.state.check_write(&before, after, change);
             self.learn(change);
         }
         answer
