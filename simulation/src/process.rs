@@ -47,10 +47,14 @@ pub(crate) struct Process {
     pub(crate) begun: u64,
 }
 
+/// How long after a standstill a process may take to learn what it missed: its first read may fail.
+const CATCH_UP: Millis = 10_000;
+
 impl Process {
-    /// It stands still from `t` until `until`; standstills that overlap are one.
+    /// It stands still from `t` until `until`; standstills between which it cannot catch up are one.
     pub(crate) fn stand_still(&mut self, t: Millis, until: Millis) {
-        let from = if t <= self.stood.1 { self.stood.0 } else { t };
+        let caught_up = self.stood.1 == 0 || t > self.stood.1 + CATCH_UP;
+        let from = if caught_up { t } else { self.stood.0 };
         self.stood = (from, until.max(self.stood.1));
     }
 }

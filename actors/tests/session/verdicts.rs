@@ -1,8 +1,8 @@
 //! What a flight found and the record does not say: a login is required, as long as that version stands.
 
-use tokenkeeper_actors::law::flight::{Outcome, Spending};
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Spending};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::values::{FlightId, Reason};
+use tokenkeeper_actors::values::{Cause, FlightId, Reason};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
@@ -80,6 +80,20 @@ fn it_holds_for_the_version_the_flight_saw() {
 }
 
 #[test]
+fn what_was_found_in_an_older_version_is_looked_at_anew() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.passes(HOUR);
+    story.insists(1);
+    let found_in = story.store.view();
+    // Meanwhile whoever had left the doubt stored what it had obtained.
+    story.sibling_mints(HOUR, Cause::Expiry);
+    story.hears();
+    let landing = Landing { outcome: Outcome::LoginRequired(Reason::PerhapsSpent), view: found_in, keeping: false };
+    assert_eq!(story.reports(Report::Landed(landing)), ["publish", "load", "fly for force"]);
+    assert_eq!(story.asks(2), ["2 gets 1.2"]);
+}
+
+#[test]
 fn a_login_ends_it() {
     let mut story = found(Reason::ClientRejected);
     story.store.sign_in(Some(HOUR), story.at);
@@ -107,12 +121,8 @@ fn without_a_view_it_is_told_and_not_remembered() {
     // A flight of a former incarnation, and nothing read yet.
     story.restarts();
     story.asks(2);
-    let landing = tokenkeeper_actors::law::flight::Landing {
-        outcome: Outcome::LoginRequired(Reason::GrantEnded),
-        view: None,
-        keeping: false,
-    };
-    let told = story.reports(tokenkeeper_actors::law::flight::Report::Landed(landing));
+    let landing = Landing { outcome: Outcome::LoginRequired(Reason::GrantEnded), view: None, keeping: false };
+    let told = story.reports(Report::Landed(landing));
     assert_eq!(told, ["publish", "2 is told grant_ended"]);
     assert_eq!(story.asks(3), []);
     // The record knows better: a sibling signed in.

@@ -80,6 +80,7 @@ impl World {
         let slot = self.slot(id);
         let ours = slot.published.residue.flight.is_some_and(|running| running.id == flight);
         let known = &mut slot.known;
+        let former = known.version;
         let view = match report {
             Some(Report::Landed(Landing { view, .. })) => view.as_deref(),
             Some(Report::Settled(view)) => Some(&**view),
@@ -114,6 +115,11 @@ impl World {
                     return Occasion::Other;
                 }
                 Outcome::Failed(trouble) => Some(trouble.reason),
+                // It was found in a record that has moved on since.
+                Outcome::LoginRequired(_) if view.is_some_and(|view| former > Some(view.version)) => {
+                    known.meet(Reason::Contended, t);
+                    return Occasion::Other;
+                }
                 Outcome::LoginRequired(_) => None,
             },
             // It broke off, unless it had landed and had nothing to keep.

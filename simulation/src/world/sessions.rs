@@ -388,7 +388,7 @@ impl World {
             SessionEffect::Load(op) => {
                 let (key, t) = (key(self), self.t);
                 if let Some(actor) = self.actor(id) {
-                    actor.reading.get_or_insert(t);
+                    actor.reading = Some(t);
                     actor.read = op;
                 }
                 self.begin_op(asker, identity, op, Call::Load, key);

@@ -81,7 +81,7 @@ impl Session {
                 None
             }
         };
-        let had_record = self.known.number > 0 || self.epoch().is_some_and(|epoch| epoch > Epoch::default());
+        let had_record = self.known.epoch != Epoch::default();
         self.login = Some(Installing { reply, op, limit, login, had_record });
     }
 

@@ -48,7 +48,7 @@ impl Session {
                 _ => Adopt::Above { floor: newer(self.floor, newest), margin: self.policy.safety_margin },
             },
             issuer,
-            known: Generation { epoch, number: self.known.number, ..self.known },
+            known: self.known,
             nonce: self.birth.nonce,
             doubt: self.doubt,
             urgency: match self.resumed {

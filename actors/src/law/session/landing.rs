@@ -6,6 +6,7 @@ use super::Backoff;
 use super::machine::{Output, Session, Verdict};
 use crate::law::flight::{Landing, Outcome, Report};
 use crate::law::profile::Trouble;
+use crate::values::record::View;
 use crate::values::{Epoch, FlightId, Lease, Now, Reason, TokenError};
 
 /// How many landings in a row may say that the record has moved before the session rests.
@@ -36,8 +37,9 @@ impl Session {
         if landing.keeping {
             self.flight = Some(flight);
         }
-        self.moves = if landing.outcome == Outcome::Moved { self.moves + 1 } else { 0 };
-        if let Outcome::Minted(lease) = &landing.outcome
+        let outcome = self.still_true(landing.outcome, landing.view.as_deref());
+        self.moves = if outcome == Outcome::Moved { self.moves + 1 } else { 0 };
+        if let Outcome::Minted(lease) = &outcome
             && self.epoch().is_none_or(|known| known == epoch)
         {
             self.know(lease.generation());
@@ -47,9 +49,18 @@ impl Session {
             self.absorb(*view, now, out);
         }
         self.shed_unstored();
-        self.conclude_flight(landing.outcome, (epoch, number), now, out);
+        self.conclude_flight(outcome, (epoch, number), now, out);
         if self.moves > 0 {
             self.read(now, out);
+        }
+    }
+
+    /// That a login is required was found in one version of the record, and says nothing about a newer one.
+    fn still_true(&self, outcome: Outcome, found_in: Option<&View>) -> Outcome {
+        let newer = |found: &View| self.knowledge.view.as_ref().is_some_and(|known| known.version > found.version);
+        match outcome {
+            Outcome::LoginRequired(_) if found_in.is_some_and(newer) => Outcome::Moved,
+            outcome => outcome,
         }
     }
 

@@ -97,7 +97,8 @@ pub(super) struct Installing {
     pub(super) limit: ElapsedTime,
     /// The login, until it is written.
     pub(super) login: Option<Box<Login>>,
-    /// Whether a record was known when the login came: if the store then holds none, it has been emptied.
+    /// Whether a login or logout was known of when this login came: if the store then holds no record, it has been
+    /// emptied.
     pub(super) had_record: bool,
 }
 
