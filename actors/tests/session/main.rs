@@ -23,6 +23,7 @@ mod refusals;
 mod secrets;
 mod serving;
 mod shutdown;
+mod standing;
 mod support;
 mod verdicts;
 mod warm;

@@ -104,7 +104,7 @@ fn the_floor_outlives_the_actor() {
     let mut story = signed_in();
     story.refuses(1, generation(1, 1));
     assert_eq!(story.restarts(), ["publish", "load"]);
-    assert_eq!(story.reads(), []);
+    assert_eq!(story.reads(), ["publish"]);
     assert_eq!(story.hit(), None);
     assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.2"]);

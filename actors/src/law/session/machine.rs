@@ -9,7 +9,7 @@ use super::serving::Knowledge;
 use super::waiters::Waiters;
 use super::{
     Backoff, Birth, Futility, Hit, LoggedOut, Policy, Published, RefreshPolicy, Refusal, RefusalAnswer, ReplyId,
-    Residue, RunningFlight, SessionEffect, SessionEvent, WaiterId,
+    Residue, RunningFlight, SessionEffect, SessionEvent, Standing, WaiterId,
 };
 use crate::law::flight::{Doubt, Op};
 use crate::law::ledger::Login;
@@ -266,7 +266,7 @@ impl Session {
     fn conclude(&mut self, output: Output, now: Now) -> Vec<SessionEffect> {
         self.draw_window(now);
         self.wake = self.wakes(now).min().map(|wake| wake.min(now.elapsed().after(SLEEP_MOST)));
-        let published = self.to_publish();
+        let published = self.to_publish(now);
         let mut effects = Vec::with_capacity(output.effects.len() + output.answers.len() + 1);
         if self.published.as_ref() != Some(&published) {
             effects.push(SessionEffect::Publish(Box::new(published.clone())));
@@ -277,13 +277,18 @@ impl Session {
         effects
     }
 
-    fn to_publish(&self) -> Published {
+    fn to_publish(&self, now: Now) -> Published {
         let hit = match (self.lease(), self.window) {
             (Some(lease), Some(window)) if !self.stopping => Some(Hit { lease: lease.clone(), window: window.before }),
             _ => None,
         };
         Published {
             hit,
+            standing: Standing {
+                login_required: self.login_required(now),
+                refresh_since: self.knowledge.refresh_since(),
+                in_doubt: self.knowledge.in_doubt(),
+            },
             residue: Residue {
                 floor: self.floor,
                 flight: self.flight.as_ref().map(|flight| RunningFlight {

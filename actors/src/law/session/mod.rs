@@ -30,8 +30,8 @@ use super::ledger::{Change, Changed, Login};
 use crate::ports::store::Reservation;
 use crate::values::record::{Issuer, View};
 use crate::values::{
-    ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Nonce, Reason, StoreFault,
-    TokenError, Validity,
+    ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment, Nonce, Reason,
+    StoreFault, TokenError, Validity,
 };
 
 /// Names one waiting caller; unique within a session's life.
@@ -197,8 +197,21 @@ pub enum SessionEffect {
 pub struct Published {
     /// The lease that hits hand out, with the window in which they do so without a thought.
     pub hit: Option<Hit>,
+    /// How the session stands, for whoever shows it to a person.
+    pub standing: Standing,
     /// What must outlive the actor.
     pub residue: Residue,
+}
+
+/// How a session stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Why only a login helps, if only a login does.
+    pub login_required: Option<Reason>,
+    /// When the refresh token arrived or was last of use; `None` without one.
+    pub refresh_since: Option<Moment>,
+    /// Whether the refresh token is being presented, or may have been spent.
+    pub in_doubt: bool,
 }
 
 /// A lease, and how long it is handed out past the mailbox.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::RefreshPolicy;
 use super::machine::Session;
-use crate::values::record::Renewal;
 use crate::values::{Cause, ElapsedTime, Generation, Lease, Moment, Now, Validity};
 
 /// How long a token of another boot, or host, is left alone before it is refreshed with nobody waiting. Two hosts whose
@@ -46,10 +45,7 @@ impl Session {
 
     /// How long the refresh token has lain unused.
     fn unused_for(&self, now: Now) -> Option<Duration> {
-        match &self.knowledge.view.as_ref()?.renewal {
-            Renewal::Token { since, .. } => Some(age(since, &now.moment)),
-            _ => None,
-        }
+        self.knowledge.refresh_since().map(|since| age(&since, &now.moment))
     }
 
     /// Whether the session refreshes with nobody waiting.

@@ -7,7 +7,7 @@ use super::waiters::Waiter;
 use super::{Ask, SessionEffect, WaiterId};
 use crate::law::flight::{Doubt, Op, Spending};
 use crate::values::record::{Renewal, View};
-use crate::values::{ElapsedTime, Epoch, Generation, Lease, Now, Reason, StoreFault, TokenError, Version};
+use crate::values::{ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version};
 
 /// How long the session lets a store rest that failed to read.
 const READ_PAUSE: Duration = Duration::from_secs(1);
@@ -41,6 +41,14 @@ impl Knowledge {
     /// Whether the refresh token is being presented, or may have been spent.
     pub(super) fn in_doubt(&self) -> bool {
         matches!(&self.view, Some(View { renewal: Renewal::Token { mark: Some(_), .. }, .. }))
+    }
+
+    /// When the refresh token arrived or was last of use.
+    pub(super) fn refresh_since(&self) -> Option<Moment> {
+        match self.view.as_ref()?.renewal {
+            Renewal::Token { since, .. } => Some(since),
+            _ => None,
+        }
     }
 }
 
