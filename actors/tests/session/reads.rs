@@ -46,6 +46,20 @@ fn a_read_that_takes_too_long_has_failed_and_its_answer_means_nothing_then() {
 }
 
 #[test]
+fn the_answer_to_a_read_that_was_given_up_on_is_not_taken_for_the_next_ones() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    let old = story.store.view();
+    story.does(SessionEvent::StoreChanged);
+    let given_up = story.takes_read();
+    story.ticks_after(s(5));
+    story.sibling_mints(HOUR, Cause::Early);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    assert_eq!(story.does(SessionEvent::Loaded(given_up, Ok(old))), []);
+    assert_eq!(story.reads(), ["publish"]);
+    assert_eq!(story.hit(), Some(generation(1, 2)));
+}
+
+#[test]
 fn a_later_read_that_fails_takes_nothing_away() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     assert_eq!(story.does(SessionEvent::StoreChanged), ["load"]);

@@ -24,6 +24,7 @@ fn nothing_is_flown_any_more() {
     let refresh = RefreshPolicy::KeepWarm { inactivity: Some(HOUR) };
     let mut story = Story::signed_in(HOUR, Policy { refresh, ..Policy::default() });
     story.does(SessionEvent::Shutdown);
+    assert_eq!(story.session.next_wake(), None, "there is nothing to wake for");
     assert_eq!(story.idles(10 * HOUR), []);
     story.refuses(1, generation(1, 1));
     assert_eq!(story.does(SessionEvent::Used).count("fly"), 0);

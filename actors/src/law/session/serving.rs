@@ -88,12 +88,9 @@ impl Session {
 
     /// The newest lease there is, refused or not.
     pub(super) fn newest_lease(&self) -> Option<&Lease> {
-        let stored = self.knowledge.view.as_ref().and_then(|view| view.lease.as_ref());
-        match (&self.unstored, stored) {
-            (Some(unstored), Some(stored)) if stored.generation().supersedes(&unstored.generation()) => Some(stored),
-            (Some(unstored), _) => Some(unstored),
-            (None, stored) => stored,
-        }
+        // An unstored lease is shed as soon as the store shows one like it or a newer one.
+        let stored = || self.knowledge.view.as_ref().and_then(|view| view.lease.as_ref());
+        self.unstored.as_ref().or_else(stored)
     }
 
     /// The lease for a caller that needs `min_lifetime` of it, if there is one.
@@ -120,7 +117,7 @@ impl Session {
         if self.flight.is_some() && !insists {
             return None;
         }
-        let too_late = |until: ElapsedTime| until > now.elapsed() && until >= deadline;
+        let too_late = |until: ElapsedTime| until >= deadline;
         match (self.backoff.resting, self.throttled) {
             (Some((error, until)), _) if too_late(until) => Some(error.retry_after(until.since(now.elapsed()))),
             (_, Some(until)) if too_late(until) => {

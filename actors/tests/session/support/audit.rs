@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::Report;
+use tokenkeeper_actors::law::flight::{Op, Report};
 use tokenkeeper_actors::law::session::{
     Published, RefusalAnswer, ReplyId, Session, SessionEffect, SessionEvent, WaiterId,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Audit {
     /// What `newest` was when each unanswered logout began.
     ending: BTreeMap<ReplyId, Option<Generation>>,
     stopped: bool,
+    /// What this incarnation has asked the store, by its stamp.
+    asked: BTreeSet<Op>,
 }
 
 impl Audit {
@@ -144,6 +146,12 @@ impl Audit {
                 assert!(free, "a flight beside another: {:?} and {order:?}", self.flight);
                 self.flight = Some((order.flight, order.epoch));
             }
+            SessionEffect::Load(op) | SessionEffect::Reserve(op, _) | SessionEffect::Change(op, _) => {
+                assert!(
+                    self.asked.insert(*op),
+                    "{op:?} stamps two questions: a late answer would be taken for another's"
+                );
+            }
             _ => {}
         }
     }
@@ -168,6 +176,7 @@ impl Audit {
         self.waiting.clear();
         self.replies.clear();
         self.refusing.clear();
+        self.asked.clear();
         // The new incarnation publishes whatever it finds, and has not been told to stop.
         self.published = None;
         self.stopped = false;
