@@ -134,6 +134,22 @@ fn an_older_read_is_ignored() {
 }
 
 #[test]
+fn a_first_read_that_brings_an_epoch_known_to_be_over_has_failed() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    let former = story.store.view();
+    story.store.sign_in(Some(HOUR), story.at);
+    story.hears();
+    story.restarts();
+    assert_eq!(story.asks(1), []);
+    // A replica that lags behind what the former incarnation had seen.
+    let op = story.takes_read();
+    assert_eq!(story.does(SessionEvent::Loaded(op, Ok(former))), ["1 is told store_trouble, 1000 ms"]);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    assert_eq!(story.asks(2), []);
+    assert_eq!(story.reads().quietly(), ["2 gets 2.2"]);
+}
+
+#[test]
 fn news_during_a_read_is_followed_by_one_more_read() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     assert_eq!(story.does(SessionEvent::StoreChanged), ["load"]);
