@@ -7,7 +7,7 @@ use crate::bounds::Span;
 use crate::config::Config;
 use crate::identity::process_of;
 use crate::session::Session;
-use crate::state::{Seat, State, op};
+use crate::state::{Seat, State, is_commit, op};
 use crate::store::Manner;
 
 /// One step.
@@ -33,6 +33,8 @@ pub enum Action {
     Process(FlightId),
     /// A request cannot be sent: the server cannot be reached.
     Unsent(FlightId),
+    /// The store fails to write a flight's commit, and says so.
+    FailSave(FlightId),
     /// The connection of a request breaks. The server may still process it.
     LoseAnswer(FlightId),
     /// A store operation that was given up on takes effect.
@@ -116,10 +118,8 @@ impl State {
             }
         }
         if self.left.claim_losses > 0 {
-            for (epoch, holder) in self.store.holders() {
-                if self.seats().any(|(_, seat)| seat.flight.id() == holder && seat.claim.is_some()) {
-                    step(Kind::Chance, Action::LoseClaim(epoch));
-                }
+            for (epoch, _) in self.store.holders().filter(|(epoch, _)| self.may_claim(*epoch)) {
+                step(Kind::Chance, Action::LoseClaim(epoch));
             }
         }
         if self.left.logins > 0 {
@@ -141,8 +141,11 @@ impl State {
 
     /// Whether a process that crashed now would leave anything behind. One that would not may as well not have begun.
     fn leaves_a_trace(&self, process: usize) -> bool {
-        let claimed = |seat: &Seat| seat.claim.is_some() || !seat.pending.is_empty() && seat.landed;
-        self.processes[process].seats.iter().any(claimed)
+        // A crash before its claim is granted is the same as one just after.
+        let asks =
+            |seat: &Seat| seat.pending.iter().any(|pending| !matches!(pending.effect, FlightEffect::Claim { .. }));
+        let acts = |seat: &Seat| seat.claim.is_some() || seat.landed || asks(seat);
+        self.processes[process].seats.iter().any(acts)
             || self.late.iter().any(|late| process_of(late.flight) == process)
     }
 
@@ -155,6 +158,9 @@ impl State {
                     step(Kind::Due, Action::Perform(flight, op));
                     if matches!(effect, FlightEffect::Send(..)) && self.left.unsent > 0 {
                         step(Kind::Chance, Action::Unsent(flight));
+                    }
+                    if is_commit(effect) && self.left.failed_saves > 0 {
+                        step(Kind::Chance, Action::FailSave(flight));
                     }
                 }
                 _ => {}

@@ -16,6 +16,8 @@ pub struct Bounds {
     pub lost_answers: u8,
     /// Requests that cannot be sent, because the server cannot be reached.
     pub unsent: u8,
+    /// Commits that the store fails to write, and says so: the flight keeps its tokens, and saves them again.
+    pub failed_saves: u8,
     /// Logins that are installed.
     pub logins: u8,
     /// Sessions that learn of a login while their flight holds its claim, and may begin another flight beside it. A
@@ -41,6 +43,7 @@ impl Bounds {
         claim_losses: 0,
         lost_answers: 0,
         unsent: 0,
+        failed_saves: 0,
         logins: 0,
         lessons: 0,
         timeouts: 0,
@@ -52,14 +55,20 @@ impl Bounds {
     /// Two flights each, a crash, a claim loss, a lost answer and a login, in one run.
     pub const STATED: Bounds = Bounds { crashes: 1, claim_losses: 1, lost_answers: 1, logins: 1, ..Bounds::CALM };
 
+    /// The same, and a save that fails.
+    pub const UNSAVED: Bounds = Bounds { failed_saves: 1, ..Bounds::STATED };
+
     /// A crash and a lost answer over a slow store: an operation is given up on and takes effect later.
     pub const SLOW: Bounds = Bounds { crashes: 1, lost_answers: 1, timeouts: 1, lulls: 1, waits: 1, ..Bounds::CALM };
 
-    /// A login over a slow store, and a server that cannot be reached; sessions learn of the login at once or later.
-    pub const OVERTAKEN: Bounds = Bounds { unsent: 1, logins: 1, lessons: 1, timeouts: 1, lulls: 1, ..Bounds::CALM };
+    /// A login over a slow store.
+    pub const OVERTAKEN: Bounds = Bounds { logins: 1, timeouts: 1, lulls: 1, ..Bounds::CALM };
 
     /// A claim loss and a lost answer, and the processes stand still at any point.
-    pub const STILL: Bounds = Bounds { claim_losses: 1, lost_answers: 1, unsent: 1, pauses: 1, ..Bounds::CALM };
+    pub const STILL: Bounds = Bounds { claim_losses: 1, lost_answers: 1, pauses: 1, ..Bounds::CALM };
+
+    /// A claim loss and a failed save, and the processes stand still at any point.
+    pub const LOST: Bounds = Bounds { claim_losses: 1, failed_saves: 1, pauses: 1, ..Bounds::CALM };
 }
 
 impl fmt::Display for Bounds {
@@ -70,6 +79,7 @@ impl fmt::Display for Bounds {
             (self.claim_losses, "claim loss"),
             (self.lost_answers, "lost answer"),
             (self.unsent, "unsent request"),
+            (self.failed_saves, "failed save"),
             (self.logins, "login"),
             (self.lessons, "lesson"),
             (self.timeouts, "time-out"),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent};
 use tokenkeeper_actors::law::ledger::{Change, Login, LoginAccess};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent};
-use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, Scopes, TokenKind, Validity};
+use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, Scopes, StoreFault, TokenKind, Validity};
 
 use crate::bounds::Span;
 use crate::identity;
 use crate::model::binding;
 use crate::session::Session;
 use crate::sightings::Sight;
-use crate::state::{Late, Process};
+use crate::state::{Late, Process, is_commit};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -30,6 +30,14 @@ impl Step<'_> {
         let is_send = |effect: &FlightEffect| matches!(effect, FlightEffect::Send(..));
         if let Some(FlightEffect::Send(op, _)) = self.take_pending(flight, is_send) {
             self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(NotSent::Unreachable)));
+        }
+    }
+
+    /// The flight is told that its commit was not written, and will not be.
+    pub(crate) fn fail_save(&mut self, flight: FlightId) {
+        self.state.left.failed_saves -= 1;
+        if let Some(FlightEffect::Change(op, _)) = self.take_pending(flight, is_commit) {
+            self.feed(flight, FlightEvent::Changed(op, Err(StoreFault::Failed)));
         }
     }
 

@@ -63,6 +63,10 @@ pub enum Fault {
     LostIsGone,
     /// The store ignores the epoch and the tokens that a commit compares with.
     CommitAnywhere,
+    /// The store keeps whole seconds: a mark seems made before the claim that was asked for just before it.
+    MarkBackdated,
+    /// The store ignores the epoch and the token that the end of a grant compares with.
+    EndAnywhere,
     /// The driver never ends a claim.
     ClaimLeft,
     /// The source sends although the time to send by has passed.
@@ -70,6 +74,10 @@ pub enum Fault {
     /// The driver forgets that a claim it has given up on may be granted.
     OrphanForgotten,
 }
+
+/// The policies that tell on a strict server. One with a grace period, for which `RetryWithin` is meant, is another
+/// server.
+const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
 
 impl Config {
     /// A check of `policy` and `claims` within `bounds`; leases are between two hosts.
@@ -79,17 +87,30 @@ impl Config {
         Self { policy, claims, apart: claims.is_leased(), bounds, faults: Vec::new() }
     }
 
-    /// Everything that is explored before a change is taken.
-    pub fn all() -> Vec<Self> {
-        let of_policy = |policy| {
-            let check = move |claims, bounds| Self::new(policy, claims, bounds);
-            let kernel = [Bounds::STATED, Bounds::SLOW, Bounds::OVERTAKEN, Bounds::STILL];
-            let leased = [Bounds::STATED, Bounds::STILL];
-            let kernel = kernel.map(|bounds| check(Claims::Kernel, bounds));
-            let leased = leased.map(|bounds| check(Claims::LEASED, bounds));
-            kernel.into_iter().chain(leased)
-        };
-        [InDoubt::RetryOnce, InDoubt::NeverReplay].into_iter().flat_map(of_policy).collect()
+    /// What is explored before a change is taken.
+    pub fn usual() -> Vec<Self> {
+        let kernel = |bounds| POLICIES.map(|policy| Self::new(policy, Claims::Kernel, bounds));
+        let stated = POLICIES.map(|policy| Self::new(policy, Claims::LEASED, Bounds::STATED));
+        let late_login = Self::new(InDoubt::RetryOnce, Claims::Kernel, Bounds::OVERTAKEN);
+        let still = Self::new(InDoubt::RetryOnce, Claims::LEASED, Bounds::STILL);
+        let long = Self::new(InDoubt::RetryOnce, Claims::LONG, Bounds::LOST).together();
+        let many = [Bounds::UNSAVED, Bounds::SLOW, Bounds::STILL].into_iter().flat_map(kernel);
+        stated.into_iter().chain(many).chain([late_login, still, long]).collect()
+    }
+
+    /// The same and more at once: for those who have the time.
+    pub fn larger() -> Vec<Self> {
+        let both = |claims, bounds| POLICIES.map(|policy| Self::new(policy, claims, bounds));
+        let three = Bounds { flights: 3, ..Bounds::STATED };
+        let learnt = Bounds { unsent: 1, lessons: 1, ..Bounds::OVERTAKEN };
+        [
+            both(Claims::LEASED, Bounds::UNSAVED),
+            both(Claims::Kernel, three),
+            both(Claims::Kernel, learnt),
+            both(Claims::LEASED, Bounds::STILL),
+            both(Claims::LONG, Bounds::STILL).map(Self::together),
+        ]
+        .concat()
     }
 
     /// The same check with faults planted.

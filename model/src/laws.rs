@@ -35,6 +35,8 @@ pub enum Law {
     Epochs,
     /// Law 12: epoch, revision and number only grow.
     Growth,
+    /// Law 9: no grant is ended while its token works; a loser never deletes a winner's tokens.
+    WinnersStay,
     /// Laws 4 and 5: without a crash or a lost answer, the store ends up with the token that works.
     NothingLost,
     /// The contract of the flight: it lands exactly once.
@@ -45,7 +47,7 @@ pub enum Law {
 
 impl Law {
     /// All of them.
-    pub const ALL: [Law; 12] = [
+    pub const ALL: [Law; 13] = [
         Law::OneSpend,
         Law::OneClaim,
         Law::NoKnowingReplay,
@@ -55,6 +57,7 @@ impl Law {
         Law::Unrevoked,
         Law::Epochs,
         Law::Growth,
+        Law::WinnersStay,
         Law::NothingLost,
         Law::LandsOnce,
         Law::NothingHangs,
@@ -72,6 +75,7 @@ impl Law {
             Law::Unrevoked => "no revocation while the successor's owner may commit",
             Law::Epochs => "no result of an older epoch is stored",
             Law::Growth => "epoch, revision and number grow",
+            Law::WinnersStay => "no grant is ended whose token works",
             Law::NothingLost => "no token lost without a crash or a lost answer",
             Law::LandsOnce => "each flight lands once",
             Law::NothingHangs => "nothing hangs, no claim is left behind",
@@ -163,6 +167,11 @@ impl State {
         let skipped = after.epoch > before.epoch && !matches!(change, Change::Install(_) | Change::Clear { .. });
         if !grew {
             self.breaks(Law::Growth);
+        }
+        let ended = before.held().and_then(|held| Rt::of(held.credential.token()));
+        let worked = ended.is_some_and(|rt| self.server.current(rt.lineage) == Some(rt));
+        if matches!(change, Change::End { .. }) && worked {
+            self.breaks(Law::WinnersStay);
         }
         if superseded || skipped {
             self.breaks(Law::Epochs);

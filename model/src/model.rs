@@ -90,6 +90,7 @@ impl Model for TwoProcesses {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.sightings.expand();
         state.actions(&self.config, actions);
     }
 
@@ -106,6 +107,6 @@ impl Model for TwoProcesses {
             };
         }
         always!(OneSpend OneClaim NoKnowingReplay MarkedFirst Presentations ReplayInTime Unrevoked Epochs Growth
-            NothingLost LandsOnce NothingHangs)
+            WinnersStay NothingLost LandsOnce NothingHangs)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent, Op, TokenRequest};
-use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::law::ledger::{Change, Changed, Commit};
 use tokenkeeper_actors::law::profile::{Evidence, NotSent};
 use tokenkeeper_actors::ports::store::{ClaimAnswer, Predecessor, Renewed};
 use tokenkeeper_actors::values::{ElapsedTime, FlightId};
@@ -95,6 +95,7 @@ impl Step<'_> {
         let applied = matches!(answer, Changed::Applied { .. });
         match (change, applied) {
             (Change::Commit(_), true) if late => self.saw(Sight::LateCommit),
+            (Change::Commit(commit), true) if self.has_lost_claim(commit) => self.saw(Sight::CommitAfterLoss),
             (_, true) if late => self.saw(Sight::LateWrite),
             (Change::Mark { .. }, false) if late => self.saw(Sight::LateMarkRefused),
             (Change::Commit(commit), false) if commit.epoch < before.epoch => self.saw(Sight::Overtaken),
@@ -107,6 +108,11 @@ impl Step<'_> {
             self.learn(change);
         }
         answer
+    }
+
+    /// Whether the store would not call the flight behind a commit the holder of its claim.
+    fn has_lost_claim(&self, commit: &Commit) -> bool {
+        self.state.store.holders().all(|(epoch, holder)| (epoch, Some(holder)) != (commit.epoch, commit.access.flight))
     }
 
     /// The store knows now that a token is spent or dead.

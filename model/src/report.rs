@@ -22,6 +22,8 @@ pub struct Report {
     pub steps: usize,
     /// The greatest number of steps that a state is away from the beginning.
     pub depth: usize,
+    /// Whether every state was gone on from, in every way there is.
+    pub complete: bool,
     /// The laws that were found broken, each with a way to break it.
     pub broken: Vec<Broken>,
     /// What was come across.
@@ -43,12 +45,14 @@ pub fn check(config: Config, threads: usize) -> Report {
     let sightings = Arc::clone(&model.sightings);
     let checker = model.checker().threads(threads).spawn_bfs().join();
     let (states, steps, depth) = (checker.unique_state_count(), checker.state_count(), checker.max_depth());
+    // To be counted before stories are told: they go over states again.
+    let complete = checker.is_done() && sightings.expanded() == states as u64;
     let broken = Law::ALL.into_iter().filter_map(|law| {
         let path = checker.discovery(law.name())?;
         Some(Broken { law, story: story::path(path) })
     });
     let broken = broken.collect();
-    Report { config, states, steps, depth, broken, sightings }
+    Report { config, states, steps, depth, complete, broken, sightings }
 }
 
 impl Report {
@@ -58,9 +62,9 @@ impl Report {
         Sight::ALL.iter().copied().filter(missing).collect()
     }
 
-    /// Whether every law holds, and everything was come across that should be.
+    /// Whether everything was explored, every law holds, and everything was come across that should be.
     pub fn is_good(&self) -> bool {
-        self.broken.is_empty() && self.missing().is_empty()
+        self.complete && self.broken.is_empty() && self.missing().is_empty()
     }
 
     /// Whether this law was found broken.
@@ -71,8 +75,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { config, states, steps, depth, .. } = self;
-        writeln!(f, "{}\n    {states} states, {steps} steps, depth {depth}", config.name())?;
+        let Report { config, states, steps, depth, complete, .. } = self;
+        let complete = if *complete { "complete" } else { "NOT COMPLETE" };
+        writeln!(f, "{}\n    {states} states, {steps} steps, depth {depth}, {complete}", config.name())?;
         let mut between = "    seen";
         for sight in Sight::ALL.iter().copied().filter(|sight| self.sightings.count(*sight) > 0) {
             write!(f, "{between} {} {}", self.sightings.count(sight), sight.name())?;

@@ -42,6 +42,8 @@ sights! {
     MayLive "claims after a holder that may live"
     /// A claim is lost while its holder's request is on the wire.
     LostMidSend "claims lost in mid-send"
+    /// A flight whose claim was lost commits what it brought.
+    CommitAfterLoss "commits after the claim was lost"
     /// Two live flights believe that they hold the claim of one epoch.
     TwoHolders "pairs of holders"
     /// A claim is renewed.
@@ -87,7 +89,8 @@ sights! {
 impl Sight {
     /// Whether a check of `config` must come across it.
     pub fn is_expected(self, config: &Config) -> bool {
-        let Bounds { crashes, claim_losses, lost_answers, unsent, logins, timeouts, lulls, pauses, .. } = config.bounds;
+        let Bounds { crashes, claim_losses, lost_answers, unsent, failed_saves, .. } = config.bounds;
+        let Bounds { logins, timeouts, lulls, pauses, .. } = config.bounds;
         let leased = config.claims.is_leased();
         let (crash, loss, doubt) = (crashes > 0, claim_losses > 0, crashes + lost_answers > 0);
         // A lease that the holder did not end leaves it open whether it lives.
@@ -97,16 +100,19 @@ impl Sight {
         match self {
             Sight::Adopted | Sight::Contended | Sight::SameNewest => true,
             Sight::MayLive => may_live,
-            Sight::LostMidSend | Sight::TwoHolders => loss,
+            Sight::LostMidSend | Sight::CommitAfterLoss | Sight::TwoHolders => loss,
             Sight::Renewed => leased && pauses > 0 && timeouts > 0,
             Sight::LoginMidSend | Sight::Overtaken => logins > 0,
             Sight::CrashMidSend => crash,
-            Sight::AnswerLost | Sight::InDoubt => doubt,
+            Sight::AnswerLost => doubt,
+            // A flight that never replays has no doubt about a holder that is gone.
+            Sight::InDoubt => may_live || doubt && config.policy != InDoubt::NeverReplay,
             Sight::PerhapsSpent => may_live || doubt && config.policy == InDoubt::NeverReplay,
             Sight::Replayed | Sight::ReplayedInVain | Sight::Ended => replays,
             Sight::Withdrawn => late || unsent > 0,
             Sight::Verified | Sight::TooLate => lulls > 0,
-            Sight::Degraded | Sight::Settled | Sight::LateCommit | Sight::LateMarkRefused | Sight::LateClaim => late,
+            Sight::Degraded | Sight::Settled => late || failed_saves > 0,
+            Sight::LateCommit | Sight::LateMarkRefused | Sight::LateClaim => late,
             Sight::LateWrite => false,
         }
     }
@@ -117,6 +123,8 @@ impl Sight {
 #[derive(Debug)]
 pub struct Sightings {
     counts: Box<[AtomicU64]>,
+    /// The states that were gone on from.
+    expanded: AtomicU64,
     /// The laws that were found broken.
     broken: [AtomicBool; Law::ALL.len()],
 }
@@ -124,13 +132,22 @@ pub struct Sightings {
 impl Default for Sightings {
     fn default() -> Self {
         let counts = Sight::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { counts, broken: std::array::from_fn(|_| AtomicBool::new(false)) }
+        Self { counts, expanded: AtomicU64::new(0), broken: std::array::from_fn(|_| AtomicBool::new(false)) }
     }
 }
 
 impl Sightings {
     pub(crate) fn saw(&self, sight: Sight) {
         self.counts[sight as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn expand(&self) {
+        self.expanded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of states that were gone on from, in every way there is.
+    pub(crate) fn expanded(&self) -> u64 {
+        self.expanded.load(Ordering::Relaxed)
     }
 
     /// The number of steps in which it was seen.

@@ -180,6 +180,11 @@ impl State {
         self.now >= Span::Pause.millis()
     }
 
+    /// Whether anybody may still claim an epoch.
+    pub(crate) fn may_claim(&self, epoch: Epoch) -> bool {
+        epoch == self.store.record.epoch || self.seats().any(|(_, seat)| seat.epoch == epoch)
+    }
+
     /// Whether a lineage can still be come upon: it is the stored one, or flights of its epoch or requests are left.
     pub(crate) fn matters(&self, lineage: usize) -> bool {
         let of = |epoch: Epoch| usize::try_from(epoch.number()).unwrap_or(0) == lineage + 1;
@@ -242,14 +247,15 @@ impl State {
         let frame = self.frame();
         let shared = key(frame, |sink| {
             sink.plain((self.left, self.broken));
-            let stored = self.store.record.epoch;
-            self.store.put(sink, names, |epoch| epoch == stored || self.seats().any(|(_, seat)| seat.epoch == epoch));
+            self.store.put(sink, names, |epoch| self.may_claim(epoch));
             self.server.lineages.iter().for_each(|lineage| sink.plain(lineage.revoked));
         });
         let presented = gather(self.server.presented.iter().map(|presented| key(frame, |sink| presented.put(sink))));
         let wire = gather(self.wire.iter().map(|request| key(frame, |sink| request.put(sink))));
         let late = gather(self.late.iter().map(|late| {
-            let ops = self.seats().find(|(_, seat)| seat.flight.id() == late.flight).map_or(0, |(_, seat)| seat.ops);
+            // Nobody compares the operations of a flight that is gone.
+            let last = op(&late.effect).map_or(0, |op| op.0);
+            let ops = self.seats().find(|(_, seat)| seat.flight.id() == late.flight).map_or(last, |(_, seat)| seat.ops);
             key(Frame { ops, ..frame }, |sink| Reading::of(late, names).put(sink))
         }));
         let rest = join([shared, presented, wire, late]);

@@ -57,6 +57,7 @@ impl Step<'_> {
                 self.lose_answer(*flight, Lost::Broken);
             }
             Action::Unsent(flight) => self.unsent(*flight),
+            Action::FailSave(flight) => self.fail_save(*flight),
             Action::Land(flight, op) => {
                 let found = self
                     .state

@@ -228,11 +228,18 @@ fn faulty<'a>(change: &'a Change, current: &Record, manner: Manner<'_>) -> Cow<'
             if manner.has(Fault::MarkTooShort) {
                 mark.timeout = DEFAULT_REQUEST_TIMEOUT;
             }
+            if manner.has(Fault::MarkBackdated) {
+                mark.latest.elapsed = ElapsedTime::from_millis(mark.latest.elapsed.as_millis() / 1000 * 1000);
+            }
         }
         Change::Commit(commit) if manner.has(Fault::CommitAnywhere) => {
             commit.epoch = current.epoch;
             commit.sent = current.held().map(|held| held.credential.digest());
             commit.access.number = current.number + 1;
+        }
+        Change::End { epoch, sent } if manner.has(Fault::EndAnywhere) => {
+            *epoch = current.epoch;
+            *sent = current.held().map_or(*sent, |held| held.credential.digest());
         }
         _ => return Cow::Borrowed(change),
     }

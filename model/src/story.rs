@@ -43,6 +43,7 @@ fn action(state: &State, action: &Action) -> String {
         Action::Tick(flight) => format!("{} is told the time", name(*flight)),
         Action::Process(flight) => format!("the server processes {}'s request", name(*flight)),
         Action::Unsent(flight) => format!("{}'s request cannot be sent", name(*flight)),
+        Action::FailSave(flight) => format!("the store fails to write {}'s commit", name(*flight)),
         Action::LoseAnswer(flight) => format!("{}'s connection breaks", name(*flight)),
         Action::Land(flight, stamp) => {
             let late = state.late.iter().find(|late| late.flight == *flight && op(&late.effect) == Some(*stamp));
