@@ -246,4 +246,6 @@ pub enum Happening {
     Degraded,
     /// The grant ended or was parked; a login is needed.
     Ended,
+    /// A token was obtained and could not be stored before the process stopped; a login is needed.
+    Lost,
 }

@@ -50,13 +50,15 @@ pub enum Reason {
     TooManyWaiters,
     /// The runtime is shutting down.
     ShuttingDown,
+    /// The runtime has not been started, or its supervision tree has ended and was not started again.
+    NotRunning,
     /// The attempt broke off inside this process (a defect, or a runtime that was dropped).
     BrokenOff,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Reason::NeverSignedIn,
         Reason::LoggedOut,
         Reason::GrantEnded,
@@ -78,6 +80,7 @@ impl Reason {
         Reason::ResourceRefuses,
         Reason::TooManyWaiters,
         Reason::ShuttingDown,
+        Reason::NotRunning,
         Reason::BrokenOff,
     ];
 
@@ -119,6 +122,7 @@ impl Reason {
                 | Reason::Contended
                 | Reason::StoreTrouble
                 | Reason::TooManyWaiters
+                | Reason::NotRunning
                 | Reason::BrokenOff
         )
     }
@@ -172,6 +176,9 @@ impl Reason {
             ),
             Reason::TooManyWaiters => ("too_many_waiters", "too many callers wait for this token: try again later"),
             Reason::ShuttingDown => ("shutting_down", "the session runtime is shutting down"),
+            Reason::NotRunning => {
+                ("not_running", "the session runtime is not running: start it, or have its supervisor start it again")
+            }
             Reason::BrokenOff => ("broken_off", "the refresh broke off inside this process: try again"),
         }
     }
@@ -202,6 +209,6 @@ mod tests {
     fn no_reason_is_both_transient_and_a_matter_for_a_person() {
         assert!(Reason::ALL.iter().all(|reason| !(reason.is_transient() && reason.is_login_required())));
         assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_login_required()).count(), 8);
-        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_transient()).count(), 10);
+        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_transient()).count(), 11);
     }
 }

@@ -1,0 +1,102 @@
+//! What happens to sessions, as one stream of typed events: for logs, metrics and whoever shows it to a person.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::core::Core;
+use super::slot::Slot;
+use crate::law::flight::{Landing, Outcome, Report};
+use crate::ports::store::{Happening, JournalLine};
+use crate::values::{FlightId, Generation, Moment, Reason, ServerIdentity};
+
+/// How many pieces of news are kept for a reader that does not read them.
+pub(crate) const KEPT: usize = 1_024;
+
+/// Something that happened to a session. Free of secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionNews {
+    /// Whose session.
+    pub identity: ServerIdentity,
+    /// When.
+    pub at: Moment,
+    /// The flight it belongs to, if any.
+    pub flight: Option<FlightId>,
+    /// What happened.
+    pub what: Happening,
+    /// Why, in a fixed word.
+    pub why: Option<Reason>,
+    /// The token it is about, if any.
+    pub generation: Option<Generation>,
+    /// Since when the refresh token had been held, where there was one: its age, for telemetry.
+    pub refresh_since: Option<Moment>,
+}
+
+/// Follows what happens to all sessions of a runtime, from when it was made.
+#[derive(Debug)]
+pub struct NewsFeed(pub(crate) broadcast::Receiver<SessionNews>);
+
+impl NewsFeed {
+    /// The next piece of news; `Err` with the number of pieces lost, for a reader that fell too far behind; `None` when
+    /// the runtime is gone.
+    ///
+    /// Safe to drop: nothing is lost by it.
+    pub async fn next(&mut self) -> Option<Result<SessionNews, u64>> {
+        match self.0.recv().await {
+            Ok(news) => Some(Ok(news)),
+            Err(RecvError::Lagged(lost)) => Some(Err(lost)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+/// Tells what a flight reports.
+pub(crate) fn tell_report(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, report: &Report) {
+    let (what, why, generation) = match report {
+        Report::Landed(Landing { outcome, keeping, view }) => match outcome {
+            Outcome::Minted(lease) if *keeping => (Happening::Degraded, None, Some(lease.generation())),
+            Outcome::Minted(lease) => (Happening::Refreshed, None, Some(lease.generation())),
+            Outcome::Adopted => {
+                let lease = view.as_ref().and_then(|view| view.lease.as_ref());
+                (Happening::Adopted, None, lease.map(|lease| lease.generation()))
+            }
+            Outcome::Moved => return,
+            Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt => {
+                (Happening::InDoubt, Some(trouble.reason), None)
+            }
+            Outcome::Failed(trouble) => (Happening::Failed, Some(trouble.reason), None),
+            Outcome::LoginRequired(reason) => (Happening::Ended, Some(*reason), None),
+        },
+        Report::Settled(view) => {
+            (Happening::Refreshed, None, view.lease.as_ref().map(|lease| lease.generation()))
+        }
+        Report::Lost { .. } => (Happening::Lost, Some(Reason::StoreTrouble), None),
+    };
+    tell(core, slot, Some(flight), what, why, generation);
+}
+
+/// Tells that something happened: whoever listens, the log, and the identity's journal, which is written in the
+/// background and may fail.
+pub(crate) fn tell(
+    core: &Arc<Core>,
+    slot: &Arc<Slot>,
+    flight: Option<FlightId>,
+    what: Happening,
+    why: Option<Reason>,
+    generation: Option<Generation>,
+) {
+    let at = core.ports.clock.now();
+    let refresh_since = slot.cell.read().published.standing.refresh_since;
+    let identity = slot.identity.clone();
+    tracing::info!(%identity, flight = flight.map(tracing::field::display), ?what, why = why.map(Reason::as_str), "session");
+    let news = SessionNews { identity: identity.clone(), at, flight, what, why, generation, refresh_since };
+    // Nobody may be listening.
+    drop(core.news.send(news));
+    let store = Arc::clone(&core.ports.store);
+    core.chore(async move {
+        if let Err(fault) = store.note(&identity, JournalLine { at, flight, what, why }).await {
+            tracing::debug!(%identity, %fault, "the journal could not be written");
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! The reception: the address at which a host's own actors find every session, by identity.
+//!
+//! An actor of its own, outside the supervision tree, so that the address outlives whatever becomes of the tree.
+
+use std::sync::Arc;
+
+use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
+
+use super::core::Core;
+use super::plan::SessionSpec;
+use super::request::{Request, Wish};
+use super::session::{Place, TokenRequest};
+use crate::law::session::{Refusal, RefusalAnswer};
+use crate::values::{Lease, Reason, ServerIdentity, TokenError};
+
+/// What a host's actors send to [`AuthRuntime::address`](super::AuthRuntime::address). Never serializable: tokens do not
+/// leave the process this way.
+///
+/// Each is answered exactly once; a reply port is never dropped without an answer while the runtime lives.
+#[derive(Debug)]
+pub enum AuthMessage {
+    /// A lease is wanted. A call's own time-out shortens the patience.
+    GetToken {
+        /// Whose.
+        identity: ServerIdentity,
+        /// How.
+        request: TokenRequest,
+        /// Where it goes.
+        reply: RpcReplyPort<Result<Lease, TokenError>>,
+    },
+    /// A resource refused a lease.
+    Invalidate {
+        /// Whose.
+        identity: ServerIdentity,
+        /// Which, for what.
+        refusal: Refusal,
+        /// Where the answer goes: once it is there, the lease is not handed out any more.
+        reply: RpcReplyPort<Result<RefusalAnswer, TokenError>>,
+    },
+}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for AuthMessage {}
+
+/// Passes requests on.
+#[derive(Debug)]
+pub(crate) struct Reception;
+
+#[ractor::actor(message = AuthMessage, state = Arc<Core>, arguments = Arc<Core>)]
+impl Reception {
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<AuthMessage>,
+        core: Arc<Core>,
+    ) -> Result<Arc<Core>, ActorProcessingErr> {
+        Ok(core)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<AuthMessage>,
+        message: AuthMessage,
+        core: &mut Arc<Core>,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            AuthMessage::GetToken { identity, request, reply } => {
+                let slot = core.slot(SessionSpec::new(identity));
+                let patience = reply.get_timeout().map_or(request.patience, |limit| limit.min(request.patience));
+                let Some(place) = Place::take(&slot) else {
+                    drop(reply.send(Err(TokenError::new(Reason::TooManyWaiters))));
+                    return Ok(());
+                };
+                let ask = TokenRequest { patience, ..request }.ask(core);
+                core.deliver(Request::new(slot, Wish::Token(ask, reply)).holding(place));
+            }
+            AuthMessage::Invalidate { identity, refusal, reply } => {
+                let slot = core.slot(SessionSpec::new(identity));
+                core.deliver(Request::new(slot, Wish::Refusal(refusal, reply)));
+            }
+        }
+        Ok(())
+    }
+}

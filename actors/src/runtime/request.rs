@@ -1,0 +1,147 @@
+//! A request to a session, with the place its answer goes to.
+
+use std::sync::Arc;
+
+use ractor::RpcReplyPort;
+
+use super::session::Place;
+use super::slot::Slot;
+use crate::law::ledger::Login;
+use crate::law::session::{Ask, LoggedOut, Refusal, RefusalAnswer};
+use crate::values::record::View;
+use crate::values::{InstallError, Lease, LogoutError, Reason, StoreFault, TokenError};
+
+/// How often a request is handed to another actor because the one that had it ended.
+const HOPS: u8 = 8;
+
+/// A request that is answered exactly once, whatever happens to whoever holds it (law 7): dropped without an answer, in
+/// a mailbox that was flushed or with an actor that was killed, it goes to the next actor, or is told why not.
+#[derive(Debug)]
+pub(crate) struct Request {
+    wish: Option<Wish>,
+    slot: Arc<Slot>,
+    hops: u8,
+    /// Kept for a caller that cannot keep it itself.
+    place: Option<Place>,
+}
+
+/// What is asked, and where the answer goes.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Token(Ask, RpcReplyPort<Result<Lease, TokenError>>),
+    Refusal(Refusal, RpcReplyPort<Result<RefusalAnswer, TokenError>>),
+    Install(Box<Login>, RpcReplyPort<Result<Box<View>, InstallError>>),
+    /// An install the machine has been handed: it is not asked for twice, because it may have taken effect.
+    Installing(RpcReplyPort<Result<Box<View>, InstallError>>),
+    Logout(RpcReplyPort<Result<LoggedOut, LogoutError>>),
+}
+
+impl Request {
+    pub(crate) fn new(slot: Arc<Slot>, wish: Wish) -> Self {
+        Self { wish: Some(wish), slot, hops: 0, place: None }
+    }
+
+    /// The same request, which keeps its caller's place until it is answered.
+    pub(crate) fn holding(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    pub(crate) fn wish(&self) -> Option<&Wish> {
+        self.wish.as_ref()
+    }
+
+    /// Takes the login out, to be installed.
+    pub(crate) fn take_login(&mut self) -> Option<Box<Login>> {
+        match self.wish.take() {
+            Some(Wish::Install(login, reply)) => {
+                self.wish = Some(Wish::Installing(reply));
+                Some(login)
+            }
+            wish => {
+                self.wish = wish;
+                None
+            }
+        }
+    }
+
+    /// Whether whoever asked has gone away.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match &self.wish {
+            Some(Wish::Token(_, reply)) => reply.is_closed(),
+            Some(Wish::Refusal(_, reply)) => reply.is_closed(),
+            Some(Wish::Install(_, reply) | Wish::Installing(reply)) => reply.is_closed(),
+            Some(Wish::Logout(reply)) => reply.is_closed(),
+            None => true,
+        }
+    }
+
+    // Answers. Whoever has gone away meanwhile is not told: that is no failure of anybody's.
+
+    pub(crate) fn answer_token(mut self, answer: Result<Lease, TokenError>) {
+        if let Some(Wish::Token(_, reply)) = self.wish.take() {
+            drop(reply.send(answer));
+        }
+    }
+
+    pub(crate) fn answer_refusal(mut self, answer: RefusalAnswer) {
+        if let Some(Wish::Refusal(_, reply)) = self.wish.take() {
+            drop(reply.send(Ok(answer)));
+        }
+    }
+
+    pub(crate) fn answer_install(mut self, answer: Result<Box<View>, InstallError>) {
+        if let Some(Wish::Install(_, reply) | Wish::Installing(reply)) = self.wish.take() {
+            drop(reply.send(answer));
+        }
+    }
+
+    pub(crate) fn answer_logout(mut self, answer: Result<LoggedOut, LogoutError>) {
+        if let Some(Wish::Logout(reply)) = self.wish.take() {
+            drop(reply.send(answer));
+        }
+    }
+
+    /// Says that nobody can see to it.
+    pub(crate) fn fail(mut self, error: TokenError) {
+        if let Some(wish) = self.wish.take() {
+            wish.fail(error);
+        }
+    }
+}
+
+impl Wish {
+    fn fail(self, error: TokenError) {
+        match self {
+            Wish::Token(_, reply) => drop(reply.send(Err(error))),
+            Wish::Refusal(_, reply) => drop(reply.send(Err(error))),
+            Wish::Install(_, reply) if error.reason() == Reason::ShuttingDown => {
+                drop(reply.send(Err(InstallError::ShuttingDown)));
+            }
+            Wish::Install(_, reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::Failed)))),
+            Wish::Installing(reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))),
+            Wish::Logout(reply) => drop(reply.send(Err(LogoutError::NotDurable(StoreFault::Failed)))),
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if self.is_abandoned() {
+            return;
+        }
+        let Some(wish) = self.wish.take() else { return };
+        let broken_off = TokenError::new(Reason::BrokenOff);
+        match self.slot.core.upgrade() {
+            Some(core) if self.hops < HOPS && !matches!(wish, Wish::Installing(_)) => {
+                let (slot, place) = (Arc::clone(&self.slot), self.place.take());
+                core.deliver(Self { wish: Some(wish), slot, hops: self.hops + 1, place });
+            }
+            _ => wish.fail(broken_off),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The handle on a session: what a host's code holds.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ractor::RpcReplyPort;
+use ractor::concurrency::oneshot;
+use tokio::sync::watch;
+
+use super::core::Core;
+use super::request::{Request, Wish};
+use super::slot::Slot;
+use super::state::{SessionState, StateWatch};
+use super::token_actor::TokenMessage;
+use crate::law::ledger::Login;
+use crate::law::session::{
+    Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer,
+};
+use crate::values::record::{Issuer, View};
+use crate::values::{InstallError, Lease, LogoutError, Reason, ServerIdentity, StoreFault, TokenError};
+
+/// A handle on one identity's session. Cheap to clone.
+///
+/// # Concurrency
+///
+/// Shared by any number of tasks and threads: all methods take `&self`, and none holds a lock over an await. Every
+/// future is `Send + 'static`-friendly and safe to drop at any await: a caller that goes away takes nothing with it, and
+/// a token request that has begun goes on and is stored. Handles survive every restart of the session's actor, of its
+/// supervisor too where a host starts that again.
+///
+/// After [`refused`](Self::refused) has returned, no [`token`](Self::token) of any task returns the refused lease or an
+/// older one.
+///
+/// Dropping handles ends nothing: a session lives in its runtime, sleeps by itself when nobody uses it, and ends with
+/// [`shutdown`](super::AuthRuntime::shutdown).
+#[derive(Clone, Debug)]
+pub struct AuthSession {
+    slot: Arc<Slot>,
+    core: Arc<Core>,
+}
+
+/// What a caller asks for. Defaults in parentheses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// How long the caller waits (30 s). Past it, it is told [`DeadlinePassed`](Reason::DeadlinePassed).
+    pub patience: Duration,
+    /// What must be left of the token (nothing in particular). Capped at three quarters of its lifetime.
+    pub min_lifetime: Duration,
+    /// Insist on a token from a flight that begins after this request (no).
+    pub force: bool,
+}
+
+impl Default for TokenRequest {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(30), min_lifetime: Duration::ZERO, force: false }
+    }
+}
+
+impl AuthSession {
+    pub(crate) fn new(core: Arc<Core>, slot: Arc<Slot>) -> Self {
+        Self { slot, core }
+    }
+
+    /// Whose session it is.
+    pub fn identity(&self) -> &ServerIdentity {
+        &self.slot.identity
+    }
+
+    /// A lease that is fit for use now.
+    ///
+    /// Where the published lease is fresh this takes no message, no lock and no allocation. Otherwise the session's
+    /// actor answers: with a lease that is still good, or with the outcome of the one flight that all callers share.
+    ///
+    /// # Errors
+    ///
+    /// One of the [`Reason`]s, after 30 s at the latest.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await.
+    #[inline]
+    pub async fn token(&self) -> Result<Lease, TokenError> {
+        match self.hit(Duration::ZERO) {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.ask(TokenRequest::default())).await,
+        }
+    }
+
+    /// A lease as `request` wants it. Otherwise like [`token`](Self::token).
+    ///
+    /// # Errors
+    ///
+    /// One of the [`Reason`]s, once `request.patience` is over at the latest; at once where waiting cannot help.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await.
+    pub async fn token_with(&self, request: TokenRequest) -> Result<Lease, TokenError> {
+        let hit = if request.force { None } else { self.hit(request.min_lifetime) };
+        match hit {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.ask(request)).await,
+        }
+    }
+
+    /// The resource refused `lease` (401) for `operation`, with `challenge`: it is not handed out again.
+    ///
+    /// `Ok` means: ask for a [`token`](Self::token) and try once more. A refusal of a lease that has been replaced
+    /// meanwhile changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ResourceRefuses`](Reason::ResourceRefuses) where refreshing was seen not to help (the lease is still served to
+    /// others); otherwise why the session cannot be reached.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await; the refusal is noted all the same once it was sent, which is before the first await.
+    pub async fn refused(
+        &self,
+        lease: &Lease,
+        operation: OperationKey,
+        challenge: ChallengeKey,
+    ) -> Result<(), TokenError> {
+        let refusal = Refusal { generation: lease.generation(), operation, challenge };
+        match self.send(|reply| Wish::Refusal(refusal, reply)).await.unwrap_or(Err(UNANSWERED))? {
+            RefusalAnswer::Noted | RefusalAnswer::Superseded => Ok(()),
+            RefusalAnswer::Futile(error) => Err(error),
+        }
+    }
+
+    /// Stores a login that was completed, and serves it from then on. Law 12: it begins a new epoch.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be stored. Nothing was changed then, unless the store timed out.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop: the login is stored all the same, or not at all.
+    pub async fn install(&self, login: Login) -> Result<Box<View>, InstallError> {
+        let answer = self.send(|reply| Wish::Install(Box::new(login), reply)).await;
+        answer.unwrap_or(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))
+    }
+
+    /// Logs out: nothing is served from now on, the record is cleared and the tokens are revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDurable`](LogoutError::NotDurable) where the store cannot be written: this process serves nothing any more
+    /// and keeps trying.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop: the logout goes on.
+    pub async fn log_out(&self) -> Result<LoggedOut, LogoutError> {
+        self.send(Wish::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
+    }
+
+    /// The resource lists these issuers now (RFC 9728 section 3.2): nothing more is served from a grant whose issuer is
+    /// not among them.
+    pub fn issuers_listed(&self, issuers: Vec<Issuer>) {
+        self.slot.hear_issuers(issuers);
+        if !self.slot.tell(TokenMessage::News) && self.slot.wants_actor() {
+            self.core.start(&self.slot);
+        }
+    }
+
+    /// How the session stands, as of its last event.
+    pub fn state(&self) -> SessionState {
+        SessionState::from(&self.slot.cell.read().published)
+    }
+
+    /// Follows how the session stands.
+    pub fn watch(&self) -> StateWatch {
+        let watchers = self.slot.watchers.get_or_init(|| watch::channel(self.state()).0);
+        let receiver = watchers.subscribe();
+        // What was published while the channel was made.
+        watchers.send_if_modified(|state| {
+            let now = self.state();
+            let changed = *state != now;
+            *state = now;
+            changed
+        });
+        StateWatch(receiver)
+    }
+
+    /// The published lease, while it is fresh.
+    #[inline]
+    fn hit(&self, min_lifetime: Duration) -> Option<Lease> {
+        let posted = self.slot.cell.read();
+        let hit = posted.published.hit.as_ref()?;
+        let now = self.core.ports.clock.coarse()?;
+        let fresh = hit.window.outlasts(Duration::ZERO, &now);
+        if !fresh || !min_lifetime.is_zero() && !hit.lease.validity().outlasts(min_lifetime, &now) {
+            return None;
+        }
+        self.slot.note_use();
+        Some(hit.lease.clone())
+    }
+
+    /// The slow way: through the mailbox.
+    #[cold]
+    async fn ask(&self, request: TokenRequest) -> Result<Lease, TokenError> {
+        let Some(_place) = Place::take(&self.slot) else {
+            return Err(TokenError::new(Reason::TooManyWaiters));
+        };
+        let ask = request.ask(&self.core);
+        self.send(|reply| Wish::Token(ask, reply)).await.unwrap_or(Err(UNANSWERED))
+    }
+
+    /// Sends a wish before the first await, and waits for its answer; `None` if there will be none.
+    async fn send<T>(&self, wish: impl FnOnce(RpcReplyPort<T>) -> Wish) -> Option<T> {
+        let (tell, told) = oneshot();
+        self.core.deliver(Request::new(Arc::clone(&self.slot), wish(tell.into())));
+        told.await.ok()
+    }
+}
+
+/// A request always answers; should it not, that is a defect, and no reason to hang.
+const UNANSWERED: TokenError = TokenError::new(Reason::BrokenOff);
+
+impl TokenRequest {
+    pub(crate) fn ask(self, core: &Core) -> Ask {
+        let asked = core.ports.clock.now().elapsed;
+        Ask { asked, patience: self.patience, min_lifetime: self.min_lifetime, force: self.force }
+    }
+}
+
+/// A caller's place among those who wait: taken before anything is queued, given back when it is answered or goes away.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Slot>);
+
+impl Place {
+    /// `None` where all places are taken.
+    pub(crate) fn take(slot: &Arc<Slot>) -> Option<Self> {
+        let most = slot.plan.policy.waiters_most;
+        let taken = slot.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            (waiting < most).then_some(waiting + 1)
+        });
+        taken.is_ok().then(|| Self(Arc::clone(slot)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

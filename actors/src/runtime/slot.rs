@@ -1,0 +1,322 @@
+//! The slot: an identity's place in a runtime. It outlives its actors, and is where flights and handles find them.
+//!
+//! Why this is not shared mutable state in the sense the law forbids: the cell has one writer at a time and holds
+//! immutable values; the berth only says *where* to send a message; and no decision to spend a refresh token is made on
+//! either. That is decided under a claim, from the store, by the flight alone.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use ractor::ActorRef;
+use tokio::sync::{mpsc, watch};
+
+use super::cell::{Cell, Incarnation};
+use super::core::Core;
+use super::plan::Plan;
+use super::request::Request;
+use super::state::SessionState;
+use super::token_actor::TokenMessage;
+use crate::law::flight::{FlightEvent, Report};
+use crate::values::record::Issuer;
+use crate::values::{ElapsedTime, FlightId, ServerIdentity};
+
+/// An identity's place in a runtime.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) identity: ServerIdentity,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) core: Weak<Core>,
+    pub(crate) cell: Cell,
+    /// Callers that wait through handles.
+    pub(crate) waiting: AtomicUsize,
+    /// Whether the published lease was handed out since it was published.
+    pub(crate) used: AtomicBool,
+    /// Who watches the session's state: made when somebody first does.
+    pub(crate) watchers: OnceLock<watch::Sender<SessionState>>,
+    harbour: Mutex<Harbour>,
+}
+
+/// What comes and goes at a slot. Locked for some instructions, never across an await.
+#[derive(Debug, Default)]
+struct Harbour {
+    berth: Berth,
+    /// Requests that wait for the next actor.
+    parked: Vec<Request>,
+    /// What flights reported and no actor has taken in yet; `None` says that the flight is over.
+    reports: VecDeque<(FlightId, Option<Report>)>,
+    /// The flights in the air: seldom more than one, because one of an epoch that is over is left to itself.
+    flights: Vec<(FlightId, mpsc::UnboundedSender<FlightEvent>)>,
+    /// The issuers the resource listed last, for an actor that has not started yet.
+    issuers: Option<Vec<Issuer>>,
+    /// Ends in a row that nobody asked for, and when the last one was.
+    crashes: (u32, ElapsedTime),
+}
+
+/// Whether there is an actor, and where.
+#[derive(Debug, Default)]
+enum Berth {
+    #[default]
+    Empty,
+    /// The supervisor has been asked for one.
+    Awaited,
+    Taken(Incarnation, ActorRef<TokenMessage>),
+    /// It ended too often: nobody is started before then.
+    Resting(ElapsedTime),
+}
+
+/// What became of a request that was to be delivered.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// The actor has it.
+    Sent,
+    /// It waits for an actor that has been asked for already, or whose predecessor is still ending.
+    Parked,
+    /// It waits for an actor: ask the supervisor for one.
+    Wanted,
+    /// Nobody is started before then.
+    Refused(Request, ElapsedTime),
+}
+
+impl Slot {
+    pub(crate) fn new(identity: ServerIdentity, plan: Arc<Plan>, core: Weak<Core>) -> Self {
+        Self {
+            identity,
+            plan,
+            core,
+            cell: Cell::default(),
+            waiting: AtomicUsize::new(0),
+            used: AtomicBool::new(false),
+            watchers: OnceLock::new(),
+            harbour: Mutex::default(),
+        }
+    }
+
+    fn harbour(&self) -> MutexGuard<'_, Harbour> {
+        // Nothing below can panic between two writes that belong together.
+        self.harbour.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the published lease was handed out. Costs a read where that is known already.
+    #[inline]
+    pub(crate) fn note_use(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    // Requests.
+
+    /// Hands a request to the actor, or parks it for the next one.
+    pub(crate) fn deliver(&self, mut request: Request, now: ElapsedTime) -> Delivery {
+        loop {
+            let (incarnation, actor) = match self.park(request, now) {
+                Ok(delivery) => return delivery,
+                Err((sent_back, incarnation, actor)) => {
+                    request = sent_back;
+                    (incarnation, actor)
+                }
+            };
+            // Not under the lock: a message that cannot be sent may be dropped here, and a request that is dropped asks
+            // again.
+            let Err(refused) = actor.send_message(TokenMessage::Request(request)) else { return Delivery::Sent };
+            match TokenMessage::refused(refused) {
+                Some(sent_back) => request = sent_back,
+                None => return Delivery::Sent,
+            }
+            // It is ending. Its end is on its way to the supervisor, which will find what is parked; unless that has
+            // happened by now, and there is another.
+            let mut harbour = self.harbour();
+            if matches!(harbour.berth, Berth::Taken(taken, _) if taken == incarnation) {
+                harbour.parked.push(request);
+                return Delivery::Parked;
+            }
+        }
+    }
+
+    /// Parks a request, unless there is an actor to send it to.
+    fn park(
+        &self,
+        request: Request,
+        now: ElapsedTime,
+    ) -> Result<Delivery, (Request, Incarnation, ActorRef<TokenMessage>)> {
+        let mut harbour = self.harbour();
+        match &harbour.berth {
+            Berth::Taken(incarnation, actor) => Err((request, *incarnation, actor.clone())),
+            Berth::Resting(until) if *until > now => Ok(Delivery::Refused(request, *until)),
+            Berth::Awaited => {
+                harbour.parked.push(request);
+                Ok(Delivery::Parked)
+            }
+            Berth::Empty | Berth::Resting(_) => {
+                harbour.parked.push(request);
+                harbour.berth = Berth::Awaited;
+                Ok(Delivery::Wanted)
+            }
+        }
+    }
+
+    /// Sends a message to the actor; `false` where there is none to hear it.
+    pub(crate) fn tell(&self, message: TokenMessage) -> bool {
+        self.address().is_some_and(|(_, actor)| actor.send_message(message).is_ok())
+    }
+
+    /// Sends a message to one incarnation of the actor; lost if that is gone.
+    pub(crate) fn tell_incarnation(&self, incarnation: Incarnation, message: TokenMessage) {
+        if let Some((_, actor)) = self.address().filter(|(taken, _)| *taken == incarnation) {
+            drop(actor.send_message(message));
+        }
+    }
+
+    fn address(&self) -> Option<(Incarnation, ActorRef<TokenMessage>)> {
+        match &self.harbour().berth {
+            Berth::Taken(incarnation, actor) => Some((*incarnation, actor.clone())),
+            _ => None,
+        }
+    }
+
+    // The life of actors.
+
+    /// Asks for an actor with nobody waiting; `true` when the supervisor is to be told.
+    pub(crate) fn wants_actor(&self) -> bool {
+        let mut harbour = self.harbour();
+        let wanted = matches!(harbour.berth, Berth::Empty);
+        if wanted {
+            harbour.berth = Berth::Awaited;
+        }
+        wanted
+    }
+
+    /// An actor has started: it gets what was parked for it.
+    pub(crate) fn moor(&self, incarnation: Incarnation, actor: ActorRef<TokenMessage>) -> Vec<Request> {
+        let mut harbour = self.harbour();
+        harbour.berth = Berth::Taken(incarnation, actor);
+        std::mem::take(&mut harbour.parked)
+    }
+
+    /// The actor's address is of no use any more. Called by its own end, so that a message which lost the race with that
+    /// end is not kept alive by the address.
+    pub(crate) fn forget_address(&self, incarnation: Incarnation) {
+        let former = {
+            let mut harbour = self.harbour();
+            match harbour.berth {
+                Berth::Taken(taken, _) if taken == incarnation => {
+                    std::mem::replace(&mut harbour.berth, Berth::Awaited)
+                }
+                _ => return,
+            }
+        };
+        drop(former);
+    }
+
+    /// The actor has ended: whether another is to be started now, because one is wanted, or `anyway`.
+    pub(crate) fn unmoor(&self, anyway: bool) -> bool {
+        let (former, wanted) = {
+            let mut harbour = self.harbour();
+            let former = std::mem::take(&mut harbour.berth);
+            let wanted =
+                anyway || !harbour.parked.is_empty() || !harbour.reports.is_empty() || self.has_business();
+            if wanted {
+                harbour.berth = Berth::Awaited;
+            }
+            (former, wanted)
+        };
+        drop(former);
+        wanted
+    }
+
+    /// Whether an actor is still to be started here.
+    pub(crate) fn awaits_actor(&self) -> bool {
+        matches!(self.harbour().berth, Berth::Awaited)
+    }
+
+    /// Whether something is going on that needs an actor though nobody asks.
+    fn has_business(&self) -> bool {
+        let residue = &self.cell.read().published.residue;
+        let business = residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some();
+        business || self.plan.is_kept_warm()
+    }
+
+    /// Counts an end that nobody asked for: how often that happened lately.
+    pub(crate) fn crashed(&self, now: ElapsedTime, calm: std::time::Duration) -> u32 {
+        let mut harbour = self.harbour();
+        let (count, last) = harbour.crashes;
+        let count = if now.since(last) > calm { 1 } else { count.saturating_add(1) };
+        harbour.crashes = (count, now);
+        count
+    }
+
+    /// Starts nobody before `until`; those who wait are handed back.
+    pub(crate) fn rest(&self, until: ElapsedTime) -> Vec<Request> {
+        let mut harbour = self.harbour();
+        harbour.berth = Berth::Resting(until);
+        std::mem::take(&mut harbour.parked)
+    }
+
+    /// The rest is over: whether an actor is wanted.
+    pub(crate) fn has_rested(&self) -> bool {
+        matches!(self.harbour().berth, Berth::Resting(_)) && self.unmoor(false)
+    }
+
+    /// The supervision tree is gone: those who wait are handed back, and the next one begins anew.
+    pub(crate) fn strand(&self) -> Vec<Request> {
+        let (former, parked) = {
+            let mut harbour = self.harbour();
+            (std::mem::take(&mut harbour.berth), std::mem::take(&mut harbour.parked))
+        };
+        drop(former);
+        parked
+    }
+
+    /// Keeps what the resource listed for the next actor.
+    pub(crate) fn hear_issuers(&self, issuers: Vec<Issuer>) {
+        self.harbour().issuers = Some(issuers);
+    }
+
+    pub(crate) fn take_issuers(&self) -> Option<Vec<Issuer>> {
+        self.harbour().issuers.take()
+    }
+
+    // Flights.
+
+    /// A flight begins: what it is told from now on arrives at the returned end.
+    pub(crate) fn take_off(&self, flight: FlightId) -> mpsc::UnboundedReceiver<FlightEvent> {
+        let (tell, told) = mpsc::unbounded_channel();
+        self.harbour().flights.push((flight, tell));
+        told
+    }
+
+    /// Tells one flight, or all of them, what happened.
+    pub(crate) fn tell_flights(&self, flight: Option<FlightId>, event: &FlightEvent) {
+        for (_, tell) in self.harbour().flights.iter().filter(|(id, _)| flight.is_none_or(|flight| flight == *id)) {
+            drop(tell.send(event.clone()));
+        }
+    }
+
+    pub(crate) fn is_flying(&self) -> bool {
+        !self.harbour().flights.is_empty()
+    }
+
+    /// A flight reports, or is over; the actor is told to look. `true` when there is no actor and one is wanted.
+    pub(crate) fn report(&self, flight: FlightId, report: Option<Report>) -> bool {
+        let wanted = {
+            let mut harbour = self.harbour();
+            if report.is_none() {
+                harbour.flights.retain(|(id, _)| *id != flight);
+            }
+            harbour.reports.push_back((flight, report));
+            let wanted = matches!(harbour.berth, Berth::Empty);
+            if wanted {
+                harbour.berth = Berth::Awaited;
+            }
+            wanted
+        };
+        self.tell(TokenMessage::News);
+        wanted
+    }
+
+    /// The next report nobody has taken in yet.
+    pub(crate) fn take_report(&self) -> Option<(FlightId, Option<Report>)> {
+        self.harbour().reports.pop_front()
+    }
+}

@@ -1,0 +1,270 @@
+//! The supervisor: starts the actors of a runtime, starts them again, and keeps the cells of those that sleep honest.
+//!
+//! A host links it into its own tree, beside its MCP session actors. It decides nothing about tokens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::core::Core;
+use super::slot::Slot;
+use super::timer::Leash;
+use super::token_actor::{Birthright, TokenActor, TokenMessage};
+use super::watch;
+use crate::law::flight::FlightEvent;
+use crate::law::session::SessionEvent;
+use crate::ports::store::News;
+use crate::values::{Reason, TokenError};
+
+/// An actor that ended unasked this long ago or longer ended by itself, not in a row.
+const CALM: Duration = Duration::from_secs(60);
+
+/// So many ends in a row are followed by a new start at once.
+const RESTARTS: u32 = 5;
+
+/// The first pause before another start after that; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const PAUSE_MOST: Duration = Duration::from_secs(60);
+
+/// How long the actors may take to empty their mailboxes at the end.
+const CHILDREN_DRAIN: Duration = Duration::from_secs(1);
+
+/// What the supervisor is told.
+#[derive(Debug)]
+pub(crate) enum SupervisorMessage {
+    /// A slot wants an actor.
+    Start(Arc<Slot>),
+    /// A slot has rested from its actor's failures.
+    Rested(Arc<Slot>),
+    /// The store has news.
+    News(News),
+    /// The store can be listened to, from now on.
+    Listening,
+    /// The store cannot be listened to; it goes on being tried.
+    Deaf,
+    /// The machine has slept.
+    Resumed,
+    /// The runtime stops: everyone is to be told.
+    Shutdown,
+}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for SupervisorMessage {}
+
+/// Supervises the actors of one runtime.
+#[derive(Debug)]
+pub(crate) struct AuthSupervisor;
+
+/// Whom the supervisor has started.
+#[derive(Debug)]
+pub(crate) struct SupervisorState {
+    core: Arc<Core>,
+    myself: ActorRef<SupervisorMessage>,
+    children: BTreeMap<ActorId, Arc<Slot>>,
+    /// Whether nobody says when the store changes.
+    deaf: bool,
+    _watches: [Leash; 2],
+}
+
+#[ractor::actor(message = SupervisorMessage, state = SupervisorState, arguments = Arc<Core>)]
+impl AuthSupervisor {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        core: Arc<Core>,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        if core.is_stopping() {
+            return Err("this runtime was shut down: build another".into());
+        }
+        if !core.plant(&myself) {
+            return Err("this runtime is running already".into());
+        }
+        let watches = [
+            Leash::run(watch::listen(Arc::clone(&core), myself.clone())),
+            Leash::run(watch::look_out(Arc::clone(&core.ports.clock), myself.clone())),
+        ];
+        Ok(SupervisorState { core, myself, children: BTreeMap::new(), deaf: true, _watches: watches })
+    }
+
+    async fn post_start(
+        &self,
+        _myself: ActorRef<SupervisorMessage>,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        // What an earlier tree left: sessions that have something to do though nobody asks.
+        for slot in state.core.slots() {
+            if slot.unmoor(false) {
+                state.start(slot).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<SupervisorMessage>,
+        message: SupervisorMessage,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::Start(slot) => state.start(slot).await,
+            SupervisorMessage::Rested(slot) => {
+                if slot.has_rested() {
+                    state.start(slot).await;
+                }
+            }
+            SupervisorMessage::News(news) => state.spread(news),
+            SupervisorMessage::Listening => {
+                state.deaf = false;
+                state.spread(News::Lagged);
+            }
+            SupervisorMessage::Deaf => {
+                state.deaf = true;
+                state.spread(News::Lagged);
+            }
+            SupervisorMessage::Resumed => state.wake_up(),
+            SupervisorMessage::Shutdown => state.shut_down(),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<SupervisorMessage>,
+        event: SupervisionEvent,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(actor, last_state, reason) => {
+                let asked_for = reason.as_deref() == Some("Drained");
+                state.ended(&actor, asked_for).await;
+                // Only now: whoever waits in it asks again, and finds the slot ready.
+                drop(last_state);
+            }
+            SupervisionEvent::ActorFailed(actor, _) => state.ended(&actor, false).await,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        _state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        // Whoever was admitted is answered; no actor waits for anything in a message.
+        myself.drain_children_and_wait(Some(CHILDREN_DRAIN)).await;
+        // A host with ractor's default supervision stops when a child ends, even one that was told to.
+        if let Some(host) = myself.try_get_supervisor() {
+            myself.unlink(host);
+        }
+        Ok(())
+    }
+}
+
+impl SupervisorState {
+    async fn start(&mut self, slot: Arc<Slot>) {
+        if !slot.awaits_actor() {
+            return;
+        }
+        let birthright = Birthright { core: Arc::clone(&self.core), slot: Arc::clone(&slot) };
+        match Actor::spawn_linked(None, TokenActor, birthright, self.myself.get_cell()).await {
+            Ok((actor, _)) => {
+                self.children.insert(actor.get_id(), slot);
+            }
+            Err(error) => {
+                tracing::error!(identity = %slot.identity, %error, "an actor could not be started");
+                self.rest(&slot, PAUSE_FIRST);
+            }
+        }
+    }
+
+    /// An actor has ended: its slot is free again, and its successor starts if one is wanted.
+    async fn ended(&mut self, actor: &ActorCell, asked_for: bool) {
+        let Some(slot) = self.children.remove(&actor.get_id()) else { return };
+        if self.core.is_stopping() {
+            return self.core.strand(&slot);
+        }
+        if asked_for && self.deaf {
+            close(&slot);
+        }
+        let crashes = if asked_for { 0 } else { self.count_crash(&slot) };
+        if crashes > RESTARTS {
+            let pause = PAUSE_FIRST.saturating_mul(1 << (crashes - RESTARTS - 1).min(16)).min(PAUSE_MOST);
+            self.rest(&slot, pause);
+        } else if slot.unmoor(crashes > 0) {
+            self.start(slot).await;
+        }
+    }
+
+    fn count_crash(&self, slot: &Slot) -> u32 {
+        let crashes = slot.crashed(self.core.ports.clock.now().elapsed, CALM);
+        tracing::warn!(identity = %slot.identity, crashes, "an actor ended unasked");
+        crashes
+    }
+
+    /// Starts nobody at `slot` for a while; those who wait are told when to come back.
+    fn rest(&self, slot: &Arc<Slot>, span: Duration) {
+        let now = self.core.ports.clock.now().elapsed;
+        let error = TokenError::new(Reason::BrokenOff).retry_after(span);
+        slot.rest(now.after(span)).into_iter().for_each(|request| request.fail(error));
+        let (myself, slot) = (self.myself.clone(), Arc::clone(slot));
+        // Not on a leash: it is one message, and harmless when nobody hears it.
+        self.core.errand(async move {
+            super::timer::pause(span).await;
+            drop(myself.cast(SupervisorMessage::Rested(slot)));
+        });
+    }
+
+    /// Passes on what the store said: to the actor that is awake, else by closing the cell of the one that sleeps.
+    fn spread(&mut self, news: News) {
+        match news {
+            News::Changed(identity) => {
+                if let Some(slot) = self.core.find(&identity) {
+                    changed(&slot);
+                }
+            }
+            News::Lagged => self.core.slots().iter().for_each(changed),
+            News::Ended => {}
+        }
+    }
+
+    fn wake_up(&self) {
+        for slot in self.core.slots() {
+            slot.tell(TokenMessage::event(SessionEvent::Resumed));
+            slot.tell_flights(None, &FlightEvent::Tick);
+        }
+    }
+
+    fn shut_down(&self) {
+        for slot in self.core.slots() {
+            if !slot.tell(TokenMessage::event(SessionEvent::Shutdown)) {
+                close(&slot);
+            }
+            self.core.strand(&slot);
+        }
+    }
+}
+
+impl Drop for SupervisorState {
+    fn drop(&mut self) {
+        self.core.fell(&self.myself);
+    }
+}
+
+/// The record of a slot's identity was written, or may have been.
+fn changed(slot: &Arc<Slot>) {
+    if !slot.tell(TokenMessage::event(SessionEvent::StoreChanged)) {
+        close(slot);
+    }
+}
+
+/// Takes the lease of a sleeping session away from hits.
+fn close(slot: &Slot) {
+    let by = slot.cell.read().by;
+    slot.cell.close(by);
+}

@@ -1,0 +1,59 @@
+//! The two watches of a runtime: one hears what the store says, one notices that the machine has slept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+
+use super::core::Core;
+use super::supervisor::SupervisorMessage;
+use super::timer::pause;
+use crate::ports::clock::Clock;
+use crate::ports::store::News;
+
+/// The first pause before a lost watch is asked for again; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest such pause. While nobody listens, everything is taken to have changed each time.
+const PAUSE_MOST: Duration = Duration::from_secs(10);
+
+/// How often the lookout compares the clocks.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// So much more than was slept for must have passed before it counts as a suspend.
+const SLEPT: Duration = Duration::from_secs(2);
+
+/// Tells the supervisor what the store says, and when nobody can hear it.
+pub(crate) async fn listen(core: Arc<Core>, supervisor: ActorRef<SupervisorMessage>) {
+    let tell = |message| drop(supervisor.cast(message));
+    let mut wait = PAUSE_FIRST;
+    loop {
+        if let Ok(mut watch) = core.ports.store.watch().await {
+            wait = PAUSE_FIRST;
+            // What was written before it listened is news too.
+            tell(SupervisorMessage::Listening);
+            loop {
+                match watch.next().await {
+                    News::Ended => break,
+                    news => tell(SupervisorMessage::News(news)),
+                }
+            }
+        }
+        tell(SupervisorMessage::Deaf);
+        pause(wait).await;
+        wait = wait.saturating_mul(2).min(PAUSE_MOST);
+    }
+}
+
+/// Tells the supervisor when the machine has slept: sleeps of tokio's go on after a suspend as if it had not been.
+pub(crate) async fn look_out(clock: Arc<dyn Clock>, supervisor: ActorRef<SupervisorMessage>) {
+    let mut before = clock.now().elapsed;
+    loop {
+        pause(ROUND).await;
+        let now = clock.now().elapsed;
+        if now.since(before) > ROUND + SLEPT {
+            drop(supervisor.cast(SupervisorMessage::Resumed));
+        }
+        before = now;
+    }
+}
