@@ -120,7 +120,9 @@ impl Seat {
         self.seen.iter().for_each(|seen| sink.revision(seen.revision));
         for pending in &self.pending {
             // What an effect says in detail, the phase that waits for it says too, unless the flight is over.
-            sink.op(op(&pending.effect).map_or(0, |op| op.0));
+            let op = op(&pending.effect);
+            sink.plain(op.is_some());
+            op.iter().for_each(|op| sink.op(op.0));
             sink.time(pending.since);
             if self.flight.is_over() {
                 Reading::of(&pending.effect, names).put(sink);

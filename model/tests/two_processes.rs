@@ -70,15 +70,6 @@ fn a_long_lease_that_was_lost_says_nothing_about_later_marks() {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "minutes without optimisation: run with --release, or run the binary")]
-fn every_law_holds_at_the_stated_bounds() {
-    for config in Config::usual() {
-        let report = explore(config);
-        assert!(report.is_good(), "{report}");
-    }
-}
-
-#[test]
 fn a_store_that_ignores_the_version_of_a_mark_is_noticed() {
     let bounds = Bounds { flights: 1, claim_losses: 1, ..Bounds::CALM };
     is_noticed(leased(RetryOnce, bounds), &[Fault::MarkAnywhere], Law::OneSpend);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{Adopt, Urgency};
+use tokenkeeper_actors::law::flight::{Adopt, Outcome, Urgency};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy, SessionEvent};
 use tokenkeeper_actors::values::{Cause, Reason};
 
@@ -124,6 +124,17 @@ fn while_in_use_the_cohort_of_a_flight_has_used_its_token() {
     story.passes(HOUR);
     story.asks(1);
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.2"]);
+    assert_eq!(story.idles(DAY), ["publish", "fly for early"]);
+}
+
+#[test]
+fn while_in_use_who_waited_for_a_siblings_token_has_used_it() {
+    let mut story = Story::signed_in(HOUR, policy(RefreshPolicy::WhileInUse));
+    story.passes(HOUR);
+    story.asks(1);
+    story.asks_to_have(2, 2 * HOUR);
+    story.sibling_mints(HOUR, Cause::Expiry);
+    assert_eq!(story.lands(Outcome::Adopted), ["publish", "1 gets 1.2", "2 gets 1.2"]);
     assert_eq!(story.idles(DAY), ["publish", "fly for early"]);
 }
 

@@ -254,6 +254,11 @@ fn a_repeatable_source_does_not_mint_where_somebody_logged_out() {
     let mut story = Story::begins_over(store, Policy { spending: Spending::Repeatable, ..Policy::default() });
     story.reads();
     assert_eq!(story.asks(1), ["1 is told logged_out"]);
+    // Nor does the next incarnation, when the store can no longer say so.
+    story.restarts();
+    assert_eq!(story.asks(2), []);
+    assert_eq!(story.read_fails(), ["publish", "2 is told logged_out"]);
+    assert_eq!(story.asks(3), ["3 is told logged_out"]);
 }
 
 #[test]
