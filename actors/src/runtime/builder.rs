@@ -1,15 +1,17 @@
 //! How a runtime is made.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell};
 
 use super::auth_runtime::AuthRuntime;
 use super::core::{Core, Ports};
+use super::issuer::Permits;
 use super::plan::{Plan, Settings};
 use super::reception::Reception;
 use super::supervisor::AuthSupervisor;
+use crate::law::issuer::IssuerPolicy;
 use crate::ports::clock::Clock;
 use crate::ports::observer::EffectObserver;
 use crate::ports::permit::IssuerPermits;
@@ -28,6 +30,7 @@ pub struct RuntimeBuilder {
     settings: Settings,
     clock: Option<Arc<dyn Clock>>,
     spawner: Option<Arc<dyn Spawner>>,
+    issuers: IssuerPolicy,
     permits: Option<Arc<dyn IssuerPermits>>,
     observer: Option<Arc<dyn EffectObserver>>,
     dice: Option<Dice>,
@@ -59,6 +62,7 @@ impl RuntimeBuilder {
             settings,
             clock: None,
             spawner: None,
+            issuers: IssuerPolicy::default(),
             permits: None,
             observer: None,
             dice: None,
@@ -79,7 +83,13 @@ impl RuntimeBuilder {
         Self { spawner: Some(spawner), ..self }
     }
 
-    /// Who gives leave to make requests (one [`IssuerActor`](super::issuer) for each issuer).
+    /// How many requests are made to one issuer at a time, and how it is left alone.
+    #[must_use]
+    pub fn issuers(self, issuers: IssuerPolicy) -> Self {
+        Self { issuers, ..self }
+    }
+
+    /// Who gives leave to make requests (one actor for each issuer: [`Permits`]).
     #[must_use]
     pub fn permits(self, permits: Arc<dyn IssuerPermits>) -> Self {
         Self { permits: Some(permits), ..self }
@@ -122,11 +132,18 @@ impl RuntimeBuilder {
             Some(clock) => clock,
             None => Arc::new(SystemClock::new().map_err(|error| BuildError::NoRandomness(error.to_string()))?),
         };
-        let Some(permits) = self.permits else { return Err(BuildError::NoTokio) };
         let nonce = dice.nonce();
         let plan = Arc::new(Plan::new(self.settings, digests.clone()));
-        let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, dice };
-        let core = Arc::new(Core::new(ports, plan, digests, nonce, self.idle_after));
+        let core = Arc::new_cyclic(|core: &Weak<Core>| {
+            let permits = self.permits.unwrap_or_else(|| {
+                let (core, rolls) = (core.clone(), dice.clone());
+                // The desks are the supervisor's children, whichever stands when one is needed.
+                let supervisor = move || Some(core.upgrade()?.supervisor()?.get_cell());
+                Arc::new(Permits::new(self.issuers, Arc::clone(&clock), move || rolls.jitter(), supervisor))
+            });
+            let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, dice };
+            Core::new(ports, plan, digests, nonce, self.idle_after)
+        });
         let reception = Actor::spawn(None, Reception, Arc::clone(&core)).await;
         let (address, _) = reception.map_err(|error| BuildError::Spawn(error.to_string()))?;
         Ok(AuthSpec { runtime: AuthRuntime::new(core, address) })

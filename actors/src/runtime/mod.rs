@@ -19,6 +19,7 @@ mod auth_runtime;
 mod builder;
 mod cell;
 mod core;
+pub mod issuer;
 mod news;
 mod plan;
 mod reception;

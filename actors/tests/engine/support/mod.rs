@@ -1,7 +1,6 @@
 //! A runtime to tell stories about.
 
 pub(crate) mod clock;
-pub(crate) mod permits;
 pub(crate) mod server;
 
 use std::sync::Arc;
@@ -19,7 +18,6 @@ use tokenkeeper_actors::values::{
 };
 
 pub(crate) use clock::TestClock;
-pub(crate) use permits::Free;
 pub(crate) use server::Server;
 
 pub(crate) const ISSUER: &str = "https://as.example.com";
@@ -69,7 +67,6 @@ impl World {
     pub(crate) fn builder_over(&self, store: Arc<dyn TokenStore>) -> RuntimeBuilder {
         AuthRuntime::builder(store, self.settings())
             .clock(Arc::new(self.clock.clone()))
-            .permits(Arc::new(Free))
             .dice(Dice::seeded(7))
     }
 
