@@ -5,10 +5,13 @@
 //! - [`values`]: what the law speaks about,
 //! - [`law`]: two pure state machines and the rules they share,
 //! - [`ports`]: what the machines' drivers ask of the world,
-//! - `memory`: the store in memory (feature `memory`, on by default).
+//! - `memory`: the store in memory (feature `memory`, on by default),
+//! - `runtime`: the actors (feature `runtime`, on by default).
 
 pub mod law;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod ports;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod values;

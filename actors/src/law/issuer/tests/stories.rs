@@ -1,0 +1,208 @@
+//! Arbitrary stories, told beside a plain account of what a desk may do.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Ask(Urgency),
+    /// Of the asks made so far, the one at this place, whether it waits, is out or is over.
+    Gone(usize),
+    Returned(usize, Option<u64>),
+    Throttled(u64),
+    Pass(u64),
+    /// On to the next wake, or a moment before it.
+    Wake {
+        early: bool,
+    },
+    Restart,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let urgency = prop_oneof![Just(Callers), Just(Background), Just(AfterResume)];
+    prop_oneof![
+        6 => urgency.prop_map(Deed::Ask),
+        1 => any::<usize>().prop_map(Deed::Gone),
+        4 => (any::<usize>(), prop::option::weighted(0.1, 0..9_000_u64)).prop_map(|(ask, span)| Deed::Returned(ask, span)),
+        1 => (0..9_000_u64).prop_map(Deed::Throttled),
+        2 => (0..20_000_u64).prop_map(Deed::Pass),
+        3 => any::<bool>().prop_map(|early| Deed::Wake { early }),
+        1 => Just(Deed::Restart),
+    ]
+}
+
+/// What is true of the desk, told without its means.
+struct Account {
+    desk: IssuerDesk,
+    policy: IssuerPolicy,
+    now: u64,
+    jitter: u16,
+    asked: u64,
+    waiting: BTreeMap<AskId, (Urgency, ElapsedTime)>,
+    out: BTreeSet<AskId>,
+    throttled: u64,
+}
+
+impl Account {
+    fn now(&self) -> Now {
+        Now { jitter: Jitter::new(self.jitter), ..at(self.now) }
+    }
+
+    fn any(&self, place: usize) -> AskId {
+        AskId(place as u64 % (self.asked + 1))
+    }
+
+    fn tell(&mut self, event: IssuerEvent) -> Vec<IssuerEffect> {
+        self.jitter = self.jitter.wrapping_mul(31_421).wrapping_add(6_927);
+        let now = self.now();
+        match event {
+            Ask(ask, AfterResume) => {
+                let from = now.elapsed().after(now.jitter.of(self.policy.spread));
+                self.waiting.insert(ask, (AfterResume, from));
+            }
+            Ask(ask, urgency) => {
+                self.waiting.insert(ask, (urgency, now.elapsed()));
+            }
+            Gone(ask) => {
+                self.waiting.remove(&ask);
+                self.out.remove(&ask);
+            }
+            Returned(ask, span) => {
+                if self.out.remove(&ask)
+                    && let Some(span) = span
+                {
+                    let span = span.min(self.policy.retry_after_most);
+                    self.throttled = self.throttled.max(self.now + span.as_millis() as u64);
+                }
+            }
+            Throttled(until) => {
+                let most = self.now + self.policy.retry_after_most.as_millis() as u64;
+                self.throttled = self.throttled.max(until.as_millis().min(most));
+            }
+            Tick => {}
+        }
+        let effects = self.desk.handle(event, now);
+        for effect in &effects {
+            self.check(effect);
+        }
+        self.check_rest();
+        effects
+    }
+
+    fn check(&mut self, effect: &IssuerEffect) {
+        let (Grant(ask) | Hold(ask, _)) = *effect;
+        let (urgency, from) = self.waiting.remove(&ask).expect("answered once, and only who waits");
+        match *effect {
+            Grant(_) => {
+                assert!(self.now >= self.throttled, "granted within a throttle");
+                assert!(from.as_millis() <= self.now, "granted before its instant");
+                let ready = self.waiting.iter().filter(|(_, (_, from))| from.as_millis() <= self.now);
+                for (other, (theirs, since)) in ready {
+                    assert!((urgency, from, ask) < (*theirs, *since, *other), "{other:?} was before {ask:?}");
+                }
+                self.out.insert(ask);
+                assert!(self.out.len() <= self.policy.at_once);
+            }
+            Hold(_, span) if self.now < self.throttled => {
+                assert_eq!(span.as_millis() as u64, self.throttled - self.now);
+            }
+            Hold(..) => {
+                assert!(self.out.len() == self.policy.at_once, "held although a permit is left");
+                assert!(from.after(self.policy.patience).as_millis() <= self.now, "held before patience ran out");
+            }
+        }
+    }
+
+    fn check_rest(&self) {
+        let desk = &self.desk;
+        assert_eq!(desk.turns.keys().collect::<Vec<_>>(), self.waiting.keys().collect::<Vec<_>>());
+        assert_eq!(desk.queue.len(), self.waiting.len());
+        assert_eq!(desk.out, self.out);
+        assert!(self.now >= self.throttled || self.waiting.is_empty(), "somebody waits within a throttle");
+        assert_eq!(desk.next_wake().is_some(), !self.waiting.is_empty());
+        if let Some(wake) = desk.next_wake() {
+            assert!((self.now + 1..=self.now + 60_000).contains(&wake.as_millis()), "asleep too long, or not at all");
+        }
+        if self.out.len() < self.policy.at_once {
+            assert!(self.waiting.values().all(|(_, from)| from.as_millis() > self.now), "somebody ready waits");
+        }
+    }
+
+    fn wake(&mut self, early: bool) {
+        let Some(wake) = self.desk.next_wake() else { return };
+        self.now = wake.as_millis() - u64::from(early);
+        let effects = self.tell(Tick);
+        if early {
+            assert_eq!(effects, [], "something was due before the wake");
+            assert_eq!(self.desk.next_wake().map(|next| next >= wake), Some(true));
+        } else {
+            let next = self.desk.next_wake();
+            assert!(!effects.is_empty() || next > Some(wake), "woken for nothing");
+        }
+    }
+
+    fn restart(&mut self) {
+        self.waiting.clear();
+        self.desk = IssuerDesk::start(self.policy, self.desk.residue(), self.now());
+        self.check_rest();
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_desk_keeps_its_rules(
+        at_once in 1..4_usize,
+        patience in 0..90_u64,
+        jitter: u16,
+        deeds in prop::collection::vec(deed(), 0..120),
+    ) {
+        let retry_after_most = secs(5);
+        let policy = IssuerPolicy { at_once, patience: secs(patience), retry_after_most, ..IssuerPolicy::default() };
+        let mut account = Account {
+            desk: IssuerDesk::start(policy, DeskResidue::default(), at(0)),
+            policy,
+            now: 0,
+            jitter,
+            asked: 0,
+            waiting: BTreeMap::new(),
+            out: BTreeSet::new(),
+            throttled: 0,
+        };
+        for deed in deeds {
+            match deed {
+                Deed::Ask(urgency) => {
+                    account.asked += 1;
+                    account.tell(Ask(AskId(account.asked), urgency));
+                }
+                Deed::Gone(place) => drop(account.tell(Gone(account.any(place)))),
+                Deed::Returned(place, span) => {
+                    let event = Returned(account.any(place), span.map(Duration::from_millis));
+                    account.tell(event);
+                }
+                Deed::Throttled(span) => {
+                    let until = ElapsedTime::from_millis(account.now + span);
+                    account.tell(Throttled(until));
+                }
+                Deed::Pass(span) => {
+                    account.now += span;
+                    account.tell(Tick);
+                }
+                Deed::Wake { early } => account.wake(early),
+                Deed::Restart => account.restart(),
+            }
+        }
+        // Whoever still waits is answered as permits come back, or loses patience.
+        for _ in 0..1_000 {
+            if account.waiting.is_empty() {
+                break;
+            }
+            account.wake(false);
+        }
+        prop_assert!(account.waiting.is_empty(), "somebody waits for ever");
+        while let Some(ask) = account.out.first().copied() {
+            account.tell(Returned(ask, None));
+        }
+        prop_assert!(account.desk.residue().out.is_empty());
+    }
+}

@@ -1,0 +1,303 @@
+//! Desks at work, on tokio's paused time.
+#![expect(clippy::disallowed_methods, reason = "the tests' own tasks, sleeps and clock, all on tokio's paused time")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::Instant;
+
+use super::Permits;
+use super::desk::Desk;
+use crate::law::flight::Urgency;
+use crate::law::issuer::IssuerPolicy;
+use crate::ports::clock::Clock;
+use crate::ports::permit::{IssuerPermits, Permission, Permit};
+use crate::values::record::Issuer;
+use crate::values::{BootId, ElapsedTime, Jitter, Moment, WallTime};
+
+/// A clock that goes with tokio's.
+#[derive(Debug)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    fn now(&self) -> Moment {
+        let millis = self.0.elapsed().as_millis() as u64;
+        Moment { elapsed: ElapsedTime::from_millis(millis), wall: WallTime::from_millis(millis), boot: BootId(0) }
+    }
+}
+
+/// A supervisor that lets its desks end.
+struct Calm;
+
+enum Nothing {}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for Nothing {}
+
+#[ractor::actor(message = Nothing, state = (), arguments = ())]
+impl Calm {
+    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Nothing>,
+        _event: SupervisionEvent,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+struct Setting {
+    permits: Arc<Permits>,
+    supervisor: ActorCell,
+    began: Instant,
+}
+
+impl Setting {
+    async fn new(at_once: usize) -> Self {
+        let (supervisor, _) = Calm::spawn(None, Calm, ()).await.unwrap();
+        let began = Instant::now();
+        let policy = IssuerPolicy { at_once, ..IssuerPolicy::default() };
+        let clock = Arc::new(TokioClock(began));
+        let permits = Permits::new(policy, clock, || Jitter::new(1 << 15), supervisor.get_cell());
+        Self { permits: Arc::new(permits), supervisor: supervisor.get_cell(), began }
+    }
+
+    fn issuer() -> Issuer {
+        Issuer("https://as.example.com".to_owned())
+    }
+
+    fn desk(&self) -> Arc<Desk> {
+        self.permits.desk(Some(&Self::issuer()))
+    }
+
+    async fn ask(&self) -> Permission {
+        self.permits.ask(Some(&Self::issuer()), Urgency::Callers).await
+    }
+
+    async fn granted(&self) -> Permit {
+        match self.ask().await {
+            Permission::Granted(permit) => permit,
+            Permission::Held(span) => panic!("held for {span:?}"),
+        }
+    }
+
+    async fn held(&self) -> Duration {
+        held(self.ask().await)
+    }
+
+    /// Asks in tasks of their own, and waits until all of them have a place.
+    async fn askers(&self, count: usize) -> Vec<JoinHandle<Permission>> {
+        let before = self.desk().counts().0;
+        let ask = || {
+            let permits = Arc::clone(&self.permits);
+            tokio::spawn(async move { permits.ask(Some(&Self::issuer()), Urgency::Callers).await })
+        };
+        let askers = (0..count).map(|_| ask()).collect();
+        while self.desk().counts().0 < before + count {
+            yield_now().await;
+        }
+        settle().await;
+        askers
+    }
+
+    fn millis(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+}
+
+fn held(permission: Permission) -> Duration {
+    match permission {
+        Permission::Held(span) => span,
+        Permission::Granted(_) => panic!("granted"),
+    }
+}
+
+/// Lets everybody do what they can do without time going by.
+async fn settle() {
+    for _ in 0..100 {
+        yield_now().await;
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_hundred_askers_leave_a_throttled_issuer_alone() {
+    let setting = Setting::new(1).await;
+    let first = setting.granted().await;
+    let askers = setting.askers(299).await;
+    tokio::time::advance(secs(5)).await;
+    first.give_back(Some(secs(60)));
+    for asker in askers {
+        assert_eq!(held(asker.await.unwrap()), secs(60));
+    }
+    assert_eq!(setting.millis(), 5_000);
+    assert_eq!(setting.permits.throttled(Some(&Setting::issuer())), Some(secs(60)));
+    assert_eq!(setting.permits.throttled(None), None);
+    tokio::time::advance(secs(20)).await;
+    assert_eq!(setting.held().await, secs(40));
+    tokio::time::advance(Duration::from_millis(39_999)).await;
+    assert_eq!(setting.held().await, Duration::from_millis(1));
+    assert_eq!(setting.desk().counts(), (0, 0));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    setting.granted().await.give_back(None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_more_than_a_few_are_out_at_once() {
+    let setting = Setting::new(8).await;
+    let (out, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let flight = || {
+        let (permits, out, most) = (Arc::clone(&setting.permits), Arc::clone(&out), Arc::clone(&most));
+        tokio::spawn(async move {
+            let Permission::Granted(permit) = permits.ask(None, Urgency::Background).await else { panic!("held") };
+            most.fetch_max(out.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            out.fetch_sub(1, Ordering::SeqCst);
+            permit.give_back(None);
+        })
+    };
+    let flights: Vec<_> = (0..300).map(|_| flight()).collect();
+    for flight in flights {
+        flight.await.unwrap();
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 8);
+    assert!(setting.millis() >= 300 / 8 * 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ask_that_is_dropped_gives_up_its_place_and_a_grant_that_was_on_its_way() {
+    let setting = Setting::new(1).await;
+    let first = setting.granted().await;
+    let mut askers = setting.askers(10).await;
+    let kept = askers.remove(0);
+    for asker in askers {
+        asker.abort();
+    }
+    settle().await;
+    assert_eq!(setting.desk().counts(), (2, 1));
+    let mut last = Box::pin(setting.ask());
+    tokio::select! {
+        biased;
+        _ = &mut last => panic!("answered"),
+        () = settle() => {}
+    }
+    first.give_back(None);
+    let Permission::Granted(second) = kept.await.unwrap() else { panic!("held") };
+    second.give_back(None);
+    settle().await;
+    assert_eq!(setting.desk().counts(), (1, 1), "granted, and nobody has looked");
+    drop(last);
+    settle().await;
+    assert_eq!(setting.desk().counts(), (0, 0));
+    setting.granted().await.give_back(None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_breaks_off_takes_no_permit_with_it() {
+    let setting = Setting::new(1).await;
+    let permit = setting.granted().await;
+    let flight = tokio::spawn(async move {
+        let _permit = permit;
+        std::future::pending::<()>().await;
+    });
+    let askers = setting.askers(1).await;
+    assert_eq!(setting.desk().counts(), (2, 1));
+    flight.abort();
+    for asker in askers {
+        assert!(matches!(asker.await.unwrap(), Permission::Granted(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desk_killed_amid_its_queue_leaves_nobody_hanging_and_forgets_nothing() {
+    let setting = Setting::new(1).await;
+    let first = setting.granted().await;
+    let askers = setting.askers(20).await;
+    for _ in 0..2 {
+        let actor = setting.desk().actor().unwrap();
+        actor.kill();
+        settle().await;
+        assert_ne!(setting.desk().actor().unwrap().get_id(), actor.get_id());
+        assert_eq!(setting.desk().counts(), (21, 1), "the permit that is out counts at the new desk");
+    }
+    first.give_back(Some(secs(60)));
+    setting.desk().actor().unwrap().kill();
+    for asker in askers {
+        assert_eq!(held(asker.await.unwrap()), secs(60));
+    }
+    setting.desk().actor().unwrap().kill();
+    tokio::time::advance(Duration::from_millis(59_999)).await;
+    assert_eq!(setting.held().await, Duration::from_millis(1));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    setting.granted().await.give_back(None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desk_that_is_drained_or_stopped_is_replaced() {
+    let setting = Setting::new(1).await;
+    let first = setting.granted().await;
+    let askers = setting.askers(3).await;
+    setting.desk().actor().unwrap().drain().unwrap();
+    settle().await;
+    setting.desk().actor().unwrap().stop(None);
+    settle().await;
+    assert_eq!(setting.desk().counts(), (4, 1));
+    first.give_back(None);
+    // Whoever asks again may come in another order: each gives back at once.
+    let again = askers.into_iter().map(|asker| tokio::spawn(async move { asker.await.map(|one| format!("{one:?}")) }));
+    for asker in again.collect::<Vec<_>>() {
+        assert_eq!(asker.await.unwrap().unwrap(), "Granted(Permit)");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_tree_down_every_ask_is_told_to_come_again() {
+    let setting = Setting::new(1).await;
+    let first = setting.granted().await;
+    let askers = setting.askers(5).await;
+    setting.supervisor.stop_and_wait(None, None).await.unwrap();
+    for asker in askers {
+        assert_eq!(held(asker.await.unwrap()), secs(1));
+    }
+    assert_eq!(setting.held().await, secs(1));
+    first.give_back(Some(secs(9)));
+    assert_eq!(setting.held().await, secs(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_resume_an_ask_waits_for_its_instant() {
+    let setting = Setting::new(8).await;
+    let permission = setting.permits.ask(None, Urgency::AfterResume).await;
+    assert!(matches!(permission, Permission::Granted(_)));
+    assert!((15_000..15_010).contains(&setting.millis()), "{}", setting.millis());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_is_told_to_come_again() {
+    let setting = Setting::new(1).await;
+    let _first = setting.granted().await;
+    assert_eq!(setting.held().await, secs(5));
+    assert!((120_000..120_010).contains(&setting.millis()), "{}", setting.millis());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_issuer_is_not_held_back_by_another() {
+    let setting = Setting::new(1).await;
+    setting.granted().await.give_back(Some(secs(60)));
+    for issuer in [None, Some(Issuer("https://other.example.com".to_owned()))] {
+        let permission = setting.permits.ask(issuer.as_ref(), Urgency::Callers).await;
+        assert!(matches!(permission, Permission::Granted(_)));
+    }
+    assert_eq!(setting.held().await, secs(60));
+    assert!(!format!("{:?}", setting.permits).contains("example"));
+}

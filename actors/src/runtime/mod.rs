@@ -1,0 +1,3 @@
+//! The runtime: actors and tasks that drive the machines.
+
+pub mod issuer;
