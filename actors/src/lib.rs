@@ -5,10 +5,13 @@
 //! - [`values`]: what the law speaks about,
 //! - [`law`]: two pure state machines and the rules they share,
 //! - [`ports`]: what the machines' drivers ask of the world,
-//! - `memory`: the store in memory (feature `memory`, on by default).
+//! - `memory`: the store in memory (feature `memory`, on by default),
+//! - `system`: this machine's clocks, tokio and randomness behind the ports (feature `system`, on by default).
 
 pub mod law;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod ports;
+#[cfg(feature = "system")]
+pub mod system;
 pub mod values;
