@@ -68,9 +68,7 @@ pub(crate) fn tell_report(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, 
             Outcome::Failed(trouble) => (Happening::Failed, Some(trouble.reason), None),
             Outcome::LoginRequired(reason) => (Happening::Ended, Some(*reason), None),
         },
-        Report::Settled(view) => {
-            (Happening::Refreshed, None, view.lease.as_ref().map(|lease| lease.generation()))
-        }
+        Report::Settled(view) => (Happening::Refreshed, None, view.lease.as_ref().map(|lease| lease.generation())),
         Report::Lost { .. } => (Happening::Lost, Some(Reason::StoreTrouble), None),
     };
     tell(core, slot, Some(flight), what, why, generation);

@@ -14,9 +14,7 @@ use super::slot::Slot;
 use super::state::{SessionState, StateWatch};
 use super::token_actor::TokenMessage;
 use crate::law::ledger::Login;
-use crate::law::session::{
-    Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer,
-};
+use crate::law::session::{Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer};
 use crate::values::record::{Issuer, View};
 use crate::values::{InstallError, Lease, LogoutError, Reason, ServerIdentity, StoreFault, TokenError};
 
@@ -236,9 +234,9 @@ impl Place {
     /// `None` where all places are taken.
     pub(crate) fn take(slot: &Arc<Slot>) -> Option<Self> {
         let most = slot.plan.policy.waiters_most;
-        let taken = slot.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-            (waiting < most).then_some(waiting + 1)
-        });
+        let taken = slot
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| (waiting < most).then_some(waiting + 1));
         taken.is_ok().then(|| Self(Arc::clone(slot)))
     }
 }

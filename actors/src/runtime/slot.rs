@@ -200,9 +200,7 @@ impl Slot {
         let former = {
             let mut harbour = self.harbour();
             match harbour.berth {
-                Berth::Taken(taken, _) if taken == incarnation => {
-                    std::mem::replace(&mut harbour.berth, Berth::Awaited)
-                }
+                Berth::Taken(taken, _) if taken == incarnation => std::mem::replace(&mut harbour.berth, Berth::Awaited),
                 _ => return,
             }
         };
@@ -214,8 +212,7 @@ impl Slot {
         let (former, wanted) = {
             let mut harbour = self.harbour();
             let former = std::mem::take(&mut harbour.berth);
-            let wanted =
-                anyway || !harbour.parked.is_empty() || !harbour.reports.is_empty() || self.has_business();
+            let wanted = anyway || !harbour.parked.is_empty() || !harbour.reports.is_empty() || self.has_business();
             if wanted {
                 harbour.berth = Berth::Awaited;
             }

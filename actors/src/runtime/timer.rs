@@ -13,7 +13,10 @@ pub(crate) struct Leash(AbortHandle);
 
 impl Leash {
     /// Runs `work` until it is done or the leash is dropped.
-    #[expect(clippy::disallowed_methods, reason = "owned by the leash; what must outlive its owner is no business of it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "owned by the leash; what must outlive its owner is no business of it"
+    )]
     pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work).abort_handle())
     }

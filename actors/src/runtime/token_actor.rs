@@ -282,9 +282,8 @@ impl TokenState {
             }
             SessionEffect::Change(op, change) => {
                 let (store, identity) = self.store();
-                self.core.chore(self.heard(async move {
-                    SessionEvent::Changed(op, store.change(&identity, change).await)
-                }));
+                self.core
+                    .chore(self.heard(async move { SessionEvent::Changed(op, store.change(&identity, change).await) }));
             }
             SessionEffect::Revoke(revocation) => {
                 let (source, identity) = (Arc::clone(&self.slot.plan.source), self.slot.identity.clone());
@@ -315,7 +314,10 @@ impl TokenState {
     }
 
     /// Work whose outcome this incarnation hears of, unless it is over by then.
-    fn heard(&self, work: impl Future<Output = SessionEvent> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    fn heard(
+        &self,
+        work: impl Future<Output = SessionEvent> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (slot, incarnation) = (Arc::clone(&self.slot), self.incarnation);
         async move {
             let event = work.await;

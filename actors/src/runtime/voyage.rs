@@ -160,10 +160,7 @@ impl Voyage {
             }
             FlightEffect::Send(op, request) => {
                 let source = Arc::clone(&self.slot.plan.source);
-                self.await_event(
-                    name,
-                    async move { FlightEvent::Sent(op, source.request(&identity, *request).await) },
-                );
+                self.await_event(name, async move { FlightEvent::Sent(op, source.request(&identity, *request).await) });
             }
             FlightEffect::Revoke(revocation) => {
                 let source = Arc::clone(&self.slot.plan.source);

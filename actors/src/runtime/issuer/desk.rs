@@ -113,11 +113,7 @@ impl Desk {
         let (end, ended) = watch::channel(());
         let handler = IssuerActor::new(Arc::clone(self), book.incarnation, end);
         // Not awaited: its first messages queue. One that cannot start ends at once, which its askers are told.
-<<<<<<< HEAD
         let supervisor = (self.house.supervisor)()?;
-=======
-        let supervisor = self.house.supervisor.clone();
->>>>>>> main
         let (actor, _starting) = ActorRuntime::spawn_linked_instant(None, handler, (), supervisor).ok()?;
         Some(Address { actor, ended })
     }

@@ -65,12 +65,8 @@ impl Setting {
         let began = Instant::now();
         let policy = IssuerPolicy { at_once, ..IssuerPolicy::default() };
         let clock = Arc::new(TokioClock(began));
-<<<<<<< HEAD
         let cell = supervisor.get_cell();
         let permits = Permits::new(policy, clock, || Jitter::new(1 << 15), move || Some(cell.clone()));
-=======
-        let permits = Permits::new(policy, clock, || Jitter::new(1 << 15), supervisor.get_cell());
->>>>>>> main
         Self { permits: Arc::new(permits), supervisor: supervisor.get_cell(), began }
     }
 

@@ -1,4 +1,4 @@
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -28,8 +28,9 @@ impl Drop for Flight {
 /// A flight that ends when the gate opens, and what became of it.
 fn flight() -> (FlightFuture, oneshot::Sender<()>, Receiver<bool>) {
     let ((gate, opened), (tell, told)) = (oneshot::channel(), channel());
-    let mut flight = Flight { done: false, tell };
+    let flight = Flight { done: false, tell };
     let future = async move {
+        let mut flight = flight;
         flight.done = opened.await.is_ok();
     };
     (Box::pin(future), gate, told)
@@ -123,11 +124,15 @@ fn a_flight_on_the_hosts_runtime_runs_while_it_does() {
     let (flight, gate, told) = flight();
     HostSpawner::on(host.handle().clone()).spawn(flight);
     gate.send(()).unwrap();
-    host.block_on(async {
-        while told.try_recv() != Ok(true) {
-            tokio::task::yield_now().await;
+    let outcome = host.block_on(async {
+        loop {
+            match told.try_recv() {
+                Err(TryRecvError::Empty) => tokio::task::yield_now().await,
+                outcome => break outcome,
+            }
         }
     });
+    assert_eq!(outcome, Ok(true));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A clock that follows tokio's paused time, and can be stepped and put to sleep.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokenkeeper_actors::ports::clock::Clock;

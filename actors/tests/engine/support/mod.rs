@@ -14,7 +14,8 @@ use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, RuntimeBuilder, Sett
 use tokenkeeper_actors::system::Dice;
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, RefreshCredential};
 use tokenkeeper_actors::values::{
-    AccessToken, Account, DigestKey, Lease, RefreshToken, Scopes, ServerIdentity, Target, TokenError, TokenKind, Validity,
+    AccessToken, Account, DigestKey, Lease, RefreshToken, Scopes, ServerIdentity, Target, TokenError, TokenKind,
+    Validity,
 };
 
 pub(crate) use clock::TestClock;
@@ -65,9 +66,7 @@ impl World {
     }
 
     pub(crate) fn builder_over(&self, store: Arc<dyn TokenStore>) -> RuntimeBuilder {
-        AuthRuntime::builder(store, self.settings())
-            .clock(Arc::new(self.clock.clone()))
-            .dice(Dice::seeded(7))
+        AuthRuntime::builder(store, self.settings()).clock(Arc::new(self.clock.clone())).dice(Dice::seeded(7))
     }
 
     pub(crate) async fn runtime(&self) -> AuthRuntime {
