@@ -1,21 +1,36 @@
 //! However many come at once, one token request is made, and everyone is served by it.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::runtime::AuthSession;
+use tokenkeeper_actors::values::Lease;
+use tokio::task::JoinHandle;
 
-use super::support::{World, refuse, s};
+use super::support::{World, ms, refuse, s};
 
-async fn all_at_once(session: &AuthSession, callers: usize) {
-    let tasks = (0..callers).map(|_| {
-        let session = session.clone();
-        tokio::spawn(async move { session.token().await })
-    });
-    let mut generations = Vec::new();
-    for answer in join_all(tasks).await {
-        generations.push(answer.expect("no panic").expect("a lease").generation());
-    }
-    generations.dedup();
-    assert_eq!(generations.len(), 1, "all share one token");
+fn asks(session: &AuthSession) -> JoinHandle<Lease> {
+    let session = session.clone();
+    tokio::spawn(async move { session.token().await.expect("a lease") })
+}
+
+/// Is told that `lease` was refused, after `late`, and asks for another.
+fn is_refused(session: &AuthSession, lease: &Lease, late: Duration) -> JoinHandle<Lease> {
+    let (session, lease) = (session.clone(), lease.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(late).await;
+        refuse(&session, &lease).await.expect("noted");
+        session.token().await.expect("a lease")
+    })
+}
+
+/// Everyone got the same token.
+async fn all_share_one(tasks: impl IntoIterator<Item = JoinHandle<Lease>>) -> Lease {
+    let leases: Vec<Lease> = join_all(tasks).await.into_iter().map(|lease| lease.expect("no panic")).collect();
+    let first = leases.first().expect("somebody asked").clone();
+    assert!(leases.iter().all(|lease| *lease == first), "one token for all");
+    first
 }
 
 #[tokio::test(start_paused = true)]
@@ -27,7 +42,7 @@ async fn at_expiry_one_request_serves_all() {
         let session = world.signed_in(&runtime, 1).await;
         for expiries in 1..=20 {
             world.expire().await;
-            all_at_once(&session, callers).await;
+            all_share_one((0..callers).map(|_| asks(&session))).await;
             world.server.is_content_with(expiries);
         }
         assert!(runtime.shutdown(s(5)).await.is_clean());
@@ -36,26 +51,94 @@ async fn at_expiry_one_request_serves_all() {
 
 #[tokio::test(start_paused = true)]
 async fn refused_all_at_once_one_request_serves_all() {
-    for callers in [32, 1_000] {
+    for callers in [32, 1_000, 10_000] {
         let world = World::new();
         world.server.takes(s(1));
         let runtime = world.runtime().await;
         let session = world.signed_in(&runtime, 1).await;
         for refusals in 1..=20 {
             let lease = session.token().await.expect("a lease");
-            let tasks = (0..callers).map(|_| {
-                let (session, lease) = (session.clone(), lease.clone());
-                tokio::spawn(async move {
-                    refuse(&session, &lease).await.expect("noted");
-                    session.token().await.expect("a lease")
-                })
-            });
-            for newer in join_all(tasks).await {
-                assert!(newer.expect("no panic").generation().supersedes(&lease.generation()));
-            }
+            let newer = all_share_one((0..callers).map(|_| is_refused(&session, &lease, s(0)))).await;
+            assert!(newer.generation().supersedes(&lease.generation()));
             world.server.is_content_with(refusals);
             // A refusal of a token that was minted for a refusal is another matter when it comes at once.
             world.clock.pass(s(60)).await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_during_an_early_refresh_are_content_with_it() {
+    let mut world = World::new();
+    world.policy = Policy { refresh: RefreshPolicy::KeepWarm { inactivity: None }, ..Policy::default() };
+    world.server.takes(s(2));
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    for refreshes in 1..=20 {
+        let lease = session.token().await.expect("a lease");
+        while world.server.in_flight() == 0 {
+            world.clock.pass(s(1)).await;
+        }
+        let newer = all_share_one((0..1_000).map(|_| is_refused(&session, &lease, s(0)))).await;
+        assert!(newer.generation().supersedes(&lease.generation()));
+        world.server.is_content_with(refreshes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_kills_the_old_token_each_time_is_asked_once_each_time() {
+    let world = World::new();
+    world.server.takes(s(1));
+    world.server.kills_old();
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    for refreshes in 1..=20 {
+        let lease = session.token().await.expect("a lease");
+        assert!(world.server.accepts(&lease));
+        // Somebody insists, and by that kills the token that the others hold: their refusals find the newer one there.
+        let force = tokenkeeper_actors::runtime::TokenRequest { force: true, ..Default::default() };
+        session.token_with(force).await.expect("a lease");
+        assert!(!world.server.accepts(&lease));
+        let newer = all_share_one((0..1_000).map(|_| is_refused(&session, &lease, s(0)))).await;
+        assert!(world.server.accepts(&newer));
+        world.server.is_content_with(refreshes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_that_arrive_late_get_what_is_there() {
+    let world = World::new();
+    world.server.takes(s(1));
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    for refreshes in 1..=20 {
+        let lease = session.token().await.expect("a lease");
+        let late = (0..1_000).map(|number| is_refused(&session, &lease, ms(number * 13)));
+        let newer = all_share_one(late.collect::<Vec<_>>()).await;
+        assert!(newer.generation().supersedes(&lease.generation()));
+        world.server.is_content_with(refreshes);
+        world.clock.pass(s(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_valid_lease_is_not_delayed_by_a_flight() {
+    let world = World::new();
+    world.server.takes(s(1));
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    // In the early window a caller sets a refresh off, and is served at once.
+    world.clock.pass(world.server.lifetime() - s(60)).await;
+    let began = world.clock.moment().elapsed;
+    let lease = session.token().await.expect("a lease");
+    while world.server.in_flight() == 0 {
+        world.clock.pass(ms(1)).await;
+    }
+    for _ in 0..100 {
+        assert_eq!(session.token().await.expect("a lease"), lease);
+    }
+    assert!(world.clock.moment().elapsed.since(began) < ms(100), "nobody waited for the flight");
+    world.clock.pass(s(5)).await;
+    assert!(session.token().await.expect("a lease").generation().supersedes(&lease.generation()));
+    world.server.is_content_with(1);
 }

@@ -240,3 +240,12 @@ fn a_caller_is_as_urgent_after_a_resume_as_ever() {
     assert_eq!(story.asks(1), ["publish", "fly for expiry"]);
     assert_eq!(story.order().urgency, Urgency::Callers);
 }
+
+#[test]
+fn who_waited_for_the_first_read_sets_a_refresh_off_too() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.passes(HOUR - s(60));
+    story.restarts();
+    story.asks(1);
+    assert_eq!(story.reads(), ["publish", "fly for early", "1 gets 1.1"]);
+}

@@ -288,6 +288,7 @@ impl Session {
 
     /// Serves every waiting caller that can be served, and turns away those that need not wait any longer.
     pub(super) fn serve_waiters(&mut self, now: Now, out: &mut Output) {
+        self.draw_window(now);
         let mut waiters = std::mem::take(&mut self.waiters);
         let mut used = false;
         waiters.answer_each(|id, waiter| {
@@ -303,6 +304,7 @@ impl Session {
         });
         self.waiters = waiters;
         self.used |= used;
+        self.early_wanted |= used && self.in_early_window(now);
     }
 
     /// Answers every waiting caller with `error`.

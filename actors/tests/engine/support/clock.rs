@@ -24,12 +24,10 @@ struct Inner {
 }
 
 impl TestClock {
-    #[expect(clippy::disallowed_methods, reason = "the clock of these tests")]
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner { start: Instant::now(), slept: AtomicU64::new(0), stepped: AtomicI64::new(0) }))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the clock of these tests")]
     pub(crate) fn moment(&self) -> Moment {
         let passed = u64::try_from(self.0.start.elapsed().as_millis()).expect("millis");
         let elapsed = BEGINNING + passed + self.0.slept.load(Ordering::SeqCst);
@@ -39,7 +37,6 @@ impl TestClock {
     }
 
     /// Lets time pass, and whatever is due in it happen.
-    #[expect(clippy::disallowed_methods, reason = "time is paused: this is how it passes")]
     pub(crate) async fn pass(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }

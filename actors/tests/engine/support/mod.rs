@@ -36,7 +36,7 @@ pub(crate) fn digests() -> DigestKey {
 }
 
 pub(crate) fn identity(number: usize) -> ServerIdentity {
-    let account = Account::new(&format!("account-{number}")).expect("an account");
+    let account = Account::new(format!("account-{number}")).expect("an account");
     ServerIdentity::new(account, Target::mcp("https://mcp.example.com/mcp").expect("a target"))
 }
 

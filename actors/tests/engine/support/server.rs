@@ -132,6 +132,11 @@ impl Server {
         self.state().revoked.len()
     }
 
+    /// Requests that it has taken in and not answered yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state().in_flight
+    }
+
     pub(crate) fn most_in_flight(&self) -> usize {
         self.state().most_in_flight
     }
