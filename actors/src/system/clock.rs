@@ -1,0 +1,120 @@
+//! This machine's clocks.
+
+mod boot;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod coarse;
+
+#[cfg(target_vendor = "apple")]
+mod apple;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android", target_vendor = "apple"))))]
+mod portable;
+
+#[cfg(target_vendor = "apple")]
+use apple::Clocks;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux::Clocks;
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+use portable::Clocks;
+
+use crate::ports::clock::Clock;
+use crate::values::Moment;
+
+use super::NoRandomness;
+
+/// This machine's clocks: wall time, and elapsed time that counts suspend.
+///
+/// | system | elapsed time | boot identity |
+/// |---|---|---|
+/// | Linux, Android | `CLOCK_BOOTTIME` | the kernel's `boot_id`; without `/proc`, a random one |
+/// | macOS, iOS | `CLOCK_MONOTONIC`, which counts sleep there | random |
+/// | Windows | the performance counter, which counts sleep | random |
+/// | elsewhere | [`Instant`](std::time::Instant); whether it counts suspend is the system's choice | random |
+///
+/// A random identity belongs to one clock and its clones. Nobody else shares it, so whoever compares with such a moment
+/// goes by wall time alone. It follows that *another identity does not prove another boot*: it may be another process,
+/// container or host. Where elapsed time does not count suspend, expiry still does, by the wall clock.
+///
+/// [`coarse`](Clock::coarse) is cheaper than [`now`](Clock::now) on Linux and Android only: it reads the kernel's copies
+/// of its last tick. It is never ahead of the present, and behind it by one tick as a rule (1 to 10 ms): after a
+/// `now()`, a `coarse()` may show up to that much less. It answers `None` once wall time and the elapsed clocks have
+/// parted by more than two seconds since the last `now()`: after a suspend, or when the wall clock was set. It cannot
+/// notice a suspend that is shorter, or a wall clock set back by just as much as a suspend lasted; until the next
+/// `now()` its elapsed time lacks that much.
+///
+/// A clone is another view of the same clocks, with the same boot identity. Cloning is cheap; sharing one is cheaper.
+#[derive(Clone, Debug)]
+pub struct SystemClock(Clocks);
+
+impl SystemClock {
+    /// The clocks of this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`], where a random boot identity is needed and there is none to be had.
+    pub fn new() -> Result<Self, NoRandomness> {
+        Clocks::open().map(Self)
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    fn coarse(&self) -> Option<Moment> {
+        self.0.coarse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elapsed_time_never_steps_back_and_keeps_its_boot() {
+        let clock = SystemClock::new().unwrap();
+        let mut last = clock.now();
+        for _ in 0..10_000 {
+            let now = clock.now();
+            assert!(now.elapsed >= last.elapsed && now.boot == last.boot, "{now:?} after {last:?}");
+            last = now;
+        }
+    }
+
+    #[test]
+    fn the_cheap_clocks_never_step_back_among_themselves_and_are_never_ahead() {
+        let clock = SystemClock::new().unwrap();
+        let mut last = clock.now().elapsed;
+        for _ in 0..10_000 {
+            let Some(coarse) = clock.coarse() else { continue };
+            let now = clock.now();
+            assert!(coarse.elapsed <= now.elapsed && coarse.boot == now.boot, "{coarse:?} before {now:?}");
+            last = last.min(coarse.elapsed);
+            assert!(coarse.elapsed >= last);
+            last = coarse.elapsed;
+        }
+    }
+
+    #[test]
+    fn a_clone_shares_the_boot_and_the_elapsed_clock() {
+        let clock = SystemClock::new().unwrap();
+        let before = clock.now();
+        let seen = clock.clone().now();
+        let after = clock.now();
+        assert_eq!((seen.boot, before.boot), (before.boot, after.boot));
+        assert!(before.elapsed <= seen.elapsed && seen.elapsed <= after.elapsed);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "what the clock is compared with")]
+    fn wall_time_is_the_systems() {
+        let unix = || {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            u64::try_from(since.unwrap().as_millis()).unwrap()
+        };
+        let (before, now, after) = (unix(), SystemClock::new().unwrap().now().wall.as_millis(), unix());
+        assert!((before..=after).contains(&now), "{before} {now} {after}");
+    }
+}

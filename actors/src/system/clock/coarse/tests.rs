@@ -1,0 +1,169 @@
+//! A machine whose clocks are set by hand.
+
+use super::*;
+
+const SECOND: i64 = 1_000_000_000;
+const TICK: i64 = 4_000_000;
+
+/// What the clocks of a machine would show.
+#[derive(Clone, Copy)]
+struct Machine {
+    wall: i64,
+    boottime: i64,
+    monotonic: i64,
+}
+
+impl Machine {
+    /// An hour of running and a minute of sleep after boot.
+    fn new() -> Self {
+        Self { wall: 1_790_000_000 * SECOND, boottime: 3_660 * SECOND, monotonic: 3_600 * SECOND }
+    }
+
+    fn run(&mut self, nanos: i64) {
+        self.monotonic += nanos;
+        self.boottime += nanos;
+        self.wall += nanos;
+    }
+
+    fn suspend(&mut self, nanos: i64) {
+        self.boottime += nanos;
+        self.wall += nanos;
+    }
+
+    fn precise(&self) -> Precise {
+        Precise { wall: self.wall, boottime: self.boottime, monotonic: self.monotonic }
+    }
+
+    /// The last tick, at worst.
+    fn coarse(&self) -> Coarse {
+        Coarse { monotonic: self.monotonic - TICK, wall: self.wall - TICK }
+    }
+}
+
+#[test]
+fn the_cheap_clock_is_behind_by_what_its_readings_are_behind() {
+    let mut machine = Machine::new();
+    let offsets = Offsets::new(machine.precise());
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    machine.run(3_600 * SECOND);
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+}
+
+#[test]
+fn a_suspend_of_more_than_two_seconds_is_noticed_and_then_learnt() {
+    let mut machine = Machine::new();
+    let offsets = Offsets::new(machine.precise());
+    machine.suspend(2 * SECOND);
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK - 2 * SECOND), "too short to notice");
+    machine.suspend(1);
+    assert_eq!(offsets.elapsed(machine.coarse()), None, "short ones add up");
+    offsets.learn(machine.precise());
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+}
+
+#[test]
+fn a_wall_clock_set_in_either_direction_is_noticed() {
+    for step in [2 * SECOND + 1, -2 * SECOND - 1, 86_400 * SECOND, -86_400 * SECOND] {
+        let mut machine = Machine::new();
+        let offsets = Offsets::new(machine.precise());
+        machine.wall += step;
+        assert_eq!(offsets.elapsed(machine.coarse()), None, "{step}");
+        offsets.learn(machine.precise());
+        assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK), "{step}");
+    }
+}
+
+#[test]
+fn a_leap_second_is_no_alarm() {
+    let mut machine = Machine::new();
+    let offsets = Offsets::new(machine.precise());
+    machine.wall -= SECOND;
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+}
+
+#[test]
+fn time_lost_within_a_reading_is_regained_by_the_next_and_never_overstated() {
+    let mut machine = Machine::new();
+    let interrupted = {
+        let (wall, boottime) = (machine.wall, machine.boottime);
+        machine.run(SECOND / 2);
+        Precise { wall, boottime, monotonic: machine.monotonic }
+    };
+    let offsets = Offsets::new(interrupted);
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK - SECOND / 2));
+    offsets.learn(machine.precise());
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    offsets.learn(interrupted);
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+}
+
+/// Readings of a machine that sleeps for a minute after `awake` of the three were taken.
+fn precise_with_a_suspend(machine: &mut Machine, awake: usize) -> Precise {
+    let before = *machine;
+    machine.suspend(60 * SECOND);
+    let at = |place| if place < awake { before } else { *machine };
+    Precise { wall: at(0).wall, boottime: at(1).boottime, monotonic: at(2).monotonic }
+}
+
+#[test]
+fn a_suspend_within_a_precise_reading_is_told_right_or_not_at_all() {
+    for awake in 0..=3 {
+        let mut machine = Machine::new();
+        let offsets = Offsets::new(machine.precise());
+        offsets.learn(precise_with_a_suspend(&mut machine, awake));
+        let told = offsets.elapsed(machine.coarse());
+        assert!(told.is_none_or(|elapsed| elapsed == machine.boottime - TICK), "{awake}: {told:?}");
+        assert_eq!(told.is_some(), awake == 0, "{awake}");
+    }
+}
+
+#[test]
+fn a_suspend_within_a_coarse_reading_is_not_overlooked() {
+    let mut machine = Machine::new();
+    let offsets = Offsets::new(machine.precise());
+    let monotonic = machine.coarse().monotonic;
+    machine.suspend(60 * SECOND);
+    assert_eq!(offsets.elapsed(Coarse { monotonic, wall: machine.coarse().wall }), None);
+}
+
+#[test]
+fn half_a_write_is_refused_after_the_suspend_and_not_ahead_before_it() {
+    let mut machine = Machine::new();
+    let offsets = Offsets::new(machine.precise());
+    let asleep = machine.coarse();
+    machine.suspend(60 * SECOND);
+    // A writer that has come as far as `suspended`, the one that is written first.
+    offsets.suspended.fetch_max(machine.precise().suspended(), Relaxed);
+    assert_eq!(offsets.elapsed(machine.coarse()), None);
+    assert!(offsets.elapsed(asleep).is_some_and(|elapsed| elapsed <= machine.boottime));
+}
+
+#[test]
+fn a_writer_from_before_the_suspend_undoes_nothing_for_long() {
+    let mut machine = Machine::new();
+    let late = machine.precise();
+    let offsets = Offsets::new(late);
+    machine.suspend(60 * SECOND);
+    offsets.learn(machine.precise());
+    offsets.learn(late);
+    assert_eq!(offsets.elapsed(machine.coarse()), None);
+    offsets.learn(machine.precise());
+    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+}
+
+#[test]
+fn a_clone_knows_what_was_learnt() {
+    let mut machine = Machine::new();
+    let offsets = Offsets::new(machine.precise());
+    machine.suspend(60 * SECOND);
+    offsets.learn(machine.precise());
+    assert_eq!(offsets.clone().elapsed(machine.coarse()), Some(machine.boottime - TICK));
+}
+
+#[test]
+fn moments_are_whole_milliseconds_and_nothing_is_before_the_origin() {
+    let at = moment(1_999_999, 2_000_000, BootId(7));
+    assert_eq!((at.wall.as_millis(), at.elapsed.as_millis(), at.boot), (1, 2, BootId(7)));
+    let before = moment(-SECOND, -SECOND, BootId(7));
+    assert_eq!((before.wall.as_millis(), before.elapsed.as_millis()), (0, 0));
+}

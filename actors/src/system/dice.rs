@@ -1,0 +1,147 @@
+//! What drivers draw.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::values::{FlightId, Jitter, Nonce};
+
+use super::{NoRandomness, draw};
+
+/// Draws jitter, the names of flights, and nonces. Clones draw from the same stream, from any thread, without a lock.
+///
+/// Jitter comes from a fast stream that is seeded once and is no secret. Flight ids and nonces come from the operating
+/// system, each time, so that neither a fork nor a restored snapshot of a machine draws them twice. Should the system
+/// fail after it answered once, they come from the stream and from 128 bits that were drawn at the start.
+#[derive(Clone)]
+pub struct Dice(Arc<Cup>);
+
+struct Cup {
+    stream: AtomicU64,
+    /// What flights are named from where the system does not answer.
+    reserve: u128,
+    seeded: bool,
+}
+
+impl Dice {
+    /// Dice of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`], where it has none to give.
+    pub fn new() -> Result<Self, NoRandomness> {
+        let (stream, reserve) = (u64::from_le_bytes(draw()?), u128::from_le_bytes(draw()?));
+        Ok(Self(Arc::new(Cup { stream: AtomicU64::new(stream), reserve, seeded: false })))
+    }
+
+    /// Dice that fall the same way for the same `seed`: for tests only. Two processes with one seed would give their
+    /// flights the same names.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Arc::new(Cup { stream: AtomicU64::new(seed), reserve: 0, seeded: true }))
+    }
+
+    /// A fraction, for one event.
+    pub fn jitter(&self) -> Jitter {
+        Jitter::new((self.next() >> 48) as u16)
+    }
+
+    /// 128 bits to name the flights of one session from.
+    pub fn flight_base(&self) -> FlightId {
+        let spare = || self.0.reserve ^ (u128::from(self.next()) << 64 | u128::from(self.next()));
+        FlightId(self.system().map_or_else(spare, u128::from_le_bytes))
+    }
+
+    /// A nonce. Never zero, which stands for tokens that a store knows.
+    pub fn nonce(&self) -> Nonce {
+        Nonce(self.system().map_or_else(|| self.next(), u64::from_le_bytes).max(1))
+    }
+
+    fn system<const N: usize>(&self) -> Option<[u8; N]> {
+        if self.0.seeded { None } else { draw().ok() }
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014). Its state only counts, so that one atomic addition shares it.
+    fn next(&self) -> u64 {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let state = self.0.stream.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+impl fmt::Debug for Dice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dice").field("seeded", &self.0.seeded).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_stream_is_splitmix64() {
+        let dice = Dice::seeded(1_234_567);
+        assert_eq!(dice.next(), 6_457_827_717_110_365_317);
+        assert_eq!(dice.next(), 3_203_168_211_198_807_973);
+        assert_eq!(dice.next(), 9_817_491_932_198_370_423);
+    }
+
+    #[test]
+    fn the_same_seed_falls_the_same_way() {
+        let roll = |dice: Dice| (dice.jitter(), dice.flight_base(), dice.nonce(), dice.jitter());
+        assert_eq!(roll(Dice::seeded(7)), roll(Dice::seeded(7)));
+        assert_ne!(roll(Dice::seeded(7)), roll(Dice::seeded(8)));
+    }
+
+    #[test]
+    fn clones_share_one_stream() {
+        let (dice, alone) = (Dice::seeded(7), Dice::seeded(7));
+        let shared = [dice.clone().next(), dice.next()];
+        assert_eq!(shared, [alone.next(), alone.next()]);
+    }
+
+    #[test]
+    fn jitter_covers_its_range_evenly() {
+        let dice = Dice::seeded(1);
+        let mut quarters = [0; 4];
+        for _ in 0..4_000 {
+            let place = dice.jitter().of(Duration::from_millis(4_000)).as_millis() / 1_000;
+            quarters[usize::try_from(place).unwrap()] += 1;
+        }
+        assert!(quarters.iter().all(|count| (800..1_200).contains(count)), "{quarters:?}");
+    }
+
+    #[test]
+    fn names_and_nonces_do_not_repeat_whichever_dice_draw_them() {
+        for pair in [[Dice::new().unwrap(), Dice::new().unwrap()], [Dice::seeded(1), Dice::seeded(2)]] {
+            let flights: BTreeSet<_> = (0..1_000).map(|n| pair[n % 2].flight_base()).collect();
+            let nonces: BTreeSet<_> = (0..1_000).map(|n| pair[n % 2].nonce().0).collect();
+            assert_eq!((flights.len(), nonces.len()), (1_000, 1_000));
+            assert!(!nonces.contains(&0));
+        }
+    }
+
+    #[test]
+    fn all_bits_of_a_name_vary() {
+        for dice in [Dice::new().unwrap(), Dice::seeded(1)] {
+            let (mut ones, mut zeros) = (0, 0);
+            for _ in 0..200 {
+                let FlightId(bits) = dice.flight_base();
+                ones |= bits;
+                zeros |= !bits;
+            }
+            assert_eq!((ones, zeros), (u128::MAX, u128::MAX));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_tells_nothing_of_what_will_be_drawn() {
+        let dice = Dice::new().unwrap();
+        assert_eq!(format!("{dice:?}"), "Dice { seeded: false, .. }");
+    }
+}

@@ -1,0 +1,39 @@
+//! The default implementations on a real machine (feature `system`): its clocks, tokio for the flights, its randomness.
+//!
+//! These are the rooms that own what `clippy.toml` bans elsewhere. A host that has clocks, tasks or dice of its own
+//! leaves the feature out.
+
+mod clock;
+mod dice;
+mod spawner;
+
+pub use clock::SystemClock;
+pub use dice::Dice;
+pub use spawner::{FlightThread, HostSpawner};
+
+/// The operating system gives no random numbers.
+///
+/// Very early in a boot, or in a sandbox without `getrandom` and `/dev/urandom`.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the operating system gives no random numbers: allow this process getrandom(2) or /dev/urandom")]
+pub struct NoRandomness(#[source] getrandom::Error);
+
+/// `N` bytes from the operating system.
+#[expect(clippy::disallowed_methods, reason = "the one place where the operating system is asked for randomness")]
+fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_randomness_is_named_with_its_cause() {
+        let missing = NoRandomness(getrandom::Error::UNSUPPORTED);
+        assert!(missing.to_string().contains("no random numbers"));
+        assert!(std::error::Error::source(&missing).is_some());
+    }
+}
