@@ -10,12 +10,13 @@ use tokenkeeper_simulation::{Outcome, Schedule, Tally, shrink};
 const USAGE: &str = "\
 Runs simulated schedules of tokenkeeper's machines, and checks every law after every step.
 
-Usage: tokenkeeper-simulation [--schedules N] [--seed S] [--threads T] [--quiet] [--json]
+Usage: tokenkeeper-simulation [--schedules N] [--seed S] [--threads T] [--first] [--quiet] [--json]
        tokenkeeper-simulation --replay SEED [--whole]
 
   --schedules N   how many schedules to run (5000)
   --seed S        the first seed; the others follow it (1)
   --threads T     how many threads to run them on (2)
+  --first         end at the first schedule that breaks a law, and only name the law
   --quiet         no progress and no table
   --json          the table as JSON
   --replay SEED   run one schedule and print its story: as few events as break the law, if one breaks
@@ -38,6 +39,7 @@ struct Options {
     schedules: u64,
     seed: u64,
     threads: usize,
+    first: bool,
     quiet: bool,
     json: bool,
     replay: Option<u64>,
@@ -56,8 +58,16 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Option<Options> {
-    let mut options =
-        Options { schedules: ENOUGH, seed: 1, threads: 2, quiet: false, json: false, replay: None, whole: false };
+    let mut options = Options {
+        schedules: ENOUGH,
+        seed: 1,
+        threads: 2,
+        first: false,
+        quiet: false,
+        json: false,
+        replay: None,
+        whole: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|number| number.parse::<u64>().ok());
@@ -66,6 +76,7 @@ fn options() -> Option<Options> {
             "--seed" => options.seed = number()?,
             "--threads" => options.threads = usize::try_from(number()?).ok()?.max(1),
             "--replay" => options.replay = Some(number()?),
+            "--first" => options.first = true,
             "--quiet" => options.quiet = true,
             "--json" => options.json = true,
             "--whole" => options.whole = true,
@@ -104,6 +115,9 @@ fn run(options: &Options) -> ExitCode {
     in_threads(options.threads, || work(options, &next, &result, began));
     let (tally, digest, mut broken) = result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     broken.sort_by_key(|outcome| outcome.seed);
+    if let Some(outcome) = broken.first().filter(|_| options.first) {
+        return conclude(outcome);
+    }
     if options.json {
         say(&json(options, &tally, digest, &broken));
     } else if !options.quiet {
@@ -146,6 +160,9 @@ fn work(options: &Options, next: &AtomicU64, result: &Mutex<(Tally, u64, Vec<Out
         digest = digest.wrapping_add(outcome.digest);
         if outcome.breach.is_some() {
             broken.push(outcome);
+            if options.first {
+                next.fetch_max(options.schedules, Ordering::Relaxed);
+            }
         }
         if !options.quiet && index > 0 && index.is_multiple_of(1_000) {
             say_aside(&format!("{index} schedules after {:.1} s", since(began).as_secs_f64()));
