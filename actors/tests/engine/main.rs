@@ -6,3 +6,4 @@
 mod cohort;
 mod lifecycle;
 mod support;
+mod throttle;

@@ -1,0 +1,115 @@
+//! An issuer that wants to be left alone is left alone by everyone; clocks that step and machines that sleep.
+
+use futures_util::future::join_all;
+use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
+use tokenkeeper_actors::runtime::{AuthSession, TokenRequest};
+use tokenkeeper_actors::values::Reason;
+
+use super::support::server::Answer;
+use super::support::{World, ms, s};
+
+const IDENTITIES: usize = 300;
+
+async fn signed_in(world: &World) -> Vec<AuthSession> {
+    let runtime = world.runtime().await;
+    join_all((0..IDENTITIES).map(|number| world.signed_in(&runtime, number))).await
+}
+
+fn within(patience: u64) -> TokenRequest {
+    TokenRequest { patience: s(patience), ..TokenRequest::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuers_word_holds_every_identity_back() {
+    let world = World::new();
+    let sessions = signed_in(&world).await;
+    world.expire().await;
+    world.server.plans([Answer::Refuse(429, Some(s(60)))]);
+    let told = sessions[0].token().await.expect_err("told off");
+    assert_eq!((told.reason(), told.when_to_retry()), (Reason::Throttled, Some(s(60))));
+    let began = world.clock.moment().elapsed;
+    // Whoever could only be answered too late is told so at once.
+    for answer in join_all(sessions.iter().map(|session| session.token_with(within(30)))).await {
+        let told = answer.expect_err("told off");
+        assert_eq!(told.reason(), Reason::Throttled);
+        assert!(told.when_to_retry().is_some_and(|span| span <= s(60) && span >= s(59)), "{told:?}");
+    }
+    assert!(world.clock.moment().elapsed.since(began) < ms(500), "at once");
+    world.server.is_content_with(1);
+    // Who has the time waits, and is served when the time is over; not a request leaves before.
+    let patient: Vec<_> = sessions
+        .iter()
+        .cloned()
+        .map(|session| tokio::spawn(async move { session.token_with(within(600)).await }))
+        .collect();
+    world.clock.pass(s(59)).await;
+    world.server.is_content_with(1);
+    for answer in join_all(patient).await {
+        answer.expect("no panic").expect("a lease");
+    }
+    world.server.is_content_with(1 + IDENTITIES);
+    assert!(world.server.most_in_flight() <= 8, "a few at a time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_still_lives_is_served_through_a_throttle() {
+    let world = World::new();
+    let sessions = signed_in(&world).await;
+    // In the early window: each caller would like a newer token, and has a good one.
+    world.clock.pass(world.server.lifetime() - s(30)).await;
+    world.server.plans([Answer::Refuse(429, Some(s(60)))]);
+    sessions[0].token().await.expect("a lease");
+    world.clock.pass(s(1)).await;
+    world.server.is_content_with(1);
+    for session in &sessions {
+        session.token().await.expect("a lease");
+    }
+    world.clock.pass(s(1)).await;
+    world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_eight_hours_of_sleep_background_work_is_spread() {
+    let mut world = World::new();
+    world.policy = Policy { refresh: RefreshPolicy::KeepWarm { inactivity: None }, ..Policy::default() };
+    let sessions = signed_in(&world).await;
+    world.clock.suspend(s(8 * 3_600));
+    let mut made = Vec::new();
+    for _ in 0..60 {
+        world.clock.pass(s(1)).await;
+        made.push(world.server.requests());
+    }
+    assert_eq!(*made.last().expect("a minute"), IDENTITIES, "each was refreshed once");
+    let most = made.windows(2).map(|pair| pair[1] - pair[0]).max().expect("a minute");
+    assert!(most <= IDENTITIES / 10, "at most {most} in a second");
+    world.server.is_content_with(IDENTITIES);
+    // A person who comes meanwhile is served: everyone has a living token now.
+    for session in &sessions {
+        assert!(world.server.accepts(&session.token().await.expect("a lease")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_extends_nothing() {
+    let world = World::new();
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    let lease = session.token().await.expect("a lease");
+    world.clock.pass(s(1_800)).await;
+    world.clock.step_wall(-3_600_000);
+    assert_eq!(session.token().await.expect("a lease"), lease, "it has half an hour left");
+    world.clock.pass(s(1_800)).await;
+    assert!(session.token().await.expect("a lease").generation().supersedes(&lease.generation()));
+    world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ended_in_the_sleep_is_not_served_after_it() {
+    let world = World::new();
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    let lease = session.token().await.expect("a lease");
+    world.clock.suspend(s(8 * 3_600));
+    assert!(session.token().await.expect("a lease").generation().supersedes(&lease.generation()));
+    world.server.is_content_with(1);
+}
