@@ -5,5 +5,6 @@
 
 mod cohort;
 mod lifecycle;
+mod secrets;
 mod support;
 mod throttle;

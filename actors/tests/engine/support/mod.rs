@@ -2,6 +2,8 @@
 
 pub(crate) mod clock;
 pub(crate) mod server;
+#[path = "../../common/witness.rs"]
+pub(crate) mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,9 +4,11 @@
 //! clocks stand still until a test moves them. After each step the [`Audit`] checks what must hold in every story.
 
 mod audit;
+mod looks;
 mod store;
 mod story;
 mod voyage;
+#[path = "../../common/witness.rs"]
 mod witness;
 mod words;
 mod world;

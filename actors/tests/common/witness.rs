@@ -1,7 +1,6 @@
 //! Looks for secrets in whatever is shown: whole, encoded, or in pieces of eight characters.
 
 use std::collections::BTreeSet;
-use std::fmt::{Debug, Display};
 
 /// Everything a secret might look like, in pieces of eight bytes.
 #[derive(Debug)]
@@ -34,22 +33,6 @@ impl Witness {
     pub(crate) fn reads(&mut self, text: &str) {
         assert_eq!(self.finds(text), None, "a secret is shown in: {text}");
         self.unseen.retain(|word| !text.contains(word));
-    }
-
-    /// Looks at what a program would print of this value for its author.
-    pub(crate) fn sees(&mut self, value: &impl Debug) {
-        self.reads(&format!("{value:?}"));
-        self.reads(&format!("{value:#?}"));
-    }
-
-    /// The same in a hurry: on one line, which shows no less.
-    pub(crate) fn glances(&mut self, value: &impl Debug) {
-        self.reads(&format!("{value:?}"));
-    }
-
-    /// Looks at what a program would print of this value for its user.
-    pub(crate) fn hears(&mut self, value: &impl Display) {
-        self.reads(&format!("{value} {value:#}"));
     }
 
     /// Every word that was waited for was seen.
