@@ -3,11 +3,13 @@
 //! An agent host calls tools in parallel. When the access token expires, every call refreshes with the same refresh
 //! token; the authorization server takes the second presentation for theft and revokes the session. And when the one
 //! caller that did refresh is cancelled after the server has rotated the token, the successor is lost. `tokenkeeper`
-//! will give each server identity one owner that outlives its callers.
+//! gives each server identity one owner that outlives its callers.
 //!
-//! **What is here now** is what that owner stands on: the values and the law. The actors that drive the law, login and
-//! the HTTP side follow.
+//! **What is here now** is that owner and what it stands on: the values, the law, and the runtime that drives it. The
+//! refresh grant over HTTP and login follow; until then a host brings its own
+//! [`TokenSource`](engine::ports::source::TokenSource).
 //!
+//! - [`AuthRuntime`] runs in a host and owns every session, [`AuthSession`] is the handle that a host's code holds.
 //! - [`ServerIdentity`], of an [`Account`] and a [`Target`]: whose session it is, with what. An MCP server is named by
 //!   its canonical URI, a [`ResourceUri`].
 //! - [`Lease`]: an access token as callers get it, with its [`Generation`], [`TokenKind`], [`Scopes`] and [`Validity`].
@@ -26,6 +28,10 @@
 
 pub use tokenkeeper_actors as engine;
 
+pub use tokenkeeper_actors::runtime::{
+    AuthMessage, AuthRuntime, AuthSession, AuthSpec, BuildError, NewsFeed, SessionNews, SessionSpec, SessionState,
+    Settings, ShutdownReport, StateWatch, TokenRequest, Unsaved,
+};
 pub use tokenkeeper_actors::values::{
     AccessToken, Account, Generation, IdentityError, IdpIssuer, InstallError, Lease, LogoutError, Provider, Reason,
     RefreshToken, ResourceError, ResourceUri, Scopes, ServerIdentity, StoreFault, Target, TokenError, TokenKind,
