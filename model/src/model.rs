@@ -59,6 +59,7 @@ impl TwoProcesses {
             refresh: Refresh::Held(Held { credential, since: at, mark: None }),
             access: Some(access),
             parked: None,
+            signed_in: None,
         };
         Record {
             epoch: Epoch::new(1),
