@@ -36,6 +36,10 @@ pub struct SessionNews {
 }
 
 /// Follows what happens to all sessions of a runtime, from when it was made.
+///
+/// One reader each; every feed gets every piece. News of one identity comes in the order in which it happened; that of
+/// different identities in no particular one. A reader that is more than 1,024 pieces behind loses the oldest and is told
+/// how many.
 #[derive(Debug)]
 pub struct NewsFeed(pub(crate) broadcast::Receiver<SessionNews>);
 

@@ -49,6 +49,9 @@ impl From<&Published> for SessionState {
 ///
 /// Only the newest state is kept: whoever looks seldom misses what was in between. Ends when the runtime and all handles
 /// on the session are gone.
+///
+/// Each clone has seen what its original had seen, and follows by itself. States come in the order in which they were
+/// published, never a former one after a later one; a state may be seen shortly after what it tells of can be met.
 #[derive(Clone, Debug)]
 pub struct StateWatch(pub(crate) watch::Receiver<SessionState>);
 
