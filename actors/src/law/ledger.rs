@@ -249,7 +249,6 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             refresh,
             access,
             parked: None,
-            signed_in: Some(login.at.wall),
         })),
     })
 }
@@ -281,7 +280,6 @@ fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
                 refresh: Refresh::None,
                 access: Some(commit.access.clone()),
                 parked: None,
-                signed_in: None,
             })),
             ..Record::vacant()
         }),

@@ -12,9 +12,7 @@ use super::plan::{SessionSpec, Settings};
 use super::reception::AuthMessage;
 use super::session::AuthSession;
 use super::shutdown::ShutdownReport;
-use super::supervisor::SupervisorMessage;
 use super::timer;
-use crate::law::flight::FlightEvent;
 use crate::ports::store::TokenStore;
 
 /// A running session runtime: one owner for each server identity, one flight at a time, no lost token. Cheap to clone.
@@ -73,12 +71,6 @@ impl AuthRuntime {
     /// Once polled, the end has begun; dropping the future drops the report.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         self.core.stop();
-        if let Some(supervisor) = self.core.supervisor() {
-            drop(supervisor.cast(SupervisorMessage::Shutdown));
-        }
-        for slot in self.core.slots() {
-            slot.tell_flights(None, &FlightEvent::Shutdown);
-        }
         let in_time = tokio::select! {
             biased;
             () = self.core.rest() => true,

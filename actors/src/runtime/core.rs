@@ -17,6 +17,9 @@ use super::request::Request;
 use super::shutdown::Unsaved;
 use super::slot::{Delivery, Slot};
 use super::supervisor::SupervisorMessage;
+use super::token_actor::TokenMessage;
+use crate::law::flight::FlightEvent;
+use crate::law::session::SessionEvent;
 use crate::ports::clock::Clock;
 use crate::ports::observer::EffectObserver;
 use crate::ports::permit::IssuerPermits;
@@ -194,8 +197,18 @@ impl Core {
         self.stopping.load(Memory::SeqCst)
     }
 
+    /// Nothing new begins, and everyone is told: sessions that are awake, those who wait for one to wake, and flights. Not
+    /// by way of the supervisor, which may be gone, or end before it gets to it.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Memory::SeqCst);
+        for slot in self.slots() {
+            if !slot.tell(TokenMessage::event(SessionEvent::Shutdown)) {
+                slot.close();
+            }
+            let error = TokenError::new(Reason::ShuttingDown);
+            slot.take_parked().into_iter().for_each(|request| request.fail(error));
+            slot.tell_flights(None, &FlightEvent::Shutdown);
+        }
     }
 
     pub(crate) fn note_unsaved(&self, unsaved: Unsaved) {

@@ -16,6 +16,7 @@ use super::core::Core;
 use super::plan::Plan;
 use super::request::Request;
 use super::state::SessionState;
+use super::timer::Leash;
 use super::token_actor::TokenMessage;
 use crate::law::flight::{FlightEvent, Report};
 use crate::values::record::Issuer;
@@ -61,8 +62,8 @@ enum Berth {
     /// The supervisor has been asked for one.
     Awaited,
     Taken(Incarnation, ActorRef<TokenMessage>),
-    /// It ended too often: nobody is started before then.
-    Resting(ElapsedTime),
+    /// It ended too often: nobody is started before then, when the timer says so to the supervisor.
+    Resting(ElapsedTime, #[expect(dead_code, reason = "held, so that it ends with the rest")] Leash),
 }
 
 /// What became of a request that was to be delivered.
@@ -105,6 +106,12 @@ impl Slot {
         }
     }
 
+    /// Takes the lease of a session without an actor away from hits.
+    pub(crate) fn close(&self) {
+        let by = self.cell.read().by;
+        self.cell.close(by);
+    }
+
     // Requests.
 
     /// Hands a request to the actor, or parks it for the next one.
@@ -143,12 +150,12 @@ impl Slot {
         let mut harbour = self.harbour();
         match &harbour.berth {
             Berth::Taken(incarnation, actor) => Err((request, *incarnation, actor.clone())),
-            Berth::Resting(until) if *until > now => Ok(Delivery::Refused(request, *until)),
+            Berth::Resting(until, _) if *until > now => Ok(Delivery::Refused(request, *until)),
             Berth::Awaited => {
                 harbour.parked.push(request);
                 Ok(Delivery::Parked)
             }
-            Berth::Empty | Berth::Resting(_) => {
+            Berth::Empty | Berth::Resting(..) => {
                 harbour.parked.push(request);
                 harbour.berth = Berth::Awaited;
                 Ok(Delivery::Wanted)
@@ -243,16 +250,25 @@ impl Slot {
         count
     }
 
-    /// Starts nobody before `until`; those who wait are handed back.
-    pub(crate) fn rest(&self, until: ElapsedTime) -> Vec<Request> {
-        let mut harbour = self.harbour();
-        harbour.berth = Berth::Resting(until);
-        std::mem::take(&mut harbour.parked)
+    /// Starts nobody before `until`, when `timer` runs out; those who wait are handed back.
+    pub(crate) fn rest(&self, until: ElapsedTime, timer: Leash) -> Vec<Request> {
+        let (former, parked) = {
+            let mut harbour = self.harbour();
+            let former = std::mem::replace(&mut harbour.berth, Berth::Resting(until, timer));
+            (former, std::mem::take(&mut harbour.parked))
+        };
+        drop(former);
+        parked
     }
 
     /// The rest is over: whether an actor is wanted.
     pub(crate) fn has_rested(&self) -> bool {
-        matches!(self.harbour().berth, Berth::Resting(_)) && self.unmoor(false)
+        matches!(self.harbour().berth, Berth::Resting(..)) && self.unmoor(false)
+    }
+
+    /// Hands back those who wait for an actor.
+    pub(crate) fn take_parked(&self) -> Vec<Request> {
+        std::mem::take(&mut self.harbour().parked)
     }
 
     /// The supervision tree is gone: those who wait are handed back, and the next one begins anew.

@@ -48,8 +48,6 @@ pub(crate) enum SupervisorMessage {
     Deaf,
     /// The machine has slept.
     Resumed,
-    /// The runtime stops: everyone is to be told.
-    Shutdown,
 }
 
 #[cfg(feature = "cluster")]
@@ -127,7 +125,6 @@ impl AuthSupervisor {
                 state.spread(News::Lagged);
             }
             SupervisorMessage::Resumed => state.wake_up(),
-            SupervisorMessage::Shutdown => state.shut_down(),
         }
         Ok(())
     }
@@ -178,7 +175,8 @@ impl SupervisorState {
             }
             Err(error) => {
                 tracing::error!(identity = %slot.identity, %error, "an actor could not be started");
-                self.rest(&slot, PAUSE_FIRST);
+                let failures = self.count_crash(&slot);
+                self.rest(&slot, pause(failures));
             }
         }
     }
@@ -190,12 +188,11 @@ impl SupervisorState {
             return self.core.strand(&slot);
         }
         if asked_for && self.deaf {
-            close(&slot);
+            slot.close();
         }
         let crashes = if asked_for { 0 } else { self.count_crash(&slot) };
         if crashes > RESTARTS {
-            let pause = PAUSE_FIRST.saturating_mul(1 << (crashes - RESTARTS - 1).min(16)).min(PAUSE_MOST);
-            self.rest(&slot, pause);
+            self.rest(&slot, pause(crashes - RESTARTS));
         } else if slot.unmoor(crashes > 0) {
             self.start(slot).await;
         }
@@ -211,13 +208,8 @@ impl SupervisorState {
     fn rest(&self, slot: &Arc<Slot>, span: Duration) {
         let now = self.core.ports.clock.now().elapsed;
         let error = TokenError::new(Reason::BrokenOff).retry_after(span);
-        slot.rest(now.after(span)).into_iter().for_each(|request| request.fail(error));
-        let (myself, slot) = (self.myself.clone(), Arc::clone(slot));
-        // Not on a leash: it is one message, and harmless when nobody hears it.
-        self.core.errand(async move {
-            super::timer::pause(span).await;
-            drop(myself.cast(SupervisorMessage::Rested(slot)));
-        });
+        let timer = Leash::after(span, self.myself.clone(), SupervisorMessage::Rested(Arc::clone(slot)));
+        slot.rest(now.after(span), timer).into_iter().for_each(|request| request.fail(error));
     }
 
     /// Passes on what the store said: to the actor that is awake, else by closing the cell of the one that sleeps.
@@ -239,15 +231,6 @@ impl SupervisorState {
             slot.tell_flights(None, &FlightEvent::Tick);
         }
     }
-
-    fn shut_down(&self) {
-        for slot in self.core.slots() {
-            if !slot.tell(TokenMessage::event(SessionEvent::Shutdown)) {
-                close(&slot);
-            }
-            self.core.strand(&slot);
-        }
-    }
 }
 
 impl Drop for SupervisorState {
@@ -256,15 +239,14 @@ impl Drop for SupervisorState {
     }
 }
 
+/// The pause after so many failures too many.
+fn pause(failures: u32) -> Duration {
+    PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MOST)
+}
+
 /// The record of a slot's identity was written, or may have been.
 fn changed(slot: &Arc<Slot>) {
     if !slot.tell(TokenMessage::event(SessionEvent::StoreChanged)) {
-        close(slot);
+        slot.close();
     }
-}
-
-/// Takes the lease of a sleeping session away from hits.
-fn close(slot: &Slot) {
-    let by = slot.cell.read().by;
-    slot.cell.close(by);
 }
