@@ -70,6 +70,8 @@ pub(crate) enum Answer {
     Refuse(u16, Option<Duration>),
     /// The source panics after the server has answered.
     Panic,
+    /// The source panics before anything is sent.
+    PanicBefore,
 }
 
 impl Server {
@@ -168,7 +170,7 @@ impl Server {
                 let retry_after = *retry_after;
                 return Evidence::Refused(Refused { status: *status, error: None, retry_after });
             }
-            Answer::Properly | Answer::LostAfter | Answer::Panic => {}
+            Answer::Properly | Answer::LostAfter | Answer::Panic | Answer::PanicBefore => {}
         }
         let Some(lineage) = state.refresh.get(refresh).copied() else { return invalid_grant() };
         if !state.consumed.insert(refresh.to_owned()) {
@@ -228,6 +230,10 @@ impl TokenSource for Server {
         };
         let refresh = request.refresh.expect("a refresh token");
         self.0.clock.pass(delay).await;
+        if matches!(answer, Answer::PanicBefore) {
+            self.state().in_flight -= 1;
+            panic!("a source that was told to panic");
+        }
         let evidence = self.present(refresh.expose(), &answer);
         self.0.gate.acquire().await.expect("the gate is never closed").forget();
         self.state().in_flight -= 1;

@@ -1,0 +1,154 @@
+//! Callers that leave, and callers whose time is up.
+
+use futures_util::future::join_all;
+use futures_util::{FutureExt, poll};
+use tokenkeeper_actors::runtime::TokenRequest;
+use tokenkeeper_actors::values::Reason;
+
+use super::rig::{Rig, all_served, turns};
+use crate::support::{ms, refuse, s};
+
+/// More turns than a flight takes to reach the server.
+const TURNS: usize = 60;
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_at_any_await_takes_nothing_with_it() {
+    for polls in 0..=TURNS {
+        let rig = Rig::brief().await;
+        rig.world.expire().await;
+        {
+            let mut call = Box::pin(rig.session.token());
+            for _ in 0..polls {
+                assert!(poll!(&mut call).is_pending(), "the flight takes a second");
+                turns(1).await;
+            }
+        }
+        rig.world.clock.pass(s(5)).await;
+        // What was asked for before the first poll was not asked for.
+        rig.world.server.is_content_with(usize::from(polls > 0));
+        let lease = rig.works().await;
+        rig.world.server.is_content_with(1);
+        assert_eq!(rig.works().await, lease);
+        rig.is_settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_in_the_middle_of_a_refusal_has_been_heard() {
+    for polls in 1..=10 {
+        let rig = Rig::new().await;
+        let lease = rig.works().await;
+        {
+            let mut refusal = Box::pin(refuse(&rig.session, &lease));
+            for _ in 0..polls {
+                if poll!(&mut refusal).is_ready() {
+                    break;
+                }
+                turns(1).await;
+            }
+        }
+        let newer = rig.works().await;
+        assert!(newer.generation().supersedes(&lease.generation()));
+        rig.world.server.is_content_with(1);
+        rig.is_settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_and_a_logout_go_on_without_whoever_asked() {
+    for polls in 1..=10 {
+        let rig = Rig::new().await;
+        let old = rig.works().await;
+        {
+            let mut login = Box::pin(rig.session.install(rig.world.login()));
+            for _ in 0..polls {
+                if poll!(&mut login).is_ready() {
+                    break;
+                }
+                turns(1).await;
+            }
+        }
+        rig.world.clock.pass(s(1)).await;
+        let lease = rig.works().await;
+        assert!(lease.generation().supersedes(&old.generation()), "the login was stored");
+        rig.world.server.is_content_with(0);
+        {
+            let mut logout = Box::pin(rig.session.log_out());
+            for _ in 0..polls {
+                if poll!(&mut logout).is_ready() {
+                    break;
+                }
+                turns(1).await;
+            }
+        }
+        rig.world.clock.pass(s(1)).await;
+        rig.fails(Reason::LoggedOut).await;
+        assert!(rig.record().await.held().is_none());
+        assert!(!rig.world.server.accepts(&lease), "what was logged out of was revoked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_are_aborted_all_at_once_leave_the_flight_alone() {
+    for callers in [16, 200] {
+        for yields in [0, 1, 2, 5, 10, 20, 40, 60] {
+            let rig = Rig::new().await;
+            rig.world.expire().await;
+            let cohort: Vec<_> =
+                (0..callers).map(|number| if number % 4 == 0 { rig.writes() } else { rig.calls() }).collect();
+            turns(yields).await;
+            cohort.iter().for_each(tokio::task::JoinHandle::abort);
+            let gone = join_all(cohort).await;
+            assert!(gone.iter().all(|caller| caller.as_ref().is_err_and(tokio::task::JoinError::is_cancelled)));
+            rig.world.clock.pass(s(5)).await;
+            // Aborted before their first poll, they asked for nothing.
+            rig.world.server.is_content_with(usize::from(yields > 0));
+            rig.works().await;
+            rig.world.server.is_content_with(1);
+            rig.is_settled().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_runs_out_of_time_is_told_on_the_dot_and_the_flight_goes_on() {
+    let rig = Rig::new().await;
+    rig.world.server.takes(s(10));
+    rig.world.expire().await;
+    let began = rig.world.clock.moment().elapsed;
+    let calls = [0, 1, 3_000, 9_999].map(|patience| {
+        let (session, clock) = (rig.session.clone(), rig.world.clock.clone());
+        tokio::spawn(async move {
+            let request = TokenRequest { patience: ms(patience), ..TokenRequest::default() };
+            let answer = session.token_with(request).await.map_err(|error| error.reason());
+            (ms(patience), clock.moment().elapsed.since(began), answer)
+        })
+    });
+    let patient = [rig.calls(), rig.writes()];
+    for call in join_all(calls).await {
+        let (patience, answered, answer) = call.expect("no panic");
+        assert_eq!(answer, Err(Reason::DeadlinePassed));
+        assert_eq!(answered, patience, "by its own deadline, and not before");
+    }
+    rig.world.server.is_content_with(0);
+    let lease = all_served(patient).await;
+    assert_eq!(rig.works().await, lease);
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_flight_of_callers_whose_time_is_up_is_stored() {
+    let rig = Rig::new().await;
+    rig.world.server.takes(s(10));
+    rig.world.expire().await;
+    let request = TokenRequest { patience: s(2), ..TokenRequest::default() };
+    let answers = join_all((0..20).map(|_| rig.session.token_with(request))).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::DeadlinePassed)));
+    rig.world.clock.pass(s(10)).await;
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
+    assert!(rig.session.token().now_or_never().is_some(), "a hit");
+    rig.works().await;
+    rig.world.server.is_content_with(1);
+}

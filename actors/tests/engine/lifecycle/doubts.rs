@@ -1,0 +1,215 @@
+//! Flights that break off: the source panics, or the tokio runtime is dropped. What was sent is in doubt, and marked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokenkeeper_actors::ports::store::TokenStore;
+use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, TokenRequest};
+use tokenkeeper_actors::system::{Dice, FlightThread};
+use tokenkeeper_actors::values::Reason;
+use tokio::runtime::{Builder, Runtime};
+
+use super::rig::{Rig, all_served, answers, turns};
+use crate::support::server::Answer;
+use crate::support::{World, identity, ms, s};
+
+/// Longer than a marked request may take.
+const LOST: u64 = 40;
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_panics_before_it_sent_is_followed_by_one_that_works() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    rig.world.server.plans([Answer::PanicBefore]);
+    let told = answers(rig.cohort()).await;
+    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::BrokenOff)));
+    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.when_to_retry().is_some())));
+    rig.world.server.is_content_with(0);
+    assert!(rig.record().await.held().expect("a refresh token").mark.is_some(), "nobody knows that it is not spent");
+    rig.world.clock.pass(s(LOST)).await;
+    all_served(rig.cohort()).await;
+    rig.works().await;
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_panics_with_the_answer_in_hand_costs_what_the_law_says() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    rig.world.server.plans([Answer::Panic]);
+    let told = answers(rig.cohort()).await;
+    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::BrokenOff)));
+    rig.world.server.is_content_with(1);
+    assert!(rig.record().await.held().expect("a refresh token").mark.is_some());
+    // Nobody presents it before the marked request's own time is up.
+    rig.world.clock.pass(s(10)).await;
+    let request = TokenRequest { patience: s(5), ..TokenRequest::default() };
+    let error = rig.session.token_with(request).await.expect_err("in doubt");
+    assert_eq!(error.reason(), Reason::InDoubt);
+    assert!(error.when_to_retry() > Some(s(5)), "longer than the caller would wait, so it was told at once");
+    rig.world.server.is_content_with(1);
+    // Then once more, and no more: this server takes it for theft.
+    rig.world.clock.pass(s(LOST)).await;
+    rig.fails(Reason::GrantEnded).await;
+    let counts = (rig.world.server.requests(), rig.world.server.replays(), rig.world.server.revoked());
+    assert_eq!(counts, (2, 1, 1));
+    rig.world.clock.pass(s(600)).await;
+    rig.fails(Reason::GrantEnded).await;
+    assert_eq!(rig.world.server.requests(), 2);
+    // A login makes it all good.
+    rig.session.install(rig.world.login()).await.expect("installed");
+    rig.works().await;
+    assert_eq!(rig.world.server.requests(), 2);
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().expect("a tokio runtime")
+}
+
+/// A runtime as another process would have it.
+async fn process(world: &World) -> (AuthRuntime, AuthSession) {
+    // No two processes draw the same names.
+    static PROCESSES: AtomicU64 = AtomicU64::new(100);
+    let dice = Dice::seeded(PROCESSES.fetch_add(1, Ordering::SeqCst));
+    let builder = world.builder_over(Arc::new(world.store.process())).dice(dice);
+    let runtime = builder.spawn().await.expect("a runtime");
+    let session = runtime.session(identity(1));
+    (runtime, session)
+}
+
+/// A tokio runtime is dropped after so many turns of a flight, or of what follows the answer.
+fn dropped_after(world: &World, yields: usize, answered: bool) {
+    let tokio = runtime();
+    tokio.block_on(async {
+        let (_runtime, session) = process(world).await;
+        let caller = tokio::spawn(async move { session.token().await });
+        if answered {
+            while world.server.in_flight() == 0 {
+                tokio::task::yield_now().await;
+            }
+            world.server.opens(1);
+        }
+        turns(yields).await;
+        drop(caller);
+    });
+    drop(tokio);
+}
+
+async fn marked(world: &World) -> bool {
+    let record = world.store.load(&identity(1)).await.expect("a store").expect("a record");
+    record.held().is_some_and(|held| held.mark.is_some())
+}
+
+/// A world with a session that is signed in, and whose token is over.
+async fn expired() -> World {
+    let world = World::new();
+    let (runtime, session) = process(&world).await;
+    session.install(world.login()).await.expect("installed");
+    assert!(runtime.shutdown(s(1)).await.is_clean());
+    // Every tokio runtime counts its time from its own beginning; the machine's goes on.
+    world.clock.suspend(world.server.lifetime());
+    world
+}
+
+#[test]
+fn a_tokio_runtime_that_is_dropped_before_the_answer_leaves_a_mark_and_one_more_attempt() {
+    let (mut unmarked, mut waiting) = (0, 0);
+    for yields in 0..=60 {
+        let world = runtime().block_on(expired());
+        world.server.takes(s(1));
+        dropped_after(&world, yields, false);
+        runtime().block_on(async {
+            assert_eq!(world.server.requests(), 0, "nothing arrived");
+            // No process starts in the millisecond in which another died.
+            world.clock.suspend(s(1));
+            if marked(&world).await {
+                waiting += 1
+            } else {
+                unmarked += 1
+            }
+            let (_runtime, session) = process(&world).await;
+            // A mark is waited out.
+            let mut answer = session.token().await;
+            while let Err(error) = answer {
+                assert_eq!(error.reason(), Reason::InDoubt);
+                world.clock.pass(error.when_to_retry().expect("a time")).await;
+                answer = session.token().await;
+            }
+            assert!(world.server.accepts(&answer.expect("a lease")));
+            world.server.is_content_with(1);
+            assert!(!marked(&world).await);
+        });
+    }
+    assert!(unmarked > 0 && waiting > 0, "dropped before the mark {unmarked} times, after it {waiting} times");
+}
+
+#[test]
+fn a_tokio_runtime_that_is_dropped_while_the_answer_arrives_is_a_dead_process() {
+    let (mut lost, mut stored) = (0, 0);
+    for yields in 0..=40 {
+        let world = runtime().block_on(expired());
+        world.server.shuts();
+        dropped_after(&world, yields, true);
+        runtime().block_on(async {
+            world.server.opens(100);
+            world.clock.suspend(s(1));
+            assert_eq!(world.server.requests(), 1);
+            let in_doubt = marked(&world).await;
+            world.expire().await;
+            let (_runtime, session) = process(&world).await;
+            let mut answer = session.token().await;
+            while let Err(error) = answer {
+                if !error.is_transient() {
+                    break;
+                }
+                world.clock.pass(error.when_to_retry().expect("a time").max(ms(1))).await;
+                answer = session.token().await;
+            }
+            let counts = (world.server.requests(), world.server.replays(), world.server.revoked());
+            if in_doubt {
+                lost += 1;
+                assert_eq!(answer.map_err(|error| error.reason()), Err(Reason::GrantEnded));
+                assert_eq!(counts, (2, 1, 1), "once more, as the policy says, and no more");
+            } else {
+                stored += 1;
+                assert!(world.server.accepts(&answer.expect("a lease")));
+                assert_eq!(counts, (2, 0, 0));
+            }
+        });
+    }
+    assert!(lost > 0 && stored > 0, "lost {lost} times, stored {stored} times");
+}
+
+#[test]
+fn flights_on_a_thread_of_their_own_lose_nothing_when_the_hosts_runtime_is_dropped() {
+    let tokio = || Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
+    let (host, after) = (tokio(), tokio());
+    let (world, spec) = host.block_on(async {
+        let world = World::new();
+        world.server.shuts();
+        let thread = FlightThread::start().expect("a thread");
+        let spec = world.builder().spawner(Arc::new(thread)).prepare().await.expect("a runtime");
+        let session = spec.spawn().await.expect("a tree").session(identity(1));
+        session.install(world.login()).await.expect("installed");
+        world.clock.suspend(s(3_600));
+        tokio::spawn(async move { session.token().await });
+        while world.server.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+        (world, spec)
+    });
+    drop(host);
+    world.server.opens(1);
+    after.block_on(async {
+        // Without a tree it says so at once, and the flight is waited for.
+        let answer = spec.runtime().session(identity(1)).token().await.map_err(|error| error.reason());
+        assert_eq!(answer, Err(Reason::NotRunning));
+        assert!(spec.runtime().shutdown(s(60)).await.is_clean());
+        world.server.is_content_with(1);
+        assert!(!marked(&world).await, "it was stored");
+        let (_runtime, session) = process(&world).await;
+        assert!(world.server.accepts(&session.token().await.expect("a lease")));
+        world.server.is_content_with(1);
+    });
+}

@@ -1,0 +1,99 @@
+//! Actors around the runtime: hosts to link it under, and a guest that holds nothing but its address.
+
+use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Refusal, RefusalAnswer};
+use tokenkeeper_actors::runtime::{AuthMessage, TokenRequest};
+use tokenkeeper_actors::values::{Generation, Lease, ServerIdentity, TokenError};
+
+use crate::support::identity;
+
+/// An answer to a caller.
+pub(crate) type Answer = Result<Lease, TokenError>;
+
+/// Hosts understand nothing; they only supervise.
+#[derive(Debug)]
+pub(crate) enum Nothing {}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for Nothing {}
+
+/// A host with ractor's default supervision: it stops when a child of its own ends, however.
+#[derive(Debug)]
+pub(crate) struct DefaultHost;
+
+#[ractor::actor(message = Nothing, state = (), arguments = ())]
+impl DefaultHost {
+    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+/// A host that lives on whatever becomes of its children.
+#[derive(Debug)]
+pub(crate) struct PatientHost;
+
+#[ractor::actor(message = Nothing, state = (), arguments = ())]
+impl PatientHost {
+    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Nothing>,
+        _event: SupervisionEvent,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+/// What the guest is asked to do.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    Token(ServerIdentity, RpcReplyPort<Answer>),
+    Refuse(ServerIdentity, Generation, RpcReplyPort<Result<RefusalAnswer, TokenError>>),
+}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for Errand {}
+
+/// An actor of the host's own, outside its tree, that knows the runtime's address from before and nothing else.
+#[derive(Debug)]
+pub(crate) struct Guest;
+
+#[ractor::actor(message = Errand, state = ActorRef<AuthMessage>, arguments = ActorRef<AuthMessage>)]
+impl Guest {
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Errand>,
+        address: ActorRef<AuthMessage>,
+    ) -> Result<ActorRef<AuthMessage>, ActorProcessingErr> {
+        Ok(address)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Errand>,
+        errand: Errand,
+        address: &mut ActorRef<AuthMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let message = match errand {
+            Errand::Token(identity, reply) => {
+                AuthMessage::GetToken { identity, request: TokenRequest::default(), reply }
+            }
+            Errand::Refuse(identity, generation, reply) => {
+                let refusal = Refusal { generation, operation: OperationKey(0), challenge: ChallengeKey(0) };
+                AuthMessage::Invalidate { identity, refusal, reply }
+            }
+        };
+        // After a shutdown nobody is at home, and the reply port is dropped.
+        let _ = address.cast(message);
+        Ok(())
+    }
+}
+
+/// Asks a guest for a token of the first identity.
+pub(crate) async fn guest_asks(guest: &ActorRef<Errand>) -> Answer {
+    guest.call(|reply| Errand::Token(identity(1), reply), None).await.expect("the guest lives").expect("an answer")
+}

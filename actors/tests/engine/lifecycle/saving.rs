@@ -1,0 +1,231 @@
+//! A store that fails or hangs when a token is to be saved: it is served, kept, and saved later, whatever ends meanwhile.
+
+use std::sync::Arc;
+
+use tokenkeeper_actors::ports::store::{Happening, TokenStore};
+use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, NewsFeed};
+use tokenkeeper_actors::system::Dice;
+use tokenkeeper_actors::values::record::MarkState;
+use tokenkeeper_actors::values::{LogoutError, Reason};
+
+use super::rig::{End, Rig, all_served, answers, turns};
+use super::tricks::{TrickStore, Writing};
+use crate::support::{World, identity, refuse, s};
+
+/// Another process on the same store, which works for it.
+async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
+    let store = TrickStore::new(world.store.process());
+    let runtime = world.builder_over(Arc::new(store)).dice(Dice::seeded(8)).spawn().await.expect("a sibling");
+    let session = runtime.session(identity(1));
+    (runtime, session)
+}
+
+/// What was told, each with its number of times.
+async fn told(feed: &mut NewsFeed, what: Happening) -> usize {
+    let mut times = 0;
+    turns(20).await;
+    while let Some(Some(news)) = futures_util::FutureExt::now_or_never(feed.next()) {
+        times += usize::from(news.expect("nothing was missed").what == what);
+    }
+    times
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_saved_is_served_and_saved_when_the_store_returns() {
+    for writing in [Writing::NoCommits, Writing::CommitsHang] {
+        for end in [None, Some(End::Drain), Some(End::Stop), Some(End::Kill), Some(End::Panic)] {
+            let rig = Rig::new().await;
+            let (_runtime, sibling) = sibling(&rig.world).await;
+            let mut feed = rig.runtime.news();
+            rig.world.expire().await;
+            rig.store.writes(writing);
+            let lease = all_served(rig.cohort()).await;
+            assert!(rig.session.state().unsaved);
+            assert!(rig.record().await.held().expect("a refresh token").mark.is_some());
+            if let Some(end) = end {
+                rig.ends(end).await;
+                turns(50).await;
+                assert!(rig.session.state().unsaved, "it is the flight's, not the actor's");
+            }
+            assert_eq!(rig.works().await, lease);
+            // Nobody else spends meanwhile.
+            let answer = sibling.token().await.map_err(|error| error.reason());
+            assert!(matches!(answer, Err(Reason::Contended | Reason::DeadlinePassed)), "{answer:?}");
+            rig.world.server.is_content_with(1);
+            // Nor do we, though it was refused.
+            refuse(&rig.session, &lease).await.expect("noted");
+            rig.fails(Reason::StoreTrouble).await;
+            rig.world.server.is_content_with(1);
+            assert!(rig.store.commits() > 1, "it tries again and again");
+            rig.store.writes(Writing::Works);
+            rig.world.clock.pass(s(61)).await;
+            assert!(!rig.session.state().unsaved);
+            assert_eq!(told(&mut feed, Happening::Degraded).await, 1);
+            let newer = rig.works().await;
+            assert!(newer.generation().supersedes(&lease.generation()));
+            rig.world.server.is_content_with(2);
+            rig.is_settled().await;
+            assert_eq!(told(&mut feed, Happening::Refreshed).await, 1);
+            turns(50).await;
+            assert_eq!(sibling.token().await, Ok(newer), "the sibling takes it over");
+            rig.world.server.is_content_with(2);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_saved_outlives_the_tree() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    rig.store.writes(Writing::NoCommits);
+    let lease = all_served(rig.cohort()).await;
+    rig.fells().await;
+    assert_eq!(rig.session.token().await, Ok(lease.clone()), "a hit");
+    rig.grows_again().await;
+    turns(50).await;
+    assert_eq!(rig.works().await, lease);
+    assert!(rig.session.state().unsaved);
+    rig.fells().await;
+    rig.store.writes(Writing::Works);
+    rig.world.clock.pass(s(61)).await;
+    assert!(rig.record().await.held().expect("a refresh token").mark.is_none(), "saved without a tree");
+    rig.grows_again().await;
+    turns(50).await;
+    assert_eq!(rig.works().await, lease);
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_with_something_unsaved_does_not_sleep() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    rig.store.writes(Writing::NoCommits);
+    all_served(rig.cohort()).await;
+    rig.world.clock.pass(s(300)).await;
+    assert!(rig.actor().is_some());
+    rig.store.writes(Writing::Works);
+    rig.world.clock.pass(s(120)).await;
+    assert!(rig.actor().is_none());
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_cannot_be_stored_holds_in_this_process_and_is_stored_later() {
+    for end in [None, Some(End::Drain), Some(End::Stop), Some(End::Kill), Some(End::Panic)] {
+        let rig = Rig::new().await;
+        rig.works().await;
+        rig.store.writes(Writing::NoCommits);
+        let answer = rig.session.log_out().await;
+        assert!(matches!(answer, Err(LogoutError::NotDurable(_))), "{answer:?}");
+        rig.fails(Reason::LoggedOut).await;
+        if let Some(end) = end {
+            rig.ends(end).await;
+            turns(50).await;
+            rig.fails(Reason::LoggedOut).await;
+        }
+        assert!(rig.record().await.held().is_some(), "the store does not know yet");
+        rig.store.writes(Writing::Works);
+        rig.world.clock.pass(s(120)).await;
+        assert!(rig.record().await.held().is_none(), "now it does");
+        rig.fails(Reason::LoggedOut).await;
+        assert_eq!((rig.world.server.requests(), rig.world.server.replays()), (0, 0));
+        rig.session.install(rig.world.login()).await.expect("installed");
+        rig.works().await;
+    }
+}
+
+// The end.
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_cannot_save_says_whose_and_whether_the_store_knows() {
+    for (writing, noted) in [(Writing::NoCommits, true), (Writing::Nothing, false)] {
+        for felled in [false, true] {
+            let rig = Rig::new().await;
+            rig.world.expire().await;
+            let caller = rig.calls();
+            rig.takes_off().await;
+            rig.store.writes(writing);
+            all_served([caller]).await;
+            if felled {
+                rig.fells().await;
+            }
+            let report = rig.runtime.shutdown(s(60)).await;
+            let unsaved: Vec<_> =
+                report.unsaved.iter().map(|unsaved| (unsaved.identity.clone(), unsaved.noted)).collect();
+            assert_eq!(unsaved, [(identity(1), noted)]);
+            assert!(report.unfinished.is_empty());
+            let mark = rig.record().await.held().expect("a refresh token").mark.clone().expect("a mark");
+            assert_eq!(mark.state == MarkState::Spent, noted);
+            let answer = rig.session.token().await.map_err(|error| error.reason());
+            assert_eq!(answer, Err(Reason::ShuttingDown));
+            if noted {
+                // Whoever comes next never presents it again.
+                let (_runtime, sibling) = sibling(&rig.world).await;
+                rig.world.clock.pass(s(120)).await;
+                let answer = sibling.token().await.map_err(|error| error.reason());
+                assert_eq!(answer, Err(Reason::PerhapsSpent));
+            }
+            rig.world.server.is_content_with(1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_past_its_deadline_says_what_is_unfinished_and_that_is_stored_all_the_same() {
+    let rig = Rig::new().await;
+    rig.world.server.takes(s(20));
+    rig.world.expire().await;
+    let caller = rig.calls();
+    rig.takes_off().await;
+    let began = rig.world.clock.moment().elapsed;
+    let report = rig.runtime.shutdown(s(5)).await;
+    assert_eq!(rig.world.clock.moment().elapsed.since(began), s(5));
+    assert_eq!((report.unsaved.len(), report.unfinished), (0, vec![identity(1)]));
+    let told = answers([caller]).await;
+    assert_eq!(told[0].as_ref().map_err(|error| error.reason()).err(), Some(Reason::ShuttingDown));
+    rig.world.clock.pass(s(20)).await;
+    rig.world.server.is_content_with(1);
+    assert!(rig.record().await.held().expect("a refresh token").mark.is_none());
+    assert!(rig.runtime.shutdown(s(5)).await.is_clean(), "asked again, it is done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_before_anything_was_sent_sends_nothing() {
+    for yields in 0..=60 {
+        let rig = Rig::brief().await;
+        rig.world.expire().await;
+        let cohort = [rig.calls(), rig.calls(), rig.calls()];
+        turns(yields).await;
+        assert!(rig.runtime.shutdown(s(60)).await.is_clean());
+        let told = answers(cohort).await;
+        assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::ShuttingDown)));
+        assert!(rig.world.server.requests() <= 1);
+        assert_eq!(rig.world.server.most_in_flight(), rig.world.server.requests());
+        rig.world.server.is_content_with(rig.world.server.requests());
+        assert!(rig.record().await.held().expect("a refresh token").mark.is_none(), "sent and saved, or taken back");
+        let (_runtime, sibling) = sibling(&rig.world).await;
+        rig.world.server.accepts(&sibling.token().await.expect("a lease"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_shutdown_everything_says_so() {
+    let rig = Rig::new().await;
+    let lease = rig.works().await;
+    assert!(rig.runtime.shutdown(s(5)).await.is_clean());
+    let answer = rig.session.token().await.map_err(|error| error.reason());
+    assert_eq!(answer, Err(Reason::ShuttingDown), "not even a hit");
+    let refusal = refuse(&rig.session, &lease).await.map_err(|error| error.reason());
+    assert_eq!(refusal, Err(Reason::ShuttingDown));
+    let install = rig.session.install(rig.world.login()).await.map_err(|error| error.to_string());
+    assert_eq!(install.err().as_deref(), Some("the session runtime is shutting down"));
+    assert!(rig.session.log_out().await.is_err());
+    let other = rig.runtime.session(identity(2)).token().await.map_err(|error| error.reason());
+    assert_eq!(other, Err(Reason::ShuttingDown));
+    assert!(rig.runtime.shutdown(s(5)).await.is_clean());
+    let record = rig.world.store.load(&identity(1)).await.expect("a store").expect("a record");
+    assert!(record.held().is_some(), "nothing was changed");
+    rig.world.server.is_content_with(0);
+}

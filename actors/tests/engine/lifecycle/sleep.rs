@@ -1,0 +1,172 @@
+//! Sessions that sleep: they serve hits, wake for what hits cannot serve, and hear what siblings do.
+
+use std::sync::Arc;
+
+use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, SessionSpec};
+use tokenkeeper_actors::values::{Lease, Reason};
+
+use super::rig::{Rig, all_served, turns};
+use crate::support::{World, identity, refuse, s};
+
+/// A session that nobody uses sleeps after a minute.
+const SLEEPS: u64 = 61;
+
+/// Another runtime on the same store, as another process would have it.
+async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
+    let builder = world.builder_over(Arc::new(world.store.process()));
+    let runtime = builder.dice(tokenkeeper_actors::system::Dice::seeded(8)).spawn().await.expect("a sibling");
+    let session = runtime.session(SessionSpec::new(identity(1)));
+    (runtime, session)
+}
+
+/// The rig's session serves `lease`, past the mailbox and through it.
+async fn serves(rig: &Rig, lease: &Lease) {
+    assert_eq!(rig.works().await, *lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_sleeps_serves_hits_and_wakes_on_a_miss() {
+    let rig = Rig::new().await;
+    let lease = rig.works().await;
+    for rounds in 1..=10 {
+        rig.world.clock.pass(s(SLEEPS)).await;
+        assert!(rig.actor().is_none(), "it sleeps");
+        for _ in 0..100 {
+            rig.session.token().await.expect("a hit");
+        }
+        assert!(rig.actor().is_none(), "a hit wakes nobody");
+        rig.world.expire().await;
+        assert!(rig.actor().is_none(), "nor does expiry");
+        all_served(rig.cohort()).await;
+        assert!(rig.actor().is_some());
+        rig.world.server.is_content_with(rounds);
+    }
+    assert_ne!(rig.works().await, lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_asked_is_not_asleep_and_one_in_flight_stays_awake() {
+    let rig = Rig::new().await;
+    for _ in 0..10 {
+        rig.world.clock.pass(s(50)).await;
+        rig.guest_asks().await.expect("a lease");
+        assert!(rig.actor().is_some());
+    }
+    rig.world.server.takes(s(200));
+    rig.world.expire().await;
+    let caller = rig.calls();
+    rig.takes_off().await;
+    caller.abort();
+    rig.world.clock.pass(s(150)).await;
+    assert!(rig.actor().is_some(), "never one in flight");
+    rig.world.clock.pass(s(60)).await;
+    rig.works().await;
+    rig.world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_siblings_doings_reach_sessions_that_sleep_and_that_are_awake() {
+    for asleep in [false, true] {
+        let rig = Rig::new().await;
+        let (_runtime, sibling) = sibling(&rig.world).await;
+        let rest = || async {
+            if asleep {
+                rig.world.clock.pass(s(SLEEPS)).await;
+                assert!(rig.actor().is_none());
+            }
+        };
+        let first = rig.works().await;
+        rest().await;
+        // A rotation.
+        refuse(&sibling, &first).await.expect("noted");
+        let second = sibling.token().await.expect("a lease");
+        assert!(second.generation().supersedes(&first.generation()));
+        turns(50).await;
+        serves(&rig, &second).await;
+        rig.world.server.is_content_with(1);
+        rest().await;
+        // A login.
+        sibling.install(rig.world.login()).await.expect("installed");
+        let third = sibling.token().await.expect("a lease");
+        turns(50).await;
+        serves(&rig, &third).await;
+        rest().await;
+        // A logout.
+        sibling.log_out().await.expect("logged out");
+        turns(50).await;
+        rig.fails(Reason::LoggedOut).await;
+        rest().await;
+        // And back.
+        sibling.install(rig.world.login()).await.expect("installed");
+        let fourth = sibling.token().await.expect("a lease");
+        turns(50).await;
+        serves(&rig, &fourth).await;
+        assert_eq!((rig.world.server.requests(), rig.world.server.replays()), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_watch_hits_of_a_session_that_sleeps_go_the_slow_way() {
+    let rig = Rig::new().await;
+    let (_runtime, sibling) = sibling(&rig.world).await;
+    let first = rig.works().await;
+    rig.world.clock.pass(s(SLEEPS)).await;
+    assert!(rig.actor().is_none());
+    rig.store.falls_silent();
+    turns(50).await;
+    // Nobody tells of it.
+    refuse(&sibling, &first).await.expect("noted");
+    let second = sibling.token().await.expect("a lease");
+    serves(&rig, &second).await;
+    rig.world.server.is_content_with(1);
+    // And asleep again, with the watch still lost.
+    for _ in 0..5 {
+        rig.world.clock.pass(s(SLEEPS + 10)).await;
+        let known = rig.works().await;
+        refuse(&sibling, &known).await.expect("noted");
+        let newer = sibling.token().await.expect("a lease");
+        rig.world.clock.pass(s(SLEEPS + 10)).await;
+        serves(&rig, &newer).await;
+    }
+    rig.world.server.is_content_with(6);
+    // What happened while nobody listened is found when somebody does.
+    let known = rig.works().await;
+    rig.world.clock.pass(s(SLEEPS)).await;
+    refuse(&sibling, &known).await.expect("noted");
+    let newer = sibling.token().await.expect("a lease");
+    rig.store.speaks();
+    rig.world.clock.pass(s(11)).await;
+    serves(&rig, &newer).await;
+    rig.world.clock.pass(s(SLEEPS)).await;
+    assert!(rig.actor().is_none());
+    assert_eq!(rig.session.token().await, Ok(newer), "a hit again");
+    assert!(rig.actor().is_none());
+    rig.world.server.is_content_with(7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_watch_lost_a_session_that_is_awake_reads_again_and_again() {
+    let rig = Rig::new().await;
+    let (_runtime, sibling) = sibling(&rig.world).await;
+    let first = rig.works().await;
+    rig.store.falls_silent();
+    turns(50).await;
+    refuse(&sibling, &first).await.expect("noted");
+    let second = sibling.token().await.expect("a lease");
+    rig.world.clock.pass(s(11)).await;
+    serves(&rig, &second).await;
+    rig.world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_race_a_session_that_falls_asleep() {
+    for yields in 0..=40 {
+        let rig = Rig::new().await;
+        rig.world.clock.pass(s(59)).await;
+        rig.world.clock.pass(s(1)).await;
+        turns(yields).await;
+        all_served(rig.cohort()).await;
+        rig.works().await;
+        rig.world.server.is_content_with(0);
+    }
+}

@@ -1,0 +1,218 @@
+//! A store and a spawner that do what the test says.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::memory::MemoryStore;
+use tokenkeeper_actors::ports::spawner::{FlightFuture, Spawner};
+use tokenkeeper_actors::ports::store::{
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, News, PendingLogin, Renewed, Reservation,
+    StoreWatch, TokenStore,
+};
+use tokenkeeper_actors::system::HostSpawner;
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+use tokio::sync::{broadcast, watch};
+
+/// What becomes of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// It is done.
+    Works,
+    /// Commits, and what clears a grant, fail.
+    NoCommits,
+    /// Commits hang until that changes, and have failed then.
+    CommitsHang,
+    /// Everything fails.
+    Nothing,
+}
+
+/// A store in memory that can be made to fail, and whose watch can be made to speak and to end. Clones are one store.
+#[derive(Clone)]
+pub(crate) struct TrickStore {
+    inner: MemoryStore,
+    writing: watch::Sender<Writing>,
+    said: broadcast::Sender<News>,
+    /// Whether it can be watched.
+    watched: watch::Sender<bool>,
+    commits: Arc<AtomicUsize>,
+}
+
+impl TrickStore {
+    pub(crate) fn new(inner: MemoryStore) -> Self {
+        let (writing, said) = (watch::Sender::new(Writing::Works), broadcast::Sender::new(64));
+        Self { inner, writing, said, watched: watch::Sender::new(true), commits: Arc::default() }
+    }
+
+    pub(crate) fn writes(&self, writing: Writing) {
+        self.writing.send_replace(writing);
+    }
+
+    /// Its watch says so.
+    pub(crate) fn says(&self, news: News) {
+        let _ = self.said.send(news);
+    }
+
+    /// Its watches end, and no other can be had.
+    pub(crate) fn falls_silent(&self) {
+        self.watched.send_replace(false);
+    }
+
+    /// It can be watched again.
+    pub(crate) fn speaks(&self) {
+        self.watched.send_replace(true);
+    }
+
+    /// Commits that were tried.
+    pub(crate) fn commits(&self) -> usize {
+        self.commits.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for TrickStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrickStore")
+    }
+}
+
+#[async_trait]
+impl TokenStore for TrickStore {
+    async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
+        self.inner.digest_key().await
+    }
+
+    async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
+        self.inner.load(identity).await
+    }
+
+    async fn list(&self) -> Result<Vec<ServerIdentity>, StoreFault> {
+        self.inner.list().await
+    }
+
+    async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault> {
+        let commits = matches!(change, Change::Commit(_) | Change::Clear { .. });
+        if matches!(change, Change::Commit(_)) {
+            self.commits.fetch_add(1, Ordering::SeqCst);
+        }
+        let writing = *self.writing.borrow();
+        match writing {
+            Writing::Nothing => return Err(StoreFault::Failed),
+            Writing::NoCommits if commits => return Err(StoreFault::Failed),
+            Writing::CommitsHang if commits => {
+                let mut mode = self.writing.subscribe();
+                let _ = mode.wait_for(|mode| *mode != Writing::CommitsHang).await;
+                return Err(StoreFault::Failed);
+            }
+            Writing::Works | Writing::NoCommits | Writing::CommitsHang => {}
+        }
+        self.inner.change(identity, change).await
+    }
+
+    async fn claim(
+        &self,
+        identity: &ServerIdentity,
+        scope: ClaimScope,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        self.inner.claim(identity, scope, holder, at_least).await
+    }
+
+    async fn renew(&self, identity: &ServerIdentity, claim: &Claim, at_least: Duration) -> Result<Renewed, StoreFault> {
+        self.inner.renew(identity, claim, at_least).await
+    }
+
+    async fn end_claim(&self, id: &ServerIdentity, claim: &Claim, ending: ClaimEnding) -> Result<(), StoreFault> {
+        self.inner.end_claim(id, claim, ending).await
+    }
+
+    async fn reserve(&self, id: &ServerIdentity, digest: KeyedDigest, now: Moment) -> Result<Reservation, StoreFault> {
+        self.inner.reserve(id, digest, now).await
+    }
+
+    async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault> {
+        self.inner.put_login(key, login).await
+    }
+
+    async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        self.inner.take_login(key, now).await
+    }
+
+    async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
+        if !*self.watched.borrow() {
+            return Err(StoreFault::Failed);
+        }
+        let (said, watched) = (self.said.subscribe(), self.watched.subscribe());
+        Ok(Box::new(TrickWatch { inner: self.inner.watch().await?, said, watched }))
+    }
+
+    async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
+        self.inner.note(identity, line).await
+    }
+
+    async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault> {
+        self.inner.journal(identity, most).await
+    }
+}
+
+#[derive(Debug)]
+struct TrickWatch {
+    inner: Box<dyn StoreWatch>,
+    said: broadcast::Receiver<News>,
+    watched: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl StoreWatch for TrickWatch {
+    async fn next(&mut self) -> News {
+        tokio::select! {
+            biased;
+            _ = self.watched.wait_for(|watched| !watched) => News::Ended,
+            Ok(news) = self.said.recv() => news,
+            news = self.inner.next() => news,
+        }
+    }
+}
+
+tokio::task_local! {
+    /// Set in whatever the spawner runs.
+    static SPAWNED: ();
+}
+
+/// A spawner that panics as often as it is told to, when an actor asks: that is within its messages, and for its first
+/// read when it starts. What was spawned itself may spawn in peace.
+#[derive(Clone, Debug)]
+pub(crate) struct TrickSpawner {
+    inner: HostSpawner,
+    panics: Arc<AtomicUsize>,
+}
+
+impl TrickSpawner {
+    pub(crate) fn new() -> Self {
+        let inner = HostSpawner::current().expect("inside tokio");
+        Self { inner, panics: Arc::default() }
+    }
+
+    pub(crate) fn panics(&self, times: usize) {
+        self.panics.store(times, Ordering::SeqCst);
+    }
+
+    /// Panics that are still to come.
+    pub(crate) fn panics_left(&self) -> usize {
+        self.panics.load(Ordering::SeqCst)
+    }
+}
+
+impl Spawner for TrickSpawner {
+    fn spawn(&self, flight: FlightFuture) {
+        if SPAWNED.try_with(|()| ()).is_err() {
+            let due = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            assert!(due.is_err(), "a spawner that was told to panic");
+        }
+        self.inner.spawn(Box::pin(SPAWNED.scope((), flight)));
+    }
+}
