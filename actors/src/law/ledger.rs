@@ -249,6 +249,7 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             refresh,
             access,
             parked: None,
+            signed_in: Some(login.at.wall),
         })),
     })
 }
@@ -280,6 +281,7 @@ fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
                 refresh: Refresh::None,
                 access: Some(commit.access.clone()),
                 parked: None,
+                signed_in: None,
             })),
             ..Record::vacant()
         }),

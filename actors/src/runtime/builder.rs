@@ -171,7 +171,8 @@ impl RuntimeBuilder {
 /// A runtime that can be started, again and again: sessions, flights in the air and what was refused are kept between
 /// one supervision tree and the next.
 ///
-/// Cheap to clone; all clones are one runtime, of which one tree stands at a time.
+/// Cheap to clone; all clones are one runtime, of which one tree stands at a time: whoever starts a second one at the same
+/// time is told that it runs already.
 #[derive(Clone, Debug)]
 pub struct AuthSpec {
     runtime: AuthRuntime,

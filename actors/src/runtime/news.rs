@@ -9,7 +9,7 @@ use super::core::Core;
 use super::slot::Slot;
 use crate::law::flight::{Landing, Outcome, Report};
 use crate::ports::store::{Happening, JournalLine};
-use crate::values::{FlightId, Generation, Moment, Reason, ServerIdentity};
+use crate::values::{FlightId, Generation, Moment, Reason, ServerIdentity, WallTime};
 
 /// How many pieces of news are kept for a reader that does not read them.
 pub(crate) const KEPT: usize = 1_024;
@@ -31,9 +31,15 @@ pub struct SessionNews {
     pub generation: Option<Generation>,
     /// Since when the refresh token had been held, where there was one: its age, for telemetry.
     pub refresh_since: Option<Moment>,
+    /// When the login was completed, by the wall clock, where that is known: the grant's age, for telemetry.
+    pub signed_in: Option<WallTime>,
 }
 
 /// Follows what happens to all sessions of a runtime, from when it was made.
+///
+/// One reader each; every feed gets every piece. News of one identity comes in the order in which it happened; that of
+/// different identities in no particular one. A reader that is more than 1,024 pieces behind loses the oldest and is told
+/// how many.
 #[derive(Debug)]
 pub struct NewsFeed(pub(crate) broadcast::Receiver<SessionNews>);
 
@@ -85,10 +91,19 @@ pub(crate) fn tell(
     generation: Option<Generation>,
 ) {
     let at = core.ports.clock.now();
-    let refresh_since = slot.cell.read().published.standing.refresh_since;
+    let standing = slot.cell.read().published.standing;
     let identity = slot.identity.clone();
     tracing::info!(%identity, flight = flight.map(tracing::field::display), ?what, why = why.map(Reason::as_str), "session");
-    let news = SessionNews { identity: identity.clone(), at, flight, what, why, generation, refresh_since };
+    let news = SessionNews {
+        identity: identity.clone(),
+        at,
+        flight,
+        what,
+        why,
+        generation,
+        refresh_since: standing.refresh_since,
+        signed_in: standing.signed_in,
+    };
     // Nobody may be listening.
     drop(core.news.send(news));
     let store = Arc::clone(&core.ports.store);

@@ -8,7 +8,10 @@ use crate::law::session::{Policy, RefreshPolicy};
 use crate::ports::source::TokenSource;
 use crate::values::{DigestKey, ServerIdentity};
 
-/// Where an identity's tokens come from, and how its session behaves. Cheap to clone; most hosts have one for all.
+/// Where an identity's tokens come from, and how its session behaves. Most hosts have one for all.
+///
+/// Plain data around a shared source: clones share the source and nothing else. One [`TokenSource`] serves all its
+/// sessions at once, each with one request at a time.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Makes the token requests.
@@ -28,7 +31,7 @@ impl Settings {
     }
 }
 
-/// Names a session to open.
+/// Names a session to open. Plain data; the first to open an identity's session says how it is to be.
 #[derive(Clone, Debug)]
 pub struct SessionSpec {
     pub(crate) identity: ServerIdentity,

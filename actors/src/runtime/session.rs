@@ -23,9 +23,10 @@ use crate::values::{InstallError, Lease, LogoutError, Reason, ServerIdentity, St
 /// # Concurrency
 ///
 /// Shared by any number of tasks and threads: all methods take `&self`, and none holds a lock over an await. Every
-/// future is `Send + 'static`-friendly and safe to drop at any await: a caller that goes away takes nothing with it, and
-/// a token request that has begun goes on and is stored. Handles survive every restart of the session's actor, of its
-/// supervisor too where a host starts that again.
+/// future is `Send` and safe to drop at any await: a caller that goes away takes nothing with it, and a token request that
+/// has begun goes on and is stored. A future borrows its handle, because a hit that counted references would not be free;
+/// a task takes a clone of the handle along. Handles survive every restart of the session's actor, and of its supervisor
+/// where a host starts that again.
 ///
 /// After [`refused`](Self::refused) has returned, no [`token`](Self::token) of any task returns the refused lease or an
 /// older one.
@@ -114,7 +115,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop at any await; the refusal is noted all the same once it was sent, which is before the first await.
+    /// Safe to drop at any await; once polled, the refusal is noted all the same.
     pub async fn refused(
         &self,
         lease: &Lease,
@@ -136,7 +137,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop: the login is stored all the same, or not at all.
+    /// Safe to drop: once polled, the login is stored all the same.
     pub async fn install(&self, login: Login) -> Result<Box<View>, InstallError> {
         let answer = self.send(|reply| Wish::Install(Box::new(login), reply)).await;
         answer.unwrap_or(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))
@@ -151,7 +152,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop: the logout goes on.
+    /// Safe to drop: once polled, the logout goes on.
     pub async fn log_out(&self) -> Result<LoggedOut, LogoutError> {
         self.send(Wish::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
     }
@@ -208,7 +209,7 @@ impl AuthSession {
         self.send(|reply| Wish::Token(ask, reply)).await.unwrap_or(Err(UNANSWERED))
     }
 
-    /// Sends a wish before the first await, and waits for its answer; `None` if there will be none.
+    /// Sends a wish when first polled, and waits for its answer; `None` if there will be none.
     async fn send<T>(&self, wish: impl FnOnce(RpcReplyPort<T>) -> Wish) -> Option<T> {
         let (tell, told) = oneshot();
         self.core.deliver(Request::new(Arc::clone(&self.slot), wish(tell.into())));

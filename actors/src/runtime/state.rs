@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use crate::law::session::{Hit, Published};
-use crate::values::{ElapsedTime, Generation, Moment, Reason, TokenError, Validity};
+use crate::values::{ElapsedTime, Generation, Moment, Reason, TokenError, Validity, WallTime};
 
 /// How a session stands: a snapshot, as of the session's last event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct SessionState {
     pub resting: Option<(TokenError, ElapsedTime)>,
     /// When the refresh token arrived or was last of use.
     pub refresh_since: Option<Moment>,
+    /// When the login was completed, by the wall clock.
+    pub signed_in: Option<WallTime>,
 }
 
 impl From<&Published> for SessionState {
@@ -38,6 +40,7 @@ impl From<&Published> for SessionState {
             logging_out: residue.closing.is_some(),
             resting: residue.backoff.resting,
             refresh_since: standing.refresh_since,
+            signed_in: standing.signed_in,
         }
     }
 }
@@ -46,6 +49,9 @@ impl From<&Published> for SessionState {
 ///
 /// Only the newest state is kept: whoever looks seldom misses what was in between. Ends when the runtime and all handles
 /// on the session are gone.
+///
+/// Each clone has seen what its original had seen, and follows by itself. States come in the order in which they were
+/// published, never a former one after a later one; a state may be seen shortly after what it tells of can be met.
 #[derive(Clone, Debug)]
 pub struct StateWatch(pub(crate) watch::Receiver<SessionState>);
 

@@ -17,7 +17,9 @@ fn signed_in_it_says_since_when_the_refresh_token_is_held() {
     let mut story = Story::over_a_login(Some(HOUR), Policy::default());
     let since = Some(story.at);
     story.reads();
-    assert_eq!(story.published().standing, Standing { login_required: None, refresh_since: since, in_doubt: false });
+    let signed_in = Some(story.at.wall);
+    let expected = Standing { login_required: None, refresh_since: since, signed_in, in_doubt: false };
+    assert_eq!(story.published().standing, expected);
 }
 
 #[test]

@@ -287,6 +287,7 @@ impl Session {
             standing: Standing {
                 login_required: self.login_required(now),
                 refresh_since: self.knowledge.refresh_since(),
+                signed_in: self.knowledge.view.as_ref().and_then(|view| view.signed_in),
                 in_doubt: self.knowledge.in_doubt(),
             },
             residue: Residue {

@@ -31,7 +31,7 @@ use crate::ports::store::Reservation;
 use crate::values::record::{Issuer, View};
 use crate::values::{
     ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment, Nonce, Reason,
-    StoreFault, TokenError, Validity,
+    StoreFault, TokenError, Validity, WallTime,
 };
 
 /// Names one waiting caller; unique within a session's life.
@@ -210,6 +210,8 @@ pub struct Standing {
     pub login_required: Option<Reason>,
     /// When the refresh token arrived or was last of use; `None` without one.
     pub refresh_since: Option<Moment>,
+    /// When the login was completed, by the wall clock; `None` where no person signed in, or that is not known.
+    pub signed_in: Option<WallTime>,
     /// Whether the refresh token is being presented, or may have been spent.
     pub in_doubt: bool,
 }

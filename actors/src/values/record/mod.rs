@@ -57,6 +57,9 @@ pub struct Grant {
     pub granted: Scopes,
     /// Who is signed in, where the server said so.
     pub subject: Option<Subject>,
+    /// When the login was completed, by the wall clock: the grant's age. `None` where no person signed in, and in a
+    /// record of an older format.
+    pub signed_in: Option<WallTime>,
     /// The key the tokens are bound to (RFC 9449), if they are.
     pub dpop_key: Option<DpopKey>,
     /// How it is renewed.

@@ -3,7 +3,7 @@
 use super::super::lease::Lease;
 use super::super::lineage::{Epoch, FlightId, Version};
 use super::super::reason::Reason;
-use super::super::time::Moment;
+use super::super::time::{Moment, WallTime};
 use super::{Content, Issuer, MarkState, Record, Refresh};
 
 /// A record without its secrets but for the access token.
@@ -19,6 +19,8 @@ pub struct View {
     pub lease: Option<Lease>,
     /// How the grant can be renewed.
     pub renewal: Renewal,
+    /// When the login was completed, by the wall clock.
+    pub signed_in: Option<WallTime>,
 }
 
 /// How a grant can be renewed, as far as its record says.
@@ -55,6 +57,7 @@ impl View {
             issuer: None,
             lease: None,
             renewal: Renewal::LoginRequired(Reason::NeverSignedIn),
+            signed_in: None,
         }
     }
 
@@ -81,7 +84,8 @@ impl View {
                 None => (Some(&grant.binding.issuer), record.lease(), renewal(&grant.refresh)),
             },
         };
-        Self { version: record.version(), number: record.number, issuer: issuer.cloned(), lease, renewal }
+        let signed_in = record.grant().and_then(|grant| grant.signed_in);
+        Self { version: record.version(), number: record.number, issuer: issuer.cloned(), lease, renewal, signed_in }
     }
 }
 

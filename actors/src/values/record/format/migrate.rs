@@ -126,6 +126,7 @@ fn grant_to_two(old: Grant1<'_>) -> wire::Grant<'_> {
         },
         access: old.access.map(access_to_two),
         parked: old.parked,
+        signed_in_ms: None,
     }
 }
 

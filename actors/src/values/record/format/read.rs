@@ -75,6 +75,7 @@ fn grant(wire: wire::Grant<'_>) -> Result<Grant, Path> {
         refresh: refresh(wire.refresh)?,
         access: wire.access.map(access).transpose()?,
         parked: wire.parked.map(|parked| word(&parked, "content.grant.parked")).transpose()?,
+        signed_in: wire.signed_in_ms.map(WallTime::from_millis),
     })
 }
 

@@ -123,6 +123,7 @@ fn full() -> Record {
             flight: Some(FlightId(0xf1)),
         }),
         parked: Some(Parked::SubjectChanged),
+        signed_in: Some(WallTime::from_millis(1_699_999_990_000)),
     };
     Record {
         epoch: Epoch::new(3),

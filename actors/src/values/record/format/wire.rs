@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::CURRENT;
 use super::secret::{Secret, hex};
 use super::words::Word;
-use crate::values::{FlightId, KeyedDigest, Moment, Scopes, record};
+use crate::values::{FlightId, KeyedDigest, Moment, Scopes, WallTime, record};
 
 pub(super) type Text<'a> = Cow<'a, str>;
 
@@ -53,6 +53,8 @@ pub(super) struct Grant<'a> {
     pub(super) access: Option<Access<'a>>,
     #[serde(deserialize_with = "present")]
     pub(super) parked: Option<Text<'a>>,
+    #[serde(deserialize_with = "present")]
+    pub(super) signed_in_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,6 +181,7 @@ impl<'a> Grant<'a> {
             },
             access: grant.access.as_ref().map(Access::of),
             parked: grant.parked.map(|parked| text(parked.word())),
+            signed_in_ms: grant.signed_in.map(WallTime::as_millis),
         }
     }
 }

@@ -105,9 +105,10 @@ fn accesses(number: u64) -> impl Strategy<Value = Access> {
 
 fn grants(number: u64) -> impl Strategy<Value = Grant> {
     let who = (scopes(), scopes(), option::of(text()), option::of(text()));
-    let tokens = (refreshes(number), option::of(accesses(number)), option::of(parked()));
-    (bindings(), who, tokens).prop_map(|(binding, (requested, granted, subject, key), (refresh, access, parked))| {
-        Grant {
+    let since = option::of(any::<u64>().prop_map(WallTime::from_millis));
+    let tokens = (refreshes(number), option::of(accesses(number)), option::of(parked()), since);
+    (bindings(), who, tokens).prop_map(
+        |(binding, (requested, granted, subject, key), (refresh, access, parked, signed_in))| Grant {
             binding,
             requested,
             granted,
@@ -116,8 +117,9 @@ fn grants(number: u64) -> impl Strategy<Value = Grant> {
             refresh,
             access,
             parked,
-        }
-    })
+            signed_in,
+        },
+    )
 }
 
 fn records() -> impl Strategy<Value = Record> {
