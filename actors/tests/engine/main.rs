@@ -5,6 +5,7 @@
 
 mod cohort;
 mod lifecycle;
+mod stress;
 mod secrets;
 mod support;
 mod throttle;
