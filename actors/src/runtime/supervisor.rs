@@ -190,7 +190,7 @@ impl SupervisorState {
             return self.core.strand(&slot);
         }
         if asked_for && self.deaf {
-            close(&slot);
+            slot.cell.close(slot.cell.read().by);
         }
         let crashes = if asked_for { 0 } else { self.count_crash(&slot) };
         if crashes > RESTARTS {
@@ -242,9 +242,7 @@ impl SupervisorState {
 
     fn shut_down(&self) {
         for slot in self.core.slots() {
-            if !slot.tell(TokenMessage::event(SessionEvent::Shutdown)) {
-                close(&slot);
-            }
+            tell_or_close(&slot, SessionEvent::Shutdown);
             self.core.strand(&slot);
         }
     }
@@ -258,13 +256,14 @@ impl Drop for SupervisorState {
 
 /// The record of a slot's identity was written, or may have been.
 fn changed(slot: &Arc<Slot>) {
-    if !slot.tell(TokenMessage::event(SessionEvent::StoreChanged)) {
-        close(slot);
-    }
+    tell_or_close(slot, SessionEvent::StoreChanged);
 }
 
-/// Takes the lease of a sleeping session away from hits.
-fn close(slot: &Slot) {
+/// Tells a session's actor, or takes the lease of one that sleeps away from hits. Whoever begins after it was not there
+/// to be told reads the store by itself.
+fn tell_or_close(slot: &Slot, event: SessionEvent) {
     let by = slot.cell.read().by;
-    slot.cell.close(by);
+    if !slot.tell(TokenMessage::event(event)) {
+        slot.cell.close(by);
+    }
 }

@@ -89,7 +89,9 @@ async fn answered<T>(asked: impl Future<Output = Result<T, TokenError>>) -> Resu
 
 async fn token(post: &Post, request: TokenRequest) -> Result<Option<Lease>, String> {
     let floor = post.watchman.floor();
-    let lease = answered(async { if request.force { post.session.token_with(request).await } else { post.session.token().await } });
+    let lease = answered(async {
+        if request.force { post.session.token_with(request).await } else { post.session.token().await }
+    });
     let Some(lease) = lease.await? else { return Ok(None) };
     floor.allows(&lease)?;
     Ok(Some(lease))

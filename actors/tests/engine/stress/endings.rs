@@ -1,52 +1,13 @@
 //! The ways an actor ends.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokenkeeper_actors::law::flight::Urgency;
-use tokenkeeper_actors::ports::permit::{IssuerPermits, Permission, Permit};
+use ractor::{ActorCell, ActorId};
 use tokenkeeper_actors::runtime::{AuthRuntime, AuthSpec, RuntimeBuilder};
-use tokenkeeper_actors::values::record::Issuer;
 
-use crate::support::s;
-
-/// A host that lets its children end.
-struct Host;
-
-enum Nothing {}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for Nothing {}
-
-#[ractor::actor(message = Nothing, state = (), arguments = ())]
-impl Host {
-    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Nothing>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
-
-/// Leave for everyone: so that every actor that starts is one that was meant to be counted.
-#[derive(Debug)]
-struct Leave;
-
-#[async_trait]
-impl IssuerPermits for Leave {
-    async fn ask(&self, _issuer: Option<&Issuer>, _urgency: Urgency) -> Permission {
-        Permission::Granted(Permit::new(|_| {}))
-    }
-}
+use crate::support::{Host, Leave, s};
 
 /// A seeded stream of numbers: SplitMix64.
 pub(super) struct Roll(pub(super) u64);
@@ -67,7 +28,7 @@ impl Roll {
 /// Ends actors, and counts them.
 pub(super) struct Endings {
     spec: AuthSpec,
-    host: ActorCell,
+    host: Host,
     begun: u64,
     /// Actors started that are not an identity's.
     others: AtomicU64,
@@ -80,13 +41,13 @@ pub(super) struct Endings {
 impl Endings {
     pub(super) async fn begin(builder: RuntimeBuilder) -> Self {
         let spec = builder.permits(Arc::new(Leave)).prepare().await.expect("a runtime");
-        let (host, _) = Actor::spawn(None, Host, ()).await.expect("a host");
-        let begun = pid(&host.get_cell());
-        spec.spawn_linked(host.get_cell()).await.expect("a tree");
+        let host = Host::start().await;
+        let begun = pid(&host.cell());
+        spec.spawn_linked(host.cell()).await.expect("a tree");
         let zero = AtomicU64::default;
         Self {
             spec,
-            host: host.get_cell(),
+            host,
             begun,
             others: AtomicU64::new(1),
             drained: zero(),
@@ -102,11 +63,10 @@ impl Endings {
 
     /// Ends some actor in some way; seldom the whole tree.
     pub(super) async fn end(&self, roll: &mut Roll) -> Result<(), String> {
-        let Some(supervisor) = self.host.get_children().into_iter().next() else { return Ok(()) };
         if roll.below(2_000) == 0 {
-            return self.fell(&supervisor).await;
+            return self.fell().await;
         }
-        let actors = supervisor.get_children();
+        let actors = self.host.actors();
         if actors.is_empty() {
             return Ok(());
         }
@@ -130,13 +90,14 @@ impl Endings {
     }
 
     /// Kills the supervisor, and has the host start another.
-    async fn fell(&self, supervisor: &ActorCell) -> Result<(), String> {
+    async fn fell(&self) -> Result<(), String> {
         let mut trees = self.trees.lock().await;
+        let Some(supervisor) = self.host.supervisor() else { return Ok(()) };
         supervisor.kill();
         *trees += 1;
         self.others.fetch_add(1, Ordering::Relaxed);
         let again = async {
-            while self.spec.spawn_linked(self.host.clone()).await.is_err() {
+            while self.spec.spawn_linked(self.host.cell()).await.is_err() {
                 self.others.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
@@ -146,18 +107,22 @@ impl Endings {
 
     /// How many actors of identities have started so far.
     pub(super) async fn incarnations(&self) -> u64 {
-        let (probe, _) = Actor::spawn(None, Host, ()).await.expect("a probe");
+        let probe = Host::start().await.cell();
         probe.stop(None);
         let others = self.others.fetch_add(1, Ordering::Relaxed);
-        pid(&probe.get_cell()) - self.begun - 1 - others
+        pid(&probe) - self.begun - 1 - others
     }
 }
 
 impl fmt::Display for Endings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [drained, stopped, killed] = [&self.drained, &self.stopped, &self.killed].map(|n| n.load(Ordering::Relaxed));
+        let [drained, stopped, killed] =
+            [&self.drained, &self.stopped, &self.killed].map(|n| n.load(Ordering::Relaxed));
         let trees = self.trees.try_lock().map_or(0, |trees| *trees);
-        write!(f, "{drained} drained, {stopped} stopped, {killed} killed, {trees} trees felled, the rest idle or by panic")
+        write!(
+            f,
+            "{drained} drained, {stopped} stopped, {killed} killed, {trees} trees felled, the rest idle or by panic"
+        )
     }
 }
 
