@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::law::session::{Published, Residue};
-use crate::values::{BootId, Window};
+use crate::law::session::{Hit, Published, Residue, Standing};
+use crate::values::Generation;
 
 /// Numbers the writers of one cell: each new one outranks all before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,17 +17,40 @@ pub(crate) struct Incarnation(u64);
 pub(crate) struct Posted {
     /// Who posted it.
     pub(crate) by: Incarnation,
-    /// When its lease is handed out.
-    pub(crate) window: Option<Window>,
-    /// What was published.
-    pub(crate) published: Published,
+    /// What hits hand out.
+    pub(crate) hit: Option<Hit>,
+    /// What is shown.
+    pub(crate) standing: Standing,
+    /// The newest token number known.
+    known: Generation,
+    /// What else a successor needs. As a rule there is nothing: a session that sleeps should not pay for it.
+    burden: Option<Box<Residue>>,
 }
 
 impl Posted {
-    /// What `by` posts, for clocks of `boot`.
-    fn new(by: Incarnation, published: Published, boot: BootId) -> Self {
-        let window = published.hit.as_ref().map(|hit| Window::of(&hit.window, boot));
-        Self { by, window, published }
+    /// `published`, by this writer.
+    fn new(by: Incarnation, Published { hit, standing, residue }: Published) -> Self {
+        let known = residue.known;
+        let burden = Some(residue).filter(|residue| *residue != Residue { known, ..Residue::default() }).map(Box::new);
+        Self { by, hit, standing, known, burden }
+    }
+
+    /// What was published.
+    fn published(&self) -> Published {
+        Published { hit: self.hit.clone(), standing: self.standing, residue: self.residue() }
+    }
+
+    /// What the next incarnation goes on from.
+    pub(crate) fn residue(&self) -> Residue {
+        match &self.burden {
+            Some(residue) => (**residue).clone(),
+            None => Residue { known: self.known, ..Residue::default() },
+        }
+    }
+
+    /// What is to be remembered besides the newest token number, if anything is.
+    pub(crate) fn burden(&self) -> Option<&Residue> {
+        self.burden.as_deref()
     }
 }
 
@@ -80,18 +103,17 @@ impl<P: Pointer> Cell<P> {
     pub(crate) fn begin(&self) -> (Incarnation, Residue) {
         let mut current = self.0.load();
         loop {
-            let new = Posted { by: current.by.next(), window: current.window, published: current.published.clone() };
+            let new = Posted::new(current.by.next(), current.published());
             match self.replace(current, Arc::new(new)) {
-                Ok(former) => return (former.by.next(), former.published.residue.clone()),
+                Ok(former) => return (former.by.next(), former.residue()),
                 Err(newer) => current = newer,
             }
         }
     }
 
-    /// Posts `published`, for clocks of `boot`, unless somebody else has taken the pen since: then it is dropped, and
-    /// `false` is returned.
-    pub(crate) fn post(&self, by: Incarnation, published: Published, boot: BootId) -> bool {
-        let new = Arc::new(Posted::new(by, published, boot));
+    /// Posts `published`, unless somebody else has taken the pen since: then it is dropped, and `false` is returned.
+    pub(crate) fn post(&self, by: Incarnation, published: Published) -> bool {
+        let new = Arc::new(Posted::new(by, published));
         let mut current = self.0.load();
         while current.by == by {
             match self.replace(current, Arc::clone(&new)) {
@@ -108,8 +130,8 @@ impl<P: Pointer> Cell<P> {
     pub(crate) fn close(&self, by: Incarnation) -> bool {
         let mut current = self.0.load();
         while current.by == by && by != Incarnation::default() {
-            let closed = Published { hit: None, ..current.published.clone() };
-            match self.replace(current, Arc::new(Posted { by: by.next(), window: None, published: closed })) {
+            let closed = Published { hit: None, ..current.published() };
+            match self.replace(current, Arc::new(Posted::new(by.next(), closed))) {
                 Ok(_) => return true,
                 Err(newer) => current = newer,
             }
@@ -136,7 +158,7 @@ mod interleavings;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::{BootId, Epoch, Generation};
+    use crate::values::Epoch;
 
     fn floor(number: u64) -> Published {
         let residue = Residue { floor: Some(Generation::stored(Epoch::new(1), number)), ..Residue::default() };
@@ -148,14 +170,14 @@ mod tests {
         let cell: Cell = Cell::default();
         let (first, residue) = cell.begin();
         assert_eq!(residue, Residue::default());
-        assert!(cell.post(first, floor(1), BootId(1)));
+        assert!(cell.post(first, floor(1)));
         let (second, residue) = cell.begin();
         assert_eq!(residue, floor(1).residue);
-        assert!(!cell.post(first, floor(2), BootId(1)));
+        assert!(!cell.post(first, floor(2)));
         assert!(!cell.close(first));
-        assert_eq!(cell.read().published, floor(1));
-        assert!(cell.post(second, floor(3), BootId(1)));
-        assert_eq!(cell.read().published, floor(3));
+        assert_eq!(cell.read().published(), floor(1));
+        assert!(cell.post(second, floor(3)));
+        assert_eq!(cell.read().published(), floor(3));
         assert_eq!(cell.read().by, second);
     }
 
@@ -164,12 +186,12 @@ mod tests {
         let cell: Cell = Cell::default();
         assert!(!cell.close(Incarnation::default()), "nobody has written anything");
         let (first, _) = cell.begin();
-        assert!(cell.post(first, floor(1), BootId(1)));
+        assert!(cell.post(first, floor(1)));
         assert!(cell.close(first));
-        assert!(!cell.post(first, floor(2), BootId(1)));
+        assert!(!cell.post(first, floor(2)));
         let (second, residue) = cell.begin();
         assert_eq!(residue, floor(1).residue);
         assert!(!cell.close(first));
-        assert!(cell.post(second, floor(3), BootId(1)));
+        assert!(cell.post(second, floor(3)));
     }
 }

@@ -91,7 +91,7 @@ pub(crate) fn tell(
     generation: Option<Generation>,
 ) {
     let at = core.ports.clock.now();
-    let standing = slot.cell.read().published.standing;
+    let standing = slot.cell.read().standing;
     let identity = slot.identity.clone();
     tracing::info!(%identity, flight = flight.map(tracing::field::display), ?what, why = why.map(Reason::as_str), "session");
     let news = SessionNews {

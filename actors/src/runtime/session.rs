@@ -171,7 +171,7 @@ impl AuthSession {
 
     /// How the session stands, as of its last event.
     pub fn state(&self) -> SessionState {
-        SessionState::from(&self.slot.cell.read().published)
+        SessionState::from(&**self.slot.cell.read())
     }
 
     /// Follows how the session stands.
@@ -192,9 +192,9 @@ impl AuthSession {
     #[inline]
     fn hit(&self, min_lifetime: Duration) -> Option<Lease> {
         let posted = self.slot.cell.read();
-        let hit = posted.published.hit.as_ref()?;
+        let hit = posted.hit.as_ref()?;
         let now = self.core.ports.clock.coarse()?;
-        let fresh = posted.window.is_some_and(|window| window.is_open(&now));
+        let fresh = hit.window.is_open(&now);
         if !fresh || !min_lifetime.is_zero() && !hit.lease.validity().outlasts(min_lifetime, &now) {
             return None;
         }

@@ -268,8 +268,10 @@ impl Slot {
 
     /// Whether something is going on that needs an actor though nobody asks.
     fn has_business(&self) -> bool {
-        let residue = &self.cell.read().published.residue;
-        let business = residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some();
+        let posted = self.cell.read();
+        let business = posted
+            .burden()
+            .is_some_and(|residue| residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some());
         business || self.plan.is_kept_warm()
     }
 

@@ -2,7 +2,8 @@
 
 use tokio::sync::watch;
 
-use crate::law::session::{Hit, Published};
+use super::cell::Posted;
+use crate::law::session::Hit;
 use crate::values::{ElapsedTime, Generation, Moment, Reason, TokenError, Validity, WallTime};
 
 /// How a session stands: a snapshot, as of the session's last event.
@@ -28,11 +29,11 @@ pub struct SessionState {
     pub signed_in: Option<WallTime>,
 }
 
-impl From<&Published> for SessionState {
-    fn from(published: &Published) -> Self {
-        let Published { hit, standing, residue } = published;
+impl From<&Posted> for SessionState {
+    fn from(posted: &Posted) -> Self {
+        let (standing, residue) = (posted.standing, posted.residue());
         Self {
-            lease: hit.as_ref().map(|Hit { lease, .. }| (lease.generation(), lease.validity())),
+            lease: posted.hit.as_ref().map(|Hit { lease, .. }| (lease.generation(), lease.validity())),
             login_required: standing.login_required,
             refreshing: residue.flight.is_some_and(|flight| !flight.keeping),
             unsaved: residue.flight.is_some_and(|flight| flight.keeping),

@@ -15,9 +15,9 @@ use super::timer::Leash;
 use super::voyage;
 use crate::law::flight::{FlightEvent, Urgency};
 use crate::law::line::Line;
-use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
+use crate::law::session::{Birth, Hit, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{Happening, TokenStore};
-use crate::values::{BootId, ElapsedTime, FlightId, Moment, Now, ServerIdentity};
+use crate::values::{ElapsedTime, FlightId, Moment, Now, ServerIdentity};
 
 /// What a token actor is told. Never serializable: tokens do not leave the process this way.
 #[derive(Debug)]
@@ -260,7 +260,7 @@ impl TokenState {
 
     fn carry_out(&mut self, effect: SessionEffect, now: Now) {
         match effect {
-            SessionEffect::Publish(published) => self.publish(*published, now.moment.boot),
+            SessionEffect::Publish(published) => self.publish(*published),
             SessionEffect::Answer(id, answer) => {
                 if let Some(request) = self.waiters.leave(id) {
                     request.answer_token(answer);
@@ -326,15 +326,15 @@ impl TokenState {
     }
 
     /// Posts what is published, for hits and successors.
-    fn publish(&mut self, published: Published, boot: BootId) {
-        let generation = |published: &Published| published.hit.as_ref().map(|hit| hit.lease.generation());
-        if generation(&published) != generation(&self.slot.cell.read().published) {
+    fn publish(&mut self, published: Published) {
+        let generation = |hit: &Option<Hit>| hit.as_ref().map(|hit| hit.lease.generation());
+        if generation(&published.hit) != generation(&self.slot.cell.read().hit) {
             self.slot.used.store(false, Ordering::Relaxed);
         }
-        self.superseded = !self.slot.cell.post(self.incarnation, published, boot);
+        self.superseded = !self.slot.cell.post(self.incarnation, published);
         // Looked up after the post: who began to watch before it was made is told, who begins after it sees it.
         if let Some(watchers) = self.slot.watchers.get().filter(|_| !self.superseded) {
-            watchers.send_replace(SessionState::from(&self.slot.cell.read().published));
+            watchers.send_replace(SessionState::from(&**self.slot.cell.read()));
         }
     }
 
@@ -373,7 +373,7 @@ impl TokenState {
     /// When to look whether the lease is in use: where its early window begins.
     fn looks_for_use(&self, now: Moment) -> Option<ElapsedTime> {
         let posted = self.slot.cell.read();
-        let window = posted.published.hit.as_ref().filter(|_| self.slot.plan.follows_use())?.window;
+        let window = posted.hit.as_ref().filter(|_| self.slot.plan.follows_use())?.window;
         let left = window.remaining(&now).filter(|left| !left.is_zero())?;
         Some(now.elapsed.after(left))
     }

@@ -104,6 +104,18 @@ impl Window {
         }
     }
 
+    /// How much longer it is open at `now`, by the clock that says less; `None` where nothing ends it.
+    pub fn remaining(&self, now: &Moment) -> Option<Duration> {
+        if !self.is_open(now) {
+            return Some(Duration::ZERO);
+        }
+        let elapsed = Some(self.elapsed_before).filter(|limit| limit.as_millis() < u64::MAX);
+        let wall = Some(self.wall_before).filter(|limit| limit.as_millis() < u64::MAX);
+        let elapsed = elapsed.map(|limit| limit.since(now.elapsed));
+        let wall = wall.map(|limit| limit.since(now.wall));
+        elapsed.into_iter().chain(wall).min()
+    }
+
     /// Whether it is open at `now`.
     #[inline]
     pub fn is_open(&self, now: &Moment) -> bool {
@@ -136,6 +148,8 @@ mod tests {
             let ends = now.wall.as_millis() == u64::MAX || now.elapsed.as_millis() == u64::MAX;
             assert!(open == validity.outlasts(Duration::ZERO, &now) || !open && ends);
             assert!(!Window::of(&validity, BootId(7)).is_open(&now));
+            let left = Window::of(&validity, now.boot).remaining(&now);
+            assert!(ends || left == validity.remaining(&now));
         }
     }
 

@@ -138,11 +138,10 @@ impl World {
         let (pid, spec) = (caller.pid, caller.spec);
         let slot = &mut self.processes[pid.process].slots[spec.identity];
         let need = std::time::Duration::from_millis(spec.min_lifetime);
-        let hit = slot.published.hit.as_ref().filter(|hit| {
-            !spec.force
-                && hit.window.outlasts(std::time::Duration::ZERO, &moment)
-                && hit.lease.validity().outlasts(need, &moment)
-        });
+        let hit =
+            slot.published.hit.as_ref().filter(|hit| {
+                !spec.force && hit.window.is_open(&moment) && hit.lease.validity().outlasts(need, &moment)
+            });
         if let Some(lease) = hit.map(|hit| hit.lease.clone()) {
             slot.used = true;
             self.count(Kind::Hit);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::closing::Closing;
 use super::flying::Airborne;
-use super::pacing::Window;
+use super::pacing::EarlyWindow;
 use super::serving::Knowledge;
 use super::waiters::Waiters;
 use super::{
@@ -16,6 +16,7 @@ use crate::law::ledger::Login;
 use crate::values::record::{Issuer, View};
 use crate::values::{
     ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, StoreFault, TokenError, Version,
+    Window,
 };
 
 /// No sleep is longer than this (law 14): a clock that was stepped is noticed within it.
@@ -34,7 +35,7 @@ pub struct Session {
     /// A lease the store does not know (yet): a degraded flight's, or a repeatable source's.
     pub(super) unstored: Option<Lease>,
     /// Where the early window of the present lease begins: drawn once for each lease.
-    pub(super) window: Option<Window>,
+    pub(super) window: Option<EarlyWindow>,
     pub(super) floor: Option<Generation>,
     /// The newest generation known, wherever it came from.
     pub(super) known: Generation,
@@ -279,7 +280,10 @@ impl Session {
 
     fn to_publish(&self, now: Now) -> Published {
         let hit = match (self.lease(), self.window) {
-            (Some(lease), Some(window)) if !self.stopping => Some(Hit { lease: lease.clone(), window: window.before }),
+            (Some(lease), Some(window)) if !self.stopping => {
+                let window = Window::of(&window.before, now.moment.boot);
+                Some(Hit { lease: lease.clone(), window })
+            }
             _ => None,
         };
         Published {

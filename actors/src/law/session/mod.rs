@@ -31,7 +31,7 @@ use crate::ports::store::Reservation;
 use crate::values::record::{Issuer, View};
 use crate::values::{
     ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment, Nonce, Reason,
-    StoreFault, TokenError, Validity, WallTime,
+    StoreFault, TokenError, WallTime, Window,
 };
 
 /// Names one waiting caller; unique within a session's life.
@@ -221,8 +221,8 @@ pub struct Standing {
 pub struct Hit {
     /// The lease.
     pub lease: Lease,
-    /// Ends where the early window begins.
-    pub window: Validity,
+    /// Ends where the early window begins. For the clocks of the boot in which it was published.
+    pub window: Window,
 }
 
 /// What must outlive a session's actor: kept in the identity's slot, given to [`Session::start`] by the next one.

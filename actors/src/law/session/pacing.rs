@@ -15,7 +15,7 @@ pub(super) const RESUME: Duration = Duration::from_secs(30);
 
 /// The early window of one lease.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(super) struct EarlyWindow {
     pub(super) generation: Generation,
     /// Over when the early window begins.
     pub(super) before: Validity,
@@ -91,7 +91,7 @@ impl Session {
         let foreign = validity.anchored().boot != now.moment.boot;
         let patience = validity.lifetime().map_or(FOREIGN, |lifetime| FOREIGN.min(lifetime / 4));
         let background_from = if foreign { now.elapsed().after(patience) } else { now.elapsed() };
-        self.window = Some(Window { generation, before: validity.shortened(margin), background_from });
+        self.window = Some(EarlyWindow { generation, before: validity.shortened(margin), background_from });
         self.early_wanted = false;
     }
 

@@ -13,8 +13,9 @@ use loom::thread;
 
 use super::{Arc, Cell, Incarnation, Pointer, Posted};
 use crate::law::session::{Hit, Published, Residue};
-use crate::values::BootId;
-use crate::values::{AccessToken, Cause, Epoch, Generation, Lease, LeaseParts, Moment, Scopes, TokenKind, Validity};
+use crate::values::{
+    AccessToken, Cause, Epoch, Generation, Lease, LeaseParts, Moment, Scopes, TokenKind, Validity, Window,
+};
 
 /// Loom's atomic says which of all that was ever posted stands there.
 struct Kept {
@@ -78,7 +79,7 @@ fn published(number: u64) -> Published {
         validity,
         cause: Cause::Refusal,
     });
-    let hit = Some(Hit { lease, window: validity });
+    let hit = Some(Hit { lease, window: Window::of(&validity, validity.anchored().boot) });
     Published { hit, residue: Residue { floor, ..Residue::default() }, ..Published::default() }
 }
 
@@ -93,15 +94,15 @@ fn a_superseded_writer_never_overwrites_and_its_successor_gets_all_that_it_poste
         let (first, _) = cell.begin();
         let former = thread::spawn({
             let cell = cell.clone();
-            move || [1, 2].into_iter().filter(|number| cell.post(first, published(*number), BootId(1))).count() as u64
+            move || [1, 2].into_iter().filter(|number| cell.post(first, published(*number))).count() as u64
         });
         let (second, residue) = cell.begin();
         let handed_over = number(&residue);
-        assert!(cell.post(second, published(handed_over + 10), BootId(1)));
+        assert!(cell.post(second, published(handed_over + 10)));
         let posted = former.join().unwrap();
         assert_eq!(handed_over, posted, "what was posted, to the last");
         let last = cell.read();
-        assert_eq!((last.by, number(&last.published.residue)), (second, handed_over + 10));
+        assert_eq!((last.by, number(&last.residue())), (second, handed_over + 10));
     });
 }
 
@@ -113,11 +114,11 @@ fn two_that_begin_at_once_are_two_and_one_of_them_has_the_pen() {
             let cell = cell.clone();
             move || {
                 let (by, _) = cell.begin();
-                (by, cell.post(by, published(1), BootId(1)))
+                (by, cell.post(by, published(1)))
             }
         });
         let (by, _) = cell.begin();
-        let posted = cell.post(by, published(2), BootId(1));
+        let posted = cell.post(by, published(2));
         let (other, other_posted) = other.join().unwrap();
         assert_ne!(by, other);
         let (newest, newest_posted) = if by > other { (by, posted) } else { (other, other_posted) };
@@ -131,13 +132,13 @@ fn whoever_was_answered_after_a_post_sees_nothing_older_also_across_a_successor(
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        assert!(cell.post(first, published(1), BootId(1)));
+        assert!(cell.post(first, published(1)));
         let answered = loom::sync::Arc::new(AtomicBool::new(false));
         let writer = thread::spawn({
             let (cell, answered) = (cell.clone(), answered.clone());
             move || {
                 // An answer goes through a channel, which releases and acquires; no answer without the post.
-                if cell.post(first, published(2), BootId(1)) {
+                if cell.post(first, published(2)) {
                     answered.store(true, Ordering::Release);
                 }
             }
@@ -146,14 +147,14 @@ fn whoever_was_answered_after_a_post_sees_nothing_older_also_across_a_successor(
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.post(second, published(number(&residue)), BootId(1)));
+                assert!(cell.post(second, published(number(&residue))));
             }
         });
-        let before = number(&cell.read().published.residue);
+        let before = number(&cell.read().residue());
         if answered.load(Ordering::Acquire) {
-            assert_eq!(number(&cell.read().published.residue), 2);
+            assert_eq!(number(&cell.read().residue()), 2);
         }
-        assert!(number(&cell.read().published.residue) >= before, "a cell never goes back");
+        assert!(number(&cell.read().residue()) >= before, "a cell never goes back");
         writer.join().unwrap();
         successor.join().unwrap();
     });
@@ -164,16 +165,16 @@ fn closing_hides_no_newer_post_and_is_not_undone_by_one_who_is_still_ending() {
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        assert!(cell.post(first, published(1), BootId(1)));
+        assert!(cell.post(first, published(1)));
         let ending = thread::spawn({
             let cell = cell.clone();
-            move || cell.post(first, published(2), BootId(1))
+            move || cell.post(first, published(2))
         });
         let successor = thread::spawn({
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.post(second, published(number(&residue) + 10), BootId(1)));
+                assert!(cell.post(second, published(number(&residue) + 10)));
                 second
             }
         });
@@ -182,14 +183,14 @@ fn closing_hides_no_newer_post_and_is_not_undone_by_one_who_is_still_ending() {
             let after = cell.read();
             assert!(after.by > first);
             // Whoever is there now has begun since, or the lease is gone.
-            assert!(after.published.hit.is_none() || number(&after.published.residue) > 2);
+            assert!(after.hit.is_none() || number(&after.residue()) > 2);
         }
         ending.join().unwrap();
         let second = successor.join().unwrap();
         let last = cell.read();
         assert_eq!(last.by, second);
-        assert!(last.published.hit.is_some(), "what the successor posted is not hidden");
-        assert!(!cell.close(first) && !cell.post(first, published(3), BootId(1)));
+        assert!(last.hit.is_some(), "what the successor posted is not hidden");
+        assert!(!cell.close(first) && !cell.post(first, published(3)));
         assert!(second > Incarnation::default());
     });
 }
