@@ -68,7 +68,10 @@ pub(crate) async fn run() {
         println!("| {IDENTITIES} sessions {round} and answered | {:.2} s | | |", began.elapsed().as_secs_f64());
         assert_eq!(awake(&host.get_cell()), IDENTITIES, "all are awake at once");
         tell("awake");
-        while awake(&host.get_cell()) > 0 {
+        // Until the supervisor has taken leave of the last of them.
+        let mut before = f64::MAX;
+        while awake(&host.get_cell()) > 0 || live() < before {
+            before = live();
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         tell("idle");

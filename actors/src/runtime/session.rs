@@ -249,7 +249,7 @@ pub(crate) struct Place<S: Deref<Target = Slot>>(S);
 impl<S: Deref<Target = Slot>> Place<S> {
     /// `None` where all places are taken.
     pub(crate) fn take(slot: S) -> Option<Self> {
-        let most = slot.plan.policy.waiters_most;
+        let most = u32::try_from(slot.plan.policy.waiters_most).unwrap_or(u32::MAX);
         let taken = slot
             .waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| (waiting < most).then_some(waiting + 1));

@@ -5,7 +5,7 @@
 //! either. That is decided under a claim, from the store, by the flight alone.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use ractor::ActorRef;
@@ -31,7 +31,7 @@ pub(crate) struct Slot {
     pub(crate) core: Weak<Core>,
     pub(crate) cell: Cell,
     /// Callers that wait through handles.
-    pub(crate) waiting: AtomicUsize,
+    pub(crate) waiting: AtomicU32,
     /// Whether the published lease was handed out since it was published.
     pub(crate) used: AtomicBool,
     /// Who watches the session's state: made when somebody first does.
@@ -43,6 +43,13 @@ pub(crate) struct Slot {
 #[derive(Debug, Default)]
 struct Harbour {
     berth: Berth,
+    /// Nothing lies there as a rule, and a session that sleeps should not pay for it.
+    quay: Option<Box<Quay>>,
+}
+
+/// What lies at a slot until somebody takes it.
+#[derive(Debug, Default)]
+struct Quay {
     /// Requests that wait for the next actor.
     parked: Vec<Request>,
     /// What flights reported and no actor has taken in yet; `None` says that the flight is over.
@@ -53,6 +60,35 @@ struct Harbour {
     issuers: Option<Vec<Issuer>>,
     /// Ends in a row that nobody asked for, and when the last one was.
     crashes: (u32, ElapsedTime),
+}
+
+impl Harbour {
+    fn quay(&mut self) -> &mut Quay {
+        self.quay.get_or_insert_default()
+    }
+
+    fn take_parked(&mut self) -> Vec<Request> {
+        self.quay.as_mut().map(|quay| std::mem::take(&mut quay.parked)).unwrap_or_default()
+    }
+
+    fn flights(&self) -> &[Airborne] {
+        self.quay.as_ref().map(|quay| &quay.flights[..]).unwrap_or_default()
+    }
+
+    /// Whether something lies there that an actor is to take in.
+    fn awaits_actor(&self) -> bool {
+        self.quay
+            .as_ref()
+            .is_some_and(|quay| !quay.parked.is_empty() || !quay.reports.is_empty() || quay.issuers.is_some())
+    }
+
+    /// Clears the quay away where nothing lies there.
+    fn tidy(&mut self) {
+        let lies = |quay: &Quay| !quay.flights.is_empty() || quay.crashes.0 > 0;
+        if !self.awaits_actor() && !self.quay.as_deref().is_some_and(lies) {
+            self.quay = None;
+        }
+    }
 }
 
 /// A flight in the air, and how it is told things.
@@ -103,7 +139,7 @@ impl Slot {
             plan,
             core,
             cell: Cell::default(),
-            waiting: AtomicUsize::new(0),
+            waiting: AtomicU32::new(0),
             used: AtomicBool::new(false),
             watchers: OnceLock::new(),
             harbour: Mutex::default(),
@@ -161,7 +197,7 @@ impl Slot {
             // happened by now, and there is another.
             let mut harbour = self.harbour();
             if matches!(harbour.berth, Berth::Taken(taken, _) if taken == incarnation) {
-                harbour.parked.push(request);
+                harbour.quay().parked.push(request);
                 return Delivery::Parked;
             }
         }
@@ -178,11 +214,11 @@ impl Slot {
             Berth::Taken(incarnation, actor) => Err((request, *incarnation, actor.clone())),
             Berth::Resting(until, _) if *until > now => Ok(Delivery::Refused(request, *until)),
             Berth::Awaited => {
-                harbour.parked.push(request);
+                harbour.quay().parked.push(request);
                 Ok(Delivery::Parked)
             }
             Berth::Empty | Berth::Resting(..) => {
-                harbour.parked.push(request);
+                harbour.quay().parked.push(request);
                 harbour.berth = Berth::Awaited;
                 Ok(Delivery::Wanted)
             }
@@ -225,7 +261,7 @@ impl Slot {
         let (former, parked) = {
             let mut harbour = self.harbour();
             let former = std::mem::replace(&mut harbour.berth, Berth::Taken(incarnation, actor));
-            (former, std::mem::take(&mut harbour.parked))
+            (former, harbour.take_parked())
         };
         // Not under the lock: an address may hold the last of what was sent to it.
         drop(former);
@@ -250,10 +286,11 @@ impl Slot {
         let (former, wanted) = {
             let mut harbour = self.harbour();
             let former = std::mem::take(&mut harbour.berth);
-            let waits = !harbour.parked.is_empty() || !harbour.reports.is_empty() || harbour.issuers.is_some();
-            let wanted = anyway || waits || self.has_business();
+            let wanted = anyway || harbour.awaits_actor() || self.has_business();
             if wanted {
                 harbour.berth = Berth::Awaited;
+            } else {
+                harbour.tidy();
             }
             (former, wanted)
         };
@@ -278,9 +315,9 @@ impl Slot {
     /// Counts an end that nobody asked for: how often that happened lately.
     pub(crate) fn crashed(&self, now: ElapsedTime, calm: std::time::Duration) -> u32 {
         let mut harbour = self.harbour();
-        let (count, last) = harbour.crashes;
+        let (count, last) = harbour.quay().crashes;
         let count = if now.since(last) > calm { 1 } else { count.saturating_add(1) };
-        harbour.crashes = (count, now);
+        harbour.quay().crashes = (count, now);
         count
     }
 
@@ -289,7 +326,7 @@ impl Slot {
         let (former, parked) = {
             let mut harbour = self.harbour();
             let former = std::mem::replace(&mut harbour.berth, Berth::Resting(until, timer));
-            (former, std::mem::take(&mut harbour.parked))
+            (former, harbour.take_parked())
         };
         drop(former);
         parked
@@ -302,7 +339,7 @@ impl Slot {
 
     /// Hands back those who wait for an actor.
     pub(crate) fn take_parked(&self) -> Vec<Request> {
-        std::mem::take(&mut self.harbour().parked)
+        self.harbour().take_parked()
     }
 
     /// Nobody will start an actor: those who wait for one are handed back, and the next one begins anew. An actor that is
@@ -314,7 +351,7 @@ impl Slot {
                 Berth::Taken(..) => None,
                 _ => Some(std::mem::take(&mut harbour.berth)),
             };
-            (former, std::mem::take(&mut harbour.parked))
+            (former, harbour.take_parked())
         };
         drop(former);
         parked
@@ -322,11 +359,11 @@ impl Slot {
 
     /// Keeps what the resource listed for the next actor.
     pub(crate) fn hear_issuers(&self, issuers: Vec<Issuer>) {
-        self.harbour().issuers = Some(issuers);
+        self.harbour().quay().issuers = Some(issuers);
     }
 
     pub(crate) fn take_issuers(&self) -> Option<Vec<Issuer>> {
-        self.harbour().issuers.take()
+        self.harbour().quay.as_mut()?.issuers.take()
     }
 
     // Flights.
@@ -334,13 +371,13 @@ impl Slot {
     /// A flight begins: what it is told from now on arrives at the returned end.
     pub(crate) fn take_off(&self, id: FlightId) -> mpsc::UnboundedReceiver<Told> {
         let (tell, told) = mpsc::unbounded_channel();
-        self.harbour().flights.push(Airborne { id, tell });
+        self.harbour().quay().flights.push(Airborne { id, tell });
         told
     }
 
     /// Tells a flight that callers wait for it now.
     pub(crate) fn hurry(&self, flight: FlightId) {
-        for airborne in self.harbour().flights.iter().filter(|airborne| airborne.id == flight) {
+        for airborne in self.harbour().flights().iter().filter(|airborne| airborne.id == flight) {
             drop(airborne.tell.send(Told::Hurry));
         }
     }
@@ -348,13 +385,13 @@ impl Slot {
     /// Tells one flight, or all of them, what happened.
     pub(crate) fn tell_flights(&self, flight: Option<FlightId>, event: &FlightEvent) {
         let harbour = self.harbour();
-        for airborne in harbour.flights.iter().filter(|airborne| flight.is_none_or(|flight| flight == airborne.id)) {
+        for airborne in harbour.flights().iter().filter(|airborne| flight.is_none_or(|flight| flight == airborne.id)) {
             drop(airborne.tell.send(Told::Event(event.clone())));
         }
     }
 
     pub(crate) fn is_flying(&self) -> bool {
-        !self.harbour().flights.is_empty()
+        !self.harbour().flights().is_empty()
     }
 
     /// A flight reports, or is over; the actor is told to look. `true` when there is no actor and one is wanted.
@@ -362,9 +399,9 @@ impl Slot {
         let wanted = {
             let mut harbour = self.harbour();
             if report.is_none() {
-                harbour.flights.retain(|airborne| airborne.id != flight);
+                harbour.quay().flights.retain(|airborne| airborne.id != flight);
             }
-            harbour.reports.push_back((flight, report));
+            harbour.quay().reports.push_back((flight, report));
             let wanted = matches!(harbour.berth, Berth::Empty);
             if wanted {
                 harbour.berth = Berth::Awaited;
@@ -379,7 +416,7 @@ impl Slot {
     pub(crate) fn take_report(&self, incarnation: Incarnation) -> Option<(FlightId, Option<Report>)> {
         let mut harbour = self.harbour();
         match harbour.berth {
-            Berth::Taken(taken, _) if taken == incarnation => harbour.reports.pop_front(),
+            Berth::Taken(taken, _) if taken == incarnation => harbour.quay.as_mut()?.reports.pop_front(),
             _ => None,
         }
     }
@@ -387,7 +424,9 @@ impl Slot {
     /// Whether nothing more will be heard of a flight: it is not in the air, and all its reports were taken.
     pub(crate) fn knows_nothing_of(&self, flight: FlightId) -> bool {
         let harbour = self.harbour();
-        let airborne = harbour.flights.iter().any(|airborne| airborne.id == flight);
-        !airborne && !harbour.reports.iter().any(|(id, _)| *id == flight)
+        harbour.quay.as_ref().is_none_or(|quay| {
+            let airborne = quay.flights.iter().any(|airborne| airborne.id == flight);
+            !airborne && !quay.reports.iter().any(|(id, _)| *id == flight)
+        })
     }
 }
