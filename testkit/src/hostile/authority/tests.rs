@@ -103,14 +103,15 @@ fn the_newest_token_of_a_chain_that_has_ended_is_no_replay() {
 
 #[test]
 fn what_is_refused_for_its_form_spends_nothing() {
+    type Change = fn(&mut Form);
     let mut desk = Desk::strict();
     let token = refresh_of(&desk.grant());
-    let asked = |change: fn(&mut Form), desk: &mut Desk| {
+    let asked = |change: Change, desk: &mut Desk| {
         let mut form = desk.form(&token);
         change(&mut form);
         refused(desk.authority.token(&form, NOW))
     };
-    let cases: [(fn(&mut Form), Refusal); 9] = [
+    let cases: [(Change, Refusal); 9] = [
         (|form| form.resources.clear(), Refusal::Resource),
         (|form| form.resources.push("http://127.0.0.1:1/other".into()), Refusal::Resource),
         (|form| form.resources[0].push('/'), Refusal::Resource),
