@@ -44,6 +44,8 @@ mod fault;
 mod form;
 mod gate;
 mod http1;
+mod http2;
+mod line;
 mod listener;
 mod reply;
 mod rules;

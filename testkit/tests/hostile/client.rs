@@ -15,7 +15,7 @@ pub(crate) enum Version {
     Two,
 }
 
-pub(crate) const VERSIONS: [Version; 1] = [Version::One];
+pub(crate) const VERSIONS: [Version; 2] = [Version::One, Version::Two];
 
 pub(crate) fn client(version: Version) -> Client {
     let builder = Client::builder()
