@@ -79,3 +79,7 @@ pub(crate) async fn converse(server: &HostileAs, request: &str) -> (String, std:
     let end = stream.read_to_end(&mut answer).await.map(|_| ());
     (String::from_utf8(answer).unwrap(), end)
 }
+
+pub(crate) fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
+    answer.headers()[name].to_str().unwrap()
+}
