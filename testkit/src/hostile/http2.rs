@@ -54,8 +54,11 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
     // In a block, so that the connection is gone before its socket is ended.
     let end = {
         let mut builder = h2::server::Builder::new();
-        // Whoever talks to a test server may cancel as often as it likes.
-        builder.max_pending_accept_reset_streams(1 << 20).max_local_error_reset_streams(None);
+        // A storm is what this server is for: no protection from clients that ask or cancel too much.
+        builder
+            .max_pending_accept_reset_streams(1 << 20)
+            .max_local_error_reset_streams(None)
+            .data_frame_budget(1 << 30);
         match builder.handshake(line.clone()).await {
             Ok(connection) => converse(&desk, connection, &line, &mut streams).await,
             Err(_) => End::Close,

@@ -22,7 +22,7 @@ async fn storm(server: &HostileAs, callers: usize, http: impl Fn(usize) -> Clien
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_caller_of_many_is_served_and_the_chain_is_lost() {
-    for (version, callers, clients) in [(Version::One, 200, 1), (Version::Two, 2_000, 20)] {
+    for (version, callers, clients) in [(Version::One, 200, 1), (Version::Two, 2_000, 20), (Version::Two, 10_000, 1)] {
         let server = HostileAs::start().await.unwrap();
         let pool: Vec<_> = (0..clients).map(|_| client(version)).collect();
         assert_eq!(storm(&server, callers, |caller| pool[caller % clients].clone()).await, 1);
