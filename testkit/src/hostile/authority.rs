@@ -131,14 +131,6 @@ impl Refusal {
             _ => 400,
         }
     }
-
-    /// Which token it was about, where that is known.
-    pub(super) fn place(self) -> Option<Place> {
-        match self {
-            Self::Replayed { place, .. } | Self::Ended(place) => Some(place),
-            _ => None,
-        }
-    }
 }
 
 impl Authority {

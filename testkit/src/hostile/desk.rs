@@ -254,7 +254,8 @@ impl Call {
             Ok(Issued { place: Some(place), .. }) => (What::Rotated, Some(*place)),
             Ok(_) => (What::Minted, None),
             Err(Refusal::Replayed { place, .. }) => (What::Replayed, Some(*place)),
-            Err(refusal) => (What::Refused, refusal.place()),
+            Err(Refusal::Ended(place)) => (What::Refused, Some(*place)),
+            Err(_) => (What::Refused, None),
         };
         desk.note(&mut state, what, place, None, |counts| {
             match grant_type.as_deref() {

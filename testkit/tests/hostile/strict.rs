@@ -99,6 +99,21 @@ async fn client_credentials_mint_without_a_chain() {
 }
 
 #[tokio::test]
+async fn what_asks_for_nothing_it_knows_is_refused_and_counted() {
+    let server = HostileAs::start().await.unwrap();
+    let http = client(Version::One);
+    let endpoint = server.token_endpoint();
+    let refused = form(http.post(&endpoint), "grant_type=password&client_id=client-0").send().await.unwrap();
+    assert_eq!(word(&json(refused).await, "error"), "unsupported_grant_type");
+    let refused = http.post(&endpoint).header("content-type", "application/json").body("{}").send().await.unwrap();
+    assert_eq!(word(&json(refused).await, "error"), "invalid_request");
+    assert_eq!(http.get(&endpoint).send().await.unwrap().status(), 405);
+    let counts = server.counts();
+    assert_eq!((counts.token_requests, counts.other_grants, counts.refresh_grants), (3, 2, 0));
+    assert_eq!((counts.token_answers[&400], counts.token_answers[&405]), (2, 1));
+}
+
+#[tokio::test]
 async fn a_resource_takes_its_own_tokens_only() {
     let server = HostileAs::start().await.unwrap();
     let http = client(Version::One);
@@ -175,6 +190,9 @@ async fn the_snapshot_is_one_json_object_without_a_secret() {
     let (http, grant) = (client(Version::One), server.grant());
     let newer = refresh(&http, &grant).send().await.unwrap().text().await.unwrap();
     refresh(&http, &grant).send().await.unwrap();
+    let next: serde_json::Value = serde_json::from_str(&newer).unwrap();
+    refresh_with(&http, &grant, word(&next, "refresh_token")).send().await.unwrap();
+    refresh_with(&http, &grant, "rt-unknown").send().await.unwrap();
     let snapshot = server.snapshot();
     let told: Vec<_> = snapshot.timeline.iter().map(|event| (event.what, event.ordinal, event.status)).collect();
     assert_eq!(
@@ -189,17 +207,23 @@ async fn the_snapshot_is_one_json_object_without_a_secret() {
             (What::Replayed, Some(0), None),
             (What::ChainRevoked, Some(0), None),
             (What::TokenAnswer, None, Some(400)),
+            (What::TokenRequest, None, None),
+            (What::Refused, Some(1), None),
+            (What::TokenAnswer, None, Some(400)),
+            (What::TokenRequest, None, None),
+            (What::Refused, None, None),
+            (What::TokenAnswer, None, Some(400)),
         ]
     );
     assert!(snapshot.timeline.is_sorted_by_key(|event| event.at));
     let json = serde_json::to_value(&snapshot).unwrap();
-    assert_eq!((&json["token_requests"], &json["token_answers"]["400"]), (&2.into(), &1.into()));
+    assert_eq!((&json["token_requests"], &json["token_answers"]["400"]), (&4.into(), &3.into()));
     assert_eq!(json["timeline"][3]["what"], "rotated");
     assert_eq!(json["timeline"][3]["chain"], 0);
     assert!(json["timeline"][3]["ms"].is_f64());
-    let newer: serde_json::Value = serde_json::from_str(&newer).unwrap();
     let shown = format!("{json} {server:?} {grant:?}");
-    for secret in [grant.refresh_token.expose(), word(&newer, "access_token"), word(&newer, "refresh_token")] {
+    assert!(shown.contains(&server.address().to_string()));
+    for secret in [grant.refresh_token.expose(), word(&next, "access_token"), word(&next, "refresh_token")] {
         assert!(!shown.contains(secret));
     }
 }

@@ -129,6 +129,27 @@ fn what_is_refused_for_its_form_spends_nothing() {
 }
 
 #[test]
+fn a_refresh_may_ask_for_less() {
+    let mut desk = Desk::strict();
+    let token = refresh_of(&desk.grant());
+    let form = Form { scope: Some("write".into()), ..desk.form(&token) };
+    let less = desk.authority.token(&form, NOW).ok().unwrap();
+    assert_eq!(less.scope, "write");
+    // The grant is what it was.
+    assert_eq!(desk.refresh(&refresh_of(&less)).ok().unwrap().scope, "read write");
+}
+
+#[test]
+fn a_token_tells_its_place() {
+    let mut desk = Desk::strict();
+    desk.grant();
+    let (first, start) = (refresh_of(&desk.grant()), |token: &str| token[..7].to_owned());
+    assert_eq!(start(&first), "rt-1.0-");
+    let second = desk.refresh(&first).ok().unwrap();
+    assert_eq!((start(&refresh_of(&second)), start(&second.access)), ("rt-1.1-".into(), "at-1.1-".into()));
+}
+
+#[test]
 fn a_confidential_client_authenticates_by_its_one_method() {
     let mut desk = Desk::strict();
     for (auth, wrong) in [(ClientAuth::Basic, ClientAuth::Post), (ClientAuth::Post, ClientAuth::Basic)] {
