@@ -79,7 +79,16 @@ impl AuthRuntime {
         if let Some(supervisor) = self.core.supervisor() {
             drop(supervisor.stop_and_wait(None, Some(END)).await);
         }
-        self.address.stop(None);
+        // Drained, not stopped: whoever is in its queue is told.
+        drop(self.address.drain());
+        if in_time {
+            // What the actors began on their way out.
+            tokio::select! {
+                biased;
+                () = self.core.rest() => {}
+                () = timer::pause(END) => {}
+            }
+        }
         let slots = if in_time { Vec::new() } else { self.core.slots() };
         let unfinished = slots.iter().filter(|slot| slot.is_flying()).map(|slot| slot.identity.clone()).collect();
         ShutdownReport { unsaved: self.core.take_unsaved(), unfinished }

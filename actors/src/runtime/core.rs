@@ -17,7 +17,6 @@ use super::request::Request;
 use super::shutdown::Unsaved;
 use super::slot::{Delivery, Slot};
 use super::supervisor::SupervisorMessage;
-use super::token_actor::TokenMessage;
 use crate::law::flight::FlightEvent;
 use crate::law::session::SessionEvent;
 use crate::ports::clock::Clock;
@@ -162,15 +161,19 @@ impl Core {
         true
     }
 
-    /// The tree is gone: nobody may wait for it.
+    /// The tree is gone: nobody may wait for it, and nobody keeps cells honest, because nobody listens to the store.
     pub(crate) fn fell(&self, supervisor: &ActorRef<SupervisorMessage>) {
-        let former = {
+        let stranded = {
             let mut tree = locked(&self.tree);
-            tree.take_if(|tree| tree.get_id() == supervisor.get_id())
+            if tree.take_if(|tree| tree.get_id() == supervisor.get_id()).is_none() {
+                return;
+            }
+            // While no other can be planted, whose actors this would hit.
+            let slots = self.slots();
+            slots.iter().for_each(|slot| slot.close());
+            slots
         };
-        if former.is_some() {
-            self.slots().iter().for_each(|slot| self.strand(slot));
-        }
+        stranded.iter().for_each(|slot| self.strand(slot));
     }
 
     // Work that no actor's end may end.
@@ -202,9 +205,7 @@ impl Core {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Memory::SeqCst);
         for slot in self.slots() {
-            if !slot.tell(TokenMessage::event(SessionEvent::Shutdown)) {
-                slot.close();
-            }
+            slot.tell_or_close(SessionEvent::Shutdown);
             let error = TokenError::new(Reason::ShuttingDown);
             slot.take_parked().into_iter().for_each(|request| request.fail(error));
             slot.tell_flights(None, &FlightEvent::Shutdown);

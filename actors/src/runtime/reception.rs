@@ -16,7 +16,8 @@ use crate::values::{Lease, Reason, ServerIdentity, TokenError};
 /// What a host's actors send to [`AuthRuntime::address`](super::AuthRuntime::address). Never serializable: tokens do not
 /// leave the process this way.
 ///
-/// Each is answered exactly once; a reply port is never dropped without an answer while the runtime lives.
+/// Each is answered exactly once; a reply port is never dropped without an answer. After a shutdown nothing is taken in
+/// any more: a message that is sent then comes back to its sender, port and all.
 #[derive(Debug)]
 pub enum AuthMessage {
     /// A lease is wanted. A call's own time-out shortens the patience.

@@ -1,5 +1,6 @@
 //! A request to a session, with the place its answer goes to.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ractor::RpcReplyPort;
@@ -69,13 +70,13 @@ impl Request {
         }
     }
 
-    /// Whether whoever asked has gone away.
+    /// Whether it means nothing any more, because whoever asked has gone away. What was refused, brought or ended stays
+    /// so, whoever waits for the answer.
     pub(crate) fn is_abandoned(&self) -> bool {
         match &self.wish {
             Some(Wish::Token(_, reply)) => reply.is_closed(),
-            Some(Wish::Refusal(_, reply)) => reply.is_closed(),
-            Some(Wish::Install(_, reply) | Wish::Installing(reply)) => reply.is_closed(),
-            Some(Wish::Logout(reply)) => reply.is_closed(),
+            Some(Wish::Installing(reply)) => reply.is_closed(),
+            Some(Wish::Refusal(..) | Wish::Install(..) | Wish::Logout(_)) => false,
             None => true,
         }
     }
@@ -106,10 +107,11 @@ impl Request {
         }
     }
 
-    /// Says that nobody can see to it.
+    /// Says that nobody can see to it. That may be found out by anybody, a flight or another caller: one whose waker panics
+    /// does not take them down with it.
     pub(crate) fn fail(mut self, error: TokenError) {
         if let Some(wish) = self.wish.take() {
-            wish.fail(error);
+            drop(catch_unwind(AssertUnwindSafe(|| wish.fail(error))));
         }
     }
 }
@@ -141,7 +143,7 @@ impl Drop for Request {
                 let (slot, place) = (Arc::clone(&self.slot), self.place.take());
                 core.deliver(Self { wish: Some(wish), slot, hops: self.hops + 1, place });
             }
-            _ => wish.fail(broken_off),
+            _ => Self { wish: Some(wish), slot: Arc::clone(&self.slot), hops: HOPS, place: None }.fail(broken_off),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::state::SessionState;
 use super::timer::Leash;
 use super::token_actor::TokenMessage;
 use crate::law::flight::{FlightEvent, Report};
+use crate::law::session::SessionEvent;
 use crate::values::record::Issuer;
 use crate::values::{ElapsedTime, FlightId, ServerIdentity};
 
@@ -47,11 +48,27 @@ struct Harbour {
     /// What flights reported and no actor has taken in yet; `None` says that the flight is over.
     reports: VecDeque<(FlightId, Option<Report>)>,
     /// The flights in the air: seldom more than one, because one of an epoch that is over is left to itself.
-    flights: Vec<(FlightId, mpsc::UnboundedSender<FlightEvent>)>,
+    flights: Vec<Airborne>,
     /// The issuers the resource listed last, for an actor that has not started yet.
     issuers: Option<Vec<Issuer>>,
     /// Ends in a row that nobody asked for, and when the last one was.
     crashes: (u32, ElapsedTime),
+}
+
+/// A flight in the air, and how it is told things.
+#[derive(Debug)]
+struct Airborne {
+    id: FlightId,
+    tell: mpsc::UnboundedSender<Told>,
+}
+
+/// What a flight's driver is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The machine is to hear of it.
+    Event(FlightEvent),
+    /// Callers wait for it now.
+    Hurry,
 }
 
 /// Whether there is an actor, and where.
@@ -103,6 +120,15 @@ impl Slot {
     pub(crate) fn note_use(&self) {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells a session's actor, or takes the lease of one that sleeps away from hits. Whoever begins after it was not there
+    /// to be told reads the store by itself.
+    pub(crate) fn tell_or_close(&self, event: SessionEvent) {
+        let by = self.cell.read().by;
+        if !self.tell(TokenMessage::event(event)) {
+            self.cell.close(by);
         }
     }
 
@@ -196,9 +222,14 @@ impl Slot {
 
     /// An actor has started: it gets what was parked for it.
     pub(crate) fn moor(&self, incarnation: Incarnation, actor: ActorRef<TokenMessage>) -> Vec<Request> {
-        let mut harbour = self.harbour();
-        harbour.berth = Berth::Taken(incarnation, actor);
-        std::mem::take(&mut harbour.parked)
+        let (former, parked) = {
+            let mut harbour = self.harbour();
+            let former = std::mem::replace(&mut harbour.berth, Berth::Taken(incarnation, actor));
+            (former, std::mem::take(&mut harbour.parked))
+        };
+        // Not under the lock: an address may hold the last of what was sent to it.
+        drop(former);
+        parked
     }
 
     /// The actor's address is of no use any more. Called by its own end, so that a message which lost the race with that
@@ -219,7 +250,8 @@ impl Slot {
         let (former, wanted) = {
             let mut harbour = self.harbour();
             let former = std::mem::take(&mut harbour.berth);
-            let wanted = anyway || !harbour.parked.is_empty() || !harbour.reports.is_empty() || self.has_business();
+            let waits = !harbour.parked.is_empty() || !harbour.reports.is_empty() || harbour.issuers.is_some();
+            let wanted = anyway || waits || self.has_business();
             if wanted {
                 harbour.berth = Berth::Awaited;
             }
@@ -271,11 +303,16 @@ impl Slot {
         std::mem::take(&mut self.harbour().parked)
     }
 
-    /// The supervision tree is gone: those who wait are handed back, and the next one begins anew.
+    /// Nobody will start an actor: those who wait for one are handed back, and the next one begins anew. An actor that is
+    /// there keeps its berth: it clears that itself when it ends, and it may be of a tree that has just grown.
     pub(crate) fn strand(&self) -> Vec<Request> {
         let (former, parked) = {
             let mut harbour = self.harbour();
-            (std::mem::take(&mut harbour.berth), std::mem::take(&mut harbour.parked))
+            let former = match harbour.berth {
+                Berth::Taken(..) => None,
+                _ => Some(std::mem::take(&mut harbour.berth)),
+            };
+            (former, std::mem::take(&mut harbour.parked))
         };
         drop(former);
         parked
@@ -293,16 +330,24 @@ impl Slot {
     // Flights.
 
     /// A flight begins: what it is told from now on arrives at the returned end.
-    pub(crate) fn take_off(&self, flight: FlightId) -> mpsc::UnboundedReceiver<FlightEvent> {
+    pub(crate) fn take_off(&self, id: FlightId) -> mpsc::UnboundedReceiver<Told> {
         let (tell, told) = mpsc::unbounded_channel();
-        self.harbour().flights.push((flight, tell));
+        self.harbour().flights.push(Airborne { id, tell });
         told
+    }
+
+    /// Tells a flight that callers wait for it now.
+    pub(crate) fn hurry(&self, flight: FlightId) {
+        for airborne in self.harbour().flights.iter().filter(|airborne| airborne.id == flight) {
+            drop(airborne.tell.send(Told::Hurry));
+        }
     }
 
     /// Tells one flight, or all of them, what happened.
     pub(crate) fn tell_flights(&self, flight: Option<FlightId>, event: &FlightEvent) {
-        for (_, tell) in self.harbour().flights.iter().filter(|(id, _)| flight.is_none_or(|flight| flight == *id)) {
-            drop(tell.send(event.clone()));
+        let harbour = self.harbour();
+        for airborne in harbour.flights.iter().filter(|airborne| flight.is_none_or(|flight| flight == airborne.id)) {
+            drop(airborne.tell.send(Told::Event(event.clone())));
         }
     }
 
@@ -315,7 +360,7 @@ impl Slot {
         let wanted = {
             let mut harbour = self.harbour();
             if report.is_none() {
-                harbour.flights.retain(|(id, _)| *id != flight);
+                harbour.flights.retain(|airborne| airborne.id != flight);
             }
             harbour.reports.push_back((flight, report));
             let wanted = matches!(harbour.berth, Berth::Empty);
@@ -329,7 +374,18 @@ impl Slot {
     }
 
     /// The next report nobody has taken in yet.
-    pub(crate) fn take_report(&self) -> Option<(FlightId, Option<Report>)> {
-        self.harbour().reports.pop_front()
+    pub(crate) fn take_report(&self, incarnation: Incarnation) -> Option<(FlightId, Option<Report>)> {
+        let mut harbour = self.harbour();
+        match harbour.berth {
+            Berth::Taken(taken, _) if taken == incarnation => harbour.reports.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more will be heard of a flight: it is not in the air, and all its reports were taken.
+    pub(crate) fn knows_nothing_of(&self, flight: FlightId) -> bool {
+        let harbour = self.harbour();
+        let airborne = harbour.flights.iter().any(|airborne| airborne.id == flight);
+        !airborne && !harbour.reports.iter().any(|(id, _)| *id == flight)
     }
 }

@@ -93,7 +93,9 @@ impl AuthSupervisor {
         _myself: ActorRef<SupervisorMessage>,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        // What an earlier tree left: sessions that have something to do though nobody asks.
+        // What an earlier tree left: nobody has kept its cells honest since, and some sessions have something to do though
+        // nobody asks.
+        state.spread(News::Lagged);
         for slot in state.core.slots() {
             if slot.unmoor(false) {
                 state.start(slot).await;
@@ -165,18 +167,17 @@ impl AuthSupervisor {
 
 impl SupervisorState {
     async fn start(&mut self, slot: Arc<Slot>) {
-        if !slot.awaits_actor() {
-            return;
-        }
-        let birthright = Birthright { core: Arc::clone(&self.core), slot: Arc::clone(&slot) };
-        match Actor::spawn_linked(None, TokenActor, birthright, self.myself.get_cell()).await {
-            Ok((actor, _)) => {
-                self.children.insert(actor.get_id(), slot);
-            }
-            Err(error) => {
-                tracing::error!(identity = %slot.identity, %error, "an actor could not be started");
-                let failures = self.count_crash(&slot);
-                self.rest(&slot, pause(failures));
+        while slot.awaits_actor() {
+            let birthright = Birthright { core: Arc::clone(&self.core), slot: Arc::clone(&slot) };
+            match Actor::spawn_linked(None, TokenActor, birthright, self.myself.get_cell()).await {
+                Ok((actor, _)) => {
+                    self.children.insert(actor.get_id(), slot);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(identity = %slot.identity, %error, "an actor could not be started");
+                    self.crashed(&slot);
+                }
             }
         }
     }
@@ -190,23 +191,29 @@ impl SupervisorState {
         if asked_for && self.deaf {
             slot.close();
         }
-        let crashes = if asked_for { 0 } else { self.count_crash(&slot) };
-        if crashes > RESTARTS {
-            self.rest(&slot, pause(crashes - RESTARTS));
-        } else if slot.unmoor(crashes > 0) {
-            self.start(slot).await;
+        if asked_for {
+            slot.unmoor(false);
+        } else {
+            self.crashed(&slot);
         }
+        self.start(slot).await;
     }
 
-    fn count_crash(&self, slot: &Slot) -> u32 {
+    /// An actor has ended unasked, or while it began: the next one is to start at once, unless that happened too often.
+    fn crashed(&self, slot: &Arc<Slot>) {
         let crashes = slot.crashed(self.core.ports.clock.now().elapsed, CALM);
         tracing::warn!(identity = %slot.identity, crashes, "an actor ended unasked");
-        crashes
+        match crashes.checked_sub(RESTARTS) {
+            None | Some(0) => drop(slot.unmoor(true)),
+            Some(too_many) => self.rest(slot, pause(too_many)),
+        }
     }
 
     /// Starts nobody at `slot` for a while; those who wait are told when to come back.
     fn rest(&self, slot: &Arc<Slot>, span: Duration) {
         let now = self.core.ports.clock.now().elapsed;
+        // What it was told and had not taken in yet is lost.
+        slot.close();
         let error = TokenError::new(Reason::BrokenOff).retry_after(span);
         let timer = Leash::after(span, self.myself.clone(), SupervisorMessage::Rested(Arc::clone(slot)));
         slot.rest(now.after(span), timer).into_iter().for_each(|request| request.fail(error));
@@ -217,10 +224,10 @@ impl SupervisorState {
         match news {
             News::Changed(identity) => {
                 if let Some(slot) = self.core.find(&identity) {
-                    changed(&slot);
+                    slot.tell_or_close(SessionEvent::StoreChanged);
                 }
             }
-            News::Lagged => self.core.slots().iter().for_each(changed),
+            News::Lagged => self.core.slots().iter().for_each(|slot| slot.tell_or_close(SessionEvent::StoreChanged)),
             News::Ended => {}
         }
     }
@@ -242,11 +249,4 @@ impl Drop for SupervisorState {
 /// The pause after so many failures too many.
 fn pause(failures: u32) -> Duration {
     PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MOST)
-}
-
-/// The record of a slot's identity was written, or may have been.
-fn changed(slot: &Arc<Slot>) {
-    if !slot.tell(TokenMessage::event(SessionEvent::StoreChanged)) {
-        slot.close();
-    }
 }

@@ -14,10 +14,10 @@ use super::slot::Slot;
 use super::state::SessionState;
 use super::timer::Leash;
 use super::voyage;
-use crate::law::flight::FlightEvent;
+use crate::law::flight::{FlightEvent, Urgency};
 use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{Happening, TokenStore};
-use crate::values::{ElapsedTime, Moment, Now, ServerIdentity};
+use crate::values::{ElapsedTime, FlightId, Moment, Now, ServerIdentity};
 
 /// What a token actor is told. Never serializable: tokens do not leave the process this way.
 #[derive(Debug)]
@@ -96,6 +96,12 @@ pub(crate) struct TokenState {
     asked: ElapsedTime,
     timer: Option<(ElapsedTime, Leash)>,
     timers: u64,
+    /// Whether a read is under way or owed: until it is answered, what the cell shows may be old.
+    reading: bool,
+    /// A flight that was begun with nobody waiting, and has not been told otherwise.
+    unhurried: Option<FlightId>,
+    /// It has asked for its own end, and begins nothing any more.
+    retired: bool,
     /// Somebody else has the pen: this incarnation is over and has no say any more.
     superseded: bool,
 }
@@ -105,6 +111,7 @@ impl TokenState {
         let now = core.now();
         let (incarnation, residue) = slot.cell.begin();
         let parked = slot.moor(incarnation, myself.clone());
+        let running = residue.flight.map(|flight| flight.id);
         let birth = Birth { nonce: core.nonce, flights: core.ports.dice.flight_base() };
         let (session, effects) = Session::start(slot.plan.policy.clone(), birth, residue, now);
         let mut state = Self {
@@ -119,11 +126,18 @@ impl TokenState {
             asked: now.elapsed(),
             timer: None,
             timers: 0,
+            reading: false,
+            unhurried: None,
+            retired: false,
             superseded: false,
         };
         state.perform(effects, now);
         // What happened while there was no actor comes first.
         state.take_news();
+        if let Some(flight) = running.filter(|flight| state.slot.knows_nothing_of(*flight)) {
+            // Its last report was taken by one who ended over it.
+            state.happen(SessionEvent::FlightOver(flight));
+        }
         parked.into_iter().for_each(|request| state.admit(request));
         if state.core.is_stopping() {
             state.happen(SessionEvent::Shutdown);
@@ -134,11 +148,16 @@ impl TokenState {
 
     fn take_in(&mut self, message: TokenMessage) {
         match message {
+            // Its answer would come too late for this actor: it goes to the next one.
+            TokenMessage::Request(request) if self.retired => drop(request),
             TokenMessage::Request(request) => self.admit(request),
             TokenMessage::Event(event) => {
-                if matches!(*event, SessionEvent::Resumed) {
+                match &*event {
                     // The timer has slept through the suspend.
-                    self.timer = None;
+                    SessionEvent::Resumed => self.timer = None,
+                    SessionEvent::Loaded(_, answer) => self.reading = answer.is_err(),
+                    SessionEvent::StoreChanged if self.retired => self.slot.close(),
+                    _ => {}
                 }
                 self.happen(*event);
             }
@@ -174,7 +193,13 @@ impl TokenState {
                     self.forget_who_left();
                 }
                 self.waiters.insert(waiter, request);
-                return self.asked_for(SessionEvent::GetToken(waiter, ask));
+                self.asked_for(SessionEvent::GetToken(waiter, ask));
+                if self.waiters.contains_key(&waiter)
+                    && let Some(flight) = self.unhurried.take()
+                {
+                    self.slot.hurry(flight);
+                }
+                return;
             }
             Some(Wish::Refusal(refusal, _)) => SessionEvent::Invalidate(reply, *refusal),
             Some(Wish::Install(..)) => match request.take_login() {
@@ -210,7 +235,7 @@ impl TokenState {
         if let Some(issuers) = self.slot.take_issuers() {
             self.happen(SessionEvent::IssuersListed(issuers));
         }
-        while let Some((flight, report)) = self.slot.take_report() {
+        while let Some((flight, report)) = self.slot.take_report(self.incarnation) {
             self.happen(match report {
                 Some(report) => SessionEvent::Flight(flight, report),
                 None => SessionEvent::FlightOver(flight),
@@ -263,11 +288,15 @@ impl TokenState {
                     request.answer_logout(answer);
                 }
             }
-            SessionEffect::Fly(order) => voyage::depart(&self.core, &self.slot, *order),
+            SessionEffect::Fly(order) => {
+                self.unhurried = (order.urgency != Urgency::Callers).then_some(order.flight);
+                voyage::depart(&self.core, &self.slot, *order);
+            }
             SessionEffect::TellLoggedOut(flight, epoch) => {
                 self.slot.tell_flights(Some(flight), &FlightEvent::LoggedOut(epoch));
             }
             SessionEffect::Load(op) => {
+                self.reading = true;
                 let (store, identity) = self.store();
                 self.core.errand(self.heard(async move {
                     let answer = store.load(&identity).await;
@@ -301,11 +330,10 @@ impl TokenState {
         if generation(&published) != generation(&self.slot.cell.read().published) {
             self.slot.used.store(false, Ordering::Relaxed);
         }
-        let state = self.slot.watchers.get().map(|watchers| (watchers, SessionState::from(&published)));
-        if !self.slot.cell.post(self.incarnation, published) {
-            self.superseded = true;
-        } else if let Some((watchers, state)) = state {
-            watchers.send_replace(state);
+        self.superseded = !self.slot.cell.post(self.incarnation, published);
+        // Looked up after the post: who began to watch before it was made is told, who begins after it sees it.
+        if let Some(watchers) = self.slot.watchers.get().filter(|_| !self.superseded) {
+            watchers.send_replace(SessionState::from(&self.slot.cell.read().published));
         }
     }
 
@@ -328,7 +356,8 @@ impl TokenState {
     /// Sets the one timer for whatever is due next.
     fn set_timer(&mut self) {
         let now = self.core.ports.clock.now();
-        let idle = (self.session.is_idle() && !self.is_in_use()).then(|| self.asked.after(self.core.idle_after));
+        let idle = (self.session.is_idle() && !self.reading && !self.is_in_use())
+            .then(|| self.asked.after(self.core.idle_after));
         let wake = self.session.next_wake().into_iter().chain(idle).chain(self.looks_for_use(now)).min();
         if self.timer.as_ref().map(|(at, _)| *at) == wake {
             return;
@@ -356,8 +385,10 @@ impl TokenState {
     /// Ends where nothing is going on and nobody has asked for a while: the cell goes on serving.
     fn retire_if_idle(&mut self) {
         let now = self.core.ports.clock.now().elapsed;
-        if self.session.is_idle() && !self.is_in_use() && now.since(self.asked) >= self.core.idle_after {
-            // Whoever is admitted already is served; whoever comes later waits for the next incarnation.
+        if self.session.is_idle() && !self.reading && !self.is_in_use() && now.since(self.asked) >= self.core.idle_after
+        {
+            // Whoever comes later waits for the next incarnation, and so does who is in the mailbox already.
+            self.retired = true;
             drop(self.myself.drain());
         }
     }
@@ -365,6 +396,10 @@ impl TokenState {
 
 impl Drop for TokenState {
     fn drop(&mut self) {
+        if self.reading {
+            // What it was about to read will not be taken in.
+            self.slot.cell.close(self.incarnation);
+        }
         self.slot.forget_address(self.incarnation);
     }
 }

@@ -1,27 +1,36 @@
 //! The driver of one flight: carries out what the flight machine wants, in a task that no actor's end ends (law 5).
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::core::Core;
 use super::news;
 use super::shutdown::Unsaved;
-use super::slot::Slot;
+use super::slot::{Slot, Told};
 use super::timer;
-use crate::law::flight::{Flight, FlightEffect, FlightEvent, Order, Report};
+use crate::law::flight::{Flight, FlightEffect, FlightEvent, Op, Order, Report, Urgency};
+use crate::law::profile::{Evidence, Lost};
 use crate::ports::observer::EffectName;
 use crate::ports::permit::{Permission, Permit};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope};
-use crate::values::FlightId;
+use crate::values::record::Issuer;
+use crate::values::{FlightId, StoreFault};
 
 /// No sleep is longer than this (law 14).
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long one of the duties that nobody waits for may take: ending a claim, revoking a token.
+const DUTY: Duration = Duration::from_secs(30);
+
+/// What is known of a store operation that broke off: nothing.
+const UNKNOWN: StoreFault = StoreFault::TimedOut;
 
 /// Begins the flight that `order` asks for.
 pub(crate) fn depart(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
@@ -38,20 +47,15 @@ pub(crate) fn depart(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         core: Arc::clone(core),
         slot: Arc::clone(slot),
         told,
+        asking: None,
         answers: FuturesUnordered::new(),
         duties: FuturesUnordered::new(),
         claim: None,
         permit: None,
+        landed: false,
         over: false,
     };
     core.chore(voyage.run(effects).instrument(span));
-}
-
-/// What the flight waits for.
-enum Answer {
-    Event(FlightEvent),
-    /// Leave was given for the request stamped so.
-    Permit(FlightEvent, Permit),
 }
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -62,14 +66,24 @@ struct Voyage {
     machine: Flight,
     core: Arc<Core>,
     slot: Arc<Slot>,
-    told: mpsc::UnboundedReceiver<FlightEvent>,
-    answers: FuturesUnordered<Pending<Answer>>,
+    told: mpsc::UnboundedReceiver<Told>,
+    /// The ask for leave that is under way.
+    asking: Option<Asking>,
+    answers: FuturesUnordered<Pending<FlightEvent>>,
     /// What is to be done before the end, and tells the machine nothing.
     duties: FuturesUnordered<Pending<()>>,
     /// What the machine holds: it is given back should the flight break off.
     claim: Option<Claim>,
     permit: Option<Permit>,
+    landed: bool,
     over: bool,
+}
+
+/// An ask for leave to make a request.
+struct Asking {
+    op: Op,
+    issuer: Option<Issuer>,
+    answer: Pending<Permission>,
 }
 
 impl Voyage {
@@ -77,8 +91,11 @@ impl Voyage {
         self.perform(effects);
         while !self.machine.is_over() {
             let event = self.next().await;
-            let effects = self.machine.handle(event, self.core.now());
-            self.perform(effects);
+            self.happen(event);
+            // Leave that is given after the landing would only be given back.
+            if let Some(asking) = self.asking.take_if(|_| self.landed) {
+                self.happen(FlightEvent::Held(asking.op, Duration::ZERO));
+            }
         }
         self.over = true;
         self.tell(None);
@@ -89,24 +106,51 @@ impl Voyage {
     async fn next(&mut self) -> FlightEvent {
         let now = self.core.ports.clock.now().elapsed;
         let wait = self.machine.next_wake().map_or(LONGEST, |wake| wake.since(now)).min(LONGEST);
-        let answer = tokio::select! {
+        let event = tokio::select! {
             biased;
-            Some(event) = self.told.recv() => return event,
-            Some(answer) = self.answers.next(), if !self.answers.is_empty() => answer,
-            Some(()) = self.duties.next(), if !self.duties.is_empty() => return FlightEvent::Tick,
-            () = timer::pause(wait) => return FlightEvent::Tick,
+            Some(told) = self.told.recv() => match told {
+                Told::Event(event) => event,
+                Told::Hurry => self.hurry(),
+            },
+            permission = answer(&mut self.asking) => self.permitted(permission),
+            Some(event) = self.answers.next(), if !self.answers.is_empty() => event,
+            Some(()) = self.duties.next(), if !self.duties.is_empty() => FlightEvent::Tick,
+            () = timer::pause(wait) => FlightEvent::Tick,
         };
-        match answer {
-            Answer::Permit(event, permit) => {
+        if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = &event {
+            self.claim = Some(claim.clone());
+        }
+        event
+    }
+
+    fn happen(&mut self, event: FlightEvent) {
+        let effects = self.machine.handle(event, self.core.now());
+        self.perform(effects);
+    }
+
+    /// Callers wait now: who asked for leave with nobody waiting gives up that place, and asks as one for whom they do.
+    fn hurry(&mut self) -> FlightEvent {
+        if let Some(asking) = self.asking.take() {
+            self.ask(asking.op, asking.issuer, Urgency::Callers);
+        }
+        FlightEvent::Tick
+    }
+
+    fn ask(&mut self, op: Op, issuer: Option<Issuer>, urgency: Urgency) {
+        let (permits, asked) = (Arc::clone(&self.core.ports.permits), issuer.clone());
+        let answer = Box::pin(async move { permits.ask(asked.as_ref(), urgency).await });
+        self.asking = Some(Asking { op, issuer, answer });
+    }
+
+    fn permitted(&mut self, permission: Permission) -> FlightEvent {
+        let op = self.asking.take().map_or(Op::default(), |asking| asking.op);
+        self.observe_after(EffectName::AskPermit);
+        match permission {
+            Permission::Granted(permit) => {
                 self.permit = Some(permit);
-                event
+                FlightEvent::Permitted(op)
             }
-            Answer::Event(event) => {
-                if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = &event {
-                    self.claim = Some(claim.clone());
-                }
-                event
-            }
+            Permission::Held(span) => FlightEvent::Held(op, span),
         }
     }
 
@@ -121,15 +165,7 @@ impl Voyage {
         let name = effect.name();
         let (store, identity, id) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone(), self.id);
         match effect {
-            FlightEffect::AskPermit { op, issuer, urgency } => {
-                let permits = Arc::clone(&self.core.ports.permits);
-                self.await_answer(name, async move {
-                    match permits.ask(issuer.as_ref(), urgency).await {
-                        Permission::Granted(permit) => Answer::Permit(FlightEvent::Permitted(op), permit),
-                        Permission::Held(span) => Answer::Event(FlightEvent::Held(op, span)),
-                    }
-                });
-            }
+            FlightEffect::AskPermit { op, issuer, urgency } => self.ask(op, issuer, urgency),
             FlightEffect::ReturnPermit { throttle } => {
                 if let Some(permit) = self.permit.take() {
                     permit.give_back(throttle);
@@ -137,45 +173,48 @@ impl Voyage {
                 self.observe_after(name);
             }
             FlightEffect::Load(op) => {
-                self.await_event(name, async move { FlightEvent::Loaded(op, store.load(&identity).await) });
+                let work = async move { store.load(&identity).await };
+                self.await_answer(name, work, Err(StoreFault::Failed), move |answer| FlightEvent::Loaded(op, answer));
             }
-            FlightEffect::Claim { op, epoch, at_least } => self.await_event(name, async move {
-                FlightEvent::Claimed(op, store.claim(&identity, ClaimScope::Spend(epoch), id, at_least).await)
-            }),
-            FlightEffect::Renew { op, claim, at_least } => self.await_event(name, async move {
-                FlightEvent::Renewed(op, store.renew(&identity, &claim, at_least).await)
-            }),
-            FlightEffect::EndClaim { claim, ending } => {
-                self.claim.take_if(|held| *held == claim);
-                let observed = self.observer(name);
-                self.duties.push(Box::pin(async move {
-                    if let Err(fault) = store.end_claim(&identity, &claim, ending).await {
-                        tracing::debug!(%fault, "a claim could not be ended");
-                    }
-                    observed();
-                }));
+            FlightEffect::Claim { op, epoch, at_least } => {
+                let work = async move { store.claim(&identity, ClaimScope::Spend(epoch), id, at_least).await };
+                self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Claimed(op, answer));
+            }
+            FlightEffect::Renew { op, claim, at_least } => {
+                let work = async move { store.renew(&identity, &claim, at_least).await };
+                self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Renewed(op, answer));
             }
             FlightEffect::Change(op, change) => {
-                self.await_event(name, async move { FlightEvent::Changed(op, store.change(&identity, change).await) });
+                let work = async move { store.change(&identity, change).await };
+                self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Changed(op, answer));
             }
             FlightEffect::Send(op, request) => {
                 let source = Arc::clone(&self.slot.plan.source);
-                self.await_event(name, async move { FlightEvent::Sent(op, source.request(&identity, *request).await) });
+                let work = async move { source.request(&identity, *request).await };
+                let lost = Evidence::Lost(Lost::BrokenOff);
+                self.await_answer(name, work, lost, move |evidence| FlightEvent::Sent(op, evidence));
+            }
+            FlightEffect::EndClaim { claim, ending } => {
+                self.claim.take_if(|held| *held == claim);
+                self.see_to(name, async move {
+                    if let Err(fault) = store.end_claim(&identity, &claim, ending).await {
+                        tracing::debug!(%fault, "a claim could not be ended");
+                    }
+                });
             }
             FlightEffect::Revoke(revocation) => {
                 let source = Arc::clone(&self.slot.plan.source);
-                let observed = self.observer(name);
-                self.duties.push(Box::pin(async move {
+                self.see_to(name, async move {
                     let revoked = source.revoke(&identity, *revocation).await;
                     tracing::debug!(revoked, "revoked what nobody will use");
-                    observed();
-                }));
+                });
             }
             FlightEffect::Report(report) => {
                 news::tell_report(&self.core, &self.slot, id, &report);
                 if let Report::Lost { noted } = report {
                     self.core.note_unsaved(Unsaved { identity, noted });
                 }
+                self.landed = true;
                 self.tell(Some(report));
                 self.observe_after(name);
             }
@@ -188,16 +227,33 @@ impl Voyage {
         }
     }
 
-    fn await_event(&mut self, name: EffectName, work: impl Future<Output = FlightEvent> + Send + 'static) {
-        self.await_answer(name, async move { Answer::Event(work.await) });
-    }
-
-    fn await_answer(&mut self, name: EffectName, work: impl Future<Output = Answer> + Send + 'static) {
+    /// Does something whose answer the machine waits for. A port that panics has answered `broken`: the machine, and what it
+    /// holds, must not go down with somebody else's defect.
+    fn await_answer<T: Send + 'static>(
+        &mut self,
+        name: EffectName,
+        work: impl Future<Output = T> + Send + 'static,
+        broken: T,
+        event: impl FnOnce(T) -> FlightEvent + Send + 'static,
+    ) {
         let observed = self.observer(name);
         self.answers.push(Box::pin(async move {
-            let answer = work.await;
+            let answer = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(broken);
             observed();
-            answer
+            event(answer)
+        }));
+    }
+
+    /// Does something that nobody waits for but the end, and that not for ever.
+    fn see_to(&mut self, name: EffectName, work: impl Future<Output = ()> + Send + 'static) {
+        let observed = self.observer(name);
+        self.duties.push(Box::pin(async move {
+            tokio::select! {
+                biased;
+                _ = AssertUnwindSafe(work).catch_unwind() => {}
+                () = timer::pause(DUTY) => {}
+            }
+            observed();
         }));
     }
 
@@ -205,7 +261,7 @@ impl Voyage {
 
     fn observe_before(&self, name: EffectName) {
         if let Some(observer) = &self.core.ports.observer {
-            observer.before(&self.slot.identity, self.id, name);
+            unharmed(|| observer.before(&self.slot.identity, self.id, name));
         }
     }
 
@@ -218,10 +274,23 @@ impl Voyage {
         let observer = self.core.ports.observer.clone().map(|observer| (observer, self.slot.identity.clone(), self.id));
         move || {
             if let Some((observer, identity, id)) = observer {
-                observer.after(&identity, id, name);
+                unharmed(|| observer.after(&identity, id, name));
             }
         }
     }
+}
+
+/// What the issuer's desk says to the ask that is under way; never, where there is none.
+async fn answer(asking: &mut Option<Asking>) -> Permission {
+    match asking {
+        Some(asking) => (&mut asking.answer).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An observer changes nothing, not by a panic either.
+fn unharmed(observe: impl FnOnce()) {
+    drop(std::panic::catch_unwind(AssertUnwindSafe(observe)));
 }
 
 impl Drop for Voyage {
@@ -235,17 +304,16 @@ impl Drop for Voyage {
         let (held, mut answers) = (self.claim.take(), std::mem::take(&mut self.answers));
         let mut duties = std::mem::take(&mut self.duties);
         self.core.chore(async move {
-            let mut claims: Vec<Claim> = held.into_iter().collect();
-            while let Some(answer) = answers.next().await {
-                if let Answer::Event(FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim)))) = answer {
-                    claims.push(claim);
-                }
-            }
-            for claim in claims {
-                // It runs out by itself, or with this process.
+            // What cannot be ended runs out by itself, or with this process.
+            if let Some(claim) = held {
                 let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;
             }
             while duties.next().await.is_some() {}
+            while let Some(answer) = answers.next().await {
+                if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = answer {
+                    let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;
+                }
+            }
         });
         self.tell(None);
     }

@@ -1,8 +1,10 @@
 //! The two watches of a runtime: one hears what the store says, one notices that the machine has slept.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use ractor::ActorRef;
 
 use super::core::Core;
@@ -28,21 +30,23 @@ pub(crate) async fn listen(core: Arc<Core>, supervisor: ActorRef<SupervisorMessa
     let tell = |message| drop(supervisor.cast(message));
     let mut wait = PAUSE_FIRST;
     loop {
-        if let Ok(mut watch) = core.ports.store.watch().await {
-            wait = PAUSE_FIRST;
+        if let Some(Ok(mut watch)) = unharmed(core.ports.store.watch()).await {
             // What was written before it listened is news too.
             tell(SupervisorMessage::Listening);
-            loop {
-                match watch.next().await {
-                    News::Ended => break,
-                    news => tell(SupervisorMessage::News(news)),
-                }
+            while let Some(news @ (News::Changed(_) | News::Lagged)) = unharmed(watch.next()).await {
+                wait = PAUSE_FIRST;
+                tell(SupervisorMessage::News(news));
             }
         }
         tell(SupervisorMessage::Deaf);
         pause(wait).await;
         wait = wait.saturating_mul(2).min(PAUSE_MOST);
     }
+}
+
+/// What came of `work`; `None` where it panicked, which must not leave the runtime deaf.
+async fn unharmed<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
 /// Tells the supervisor when the machine has slept: sleeps of tokio's go on after a suspend as if it had not been.

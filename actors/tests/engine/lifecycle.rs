@@ -2,6 +2,7 @@
 //!
 //! One row a test. In each, a foreign ractor actor (the guest) asks through the runtime's address beside the handles.
 
+mod attacks;
 mod callers;
 mod doubts;
 mod endings;
@@ -10,5 +11,7 @@ mod restarts;
 mod rig;
 mod saving;
 mod sleep;
+mod storms;
+mod telling;
 mod trees;
 mod tricks;

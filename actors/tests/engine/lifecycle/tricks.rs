@@ -27,6 +27,8 @@ pub(crate) enum Writing {
     NoCommits,
     /// Commits hang until that changes, and have failed then.
     CommitsHang,
+    /// Commits panic.
+    CommitsPanic,
     /// Everything fails.
     Nothing,
 }
@@ -40,12 +42,15 @@ pub(crate) struct TrickStore {
     /// Whether it can be watched.
     watched: watch::Sender<bool>,
     commits: Arc<AtomicUsize>,
+    /// Whether reads, and ends of claims, are answered.
+    answering: watch::Sender<bool>,
 }
 
 impl TrickStore {
     pub(crate) fn new(inner: MemoryStore) -> Self {
         let (writing, said) = (watch::Sender::new(Writing::Works), broadcast::Sender::new(64));
-        Self { inner, writing, said, watched: watch::Sender::new(true), commits: Arc::default() }
+        let [watched, answering] = [true, true].map(watch::Sender::new);
+        Self { inner, writing, said, watched, commits: Arc::default(), answering }
     }
 
     pub(crate) fn writes(&self, writing: Writing) {
@@ -67,6 +72,15 @@ impl TrickStore {
         self.watched.send_replace(true);
     }
 
+    /// Reads, and ends of claims, hang from now on, or until now.
+    pub(crate) fn answers(&self, answering: bool) {
+        self.answering.send_replace(answering);
+    }
+
+    async fn is_answering(&self) {
+        let _ = self.answering.subscribe().wait_for(|answering| *answering).await;
+    }
+
     /// Commits that were tried.
     pub(crate) fn commits(&self) -> usize {
         self.commits.load(Ordering::SeqCst)
@@ -86,6 +100,7 @@ impl TokenStore for TrickStore {
     }
 
     async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
+        self.is_answering().await;
         self.inner.load(identity).await
     }
 
@@ -107,7 +122,8 @@ impl TokenStore for TrickStore {
                 let _ = mode.wait_for(|mode| *mode != Writing::CommitsHang).await;
                 return Err(StoreFault::Failed);
             }
-            Writing::Works | Writing::NoCommits | Writing::CommitsHang => {}
+            Writing::CommitsPanic if commits => panic!("a store that was told to panic"),
+            Writing::Works | Writing::NoCommits | Writing::CommitsHang | Writing::CommitsPanic => {}
         }
         self.inner.change(identity, change).await
     }
@@ -127,6 +143,7 @@ impl TokenStore for TrickStore {
     }
 
     async fn end_claim(&self, id: &ServerIdentity, claim: &Claim, ending: ClaimEnding) -> Result<(), StoreFault> {
+        self.is_answering().await;
         self.inner.end_claim(id, claim, ending).await
     }
 

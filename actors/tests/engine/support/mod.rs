@@ -1,6 +1,7 @@
 //! A runtime to tell stories about.
 
 pub(crate) mod clock;
+pub(crate) mod host;
 pub(crate) mod server;
 #[path = "../../common/witness.rs"]
 pub(crate) mod witness;
@@ -21,6 +22,7 @@ use tokenkeeper_actors::values::{
 };
 
 pub(crate) use clock::TestClock;
+pub(crate) use host::{Host, Leave};
 pub(crate) use server::Server;
 
 pub(crate) const ISSUER: &str = "https://as.example.com";

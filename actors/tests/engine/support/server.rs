@@ -93,6 +93,11 @@ impl Server {
         self.state().lifetime = lifetime;
     }
 
+    /// The tokens it issues are numbered from here on: several servers beside one store issue different ones.
+    pub(crate) fn numbers_from(&self, number: u64) {
+        self.state().issued = number;
+    }
+
     /// How long each request takes.
     pub(crate) fn takes(&self, delay: Duration) {
         self.state().delay = delay;

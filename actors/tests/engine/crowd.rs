@@ -1,0 +1,147 @@
+//! Many callers, and many identities: bounds that hold, and everyone who was let in is served.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use ractor::{ActorRef, RpcReplyPort, concurrency};
+use tokenkeeper_actors::law::session::Policy;
+use tokenkeeper_actors::runtime::{AuthMessage, AuthSession, TokenRequest};
+use tokenkeeper_actors::values::{Lease, Reason, TokenError};
+use tokio::task::JoinHandle;
+
+use super::support::{Host, Leave, World, identity, ms, s};
+
+/// The bound by default.
+const MOST: usize = 65_536;
+
+type Answered = Result<Lease, TokenError>;
+
+fn asks(session: &AuthSession) -> JoinHandle<Answered> {
+    let session = session.clone();
+    tokio::spawn(async move { session.token().await })
+}
+
+/// Asks by a plain message, as a host's actor does.
+fn asks_by_message(address: &ActorRef<AuthMessage>) -> concurrency::OneshotReceiver<Answered> {
+    let (tell, told) = concurrency::oneshot();
+    let message = AuthMessage::GetToken {
+        identity: identity(1),
+        request: TokenRequest::default(),
+        reply: RpcReplyPort::from(tell),
+    };
+    address.send_message(message).expect("the address stands");
+    told
+}
+
+fn is_one_too_many(answer: &Answered) -> bool {
+    answer.as_ref().is_err_and(|error| error.reason() == Reason::TooManyWaiters)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_caller_too_many_is_told_at_once_and_everyone_else_is_served() {
+    let world = World::new();
+    world.server.takes(s(10));
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    world.expire().await;
+    let callers: Vec<_> = (0..MOST).map(|_| asks(&session)).collect();
+    world.clock.pass(s(1)).await;
+    let began = world.clock.moment().elapsed;
+    for _ in 0..10 {
+        assert!(is_one_too_many(&session.token().await));
+        assert!(is_one_too_many(&asks_by_message(&runtime.address()).await.expect("an answer")));
+    }
+    assert!(world.clock.moment().elapsed.since(began) < ms(10), "at once");
+    for caller in callers {
+        caller.await.expect("no panic").expect("a lease");
+    }
+    world.server.is_content_with(1);
+    session.token().await.expect("there is room again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_messages_is_held_to_the_same_bound() {
+    let world = World::new();
+    world.server.takes(s(10));
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    world.expire().await;
+    let (handles, messages, beyond) = (1_000, MOST - 1_000, 3_000);
+    let callers: Vec<_> = (0..handles).map(|_| asks(&session)).collect();
+    world.clock.pass(ms(100)).await;
+    let address = runtime.address();
+    let flood: Vec<_> = (0..messages + beyond).map(|_| asks_by_message(&address)).collect();
+    let answers: Vec<Answered> = join_all(flood).await.into_iter().map(|answer| answer.expect("an answer")).collect();
+    assert_eq!(answers.iter().filter(|answer| is_one_too_many(answer)).count(), beyond);
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), messages);
+    for caller in callers {
+        caller.await.expect("no panic").expect("a lease");
+    }
+    world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_have_left_take_no_places_for_ever() {
+    let mut world = World::new();
+    world.policy = Policy { waiters_most: 8, ..Policy::default() };
+    world.server.takes(s(20));
+    let runtime = world.runtime().await;
+    let session = world.signed_in(&runtime, 1).await;
+    world.expire().await;
+    for _ in 0..20 {
+        let callers: Vec<_> = (0..8).map(|_| asks(&session)).collect();
+        world.clock.pass(ms(10)).await;
+        assert!(is_one_too_many(&session.token().await));
+        for caller in callers {
+            caller.abort();
+            assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+        }
+    }
+    // Those who wrote messages keep their places until they are answered, though nobody listens.
+    drop((0..8).map(|_| asks_by_message(&runtime.address())).collect::<Vec<_>>());
+    world.clock.pass(ms(10)).await;
+    let last = asks(&session);
+    world.clock.pass(s(30)).await;
+    drop(last.await.expect("no panic"));
+    let callers: Vec<_> = (0..8).map(|_| asks(&session)).collect();
+    for caller in callers {
+        caller.await.expect("no panic").expect("a lease");
+    }
+    world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn identities_start_are_used_fall_asleep_and_come_back() {
+    // `TOKENKEEPER_IDENTITIES=100000` on demand; `benches/README.md` has the time and memory of that many.
+    let asked_for = std::env::var("TOKENKEEPER_IDENTITIES").ok();
+    let count: usize = asked_for.map_or(2_000, |count| count.parse().expect("a number"));
+    let world = World::new();
+    let host = Host::start().await;
+    let runtime = world.builder().permits(Arc::new(Leave)).spawn_linked(host.cell()).await.expect("a runtime");
+    let mut sessions = Vec::new();
+    for number in 0..count {
+        sessions.push(world.signed_in(&runtime, number).await);
+    }
+    assert_eq!(host.actors().len(), count);
+    let mut leases = Vec::new();
+    for round in 0..2 {
+        world.clock.pass(s(125)).await;
+        assert_eq!(host.actors().len(), 0, "all asleep");
+        leases.clear();
+        for session in &sessions {
+            leases.push(session.token().await.expect("a lease"));
+        }
+        assert_eq!(host.actors().len(), 0, "a hit wakes nobody");
+        world.expire().await;
+        for answer in join_all(sessions.iter().map(AuthSession::token)).await {
+            answer.expect("a lease");
+        }
+        assert_eq!(host.actors().len(), count, "all awake, and each once");
+        world.server.is_content_with(count * (round + 1));
+    }
+    for (session, lease) in sessions.iter().zip(&leases) {
+        let newer = session.token().await.expect("a lease");
+        assert!(newer.generation().supersedes(&lease.generation()));
+    }
+    assert!(runtime.shutdown(s(5)).await.is_clean());
+}

@@ -1,0 +1,146 @@
+//! What a runtime tells of its sessions: each happening once, whatever ends meanwhile; and how a session stands.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokenkeeper_actors::ports::store::Happening;
+use tokenkeeper_actors::runtime::{NewsFeed, SessionState};
+use tokenkeeper_actors::system::Dice;
+use tokenkeeper_actors::values::Reason;
+
+use super::rig::{End, Rig, all_served, answers, turns};
+use crate::support::server::Answer;
+use crate::support::{identity, refuse, s};
+
+/// Everything that was told since somebody last looked.
+async fn told(feed: &mut NewsFeed) -> Vec<(Happening, Option<Reason>)> {
+    let mut told = Vec::new();
+    turns(50).await;
+    while let Some(Some(news)) = feed.next().now_or_never() {
+        let news = news.expect("nothing was missed");
+        assert_eq!(news.identity, identity(1));
+        told.push((news.what, news.why));
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_happening_is_told_once() {
+    let rig = Rig::new().await;
+    let mut feed = rig.runtime.news();
+    assert_eq!(told(&mut feed).await, []);
+    rig.works().await;
+    assert_eq!(told(&mut feed).await, [], "a hit is no news");
+    rig.world.expire().await;
+    all_served(rig.cohort()).await;
+    assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
+    // A failure.
+    rig.world.expire().await;
+    rig.world.server.plans([Answer::Refuse(429, None)]);
+    answers([rig.calls()]).await;
+    let failed = (Happening::Failed, Some(Reason::Throttled));
+    assert_eq!(told(&mut feed).await, [failed]);
+    rig.world.clock.pass(s(60)).await;
+    all_served(rig.cohort()).await;
+    assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
+    // A doubt, and its end.
+    rig.world.expire().await;
+    rig.world.server.plans([Answer::LostBefore]);
+    answers([rig.calls()]).await;
+    assert_eq!(told(&mut feed).await.first(), Some(&(Happening::InDoubt, Some(Reason::InDoubt))));
+    rig.world.clock.pass(s(60)).await;
+    all_served(rig.cohort()).await;
+    assert_eq!(told(&mut feed).await.last(), Some(&(Happening::Refreshed, None)));
+    // In and out.
+    rig.session.log_out().await.expect("logged out");
+    assert_eq!(told(&mut feed).await, [(Happening::LoggedOut, None)]);
+    rig.session.install(rig.world.login()).await.expect("installed");
+    assert_eq!(told(&mut feed).await, [(Happening::LoggedIn, None)]);
+    // The end of a grant: its refresh token is not one of the server's.
+    rig.world.expire().await;
+    rig.world.server.plans([Answer::LostAfter]);
+    answers([rig.calls()]).await;
+    rig.world.clock.pass(s(60)).await;
+    rig.fails(Reason::GrantEnded).await;
+    assert_eq!(told(&mut feed).await.last(), Some(&(Happening::Ended, Some(Reason::GrantEnded))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_is_told_of_once_though_actors_and_trees_end() {
+    for end in End::ALL {
+        let rig = Rig::new().await;
+        let mut feed = rig.runtime.news();
+        rig.world.expire().await;
+        let cohort = rig.cohort();
+        rig.takes_off().await;
+        rig.ends(end).await;
+        all_served(cohort).await;
+        assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
+        rig.world.expire().await;
+        let cohort = rig.cohort();
+        rig.takes_off().await;
+        rig.fells().await;
+        answers(cohort).await;
+        rig.world.clock.pass(s(5)).await;
+        rig.grows_again().await;
+        rig.works().await;
+        assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
+        rig.session.log_out().await.expect("logged out");
+        rig.ends(end).await;
+        assert_eq!(told(&mut feed).await, [(Happening::LoggedOut, None)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sibling_obtained_is_adopted_once() {
+    let rig = Rig::new().await;
+    let builder = rig.world.builder_over(Arc::new(rig.world.store.process())).dice(Dice::seeded(8));
+    let sibling = builder.spawn().await.expect("a sibling");
+    let other = sibling.session(identity(1));
+    let (mut ours, mut theirs) = (rig.runtime.news(), sibling.news());
+    let lease = rig.works().await;
+    assert_eq!(other.token().await, Ok(lease.clone()));
+    rig.world.server.takes(s(5));
+    // Both want one; one of them asks the server, the other one waits for its claim.
+    refuse(&rig.session, &lease).await.expect("noted");
+    refuse(&other, &lease).await.expect("noted");
+    let (one, two) = tokio::join!(rig.session.token(), other.token());
+    assert_eq!(one.expect("a lease"), two.expect("a lease"));
+    rig.world.server.is_content_with(1);
+    rig.world.clock.pass(s(5)).await;
+    let mut told = [told(&mut ours).await, told(&mut theirs).await].concat();
+    told.sort_by_key(|(what, _)| *what == Happening::Adopted);
+    assert_eq!(told, [(Happening::Refreshed, None), (Happening::Adopted, None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_follows_how_the_session_stands() {
+    let rig = Rig::new().await;
+    let mut watch = rig.session.watch();
+    let at_rest = watch.now();
+    assert!(at_rest.lease.is_some() && at_rest == rig.session.state());
+    assert!(watch.next().now_or_never().is_none(), "nothing has changed");
+    rig.world.expire().await;
+    let caller = rig.calls();
+    rig.takes_off().await;
+    let flying = watch.next().await.expect("a state");
+    assert!(flying.refreshing);
+    rig.ends(End::Kill).await;
+    rig.fells().await;
+    rig.grows_again().await;
+    turns(50).await;
+    assert!(rig.session.state().refreshing, "the flight goes on");
+    answers([caller]).await;
+    rig.world.clock.pass(s(5)).await;
+    let landed = watch.now();
+    assert!(!landed.refreshing && !landed.in_doubt && landed.lease != at_rest.lease);
+    assert_eq!(landed, rig.session.state());
+    rig.session.log_out().await.expect("logged out");
+    let SessionState { lease, login_required, .. } = watch.now();
+    assert_eq!((lease, login_required), (None, Some(Reason::LoggedOut)));
+    rig.session.install(rig.world.login()).await.expect("installed");
+    let SessionState { lease, login_required, .. } = watch.now();
+    assert_eq!((lease.is_some(), login_required), (true, None));
+    assert!(rig.runtime.shutdown(s(5)).await.is_clean());
+    assert_eq!(watch.now().lease, None, "nothing is handed out any more");
+}

@@ -1,0 +1,216 @@
+//! Incarnations by the thousand, ended in every way there is, while callers ask and refuse: order (law 6), one flight at
+//! a time (law 1), nobody left hanging (law 7).
+//!
+//! Runs for some seconds; `TOKENKEEPER_STRESS=100000` asks for that many incarnations instead, `TOKENKEEPER_SEED` for the
+//! dice of an earlier run (threads interleave as they like all the same).
+
+mod endings;
+mod watchman;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::future::join_all;
+use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
+use tokenkeeper_actors::runtime::{AuthSession, SessionSpec, TokenRequest};
+use tokenkeeper_actors::values::{Lease, Reason, TokenError};
+
+use self::endings::{Endings, Roll};
+use self::watchman::Watchman;
+use super::support::{World, identity, ms, s};
+
+const IDENTITIES: usize = 64;
+const CALLERS: u64 = 8;
+/// What each caller does between two pauses.
+const STEPS: u64 = 150;
+/// How long it runs, unless a number of incarnations is asked for.
+const SPAN: Duration = Duration::from_secs(10);
+
+/// A waker that panics in the face of whoever calls it: the one way to make an actor panic from outside.
+#[derive(Default)]
+struct Bomb(AtomicBool);
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        if !self.0.swap(true, Ordering::SeqCst) {
+            // Without the hook, which would tell of it thousands of times.
+            std::panic::resume_unwind(Box::new("a waker that panics"));
+        }
+    }
+}
+
+/// One identity: its session, what surrounds it, and what was seen of it.
+struct Post {
+    world: World,
+    session: AuthSession,
+    watchman: Watchman,
+}
+
+struct Caller {
+    posts: Arc<Vec<Post>>,
+    endings: Arc<Endings>,
+    roll: Roll,
+}
+
+impl Caller {
+    async fn work(mut self) -> Result<(), String> {
+        for _ in 0..STEPS {
+            let posts = Arc::clone(&self.posts);
+            let post = &posts[self.roll.below(IDENTITIES as u64) as usize];
+            match self.roll.below(100) {
+                0..55 => drop(token(post, TokenRequest::default()).await?),
+                55..72 => refuse(post, self.roll.next()).await?,
+                72..76 => drop(token(post, insisting()).await?),
+                76..80 => leave(post),
+                80..84 => startle(post, self.roll.next()).await?,
+                84 => tokio::time::sleep(ms(self.roll.below(6))).await,
+                _ => self.endings.end(&mut self.roll).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn insisting() -> TokenRequest {
+    TokenRequest { force: true, ..TokenRequest::default() }
+}
+
+/// Everyone is answered. What nobody can help here is to be asked again, and no failure.
+async fn answered<T>(asked: impl Future<Output = Result<T, TokenError>>) -> Result<Option<T>, String> {
+    match tokio::time::timeout(s(20), asked).await {
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Err(error)) if matches!(error.reason(), Reason::BrokenOff | Reason::NotRunning) => Ok(None),
+        Ok(Err(error)) => Err(format!("an answer that nobody gave cause for: {error}")),
+        Err(_) => Err("a caller that is left hanging".to_owned()),
+    }
+}
+
+async fn token(post: &Post, request: TokenRequest) -> Result<Option<Lease>, String> {
+    let floor = post.watchman.floor();
+    let lease = answered(async {
+        if request.force { post.session.token_with(request).await } else { post.session.token().await }
+    });
+    let Some(lease) = lease.await? else { return Ok(None) };
+    floor.allows(&lease)?;
+    Ok(Some(lease))
+}
+
+async fn refuse(post: &Post, unique: u64) -> Result<(), String> {
+    let Some(lease) = token(post, TokenRequest::default()).await? else { return Ok(()) };
+    let noted = async {
+        match post.session.refused(&lease, OperationKey(unique), ChallengeKey(0)).await {
+            // It was minted for a refusal just now: law 11. Whoever insists gets another one all the same.
+            Err(error) if error.reason() == Reason::ResourceRefuses => Ok(false),
+            answer => answer.map(|()| true),
+        }
+    };
+    match answered(noted).await? {
+        Some(true) => post.watchman.refused(&lease),
+        Some(false) => drop(token(post, insisting()).await?),
+        None => {}
+    }
+    // The same task, at once.
+    drop(token(post, TokenRequest::default()).await?);
+    Ok(())
+}
+
+/// Asks, and goes away.
+fn leave(post: &Post) {
+    let mut asked = Box::pin(post.session.token_with(insisting()));
+    let _ = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// Makes the actor panic while it answers, and waits for that answer.
+async fn startle(post: &Post, unique: u64) -> Result<(), String> {
+    let floor = post.watchman.floor();
+    let bomb = Arc::new(Bomb::default());
+    let mut asked = Box::pin(post.session.token_with(insisting()));
+    let polled = asked.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&bomb))));
+    if let Poll::Ready(answer) = polled {
+        return answered(async { answer }).await.map(drop);
+    }
+    for _ in 0..unique % 40 {
+        tokio::time::sleep(ms(1)).await;
+        if bomb.0.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    // Whoever wakes it from here on meets no bomb.
+    bomb.0.store(true, Ordering::SeqCst);
+    match answered(asked).await? {
+        Some(lease) => floor.allows(&lease),
+        None => Ok(()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
+    let number = |name| std::env::var(name).ok().map(|value: String| value.parse::<u64>().expect("a number"));
+    let asked_for = number("TOKENKEEPER_STRESS");
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
+    let seed = number("TOKENKEEPER_SEED").unwrap_or(clock.as_nanos() as u64);
+    println!("TOKENKEEPER_SEED={seed}");
+
+    let world = World::new();
+    let endings = Arc::new(Endings::begin(world.builder().idle_after(ms(2))).await);
+    let posts = join_all((0..IDENTITIES).map(|number| {
+        // A server of its own each, which counts what is in flight for this identity alone.
+        let mut own = world.clone();
+        own.server = super::support::Server::new(world.clock.clone());
+        own.server.numbers_from(number as u64 * 1_000_000_000);
+        own.server.lives_for(s(1_000_000_000));
+        own.server.takes(ms(1));
+        let session = endings.runtime().session(SessionSpec::new(identity(number)).settings(own.settings()));
+        async move {
+            session.install(own.login()).await.expect("installed");
+            Post { world: own, session, watchman: Watchman::default() }
+        }
+    }));
+    let posts = Arc::new(posts.await);
+
+    let began = Instant::now();
+    let (mut rounds, mut incarnations) = (0, 0);
+    while asked_for.map_or(began.elapsed() < SPAN, |asked_for| incarnations < asked_for) {
+        let callers = (0..CALLERS).map(|number| {
+            let roll = Roll(seed ^ (rounds * CALLERS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let caller = Caller { posts: Arc::clone(&posts), endings: Arc::clone(&endings), roll };
+            tokio::spawn(caller.work())
+        });
+        for caller in join_all(callers).await {
+            assert_eq!(caller.expect("no panic"), Ok(()), "round {rounds}");
+        }
+        rounds += 1;
+        incarnations = endings.incarnations().await;
+        calm_down(&world, &posts).await;
+        // Crashes are forgotten, and what was minted for a refusal is young no more.
+        world.clock.suspend(s(61));
+    }
+
+    for post in posts.iter() {
+        assert_eq!(post.world.server.most_in_flight(), 1, "one token request at a time");
+        post.world.server.is_content_with(post.world.server.requests());
+        let lease = tokio::time::timeout(s(10), post.session.token()).await.expect("an answer").expect("a lease");
+        assert_eq!(post.watchman.floor().allows(&lease), Ok(()));
+    }
+    let requests: usize = posts.iter().map(|post| post.world.server.requests()).sum();
+    println!("{incarnations} incarnations, {endings}, {requests} requests, {rounds} rounds, {:?}", began.elapsed());
+    assert!(endings.runtime().shutdown(s(5)).await.is_clean());
+}
+
+/// Waits until nothing is in the air: a flight does not live through a minute's sleep.
+async fn calm_down(world: &World, posts: &[Post]) {
+    for post in posts {
+        let began = Instant::now();
+        while post.world.server.in_flight() > 0 || post.session.state().refreshing {
+            assert!(began.elapsed() < s(10), "a flight that never ends: {:?}", post.session.state());
+            tokio::time::sleep(ms(1)).await;
+            if began.elapsed() > ms(100) && posts.iter().all(|post| post.world.server.in_flight() == 0) {
+                // Its actor ended too often, and rests: somebody has to ask when that is over.
+                world.clock.suspend(s(61));
+                drop(token(post, TokenRequest::default()).await.expect("an answer"));
+            }
+        }
+    }
+}
