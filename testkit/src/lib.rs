@@ -38,4 +38,10 @@
 //! A harness can do more: make a claim be lost, let a process die, cut a watch. What it cannot do is reported as not
 //! shown, never as kept.
 
+//!
+//! [`hostile`] is an authorization server and a protected resource on loopback, strict and with faults on demand, that
+//! counts everything: what a client does with its refresh token shows there (feature `hostile`, on by default).
+
+#[cfg(feature = "hostile")]
+pub mod hostile;
 pub mod store_contract;

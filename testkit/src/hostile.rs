@@ -1,0 +1,320 @@
+//! A hostile authorization server, and an MCP resource it protects: on loopback, in the test's own process.
+//!
+//! It is *strict*: refresh tokens are single-use, and one that is presented again ends its whole chain. It is *hostile*:
+//! whatever can go wrong between a client and a server goes wrong on demand, before the refresh token was spent or
+//! after. And it *counts*: every request that arrived, processed or not.
+//!
+//! ```
+//! use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let server = HostileAs::start().await?;
+//! let grant = server.grant();                     // as a login would bring it
+//! server.next(When::After, Fault::reset());       // spends the refresh token, and loses the answer
+//!
+//! // Let the client under test refresh `grant.refresh_token` at `grant.binding.token_endpoint` here.
+//!
+//! let counts = server.counts();
+//! assert!(counts.token_requests <= 1, "a refresh token that may be spent was presented again");
+//! assert_eq!(counts.replays, 0);
+//! # Ok::<(), std::io::Error>(())
+//! # })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! | path | what |
+//! |---|---|
+//! | `POST /token` | the token endpoint: `refresh_token`, `client_credentials` |
+//! | `POST /revoke` | the revocation endpoint (RFC 7009) |
+//! | `POST /mcp`, and below it | protected resources, each with tokens of its own: 200 to a live access token, else 401 with a challenge |
+//! | `/.well-known/…` | metadata (RFC 8414, RFC 9728) |
+//! | `/elsewhere` | where [`Fault::redirect`] leads |
+//!
+//! It speaks HTTP/1.1 and, where a client begins with its preface ("prior knowledge"), HTTP/2, on one port, without TLS.
+//!
+//! # Without sleeps
+//!
+//! [`HostileAs::until`] waits for what is counted, a [`Gate`] holds requests until the test lets them go, and
+//! [`HostileAs::advance`] lets access tokens expire at once.
+
+mod authority;
+mod clock;
+mod desk;
+mod fault;
+mod form;
+mod gate;
+mod http1;
+mod listener;
+mod reply;
+mod rules;
+mod script;
+mod tally;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer};
+use tokenkeeper_actors::values::{AccessToken, RefreshToken};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use authority::Place;
+use desk::Desk;
+use script::Step;
+
+pub use authority::ChainId;
+pub use fault::{Fault, RetryAfter, When};
+pub use gate::Gate;
+pub use rules::{Announced, Rotation, Rules};
+pub use tally::{Counts, Event, Snapshot, What};
+
+/// The scopes of a grant unless a test says otherwise.
+const SCOPE: &str = "tools:read tools:call";
+
+/// The server. It listens on a port of its own on 127.0.0.1, and stops, with all its connections, when it is dropped.
+///
+/// Its methods may be called at any time and from any thread; what they change holds for requests that come after.
+pub struct HostileAs {
+    address: SocketAddr,
+    desk: Arc<Desk>,
+    public: Client,
+    /// The listener's task, which owns all others.
+    _tasks: JoinSet<()>,
+}
+
+/// A first grant, as a login would bring it.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Its chain, as the timeline names it.
+    pub chain: ChainId,
+    /// Issuer, client, endpoints and resource.
+    pub binding: Binding,
+    /// The scopes granted, separated by spaces.
+    pub scope: String,
+    /// The refresh token with ordinal 0.
+    pub refresh_token: RefreshToken,
+    /// The access token.
+    pub access_token: AccessToken,
+    /// How long the access token lives.
+    pub lifetime: Duration,
+}
+
+impl HostileAs {
+    /// Starts a server with the default [`Rules`], on the runtime this is called from, which needs its I/O and time
+    /// enabled.
+    ///
+    /// # Errors
+    ///
+    /// When no port on 127.0.0.1 can be had.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_with(Rules::default()).await
+    }
+
+    /// Starts a server with these rules; see [`start`](Self::start).
+    ///
+    /// # Errors
+    ///
+    /// When no port on 127.0.0.1 can be had.
+    pub async fn start_with(rules: Rules) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        // Two servers at a time have two ports, and so no token in common.
+        let desk = Arc::new(Desk::new(format!("http://{address}"), rules, u64::from(address.port())));
+        let public = desk.state().authority.register(ClientAuth::None);
+        let mut tasks = JoinSet::new();
+        clock::start(&mut tasks, listener::listen(listener, Arc::clone(&desk)));
+        Ok(Self { address, desk, public, _tasks: tasks })
+    }
+
+    // --- where it is -------------------------------------------------------------------------------------------------
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its issuer identifier: `http://127.0.0.1:…`, without a slash at its end.
+    pub fn issuer(&self) -> &str {
+        &self.desk.origin
+    }
+
+    /// The token endpoint.
+    pub fn token_endpoint(&self) -> String {
+        format!("{}/token", self.desk.origin)
+    }
+
+    /// The revocation endpoint.
+    pub fn revocation_endpoint(&self) -> String {
+        format!("{}/revoke", self.desk.origin)
+    }
+
+    /// The protected resource, which is also its `resource` parameter: `…/mcp`.
+    pub fn resource(&self) -> String {
+        format!("{}/mcp", self.desk.origin)
+    }
+
+    // --- clients and grants ------------------------------------------------------------------------------------------
+
+    /// Registers a client with this one method of authentication. [`ClientAuth::PrivateKeyJwt`] can be registered, and
+    /// never authenticates: this server reads no assertions.
+    pub fn register(&self, auth: ClientAuth) -> Client {
+        self.desk.state().authority.register(auth)
+    }
+
+    /// Forgets a client, as servers do that prune their registrations: it is answered `invalid_client` from now on. Its
+    /// chains live on, of no use to anybody.
+    pub fn unregister(&self, client: &Client) {
+        self.desk.state().authority.unregister(&client.id);
+    }
+
+    /// A first grant to the server's public client, for its [`resource`](Self::resource).
+    pub fn grant(&self) -> Grant {
+        self.grant_to(&self.public)
+    }
+
+    /// A first grant to `client`, for the server's [`resource`](Self::resource).
+    pub fn grant_to(&self, client: &Client) -> Grant {
+        self.grant_for(client, &self.resource(), SCOPE)
+    }
+
+    /// A first grant to `client` for any resource and scopes. Only `…/mcp`, and what is below it, is served here.
+    pub fn grant_for(&self, client: &Client, resource: &str, scope: &str) -> Grant {
+        let mut state = self.desk.state();
+        let now = self.desk.now(&state);
+        let (place, issued) = state.authority.grant(&client.id, resource, scope, now);
+        self.desk.note(&mut state, What::Granted, Some(place), None, |_| {});
+        self.desk.count_chains(&state);
+        Grant {
+            chain: place.chain,
+            binding: Binding {
+                issuer: Issuer(self.desk.origin.clone()),
+                client: client.clone(),
+                token_endpoint: self.token_endpoint(),
+                revocation_endpoint: Some(self.revocation_endpoint()),
+                resource: Some(resource.to_owned()),
+            },
+            scope: issued.scope,
+            refresh_token: RefreshToken::new(issued.refresh.unwrap_or_default()),
+            access_token: AccessToken::new(issued.access),
+            lifetime: state.authority.rules.access_lifetime,
+        }
+    }
+
+    /// Ends a chain, as a user does who withdraws a consent: its refresh tokens and access tokens die.
+    pub fn revoke(&self, chain: ChainId) {
+        let mut state = self.desk.state();
+        if state.authority.end(chain) {
+            let place = state.authority.newest(chain).map(|(_, ordinal)| Place { chain, ordinal });
+            self.desk.note(&mut state, What::ChainRevoked, place, None, |_| {});
+            self.desk.count_chains(&state);
+        }
+    }
+
+    /// Whether a chain is alive.
+    pub fn is_alive(&self, chain: ChainId) -> bool {
+        self.desk.state().authority.newest(chain).is_some_and(|(alive, _)| alive)
+    }
+
+    /// The ordinal of a chain's newest refresh token: how often it was refreshed.
+    pub fn newest(&self, chain: ChainId) -> u32 {
+        self.desk.state().authority.newest(chain).map_or(0, |(_, ordinal)| ordinal)
+    }
+
+    /// Kills all access tokens issued so far; refresh tokens live on.
+    pub fn kill_access_tokens(&self) {
+        self.desk.state().authority.kill_access_tokens();
+    }
+
+    // --- behaviour ---------------------------------------------------------------------------------------------------
+
+    /// Changes the rules.
+    pub fn rules(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.desk.state().authority.rules);
+    }
+
+    /// Puts the server's clock forward: access tokens and graces age by `time` at once. The timeline's clock stays.
+    pub fn advance(&self, time: Duration) {
+        let mut state = self.desk.state();
+        state.ahead = state.ahead.saturating_add(time);
+    }
+
+    /// The next token request that no other fault is waiting for meets this one.
+    ///
+    /// A request takes its fault when it has been read to its end.
+    pub fn next(&self, when: When, fault: Fault) {
+        self.next_n(1, when, fault);
+    }
+
+    /// As [`next`](Self::next), for the next `times` token requests.
+    pub fn next_n(&self, times: usize, when: When, fault: Fault) {
+        self.desk.state().token.push(times, &Step { when, fault });
+    }
+
+    /// Every token request meets this fault that no other is waiting for, until [`calm`](Self::calm).
+    pub fn always(&self, when: When, fault: Fault) {
+        self.desk.state().token.set_always(Some(Step { when, fault }));
+    }
+
+    /// The next `times` requests at the protected resource meet this fault: [`Fault::challenge`] refuses a good token.
+    pub fn next_at_resource(&self, times: usize, when: When, fault: Fault) {
+        self.desk.state().resource.push(times, &Step { when, fault });
+    }
+
+    /// The next `times` requests at the revocation endpoint meet this fault.
+    pub fn next_revocation(&self, times: usize, when: When, fault: Fault) {
+        self.desk.state().revocation.push(times, &Step { when, fault });
+    }
+
+    /// Holds the next token request, before or after it is processed, until the gate is opened.
+    #[must_use = "what is held waits until the gate is opened"]
+    pub fn hold_next(&self, when: When) -> Gate {
+        let gate = Gate::closed();
+        self.next(when, Fault::hold(&gate));
+        gate
+    }
+
+    /// Takes back all faults, at all endpoints, that have not struck.
+    pub fn calm(&self) {
+        let mut state = self.desk.state();
+        state.token.clear();
+        state.resource.clear();
+        state.revocation.clear();
+    }
+
+    // --- what it saw -------------------------------------------------------------------------------------------------
+
+    /// The numbers so far.
+    pub fn counts(&self) -> Counts {
+        self.desk.watch().borrow().clone()
+    }
+
+    /// The numbers so far, and the timeline.
+    pub fn snapshot(&self) -> Snapshot {
+        self.desk.snapshot()
+    }
+
+    /// Waits until the numbers are as a test wants them, and returns them: "a request has arrived" is
+    /// `server.until(|counts| counts.token_requests == 1).await`.
+    ///
+    /// It is asked after each change, and may see several changes as one: compare with `>=` what may go on growing. It
+    /// waits as long as it takes, and may be dropped at any time.
+    pub async fn until(&self, mut met: impl FnMut(&Counts) -> bool) -> Counts {
+        let mut news = self.desk.watch();
+        loop {
+            let counts = news.borrow_and_update().clone();
+            // The desk lives as long as `self`, so that news does not end.
+            if met(&counts) || news.changed().await.is_err() {
+                return counts;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HostileAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostileAs").field("address", &self.address).finish_non_exhaustive()
+    }
+}

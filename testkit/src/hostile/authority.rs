@@ -1,0 +1,331 @@
+//! The authorization server itself: clients, chains of refresh tokens, access tokens. Pure: time is an argument, and
+//! names come from a seed.
+
+mod names;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokenkeeper_actors::values::ClientSecret;
+use tokenkeeper_actors::values::record::{Client, ClientAuth};
+
+use super::form::{Credentials, Form};
+use super::rules::{Announced, Rotation, Rules};
+use names::Names;
+
+/// A chain: the refresh tokens that descend from one grant. Counted from 0 for each server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ChainId(pub u32);
+
+impl fmt::Display for ChainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// All that the server knows. No `Debug`: it holds secrets.
+pub(super) struct Authority {
+    pub(super) rules: Rules,
+    names: Names,
+    clients: BTreeMap<String, Client>,
+    chains: Vec<Chain>,
+    refresh: BTreeMap<String, Place>,
+    access: BTreeMap<String, Access>,
+}
+
+/// Which refresh token of which chain. The first of a chain has ordinal 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) chain: ChainId,
+    pub(super) ordinal: u32,
+}
+
+struct Chain {
+    client: String,
+    resource: String,
+    scope: String,
+    /// When each of its refresh tokens was spent; the newest, which comes after them, is not. In a grace period, one is
+    /// also spent by an answer to the one before it.
+    spent: Vec<Duration>,
+    /// How many access tokens it has had, and how many of them are dead: the first ones.
+    minted: u32,
+    dead: u32,
+    alive: bool,
+}
+
+struct Access {
+    /// Its chain, and which of the chain's access tokens it is; `None` for client credentials, which have no chain.
+    origin: Option<(ChainId, u32)>,
+    /// `None` where none was asked for: good at every resource.
+    resource: Option<String>,
+    expires: Duration,
+}
+
+/// What a successful token request brings. No `Debug`: it holds secrets.
+pub(super) struct Issued {
+    pub(super) place: Option<Place>,
+    pub(super) access: String,
+    pub(super) refresh: Option<String>,
+    pub(super) expires_in: Option<i64>,
+    pub(super) scope: String,
+}
+
+/// Why a token request got nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No form, a parameter missing or twice, two ways of authentication.
+    Malformed,
+    /// Unknown, wrong secret, or not the method it is registered for. `basic` where it tried HTTP Basic.
+    Client { basic: bool },
+    /// A public client that asks for client credentials.
+    Unauthorized,
+    /// Neither `refresh_token` nor `client_credentials`.
+    Unsupported,
+    /// Not the resource of the grant, or none.
+    Resource,
+    /// More than was granted.
+    Scope,
+    /// No refresh token of this server, or another client's.
+    Unknown,
+    /// A spent one. `revoked` where this very request ended the chain.
+    Replayed { place: Place, revoked: bool },
+    /// One that was never spent, of a chain that has ended.
+    Ended(Place),
+}
+
+impl Chain {
+    /// The ordinal of its newest refresh token.
+    fn newest(&self) -> u32 {
+        u32::try_from(self.spent.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl From<super::form::Malformed> for Refusal {
+    fn from(_: super::form::Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+impl Refusal {
+    /// The `error` (RFC 6749 section 5.2, RFC 8707 section 2).
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Malformed => "invalid_request",
+            Self::Client { .. } => "invalid_client",
+            Self::Unauthorized => "unauthorized_client",
+            Self::Unsupported => "unsupported_grant_type",
+            Self::Resource => "invalid_target",
+            Self::Scope => "invalid_scope",
+            Self::Unknown | Self::Replayed { .. } | Self::Ended(_) => "invalid_grant",
+        }
+    }
+
+    /// The HTTP status.
+    pub(super) fn status(self) -> u16 {
+        match self {
+            Self::Client { .. } => 401,
+            _ => 400,
+        }
+    }
+
+    /// Which token it was about, where that is known.
+    pub(super) fn place(self) -> Option<Place> {
+        match self {
+            Self::Replayed { place, .. } | Self::Ended(place) => Some(place),
+            _ => None,
+        }
+    }
+}
+
+impl Authority {
+    /// A server without clients. Two servers with different seeds give out different tokens.
+    pub(super) fn new(rules: Rules, seed: u64) -> Self {
+        Self {
+            rules,
+            names: Names::new(seed),
+            clients: BTreeMap::new(),
+            chains: Vec::new(),
+            refresh: BTreeMap::new(),
+            access: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn register(&mut self, auth: ClientAuth) -> Client {
+        let id = format!("client-{}", self.clients.len());
+        let secret = (auth != ClientAuth::None).then(|| ClientSecret::new(self.names.draw("cs", None)));
+        let client = Client { id: id.clone(), secret, auth, secret_expires_at: None };
+        self.clients.insert(id, client.clone());
+        client
+    }
+
+    /// Forgets the secret, the method and the name alike; its chains stay.
+    pub(super) fn unregister(&mut self, id: &str) {
+        if let Some(client) = self.clients.get_mut(id) {
+            // The place is kept, so that ids are not given out twice; no request authenticates as this.
+            client.auth = ClientAuth::PrivateKeyJwt;
+        }
+    }
+
+    /// A first grant, as a login would bring it.
+    pub(super) fn grant(&mut self, client: &str, resource: &str, scope: &str, now: Duration) -> (Place, Issued) {
+        let place = Place { chain: ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX)), ordinal: 0 };
+        self.chains.push(Chain {
+            client: client.to_owned(),
+            resource: resource.to_owned(),
+            scope: scope.to_owned(),
+            spent: Vec::new(),
+            minted: 0,
+            dead: 0,
+            alive: true,
+        });
+        let refresh = self.name_refresh(place);
+        let issued = Issued { refresh: Some(refresh), ..self.mint(Some(place), Some(resource), scope, now) };
+        (place, issued)
+    }
+
+    /// Answers a token request, and does what it asks for.
+    pub(super) fn token(&mut self, form: &Form, now: Duration) -> Result<Issued, Refusal> {
+        let client = self.authenticate(&form.client)?;
+        match form.grant_type.as_deref() {
+            Some("refresh_token") => self.refresh(form, now),
+            Some("client_credentials") if client == ClientAuth::None => Err(Refusal::Unauthorized),
+            Some("client_credentials") => {
+                if self.rules.checks_resource && form.resources.len() != 1 {
+                    return Err(Refusal::Resource);
+                }
+                let resource = form.resources.first().map(String::as_str);
+                Ok(self.mint(None, resource, form.scope.as_deref().unwrap_or_default(), now))
+            }
+            Some(_) => Err(Refusal::Unsupported),
+            None => Err(Refusal::Malformed),
+        }
+    }
+
+    /// Revokes the chain of a refresh token, or one access token (RFC 7009 section 2.1). Unknown ones are no error
+    /// (section 2.2), and neither is another client's, which is left alone.
+    pub(super) fn revoke(&mut self, form: &Form) -> Result<Option<ChainId>, Refusal> {
+        self.authenticate(&form.client)?;
+        let token = form.token.as_deref().ok_or(Refusal::Malformed)?;
+        if let Some(place) = self.refresh.get(token).copied() {
+            let own = self.chain(place.chain).is_some_and(|chain| chain.client == form.client.id);
+            return Ok((own && self.end(place.chain)).then_some(place.chain));
+        }
+        self.access.remove(token);
+        Ok(None)
+    }
+
+    /// Whether an access token is good at `resource` now.
+    pub(super) fn admits(&self, access: &str, resource: &str, now: Duration) -> bool {
+        self.access.get(access).is_some_and(|access| {
+            let belongs = access.resource.as_deref().is_none_or(|own| own == resource);
+            belongs && now < access.expires && self.is_live(access)
+        })
+    }
+
+    /// Ends a chain: its newest refresh token and all its access tokens die. Whether it was alive.
+    pub(super) fn end(&mut self, chain: ChainId) -> bool {
+        self.chains.get_mut(chain.0 as usize).is_some_and(|chain| std::mem::take(&mut chain.alive))
+    }
+
+    /// Kills all access tokens issued so far; refresh tokens live on.
+    pub(super) fn kill_access_tokens(&mut self) {
+        self.access.clear();
+    }
+
+    /// How many chains are alive, and how many have ended.
+    pub(super) fn chains(&self) -> (u64, u64) {
+        let alive = self.chains.iter().filter(|chain| chain.alive).count();
+        (alive as u64, (self.chains.len() - alive) as u64)
+    }
+
+    /// Whether a chain is alive, and the ordinal of its newest refresh token.
+    pub(super) fn newest(&self, chain: ChainId) -> Option<(bool, u32)> {
+        self.chain(chain).map(|chain| (chain.alive, chain.newest()))
+    }
+
+    fn refresh(&mut self, form: &Form, now: Duration) -> Result<Issued, Refusal> {
+        let token = form.refresh_token.as_deref().ok_or(Refusal::Malformed)?;
+        let place = *self.refresh.get(token).ok_or(Refusal::Unknown)?;
+        let rules = self.rules.clone();
+        let chain = self.chains.get_mut(place.chain.0 as usize).ok_or(Refusal::Unknown)?;
+        if chain.client != form.client.id {
+            return Err(Refusal::Unknown);
+        }
+        // Before anything else that may be wrong with the request: a replay is a replay.
+        let spent = chain.spent.get(place.ordinal as usize);
+        if spent.is_some_and(|spent| !(chain.alive && rules.in_grace(*spent, now))) {
+            return Err(Refusal::Replayed { place, revoked: std::mem::take(&mut chain.alive) });
+        }
+        if !chain.alive {
+            return Err(Refusal::Ended(place));
+        }
+        if rules.checks_resource && form.resources != [&*chain.resource] {
+            return Err(Refusal::Resource);
+        }
+        let scope = narrowed(&chain.scope, form.scope.as_deref())?.to_owned();
+        if rules.old_access_dies {
+            chain.dead = chain.minted;
+        }
+        let resource = chain.resource.clone();
+        if rules.rotation == Rotation::None {
+            return Ok(self.mint(Some(place), Some(&resource), &scope, now));
+        }
+        chain.spent.push(now);
+        let next = Place { ordinal: chain.newest(), ..place };
+        let refresh = self.name_refresh(next);
+        Ok(Issued { refresh: Some(refresh), ..self.mint(Some(next), Some(&resource), &scope, now) })
+    }
+
+    fn authenticate(&self, who: &Credentials) -> Result<ClientAuth, Refusal> {
+        let refusal = Refusal::Client { basic: who.method == ClientAuth::Basic };
+        let client = self.clients.get(&who.id).ok_or(refusal)?;
+        let same = client.secret.as_ref().map(ClientSecret::expose) == who.secret.as_deref();
+        if same && client.auth == who.method { Ok(client.auth) } else { Err(refusal) }
+    }
+
+    fn mint(&mut self, place: Option<Place>, resource: Option<&str>, scope: &str, now: Duration) -> Issued {
+        let access = self.names.draw("at", place);
+        let lifetime = self.rules.access_lifetime;
+        let origin = place.and_then(|place| {
+            let chain = self.chains.get_mut(place.chain.0 as usize)?;
+            chain.minted += 1;
+            Some((place.chain, chain.minted - 1))
+        });
+        let (resource, expires) = (resource.map(str::to_owned), now.saturating_add(lifetime));
+        self.access.insert(access.clone(), Access { origin, resource, expires });
+        let expires_in = match self.rules.announced {
+            Announced::Truth => Some(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)),
+            Announced::Nothing => None,
+            Announced::Lie(seconds) => Some(seconds),
+        };
+        Issued { place, access, refresh: None, expires_in, scope: scope.to_owned() }
+    }
+
+    fn name_refresh(&mut self, place: Place) -> String {
+        let token = self.names.draw("rt", Some(place));
+        self.refresh.insert(token.clone(), place);
+        token
+    }
+
+    fn is_live(&self, access: &Access) -> bool {
+        let Some((chain, serial)) = access.origin else { return true };
+        self.chain(chain).is_some_and(|chain| chain.alive && serial >= chain.dead)
+    }
+
+    fn chain(&self, id: ChainId) -> Option<&Chain> {
+        self.chains.get(id.0 as usize)
+    }
+}
+
+/// RFC 6749 section 6: a refresh may ask for less than was granted, never for more.
+fn narrowed<'a>(granted: &'a str, asked: Option<&'a str>) -> Result<&'a str, Refusal> {
+    match asked {
+        None => Ok(granted),
+        Some(asked) if asked.split(' ').all(|scope| granted.split(' ').any(|own| own == scope)) => Ok(asked),
+        Some(_) => Err(Refusal::Scope),
+    }
+}

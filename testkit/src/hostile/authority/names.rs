@@ -1,0 +1,29 @@
+//! Tokens' names: unlike anything else in a log, told apart by a reader, and never the same at two servers.
+
+use super::Place;
+
+/// Draws from a fixed stream (SplitMix64): a test server needs no secrets, only tokens that nobody hits by accident.
+pub(super) struct Names(u64);
+
+impl Names {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// `rt-3.17-9e3779b97f4a7c15`: kind, place, and 64 bits of the stream.
+    pub(super) fn draw(&mut self, kind: &str, place: Option<Place>) -> String {
+        let word = self.next();
+        match place {
+            Some(Place { chain, ordinal }) => format!("{kind}-{chain}.{ordinal}-{word:016x}"),
+            None => format!("{kind}-{word:016x}"),
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

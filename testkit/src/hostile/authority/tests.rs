@@ -1,0 +1,260 @@
+//! The server's own law: strict, and told apart from what a test may ask it to do wrong.
+
+use super::*;
+
+const RESOURCE: &str = "http://127.0.0.1:1/mcp";
+const NOW: Duration = Duration::from_secs(100);
+
+struct Desk {
+    authority: Authority,
+    client: Client,
+}
+
+impl Desk {
+    fn new(rules: Rules) -> Self {
+        let mut authority = Authority::new(rules, 7);
+        let client = authority.register(ClientAuth::None);
+        Self { authority, client }
+    }
+
+    fn strict() -> Self {
+        Self::new(Rules::default())
+    }
+
+    fn grant(&mut self) -> Issued {
+        self.authority.grant(&self.client.id, RESOURCE, "read write", NOW).1
+    }
+
+    fn form(&self, token: &str) -> Form {
+        Form {
+            client: credentials(&self.client),
+            grant_type: Some("refresh_token".into()),
+            refresh_token: Some(token.into()),
+            resources: vec![RESOURCE.into()],
+            ..Form::default()
+        }
+    }
+
+    fn refresh(&mut self, token: &str) -> Result<Issued, Refusal> {
+        self.refresh_at(token, NOW)
+    }
+
+    fn refresh_at(&mut self, token: &str, now: Duration) -> Result<Issued, Refusal> {
+        self.authority.token(&self.form(token), now)
+    }
+
+    fn admits(&self, issued: &Issued) -> bool {
+        self.authority.admits(&issued.access, RESOURCE, NOW)
+    }
+}
+
+fn credentials(client: &Client) -> Credentials {
+    let secret = client.secret.as_ref().map(|secret| secret.expose().to_owned());
+    Credentials { id: client.id.clone(), secret, method: client.auth }
+}
+
+fn refresh_of(issued: &Issued) -> String {
+    issued.refresh.clone().unwrap()
+}
+
+fn refused(answer: Result<Issued, Refusal>) -> Refusal {
+    answer.map(|_| ()).unwrap_err()
+}
+
+fn place(ordinal: u32) -> Place {
+    Place { chain: ChainId(0), ordinal }
+}
+
+#[test]
+fn each_refresh_spends_one_token_and_brings_another() {
+    let mut desk = Desk::strict();
+    let first = desk.grant();
+    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
+    let third = desk.refresh(&refresh_of(&second)).ok().unwrap();
+    assert_eq!(third.place, Some(place(2)));
+    assert_eq!((third.expires_in, &*third.scope), (Some(3600), "read write"));
+    assert!(desk.admits(&first) && desk.admits(&second) && desk.admits(&third));
+    assert_eq!(desk.authority.newest(ChainId(0)), Some((true, 2)));
+    assert_ne!(first.access, third.access);
+}
+
+#[test]
+fn a_spent_token_presented_again_ends_its_whole_chain_and_no_other() {
+    let mut desk = Desk::strict();
+    let (other, first) = (desk.grant(), desk.grant());
+    let replay = |revoked| Refusal::Replayed { place: Place { chain: ChainId(1), ordinal: 0 }, revoked };
+    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
+    assert_eq!(refused(desk.refresh(&refresh_of(&first))), replay(true));
+    assert!(!desk.admits(&first) && !desk.admits(&second) && desk.admits(&other));
+    assert_eq!(refused(desk.refresh(&refresh_of(&second))).word(), "invalid_grant");
+    assert_eq!(refused(desk.refresh(&refresh_of(&first))), replay(false));
+    assert_eq!(desk.authority.chains(), (1, 1));
+    assert!(desk.refresh(&refresh_of(&other)).is_ok());
+}
+
+#[test]
+fn the_newest_token_of_a_chain_that_has_ended_is_no_replay() {
+    let mut desk = Desk::strict();
+    let first = desk.grant();
+    assert!(desk.authority.end(ChainId(0)));
+    assert!(!desk.authority.end(ChainId(0)));
+    assert_eq!(refused(desk.refresh(&refresh_of(&first))), Refusal::Ended(place(0)));
+}
+
+#[test]
+fn what_is_refused_for_its_form_spends_nothing() {
+    type Change = fn(&mut Form);
+    let mut desk = Desk::strict();
+    let token = refresh_of(&desk.grant());
+    let asked = |change: Change, desk: &mut Desk| {
+        let mut form = desk.form(&token);
+        change(&mut form);
+        refused(desk.authority.token(&form, NOW))
+    };
+    let cases: [(Change, Refusal); 9] = [
+        (|form| form.resources.clear(), Refusal::Resource),
+        (|form| form.resources.push("http://127.0.0.1:1/other".into()), Refusal::Resource),
+        (|form| form.resources[0].push('/'), Refusal::Resource),
+        (|form| form.scope = Some("read admin".into()), Refusal::Scope),
+        (|form| form.grant_type = Some("password".into()), Refusal::Unsupported),
+        (|form| form.grant_type = None, Refusal::Malformed),
+        (|form| form.refresh_token = None, Refusal::Malformed),
+        (|form| form.client.id = "nobody".into(), Refusal::Client { basic: false }),
+        (|form| form.refresh_token = Some("rt-0.0-0".into()), Refusal::Unknown),
+    ];
+    for (change, refusal) in cases {
+        assert_eq!(asked(change, &mut desk), refusal);
+    }
+    assert!(desk.refresh(&token).is_ok());
+}
+
+#[test]
+fn a_confidential_client_authenticates_by_its_one_method() {
+    let mut desk = Desk::strict();
+    for (auth, wrong) in [(ClientAuth::Basic, ClientAuth::Post), (ClientAuth::Post, ClientAuth::Basic)] {
+        desk.client = desk.authority.register(auth);
+        let token = refresh_of(&desk.grant());
+        let mut form = desk.form(&token);
+        let refusal = Refusal::Client { basic: wrong == ClientAuth::Basic };
+        form.client.method = wrong;
+        assert_eq!(refused(desk.authority.token(&form, NOW)), refusal);
+        form.client = Credentials { secret: Some("guess".into()), ..credentials(&desk.client) };
+        assert_eq!(refused(desk.authority.token(&form, NOW)).status(), 401);
+        form.client = Credentials { secret: None, method: ClientAuth::None, ..credentials(&desk.client) };
+        assert_eq!(refused(desk.authority.token(&form, NOW)).word(), "invalid_client");
+        assert!(desk.refresh(&token).is_ok());
+        desk.authority.unregister(&desk.client.id);
+        assert_eq!(refused(desk.refresh(&token)).word(), "invalid_client");
+    }
+}
+
+#[test]
+fn another_clients_token_is_unknown_and_its_chain_lives() {
+    let mut desk = Desk::strict();
+    let (owner, first) = (desk.client.clone(), desk.grant());
+    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
+    desk.client = desk.authority.register(ClientAuth::None);
+    assert_eq!(refused(desk.refresh(&refresh_of(&first))), Refusal::Unknown);
+    assert_eq!(refused(desk.refresh(&refresh_of(&second))), Refusal::Unknown);
+    desk.client = owner;
+    assert!(desk.refresh(&refresh_of(&second)).is_ok());
+}
+
+#[test]
+fn an_access_token_lives_its_lifetime_at_its_resource() {
+    let mut desk = Desk::new(Rules { access_lifetime: Duration::from_secs(10), ..Rules::default() });
+    let issued = desk.grant();
+    let admits = |at: Duration| desk.authority.admits(&issued.access, RESOURCE, at);
+    assert!(admits(NOW + Duration::from_millis(9_999)));
+    assert!(!admits(NOW + Duration::from_secs(10)));
+    assert!(!desk.authority.admits(&issued.access, "http://127.0.0.1:1/mcp/other", NOW));
+    assert!(!desk.authority.admits("at-0.0-0", RESOURCE, NOW));
+    desk.authority.kill_access_tokens();
+    assert!(!desk.admits(&issued));
+}
+
+#[test]
+fn old_access_tokens_die_where_the_rules_say_so() {
+    let mut desk = Desk::new(Rules { old_access_dies: true, ..Rules::default() });
+    let first = desk.grant();
+    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
+    assert!(!desk.admits(&first) && desk.admits(&second));
+    desk.authority.rules.rotation = Rotation::None;
+    let third = desk.refresh(&refresh_of(&second)).ok().unwrap();
+    assert!(!desk.admits(&second) && desk.admits(&third));
+}
+
+#[test]
+fn without_rotation_the_refresh_token_stays() {
+    let mut desk = Desk::new(Rules { rotation: Rotation::None, ..Rules::default() });
+    let token = refresh_of(&desk.grant());
+    for _ in 0..3 {
+        let issued = desk.refresh(&token).ok().unwrap();
+        assert!(issued.refresh.is_none() && desk.admits(&issued));
+    }
+    assert_eq!(desk.authority.newest(ChainId(0)), Some((true, 0)));
+}
+
+#[test]
+fn in_its_grace_a_spent_token_brings_new_pairs() {
+    let mut desk = Desk::new(Rules { rotation: Rotation::Grace(Duration::from_secs(30)), ..Rules::default() });
+    let later = |seconds| NOW + Duration::from_secs(seconds);
+    let first = refresh_of(&desk.grant());
+    let lost = refresh_of(&desk.refresh_at(&first, NOW).ok().unwrap());
+    let kept = refresh_of(&desk.refresh_at(&first, later(29)).ok().unwrap());
+    // The answer that was lost was replaced 29 s in, and has a grace of its own.
+    assert!(desk.refresh_at(&lost, later(58)).is_ok());
+    assert_eq!(refused(desk.refresh_at(&first, later(30))), Refusal::Replayed { place: place(0), revoked: true });
+    assert_eq!(refused(desk.refresh_at(&kept, later(30))).word(), "invalid_grant");
+}
+
+#[test]
+fn lifetimes_are_announced_as_the_rules_say() {
+    let mut desk = Desk::new(Rules { announced: Announced::Lie(-5), ..Rules::default() });
+    assert_eq!(desk.grant().expires_in, Some(-5));
+    desk.authority.rules.announced = Announced::Nothing;
+    assert_eq!(desk.grant().expires_in, None);
+}
+
+#[test]
+fn client_credentials_are_for_confidential_clients_and_bring_no_refresh_token() {
+    let mut desk = Desk::strict();
+    let mut form = Form { grant_type: Some("client_credentials".into()), ..desk.form("") };
+    form.refresh_token = None;
+    assert_eq!(refused(desk.authority.token(&form, NOW)), Refusal::Unauthorized);
+    let client = desk.authority.register(ClientAuth::Basic);
+    form.client = credentials(&client);
+    let issued = desk.authority.token(&form, NOW).ok().unwrap();
+    assert!(issued.refresh.is_none() && issued.place.is_none() && desk.admits(&issued));
+    form.resources.clear();
+    assert_eq!(refused(desk.authority.token(&form, NOW)), Refusal::Resource);
+    assert_eq!(desk.authority.chains(), (0, 0));
+}
+
+#[test]
+fn a_revocation_ends_the_chain_and_is_repeatable() {
+    let mut desk = Desk::strict();
+    let (first, other) = (desk.grant(), desk.grant());
+    let revoke = |desk: &mut Desk, token: &str| {
+        let form = Form { token: Some(token.into()), ..desk.form("") };
+        desk.authority.revoke(&form)
+    };
+    assert_eq!(revoke(&mut desk, &refresh_of(&first)), Ok(Some(ChainId(0))));
+    assert_eq!(revoke(&mut desk, &refresh_of(&first)), Ok(None));
+    assert_eq!(revoke(&mut desk, "rt-unknown"), Ok(None));
+    assert!(!desk.admits(&first));
+    assert_eq!(revoke(&mut desk, &other.access), Ok(None));
+    assert!(!desk.admits(&other) && desk.refresh(&refresh_of(&other)).is_ok());
+}
+
+#[test]
+fn two_seeds_share_no_token() {
+    let mut tokens = std::collections::BTreeSet::new();
+    for seed in 0..4 {
+        let mut authority = Authority::new(Rules::default(), seed);
+        for _ in 0..100 {
+            let (_, issued) = authority.grant("c", RESOURCE, "", NOW);
+            assert!(tokens.insert(issued.access.clone()) && tokens.insert(refresh_of(&issued)));
+        }
+    }
+}

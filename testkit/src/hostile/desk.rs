@@ -1,0 +1,320 @@
+//! Where requests are taken in and answered, whichever version of HTTP they came by; and where all is counted.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::authority::{Authority, Issued, Place, Refusal};
+use super::clock::{Clock, pause};
+use super::fault::{Afterwards, Manner, When};
+use super::form::Form;
+use super::reply::{self, Reply};
+use super::rules::Rules;
+use super::script::{Script, Step};
+use super::tally::{Counts, Snapshot, Timeline, What};
+
+/// What all connections of a server share.
+pub(super) struct Desk {
+    /// `http://127.0.0.1:…`, without a slash at its end.
+    pub(super) origin: String,
+    clock: Clock,
+    state: Mutex<State>,
+    counts: watch::Sender<Counts>,
+}
+
+/// Changed under its lock, which is never held over an await. `counts` are only written by who holds it.
+pub(super) struct State {
+    pub(super) authority: Authority,
+    pub(super) token: Script,
+    pub(super) resource: Script,
+    pub(super) revocation: Script,
+    /// How far the authority's clock is ahead.
+    pub(super) ahead: Duration,
+    timeline: Timeline,
+}
+
+/// The head of a request, as far as it matters.
+pub(super) struct Head {
+    pub(super) method: String,
+    /// With the query, if there is one.
+    pub(super) path: String,
+    pub(super) authorization: Option<String>,
+    pub(super) content_type: String,
+}
+
+/// A request that has arrived. Dropped when it is answered, or has broken off.
+pub(super) struct Call {
+    desk: Arc<Desk>,
+    endpoint: Endpoint,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Token,
+    Resource,
+    Revocation,
+    Elsewhere,
+    Other,
+}
+
+/// What goes over the wire, and how.
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    pub(super) manner: Manner,
+    pub(super) afterwards: Afterwards,
+}
+
+impl Desk {
+    pub(super) fn new(origin: String, rules: Rules, seed: u64) -> Self {
+        let state = State {
+            authority: Authority::new(rules, seed),
+            token: Script::default(),
+            resource: Script::default(),
+            revocation: Script::default(),
+            ahead: Duration::ZERO,
+            timeline: Timeline::default(),
+        };
+        Self { origin, clock: Clock::start(), state: Mutex::new(state), counts: watch::Sender::default() }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // What it holds is whole between two statements, whoever panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The authority's time.
+    pub(super) fn now(&self, state: &State) -> Duration {
+        self.clock.elapsed().saturating_add(state.ahead)
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Counts> {
+        self.counts.subscribe()
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let state = self.state();
+        let counts = self.counts.borrow().clone();
+        state.timeline.snapshot(counts)
+    }
+
+    /// Counts, and adds an event to the timeline.
+    pub(super) fn note(
+        &self,
+        state: &mut State,
+        what: What,
+        place: Option<Place>,
+        status: Option<u16>,
+        count: impl FnOnce(&mut Counts),
+    ) {
+        state.timeline.add(self.clock.elapsed(), what, place, status);
+        self.counts.send_modify(count);
+    }
+
+    /// Counts what is no event.
+    pub(super) fn count(&self, count: impl FnOnce(&mut Counts)) {
+        let _state = self.state();
+        self.counts.send_modify(count);
+    }
+
+    pub(super) fn connected(&self) {
+        self.note(&mut self.state(), What::Connected, None, None, |counts| counts.connections += 1);
+    }
+
+    /// Takes in a request whose head has arrived.
+    pub(super) fn arrive(self: &Arc<Self>, head: &Head) -> Call {
+        let endpoint = Endpoint::of(head.path.split('?').next().unwrap_or_default());
+        let mut state = self.state();
+        match endpoint {
+            Endpoint::Token => self.note(&mut state, What::TokenRequest, None, None, |counts| {
+                counts.token_requests += 1;
+                counts.concurrent += 1;
+                counts.most_concurrent = counts.most_concurrent.max(counts.concurrent);
+            }),
+            Endpoint::Resource => {
+                self.note(&mut state, What::ResourceRequest, None, None, |counts| counts.resource_requests += 1);
+            }
+            Endpoint::Revocation => {
+                self.note(&mut state, What::RevocationRequest, None, None, |counts| counts.revocation_requests += 1);
+            }
+            Endpoint::Elsewhere => {
+                self.note(&mut state, What::RedirectFollowed, None, None, |counts| counts.redirects_followed += 1);
+            }
+            Endpoint::Other => {}
+        }
+        drop(state);
+        Call { desk: Arc::clone(self), endpoint }
+    }
+
+    /// Brings the gauges of chains up to date.
+    pub(super) fn count_chains(&self, state: &State) {
+        let (alive, revoked) = state.authority.chains();
+        self.counts.send_modify(|counts| (counts.chains_alive, counts.chains_revoked) = (alive, revoked));
+    }
+}
+
+impl Endpoint {
+    fn of(path: &str) -> Self {
+        match path {
+            "/token" => Self::Token,
+            "/revoke" => Self::Revocation,
+            "/elsewhere" => Self::Elsewhere,
+            _ if path == "/mcp" || path.starts_with("/mcp/") => Self::Resource,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Call {
+    /// Answers a request that was read to its end: faults, work, delay.
+    pub(super) async fn answer(&self, head: &Head, body: &[u8]) -> Answer {
+        let step = self.next_fault();
+        if let Some(Step { when: When::Before, fault }) = &step {
+            fault.wait().await;
+            if fault.strikes() {
+                self.struck();
+                let reply = Reply::page(503).changed(fault, None, &self.desk.origin);
+                return self.send(Answer { reply, manner: fault.manner, afterwards: fault.afterwards }).await;
+            }
+        }
+        let (mut reply, issued) = self.work(head, body);
+        let mut answer = (Manner::Whole, Afterwards::Keep);
+        if let Some(Step { when, fault }) = &step {
+            answer = (fault.manner, fault.afterwards);
+            if *when == When::After {
+                fault.wait().await;
+                if fault.strikes() {
+                    self.struck();
+                    reply = reply.changed(fault, issued.as_ref(), &self.desk.origin);
+                }
+            }
+        }
+        self.send(Answer { reply, manner: answer.0, afterwards: answer.1 }).await
+    }
+
+    fn next_fault(&self) -> Option<Step> {
+        let mut state = self.desk.state();
+        match self.endpoint {
+            Endpoint::Token => state.token.take(),
+            Endpoint::Resource => state.resource.take(),
+            Endpoint::Revocation => state.revocation.take(),
+            Endpoint::Elsewhere | Endpoint::Other => None,
+        }
+    }
+
+    fn struck(&self) {
+        self.desk.note(&mut self.desk.state(), What::Faulted, None, None, |counts| counts.faults += 1);
+    }
+
+    /// Counts an answer and lets it go.
+    async fn send(&self, answer: Answer) -> Answer {
+        let (desk, status) = (&self.desk, answer.reply.status);
+        if self.endpoint == Endpoint::Token {
+            let delay = desk.state().authority.rules.answer_delay;
+            pause(delay).await;
+        }
+        if answer.manner == Manner::Whole {
+            let mut state = desk.state();
+            match self.endpoint {
+                Endpoint::Token => desk.note(&mut state, What::TokenAnswer, None, Some(status), |counts| {
+                    *counts.token_answers.entry(status).or_default() += 1;
+                }),
+                Endpoint::Resource => desk.note(&mut state, What::ResourceAnswer, None, Some(status), |counts| {
+                    *counts.resource_answers.entry(status).or_default() += 1;
+                }),
+                Endpoint::Revocation | Endpoint::Elsewhere | Endpoint::Other => {}
+            }
+        }
+        answer
+    }
+
+    /// What a server does with which nothing is wrong.
+    fn work(&self, head: &Head, body: &[u8]) -> (Reply, Option<Issued>) {
+        let form = || Form::read(&head.content_type, head.authorization.as_deref(), body).map_err(Refusal::from);
+        match (self.endpoint, &*head.method) {
+            (Endpoint::Token, "POST") => match self.token(form()) {
+                Ok(issued) => (Reply::tokens(&issued), Some(issued)),
+                Err(refusal) => (Reply::refusal(refusal), None),
+            },
+            (Endpoint::Resource, method) => (self.resource(head, method), None),
+            (Endpoint::Revocation, "POST") => (self.revoke(form()), None),
+            (Endpoint::Token | Endpoint::Revocation, _) => (Reply::empty(405).with("allow", "POST"), None),
+            (Endpoint::Elsewhere, _) => (Reply::refusal(Refusal::Malformed), None),
+            (Endpoint::Other, _) => (reply::metadata(&head.path, &self.desk.origin), None),
+        }
+    }
+
+    fn token(&self, form: Result<Form, Refusal>) -> Result<Issued, Refusal> {
+        let (desk, mut state) = (&self.desk, self.desk.state());
+        let grant_type = form.as_ref().ok().and_then(|form| form.grant_type.clone());
+        let now = desk.now(&state);
+        let answer = form.and_then(|form| state.authority.token(&form, now));
+        let (what, place) = match &answer {
+            Ok(Issued { place: Some(place), .. }) => (What::Rotated, Some(*place)),
+            Ok(_) => (What::Minted, None),
+            Err(Refusal::Replayed { place, .. }) => (What::Replayed, Some(*place)),
+            Err(refusal) => (What::Refused, refusal.place()),
+        };
+        desk.note(&mut state, what, place, None, |counts| {
+            match grant_type.as_deref() {
+                Some("refresh_token") => counts.refresh_grants += 1,
+                Some("client_credentials") => counts.client_credentials_grants += 1,
+                _ => counts.other_grants += 1,
+            }
+            match &answer {
+                Ok(Issued { place: Some(_), .. }) => counts.rotations += 1,
+                Ok(_) => counts.mints += 1,
+                Err(refusal) => {
+                    counts.replays += u64::from(matches!(refusal, Refusal::Replayed { .. }));
+                    *counts.refusals.entry(refusal.word()).or_default() += 1;
+                }
+            }
+        });
+        if let Err(Refusal::Replayed { place, revoked: true }) = answer {
+            desk.note(&mut state, What::ChainRevoked, Some(place), None, |_| {});
+            desk.count_chains(&state);
+        }
+        answer
+    }
+
+    fn resource(&self, head: &Head, method: &str) -> Reply {
+        let (desk, state) = (&self.desk, self.desk.state());
+        let resource = format!("{}{}", desk.origin, head.path.split('?').next().unwrap_or_default());
+        let bearer = head.authorization.as_deref().and_then(bearer);
+        let admitted = bearer.is_some_and(|access| state.authority.admits(access, &resource, desk.now(&state)));
+        match (admitted, method) {
+            (true, "POST") => Reply::json(200, &serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": {} })),
+            (true, _) => Reply::empty(405).with("allow", "POST"),
+            (false, _) => reply::challenge(&desk.origin, &head.path, bearer.is_some()),
+        }
+    }
+
+    fn revoke(&self, form: Result<Form, Refusal>) -> Reply {
+        let (desk, mut state) = (&self.desk, self.desk.state());
+        match form.and_then(|form| state.authority.revoke(&form)) {
+            Ok(None) => Reply::empty(200),
+            Ok(Some(chain)) => {
+                let place = state.authority.newest(chain).map(|(_, ordinal)| Place { chain, ordinal });
+                desk.note(&mut state, What::ChainRevoked, place, None, |_| {});
+                desk.count_chains(&state);
+                Reply::empty(200)
+            }
+            Err(refusal) => Reply::refusal(refusal),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.endpoint == Endpoint::Token {
+            self.desk.count(|counts| counts.concurrent -= 1);
+        }
+    }
+}
+
+/// RFC 6750 section 2.1.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,60 @@
+//! Accepts connections, and tells by their first bytes what they speak.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::clock::{pause, start};
+use super::desk::Desk;
+use super::http1::Http1;
+
+/// How an HTTP/2 connection begins (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Accepts until the task ends, and all connections with it.
+pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    desk.connected();
+                    start(&mut connections, serve(Arc::clone(&desk), stream));
+                }
+                // Out of descriptors, most likely: some come back when clients leave.
+                Err(_) => pause(Duration::from_millis(10)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(desk: Arc<Desk>, mut stream: TcpStream) {
+    // An answer's halves are to arrive when they are sent. Where it cannot be had, they arrive a little later.
+    let _ = stream.set_nodelay(true);
+    let mut read = BytesMut::new();
+    if let Ok(true) = speaks_http2(&mut stream, &mut read).await {
+        return;
+    }
+    Http1::new(desk, stream, read).serve().await;
+}
+
+async fn speaks_http2(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<bool> {
+    loop {
+        let seen = read.len().min(PREFACE.len());
+        if read[..seen] != PREFACE[..seen] {
+            return Ok(false);
+        }
+        if seen == PREFACE.len() {
+            return Ok(true);
+        }
+        if stream.read_buf(read).await? == 0 {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Stopping time where it hurts, without a sleep.
+
+use tokenkeeper_testkit::hostile::{Fault, Gate, HostileAs, When};
+
+use crate::client::{VERSIONS, client, refresh};
+
+#[tokio::test]
+async fn a_caller_that_leaves_in_mid_flight_has_spent_its_token_all_the_same() {
+    for (version, when) in VERSIONS.into_iter().flat_map(|version| [(version, When::Before), (version, When::After)]) {
+        let server = HostileAs::start().await.unwrap();
+        let (http, grant) = (client(version), server.grant());
+        let gate = server.hold_next(when);
+        let caller = tokio::spawn(refresh(&http, &grant).send());
+        gate.reached(1).await;
+        let counts = server.counts();
+        assert_eq!((counts.token_requests, counts.concurrent), (1, 1));
+        assert_eq!(counts.rotations, u64::from(when == When::After), "{version:?} {when:?}");
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        drop(http);
+        gate.open();
+        let counts = server.until(|counts| counts.rotations == 1 && counts.concurrent == 0).await;
+        assert_eq!((counts.token_requests, counts.replays), (1, 0));
+        assert_eq!(server.newest(grant.chain), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_gate_lets_through_as_many_as_it_is_told() {
+    let server = HostileAs::start().await.unwrap();
+    let (gate, grants) = (Gate::closed(), [server.grant(), server.grant(), server.grant()]);
+    server.next_n(3, When::Before, Fault::hold(&gate));
+    let http = client(crate::client::Version::One);
+    let callers = grants.each_ref().map(|grant| tokio::spawn(refresh(&http, grant).send()));
+    gate.reached(3).await;
+    assert_eq!((gate.came(), server.counts().most_concurrent), (3, 3));
+    gate.let_one_through();
+    let counts = server.until(|counts| counts.concurrent == 2).await;
+    assert_eq!(counts.rotations, 1);
+    gate.open();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap().status(), 200);
+    }
+    let counts = server.until(|counts| counts.concurrent == 0).await;
+    assert_eq!((counts.rotations, counts.faults, counts.most_concurrent), (3, 0, 3));
+}
+
+#[tokio::test]
+async fn an_arrival_can_be_waited_for() {
+    let server = HostileAs::start().await.unwrap();
+    let (http, grant) = (client(crate::client::Version::One), server.grant());
+    server.next(When::Before, Fault::silence());
+    let caller = tokio::spawn(refresh(&http, &grant).send());
+    let counts = server.until(|counts| counts.faults == 1).await;
+    assert_eq!((counts.token_requests, counts.rotations), (1, 0));
+    caller.abort();
+    server.until(|counts| counts.concurrent == 0).await;
+}

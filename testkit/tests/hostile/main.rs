@@ -1,0 +1,7 @@
+//! The hostile authorization server does what it says, and counts it: over reqwest, and over bare sockets.
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod client;
+mod faults;
+mod holding;
+mod strict;
