@@ -52,18 +52,12 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// [`ExpiredOnArrival`](tokenkeeper_actors::values::Reason::ExpiredOnArrival)), and after a pause refreshes with the new
 /// refresh token.
 pub fn read(answer: &Response<Body>, asked: Moment, heard: WallTime) -> Evidence {
-    let members = Members::of(answer.body().as_bytes());
-    if answer.status().is_success() {
-        match tokens(members, asked) {
-            Ok(tokens) => Evidence::Tokens(Box::new(tokens)),
-            Err(members) => refused(answer, &members, heard),
-        }
-    } else {
-        refused(answer, &members, heard)
+    let mut members = Members::of(answer.body().as_bytes());
+    if answer.status().is_success()
+        && let Some(tokens) = tokens(&mut members, asked)
+    {
+        return Evidence::Tokens(Box::new(tokens));
     }
-}
-
-fn refused(answer: &Response<Body>, members: &Members, heard: WallTime) -> Evidence {
     let status = answer.status().as_u16();
     Evidence::Refused(Refused { status, error: members.word(), retry_after: throttle(answer.headers(), heard) })
 }
@@ -74,42 +68,30 @@ fn throttle(headers: &HeaderMap, heard: WallTime) -> Option<Duration> {
     retry_after::longest(headers.get_all(header::RETRY_AFTER), date.unwrap_or(heard))
 }
 
-/// The tokens that came, or the members back if none did.
-fn tokens(mut members: Members, asked: Moment) -> Result<Tokens, Members> {
+/// The tokens that came, if they did.
+fn tokens(members: &mut Members, asked: Moment) -> Option<Tokens> {
     if members.access.is_none()
         && let Some(user) = members.authed_user.take_if(|user| user.access.is_some())
     {
-        let (refresh, whole) = (members.refresh, members.whole);
-        members = *user;
-        members.refresh = members.refresh.or(refresh);
+        let (refresh, whole) = (members.refresh.take(), members.whole);
+        *members = *user;
+        members.refresh = members.refresh.take().or(refresh);
         members.whole = whole;
     }
-    let told = members.lifetime;
-    let refused = members.is_refusal();
-    match (members.access.take(), members.refresh.take(), members.whole) {
-        (Some(access), refresh, whole) if whole || refresh.is_some() => {
-            let lifetime = told.or_else(|| jwt::lifetime_hint(access.expose(), asked.wall));
-            Ok(Tokens {
-                access,
-                kind: members.kind,
-                validity: Validity::new(asked, lifetime),
-                refresh,
-                granted: members.scopes,
-                subject: None,
-                binding: None,
-            })
+    let refresh = members.refresh.take();
+    let (access, validity) = match members.access.take() {
+        // Had it broken off before the refresh token, the old one would be taken for the living one.
+        Some(access) if members.whole || refresh.is_some() => {
+            let lifetime = members.lifetime.or_else(|| jwt::lifetime_hint(access.expose(), asked.wall));
+            (access, Validity::new(asked, lifetime))
         }
-        (None, Some(refresh), true) if !refused => Ok(Tokens {
-            access: AccessToken::new(""),
-            kind: members.kind,
-            validity: Validity::new(before(asked), Some(Duration::from_millis(1))),
-            refresh: Some(refresh),
-            granted: members.scopes,
-            subject: None,
-            binding: None,
-        }),
-        _ => Err(members),
-    }
+        None if members.whole && refresh.is_some() && !members.is_refusal() => {
+            (AccessToken::new(""), Validity::new(before(asked), Some(Duration::from_millis(1))))
+        }
+        _ => return None,
+    };
+    let granted = members.scopes.take();
+    Some(Tokens { access, kind: members.kind, validity, refresh, granted, subject: None, binding: None })
 }
 
 fn before(asked: Moment) -> Moment {
