@@ -44,6 +44,8 @@ mod fault;
 mod form;
 mod gate;
 mod http1;
+mod http2;
+mod line;
 mod listener;
 mod reply;
 mod rules;
@@ -74,7 +76,8 @@ pub use tally::{Counts, Event, Snapshot, What};
 /// The scopes of a grant unless a test says otherwise.
 const SCOPE: &str = "tools:read tools:call";
 
-/// The server. It listens on a port of its own on 127.0.0.1, and stops, with all its connections, when it is dropped.
+/// The server. It listens on a port of its own on 127.0.0.1. Dropping it stops it, with all its connections, as soon as its
+/// runtime comes round to it.
 ///
 /// Its methods may be called at any time and from any thread; what they change holds for requests that come after.
 pub struct HostileAs {

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::clock::{pause, start};
 use super::desk::Desk;
 use super::http1::Http1;
+use super::http2;
 
 /// How an HTTP/2 connection begins (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,10 +39,15 @@ async fn serve(desk: Arc<Desk>, mut stream: TcpStream) {
     // An answer's halves are to arrive when they are sent. Where it cannot be had, they arrive a little later.
     let _ = stream.set_nodelay(true);
     let mut read = BytesMut::new();
-    if let Ok(true) = speaks_http2(&mut stream, &mut read).await {
-        return;
+    match speaks_http2(&mut stream, &mut read).await {
+        Ok(true) => {
+            desk.count(|counts| counts.http2_connections += 1);
+            http2::serve(desk, stream, read).await;
+        }
+        Ok(false) => Http1::new(desk, stream, read).serve().await,
+        // It was reset before it said anything.
+        Err(_) => {}
     }
-    Http1::new(desk, stream, read).serve().await;
 }
 
 async fn speaks_http2(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<bool> {

@@ -15,7 +15,7 @@ pub(crate) enum Version {
     Two,
 }
 
-pub(crate) const VERSIONS: [Version; 1] = [Version::One];
+pub(crate) const VERSIONS: [Version; 2] = [Version::One, Version::Two];
 
 pub(crate) fn client(version: Version) -> Client {
     let builder = Client::builder()
@@ -78,4 +78,8 @@ pub(crate) async fn converse(server: &HostileAs, request: &str) -> (String, std:
     let mut answer = Vec::new();
     let end = stream.read_to_end(&mut answer).await.map(|_| ());
     (String::from_utf8(answer).unwrap(), end)
+}
+
+pub(crate) fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
+    answer.headers()[name].to_str().unwrap()
 }

@@ -30,7 +30,7 @@ async fn a_gate_lets_through_as_many_as_it_is_told() {
     let server = HostileAs::start().await.unwrap();
     let (gate, grants) = (Gate::closed(), [server.grant(), server.grant(), server.grant()]);
     server.next_n(3, When::Before, Fault::hold(&gate));
-    let http = client(crate::client::Version::One);
+    let http = client(crate::client::Version::Two);
     let callers = grants.each_ref().map(|grant| tokio::spawn(refresh(&http, grant).send()));
     gate.reached(3).await;
     assert_eq!((gate.came(), server.counts().most_concurrent), (3, 3));
@@ -48,7 +48,7 @@ async fn a_gate_lets_through_as_many_as_it_is_told() {
 #[tokio::test]
 async fn an_arrival_can_be_waited_for() {
     let server = HostileAs::start().await.unwrap();
-    let (http, grant) = (client(crate::client::Version::One), server.grant());
+    let (http, grant) = (client(crate::client::Version::Two), server.grant());
     server.next(When::Before, Fault::silence());
     let caller = tokio::spawn(refresh(&http, &grant).send());
     let counts = server.until(|counts| counts.faults == 1).await;

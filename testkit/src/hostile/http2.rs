@@ -1,0 +1,297 @@
+//! HTTP/2 by `h2`, but for what it would never say.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::clock::{pause, start};
+use super::desk::{Answer, Call, Desk, Head};
+use super::fault::{Afterwards, Manner};
+use super::http1::{close, reset};
+use super::line::Line;
+use super::reply::Reply;
+
+/// How much a body may hold.
+const MOST: usize = 1 << 20;
+
+/// What a stream asks of its connection. A stream that is left unanswered comes along, because h2 resets those that are
+/// dropped, and the client would hear of that first.
+enum Order {
+    /// Ends the connection; in good order, once all is said that streams have left with it.
+    End(End, Unanswered),
+    /// Says GOAWAY, with this last stream, and goes on.
+    GoAway(u32, Unanswered),
+    /// Resets it as soon as another request comes.
+    ResetOnNext,
+}
+
+type Unanswered = Box<dyn Any + Send>;
+type Orders = mpsc::UnboundedSender<Order>;
+
+/// How a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Reset,
+    Close,
+}
+
+/// Answers requests until the client or a fault ends the connection. What has been read belongs to its beginning.
+///
+/// Requests that are with the server then are still processed, as they are with HTTP/1.1; their answers are lost.
+pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
+    let line = Line::new(stream, read);
+    let mut streams = JoinSet::new();
+    // In a block, so that the connection is gone before its socket is ended.
+    let end = {
+        let mut builder = h2::server::Builder::new();
+        // A storm is what this server is for: no protection from clients that ask or cancel too much.
+        builder
+            .max_pending_accept_reset_streams(1 << 20)
+            .max_local_error_reset_streams(None)
+            .data_frame_budget(1 << 30);
+        match builder.handshake(line.clone()).await {
+            Ok(connection) => converse(&desk, connection, &line, &mut streams).await,
+            Err(_) => End::Close,
+        }
+    };
+    if let Some(stream) = line.take() {
+        match end {
+            End::Reset => {
+                reset(&stream);
+                drop(stream);
+            }
+            End::Close => close(stream).await,
+        }
+    }
+    while streams.join_next().await.is_some() {}
+}
+
+async fn converse(
+    desk: &Arc<Desk>,
+    mut connection: Connection<Line, Bytes>,
+    line: &Line,
+    streams: &mut JoinSet<()>,
+) -> End {
+    let (orders, mut ordered) = mpsc::unbounded_channel();
+    let mut unanswered = Vec::new();
+    let mut doomed = false;
+    loop {
+        tokio::select! {
+            biased;
+            Some(order) = ordered.recv() => match order {
+                Order::End(end, left) => {
+                    unanswered.push(left);
+                    if end == End::Close {
+                        say_the_rest(desk, &mut connection, line).await;
+                    }
+                    return end;
+                }
+                Order::GoAway(last, left) => {
+                    unanswered.push(left);
+                    line.say(&go_away(last));
+                    line.flush().await;
+                }
+                Order::ResetOnNext => doomed = true,
+            },
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    let head = head(&request);
+                    let call = desk.arrive(&head);
+                    if doomed {
+                        return End::Reset;
+                    }
+                    let stream = Stream { call, head, respond, orders: orders.clone() };
+                    start(streams, stream.serve(request.into_body()));
+                }
+                Some(Err(_)) | None => return End::Close,
+            },
+            Some(_) = streams.join_next() => {}
+        }
+    }
+}
+
+/// Sends what streams have left with their connection, as far as the client takes it.
+async fn say_the_rest(desk: &Arc<Desk>, connection: &mut Connection<Line, Bytes>, line: &Line) {
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(Ok((request, _)))) = connection.poll_accept(cx) {
+            // It came too late to be answered, and counts all the same.
+            drop(desk.arrive(&head(&request)));
+        }
+        Poll::Ready(())
+    })
+    .await;
+    line.flush().await;
+}
+
+/// A request, and where its answer goes.
+struct Stream {
+    call: Call,
+    head: Head,
+    respond: SendResponse<Bytes>,
+    orders: Orders,
+}
+
+impl Stream {
+    async fn serve(self, body: RecvStream) {
+        // A client that breaks off within its request is not answered.
+        if let Some(body) = read(body).await {
+            let answer = self.call.answer(&self.head, &body).await;
+            // An answer that cannot be sent is the client's loss.
+            let _ = self.deliver(answer).await;
+        }
+    }
+
+    async fn deliver(mut self, answer: Answer) -> Result<(), h2::Error> {
+        let Answer { reply, manner, afterwards } = answer;
+        let id = self.respond.stream_id().as_u32();
+        match manner {
+            Manner::Whole => {
+                let mut sending = self.begin(&reply, reply.body.is_empty())?;
+                if !reply.body.is_empty() {
+                    send(&mut sending, reply.body, true).await?;
+                }
+            }
+            Manner::Drip { every, for_ever } => {
+                let mut sending = self.begin(&reply, false)?;
+                drip(&mut sending, &reply.body, every, for_ever).await?;
+            }
+            Manner::Half => {
+                let mut sending = self.begin(&reply, false)?;
+                let half = reply.body.slice(..reply.body.len() / 2);
+                send(&mut sending, half, false).await?;
+                self.order(Order::End(End::Close, Box::new(sending)));
+                return Ok(());
+            }
+            Manner::Silence => {
+                // The client cancels, or the connection ends.
+                poll_fn(|cx| self.respond.poll_reset(cx)).await?;
+                return Ok(());
+            }
+            Manner::RefuseStream => {
+                self.respond.send_reset(Reason::REFUSED_STREAM);
+                return Ok(());
+            }
+            Manner::Reset => return self.leave(|left| Order::End(End::Reset, left)),
+            Manner::Close => return self.leave(|left| Order::End(End::Close, left)),
+            Manner::GoAway { covering: false } => {
+                return self.leave(|left| Order::GoAway(id.saturating_sub(2), left));
+            }
+            Manner::GoAway { covering: true } => {
+                self.order(Order::GoAway(id, Box::new(())));
+                return self.leave(|left| Order::End(End::Close, left));
+            }
+        }
+        match afterwards {
+            Afterwards::Keep => {}
+            Afterwards::Close => self.order(Order::End(End::Close, Box::new(()))),
+            Afterwards::ResetOnNext => self.order(Order::ResetOnNext),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, reply: &Reply, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in &reply.headers {
+            // What HTTP/2 cannot carry is left out.
+            if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(*name), header::HeaderValue::try_from(value)) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        self.respond.send_response(response, ends)
+    }
+
+    /// Leaves the request unanswered.
+    fn leave(self, order: impl FnOnce(Unanswered) -> Order) -> Result<(), h2::Error> {
+        let Self { respond, orders, call, .. } = self;
+        drop(call);
+        // Nobody takes orders where the connection has ended already.
+        let _ = orders.send(order(Box::new(respond)));
+        Ok(())
+    }
+
+    fn order(&self, order: Order) {
+        // Nobody takes orders where the connection has ended already.
+        let _ = self.orders.send(order);
+    }
+}
+
+fn head(request: &Request<RecvStream>) -> Head {
+    let value = |name: header::HeaderName| text(request.headers(), &name);
+    Head {
+        method: request.method().to_string(),
+        path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+        authorization: value(header::AUTHORIZATION),
+        content_type: value(header::CONTENT_TYPE).unwrap_or_default(),
+    }
+}
+
+fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// The whole body; `None` where it breaks off, or is too long.
+async fn read(mut body: RecvStream) -> Option<BytesMut> {
+    let mut whole = BytesMut::new();
+    while let Some(data) = body.data().await {
+        let data = data.ok()?;
+        // The window is the connection's, and others wait for it.
+        body.flow_control().release_capacity(data.len()).ok()?;
+        whole.extend_from_slice(&data);
+        if whole.len() > MOST {
+            return None;
+        }
+    }
+    Some(whole)
+}
+
+/// Sends as the client's window allows.
+async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let capacity = loop {
+            match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                Some(Ok(0)) => {}
+                Some(Ok(capacity)) => break capacity,
+                Some(Err(error)) => return Err(error),
+                None => return Err(Reason::STREAM_CLOSED.into()),
+            }
+        };
+        let part = data.split_to(capacity.min(data.len()));
+        stream.send_data(part, ends && data.is_empty())?;
+    }
+    Ok(())
+}
+
+async fn drip(stream: &mut SendStream<Bytes>, body: &Bytes, every: Duration, for_ever: bool) -> Result<(), h2::Error> {
+    for at in 0..body.len() {
+        pause(every).await;
+        send(stream, body.slice(at..=at), false).await?;
+    }
+    if !for_ever {
+        return stream.send_data(Bytes::new(), true);
+    }
+    loop {
+        pause(every).await;
+        send(stream, Bytes::from_static(b" "), false).await?;
+    }
+}
+
+/// GOAWAY with NO_ERROR (RFC 9113 section 6.8), which h2 says only of the last stream there was.
+fn go_away(last: u32) -> [u8; 17] {
+    let mut frame = [0; 17];
+    // Eight bytes long, of type 7, on stream 0; the reason is 0.
+    (frame[2], frame[3]) = (8, 7);
+    frame[9..13].copy_from_slice(&last.to_be_bytes());
+    frame
+}
