@@ -28,10 +28,11 @@ pub(super) struct Members {
     pub(super) authed_user: Option<Box<Members>>,
     /// Whether the answer was read to its end.
     pub(super) whole: bool,
-    error: Option<Option<String>>,
-    error_code: Option<String>,
-    code: Option<String>,
-    not_ok: bool,
+    /// Whether there is an error, and its word if that can be repeated.
+    pub(super) error: Option<Option<String>>,
+    pub(super) error_code: Option<String>,
+    pub(super) code: Option<String>,
+    pub(super) not_ok: bool,
 }
 
 /// The names that mean something here.

@@ -70,13 +70,14 @@ fn throttle(headers: &HeaderMap, heard: WallTime) -> Option<Duration> {
 
 /// The tokens that came, if they did.
 fn tokens(members: &mut Members, asked: Moment) -> Option<Tokens> {
+    // Of an answer that broke off, the access token that belongs to the refresh token may have been in the rest.
     if members.access.is_none()
+        && members.whole
         && let Some(user) = members.authed_user.take_if(|user| user.access.is_some())
     {
-        let (refresh, whole) = (members.refresh.take(), members.whole);
-        *members = *user;
+        let refresh = members.refresh.take();
+        *members = Members { whole: true, ..*user };
         members.refresh = members.refresh.take().or(refresh);
-        members.whole = whole;
     }
     let refresh = members.refresh.take();
     let (access, validity) = match members.access.take() {

@@ -161,6 +161,12 @@ fn damage_before_the_refresh_token_is_a_doubt_and_no_old_token_kept() {
 }
 
 #[test]
+fn what_breaks_off_is_not_pieced_together_from_two_tokens() {
+    let body = r#"{"authed_user":{"access_token":"other"},"refresh_token":"rt","access_tok"#;
+    assert_eq!(word(200, body), (200, None));
+}
+
+#[test]
 fn what_is_no_object_is_unreadable() {
     let bodies: [&[u8]; 10] = [
         b"",
