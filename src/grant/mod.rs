@@ -34,6 +34,21 @@ const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 /// loopback), its client with secret and authentication method (`none`, `client_secret_basic`, `client_secret_post`), and
 /// its `resource` (RFC 8707), sent whenever there is one. One source serves any number of identities.
 ///
+/// ```no_run
+/// # #[cfg(feature = "reqwest")]
+/// # fn source() -> Result<tokenkeeper::Settings, Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use tokenkeeper::engine::system::SystemClock;
+/// use tokenkeeper::http::ReqwestClient;
+/// use tokenkeeper::{RefreshGrant, Settings};
+///
+/// let http = Arc::new(ReqwestClient::new()?);
+/// let settings = Settings::new(Arc::new(RefreshGrant::new(http, Arc::new(SystemClock::new()?))));
+/// # Ok(settings)
+/// # }
+/// ```
+///
 /// What it cannot do it reports as [`NotSent::Unbuildable`], with nothing sent: `private_key_jwt`, tokens bound to a DPoP
 /// key, a secret that is missing, an endpoint that is not allowed.
 #[derive(Clone, Debug)]
