@@ -5,15 +5,16 @@
 //! caller that did refresh is cancelled after the server has rotated the token, the successor is lost. `tokenkeeper`
 //! gives each server identity one owner that outlives its callers.
 //!
-//! **What is here now** is that owner and what it stands on: the values, the law, and the runtime that drives it. The
-//! refresh grant over HTTP and login follow; until then a host brings its own
-//! [`TokenSource`](engine::ports::source::TokenSource).
+//! **What is here now** is that owner and what it stands on (the values, the law, and the runtime that drives it), and the
+//! refresh grant over HTTP. Login follows.
 //!
 //! - [`AuthRuntime`] runs in a host and owns every session, [`AuthSession`] is the handle that a host's code holds.
 //! - [`ServerIdentity`], of an [`Account`] and a [`Target`]: whose session it is, with what. An MCP server is named by
 //!   its canonical URI, a [`ResourceUri`].
 //! - [`Lease`]: an access token as callers get it, with its [`Generation`], [`TokenKind`], [`Scopes`] and [`Validity`].
 //! - [`TokenError`], [`InstallError`] and [`LogoutError`], with [`Reason`] as their fixed vocabulary.
+//! - [`RefreshGrant`]: the source that renews tokens at a token endpoint, over the HTTP port ([`http`]). With the feature
+//!   `reqwest` there is a client for it; a host's own does as well. [`providers`] is what is known of some endpoints.
 //! - [`engine`]: for those who write stores, sources and drivers. The two state machines are in [`engine::law`], what
 //!   they ask of the world in [`engine::ports`].
 //!
@@ -26,7 +27,13 @@
 //! # Ok::<(), tokenkeeper::IdentityError>(())
 //! ```
 
+pub mod grant;
+pub mod http;
+pub mod providers;
+
 pub use tokenkeeper_actors as engine;
+
+pub use grant::{BodyFormat, Dialect, RefreshGrant, ScopeOnRefresh};
 
 pub use tokenkeeper_actors::runtime::{
     AuthMessage, AuthRuntime, AuthSession, AuthSpec, BuildError, NewsFeed, SessionNews, SessionSpec, SessionState,

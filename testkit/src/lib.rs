@@ -41,7 +41,11 @@
 //!
 //! [`hostile`] is an authorization server and a protected resource on loopback, strict and with faults on demand, that
 //! counts everything: what a client does with its refresh token shows there (feature `hostile`, on by default).
+//!
+//! `http_contract` is what an HTTP client owes the refresh grant (feature `http-contract`).
 
 #[cfg(feature = "hostile")]
 pub mod hostile;
+#[cfg(feature = "http-contract")]
+pub mod http_contract;
 pub mod store_contract;

@@ -30,7 +30,11 @@ pub use async_trait::async_trait;
 use tokenkeeper_actors::ports::store::{Claim, Predecessor, TokenStore};
 use tokenkeeper_actors::values::ServerIdentity;
 
+#[cfg(feature = "http-contract")]
+pub(crate) use kit::within;
 pub use verdict::{Breach, Outcome, Verdict};
+#[cfg(feature = "http-contract")]
+pub(crate) use verdict::{ensure, same};
 
 /// How long one check may take before it counts as hanging.
 const LIMIT: Duration = Duration::from_secs(60);

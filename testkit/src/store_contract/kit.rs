@@ -277,7 +277,7 @@ pub(super) fn one_winner(what: &str, won: impl IntoIterator<Item = bool>) -> Res
 /// What `work` comes to, or `None` when it takes longer than `span`. The timer is a thread, so that checks need no
 /// particular runtime's clock and no test's paused one can stop it. It ends with the wait.
 #[expect(clippy::disallowed_methods, reason = "a real time-out in tests, where no machine keeps timers")]
-pub(super) async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     let (ring, over) = oneshot::channel::<()>();
     let (finished, wait) = mpsc::channel::<()>();
     std::thread::spawn(move || {

@@ -17,12 +17,12 @@ pub enum Outcome {
     NotShown(&'static str),
 }
 
-/// How a store broke the contract, in words. It names no secret.
+/// How what was checked broke its contract, in words. It names no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach(String);
 
 impl Breach {
-    pub(super) fn new(words: impl Into<String>) -> Self {
+    pub(crate) fn new(words: impl Into<String>) -> Self {
         Self(words.into())
     }
 }
@@ -43,12 +43,12 @@ impl From<StoreFault> for Breach {
 }
 
 /// A breach in these words, unless it `holds`.
-pub(super) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Breach> {
+pub(crate) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Breach> {
     if holds { Ok(()) } else { Err(Breach(words())) }
 }
 
 /// A breach, unless `got` is what is `due`.
-pub(super) fn same<T: PartialEq + Debug>(what: &str, got: T, due: T) -> Result<(), Breach> {
+pub(crate) fn same<T: PartialEq + Debug>(what: &str, got: T, due: T) -> Result<(), Breach> {
     ensure(got == due, || format!("{what} is {got:?}, and not {due:?}"))
 }
 

@@ -1,0 +1,166 @@
+//! JSON, one member at a time: what was read before the text breaks off has been read.
+//!
+//! Values are taken as they stand and understood one by one, so that a number nobody can represent, or a lone surrogate,
+//! spoils its own member and no other. Nothing here recurses: serde_json skips nested values with a list of its own.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::members::{Members, Name, Value};
+
+/// Reads the object that `json` begins with into `members`, and says whether it was read to its end. What follows it is
+/// not looked at.
+pub(super) fn read_object(json: &[u8], members: &mut Members) -> bool {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    (&mut deserializer).deserialize_map(Object { members, nested: false }).is_ok()
+}
+
+/// Reads a whole object inside another. It has no objects inside itself that mean anything.
+pub(super) fn read_nested(json: &str) -> Option<Members> {
+    let mut members = Members::default();
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    (&mut deserializer).deserialize_map(Object { members: &mut members, nested: true }).ok()?;
+    Some(members)
+}
+
+/// The strings of an array, at most `most` of them; `None` for anything else.
+pub(super) fn read_texts(json: &str, most: usize) -> Option<Vec<Cow<'_, str>>> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    (&mut deserializer).deserialize_seq(Texts { most }).ok()
+}
+
+/// The value of the object's member `name`, as it stands.
+pub(super) fn member<'a>(json: &'a [u8], name: &'static str) -> Option<&'a str> {
+    let mut found = None;
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    (&mut deserializer).deserialize_map(Member { name, found: &mut found }).ok()?;
+    found
+}
+
+struct Object<'m> {
+    members: &'m mut Members,
+    nested: bool,
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(NameSeed)? {
+            if name == Name::Other || (self.nested && name == Name::AuthedUser) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            if let Some(value) = value(raw) {
+                self.members.take(name, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A string without its quotes, everything else as it stands. A string that is none (a lone surrogate) is nothing.
+fn value(raw: &str) -> Option<Value<'_>> {
+    if !raw.starts_with('"') {
+        return Some(Value::Json(raw));
+    }
+    text(raw).map(Value::Text)
+}
+
+fn text(raw: &str) -> Option<Cow<'_, str>> {
+    struct Text;
+
+    impl<'de> Visitor<'de> for Text {
+        type Value = Cow<'de, str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(text))
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(text.to_owned()))
+        }
+    }
+
+    serde_json::Deserializer::from_str(raw).deserialize_str(Text).ok()
+}
+
+struct NameSeed;
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+        Ok(Name::of(name))
+    }
+}
+
+struct Texts {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Vec<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(raw) = items.next_element::<&'de RawValue>()? {
+            if texts.len() < self.most {
+                texts.extend(text(raw.get()));
+            }
+        }
+        Ok(texts)
+    }
+}
+
+struct Member<'de, 'f> {
+    name: &'static str,
+    found: &'f mut Option<&'de str>,
+}
+
+impl<'de> Visitor<'de> for Member<'de, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            if name == self.name {
+                *self.found = Some(map.next_value::<&'de RawValue>()?.get());
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}

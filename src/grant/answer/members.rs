@@ -1,0 +1,214 @@
+//! The members of an answer that mean something here, each read for itself.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use tokenkeeper_actors::values::{AccessToken, RefreshToken, Scopes, TokenKind};
+use url::form_urlencoded;
+
+use super::json;
+
+/// The longest error word that is repeated.
+const WORD_MOST: usize = 64;
+
+/// More scopes than anybody grants; such a list is taken for none.
+const SCOPES_MOST: usize = 1_000;
+
+/// The most bytes all scopes may have together.
+const SCOPES_BYTES_MOST: usize = 64 * 1024;
+
+/// What an answer says. Members that cannot be read are absent.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    pub(super) access: Option<AccessToken>,
+    pub(super) refresh: Option<RefreshToken>,
+    pub(super) kind: TokenKind,
+    pub(super) lifetime: Option<Duration>,
+    pub(super) scopes: Option<Scopes>,
+    pub(super) authed_user: Option<Box<Members>>,
+    /// Whether the answer was read to its end.
+    pub(super) whole: bool,
+    /// Whether there is an error, and its word if that can be repeated.
+    pub(super) error: Option<Option<String>>,
+    pub(super) error_code: Option<String>,
+    pub(super) code: Option<String>,
+    pub(super) not_ok: bool,
+}
+
+/// The names that mean something here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    AccessToken,
+    RefreshToken,
+    TokenType,
+    ExpiresIn,
+    Scope,
+    AuthedUser,
+    Error,
+    ErrorCode,
+    Code,
+    Ok,
+    Other,
+}
+
+impl Name {
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "access_token" => Name::AccessToken,
+            "refresh_token" => Name::RefreshToken,
+            "token_type" => Name::TokenType,
+            "expires_in" => Name::ExpiresIn,
+            "scope" => Name::Scope,
+            "authed_user" => Name::AuthedUser,
+            "error" => Name::Error,
+            "error_code" => Name::ErrorCode,
+            "code" => Name::Code,
+            "ok" => Name::Ok,
+            _ => Name::Other,
+        }
+    }
+}
+
+/// A value as it arrived.
+pub(super) enum Value<'a> {
+    Text(Cow<'a, str>),
+    /// JSON that is no string: its own text.
+    Json(&'a str),
+}
+
+impl Members {
+    /// What `body` says, whatever it is: a JSON object by its first character, form-encoded otherwise.
+    pub(super) fn of(body: &[u8]) -> Self {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+        let mut members = Self::default();
+        if body.starts_with(b"{") {
+            members.whole = json::read_object(body, &mut members);
+        } else {
+            for (name, value) in form_urlencoded::parse(body) {
+                members.take(Name::of(&name), Value::Text(value));
+            }
+            members.whole = true;
+        }
+        members
+    }
+
+    /// Takes a member in, if it can be read.
+    pub(super) fn take(&mut self, name: Name, value: Value<'_>) {
+        match name {
+            Name::AccessToken => {
+                if let Some(token) = value.text().filter(|token| is_sendable(token)) {
+                    self.access = Some(AccessToken::new(token));
+                }
+            }
+            Name::RefreshToken => {
+                if let Some(token) = value.text().filter(|token| !is_blank(token)) {
+                    self.refresh = Some(RefreshToken::new(token));
+                }
+            }
+            Name::TokenType => {
+                if let Some(kind) = value.text() {
+                    let dpop = kind.trim().eq_ignore_ascii_case("dpop");
+                    self.kind = if dpop { TokenKind::Dpop } else { TokenKind::Bearer };
+                }
+            }
+            Name::ExpiresIn => self.lifetime = seconds(value.plain()).or(self.lifetime),
+            Name::Scope => self.scopes = scopes(&value).or(self.scopes.take()),
+            Name::AuthedUser => {
+                if let Value::Json(object) = value {
+                    self.authed_user = json::read_nested(object).map(Box::new).or(self.authed_user.take());
+                }
+            }
+            Name::Error => {
+                let nothing = match &value {
+                    Value::Text(text) => is_blank(text),
+                    Value::Json(json) => matches!(*json, "null" | "false" | "0"),
+                };
+                if !nothing {
+                    self.error = Some(value.text().and_then(|text| word(&text)));
+                }
+            }
+            Name::ErrorCode => self.error_code = value.text().and_then(|text| word(&text)).or(self.error_code.take()),
+            Name::Code => self.code = value.text().and_then(|text| word(&text)).or(self.code.take()),
+            Name::Ok => self.not_ok = value.plain() == "false",
+            Name::Other => {}
+        }
+    }
+
+    /// Whether the answer says that something went wrong.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.error.is_some() || self.error_code.is_some() || self.not_ok
+    }
+
+    /// The error's word, wherever it stands: `error` (RFC 6749 section 5.2), `error_code` (Supabase), `code`.
+    pub(super) fn word(&self) -> Option<String> {
+        self.error.clone().flatten().or_else(|| self.error_code.clone()).or_else(|| self.code.clone())
+    }
+}
+
+impl Value<'_> {
+    /// The text, if it is one.
+    fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Value::Text(text) => Some(Cow::Borrowed(text)),
+            Value::Json(_) => None,
+        }
+    }
+
+    /// A scalar's text, quoted or not.
+    fn plain(&self) -> &str {
+        match self {
+            Value::Text(text) => text,
+            Value::Json(json) => json,
+        }
+    }
+}
+
+/// Whether a token can stand in a header (RFC 6749 appendix A.12).
+fn is_sendable(token: &str) -> bool {
+    !is_blank(token) && token.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// A word out of a fixed vocabulary, whichever: never free text, which might name people or tokens.
+fn word(text: &str) -> Option<String> {
+    let text = text.trim();
+    let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    (!text.is_empty() && text.len() <= WORD_MOST && text.bytes().all(sane)).then(|| text.to_owned())
+}
+
+/// A number of seconds; zero for less than that.
+pub(super) fn seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let numeric = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+    if text.len() > 400 || !text.bytes().all(numeric) {
+        return None;
+    }
+    let seconds: f64 = text.parse().ok()?;
+    // What is too large for a duration is the longest there is.
+    Some(if seconds > 0.0 { Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX) } else { Duration::ZERO })
+}
+
+/// One or more scopes (RFC 6749 section 3.3), or `None` where none are named.
+fn scopes(value: &Value<'_>) -> Option<Scopes> {
+    let named: Vec<String> = match value {
+        Value::Text(text) => split(text).map(str::to_owned).collect(),
+        Value::Json(json) => {
+            let items = json::read_texts(json, SCOPES_MOST + 1)?;
+            items.iter().flat_map(|item| item.split_ascii_whitespace()).map(str::to_owned).collect()
+        }
+    };
+    let small = named.len() <= SCOPES_MOST && named.iter().map(String::len).sum::<usize>() <= SCOPES_BYTES_MOST;
+    (!named.is_empty() && small).then(|| Scopes::new(named))
+}
+
+/// Where there is whitespace, it is what separates, and a comma next to it belongs to nobody. Where there is none, commas
+/// separate (GitHub): a scope may have one in it by the grammar, and none is known that does.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.trim();
+    let spaced = text.contains(|c: char| c.is_ascii_whitespace());
+    let separates = move |c: char| if spaced { c.is_ascii_whitespace() } else { c == ',' };
+    text.split(separates).map(|scope| scope.trim_matches(',')).filter(|scope| !scope.is_empty())
+}

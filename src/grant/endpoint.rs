@@ -1,0 +1,70 @@
+//! Which endpoints a secret may be sent to.
+
+use http::Uri;
+use url::{Host, Url};
+
+/// The URI of an endpoint that secrets may go to: `https`, or `http` to this very machine (RFC 8252 section 8.3), without
+/// credentials and without a fragment (RFC 6749 section 3.2).
+pub(super) fn allowed(endpoint: &str) -> Option<Uri> {
+    // The URL parser drops some of these silently: what is asked would not be what was stored.
+    if endpoint.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return None;
+    }
+    let url = Url::parse(endpoint).ok()?;
+    let safe = match url.scheme() {
+        "https" => url.host().is_some(),
+        "http" => url.host().is_some_and(|host| is_loopback(&host)),
+        _ => false,
+    };
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if safe && plain { url.as_str().parse().ok() } else { None }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_over_tls_or_stay_on_this_machine() {
+        for good in [
+            "https://as.example.com/token",
+            "https://as.example.com:8443/token?tenant=1",
+            "HTTPS://AS.example.com/token",
+            "http://127.0.0.1:3000/token",
+            "http://127.9.9.9/token",
+            "http://[::1]:3000/token",
+            "http://localhost:3000/token",
+        ] {
+            assert!(allowed(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "token",
+            "/token",
+            "http://as.example.com/token",
+            "http://localhost.example.com/token",
+            "http://10.0.0.1/token",
+            "http://[::ffff:127.0.0.1]/token",
+            "http://[2001:db8::1]/token",
+            "https://user@as.example.com/token",
+            "https://user:pass@as.example.com/token",
+            "https://as.example.com/token#fragment",
+            "https://as.example\n.com/token",
+            "https://as.example.com/to ken",
+            "https://",
+            "ftp://127.0.0.1/token",
+            "file:///token",
+            "data:,token",
+        ] {
+            assert_eq!(allowed(bad), None, "{bad}");
+        }
+    }
+}

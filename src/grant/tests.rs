@@ -1,0 +1,288 @@
+//! What is asked, of whom, and what an answer or its lack is reported as.
+
+use std::sync::Mutex;
+
+use http::{Response, StatusCode, header};
+use tokenkeeper_actors::law::profile::NotSent;
+use tokenkeeper_actors::values::record::{ClientAuth, Issuer, Refresh, RefreshCredential};
+use tokenkeeper_actors::values::{
+    Account, ClientSecret, DigestKey, DpopKey, ElapsedTime, Moment, Scopes, Target, WallTime,
+};
+
+use super::*;
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Moment {
+        Moment {
+            wall: WallTime::from_millis(1_767_225_600_000),
+            elapsed: ElapsedTime::from_millis(500_000),
+            ..Moment::default()
+        }
+    }
+}
+
+/// Answers everything the same way, and remembers what was asked.
+#[derive(Debug)]
+struct Scripted {
+    answer: Result<(u16, &'static str), HttpError>,
+    asked: Mutex<Vec<Exchange>>,
+}
+
+#[async_trait]
+impl HttpClient for Scripted {
+    async fn send(&self, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        self.asked.lock().unwrap().push(exchange);
+        let (status, body) = self.answer?;
+        let mut answer = Response::new(Body::new(body));
+        *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+        Ok(answer)
+    }
+}
+
+const TOKENS: &str = r#"{"access_token":"at-1","refresh_token":"rt-2","expires_in":60}"#;
+
+fn grant() -> Grant {
+    Grant {
+        binding: Binding {
+            issuer: Issuer("https://as.example.com".to_owned()),
+            client: Client { id: "host 1".to_owned(), secret: None, auth: ClientAuth::None, secret_expires_at: None },
+            token_endpoint: "https://as.example.com/token?tenant=1".to_owned(),
+            revocation_endpoint: Some("https://as.example.com/revoke".to_owned()),
+            resource: Some("https://mcp.example.com/mcp".to_owned()),
+        },
+        requested: Scopes::new(["a", "b", "c"]),
+        granted: Scopes::new(["a", "b"]),
+        subject: None,
+        signed_in: None,
+        dpop_key: None,
+        refresh: Refresh::None,
+        access: None,
+        parked: None,
+    }
+}
+
+fn confidential(auth: ClientAuth) -> Grant {
+    let mut grant = grant();
+    grant.binding.client.auth = auth;
+    grant.binding.client.secret = Some(ClientSecret::new("p&ss:w+rd/é"));
+    grant
+}
+
+fn identity() -> ServerIdentity {
+    ServerIdentity::new(Account::new("work").unwrap(), Target::mcp("https://mcp.example.com/mcp").unwrap())
+}
+
+fn source(answer: Result<(u16, &'static str), HttpError>) -> (RefreshGrant, Arc<Scripted>) {
+    let http = Arc::new(Scripted { answer, asked: Mutex::default() });
+    (RefreshGrant::new(http.clone(), Arc::new(Still)), http)
+}
+
+fn token_request(grant: Option<Grant>) -> TokenRequest {
+    TokenRequest {
+        refresh: Some(RefreshToken::new("rt 1+/=")),
+        grant: grant.map(Box::new),
+        not_after: ElapsedTime::from_millis(502_000),
+        timeout: Duration::from_secs(30),
+    }
+}
+
+/// The one request that `source` makes for `grant`, and what it reports.
+async fn asked(source: (RefreshGrant, Arc<Scripted>), grant: Grant) -> (Exchange, Evidence) {
+    let evidence = source.0.request(&identity(), token_request(Some(grant))).await;
+    let mut asked = std::mem::take(&mut *source.1.asked.lock().unwrap());
+    assert_eq!(asked.len(), 1);
+    (asked.remove(0), evidence)
+}
+
+fn body(exchange: &Exchange) -> &str {
+    std::str::from_utf8(exchange.request.body().as_bytes()).unwrap()
+}
+
+fn header(exchange: &Exchange, name: header::HeaderName) -> Option<&str> {
+    exchange.request.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_public_client_names_itself_in_the_form() {
+    let (exchange, evidence) = asked(source(Ok((200, TOKENS))), grant()).await;
+    assert_eq!(exchange.request.method(), http::Method::POST);
+    assert_eq!(exchange.request.uri(), "https://as.example.com/token?tenant=1");
+    assert_eq!(header(&exchange, header::CONTENT_TYPE), Some("application/x-www-form-urlencoded"));
+    assert_eq!(header(&exchange, header::ACCEPT), Some("application/json"));
+    assert_eq!(header(&exchange, header::AUTHORIZATION), None);
+    assert_eq!(
+        body(&exchange),
+        "grant_type=refresh_token&refresh_token=rt+1%2B%2F%3D&resource=https%3A%2F%2Fmcp.example.com%2Fmcp&client_id=host+1"
+    );
+    assert_eq!((exchange.timeout, exchange.answer_most), (Duration::from_secs(30), 1024 * 1024));
+    let Evidence::Tokens(tokens) = evidence else { panic!("{evidence:?}") };
+    assert_eq!(tokens.validity.anchored(), Still.now());
+}
+
+#[tokio::test]
+async fn a_secret_goes_either_into_the_header_or_into_the_form() {
+    let (basic, _) = asked(source(Ok((200, TOKENS))), confidential(ClientAuth::Basic)).await;
+    let value = &basic.request.headers()[header::AUTHORIZATION];
+    // host+1:p%26ss%3Aw%2Brd%2F%C3%A9
+    assert_eq!(value.to_str().unwrap(), "Basic aG9zdCsxOnAlMjZzcyUzQXclMkJyZCUyRiVDMyVBOQ==");
+    assert!(value.is_sensitive());
+    assert!(!body(&basic).contains("client_"), "{}", body(&basic));
+
+    let (post, _) = asked(source(Ok((200, TOKENS))), confidential(ClientAuth::Post)).await;
+    assert_eq!(header(&post, header::AUTHORIZATION), None);
+    assert!(body(&post).ends_with("&client_id=host+1&client_secret=p%26ss%3Aw%2Brd%2F%C3%A9"), "{}", body(&post));
+
+    let (none, _) = asked(source(Ok((200, TOKENS))), confidential(ClientAuth::None)).await;
+    assert!(body(&none).ends_with("&client_id=host+1"), "a public client's secret stays at home");
+    assert!(!format!("{basic:?}{post:?}").contains("aG9z"));
+}
+
+#[tokio::test]
+async fn a_dialect_changes_the_body_and_names_scopes() {
+    let json = Dialect { body: BodyFormat::Json, scope: ScopeOnRefresh::Granted };
+    let speak = |grant: Grant| async {
+        let (source, http) = source(Ok((200, TOKENS)));
+        asked((source.dialect(json), http), grant).await.0
+    };
+    let exchange = speak(confidential(ClientAuth::Post)).await;
+    assert_eq!(header(&exchange, header::CONTENT_TYPE), Some("application/json"));
+    let said: serde_json::Value = serde_json::from_str(body(&exchange)).unwrap();
+    assert_eq!(
+        said,
+        serde_json::json!({
+            "grant_type": "refresh_token", "refresh_token": "rt 1+/=", "resource": "https://mcp.example.com/mcp",
+            "scope": "a b", "client_id": "host 1", "client_secret": "p&ss:w+rd/é",
+        })
+    );
+    let unsaid = speak(Grant { granted: Scopes::default(), ..grant() }).await;
+    assert!(body(&unsaid).contains(r#""scope":"a b c""#), "{}", body(&unsaid));
+    let neither = speak(Grant { granted: Scopes::default(), requested: Scopes::default(), ..grant() }).await;
+    assert!(!body(&neither).contains("scope"));
+}
+
+#[tokio::test]
+async fn a_target_without_a_resource_names_none() {
+    let mut grant = grant();
+    grant.binding.resource = None;
+    let (exchange, _) = asked(source(Ok((200, TOKENS))), grant).await;
+    assert_eq!(body(&exchange), "grant_type=refresh_token&refresh_token=rt+1%2B%2F%3D&client_id=host+1");
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_not_asked() {
+    let with = |change: fn(&mut Grant)| {
+        let mut grant = confidential(ClientAuth::Basic);
+        change(&mut grant);
+        Some(grant)
+    };
+    let grants = [
+        None,
+        with(|grant| grant.dpop_key = Some(DpopKey::new("key"))),
+        with(|grant| grant.binding.client.auth = ClientAuth::PrivateKeyJwt),
+        with(|grant| grant.binding.client.secret = None),
+        with(|grant| {
+            grant.binding.client.secret = None;
+            grant.binding.client.auth = ClientAuth::Post;
+        }),
+        with(|grant| grant.binding.token_endpoint = "http://as.example.com/token".to_owned()),
+        with(|grant| grant.binding.token_endpoint = "nowhere".to_owned()),
+    ];
+    for grant in grants {
+        let (source, http) = source(Ok((200, TOKENS)));
+        let evidence = source.request(&identity(), token_request(grant.clone())).await;
+        assert!(matches!(evidence, Evidence::NotSent(NotSent::Unbuildable)), "{grant:?}");
+        assert_eq!(http.asked.lock().unwrap().len(), 0);
+    }
+    let (source, http) = source(Ok((200, TOKENS)));
+    let evidence = source.request(&identity(), TokenRequest { refresh: None, ..token_request(Some(grant())) }).await;
+    assert!(matches!(evidence, Evidence::NotSent(NotSent::Unbuildable)));
+    assert_eq!(http.asked.lock().unwrap().len(), 0);
+    assert_eq!(source.spending(), Spending::SingleUse);
+}
+
+#[tokio::test]
+async fn a_request_may_leave_until_its_time_has_passed() {
+    for (not_after, may_leave) in [(499_999, false), (500_000, true)] {
+        let (source, http) = source(Ok((200, TOKENS)));
+        let not_after = ElapsedTime::from_millis(not_after);
+        source.request(&identity(), TokenRequest { not_after, ..token_request(Some(grant())) }).await;
+        assert_eq!(http.asked.lock().unwrap()[0].departure.may_leave(), may_leave);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_reported_as_what_it_is() {
+    let report = |error| async move { asked(source(Err(error)), grant()).await.1 };
+    for why in [NotSent::Unreachable, NotSent::TooLate, NotSent::Unbuildable] {
+        let evidence = report(HttpError::NotSent(why)).await;
+        assert!(matches!(evidence, Evidence::NotSent(reported) if reported == why), "{evidence:?}");
+    }
+    for (why, lost) in
+        [(MaybeSent::TimedOut, Lost::TimedOut), (MaybeSent::Broken, Lost::Broken), (MaybeSent::TooLarge, Lost::Broken)]
+    {
+        let evidence = report(HttpError::MaybeSent(why)).await;
+        assert!(matches!(evidence, Evidence::Lost(reported) if reported == lost), "{evidence:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_repeats_a_secret_is_not_repeated() {
+    let mut grant = confidential(ClientAuth::Post);
+    grant.binding.client.secret = Some(ClientSecret::new("secret-word"));
+    let word = |answer| {
+        let grant = grant.clone();
+        async move {
+            let Evidence::Refused(refused) = asked(source(Ok((400, answer))), grant).await.1 else { panic!() };
+            refused.error
+        }
+    };
+    assert_eq!(word(r#"{"error":"bad_secret-word"}"#).await, None);
+    assert_eq!(word(r#"{"error":"secret-wor"}"#).await, None);
+    assert_eq!(word(r#"{"error":"invalid_grant"}"#).await.as_deref(), Some("invalid_grant"));
+}
+
+#[tokio::test]
+async fn revoking_names_the_refresh_token_and_believes_only_a_success() {
+    let key = DigestKey::new([1; 32]);
+    let revocation =
+        |binding| Revocation { binding, refresh: Some(RefreshCredential::new(RefreshToken::new("rt-1"), &key)) };
+    for (answer, revoked) in [
+        (Ok((200, "")), true),
+        (Ok((204, "")), true),
+        (Ok((400, r#"{"error":"unsupported_token_type"}"#)), false),
+        (Ok((503, "")), false),
+        (Err(HttpError::MaybeSent(MaybeSent::TimedOut)), false),
+        (Err(HttpError::NotSent(NotSent::Unreachable)), false),
+    ] {
+        let (source, http) = source(answer);
+        assert_eq!(source.revoke(&identity(), revocation(grant().binding)).await, revoked, "{answer:?}");
+        let asked = http.asked.lock().unwrap();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0].request.uri(), "https://as.example.com/revoke");
+        assert_eq!(body(&asked[0]), "token=rt-1&token_type_hint=refresh_token&client_id=host+1");
+        assert_eq!(asked[0].timeout, Duration::from_secs(3));
+    }
+
+    let (source, http) = source(Ok((200, "")));
+    let nowhere = Binding { revocation_endpoint: None, ..grant().binding };
+    let in_the_clear = Binding { revocation_endpoint: Some("http://as.example.com/r".to_owned()), ..grant().binding };
+    assert!(!source.revoke(&identity(), revocation(nowhere)).await);
+    assert!(!source.revoke(&identity(), revocation(in_the_clear)).await);
+    assert!(!source.revoke(&identity(), Revocation { refresh: None, ..revocation(grant().binding) }).await);
+    assert_eq!(http.asked.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_source_shows_no_secret() {
+    let (source, http) = source(Ok((400, r#"{"error":"x"}"#)));
+    let mut grant = confidential(ClientAuth::Basic);
+    grant.binding.client.secret = Some(ClientSecret::new("hush-1"));
+    let request = TokenRequest { refresh: Some(RefreshToken::new("hush-2")), ..token_request(Some(grant)) };
+    let evidence = source.request(&identity(), request).await;
+    let shown = format!("{source:?} {:?} {evidence:?}", http.asked.lock().unwrap());
+    assert!(!shown.contains("hush") && !shown.contains("aG9z"), "{shown}");
+}

@@ -1,0 +1,36 @@
+//! The last look at the clock before a request leaves.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::values::ElapsedTime;
+
+/// Until when a request may leave: asked by an [`HttpClient`](super::HttpClient) immediately before its first byte does.
+///
+/// It counts suspend: a machine that slept between the decision to send and the send finds that it is too late.
+#[derive(Clone, Default)]
+pub struct Departure(Option<(Arc<dyn Clock>, ElapsedTime)>);
+
+impl Departure {
+    /// A request that may leave as long as `clock` shows no more than `not_after`.
+    pub fn by(clock: Arc<dyn Clock>, not_after: ElapsedTime) -> Self {
+        Self(Some((clock, not_after)))
+    }
+
+    /// A request that may leave at any time.
+    pub fn at_any_time() -> Self {
+        Self(None)
+    }
+
+    /// Whether the request may leave now.
+    pub fn may_leave(&self) -> bool {
+        self.0.as_ref().is_none_or(|(clock, not_after)| clock.now().elapsed <= *not_after)
+    }
+}
+
+impl fmt::Debug for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Departure").field(&self.0.as_ref().map(|(_, not_after)| not_after)).finish()
+    }
+}

@@ -1,0 +1,144 @@
+//! What is known of providers' token endpoints, as data.
+//!
+//! A row says only where a provider differs from the standard *and* it was seen to: what a row leaves alone is the strict
+//! default. Nothing here is applied by itself, and a host may change whatever it knows better:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use tokenkeeper::{Dialect, providers};
+//! # use tokenkeeper::engine::law::profile::InDoubt;
+//! let github = providers::named("github").expect("it has a row");
+//! let mut profile = github.profile();                  // for `Settings::profile`
+//! profile.in_doubt = InDoubt::NeverReplay;
+//! let dialect: Dialect = github.dialect;               // for `RefreshGrant::dialect`
+//! # assert!(profile.dead_words.iter().any(|word| word == "bad_refresh_token"));
+//! ```
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+
+use crate::grant::{BodyFormat, Dialect, ScopeOnRefresh};
+
+/// What is known of one provider's token endpoint.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ProviderFacts {
+    /// Its name here: lower case.
+    pub name: &'static str,
+    /// How it wants to be spoken to.
+    pub dialect: Dialect,
+    /// Its own words for a dead refresh token, besides `invalid_grant`.
+    pub dead_words: &'static [&'static str],
+    /// What to do about a refresh token in doubt.
+    pub in_doubt: InDoubt,
+    /// Where this is known from.
+    pub why: &'static str,
+}
+
+impl ProviderFacts {
+    /// The default profile with what is known of this provider.
+    pub fn profile(&self) -> Profile {
+        let mut profile = Profile { in_doubt: self.in_doubt, ..Profile::default() };
+        profile.dead_words.extend(self.dead_words.iter().map(|word| (*word).to_owned()));
+        profile
+    }
+}
+
+/// The row of the provider with this name.
+pub fn named(name: &str) -> Option<&'static ProviderFacts> {
+    ALL.iter().find(|facts| facts.name == name)
+}
+
+const STANDARD: ProviderFacts = ProviderFacts {
+    name: "",
+    dialect: Dialect { body: BodyFormat::Form, scope: ScopeOnRefresh::Omit },
+    dead_words: &[],
+    in_doubt: InDoubt::RetryOnce,
+    why: "",
+};
+
+/// All rows.
+pub static ALL: &[ProviderFacts] = &[
+    ProviderFacts {
+        name: "atlassian",
+        dialect: Dialect { body: BodyFormat::Json, ..STANDARD.dialect },
+        why: "developer.atlassian.com, OAuth 2.0 (3LO): the token endpoint takes a JSON body; a dead token is 403 with \
+              `invalid_grant`. Its MCP server was seen to say `unauthorized_client` (openai/codex#27165), which \
+              elsewhere is a word about the client: it is left in doubt.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "entra",
+        dialect: Dialect { scope: ScopeOnRefresh::Granted, ..STANDARD.dialect },
+        why: "Microsoft identity platform: a refresh names the scopes it is for (geelen/mcp-remote#357).",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "github",
+        dead_words: &["bad_refresh_token"],
+        why: "docs.github.com, refreshing user access tokens: errors come inside HTTP 200, and this is the one for a \
+              refresh token that is wrong or expired.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "google",
+        in_doubt: InDoubt::RetryWithin(Duration::from_secs(60 * 60)),
+        why: "developers.google.com, OAuth 2.0: a refresh does not rotate the refresh token, so presenting it again \
+              harms nothing. One hour, because the engine wants a bound.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "keycloak",
+        why: "keycloak.org, server administration: `invalid_grant` for a session that has ended; rotation is the \
+              realm's choice, so the strict default holds.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "linear",
+        in_doubt: InDoubt::RetryWithin(Duration::from_secs(30 * 60)),
+        why: "linear.app developer documentation, as cited in anthropics/claude-code#85236: a replaced refresh token \
+              may be presented again for 30 minutes.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "notion",
+        in_doubt: InDoubt::NeverReplay,
+        why: "makenotion/notion-cookbook#1: each refresh rotates, and a replay ends the whole grant, on every device.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "salesforce",
+        why: "help.salesforce.com, OAuth 2.0 refresh token flow: no `expires_in` (nango#327), so lifetimes are unknown or \
+              a JWT's; rotation is the organisation's choice (jsforce#1656), so the strict default holds.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "slack",
+        dead_words: &["invalid_refresh_token"],
+        why: "docs.slack.dev, token rotation: errors come inside HTTP 200 with `ok: false`, and this is the one for a \
+              refresh token that is wrong.",
+        ..STANDARD
+    },
+    ProviderFacts {
+        name: "supabase",
+        dead_words: &["refresh_token_not_found"],
+        why: "supabase/auth#2829: errors are in `error_code`, and this is the one for a refresh token that is gone.",
+        ..STANDARD
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own_and_a_reason() {
+        for (index, facts) in ALL.iter().enumerate() {
+            assert!(!facts.why.is_empty(), "{}", facts.name);
+            assert!(index == 0 || ALL[index - 1].name < facts.name, "{}", facts.name);
+            assert!(facts.profile().dead_words.iter().any(|word| word == "invalid_grant"), "{}", facts.name);
+        }
+        assert!(named("nobody").is_none());
+    }
+}

@@ -1,0 +1,164 @@
+//! The HTTP contract: what every [`HttpClient`] owes the refresh grant, as checks to run over any client.
+//!
+//! Each check has servers of its own on loopback, most of them rude, and counts what arrives there: a client keeps the
+//! contract when a token request arrives once or not at all, whatever happens, and the client says which.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use tokenkeeper::http::HttpClient;
+//! use tokenkeeper_testkit::http_contract::{Harness, run_all};
+//!
+//! # use tokenkeeper_testkit::http_contract::async_trait;
+//! # #[derive(Debug)]
+//! # struct MyClient;
+//! # #[async_trait]
+//! # impl HttpClient for MyClient {
+//! #     async fn send(
+//! #         &self,
+//! #         _: tokenkeeper::http::Exchange,
+//! #     ) -> Result<http::Response<tokenkeeper::http::Body>, tokenkeeper::http::HttpError> {
+//! #         unimplemented!()
+//! #     }
+//! # }
+//! struct Mine;
+//!
+//! impl Harness for Mine {
+//!     fn client(&self) -> Arc<dyn HttpClient> {
+//!         Arc::new(MyClient)
+//!     }
+//! }
+//!
+//! # async fn test() {
+//! run_all(&Mine).await; // in a `#[tokio::test]`, on a runtime with I/O and time
+//! # }
+//! ```
+
+mod kit;
+mod server;
+
+pub mod bounds;
+pub mod lost;
+pub mod once;
+pub mod unsent;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use async_trait::async_trait;
+use tokenkeeper::http::HttpClient;
+
+pub use crate::store_contract::Breach;
+use crate::store_contract::within;
+
+/// How long one check may take before it counts as hanging.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Makes the clients that are to be checked. It may panic: it is part of a test.
+pub trait Harness: Send + Sync {
+    /// A client as a host would make it. Each check asks for one of its own.
+    fn client(&self) -> Arc<dyn HttpClient>;
+}
+
+/// One check of the contract.
+#[derive(Clone, Copy)]
+pub struct Check {
+    name: &'static str,
+    run: fn(Arc<dyn HttpClient>) -> Run,
+}
+
+/// What a check finds: nothing, or the breach it met.
+pub type Verdict = Result<(), Breach>;
+
+type Run = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+impl Check {
+    /// What the contract says, as a sentence in snake case: the name of the check's function.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs the check with a client of its own. It needs a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    ///
+    /// The [`Breach`] it found; taking more than a minute is one. Dropping the future abandons the check.
+    pub async fn run(&self, harness: &dyn Harness) -> Verdict {
+        let hangs = || Err(Breach::new(format!("it was not done within {LIMIT:?}")));
+        within(LIMIT, (self.run)(harness.client())).await.unwrap_or_else(hangs)
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Check").field(&self.name).finish()
+    }
+}
+
+/// Runs all checks, one after another, and panics with a readable report if the client broke the contract.
+///
+/// # Panics
+///
+/// When a check found a breach. The message names each such check and says what it found.
+#[allow(clippy::panic, reason = "it is an assertion")]
+pub async fn run_all(harness: &dyn Harness) {
+    let report = examine(harness).await;
+    if report.failed().next().is_some() {
+        panic!("{report}");
+    }
+}
+
+/// Runs all checks, one after another.
+pub async fn examine(harness: &dyn Harness) -> Report {
+    let mut findings = Vec::with_capacity(CHECKS.len());
+    for check in CHECKS {
+        findings.push((*check, check.run(harness).await));
+    }
+    Report(findings)
+}
+
+/// What the checks found. It displays as a list of the breaches.
+#[derive(Clone, Debug)]
+pub struct Report(Vec<(Check, Verdict)>);
+
+impl Report {
+    /// The checks that found a breach, with the breach.
+    pub fn failed(&self) -> impl Iterator<Item = (&'static str, &Breach)> {
+        self.0.iter().filter_map(|(check, verdict)| verdict.as_ref().err().map(|breach| (check.name, breach)))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the client breaks its contract in {} of {} checks", self.failed().count(), self.0.len())?;
+        for (name, breach) in self.failed() {
+            write!(f, "\n- {name}: {breach}")?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! checks {
+    ($($module:ident: $($name:ident),+;)+) => {
+        &[$($(Check { name: stringify!($name), run: |client| Box::pin($module::$name(client)) }),+),+]
+    };
+}
+
+/// Every check of the contract: for a test of your own that runs each by its name, or leaves one out for a reason.
+pub static CHECKS: &[Check] = checks! {
+    once: a_request_arrives_once_and_as_it_is, of_many_requests_at_once_each_arrives_once, every_status_is_an_answer,
+        a_redirect_is_an_answer, an_answer_that_asks_for_more_is_an_answer, early_hints_are_no_answer,
+        no_cookie_is_sent_back, an_answers_headers_and_body_are_given_as_they_are,
+        a_connection_that_dies_on_the_next_request_brings_no_second_copy,
+        a_connection_that_closed_meanwhile_brings_no_second_copy, a_client_shows_no_secret;
+    unsent: a_refused_connection_is_not_sent, a_request_that_is_late_does_not_leave,
+        a_request_that_may_leave_until_now_leaves;
+    lost: a_reset_before_the_answer_may_have_been_sent, an_end_before_the_answer_may_have_been_sent,
+        a_reset_within_the_answer_may_have_been_sent, half_an_answer_may_have_been_sent,
+        what_is_no_http_may_have_been_sent, a_connection_reset_at_once_brings_no_answer_and_no_second_copy;
+    bounds: silence_ends_in_time, an_answer_that_drips_ends_in_time, endless_hints_end_in_time,
+        a_body_as_large_as_allowed_is_read, a_body_one_byte_larger_is_too_large, an_endless_body_is_too_large,
+        an_endless_head_ends, a_length_that_lies_takes_no_memory;
+};

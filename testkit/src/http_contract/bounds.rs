@@ -1,0 +1,122 @@
+//! Time and memory are bounded, whatever the peer does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper::http::{HttpClient, MaybeSent};
+
+use super::Verdict;
+use super::kit::{AMPLE, SHORT, answer, answered, arrived_once, call_within, maybe_sent, maybe_sent_and};
+use super::server::{Act, Server};
+use crate::store_contract::same;
+
+/// What an answer's body may have here.
+const MOST: usize = 10_000;
+
+async fn is_over_in_time(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Verdict {
+    let server = Server::always(act).await?;
+    let outcome = call_within(client, &server, SHORT, MOST).await?;
+    maybe_sent_and(&outcome, MaybeSent::TimedOut, what)?;
+    arrived_once(&server.log())
+}
+
+async fn is_too_large(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Verdict {
+    let server = Server::always(act).await?;
+    let outcome = call_within(client, &server, AMPLE, MOST).await?;
+    maybe_sent_and(&outcome, MaybeSent::TooLarge, what)?;
+    arrived_once(&server.log())
+}
+
+/// A server that accepts, and never says a word, or stops in the middle.
+pub async fn silence_ends_in_time(client: Arc<dyn HttpClient>) -> Verdict {
+    for (what, begin) in [
+        ("silence", ""),
+        ("silence within the head", "HTTP/1.1 200 OK\r\nConte"),
+        ("silence within the body", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+        ("silence within a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{"),
+        ("silence after a hint", "HTTP/1.1 100 Continue\r\n\r\n"),
+    ] {
+        is_over_in_time(&client, what, Act::AnswerAndHang(begin.into())).await?;
+    }
+    Ok(())
+}
+
+/// A byte now and then is no progress: the bound is on the whole.
+pub async fn an_answer_that_drips_ends_in_time(client: Arc<dyn HttpClient>) -> Verdict {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n";
+    is_over_in_time(&client, "a body that drips", Act::Drip(head.into(), b" ".to_vec())).await?;
+    let head = "HTTP/1.1 200 OK\r\nX: ";
+    is_over_in_time(&client, "a head that drips", Act::Drip(head.into(), b"x".to_vec())).await?;
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    is_over_in_time(&client, "chunks that drip", Act::Drip(head.into(), b"1\r\n \r\n".to_vec())).await
+}
+
+/// Hints that never end in an answer.
+pub async fn endless_hints_end_in_time(client: Arc<dyn HttpClient>) -> Verdict {
+    let server = Server::always(Act::Drip(Vec::new(), b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec())).await?;
+    let outcome = call_within(&client, &server, SHORT, MOST).await?;
+    // In time, or after so many that the client has had enough.
+    maybe_sent(&outcome, "endless hints")?;
+    arrived_once(&server.log())
+}
+
+/// The bound is what may come.
+pub async fn a_body_as_large_as_allowed_is_read(client: Arc<dyn HttpClient>) -> Verdict {
+    let body = "x".repeat(MOST);
+    let unmeasured = format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes();
+    for act in [Act::Answer(answer("200 OK", "", &body)), Act::AnswerAndEnd(unmeasured)] {
+        let server = Server::always(act).await?;
+        let outcome = call_within(&client, &server, AMPLE, MOST).await?;
+        answered(&outcome, 200)?;
+        same("the length read", outcome.map(|answer| answer.body().as_bytes().len()), Ok(MOST))?;
+    }
+    Ok(())
+}
+
+/// One byte more is too much, however the body ends.
+pub async fn a_body_one_byte_larger_is_too_large(client: Arc<dyn HttpClient>) -> Verdict {
+    let body = "x".repeat(MOST + 1);
+    is_too_large(&client, "a length that is too large", Act::Answer(answer("200 OK", "", &body))).await?;
+    let unmeasured = format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes();
+    is_too_large(&client, "a body that is too large", Act::AnswerAndEnd(unmeasured)).await?;
+    let chunks =
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    is_too_large(&client, "chunks that are too large", Act::Answer(chunks.into())).await
+}
+
+/// A body that never ends is read no further than allowed.
+pub async fn an_endless_body_is_too_large(client: Arc<dyn HttpClient>) -> Verdict {
+    let piece = vec![b' '; 4096];
+    is_too_large(&client, "an endless body", Act::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), piece)).await?;
+    let chunk = format!("1000\r\n{}\r\n", " ".repeat(4096)).into_bytes();
+    let head = b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    is_too_large(&client, "endless chunks", Act::Flood(head, chunk)).await
+}
+
+/// A head that never ends is given up on, by its size or in time.
+pub async fn an_endless_head_ends(client: Arc<dyn HttpClient>) -> Verdict {
+    let begin = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (what, begin, piece) in [
+        ("endless headers", begin.clone(), b"X-A: b\r\n".repeat(100)),
+        ("an endless header", [begin, b"X-A: ".to_vec()].concat(), vec![b'x'; 4096]),
+        ("an endless status line", b"HTTP/1.1 200 ".to_vec(), vec![b'x'; 4096]),
+    ] {
+        let server = Server::always(Act::Flood(begin, piece)).await?;
+        let outcome = call_within(&client, &server, Duration::from_secs(5), MOST).await?;
+        maybe_sent(&outcome, what)?;
+        arrived_once(&server.log())?;
+    }
+    Ok(())
+}
+
+/// Memory is taken for what comes, and not for what is announced.
+pub async fn a_length_that_lies_takes_no_memory(client: Arc<dyn HttpClient>) -> Verdict {
+    for length in ["4611686018427387904", "18446744073709551614"] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{{}}");
+        let server = Server::always(Act::AnswerAndHang(head.into())).await?;
+        let outcome = call_within(&client, &server, SHORT, MOST).await?;
+        maybe_sent(&outcome, "a length that lies")?;
+        arrived_once(&server.log())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! The HTTP contract can fail: each of these clients has one planted fault, and the checks find it.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+
+mod clients;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use clients::{Faulty, KeepAlive};
+use tokenkeeper::http::HttpClient;
+use tokenkeeper_testkit::http_contract::{CHECKS, Check, Harness};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    SendsTwice,
+    ChangesTheBody,
+    CallsAStatusAnError,
+    FollowsRedirects,
+    TriesAgainWhenAsked,
+    TriesAgainWhenLost,
+    TakesAHintForTheAnswer,
+    KeepsCookies,
+    LosesAHeader,
+    SendsAgainWhatAKeptConnectionLost,
+    ShowsTheBody,
+    SaysSentWhenRefused,
+    IgnoresTheClock,
+    IsAlwaysLate,
+    SaysNotSentWhenLost,
+    TakesHalfForAWhole,
+    NeverTimesOut,
+    TimesOutByTheRead,
+    ReadsOneByteMore,
+    ReadsOneByteLess,
+    CallsTooLargeBroken,
+}
+
+impl Harness for Fault {
+    fn client(&self) -> Arc<dyn HttpClient> {
+        match self {
+            Fault::TakesAHintForTheAnswer | Fault::SendsAgainWhatAKeptConnectionLost => Arc::new(KeepAlive::default()),
+            fault => Arc::new(Faulty::new(*fault)),
+        }
+    }
+}
+
+/// Each fault, and a check that is there to find it. Others may find it too.
+const FOUND_BY: &[(Fault, &str)] = &[
+    (Fault::SendsTwice, "a_request_arrives_once_and_as_it_is"),
+    (Fault::SendsTwice, "of_many_requests_at_once_each_arrives_once"),
+    (Fault::SendsTwice, "a_connection_that_closed_meanwhile_brings_no_second_copy"),
+    (Fault::ChangesTheBody, "a_request_arrives_once_and_as_it_is"),
+    (Fault::CallsAStatusAnError, "every_status_is_an_answer"),
+    (Fault::FollowsRedirects, "a_redirect_is_an_answer"),
+    (Fault::TriesAgainWhenAsked, "an_answer_that_asks_for_more_is_an_answer"),
+    (Fault::TriesAgainWhenLost, "a_reset_before_the_answer_may_have_been_sent"),
+    (Fault::TakesAHintForTheAnswer, "early_hints_are_no_answer"),
+    (Fault::KeepsCookies, "no_cookie_is_sent_back"),
+    (Fault::LosesAHeader, "an_answers_headers_and_body_are_given_as_they_are"),
+    (Fault::SendsAgainWhatAKeptConnectionLost, "a_connection_that_dies_on_the_next_request_brings_no_second_copy"),
+    (Fault::ShowsTheBody, "a_client_shows_no_secret"),
+    (Fault::SaysSentWhenRefused, "a_refused_connection_is_not_sent"),
+    (Fault::IgnoresTheClock, "a_request_that_is_late_does_not_leave"),
+    (Fault::IsAlwaysLate, "a_request_that_may_leave_until_now_leaves"),
+    (Fault::SaysNotSentWhenLost, "a_reset_before_the_answer_may_have_been_sent"),
+    (Fault::SaysNotSentWhenLost, "an_end_before_the_answer_may_have_been_sent"),
+    (Fault::SaysNotSentWhenLost, "a_reset_within_the_answer_may_have_been_sent"),
+    (Fault::SaysNotSentWhenLost, "what_is_no_http_may_have_been_sent"),
+    (Fault::SaysNotSentWhenLost, "an_endless_head_ends"),
+    (Fault::SaysNotSentWhenLost, "a_length_that_lies_takes_no_memory"),
+    (Fault::TakesHalfForAWhole, "half_an_answer_may_have_been_sent"),
+    (Fault::TakesHalfForAWhole, "a_connection_reset_at_once_brings_no_answer_and_no_second_copy"),
+    (Fault::NeverTimesOut, "silence_ends_in_time"),
+    (Fault::NeverTimesOut, "endless_hints_end_in_time"),
+    (Fault::TimesOutByTheRead, "an_answer_that_drips_ends_in_time"),
+    (Fault::ReadsOneByteMore, "a_body_one_byte_larger_is_too_large"),
+    (Fault::ReadsOneByteLess, "a_body_as_large_as_allowed_is_read"),
+    (Fault::CallsTooLargeBroken, "an_endless_body_is_too_large"),
+];
+
+fn check(name: &str) -> &'static Check {
+    CHECKS.iter().find(|check| check.name() == name).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_fault_is_found_by_the_check_that_is_there_for_it() {
+    let mut running = tokio::task::JoinSet::new();
+    for (fault, name) in FOUND_BY {
+        // Side by side: some of them are about a client that waits for ever.
+        #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
+        running.spawn(async move { check(name).run(fault).await.is_err().then_some(()).ok_or((fault, name)) });
+    }
+    let missed: Vec<_> = running.join_all().await.into_iter().filter_map(Result::err).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[test]
+fn each_check_finds_some_fault() {
+    let finding: BTreeSet<_> = FOUND_BY.iter().map(|(_, name)| *name).collect();
+    let all: BTreeSet<_> = CHECKS.iter().map(Check::name).collect();
+    assert_eq!(finding, all);
+}

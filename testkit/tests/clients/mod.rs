@@ -1,0 +1,173 @@
+//! Clients with one planted fault each.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderValue, Response, StatusCode, header};
+use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, NotSent, ReqwestClient};
+use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::values::{ElapsedTime, Moment};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Fault;
+
+/// For ever.
+const EVER: Duration = Duration::from_secs(3_600);
+
+/// The client over reqwest, with a fault around it.
+pub(crate) struct Faulty {
+    fault: Fault,
+    inner: ReqwestClient,
+    last: Mutex<String>,
+    cookie: Mutex<Option<HeaderValue>>,
+}
+
+/// A clock beyond every time to leave by.
+#[derive(Debug)]
+struct Late;
+
+impl Clock for Late {
+    fn now(&self) -> Moment {
+        Moment { elapsed: ElapsedTime::from_millis(1), ..Moment::default() }
+    }
+}
+
+impl Faulty {
+    pub(crate) fn new(fault: Fault) -> Self {
+        let by_the_read = || reqwest::Client::builder().read_timeout(Duration::from_millis(300));
+        let inner = match fault {
+            Fault::TimesOutByTheRead => ReqwestClient::with(by_the_read).unwrap(),
+            _ => ReqwestClient::new().unwrap(),
+        };
+        Self { fault, inner, last: Mutex::default(), cookie: Mutex::default() }
+    }
+
+    /// The exchange as the fault makes it.
+    fn bend(&self, mut exchange: Exchange) -> Exchange {
+        match self.fault {
+            Fault::ChangesTheBody => exchange.request.body_mut().extend(b"\n"),
+            Fault::IgnoresTheClock => exchange.departure = Departure::at_any_time(),
+            Fault::IsAlwaysLate => {
+                exchange.departure = Departure::by(Arc::new(Late), ElapsedTime::from_millis(0));
+            }
+            Fault::NeverTimesOut | Fault::TimesOutByTheRead => exchange.timeout = EVER,
+            Fault::ReadsOneByteMore => exchange.answer_most += 1,
+            Fault::ReadsOneByteLess => exchange.answer_most -= 1,
+            Fault::KeepsCookies => {
+                let cookie = self.cookie.lock().unwrap().take();
+                exchange.request.headers_mut().extend(cookie.map(|cookie| (header::COOKIE, cookie)));
+            }
+            _ => {}
+        }
+        exchange
+    }
+
+    /// The outcome as the fault makes it.
+    fn bend_back(&self, outcome: Result<Response<Body>, HttpError>) -> Result<Response<Body>, HttpError> {
+        match (self.fault, outcome) {
+            (Fault::CallsAStatusAnError, Ok(answer)) if !answer.status().is_success() => {
+                Err(HttpError::MaybeSent(MaybeSent::Broken))
+            }
+            (Fault::LosesAHeader, Ok(mut answer)) => {
+                answer.headers_mut().remove(header::RETRY_AFTER);
+                Ok(answer)
+            }
+            (Fault::KeepsCookies, Ok(answer)) => {
+                *self.cookie.lock().unwrap() = answer.headers().get(header::SET_COOKIE).cloned();
+                Ok(answer)
+            }
+            (Fault::SaysSentWhenRefused, Err(HttpError::NotSent(_))) => Err(HttpError::MaybeSent(MaybeSent::Broken)),
+            (Fault::SaysNotSentWhenLost, Err(HttpError::MaybeSent(_))) => Err(HttpError::NotSent(NotSent::Unreachable)),
+            (Fault::TakesHalfForAWhole, Err(_)) => Ok(Response::new(Body::default())),
+            (Fault::CallsTooLargeBroken, Err(HttpError::MaybeSent(MaybeSent::TooLarge))) => {
+                Err(HttpError::MaybeSent(MaybeSent::Broken))
+            }
+            (_, outcome) => outcome,
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Faulty {
+    async fn send(&self, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        *self.last.lock().unwrap() = String::from_utf8_lossy(exchange.request.body().as_bytes()).into_owned();
+        let again = |exchange: &Exchange| Exchange {
+            request: exchange.request.clone(),
+            departure: exchange.departure.clone(),
+            ..*exchange
+        };
+        let exchange = self.bend(exchange);
+        let mut second = again(&exchange);
+        let outcome = self.inner.send(exchange).await;
+        let repeat = match (self.fault, &outcome) {
+            (Fault::SendsTwice, _) => true,
+            (Fault::TriesAgainWhenLost, Err(HttpError::MaybeSent(_))) => true,
+            (Fault::TriesAgainWhenAsked, Ok(answer)) => answer.status() == StatusCode::SERVICE_UNAVAILABLE,
+            (Fault::FollowsRedirects, Ok(answer)) => match answer.headers().get(header::LOCATION) {
+                Some(to) if to.as_bytes().starts_with(b"http") => {
+                    *second.request.uri_mut() = to.to_str().unwrap().parse().unwrap();
+                    true
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        let outcome = if repeat { self.inner.send(second).await } else { outcome };
+        self.bend_back(outcome)
+    }
+}
+
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            Fault::ShowsTheBody => f.debug_struct("Faulty").field("last", &self.last).finish(),
+            _ => f.write_str("Faulty"),
+        }
+    }
+}
+
+/// A naive client: it keeps its connections, and sends again what one of them lost.
+#[derive(Debug, Default)]
+pub(crate) struct KeepAlive(Mutex<BTreeMap<String, TcpStream>>);
+
+#[async_trait]
+impl HttpClient for KeepAlive {
+    async fn send(&self, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        let host = exchange.request.uri().authority().unwrap().to_string();
+        let body = exchange.request.body().as_bytes();
+        let mut request =
+            format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+        request.extend(body);
+        let kept = self.0.lock().unwrap().remove(&host);
+        let answered = match kept {
+            Some(stream) => ask(stream, &request).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        let answered = match answered {
+            Ok(answered) => Ok(answered),
+            Err(_) => fresh(&host, &request).await,
+        };
+        let (answer, stream) = answered.map_err(|_| HttpError::MaybeSent(MaybeSent::Broken))?;
+        self.0.lock().unwrap().insert(host, stream);
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok(Response::builder().status(status.unwrap_or(StatusCode::OK)).body(Body::default()).unwrap())
+    }
+}
+
+async fn fresh(host: &str, request: &[u8]) -> io::Result<(String, TcpStream)> {
+    ask(TcpStream::connect(host).await?, request).await
+}
+
+async fn ask(mut stream: TcpStream, request: &[u8]) -> io::Result<(String, TcpStream)> {
+    stream.write_all(request).await?;
+    let mut answer = [0; 1024];
+    match stream.read(&mut answer).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        length => Ok((String::from_utf8_lossy(&answer[..length]).into_owned(), stream)),
+    }
+}

@@ -1,0 +1,202 @@
+//! From a caller to a socket and back: the runtime, the refresh grant, the client over reqwest, and a strict server.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper::engine::law::flight::Revocation;
+use tokenkeeper::engine::law::ledger::Login;
+use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::memory::MemoryStore;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::ports::source::TokenSource;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::DigestKey;
+use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
+use tokenkeeper::http::ReqwestClient;
+use tokenkeeper::{
+    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenRequest,
+    providers,
+};
+use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
+
+const KEY: [u8; 32] = [7; 32];
+
+/// A host: a runtime with a session that somebody has signed in to, and whose access token is gone.
+struct Host {
+    server: HostileAs,
+    grant: Grant,
+    session: AuthSession,
+    runtime: AuthRuntime,
+}
+
+impl Host {
+    async fn new() -> Self {
+        Self::with(Profile::default(), ClientAuth::None).await
+    }
+
+    async fn with(profile: Profile, auth: ClientAuth) -> Self {
+        let server = HostileAs::start().await.unwrap();
+        let grant = server.grant_to(&server.register(auth));
+        let clock = SystemClock::new().unwrap();
+        let mut settings = Settings::new(source(&clock));
+        settings.profile = profile;
+        settings.policy.backoff_first = Duration::from_millis(10);
+        settings.policy.backoff_most = Duration::from_millis(10);
+        let key = DigestKey::new(KEY);
+        let store = Arc::new(MemoryStore::new(key.clone()));
+        let runtime = AuthRuntime::builder(store, settings).spawn().await.unwrap();
+        let session = runtime.session(identity(&server));
+        let login = Login {
+            binding: grant.binding.clone(),
+            requested: Scopes::default(),
+            granted: Scopes::new(grant.scope.split(' ')),
+            subject: None,
+            dpop_key: None,
+            refresh: Some(RefreshCredential::new(grant.refresh_token.clone(), &key)),
+            access: None,
+            at: clock.now(),
+        };
+        session.install(login).await.unwrap();
+        Self { server, grant, session, runtime }
+    }
+
+    /// A token from a flight that begins now.
+    async fn renew(&self) -> Result<String, Reason> {
+        let lease = self.session.token_with(TokenRequest { force: true, ..TokenRequest::default() }).await;
+        lease.map(|lease| lease.token().expose().to_owned()).map_err(|error| error.reason())
+    }
+
+    /// Renews once more, which only the newest refresh token can do: nothing was lost, and nothing presented twice.
+    async fn is_whole_after(&self, requests: u64) {
+        self.renew().await.unwrap();
+        let counts = self.server.counts();
+        assert_eq!((counts.token_requests, counts.replays), (requests + 1, 0), "{:?}", self.server.snapshot().timeline);
+        assert!(self.server.is_alive(self.grant.chain));
+        assert!(self.runtime.shutdown(Duration::from_secs(5)).await.is_clean());
+    }
+}
+
+fn source(clock: &SystemClock) -> Arc<RefreshGrant> {
+    Arc::new(RefreshGrant::new(Arc::new(ReqwestClient::new().unwrap()), Arc::new(clock.clone())))
+}
+
+fn identity(server: &HostileAs) -> ServerIdentity {
+    ServerIdentity::new(Account::new("work").unwrap(), Target::mcp(&server.resource()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_two_callers_make_one_request() {
+    let host = Host::new().await;
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let session = host.session.clone();
+        #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
+        callers.spawn(async move { session.token().await.unwrap() });
+    }
+    let leases = callers.join_all().await;
+    assert!(leases.iter().all(|lease| lease == &leases[0]), "one token for everyone");
+    assert_eq!(leases[0].scopes().iter().collect::<Vec<_>>(), host.grant.scope.split(' ').collect::<Vec<_>>());
+    host.is_whole_after(1).await;
+}
+
+#[tokio::test]
+async fn every_way_a_client_authenticates_is_understood() {
+    for auth in [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post] {
+        let host = Host::with(Profile::default(), auth).await;
+        host.renew().await.unwrap();
+        host.is_whole_after(1).await;
+    }
+}
+
+#[tokio::test]
+async fn no_odd_answer_loses_the_rotated_token() {
+    let json = "application/json";
+    for (kind, body) in [
+        (json, r#"{"access_token":"{access_token}","refresh_token":"{refresh_token}","expires_in":"3600"}"#),
+        (json, r#"{"access_token":"{access_token}","refresh_token":"{refresh_token}","expires_in":-1,"scope":"a,b"}"#),
+        (json, r#"{"access_token":"{access_token}","refresh_token":"{refresh_token}","expires_in":1e999"#),
+        (json, r#"{"ok":true,"authed_user":{"access_token":"{access_token}","refresh_token":"{refresh_token}"}}"#),
+        ("text/html", r#"{"refresh_token":"{refresh_token}","access_token":"{access_token}"}<!-- 7 ms -->"#),
+        ("application/x-www-form-urlencoded", "access_token={access_token}&refresh_token={refresh_token}&scope="),
+        (json, "access_token={access_token}&refresh_token={refresh_token}"),
+    ] {
+        let host = Host::new().await;
+        host.server.next(When::After, Fault::body(kind, body));
+        assert!(!host.renew().await.unwrap().is_empty(), "{body}");
+        host.is_whole_after(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_comes_alone_is_kept_and_its_callers_get_no_empty_token() {
+    let host = Host::new().await;
+    host.server.next(When::After, Fault::body("application/json", r#"{"refresh_token":"{refresh_token}"}"#));
+    assert_eq!(host.renew().await, Err(Reason::ExpiredOnArrival));
+    assert!(!host.session.token().await.unwrap().token().expose().is_empty());
+    host.is_whole_after(2).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_a_doubt_and_a_strict_server_sees_no_replay() {
+    let never = Profile { in_doubt: InDoubt::NeverReplay, ..Profile::default() };
+    let faults = [
+        Fault::reset(),
+        Fault::close(),
+        Fault::pass().halved(),
+        Fault::garbage(),
+        Fault::status(502).html(),
+        Fault::redirect(),
+    ];
+    for fault in faults {
+        let host = Host::with(never.clone(), ClientAuth::None).await;
+        host.server.next(When::After, fault.clone());
+        assert_eq!(host.renew().await, Err(Reason::PerhapsSpent), "{fault:?}");
+        let counts = host.server.counts();
+        assert_eq!((counts.token_requests, counts.replays, counts.redirects_followed), (1, 0, 0), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_spent_is_presented_again() {
+    let host = Host::new().await;
+    host.server.next(When::Before, Fault::status(429));
+    assert_eq!(host.renew().await, Err(Reason::Throttled));
+    host.session.token().await.unwrap();
+    host.is_whole_after(2).await;
+}
+
+#[tokio::test]
+async fn a_providers_own_word_ends_the_grant() {
+    let host = Host::with(providers::named("github").unwrap().profile(), ClientAuth::None).await;
+    let dead = "error=bad_refresh_token&error_description=The+refresh+token+passed+is+incorrect+or+expired.";
+    host.server.next(When::Before, Fault::body("application/x-www-form-urlencoded", dead));
+    assert_eq!(host.renew().await, Err(Reason::GrantEnded));
+    assert_eq!(host.renew().await, Err(Reason::GrantEnded));
+    assert_eq!(host.server.counts().token_requests, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_leaves_nothing_in_doubt() {
+    let host = Host::new().await;
+    let Host { server, session, runtime, .. } = host;
+    drop(server);
+    let lost = session.token().await.unwrap_err();
+    assert_eq!(lost.reason(), Reason::Unreachable);
+    assert!(runtime.shutdown(Duration::from_secs(5)).await.is_clean());
+}
+
+#[tokio::test]
+async fn revoking_ends_the_chain() {
+    let server = HostileAs::start().await.unwrap();
+    let grant = server.grant();
+    let source = source(&SystemClock::new().unwrap());
+    let refresh = Some(RefreshCredential::new(grant.refresh_token.clone(), &DigestKey::new(KEY)));
+    let revocation = Revocation { binding: grant.binding.clone(), refresh };
+    assert!(source.revoke(&identity(&server), revocation.clone()).await);
+    assert!(!server.is_alive(grant.chain));
+
+    server.next_revocation(1, When::Before, Fault::status(503));
+    assert!(!source.revoke(&identity(&server), revocation).await);
+    assert_eq!(server.counts().revocation_requests, 2);
+}

@@ -1,0 +1,145 @@
+//! What the client over reqwest knows between "connected" and "sent".
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+
+use std::future::Future;
+use std::io;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Method, Request};
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::values::{ElapsedTime, Moment};
+use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, NotSent, ReqwestClient};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tower::{BoxError, Layer, Service};
+
+/// A clock that stands until it is moved.
+#[derive(Clone, Debug, Default)]
+struct Hand(Arc<AtomicU64>);
+
+impl Clock for Hand {
+    fn now(&self) -> Moment {
+        Moment { elapsed: ElapsedTime::from_millis(self.0.load(Ordering::SeqCst)), ..Moment::default() }
+    }
+}
+
+/// What happens once the connection stands, and before it is handed over.
+#[derive(Clone)]
+struct Then<F>(F);
+
+#[derive(Clone)]
+struct Connecting<S, F>(S, F);
+
+impl<S, F: Clone> Layer<S> for Then<F> {
+    type Service = Connecting<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Connecting(inner, self.0.clone())
+    }
+}
+
+impl<S, F, R> Service<R> for Connecting<S, F>
+where
+    S: Service<R, Error = BoxError>,
+    S::Response: Send,
+    S::Future: Send + 'static,
+    F: Fn() -> io::Result<()> + Clone + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let (connection, then) = (self.0.call(request), self.1.clone());
+        Box::pin(async move {
+            let connection = connection.await?;
+            then()?;
+            Ok(connection)
+        })
+    }
+}
+
+/// What a client with this layer says of a request that may leave until 5, and all that arrived.
+async fn send(
+    clock: &Hand,
+    then: impl Fn() -> io::Result<()> + Clone + Send + Sync + 'static,
+) -> (HttpError, Vec<Vec<u8>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let mut request = Request::new(Body::new("refresh_token=rt"));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
+    let exchange = Exchange {
+        request,
+        timeout: Duration::from_secs(20),
+        answer_most: 1_000,
+        departure: Departure::by(Arc::new(clock.clone()), ElapsedTime::from_millis(5)),
+    };
+    let client = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(Then(then.clone()))).unwrap();
+    let error = client.send(exchange).await.unwrap_err();
+    drop(client);
+
+    // Connections are accepted in order: those of the client come before this one.
+    let last = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut arrived = Vec::new();
+    loop {
+        let (mut stream, peer) = listener.accept().await.unwrap();
+        if peer == last.local_addr().unwrap() {
+            return (error, arrived);
+        }
+        let mut bytes = Vec::new();
+        // Until its end, which a client that gave up on it has brought about.
+        drop(stream.read_to_end(&mut bytes).await);
+        arrived.push(bytes);
+    }
+}
+
+#[tokio::test]
+async fn the_clock_is_asked_when_the_connection_stands() {
+    let clock = Hand::default();
+    let slow = clock.clone();
+    let (error, arrived) = send(&clock, move || {
+        slow.0.store(6, Ordering::SeqCst);
+        Ok(())
+    })
+    .await;
+    assert_eq!(error, HttpError::NotSent(NotSent::TooLate));
+    assert_eq!(arrived, [b""], "one connection, and not a byte");
+}
+
+/// A TLS handshake that fails, as reqwest sees it: the connector fails after TCP has connected.
+#[tokio::test]
+async fn a_connection_that_fails_while_it_is_made_sends_nothing() {
+    let (error, arrived) = send(&Hand::default(), || Err(io::ErrorKind::InvalidData.into())).await;
+    assert_eq!(error, HttpError::NotSent(NotSent::Unreachable));
+    assert_eq!(arrived, [b""]);
+}
+
+/// A host without a TLS feature finds out at its first `https` request, and nothing has left.
+#[tokio::test]
+async fn what_cannot_be_asked_is_said_not_to_have_been_sent() {
+    let client = ReqwestClient::new().unwrap();
+    for (uri, why) in [
+        ("ftp://127.0.0.1/token", NotSent::Unbuildable),
+        ("https://127.0.0.1:1/token", NotSent::Unreachable),
+        ("/token", NotSent::Unbuildable),
+    ] {
+        let mut request = Request::new(Body::new("refresh_token=rt"));
+        *request.uri_mut() = uri.parse().unwrap();
+        let exchange = Exchange {
+            request,
+            timeout: Duration::from_secs(20),
+            answer_most: 1_000,
+            departure: Departure::at_any_time(),
+        };
+        assert_eq!(client.send(exchange).await.unwrap_err(), HttpError::NotSent(why), "{uri}");
+    }
+}
