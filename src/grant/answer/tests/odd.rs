@@ -1,5 +1,7 @@
 //! Answers that are odd, damaged or meant to do harm.
 
+use std::time::Duration;
+
 use tokenkeeper_actors::law::profile::Evidence;
 use tokenkeeper_actors::values::TokenKind;
 
@@ -200,6 +202,9 @@ fn a_refresh_token_without_an_access_token_is_kept_with_one_that_is_over() {
         let tokens = tokens(body);
         assert_eq!((tokens.access.expose(), refresh(&tokens)), ("", Some("rt")), "{body}");
         assert_eq!(tokens.validity.remaining(&ASKED).map(|left| left.as_millis()), Some(0), "{body}");
+        let anchored = tokens.validity.anchored();
+        assert_eq!(ASKED.wall.since(anchored.wall), Duration::from_secs(60), "{body}");
+        assert_eq!(ASKED.elapsed_since(&anchored), Some(Duration::from_secs(60)), "{body}");
     }
     // What breaks off may have had an error in the rest.
     assert_eq!(word(200, r#"{"refresh_token":"rt","#), (200, None));
