@@ -81,6 +81,10 @@ fn scopes_in_every_form() {
     for none in [r#""""#, r#"" ""#, r#"",""#, "null", "7", "[]", "{}", "[null]"] {
         assert_eq!(granted(none), None, "{none}");
     }
+    let longest = "a".repeat(65_536);
+    assert_eq!(granted(&format!("{longest:?}")), Some(longest));
+    assert_eq!(granted(&format!("{:?}", "a ".repeat(1_000))), Some(vec!["a"; 1_000].join("|")));
+    assert_eq!(granted(&format!("{:?}", vec!["a"; 1_000])), Some(vec!["a"; 1_000].join("|")));
     assert_eq!(granted(&format!("{:?}", "a ".repeat(1_001))), None, "nobody grants that many");
     assert_eq!(granted(&format!("{:?}", "a".repeat(65_537))), None);
     assert_eq!(granted(&format!("{:?}", vec!["a"; 1_001])), None);
