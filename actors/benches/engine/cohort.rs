@@ -19,15 +19,17 @@ const ROUNDS: usize = 40;
 const QUIET: Duration = Duration::from_millis(60);
 
 /// Notes when the last of a round is done.
-struct Finish {
+struct Finish<T> {
+    /// What the callers share.
+    shared: T,
     left: AtomicUsize,
     done: std::sync::Mutex<Option<oneshot::Sender<Instant>>>,
 }
 
-impl Finish {
-    fn new() -> (Arc<Self>, oneshot::Receiver<Instant>) {
+impl<T> Finish<T> {
+    fn new(shared: T) -> (Arc<Self>, oneshot::Receiver<Instant>) {
         let (tell, told) = oneshot::channel();
-        (Arc::new(Self { left: AtomicUsize::new(CALLERS), done: std::sync::Mutex::new(Some(tell)) }), told)
+        (Arc::new(Self { shared, left: AtomicUsize::new(CALLERS), done: std::sync::Mutex::new(Some(tell)) }), told)
     }
 
     fn one_more(&self) {
@@ -49,12 +51,12 @@ pub(crate) async fn run() {
     for round in 0..ROUNDS {
         let session = runtime.session(setting::identity(round));
         session.install(setting::login(round, clock.now(), false)).await.expect("installed");
-        let (finish, told) = Finish::new();
+        let (finish, told) = Finish::new(session.clone());
         let before = allocations();
         for _ in 0..CALLERS {
-            let (session, finish) = (session.clone(), Arc::clone(&finish));
+            let finish = Arc::clone(&finish);
             tokio::spawn(async move {
-                session.token().await.expect("a lease");
+                finish.shared.token().await.expect("a lease");
                 finish.one_more();
             });
         }
@@ -74,7 +76,7 @@ pub(crate) async fn run() {
 }
 
 async fn oneshots(lease: Lease) -> f64 {
-    let (finish, told) = Finish::new();
+    let (finish, told) = Finish::new(());
     let waiting: Vec<_> = (0..CALLERS)
         .map(|_| {
             let (tell, told) = oneshot::channel::<Lease>();

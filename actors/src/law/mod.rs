@@ -9,5 +9,6 @@
 pub mod flight;
 pub mod issuer;
 pub mod ledger;
+pub(crate) mod line;
 pub mod profile;
 pub mod session;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::law::session::{Published, Residue};
+use crate::values::{BootId, Window};
 
 /// Numbers the writers of one cell: each new one outranks all before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,8 +17,18 @@ pub(crate) struct Incarnation(u64);
 pub(crate) struct Posted {
     /// Who posted it.
     pub(crate) by: Incarnation,
+    /// When its lease is handed out.
+    pub(crate) window: Option<Window>,
     /// What was published.
     pub(crate) published: Published,
+}
+
+impl Posted {
+    /// What `by` posts, for clocks of `boot`.
+    fn new(by: Incarnation, published: Published, boot: BootId) -> Self {
+        let window = published.hit.as_ref().map(|hit| Window::of(&hit.window, boot));
+        Self { by, window, published }
+    }
 }
 
 /// One writer, many readers.
@@ -69,7 +80,7 @@ impl<P: Pointer> Cell<P> {
     pub(crate) fn begin(&self) -> (Incarnation, Residue) {
         let mut current = self.0.load();
         loop {
-            let new = Posted { by: current.by.next(), published: current.published.clone() };
+            let new = Posted { by: current.by.next(), window: current.window, published: current.published.clone() };
             match self.replace(current, Arc::new(new)) {
                 Ok(former) => return (former.by.next(), former.published.residue.clone()),
                 Err(newer) => current = newer,
@@ -77,9 +88,10 @@ impl<P: Pointer> Cell<P> {
         }
     }
 
-    /// Posts `published`, unless somebody else has taken the pen since: then it is dropped, and `false` is returned.
-    pub(crate) fn post(&self, by: Incarnation, published: Published) -> bool {
-        let new = Arc::new(Posted { by, published });
+    /// Posts `published`, for clocks of `boot`, unless somebody else has taken the pen since: then it is dropped, and
+    /// `false` is returned.
+    pub(crate) fn post(&self, by: Incarnation, published: Published, boot: BootId) -> bool {
+        let new = Arc::new(Posted::new(by, published, boot));
         let mut current = self.0.load();
         while current.by == by {
             match self.replace(current, Arc::clone(&new)) {
@@ -97,7 +109,7 @@ impl<P: Pointer> Cell<P> {
         let mut current = self.0.load();
         while current.by == by && by != Incarnation::default() {
             let closed = Published { hit: None, ..current.published.clone() };
-            match self.replace(current, Arc::new(Posted { by: by.next(), published: closed })) {
+            match self.replace(current, Arc::new(Posted { by: by.next(), window: None, published: closed })) {
                 Ok(_) => return true,
                 Err(newer) => current = newer,
             }
@@ -124,7 +136,7 @@ mod interleavings;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::{Epoch, Generation};
+    use crate::values::{BootId, Epoch, Generation};
 
     fn floor(number: u64) -> Published {
         let residue = Residue { floor: Some(Generation::stored(Epoch::new(1), number)), ..Residue::default() };
@@ -136,13 +148,13 @@ mod tests {
         let cell: Cell = Cell::default();
         let (first, residue) = cell.begin();
         assert_eq!(residue, Residue::default());
-        assert!(cell.post(first, floor(1)));
+        assert!(cell.post(first, floor(1), BootId(1)));
         let (second, residue) = cell.begin();
         assert_eq!(residue, floor(1).residue);
-        assert!(!cell.post(first, floor(2)));
+        assert!(!cell.post(first, floor(2), BootId(1)));
         assert!(!cell.close(first));
         assert_eq!(cell.read().published, floor(1));
-        assert!(cell.post(second, floor(3)));
+        assert!(cell.post(second, floor(3), BootId(1)));
         assert_eq!(cell.read().published, floor(3));
         assert_eq!(cell.read().by, second);
     }
@@ -152,12 +164,12 @@ mod tests {
         let cell: Cell = Cell::default();
         assert!(!cell.close(Incarnation::default()), "nobody has written anything");
         let (first, _) = cell.begin();
-        assert!(cell.post(first, floor(1)));
+        assert!(cell.post(first, floor(1), BootId(1)));
         assert!(cell.close(first));
-        assert!(!cell.post(first, floor(2)));
+        assert!(!cell.post(first, floor(2), BootId(1)));
         let (second, residue) = cell.begin();
         assert_eq!(residue, floor(1).residue);
         assert!(!cell.close(first));
-        assert!(cell.post(second, floor(3)));
+        assert!(cell.post(second, floor(3), BootId(1)));
     }
 }

@@ -67,7 +67,7 @@ impl Reception {
             AuthMessage::GetToken { identity, request, reply } => {
                 let slot = core.slot(SessionSpec::new(identity));
                 let patience = reply.get_timeout().map_or(request.patience, |limit| limit.min(request.patience));
-                let Some(place) = Place::take(&slot) else {
+                let Some(place) = Place::take(Arc::clone(&slot)) else {
                     drop(reply.send(Err(TokenError::new(Reason::TooManyWaiters))));
                     return Ok(());
                 };

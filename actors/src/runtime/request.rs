@@ -23,7 +23,7 @@ pub(crate) struct Request {
     slot: Arc<Slot>,
     hops: u8,
     /// Kept for a caller that cannot keep it itself.
-    place: Option<Place>,
+    place: Option<Place<Arc<Slot>>>,
 }
 
 /// What is asked, and where the answer goes.
@@ -43,7 +43,7 @@ impl Request {
     }
 
     /// The same request, which keeps its caller's place until it is answered.
-    pub(crate) fn holding(mut self, place: Place) -> Self {
+    pub(crate) fn holding(mut self, place: Place<Arc<Slot>>) -> Self {
         self.place = Some(place);
         self
     }

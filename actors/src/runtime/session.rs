@@ -1,7 +1,10 @@
 //! The handle on a session: what a host's code holds.
 
+use std::ops::Deref;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ractor::RpcReplyPort;
@@ -82,7 +85,7 @@ impl AuthSession {
     pub async fn token(&self) -> Result<Lease, TokenError> {
         match self.hit(Duration::ZERO) {
             Some(lease) => Ok(lease),
-            None => Box::pin(self.ask(TokenRequest::default())).await,
+            None => Aside(pin!(self.ask(TokenRequest::default()))).await,
         }
     }
 
@@ -99,7 +102,7 @@ impl AuthSession {
         let hit = if request.force { None } else { self.hit(request.min_lifetime) };
         match hit {
             Some(lease) => Ok(lease),
-            None => Box::pin(self.ask(request)).await,
+            None => Aside(pin!(self.ask(request))).await,
         }
     }
 
@@ -191,7 +194,7 @@ impl AuthSession {
         let posted = self.slot.cell.read();
         let hit = posted.published.hit.as_ref()?;
         let now = self.core.ports.clock.coarse()?;
-        let fresh = hit.window.outlasts(Duration::ZERO, &now);
+        let fresh = posted.window.is_some_and(|window| window.is_open(&now));
         if !fresh || !min_lifetime.is_zero() && !hit.lease.validity().outlasts(min_lifetime, &now) {
             return None;
         }
@@ -200,9 +203,8 @@ impl AuthSession {
     }
 
     /// The slow way: through the mailbox.
-    #[cold]
     async fn ask(&self, request: TokenRequest) -> Result<Lease, TokenError> {
-        let Some(_place) = Place::take(&self.slot) else {
+        let Some(_place) = Place::take(&*self.slot) else {
             return Err(TokenError::new(Reason::TooManyWaiters));
         };
         let ask = request.ask(&self.core);
@@ -214,6 +216,19 @@ impl AuthSession {
         let (tell, told) = oneshot();
         self.core.deliver(Request::new(Arc::clone(&self.slot), wish(tell.into())));
         told.await.ok()
+    }
+}
+
+/// A future that is polled out of line: the compiler would otherwise mix the slow way into the hit.
+struct Aside<'a, F>(Pin<&'a mut F>);
+
+impl<F: Future> Future for Aside<'_, F> {
+    type Output = F::Output;
+
+    #[cold]
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().poll(context)
     }
 }
 
@@ -229,20 +244,20 @@ impl TokenRequest {
 
 /// A caller's place among those who wait: taken before anything is queued, given back when it is answered or goes away.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Slot>);
+pub(crate) struct Place<S: Deref<Target = Slot>>(S);
 
-impl Place {
+impl<S: Deref<Target = Slot>> Place<S> {
     /// `None` where all places are taken.
-    pub(crate) fn take(slot: &Arc<Slot>) -> Option<Self> {
+    pub(crate) fn take(slot: S) -> Option<Self> {
         let most = slot.plan.policy.waiters_most;
         let taken = slot
             .waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| (waiting < most).then_some(waiting + 1));
-        taken.is_ok().then(|| Self(Arc::clone(slot)))
+        taken.is_ok().then(|| Self(slot))
     }
 }
 
-impl Drop for Place {
+impl<S: Deref<Target = Slot>> Drop for Place<S> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

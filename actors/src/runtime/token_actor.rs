@@ -1,6 +1,5 @@
 //! The actor of one identity: a thin driver of the session machine. It never waits inside a message.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,9 +14,10 @@ use super::state::SessionState;
 use super::timer::Leash;
 use super::voyage;
 use crate::law::flight::{FlightEvent, Urgency};
+use crate::law::line::Line;
 use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{Happening, TokenStore};
-use crate::values::{ElapsedTime, FlightId, Moment, Now, ServerIdentity};
+use crate::values::{BootId, ElapsedTime, FlightId, Moment, Now, ServerIdentity};
 
 /// What a token actor is told. Never serializable: tokens do not leave the process this way.
 #[derive(Debug)]
@@ -89,8 +89,8 @@ pub(crate) struct TokenState {
     myself: ActorRef<TokenMessage>,
     incarnation: Incarnation,
     session: Session,
-    waiters: BTreeMap<WaiterId, Request>,
-    replies: BTreeMap<ReplyId, Request>,
+    waiters: Line<WaiterId, Request>,
+    replies: Line<ReplyId, Request>,
     next_id: u64,
     /// When somebody last asked for something.
     asked: ElapsedTime,
@@ -120,8 +120,8 @@ impl TokenState {
             myself,
             incarnation,
             session,
-            waiters: BTreeMap::new(),
-            replies: BTreeMap::new(),
+            waiters: Line::default(),
+            replies: Line::default(),
             next_id: 0,
             asked: now.elapsed(),
             timer: None,
@@ -192,9 +192,9 @@ impl TokenState {
                 if self.waiters.len() >= self.slot.plan.policy.waiters_most {
                     self.forget_who_left();
                 }
-                self.waiters.insert(waiter, request);
+                self.waiters.join(waiter, request);
                 self.asked_for(SessionEvent::GetToken(waiter, ask));
-                if self.waiters.contains_key(&waiter)
+                if self.waiters.get(waiter).is_some()
                     && let Some(flight) = self.unhurried.take()
                 {
                     self.slot.hurry(flight);
@@ -209,7 +209,7 @@ impl TokenState {
             Some(Wish::Logout(_)) => SessionEvent::Logout(reply),
             Some(Wish::Installing(_)) | None => return,
         };
-        self.replies.insert(reply, request);
+        self.replies.join(reply, request);
         self.asked_for(event);
     }
 
@@ -223,9 +223,9 @@ impl TokenState {
     /// Callers that have gone away make room for others.
     fn forget_who_left(&mut self) {
         let gone: Vec<WaiterId> =
-            self.waiters.iter().filter(|(_, request)| request.is_abandoned()).map(|(id, _)| *id).collect();
+            self.waiters.iter().filter(|(_, request)| request.is_abandoned()).map(|(id, _)| id).collect();
         for id in gone {
-            self.waiters.remove(&id);
+            self.waiters.leave(id);
             self.happen(SessionEvent::WaiterGone(id));
         }
     }
@@ -260,14 +260,14 @@ impl TokenState {
 
     fn carry_out(&mut self, effect: SessionEffect, now: Now) {
         match effect {
-            SessionEffect::Publish(published) => self.publish(*published),
+            SessionEffect::Publish(published) => self.publish(*published, now.moment.boot),
             SessionEffect::Answer(id, answer) => {
-                if let Some(request) = self.waiters.remove(&id) {
+                if let Some(request) = self.waiters.leave(id) {
                     request.answer_token(answer);
                 }
             }
             SessionEffect::AnswerRefusal(id, answer) => {
-                if let Some(request) = self.replies.remove(&id) {
+                if let Some(request) = self.replies.leave(id) {
                     request.answer_refusal(answer);
                 }
             }
@@ -276,7 +276,7 @@ impl TokenState {
                     let generation = view.lease.as_ref().map(|lease| lease.generation());
                     news::tell(&self.core, &self.slot, None, Happening::LoggedIn, None, generation);
                 }
-                if let Some(request) = self.replies.remove(&id) {
+                if let Some(request) = self.replies.leave(id) {
                     request.answer_install(answer);
                 }
             }
@@ -284,7 +284,7 @@ impl TokenState {
                 if answer.is_ok() {
                     news::tell(&self.core, &self.slot, None, Happening::LoggedOut, None, None);
                 }
-                if let Some(request) = self.replies.remove(&id) {
+                if let Some(request) = self.replies.leave(id) {
                     request.answer_logout(answer);
                 }
             }
@@ -311,8 +311,9 @@ impl TokenState {
             }
             SessionEffect::Change(op, change) => {
                 let (store, identity) = self.store();
-                self.core
-                    .chore(self.heard(async move { SessionEvent::Changed(op, store.change(&identity, change).await) }));
+                self.core.chore(
+                    self.heard(async move { SessionEvent::Changed(op, store.change(&identity, *change).await) }),
+                );
             }
             SessionEffect::Revoke(revocation) => {
                 let (source, identity) = (Arc::clone(&self.slot.plan.source), self.slot.identity.clone());
@@ -325,12 +326,12 @@ impl TokenState {
     }
 
     /// Posts what is published, for hits and successors.
-    fn publish(&mut self, published: Published) {
+    fn publish(&mut self, published: Published, boot: BootId) {
         let generation = |published: &Published| published.hit.as_ref().map(|hit| hit.lease.generation());
         if generation(&published) != generation(&self.slot.cell.read().published) {
             self.slot.used.store(false, Ordering::Relaxed);
         }
-        self.superseded = !self.slot.cell.post(self.incarnation, published);
+        self.superseded = !self.slot.cell.post(self.incarnation, published, boot);
         // Looked up after the post: who began to watch before it was made is told, who begins after it sees it.
         if let Some(watchers) = self.slot.watchers.get().filter(|_| !self.superseded) {
             watchers.send_replace(SessionState::from(&self.slot.cell.read().published));

@@ -63,6 +63,7 @@ impl Clock for SystemClock {
         self.0.now()
     }
 
+    #[inline]
     fn coarse(&self) -> Option<Moment> {
         self.0.coarse()
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::time::Moment;
+use super::time::{BootId, ElapsedTime, Moment, WallTime};
 
 /// Longest lifetime believed: an authorization server that says more is taken to say this.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -75,10 +75,69 @@ impl Validity {
     }
 }
 
+/// A [`Validity`] as plain limits for the clocks of one boot, so that asking costs some comparisons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    boot: BootId,
+    elapsed_before: ElapsedTime,
+    wall_from: WallTime,
+    wall_before: WallTime,
+}
+
+impl Window {
+    /// The limits of `validity` for clocks of `boot`. At every moment of that boot the window is open exactly while
+    /// something is left of `validity`; at moments of others it is not.
+    pub fn of(validity: &Validity, boot: BootId) -> Self {
+        let Validity { anchored, lifetime } = *validity;
+        let always = Self {
+            boot,
+            elapsed_before: ElapsedTime::from_millis(u64::MAX),
+            wall_from: WallTime::default(),
+            wall_before: WallTime::from_millis(u64::MAX),
+        };
+        let Some(lifetime) = lifetime else { return always };
+        let wall_before = anchored.wall.after(lifetime);
+        if anchored.boot == boot {
+            Self { elapsed_before: anchored.elapsed.after(lifetime), wall_before, ..always }
+        } else {
+            Self { wall_from: anchored.wall.before(CLOCK_SKEW), wall_before, ..always }
+        }
+    }
+
+    /// Whether it is open at `now`.
+    #[inline]
+    pub fn is_open(&self, now: &Moment) -> bool {
+        now.elapsed < self.elapsed_before
+            && (self.wall_from..self.wall_before).contains(&now.wall)
+            && now.boot == self.boot
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::time::{BootId, ElapsedTime, WallTime};
     use super::*;
+
+    use proptest::prelude::{any, prop_oneof};
+    use proptest::strategy::{Just, Strategy};
+
+    fn moments() -> impl Strategy<Value = Moment> {
+        let millis = || prop_oneof![0..500_000_u64, any::<u64>(), Just(0), Just(u64::MAX)];
+        (millis(), millis(), 1..3_u128).prop_map(|(wall, elapsed, boot)| moment(wall, elapsed, boot))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_window_is_open_exactly_while_something_is_left(
+            anchored in moments(), lifetime in proptest::option::of(0..400_000_u64), now in moments()
+        ) {
+            let validity = Validity::new(anchored, lifetime.map(Duration::from_millis));
+            let open = Window::of(&validity, now.boot).is_open(&now);
+            let ends = now.wall.as_millis() == u64::MAX || now.elapsed.as_millis() == u64::MAX;
+            assert!(open == validity.outlasts(Duration::ZERO, &now) || !open && ends);
+            assert!(!Window::of(&validity, BootId(7)).is_open(&now));
+        }
+    }
 
     fn moment(wall: u64, elapsed: u64, boot: u128) -> Moment {
         Moment { wall: WallTime::from_millis(wall), elapsed: ElapsedTime::from_millis(elapsed), boot: BootId(boot) }

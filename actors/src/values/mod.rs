@@ -16,7 +16,7 @@ pub use digest::{DigestKey, KeyedDigest};
 pub use error::{InstallError, LogoutError, StoreFault, TokenError};
 pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target};
 pub use lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
-pub use lifetime::Validity;
+pub use lifetime::{Validity, Window};
 pub use lineage::{Epoch, FlightId, Generation, Nonce, Revision, Version};
 pub use reason::Reason;
 pub use resource::{ResourceError, ResourceUri};

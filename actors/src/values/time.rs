@@ -21,6 +21,16 @@ impl WallTime {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+
+    /// The wall time `span` before this one, or the epoch.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// The wall time `span` after this one, rounded up to the millisecond (saturating).
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
 }
 
 /// Time since the machine booted, suspend included, in milliseconds. It never steps back within one boot, and means

@@ -229,7 +229,8 @@ fn what_is_written_is_the_login_itself() {
     let login = login("rt-new", Some(HOUR), story.at);
     story.does(SessionEvent::Install(ReplyId(1), Box::new(login.clone())));
     reserved(&mut story);
-    assert!(matches!(story.effects(), [SessionEffect::Change(_, Change::Install(written))] if **written == login));
+    let [SessionEffect::Change(_, change)] = story.effects() else { panic!("one write") };
+    assert!(matches!(&**change, Change::Install(written) if **written == login));
 }
 
 #[test]

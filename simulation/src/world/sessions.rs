@@ -407,7 +407,7 @@ impl World {
             SessionEffect::Change(op, change) => {
                 let key = key(self);
                 self.check_change(asker, identity, &change);
-                self.begin_op(asker, identity, op, Call::Change(change), key);
+                self.begin_op(asker, identity, op, Call::Change(*change), key);
             }
             SessionEffect::Revoke(revocation) => {
                 let key = key(self);

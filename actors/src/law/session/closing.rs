@@ -77,7 +77,7 @@ impl Session {
                 Some(login)
             }
             None => {
-                out.effects.push(SessionEffect::Change(op, Change::Install(login)));
+                out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
                 None
             }
         };
@@ -91,7 +91,7 @@ impl Session {
             (Ok(Reservation::Reserved), Some(login)) => {
                 let op = self.stamp();
                 let limit = now.elapsed().after(STORE_TIMEOUT);
-                out.effects.push(SessionEffect::Change(op, Change::Install(login)));
+                out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
                 self.login = Some(Installing { op, limit, login: None, ..installing });
                 return;
             }
@@ -162,7 +162,7 @@ impl Session {
         let Some(closing) = &mut self.closing else { return };
         let Some(epoch) = closing.epoch else { return };
         closing.step = Step::Writing { op, limit: now.elapsed().after(STORE_TIMEOUT) };
-        out.effects.push(SessionEffect::Change(op, Change::Clear { epoch }));
+        out.effects.push(SessionEffect::Change(op, Box::new(Change::Clear { epoch })));
     }
 
     /// A tombstone that takes too long to write, or is due again.
@@ -350,6 +350,6 @@ impl Session {
         let op = self.stamp();
         self.barred = Some(Bar { retry_at: now.elapsed().after(PAUSE_MOST), ..bar });
         let park = Change::Park { epoch: bar.epoch, why: Parked::IssuerChanged };
-        out.effects.push(SessionEffect::Change(op, park));
+        out.effects.push(SessionEffect::Change(op, Box::new(park)));
     }
 }

@@ -187,7 +187,7 @@ pub enum SessionEffect {
     /// Reserve a refresh token's digest.
     Reserve(Op, KeyedDigest),
     /// Write.
-    Change(Op, Change),
+    Change(Op, Box<Change>),
     /// Revoke what was logged out of. No answer is awaited.
     Revoke(Box<Revocation>),
 }

@@ -1,9 +1,11 @@
 //! The callers that wait: bounded, each with its own deadline, each answered once (law 7).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use super::{Ask, WaiterId};
+use crate::law::line::Line;
 use crate::values::ElapsedTime;
 
 /// A caller that waits.
@@ -33,8 +35,9 @@ impl Waiter {
 /// All callers that wait, by id and by deadline.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiters {
-    by_id: BTreeMap<WaiterId, Waiter>,
-    by_deadline: BTreeSet<(ElapsedTime, WaiterId)>,
+    by_id: Line<WaiterId, Waiter>,
+    /// The earliest first, and among others those who have left; the first is never one of those.
+    by_deadline: BinaryHeap<Reverse<(ElapsedTime, WaiterId)>>,
 }
 
 impl Waiters {
@@ -48,42 +51,53 @@ impl Waiters {
 
     pub(super) fn insert(&mut self, id: WaiterId, waiter: Waiter) {
         self.remove(id);
-        self.by_id.insert(id, waiter);
-        self.by_deadline.insert((waiter.deadline, id));
+        self.by_id.join(id, waiter);
+        self.by_deadline.push(Reverse((waiter.deadline, id)));
     }
 
     pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
-        let waiter = self.by_id.remove(&id)?;
-        self.by_deadline.remove(&(waiter.deadline, id));
+        let waiter = self.by_id.leave(id)?;
+        self.forget_who_left();
         Some(waiter)
     }
 
     /// The earliest deadline.
     pub(super) fn next_deadline(&self) -> Option<ElapsedTime> {
-        self.by_deadline.first().map(|(deadline, _)| *deadline)
+        self.by_deadline.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
     /// Takes out one caller whose deadline has come.
     pub(super) fn pop_due(&mut self, now: ElapsedTime) -> Option<(WaiterId, Waiter)> {
-        let (_, id) = *self.by_deadline.first().filter(|(deadline, _)| *deadline <= now)?;
+        let Reverse((_, id)) = *self.by_deadline.peek().filter(|Reverse((deadline, _))| *deadline <= now)?;
         self.remove(id).map(|waiter| (id, waiter))
     }
 
     /// Hands each caller to `answer`, in the order of their ids, and takes out those for whom it returns true.
     pub(super) fn answer_each(&mut self, mut answer: impl FnMut(WaiterId, &Waiter) -> bool) {
-        let by_deadline = &mut self.by_deadline;
-        self.by_id.retain(|id, waiter| {
-            let answered = answer(*id, waiter);
-            if answered {
-                by_deadline.remove(&(waiter.deadline, *id));
-            }
-            !answered
-        });
+        self.by_id.retain(|id, waiter| !answer(id, waiter));
+        self.forget_who_left();
     }
 
     /// Whether some caller insists on a flight after number `flight`.
     pub(super) fn insist(&self) -> bool {
-        self.by_id.values().any(|waiter| waiter.after_flight.is_some())
+        self.by_id.iter().any(|(_, waiter)| waiter.after_flight.is_some())
+    }
+
+    /// Takes deadlines out of the heap that belong to nobody: from its top, and from everywhere once they are many.
+    fn forget_who_left(&mut self) {
+        let by_id = &self.by_id;
+        let waits = |Reverse((deadline, id)): &Reverse<(ElapsedTime, WaiterId)>| {
+            by_id.get(*id).is_some_and(|waiter| waiter.deadline == *deadline)
+        };
+        if by_id.is_empty() {
+            // A crowd's room is not kept for the next crowd.
+            self.by_deadline = BinaryHeap::new();
+        } else if self.by_deadline.len() > 2 * by_id.len() {
+            self.by_deadline.retain(waits);
+        }
+        while self.by_deadline.peek().is_some_and(|first| !waits(first)) {
+            self.by_deadline.pop();
+        }
     }
 }
 
@@ -123,10 +137,23 @@ mod tests {
     fn the_same_id_again_replaces_its_deadline() {
         let mut waiters = Waiters::default();
         waiters.insert(WaiterId(1), waiter(10, false));
+        waiters.insert(WaiterId(2), waiter(30, false));
         waiters.insert(WaiterId(1), waiter(20, true));
         assert!(waiters.pop_due(ElapsedTime::from_millis(15)).is_none());
         assert!(waiters.insist());
-        assert_eq!(waiters.len(), 1);
+        assert_eq!(waiters.len(), 2);
+    }
+
+    #[test]
+    fn deadlines_of_callers_who_left_take_no_room() {
+        let mut waiters = Waiters::default();
+        waiters.insert(WaiterId(0), waiter(1, false));
+        for id in 1..10_000 {
+            waiters.insert(WaiterId(id), waiter(1 + id, false));
+            assert!(waiters.remove(WaiterId(id)).is_some());
+            assert!(waiters.by_deadline.len() <= 2);
+        }
+        assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(1)));
     }
 
     #[test]

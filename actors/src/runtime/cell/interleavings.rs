@@ -13,6 +13,7 @@ use loom::thread;
 
 use super::{Arc, Cell, Incarnation, Pointer, Posted};
 use crate::law::session::{Hit, Published, Residue};
+use crate::values::BootId;
 use crate::values::{AccessToken, Cause, Epoch, Generation, Lease, LeaseParts, Moment, Scopes, TokenKind, Validity};
 
 /// Loom's atomic says which of all that was ever posted stands there.
@@ -92,11 +93,11 @@ fn a_superseded_writer_never_overwrites_and_its_successor_gets_all_that_it_poste
         let (first, _) = cell.begin();
         let former = thread::spawn({
             let cell = cell.clone();
-            move || [1, 2].into_iter().filter(|number| cell.post(first, published(*number))).count() as u64
+            move || [1, 2].into_iter().filter(|number| cell.post(first, published(*number), BootId(1))).count() as u64
         });
         let (second, residue) = cell.begin();
         let handed_over = number(&residue);
-        assert!(cell.post(second, published(handed_over + 10)));
+        assert!(cell.post(second, published(handed_over + 10), BootId(1)));
         let posted = former.join().unwrap();
         assert_eq!(handed_over, posted, "what was posted, to the last");
         let last = cell.read();
@@ -112,11 +113,11 @@ fn two_that_begin_at_once_are_two_and_one_of_them_has_the_pen() {
             let cell = cell.clone();
             move || {
                 let (by, _) = cell.begin();
-                (by, cell.post(by, published(1)))
+                (by, cell.post(by, published(1), BootId(1)))
             }
         });
         let (by, _) = cell.begin();
-        let posted = cell.post(by, published(2));
+        let posted = cell.post(by, published(2), BootId(1));
         let (other, other_posted) = other.join().unwrap();
         assert_ne!(by, other);
         let (newest, newest_posted) = if by > other { (by, posted) } else { (other, other_posted) };
@@ -130,13 +131,13 @@ fn whoever_was_answered_after_a_post_sees_nothing_older_also_across_a_successor(
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        assert!(cell.post(first, published(1)));
+        assert!(cell.post(first, published(1), BootId(1)));
         let answered = loom::sync::Arc::new(AtomicBool::new(false));
         let writer = thread::spawn({
             let (cell, answered) = (cell.clone(), answered.clone());
             move || {
                 // An answer goes through a channel, which releases and acquires; no answer without the post.
-                if cell.post(first, published(2)) {
+                if cell.post(first, published(2), BootId(1)) {
                     answered.store(true, Ordering::Release);
                 }
             }
@@ -145,7 +146,7 @@ fn whoever_was_answered_after_a_post_sees_nothing_older_also_across_a_successor(
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.post(second, published(number(&residue))));
+                assert!(cell.post(second, published(number(&residue)), BootId(1)));
             }
         });
         let before = number(&cell.read().published.residue);
@@ -163,16 +164,16 @@ fn closing_hides_no_newer_post_and_is_not_undone_by_one_who_is_still_ending() {
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        assert!(cell.post(first, published(1)));
+        assert!(cell.post(first, published(1), BootId(1)));
         let ending = thread::spawn({
             let cell = cell.clone();
-            move || cell.post(first, published(2))
+            move || cell.post(first, published(2), BootId(1))
         });
         let successor = thread::spawn({
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.post(second, published(number(&residue) + 10)));
+                assert!(cell.post(second, published(number(&residue) + 10), BootId(1)));
                 second
             }
         });
@@ -188,7 +189,7 @@ fn closing_hides_no_newer_post_and_is_not_undone_by_one_who_is_still_ending() {
         let last = cell.read();
         assert_eq!(last.by, second);
         assert!(last.published.hit.is_some(), "what the successor posted is not hidden");
-        assert!(!cell.close(first) && !cell.post(first, published(3)));
+        assert!(!cell.close(first) && !cell.post(first, published(3), BootId(1)));
         assert!(second > Incarnation::default());
     });
 }

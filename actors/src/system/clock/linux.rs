@@ -27,6 +27,7 @@ impl Clocks {
         moment(seen.wall, seen.boottime, self.boot)
     }
 
+    #[inline]
     pub(super) fn coarse(&self) -> Option<Moment> {
         let seen = coarse();
         let elapsed = self.offsets.elapsed(seen)?;
@@ -44,6 +45,7 @@ fn precise() -> Precise {
 }
 
 /// The order matters: see [`Coarse`].
+#[inline]
 fn coarse() -> Coarse {
     Coarse {
         monotonic: nanos(clock_gettime(ClockId::MonotonicCoarse)),
@@ -52,6 +54,7 @@ fn coarse() -> Coarse {
 }
 
 /// Nanoseconds since the clock's origin: they fit until the year 2262.
+#[inline]
 fn nanos(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

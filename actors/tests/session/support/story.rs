@@ -105,7 +105,7 @@ impl Story {
                 }
                 SessionEffect::Fly(order) => self.orders.push((**order).clone()),
                 SessionEffect::Reserve(op, _) => self.reservations.push(*op),
-                SessionEffect::Change(op, change) => self.writes.push((*op, change.clone())),
+                SessionEffect::Change(op, change) => self.writes.push((*op, (**change).clone())),
                 _ => {}
             }
         }

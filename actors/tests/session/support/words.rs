@@ -62,10 +62,12 @@ fn word(effect: &SessionEffect) -> String {
         SessionEffect::Fly(order) => format!("fly for {}", cause(order.cause)),
         SessionEffect::TellLoggedOut(_, epoch) => format!("tell flight it is logged out of {}", epoch.number()),
         SessionEffect::Reserve(..) => "reserve".to_owned(),
-        SessionEffect::Change(_, Change::Install(_)) => "write login".to_owned(),
-        SessionEffect::Change(_, Change::Clear { epoch }) => format!("write tombstone of {}", epoch.number()),
-        SessionEffect::Change(_, Change::Park { epoch, .. }) => format!("park {}", epoch.number()),
-        SessionEffect::Change(_, change) => format!("{change:?}"),
+        SessionEffect::Change(_, change) => match &**change {
+            Change::Install(_) => "write login".to_owned(),
+            Change::Clear { epoch } => format!("write tombstone of {}", epoch.number()),
+            Change::Park { epoch, .. } => format!("park {}", epoch.number()),
+            change => format!("{change:?}"),
+        },
         SessionEffect::Revoke(_) => "revoke".to_owned(),
     }
 }

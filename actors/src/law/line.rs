@@ -1,0 +1,154 @@
+//! A line of those who wait: by ids that grow, and mostly served in that order.
+
+use std::collections::VecDeque;
+use std::{fmt, mem};
+
+/// A map from ids to what waits under them.
+///
+/// One stretch of memory, in the order of the ids. A cohort comes and goes in that order, and a tree or a hash table spends
+/// more on finding each of ten thousand than it takes to wake them.
+#[derive(Clone)]
+pub(crate) struct Line<Id, T> {
+    /// By id; `None` for who has left from the middle. The first is never one of those.
+    entries: VecDeque<(Id, Option<T>)>,
+    gaps: usize,
+}
+
+impl<Id, T> Default for Line<Id, T> {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), gaps: 0 }
+    }
+}
+
+impl<Id: Copy + Ord + fmt::Debug, T: fmt::Debug> fmt::Debug for Line<Id, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<Id: Copy + Ord, T> Line<Id, T> {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.gaps
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn get(&self, id: Id) -> Option<&T> {
+        let at = self.find(id).ok()?;
+        self.entries.get(at)?.1.as_ref()
+    }
+
+    /// Puts `waiting` into the line, in the place of what waited under the same id. Cheap where the id is the greatest so
+    /// far.
+    pub(crate) fn join(&mut self, id: Id, waiting: T) {
+        if self.entries.back().is_none_or(|(last, _)| *last < id) {
+            return self.entries.push_back((id, Some(waiting)));
+        }
+        match self.find(id) {
+            Ok(at) => {
+                let former = self.entries.get_mut(at).and_then(|(_, place)| place.replace(waiting));
+                self.gaps -= usize::from(former.is_none());
+            }
+            Err(at) => self.entries.insert(at, (id, Some(waiting))),
+        }
+    }
+
+    /// Takes out what waits under this id.
+    pub(crate) fn leave(&mut self, id: Id) -> Option<T> {
+        let at = self.find(id).ok()?;
+        let waiting = self.entries.get_mut(at)?.1.take()?;
+        self.gaps += 1;
+        while self.entries.front().is_some_and(|(_, first)| first.is_none()) {
+            self.entries.pop_front();
+            self.gaps -= 1;
+        }
+        if self.entries.is_empty() {
+            // A crowd's room is not kept for the next crowd.
+            *self = Self::default();
+        } else if self.gaps > self.entries.len() / 2 {
+            self.entries.retain(|(_, waiting)| waiting.is_some());
+            self.gaps = 0;
+        }
+        Some(waiting)
+    }
+
+    /// Those who wait, in line.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
+        self.entries.iter().filter_map(|(id, waiting)| Some((*id, waiting.as_ref()?)))
+    }
+
+    /// Keeps those for whom `stays` says so, asked in line.
+    pub(crate) fn retain(&mut self, mut stays: impl FnMut(Id, &T) -> bool) {
+        let entries = mem::take(self).entries;
+        self.entries = entries
+            .into_iter()
+            .filter(|(id, waiting)| waiting.as_ref().is_some_and(|waiting| stays(*id, waiting)))
+            .collect();
+    }
+
+    fn find(&self, id: Id) -> Result<usize, usize> {
+        match self.entries.front() {
+            Some((first, _)) if *first == id => Ok(0),
+            _ => self.entries.binary_search_by_key(&id, |(id, _)| *id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Join(u8, u16),
+        Leave(u8),
+        Retain(u16),
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            3 => (0..40_u8, any::<u16>()).prop_map(|(id, waiting)| Act::Join(id, waiting)),
+            3 => (0..40_u8).prop_map(Act::Leave),
+            1 => (1..5_u16).prop_map(Act::Retain),
+        ];
+        proptest::collection::vec(act, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_in_the_order_of_its_ids(acts in acts()) {
+            let (mut line, mut map) = (Line::default(), BTreeMap::new());
+            for act in acts {
+                match act {
+                    Act::Join(id, waiting) => {
+                        line.join(id, waiting);
+                        map.insert(id, waiting);
+                    }
+                    Act::Leave(id) => assert_eq!(line.leave(id), map.remove(&id)),
+                    Act::Retain(by) => {
+                        line.retain(|_, waiting| waiting % by == 0);
+                        map.retain(|_, waiting| *waiting % by == 0);
+                    }
+                }
+                assert_eq!((line.len(), line.is_empty()), (map.len(), map.is_empty()));
+                assert!(line.iter().eq(map.iter().map(|(id, waiting)| (*id, waiting))));
+                assert!((0..40).all(|id| line.get(id) == map.get(&id)));
+                assert!(line.entries.len() <= 2 * line.len() + 1, "gaps are closed");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_line_takes_no_room() {
+        let mut line = Line::default();
+        (0..10_000).for_each(|id| line.join(id, id));
+        (0..10_000).for_each(|id| assert_eq!(line.leave(id), Some(id)));
+        assert_eq!(line.entries.capacity(), 0);
+    }
+}
