@@ -1,0 +1,263 @@
+//! One contestant's storm: rounds in which the access token dies and everybody wants a new one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use tokenkeeper::AccessToken;
+
+use super::arena::{ANSWER_DELAY, Arena, Grant, LIFETIME, Sighting};
+use super::arguments::{Arguments, By};
+use super::clock::{StormClock, Stopwatch, millis};
+use super::faults::Weather;
+use super::score::{Chain, Score};
+use super::wire::Wire;
+
+/// How callers come by a token.
+pub(super) trait Contestant: Send + Sync + 'static {
+    /// What a caller holds.
+    type Token: Send + Sync;
+
+    /// Somebody signs in.
+    fn sign_in(&self, grant: Grant) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// A token that is not expired.
+    fn token(&self, wire: &Wire) -> impl Future<Output = Result<Self::Token, Trouble>> + Send;
+
+    /// A token in place of this one, which was refused.
+    fn renewed(&self, refused: &Self::Token, wire: &Wire) -> impl Future<Output = Result<Self::Token, Trouble>> + Send;
+
+    /// What is presented.
+    fn bearer(token: &Self::Token) -> &AccessToken;
+}
+
+/// Why a caller failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// A fixed word.
+    pub(super) word: &'static str,
+    /// Whether a person must sign in.
+    pub(super) login_required: bool,
+}
+
+/// What came of a storm.
+pub(super) struct Outcome {
+    pub(super) score: Score,
+    /// What was seen at the token endpoint in the first round.
+    pub(super) seen: Vec<Sighting>,
+}
+
+/// What came of one round.
+pub(super) struct Round {
+    pub(super) number: u32,
+    pub(super) weather: Weather,
+    pub(super) token_requests: u64,
+    pub(super) replays: u64,
+    pub(super) failed: u64,
+}
+
+/// Where it is held.
+pub(super) struct Setting<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) arena: Arena,
+    pub(super) wires: Arc<[Wire; 2]>,
+    pub(super) clock: Arc<StormClock>,
+}
+
+/// Between refusals: longer than a refusal is remembered, or than any pause after failures.
+const BETWEEN_REFUSALS: Duration = Duration::from_secs(600);
+
+/// Holds a storm for this contestant, and tells of each round.
+pub(super) async fn hold<C: Contestant>(
+    contestant: &Arc<C>,
+    mut setting: Setting<'_>,
+    mut tell: impl FnMut(&Round) -> io::Result<()>,
+) -> io::Result<Outcome> {
+    let Arguments { callers, rounds, by, faults, seed, .. } = *setting.arguments;
+    let (mut reasons, mut over, mut seen) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut failed, mut sign_ins, mut lost, mut unprovoked) = (0, 0, 0, 0);
+    let (mut signed_in, mut well) = (false, true);
+    for number in 1..=rounds {
+        if !signed_in {
+            contestant.sign_in(setting.arena.grant().await?).await?;
+            (signed_in, well) = (true, true);
+            sign_ins += 1;
+        }
+        let weather = if faults { Weather::of(seed, number) } else { Weather::Calm };
+        setting.arena.brew(weather);
+        if number == 1 {
+            setting.arena.watch();
+        }
+        pass_time(&setting, by).await?;
+        let before = setting.arena.tally().await?;
+        let answers = all_at_once(contestant, &setting, by, callers).await;
+        let after = setting.arena.tally().await?;
+        if number == 1 {
+            seen = setting.arena.seen();
+        }
+        let found = answers.iter().map(|answer| answer.found).min().unwrap_or_default();
+        let answered = answers.iter().map(|answer| answer.answered).max().unwrap_or_default();
+        over.push(millis(answered.saturating_sub(found)) - millis(ANSWER_DELAY));
+
+        let troubles: Vec<Trouble> = answers.into_iter().filter_map(|answer| answer.came_to.err()).collect();
+        for trouble in &troubles {
+            *reasons.entry(trouble.word).or_insert(0) += 1;
+        }
+        let round = Round {
+            number,
+            weather,
+            token_requests: after.token_requests - before.token_requests,
+            replays: after.replays - before.replays,
+            failed: troubles.len() as u64,
+        };
+        failed += round.failed;
+        lost += u64::from(weather.loses());
+        if well && !weather.hurts() {
+            unprovoked += round.failed;
+        }
+        well = troubles.is_empty();
+        signed_in = after.alive && !troubles.iter().any(|trouble| trouble.login_required);
+        tell(&round)?;
+    }
+    let tally = setting.arena.tally().await?;
+    setting.arena.close().await?;
+    let chain = if tally.chains_revoked == 0 && tally.alive { Chain::Alive } else { Chain::Revoked };
+    let score = Score {
+        callers,
+        expiries: rounds,
+        token_requests: tally.token_requests,
+        failed_callers: failed,
+        replays: tally.replays,
+        chain,
+        ms_over_server: median(over),
+        most_concurrent: tally.most_concurrent,
+        chains_revoked: tally.chains_revoked,
+        sign_ins,
+        answers_lost: lost,
+        failed_unprovoked: unprovoked,
+        failures: reasons,
+    };
+    Ok(Outcome { score, seen })
+}
+
+/// The access token dies.
+async fn pass_time(setting: &Setting<'_>, by: By) -> io::Result<()> {
+    match by {
+        By::Expiry => {
+            setting.clock.advance(LIFETIME);
+            setting.arena.expire().await
+        }
+        By::Refusal => {
+            setting.clock.advance(BETWEEN_REFUSALS);
+            setting.arena.refuse().await
+        }
+    }
+}
+
+/// One caller's answer, with the times at which it found the token dead and was given another.
+struct Answer {
+    found: Duration,
+    answered: Duration,
+    came_to: Result<(), Trouble>,
+}
+
+async fn all_at_once<C: Contestant>(
+    contestant: &Arc<C>,
+    setting: &Setting<'_>,
+    by: By,
+    callers: u32,
+) -> Vec<Answer> {
+    let barrier = Arc::new(Barrier::new(callers as usize));
+    let resource: Arc<str> = setting.arena.resource().into();
+    let watch = Stopwatch::start();
+    let mut tasks = JoinSet::new();
+    for caller in 0..callers {
+        let call = Call {
+            contestant: Arc::clone(contestant),
+            wires: Arc::clone(&setting.wires),
+            wire: caller as usize % 2,
+            resource: Arc::clone(&resource),
+            everybody: Arc::clone(&barrier),
+            watch,
+        };
+        #[expect(clippy::disallowed_methods, reason = "the callers, all of whom are waited for")]
+        tasks.spawn(call.make(by));
+    }
+    tasks.join_all().await
+}
+
+/// A caller's errand.
+struct Call<C> {
+    contestant: Arc<C>,
+    wires: Arc<[Wire; 2]>,
+    wire: usize,
+    resource: Arc<str>,
+    /// Nobody asks for a token before everybody has found theirs dead.
+    everybody: Arc<Barrier>,
+    watch: Stopwatch,
+}
+
+impl<C: Contestant> Call<C> {
+    async fn make(self, by: By) -> Answer {
+        let wire = &self.wires[self.wire];
+        let held = match by {
+            By::Expiry => None,
+            // What it holds, and what the MCP server says of that.
+            By::Refusal => match self.contestant.token(wire).await {
+                Ok(token) => match wire.call(&self.resource, C::bearer(&token)).await {
+                    Ok(401) => Some(Ok(token)),
+                    Ok(_) => Some(Err(UNEXPECTED)),
+                    Err(_) => Some(Err(UNREACHED)),
+                },
+                Err(trouble) => Some(Err(trouble)),
+            },
+        };
+        self.everybody.wait().await;
+        let found = self.watch.read();
+        let token = match held {
+            None => self.contestant.token(wire).await,
+            Some(Ok(refused)) => self.contestant.renewed(&refused, wire).await,
+            Some(Err(trouble)) => Err(trouble),
+        };
+        let answered = self.watch.read();
+        let came_to = match token {
+            Ok(token) => match wire.call(&self.resource, C::bearer(&token)).await {
+                Ok(200) => Ok(()),
+                // Its chain has been revoked meanwhile, as a rule.
+                Ok(401) => Err(REFUSED_AGAIN),
+                Ok(_) => Err(UNEXPECTED),
+                Err(_) => Err(UNREACHED),
+            },
+            Err(trouble) => Err(trouble),
+        };
+        Answer { found, answered, came_to }
+    }
+}
+
+const REFUSED_AGAIN: Trouble = Trouble { word: "new_token_refused", login_required: false };
+const UNREACHED: Trouble = Trouble { word: "mcp_server_unreached", login_required: false };
+const UNEXPECTED: Trouble = Trouble { word: "mcp_server_unexpected", login_required: false };
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = values.get(middle).copied().unwrap_or_default();
+    let median = if values.len() % 2 == 1 { upper } else { (values.get(middle.wrapping_sub(1)).copied().unwrap_or_default() + upper) / 2.0 };
+    (median * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(vec![]), 0.0);
+    }
+}

@@ -1,0 +1,84 @@
+//! `tokenkeeper storm`: many callers find a dead token at once, naively and through the runtime.
+
+mod arena;
+mod arguments;
+mod clock;
+mod contest;
+mod faults;
+mod kept;
+mod naive;
+mod score;
+mod wire;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::Failure;
+use arena::{ANSWER_DELAY, Ground};
+pub(crate) use arguments::Arguments;
+use clock::{StormClock, millis};
+use contest::{Outcome, Round, Setting};
+use kept::Kept;
+use naive::Naive;
+use score::{Summary, judge};
+
+/// Holds the storm that `arguments` ask for.
+pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
+    let ground = Ground::new(arguments.against.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (naive, kept) = runtime.block_on(both(arguments, &ground, out))?;
+    let summary = Summary {
+        broken: judge(&kept.score, arguments.faults),
+        naive: naive.score,
+        tokenkeeper: kept.score,
+        by: arguments.by,
+        faults: arguments.faults,
+        seed: arguments.seed,
+        server_delay_ms: millis(ANSWER_DELAY) as u64,
+    };
+    if arguments.json {
+        serde_json::to_writer(&mut *out, &summary).map_err(io::Error::from)?;
+        writeln!(out)?;
+    }
+    match summary.broken.as_slice() {
+        [] => Ok(()),
+        broken => Err(Failure::Failed(io::Error::other(format!("a law broke: {}", broken.join("; "))))),
+    }
+}
+
+/// First the one, then the other.
+async fn both(arguments: &Arguments, ground: &Ground, out: &mut impl Write) -> io::Result<(Outcome, Outcome)> {
+    let wires = Arc::new(wire::pair(ground.speaks_http2())?);
+    let clock = Arc::new(StormClock::new().map_err(io::Error::other)?);
+
+    let arena = ground.open().await?;
+    let contestant = Arc::new(Naive::new(&arena, &clock));
+    let setting = Setting { arguments, arena, wires: Arc::clone(&wires), clock: Arc::clone(&clock) };
+    let naive = contest::hold(&contestant, setting, |round| tell(arguments, "naive", round, out)).await?;
+
+    let arena = ground.open().await?;
+    let contestant = Arc::new(Kept::new(&arena, &clock).await?);
+    let setting = Setting { arguments, arena, wires, clock };
+    let kept = contest::hold(&contestant, setting, |round| tell(arguments, "tokenkeeper", round, out)).await?;
+    contestant.end().await?;
+    Ok((naive, kept))
+}
+
+fn tell(arguments: &Arguments, who: &str, round: &Round, out: &mut impl Write) -> io::Result<()> {
+    if arguments.json {
+        let line = json!({
+            "contestant": who,
+            "round": round.number,
+            "of": arguments.rounds,
+            "weather": round.weather.as_str(),
+            "token_requests": round.token_requests,
+            "replays": round.replays,
+            "failed_callers": round.failed,
+        });
+        writeln!(out, "{line}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
