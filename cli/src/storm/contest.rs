@@ -19,17 +19,25 @@ use super::wire::Wire;
 
 /// How callers come by a token.
 pub(super) trait Contestant: Send + Sync + 'static {
-    /// What a caller holds.
+    /// What a caller uses.
     type Token: Send + Sync;
+    /// What a caller has in hand that found its token dead.
+    type Found: Send + Sync;
 
     /// Somebody signs in.
     fn sign_in(&self, grant: Grant) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// A token that is not expired.
+    /// The token there is, renewed if it is expired.
     fn token(&self, wire: &Wire) -> impl Future<Output = Result<Self::Token, Trouble>> + Send;
 
-    /// A token in place of this one, which was refused.
-    fn renewed(&self, refused: &Self::Token, wire: &Wire) -> impl Future<Output = Result<Self::Token, Trouble>> + Send;
+    /// What a caller has in hand that looks and finds the token expired.
+    fn expired(&self) -> Self::Found;
+
+    /// What a caller has in hand whose token was refused.
+    fn refused(token: Self::Token) -> Self::Found;
+
+    /// A token in place of the dead one.
+    fn renewed(&self, found: Self::Found, wire: &Wire) -> impl Future<Output = Result<Self::Token, Trouble>> + Send;
 
     /// What is presented.
     fn bearer(token: &Self::Token) -> &AccessToken;
@@ -80,11 +88,12 @@ pub(super) async fn hold<C: Contestant>(
     let Arguments { callers, rounds, by, faults, seed, .. } = *setting.arguments;
     let (mut reasons, mut over, mut seen) = (BTreeMap::new(), Vec::new(), Vec::new());
     let (mut failed, mut sign_ins, mut lost, mut unprovoked) = (0, 0, 0, 0);
-    let (mut signed_in, mut well) = (false, true);
+    let mut signed_in = false;
+    let mut well = true;
     for number in 1..=rounds {
         if !signed_in {
             contestant.sign_in(setting.arena.grant().await?).await?;
-            (signed_in, well) = (true, true);
+            well = true;
             sign_ins += 1;
         }
         let weather = if faults { Weather::of(seed, number) } else { Weather::Calm };
@@ -196,7 +205,8 @@ struct Call<C> {
     wires: Arc<[Wire; 2]>,
     wire: usize,
     resource: Arc<str>,
-    /// Nobody asks for a token before everybody has found theirs dead.
+    /// Nobody asks for a token before everybody has found theirs dead, and nobody uses a new one before everybody was
+    /// answered.
     everybody: Arc<Barrier>,
     watch: Stopwatch,
 }
@@ -204,38 +214,55 @@ struct Call<C> {
 impl<C: Contestant> Call<C> {
     async fn make(self, by: By) -> Answer {
         let wire = &self.wires[self.wire];
-        let held = match by {
-            By::Expiry => None,
-            // What it holds, and what the MCP server says of that.
-            By::Refusal => match self.contestant.token(wire).await {
-                Ok(token) => match wire.call(&self.resource, C::bearer(&token)).await {
-                    Ok(401) => Some(Ok(token)),
-                    Ok(_) => Some(Err(UNEXPECTED)),
-                    Err(_) => Some(Err(UNREACHED)),
-                },
-                Err(trouble) => Some(Err(trouble)),
-            },
+        let found = match by {
+            By::Expiry => Found::Dead(self.contestant.expired()),
+            By::Refusal => self.present(wire).await,
         };
         self.everybody.wait().await;
-        let found = self.watch.read();
-        let token = match held {
-            None => self.contestant.token(wire).await,
-            Some(Ok(refused)) => self.contestant.renewed(&refused, wire).await,
-            Some(Err(trouble)) => Err(trouble),
+        let found_at = self.watch.read();
+        let token = match found {
+            Found::Dead(found) => self.contestant.renewed(found, wire).await.map(Some),
+            Found::Nothing(came_to) => came_to.map(|()| None),
         };
         let answered = self.watch.read();
+        // What is measured is how long tokens take: no call competes with those who still wait.
+        self.everybody.wait().await;
         let came_to = match token {
-            Ok(token) => match wire.call(&self.resource, C::bearer(&token)).await {
+            Ok(Some(token)) => match wire.call(&self.resource, C::bearer(&token)).await {
                 Ok(200) => Ok(()),
                 // Its chain has been revoked meanwhile, as a rule.
                 Ok(401) => Err(REFUSED_AGAIN),
                 Ok(_) => Err(UNEXPECTED),
                 Err(_) => Err(UNREACHED),
             },
+            Ok(None) => Ok(()),
             Err(trouble) => Err(trouble),
         };
-        Answer { found, answered, came_to }
+        Answer { found: found_at, answered, came_to }
     }
+
+    /// Presents what it holds.
+    async fn present(&self, wire: &Wire) -> Found<C::Found> {
+        let token = match self.contestant.token(wire).await {
+            Ok(token) => token,
+            Err(trouble) => return Found::Nothing(Err(trouble)),
+        };
+        match wire.call(&self.resource, C::bearer(&token)).await {
+            Ok(401) => Found::Dead(C::refused(token)),
+            // The last round left no token, so that this one is new.
+            Ok(200) => Found::Nothing(Ok(())),
+            Ok(_) => Found::Nothing(Err(UNEXPECTED)),
+            Err(_) => Found::Nothing(Err(UNREACHED)),
+        }
+    }
+}
+
+/// What a caller finds before anybody asks for a new token.
+enum Found<F> {
+    /// Its token is dead.
+    Dead(F),
+    /// Nothing that a new token is wanted for.
+    Nothing(Result<(), Trouble>),
 }
 
 const REFUSED_AGAIN: Trouble = Trouble { word: "new_token_refused", login_required: false };

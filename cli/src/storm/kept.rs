@@ -57,6 +57,8 @@ impl Kept {
 
 impl Contestant for Kept {
     type Token = Lease;
+    /// The lease that was refused; for one that expired there is nothing to say.
+    type Found = Option<Lease>;
 
     async fn sign_in(&self, grant: Grant) -> io::Result<()> {
         let now = self.clock.now();
@@ -82,8 +84,18 @@ impl Contestant for Kept {
         Ok(self.session.token().await?)
     }
 
-    async fn renewed(&self, refused: &Lease, wire: &Wire) -> Result<Lease, Trouble> {
-        self.session.refused(refused, OperationKey(1), ChallengeKey(1)).await?;
+    fn expired(&self) -> Option<Lease> {
+        None
+    }
+
+    fn refused(lease: Lease) -> Option<Lease> {
+        Some(lease)
+    }
+
+    async fn renewed(&self, refused: Option<Lease>, wire: &Wire) -> Result<Lease, Trouble> {
+        if let Some(lease) = refused {
+            self.session.refused(&lease, OperationKey(1), ChallengeKey(1)).await?;
+        }
         self.token(wire).await
     }
 

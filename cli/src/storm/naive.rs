@@ -24,9 +24,15 @@ pub(super) struct Naive {
 
 struct Stored {
     binding: Binding,
+    pair: Pair,
+    good_before: ElapsedTime,
+}
+
+/// What a caller reads: both tokens, as they are stored together.
+#[derive(Clone)]
+pub(super) struct Pair {
     access: AccessToken,
     refresh: RefreshToken,
-    good_before: ElapsedTime,
 }
 
 /// RFC 6749 section 5.1, as far as it matters here.
@@ -52,9 +58,10 @@ impl Naive {
         self.clock.now().elapsed.after(lifetime)
     }
 
-    /// Reads the refresh token, presents it, writes back what comes.
-    async fn renew(&self, wire: &Wire) -> Result<AccessToken, Trouble> {
-        let (endpoint, form) = self.stored().as_ref().map(Stored::request).ok_or(NOT_SIGNED_IN)?;
+    /// Presents the refresh token that was read, and writes back what comes.
+    async fn renew(&self, refresh: &RefreshToken, wire: &Wire) -> Result<Pair, Trouble> {
+        let request = self.stored().as_ref().map(|stored| stored.request(refresh));
+        let (endpoint, form) = request.ok_or(NOT_SIGNED_IN)?;
         let sent = self.log.sent();
         let answer = wire.submit(&endpoint, form).await;
         sent.answered(answer.as_ref().ok().map(|(status, _)| *status));
@@ -65,52 +72,59 @@ impl Naive {
         }
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|_| Trouble { word: "answer_unreadable", login_required: false })?;
-        let access = AccessToken::new(answer.access_token);
+        let refresh = answer.refresh_token.map_or_else(|| refresh.clone(), RefreshToken::new);
+        let pair = Pair { access: AccessToken::new(answer.access_token), refresh };
         if let Some(stored) = self.stored().as_mut() {
-            stored.access = access.clone();
+            stored.pair = pair.clone();
             stored.good_before = self.good_for(Duration::from_secs(answer.expires_in));
-            if let Some(refresh) = answer.refresh_token {
-                stored.refresh = RefreshToken::new(refresh);
-            }
         }
-        Ok(access)
+        Ok(pair)
     }
 }
 
 impl Contestant for Naive {
-    type Token = AccessToken;
+    type Token = Pair;
+    type Found = Option<RefreshToken>;
 
     async fn sign_in(&self, grant: Grant) -> std::io::Result<()> {
         let good_before = self.good_for(grant.lifetime);
         let Grant { binding, access, refresh, .. } = grant;
-        *self.stored() = Some(Stored { binding, access, refresh, good_before });
+        *self.stored() = Some(Stored { binding, pair: Pair { access, refresh }, good_before });
         Ok(())
     }
 
-    async fn token(&self, wire: &Wire) -> Result<AccessToken, Trouble> {
-        let now = self.clock.now().elapsed;
-        let good = self.stored().as_ref().filter(|stored| now < stored.good_before).map(|stored| stored.access.clone());
-        match good {
-            Some(access) => Ok(access),
-            None => self.renew(wire).await,
+    async fn token(&self, wire: &Wire) -> Result<Pair, Trouble> {
+        let stored = self.stored().as_ref().map(|stored| (stored.pair.clone(), stored.good_before));
+        match stored {
+            Some((pair, good_before)) if self.clock.now().elapsed < good_before => Ok(pair),
+            Some((pair, _)) => self.renew(&pair.refresh, wire).await,
+            None => Err(NOT_SIGNED_IN),
         }
     }
 
-    async fn renewed(&self, _refused: &AccessToken, wire: &Wire) -> Result<AccessToken, Trouble> {
-        self.renew(wire).await
+    fn expired(&self) -> Option<RefreshToken> {
+        self.stored().as_ref().map(|stored| stored.pair.refresh.clone())
     }
 
-    fn bearer(token: &AccessToken) -> &AccessToken {
-        token
+    fn refused(pair: Pair) -> Option<RefreshToken> {
+        Some(pair.refresh)
+    }
+
+    async fn renewed(&self, found: Option<RefreshToken>, wire: &Wire) -> Result<Pair, Trouble> {
+        self.renew(&found.ok_or(NOT_SIGNED_IN)?, wire).await
+    }
+
+    fn bearer(pair: &Pair) -> &AccessToken {
+        &pair.access
     }
 }
 
 impl Stored {
     /// Where the token request goes, and its form (RFC 6749 section 6).
-    fn request(&self) -> (String, String) {
+    fn request(&self, refresh: &RefreshToken) -> (String, String) {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token")
-            .append_pair("refresh_token", self.refresh.expose())
+            .append_pair("refresh_token", refresh.expose())
             .append_pair("client_id", &self.binding.client.id);
         if let Some(resource) = &self.binding.resource {
             form.append_pair("resource", resource);

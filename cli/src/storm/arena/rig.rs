@@ -162,7 +162,8 @@ impl Rig {
         Ok(Tally {
             token_requests: number("/token/by_grant/refresh_token/success") + refused,
             most_concurrent: number("/token/max_concurrent_refresh"),
-            replays: number("/refresh/consumed_rt_presented"),
+            // The former misses those that arrive together, the latter all but the first of a chain.
+            replays: number("/refresh/consumed_rt_presented").max(number("/refresh/reuse_detected")),
             chains_revoked,
             // Nobody signs in while a chain is alive.
             alive: self.sign_ins > chains_revoked,
