@@ -39,6 +39,10 @@ pub(super) trait Contestant: Send + Sync + 'static {
     /// A token in place of the dead one.
     fn renewed(&self, found: Self::Found, wire: &Wire) -> impl Future<Output = Result<Self::Token, Trouble>> + Send;
 
+    /// Waits until nothing is under way any more: a storm that puts clocks forward by a day between a token's arrival
+    /// and the report of it would show nothing that can happen.
+    fn settled(&self) -> impl Future<Output = ()> + Send;
+
     /// What is presented.
     fn bearer(token: &Self::Token) -> &AccessToken;
 }
@@ -101,6 +105,7 @@ pub(super) async fn hold<C: Contestant>(
         if number == 1 {
             setting.arena.watch();
         }
+        contestant.settled().await;
         pass_time(&setting, by).await?;
         let before = setting.arena.tally().await?;
         let answers = all_at_once(contestant, &setting, by, callers).await;

@@ -99,6 +99,14 @@ impl Contestant for Kept {
         self.token(wire).await
     }
 
+    async fn settled(&self) {
+        let mut states = self.session.watch();
+        let mut state = Some(states.now());
+        while state.is_some_and(|state| state.refreshing) {
+            state = states.next().await;
+        }
+    }
+
     fn bearer(lease: &Lease) -> &AccessToken {
         lease.token()
     }

@@ -7,22 +7,27 @@ mod contest;
 mod faults;
 mod kept;
 mod naive;
+mod paint;
+mod progress;
 mod score;
+mod table;
+mod telling;
+mod timeline;
 mod wire;
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::Failure;
 use arena::{ANSWER_DELAY, Ground};
 pub(crate) use arguments::Arguments;
 use clock::{StormClock, millis};
-use contest::{Outcome, Round, Setting};
+use contest::{Outcome, Setting};
 use kept::Kept;
 use naive::Naive;
+use progress::Progress;
 use score::{Summary, judge};
+use telling::Story;
 
 /// Holds the storm that `arguments` ask for.
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
@@ -38,9 +43,12 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Fai
         seed: arguments.seed,
         server_delay_ms: millis(ANSWER_DELAY) as u64,
     };
+    let story = Story { arguments, summary: &summary, naive: &naive.seen, kept: &kept.seen };
     if arguments.json {
         serde_json::to_writer(&mut *out, &summary).map_err(io::Error::from)?;
         writeln!(out)?;
+    } else {
+        story.tell(out)?;
     }
     match summary.broken.as_slice() {
         [] => Ok(()),
@@ -56,29 +64,16 @@ async fn both(arguments: &Arguments, ground: &Ground, out: &mut impl Write) -> i
     let arena = ground.open().await?;
     let contestant = Arc::new(Naive::new(&arena, &clock));
     let setting = Setting { arguments, arena, wires: Arc::clone(&wires), clock: Arc::clone(&clock) };
-    let naive = contest::hold(&contestant, setting, |round| tell(arguments, "naive", round, out)).await?;
+    let mut progress = Progress::new(arguments, "naive", out);
+    let naive = contest::hold(&contestant, setting, |round| progress.tell(round)).await?;
+    drop(progress);
 
     let arena = ground.open().await?;
     let contestant = Arc::new(Kept::new(&arena, &clock).await?);
     let setting = Setting { arguments, arena, wires, clock };
-    let kept = contest::hold(&contestant, setting, |round| tell(arguments, "tokenkeeper", round, out)).await?;
+    let mut progress = Progress::new(arguments, "tokenkeeper", out);
+    let kept = contest::hold(&contestant, setting, |round| progress.tell(round)).await?;
+    drop(progress);
     contestant.end().await?;
     Ok((naive, kept))
-}
-
-fn tell(arguments: &Arguments, who: &str, round: &Round, out: &mut impl Write) -> io::Result<()> {
-    if arguments.json {
-        let line = json!({
-            "contestant": who,
-            "round": round.number,
-            "of": arguments.rounds,
-            "weather": round.weather.as_str(),
-            "token_requests": round.token_requests,
-            "replays": round.replays,
-            "failed_callers": round.failed,
-        });
-        writeln!(out, "{line}")?;
-        out.flush()?;
-    }
-    Ok(())
 }

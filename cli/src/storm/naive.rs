@@ -114,6 +114,8 @@ impl Contestant for Naive {
         self.renew(&found.ok_or(NOT_SIGNED_IN)?, wire).await
     }
 
+    async fn settled(&self) {}
+
     fn bearer(pair: &Pair) -> &AccessToken {
         &pair.access
     }
