@@ -7,6 +7,7 @@ mod contest;
 mod faults;
 mod kept;
 mod naive;
+mod page;
 mod paint;
 mod progress;
 mod score;
@@ -44,6 +45,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Fai
         server_delay_ms: millis(ANSWER_DELAY) as u64,
     };
     let story = Story { arguments, summary: &summary, naive: &naive.seen, kept: &kept.seen };
+    if let Some(path) = &arguments.report {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        std::fs::write(path, story.page(&command())).map_err(named)?;
+    }
     if arguments.json {
         serde_json::to_writer(&mut *out, &summary).map_err(io::Error::from)?;
         writeln!(out)?;
@@ -76,4 +81,15 @@ async fn both(arguments: &Arguments, ground: &Ground, out: &mut impl Write) -> i
     drop(progress);
     contestant.end().await?;
     Ok((naive, kept))
+}
+
+/// What this was started with, as one would type it.
+fn command() -> String {
+    let quoted = |word: std::ffi::OsString| {
+        let word = word.to_string_lossy().into_owned();
+        let plain = |character: char| character.is_ascii_alphanumeric() || "-_./=:".contains(character);
+        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words = std::iter::once("tokenkeeper".to_owned()).chain(std::env::args_os().skip(1).map(quoted));
+    words.collect::<Vec<_>>().join(" ")
 }
