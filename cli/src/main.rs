@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Looks at OAuth sessions for MCP servers, and shows what becomes of them in a storm.
+/// Looks at OAuth sessions for MCP servers.
 #[derive(Parser)]
 #[command(name = "tokenkeeper", version, after_help = EXIT_CODES)]
 struct Arguments {

@@ -71,6 +71,10 @@ Time:
   because of a refusal is one that refreshing does not help. A rig's clock cannot be put forward:
   it is told to expire all access tokens.
 
+Sockets:
+  At most 256 connections of HTTP/1.1 and 1024 streams of HTTP/2 are open at once. Callers beyond
+  that wait for a place, and what they wait is in their milliseconds; those of tokenkeeper need none.
+
 Laws, without --faults:
   one token request per expiry, never two at once, none replayed, no caller failed, chain alive
 

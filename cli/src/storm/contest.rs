@@ -12,7 +12,7 @@ use tokenkeeper::AccessToken;
 
 use super::arena::{ANSWER_DELAY, Arena, Grant, LIFETIME, Sighting};
 use super::arguments::{Arguments, By};
-use super::clock::{StormClock, Stopwatch, millis};
+use super::clock::{Stopwatch, StormClock, millis};
 use super::faults::Weather;
 use super::score::{Chain, Score};
 use super::wire::Wire;
@@ -179,12 +179,7 @@ struct Answer {
     came_to: Result<(), Trouble>,
 }
 
-async fn all_at_once<C: Contestant>(
-    contestant: &Arc<C>,
-    setting: &Setting<'_>,
-    by: By,
-    callers: u32,
-) -> Vec<Answer> {
+async fn all_at_once<C: Contestant>(contestant: &Arc<C>, setting: &Setting<'_>, by: By, callers: u32) -> Vec<Answer> {
     let barrier = Arc::new(Barrier::new(callers as usize));
     let resource: Arc<str> = setting.arena.resource().into();
     let watch = Stopwatch::start();
@@ -278,7 +273,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = values.get(middle).copied().unwrap_or_default();
-    let median = if values.len() % 2 == 1 { upper } else { (values.get(middle.wrapping_sub(1)).copied().unwrap_or_default() + upper) / 2.0 };
+    let median = if values.len() % 2 == 1 {
+        upper
+    } else {
+        (values.get(middle.wrapping_sub(1)).copied().unwrap_or_default() + upper) / 2.0
+    };
     (median * 10.0).round() / 10.0
 }
 

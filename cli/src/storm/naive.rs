@@ -70,8 +70,8 @@ impl Naive {
             let word = if status == 400 { "refresh_refused" } else { "server_trouble" };
             return Err(Trouble { word, login_required: status == 400 });
         }
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|_| Trouble { word: "answer_unreadable", login_required: false })?;
+        let answer: Answer =
+            serde_json::from_slice(&body).map_err(|_| Trouble { word: "answer_unreadable", login_required: false })?;
         let refresh = answer.refresh_token.map_or_else(|| refresh.clone(), RefreshToken::new);
         let pair = Pair { access: AccessToken::new(answer.access_token), refresh };
         if let Some(stored) = self.stored().as_mut() {

@@ -26,7 +26,8 @@ impl Story<'_> {
              <p class=\"brand\">tokenkeeper storm</p>\n<h1>{headline}</h1>\n<p class=\"lead\">{circumstances}</p>\n{verdict}\n"
         );
         page.push_str(&self.comparison());
-        let whose = if self.arguments.against.is_some() { "what left for the token endpoint" } else { "what the server saw" };
+        let whose =
+            if self.arguments.against.is_some() { "what left for the token endpoint" } else { "what the server saw" };
         let _ = write!(page, "<h2>The first round: {whose}</h2>\n{LEGEND}");
         for (name, score, seen, says) in [
             ("naive", &summary.naive, *naive, "Every caller presents the refresh token it has read."),
@@ -46,7 +47,8 @@ impl Story<'_> {
 
     fn comparison(&self) -> String {
         let cell = |Value { text, tone }: Value| format!("<td class=\"{}\">{}</td>", class(tone), escaped(&text));
-        let mut table = "<table>\n<thead><tr><th></th><th>naive</th><th>tokenkeeper</th></tr></thead>\n<tbody>\n".to_owned();
+        let mut table =
+            "<table>\n<thead><tr><th></th><th>naive</th><th>tokenkeeper</th></tr></thead>\n<tbody>\n".to_owned();
         for Row { name, naive, kept } in rows(self.summary) {
             let _ = writeln!(table, "<tr><th>{}</th>{}{}</tr>", escaped(name), cell(naive), cell(kept));
         }

@@ -75,17 +75,17 @@ pub(super) fn judge(score: &Score, faults: bool) -> Vec<String> {
         }
     };
     let Score { expiries, token_requests, failed_callers, replays, most_concurrent, answers_lost, .. } = *score;
-    law(most_concurrent <= 1, format!("{most_concurrent} token requests at once"));
+    law(most_concurrent <= 1, format!("token requests at once: {most_concurrent}"));
     if faults {
-        law(replays <= answers_lost, format!("{replays} replays where {answers_lost} answers were lost"));
+        law(replays <= answers_lost, format!("replays: {replays}, with answers lost: {answers_lost}"));
         let late = score.failures.get("deadline_passed").copied().unwrap_or_default();
-        law(late == 0, format!("{late} callers not answered in time"));
+        law(late == 0, format!("callers not answered in time: {late}"));
         let unprovoked = score.failed_unprovoked;
-        law(unprovoked == 0, format!("{unprovoked} callers failed though nothing was wrong"));
+        law(unprovoked == 0, format!("callers that failed though nothing was wrong: {unprovoked}"));
     } else {
-        law(token_requests == u64::from(expiries), format!("{token_requests} token requests for {expiries} expiries"));
-        law(failed_callers == 0, format!("{failed_callers} callers failed"));
-        law(replays == 0, format!("{replays} refresh tokens replayed"));
+        law(token_requests == u64::from(expiries), format!("token requests for {expiries} expiries: {token_requests}"));
+        law(failed_callers == 0, format!("callers that failed: {failed_callers}"));
+        law(replays == 0, format!("replays: {replays}"));
         law(score.chain == Chain::Alive, "the chain was revoked".to_owned());
     }
     broken
@@ -117,11 +117,11 @@ mod tests {
     fn without_faults_nothing_is_forgiven() {
         assert!(judge(&clean(), false).is_empty());
         for (broken, says) in [
-            (Score { token_requests: 4, ..clean() }, "4 token requests for 3 expiries"),
-            (Score { token_requests: 2, ..clean() }, "2 token requests for 3 expiries"),
-            (Score { most_concurrent: 2, ..clean() }, "2 token requests at once"),
-            (Score { failed_callers: 1, ..clean() }, "1 callers failed"),
-            (Score { replays: 1, ..clean() }, "1 refresh tokens replayed"),
+            (Score { token_requests: 4, ..clean() }, "token requests for 3 expiries: 4"),
+            (Score { token_requests: 2, ..clean() }, "token requests for 3 expiries: 2"),
+            (Score { most_concurrent: 2, ..clean() }, "token requests at once: 2"),
+            (Score { failed_callers: 1, ..clean() }, "callers that failed: 1"),
+            (Score { replays: 1, ..clean() }, "replays: 1"),
             (Score { chain: Chain::Revoked, ..clean() }, "the chain was revoked"),
         ] {
             assert_eq!(judge(&broken, false), [says]);
@@ -134,10 +134,10 @@ mod tests {
         assert!(judge(&Score { replays: 1, answers_lost: 1, ..stormy.clone() }, true).is_empty());
         let late = BTreeMap::from([("deadline_passed", 2)]);
         for (broken, says) in [
-            (Score { replays: 2, answers_lost: 1, ..stormy.clone() }, "2 replays where 1 answers were lost"),
-            (Score { most_concurrent: 3, ..stormy.clone() }, "3 token requests at once"),
-            (Score { failures: late, ..stormy.clone() }, "2 callers not answered in time"),
-            (Score { failed_unprovoked: 4, ..stormy }, "4 callers failed though nothing was wrong"),
+            (Score { replays: 2, answers_lost: 1, ..stormy.clone() }, "replays: 2, with answers lost: 1"),
+            (Score { most_concurrent: 3, ..stormy.clone() }, "token requests at once: 3"),
+            (Score { failures: late, ..stormy.clone() }, "callers not answered in time: 2"),
+            (Score { failed_unprovoked: 4, ..stormy }, "callers that failed though nothing was wrong: 4"),
         ] {
             assert_eq!(judge(&broken, true), [says]);
         }

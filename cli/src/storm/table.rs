@@ -34,9 +34,7 @@ pub(super) fn rows(summary: &Summary) -> Vec<Row> {
         row("token requests", &|score| {
             neutral(count(score.token_requests)).bad_if(score.token_requests > u64::from(score.expiries))
         }),
-        row("… at once, at most", &|score| {
-            neutral(count(score.most_concurrent)).bad_if(score.most_concurrent > 1)
-        }),
+        row("… at once, at most", &|score| neutral(count(score.most_concurrent)).bad_if(score.most_concurrent > 1)),
         row("spent refresh tokens presented", &|score| neutral(count(score.replays)).bad_if(score.replays > 0)),
         row("callers that failed", &|score| {
             let of = u64::from(score.callers) * u64::from(score.expiries);
@@ -57,10 +55,13 @@ pub(super) fn rows(summary: &Summary) -> Vec<Row> {
         }),
     ];
     if *faults {
-        rows.insert(2, row("answers lost with their tokens", &|score| Value {
-            text: count(score.answers_lost),
-            tone: Tone::Neutral,
-        }));
+        rows.insert(
+            2,
+            row("answers lost with their tokens", &|score| Value {
+                text: count(score.answers_lost),
+                tone: Tone::Neutral,
+            }),
+        );
     }
     rows
 }

@@ -37,8 +37,13 @@ impl Story<'_> {
         let contestants = [("naive", &summary.naive, *naive), ("tokenkeeper", &summary.tokenkeeper, *kept)];
         let mut text = format!("{}\n{}\n\n", paint(BOLD, self.headline()), self.circumstances());
         text.push_str(&table(summary));
-        let whose = if arguments.against.is_some() { "What left for the token endpoint" } else { "What the server saw" };
-        text.push_str(&format!("\n\n{}\n\n{}\n", paint(BOLD, format_args!("{whose} in the first round")), timelines(&contestants)));
+        let whose =
+            if arguments.against.is_some() { "What left for the token endpoint" } else { "What the server saw" };
+        text.push_str(&format!(
+            "\n\n{}\n\n{}\n",
+            paint(BOLD, format_args!("{whose} in the first round")),
+            timelines(&contestants)
+        ));
         text.push_str(&self.verdict());
         text
     }

@@ -114,7 +114,8 @@ impl Rig {
             ("code_challenge_method", "S256"),
             ("resource", &self.ready.mcp),
         ];
-        let url = Url::parse_with_params(&self.endpoints.authorization_endpoint, parameters).map_err(io::Error::other)?;
+        let url =
+            Url::parse_with_params(&self.endpoints.authorization_endpoint, parameters).map_err(io::Error::other)?;
         let answer = self.http.get(url).send().await.map_err(told)?;
         let location = answer.headers().get("location").and_then(|location| location.to_str().ok()).unwrap_or_default();
         let code = Url::parse(location)

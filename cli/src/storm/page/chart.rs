@@ -58,7 +58,11 @@ impl Chart<'_> {
         );
         self.draw_axis(&mut svg, axis);
         self.draw_chain(&mut svg, axis);
-        let requests = format!("{} request{}", count(self.times(What::Request).len() as u64), plural(self.times(What::Request).len()));
+        let requests = format!(
+            "{} request{}",
+            count(self.times(What::Request).len() as u64),
+            plural(self.times(What::Request).len())
+        );
         label(&mut svg, REQUESTS + 10.0, &requests);
         for (index, line) in lines.iter().enumerate() {
             self.draw_line(&mut svg, line, REQUESTS + index as f64 * (height + gap), height);
@@ -122,7 +126,10 @@ impl Chart<'_> {
         label(svg, y + 10.0, "chain");
         let mut band = |class: &str, from: f64, to: f64| {
             let width = (to - from).max(0.0);
-            let _ = writeln!(svg, "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\" rx=\"2\"/>");
+            let _ = writeln!(
+                svg,
+                "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\" rx=\"2\"/>"
+            );
         };
         match (revoked_at(self.seen), self.score.chain) {
             (Some(at), _) => {
@@ -217,7 +224,9 @@ mod tests {
 
     #[test]
     fn ticks_stand_at_round_numbers() {
-        for (span, expected) in [(5.0, 1.0), (20.0, 2.0), (58.0, 5.0), (96.0, 10.0), (1_700.0, 200.0), (60_000.0, 5_000.0)] {
+        for (span, expected) in
+            [(5.0, 1.0), (20.0, 2.0), (58.0, 5.0), (96.0, 10.0), (1_700.0, 200.0), (60_000.0, 5_000.0)]
+        {
             assert_eq!(step(span), expected, "{span}");
         }
     }
