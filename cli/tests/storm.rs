@@ -1,4 +1,5 @@
 //! `tokenkeeper storm`, as it is run, on the built-in server.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::path::PathBuf;

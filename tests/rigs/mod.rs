@@ -4,6 +4,7 @@
     dead_code,
     unreachable_pub,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "each test takes what it needs"

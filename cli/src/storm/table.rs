@@ -32,36 +32,27 @@ pub(super) fn rows(summary: &Summary) -> Vec<Row> {
     let row = |name, of: &dyn Fn(&Score) -> Value| Row { name, naive: of(naive), kept: of(kept) };
     let mut rows = vec![
         row("token requests", &|score| {
-            neutral(count(score.token_requests)).bad_if(score.token_requests > u64::from(score.expiries))
+            judged(count(score.token_requests), score.token_requests <= u64::from(score.expiries))
         }),
-        row("… at once, at most", &|score| neutral(count(score.most_concurrent)).bad_if(score.most_concurrent > 1)),
-        row("spent refresh tokens presented", &|score| neutral(count(score.replays)).bad_if(score.replays > 0)),
+        row("… at once, at most", &|score| judged(count(score.most_concurrent), score.most_concurrent <= 1)),
+        row("spent refresh tokens presented", &|score| judged(count(score.replays), score.replays == 0)),
         row("callers that failed", &|score| {
             let of = u64::from(score.callers) * u64::from(score.expiries);
-            let text = format!("{} of {}", count(score.failed_callers), count(of));
-            neutral(text).bad_if(score.failed_callers > 0)
+            judged(format!("{} of {}", count(score.failed_callers), count(of)), score.failed_callers == 0)
         }),
-        row("times a person had to sign in", &|score| neutral(count(score.sign_ins)).bad_if(score.sign_ins > 1)),
-        row("chain of refresh tokens", &|score| match score.chain {
-            Chain::Alive => Value { text: score.chain.as_str().to_owned(), tone: Tone::Good },
-            Chain::Revoked if score.chains_revoked > 1 => {
-                neutral(format!("revoked, {} times", count(score.chains_revoked))).bad_if(true)
-            }
-            Chain::Revoked => neutral(score.chain.as_str().to_owned()).bad_if(true),
+        row("times a person had to sign in", &|score| judged(count(score.sign_ins), score.sign_ins == 1)),
+        row("chain of refresh tokens", &|score| {
+            let times = if score.chains_revoked > 1 {
+                format!(", {} times", count(score.chains_revoked))
+            } else {
+                String::new()
+            };
+            judged(format!("{}{times}", score.chain.as_str()), score.chain == Chain::Alive)
         }),
-        row("ms over the server's own", &|score| Value {
-            text: format!("{:.1}", score.ms_over_server),
-            tone: Tone::Neutral,
-        }),
+        row("ms over the server's own", &|score| plain(format!("{:.1}", score.ms_over_server))),
     ];
     if *faults {
-        rows.insert(
-            2,
-            row("answers lost with their tokens", &|score| Value {
-                text: count(score.answers_lost),
-                tone: Tone::Neutral,
-            }),
-        );
+        rows.insert(2, row("answers lost with their tokens", &|score| plain(count(score.answers_lost))));
     }
     rows
 }
@@ -90,14 +81,12 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
-fn neutral(text: String) -> Value {
-    Value { text, tone: Tone::Good }
+fn plain(text: String) -> Value {
+    Value { text, tone: Tone::Neutral }
 }
 
-impl Value {
-    fn bad_if(self, bad: bool) -> Self {
-        if bad { Self { tone: Tone::Bad, ..self } } else { self }
-    }
+fn judged(text: String, good: bool) -> Value {
+    Value { text, tone: if good { Tone::Good } else { Tone::Bad } }
 }
 
 #[cfg(test)]
