@@ -21,7 +21,7 @@ impl<'a, W: Write> Progress<'a, W> {
         let Arguments { rounds, json, .. } = *arguments;
         // Where standard error is no terminal, indicatif draws nothing.
         let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let style = ProgressStyle::with_template("{prefix:>12} {bar:40} {pos}/{len} rounds, {msg}");
+        let style = ProgressStyle::with_template("{prefix:>12} {bar:20} {pos}/{len} rounds, {msg}");
         let bar = ProgressBar::with_draw_target(Some(u64::from(rounds)), target)
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
             .with_prefix(name)
@@ -33,7 +33,7 @@ impl<'a, W: Write> Progress<'a, W> {
     /// Tells of a round that is over.
     pub(super) fn tell(&mut self, round: &Round) -> io::Result<()> {
         let Round { number, weather, token_requests, replays, failed } = *round;
-        self.bar.set_message(format!("{token_requests} token requests in the last, {failed} callers failed"));
+        self.bar.set_message(format!("{token_requests} requests, {failed} failed"));
         self.bar.inc(1);
         let Some(out) = &mut self.json else { return Ok(()) };
         let line = json!({

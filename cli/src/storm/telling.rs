@@ -51,8 +51,15 @@ impl Story<'_> {
     /// What was held.
     pub(super) fn headline(&self) -> String {
         let Arguments { callers, rounds, by, .. } = *self.arguments;
-        let (callers, rounds) = (count(u64::from(callers)), count(u64::from(rounds)));
-        format!("{callers} callers find their access token {}, {rounds} times", by.as_str())
+        let callers = match callers {
+            1 => "1 caller finds its".to_owned(),
+            more => format!("{} callers find their", count(u64::from(more))),
+        };
+        let times = match rounds {
+            1 => "once".to_owned(),
+            more => format!("{} times", count(u64::from(more))),
+        };
+        format!("{callers} access token {}, {times}", by.as_str())
     }
 
     /// Where, and how.

@@ -11,7 +11,7 @@ use super::super::timeline::revoked_at;
 
 /// In units of the picture: its width, where time begins in it, and where it ends.
 const WIDTH: f64 = 940.0;
-const LEFT: f64 = 96.0;
+const LEFT: f64 = 124.0;
 const RIGHT: f64 = WIDTH - 16.0;
 /// Where the chain's band is, how high it is, and where the requests begin.
 const CHAIN: (f64, f64) = (6.0, 10.0);
@@ -58,12 +58,12 @@ impl Chart<'_> {
         );
         self.draw_axis(&mut svg, axis);
         self.draw_chain(&mut svg, axis);
-        let requests = format!(
-            "{} request{}",
-            count(self.times(What::Request).len() as u64),
-            plural(self.times(What::Request).len())
-        );
-        label(&mut svg, REQUESTS + 10.0, &requests);
+        let arrived = self.times(What::Request).len();
+        label(&mut svg, REQUESTS + 10.0, &format!("{} request{}", count(arrived as u64), plural(arrived)));
+        let together = lines.iter().map(|line| line.requests).max().unwrap_or_default();
+        if together > 1 {
+            label(&mut svg, REQUESTS + 26.0, &format!("{} to a line", count(together as u64)));
+        }
         for (index, line) in lines.iter().enumerate() {
             self.draw_line(&mut svg, line, REQUESTS + index as f64 * (height + gap), height);
         }
