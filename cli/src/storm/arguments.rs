@@ -72,7 +72,7 @@ Time:
   it is told to expire all access tokens.
 
 Sockets:
-  At most 256 connections of HTTP/1.1 and 1024 streams of HTTP/2 are open at once. Callers beyond
+  At most 192 connections of HTTP/1.1 and 1024 streams of HTTP/2 are open at once. Callers beyond
   that wait for a place, and what they wait is in their milliseconds; those of tokenkeeper need none.
 
 Laws, without --faults:

@@ -63,19 +63,20 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Fai
 
 /// First the one, then the other.
 async fn both(arguments: &Arguments, ground: &Ground, out: &mut impl Write) -> io::Result<(Outcome, Outcome)> {
-    let wires = Arc::new(wire::pair(ground.speaks_http2())?);
+    // Each has connections of its own: those to a server that is gone would only hold files open.
+    let wires = || wire::pair(ground.speaks_http2()).map(Arc::new);
     let clock = Arc::new(StormClock::new().map_err(io::Error::other)?);
 
     let arena = ground.open().await?;
     let contestant = Arc::new(Naive::new(&arena, &clock));
-    let setting = Setting { arguments, arena, wires: Arc::clone(&wires), clock: Arc::clone(&clock) };
+    let setting = Setting { arguments, arena, wires: wires()?, clock: Arc::clone(&clock) };
     let mut progress = Progress::new(arguments, "naive", out);
     let naive = contest::hold(&contestant, setting, |round| progress.tell(round)).await?;
     drop(progress);
 
     let arena = ground.open().await?;
     let contestant = Arc::new(Kept::new(&arena, &clock).await?);
-    let setting = Setting { arguments, arena, wires, clock };
+    let setting = Setting { arguments, arena, wires: wires()?, clock };
     let mut progress = Progress::new(arguments, "tokenkeeper", out);
     let kept = contest::hold(&contestant, setting, |round| progress.tell(round)).await?;
     drop(progress);

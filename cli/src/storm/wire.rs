@@ -8,11 +8,14 @@ use tokenkeeper::AccessToken;
 use tokio::sync::Semaphore;
 
 /// How many connections of HTTP/1.1 there are at most; a server in this process has as many again.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 192;
 /// How many requests share one connection of HTTP/2.
 const STREAMS: usize = 1024;
 /// What a process needs besides: its library files, its runtime, the token requests' own connections.
 const OTHER_FILES: usize = 64;
+/// How many files a connection is counted as. Both ends are here, or two pools are; and one that is answered takes a moment
+/// to come back to its pool, in which its place is given away and another may be opened.
+const FILES_EACH: usize = 4;
 /// With fewer connections it is no storm.
 const CONNECTIONS_LEAST: usize = 8;
 /// No answer takes so long, unless a fault holds it up.
@@ -29,9 +32,8 @@ pub(super) struct Broken;
 
 /// Makes the two: HTTP/1.1 and HTTP/2, or two pools of HTTP/1.1 for a server that speaks nothing else.
 pub(super) fn pair(speaks_http2: bool) -> io::Result<[Wire; 2]> {
-    // Both ends of each connection are here, or two pools are.
-    let files = OTHER_FILES + 2 * CONNECTIONS;
-    let connections = (open_files(files)?.min(files) - OTHER_FILES) / 2;
+    let files = OTHER_FILES + FILES_EACH * CONNECTIONS;
+    let connections = (open_files(files)?.min(files) - OTHER_FILES) / FILES_EACH;
     let first = Wire::new(plain().http1_only().pool_max_idle_per_host(connections), connections)?;
     let second = if speaks_http2 {
         Wire::new(plain().http2_prior_knowledge(), STREAMS)?
@@ -100,7 +102,7 @@ fn open_files(wanted: usize) -> io::Result<usize> {
             now = raised;
         }
     }
-    let least = OTHER_FILES + 2 * CONNECTIONS_LEAST;
+    let least = OTHER_FILES + FILES_EACH * CONNECTIONS_LEAST;
     if now < least {
         let message = format!("this process may open {now} files and needs {least}: say `ulimit -n {wanted}` first");
         return Err(io::Error::other(message));
