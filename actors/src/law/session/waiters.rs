@@ -156,6 +156,20 @@ mod tests {
         assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(1)));
     }
 
+    /// Sweeping costs as much as there are deadlines: so it happens once they are more than twice the callers, not before.
+    #[test]
+    fn deadlines_are_swept_once_they_are_more_than_twice_the_callers() {
+        let mut waiters = Waiters::default();
+        for id in 1..=4 {
+            waiters.insert(WaiterId(id), waiter(id, false));
+        }
+        waiters.remove(WaiterId(4));
+        waiters.remove(WaiterId(3));
+        assert_eq!(waiters.by_deadline.len(), 4);
+        waiters.remove(WaiterId(2));
+        assert_eq!(waiters.by_deadline.len(), 1);
+    }
+
     #[test]
     fn who_insists_takes_only_a_later_flight() {
         assert!(waiter(10, false).accepts_flight(1));
