@@ -1,6 +1,7 @@
 //! The `tokenkeeper` command.
 
 mod identity;
+mod storm;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Identity(identity::Arguments),
+    Storm(storm::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let done = match arguments.command {
         Command::Identity(arguments) => identity::run(&arguments, &mut out),
+        Command::Storm(arguments) => storm::run(&arguments, &mut out),
     };
     let (code, message) = match done.and_then(|()| out.flush().map_err(Failure::from)) {
         Ok(()) => return ExitCode::SUCCESS,

@@ -94,6 +94,7 @@ Usage: tokenkeeper <COMMAND>
 
 Commands:
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
+  storm     Lets many callers find a dead token at once: naively, then through tokenkeeper
   help      Print this message or the help of the given subcommand(s)
 
 Options:

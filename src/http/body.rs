@@ -72,6 +72,6 @@ mod tests {
         body.extend(b"refresh_");
         body.extend(b"token=rt-1");
         assert_eq!(body.as_bytes(), b"refresh_token=rt-1");
-        assert_eq!(format!("{body:?} {:?}", http::Request::new(body.clone())).matches("rt-1").count(), 0);
+        assert_eq!(format!("{body:?}"), "Body(…)");
     }
 }

@@ -33,6 +33,7 @@ enum Fault {
     ReadsOneByteMore,
     ReadsOneByteLess,
     CallsTooLargeBroken,
+    CallsBrokenTooLong,
 }
 
 impl Harness for Fault {
@@ -68,6 +69,7 @@ const FOUND_BY: &[(Fault, &str)] = &[
     (Fault::SaysNotSentWhenLost, "what_is_no_http_may_have_been_sent"),
     (Fault::SaysNotSentWhenLost, "an_endless_head_ends"),
     (Fault::SaysNotSentWhenLost, "a_length_that_lies_takes_no_memory"),
+    (Fault::CallsBrokenTooLong, "a_reset_before_the_answer_may_have_been_sent"),
     (Fault::TakesHalfForAWhole, "half_an_answer_may_have_been_sent"),
     (Fault::TakesHalfForAWhole, "a_connection_reset_at_once_brings_no_answer_and_no_second_copy"),
     (Fault::NeverTimesOut, "silence_ends_in_time"),

@@ -14,7 +14,7 @@ use crate::setting::{self, Server};
 use crate::{allocations, line, nanos};
 
 const CALLERS: usize = 10_000;
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 120;
 /// Long enough for everybody to be where they wait.
 const QUIET: Duration = Duration::from_millis(60);
 

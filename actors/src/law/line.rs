@@ -145,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn gaps_are_closed_once_they_are_more_than_half() {
+        let mut line = Line::default();
+        (0..6).for_each(|id| line.join(id, id));
+        let mut room = Vec::new();
+        for id in [1, 2, 3, 4] {
+            line.leave(id);
+            room.push(line.entries.len());
+        }
+        assert_eq!(room, [6, 6, 6, 2]);
+        assert_eq!(format!("{line:?}"), "{0: 0, 5: 5}");
+    }
+
+    #[test]
     fn an_empty_line_takes_no_room() {
         let mut line = Line::default();
         (0..10_000).for_each(|id| line.join(id, id));

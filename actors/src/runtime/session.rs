@@ -1,14 +1,14 @@
 //! The handle on a session: what a host's code holds.
 
 use std::ops::Deref;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ractor::RpcReplyPort;
-use ractor::concurrency::oneshot;
+use ractor::concurrency::{OneshotReceiver, oneshot};
 use tokio::sync::watch;
 
 use super::core::Core;
@@ -85,7 +85,7 @@ impl AuthSession {
     pub async fn token(&self) -> Result<Lease, TokenError> {
         match self.hit(Duration::ZERO) {
             Some(lease) => Ok(lease),
-            None => Aside(pin!(self.ask(TokenRequest::default()))).await,
+            None => self.ask(TokenRequest::default())?.await,
         }
     }
 
@@ -102,7 +102,7 @@ impl AuthSession {
         let hit = if request.force { None } else { self.hit(request.min_lifetime) };
         match hit {
             Some(lease) => Ok(lease),
-            None => Aside(pin!(self.ask(request))).await,
+            None => self.ask(request)?.await,
         }
     }
 
@@ -203,32 +203,35 @@ impl AuthSession {
     }
 
     /// The slow way: through the mailbox.
-    async fn ask(&self, request: TokenRequest) -> Result<Lease, TokenError> {
-        let Some(_place) = Place::take(&*self.slot) else {
-            return Err(TokenError::new(Reason::TooManyWaiters));
-        };
+    #[cold]
+    fn ask(&self, request: TokenRequest) -> Result<Answer<'_>, TokenError> {
+        let place = Place::take(&*self.slot).ok_or(TokenError::new(Reason::TooManyWaiters))?;
         let ask = request.ask(&self.core);
-        self.send(|reply| Wish::Token(ask, reply)).await.unwrap_or(Err(UNANSWERED))
+        Ok(Answer { told: self.send(|reply| Wish::Token(ask, reply)), _place: place })
     }
 
-    /// Sends a wish when first polled, and waits for its answer; `None` if there will be none.
-    async fn send<T>(&self, wish: impl FnOnce(RpcReplyPort<T>) -> Wish) -> Option<T> {
+    /// Sends a wish; its answer comes to the returned end.
+    fn send<T>(&self, wish: impl FnOnce(RpcReplyPort<T>) -> Wish) -> OneshotReceiver<T> {
         let (tell, told) = oneshot();
         self.core.deliver(Request::new(Arc::clone(&self.slot), wish(tell.into())));
-        told.await.ok()
+        told
     }
 }
 
-/// A future that is polled out of line: the compiler would otherwise mix the slow way into the hit.
-struct Aside<'a, F>(Pin<&'a mut F>);
+/// The answer to a caller who waits for it in a place of its own. As small as can be: a crowd of callers is a crowd of these.
+struct Answer<'a> {
+    told: OneshotReceiver<Result<Lease, TokenError>>,
+    _place: Place<&'a Slot>,
+}
 
-impl<F: Future> Future for Aside<'_, F> {
-    type Output = F::Output;
+impl Future for Answer<'_> {
+    type Output = Result<Lease, TokenError>;
 
+    // Out of line: the compiler would otherwise mix the slow way into the hit.
     #[cold]
     #[inline(never)]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.0.as_mut().poll(context)
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.told).poll(context).map(|answer| answer.unwrap_or(Err(UNANSWERED)))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokenkeeper::http::{HttpClient, HttpError};
+use tokenkeeper::http::{HttpClient, HttpError, MaybeSent};
 
 use super::Verdict;
-use super::kit::{arrived_once, call, maybe_sent, shown};
+use super::kit::{arrived_once, call, maybe_sent_and, shown};
 use super::server::{Act, Server};
 use crate::store_contract::ensure;
 
@@ -15,7 +15,7 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
 async fn is_in_doubt(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Verdict {
     let server = Server::always(act).await?;
     let outcome = call(client, &server).await?;
-    maybe_sent(&outcome, what)?;
+    maybe_sent_and(&outcome, MaybeSent::Broken, what)?;
     arrived_once(&server.log())
 }
 

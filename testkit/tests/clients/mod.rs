@@ -87,6 +87,9 @@ impl Faulty {
             (Fault::CallsTooLargeBroken, Err(HttpError::MaybeSent(MaybeSent::TooLarge))) => {
                 Err(HttpError::MaybeSent(MaybeSent::Broken))
             }
+            (Fault::CallsBrokenTooLong, Err(HttpError::MaybeSent(MaybeSent::Broken))) => {
+                Err(HttpError::MaybeSent(MaybeSent::TimedOut))
+            }
             (_, outcome) => outcome,
         }
     }

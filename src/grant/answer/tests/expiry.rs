@@ -33,7 +33,7 @@ fn numbers_strings_and_floats_are_seconds() {
 
 #[test]
 fn what_is_huge_is_capped() {
-    let digits = format!("1{}", "0".repeat(390));
+    let digits = "9".repeat(400);
     for said in ["99999999999999999999", "1e300", "1e999", "\"18446744073709551616\"", &digits] {
         assert_eq!(told(said), Some(LONGEST), "{said}");
     }
@@ -83,6 +83,12 @@ fn a_jwt_says_when_it_expires_where_the_server_does_not() {
     let padded = format!("e30.{}.c2ln", URL_SAFE.encode(format!(r#"{{"exp":{exp} }}"#)));
     assert!(padded.contains('='));
     assert_eq!(hinted(&padded), Some(900));
+
+    // The longest claims that are read: 16 KiB, encoded.
+    let rest = format!(r#","exp":{exp}}}"#);
+    let longest = format!(r#"{{"x":"{}"{rest}"#, "y".repeat(12 * 1024 - 7 - rest.len()));
+    assert_eq!(jwt(&longest).len(), "e30..c2ln".len() + 16 * 1024);
+    assert_eq!(hinted(&jwt(&longest)), Some(900));
 
     let told = tokens(format!(r#"{{"access_token":"{}","expires_in":60}}"#, jwt(&format!(r#"{{"exp":{exp}}}"#))));
     assert_eq!(lifetime(&told), Some(60), "the server's word is better");

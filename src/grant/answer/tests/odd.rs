@@ -1,5 +1,7 @@
 //! Answers that are odd, damaged or meant to do harm.
 
+use std::time::Duration;
+
 use tokenkeeper_actors::law::profile::Evidence;
 use tokenkeeper_actors::values::TokenKind;
 
@@ -79,6 +81,10 @@ fn scopes_in_every_form() {
     for none in [r#""""#, r#"" ""#, r#"",""#, "null", "7", "[]", "{}", "[null]"] {
         assert_eq!(granted(none), None, "{none}");
     }
+    let longest = "a".repeat(65_536);
+    assert_eq!(granted(&format!("{longest:?}")), Some(longest));
+    assert_eq!(granted(&format!("{:?}", "a ".repeat(1_000))), Some(vec!["a"; 1_000].join("|")));
+    assert_eq!(granted(&format!("{:?}", vec!["a"; 1_000])), Some(vec!["a"; 1_000].join("|")));
     assert_eq!(granted(&format!("{:?}", "a ".repeat(1_001))), None, "nobody grants that many");
     assert_eq!(granted(&format!("{:?}", "a".repeat(65_537))), None);
     assert_eq!(granted(&format!("{:?}", vec!["a"; 1_001])), None);
@@ -200,6 +206,9 @@ fn a_refresh_token_without_an_access_token_is_kept_with_one_that_is_over() {
         let tokens = tokens(body);
         assert_eq!((tokens.access.expose(), refresh(&tokens)), ("", Some("rt")), "{body}");
         assert_eq!(tokens.validity.remaining(&ASKED).map(|left| left.as_millis()), Some(0), "{body}");
+        let anchored = tokens.validity.anchored();
+        assert_eq!(ASKED.wall.since(anchored.wall), Duration::from_secs(60), "{body}");
+        assert_eq!(ASKED.elapsed_since(&anchored), Some(Duration::from_secs(60)), "{body}");
     }
     // What breaks off may have had an error in the rest.
     assert_eq!(word(200, r#"{"refresh_token":"rt","#), (200, None));

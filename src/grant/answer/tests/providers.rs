@@ -68,6 +68,9 @@ fn slack_says_ok_false_and_nests_the_users_token_on_exchange() {
     assert_eq!((nested.access.expose(), refresh(&nested)), ("xoxe.xoxp-2", Some("xoxe-2")));
     assert_eq!((scopes(&nested), lifetime(&nested)), (Some(vec!["search:read"]), Some(43_200)));
 
+    let alone = tokens(r#"{"ok":true,"authed_user":{"access_token":"xoxp-3"}}"#);
+    assert_eq!((alone.access.expose(), refresh(&alone)), ("xoxp-3", None));
+
     let both = tokens(
         r#"{"ok":true,"access_token":"xoxb-1","authed_user":{"id":"U1","access_token":"xoxp","refresh_token":"xoxe-u"}}"#,
     );

@@ -1,0 +1,90 @@
+//! What `tokenkeeper storm` can be told.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// Lets many callers find a dead token at once: naively, then through tokenkeeper
+///
+/// Starts a strict authorization server with an MCP server behind it, on loopback, in this process. Its refresh tokens
+/// are single-use; one that is presented again ends the whole chain, as it would a stolen one's.
+///
+/// In each round the access token dies, all callers find out, and each wants a token and calls the MCP server with it:
+/// half of them over HTTP/1.1, half over HTTP/2. First naively, as most clients do it: who finds the token dead reads
+/// the stored refresh token, presents it and writes back what comes. Then the same through tokenkeeper. A caller has
+/// failed that ends the round without the MCP server's answer. Where a chain was revoked a person would have to sign in
+/// again; here that is done before the next round, and counted.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// How many callers find the token dead at the same time, from 1 to 65536
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) callers: u32,
+    /// How many times the token dies, from 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) rounds: u32,
+    /// How callers find out: by the token's lifetime, or by the MCP server's refusal (401)
+    #[arg(long, value_enum, default_value_t = By::Expiry)]
+    pub(super) by: By,
+    /// Let something go wrong with token requests as well, drawn from the seed: see below
+    #[arg(long, conflicts_with = "against")]
+    pub(super) faults: bool,
+    /// What faults are drawn from: the same seed draws the same faults
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Storm a running oidc-provider rig instead: a file with the line it printed when it was ready, or - for stdin
+    #[arg(long, value_name = "READY.json")]
+    pub(super) against: Option<PathBuf>,
+    /// Print one JSON object per round, and the summary as the last line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write a page with the comparison and both timelines, which needs nothing beside itself
+    #[arg(long, value_name = "FILE.html")]
+    pub(super) report: Option<PathBuf>,
+}
+
+/// How callers find out that their token is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum By {
+    /// Its lifetime is over.
+    Expiry,
+    /// The MCP server answers 401.
+    Refusal,
+}
+
+impl By {
+    /// Completes "callers find the token …".
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            By::Expiry => "expired",
+            By::Refusal => "refused",
+        }
+    }
+}
+
+const AFTER_HELP: &str = "\
+Time:
+  Nobody waits for a token to expire. Clocks are put forward, the server's and the runtime's alike.
+  Between refusals ten minutes pass on them: a token that is refused right after it was obtained
+  because of a refusal is one that refreshing does not help. A rig's clock cannot be put forward:
+  it is told to expire all access tokens.
+
+Sockets:
+  At most 192 connections of HTTP/1.1 and 1024 streams of HTTP/2 are open at once. Callers beyond
+  that wait for a place, and what they wait is in their milliseconds; those of tokenkeeper need none.
+
+Laws, without --faults:
+  one token request per expiry, never two at once, none replayed, no caller failed, chain alive
+
+Laws, with --faults (delays, 503, 429, lost connections, half answers, before the refresh token was
+spent or after), where callers may fail with a reason:
+  never two token requests at once; a refresh token is presented a second time only where its answer
+  was lost, and never a third time; every caller is answered in time; nobody fails in a round in
+  which nothing is wrong and nothing was before
+
+Exit codes:
+  0  done: every law held
+  1  failed: a law broke (the last line says which), or the storm could not be held
+  2  usage: an argument is missing, unknown or not acceptable";

@@ -1,0 +1,93 @@
+//! The storm, told on a terminal.
+
+use std::io::{self, Write};
+
+use anstream::ColorChoice;
+
+use super::arena::{ANSWER_DELAY, Sighting};
+use super::arguments::Arguments;
+use super::clock::millis;
+use super::paint::{BAD, BOLD, FAINT, GOOD, paint};
+use super::score::Summary;
+use super::table::{count, table};
+use super::timeline::timelines;
+
+/// All there is to tell.
+pub(super) struct Story<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) summary: &'a Summary,
+    pub(super) naive: &'a [Sighting],
+    pub(super) kept: &'a [Sighting],
+}
+
+impl Story<'_> {
+    /// Tells it, with colours where standard output has them.
+    pub(super) fn tell(&self, out: &mut impl Write) -> io::Result<()> {
+        let text = self.text();
+        // `NO_COLOR`, pipes and terminals without colours (no-color.org).
+        if anstream::AutoStream::choice(&io::stdout()) == ColorChoice::Never {
+            write!(out, "{}", anstream::adapter::strip_str(&text))
+        } else {
+            write!(out, "{text}")
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self { arguments, summary, naive, kept } = self;
+        let contestants = [("naive", &summary.naive, *naive), ("tokenkeeper", &summary.tokenkeeper, *kept)];
+        let mut text = format!("{}\n{}\n\n", paint(BOLD, self.headline()), self.circumstances());
+        text.push_str(&table(summary));
+        let whose =
+            if arguments.against.is_some() { "What left for the token endpoint" } else { "What the server saw" };
+        text.push_str(&format!(
+            "\n\n{}\n\n{}\n",
+            paint(BOLD, format_args!("{whose} in the first round")),
+            timelines(&contestants)
+        ));
+        text.push_str(&self.verdict());
+        text
+    }
+
+    /// What was held.
+    pub(super) fn headline(&self) -> String {
+        let Arguments { callers, rounds, by, .. } = *self.arguments;
+        let callers = match callers {
+            1 => "1 caller finds its".to_owned(),
+            more => format!("{} callers find their", count(u64::from(more))),
+        };
+        let times = match rounds {
+            1 => "once".to_owned(),
+            more => format!("{} times", count(u64::from(more))),
+        };
+        format!("{callers} access token {}, {times}", by.as_str())
+    }
+
+    /// Where, and how.
+    pub(super) fn circumstances(&self) -> String {
+        let delay = millis(ANSWER_DELAY);
+        let (server, transports) = if self.arguments.against.is_some() {
+            ("the rig", "two pools of HTTP/1.1")
+        } else {
+            ("a strict server", "HTTP/1.1 and HTTP/2")
+        };
+        let faults = match (self.arguments.faults, self.arguments.seed) {
+            (true, seed) => format!(", with faults from seed {seed}"),
+            (false, _) => String::new(),
+        };
+        format!("at {server} that takes {delay:.0} ms for a token request, over {transports}{faults}")
+    }
+
+    fn verdict(&self) -> String {
+        let broken = &self.summary.broken;
+        if !broken.is_empty() {
+            return format!("{} {}\n", paint(BAD, "✗ a law broke:"), broken.join("; "));
+        }
+        let laws = if self.arguments.faults {
+            "one token request at a time; no refresh token replayed but after a lost answer, and once;\n  every caller answered; nobody failed where nothing was wrong"
+        } else {
+            "one token request per expiry, none replayed, no caller failed, chain alive"
+        };
+        let seed = paint(FAINT, "(tokenkeeper storm --help says what is measured)");
+        format!("{} {laws}\n  {seed}\n", paint(GOOD, "✓ every law held:"))
+    }
+}

@@ -1,0 +1,110 @@
+//! Starts the rigs of this folder: servers by others, for tests that are to meet the real thing. Taken in by
+//! `#[path = "…/tests/rigs/mod.rs"] mod rigs;`.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test takes what it needs"
+)]
+
+use std::env;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// A running oidc-provider rig (see its README). It ends when this is dropped.
+pub struct Rig {
+    /// The line it printed when it was ready, as it was printed.
+    pub line: String,
+    /// The same, read.
+    pub ready: Value,
+    child: Child,
+}
+
+impl Rig {
+    /// Starts one with these environment variables, installing it first where that was not done yet.
+    ///
+    /// `None`, and a notice on standard error, where there is no Node; with `CI=true` that is a failure.
+    pub fn start(variables: &[(&str, &str)]) -> Option<Self> {
+        if Command::new("node").arg("--version").stdout(Stdio::null()).status().is_err() {
+            assert!(env::var("CI").as_deref() != Ok("true"), "there is no Node here, and CI wants the rigs");
+            eprintln!("SKIPPED: there is no Node here, so nothing was tried against oidc-provider");
+            return None;
+        }
+        let folder = folder();
+        install(&folder);
+        let mut child = Command::new("node")
+            .arg("server.mjs")
+            .current_dir(&folder)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("the rig did not start: {error}: {line}"));
+        Some(Self { line, ready, child })
+    }
+
+    /// What an admin endpoint says: `/stats`, `/chains`.
+    pub fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, "")
+    }
+
+    /// Tells an admin endpoint something: `/config`, `/delay`, `/reset`…
+    pub fn post(&self, path: &str, body: &Value) -> Value {
+        self.ask("POST", path, &body.to_string())
+    }
+
+    /// One request of HTTP/1.0, whose answer ends with its connection.
+    fn ask(&self, method: &str, path: &str, body: &str) -> Value {
+        let admin = self.ready["admin"].as_str().unwrap().trim_start_matches("http://");
+        let mut stream = TcpStream::connect(admin).unwrap();
+        let length = body.len();
+        write!(stream, "{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{method} {path}: {answer}");
+        serde_json::from_str(body).unwrap()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // It leaves by itself when its standard input ends; it is not waited for longer than that takes.
+        drop(self.child.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whichever package's test this is.
+fn folder() -> PathBuf {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let rig = |folder: &Path| folder.join("tests/rigs/oidc-provider");
+    folders.map(rig).find(|rig| rig.join("server.mjs").is_file()).expect("the rig lies in this repository")
+}
+
+/// Once, however many tests want it at the same time.
+fn install(folder: &Path) {
+    let lock = File::create(folder.join(".installing")).unwrap();
+    lock.lock().unwrap();
+    // npm writes this file last.
+    if folder.join("node_modules/.package-lock.json").is_file() {
+        return;
+    }
+    let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
+    let done =
+        Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder).stdout(Stdio::null()).status();
+    assert!(done.expect("npm comes with Node").success(), "npm ci failed in {}", folder.display());
+}
