@@ -1,0 +1,145 @@
+//! A host, as the tests on real sockets have it: a runtime over a store in memory, with one session.
+#![allow(dead_code, unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "each test takes what it needs")]
+
+pub mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokenkeeper::engine::law::ledger::Login;
+use tokenkeeper::engine::law::profile::Profile;
+use tokenkeeper::engine::memory::MemoryStore;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::record::{Binding, Mark, Record, RefreshCredential};
+use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
+use tokenkeeper::http::HttpClient;
+use tokenkeeper::{
+    Account, AuthRuntime, AuthSession, InstallError, RefreshGrant, RefreshToken, Scopes, ServerIdentity, Settings,
+    Target, TokenError, TokenRequest,
+};
+use tokenkeeper_testkit::hostile::Grant;
+
+const KEY: [u8; 32] = [7; 32];
+
+/// How long a caller of these tests waits. Less than a mark lasts: whoever would have to wait for that is told at once.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The machine's clock, which a test can put forward.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    system: SystemClock,
+    by: Arc<AtomicU64>,
+}
+
+impl Ahead {
+    pub fn new() -> Self {
+        Self { system: SystemClock::new().unwrap(), by: Arc::default() }
+    }
+
+    /// Lets `span` pass at once.
+    pub fn pass(&self, span: Duration) {
+        self.by.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Moment {
+        let (now, by) = (self.system.now(), self.by.load(Ordering::SeqCst));
+        Moment {
+            wall: WallTime::from_millis(now.wall.as_millis() + by),
+            elapsed: ElapsedTime::from_millis(now.elapsed.as_millis() + by),
+            ..now
+        }
+    }
+}
+
+/// One process of a host, with one session.
+#[derive(Debug)]
+pub struct Host {
+    pub store: MemoryStore,
+    pub clock: Ahead,
+    pub runtime: AuthRuntime,
+    pub session: AuthSession,
+    settings: Settings,
+}
+
+impl Host {
+    /// A host that nobody has signed in to.
+    pub async fn new(resource: &str, http: Arc<dyn HttpClient>, profile: Profile) -> Self {
+        let clock = Ahead::new();
+        let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, Arc::new(clock.clone()))));
+        settings.profile = profile;
+        settings.policy.backoff_first = Duration::from_millis(10);
+        settings.policy.backoff_most = Duration::from_millis(10);
+        // A mark lasts longer than any caller waits, whatever the time-out of its request.
+        settings.terms.store_timeout = Duration::from_secs(20);
+        let identity = ServerIdentity::new(Account::new("work").unwrap(), Target::mcp(resource).unwrap());
+        Self::start(MemoryStore::new(DigestKey::new(KEY)), clock, identity, settings).await
+    }
+
+    async fn start(store: MemoryStore, clock: Ahead, identity: ServerIdentity, settings: Settings) -> Self {
+        let builder = AuthRuntime::builder(Arc::new(store.clone()), settings.clone());
+        let runtime = builder.clock(Arc::new(clock.clone())).spawn().await.unwrap();
+        let session = runtime.session(identity);
+        Self { store, clock, runtime, session, settings }
+    }
+
+    /// Another process on the same store, with the same settings: it knows what the store knows.
+    pub async fn another_process(&self) -> Self {
+        let identity = self.session.identity().clone();
+        Self::start(self.store.process(), self.clock.clone(), identity, self.settings.clone()).await
+    }
+
+    /// Stores a login that brought no access token.
+    pub async fn sign_in(&self, grant: &Grant) -> Result<(), InstallError> {
+        self.install(grant.binding.clone(), &grant.scope, grant.refresh_token.clone()).await
+    }
+
+    pub async fn install(&self, binding: Binding, scope: &str, refresh: RefreshToken) -> Result<(), InstallError> {
+        let login = Login {
+            binding,
+            requested: Scopes::default(),
+            granted: Scopes::new(scope.split(' ')),
+            subject: None,
+            dpop_key: None,
+            refresh: Some(RefreshCredential::new(refresh, &DigestKey::new(KEY))),
+            access: None,
+            at: self.clock.now(),
+        };
+        self.session.install(login).await.map(drop)
+    }
+
+    /// A token from a flight that begins now.
+    pub async fn renew(&self) -> Result<String, TokenError> {
+        let request = TokenRequest { force: true, patience: PATIENCE, ..TokenRequest::default() };
+        self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
+    }
+
+    /// A token, whichever will do.
+    pub async fn token(&self) -> Result<String, TokenError> {
+        let request = TokenRequest { patience: PATIENCE, ..TokenRequest::default() };
+        self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
+    }
+
+    pub async fn record(&self) -> Record {
+        *self.store.load(self.session.identity()).await.unwrap().unwrap()
+    }
+
+    /// The mark on the refresh token in the store.
+    pub async fn mark(&self) -> Option<Mark> {
+        self.record().await.held().and_then(|held| held.mark.clone())
+    }
+
+    /// How often the refresh token in the store has been presented, as far as its mark says.
+    pub async fn presentations(&self) -> u32 {
+        self.mark().await.map_or(0, |mark| mark.presentations)
+    }
+
+    /// Ends the process, which has nothing left to save.
+    pub async fn shut_down(&self) {
+        assert!(self.runtime.shutdown(Duration::from_secs(5)).await.is_clean());
+    }
+}

@@ -1,0 +1,130 @@
+//! One row of the table: what is done with it.
+
+use std::time::Duration;
+
+use tokenkeeper::Reason;
+use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::values::record::Refresh;
+use tokenkeeper_testkit::hostile::{Fault, Rotation, When};
+use tokio::task::JoinSet;
+
+use crate::scene::{LONG_ENOUGH, Scene};
+use crate::support::wire::Wire;
+
+/// The grace of a server that has one.
+const GRACE: Duration = Duration::from_secs(30 * 60);
+
+/// What law 10 says of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Law {
+    /// The refresh token was not spent, and callers are told this.
+    Unspent(Reason),
+    /// It was not spent, and the issuer does not know the client.
+    ClientRejected,
+    /// It is dead.
+    Dead,
+    /// Nobody knows.
+    Doubt,
+}
+
+/// What happens to a request, and what the law says of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    law: Law,
+    fault: Fault,
+    profile: Profile,
+}
+
+/// One way to meet a row.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    wire: Wire,
+    when: When,
+    policy: InDoubt,
+}
+
+impl Row {
+    pub(crate) fn new(law: Law, fault: Fault) -> Self {
+        Self { law, fault, profile: Profile::default() }
+    }
+
+    pub(crate) fn profile(mut self, change: impl FnOnce(&mut Profile)) -> Self {
+        change(&mut self.profile);
+        self
+    }
+
+    /// Meets the row in every way, all at once.
+    pub(crate) async fn holds(self) {
+        let mut cases = JoinSet::new();
+        for wire in Wire::ALL {
+            for when in [When::Before, When::After] {
+                for policy in [InDoubt::RetryOnce, InDoubt::RetryWithin(GRACE), InDoubt::NeverReplay] {
+                    let (row, case) = (self.clone(), Case { wire, when, policy });
+                    #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
+                    cases.spawn(async move { row.meet(case).await });
+                }
+            }
+        }
+        cases.join_all().await;
+    }
+
+    async fn meet(self, case: Case) {
+        let Case { wire, when, policy } = case;
+        let story = format!("{:?} after {:?} {case:?}", self.law, self.fault);
+        let scene = Scene::new(wire, Profile { in_doubt: policy, ..self.profile }).await;
+        let graceful = matches!(policy, InDoubt::RetryWithin(_));
+        if graceful {
+            scene.server.rules(|rules| rules.rotation = Rotation::Grace(GRACE));
+        }
+        let processed = u64::from(when == When::After);
+
+        // The flight: one request, on a connection that was kept where the client keeps any.
+        scene.server.next(when, self.fault);
+        let told = scene.host.renew().await.unwrap_err();
+        scene.assert_counts((2, 1 + processed, 0), &story).await;
+        let counts = scene.counts().await;
+        assert_eq!((counts.connections, counts.faults), (wire.connections(2), 1), "{story}");
+
+        // What callers are told, what the store knows, and what goes on being served.
+        let (reason, presentations) = match (self.law, policy) {
+            (Law::Unspent(reason), _) => (reason, 0),
+            (Law::ClientRejected, _) => (Reason::ClientRejected, 0),
+            (Law::Dead, _) => (Reason::GrantEnded, 0),
+            (Law::Doubt, InDoubt::NeverReplay) => (Reason::PerhapsSpent, 1),
+            (Law::Doubt, _) => (Reason::InDoubt, 1),
+        };
+        assert_eq!((told.reason(), scene.host.presentations().await), (reason, presentations), "{story}");
+        let served = if self.law == Law::ClientRejected { Err(reason) } else { Ok(scene.access.clone()) };
+        assert_eq!(scene.host.token().await.map_err(|error| error.reason()), served, "{story}");
+
+        // The follow-up.
+        match self.law {
+            Law::ClientRejected => return scene.assert_over(reason, &story).await,
+            Law::Dead => {
+                let record = scene.host.record().await;
+                assert!(matches!(record.grant().unwrap().refresh, Refresh::Ended(_)), "{story}");
+                return scene.assert_over(reason, &story).await;
+            }
+            Law::Doubt if policy == InDoubt::NeverReplay => return scene.assert_over(reason, &story).await,
+            Law::Doubt => {
+                // The request may still be under way: nobody presents the token again before its time-out has passed.
+                assert!(told.when_to_retry().is_some(), "{story}");
+                scene.assert_refused(Reason::InDoubt, &story).await;
+                let other = scene.host.another_process().await;
+                assert_eq!(other.renew().await.unwrap_err().reason(), Reason::InDoubt, "{story}");
+                other.shut_down().await;
+                scene.assert_counts((2, 1 + processed, 0), &story).await;
+            }
+            Law::Unspent(_) => {}
+        }
+        scene.pass(LONG_ENOUGH);
+        if processed == 0 || graceful {
+            return scene.assert_whole(2, &story).await;
+        }
+        // The server did spend it, and says so now: the second presentation was the last.
+        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::GrantEnded, "{story}");
+        scene.assert_counts((3, 2, 1), &story).await;
+        assert!(!scene.server.is_alive(scene.grant.chain), "{story}");
+        scene.assert_over(Reason::GrantEnded, &story).await;
+    }
+}

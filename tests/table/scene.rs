@@ -1,0 +1,101 @@
+//! A server, and a host that has refreshed once already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper::Reason;
+use tokenkeeper::engine::law::profile::Profile;
+use tokenkeeper::http::HttpClient;
+use tokenkeeper_testkit::hostile::{Counts, Fault, Grant, HostileAs, When};
+
+use crate::support::Host;
+use crate::support::wire::Wire;
+
+/// Longer than any marked request of these tests may take.
+pub(crate) const LONG_ENOUGH: Duration = Duration::from_secs(60);
+
+pub(crate) struct Scene {
+    pub(crate) server: HostileAs,
+    pub(crate) grant: Grant,
+    pub(crate) host: Host,
+    /// The access token of the first refresh, which is good for an hour.
+    pub(crate) access: String,
+}
+
+impl Scene {
+    pub(crate) async fn new(wire: Wire, profile: Profile) -> Self {
+        Self::with(wire.client(), profile, Fault::pass()).await
+    }
+
+    /// The answer to the first refresh goes as `first` says.
+    pub(crate) async fn with(http: Arc<dyn HttpClient>, profile: Profile, first: Fault) -> Self {
+        let server = HostileAs::start().await.unwrap();
+        let grant = server.grant();
+        let host = Host::new(&server.resource(), http, profile).await;
+        host.sign_in(&grant).await.unwrap();
+        server.next(When::After, first);
+        let access = host.token().await.unwrap();
+        Self { server, grant, host, access }
+    }
+
+    /// Lets `span` pass, here and at the server.
+    pub(crate) fn pass(&self, span: Duration) {
+        self.host.clock.pass(span);
+        self.server.advance(span);
+    }
+
+    /// The counts, once no request is with the server.
+    pub(crate) async fn counts(&self) -> Counts {
+        self.server.until(|counts| counts.concurrent == 0).await
+    }
+
+    /// Requests, refreshes processed, and replays: as the server counted them.
+    pub(crate) async fn assert_counts(&self, expected: (u64, u64, u64), story: &str) {
+        let counts = self.counts().await;
+        let told = (counts.token_requests, counts.rotations, counts.replays);
+        assert_eq!(told, expected, "{story}: {:#?}", self.server.snapshot().timeline);
+        assert_eq!(counts.redirects_followed, 0, "{story}");
+    }
+
+    /// What is refused, and that the access token is served all the same.
+    pub(crate) async fn assert_refused(&self, reason: Reason, story: &str) {
+        assert_eq!(self.host.renew().await.map_err(|error| error.reason()), Err(reason), "{story}");
+        assert_eq!(self.host.token().await.as_ref(), Ok(&self.access), "{story}");
+    }
+
+    /// Renews twice, which only the newest refresh tokens can do: nothing was lost, and nothing presented twice.
+    /// `requests` is how many were made before.
+    pub(crate) async fn assert_whole(&self, requests: u64, story: &str) {
+        for more in 1..=2 {
+            assert!(self.host.renew().await.is_ok_and(|token| token != self.access), "{story}");
+            assert_eq!(self.counts().await.token_requests, requests + more, "{story}");
+            assert_eq!(self.host.mark().await, None, "{story}");
+        }
+        assert!(self.server.is_alive(self.grant.chain), "{story}");
+        assert_eq!(self.counts().await.replays, 0, "{story}");
+        self.host.shut_down().await;
+    }
+
+    /// Only a login helps, for this reason: nothing is presented any more, by whatever process; and a login does help.
+    pub(crate) async fn assert_over(mut self, reason: Reason, story: &str) {
+        let before = self.counts().await;
+        let told = self.host.renew().await.unwrap_err();
+        assert_eq!((told.reason(), told.is_login_required()), (reason, true), "{story}");
+        self.pass(LONG_ENOUGH);
+        let other = self.host.another_process().await;
+        assert_eq!(other.renew().await.unwrap_err().reason(), reason, "{story}");
+        other.shut_down().await;
+        assert_eq!(self.counts().await, before, "{story}");
+        let newer = self.server.grant();
+        self.host.sign_in(&newer).await.unwrap();
+        self.grant = newer;
+        let replays = before.replays;
+        for more in 1..=2 {
+            assert!(self.host.renew().await.is_ok(), "{story}");
+            let counts = self.counts().await;
+            assert_eq!((counts.token_requests, counts.replays), (before.token_requests + more, replays), "{story}");
+        }
+        assert!(self.server.is_alive(self.grant.chain), "{story}");
+        self.host.shut_down().await;
+    }
+}

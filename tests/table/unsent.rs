@@ -1,0 +1,102 @@
+//! Requests that never leave.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokenkeeper::Reason;
+use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::http::ReqwestClient;
+use tokenkeeper_testkit::hostile::Fault;
+use tokio::net::TcpListener;
+use tower::{BoxError, Layer, Service};
+
+use crate::scene::Scene;
+use crate::support::wire::Wire;
+
+const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
+
+#[tokio::test]
+async fn where_nobody_listens_nothing_is_spent() {
+    for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
+        let scene = Scene::new(wire, Profile { in_doubt, ..Profile::default() }).await;
+        // A login whose token endpoint is a port that was just given up.
+        let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        let mut grant = scene.server.grant();
+        grant.binding.token_endpoint = format!("http://{gone}/token");
+        scene.host.sign_in(&grant).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::Unreachable, "{wire:?}");
+            assert_eq!(scene.host.mark().await, None, "{wire:?}");
+            scene.pass(std::time::Duration::from_secs(1));
+        }
+        scene.assert_counts((1, 1, 0), "nobody listens").await;
+        scene.host.shut_down().await;
+    }
+}
+
+/// A TLS handshake that fails, as reqwest sees it: its connector fails after TCP has connected.
+#[tokio::test]
+async fn what_fails_before_the_connection_stands_spends_nothing() {
+    for in_doubt in POLICIES {
+        let broken = Arc::new(AtomicBool::new(false));
+        let layer = Breaking(Arc::clone(&broken));
+        let http = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(layer.clone())).unwrap();
+        let profile = Profile { in_doubt, ..Profile::default() };
+        let scene = Scene::with(Arc::new(http), profile, Fault::pass()).await;
+        broken.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            scene.assert_refused(Reason::Unreachable, "no connection").await;
+            assert_eq!(scene.host.mark().await, None);
+            scene.pass(std::time::Duration::from_secs(1));
+        }
+        scene.assert_counts((1, 1, 0), "no connection").await;
+        assert_eq!(scene.counts().await.connections, 4, "TCP did connect");
+        broken.store(false, Ordering::SeqCst);
+        scene.assert_whole(1, "a connection").await;
+    }
+}
+
+/// While the flag is up, no connection gets ready.
+#[derive(Clone)]
+struct Breaking(Arc<AtomicBool>);
+
+#[derive(Clone)]
+struct Connecting<S>(S, Arc<AtomicBool>);
+
+impl<S> Layer<S> for Breaking {
+    type Service = Connecting<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Connecting(inner, Arc::clone(&self.0))
+    }
+}
+
+impl<S, R> Service<R> for Connecting<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Response: Send,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let (connection, broken) = (self.0.call(request), Arc::clone(&self.1));
+        Box::pin(async move {
+            let connection = connection.await?;
+            match broken.load(Ordering::SeqCst) {
+                true => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+                false => Ok(connection),
+            }
+        })
+    }
+}
