@@ -48,4 +48,6 @@
 pub mod hostile;
 #[cfg(feature = "http-contract")]
 pub mod http_contract;
+#[cfg(feature = "scripted")]
+pub mod scripted;
 pub mod store_contract;

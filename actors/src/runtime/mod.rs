@@ -27,6 +27,8 @@ mod request;
 mod session;
 mod shutdown;
 mod slot;
+#[cfg(feature = "scripted")]
+pub mod stand_in;
 mod state;
 mod supervisor;
 mod timer;

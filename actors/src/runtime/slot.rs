@@ -15,6 +15,8 @@ use super::cell::{Cell, Incarnation};
 use super::core::Core;
 use super::plan::Plan;
 use super::request::Request;
+#[cfg(feature = "scripted")]
+use super::stand_in::{Stage, StandIn};
 use super::state::SessionState;
 use super::timer::Leash;
 use super::token_actor::TokenMessage;
@@ -117,6 +119,9 @@ enum Berth {
     Taken(Incarnation, ActorRef<TokenMessage>),
     /// It ended too often: nobody is started before then, when the timer says so to the supervisor.
     Resting(ElapsedTime, #[expect(dead_code, reason = "held, so that it ends with the rest")] Leash),
+    /// No actor ever comes: something stands in for it.
+    #[cfg(feature = "scripted")]
+    Cast(Stage, Arc<dyn StandIn>),
 }
 
 /// What became of a request that was to be delivered.
@@ -178,6 +183,11 @@ impl Slot {
 
     /// Hands a request to the actor, or parks it for the next one.
     pub(crate) fn deliver(&self, mut request: Request, now: ElapsedTime) -> Delivery {
+        #[cfg(feature = "scripted")]
+        if let Some((stage, stand_in)) = self.stand_in() {
+            stage.take(request).into_iter().for_each(|event| stand_in.happen(event));
+            return Delivery::Sent;
+        }
         loop {
             let (incarnation, actor) = match self.park(request, now) {
                 Ok(delivery) => return delivery,
@@ -217,6 +227,9 @@ impl Slot {
                 harbour.quay().parked.push(request);
                 Ok(Delivery::Parked)
             }
+            // It was cast this very moment: a request that is dropped asks again.
+            #[cfg(feature = "scripted")]
+            Berth::Cast(..) => Ok(Delivery::Sent),
             Berth::Empty | Berth::Resting(..) => {
                 harbour.quay().parked.push(request);
                 harbour.berth = Berth::Awaited;
@@ -227,6 +240,11 @@ impl Slot {
 
     /// Sends a message to the actor; `false` where there is none to hear it.
     pub(crate) fn tell(&self, message: TokenMessage) -> bool {
+        #[cfg(feature = "scripted")]
+        if let Some((_, stand_in)) = self.stand_in() {
+            self.take_issuers().into_iter().for_each(|issuers| stand_in.happen(SessionEvent::IssuersListed(issuers)));
+            return true;
+        }
         self.address().is_some_and(|(_, actor)| actor.send_message(message).is_ok())
     }
 
@@ -240,6 +258,20 @@ impl Slot {
     fn address(&self) -> Option<(Incarnation, ActorRef<TokenMessage>)> {
         match &self.harbour().berth {
             Berth::Taken(incarnation, actor) => Some((*incarnation, actor.clone())),
+            _ => None,
+        }
+    }
+
+    /// From now on `stand_in` stands in for an actor.
+    #[cfg(feature = "scripted")]
+    pub(crate) fn cast(&self, stage: Stage, stand_in: Arc<dyn StandIn>) {
+        self.harbour().berth = Berth::Cast(stage, stand_in);
+    }
+
+    #[cfg(feature = "scripted")]
+    fn stand_in(&self) -> Option<(Stage, Arc<dyn StandIn>)> {
+        match &self.harbour().berth {
+            Berth::Cast(stage, stand_in) => Some((stage.clone(), Arc::clone(stand_in))),
             _ => None,
         }
     }

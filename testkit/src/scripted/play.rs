@@ -1,0 +1,265 @@
+//! The play: the session's law, driven over the script. Nothing waits in here; what takes time has a time when it is due.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::{
+    Equipment, Flight, FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, Terms,
+};
+use tokenkeeper_actors::law::profile::Profile;
+use tokenkeeper_actors::law::session::{
+    Birth, Hit, Policy, Published, Refusal, Residue, Session, SessionEffect, SessionEvent,
+};
+use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed, Reservation};
+use tokenkeeper_actors::runtime::stand_in::Stage;
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Jitter, Moment, Nonce, Now, Validity, Window};
+
+use super::Counts;
+use super::clock::TokioClock;
+use super::step::Step;
+use super::world::{Script, Store};
+
+/// The two machines, and what they are told of the world.
+#[derive(Debug)]
+pub(super) struct Play {
+    pub(super) store: Store,
+    pub(super) script: Script,
+    pub(super) counts: Counts,
+    pub(super) refusals: Vec<Refusal>,
+    clock: TokioClock,
+    stage: Stage,
+    session: Session,
+    equipment: Arc<Equipment>,
+    flights: Vec<Airborne>,
+    cues: VecDeque<Cue>,
+    /// Until when the token endpoint is left alone.
+    held: ElapsedTime,
+}
+
+/// What happens next.
+#[derive(Debug)]
+enum Cue {
+    Session(SessionEvent),
+    Flight(FlightId, FlightEvent),
+    Answer(FlightId, Answer),
+}
+
+/// A flight in the air.
+#[derive(Debug)]
+struct Airborne {
+    id: FlightId,
+    /// `None` for one whose outcome the script tells.
+    machine: Option<Flight>,
+    /// What will come of its request, and when.
+    answer: Option<(ElapsedTime, Answer)>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Sent(Op, Box<Step>, Moment),
+    Told(Outcome),
+}
+
+impl Play {
+    pub(super) fn new(stage: Stage, store: Store, policy: Policy, clock: TokioClock) -> Self {
+        let equipment = Equipment {
+            profile: Profile::default(),
+            terms: Terms::default(),
+            digests: store.digests.clone(),
+            spending: Spending::SingleUse,
+        };
+        let policy = Policy { spending: Spending::SingleUse, ..policy };
+        let birth = Birth { nonce: Nonce(1), flights: FlightId(0) };
+        let (session, effects) = Session::start(policy, birth, Residue::default(), present(&clock));
+        let mut play = Self {
+            store,
+            script: Script::default(),
+            counts: Counts::default(),
+            refusals: Vec::new(),
+            clock,
+            stage,
+            session,
+            equipment: Arc::new(equipment),
+            flights: Vec::new(),
+            cues: VecDeque::new(),
+            held: ElapsedTime::default(),
+        };
+        effects.into_iter().for_each(|effect| play.for_session(effect));
+        play.go_on();
+        play
+    }
+
+    /// The session hears of something, after whatever has become due before it.
+    pub(super) fn happen(&mut self, event: SessionEvent) {
+        match &event {
+            SessionEvent::GetToken(..) => self.counts.asked += 1,
+            SessionEvent::Invalidate(_, refusal) => {
+                self.counts.refusals += 1;
+                self.refusals.push(*refusal);
+            }
+            SessionEvent::Install(..) => self.counts.installs += 1,
+            SessionEvent::Logout(_) => self.counts.logouts += 1,
+            _ => {}
+        }
+        self.cues.push_back(Cue::Session(event));
+        self.go_on();
+    }
+
+    /// Sees to what is due by now.
+    pub(super) fn catch_up(&mut self) {
+        let now = self.clock.now().elapsed;
+        let is_due = |at: ElapsedTime| at <= now;
+        for flight in &mut self.flights {
+            if let Some((_, answer)) = flight.answer.take_if(|(at, _)| is_due(*at)) {
+                self.cues.push_back(Cue::Answer(flight.id, answer));
+            } else if flight.machine.as_ref().and_then(Flight::next_wake).is_some_and(is_due) {
+                self.cues.push_back(Cue::Flight(flight.id, FlightEvent::Tick));
+            }
+        }
+        self.go_on();
+        if self.session.next_wake().is_some_and(is_due) {
+            self.cues.push_back(Cue::Session(SessionEvent::Tick));
+            self.go_on();
+        }
+    }
+
+    /// When something is due next.
+    pub(super) fn next_wake(&self) -> Option<ElapsedTime> {
+        let flights = self.flights.iter().flat_map(|flight| {
+            let answer = flight.answer.as_ref().map(|(at, _)| *at);
+            answer.into_iter().chain(flight.machine.as_ref().and_then(Flight::next_wake))
+        });
+        flights.chain(self.session.next_wake()).min()
+    }
+
+    /// Hands every cue to its machine, and each effect to the world, until nothing more follows at once.
+    fn go_on(&mut self) {
+        while let Some(cue) = self.cues.pop_front() {
+            match cue {
+                Cue::Session(event) => {
+                    let effects = self.session.handle(event, present(&self.clock));
+                    effects.into_iter().for_each(|effect| self.for_session(effect));
+                }
+                Cue::Flight(id, event) => {
+                    let now = present(&self.clock);
+                    let machine = self.flights.iter_mut().find(|flight| flight.id == id);
+                    let effects = machine.and_then(|flight| Some(flight.machine.as_mut()?.handle(event, now)));
+                    effects.into_iter().flatten().for_each(|effect| self.for_flight(id, effect));
+                    self.put_down(id, |flight| flight.machine.as_ref().is_some_and(Flight::is_over));
+                }
+                Cue::Answer(id, Answer::Sent(op, step, sent)) => {
+                    self.store.broken |= step.breaks_store();
+                    let evidence = step.evidence(self.store.next_refresh_token(), sent);
+                    self.cues.push_front(Cue::Flight(id, FlightEvent::Sent(op, evidence)));
+                }
+                Cue::Answer(id, Answer::Told(outcome)) => {
+                    let landing = Landing { outcome, view: None, keeping: false };
+                    self.cues.push_back(Cue::Session(SessionEvent::Flight(id, Report::Landed(landing))));
+                    self.put_down(id, |_| true);
+                }
+            }
+        }
+    }
+
+    fn for_session(&mut self, effect: SessionEffect) {
+        let event = match effect {
+            SessionEffect::Publish(published) => {
+                self.stage.carry_out(SessionEffect::Publish(Box::new(never_hit(*published))));
+                return;
+            }
+            SessionEffect::Load(op) => {
+                let view = |record: Record| Box::new(record.view());
+                SessionEvent::Loaded(op, self.store.load().map(|record| record.map(view)))
+            }
+            SessionEffect::Reserve(op, _) => SessionEvent::Reserved(op, self.store.answer(Reservation::Reserved)),
+            SessionEffect::Change(op, change) => SessionEvent::Changed(op, self.store.change(&change)),
+            SessionEffect::Fly(order) => return self.take_off(*order),
+            SessionEffect::TellLoggedOut(flight, epoch) => {
+                return self.cues.push_back(Cue::Flight(flight, FlightEvent::LoggedOut(epoch)));
+            }
+            // Nobody waits for it, and nobody is there to whom it would make a difference.
+            SessionEffect::Revoke(_) => return,
+            answer => {
+                self.stage.carry_out(answer);
+                return;
+            }
+        };
+        self.cues.push_back(Cue::Session(event));
+    }
+
+    fn take_off(&mut self, order: Order) {
+        let id = order.flight;
+        if let Some(outcome) = self.script.peek().outcome() {
+            self.flights.push(Airborne { id, machine: None, answer: None });
+            return self.begin_request(id, |_| Answer::Told(outcome));
+        }
+        let (machine, effects) = Flight::start(order, Arc::clone(&self.equipment));
+        self.flights.push(Airborne { id, machine: Some(machine), answer: None });
+        effects.into_iter().for_each(|effect| self.for_flight(id, effect));
+    }
+
+    fn for_flight(&mut self, id: FlightId, effect: FlightEffect) {
+        let now = self.clock.now();
+        let event = match effect {
+            FlightEffect::AskPermit { op, .. } if self.held > now.elapsed => {
+                FlightEvent::Held(op, self.held.since(now.elapsed))
+            }
+            FlightEffect::AskPermit { op, .. } => FlightEvent::Permitted(op),
+            FlightEffect::ReturnPermit { throttle } => {
+                self.held = self.held.max(now.elapsed.after(throttle.unwrap_or_default()));
+                return;
+            }
+            FlightEffect::Load(op) => FlightEvent::Loaded(op, self.store.load().map(|record| record.map(Box::new))),
+            FlightEffect::Claim { op, epoch, .. } => {
+                let scope = ClaimScope::Spend(epoch);
+                let claim = Claim { holder: id, scope, remaining: None, predecessor: Predecessor::Gone };
+                FlightEvent::Claimed(op, self.store.answer(ClaimAnswer::Granted(claim)))
+            }
+            FlightEffect::Renew { op, .. } => FlightEvent::Renewed(op, self.store.answer(Renewed::Until(None))),
+            FlightEffect::Change(op, change) => FlightEvent::Changed(op, self.store.change(&change)),
+            FlightEffect::Send(op, _) => {
+                return self.begin_request(id, |step| Answer::Sent(op, Box::new(step), now));
+            }
+            FlightEffect::Report(report) => {
+                return self.cues.push_back(Cue::Session(SessionEvent::Flight(id, report)));
+            }
+            FlightEffect::EndClaim { .. } | FlightEffect::Revoke(_) => return,
+        };
+        self.cues.push_back(Cue::Flight(id, event));
+    }
+
+    /// The flight's request begins, and comes to what the script says next.
+    fn begin_request(&mut self, id: FlightId, answer: impl FnOnce(Step) -> Answer) {
+        self.counts.token_requests += 1;
+        let step = self.script.next();
+        let takes = step.takes();
+        if takes.is_zero() {
+            self.cues.push_back(Cue::Answer(id, answer(step)));
+        } else if let Some(flight) = self.flights.iter_mut().find(|flight| flight.id == id) {
+            flight.answer = Some((self.clock.now().elapsed.after(takes), answer(step)));
+        }
+    }
+
+    /// Forgets a flight that is over.
+    fn put_down(&mut self, id: FlightId, is_over: impl Fn(&Airborne) -> bool) {
+        let before = self.flights.len();
+        self.flights.retain(|flight| flight.id != id || !is_over(flight));
+        if self.flights.len() < before {
+            self.cues.push_back(Cue::Session(SessionEvent::FlightOver(id)));
+        }
+    }
+}
+
+/// The present, with dice that always fall the same way.
+fn present(clock: &TokioClock) -> Now {
+    Now { moment: clock.now(), jitter: Jitter::default() }
+}
+
+/// The same, but that no handle serves itself from it: everyone asks, and is counted. What they get is the same lease.
+fn never_hit(published: Published) -> Published {
+    let over = Window::of(&Validity::new(Moment::default(), Some(Duration::from_millis(1))), BootId::default());
+    Published { hit: published.hit.map(|hit| Hit { window: over, ..hit }), ..published }
+}
