@@ -2,7 +2,7 @@
 
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
-use tokenkeeper_testkit::hostile::{Fault, When};
+use tokenkeeper_testkit::hostile::Fault;
 
 use crate::scene::{LONG_ENOUGH, Scene};
 use crate::support::wire::Wire;

@@ -38,18 +38,27 @@ impl Desk {
         let mut state = self.state();
         state.play.catch_up();
         let done = act(&mut state.play);
+        self.set_alarm(&mut state);
+        done
+    }
+
+    /// What is due happens, though nobody asks.
+    fn ring(&self) {
+        self.act(|_| {});
+    }
+
+    fn set_alarm(&self, state: &mut State) {
         let due = state.play.next_wake();
         if due.is_none_or(|at| state.alarm.as_ref().is_none_or(|alarm| !alarm.rings_at(at))) {
             state.alarm = due.and_then(|at| {
                 let desk = Weak::clone(&self.myself);
                 Alarm::set(&self.clock, at, move || {
                     if let Some(desk) = desk.upgrade() {
-                        desk.act(|_| {});
+                        desk.ring();
                     }
                 })
             });
         }
-        done
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
