@@ -1,5 +1,6 @@
 //! A line of those who wait: by ids that grow, and mostly served in that order.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::{fmt, mem};
 
@@ -43,9 +44,6 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
     /// Puts `waiting` into the line, in the place of what waited under the same id. Cheap where the id is the greatest so
     /// far.
     pub(crate) fn join(&mut self, id: Id, waiting: T) {
-        if self.entries.back().is_none_or(|(last, _)| *last < id) {
-            return self.entries.push_back((id, Some(waiting)));
-        }
         match self.find(id) {
             Ok(at) => {
                 let former = self.entries.get_mut(at).and_then(|(_, place)| place.replace(waiting));
@@ -88,10 +86,16 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
             .collect();
     }
 
+    /// Where `id` is, or would be. At the two ends, where most come and go, without a search.
     fn find(&self, id: Id) -> Result<usize, usize> {
-        match self.entries.front() {
-            Some((first, _)) if *first == id => Ok(0),
-            _ => self.entries.binary_search_by_key(&id, |(id, _)| *id),
+        let (Some((first, _)), Some((last, _))) = (self.entries.front(), self.entries.back()) else { return Err(0) };
+        if *first == id {
+            return Ok(0);
+        }
+        match last.cmp(&id) {
+            Ordering::Less => Err(self.entries.len()),
+            Ordering::Equal => Ok(self.entries.len() - 1),
+            Ordering::Greater => self.entries.binary_search_by_key(&id, |(id, _)| *id),
         }
     }
 }

@@ -92,6 +92,8 @@ pub(crate) struct TokenState {
     waiters: Line<WaiterId, Request>,
     replies: Line<ReplyId, Request>,
     next_id: u64,
+    /// When the message at hand was taken in. Read once for each message: a crowd of callers is as many of them.
+    moment: Moment,
     /// When somebody last asked for something.
     asked: ElapsedTime,
     timer: Option<(ElapsedTime, Leash)>,
@@ -123,6 +125,7 @@ impl TokenState {
             waiters: Line::default(),
             replies: Line::default(),
             next_id: 0,
+            moment: now.moment,
             asked: now.elapsed(),
             timer: None,
             timers: 0,
@@ -147,6 +150,7 @@ impl TokenState {
     }
 
     fn take_in(&mut self, message: TokenMessage) {
+        self.moment = self.core.ports.clock.now();
         match message {
             // Its answer would come too late for this actor: it goes to the next one.
             TokenMessage::Request(request) if self.retired => drop(request),
@@ -214,10 +218,8 @@ impl TokenState {
     }
 
     fn asked_for(&mut self, event: SessionEvent) {
-        let now = self.core.now();
-        self.asked = now.elapsed();
-        let effects = self.session.handle(event, now);
-        self.perform(effects, now);
+        self.asked = self.moment.elapsed;
+        self.happen(event);
     }
 
     /// Callers that have gone away make room for others.
@@ -244,7 +246,7 @@ impl TokenState {
     }
 
     fn happen(&mut self, event: SessionEvent) {
-        let now = self.core.now();
+        let now = Now { moment: self.moment, jitter: self.core.ports.dice.jitter() };
         let effects = self.session.handle(event, now);
         self.perform(effects, now);
     }
@@ -356,7 +358,7 @@ impl TokenState {
 
     /// Sets the one timer for whatever is due next.
     fn set_timer(&mut self) {
-        let now = self.core.ports.clock.now();
+        let now = self.moment;
         let idle = (self.session.is_idle() && !self.reading && !self.is_in_use())
             .then(|| self.asked.after(self.core.idle_after));
         let wake = self.session.next_wake().into_iter().chain(idle).chain(self.looks_for_use(now)).min();
@@ -385,7 +387,7 @@ impl TokenState {
 
     /// Ends where nothing is going on and nobody has asked for a while: the cell goes on serving.
     fn retire_if_idle(&mut self) {
-        let now = self.core.ports.clock.now().elapsed;
+        let now = self.moment.elapsed;
         if self.session.is_idle() && !self.reading && !self.is_in_use() && now.since(self.asked) >= self.core.idle_after
         {
             // Whoever comes later waits for the next incarnation, and so does who is in the mailbox already.

@@ -111,6 +111,7 @@ impl Session {
         let alive = ours && !refused && lease.validity().outlasts(Duration::ZERO, &now.moment);
         let mut waiters = std::mem::take(&mut self.waiters);
         let mut used = false;
+        out.expect_answers(waiters.len());
         waiters.answer_each(|id, waiter| {
             // Nothing better than a token just minted can be had, whatever the caller's minimum.
             let served = alive && waiter.accepts_flight(number);

@@ -111,6 +111,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Makes room for answers to as many callers, and for what precedes them.
+    pub(super) fn expect_answers(&mut self, callers: usize) {
+        self.answers.reserve(callers + 4);
+    }
+
     pub(super) fn answer(&mut self, waiter: WaiterId, answer: Result<Lease, TokenError>) {
         self.answers.push(SessionEffect::Answer(waiter, answer));
     }
@@ -268,13 +273,13 @@ impl Session {
         self.draw_window(now);
         self.wake = self.wakes(now).min().map(|wake| wake.min(now.elapsed().after(SLEEP_MOST)));
         let published = self.to_publish(now);
-        let mut effects = Vec::with_capacity(output.effects.len() + output.answers.len() + 1);
-        if self.published.as_ref() != Some(&published) {
-            effects.push(SessionEffect::Publish(Box::new(published.clone())));
-            self.published = Some(published);
-        }
-        effects.extend(output.effects);
-        effects.extend(output.answers);
+        let news = (self.published.as_ref() != Some(&published)).then(|| {
+            self.published = Some(published.clone());
+            SessionEffect::Publish(Box::new(published))
+        });
+        // Before the answers, in their memory: they may be those of a crowd.
+        let mut effects = output.answers;
+        effects.splice(..0, news.into_iter().chain(output.effects));
         effects
     }
 
