@@ -1,0 +1,201 @@
+//! News: who has written which record.
+//!
+//! A record is written by renaming a file into the folder of records, so that is what is watched: once for each watch,
+//! by the operating system where it can, by looking where it cannot.
+
+mod polling;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+use notify::event::{Event, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokenkeeper_actors::ports::store::{News, StoreWatch};
+use tokenkeeper_actors::values::ServerIdentity;
+use tokio::sync::Notify;
+
+use crate::builder::Watching;
+use crate::error::FileError;
+use crate::folder::{Folder, file_name};
+use crate::names::Name;
+use crate::store::Inner;
+
+/// What was heard and not yet told. It is bounded by the number of identities: news of one is told once.
+#[derive(Default)]
+pub(crate) struct Hearing {
+    heard: Mutex<Heard>,
+    bell: Notify,
+}
+
+#[derive(Default)]
+struct Heard {
+    changed: BTreeSet<ServerIdentity>,
+    lagged: bool,
+    ended: bool,
+}
+
+impl Hearing {
+    fn changed(&self, identity: ServerIdentity) {
+        self.heard().changed.insert(identity);
+        self.bell.notify_one();
+    }
+
+    fn lagged(&self) {
+        self.heard().lagged = true;
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn end(&self) {
+        self.heard().ended = true;
+        self.bell.notify_one();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.heard().ended
+    }
+
+    fn take(&self) -> Option<News> {
+        let mut heard = self.heard();
+        if std::mem::take(&mut heard.lagged) {
+            // That covers each of them.
+            heard.changed.clear();
+            return Some(News::Lagged);
+        }
+        let changed = heard.changed.pop_first().map(News::Changed);
+        changed.or_else(|| heard.ended.then_some(News::Ended))
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A watch on the folder of records. It does not keep the store alive.
+pub(crate) struct FileWatch {
+    hearing: Arc<Hearing>,
+    /// Stops watching when it is dropped; `None` where a thread looks, which stops by itself.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+#[async_trait]
+impl StoreWatch for FileWatch {
+    async fn next(&mut self) -> News {
+        loop {
+            if let Some(news) = self.hearing.take() {
+                return news;
+            }
+            self.hearing.bell.notified().await;
+        }
+    }
+}
+
+impl fmt::Debug for FileWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileWatch").field("polling", &self._watcher.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// Begins to watch. What is written after this has returned is heard.
+pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch, FileError> {
+    let place = inner.place()?;
+    let hearing = Arc::new(Hearing::default());
+    inner.add_watch(&hearing);
+    let records = &place.home.records;
+    if watching == Watching::System && !is_remote(records) {
+        let ear = Ear { inner: Arc::downgrade(inner), hearing: Arc::clone(&hearing) };
+        match listen(records, ear) {
+            Ok(watcher) => return Ok(FileWatch { hearing, _watcher: Some(watcher) }),
+            // Too many watches, or none here: it can still be looked.
+            Err(error) => tracing::info!(%error, "the system tells of no changes; looking twice a second instead"),
+        }
+    }
+    polling::begin(inner, &place, &hearing)?;
+    Ok(FileWatch { hearing, _watcher: None })
+}
+
+fn listen(records: &Folder, ear: Ear) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event| ear.hear(event))?;
+    watcher.watch(records.path(), RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+/// Makes news of the system's events, on the watcher's own thread.
+struct Ear {
+    inner: Weak<Inner>,
+    hearing: Arc<Hearing>,
+}
+
+impl Ear {
+    fn hear(&self, event: notify::Result<Event>) {
+        match event {
+            // Whatever went wrong, something was not heard.
+            Err(_) => self.hearing.lagged(),
+            Ok(event) if event.need_rescan() => self.hearing.lagged(),
+            Ok(event) => match event.kind {
+                EventKind::Access(_) => {}
+                EventKind::Remove(_) if event.paths.iter().any(|path| file_name(path) == Some("records")) => {
+                    self.hearing.end();
+                }
+                _ => {
+                    event.paths.iter().filter_map(|path| Name::read(file_name(path)?)).for_each(|name| self.tell(&name))
+                }
+            },
+        }
+    }
+
+    fn tell(&self, name: &Name) {
+        // Without a store nobody listens.
+        if let Some(inner) = self.inner.upgrade() {
+            tell(&inner, &self.hearing, name);
+        }
+    }
+}
+
+fn tell(inner: &Inner, hearing: &Hearing, name: &Name) {
+    match inner.whose(name) {
+        Some(identity) => hearing.changed(identity),
+        // Of somebody, then.
+        None => hearing.lagged(),
+    }
+}
+
+/// Whether others may write here without this system noticing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_remote(folder: &Folder) -> bool {
+    // NFS, SMB, CIFS, SMB 2, FUSE, 9P, Ceph, AFS, Lustre: `statfs(2)`.
+    const REMOTE: [u64; 9] =
+        [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997, 0x00C3_6400, 0x5346_414F, 0x0BD0_0BD0];
+    let kind = rustix::fs::fstatfs(folder.fd()).ok().and_then(|stat| u64::try_from(stat.f_type).ok());
+    kind.is_some_and(|kind| REMOTE.contains(&kind))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_remote(_: &Folder) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::Flag;
+
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_said_once_and_covers_everything_before() {
+        let ear = Ear { inner: Weak::new(), hearing: Arc::default() };
+        let who = ServerIdentity::from_key("api:github#work").unwrap();
+        ear.hearing.changed(who.clone());
+        ear.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        ear.hear(Err(notify::Error::generic("x")));
+        ear.hearing.changed(who.clone());
+        assert_eq!(ear.hearing.take(), Some(News::Lagged));
+        assert_eq!(ear.hearing.take(), None);
+        ear.hearing.changed(who.clone());
+        ear.hearing.end();
+        assert_eq!(ear.hearing.take(), Some(News::Changed(who)));
+        assert_eq!(ear.hearing.take(), Some(News::Ended));
+        assert_eq!(ear.hearing.take(), Some(News::Ended));
+    }
+}
