@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
-use notify::event::{Event, EventKind};
+use notify::event::{Event, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokenkeeper_actors::ports::store::{News, StoreWatch};
 use tokenkeeper_actors::values::ServerIdentity;
@@ -134,7 +134,8 @@ impl Ear {
             Err(_) => self.hearing.lagged(),
             Ok(event) if event.need_rescan() => self.hearing.lagged(),
             Ok(event) => match event.kind {
-                EventKind::Access(_) => {}
+                // Reading is none; and of a renaming, the new name is told by itself.
+                EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {}
                 EventKind::Remove(_) if event.paths.iter().any(|path| file_name(path) == Some("records")) => {
                     self.hearing.end();
                 }
