@@ -7,6 +7,7 @@ mod polling;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -104,8 +105,9 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     inner.add_watch(&hearing);
     let records = &place.home.records;
     if watching == Watching::System && !is_remote(records) {
-        let ear = Ear { inner: Arc::downgrade(inner), hearing: Arc::clone(&hearing) };
-        match listen(records, ear) {
+        let folders = [place.home.root.path().to_owned(), records.path().to_owned()];
+        let ear = Ear { inner: Arc::downgrade(inner), hearing: Arc::clone(&hearing), folders };
+        match listen(ear) {
             Ok(watcher) => return Ok(FileWatch { hearing, _watcher: Some(watcher) }),
             // Too many watches, or none here: it can still be looked.
             Err(error) => tracing::info!(%error, "the system tells of no changes; looking twice a second instead"),
@@ -115,9 +117,13 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     Ok(FileWatch { hearing, _watcher: None })
 }
 
-fn listen(records: &Folder, ear: Ear) -> notify::Result<RecommendedWatcher> {
+/// Listens to the folder of records, and to the home, which alone tells that the other is removed.
+fn listen(ear: Ear) -> notify::Result<RecommendedWatcher> {
+    let folders = ear.folders.clone();
     let mut watcher = notify::recommended_watcher(move |event| ear.hear(event))?;
-    watcher.watch(records.path(), RecursiveMode::NonRecursive)?;
+    for folder in &folders {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    }
     Ok(watcher)
 }
 
@@ -125,6 +131,8 @@ fn listen(records: &Folder, ear: Ear) -> notify::Result<RecommendedWatcher> {
 struct Ear {
     inner: Weak<Inner>,
     hearing: Arc<Hearing>,
+    /// The home, and its folder of records.
+    folders: [PathBuf; 2],
 }
 
 impl Ear {
@@ -134,13 +142,17 @@ impl Ear {
             Err(_) => self.hearing.lagged(),
             Ok(event) if event.need_rescan() => self.hearing.lagged(),
             Ok(event) => match event.kind {
-                // Reading is none; and of a renaming, the new name is told by itself.
-                EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {}
-                EventKind::Remove(_) if event.paths.iter().any(|path| file_name(path) == Some("records")) => {
+                EventKind::Access(_) => {}
+                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
+                    if event.paths.iter().any(|path| self.folders.contains(path)) =>
+                {
                     self.hearing.end();
                 }
+                // Of a renaming, the new name is told by itself.
+                EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {}
                 _ => {
-                    event.paths.iter().filter_map(|path| Name::read(file_name(path)?)).for_each(|name| self.tell(&name))
+                    let names = event.paths.iter().filter_map(|path| Name::read(file_name(path)?));
+                    names.for_each(|name| self.tell(&name));
                 }
             },
         }
@@ -185,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_was_lost_is_said_once_and_covers_everything_before() {
-        let ear = Ear { inner: Weak::new(), hearing: Arc::default() };
+        let ear = Ear { inner: Weak::new(), hearing: Arc::default(), folders: <[PathBuf; 2]>::default() };
         let who = ServerIdentity::from_key("api:github#work").unwrap();
         ear.hearing.changed(who.clone());
         ear.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));

@@ -242,13 +242,13 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
     let mut watch = store.watch().await.unwrap();
     let away = ground.0.path().join("away");
     fs::rename(ground.home(), &away).unwrap();
+    assert_eq!(watch.next().await, News::Ended);
     assert_eq!(store.load(&who()).await, Err(StoreFault::Gone));
     assert_eq!(store.list().await, Err(StoreFault::Gone));
     assert_eq!(store.change(&who(), login(&store, "rt-2").await).await, Err(StoreFault::Gone));
     assert_eq!(store.claim(&who(), SPEND, flight(2), AT_LEAST).await, Err(StoreFault::Gone));
     assert!(store.watch().await.is_err());
     assert!(store.last_trouble().unwrap().to_string().contains("bring the folder back"));
-    assert_eq!(watch.next().await, News::Ended);
     assert!(!ground.home().exists(), "a home that is gone is not made anew");
     fs::rename(&away, ground.home()).unwrap();
     assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-1"));
