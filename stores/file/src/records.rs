@@ -84,3 +84,6 @@ fn seal_record(
     let plaintext = format::encode(record).map_err(|error| wrong(Trouble::Format(error)))?;
     seal::seal(&place.keys, Kind::Record, identity.key().as_bytes(), &[], plaintext.expose_secret()).map_err(wrong)
 }
+
+#[cfg(test)]
+mod tests;
