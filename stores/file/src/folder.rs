@@ -40,11 +40,19 @@ impl Folder {
     /// else's to write.
     pub(crate) fn create(path: &Path) -> Result<Self, FileError> {
         use std::os::unix::fs::DirBuilderExt;
+        let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
         match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
             // What stands there instead is said below.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(FileError::io(&error, path)),
-            _ => Self::open(path),
+            _ => {}
         }
+        // A record is no more durable than the folders it lies in. Where a parent cannot be read, it is left to itself.
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            if let Ok(fd) = rustix::fs::openat(CWD, parent, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+                synced(&fd).map_err(|errno| FileError::errno(errno, parent))?;
+            }
+        }
+        Self::open(path)
     }
 
     /// Opens the folder at `path`.
@@ -85,8 +93,17 @@ impl Folder {
         &self.path
     }
 
-    pub(crate) fn fd(&self) -> &OwnedFd {
-        &self.fd
+    /// Whether other machines may write here without this one noticing.
+    pub(crate) fn is_remote(&self) -> bool {
+        // NFS, SMB, CIFS, SMB 2, FUSE, 9P, Ceph, AFS, Lustre: `statfs(2)`.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const REMOTE: [u64; 9] =
+            [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997, 0x00C3_6400, 0x5346_414F, 0x0BD0_0BD0];
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Ok(stat) = rustix::fs::fstatfs(&self.fd) {
+            return u64::try_from(stat.f_type).is_ok_and(|kind| REMOTE.contains(&kind));
+        }
+        false
     }
 
     /// Whether the path still leads here.
@@ -230,7 +247,7 @@ impl Folder {
 
     /// Makes the names in this folder durable.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
-        rustix::fs::fsync(&self.fd).map_err(|errno| FileError::errno(errno, &self.path))
+        synced(&self.fd).map_err(|errno| FileError::errno(errno, &self.path))
     }
 
     pub(crate) fn error(&self, trouble: Trouble, name: &str) -> FileError {
@@ -250,6 +267,16 @@ pub(crate) fn file_name(path: &Path) -> Option<&str> {
 /// Whether others than its owner may use the file at all.
 pub(crate) fn is_private(stat: &Stat) -> bool {
     is_ours(stat) && !Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO)
+}
+
+/// Makes a folder durable, as std does files.
+fn synced(folder: &OwnedFd) -> rustix::io::Result<()> {
+    // Here a plain sync goes no further than the disk's own memory.
+    #[cfg(target_vendor = "apple")]
+    if rustix::fs::fcntl_fullfsync(folder).is_ok() {
+        return Ok(());
+    }
+    rustix::fs::fsync(folder)
 }
 
 fn is_ours(stat: &Stat) -> bool {

@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The first and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
 
+/// What says that nothing can be locked here, rather than that somebody else has.
+const UNSUPPORTED: [Errno; 5] = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS, Errno::INVAL];
+
 /// How often a lock is tried whose file keeps being removed.
 const REMOVALS: u32 = 64;
 
@@ -53,7 +56,7 @@ pub(crate) fn attempt(locks: &Folder, name: &str) -> Result<Attempt, FileError> 
             Err(TryLockError::WouldBlock) => return Ok(Attempt::Held),
             Err(TryLockError::Error(error)) => match Errno::from_io_error(&error) {
                 Some(Errno::INTR) => continue,
-                Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(Attempt::Unsupported),
+                Some(errno) if UNSUPPORTED.contains(&errno) => return Ok(Attempt::Unsupported),
                 _ => return Err(locks.io(&error, name)),
             },
         }

@@ -122,9 +122,12 @@ impl FileStore {
     }
 
     pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching) -> Result<Self, FileError> {
-        let (home, keys) = Home::open(dir, key)?;
+        // The same folder for as long as this handle lives, wherever the process goes meanwhile.
+        let dir = std::path::absolute(dir).map_err(|error| FileError::io(&error, dir))?;
+        let (home, keys) = Home::open(&dir, key)?;
         Ok(Self(Arc::new(Inner {
-            dir: dir.to_owned(),
+            dir,
+            digest: keys.digest.clone(),
             place: Mutex::new(Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }),
             claims: Claims::default(),
             watching,
@@ -166,7 +169,7 @@ impl fmt::Debug for FileStore {
 #[async_trait]
 impl TokenStore for FileStore {
     async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
-        Ok(self.0.lock_place().keys.digest.clone())
+        Ok(self.0.digest.clone())
     }
 
     async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
@@ -264,6 +267,7 @@ impl TokenStore for FileStore {
 /// What all clones of a handle share.
 pub(crate) struct Inner {
     dir: PathBuf,
+    digest: DigestKey,
     place: Mutex<Place>,
     claims: Claims,
     watching: Watching,

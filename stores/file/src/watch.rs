@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::builder::Watching;
 use crate::error::FileError;
-use crate::folder::{Folder, file_name};
+use crate::folder::file_name;
 use crate::names::Name;
 use crate::store::Inner;
 
@@ -104,7 +104,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     let hearing = Arc::new(Hearing::default());
     inner.add_watch(&hearing);
     let records = &place.home.records;
-    if watching == Watching::System && !is_remote(records) {
+    if watching == Watching::System && !records.is_remote() {
         let folders = [place.home.root.path().to_owned(), records.path().to_owned()];
         let ear = Ear { inner: Arc::downgrade(inner), hearing: Arc::clone(&hearing), folders };
         match listen(ear) {
@@ -172,21 +172,6 @@ fn tell(inner: &Inner, hearing: &Hearing, name: &Name) {
         // Of somebody, then.
         None => hearing.lagged(),
     }
-}
-
-/// Whether others may write here without this system noticing.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn is_remote(folder: &Folder) -> bool {
-    // NFS, SMB, CIFS, SMB 2, FUSE, 9P, Ceph, AFS, Lustre: `statfs(2)`.
-    const REMOTE: [u64; 9] =
-        [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997, 0x00C3_6400, 0x5346_414F, 0x0BD0_0BD0];
-    let kind = rustix::fs::fstatfs(folder.fd()).ok().and_then(|stat| u64::try_from(stat.f_type).ok());
-    kind.is_some_and(|kind| REMOTE.contains(&kind))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn is_remote(_: &Folder) -> bool {
-    false
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What the tests of the file store are made of: homes, plain values, and processes of their own.
-#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![allow(clippy::print_stderr, clippy::print_stdout, dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
