@@ -279,3 +279,17 @@ impl Happening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_happens_has_a_word_of_its_own() {
+        let words: BTreeSet<_> = Happening::ALL.iter().map(|what| what.as_str()).collect();
+        assert_eq!(words.len(), Happening::ALL.len());
+        assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+    }
+}
