@@ -15,6 +15,8 @@
 //! - [`TokenError`], [`InstallError`] and [`LogoutError`], with [`Reason`] as their fixed vocabulary.
 //! - [`RefreshGrant`]: the source that renews tokens at a token endpoint, over the HTTP port ([`http`]). With the feature
 //!   `reqwest` there is a client for it; a host's own does as well. [`providers`] is what is known of some endpoints.
+//! - `stores::file`, with the feature `file`: the embedded store, one sealed file for each identity in a private folder,
+//!   safe across processes.
 //! - [`engine`]: for those who write stores, sources and drivers. The two state machines are in [`engine::law`], what
 //!   they ask of the world in [`engine::ports`].
 //!
@@ -30,6 +32,8 @@
 pub mod grant;
 pub mod http;
 pub mod providers;
+#[cfg(all(feature = "file", unix))]
+pub mod stores;
 
 pub use tokenkeeper_actors as engine;
 

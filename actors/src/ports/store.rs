@@ -249,3 +249,47 @@ pub enum Happening {
     /// A token was obtained and could not be stored before the process stopped; a login is needed.
     Lost,
 }
+
+impl Happening {
+    /// Everything a journal tells of, in the order of the enum.
+    pub const ALL: [Happening; 9] = [
+        Happening::LoggedIn,
+        Happening::LoggedOut,
+        Happening::Refreshed,
+        Happening::Adopted,
+        Happening::Failed,
+        Happening::InDoubt,
+        Happening::Degraded,
+        Happening::Ended,
+        Happening::Lost,
+    ];
+
+    /// The stable word, in snake case: stored, and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Happening::LoggedIn => "logged_in",
+            Happening::LoggedOut => "logged_out",
+            Happening::Refreshed => "refreshed",
+            Happening::Adopted => "adopted",
+            Happening::Failed => "failed",
+            Happening::InDoubt => "in_doubt",
+            Happening::Degraded => "degraded",
+            Happening::Ended => "ended",
+            Happening::Lost => "lost",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_happens_has_a_word_of_its_own() {
+        let words: BTreeSet<_> = Happening::ALL.iter().map(|what| what.as_str()).collect();
+        assert_eq!(words.len(), Happening::ALL.len());
+        assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+    }
+}

@@ -72,6 +72,18 @@ pub enum StoreFault {
     /// The record exists and cannot be read: damaged, sealed with another key, or of a newer format.
     #[error("the stored record cannot be read")]
     Unreadable,
+    /// Another process is using this part of the store and has not finished; nothing was changed.
+    #[error("another process is using the store and has not finished: try again")]
+    Busy,
+    /// There is no room where the store lies; nothing was changed.
+    #[error("there is no room where the store lies: free some")]
+    Full,
+    /// The store may not be read or written, or is read-only; nothing was changed.
+    #[error("the store may not be used: check its permissions, and that it is writable")]
+    Denied,
+    /// The place where the store lies is gone; nothing was changed.
+    #[error("the place where the store lies is gone: bring it back")]
+    Gone,
 }
 
 /// Why a login could not be installed. Nothing was changed, unless [`StoreTrouble`](InstallError::StoreTrouble) says

@@ -1,0 +1,119 @@
+//! What the file store costs beside the disk: `cargo bench -p tokenkeeper-store-file`.
+//!
+//! - `refresh/bare`: what durability alone costs: twice a file of a record's size written, synced and renamed, and its
+//!   folder synced. `refresh/store`: a refresh through the store, with claim, both reads, mark, commit and release. The
+//!   same syncs, in the same folder; the goal is at most 1.5 times.
+//! - `home of 10,000`: opening one, and listing it with a fresh handle. The goal is under 100 ms together.
+//!
+//! `TMPDIR` says on which disk.
+#![cfg(unix)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs, reason = "a bench")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use support::{AT_LEAST, Ground, SPEND, applied, commit, flight, granted, identity, install, mark, name, open, who};
+use tokenkeeper_actors::ports::store::{ClaimEnding, TokenStore};
+use tokenkeeper_actors::values::Epoch;
+use tokenkeeper_store_file::FileStore;
+
+const MANY: usize = 10_000;
+
+fn refresh(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let ground = Ground::new();
+    let store = ground.open();
+    runtime.block_on(install(&store, &who(), "rt-1"));
+    let size = fs::metadata(ground.record(&who())).unwrap().len();
+    let bytes = vec![7; usize::try_from(size).unwrap()];
+
+    let mut group = criterion.benchmark_group("refresh");
+    group.bench_function("bare", |bench| {
+        let folder = File::open(ground.0.path()).unwrap();
+        bench.iter(|| {
+            for _ in 0..2 {
+                write_durably(ground.0.path(), &folder, &bytes);
+            }
+        });
+    });
+    let mut number = 1;
+    group.bench_function("store", |bench| {
+        bench.iter(|| {
+            number += 1;
+            runtime.block_on(refreshed(&store, number));
+        });
+    });
+    // Once more, because disks have moods.
+    group.bench_function("bare again", |bench| {
+        let folder = File::open(ground.0.path()).unwrap();
+        bench.iter(|| {
+            for _ in 0..2 {
+                write_durably(ground.0.path(), &folder, &bytes);
+            }
+        });
+    });
+    group.finish();
+}
+
+fn write_durably(dir: &Path, folder: &File, bytes: &[u8]) {
+    let mut file = File::create(dir.join("bare.new")).unwrap();
+    file.write_all(bytes).unwrap();
+    file.sync_all().unwrap();
+    fs::rename(dir.join("bare.new"), dir.join("bare")).unwrap();
+    folder.sync_all().unwrap();
+}
+
+async fn refreshed(store: &FileStore, number: u64) {
+    let who = who();
+    store.load(&who).await.unwrap();
+    let claim = granted(store.claim(&who, SPEND, flight(number.into()), AT_LEAST).await.unwrap());
+    let record = store.load(&who).await.unwrap().unwrap();
+    let (sent, got) = (format!("rt-{}", number - 1), format!("rt-{number}"));
+    applied(store.change(&who, mark(store, record.version(), &sent, number.into(), number).await).await.unwrap());
+    applied(store.change(&who, commit(store, Epoch::new(1), &sent, &got, number).await).await.unwrap());
+    store.end_claim(&who, &claim, ClaimEnding::Released).await.unwrap();
+}
+
+fn home_of_many(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let ground = Ground::new();
+    // Nothing reads these records: the first one, as often as it takes, under other names.
+    runtime.block_on(install(&ground.open(), &who(), "rt-1"));
+    let record = fs::read(ground.record(&who())).unwrap();
+    let mut index = fs::OpenOptions::new().append(true).open(ground.home().join("identities")).unwrap();
+    for number in 1..MANY {
+        let who = identity(&format!("account-{number}"));
+        fs::write(ground.record(&who), &record).unwrap();
+        fs::write(ground.lock(&format!("{}.commit", name(&who))), "").unwrap();
+        writeln!(index, "{}", who.key()).unwrap();
+    }
+    let mut group = criterion.benchmark_group("home of 10,000");
+    group.sample_size(20);
+    group.bench_function("open", |bench| bench.iter(|| ground.open()));
+    group.bench_function("open and list", |bench| {
+        bench.iter(|| {
+            let listed = runtime.block_on(ground.open().list()).unwrap();
+            assert_eq!(listed.len(), MANY);
+        });
+    });
+    group.bench_function("list again", |bench| {
+        bench.iter_batched_ref(
+            || {
+                let store = open(&ground.home());
+                runtime.block_on(store.list()).unwrap();
+                store
+            },
+            |store| runtime.block_on(store.list()).unwrap(),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, refresh, home_of_many);
+criterion_main!(benches);

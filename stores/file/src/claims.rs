@@ -1,0 +1,116 @@
+//! Claims: locks that are held as long as a flight needs them, and freed by the kernel if its process dies.
+//!
+//! Each identity, epoch and purpose has a lock file of its own. What this handle holds stands in a table besides, so that
+//! the same flight may ask again and nobody else ends its claim.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
+use tokenkeeper_actors::values::{Epoch, FlightId, ServerIdentity};
+
+use crate::error::FileError;
+use crate::folder::Folder;
+use crate::home::Home;
+use crate::lock::{self, Attempt, Lock};
+use crate::names::Name;
+
+/// What one handle on a home holds.
+#[derive(Debug, Default)]
+pub(crate) struct Claims(Mutex<BTreeMap<String, Taken>>);
+
+#[derive(Debug)]
+struct Taken {
+    holder: FlightId,
+    lock: Lock,
+}
+
+impl Taken {
+    /// A child that was forked off has a copy of this table, and no claim; and a lock whose file was removed excludes
+    /// nobody.
+    fn is_good(&self, home: &Home, file: &str) -> bool {
+        self.lock.is_ours() && self.lock.is_at(&home.locks, file)
+    }
+}
+
+impl Claims {
+    /// Takes a claim, without waiting; and whether it was taken by this very call.
+    pub(crate) fn claim(
+        &self,
+        home: &Home,
+        identity: &ServerIdentity,
+        scope: ClaimScope,
+        holder: FlightId,
+    ) -> Result<(ClaimAnswer, bool), FileError> {
+        let file = lock_file(&Name::of(identity), scope);
+        // The lock is free, or ours already: everybody before has let go of it, or is dead.
+        let claim = Claim { holder, scope, remaining: None, predecessor: Predecessor::Gone };
+        let mut table = self.table();
+        match table.get(&file).filter(|taken| taken.is_good(home, &file)) {
+            Some(taken) if taken.holder == holder => return Ok((ClaimAnswer::Granted(claim), false)),
+            Some(_) => return Ok((ClaimAnswer::Contended, false)),
+            None => {}
+        }
+        let lock = match lock::attempt(&home.locks, &file)? {
+            Attempt::Locked(lock) => lock,
+            Attempt::Held => return Ok((ClaimAnswer::Contended, false)),
+            Attempt::Unsupported => return Ok((ClaimAnswer::Unsupported, false)),
+        };
+        table.insert(file, Taken { holder, lock });
+        Ok((ClaimAnswer::Granted(claim), true))
+    }
+
+    /// Whether the claim is still held. It needs no renewing.
+    pub(crate) fn renew(&self, home: &Home, identity: &ServerIdentity, claim: &Claim) -> Renewed {
+        let file = lock_file(&Name::of(identity), claim.scope);
+        let table = self.table();
+        let taken = table.get(&file).filter(|taken| taken.holder == claim.holder);
+        if taken.is_some_and(|taken| taken.is_good(home, &file)) { Renewed::Until(None) } else { Renewed::Lost }
+    }
+
+    /// Ends a claim, if `holder` has it; without a home, too. The file goes with it.
+    pub(crate) fn end(&self, home: Option<&Home>, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
+        let file = lock_file(&Name::of(identity), scope);
+        let taken = match self.table().entry(file.clone()) {
+            Entry::Occupied(taken) if taken.get().holder == holder => taken.remove(),
+            _ => return,
+        };
+        // Freed in any case; a file that stays is collected later.
+        if let Some(home) = home {
+            let _ = taken.lock.remove(&home.locks, &file);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<String, Taken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes the lock file of an epoch that is over, unless somebody holds it.
+pub(crate) fn collect(home: &Home, name: &Name, epoch: Epoch) {
+    collect_file(&home.locks, &lock_file(name, ClaimScope::Spend(epoch)));
+}
+
+/// Removes the lock file `file` if it is one of a claim and nobody holds it; whether it did.
+pub(crate) fn collect_file(locks: &Folder, file: &str) -> bool {
+    if !is_claim(file) || locks.stat(file).is_none() {
+        return false;
+    }
+    match lock::attempt(locks, file) {
+        Ok(Attempt::Locked(lock)) => lock.remove(locks, file).is_ok(),
+        _ => false,
+    }
+}
+
+fn lock_file(name: &Name, scope: ClaimScope) -> String {
+    match scope {
+        ClaimScope::Spend(epoch) => format!("{}.spend.{}", name.as_str(), epoch.number()),
+        ClaimScope::Login => format!("{}.login", name.as_str()),
+    }
+}
+
+fn is_claim(file: &str) -> bool {
+    let Some((name, scope)) = file.split_once('.') else { return false };
+    Name::read(name).is_some() && (scope == "login" || scope.starts_with("spend."))
+}

@@ -1,0 +1,167 @@
+//! The home: the folder that a store keeps everything in.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::builder::KeySource;
+use crate::error::{FileError, Trouble};
+use crate::folder::{Durability, Folder};
+use crate::key::{self, Keys, StoreKey};
+use crate::{hex, lock};
+
+/// The newest kind of home known.
+const FORMAT: u32 = 1;
+
+/// The file that says what kind of home this is.
+const ABOUT: &str = "home";
+
+/// The longest such file.
+const ABOUT_MOST: usize = 4 * 1024;
+
+/// An open home.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) root: Folder,
+    pub(crate) records: Folder,
+    pub(crate) locks: Folder,
+    pub(crate) held: Folder,
+    pub(crate) logins: Folder,
+    pub(crate) journals: Folder,
+}
+
+/// What a home says of itself. Nothing in it is secret.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    format: u32,
+    /// Random: tells this home from every other.
+    id: String,
+    /// Where its key is.
+    key: String,
+    /// Tells the right key from others.
+    check: String,
+}
+
+/// What there is to know of a format that may be a newer one.
+#[derive(Deserialize)]
+struct Envelope {
+    format: u32,
+}
+
+impl Home {
+    /// Opens the home at `path` and makes it where there is none, and finds its key.
+    pub(crate) fn open(path: &Path, source: &KeySource) -> Result<(Self, Keys), FileError> {
+        let home = Self::folders(path)?;
+        if let Some(about) = home.about()? {
+            let keys = home.unlock(&about, source)?;
+            return Ok((home, keys));
+        }
+        let _making = lock::wait(&home.locks, "home")?;
+        let keys = match home.about()? {
+            Some(about) => home.unlock(&about, source)?,
+            None => home.make(source)?,
+        };
+        Ok((home, keys))
+    }
+
+    /// Opens the home at `path` once more: the same one, which needs no key for that, or none.
+    pub(crate) fn reopen(path: &Path, keys: &Keys) -> Result<Self, FileError> {
+        // Nothing is made here: a home that is gone is not replaced by an empty one.
+        Folder::open(path)?;
+        let home = Self::folders(path)?;
+        match home.about()? {
+            Some(about) if about.check == hex::encode(&keys.check) => Ok(home),
+            Some(_) => Err(home.root.error(Trouble::WrongKey, ABOUT)),
+            None => Err(home.root.error(Trouble::Missing, ABOUT)),
+        }
+    }
+
+    /// Whether this home is still where it was found.
+    pub(crate) fn is_current(&self) -> bool {
+        [&self.root, &self.records, &self.locks].into_iter().all(Folder::is_current)
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.path().to_owned()
+    }
+
+    fn folders(path: &Path) -> Result<Self, FileError> {
+        let root = Folder::create(path)?;
+        Ok(Self {
+            records: root.subfolder("records")?,
+            locks: root.subfolder("locks")?,
+            held: root.subfolder("held")?,
+            logins: root.subfolder("logins")?,
+            journals: root.subfolder("journal")?,
+            root,
+        })
+    }
+
+    fn about(&self) -> Result<Option<About>, FileError> {
+        let Some(bytes) = self.root.read(ABOUT, ABOUT_MOST)? else { return Ok(None) };
+        let damaged = |_| self.root.error(Trouble::Damaged, ABOUT);
+        let Envelope { format } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if format > FORMAT {
+            return Err(self.root.error(Trouble::Newer, ABOUT));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+
+    /// Finds the key of a home that has one. It comes from where the home says it is, and from nowhere else.
+    fn unlock(&self, about: &About, source: &KeySource) -> Result<Keys, FileError> {
+        if about.key != source.word() {
+            let place = KeySource::place(&about.key);
+            return Err(self.root.error(Trouble::KeyElsewhere(place), ABOUT));
+        }
+        let key = match source {
+            KeySource::File => {
+                key::read_file(&self.root)?.ok_or_else(|| self.root.error(Trouble::KeyMissing, "key"))?
+            }
+            KeySource::Given(key) => key.clone(),
+            #[cfg(feature = "keychain")]
+            KeySource::Keychain => crate::keychain::read(&about.id)
+                .and_then(|key| key.ok_or(Trouble::KeyMissing))
+                .map_err(|trouble| FileError::new(trouble, self.path()))?,
+        };
+        let keys = Keys::new(&key, about.id.as_bytes());
+        if about.check == hex::encode(&keys.check) { Ok(keys) } else { Err(self.root.error(Trouble::WrongKey, ABOUT)) }
+    }
+
+    /// Makes a home of an empty folder. Whoever calls holds the lock for it.
+    fn make(&self, source: &KeySource) -> Result<Keys, FileError> {
+        // Records without a word about their home: a new key would make them unreadable for ever.
+        if !self.records.names()?.is_empty() {
+            return Err(self.root.error(Trouble::Missing, ABOUT));
+        }
+        let no_randomness = || self.root.error(Trouble::NoRandomness, "key");
+        let mut id = [0; 16];
+        if !key::fill(&mut id) {
+            return Err(no_randomness());
+        }
+        let id = hex::encode(&id);
+        let new = || StoreKey::generate().ok_or_else(no_randomness);
+        let key = match source {
+            KeySource::Given(key) => key.clone(),
+            // Left by somebody who did not come further than that.
+            KeySource::File => match key::read_file(&self.root)? {
+                Some(key) => key,
+                None => {
+                    let key = new()?;
+                    key::write_file(&self.root, &key)?;
+                    key
+                }
+            },
+            #[cfg(feature = "keychain")]
+            KeySource::Keychain => {
+                let key = new()?;
+                crate::keychain::write(&id, &key).map_err(|trouble| FileError::new(trouble, self.path()))?;
+                key
+            }
+        };
+        let keys = Keys::new(&key, id.as_bytes());
+        let about = About { format: FORMAT, id, key: source.word().to_owned(), check: hex::encode(&keys.check) };
+        let bytes = serde_json::to_vec(&about).map_err(|_| self.root.error(Trouble::BrokenOff, ABOUT))?;
+        self.root.replace(ABOUT, &bytes, Durability::Durable)?;
+        Ok(keys)
+    }
+}

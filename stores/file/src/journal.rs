@@ -1,0 +1,98 @@
+//! The journal: what happened to an identity, one line of JSON each, free of secrets.
+
+use serde::{Deserialize, Serialize};
+use tokenkeeper_actors::ports::store::{Happening, JournalLine};
+use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Moment, Reason, ServerIdentity, WallTime};
+
+use crate::error::FileError;
+use crate::folder::Durability;
+use crate::home::Home;
+use crate::lock;
+use crate::names::{Name, append_line};
+
+/// Past this size, in bytes, the older half of the lines goes.
+const MOST: u64 = 64 * 1024;
+
+/// The most lines kept of one identity: no line is shorter than 66 bytes.
+pub(crate) const KEPT: usize = 1_000;
+
+/// A line of the journal, and which process noted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What happened.
+    pub line: JournalLine,
+    /// The process that noted it: its id at the time.
+    pub process: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    wall: u64,
+    elapsed: u64,
+    boot: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flight: Option<String>,
+    what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    process: u32,
+}
+
+pub(crate) fn note(home: &Home, identity: &ServerIdentity, line: &JournalLine) -> Result<(), FileError> {
+    let name = Name::of(identity);
+    let journals = &home.journals;
+    let failed = |error| journals.io(&error, name.as_str());
+    let text = serde_json::to_string(&Line::of(line)).map_err(|error| failed(error.into()))?;
+    let _lock = lock::wait(&home.locks, &name.journal_lock())?;
+    let file = journals.open_to_append(name.as_str())?;
+    let size = file.metadata().map_err(failed)?.len();
+    append_line(file, &text).map_err(failed)?;
+    if size > MOST { shorten(home, &name) } else { Ok(()) }
+}
+
+/// Keeps the newer half. Whoever calls holds the lock.
+fn shorten(home: &Home, name: &Name) -> Result<(), FileError> {
+    let Some(bytes) = home.journals.read_beginning(name.as_str(), 2 * MOST)? else { return Ok(()) };
+    let half = bytes.len() / 2;
+    let from = bytes[half..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| half + end + 1);
+    home.journals.replace(name.as_str(), &bytes[from..], Durability::ThisBoot)
+}
+
+/// The newest `most` entries, oldest first.
+pub(crate) fn read(home: &Home, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
+    let Some(bytes) = home.journals.read_beginning(Name::of(identity).as_str(), 2 * MOST)? else {
+        return Ok(Vec::new());
+    };
+    // A line that a crash cut off, or that a later version wrote, is passed over.
+    let entries: Vec<Entry> = bytes.split(|byte| *byte == b'\n').filter_map(Line::read).collect();
+    Ok(entries[entries.len().saturating_sub(most)..].to_vec())
+}
+
+impl Line {
+    fn of(line: &JournalLine) -> Self {
+        let Moment { wall, elapsed, boot } = line.at;
+        Self {
+            wall: wall.as_millis(),
+            elapsed: elapsed.as_millis(),
+            boot: format!("{:032x}", { boot.0 }),
+            flight: line.flight.map(|flight| flight.to_string()),
+            what: line.what.as_str().to_owned(),
+            why: line.why.map(|why| why.as_str().to_owned()),
+            process: std::process::id(),
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Entry> {
+        let line: Self = serde_json::from_slice(bytes).ok()?;
+        let number = |digits: &str| u128::from_str_radix(digits, 16).ok();
+        let at = Moment {
+            wall: WallTime::from_millis(line.wall),
+            elapsed: ElapsedTime::from_millis(line.elapsed),
+            boot: BootId(number(&line.boot)?),
+        };
+        let what = Happening::ALL.into_iter().find(|what| what.as_str() == line.what)?;
+        let why = line.why.and_then(|word| Reason::ALL.into_iter().find(|why| why.as_str() == word));
+        let flight = line.flight.as_deref().and_then(number).map(FlightId);
+        Some(Entry { line: JournalLine { at, flight, what, why }, process: line.process })
+    }
+}

@@ -1,0 +1,117 @@
+//! The key of a home, and what is made of it.
+
+use std::fmt;
+
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use tokenkeeper_actors::values::DigestKey;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::error::{FileError, Trouble};
+use crate::folder::{Durability, Folder, is_private};
+
+/// The key of a home: 32 bytes that nobody can guess. Shown to nobody, wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct StoreKey([u8; 32]);
+
+impl StoreKey {
+    /// The key of these bytes, which must be random, not a password: derive a key from one with a slow function first.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// A new key, from the operating system.
+    pub(crate) fn generate() -> Option<Self> {
+        let mut key = Self([0; 32]);
+        fill(&mut key.0).then_some(key)
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    #[cfg(feature = "keychain")]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A key for one purpose in one home: each home has other keys, even where two are given the same.
+    fn derive(&self, purpose: &str, home: &[u8]) -> Zeroizing<[u8; 32]> {
+        // HMAC pads a short key with zeros to the block of its hash; doing it here leaves no length to get wrong.
+        let mut block = Zeroizing::new([0; 64]);
+        block[..32].copy_from_slice(&self.0);
+        let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
+        for part in ["tokenkeeper file store", purpose] {
+            mac.update(part.as_bytes());
+            mac.update(&[0]);
+        }
+        mac.update(home);
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreKey(…)")
+    }
+}
+
+/// What is made of a key in one home.
+pub(crate) struct Keys {
+    /// Seals records and logins.
+    pub(crate) cipher: XChaCha20Poly1305,
+    /// Digests refresh tokens.
+    pub(crate) digest: DigestKey,
+    /// Tells the right key from others, and gives nothing away of it.
+    pub(crate) check: [u8; 16],
+}
+
+impl Keys {
+    pub(crate) fn new(key: &StoreKey, home: &[u8]) -> Self {
+        let mut check = [0; 16];
+        check.copy_from_slice(&key.derive("check", home)[..16]);
+        Self {
+            cipher: XChaCha20Poly1305::new((&*key.derive("seal", home)).into()),
+            digest: DigestKey::new(*key.derive("digest", home)),
+            check,
+        }
+    }
+}
+
+/// Where the key file lies in a home.
+const FILE: &str = "key";
+
+/// The key in its file; `None` where there is none.
+pub(crate) fn read_file(root: &Folder) -> Result<Option<StoreKey>, FileError> {
+    let Some(stat) = root.stat(FILE) else { return Ok(None) };
+    if !is_private(&stat) {
+        return Err(root.error(Trouble::Exposed, FILE));
+    }
+    let Some(bytes) = root.read(FILE, 32)? else { return Ok(None) };
+    StoreKey::from_slice(&bytes).map(Some).ok_or_else(|| root.error(Trouble::Damaged, FILE))
+}
+
+pub(crate) fn write_file(root: &Folder, key: &StoreKey) -> Result<(), FileError> {
+    root.replace(FILE, &key.0, Durability::Durable)
+}
+
+/// Fills `bytes` with randomness; whether it could.
+#[expect(clippy::disallowed_methods, reason = "keys and nonces come from the operating system, and from nobody else")]
+pub(crate) fn fill(bytes: &mut [u8]) -> bool {
+    getrandom::fill(bytes).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_purpose_and_each_home_has_a_key_of_its_own() {
+        let key = StoreKey::new([7; 32]);
+        let keys = [key.derive("seal", b"1"), key.derive("digest", b"1"), key.derive("seal", b"2")];
+        assert!(keys[0] != keys[1] && keys[0] != keys[2] && *keys[0] != [7; 32]);
+        assert_eq!(key.derive("seal", b"1"), keys[0]);
+        assert_eq!(format!("{key:?}"), "StoreKey(…)");
+    }
+}

@@ -1,0 +1,89 @@
+//! Records: one sealed file for each identity.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+use tokenkeeper_actors::law::ledger::{Change, Changed, apply};
+use tokenkeeper_actors::values::ServerIdentity;
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::record::format::{self, FormatError};
+
+use crate::claims;
+use crate::error::{FileError, Trouble};
+use crate::folder::Durability;
+use crate::home::Home;
+use crate::key::Keys;
+use crate::lock;
+use crate::names::{Name, Names};
+use crate::reservations;
+use crate::seal::{self, Kind};
+
+/// The longest file of a record.
+const MOST: usize = format::MAX_BYTES + seal::OVERHEAD;
+
+/// An open home with what is needed to read it.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) home: Arc<Home>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) names: Arc<Names>,
+}
+
+/// The record of `identity`; `None` where there never was one.
+pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Box<Record>>, FileError> {
+    let name = Name::of(identity);
+    let records = &place.home.records;
+    let Some(bytes) = records.read(name.as_str(), MOST)? else { return Ok(None) };
+    let wrong = |trouble| records.error(trouble, name.as_str());
+    let opened = seal::open(&place.keys, Kind::Record, &[], bytes).map_err(wrong)?;
+    if opened.header() != identity.key().as_bytes() {
+        return Err(wrong(Trouble::Foreign));
+    }
+    let record = format::decode(opened.plaintext()).map_err(|error| match error {
+        FormatError::Newer { .. } => wrong(Trouble::Newer),
+        error => wrong(Trouble::Format(error)),
+    })?;
+    Ok(Some(Box::new(record)))
+}
+
+/// Reads, applies, writes: one step for all processes.
+pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) -> Result<Changed, FileError> {
+    let name = Name::of(identity);
+    let _commit = lock::wait(&place.home.locks, &name.commit_lock())?;
+    let before = load(place, identity)?;
+    let after = match apply(before.as_deref(), change) {
+        Ok(after) => Box::new(after),
+        Err(why) => return Ok(Changed::Conflict { why, current: before }),
+    };
+    let sealed = seal_record(place, &name, identity, &after)?;
+    if before.is_none() {
+        // The record says whose it is, too.
+        if let Err(error) = place.names.add(&place.home, &name, identity) {
+            tracing::debug!(%error, "an identity is missing from the index");
+        }
+    }
+    // Whoever asks for the token between these two finds us named, and waits for our lock to see whether we hold it.
+    let moved = reservations::before(place, identity, before.as_deref(), &after)?;
+    place.home.records.replace(name.as_str(), &sealed, Durability::Durable)?;
+    if let Err(error) = moved.after(place, identity) {
+        tracing::debug!(%error, "a reservation that is over was left behind");
+    }
+    if let Some(earlier) = before.as_ref().filter(|before| before.epoch != after.epoch) {
+        claims::collect(&place.home, &name, earlier.epoch);
+    }
+    Ok(Changed::Applied { before, after })
+}
+
+fn seal_record(
+    place: &Place,
+    name: &Name,
+    identity: &ServerIdentity,
+    record: &Record,
+) -> Result<zeroize::Zeroizing<Vec<u8>>, FileError> {
+    let wrong = |trouble| place.home.records.error(trouble, name.as_str());
+    let plaintext = format::encode(record).map_err(|error| wrong(Trouble::Format(error)))?;
+    seal::seal(&place.keys, Kind::Record, identity.key().as_bytes(), &[], plaintext.expose_secret()).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests;

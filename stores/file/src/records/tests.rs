@@ -1,0 +1,161 @@
+//! Damage: whatever becomes of a record's file, it is the right record or a clear error, and never another one's.
+
+use tokenkeeper_actors::law::ledger::Login;
+use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Content, Issuer, RefreshCredential};
+use tokenkeeper_actors::values::{Epoch, Moment, RefreshToken, Scopes, StoreFault};
+
+use super::*;
+use crate::builder::KeySource;
+use crate::key::StoreKey;
+
+/// A tombstone, as the first format had it.
+const FORMAT_1: &str = r#"{"format":1,"epoch":5,"revision":43,"number":14,"content":"tombstone"}"#;
+
+struct Desk {
+    place: Place,
+    _ground: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let ground = tempfile::tempdir().unwrap();
+        let source = KeySource::Given(StoreKey::new([3; 32]));
+        let (home, keys) = Home::open(&ground.path().join("home"), &source).unwrap();
+        Self { place: Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }, _ground: ground }
+    }
+
+    fn install(&self, who: &ServerIdentity, token: &str) -> Result<Changed, FileError> {
+        let client = Client { id: "c".into(), secret: None, auth: ClientAuth::None, secret_expires_at: None };
+        let binding = Binding {
+            issuer: Issuer("https://as.example.com".into()),
+            client,
+            token_endpoint: "https://as.example.com/token".into(),
+            revocation_endpoint: None,
+            resource: None,
+        };
+        let refresh = Some(RefreshCredential::new(RefreshToken::new(token), &self.place.keys.digest));
+        let (requested, granted, at) = (Scopes::default(), Scopes::default(), Moment::default());
+        let login = Login { binding, requested, granted, subject: None, dpop_key: None, refresh, access: None, at };
+        change(&self.place, who, &Change::Install(Box::new(login)))
+    }
+
+    fn read(&self, who: &ServerIdentity) -> Vec<u8> {
+        std::fs::read(self.file(who)).unwrap()
+    }
+
+    fn write(&self, who: &ServerIdentity, bytes: &[u8]) {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(self.file(who)).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+
+    fn file(&self, who: &ServerIdentity) -> std::path::PathBuf {
+        self.place.home.records.path_of(Name::of(who).as_str())
+    }
+
+    fn seal(&self, who: &ServerIdentity, plaintext: &str) {
+        let key = who.key();
+        let sealed = seal::seal(&self.place.keys, Kind::Record, key.as_bytes(), &[], plaintext.as_bytes());
+        self.write(who, &sealed.unwrap());
+    }
+
+    /// Neither a read nor a login takes the file for what it is not, and it stays as it is.
+    fn is_refused(&self, who: &ServerIdentity) -> Trouble {
+        let before = self.read(who);
+        let error = load(&self.place, who).unwrap_err();
+        assert_eq!((error.fault(), error.path()), (StoreFault::Unreadable, &*self.file(who)));
+        assert_eq!(self.install(who, "rt-other").unwrap_err(), error);
+        assert_eq!(self.read(who), before);
+        error.trouble().clone()
+    }
+}
+
+fn who(account: &str) -> ServerIdentity {
+    ServerIdentity::from_key(&format!("api:github#{account}")).unwrap()
+}
+
+fn token(record: Option<Box<Record>>) -> Option<String> {
+    Some(record?.held()?.credential.token().expose().to_owned())
+}
+
+#[test]
+fn every_part_of_a_record_and_every_changed_byte_is_refused() {
+    let (desk, who) = (Desk::new(), who("work"));
+    desk.install(&who, "rt-1").unwrap();
+    let whole = desk.read(&who);
+    for length in 0..whole.len() {
+        desk.write(&who, &whole[..length]);
+        assert_eq!(desk.is_refused(&who), Trouble::Damaged, "{length} bytes");
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        desk.write(&who, &changed);
+        let trouble = desk.is_refused(&who);
+        // Which layout it is has to be read first.
+        assert!(trouble == Trouble::Damaged || at == 11 && trouble == Trouble::Newer, "byte {at}: {trouble:?}");
+    }
+    desk.write(&who, &[&whole[..], b"\n"].concat());
+    assert_eq!(desk.is_refused(&who), Trouble::Damaged);
+    desk.write(&who, &vec![0; MOST + 1]);
+    assert_eq!(desk.is_refused(&who), Trouble::Damaged);
+    desk.write(&who, &whole);
+    assert_eq!(token(load(&desk.place, &who).unwrap()).as_deref(), Some("rt-1"));
+}
+
+#[test]
+fn another_identitys_record_is_never_read_for_ones_own() {
+    let (desk, work, home) = (Desk::new(), who("work"), who("home"));
+    desk.install(&work, "rt-work").unwrap();
+    desk.install(&home, "rt-home").unwrap();
+    let (of_work, of_home) = (desk.read(&work), desk.read(&home));
+    desk.write(&work, &of_home);
+    desk.write(&home, &of_work);
+    assert_eq!((desk.is_refused(&work), desk.is_refused(&home)), (Trouble::Foreign, Trouble::Foreign));
+    // Both are listed still, as what they are: the index knows whose each file is.
+    assert_eq!(desk.place.names.list(&desk.place.home).unwrap().len(), 2);
+    let other = Desk::new();
+    other.write(&work, &of_work);
+    assert_eq!(other.is_refused(&work), Trouble::Damaged, "another home has another key, even of the same bytes");
+}
+
+#[test]
+fn an_older_format_is_read_and_a_newer_one_is_left_alone() {
+    let (desk, who) = (Desk::new(), who("work"));
+    desk.seal(&who, FORMAT_1);
+    let record = load(&desk.place, &who).unwrap().unwrap();
+    assert_eq!((record.epoch, &record.content), (Epoch::new(5), &Content::Tombstone));
+    desk.seal(&who, &format!("{{\"format\":{},\"what\":\"ever\"}}", format::CURRENT + 1));
+    assert_eq!(desk.is_refused(&who), Trouble::Newer);
+    desk.seal(&who, "{\"format\":");
+    assert_eq!(desk.is_refused(&who), Trouble::Format(FormatError::NotJson));
+    // The older one goes on, in the current format.
+    desk.seal(&who, FORMAT_1);
+    let changed = desk.install(&who, "rt-1").unwrap();
+    assert!(matches!(changed, Changed::Applied { after, .. } if after.epoch == Epoch::new(6)));
+}
+
+#[test]
+fn the_index_is_made_again_from_the_records() {
+    let desk = Desk::new();
+    let mut all: Vec<_> = ["a", "b", "c"].map(who).into();
+    all.iter().for_each(|who| drop(desk.install(who, who.account().as_str()).unwrap()));
+    let index = desk.place.home.root.path_of("identities");
+    let listed = || {
+        let mut listed = Names::default().list(&desk.place.home).unwrap();
+        listed.sort();
+        listed
+    };
+    let whole = std::fs::read(&index).unwrap();
+    for length in 0..whole.len() {
+        std::fs::write(&index, &whole[..length]).unwrap();
+        assert_eq!(listed(), all, "{length} bytes of the index");
+        assert_eq!(listed(), all, "the index that was mended");
+    }
+    // What has no record is not listed, whatever the index says; and what is not known by either is passed over.
+    std::fs::remove_file(desk.file(&all.remove(1))).unwrap();
+    std::fs::write(desk.file(&who("d")), "no record").unwrap();
+    assert_eq!(listed(), all);
+}

@@ -1,0 +1,218 @@
+//! Who owns which refresh token: no two identities may hold the same one.
+//!
+//! One small file for each token that is held or waited for, named by the token's digest and naming the identities. What
+//! it says of a holder is a hint: it is written before the record is, taken back after, and believed only where the
+//! record, read under its own lock, agrees. So a process that dies in between leaves nothing false behind.
+//!
+//! The hints are not forced to the disk, because every refresh would pay for that. A power failure may lose some;
+//! therefore the first reservation of each boot reads all records, once, and writes down what is missing.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::ports::store::Reservation;
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::{BootId, KeyedDigest, Moment, ServerIdentity, WallTime};
+
+use crate::error::{FileError, Trouble};
+use crate::folder::Durability;
+use crate::hex;
+use crate::lock::{self, Lock};
+use crate::names::Name;
+use crate::records::{self, Place};
+
+/// How long a reservation waits for its install.
+const WAITS: Duration = Duration::from_secs(600);
+
+/// The lock for writing any hint. While it is held, no other is waited for but the index's.
+const LOCK: &str = "held";
+
+/// The file that says in which boot the hints were last found complete.
+const BOOT: &str = "boot";
+
+/// The longest hint.
+const MOST: usize = 1024 * 1024;
+
+/// How often somebody else may get in between.
+const ATTEMPTS: u32 = 16;
+
+/// What a file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Hint {
+    /// Whose records held the token, or were about to.
+    holders: Vec<ServerIdentity>,
+    /// Who waits to install it, since when.
+    waiting: Option<(WallTime, ServerIdentity)>,
+}
+
+/// A refresh token that comes or goes with a write.
+pub(crate) struct Moved {
+    gone: Option<KeyedDigest>,
+    come: Option<KeyedDigest>,
+}
+
+/// Notes, before a record is written, what it is going to hold.
+pub(crate) fn before(
+    place: &Place,
+    identity: &ServerIdentity,
+    before: Option<&Record>,
+    after: &Record,
+) -> Result<Moved, FileError> {
+    let (gone, come) = (before.and_then(held), held(after));
+    if gone == come {
+        return Ok(Moved { gone: None, come: None });
+    }
+    if let Some(come) = come {
+        let _lock = lock::wait(&place.home.locks, LOCK)?;
+        update(place, come, |hint| {
+            if !hint.holders.contains(identity) {
+                hint.holders.push(identity.clone());
+            }
+        })?;
+    }
+    Ok(Moved { gone, come })
+}
+
+impl Moved {
+    /// Takes back, after the record was written, what it no longer holds or waits for.
+    pub(crate) fn after(self, place: &Place, identity: &ServerIdentity) -> Result<(), FileError> {
+        if self.gone.is_none() && self.come.is_none() {
+            return Ok(());
+        }
+        let _lock = lock::wait(&place.home.locks, LOCK)?;
+        let not_waiting = |hint: &mut Hint| drop(hint.waiting.take_if(|(_, who)| who == identity));
+        if let Some(gone) = self.gone {
+            update(place, gone, |hint| {
+                hint.holders.retain(|holder| holder != identity);
+                not_waiting(hint);
+            })?;
+        }
+        match self.come {
+            Some(come) => update(place, come, not_waiting),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reserves `digest` for `identity`, unless another one holds it or waits for it.
+pub(crate) fn reserve(
+    place: &Place,
+    identity: &ServerIdentity,
+    digest: KeyedDigest,
+    now: Moment,
+) -> Result<Reservation, FileError> {
+    for _ in 0..ATTEMPTS {
+        let named = read(place, digest)?;
+        // Their records must stand still while they are looked at. The lock of the hints comes last, as it does where
+        // records are written.
+        let (_standing, _lock) = (hold_still(place, identity, &named)?, lock::wait(&place.home.locks, LOCK)?);
+        look_through(place, now.boot)?;
+        let mut hint = read(place, digest)?;
+        if hint.holders.iter().any(|holder| holder != identity && !named.holders.contains(holder)) {
+            continue;
+        }
+        if let Some(other) = other_owner(place, &hint, identity, digest, now.wall)? {
+            return Ok(Reservation::HeldBy(other));
+        }
+        hint.waiting = Some((now.wall, identity.clone()));
+        hint.holders.retain(|holder| holder == identity);
+        write(place, digest, &hint)?;
+        return Ok(Reservation::Reserved);
+    }
+    Err(place.home.held.error(Trouble::Busy, &file(digest)))
+}
+
+/// Takes the locks of all other records that are named, in one order for everybody.
+fn hold_still(place: &Place, identity: &ServerIdentity, hint: &Hint) -> Result<Vec<Lock>, FileError> {
+    let mut names: Vec<Name> = hint.holders.iter().filter(|holder| *holder != identity).map(Name::of).collect();
+    names.sort();
+    names.iter().map(|name| lock::wait(&place.home.locks, &name.commit_lock())).collect()
+}
+
+fn other_owner(
+    place: &Place,
+    hint: &Hint,
+    identity: &ServerIdentity,
+    digest: KeyedDigest,
+    now: WallTime,
+) -> Result<Option<ServerIdentity>, FileError> {
+    for holder in hint.holders.iter().filter(|holder| *holder != identity) {
+        if records::load(place, holder)?.as_deref().and_then(held) == Some(digest) {
+            return Ok(Some(holder.clone()));
+        }
+    }
+    let waiting = hint.waiting.as_ref().filter(|(since, who)| who != identity && now.since(*since) < WAITS);
+    Ok(waiting.map(|(_, who)| who.clone()))
+}
+
+/// Looks through all records, once in each boot, for tokens whose hint was lost. Whoever calls holds the lock.
+fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
+    let this = hex::encode(&boot.0.to_le_bytes());
+    if place.home.held.read(BOOT, 64)?.is_some_and(|last| *last == this.as_bytes()) {
+        return Ok(());
+    }
+    for identity in place.names.list(&place.home)? {
+        match records::load(place, &identity) {
+            Ok(record) => {
+                if let Some(digest) = record.as_deref().and_then(held) {
+                    update(place, digest, |hint| {
+                        if !hint.holders.contains(&identity) {
+                            hint.holders.push(identity.clone());
+                        }
+                    })?;
+                }
+            }
+            // Which token it holds, nobody can say; and no login of another identity is to wait for it.
+            Err(error) => tracing::warn!(%error, "a record cannot be read"),
+        }
+    }
+    place.home.held.replace(BOOT, this.as_bytes(), Durability::ThisBoot)
+}
+
+/// Whoever calls holds the lock.
+fn update(place: &Place, digest: KeyedDigest, with: impl FnOnce(&mut Hint)) -> Result<(), FileError> {
+    let found = read(place, digest)?;
+    let mut hint = found.clone();
+    with(&mut hint);
+    if hint == found { Ok(()) } else { write(place, digest, &hint) }
+}
+
+fn read(place: &Place, digest: KeyedDigest) -> Result<Hint, FileError> {
+    let Some(bytes) = place.home.held.read(&file(digest), MOST)? else { return Ok(Hint::default()) };
+    Ok(Hint::from_text(std::str::from_utf8(&bytes).unwrap_or_default()))
+}
+
+fn write(place: &Place, digest: KeyedDigest, hint: &Hint) -> Result<(), FileError> {
+    if *hint == Hint::default() {
+        return place.home.held.remove(&file(digest)).map(drop);
+    }
+    place.home.held.replace(&file(digest), hint.to_text().as_bytes(), Durability::ThisBoot)
+}
+
+impl Hint {
+    fn to_text(&self) -> String {
+        let waiting = self.waiting.iter().map(|(since, who)| format!("waiting {} {}\n", since.as_millis(), who.key()));
+        self.holders.iter().map(|holder| format!("held {}\n", holder.key())).chain(waiting).collect()
+    }
+
+    /// A line that was cut off by a power failure says nothing; that is noticed by the boot.
+    fn from_text(text: &str) -> Self {
+        let mut hint = Self::default();
+        for line in text.lines() {
+            if let Some(key) = line.strip_prefix("held ") {
+                hint.holders.extend(ServerIdentity::from_key(key));
+            } else if let Some((since, key)) = line.strip_prefix("waiting ").and_then(|rest| rest.split_once(' ')) {
+                let since = since.parse().map(WallTime::from_millis);
+                hint.waiting = since.ok().zip(ServerIdentity::from_key(key).ok());
+            }
+        }
+        hint
+    }
+}
+
+fn held(record: &Record) -> Option<KeyedDigest> {
+    record.held().map(|held| held.credential.digest())
+}
+
+fn file(digest: KeyedDigest) -> String {
+    hex::encode(digest.as_bytes())
+}

@@ -1,0 +1,370 @@
+//! The store: every operation on a thread that may block, and what goes wrong said in words.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use etcetera::BaseStrategy;
+use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::ports::store::{
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
+    TokenStore,
+};
+use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+
+use crate::builder::{FileStoreBuilder, KeySource, Watching};
+use crate::claims::{self, Claims};
+use crate::error::{FileError, Trouble};
+use crate::folder::Folder;
+use crate::home::Home;
+use crate::journal::{self, Entry};
+use crate::lock::{self, Attempt};
+use crate::names::Name;
+use crate::records::{self, Place};
+use crate::watch::{self, Hearing};
+use crate::{logins, reservations};
+
+/// A handle on a home. Clones are one handle; to open a home twice gives two, which share nothing but the home, also in
+/// one process: neither gets a claim that the other holds.
+///
+/// Claims are held until they are ended, until the last clone of the handle is dropped, or until the process is dead.
+/// Dropping a future of this store stops nothing that has begun: a change is made or not made, a claim that nobody is
+/// told of is given back.
+///
+/// It needs a tokio runtime, and works on its threads for blocking work: a host that occupies all of those makes the
+/// store wait.
+#[derive(Clone)]
+pub struct FileStore(Arc<Inner>);
+
+/// What [`FileStore::sweep`] has removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// Lock files of claims that nobody holds.
+    pub locks: usize,
+    /// Files that somebody had begun to write, and died.
+    pub unfinished: usize,
+}
+
+impl FileStore {
+    /// The most lines kept of each identity's journal. The older half goes at once, so it may be fewer.
+    pub const JOURNAL_KEPT: usize = journal::KEPT;
+
+    /// Opens the home in the folder `dir`, and makes it where there is none; its key is in a file of the home, unless it
+    /// was made otherwise. For anything else see [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// See [`FileStoreBuilder::open`], which says, too, what this waits for.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, FileError> {
+        Self::builder(dir).open()
+    }
+
+    /// Opens the home in the folder `dir`, in another way than by default.
+    pub fn builder(dir: impl Into<PathBuf>) -> FileStoreBuilder {
+        FileStoreBuilder::new(dir.into())
+    }
+
+    /// Where a home lies by convention: `$XDG_STATE_HOME/tokenkeeper`, which is `~/.local/state/tokenkeeper` unless set
+    /// otherwise. That is the folder for what belongs to this machine: a home that is copied to a second one gives each
+    /// refresh token two owners, and that kills it.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::NoDirectory`], where there is no home directory.
+    pub fn default_dir() -> Result<PathBuf, FileError> {
+        let folders = etcetera::base_strategy::Xdg::new().ok();
+        let state = folders.and_then(|folders| folders.state_dir());
+        state.map(|state| state.join("tokenkeeper")).ok_or_else(|| FileError::new(Trouble::NoDirectory, "tokenkeeper"))
+    }
+
+    /// The folder of this home.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// What went wrong last, with the file and what to do: the words for a [`StoreFault`], which has none of its own.
+    pub fn last_trouble(&self) -> Option<FileError> {
+        self.0.trouble().clone()
+    }
+
+    /// The record of `identity`, as [`load`](TokenStore::load) gives it, with the store's own words where it fails.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`], when there is a record and it cannot be read.
+    pub async fn inspect(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, FileError> {
+        let identity = identity.clone();
+        self.run(move |_, place| records::load(place, &identity)).await
+    }
+
+    /// The newest `most` lines of the identity's journal, oldest first, with the processes that noted them.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`], when the journal cannot be read.
+    pub async fn history(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
+        let identity = identity.clone();
+        self.run(move |_, place| journal::read(&place.home, &identity, most)).await
+    }
+
+    /// Removes what processes that died have left behind: lock files that nobody holds, and files that were never
+    /// finished. Safe at any time, next to anything; a watch does it when it begins.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`], when a folder of the home cannot be read.
+    pub async fn sweep(&self) -> Result<Swept, FileError> {
+        self.run(|_, place| sweep(&place.home)).await
+    }
+
+    pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching) -> Result<Self, FileError> {
+        // The same folder for as long as this handle lives, wherever the process goes meanwhile.
+        let dir = std::path::absolute(dir).map_err(|error| FileError::io(&error, dir))?;
+        let (home, keys) = Home::open(&dir, key)?;
+        Ok(Self(Arc::new(Inner {
+            dir,
+            digest: keys.digest.clone(),
+            place: Mutex::new(Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }),
+            claims: Claims::default(),
+            watching,
+            watches: Mutex::default(),
+            trouble: Mutex::default(),
+        })))
+    }
+
+    /// Works on the home, on a thread that may block.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Inner>, &Place) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
+        let inner = Arc::clone(&self.0);
+        let done = blocking(move || work(&inner, &inner.place()?)).await;
+        done.unwrap_or_else(|| Err(FileError::new(Trouble::BrokenOff, &self.0.dir)))
+    }
+
+    /// The same, for the law: it is told the fault, and people are told the rest.
+    async fn serve<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Inner>, &Place) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        self.run(work).await.map_err(|error| {
+            tracing::warn!(%error, "the file store failed");
+            let fault = error.fault();
+            *self.0.trouble() = Some(error);
+            fault
+        })
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore").field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TokenStore for FileStore {
+    async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
+        Ok(self.0.digest.clone())
+    }
+
+    async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
+        let identity = identity.clone();
+        self.serve(move |_, place| records::load(place, &identity)).await
+    }
+
+    async fn list(&self) -> Result<Vec<ServerIdentity>, StoreFault> {
+        self.serve(|_, place| place.names.list(&place.home)).await
+    }
+
+    async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault> {
+        let identity = identity.clone();
+        self.serve(move |_, place| records::change(place, &identity, &change)).await
+    }
+
+    async fn claim(
+        &self,
+        identity: &ServerIdentity,
+        scope: ClaimScope,
+        holder: FlightId,
+        _: Duration,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        let identity = identity.clone();
+        let answer = self.serve(move |inner, place| {
+            let (answer, is_new) = inner.claims.claim(&place.home, &identity, scope, holder)?;
+            let untold = is_new.then(|| Untold { inner: Some(Arc::clone(inner)), identity, scope, holder });
+            Ok((answer, untold))
+        });
+        let (answer, mut untold) = answer.await?;
+        if let Some(untold) = &mut untold {
+            untold.inner = None;
+        }
+        Ok(answer)
+    }
+
+    async fn renew(&self, identity: &ServerIdentity, claim: &Claim, _: Duration) -> Result<Renewed, StoreFault> {
+        let (identity, claim) = (identity.clone(), claim.clone());
+        self.serve(move |inner, place| Ok(inner.claims.renew(&place.home, &identity, &claim))).await
+    }
+
+    async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
+        let (inner, identity, claim) = (Arc::clone(&self.0), identity.clone(), claim.clone());
+        // A home that is gone keeps nobody from letting go.
+        let ended = blocking(move || {
+            let place = inner.place().ok();
+            inner.claims.end(place.as_ref().map(|place| &*place.home), &identity, claim.scope, claim.holder);
+        });
+        ended.await.ok_or(StoreFault::TimedOut)
+    }
+
+    async fn reserve(
+        &self,
+        identity: &ServerIdentity,
+        digest: KeyedDigest,
+        now: Moment,
+    ) -> Result<Reservation, StoreFault> {
+        let identity = identity.clone();
+        self.serve(move |_, place| reservations::reserve(place, &identity, digest, now)).await
+    }
+
+    async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault> {
+        self.serve(move |_, place| logins::put(place, key, &login)).await
+    }
+
+    async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        let key = *key;
+        self.serve(move |_, place| logins::take(place, &key, now)).await
+    }
+
+    async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
+        let watch = self.serve(|inner, place| {
+            let watch = watch::begin(inner, inner.watching)?;
+            // Whoever watches stays for long: a good time to tidy up, and no reason to fail.
+            if let Err(error) = sweep(&place.home) {
+                tracing::debug!(%error, "what dead processes left was not removed");
+            }
+            Ok(watch)
+        });
+        Ok(Box::new(watch.await?))
+    }
+
+    async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
+        let identity = identity.clone();
+        self.serve(move |_, place| journal::note(&place.home, &identity, &line)).await
+    }
+
+    async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault> {
+        let identity = identity.clone();
+        let entries = self.serve(move |_, place| journal::read(&place.home, &identity, most)).await?;
+        Ok(entries.into_iter().map(|entry| entry.line).collect())
+    }
+}
+
+/// What all clones of a handle share.
+pub(crate) struct Inner {
+    dir: PathBuf,
+    digest: DigestKey,
+    place: Mutex<Place>,
+    claims: Claims,
+    watching: Watching,
+    watches: Mutex<Vec<Weak<Hearing>>>,
+    trouble: Mutex<Option<FileError>>,
+}
+
+impl Inner {
+    /// The home as it is now: one that was moved away or removed is looked for where it was, each time.
+    pub(crate) fn place(&self) -> Result<Place, FileError> {
+        let mut place = self.lock_place();
+        if !place.home.is_current() {
+            self.end_watches();
+            place.home = Arc::new(Home::reopen(&self.dir, &place.keys)?);
+            place.names.forget();
+        }
+        Ok(place.clone())
+    }
+
+    pub(crate) fn whose(&self, name: &Name) -> Option<ServerIdentity> {
+        let place = self.place().ok()?;
+        place.names.whose(&place.home, name)
+    }
+
+    pub(crate) fn add_watch(&self, hearing: &Arc<Hearing>) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|watch| watch.strong_count() > 0);
+        watches.push(Arc::downgrade(hearing));
+    }
+
+    fn end_watches(&self) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.drain(..).filter_map(|watch| watch.upgrade()).for_each(|hearing| hearing.end());
+    }
+
+    fn lock_place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<FileError>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end_watches();
+    }
+}
+
+/// A claim that was taken, and that its flight does not know of yet. If nobody is there to be told, it is given back.
+struct Untold {
+    /// `None` once it was told.
+    inner: Option<Arc<Inner>>,
+    identity: ServerIdentity,
+    scope: ClaimScope,
+    holder: FlightId,
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else { return };
+        let place = inner.place().ok();
+        inner.claims.end(place.as_ref().map(|place| &*place.home), &self.identity, self.scope, self.holder);
+    }
+}
+
+fn sweep(home: &Home) -> Result<Swept, FileError> {
+    let mut swept = Swept::default();
+    for file in home.locks.names()? {
+        swept.locks += usize::from(claims::collect_file(&home.locks, &file));
+    }
+    let for_records = |file: &str| Name::read(file).map(|name| name.commit_lock());
+    let for_journals = |file: &str| Name::read(file).map(|name| name.journal_lock());
+    swept.unfinished += sweep_unfinished(home, &home.records, for_records)?;
+    swept.unfinished += sweep_unfinished(home, &home.journals, for_journals)?;
+    swept.unfinished += sweep_unfinished(home, &home.held, |_| Some("held".to_owned()))?;
+    swept.unfinished += sweep_unfinished(home, &home.logins, |_| Some("logins".to_owned()))?;
+    Ok(swept)
+}
+
+/// Removes what was never finished in a folder, each under the lock under which it is written; what is being written now
+/// is left alone.
+fn sweep_unfinished(home: &Home, folder: &Folder, lock: impl Fn(&str) -> Option<String>) -> Result<usize, FileError> {
+    let mut removed = 0;
+    for file in folder.names()? {
+        let Some(finished) = Folder::finished(&file) else { continue };
+        let Some(lock) = lock(finished) else { continue };
+        if let Ok(Attempt::Locked(_lock)) = lock::attempt(&home.locks, &lock) {
+            removed += usize::from(folder.remove_unfinished(finished)?);
+        }
+    }
+    Ok(removed)
+}
+
+/// Does `work` on a thread that may block; `None` where it broke off or could not begin.
+#[expect(clippy::disallowed_methods, reason = "disk work blocks its thread; nobody needs to own what ends by itself")]
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::runtime::Handle::try_current().ok()?.spawn_blocking(work).await.ok()
+}

@@ -1,0 +1,199 @@
+//! News: who has written which record.
+//!
+//! A record is written by renaming a file into the folder of records, so that is what is watched: once for each watch,
+//! by the operating system where it can, by looking where it cannot.
+
+mod polling;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+use notify::event::{Event, EventKind, ModifyKind, RenameMode};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokenkeeper_actors::ports::store::{News, StoreWatch};
+use tokenkeeper_actors::values::ServerIdentity;
+use tokio::sync::Notify;
+
+use crate::builder::Watching;
+use crate::error::FileError;
+use crate::folder::file_name;
+use crate::names::Name;
+use crate::store::Inner;
+
+/// What was heard and not yet told. It is bounded by the number of identities: news of one is told once.
+#[derive(Default)]
+pub(crate) struct Hearing {
+    heard: Mutex<Heard>,
+    bell: Notify,
+}
+
+#[derive(Default)]
+struct Heard {
+    changed: BTreeSet<ServerIdentity>,
+    lagged: bool,
+    ended: bool,
+}
+
+impl Hearing {
+    fn changed(&self, identity: ServerIdentity) {
+        self.heard().changed.insert(identity);
+        self.bell.notify_one();
+    }
+
+    fn lagged(&self) {
+        self.heard().lagged = true;
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn end(&self) {
+        self.heard().ended = true;
+        self.bell.notify_one();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.heard().ended
+    }
+
+    fn take(&self) -> Option<News> {
+        let mut heard = self.heard();
+        if std::mem::take(&mut heard.lagged) {
+            // That covers each of them.
+            heard.changed.clear();
+            return Some(News::Lagged);
+        }
+        let changed = heard.changed.pop_first().map(News::Changed);
+        changed.or_else(|| heard.ended.then_some(News::Ended))
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A watch on the folder of records. It does not keep the store alive.
+pub(crate) struct FileWatch {
+    hearing: Arc<Hearing>,
+    /// Stops watching when it is dropped; `None` where a thread looks, which stops by itself.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+#[async_trait]
+impl StoreWatch for FileWatch {
+    async fn next(&mut self) -> News {
+        loop {
+            if let Some(news) = self.hearing.take() {
+                return news;
+            }
+            self.hearing.bell.notified().await;
+        }
+    }
+}
+
+impl fmt::Debug for FileWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileWatch").field("polling", &self._watcher.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// Begins to watch. What is written after this has returned is heard.
+pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch, FileError> {
+    let place = inner.place()?;
+    let hearing = Arc::new(Hearing::default());
+    inner.add_watch(&hearing);
+    let records = &place.home.records;
+    if watching == Watching::System && !records.is_remote() {
+        let folders = [place.home.root.path().to_owned(), records.path().to_owned()];
+        let ear = Ear { inner: Arc::downgrade(inner), hearing: Arc::clone(&hearing), folders };
+        match listen(ear) {
+            Ok(watcher) => return Ok(FileWatch { hearing, _watcher: Some(watcher) }),
+            // Too many watches, or none here: it can still be looked.
+            Err(error) => tracing::info!(%error, "the system tells of no changes; looking twice a second instead"),
+        }
+    }
+    polling::begin(inner, &place, &hearing)?;
+    Ok(FileWatch { hearing, _watcher: None })
+}
+
+/// Listens to the folder of records, and to the home, which alone tells that the other is removed.
+fn listen(ear: Ear) -> notify::Result<RecommendedWatcher> {
+    let folders = ear.folders.clone();
+    let mut watcher = notify::recommended_watcher(move |event| ear.hear(event))?;
+    for folder in &folders {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}
+
+/// Makes news of the system's events, on the watcher's own thread.
+struct Ear {
+    inner: Weak<Inner>,
+    hearing: Arc<Hearing>,
+    /// The home, and its folder of records.
+    folders: [PathBuf; 2],
+}
+
+impl Ear {
+    fn hear(&self, event: notify::Result<Event>) {
+        match event {
+            // Whatever went wrong, something was not heard.
+            Err(_) => self.hearing.lagged(),
+            Ok(event) if event.need_rescan() => self.hearing.lagged(),
+            Ok(event) => match event.kind {
+                EventKind::Access(_) => {}
+                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
+                    if event.paths.iter().any(|path| self.folders.contains(path)) =>
+                {
+                    self.hearing.end();
+                }
+                // Of a renaming, the new name is told by itself.
+                EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {}
+                _ => {
+                    let names = event.paths.iter().filter_map(|path| Name::read(file_name(path)?));
+                    names.for_each(|name| self.tell(&name));
+                }
+            },
+        }
+    }
+
+    fn tell(&self, name: &Name) {
+        // Without a store nobody listens.
+        if let Some(inner) = self.inner.upgrade() {
+            tell(&inner, &self.hearing, name);
+        }
+    }
+}
+
+fn tell(inner: &Inner, hearing: &Hearing, name: &Name) {
+    match inner.whose(name) {
+        Some(identity) => hearing.changed(identity),
+        // Of somebody, then.
+        None => hearing.lagged(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::Flag;
+
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_said_once_and_covers_everything_before() {
+        let ear = Ear { inner: Weak::new(), hearing: Arc::default(), folders: <[PathBuf; 2]>::default() };
+        let who = ServerIdentity::from_key("api:github#work").unwrap();
+        ear.hearing.changed(who.clone());
+        ear.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        ear.hear(Err(notify::Error::generic("x")));
+        ear.hearing.changed(who.clone());
+        assert_eq!(ear.hearing.take(), Some(News::Lagged));
+        assert_eq!(ear.hearing.take(), None);
+        ear.hearing.changed(who.clone());
+        ear.hearing.end();
+        assert_eq!(ear.hearing.take(), Some(News::Changed(who)));
+        assert_eq!(ear.hearing.take(), Some(News::Ended));
+        assert_eq!(ear.hearing.take(), Some(News::Ended));
+    }
+}

@@ -1,0 +1,72 @@
+//! Looking at the folder, where nobody tells.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::{Hearing, tell};
+use crate::error::{FileError, Trouble};
+use crate::names::Name;
+use crate::records::Place;
+use crate::store::Inner;
+
+/// How often it is looked.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How a file was seen: each write makes it another one, with a later time of change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    inode: u64,
+    changed: (i64, i64),
+    size: i64,
+}
+
+type Snapshot = BTreeMap<Name, Seen>;
+
+/// Begins to look: the first time now, then on a thread, until the watch or the store is gone.
+pub(super) fn begin(inner: &Arc<Inner>, place: &Place, hearing: &Arc<Hearing>) -> Result<(), FileError> {
+    let seen = look(place)?;
+    let (inner, hearing) = (Arc::downgrade(inner), Arc::downgrade(hearing));
+    start(move || go_on_looking(seen, &inner, &hearing)).map_err(|error| FileError::io(&error, place.home.path()))
+}
+
+fn go_on_looking(mut seen: Snapshot, inner: &Weak<Inner>, hearing: &Weak<Hearing>) {
+    loop {
+        sleep(PAUSE);
+        let (Some(inner), Some(hearing)) = (inner.upgrade(), hearing.upgrade()) else { return };
+        if hearing.has_ended() {
+            return;
+        }
+        match inner.place().and_then(|place| look(&place)) {
+            Ok(now) => {
+                let news = now.iter().filter(|(name, how)| seen.get(name) != Some(*how));
+                news.for_each(|(name, _)| tell(&inner, &hearing, name));
+                seen = now;
+            }
+            Err(error) if *error.trouble() == Trouble::Missing => return hearing.end(),
+            Err(_) => hearing.lagged(),
+        }
+    }
+}
+
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the types differ from system to system")]
+fn look(place: &Place) -> Result<Snapshot, FileError> {
+    let records = &place.home.records;
+    let names = records.names()?.into_iter().filter_map(|file| Name::read(&file));
+    let seen = names.filter_map(|name| {
+        let stat = records.stat(name.as_str())?;
+        let changed = (stat.st_ctime as i64, stat.st_ctime_nsec as i64);
+        Some((name, Seen { inode: stat.st_ino as u64, changed, size: stat.st_size as i64 }))
+    });
+    Ok(seen.collect())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of the store's own, that ends with the watch")]
+fn start(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name("tokenkeeper-poll".to_owned()).spawn(work).map(drop)
+}
+
+#[expect(clippy::disallowed_methods, reason = "on a thread that does nothing else")]
+fn sleep(pause: Duration) {
+    std::thread::sleep(pause);
+}
