@@ -1,0 +1,61 @@
+//! How a client authenticates: none, basic, post.
+
+use tokenkeeper::Reason;
+use tokenkeeper::engine::law::profile::Profile;
+use tokenkeeper::engine::values::ClientSecret;
+use tokenkeeper::engine::values::record::ClientAuth;
+
+use crate::authority::Authority;
+use crate::row::POLICIES;
+use crate::scene::{Scene, install};
+
+#[tokio::test]
+async fn the_rigs_own_clients_refresh() {
+    let Some(authority) = Authority::start().await else { return };
+    for client in [Authority::public(), Authority::basic(), Authority::post()] {
+        let story = format!("{:?}", client.auth);
+        let scene = Scene::new(&authority, client, Profile::default()).await;
+        scene.assert_whole((1, 1), &story).await;
+    }
+}
+
+#[tokio::test]
+async fn registered_clients_refresh() {
+    let Some(authority) = Authority::start().await else { return };
+    for auth in [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post] {
+        let client = authority.register(auth).await;
+        let scene = Scene::new(&authority, client, Profile::default()).await;
+        scene.assert_whole((1, 1), &format!("{auth:?}")).await;
+    }
+}
+
+/// `invalid_client`: the refresh token is as good as before, for who knows the secret.
+#[tokio::test]
+async fn a_wrong_secret_or_a_wrong_way_to_send_it_spends_nothing() {
+    let Some(authority) = Authority::start().await else { return };
+    for (right, other) in [(Authority::basic(), ClientAuth::Post), (Authority::post(), ClientAuth::Basic)] {
+        for policy in POLICIES {
+            for auth in [right.auth, other] {
+                let story = format!("{:?} as {auth:?}, {policy:?}", right.auth);
+                let profile = Profile { in_doubt: policy, ..Profile::default() };
+                let scene = Scene::new(&authority, right.clone(), profile).await;
+                let grant = authority.sign_in(&right).await;
+                let mut wrong = grant.clone();
+                wrong.binding.client.auth = auth;
+                if auth == right.auth {
+                    wrong.binding.client.secret = Some(ClientSecret::new("not the secret"));
+                }
+                install(&scene.host, wrong).await.unwrap();
+                assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::ClientRejected, "{story}");
+                assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::ClientRejected, "{story}");
+                assert_eq!((scene.host.mark().await, scene.host.presentations().await), (None, 0), "{story}");
+                scene.assert_counts((2, 1, 0, 0), &story);
+                // The very same refresh token, with the client as it should be.
+                install(&scene.host, grant).await.unwrap();
+                assert!(scene.host.renew().await.is_ok(), "{story}");
+                scene.assert_counts((3, 2, 0, 0), &story);
+                scene.host.shut_down().await;
+            }
+        }
+    }
+}
