@@ -39,7 +39,6 @@ struct Endpoints {
 /// RFC 6749 section 5.1.
 #[derive(Deserialize)]
 struct Tokens {
-    access_token: String,
     refresh_token: String,
     scope: String,
 }
@@ -49,7 +48,6 @@ struct Tokens {
 pub(crate) struct Grant {
     pub(crate) binding: Binding,
     pub(crate) scope: String,
-    pub(crate) access: AccessToken,
     pub(crate) refresh: RefreshToken,
 }
 
@@ -173,7 +171,7 @@ impl Authority {
             (ClientAuth::Basic, Some(secret)) => request = request.basic_auth(&client.id, Some(secret.expose())),
             (_, secret) => {
                 form.append_pair("client_id", &client.id);
-                secret.iter().for_each(|secret| drop(form.append_pair("client_secret", secret.expose())));
+                form.extend_pairs(secret.iter().map(|secret| ("client_secret", secret.expose())));
             }
         }
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.finish());
@@ -187,7 +185,6 @@ impl Authority {
                 resource: Some(self.resource().to_owned()),
             },
             scope: tokens.scope,
-            access: AccessToken::new(tokens.access_token),
             refresh: RefreshToken::new(tokens.refresh_token),
         }
     }

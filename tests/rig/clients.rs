@@ -31,31 +31,27 @@ async fn registered_clients_refresh() {
 
 /// `invalid_client`: the refresh token is as good as before, for who knows the secret.
 #[tokio::test]
-async fn a_wrong_secret_or_a_wrong_way_to_send_it_spends_nothing() {
+async fn a_wrong_secret_spends_nothing() {
     let Some(authority) = Authority::start().await else { return };
-    for (right, other) in [(Authority::basic(), ClientAuth::Post), (Authority::post(), ClientAuth::Basic)] {
+    for client in [Authority::basic(), Authority::post()] {
         for policy in POLICIES {
-            for auth in [right.auth, other] {
-                let story = format!("{:?} as {auth:?}, {policy:?}", right.auth);
-                let profile = Profile { in_doubt: policy, ..Profile::default() };
-                let scene = Scene::new(&authority, right.clone(), profile).await;
-                let grant = authority.sign_in(&right).await;
-                let mut wrong = grant.clone();
-                wrong.binding.client.auth = auth;
-                if auth == right.auth {
-                    wrong.binding.client.secret = Some(ClientSecret::new("not the secret"));
-                }
-                install(&scene.host, wrong).await.unwrap();
+            let story = format!("{:?} {policy:?}", client.auth);
+            let profile = Profile { in_doubt: policy, ..Profile::default() };
+            let scene = Scene::new(&authority, client.clone(), profile).await;
+            let grant = authority.sign_in(&client).await;
+            let mut wrong = grant.clone();
+            wrong.binding.client.secret = Some(ClientSecret::new("not the secret"));
+            install(&scene.host, wrong).await.unwrap();
+            for _ in 0..2 {
                 assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::ClientRejected, "{story}");
-                assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::ClientRejected, "{story}");
-                assert_eq!((scene.host.mark().await, scene.host.presentations().await), (None, 0), "{story}");
+                assert_eq!(scene.host.mark().await, None, "{story}");
                 scene.assert_counts((2, 1, 0, 0), &story);
-                // The very same refresh token, with the client as it should be.
-                install(&scene.host, grant).await.unwrap();
-                assert!(scene.host.renew().await.is_ok(), "{story}");
-                scene.assert_counts((3, 2, 0, 0), &story);
-                scene.host.shut_down().await;
             }
+            // The very same refresh token, with the client as it should be.
+            install(&scene.host, grant).await.unwrap();
+            assert!(scene.host.renew().await.is_ok(), "{story}");
+            scene.assert_counts((3, 2, 0, 0), &story);
+            scene.host.shut_down().await;
         }
     }
 }
