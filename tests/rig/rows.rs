@@ -34,7 +34,6 @@ async fn server_errors_are_doubts() {
         }
         Row::fail(Law::Doubt, 502, processed, &json!({ "html": true })).holds(&authority).await;
         Row::fail(Law::Doubt, 504, processed, &json!({ "error": "invalid_grant" })).holds(&authority).await;
-        Row::fail(Law::Doubt, 503, processed, &json!({ "retry_after": 30 })).holds(&authority).await;
     }
 }
 
@@ -84,8 +83,13 @@ async fn too_many_requests_spends_nothing() {
 async fn a_rig_that_says_when_is_left_alone_until_then() {
     const TOLD: Duration = Duration::from_secs(300);
     let Some(authority) = Authority::start().await else { return };
-    for (status, reason) in [(429, Reason::Throttled), (503, Reason::InDoubt)] {
-        let scene = Scene::new(&authority, Authority::public(), Profile::default()).await;
+    let cases = [
+        (429, InDoubt::RetryOnce, Reason::Throttled),
+        (429, InDoubt::NeverReplay, Reason::Throttled),
+        (503, InDoubt::RetryOnce, Reason::InDoubt),
+    ];
+    for (status, policy, reason) in cases {
+        let scene = Scene::new(&authority, Authority::public(), profile(policy)).await;
         authority.tell("/fail", &json!({ "n": 1, "status": status, "retry_after": TOLD.as_secs() }));
         let told = scene.host.renew().await.unwrap_err();
         assert_eq!((told.reason(), told.when_to_retry()), (reason, Some(TOLD)));
@@ -95,6 +99,11 @@ async fn a_rig_that_says_when_is_left_alone_until_then() {
         scene.host.clock.pass(TOLD);
         scene.assert_whole((2, 1), "afterwards").await;
     }
+    let scene = Scene::new(&authority, Authority::public(), profile(InDoubt::NeverReplay)).await;
+    authority.tell("/fail", &json!({ "n": 1, "status": 503, "retry_after": TOLD.as_secs() }));
+    assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::PerhapsSpent);
+    scene.host.clock.pass(TOLD);
+    scene.assert_over(Reason::PerhapsSpent, "afterwards").await;
 }
 
 #[tokio::test]
