@@ -1,11 +1,13 @@
 //! The rows.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::json;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::values::record::ClientAuth;
+use tokio::net::TcpListener;
 
 use crate::authority::{Authority, Tally};
 use crate::row::{Law, POLICIES, Row, after_a_doubt};
@@ -118,6 +120,60 @@ async fn a_word_that_ends_the_grant_or_rejects_the_client_is_believed() {
             let word = json!({ "error": "invalid_client" });
             Row::fail(Law::ClientRejected, status, processed, &word).holds(&authority).await;
         }
+    }
+}
+
+/// RFC 9449 section 8: the one request that may go out a second time within its flight.
+#[tokio::test]
+async fn a_nonce_that_is_wanted_permits_one_more_request() {
+    let Some(authority) = Authority::start().await else { return };
+    let wants =
+        |n: u32, processed: bool| json!({ "n": n, "status": 400, "error": "use_dpop_nonce", "processed": processed });
+    for policy in POLICIES {
+        let scene = || Scene::new(&authority, Authority::public(), profile(policy));
+        let once = scene().await;
+        authority.tell("/fail", &wants(1, false));
+        assert!(once.host.renew().await.is_ok());
+        once.assert_whole((3, 2), "once").await;
+
+        let twice = scene().await;
+        authority.tell("/fail", &wants(2, false));
+        twice.assert_refused(Reason::RequestRefused, "twice").await;
+        twice.assert_counts((3, 1, 0, 0), "twice");
+        assert_eq!(twice.host.mark().await, None);
+        twice.host.clock.pass(LONG_ENOUGH);
+        twice.assert_whole((3, 1), "twice").await;
+
+        let spent = scene().await;
+        authority.tell("/fail", &wants(1, true));
+        assert_eq!(spent.host.renew().await.unwrap_err().reason(), Reason::GrantEnded);
+        spent.assert_counts((3, 2, 1, 1), "spent");
+        spent.assert_over(Reason::GrantEnded, "spent").await;
+    }
+}
+
+/// Nobody listens where the token is to go: it goes on being good.
+#[tokio::test]
+async fn where_nobody_listens_nothing_is_spent() {
+    let Some(authority) = Authority::start().await else { return };
+    for policy in POLICIES {
+        let scene = Scene::new(&authority, Authority::public(), profile(policy)).await;
+        let grant = authority.sign_in(&scene.client).await;
+        let mut astray = grant.clone();
+        let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        astray.binding.token_endpoint = format!("http://{gone}/token");
+        install(&scene.host, astray).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::Unreachable);
+            assert_eq!(scene.host.mark().await, None);
+            scene.host.clock.pass(Duration::from_secs(1));
+        }
+        scene.assert_counts((1, 1, 0, 0), "astray");
+        // The very same refresh token, where it belongs.
+        install(&scene.host, grant).await.unwrap();
+        assert!(scene.host.renew().await.is_ok());
+        scene.assert_counts((2, 2, 0, 0), "found");
+        scene.host.shut_down().await;
     }
 }
 
