@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod holders;
 mod nonce;
 mod policies;
 mod reuse;
