@@ -1,7 +1,6 @@
 //! A host that has signed in at the rig and refreshed there once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::values::record::Client;
@@ -10,9 +9,7 @@ use tokenkeeper::{InstallError, Reason};
 
 use crate::authority::{Authority, Grant, Tally};
 use crate::support::Host;
-
-/// Longer than any marked request of these tests may take.
-pub(crate) const LONG_ENOUGH: Duration = Duration::from_secs(60);
+pub(crate) use crate::support::LONG_ENOUGH;
 
 pub(crate) struct Scene<'a> {
     pub(crate) authority: &'a Authority,

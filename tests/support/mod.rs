@@ -13,7 +13,7 @@ use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::record::{Binding, Mark, Record, RefreshCredential};
+use tokenkeeper::engine::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Mark, Record, RefreshCredential};
 use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::{
@@ -22,8 +22,22 @@ use tokenkeeper::{
 };
 use tokenkeeper_testkit::hostile::Grant;
 
-/// How long a caller of these tests waits. Less than a mark lasts: whoever would have to wait for that is told at once.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a caller of these tests waits. Less than a mark lasts, however slow the machine: whoever would have to wait for
+/// that is told at once.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// How long a mark lasts beyond its request's time-out, or a little less.
+const MARK_LASTS: Duration = Duration::from_secs(60);
+
+/// Longer than any mark of these hosts lasts.
+pub const LONG_ENOUGH: Duration = Duration::from_secs(300);
+
+/// Lets the time of requests that are under way run out, at once. On a runtime of one thread, whose timers all go off.
+pub async fn time_runs_out() {
+    tokio::time::pause();
+    tokio::time::advance(DEFAULT_REQUEST_TIMEOUT).await;
+    tokio::time::resume();
+}
 
 /// The key of these hosts' stores.
 pub fn digest_key() -> DigestKey {
@@ -87,8 +101,7 @@ impl Host {
         settings.profile = profile;
         settings.policy.backoff_first = Duration::from_millis(10);
         settings.policy.backoff_most = Duration::from_millis(10);
-        // A mark lasts longer than any caller waits, whatever the time-out of its request.
-        settings.terms.store_timeout = Duration::from_secs(20);
+        settings.terms.store_timeout = MARK_LASTS;
         let identity = ServerIdentity::new(Account::new("work").unwrap(), Target::mcp(resource).unwrap());
         Self::start(store, clock, identity, settings).await
     }

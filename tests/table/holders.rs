@@ -9,10 +9,7 @@ use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper_testkit::hostile::{Fault, Gate, Grant, HostileAs, Rotation, When};
 
 use crate::support::wire::Wire;
-use crate::support::{Ahead, Host, digest_key};
-
-/// Longer than any claim, or marked request, of these tests lasts.
-const LONG_AGO: Duration = Duration::from_secs(300);
+use crate::support::{Ahead, Host, LONG_ENOUGH, digest_key};
 
 /// The grace of a server that has one.
 const GRACE: Duration = Duration::from_secs(30 * 60);
@@ -31,8 +28,8 @@ async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_come
             let gate = server.hold_next(when);
             let asked = ask(&holder);
             gate.reached(1).await;
-            holder.clock.pass(LONG_AGO);
-            server.advance(LONG_AGO);
+            holder.clock.pass(LONG_ENOUGH);
+            server.advance(LONG_ENOUGH);
             let other = holder.another_process().await;
             for _ in 0..2 {
                 assert_eq!(other.renew().await.unwrap_err().reason(), Reason::PerhapsSpent, "{story}");
@@ -58,8 +55,8 @@ async fn within_a_grace_a_holder_that_may_live_is_overtaken_and_both_are_whole()
         server.next(When::After, Fault::hold(&gate));
         let asked = ask(&holder);
         gate.reached(1).await;
-        holder.clock.pass(LONG_AGO);
-        server.advance(LONG_AGO);
+        holder.clock.pass(LONG_ENOUGH);
+        server.advance(LONG_ENOUGH);
         let other = holder.another_process().await;
         other.renew().await.unwrap();
         assert_eq!((server.counts().token_requests, server.counts().rotations), (2, 2), "{story}");
@@ -92,7 +89,7 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
                 server.until(|counts| counts.concurrent == 0).await;
                 assert_eq!(host.renew().await.unwrap_err().reason(), told(policy), "{story}");
                 assert_eq!((server.counts().token_requests, host.presentations().await), (1, 1), "{story}");
-                host.clock.pass(LONG_AGO);
+                host.clock.pass(LONG_ENOUGH);
                 let (requests, replays) = match (policy, when) {
                     (InDoubt::RetryOnce, When::Before) => return is_whole(&server, &grant, [&host], 1, &story).await,
                     (InDoubt::RetryOnce, When::After) => {
