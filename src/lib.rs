@@ -12,6 +12,8 @@
 //! - [`ServerIdentity`], of an [`Account`] and a [`Target`]: whose session it is, with what. An MCP server is named by
 //!   its canonical URI, a [`ResourceUri`].
 //! - [`Lease`]: an access token as callers get it, with its [`Generation`], [`TokenKind`], [`Scopes`] and [`Validity`].
+//! - [`OperationKey`] and [`ChallengeKey`]: what a resource refused a lease for
+//!   ([`AuthSession::refused`]).
 //! - [`TokenError`], [`InstallError`] and [`LogoutError`], with [`Reason`] as their fixed vocabulary.
 //! - [`RefreshGrant`]: the source that renews tokens at a token endpoint, over the HTTP port ([`http`]). With the feature
 //!   `reqwest` there is a client for it; a host's own does as well. [`providers`] is what is known of some endpoints.
@@ -39,6 +41,7 @@ pub use tokenkeeper_actors as engine;
 
 pub use grant::{BodyFormat, Dialect, RefreshGrant, ScopeOnRefresh};
 
+pub use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
 pub use tokenkeeper_actors::runtime::{
     AuthMessage, AuthRuntime, AuthSession, AuthSpec, BuildError, NewsFeed, SessionNews, SessionSpec, SessionState,
     Settings, ShutdownReport, StateWatch, TokenRequest, Unsaved,

@@ -37,10 +37,11 @@
 //!
 //! A harness can do more: make a claim be lost, let a process die, cut a watch. What it cannot do is reported as not
 //! shown, never as kept.
-
 //!
-//! [`hostile`] is an authorization server and a protected resource on loopback, strict and with faults on demand, that
+//! `hostile` is an authorization server and a protected resource on loopback, strict and with faults on demand, that
 //! counts everything: what a client does with its refresh token shows there (feature `hostile`, on by default).
+//!
+//! `scripted` has sessions that follow a script, for unit tests of hosts (feature `scripted`, on by default).
 //!
 //! `http_contract` is what an HTTP client owes the refresh grant (feature `http-contract`).
 
@@ -51,3 +52,8 @@ pub mod http_contract;
 #[cfg(feature = "scripted")]
 pub mod scripted;
 pub mod store_contract;
+
+/// The code in the README compiles and does what it says.
+#[cfg(all(doctest, feature = "hostile", feature = "http-contract", feature = "scripted"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -13,7 +13,7 @@ use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::record::{Binding, Mark, Record, RefreshCredential};
+use tokenkeeper::engine::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Mark, Record, RefreshCredential};
 use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::{
@@ -22,10 +22,27 @@ use tokenkeeper::{
 };
 use tokenkeeper_testkit::hostile::Grant;
 
-const KEY: [u8; 32] = [7; 32];
+/// How long a caller of these tests waits. Less than a mark lasts, however slow the machine: whoever would have to wait for
+/// that is told at once.
+const PATIENCE: Duration = Duration::from_secs(45);
 
-/// How long a caller of these tests waits. Less than a mark lasts: whoever would have to wait for that is told at once.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a mark lasts beyond its request's time-out, or a little less.
+const MARK_LASTS: Duration = Duration::from_secs(60);
+
+/// Longer than any mark of these hosts lasts.
+pub const LONG_ENOUGH: Duration = Duration::from_secs(300);
+
+/// Lets the time of requests that are under way run out, at once. On a runtime of one thread, whose timers all go off.
+pub async fn time_runs_out() {
+    tokio::time::pause();
+    tokio::time::advance(DEFAULT_REQUEST_TIMEOUT).await;
+    tokio::time::resume();
+}
+
+/// The key of these hosts' stores.
+pub fn digest_key() -> DigestKey {
+    DigestKey::new([7; 32])
+}
 
 /// The machine's clock, which a test can put forward.
 #[derive(Clone, Debug)]
@@ -69,15 +86,24 @@ pub struct Host {
 impl Host {
     /// A host that nobody has signed in to.
     pub async fn new(resource: &str, http: Arc<dyn HttpClient>, profile: Profile) -> Self {
-        let clock = Ahead::new();
+        Self::over(MemoryStore::new(digest_key()), Ahead::new(), resource, http, profile).await
+    }
+
+    /// Like [`new`](Self::new), over this store, whose digests are of [`digest_key`].
+    pub async fn over(
+        store: MemoryStore,
+        clock: Ahead,
+        resource: &str,
+        http: Arc<dyn HttpClient>,
+        profile: Profile,
+    ) -> Self {
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, Arc::new(clock.clone()))));
         settings.profile = profile;
         settings.policy.backoff_first = Duration::from_millis(10);
         settings.policy.backoff_most = Duration::from_millis(10);
-        // A mark lasts longer than any caller waits, whatever the time-out of its request.
-        settings.terms.store_timeout = Duration::from_secs(20);
+        settings.terms.store_timeout = MARK_LASTS;
         let identity = ServerIdentity::new(Account::new("work").unwrap(), Target::mcp(resource).unwrap());
-        Self::start(MemoryStore::new(DigestKey::new(KEY)), clock, identity, settings).await
+        Self::start(store, clock, identity, settings).await
     }
 
     async fn start(store: MemoryStore, clock: Ahead, identity: ServerIdentity, settings: Settings) -> Self {
@@ -105,7 +131,7 @@ impl Host {
             granted: Scopes::new(scope.split(' ')),
             subject: None,
             dpop_key: None,
-            refresh: Some(RefreshCredential::new(refresh, &DigestKey::new(KEY))),
+            refresh: Some(RefreshCredential::new(refresh, &digest_key())),
             access: None,
             at: self.clock.now(),
         };

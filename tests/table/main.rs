@@ -8,6 +8,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod holders;
+mod nonce;
 mod policies;
 mod reuse;
 mod row;

@@ -33,6 +33,8 @@ pub(crate) struct Row {
     law: Law,
     fault: Fault,
     profile: Profile,
+    /// Whether the client's time runs out.
+    in_vain: bool,
 }
 
 /// One way to meet a row.
@@ -45,7 +47,7 @@ struct Case {
 
 impl Row {
     pub(crate) fn new(law: Law, fault: Fault) -> Self {
-        Self { law, fault, profile: Profile::default() }
+        Self { law, fault, profile: Profile::default(), in_vain: false }
     }
 
     pub(crate) fn profile(mut self, change: impl FnOnce(&mut Profile)) -> Self {
@@ -53,7 +55,12 @@ impl Row {
         self
     }
 
-    /// Meets the row in every way, all at once.
+    /// The answer is waited for in vain.
+    pub(crate) fn in_vain(self) -> Self {
+        Self { in_vain: true, ..self }
+    }
+
+    /// Meets the row in every way: all at once, but where time runs out for everybody.
     pub(crate) async fn holds(self) {
         let mut cases = JoinSet::new();
         for wire in Wire::ALL {
@@ -62,6 +69,9 @@ impl Row {
                     let (row, case) = (self.clone(), Case { wire, when, policy });
                     #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
                     cases.spawn(async move { row.meet(case).await });
+                    if self.in_vain {
+                        cases.join_next().await.unwrap().unwrap();
+                    }
                 }
             }
         }
@@ -80,7 +90,7 @@ impl Row {
 
         // The flight: one request, on a connection that was kept where the client keeps any.
         scene.server.next(when, self.fault);
-        let told = scene.host.renew().await.unwrap_err();
+        let told = if self.in_vain { scene.renew_in_vain().await } else { scene.host.renew().await.unwrap_err() };
         scene.assert_counts((2, 1 + processed, 0), &story).await;
         let counts = scene.counts().await;
         assert_eq!((counts.connections, counts.faults), (wire.connections(2), 1), "{story}");

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::http::HttpClient;
+use tokenkeeper::{Reason, TokenError};
 use tokenkeeper_testkit::hostile::{Counts, Fault, Grant, HostileAs, When};
 
-use crate::support::Host;
+pub(crate) use crate::support::LONG_ENOUGH;
 use crate::support::wire::Wire;
-
-/// Longer than any marked request of these tests may take.
-pub(crate) const LONG_ENOUGH: Duration = Duration::from_secs(60);
+use crate::support::{Host, time_runs_out};
 
 pub(crate) struct Scene {
     pub(crate) server: HostileAs,
@@ -36,6 +34,22 @@ impl Scene {
         server.next(When::After, first);
         let access = host.token().await.unwrap();
         Self { server, grant, host, access }
+    }
+
+    /// Renews, and gets no answer in time from a server that had the request: at once, whatever the time-out is.
+    pub(crate) async fn renew_in_vain(&self) -> TokenError {
+        let time_is_up = async {
+            self.server.until(|counts| counts.faults == 1).await;
+            // Some of the answer may get through by then, if there is one.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            time_runs_out().await;
+        };
+        let told = tokio::join!(self.host.renew(), time_is_up).0.unwrap_err();
+        // The machines' clock has not moved, and nobody's request runs out of time within a millisecond.
+        self.pass(Duration::from_secs(1));
+        told
     }
 
     /// Lets `span` pass, here and at the server.

@@ -10,7 +10,7 @@ use crate::scene::{LONG_ENOUGH, Scene};
 use crate::support::wire::Wire;
 
 /// Longer than a mark lasts.
-const TOLD: Duration = Duration::from_secs(300);
+const TOLD: Duration = Duration::from_secs(900);
 
 #[tokio::test]
 async fn an_issuer_that_says_when_is_left_alone_until_then() {

@@ -4,12 +4,15 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
-use tokenkeeper::http::ReqwestClient;
+use tokenkeeper::engine::values::record::ClientAuth;
+use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, NotSent, ReqwestClient};
 use tokenkeeper_testkit::hostile::Fault;
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, Service};
@@ -31,7 +34,7 @@ async fn where_nobody_listens_nothing_is_spent() {
         for _ in 0..3 {
             assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::Unreachable, "{wire:?}");
             assert_eq!(scene.host.mark().await, None, "{wire:?}");
-            scene.pass(std::time::Duration::from_secs(1));
+            scene.pass(Duration::from_secs(1));
         }
         scene.assert_counts((1, 1, 0), "nobody listens").await;
         scene.host.shut_down().await;
@@ -51,12 +54,69 @@ async fn what_fails_before_the_connection_stands_spends_nothing() {
         for _ in 0..3 {
             scene.assert_refused(Reason::Unreachable, "no connection").await;
             assert_eq!(scene.host.mark().await, None);
-            scene.pass(std::time::Duration::from_secs(1));
+            scene.pass(Duration::from_secs(1));
         }
         scene.assert_counts((1, 1, 0), "no connection").await;
         assert_eq!(scene.counts().await.connections, 4, "TCP did connect");
         broken.store(false, Ordering::SeqCst);
         scene.assert_whole(1, "a connection").await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_made_spends_nothing() {
+    for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
+        let scene = Scene::new(wire, Profile { in_doubt, ..Profile::default() }).await;
+        let mut grant = scene.server.grant();
+        // No secret to authenticate with.
+        grant.binding.client.auth = ClientAuth::Basic;
+        scene.host.sign_in(&grant).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::RequestRefused, "{wire:?}");
+            assert_eq!(scene.host.mark().await, None, "{wire:?}");
+            scene.pass(Duration::from_secs(1));
+        }
+        scene.assert_counts((1, 1, 0), "cannot be made").await;
+        scene.host.shut_down().await;
+    }
+}
+
+/// Too much time between the mark and the send: the record is read again, and the request goes out once.
+#[tokio::test]
+async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
+    for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
+        let late = Arc::new(AtomicU32::new(0));
+        let http = Late { http: wire.client(), left: Arc::clone(&late) };
+        let scene = Scene::with(Arc::new(http), Profile { in_doubt, ..Profile::default() }, Fault::pass()).await;
+        late.store(1, Ordering::SeqCst);
+        assert!(scene.host.renew().await.is_ok_and(|token| token != scene.access), "{wire:?}");
+        scene.assert_counts((2, 2, 0), "late once").await;
+        // Too late again and again: it is given up, and the mark taken back.
+        late.store(u32::MAX, Ordering::SeqCst);
+        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::BrokenOff, "{wire:?}");
+        assert_eq!(scene.host.mark().await, None, "{wire:?}");
+        scene.assert_counts((2, 2, 0), "always late").await;
+        late.store(0, Ordering::SeqCst);
+        scene.pass(Duration::from_secs(1));
+        scene.assert_whole(2, "in time").await;
+    }
+}
+
+/// A client for which it is too late, so many times.
+#[derive(Debug)]
+struct Late {
+    http: Arc<dyn HttpClient>,
+    left: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl HttpClient for Late {
+    async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+        let late = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match late {
+            Ok(_) => Err(HttpError::NotSent(NotSent::TooLate)),
+            Err(_) => self.http.send(exchange).await,
+        }
     }
 }
 

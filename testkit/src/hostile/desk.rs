@@ -1,5 +1,6 @@
 //! Where requests are taken in and answered, whichever version of HTTP they came by; and where all is counted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(super) struct Head {
 pub(super) struct Call {
     desk: Arc<Desk>,
     endpoint: Endpoint,
+    /// Whether it is counted as one that is with the server.
+    inside: AtomicBool,
 }
 
 /// What was asked for.
@@ -144,7 +147,7 @@ impl Desk {
             Endpoint::Other => {}
         }
         drop(state);
-        Call { desk: Arc::clone(self), endpoint }
+        Call { desk: Arc::clone(self), endpoint, inside: AtomicBool::new(endpoint == Endpoint::Token) }
     }
 
     /// Brings the gauges of chains up to date.
@@ -226,7 +229,18 @@ impl Call {
                 Endpoint::Revocation | Endpoint::Elsewhere | Endpoint::Other => {}
             }
         }
+        if !matches!(answer.manner, Manner::Drip { .. } | Manner::Silence) {
+            self.leave();
+        }
         answer
+    }
+
+    /// It is with the server no more. Said before the end of its answer is on its way: whoever has read that may be here
+    /// with another request sooner than this one is dropped.
+    pub(super) fn leave(&self) {
+        if self.inside.swap(false, Ordering::Relaxed) {
+            self.desk.count(|counts| counts.concurrent -= 1);
+        }
     }
 
     /// What a server does with which nothing is wrong.
@@ -308,9 +322,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.endpoint == Endpoint::Token {
-            self.desk.count(|counts| counts.concurrent -= 1);
-        }
+        self.leave();
     }
 }
 

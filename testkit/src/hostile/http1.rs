@@ -119,7 +119,7 @@ impl Http1 {
         let Answer { reply, manner, afterwards } = answer;
         match manner {
             Manner::Whole => self.write(&reply, keep).await?,
-            Manner::Drip { every, for_ever } => self.drip(&reply, every, for_ever, keep).await?,
+            Manner::Drip { every, for_ever } => self.drip(&reply, every, for_ever, keep, &call).await?,
             Manner::Half => {
                 let whole = message(&reply, keep);
                 let half = match reply.body.len() {
@@ -149,11 +149,21 @@ impl Http1 {
         self.stream.write_all(&message(reply, keep)).await
     }
 
-    async fn drip(&mut self, reply: &Reply, every: Duration, for_ever: bool, keep: bool) -> io::Result<()> {
+    async fn drip(
+        &mut self,
+        reply: &Reply,
+        every: Duration,
+        for_ever: bool,
+        keep: bool,
+        call: &Call,
+    ) -> io::Result<()> {
         let length = if for_ever { None } else { Some(reply.body.len()) };
         self.stream.write_all(&head(reply, length, keep)).await?;
-        for byte in &reply.body {
+        for (at, byte) in reply.body.iter().enumerate() {
             pause(every).await;
+            if length == Some(at + 1) {
+                call.leave();
+            }
             match length {
                 Some(_) => self.stream.write_all(&[*byte]).await?,
                 None => self.stream.write_all(&chunk(*byte)).await?,

@@ -163,7 +163,7 @@ impl Stream {
             }
             Manner::Drip { every, for_ever } => {
                 let mut sending = self.begin(&reply, false)?;
-                drip(&mut sending, &reply.body, every, for_ever).await?;
+                drip(&mut sending, &reply.body, every, for_ever, &self.call).await?;
             }
             Manner::Half => {
                 let mut sending = self.begin(&reply, false)?;
@@ -273,12 +273,19 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> Re
     Ok(())
 }
 
-async fn drip(stream: &mut SendStream<Bytes>, body: &Bytes, every: Duration, for_ever: bool) -> Result<(), h2::Error> {
+async fn drip(
+    stream: &mut SendStream<Bytes>,
+    body: &Bytes,
+    every: Duration,
+    for_ever: bool,
+    call: &Call,
+) -> Result<(), h2::Error> {
     for at in 0..body.len() {
         pause(every).await;
         send(stream, body.slice(at..=at), false).await?;
     }
     if !for_ever {
+        call.leave();
         return stream.send_data(Bytes::new(), true);
     }
     loop {

@@ -26,7 +26,8 @@ pub struct Counts {
     pub client_credentials_grants: u64,
     /// Those of them, read to the end, that asked for anything else, or could not be understood.
     pub other_grants: u64,
-    /// Token requests that are with the server now: arrived, and neither answered nor broken off.
+    /// Token requests that are with the server now: arrived, and neither answered nor broken off. An answer counts from
+    /// before its end is sent: a client that has read it is not counted any more.
     pub concurrent: u64,
     /// The most there ever were at once.
     pub most_concurrent: u64,

@@ -1,5 +1,7 @@
 //! Stopping time where it hurts, without a sleep.
 
+use std::time::Duration;
+
 use tokenkeeper_testkit::hostile::{Fault, Gate, HostileAs, When};
 
 use crate::client::{VERSIONS, client, refresh};
@@ -55,4 +57,30 @@ async fn an_arrival_can_be_waited_for() {
     assert_eq!((counts.token_requests, counts.rotations), (1, 0));
     caller.abort();
     server.until(|counts| counts.concurrent == 0).await;
+}
+
+/// However fast the client, and however slow the server to see to what is left of a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_has_been_answered_is_not_with_the_server_any_more() {
+    let ends = [
+        Fault::pass(),
+        Fault::pass().dripping(Duration::ZERO),
+        Fault::pass().halved(),
+        Fault::reset(),
+        Fault::close(),
+        Fault::go_away_covering(),
+    ];
+    for (version, end) in VERSIONS.into_iter().flat_map(|version| ends.clone().map(|end| (version, end))) {
+        let server = HostileAs::start().await.unwrap();
+        server.next_n(100, When::After, end.clone());
+        let http = client(version);
+        for _ in 0..100 {
+            let answer = refresh(&http, &server.grant()).send().await;
+            if let Ok(answer) = answer {
+                drop(answer.bytes().await);
+            }
+            assert_eq!(server.counts().concurrent, 0, "{version:?} {end:?}");
+        }
+        assert_eq!((server.counts().token_requests, server.counts().most_concurrent), (100, 1));
+    }
 }

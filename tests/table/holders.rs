@@ -1,0 +1,165 @@
+//! Whoever left a mark may be gone, or may yet come back with an answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper::Reason;
+use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::memory::MemoryStore;
+use tokenkeeper_testkit::hostile::{Fault, Gate, Grant, HostileAs, Rotation, When};
+
+use crate::support::wire::Wire;
+use crate::support::{Ahead, Host, LONG_ENOUGH, digest_key};
+
+/// The grace of a server that has one.
+const GRACE: Duration = Duration::from_secs(30 * 60);
+
+fn profile(in_doubt: InDoubt) -> Profile {
+    Profile { in_doubt, ..Profile::default() }
+}
+
+/// A process whose claim ran out, and which nobody knows to be gone: it may be suspended, with the answer on its way.
+#[tokio::test]
+async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_comes_back() {
+    for (wire, when) in Wire::ALL.into_iter().flat_map(|wire| [(wire, When::Before), (wire, When::After)]) {
+        for policy in [InDoubt::RetryOnce, InDoubt::NeverReplay] {
+            let story = format!("{wire:?} {when:?} {policy:?}");
+            let (server, grant, holder) = leased(wire, policy).await;
+            let gate = server.hold_next(when);
+            let asked = ask(&holder);
+            gate.reached(1).await;
+            holder.clock.pass(LONG_ENOUGH);
+            server.advance(LONG_ENOUGH);
+            let other = holder.another_process().await;
+            for _ in 0..2 {
+                assert_eq!(other.renew().await.unwrap_err().reason(), Reason::PerhapsSpent, "{story}");
+            }
+            assert_eq!((server.counts().token_requests, other.presentations().await), (1, 1), "{story}");
+            gate.open();
+            is_at_rest(&holder).await;
+            drop(asked.await);
+            assert_eq!(other.mark().await, None, "{story}: {:#?}", server.snapshot().timeline);
+            is_whole(&server, &grant, [&holder, &other], 1, &story).await;
+        }
+    }
+}
+
+/// Within a server's grace nothing is lost by a second presentation, whoever is still there.
+#[tokio::test]
+async fn within_a_grace_a_holder_that_may_live_is_overtaken_and_both_are_whole() {
+    for wire in Wire::ALL {
+        let story = format!("{wire:?}");
+        let (server, grant, holder) = leased(wire, InDoubt::RetryWithin(GRACE)).await;
+        server.rules(|rules| rules.rotation = Rotation::Grace(GRACE));
+        let gate = Gate::closed();
+        server.next(When::After, Fault::hold(&gate));
+        let asked = ask(&holder);
+        gate.reached(1).await;
+        holder.clock.pass(LONG_ENOUGH);
+        server.advance(LONG_ENOUGH);
+        let other = holder.another_process().await;
+        other.renew().await.unwrap();
+        assert_eq!((server.counts().token_requests, server.counts().rotations), (2, 2), "{story}");
+        gate.open();
+        is_at_rest(&holder).await;
+        drop(asked.await);
+        is_whole(&server, &grant, [&holder, &other], 2, &story).await;
+    }
+}
+
+/// A process that died in mid-request: the kernel knows, and the policy decides.
+#[test]
+fn of_a_holder_that_is_gone_the_policy_decides() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let ours = runtime();
+    for (wire, when) in Wire::ALL.into_iter().flat_map(|wire| [(wire, When::Before), (wire, When::After)]) {
+        for policy in [InDoubt::RetryOnce, InDoubt::NeverReplay] {
+            let story = format!("{wire:?} {when:?} {policy:?}");
+            let theirs = runtime();
+            let (server, grant, host) = ours.block_on(signed_in(wire, policy));
+            let holder = theirs.block_on(host.another_process());
+            let gate = Gate::closed();
+            server.next(when, Fault::reset().held(&gate));
+            let asked = theirs.spawn(async move { holder.renew().await });
+            ours.block_on(gate.reached(1));
+            drop(theirs);
+            drop(asked);
+            // Nobody looks for it within the very millisecond in which it died.
+            host.clock.pass(Duration::from_secs(1));
+            gate.open();
+            ours.block_on(async {
+                server.until(|counts| counts.concurrent == 0).await;
+                assert_eq!(host.renew().await.unwrap_err().reason(), told(policy), "{story}");
+                assert_eq!((server.counts().token_requests, host.presentations().await), (1, 1), "{story}");
+                host.clock.pass(LONG_ENOUGH);
+                let (requests, replays) = match (policy, when) {
+                    (InDoubt::RetryOnce, When::Before) => return is_whole(&server, &grant, [&host], 1, &story).await,
+                    (InDoubt::RetryOnce, When::After) => {
+                        assert_eq!(host.renew().await.unwrap_err().reason(), Reason::GrantEnded, "{story}");
+                        (2, 1)
+                    }
+                    _ => {
+                        assert_eq!(host.renew().await.unwrap_err().reason(), Reason::PerhapsSpent, "{story}");
+                        (1, 0)
+                    }
+                };
+                let counts = server.counts();
+                assert_eq!((counts.token_requests, counts.replays), (requests, replays), "{story}");
+                assert_eq!(server.is_alive(grant.chain), replays == 0, "{story}");
+            });
+        }
+    }
+}
+
+/// What callers are told while the marked request may still be under way.
+fn told(policy: InDoubt) -> Reason {
+    if policy == InDoubt::NeverReplay { Reason::PerhapsSpent } else { Reason::InDoubt }
+}
+
+/// On a store whose claims are leases.
+async fn leased(wire: Wire, policy: InDoubt) -> (HostileAs, Grant, Host) {
+    let clock = Ahead::new();
+    let store = MemoryStore::leased(digest_key(), Arc::new(clock.clone()), Duration::from_secs(1));
+    sign_in(wire, policy, store, clock).await
+}
+
+/// On a store whose claims end with their process.
+async fn signed_in(wire: Wire, policy: InDoubt) -> (HostileAs, Grant, Host) {
+    sign_in(wire, policy, MemoryStore::new(digest_key()), Ahead::new()).await
+}
+
+async fn sign_in(wire: Wire, policy: InDoubt, store: MemoryStore, clock: Ahead) -> (HostileAs, Grant, Host) {
+    let server = HostileAs::start().await.unwrap();
+    let grant = server.grant();
+    let host = Host::over(store, clock, &server.resource(), wire.client(), profile(policy)).await;
+    host.sign_in(&grant).await.unwrap();
+    (server, grant, host)
+}
+
+/// A caller that sets a refresh off. Its patience is over long before the answer comes.
+fn ask(host: &Host) -> tokio::task::JoinHandle<()> {
+    let session = host.session.clone();
+    #[expect(clippy::disallowed_methods, reason = "a task of this test, which waits for it")]
+    tokio::spawn(async move { drop(session.token().await) })
+}
+
+async fn is_at_rest(host: &Host) {
+    let mut states = host.session.watch();
+    while states.now().refreshing {
+        states.next().await.unwrap();
+    }
+}
+
+/// Each process renews once more: nothing was lost, and nothing presented twice. `requests` arrived before.
+async fn is_whole<const N: usize>(server: &HostileAs, grant: &Grant, hosts: [&Host; N], requests: u64, story: &str) {
+    for (more, host) in (1..).zip(hosts) {
+        host.renew().await.unwrap_or_else(|error| panic!("{story}: {error}"));
+        let counts = server.until(|counts| counts.concurrent == 0).await;
+        assert_eq!((counts.token_requests, counts.replays), (requests + more, 0), "{story}");
+        assert_eq!(host.mark().await, None, "{story}");
+    }
+    assert!(server.is_alive(grant.chain), "{story}");
+    for host in hosts {
+        host.shut_down().await;
+    }
+}

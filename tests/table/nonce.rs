@@ -1,0 +1,54 @@
+//! A nonce that the server wants (RFC 9449 section 8): the one request that may go out a second time within its flight.
+
+use tokenkeeper::Reason;
+use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper_testkit::hostile::{Fault, When};
+
+use crate::scene::{LONG_ENOUGH, Scene};
+use crate::support::wire::Wire;
+
+fn ways() -> impl Iterator<Item = (Wire, Profile)> {
+    let policies = [InDoubt::RetryOnce, InDoubt::NeverReplay];
+    let profile = |in_doubt| Profile { in_doubt, ..Profile::default() };
+    Wire::ALL.into_iter().flat_map(move |wire| policies.map(|policy| (wire, profile(policy))))
+}
+
+#[tokio::test]
+async fn a_nonce_that_is_wanted_permits_one_more_request_in_the_same_flight() {
+    for (wire, profile) in ways() {
+        let story = format!("{wire:?} {profile:?}");
+        let scene = Scene::new(wire, profile).await;
+        scene.server.next(When::Before, Fault::dpop_nonce("n-1"));
+        assert!(scene.host.renew().await.is_ok_and(|token| token != scene.access), "{story}");
+        scene.assert_counts((3, 2, 0), &story).await;
+        assert_eq!(scene.host.mark().await, None, "{story}");
+        scene.assert_whole(3, &story).await;
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_that_is_wanted_twice_is_refused_and_spends_nothing() {
+    for (wire, profile) in ways() {
+        let story = format!("{wire:?} {profile:?}");
+        let scene = Scene::new(wire, profile).await;
+        scene.server.next_n(2, When::Before, Fault::dpop_nonce("n-1"));
+        scene.assert_refused(Reason::RequestRefused, &story).await;
+        scene.assert_counts((3, 1, 0), &story).await;
+        assert_eq!(scene.host.mark().await, None, "{story}");
+        scene.pass(LONG_ENOUGH);
+        scene.assert_whole(3, &story).await;
+    }
+}
+
+/// No server of the protocol's does that: what it costs is the lineage, and nothing else.
+#[tokio::test]
+async fn a_server_that_spends_the_token_and_wants_a_nonce_sees_one_replay() {
+    for (wire, profile) in ways() {
+        let story = format!("{wire:?} {profile:?}");
+        let scene = Scene::new(wire, profile).await;
+        scene.server.next(When::After, Fault::dpop_nonce("n-1"));
+        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::GrantEnded, "{story}");
+        scene.assert_counts((3, 2, 1), &story).await;
+        scene.assert_over(Reason::GrantEnded, &story).await;
+    }
+}
