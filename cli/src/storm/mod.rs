@@ -8,7 +8,6 @@ mod faults;
 mod kept;
 mod naive;
 mod page;
-mod paint;
 mod progress;
 mod score;
 mod table;
@@ -19,7 +18,7 @@ mod wire;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::Failure;
+use crate::failure::Failure;
 use arena::{ANSWER_DELAY, Ground};
 pub(crate) use arguments::Arguments;
 use clock::{StormClock, millis};
