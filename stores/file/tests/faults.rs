@@ -257,6 +257,17 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
     install(&store, &who(), "rt-2").await;
     assert_eq!(watch.next().await, News::Changed(who()));
 
+    // A part of it is as bad as all of it: no records are not "nobody signed in".
+    let records = ground.home().join("records");
+    fs::rename(&records, &away).unwrap();
+    assert_eq!(watch.next().await, News::Ended);
+    assert_eq!(store.load(&who()).await, Err(StoreFault::Gone));
+    assert_eq!(store.last_trouble().unwrap().path(), records);
+    assert!(!records.exists());
+    fs::rename(&away, &records).unwrap();
+    assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-2"));
+    let mut watch = store.watch().await.unwrap();
+
     // Removed for good, and another one made in its place: that is not this store's.
     fs::remove_dir_all(ground.home()).unwrap();
     while watch.next().await != News::Ended {}
@@ -343,6 +354,7 @@ async fn a_full_or_read_only_disk_leaves_what_was_there_until_there_is_room() {
     disk.make_read_only(true);
     assert_eq!(store.change(&who(), login(&store, "rt-3").await).await, Err(StoreFault::Denied));
     assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-2"));
+    assert_eq!(open(&home).list().await, Ok(vec![who()]));
     disk.make_read_only(false);
     install(&store, &who(), "rt-3").await;
 }
