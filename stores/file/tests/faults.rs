@@ -197,6 +197,25 @@ async fn a_writer_that_does_not_finish_makes_others_busy_and_not_wait_for_ever()
 }
 
 #[tokio::test]
+async fn a_token_that_is_just_being_stored_is_nobody_elses_and_one_that_never_was_is() {
+    let ground = Ground::new();
+    let (store, other) = (ground.open(), identity("home"));
+    install(&store, &who(), "rt-1").await;
+    let coming = digest(&store, "rt-2").await;
+    store.reserve(&other, digest(&store, "rt-9").await, moment(0)).await.unwrap();
+    // What a write of `who` leaves when it has come half way: its word that a token comes, and its lock.
+    let file: String = coming.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(ground.home().join("held").join(file), format!("held {}\n", who().key())).unwrap();
+    let lock = File::open(ground.lock(&(name(&who()) + ".commit"))).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(store.reserve(&other, coming, moment(0)).await, Err(StoreFault::Busy));
+    lock.unlock().unwrap();
+    // It died: the word was never true.
+    assert_eq!(store.reserve(&other, coming, moment(0)).await, Ok(Reservation::Reserved));
+    assert_eq!(store.reserve(&who(), coming, moment(0)).await, Ok(Reservation::HeldBy(other)));
+}
+
+#[tokio::test]
 async fn a_home_is_opened_with_the_key_it_was_made_with_and_with_no_other() {
     let ground = Ground::new();
     install(&ground.open(), &who(), "rt-1").await;
