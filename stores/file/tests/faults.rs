@@ -19,7 +19,7 @@ use tokenkeeper_actors::ports::store::{
     ClaimEnding, Happening, JournalLine, LoginKey, News, PendingLogin, Renewed, Reservation, TokenStore,
 };
 use tokenkeeper_actors::values::StoreFault;
-use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble};
+use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble, Watching};
 
 /// A user that is not root, and owns nothing.
 const NOBODY: u32 = 65_534;
@@ -376,6 +376,28 @@ async fn a_full_or_read_only_disk_leaves_what_was_there_until_there_is_room() {
     assert_eq!(open(&home).list().await, Ok(vec![who()]));
     disk.make_read_only(false);
     install(&store, &who(), "rt-3").await;
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_store_whichever_way_it_watches() {
+    for watching in [Watching::System, Watching::Polling] {
+        let ground = Ground::new();
+        let store = FileStore::builder(ground.home()).watching(watching).open().unwrap();
+        let mut watch = store.watch().await.unwrap();
+        let clone = store.clone();
+        drop(store);
+        install(&clone, &who(), "rt-1").await;
+        assert_eq!(watch.next().await, News::Changed(who()));
+        drop(clone);
+        assert_eq!(watch.next().await, News::Ended);
+    }
+}
+
+#[test]
+fn homes_lie_in_the_users_folder_for_state() {
+    let Ok(home) = std::env::var("HOME") else { return };
+    let state = std::env::var("XDG_STATE_HOME").unwrap_or(home + "/.local/state");
+    assert_eq!(FileStore::default_dir().unwrap(), Path::new(&state).join("tokenkeeper"));
 }
 
 #[tokio::test]
