@@ -51,7 +51,7 @@ struct Envelope {
 impl Home {
     /// Opens the home at `path` and makes it where there is none, and finds its key.
     pub(crate) fn open(path: &Path, source: &KeySource) -> Result<(Self, Keys), FileError> {
-        let home = Self::folders(path)?;
+        let home = Self::folders(Folder::create(path)?)?;
         if let Some(about) = home.about()? {
             let keys = home.unlock(&about, source)?;
             return Ok((home, keys));
@@ -67,8 +67,11 @@ impl Home {
     /// Opens the home at `path` once more: the same one, which needs no key for that, or none.
     pub(crate) fn reopen(path: &Path, keys: &Keys) -> Result<Self, FileError> {
         // Nothing is made here: a home that is gone is not replaced by an empty one.
-        Folder::open(path)?;
-        let home = Self::folders(path)?;
+        let root = Folder::open(path)?;
+        if root.stat(ABOUT).is_none() {
+            return Err(root.error(Trouble::Missing, ABOUT));
+        }
+        let home = Self::folders(root)?;
         match home.about()? {
             Some(about) if about.check == hex::encode(&keys.check) => Ok(home),
             Some(_) => Err(home.root.error(Trouble::WrongKey, ABOUT)),
@@ -85,10 +88,12 @@ impl Home {
         self.root.path().to_owned()
     }
 
-    fn folders(path: &Path) -> Result<Self, FileError> {
-        let root = Folder::create(path)?;
+    fn folders(root: Folder) -> Result<Self, FileError> {
+        // A home that has been begun has had its records: where they are missing, an empty folder would say that nobody
+        // ever signed in.
+        let begun = root.stat(ABOUT).is_some();
         Ok(Self {
-            records: root.subfolder("records")?,
+            records: if begun { root.existing("records")? } else { root.subfolder("records")? },
             locks: root.subfolder("locks")?,
             held: root.subfolder("held")?,
             logins: root.subfolder("logins")?,
