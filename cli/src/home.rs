@@ -1,6 +1,6 @@
 //! The home that commands share, and a runtime over it.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::{DigestKey, Moment};
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
+#[cfg(feature = "keychain")]
+use tokenkeeper::stores::file::KeySource;
 use tokenkeeper::{AuthRuntime, AuthSession, Dialect, RefreshGrant, ServerIdentity, Settings, providers};
 
 use crate::failure::Failure;
@@ -24,6 +26,18 @@ pub(crate) struct HomeArguments {
     /// The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]
     #[arg(long, global = true, value_name = "DIR", env = "TOKENKEEPER_HOME", hide_env_values = true)]
     home: Option<PathBuf>,
+    /// Where the key of the home is: in a file of the home, or in the operating system's keychain
+    #[cfg(feature = "keychain")]
+    #[arg(long, global = true, value_name = "PLACE", env = "TOKENKEEPER_KEY", default_value = "file")]
+    key: Key,
+}
+
+/// Where a home's key is kept.
+#[cfg(feature = "keychain")]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Key {
+    File,
+    Keychain,
 }
 
 impl HomeArguments {
@@ -36,7 +50,26 @@ impl HomeArguments {
 
     /// The home, which is made where there is none.
     pub(crate) fn open(&self) -> Result<FileStore, Failure> {
-        Ok(FileStore::open(self.dir()?)?)
+        let dir = self.dir()?;
+        if let Some(store) = self.open_existing()? {
+            return Ok(store);
+        }
+        let store = self.open_in(dir)?;
+        let in_a_file = store.dir().join("key").exists();
+        let place = if in_a_file { "a file in it that only you can read" } else { "the keychain" };
+        // A person may want to know where secrets went; a program reads standard output.
+        writeln!(io::stderr(), "note: made the home {}; its key is in {place}", store.dir().display())?;
+        Ok(store)
+    }
+
+    fn open_in(&self, dir: PathBuf) -> Result<FileStore, Failure> {
+        let builder = FileStore::builder(dir);
+        #[cfg(feature = "keychain")]
+        let builder = builder.key(match self.key {
+            Key::File => KeySource::File,
+            Key::Keychain => KeySource::Keychain,
+        });
+        Ok(builder.open()?)
     }
 
     /// The home; `None` where there is none, and then none is made.
@@ -44,7 +77,7 @@ impl HomeArguments {
         let dir = self.dir()?;
         match dir.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Ok(Some(FileStore::open(dir)?)),
+            _ => self.open_in(dir).map(Some),
         }
     }
 }
