@@ -203,6 +203,11 @@ impl Folder {
         }
     }
 
+    /// Gives the file `name` a second name, where it is free; whether that was done.
+    pub(crate) fn link(&self, name: &str, second: &str) -> bool {
+        rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty()).is_ok()
+    }
+
     /// Removes the file `name`, if there is one; whether there was.
     pub(crate) fn remove(&self, name: &str) -> Result<bool, FileError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {

@@ -214,10 +214,7 @@ impl TokenStore for FileStore {
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
         let (inner, identity, claim) = (Arc::clone(&self.0), identity.clone(), claim.clone());
         // A home that is gone keeps nobody from letting go.
-        let ended = blocking(move || {
-            let place = inner.place().ok();
-            inner.claims.end(place.as_ref().map(|place| &*place.home), &identity, claim.scope, claim.holder);
-        });
+        let ended = blocking(move || inner.claims.end(&identity, claim.scope, claim.holder));
         ended.await.ok_or(StoreFault::TimedOut)
     }
 
@@ -329,9 +326,9 @@ struct Untold {
 
 impl Drop for Untold {
     fn drop(&mut self) {
-        let Some(inner) = self.inner.take() else { return };
-        let place = inner.place().ok();
-        inner.claims.end(place.as_ref().map(|place| &*place.home), &self.identity, self.scope, self.holder);
+        if let Some(inner) = self.inner.take() {
+            inner.claims.end(&self.identity, self.scope, self.holder);
+        }
     }
 }
 
