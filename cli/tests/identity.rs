@@ -103,9 +103,10 @@ Commands:
   help      Print this message or the help of the given subcommand(s)
 
 Options:
-      --home <DIR>  The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper] [env: TOKENKEEPER_HOME]
-  -h, --help        Print help
-  -V, --version     Print version
+      --home <DIR>   The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper] [env: TOKENKEEPER_HOME]
+      --key <PLACE>  Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain) [env: TOKENKEEPER_KEY] [default: file]
+  -h, --help         Print help
+  -V, --version      Print version
 
 Exit codes:
   0  done
@@ -143,6 +144,12 @@ Options:
 
       --json
           Print one JSON object with the members resource, account, key and name
+
+      --key <PLACE>
+          Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain)
+          
+          [env: TOKENKEEPER_KEY]
+          [default: file]
 
   -h, --help
           Print help (see a summary with '-h')

@@ -19,7 +19,7 @@ use crate::builder::{FileStoreBuilder, KeySource, Watching};
 use crate::claims::{self, Claims};
 use crate::error::{FileError, Trouble};
 use crate::folder::Folder;
-use crate::home::Home;
+use crate::home::{Home, Where};
 use crate::journal::{self, Entry};
 use crate::lock::{self, Attempt};
 use crate::names::Name;
@@ -121,10 +121,10 @@ impl FileStore {
         self.run(|_, place| sweep(&place.home)).await
     }
 
-    pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching) -> Result<Self, FileError> {
+    pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching, wanted: Where) -> Result<Self, FileError> {
         // The same folder for as long as this handle lives, wherever the process goes meanwhile.
         let dir = std::path::absolute(dir).map_err(|error| FileError::io(&error, dir))?;
-        let (home, keys) = Home::open(&dir, key)?;
+        let (home, keys) = Home::open(&dir, key, wanted)?;
         Ok(Self(Arc::new(Inner {
             dir,
             digest: keys.digest.clone(),
