@@ -49,8 +49,7 @@ impl Member {
             .spawn()
             .unwrap();
         let (hears, says) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut member =
-            Self { child, hears, says: BufReader::new(says).lines(), said: VecDeque::new(), last: 0 };
+        let mut member = Self { child, hears, says: BufReader::new(says).lines(), said: VecDeque::new(), last: 0 };
         member.hear(|said| said["event"] == "ready").await;
         member
     }
@@ -72,12 +71,6 @@ impl Member {
     /// What came of what it was told.
     pub(crate) async fn answer(&mut self, id: u64) -> Value {
         self.hear(|said| said["id"] == id).await
-    }
-
-    /// The same, of what takes so long at the least.
-    pub(crate) async fn answer_within(&mut self, id: u64, span: Duration) -> Value {
-        tokio::time::sleep(span).await;
-        self.answer(id).await
     }
 
     /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call.

@@ -50,7 +50,9 @@ enum Fate {
 enum Place {
     At(Point),
     /// While the server has the request, which it processes, or not.
-    Midst { processed: bool },
+    Midst {
+        processed: bool,
+    },
 }
 
 /// What is counted: by us before, by the server after.
@@ -229,7 +231,11 @@ async fn run(lane: Lane) -> Account {
         account.replays += u64::from(replayed);
         let after = server.chain(&chain);
         let rotations = before.rotations + rotated + u64::from(refused.is_none());
-        assert_eq!((after.rotations, after.reuse, after.revoked), (rotations, u64::from(replayed), replayed), "{story}");
+        assert_eq!(
+            (after.rotations, after.reuse, after.revoked),
+            (rotations, u64::from(replayed), replayed),
+            "{story}"
+        );
         if refused.is_some() {
             account.logins += 1;
             account.chains.push(after.rotations);

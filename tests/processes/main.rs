@@ -29,14 +29,14 @@ mod authority;
 mod rigs;
 
 mod crew;
-//mod disk;
-//mod holders;
+mod disk;
+mod holders;
 mod kills;
-//mod news;
+mod news;
 mod party;
 mod point;
 mod scene;
-//mod stopped;
+mod stopped;
 mod storm;
 mod worker;
 

@@ -125,12 +125,8 @@ impl Party {
     }
 
     pub(crate) async fn install(&self, paper: &Paper) -> Result<(), InstallError> {
-        let client = Client {
-            id: paper.client_id.clone(),
-            secret: None,
-            auth: ClientAuth::None,
-            secret_expires_at: None,
-        };
+        let client =
+            Client { id: paper.client_id.clone(), secret: None, auth: ClientAuth::None, secret_expires_at: None };
         let binding = Binding {
             issuer: Issuer(paper.issuer.clone()),
             client,

@@ -51,11 +51,6 @@ impl Server {
         until(&format!("{posts} posts"), || self.authority.tally().posts >= posts).await;
         self.authority.tally()
     }
-
-    /// Refreshes that arrived.
-    pub(crate) fn posts(&self) -> u64 {
-        self.authority.tally().posts
-    }
 }
 
 /// Waits for something that nobody tells of.

@@ -24,14 +24,21 @@ const SHOWN: u64 = 40;
 /// What a process is told to do. Each is answered once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
-    Token { force: bool },
+    Token {
+        force: bool,
+    },
     State,
     Install(Paper),
     LogOut,
     /// So many callers ask for tokens again and again for so long.
-    Hammer { callers: usize, span: Duration },
+    Hammer {
+        callers: usize,
+        span: Duration,
+    },
     /// Sweeps the home and looks at everything in it, again and again for so long.
-    Tidy { span: Duration },
+    Tidy {
+        span: Duration,
+    },
     /// The next flight that gets to this point stops there, and says so.
     Arm(Point),
     /// Lets it go on.
