@@ -20,7 +20,7 @@ pub(crate) const SAYS: &str = "@@";
 const SETUP: &str = "PROCESSES_TEST_SETUP";
 
 /// So long a process may be silent that was asked something. Nothing here takes so long: it keeps a test from hanging.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What this process was told, where it is a child.
 pub(crate) fn told() -> Option<Setup> {
@@ -83,8 +83,20 @@ impl Member {
 
     /// A token that it got, which it must have got.
     pub(crate) async fn token(&mut self, force: bool) -> String {
+        self.lease(force).await.0
+    }
+
+    /// The same, with the name of its lease.
+    pub(crate) async fn lease(&mut self, force: bool) -> (String, String) {
         let answer = self.call(Command::Token { force }).await;
-        answer["token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
+        let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned();
+        (text("token"), text("lease"))
+    }
+
+    /// Waits until its session has this lease, which another process got.
+    pub(crate) async fn follows(&mut self, lease: &str) {
+        self.call(Command::Follow).await;
+        self.hear(|said| said["event"] == "state" && said["lease"] == lease).await;
     }
 
     /// Why it got no token.
@@ -100,7 +112,8 @@ impl Member {
             return self.said.remove(at).unwrap();
         }
         loop {
-            let line = tokio::time::timeout(SILENCE, self.says.next_line()).await.expect("it says something");
+            let line = tokio::time::timeout(SILENCE, self.says.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("it says nothing more; it said {:#?}", self.said));
             let line = line.unwrap().expect("a process that lives");
             let Some((_, said)) = line.split_once(SAYS) else { continue };
             let said: Value = serde_json::from_str(said).unwrap();

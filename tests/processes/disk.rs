@@ -14,7 +14,7 @@ use crate::authority::LIFETIME;
 use crate::crew::Member;
 use crate::party::Setup;
 use crate::point::Point;
-use crate::scene::{Scene, Server};
+use crate::scene::{Scene, Server, until};
 use crate::worker::Command;
 
 /// Waits until the holder has stored what it kept.
@@ -98,10 +98,11 @@ impl Disk {
         Some(Self(at))
     }
 
-    fn make_read_only(&self, read_only: bool) {
+    async fn make_read_only(&self, read_only: bool) {
         use rustix::mount::{MountFlags, mount_remount};
         let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-        mount_remount(&self.0, flags, "size=384k").unwrap();
+        // What a process was just writing, its journal say, it may have open yet.
+        until("nobody writes", || mount_remount(&self.0, flags, "size=384k").is_ok()).await;
     }
 
     /// Writes until nothing more goes in. What lies there takes up room until it is freed.
@@ -138,7 +139,7 @@ async fn disk_that_cannot_be_written_keeps_refresh_tokens_unspent() {
     for (round, read_only) in [(1, true), (2, false)] {
         let filler = if read_only { None } else { Some(disk.fill()) };
         if read_only {
-            disk.make_read_only(true);
+            disk.make_read_only(true).await;
         }
         for member in [&mut holder, &mut sibling] {
             assert_eq!(member.fails(true).await, "store_trouble");
@@ -147,12 +148,12 @@ async fn disk_that_cannot_be_written_keeps_refresh_tokens_unspent() {
         scene.assert_counts((round, round, 0)).await;
         match filler {
             Some(filler) => filler.set_len(0).unwrap(),
-            None => disk.make_read_only(false),
+            None => disk.make_read_only(false).await,
         }
-        token = sibling.token(true).await;
+        let lease;
+        (token, lease) = sibling.lease(true).await;
         scene.assert_counts((round + 1, round + 1, 0)).await;
-        holder.call(Command::Follow).await;
-        holder.hear(|said| said["event"] == "state" && said["lease"] == format!("1.{}", round + 1)).await;
+        holder.follows(&lease).await;
     }
     assert_whole(&scene, [holder, sibling], 3).await;
 }

@@ -30,8 +30,7 @@ async fn holders_that_are_stopped_are_waited_for_and_not_for_ever() {
     holder.signal(Signal::CONT);
     let answer = holder.answer(call).await;
     let second = answer["token"].as_str().unwrap();
-    sibling.call(Command::Follow).await;
-    sibling.hear(|said| said["event"] == "state" && said["lease"] == "1.2").await;
+    sibling.follows(answer["lease"].as_str().unwrap()).await;
     assert_eq!(sibling.token(false).await, second);
     sibling.token(true).await;
     scene.assert_counts((3, 3, 0)).await;

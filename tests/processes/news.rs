@@ -48,9 +48,9 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
 
     // A refresh.
     busy.forget().await;
-    let second = acting.token(true).await;
+    let (second, lease) = acting.lease(true).await;
     let done = Instant::now();
-    news(&mut busy, done, "a refresh, to a busy session", |state| state["lease"] == "1.2").await;
+    news(&mut busy, done, "a refresh, to a busy session", |state| state["lease"] == lease.as_str()).await;
     news(&mut idle, done, "a refresh, to a sleeping session", |state| state["lease"].is_null()).await;
     for member in [&mut busy, &mut idle] {
         assert_eq!(member.token(false).await, second);
@@ -120,36 +120,32 @@ async fn news_of_a_logout_or_login_outlive_a_late_flight() {
             assert_eq!(acting.call(Command::Install(paper)).await["error"], Value::Null);
             chain = Some(next);
         }
+        // Whoever waited was told at once.
+        assert_eq!(late.answer(call).await["error"], "logged_out");
         let before = scene.party.record().await;
         late.call(Command::Go).await;
-        let answer = late.answer(call).await;
         match chain {
             None => {
-                assert_eq!(answer["error"], "logged_out", "{answer}");
-                let after = scene.party.record().await;
-                assert_eq!(after, before, "nothing was written");
-                assert_eq!(after.content, Content::Tombstone);
+                // It ends when its flight has.
+                late.end().await;
+                assert_eq!(scene.party.record().await, before, "nothing was written");
+                assert_eq!(before.content, Content::Tombstone);
                 assert_eq!(acting.fails(false).await, "logged_out");
                 scene.assert_counts((1, 1, 0)).await;
             }
             Some(chain) => {
-                // Who insisted was served all the same: by a flight of the new lineage.
-                assert_eq!(
-                    answer["lease"].as_str().map(|lease| lease.split_once('.').unwrap().0),
-                    Some("3"),
-                    "{answer}"
-                );
-                let token = answer["token"].as_str().unwrap();
+                let token = late.token(true).await;
+                late.end().await;
+                let after = scene.party.record().await;
+                assert_eq!((after.epoch, scene.party.mark().await), (before.epoch, None));
                 assert_eq!(acting.token(false).await, token);
-                assert_eq!(scene.call(token).await, 200);
+                assert_eq!(scene.call(&token).await, 200);
                 acting.token(true).await;
-                late.token(true).await;
-                scene.assert_counts((4, 4, 0)).await;
-                assert_eq!(scene.server.chain(&chain).rotations, 3);
+                scene.assert_counts((3, 3, 0)).await;
+                assert_eq!(scene.server.chain(&chain).rotations, 2);
             }
         }
         assert_eq!(scene.server.chain(&scene.chain).rotations, 1);
         acting.end().await;
-        late.end().await;
     }
 }
