@@ -6,13 +6,14 @@
 //! only where the server had rotated, and then, and only then, presents a used refresh token, once.
 
 use std::ops::AddAssign;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tokenkeeper::engine::ports::observer::EffectName;
-use tokenkeeper::{Lease, Reason, TokenError};
+use tokenkeeper::engine::ports::observer::{EffectName, EffectObserver};
+use tokenkeeper::engine::values::FlightId;
+use tokenkeeper::{Lease, Reason, ServerIdentity, TokenError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -92,10 +93,44 @@ fn way() -> Vec<(Point, Fate)> {
     way.extend([(Point::before(Send), Fate::Marked), (Point::after(Send), Fate::Rotated)]);
     way.extend([Point::before(ReturnPermit), Point::after(ReturnPermit)].map(|point| (point, Fate::Rotated)));
     way.extend([(Point::before(Commit), Fate::Rotated), (Point::after(Commit), Fate::Saved)]);
-    for effect in [EndClaim, Report] {
-        way.extend([Point::before(effect), Point::after(effect)].map(|point| (point, Fate::Saved)));
-    }
+    way.extend([Point::before(EndClaim), Point::before(Report)].map(|point| (point, Fate::Saved)));
+    way.extend([Point::after(Report), Point::after(EndClaim)].map(|point| (point, Fate::Saved)));
     way
+}
+
+/// Writes down where a flight goes.
+#[derive(Debug, Default)]
+struct Track(Mutex<Vec<Point>>);
+
+impl Track {
+    fn note(&self, point: Point) {
+        let mut track = self.0.lock().unwrap();
+        let nth = track.iter().filter(|known| (&known.effect, known.before) == (&point.effect, point.before)).count();
+        track.push(Point { nth: u32::try_from(nth).unwrap() + 1, ..point });
+    }
+}
+
+impl EffectObserver for Track {
+    fn before(&self, _: &ServerIdentity, _: FlightId, effect: EffectName) {
+        self.note(Point::before(effect));
+    }
+
+    fn after(&self, _: &ServerIdentity, _: FlightId, effect: EffectName) {
+        self.note(Point::after(effect));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_leave_out_no_point_of_the_way() {
+    let Some(server) = Server::start(&[]).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let track = Arc::new(Track::default());
+    let party = Party::open(&Setup::new(folder.path(), server.authority.resource()), Some(track.clone())).await;
+    party.install(&server.sign_in().await.0).await.unwrap();
+    party.token(true).await.unwrap();
+    party.end().await;
+    let way: Vec<Point> = way().into_iter().map(|(point, _)| point).collect();
+    assert_eq!(*track.0.lock().unwrap(), way);
 }
 
 /// On demand with more kills at each point: `KILLS`.

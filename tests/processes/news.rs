@@ -13,13 +13,12 @@ use crate::point::Point;
 use crate::scene::Scene;
 use crate::worker::Command;
 
-/// The news of what was just done, which took `so long` since it was done, by the clock of the parent.
-async fn news(member: &mut Member, since: Instant, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-    let said = member.hear(|said| said["event"] == "state" && is_it(said)).await;
-    let took = since.elapsed();
+/// Waits for the news of what was asked for at `asked`: what it took is the asking, the doing and the news, together.
+async fn news(member: &mut Member, asked: Instant, what: &str, is_it: impl Fn(&Value) -> bool) {
+    member.hear(|said| said["event"] == "state" && is_it(said)).await;
+    let took = asked.elapsed();
     println!("{what}: {took:.1?}");
     assert!(took < Duration::from_secs(5), "{what}: {took:?}");
-    said
 }
 
 /// Waits until no actor is awake in there.
@@ -48,10 +47,10 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
 
     // A refresh.
     busy.forget().await;
+    let asked = Instant::now();
     let (second, lease) = acting.lease(true).await;
-    let done = Instant::now();
-    news(&mut busy, done, "a refresh, to a busy session", |state| state["lease"] == lease.as_str()).await;
-    news(&mut idle, done, "a refresh, to a sleeping session", |state| state["lease"].is_null()).await;
+    news(&mut busy, asked, "a refresh, to a busy session", |state| state["lease"] == lease.as_str()).await;
+    news(&mut idle, asked, "a refresh, to a sleeping session", |state| state["lease"].is_null()).await;
     for member in [&mut busy, &mut idle] {
         assert_eq!(member.token(false).await, second);
     }
@@ -60,12 +59,12 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
     // A logout.
     sleeps(&mut idle).await;
     busy.forget().await;
+    let asked = Instant::now();
     let out = acting.call(Command::LogOut).await;
-    let done = Instant::now();
     assert!(out["error"].is_null(), "{out}");
     let is_out = |state: &Value| state["login_required"] == "logged_out" && state["lease"].is_null();
-    news(&mut busy, done, "a logout, to a busy session", is_out).await;
-    news(&mut idle, done, "a logout, to a sleeping session", |state| state["lease"].is_null()).await;
+    news(&mut busy, asked, "a logout, to a busy session", is_out).await;
+    news(&mut idle, asked, "a logout, to a sleeping session", |state| state["lease"].is_null()).await;
     for member in [&mut busy, &mut idle, &mut acting] {
         assert_eq!(member.fails(false).await, "logged_out");
     }
@@ -74,9 +73,9 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
     sleeps(&mut idle).await;
     busy.forget().await;
     let (paper, chain) = scene.server.sign_in().await;
+    let asked = Instant::now();
     assert_eq!(acting.call(Command::Install(paper)).await["error"], Value::Null);
-    let done = Instant::now();
-    news(&mut busy, done, "a login, to a busy session", |state| state["login_required"].is_null()).await;
+    news(&mut busy, asked, "a login, to a busy session", |state| state["login_required"].is_null()).await;
     let third = acting.token(false).await;
     for member in [&mut busy, &mut idle] {
         assert_eq!(member.token(false).await, third);
@@ -87,10 +86,10 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
     sleeps(&mut idle).await;
     busy.forget().await;
     let (paper, newest) = scene.server.sign_in().await;
+    let asked = Instant::now();
     assert_eq!(acting.call(Command::Install(paper)).await["error"], Value::Null);
-    let done = Instant::now();
-    news(&mut busy, done, "a second login, to a busy session", |state| state["lease"].is_null()).await;
-    news(&mut idle, done, "a second login, to a sleeping session", |state| state["lease"].is_null()).await;
+    news(&mut busy, asked, "a second login, to a busy session", |state| state["lease"].is_null()).await;
+    news(&mut idle, asked, "a second login, to a sleeping session", |state| state["lease"].is_null()).await;
     let fourth = idle.token(false).await;
     for member in [&mut busy, &mut acting] {
         assert_eq!(member.token(false).await, fourth);

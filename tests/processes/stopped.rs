@@ -49,10 +49,12 @@ async fn stopped_with_an_answer_on_its_way_it_overwrites_no_new_login() {
     stopped.signal(Signal::STOP);
     let (chain, refreshes) = replaced(&scene, &mut acting).await;
     stopped.signal(Signal::CONT);
-    // Its flight brought nothing that may be kept. Whoever insisted gets a token of the new lineage by another one.
+    // Its flight brought nothing that may be kept. Whoever insisted gets a token of the new lineage by another one; or,
+    // where the time-out was noticed before the news of the login, is told to come back.
     let answer = stopped.answer(call).await;
-    assert!(answer["lease"].as_str().is_some_and(|lease| lease.starts_with("2.")), "{answer}");
-    assert_alive(&scene, [&mut stopped, &mut acting], &chain, refreshes + 1, 1).await;
+    let served = answer["lease"].as_str().is_some_and(|lease| lease.starts_with("2."));
+    assert!(served || answer["error"] == "in_doubt", "{answer}");
+    assert_alive(&scene, [&mut stopped, &mut acting], &chain, refreshes + u64::from(served), 1).await;
     stopped.end().await;
     acting.end().await;
 }
