@@ -41,6 +41,15 @@ pub(super) enum Event<'a> {
     },
 }
 
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Since the processes were started.
+    ms: u64,
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+}
+
 /// Dropping it takes the bar away.
 pub(super) struct Progress<'a, W> {
     bar: ProgressBar,
@@ -75,9 +84,10 @@ impl<'a, W: Write> Progress<'a, W> {
     }
 
     /// Tells of something that happened.
-    pub(super) fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+    pub(super) fn event(&mut self, passed: Duration, event: &Event<'_>) -> io::Result<()> {
         let Some(out) = &mut self.json else { return Ok(()) };
-        serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
+        let line = Line { ms: passed.as_millis() as u64, event };
+        serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
         writeln!(out)?;
         out.flush()
     }

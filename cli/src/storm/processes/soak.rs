@@ -173,7 +173,7 @@ impl<W: Write> Soak<'_, W> {
             Said::LoginRequired { .. } => {}
             Said::Calls(calls) => self.account.called(calls),
             Said::Failed(why) => {
-                self.progress.event(&Event::Failed { process: number, why: &why })?;
+                self.progress.event(self.watch.read(), &Event::Failed { process: number, why: &why })?;
                 self.account.failed(why);
             }
             Said::Ended { clean } => self.account.died_otherwise += u64::from(!clean),
@@ -200,10 +200,10 @@ impl<W: Write> Soak<'_, W> {
         let Member { killed, ended, step, .. } = member;
         if killed && !ended {
             self.account.died(self.watch.read(), step);
-            self.progress.event(&Event::Killed { process: number, at: step })?;
+            self.progress.event(self.watch.read(), &Event::Killed { process: number, at: step })?;
         } else if !ended {
             self.account.died_otherwise += 1;
-            self.progress.event(&Event::Died { process: number })?;
+            self.progress.event(self.watch.read(), &Event::Died { process: number })?;
         }
         member.bury().await;
         if !self.ending {
@@ -232,7 +232,7 @@ impl<W: Write> Soak<'_, W> {
         // A mark that comes and goes is a flight's; one that stays while callers are told this is nobody's any more.
         if ended || (mark.is_some() && mark == self.suspect) {
             let explained = self.account.login_required(reason, self.arguments.never_replay);
-            self.progress.event(&Event::Login { why: reason, explained })?;
+            self.progress.event(self.watch.read(), &Event::Login { why: reason, explained })?;
             self.sign_in().await?;
         } else {
             self.suspect = mark;
@@ -353,7 +353,8 @@ impl<W: Write> Soak<'_, W> {
     fn stop(&mut self, number: Number, span: Duration) -> io::Result<()> {
         if self.crew.stop(number) {
             self.account.stopped += 1;
-            self.progress.event(&Event::Stopped { process: number, millis: span.as_millis() as u64 })?;
+            self.progress
+                .event(self.watch.read(), &Event::Stopped { process: number, millis: span.as_millis() as u64 })?;
             self.within(span, Due::LetGo(number));
         }
         Ok(())
@@ -367,7 +368,7 @@ impl<W: Write> Soak<'_, W> {
         }
         self.stop(number, span)?;
         self.account.logins_unasked += 1;
-        self.progress.event(&Event::SignedIn)?;
+        self.progress.event(self.watch.read(), &Event::SignedIn)?;
         self.sign_in().await
     }
 

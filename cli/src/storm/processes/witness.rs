@@ -64,9 +64,8 @@ impl EffectObserver for Witness {
                 self.saved.store(true, Ordering::Relaxed);
                 say(&Said::Step(Step::Saved));
             }
-            EffectName::Withdraw | EffectName::End | EffectName::Spent | EffectName::Close => {
-                say(&Said::Step(Step::Idle));
-            }
+            // What is reported is over: a doubt that is left then was left by no death.
+            EffectName::Report => say(&Said::Step(Step::Idle)),
             _ => {}
         }
         self.pass(effect, true);
