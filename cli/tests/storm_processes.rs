@@ -1,6 +1,6 @@
 //! `tokenkeeper storm --processes`, as it is run: real processes on one home, at the built-in server.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

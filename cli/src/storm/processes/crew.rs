@@ -23,7 +23,7 @@ pub(super) type Number = u32;
 pub(super) enum Heard {
     Said(Said),
     /// It is dead, and all that it said was heard.
-    Gone(Option<Member>),
+    Gone(Option<Box<Member>>),
 }
 
 /// The processes that live. They die with this.
@@ -88,7 +88,7 @@ impl Crew {
                 }
                 Heard::Said(said)
             }
-            None => Heard::Gone(self.members.remove(&number)),
+            None => Heard::Gone(self.members.remove(&number).map(Box::new)),
         };
         (number, heard)
     }

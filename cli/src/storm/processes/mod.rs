@@ -5,6 +5,7 @@ mod chaos;
 mod crew;
 mod host;
 mod progress;
+mod schedule;
 mod soak;
 mod telling;
 mod witness;

@@ -1,6 +1,5 @@
 //! The storm itself: keeps the processes at work, does to them what is drawn, and signs in where that is required.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::arena::{Arena, Grant};
 use super::super::arguments::Arguments;
-use super::super::clock::{Stopwatch, pause};
+use super::super::clock::pause;
 use super::account::{Account, Circumstances, Verdict};
 use super::chaos::{Draws, Incident};
 use super::crew::{Crew, Heard, Member, Number};
 use super::host::Host;
 use super::progress::{Event, Progress};
+use super::schedule::{Due, Schedule};
 use super::words::{Said, Setup, Step, Told};
 
 /// How often the home is looked at and swept, and the progress shown.
@@ -34,22 +34,6 @@ const LAST: Duration = Duration::from_secs(90);
 /// How often a login is tried that meets a store in use.
 const SIGN_INS: u32 = 5;
 
-/// Something to be done at its time.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    Incident,
-    /// Nobody came to the point, or nobody sent anything.
-    InVain,
-    Kill(Number),
-    Supersede(Number, Duration),
-    LetGo(Number),
-    Glance,
-    /// The time is over.
-    End,
-    /// It is over for everybody.
-    Last,
-}
-
 pub(super) struct Soak<'a, W> {
     arguments: &'a Arguments,
     arena: Arena,
@@ -59,10 +43,7 @@ pub(super) struct Soak<'a, W> {
     draws: Draws,
     account: Account,
     progress: Progress<'a, W>,
-    watch: Stopwatch,
-    /// By time, and in the order in which they came up.
-    due: BTreeMap<(Duration, u64), Due>,
-    dues: u64,
+    schedule: Schedule,
     /// What waits for a flight.
     hunt: Option<Incident>,
     /// How many token requests the server had seen when the hunt began.
@@ -94,9 +75,7 @@ pub(super) async fn hold<W: Write>(
         draws: Draws::new(seed),
         account: Account::default(),
         progress,
-        watch: Stopwatch::start(),
-        due: BTreeMap::new(),
-        dues: 0,
+        schedule: Schedule::new(),
         hunt: None,
         seen: 0,
         epoch: 0,
@@ -114,25 +93,23 @@ impl<W: Write> Soak<'_, W> {
         for _ in 0..self.arguments.processes.unwrap_or(1) {
             self.crew.start(self.epoch).await?;
         }
-        self.watch = Stopwatch::start();
+        self.schedule = Schedule::new();
         let minutes = self.arguments.minutes;
-        self.at(Duration::from_secs_f64(60.0 * minutes), Due::End);
-        self.at(GLANCE, Due::Glance);
+        self.schedule.within(Duration::from_secs_f64(60.0 * minutes), Due::End);
+        self.schedule.within(GLANCE, Due::Glance);
         if self.arguments.kills {
             self.rest();
         }
         while !(self.ending && self.crew.is_empty()) {
-            let now = self.watch.read();
-            let next = self.due.first_key_value().map_or(GLANCE, |((at, _), _)| at.saturating_sub(now));
+            self.come_due().await?;
             tokio::select! {
                 biased;
                 Some(()) = interrupt.recv() => self.interrupt().await,
-                () = pause(next), if next.is_zero() => self.come_due().await?,
                 (number, heard) = self.crew.hear() => self.heard(number, heard).await?,
-                () = pause(next) => self.come_due().await?,
+                () = pause(self.schedule.rest()) => {}
             }
         }
-        let seconds = self.watch.read().as_secs_f64();
+        let seconds = self.schedule.passed().as_secs_f64();
         if !self.host.end().await {
             self.account.died_otherwise += 1;
         }
@@ -157,7 +134,7 @@ impl<W: Write> Soak<'_, W> {
     async fn heard(&mut self, number: Number, heard: Heard) -> io::Result<()> {
         let said = match heard {
             Heard::Said(said) => said,
-            Heard::Gone(Some(member)) => return self.gone(number, member).await,
+            Heard::Gone(Some(member)) => return self.gone(number, *member).await,
             Heard::Gone(None) => return Ok(()),
         };
         match said {
@@ -173,7 +150,7 @@ impl<W: Write> Soak<'_, W> {
             Said::LoginRequired { .. } => {}
             Said::Calls(calls) => self.account.called(calls),
             Said::Failed(why) => {
-                self.progress.event(self.watch.read(), &Event::Failed { process: number, why: &why })?;
+                self.progress.event(self.schedule.passed(), &Event::Failed { process: number, why: &why })?;
                 self.account.failed(why);
             }
             Said::Ended { clean } => self.account.died_otherwise += u64::from(!clean),
@@ -183,13 +160,13 @@ impl<W: Write> Soak<'_, W> {
 
     fn stepped(&mut self, number: Number, step: Step) {
         match (step, self.hunt) {
-            (Step::Saved, _) => self.account.saved(self.watch.read()),
+            (Step::Saved, _) => self.account.saved(self.schedule.passed()),
             (Step::Sending, Some(Incident::KillSending(span))) => {
-                self.within(span, Due::Kill(number));
+                self.schedule.within(span, Due::Kill(number));
                 self.hunted();
             }
             (Step::Sending, Some(Incident::Supersede(span))) => {
-                self.within(ON_ITS_WAY, Due::Supersede(number, span));
+                self.schedule.within(ON_ITS_WAY, Due::Supersede(number, span));
                 self.hunted();
             }
             _ => {}
@@ -199,11 +176,11 @@ impl<W: Write> Soak<'_, W> {
     async fn gone(&mut self, number: Number, member: Member) -> io::Result<()> {
         let Member { killed, ended, step, .. } = member;
         if killed && !ended {
-            self.account.died(self.watch.read(), step);
-            self.progress.event(self.watch.read(), &Event::Killed { process: number, at: step })?;
+            self.account.died(self.schedule.passed(), step);
+            self.progress.event(self.schedule.passed(), &Event::Killed { process: number, at: step })?;
         } else if !ended {
             self.account.died_otherwise += 1;
-            self.progress.event(self.watch.read(), &Event::Died { process: number })?;
+            self.progress.event(self.schedule.passed(), &Event::Died { process: number })?;
         }
         member.bury().await;
         if !self.ending {
@@ -232,7 +209,7 @@ impl<W: Write> Soak<'_, W> {
         // A mark that comes and goes is a flight's; one that stays while callers are told this is nobody's any more.
         if ended || (mark.is_some() && mark == self.suspect) {
             let explained = self.account.login_required(reason, self.arguments.never_replay);
-            self.progress.event(self.watch.read(), &Event::Login { why: reason, explained })?;
+            self.progress.event(self.schedule.passed(), &Event::Login { why: reason, explained })?;
             self.sign_in().await?;
         } else {
             self.suspect = mark;
@@ -277,19 +254,9 @@ impl<W: Write> Soak<'_, W> {
 
     // --- what is due -------------------------------------------------------------------------------------------------
 
-    fn at(&mut self, at: Duration, due: Due) {
-        self.dues += 1;
-        self.due.insert((at, self.dues), due);
-    }
-
-    fn within(&mut self, span: Duration, due: Due) {
-        self.at(self.watch.read() + span, due);
-    }
-
     async fn come_due(&mut self) -> io::Result<()> {
-        let now = self.watch.read();
-        while let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) {
-            match first.remove() {
+        while let Some(due) = self.schedule.next() {
+            match due {
                 Due::Incident => self.begin().await?,
                 Due::InVain => {
                     self.crew.tell_all(Told::Disarm).await;
@@ -308,13 +275,13 @@ impl<W: Write> Soak<'_, W> {
 
     fn rest(&mut self) {
         let rest = self.draws.rest();
-        self.within(rest, Due::Incident);
+        self.schedule.within(rest, Due::Incident);
     }
 
     /// The hunt is over.
     fn hunted(&mut self) {
         if self.hunt.take().is_some() && !self.ending {
-            self.due.retain(|_, due| !matches!(due, Due::InVain));
+            self.schedule.retain(|due| !matches!(due, Due::InVain));
             self.rest();
         }
     }
@@ -339,7 +306,7 @@ impl<W: Write> Soak<'_, W> {
             }
             Incident::KillAt(_) | Incident::KillSending(_) | Incident::Supersede(_) => {
                 self.hunt = Some(incident);
-                self.within(IN_VAIN, Due::InVain);
+                self.schedule.within(IN_VAIN, Due::InVain);
                 if let Incident::KillAt(point) = incident {
                     self.crew.tell_all(Told::Arm(point)).await;
                 } else {
@@ -354,8 +321,8 @@ impl<W: Write> Soak<'_, W> {
         if self.crew.stop(number) {
             self.account.stopped += 1;
             self.progress
-                .event(self.watch.read(), &Event::Stopped { process: number, millis: span.as_millis() as u64 })?;
-            self.within(span, Due::LetGo(number));
+                .event(self.schedule.passed(), &Event::Stopped { process: number, millis: span.as_millis() as u64 })?;
+            self.schedule.within(span, Due::LetGo(number));
         }
         Ok(())
     }
@@ -368,7 +335,7 @@ impl<W: Write> Soak<'_, W> {
         }
         self.stop(number, span)?;
         self.account.logins_unasked += 1;
-        self.progress.event(self.watch.read(), &Event::SignedIn)?;
+        self.progress.event(self.schedule.passed(), &Event::SignedIn)?;
         self.sign_in().await
     }
 
@@ -382,15 +349,15 @@ impl<W: Write> Soak<'_, W> {
         ];
         self.account.unreadable.extend(looks.into_iter().filter_map(|look| look.err().map(|error| error.to_string())));
         let tally = self.arena.tally().await?;
-        self.progress.tell(self.watch.read(), &self.account, &tally);
-        self.within(GLANCE, Due::Glance);
+        self.progress.tell(self.schedule.passed(), &self.account, &tally);
+        self.schedule.within(GLANCE, Due::Glance);
         Ok(())
     }
 
     async fn interrupt(&mut self) {
         // The second time nobody wants to wait any more.
         if self.interrupted {
-            self.at(Duration::ZERO, Due::Last);
+            self.schedule.within(Duration::ZERO, Due::Last);
         }
         self.interrupted = true;
         self.end(true).await;
@@ -399,12 +366,12 @@ impl<W: Write> Soak<'_, W> {
     async fn end(&mut self, at_once: bool) {
         self.ending = true;
         self.hunt = None;
-        self.due.retain(|_, due| matches!(due, Due::Glance | Due::Last));
+        self.schedule.retain(|due| matches!(due, Due::Glance | Due::Last));
         for number in self.crew.all() {
             self.crew.let_go(number);
         }
         self.crew.tell_all(Told::Disarm).await;
         self.crew.tell_all(Told::End { at_once }).await;
-        self.within(LAST, Due::Last);
+        self.schedule.within(LAST, Due::Last);
     }
 }
