@@ -22,7 +22,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// How many callers find the token dead at the same time, from 1 to 65536
+    /// How many callers find the token dead at the same time, from 1 to 65536; with --processes, in each of them
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) callers: u32,
     /// How many times the token dies, from 1 to 10000

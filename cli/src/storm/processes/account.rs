@@ -46,6 +46,9 @@ pub(super) struct Account {
     pub(super) died_otherwise: u64,
     /// Why the home could not be read while it was in use.
     pub(super) unreadable: Vec<String>,
+    /// Logins that were required because the server had ended the grant.
+    #[serde(skip)]
+    ended: u64,
     #[serde(skip)]
     doubts: Vec<(Duration, Step)>,
     #[serde(skip)]
@@ -102,6 +105,7 @@ impl Account {
             _ => false,
         };
         self.logins_required += 1;
+        self.ended += u64::from(reason == "grant_ended");
         self.logins_explained += u64::from(explained);
         explained
     }
@@ -200,6 +204,8 @@ impl Verdict {
         law(twice == 0, format!("refresh tokens of dead chains that were presented once more: {twice}"));
         let unexplained = account.logins_required - account.logins_explained;
         law(unexplained == 0, format!("logins required without a death that explains them: {unexplained}"));
+        let unfounded = account.ended.saturating_sub(*replays);
+        law(unfounded == 0, format!("grants that the server ended though no spent token was presented: {unfounded}"));
         let failed = account.failed_callers;
         law(failed == 0, format!("callers that failed: {failed} ({})", words(&account.failures)));
         let died = account.died_otherwise;

@@ -38,6 +38,11 @@ fn every_broken_law_is_named() {
             clean(),
             "logins required without a death that explains them: 1",
         ),
+        (
+            Account { logins_required: 1, logins_explained: 1, ended: 1, ..account() },
+            clean(),
+            "grants that the server ended though no spent token was presented: 1",
+        ),
         (Account { died_otherwise: 1, ..account() }, clean(), "processes that died, or did not end in good order: 1"),
         (Account { unreadable: vec!["broken".into()], ..account() }, clean(), "the home could not be read: broken"),
     ] {
