@@ -41,6 +41,9 @@ enum Command {
     Why(why::Arguments),
     Identity(identity::Arguments),
     Storm(storm::Arguments),
+    /// One process of a storm
+    #[command(hide = true)]
+    StormProcess,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,10 @@ fn main() -> ExitCode {
     keep_secrets_out_of_core_dumps();
     // Fails only where a provider was chosen before, which nobody did.
     rustls::crypto::ring::default_provider().install_default().ok();
+    if matches!(command, Command::StormProcess) {
+        // It speaks from several threads.
+        return ended(storm::work());
+    }
     let mut out = io::stdout().lock();
     let done = match command {
         Command::Status(arguments) => status::run(&arguments, &home, &mut out),
@@ -56,9 +63,14 @@ fn main() -> ExitCode {
         Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
         Command::Why(arguments) => why::run(&arguments, &home, &mut out),
         Command::Identity(arguments) => identity::run(&arguments, &mut out),
-        Command::Storm(arguments) => storm::run(&arguments, &mut out),
+        Command::Storm(arguments) => storm::run(&arguments, &home, &mut out),
+        Command::StormProcess => Ok(()),
     };
-    match done.and_then(|()| out.flush().map_err(Failure::from)) {
+    ended(done.and_then(|()| out.flush().map_err(Failure::from)))
+}
+
+fn ended(done: Result<(), Failure>) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nobody is left to tell when this fails too; the exit code still says it.
