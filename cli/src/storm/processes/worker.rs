@@ -32,6 +32,7 @@ const REST: (u64, u64) = (50, 200);
 
 /// Runs the process, as it is told on standard input.
 pub(crate) fn run() -> Result<(), Failure> {
+    die_with_the_parent();
     let mut first = String::new();
     io::stdin().lock().read_line(&mut first)?;
     let setup: Setup = read(&first).ok_or_else(|| {
@@ -43,6 +44,16 @@ pub(crate) fn run() -> Result<(), Failure> {
     // The thread that reads standard input does not end by itself.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// One that is stopped does not see its pipe close, and would lie there for ever.
+fn die_with_the_parent() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Signal, set_parent_process_death_signal};
+        // Without it, one that is not stopped still ends by itself.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    }
 }
 
 async fn work(setup: &Setup) -> io::Result<bool> {
