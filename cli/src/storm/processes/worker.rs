@@ -63,7 +63,7 @@ async fn work(setup: &Setup) -> io::Result<bool> {
     let crowd = Arc::new(Crowd {
         host,
         resource: setup.resource.clone(),
-        wires: wire::pair(false)?,
+        wires: wire::pair(setup.http2)?,
         witness: Arc::clone(&witness),
         newest: Mutex::default(),
         calls: Mutex::default(),
