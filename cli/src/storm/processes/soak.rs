@@ -319,7 +319,7 @@ impl<W: Write> Soak<'_, W> {
                 if let Incident::KillAt(point) = incident {
                     self.crew.tell_all(Told::Arm(point)).await;
                 } else {
-                    self.seen = self.arena.tally().await?.token_requests;
+                    self.seen = self.arena.tally().await?.arrived;
                 }
             }
         }
@@ -339,7 +339,7 @@ impl<W: Write> Soak<'_, W> {
     /// Stops a process that is sending, and signs in meanwhile: what it obtains is worth nothing when it goes on.
     async fn supersede(&mut self, number: Number, span: Duration) -> io::Result<()> {
         // One that is stopped before the server has its request would send it when it goes on, beside the new lineage's.
-        if self.ending || self.arena.tally().await?.token_requests == self.seen {
+        if self.ending || self.arena.tally().await?.arrived == self.seen {
             return Ok(());
         }
         self.stop(number, span)?;
