@@ -52,7 +52,9 @@ impl Failure {
         match error.reason() {
             Reason::StoreTrouble | Reason::ClaimsUnsupported => Self::store(told, store),
             Reason::RequestRefused | Reason::ResourceRefuses => Self::Refused(told),
-            reason if reason.is_login_required() => Self::LoginRequired(told),
+            reason if reason.is_login_required() => Self::LoginRequired(format!(
+                "{told}\n  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one"
+            )),
             reason if reason.is_transient() => Self::Unavailable(told),
             _ => Self::Failed(io::Error::other(told)),
         }

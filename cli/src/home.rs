@@ -1,6 +1,6 @@
 //! The home that commands share, and a runtime over it.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::{DigestKey, Moment};
 use tokenkeeper::http::ReqwestClient;
-use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
 use tokenkeeper::{AuthRuntime, AuthSession, Dialect, RefreshGrant, ServerIdentity, Settings, providers};
 
 use crate::failure::Failure;
@@ -24,6 +24,17 @@ pub(crate) struct HomeArguments {
     /// The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]
     #[arg(long, global = true, value_name = "DIR", env = "TOKENKEEPER_HOME", hide_env_values = true)]
     home: Option<PathBuf>,
+    /// Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain)
+    #[arg(long, global = true, value_name = "PLACE", env = "TOKENKEEPER_KEY", hide_env_values = true)]
+    #[arg(default_value = "file", hide_possible_values = true)]
+    key: Key,
+}
+
+/// Where a home's key is kept.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Key {
+    File,
+    Keychain,
 }
 
 impl HomeArguments {
@@ -41,15 +52,43 @@ impl HomeArguments {
 
     /// The home, which is made where there is none.
     pub(crate) fn open(&self) -> Result<FileStore, Failure> {
-        Ok(FileStore::open(self.dir()?)?)
+        if let Some(store) = self.open_existing()? {
+            return Ok(store);
+        }
+        let store = self.builder()?.open()?;
+        // A person may want to know where secrets go; a program reads standard output.
+        let (dir, place) = (store.dir().display(), self.place());
+        writeln!(io::stderr(), "note: made the home {dir}; its key is in {place}")?;
+        Ok(store)
     }
 
     /// The home; `None` where there is none, and then none is made.
     pub(crate) fn open_existing(&self) -> Result<Option<FileStore>, Failure> {
-        let dir = self.dir()?;
-        match dir.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Ok(Some(FileStore::open(dir)?)),
+        match self.builder()?.existing().open() {
+            Ok(store) => Ok(Some(store)),
+            Err(error) if *error.trouble() == Trouble::NoHome => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn builder(&self) -> Result<FileStoreBuilder, Failure> {
+        let builder = FileStore::builder(self.dir()?);
+        match self.key {
+            Key::File => Ok(builder),
+            #[cfg(feature = "keychain")]
+            Key::Keychain => Ok(builder.key(tokenkeeper::stores::file::KeySource::Keychain)),
+            #[cfg(not(feature = "keychain"))]
+            Key::Keychain => Err(Failure::Usage(
+                "this tokenkeeper was built without the keychain: build it with --features keychain".to_owned(),
+            )),
+        }
+    }
+
+    /// Where the key of a new home is.
+    fn place(&self) -> &'static str {
+        match self.key {
+            Key::File => "a file in it that only you can read",
+            Key::Keychain => "the keychain",
         }
     }
 }

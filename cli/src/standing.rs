@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tokenkeeper::engine::ports::store::Happening;
-use tokenkeeper::engine::values::record::{MarkState, Record, Renewal};
+use tokenkeeper::engine::values::record::{Mark, MarkState, Record, Renewal};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::stores::file::Entry;
 use tokenkeeper::{Reason, Validity};
@@ -69,9 +69,7 @@ impl Standing {
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
                 Some(mark) if mark.state == MarkState::Spent => (State::LoginRequired, Some(Reason::PerhapsSpent)),
-                Some(mark) if now.at_most_since(&mark.latest).is_some_and(|age| age < mark.timeout) => {
-                    (State::Refreshing, None)
-                }
+                Some(mark) if is_under_way(mark, newest, now) => (State::Refreshing, None),
                 Some(_) => (State::InDoubt, Some(Reason::InDoubt)),
                 None if good => (State::SignedIn, None),
                 None => (State::Expired, None),
@@ -95,6 +93,13 @@ impl Standing {
     pub(crate) fn unreadable() -> Self {
         Self { state: State::Unreadable, issuer: None, expires: None, refreshed: None, why: None }
     }
+}
+
+/// Whether somebody presents the marked token right now, as far as can be told from here: the presentation may last yet,
+/// and nobody has noted how it went.
+fn is_under_way(mark: &Mark, newest: Option<&Entry>, now: &Moment) -> bool {
+    let concluded = newest.is_some_and(|entry| entry.line.flight == Some(mark.flight));
+    !concluded && now.at_most_since(&mark.latest).is_some_and(|age| age < mark.timeout)
 }
 
 fn is_over(validity: &Validity, now: &Moment) -> bool {

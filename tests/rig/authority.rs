@@ -77,7 +77,14 @@ pub(crate) struct Chain {
 impl Authority {
     /// `None`, and a loud notice, where there is no Node.
     pub(crate) async fn start() -> Option<Self> {
-        let rig = Rig::start(&[("AUTO_CONSENT", "1"), ("AT_TTL", &LIFETIME.to_string())])?;
+        Self::with(&[]).await
+    }
+
+    /// The same, with these environment variables for the rig.
+    pub(crate) async fn with(variables: &[(&str, &str)]) -> Option<Self> {
+        let lifetime = LIFETIME.to_string();
+        let usual = [("AUTO_CONSENT", "1"), ("AT_TTL", lifetime.as_str())];
+        let rig = Rig::start(&[&usual[..], variables].concat())?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .retry(reqwest::retry::never())
@@ -162,19 +169,22 @@ impl Authority {
         let back = Url::parse(answer.headers()["location"].to_str().unwrap()).unwrap();
         let code = back.query_pairs().find(|(name, _)| name == "code").map(|(_, code)| code.into_owned());
         let code = code.unwrap_or_else(|| panic!("no code in {back}"));
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "authorization_code").append_pair("code", &code);
-        form.append_pair("redirect_uri", REDIRECT).append_pair("code_verifier", VERIFIER);
-        form.append_pair("resource", self.resource());
         let mut request = self.http.post(&self.endpoints.token_endpoint);
-        match (client.auth, &client.secret) {
-            (ClientAuth::Basic, Some(secret)) => request = request.basic_auth(&client.id, Some(secret.expose())),
-            (_, secret) => {
-                form.append_pair("client_id", &client.id);
-                form.extend_pairs(secret.iter().map(|secret| ("client_secret", secret.expose())));
+        let form = {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("grant_type", "authorization_code").append_pair("code", &code);
+            form.append_pair("redirect_uri", REDIRECT).append_pair("code_verifier", VERIFIER);
+            form.append_pair("resource", self.resource());
+            match (client.auth, &client.secret) {
+                (ClientAuth::Basic, Some(secret)) => request = request.basic_auth(&client.id, Some(secret.expose())),
+                (_, secret) => {
+                    form.append_pair("client_id", &client.id);
+                    form.extend_pairs(secret.iter().map(|secret| ("client_secret", secret.expose())));
+                }
             }
-        }
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.finish());
+            form.finish()
+        };
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
         let tokens: Tokens = body(request.send().await.unwrap()).await;
         Grant {
             binding: Binding {
@@ -233,10 +243,14 @@ impl Authority {
 
     /// All chains since the reset, those with more rotations first.
     pub(crate) fn chains(&self) -> Vec<Chain> {
-        let chains: BTreeMap<String, Chain> = serde_json::from_value(self.rig.get("/chains")).unwrap();
-        let mut chains: Vec<Chain> = chains.into_values().collect();
+        let mut chains: Vec<Chain> = self.chains_by_id().into_values().collect();
         chains.sort_by_key(|chain| std::cmp::Reverse(chain.rotations));
         chains
+    }
+
+    /// The same, each under the rig's own name for it.
+    pub(crate) fn chains_by_id(&self) -> BTreeMap<String, Chain> {
+        serde_json::from_value(self.rig.get("/chains")).unwrap()
     }
 }
 

@@ -75,6 +75,11 @@ impl Folder {
         Self::checked(rustix::fs::openat(&self.fd, name, folder(), Mode::empty()), self.path.join(name))
     }
 
+    /// Keeps everybody else out, of a folder that somebody made for a home with the usual permissions.
+    pub(crate) fn make_private(&self) -> Result<(), FileError> {
+        rustix::fs::fchmod(&self.fd, Mode::RWXU).map_err(|errno| FileError::errno(errno, &self.path))
+    }
+
     fn checked(opened: rustix::io::Result<OwnedFd>, path: PathBuf) -> Result<Self, FileError> {
         let fd = opened.map_err(|errno| match errno {
             // A symbolic link is no folder, says the kernel where it is asked for both.
@@ -201,6 +206,11 @@ impl Folder {
             Durability::Durable => self.sync().map_err(|_| self.error(Trouble::Unsure, name)),
             Durability::ThisBoot => Ok(()),
         }
+    }
+
+    /// Gives the file `name` a second name, where it is free; whether that was done.
+    pub(crate) fn link(&self, name: &str, second: &str) -> bool {
+        rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty()).is_ok()
     }
 
     /// Removes the file `name`, if there is one; whether there was.

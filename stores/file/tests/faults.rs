@@ -121,6 +121,35 @@ fn a_home_that_others_may_write_or_that_is_somebody_elses_is_refused() {
     assert_eq!(refused(&ground.home()).trouble(), &Trouble::Exposed);
 }
 
+#[test]
+fn a_folder_with_other_things_in_it_becomes_no_home() {
+    let ground = tempfile::tempdir().unwrap();
+    fs::write(ground.path().join("letters.txt"), "dear").unwrap();
+    let error = refused(ground.path());
+    assert_eq!(error.trouble(), &Trouble::Occupied);
+    assert_eq!(everything(ground.path()), [ground.path().to_owned(), ground.path().join("letters.txt")]);
+
+    // What somebody left who did not finish making one is no hindrance, nor are usual permissions.
+    fs::remove_file(ground.path().join("letters.txt")).unwrap();
+    fs::write(ground.path().join("home.new"), "{").unwrap();
+    chmod(ground.path(), 0o755);
+    FileStore::open(ground.path()).unwrap();
+    assert_eq!(mode(ground.path()), 0o700);
+}
+
+#[test]
+fn where_a_home_must_exist_none_is_made() {
+    let ground = tempfile::tempdir().unwrap();
+    for dir in [ground.path().to_owned(), ground.path().join("home")] {
+        let error = FileStore::builder(&dir).existing().open().unwrap_err();
+        assert_eq!((error.trouble(), error.path()), (&Trouble::NoHome, dir.as_path()));
+    }
+    assert_eq!(fs::read_dir(ground.path()).unwrap().count(), 0);
+    let dir = ground.path().join("home");
+    FileStore::open(&dir).unwrap();
+    FileStore::builder(&dir).existing().open().unwrap();
+}
+
 #[tokio::test]
 async fn no_symbolic_link_is_followed() {
     let ground = Ground::new();

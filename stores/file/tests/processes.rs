@@ -143,6 +143,7 @@ async fn of_several_processes_that_claim_at_once_one_is_granted_while_files_are_
             store.end_claim(&who(), &claim, ClaimEnding::Released).await.unwrap();
         }
     }
+    store.sweep().await.unwrap();
     let left = std::fs::read_dir(ground.home().join("locks")).unwrap();
     let claims = left.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("spend"));
     assert_eq!(claims.count(), 0);

@@ -1,0 +1,151 @@
+//! The parent's side: starts processes, tells them what to do, hears what they say, stops and kills them.
+
+use std::collections::VecDeque;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command as Program};
+
+use crate::party::Setup;
+use crate::point::Point;
+use crate::worker::Command;
+
+/// What begins a line of a child; the test harness in it talks, too.
+pub(crate) const SAYS: &str = "@@";
+
+/// The variable that tells a child what it is.
+const SETUP: &str = "PROCESSES_TEST_SETUP";
+
+/// So long a process may be silent that was asked something. Nothing here takes so long: it keeps a test from hanging.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What this process was told, where it is a child.
+pub(crate) fn told() -> Option<Setup> {
+    std::env::var(SETUP).ok().map(|setup| serde_json::from_str(&setup).unwrap())
+}
+
+/// A process. It dies with this.
+pub(crate) struct Member {
+    child: Child,
+    hears: ChildStdin,
+    says: Lines<BufReader<ChildStdout>>,
+    /// Said, and not asked for yet.
+    said: VecDeque<Value>,
+    last: u64,
+}
+
+impl Member {
+    /// Starts one, and waits until it is ready.
+    pub(crate) async fn start(setup: &Setup) -> Self {
+        let mut child = Program::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture"])
+            .env(SETUP, serde_json::to_string(setup).unwrap())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (hears, says) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut member = Self { child, hears, says: BufReader::new(says).lines(), said: VecDeque::new(), last: 0 };
+        member.hear(|said| said["event"] == "ready").await;
+        member
+    }
+
+    /// Tells it what to do, and waits until that is done.
+    pub(crate) async fn call(&mut self, command: Command) -> Value {
+        let id = self.tell(command).await;
+        self.answer(id).await
+    }
+
+    /// Tells it what to do.
+    pub(crate) async fn tell(&mut self, command: Command) -> u64 {
+        self.last += 1;
+        let line = serde_json::to_string(&(self.last, command)).unwrap() + "\n";
+        self.hears.write_all(line.as_bytes()).await.unwrap();
+        self.last
+    }
+
+    /// What came of what it was told.
+    pub(crate) async fn answer(&mut self, id: u64) -> Value {
+        self.hear(|said| said["id"] == id).await
+    }
+
+    /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call.
+    pub(crate) async fn refresh_until(&mut self, point: Point) -> u64 {
+        self.call(Command::Arm(point)).await;
+        let id = self.tell(Command::Token { force: true }).await;
+        self.hear(|said| said["event"] == "stopped").await;
+        id
+    }
+
+    /// A token that it got, which it must have got.
+    pub(crate) async fn token(&mut self, force: bool) -> String {
+        self.lease(force).await.0
+    }
+
+    /// The same, with the name of its lease.
+    pub(crate) async fn lease(&mut self, force: bool) -> (String, String) {
+        let answer = self.call(Command::Token { force }).await;
+        let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned();
+        (text("token"), text("lease"))
+    }
+
+    /// Waits until its session has this lease, which another process got.
+    pub(crate) async fn follows(&mut self, lease: &str) {
+        self.call(Command::Follow).await;
+        self.hear(|said| said["event"] == "state" && said["lease"] == lease).await;
+    }
+
+    /// Why it got no token.
+    pub(crate) async fn fails(&mut self, force: bool) -> String {
+        let answer = self.call(Command::Token { force }).await;
+        answer["error"].as_str().unwrap_or_else(|| panic!("a token: {answer}")).to_owned()
+    }
+
+    /// The next thing it says, or has said, that is of this kind. What it said before that is forgotten if it told of
+    /// states: they are news only once.
+    pub(crate) async fn hear(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.said.iter().position(&is_it) {
+            return self.said.remove(at).unwrap();
+        }
+        loop {
+            let line = tokio::time::timeout(SILENCE, self.says.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("it says nothing more; it said {:#?}", self.said));
+            let Some(line) = line.unwrap() else { panic!("the process has ended") };
+            let Some((_, said)) = line.split_once(SAYS) else { continue };
+            let said: Value = serde_json::from_str(said).unwrap();
+            if is_it(&said) {
+                return said;
+            }
+            self.said.push_back(said);
+        }
+    }
+
+    /// Forgets the states it has told of so far: only what comes is news.
+    pub(crate) async fn forget(&mut self) {
+        // Whatever it had said before it answers this is there by then.
+        self.call(Command::State).await;
+        self.said.retain(|said| said["event"] != "state");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGKILL; and waits until it is dead.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Ends it in good order, with nothing left to save.
+    pub(crate) async fn end(mut self) {
+        let report = self.call(Command::ShutDown).await;
+        assert_eq!((&report["unsaved"], &report["unfinished"]), (&0.into(), &0.into()));
+        drop(self.hears);
+        assert!(self.child.wait().await.unwrap().success());
+    }
+}

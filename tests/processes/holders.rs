@@ -1,0 +1,47 @@
+//! A claim whose holder is stopped: siblings are told so, spend nothing, and go on when it does, or when it is dead.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokenkeeper::engine::ports::observer::EffectName;
+
+use crate::crew::Member;
+use crate::party::Setup;
+use crate::point::Point;
+use crate::scene::Scene;
+use crate::worker::Command;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holders_that_are_stopped_are_waited_for_and_not_for_ever() {
+    let Some(scene) = Scene::new().await else { return };
+    let mut holder = scene.member().await;
+    let mut sibling = Member::start(&Setup { claim_wait: Duration::from_secs(1), ..scene.setup.clone() }).await;
+    let first = holder.token(false).await;
+    assert_eq!(sibling.token(false).await, first);
+
+    // It has an answer, and stores it when it goes on.
+    let call = holder.refresh_until(Point::after(EffectName::Send)).await;
+    holder.signal(Signal::STOP);
+    assert_eq!(sibling.fails(true).await, "contended");
+    // What is still valid is served.
+    assert_eq!(sibling.token(false).await, first);
+    scene.assert_counts((2, 2, 0)).await;
+    holder.tell(Command::Go).await;
+    holder.signal(Signal::CONT);
+    let answer = holder.answer(call).await;
+    let second = answer["token"].as_str().unwrap();
+    sibling.follows(answer["lease"].as_str().unwrap()).await;
+    assert_eq!(sibling.token(false).await, second);
+    sibling.token(true).await;
+    scene.assert_counts((3, 3, 0)).await;
+
+    // It has sent nothing, and is killed while it is stopped: the kernel frees its claim.
+    holder.refresh_until(Point::after(EffectName::Claim)).await;
+    holder.signal(Signal::STOP);
+    assert_eq!(sibling.fails(true).await, "contended");
+    scene.assert_counts((3, 3, 0)).await;
+    holder.kill().await;
+    sibling.token(true).await;
+    scene.assert_counts((4, 4, 0)).await;
+    sibling.end().await;
+}

@@ -1,0 +1,54 @@
+//! Several real processes on one home, against a real authorization server: the rig of `tests/rigs`, whose own log
+//! decides what was lost.
+//!
+//! A process is this test binary once more, as its test [`child`], which does what it is told on its standard input and
+//! answers in lines of JSON. It stops at a named effect of its flight, says so, and can be killed exactly there.
+//!
+//! More of it, on demand (in seconds, and kills at each point):
+//!
+//! ```text
+//! STORM_SECONDS=60 cargo test --features file,reqwest --test processes storm -- --nocapture
+//! KILLS=50 cargo test --features file,reqwest --test processes kills -- --nocapture
+//! ```
+//!
+//! On a machine without Node these tests say that they were skipped; with `CI=true` that is a failure.
+#![cfg(unix)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test, whose processes are real and take real time"
+)]
+
+#[allow(dead_code, reason = "the tests of the rig itself take the rest")]
+#[path = "../rig/authority.rs"]
+mod authority;
+#[path = "../rigs/mod.rs"]
+mod rigs;
+
+mod crew;
+mod disk;
+mod holders;
+mod kills;
+mod news;
+mod party;
+mod point;
+mod scene;
+mod stopped;
+mod storm;
+mod worker;
+
+/// What a child does. On its own it is no test.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn child() {
+    if let Some(setup) = crew::told() {
+        worker::work(&setup).await;
+    }
+}
+
+/// So much of something that takes long: as this variable says, else what is enough for every day.
+fn on_demand(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
+}

@@ -1,0 +1,217 @@
+//! One process's part in a home: a runtime over the file store, with one session.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use serde::{Deserialize, Serialize};
+use tokenkeeper::engine::law::ledger::Login;
+use tokenkeeper::engine::law::profile::InDoubt;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::ports::observer::EffectObserver;
+use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Mark, Record, RefreshCredential};
+use tokenkeeper::http::ReqwestClient;
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{
+    Account, AuthRuntime, AuthSession, AuthSpec, InstallError, Lease, RefreshGrant, RefreshToken, Scopes,
+    ServerIdentity, Settings, Target, TokenError, TokenRequest,
+};
+
+use crate::authority::Grant;
+
+/// How long a token request of these processes may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long one of their store operations may take, on a machine that is busy.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The most that may pass between their marks and their sends.
+const SEND_WITHIN: Duration = Duration::from_millis(500);
+
+/// Longer than a flight of theirs that is with the server: until then nobody presents what it marked.
+pub(crate) const FLIGHT: Duration = Duration::from_secs(5);
+
+/// What a process is told when it starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) home: PathBuf,
+    pub(crate) resource: String,
+    pub(crate) account: String,
+    pub(crate) never_replay: bool,
+    /// How long a claim is waited for.
+    pub(crate) claim_wait: Duration,
+    pub(crate) idle_after: Duration,
+}
+
+impl Setup {
+    pub(crate) fn new(home: impl Into<PathBuf>, resource: &str) -> Self {
+        Self {
+            home: home.into(),
+            resource: resource.to_owned(),
+            account: "work".to_owned(),
+            never_replay: false,
+            claim_wait: Duration::from_secs(90),
+            idle_after: Duration::from_secs(60),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> ServerIdentity {
+        ServerIdentity::new(Account::new(&self.account).unwrap(), Target::mcp(&self.resource).unwrap())
+    }
+}
+
+/// A login as one line of JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Paper {
+    issuer: String,
+    client_id: String,
+    token_endpoint: String,
+    resource: Option<String>,
+    scope: String,
+    refresh_token: String,
+}
+
+impl From<&Grant> for Paper {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            issuer: grant.binding.issuer.0.clone(),
+            client_id: grant.binding.client.id.clone(),
+            token_endpoint: grant.binding.token_endpoint.clone(),
+            resource: grant.binding.resource.clone(),
+            scope: grant.scope.clone(),
+            refresh_token: grant.refresh.expose().to_owned(),
+        }
+    }
+}
+
+pub(crate) struct Party {
+    pub(crate) store: FileStore,
+    pub(crate) session: AuthSession,
+    pub(crate) runtime: AuthRuntime,
+    spec: AuthSpec,
+    host: ActorCell,
+    clock: Arc<SystemClock>,
+}
+
+impl Party {
+    pub(crate) async fn open(setup: &Setup, observer: Option<Arc<dyn EffectObserver>>) -> Self {
+        let clock = Arc::new(SystemClock::new().unwrap());
+        let http = Arc::new(ReqwestClient::new().unwrap());
+        let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, clock.clone())));
+        settings.profile.in_doubt = if setup.never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
+        settings.profile.request_timeout = REQUEST_TIMEOUT;
+        settings.policy.backoff_first = Duration::from_millis(10);
+        settings.policy.backoff_most = Duration::from_millis(10);
+        settings.terms.store_timeout = STORE_TIMEOUT;
+        settings.terms.send_within = SEND_WITHIN;
+        settings.terms.claim_wait = setup.claim_wait;
+        settings.terms.save_pause = Duration::from_millis(50);
+        settings.terms.save_pause_most = Duration::from_millis(200);
+        let store = FileStore::open(&setup.home).unwrap();
+        let builder = AuthRuntime::builder(Arc::new(store.clone()), settings).idle_after(setup.idle_after);
+        let builder = match observer {
+            Some(observer) => builder.observer(observer),
+            None => builder,
+        };
+        let spec = builder.prepare().await.unwrap();
+        let (host, _) = Actor::spawn(None, Calm, ()).await.unwrap();
+        let host = host.get_cell();
+        let runtime = spec.spawn_linked(host.clone()).await.unwrap();
+        let session = runtime.session(setup.identity());
+        Self { store, session, runtime, spec, host, clock }
+    }
+
+    pub(crate) async fn install(&self, paper: &Paper) -> Result<(), InstallError> {
+        let client =
+            Client { id: paper.client_id.clone(), secret: None, auth: ClientAuth::None, secret_expires_at: None };
+        let binding = Binding {
+            issuer: Issuer(paper.issuer.clone()),
+            client,
+            token_endpoint: paper.token_endpoint.clone(),
+            revocation_endpoint: None,
+            resource: paper.resource.clone(),
+        };
+        let digests = self.store.digest_key().await.unwrap();
+        let refresh = RefreshCredential::new(RefreshToken::new(paper.refresh_token.clone()), &digests);
+        let login = Login {
+            binding,
+            requested: Scopes::default(),
+            granted: Scopes::new(paper.scope.split(' ')),
+            subject: None,
+            dpop_key: None,
+            refresh: Some(refresh),
+            access: None,
+            at: self.clock.now(),
+        };
+        self.session.install(login).await.map(drop)
+    }
+
+    /// A token, from a flight that begins now if so wished.
+    pub(crate) async fn token(&self, force: bool) -> Result<Lease, TokenError> {
+        self.session.token_with(TokenRequest { force, ..TokenRequest::default() }).await
+    }
+
+    pub(crate) async fn record(&self) -> Record {
+        *self.store.inspect(self.session.identity()).await.unwrap().unwrap()
+    }
+
+    /// The mark on the refresh token in the store.
+    pub(crate) async fn mark(&self) -> Option<Mark> {
+        self.record().await.held().and_then(|held| held.mark.clone())
+    }
+
+    /// How many actors are awake: the session's, and one for each issuer that was asked for leave.
+    pub(crate) fn actors(&self) -> usize {
+        self.supervisor().map_or(0, |supervisor| supervisor.get_children().len())
+    }
+
+    /// Kills every actor below the supervisor.
+    pub(crate) async fn kill_actors(&self) {
+        for actor in self.supervisor().into_iter().flat_map(|supervisor| supervisor.get_children()) {
+            actor.kill();
+            actor.wait(None).await.unwrap();
+        }
+    }
+
+    /// Kills the supervisor, and with it the tree; and starts another.
+    pub(crate) async fn fell(&self) {
+        let supervisor = self.supervisor().unwrap();
+        supervisor.kill();
+        supervisor.wait(None).await.unwrap();
+        self.spec.spawn_linked(self.host.clone()).await.unwrap();
+    }
+
+    fn supervisor(&self) -> Option<ActorCell> {
+        self.host.get_children().into_iter().next()
+    }
+
+    /// Ends it; it has nothing left to save.
+    pub(crate) async fn end(&self) {
+        assert!(self.runtime.shutdown(Duration::from_secs(10)).await.is_clean());
+    }
+}
+
+/// A host that lets its children end.
+struct Calm;
+
+/// Nobody tells it anything. (Under ractor's feature `cluster` not every type is a message; this one is.)
+type Nothing = ();
+
+#[ractor::actor(message = Nothing, state = (), arguments = ())]
+impl Calm {
+    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Nothing>,
+        _event: SupervisionEvent,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! A process is stopped (SIGSTOP, a laptop's lid, a debugger) in the middle of its request, for longer than a flight lasts.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokenkeeper::engine::ports::observer::EffectName;
+
+use crate::crew::Member;
+use crate::party::FLIGHT;
+use crate::point::Point;
+use crate::scene::Scene;
+use crate::worker::Command;
+
+/// A new login is installed by another process, and used for longer than a flight of the stopped one could last: it has its
+/// claim yet, and hinders nobody.
+async fn replaced(scene: &Scene, acting: &mut Member) -> (String, u64) {
+    let (paper, chain) = scene.server.sign_in().await;
+    assert_eq!(acting.call(Command::Install(paper)).await["error"], Value::Null);
+    let (began, mut refreshes) = (Instant::now(), 0);
+    while began.elapsed() < FLIGHT {
+        acting.token(true).await;
+        refreshes += 1;
+        tokio::time::sleep(FLIGHT / 10).await;
+    }
+    (chain, refreshes)
+}
+
+/// The new lineage lives, and serves both.
+async fn assert_alive(scene: &Scene, members: [&mut Member; 2], chain: &str, refreshes: u64, dropped: u64) {
+    let [one, other] = members;
+    let token = one.token(true).await;
+    assert_eq!(other.token(false).await, token);
+    assert_eq!(scene.call(&token).await, 200);
+    assert_eq!(scene.party.mark().await, None);
+    let lives = scene.server.chain(chain);
+    assert_eq!((lives.rotations, lives.reuse, lives.revoked), (refreshes + 1, 0, false));
+    assert_eq!(scene.server.chain(&scene.chain).rotations, dropped);
+    scene.assert_counts((refreshes + 1 + dropped, refreshes + 1 + dropped, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_with_an_answer_on_its_way_it_overwrites_no_new_login() {
+    let Some(scene) = Scene::new().await else { return };
+    let (mut stopped, mut acting) = (scene.member().await, scene.member().await);
+    scene.server.authority.tell("/delay", &json!({ "ms": 500, "n": 1, "when": "after", "grant": "refresh_token" }));
+    let call = stopped.tell(Command::Token { force: true }).await;
+    scene.server.counts("/refresh/success", 1).await;
+    stopped.signal(Signal::STOP);
+    let (chain, refreshes) = replaced(&scene, &mut acting).await;
+    stopped.signal(Signal::CONT);
+    // Its flight brought nothing that may be kept. Whoever insisted gets a token of the new lineage by another one; or,
+    // where the time-out was noticed before the news of the login, is told to come back.
+    let answer = stopped.answer(call).await;
+    let served = answer["lease"].as_str().is_some_and(|lease| lease.starts_with("2."));
+    assert!(served || answer["error"] == "in_doubt", "{answer}");
+    assert_alive(&scene, [&mut stopped, &mut acting], &chain, refreshes + u64::from(served), 1).await;
+    stopped.end().await;
+    acting.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_just_before_its_request_it_sends_nothing_any_more() {
+    let Some(scene) = Scene::new().await else { return };
+    let (mut stopped, mut acting) = (scene.member().await, scene.member().await);
+    let call = stopped.refresh_until(Point::before(EffectName::Send)).await;
+    stopped.signal(Signal::STOP);
+    let (chain, refreshes) = replaced(&scene, &mut acting).await;
+    stopped.tell(Command::Go).await;
+    stopped.signal(Signal::CONT);
+    let answer = stopped.answer(call).await;
+    assert!(answer["lease"].as_str().is_some_and(|lease| lease.starts_with("2.")), "{answer}");
+    assert_alive(&scene, [&mut stopped, &mut acting], &chain, refreshes + 1, 0).await;
+    stopped.end().await;
+    acting.end().await;
+}
