@@ -166,7 +166,10 @@ fn processes_end_with_their_parent_however_that_went() {
         }
         std::thread::yield_now();
     };
-    // Stopped, too.
+    // Stopped, too; once it is at work, as it has more than one thread.
+    while stat(crew[0]).is_some_and(|stat| stat[17] == "1") {
+        std::thread::yield_now();
+    }
     kill_process(crew[0], Signal::STOP).unwrap();
     storm.kill().unwrap();
     storm.wait().unwrap();
@@ -181,11 +184,8 @@ fn children(parent: u32) -> Vec<Pid> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
-        if rest.split(' ').nth(1) == Some(&parent.to_string()) {
-            children.extend(Pid::from_raw(id));
-        }
+        let child = Pid::from_raw(id).filter(|id| stat(*id).is_some_and(|stat| stat[1] == parent.to_string()));
+        children.extend(child);
     }
     children.sort_unstable_by_key(|child| child.as_raw_nonzero());
     children
@@ -193,8 +193,13 @@ fn children(parent: u32) -> Vec<Pid> {
 
 /// Whether a process that is nobody's child here is more than an entry in a table.
 fn is_alive(process: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
-    stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
+    stat(process).is_some_and(|stat| stat[0] != "Z")
+}
+
+/// What Linux says of a process, from its state on: the third field of proc(5)'s table and those after it.
+fn stat(process: Pid) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
 }
 
 #[test]

@@ -43,3 +43,30 @@ fn the_rigs_own_counters_show_one_refresh_for_each_expiry() {
         assert_eq!((&stats["chains"]["total"], &stats["chains"]["revoked"]), (&1.into(), &0.into()));
     }
 }
+
+#[test]
+fn several_processes_refresh_as_often_as_one_by_the_rigs_own_counters() {
+    let Some(rig) = Rig::start(&[]) else { return };
+    let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let (path, home) = (scratch.join("rig-processes-ready.json"), scratch.join("rig-processes"));
+    fs::write(&path, &rig.line).unwrap();
+    let mut storm = Command::new(snapbox::cmd::cargo_bin!("tokenkeeper"));
+    storm.args(["storm", "--processes", "3", "--callers", "4", "--minutes", "0.15", "--json", "--against"]).arg(&path);
+    let output = storm.arg("--home").arg(&home).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{err}{out}");
+    let verdict: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&verdict["failed_callers"], &verdict["held_up"], &verdict["logins_required"]),
+        (&0.into(), &0.into(), &0.into())
+    );
+
+    let (stats, refreshes) = (rig.get("/stats"), verdict["token_requests"].as_u64().unwrap());
+    assert!((1..=verdict["token_requests_allowed"].as_u64().unwrap()).contains(&refreshes), "{verdict}");
+    assert_eq!(
+        stats["refresh"],
+        serde_json::json!({ "success": refreshes, "reuse_detected": 0, "consumed_rt_presented": 0 })
+    );
+    assert_eq!(stats["token"]["max_concurrent_refresh"], 1);
+    assert_eq!((&stats["chains"]["total"], &stats["chains"]["revoked"]), (&1.into(), &0.into()));
+}

@@ -89,7 +89,7 @@ pub(super) fn plain() -> ClientBuilder {
 
 /// How many files this process may open, after asking for `wanted`.
 #[cfg(unix)]
-fn open_files(wanted: usize) -> io::Result<usize> {
+pub(super) fn open_files(wanted: usize) -> io::Result<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let limit = getrlimit(Resource::Nofile);
@@ -111,6 +111,6 @@ fn open_files(wanted: usize) -> io::Result<usize> {
 }
 
 #[cfg(not(unix))]
-fn open_files(_: usize) -> io::Result<usize> {
+pub(super) fn open_files(_: usize) -> io::Result<usize> {
     Ok(usize::MAX)
 }

@@ -60,6 +60,7 @@ impl Hostile {
         let counts = self.server.counts();
         Tally {
             token_requests: counts.token_requests,
+            arrived: counts.token_requests,
             most_concurrent: counts.most_concurrent,
             rotations: counts.rotations,
             replays: counts.replays,

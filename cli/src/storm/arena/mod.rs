@@ -76,8 +76,10 @@ pub(super) struct Grant {
 /// What the server counted since it was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
-    /// Refreshes that arrived.
+    /// Refreshes that arrived; at a rig, that were answered.
     pub(super) token_requests: u64,
+    /// Refreshes that arrived, answered or not.
+    pub(super) arrived: u64,
     /// The most of them that were with the server at once.
     pub(super) most_concurrent: u64,
     /// Those of them that brought new tokens, whether or not the answer arrived.

@@ -165,6 +165,8 @@ impl Rig {
         let rotations = number("/token/by_grant/refresh_token/success");
         Ok(Tally {
             token_requests: rotations + refused,
+            // Each is, by what it was told when it was reset.
+            arrived: number("/token/delayed"),
             most_concurrent: number("/token/max_concurrent_refresh"),
             rotations,
             // The former misses those that arrive together, the latter all but the first of a chain.

@@ -77,6 +77,12 @@ impl Account {
         self.refused_tokens = self.refused.len() as u64;
     }
 
+    pub(super) fn unreadable(&mut self, why: String) {
+        if !self.unreadable.contains(&why) {
+            self.unreadable.push(why);
+        }
+    }
+
     /// A process was killed.
     pub(super) fn died(&mut self, at: Duration, step: Step) {
         self.killed += 1;
@@ -132,6 +138,8 @@ impl Account {
 /// How it was held.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Circumstances {
+    /// The MCP server, as the home knows it.
+    pub(super) server: String,
     pub(super) processes: u32,
     pub(super) callers: u32,
     pub(super) seconds: f64,

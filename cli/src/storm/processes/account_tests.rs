@@ -2,6 +2,7 @@ use super::*;
 
 fn circumstances() -> Circumstances {
     Circumstances {
+        server: "http://127.0.0.1:1/mcp".into(),
         processes: 8,
         callers: 32,
         seconds: 60.0,

@@ -55,9 +55,9 @@ impl Draws {
         }
     }
 
-    /// How long nothing is done before the next one.
+    /// How long nothing is done before the next one: now and then it follows at once.
     pub(super) fn rest(&mut self) -> Duration {
-        self.millis(200, 1_500)
+        if self.below(4) == 0 { self.millis(0, 100) } else { self.millis(200, 1_500) }
     }
 
     fn millis(&mut self, least: u64, most: u64) -> Duration {

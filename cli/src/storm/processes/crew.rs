@@ -44,6 +44,8 @@ pub(super) struct Member {
     /// How far its flight was, as it said last.
     pub(super) step: Step,
     pub(super) stopped: bool,
+    /// Whether it has said anything: before that it is not stopped, because it may not know yet how to end with us.
+    spoken: bool,
     /// Whether it was killed by us.
     pub(super) killed: bool,
     /// Whether it has ended by itself because it was told to.
@@ -68,7 +70,8 @@ impl Crew {
             .kill_on_drop(true)
             .spawn()?;
         let (hears, says) = child.stdin.take().zip(child.stdout.take()).ok_or_else(|| io::Error::other("no pipes"))?;
-        let mut member = Member { child, hears, step: Step::Idle, stopped: false, killed: false, ended: false };
+        let mut member =
+            Member { child, hears, step: Step::Idle, stopped: false, spoken: false, killed: false, ended: false };
         let setup = Setup { seed: self.setup.seed.wrapping_add(u64::from(self.started)), ..self.setup.clone() };
         member.write(&serde_json::to_string(&setup)?).await;
         member.tell(Told::Login(epoch)).await;
@@ -109,7 +112,9 @@ impl Crew {
 
     /// SIGSTOP: whether it was there and ran.
     pub(super) fn stop(&mut self, number: Number) -> bool {
-        let Some(member) = self.members.get_mut(&number).filter(|member| !member.stopped) else { return false };
+        let Some(member) = self.members.get_mut(&number).filter(|member| member.spoken && !member.stopped) else {
+            return false;
+        };
         member.stopped = true;
         member.signal(Signal::STOP);
         true
@@ -151,6 +156,7 @@ impl Member {
     }
 
     fn hear(&mut self, said: &Said) {
+        self.spoken = true;
         match said {
             Said::Step(step) => self.step = *step,
             Said::Ended { .. } => self.ended = true,

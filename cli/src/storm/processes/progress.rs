@@ -75,7 +75,8 @@ impl<'a, W: Write> Progress<'a, W> {
         let seconds = passed.as_secs();
         let Account { calls, failed_callers, logins_required, killed, stopped, .. } = account;
         let refreshes = tally.token_requests;
-        self.bar.set_prefix(format!("{}:{:02}", seconds / 60, seconds % 60));
+        let clock = |seconds: u64| format!("{}:{:02}", seconds / 60, seconds % 60);
+        self.bar.set_prefix(format!("{} of {}", clock(seconds), clock(self.bar.length().unwrap_or_default())));
         self.bar.set_position(seconds);
         self.bar.set_message(format!(
             "{calls} calls, {failed_callers} failed, {refreshes} refreshes, {killed} killed, {stopped} stopped, \

@@ -12,7 +12,7 @@ use tokenkeeper::engine::values::record::{Refresh, RefreshCredential};
 use tokenkeeper::{Scopes, TokenKind, Validity};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::arena::{Arena, Grant};
+use super::super::arena::{Arena, Grant, Ground};
 use super::super::arguments::Arguments;
 use super::super::clock::pause;
 use super::account::{Account, Circumstances, Verdict};
@@ -23,6 +23,11 @@ use super::progress::{Event, Progress};
 use super::schedule::{Due, Schedule};
 use super::words::{Said, Setup, Step, Told};
 
+/// How long access tokens live at the built-in server.
+const LIFETIME: Duration = Duration::from_secs(2);
+/// And at a rig, which counts in whole seconds and so rounds a lifetime down by up to one: what is handed out there is
+/// never so old.
+const RIG_LIFETIME: Duration = Duration::from_secs(4);
 /// How often the home is looked at and swept, and the progress shown.
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a flight is waited for that comes to a point, or sends: longer than a token lives.
@@ -59,13 +64,16 @@ pub(super) struct Soak<'a, W> {
 pub(super) async fn hold<W: Write>(
     arguments: &Arguments,
     home: &Path,
-    arena: Arena,
-    lifetime: Duration,
+    ground: &Ground,
     progress: Progress<'_, W>,
 ) -> io::Result<Verdict> {
     let Arguments { callers, seed, never_replay, .. } = *arguments;
+    let lifetime = if ground.is_rig() { RIG_LIFETIME } else { LIFETIME };
+    let arena = ground.open(lifetime).await?;
+    let http2 = ground.speaks_http2();
     let host = Host::open(home, arena.resource(), never_replay, None).await?;
-    let setup = Setup { home: home.to_owned(), resource: arena.resource().to_owned(), callers, never_replay, seed };
+    let setup =
+        Setup { home: home.to_owned(), resource: arena.resource().to_owned(), callers, never_replay, http2, seed };
     let mut soak = Soak {
         arguments,
         arena,
@@ -117,6 +125,7 @@ impl<W: Write> Soak<'_, W> {
         self.arena.close().await?;
         let Arguments { callers, seed, never_replay, kills, processes, .. } = *self.arguments;
         let circumstances = Circumstances {
+            server: self.arena.resource().to_owned(),
             processes: processes.unwrap_or(1),
             callers,
             seconds: (seconds * 10.0).round() / 10.0,
@@ -197,7 +206,7 @@ impl<W: Write> Soak<'_, W> {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(()),
             Err(error) => {
-                self.account.unreadable.push(error.to_string());
+                self.account.unreadable(error.to_string());
                 return Ok(());
             }
         };
@@ -267,7 +276,7 @@ impl<W: Write> Soak<'_, W> {
                 Due::LetGo(number) => self.crew.let_go(number),
                 Due::Glance => self.glance().await?,
                 Due::End => self.end(false).await,
-                Due::Last => self.crew.all().into_iter().for_each(|number| self.crew.kill(number)),
+                Due::Last => self.give_up(),
             }
         }
         Ok(())
@@ -310,7 +319,7 @@ impl<W: Write> Soak<'_, W> {
                 if let Incident::KillAt(point) = incident {
                     self.crew.tell_all(Told::Arm(point)).await;
                 } else {
-                    self.seen = self.arena.tally().await?.token_requests;
+                    self.seen = self.arena.tally().await?.arrived;
                 }
             }
         }
@@ -330,7 +339,7 @@ impl<W: Write> Soak<'_, W> {
     /// Stops a process that is sending, and signs in meanwhile: what it obtains is worth nothing when it goes on.
     async fn supersede(&mut self, number: Number, span: Duration) -> io::Result<()> {
         // One that is stopped before the server has its request would send it when it goes on, beside the new lineage's.
-        if self.ending || self.arena.tally().await?.token_requests == self.seen {
+        if self.ending || self.arena.tally().await?.arrived == self.seen {
             return Ok(());
         }
         self.stop(number, span)?;
@@ -347,7 +356,9 @@ impl<W: Write> Soak<'_, W> {
             store.history(identity, 20).await.map(drop),
             store.sweep().await.map(drop),
         ];
-        self.account.unreadable.extend(looks.into_iter().filter_map(|look| look.err().map(|error| error.to_string())));
+        for error in looks.into_iter().filter_map(Result::err) {
+            self.account.unreadable(error.to_string());
+        }
         let tally = self.arena.tally().await?;
         self.progress.tell(self.schedule.passed(), &self.account, &tally);
         self.schedule.within(GLANCE, Due::Glance);
@@ -361,6 +372,14 @@ impl<W: Write> Soak<'_, W> {
         }
         self.interrupted = true;
         self.end(true).await;
+    }
+
+    /// Whoever has not ended by now never will; a person who is in a hurry does not say that.
+    fn give_up(&mut self) {
+        for number in self.crew.all() {
+            self.account.died_otherwise += u64::from(!self.interrupted);
+            self.crew.kill(number);
+        }
     }
 
     async fn end(&mut self, at_once: bool) {

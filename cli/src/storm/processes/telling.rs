@@ -1,6 +1,7 @@
 //! The storm of processes, told on a terminal.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -11,7 +12,7 @@ use super::words::Step;
 use crate::paint::{BAD, BOLD, FAINT, GOOD, paint};
 
 /// All there is to tell.
-pub(super) fn text(verdict: &Verdict, rig: bool, home: &str, server: &str) -> String {
+pub(super) fn text(verdict: &Verdict, rig: bool, home: &Path) -> String {
     let Circumstances { processes, callers, interrupted, kills, seed, lifetime_seconds, .. } = verdict.circumstances;
     let who = format!("{} with {} on one home", many(processes, "process", "es"), many(callers, "caller", "s"));
     let each = if processes == 1 { "" } else { " each" };
@@ -22,12 +23,12 @@ pub(super) fn text(verdict: &Verdict, rig: bool, home: &str, server: &str) -> St
     let mut text = format!("{}\n", paint(BOLD, format_args!("{headline}, for {}{cut}", span(verdict))));
     let _ = writeln!(text, "at {server_name} whose access tokens live {lifetime_seconds:.0} s{staged}\n");
     let _ = writeln!(text, "{}", table(verdict));
-    text.push_str(&verdict_words(verdict, home, server));
+    text.push_str(&verdict_words(verdict, home));
     text
 }
 
-fn verdict_words(verdict: &Verdict, home: &str, server: &str) -> String {
-    let why = format!("tokenkeeper why {server} --home {home}");
+fn verdict_words(verdict: &Verdict, home: &Path) -> String {
+    let why = format!("tokenkeeper why {} --home {}", verdict.circumstances.server, home.display());
     if !verdict.broken.is_empty() {
         let broken = verdict.broken.join("; ");
         let hint = paint(FAINT, format_args!("({why} shows what the processes did)"));

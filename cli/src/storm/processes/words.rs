@@ -13,6 +13,8 @@ pub(super) struct Setup {
     pub(super) resource: String,
     pub(super) callers: u32,
     pub(super) never_replay: bool,
+    /// Whether half of its callers may speak HTTP/2 with the MCP server.
+    pub(super) http2: bool,
     /// What its callers' pauses are drawn from.
     pub(super) seed: u64,
 }

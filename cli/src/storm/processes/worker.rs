@@ -32,6 +32,7 @@ const REST: (u64, u64) = (50, 200);
 
 /// Runs the process, as it is told on standard input.
 pub(crate) fn run() -> Result<(), Failure> {
+    die_with_the_parent();
     let mut first = String::new();
     io::stdin().lock().read_line(&mut first)?;
     let setup: Setup = read(&first).ok_or_else(|| {
@@ -45,6 +46,16 @@ pub(crate) fn run() -> Result<(), Failure> {
     Ok(())
 }
 
+/// One that is stopped does not see its pipe close, and would lie there for ever.
+fn die_with_the_parent() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Signal, set_parent_process_death_signal};
+        // Without it, one that is not stopped still ends by itself.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    }
+}
+
 async fn work(setup: &Setup) -> io::Result<bool> {
     let witness = Arc::new(Witness::default());
     let observer = Arc::<Witness>::clone(&witness);
@@ -52,7 +63,7 @@ async fn work(setup: &Setup) -> io::Result<bool> {
     let crowd = Arc::new(Crowd {
         host,
         resource: setup.resource.clone(),
-        wires: wire::pair(false)?,
+        wires: wire::pair(setup.http2)?,
         witness: Arc::clone(&witness),
         newest: Mutex::default(),
         calls: Mutex::default(),
