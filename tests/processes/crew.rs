@@ -114,7 +114,7 @@ impl Member {
         loop {
             let line = tokio::time::timeout(SILENCE, self.says.next_line()).await;
             let line = line.unwrap_or_else(|_| panic!("it says nothing more; it said {:#?}", self.said));
-            let line = line.unwrap().expect("a process that lives");
+            let line = line.unwrap().unwrap_or_else(|| panic!("it has ended; it said {:#?}", self.said));
             let Some((_, said)) = line.split_once(SAYS) else { continue };
             let said: Value = serde_json::from_str(said).unwrap();
             if is_it(&said) {

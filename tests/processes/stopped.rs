@@ -29,7 +29,8 @@ async fn replaced(scene: &Scene, acting: &mut Member) -> (String, u64) {
 /// The new lineage lives, and serves both.
 async fn assert_alive(scene: &Scene, members: [&mut Member; 2], chain: &str, refreshes: u64, dropped: u64) {
     let [one, other] = members;
-    let token = one.token(true).await;
+    let (token, lease) = one.lease(true).await;
+    other.follows(&lease).await;
     assert_eq!(other.token(false).await, token);
     assert_eq!(scene.call(&token).await, 200);
     assert_eq!(scene.party.mark().await, None);
