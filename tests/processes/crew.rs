@@ -40,7 +40,16 @@ pub(crate) struct Member {
 impl Member {
     /// Starts one, and waits until it is ready.
     pub(crate) async fn start(setup: &Setup) -> Self {
-        let mut child = Program::new(std::env::current_exe().unwrap())
+        Self::start_as(setup, None).await
+    }
+
+    /// The same, as another user where one is named.
+    pub(crate) async fn start_as(setup: &Setup, user: Option<u32>) -> Self {
+        let mut program = Program::new(std::env::current_exe().unwrap());
+        if let Some(user) = user {
+            program.uid(user).gid(user).current_dir("/");
+        }
+        let mut child = program
             .args(["--exact", "child", "--nocapture"])
             .env(SETUP, serde_json::to_string(setup).unwrap())
             .stdin(Stdio::piped())
@@ -73,12 +82,20 @@ impl Member {
         self.hear(|said| said["id"] == id).await
     }
 
-    /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call.
+    /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call. While what a dead
+    /// process had begun may still be under way, that is waited for.
     pub(crate) async fn refresh_until(&mut self, point: Point) -> u64 {
         self.call(Command::Arm(point)).await;
-        let id = self.tell(Command::Token { force: true }).await;
-        self.hear(|said| said["event"] == "stopped").await;
-        id
+        loop {
+            let id = self.tell(Command::Token { force: true }).await;
+            let said = self.hear(|said| said["event"] == "stopped" || said["id"] == id).await;
+            if said["event"] == "stopped" {
+                return id;
+            }
+            assert_eq!(said["error"], "in_doubt", "{said}");
+            let pause = serde_json::from_value(said["retry_after"].clone()).unwrap();
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// A token that it got, which it must have got.

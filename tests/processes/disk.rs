@@ -1,16 +1,18 @@
 //! What the disk does to several processes: it fills up, is made read-only, is taken away, before a refresh token is spent
 //! and after.
 
-use std::fs::{self, File};
+use std::fmt::Display;
+use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 use tokenkeeper::engine::ports::observer::EffectName;
 
-use crate::authority::LIFETIME;
+use crate::authority::{LIFETIME, Tally};
 use crate::crew::Member;
 use crate::party::Setup;
 use crate::point::Point;
@@ -79,6 +81,63 @@ async fn disk_folder_that_is_taken_away_is_trouble_until_it_is_back() {
     assert_whole(&scene, [holder, sibling], 3).await;
 }
 
+/// A user that is not root, who ignores modes, and owns nothing.
+const NOBODY: u32 = 65_534;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disk_folder_without_permission_to_write_is_trouble_until_there_is() {
+    let Some(server) = Server::start(&[]).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let chmod = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    chmod(folder.path(), 0o755);
+    let (home, records) = (folder.path().join("home"), folder.path().join("home/records"));
+    fs::create_dir(&home).unwrap();
+    chmod(&home, 0o700);
+    if let Err(error) = chown(&home, Some(NOBODY), Some(NOBODY)) {
+        return may_skip("a home of another user", &error);
+    }
+    let setup = Setup::new(&home, server.authority.resource());
+    let mut holder = Member::start_as(&setup, Some(NOBODY)).await;
+    let mut sibling = Member::start_as(&setup, Some(NOBODY)).await;
+    let (paper, _) = server.sign_in().await;
+    assert!(holder.call(Command::Install(paper)).await["error"].is_null());
+    let first = holder.token(false).await;
+    let counted = |posts| Tally { posts, rotations: posts, ..Tally::default() };
+
+    // Before anything is spent.
+    chmod(&records, 0o500);
+    for member in [&mut holder, &mut sibling] {
+        assert_eq!(member.fails(true).await, "store_trouble");
+        assert_eq!(member.token(false).await, first, "what is valid is served");
+    }
+    assert_eq!(server.tally(1).await, counted(1));
+    chmod(&records, 0o700);
+    holder.token(true).await;
+
+    // After the server has rotated.
+    let call = holder.refresh_until(Point::after(EffectName::Send)).await;
+    chmod(&records, 0o500);
+    holder.call(Command::Go).await;
+    let answer = holder.answer(call).await;
+    assert_eq!(holder.token(false).await, answer["token"].as_str().unwrap());
+    assert_eq!(holder.call(Command::State).await["unsaved"], true);
+    assert_eq!(holder.fails(true).await, "store_trouble");
+    assert_eq!(server.tally(3).await, counted(3));
+    chmod(&records, 0o700);
+    stored(&mut holder).await;
+    sibling.token(true).await;
+    holder.token(true).await;
+    assert_eq!(server.tally(5).await, counted(5));
+    holder.end().await;
+    sibling.end().await;
+}
+
+/// A loud notice that something cannot be tried here; with `CI=true` that is a failure.
+fn may_skip(what: &str, why: &dyn Display) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{what} is not possible here ({why}), and CI must show it");
+    eprintln!("SKIPPED: {what} is not possible here ({why}), so nothing was tried with it");
+}
+
 /// A small file system in memory.
 #[cfg(target_os = "linux")]
 struct Disk(PathBuf);
@@ -91,8 +150,7 @@ impl Disk {
         let at = folder.path().join("disk");
         fs::create_dir(&at).unwrap();
         if let Err(error) = mount("tmpfs", &at, "tmpfs", MountFlags::empty(), c"size=384k,mode=0755") {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "no small disk here ({error}), and CI must show it");
-            eprintln!("SKIPPED: a small disk cannot be mounted here ({error}), so nothing was tried on a full one");
+            may_skip("a small disk", &error);
             return None;
         }
         Some(Self(at))
