@@ -5,9 +5,9 @@
 //! use tokenkeeper::stores::file::FileStore;
 //! use tokenkeeper::{AuthRuntime, Settings};
 //!
-//! # async fn host() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn host(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
 //! let store = FileStore::open(FileStore::default_dir()?)?;
-//! let auth = AuthRuntime::builder(Arc::new(store), Settings::default()).spawn().await?;
+//! let auth = AuthRuntime::builder(Arc::new(store), settings).spawn().await?;
 //! # drop(auth);
 //! # Ok(())
 //! # }

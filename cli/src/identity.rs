@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use tokenkeeper::{Account, IdentityError, ResourceUri, ServerIdentity, Target};
-
-use super::{EXIT_CODES, Failure};
+use crate::failure::{EXIT_CODES, Failure};
+use crate::who::Who;
 
 /// Shows how an MCP server's URL is understood: nothing is sent, read or written
 ///
@@ -14,11 +13,8 @@ use super::{EXIT_CODES, Failure};
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// The MCP server's URL, such as https://mcp.example.com/mcp
-    url: String,
-    /// Whose session it is, where you have more than one at this server
-    #[arg(long, default_value_t = Account::default().as_str().to_owned())]
-    account: String,
+    #[command(flatten)]
+    who: Who,
     /// Print one JSON object with the members resource, account, key and name
     #[arg(long)]
     json: bool,
@@ -26,22 +22,15 @@ pub(crate) struct Arguments {
 
 /// Prints the identity that `arguments` name.
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
-    let usage = |error: IdentityError| Failure::Usage(error.to_string());
-    let resource = ResourceUri::parse(&arguments.url).map_err(|error| usage(error.into()))?;
-    let account = Account::new(arguments.account.as_str()).map_err(usage)?;
-    let identity = ServerIdentity::new(account.clone(), Target::Mcp(resource.clone()));
-    let (key, name) = (identity.key(), identity.to_string());
+    let identity = arguments.who.identity()?;
+    let resource = identity.resource().map(|resource| resource.as_str()).unwrap_or_default();
+    let (account, key, name) = (identity.account().as_str(), identity.key(), identity.to_string());
     if arguments.json {
-        let object = serde_json::json!({
-            "resource": resource.as_str(),
-            "account": account.as_str(),
-            "key": key,
-            "name": name,
-        });
+        let object = serde_json::json!({ "resource": resource, "account": account, "key": key, "name": name });
         writeln!(out, "{object}")?;
     } else {
-        writeln!(out, "resource  {}", resource.as_str())?;
-        writeln!(out, "account   {}", account.as_str())?;
+        writeln!(out, "resource  {resource}")?;
+        writeln!(out, "account   {account}")?;
         writeln!(out, "key       {key}")?;
         writeln!(out, "name      {name}")?;
     }

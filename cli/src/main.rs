@@ -1,60 +1,91 @@
 //! The `tokenkeeper` command.
 
+mod failure;
+mod home;
 mod identity;
+mod import;
+mod logout;
+mod paint;
+mod standing;
+mod status;
 mod storm;
+mod token;
+mod when;
+mod who;
+mod why;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Looks at OAuth sessions for MCP servers.
+use failure::{EXIT_CODES, Failure};
+use home::HomeArguments;
+
+/// Keeps OAuth sessions for MCP servers: one owner of each refresh token, whoever asks
 #[derive(Parser)]
 #[command(name = "tokenkeeper", version, after_help = EXIT_CODES)]
 struct Arguments {
+    #[command(flatten)]
+    home: HomeArguments,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    Status(status::Arguments),
+    Token(token::Arguments),
+    Import(import::Arguments),
+    Logout(logout::Arguments),
+    Why(why::Arguments),
     Identity(identity::Arguments),
     Storm(storm::Arguments),
-}
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  failed: what was asked for could not be done
-  2  usage: an argument is missing, unknown or not acceptable";
-
-/// Why a command did not do what it was asked to.
-enum Failure {
-    /// What was asked for cannot be done: exit code 1.
-    Failed(io::Error),
-    /// What was asked for makes no sense: exit code 2.
-    Usage(String),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Failure::Failed(error)
-    }
+    /// One process of a storm
+    #[command(hide = true)]
+    StormProcess,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let Arguments { home, command } = Arguments::parse();
+    keep_secrets_out_of_core_dumps();
+    // Fails only where a provider was chosen before, which nobody did.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    if matches!(command, Command::StormProcess) {
+        // It speaks from several threads.
+        return ended(storm::work());
+    }
     let mut out = io::stdout().lock();
-    let done = match arguments.command {
+    let done = match command {
+        Command::Status(arguments) => status::run(&arguments, &home, &mut out),
+        Command::Token(arguments) => token::run(&arguments, &home, &mut out),
+        Command::Import(arguments) => import::run(&arguments, &home, &mut out),
+        Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
+        Command::Why(arguments) => why::run(&arguments, &home, &mut out),
         Command::Identity(arguments) => identity::run(&arguments, &mut out),
-        Command::Storm(arguments) => storm::run(&arguments, &mut out),
+        Command::Storm(arguments) => storm::run(&arguments, &home, &mut out),
+        Command::StormProcess => Ok(()),
     };
-    let (code, message) = match done.and_then(|()| out.flush().map_err(Failure::from)) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => (1, error.to_string()),
-        Err(Failure::Usage(message)) => (2, message),
-    };
-    // Nobody is left to tell when this fails too; the exit code still says it.
-    let _ = writeln!(io::stderr(), "error: {message}");
-    ExitCode::from(code)
+    ended(done.and_then(|()| out.flush().map_err(Failure::from)))
+}
+
+fn ended(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when this fails too; the exit code still says it.
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// A crash is no reason to write tokens to the disk.
+fn keep_secrets_out_of_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        // A limit may always be lowered; should it not, a crash is as bad as that of any other program.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
 }

@@ -88,23 +88,34 @@ For more information, try '--help'.
 #[test]
 fn help_documents_the_exit_codes() {
     tokenkeeper(&["--help"]).success().stderr_eq("").stdout_eq(str![[r#"
-Looks at OAuth sessions for MCP servers
+Keeps OAuth sessions for MCP servers: one owner of each refresh token, whoever asks
 
-Usage: tokenkeeper <COMMAND>
+Usage: tokenkeeper [OPTIONS] <COMMAND>
 
 Commands:
+  status    Shows the sessions of this home: how each stands, and why
+  token     Prints an access token that is fit for use
+  import    Takes over a login that was made elsewhere: one JSON object on standard input
+  logout    Logs out: the stored tokens are removed, and no process serves them any more
+  why       Tells what happened to a session, and so why it stands as it does
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
   storm     Lets many callers find a dead token at once: naively, then through tokenkeeper
   help      Print this message or the help of the given subcommand(s)
 
 Options:
-  -h, --help     Print help
-  -V, --version  Print version
+      --home <DIR>   The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper] [env: TOKENKEEPER_HOME]
+      --key <PLACE>  Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain) [env: TOKENKEEPER_KEY] [default: file]
+  -h, --help         Print help
+  -V, --version      Print version
 
 Exit codes:
   0  done
   1  failed: what was asked for could not be done
-  2  usage: an argument is missing, unknown or not acceptable
+  2  usage: an argument, or what came on standard input, is not acceptable
+  3  login required: only a new login helps
+  4  refused: by the server, or because it would do harm
+  5  temporarily unavailable: trying again may help
+  6  store trouble: the home cannot be read or written
 
 "#]]);
     tokenkeeper(&["identity", "--help"]).success().stderr_eq("").stdout_eq(str![[r#"
@@ -126,8 +137,19 @@ Options:
           
           [default: default]
 
+      --home <DIR>
+          The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]
+          
+          [env: TOKENKEEPER_HOME]
+
       --json
           Print one JSON object with the members resource, account, key and name
+
+      --key <PLACE>
+          Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain)
+          
+          [env: TOKENKEEPER_KEY]
+          [default: file]
 
   -h, --help
           Print help (see a summary with '-h')
@@ -135,7 +157,11 @@ Options:
 Exit codes:
   0  done
   1  failed: what was asked for could not be done
-  2  usage: an argument is missing, unknown or not acceptable
+  2  usage: an argument, or what came on standard input, is not acceptable
+  3  login required: only a new login helps
+  4  refused: by the server, or because it would do harm
+  5  temporarily unavailable: trying again may help
+  6  store trouble: the home cannot be read or written
 
 "#]]);
 }

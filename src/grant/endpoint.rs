@@ -20,6 +20,15 @@ pub(super) fn allowed(endpoint: &str) -> Option<Uri> {
     if safe && plain { url.as_str().parse().ok() } else { None }
 }
 
+/// Whether a token or revocation endpoint is one that secrets are sent to: `https`, or `http` to this very machine
+/// (RFC 8252 section 8.3), without credentials and without a fragment (RFC 6749 section 3.2). [`RefreshGrant`] sends
+/// nothing to any other.
+///
+/// [`RefreshGrant`]: super::RefreshGrant
+pub fn may_receive_secrets(endpoint: &str) -> bool {
+    allowed(endpoint).is_some()
+}
+
 fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => *name == "localhost",

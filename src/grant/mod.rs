@@ -23,6 +23,7 @@ use tokenkeeper_actors::values::{RefreshToken, ServerIdentity};
 use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent};
 
 pub use answer::read as read_answer;
+pub use endpoint::may_receive_secrets;
 pub use retry_after::longest as retry_after;
 
 /// How long a revocation may take: nobody's logout waits longer for a server.

@@ -197,7 +197,8 @@ impl Party {
 /// A host that lets its children end.
 struct Calm;
 
-enum Nothing {}
+/// Nobody tells it anything. (Under ractor's feature `cluster` not every type is a message; this one is.)
+type Nothing = ();
 
 #[ractor::actor(message = Nothing, state = (), arguments = ())]
 impl Calm {

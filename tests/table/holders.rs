@@ -80,6 +80,7 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
             let holder = theirs.block_on(host.another_process());
             let gate = Gate::closed();
             server.next(when, Fault::reset().held(&gate));
+            #[expect(clippy::disallowed_methods, reason = "a task that dies with its runtime")]
             let asked = theirs.spawn(async move { holder.renew().await });
             ours.block_on(gate.reached(1));
             drop(theirs);

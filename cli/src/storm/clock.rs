@@ -57,6 +57,12 @@ impl Stopwatch {
     }
 }
 
+/// Waits: in storms that go by the clock on the wall.
+#[expect(clippy::disallowed_methods, reason = "a storm is no part of a session: it stages what sessions have to bear")]
+pub(super) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// In milliseconds.
 pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0

@@ -8,7 +8,7 @@ mod faults;
 mod kept;
 mod naive;
 mod page;
-mod paint;
+mod processes;
 mod progress;
 mod score;
 mod table;
@@ -19,19 +19,24 @@ mod wire;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::Failure;
-use arena::{ANSWER_DELAY, Ground};
+use crate::failure::Failure;
+use crate::home::HomeArguments;
+use arena::{ANSWER_DELAY, Ground, LIFETIME};
 pub(crate) use arguments::Arguments;
 use clock::{StormClock, millis};
 use contest::{Outcome, Setting};
 use kept::Kept;
 use naive::Naive;
+pub(crate) use processes::work;
 use progress::Progress;
 use score::{Summary, judge};
 use telling::Story;
 
 /// Holds the storm that `arguments` ask for.
-pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    if arguments.processes.is_some() {
+        return processes::run(arguments, home, out);
+    }
     let ground = Ground::new(arguments.against.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (naive, kept) = runtime.block_on(both(arguments, &ground, out))?;
@@ -67,14 +72,14 @@ async fn both(arguments: &Arguments, ground: &Ground, out: &mut impl Write) -> i
     let wires = || wire::pair(ground.speaks_http2()).map(Arc::new);
     let clock = Arc::new(StormClock::new().map_err(io::Error::other)?);
 
-    let arena = ground.open().await?;
+    let arena = ground.open(LIFETIME).await?;
     let contestant = Arc::new(Naive::new(&arena, &clock));
     let setting = Setting { arguments, arena, wires: wires()?, clock: Arc::clone(&clock) };
     let mut progress = Progress::new(arguments, "naive", out);
     let naive = contest::hold(&contestant, setting, |round| progress.tell(round)).await?;
     drop(progress);
 
-    let arena = ground.open().await?;
+    let arena = ground.open(LIFETIME).await?;
     let contestant = Arc::new(Kept::new(&arena, &clock).await?);
     let setting = Setting { arguments, arena, wires: wires()?, clock };
     let mut progress = Progress::new(arguments, "tokenkeeper", out);

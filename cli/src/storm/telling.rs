@@ -2,15 +2,13 @@
 
 use std::io::{self, Write};
 
-use anstream::ColorChoice;
-
 use super::arena::{ANSWER_DELAY, Sighting};
 use super::arguments::Arguments;
 use super::clock::millis;
-use super::paint::{BAD, BOLD, FAINT, GOOD, paint};
 use super::score::Summary;
 use super::table::{count, table};
 use super::timeline::timelines;
+use crate::paint::{BAD, BOLD, FAINT, GOOD, paint, print};
 
 /// All there is to tell.
 pub(super) struct Story<'a> {
@@ -23,13 +21,7 @@ pub(super) struct Story<'a> {
 impl Story<'_> {
     /// Tells it, with colours where standard output has them.
     pub(super) fn tell(&self, out: &mut impl Write) -> io::Result<()> {
-        let text = self.text();
-        // `NO_COLOR`, pipes and terminals without colours (no-color.org).
-        if anstream::AutoStream::choice(&io::stdout()) == ColorChoice::Never {
-            write!(out, "{}", anstream::adapter::strip_str(&text))
-        } else {
-            write!(out, "{text}")
-        }
+        print(out, &self.text())
     }
 
     fn text(&self) -> String {

@@ -7,9 +7,9 @@ use anstyle::Style;
 
 use super::arena::{Sighting, What};
 use super::clock::millis;
-use super::paint::{BAD, BOLD, FAINT, GOOD, PLAIN, paint};
 use super::score::{Chain, Score};
 use super::table::count;
+use crate::paint::{BAD, BOLD, FAINT, GOOD, PLAIN, paint};
 
 /// How many columns time has; before them stands what a lane shows, after them how often.
 const COLUMNS: usize = 52;

@@ -3,7 +3,8 @@
 //! - `refresh/bare`: what durability alone costs: twice a file of a record's size written, synced and renamed, and its
 //!   folder synced. `refresh/store`: a refresh through the store, with claim, both reads, mark, commit and release. The
 //!   same syncs, in the same folder; the goal is at most 1.5 times.
-//! - `home of 10,000`: opening one, and listing it with a fresh handle. The goal is under 100 ms together.
+//! - `home of 10,000`: opening one, and listing it with a fresh handle. The goal is under 100 ms together. Reserving a
+//!   refresh token in it; the first time in a boot, that reads every record.
 //!
 //! `TMPDIR` says on which disk.
 #![cfg(unix)]
@@ -17,7 +18,9 @@ use std::io::Write;
 use std::path::Path;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use support::{AT_LEAST, Ground, SPEND, applied, commit, flight, granted, identity, install, mark, name, open, who};
+use support::{
+    AT_LEAST, Ground, SPEND, applied, commit, digest, flight, granted, identity, install, mark, moment, name, open, who,
+};
 use tokenkeeper_actors::ports::store::{ClaimEnding, TokenStore};
 use tokenkeeper_actors::values::Epoch;
 use tokenkeeper_store_file::FileStore;
@@ -99,6 +102,22 @@ fn home_of_many(criterion: &mut Criterion) {
         bench.iter(|| {
             let listed = runtime.block_on(ground.open().list()).unwrap();
             assert_eq!(listed.len(), MANY);
+        });
+    });
+    for number in 0..MANY {
+        fs::write(ground.home().join("held").join(format!("{number:064x}")), format!("held {}\n", who().key()))
+            .unwrap();
+    }
+    let store = ground.open();
+    let digest = runtime.block_on(digest(&store, "rt-2"));
+    group.bench_function("reserve", |bench| {
+        bench.iter(|| runtime.block_on(store.reserve(&who(), digest, moment(0))).unwrap());
+    });
+    group.bench_function("the first reservation of a boot", |bench| {
+        let mut now = moment(0);
+        bench.iter(|| {
+            now.boot.0 += 1;
+            runtime.block_on(store.reserve(&who(), digest, now)).unwrap()
         });
     });
     group.bench_function("list again", |bench| {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::FileError;
+use crate::home::Where;
 use crate::key::StoreKey;
 use crate::store::FileStore;
 
@@ -67,11 +68,12 @@ pub struct FileStoreBuilder {
     dir: PathBuf,
     key: KeySource,
     watching: Watching,
+    wanted: Where,
 }
 
 impl FileStoreBuilder {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir, key: KeySource::default(), watching: Watching::default() }
+        Self { dir, key: KeySource::default(), watching: Watching::default(), wanted: Where::Anywhere }
     }
 
     /// Where the key comes from. Default: [`KeySource::File`].
@@ -86,7 +88,13 @@ impl FileStoreBuilder {
         Self { watching, ..self }
     }
 
-    /// Opens the home, and makes it where there is none. It reads no record.
+    /// Makes no home: where there is none, opening is [`Trouble::NoHome`](crate::Trouble::NoHome), and nothing is touched.
+    #[must_use]
+    pub fn existing(self) -> Self {
+        Self { wanted: Where::AtHome, ..self }
+    }
+
+    /// Opens the home, and makes it where there is none: in a folder that is not there yet, or is empty. It reads no record.
     ///
     /// This touches the disk, and may wait: up to three seconds for another process that is just making the home, and
     /// with a key from the keychain for a person who unlocks it. It needs no tokio runtime, though the store does.
@@ -95,6 +103,6 @@ impl FileStoreBuilder {
     ///
     /// A [`FileError`], when the home cannot be used as it is: it says which file is the matter, and what to do.
     pub fn open(self) -> Result<FileStore, FileError> {
-        FileStore::open_with(&self.dir, &self.key, self.watching)
+        FileStore::open_with(&self.dir, &self.key, self.watching, self.wanted)
     }
 }

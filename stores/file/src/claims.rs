@@ -69,16 +69,12 @@ impl Claims {
         if taken.is_some_and(|taken| taken.is_good(home, &file)) { Renewed::Until(None) } else { Renewed::Lost }
     }
 
-    /// Ends a claim, if `holder` has it; without a home, too. The file goes with it.
-    pub(crate) fn end(&self, home: Option<&Home>, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
-        let file = lock_file(&Name::of(identity), scope);
-        let taken = match self.table().entry(file.clone()) {
-            Entry::Occupied(taken) if taken.get().holder == holder => taken.remove(),
-            _ => return,
-        };
-        // Freed in any case; a file that stays is collected later.
-        if let Some(home) = home {
-            let _ = taken.lock.remove(&home.locks, &file);
+    /// Ends a claim, if `holder` has it. The file stays for the next one, until its epoch is over.
+    pub(crate) fn end(&self, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
+        if let Entry::Occupied(taken) = self.table().entry(lock_file(&Name::of(identity), scope))
+            && taken.get().holder == holder
+        {
+            drop(taken.remove());
         }
     }
 

@@ -26,6 +26,10 @@ pub enum Trouble {
     Denied,
     /// It is not there, and should be: the home was removed, or its file system is not mounted.
     Missing,
+    /// There is no home, and none was to be made.
+    NoHome,
+    /// It is no home, and holds other things: none is made there.
+    Occupied,
     /// A symbolic link stands in its place. None is followed.
     Link,
     /// It is of another kind than it should be.
@@ -94,7 +98,7 @@ impl FileError {
         match self.trouble {
             Trouble::Full => StoreFault::Full,
             Trouble::Denied | Trouble::Link | Trouble::Exposed | Trouble::KeyLocked => StoreFault::Denied,
-            Trouble::Missing => StoreFault::Gone,
+            Trouble::Missing | Trouble::NoHome => StoreFault::Gone,
             Trouble::Damaged | Trouble::Foreign | Trouble::Newer => StoreFault::Unreadable,
             Trouble::Format(FormatError::TooLarge | FormatError::Inconsistent { .. }) => StoreFault::Failed,
             Trouble::Format(_) => StoreFault::Unreadable,
@@ -130,6 +134,10 @@ impl fmt::Display for Trouble {
             Self::Full => "there is no room left: free some",
             Self::Denied => "it may not be read or written: check its owner, its permissions and how it is mounted",
             Self::Missing => "it is not there: bring the folder back, or mount it",
+            Self::NoHome => "there is no home: sign in first, or name another folder",
+            Self::Occupied => {
+                "it is no home, and holds other things: name an empty folder, or one that is not there yet"
+            }
             Self::Link => {
                 "a symbolic link stands in its place, and none is followed: name the real folder, or remove it"
             }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -62,13 +62,22 @@ impl Folder {
 
     /// Opens the folder `name` in this one, and makes it where it is missing.
     pub(crate) fn subfolder(&self, name: &str) -> Result<Self, FileError> {
-        let path = self.path.join(name);
         match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
             Ok(()) => self.sync()?,
             Err(Errno::EXIST) => {}
-            Err(errno) => return Err(FileError::errno(errno, path)),
+            Err(errno) => return Err(FileError::errno(errno, self.path.join(name))),
         }
-        Self::checked(rustix::fs::openat(&self.fd, name, folder(), Mode::empty()), path)
+        self.existing(name)
+    }
+
+    /// Opens the folder `name` in this one, which must be there.
+    pub(crate) fn existing(&self, name: &str) -> Result<Self, FileError> {
+        Self::checked(rustix::fs::openat(&self.fd, name, folder(), Mode::empty()), self.path.join(name))
+    }
+
+    /// Keeps everybody else out, of a folder that somebody made for a home with the usual permissions.
+    pub(crate) fn make_private(&self) -> Result<(), FileError> {
+        rustix::fs::fchmod(&self.fd, Mode::RWXU).map_err(|errno| FileError::errno(errno, &self.path))
     }
 
     fn checked(opened: rustix::io::Result<OwnedFd>, path: PathBuf) -> Result<Self, FileError> {
@@ -127,11 +136,12 @@ impl Folder {
         if bytes.len() > size { Err(self.error(Trouble::Damaged, name)) } else { Ok(Some(bytes)) }
     }
 
-    /// The beginning of the file `name`, up to `most` bytes of it.
-    pub(crate) fn read_beginning(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, FileError> {
-        let Some((file, _)) = self.open_file(name, OFlags::RDONLY)? else { return Ok(None) };
+    /// The file `name` from byte `from` on, up to `most` bytes of it; `None` where there is none.
+    pub(crate) fn read_part(&self, name: &str, from: u64, most: u64) -> Result<Option<Vec<u8>>, FileError> {
+        let Some((mut file, _)) = self.open_file(name, OFlags::RDONLY)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        file.take(most).read_to_end(&mut bytes).map_err(|error| self.io(&error, name))?;
+        let read = file.seek(SeekFrom::Start(from)).and_then(|_| file.take(most).read_to_end(&mut bytes));
+        read.map_err(|error| self.io(&error, name))?;
         Ok(Some(bytes))
     }
 
@@ -196,6 +206,11 @@ impl Folder {
             Durability::Durable => self.sync().map_err(|_| self.error(Trouble::Unsure, name)),
             Durability::ThisBoot => Ok(()),
         }
+    }
+
+    /// Gives the file `name` a second name, where it is free; whether that was done.
+    pub(crate) fn link(&self, name: &str, second: &str) -> bool {
+        rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty()).is_ok()
     }
 
     /// Removes the file `name`, if there is one; whether there was.
@@ -276,7 +291,11 @@ fn synced(folder: &OwnedFd) -> rustix::io::Result<()> {
     if rustix::fs::fcntl_fullfsync(folder).is_ok() {
         return Ok(());
     }
-    rustix::fs::fsync(folder)
+    match rustix::fs::fsync(folder) {
+        // Where folders cannot be synced, their names are as durable as that file system makes them.
+        Err(Errno::INVAL) => Ok(()),
+        synced => synced,
+    }
 }
 
 fn is_ours(stat: &Stat) -> bool {

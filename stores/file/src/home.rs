@@ -48,10 +48,25 @@ struct Envelope {
     format: u32,
 }
 
+/// Whatever may stand in a folder that is becoming a home.
+const PARTS: [&str; 7] = ["records", "locks", "held", "logins", "journal", "key", "identities"];
+
+/// What is done where there is no home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// One is made.
+    Anywhere,
+    /// That is an error, and nothing is touched.
+    AtHome,
+}
+
 impl Home {
-    /// Opens the home at `path` and makes it where there is none, and finds its key.
-    pub(crate) fn open(path: &Path, source: &KeySource) -> Result<(Self, Keys), FileError> {
-        let home = Self::folders(path)?;
+    /// Opens the home at `path`, and finds its key.
+    pub(crate) fn open(path: &Path, source: &KeySource, wanted: Where) -> Result<(Self, Keys), FileError> {
+        let home = Self::folders(match wanted {
+            Where::Anywhere => Self::ground(path)?,
+            Where::AtHome => Self::found(path)?,
+        })?;
         if let Some(about) = home.about()? {
             let keys = home.unlock(&about, source)?;
             return Ok((home, keys));
@@ -64,11 +79,38 @@ impl Home {
         Ok((home, keys))
     }
 
+    /// The folder of a home, or one that is fit to become one: what holds other things is somebody's mistake.
+    fn ground(path: &Path) -> Result<Folder, FileError> {
+        let root = Folder::create(path)?;
+        let is_part = |name: &str| PARTS.contains(&name.strip_suffix(".new").unwrap_or(name)) || name == "home.new";
+        if root.stat(ABOUT).is_none() {
+            // Somebody else may have finished making one meanwhile.
+            if root.names()?.iter().any(|name| !is_part(name)) && root.stat(ABOUT).is_none() {
+                return Err(FileError::new(Trouble::Occupied, path));
+            }
+            root.make_private()?;
+        }
+        Ok(root)
+    }
+
+    /// The folder of a home that is there.
+    fn found(path: &Path) -> Result<Folder, FileError> {
+        let none = || FileError::new(Trouble::NoHome, path);
+        let root = Folder::open(path).map_err(|error| match error.trouble() {
+            Trouble::Missing => none(),
+            _ => error,
+        })?;
+        if root.stat(ABOUT).is_some() { Ok(root) } else { Err(none()) }
+    }
+
     /// Opens the home at `path` once more: the same one, which needs no key for that, or none.
     pub(crate) fn reopen(path: &Path, keys: &Keys) -> Result<Self, FileError> {
         // Nothing is made here: a home that is gone is not replaced by an empty one.
-        Folder::open(path)?;
-        let home = Self::folders(path)?;
+        let root = Folder::open(path)?;
+        if root.stat(ABOUT).is_none() {
+            return Err(root.error(Trouble::Missing, ABOUT));
+        }
+        let home = Self::folders(root)?;
         match home.about()? {
             Some(about) if about.check == hex::encode(&keys.check) => Ok(home),
             Some(_) => Err(home.root.error(Trouble::WrongKey, ABOUT)),
@@ -85,10 +127,12 @@ impl Home {
         self.root.path().to_owned()
     }
 
-    fn folders(path: &Path) -> Result<Self, FileError> {
-        let root = Folder::create(path)?;
+    fn folders(root: Folder) -> Result<Self, FileError> {
+        // A home that has been begun has had its records: where they are missing, an empty folder would say that nobody
+        // ever signed in.
+        let begun = root.stat(ABOUT).is_some();
         Ok(Self {
-            records: root.subfolder("records")?,
+            records: if begun { root.existing("records")? } else { root.subfolder("records")? },
             locks: root.subfolder("locks")?,
             held: root.subfolder("held")?,
             logins: root.subfolder("logins")?,

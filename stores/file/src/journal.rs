@@ -52,7 +52,7 @@ pub(crate) fn note(home: &Home, identity: &ServerIdentity, line: &JournalLine) -
 
 /// Keeps the newer half. Whoever calls holds the lock.
 fn shorten(home: &Home, name: &Name) -> Result<(), FileError> {
-    let Some(bytes) = home.journals.read_beginning(name.as_str(), 2 * MOST)? else { return Ok(()) };
+    let Some(bytes) = home.journals.read_part(name.as_str(), 0, 2 * MOST)? else { return Ok(()) };
     let half = bytes.len() / 2;
     let from = bytes[half..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| half + end + 1);
     home.journals.replace(name.as_str(), &bytes[from..], Durability::ThisBoot)
@@ -60,7 +60,7 @@ fn shorten(home: &Home, name: &Name) -> Result<(), FileError> {
 
 /// The newest `most` entries, oldest first.
 pub(crate) fn read(home: &Home, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
-    let Some(bytes) = home.journals.read_beginning(Name::of(identity).as_str(), 2 * MOST)? else {
+    let Some(bytes) = home.journals.read_part(Name::of(identity).as_str(), 0, 2 * MOST)? else {
         return Ok(Vec::new());
     };
     // A line that a crash cut off, or that a later version wrote, is passed over.

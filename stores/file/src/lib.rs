@@ -19,7 +19,7 @@
 //! | `key` | 32 random bytes: the key, where it is kept in a file |
 //! | `identities` | an index of the identities, one key a line; it can be made again from the records |
 //! | `records/<name>` | a record, sealed |
-//! | `locks/<name>.spend.<epoch>`, `.login` | locked as long as a claim is held, and removed with it |
+//! | `locks/<name>.spend.<epoch>`, `.login` | locked as long as a claim is held; removed when its epoch is over |
 //! | `locks/<name>.commit`, `.journal` | locked while that file is replaced |
 //! | `locks/home`, `held`, `identities`, `logins` | locked while those are written |
 //! | `held/<digest>` | who holds the refresh token with this keyed digest, or waits to install it |

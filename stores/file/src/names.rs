@@ -114,15 +114,11 @@ impl Names {
 impl Known {
     /// Reads what was added to the index since.
     fn read_on(&mut self, home: &Home) -> Result<(), FileError> {
-        let failed = |error| home.root.io(&error, INDEX);
-        let mut file = home.root.open_to_append(INDEX)?;
-        let length = file.metadata().map_err(failed)?.len();
+        let length = home.root.stat(INDEX).and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
         if length < self.read {
             *self = Self::default();
         }
-        file.seek(SeekFrom::Start(self.read)).map_err(failed)?;
-        let mut added = Vec::new();
-        file.take(length - self.read).read_to_end(&mut added).map_err(failed)?;
+        let Some(added) = home.root.read_part(INDEX, self.read, u64::MAX)? else { return Ok(()) };
         // A line that somebody is still writing is read the next time.
         let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.read += u64::try_from(whole).unwrap_or(0);
@@ -137,7 +133,7 @@ impl Known {
 
     /// Reads whose a record is from the record itself, and writes it down for the next time.
     fn learn(&mut self, home: &Home, name: &Name) -> Result<Option<ServerIdentity>, FileError> {
-        let Some(bytes) = home.records.read_beginning(name.as_str(), KEY_MOST)? else { return Ok(None) };
+        let Some(bytes) = home.records.read_part(name.as_str(), 0, KEY_MOST)? else { return Ok(None) };
         let key = seal::header(seal::Kind::Record, &bytes).ok().and_then(|at| std::str::from_utf8(&bytes[at]).ok());
         let Some(identity) = key.and_then(|key| ServerIdentity::from_key(key).ok()) else {
             tracing::warn!(file = %home.records.path_of(name.as_str()).display(), "no telling whose record this is");

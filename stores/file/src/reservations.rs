@@ -63,11 +63,17 @@ pub(crate) fn before(
     }
     if let Some(come) = come {
         let _lock = lock::wait(&place.home.locks, LOCK)?;
-        update(place, come, |hint| {
-            if !hint.holders.contains(identity) {
-                hint.holders.push(identity.clone());
-            }
-        })?;
+        // A rotation, as a rule: the same word under another name, which costs the disk next to nothing.
+        let only_ours = Hint { holders: vec![identity.clone()], waiting: None };
+        let old = gone.map(|gone| read(place, gone).map(|hint| (gone, hint))).transpose()?;
+        let renamed = old.filter(|(_, hint)| *hint == only_ours);
+        if !renamed.is_some_and(|(gone, _)| place.home.held.link(&file(gone), &file(come))) {
+            update(place, come, |hint| {
+                if !hint.holders.contains(identity) {
+                    hint.holders.push(identity.clone());
+                }
+            })?;
+        }
     }
     Ok(Moved { gone, come })
 }

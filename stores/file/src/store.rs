@@ -19,7 +19,7 @@ use crate::builder::{FileStoreBuilder, KeySource, Watching};
 use crate::claims::{self, Claims};
 use crate::error::{FileError, Trouble};
 use crate::folder::Folder;
-use crate::home::Home;
+use crate::home::{Home, Where};
 use crate::journal::{self, Entry};
 use crate::lock::{self, Attempt};
 use crate::names::Name;
@@ -121,10 +121,10 @@ impl FileStore {
         self.run(|_, place| sweep(&place.home)).await
     }
 
-    pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching) -> Result<Self, FileError> {
+    pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching, wanted: Where) -> Result<Self, FileError> {
         // The same folder for as long as this handle lives, wherever the process goes meanwhile.
         let dir = std::path::absolute(dir).map_err(|error| FileError::io(&error, dir))?;
-        let (home, keys) = Home::open(&dir, key)?;
+        let (home, keys) = Home::open(&dir, key, wanted)?;
         Ok(Self(Arc::new(Inner {
             dir,
             digest: keys.digest.clone(),
@@ -214,10 +214,7 @@ impl TokenStore for FileStore {
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
         let (inner, identity, claim) = (Arc::clone(&self.0), identity.clone(), claim.clone());
         // A home that is gone keeps nobody from letting go.
-        let ended = blocking(move || {
-            let place = inner.place().ok();
-            inner.claims.end(place.as_ref().map(|place| &*place.home), &identity, claim.scope, claim.holder);
-        });
+        let ended = blocking(move || inner.claims.end(&identity, claim.scope, claim.holder));
         ended.await.ok_or(StoreFault::TimedOut)
     }
 
@@ -329,9 +326,9 @@ struct Untold {
 
 impl Drop for Untold {
     fn drop(&mut self) {
-        let Some(inner) = self.inner.take() else { return };
-        let place = inner.place().ok();
-        inner.claims.end(place.as_ref().map(|place| &*place.home), &self.identity, self.scope, self.holder);
+        if let Some(inner) = self.inner.take() {
+            inner.claims.end(&self.identity, self.scope, self.holder);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use tokenkeeper_actors::ports::store::{
     ClaimEnding, Happening, JournalLine, LoginKey, News, PendingLogin, Renewed, Reservation, TokenStore,
 };
 use tokenkeeper_actors::values::StoreFault;
-use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble};
+use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble, Watching};
 
 /// A user that is not root, and owns nothing.
 const NOBODY: u32 = 65_534;
@@ -121,6 +121,35 @@ fn a_home_that_others_may_write_or_that_is_somebody_elses_is_refused() {
     assert_eq!(refused(&ground.home()).trouble(), &Trouble::Exposed);
 }
 
+#[test]
+fn a_folder_with_other_things_in_it_becomes_no_home() {
+    let ground = tempfile::tempdir().unwrap();
+    fs::write(ground.path().join("letters.txt"), "dear").unwrap();
+    let error = refused(ground.path());
+    assert_eq!(error.trouble(), &Trouble::Occupied);
+    assert_eq!(everything(ground.path()), [ground.path().to_owned(), ground.path().join("letters.txt")]);
+
+    // What somebody left who did not finish making one is no hindrance, nor are usual permissions.
+    fs::remove_file(ground.path().join("letters.txt")).unwrap();
+    fs::write(ground.path().join("home.new"), "{").unwrap();
+    chmod(ground.path(), 0o755);
+    FileStore::open(ground.path()).unwrap();
+    assert_eq!(mode(ground.path()), 0o700);
+}
+
+#[test]
+fn where_a_home_must_exist_none_is_made() {
+    let ground = tempfile::tempdir().unwrap();
+    for dir in [ground.path().to_owned(), ground.path().join("home")] {
+        let error = FileStore::builder(&dir).existing().open().unwrap_err();
+        assert_eq!((error.trouble(), error.path()), (&Trouble::NoHome, dir.as_path()));
+    }
+    assert_eq!(fs::read_dir(ground.path()).unwrap().count(), 0);
+    let dir = ground.path().join("home");
+    FileStore::open(&dir).unwrap();
+    FileStore::builder(&dir).existing().open().unwrap();
+}
+
 #[tokio::test]
 async fn no_symbolic_link_is_followed() {
     let ground = Ground::new();
@@ -197,6 +226,25 @@ async fn a_writer_that_does_not_finish_makes_others_busy_and_not_wait_for_ever()
 }
 
 #[tokio::test]
+async fn a_token_that_is_just_being_stored_is_nobody_elses_and_one_that_never_was_is() {
+    let ground = Ground::new();
+    let (store, other) = (ground.open(), identity("home"));
+    install(&store, &who(), "rt-1").await;
+    let coming = digest(&store, "rt-2").await;
+    store.reserve(&other, digest(&store, "rt-9").await, moment(0)).await.unwrap();
+    // What a write of `who` leaves when it has come half way: its word that a token comes, and its lock.
+    let file: String = coming.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(ground.home().join("held").join(file), format!("held {}\n", who().key())).unwrap();
+    let lock = File::open(ground.lock(&(name(&who()) + ".commit"))).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(store.reserve(&other, coming, moment(0)).await, Err(StoreFault::Busy));
+    lock.unlock().unwrap();
+    // It died: the word was never true.
+    assert_eq!(store.reserve(&other, coming, moment(0)).await, Ok(Reservation::Reserved));
+    assert_eq!(store.reserve(&who(), coming, moment(0)).await, Ok(Reservation::HeldBy(other)));
+}
+
+#[tokio::test]
 async fn a_home_is_opened_with_the_key_it_was_made_with_and_with_no_other() {
     let ground = Ground::new();
     install(&ground.open(), &who(), "rt-1").await;
@@ -256,6 +304,17 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
     let mut watch = store.watch().await.unwrap();
     install(&store, &who(), "rt-2").await;
     assert_eq!(watch.next().await, News::Changed(who()));
+
+    // A part of it is as bad as all of it: no records are not "nobody signed in".
+    let records = ground.home().join("records");
+    fs::rename(&records, &away).unwrap();
+    assert_eq!(watch.next().await, News::Ended);
+    assert_eq!(store.load(&who()).await, Err(StoreFault::Gone));
+    assert_eq!(store.last_trouble().unwrap().path(), records);
+    assert!(!records.exists());
+    fs::rename(&away, &records).unwrap();
+    assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-2"));
+    let mut watch = store.watch().await.unwrap();
 
     // Removed for good, and another one made in its place: that is not this store's.
     fs::remove_dir_all(ground.home()).unwrap();
@@ -343,8 +402,31 @@ async fn a_full_or_read_only_disk_leaves_what_was_there_until_there_is_room() {
     disk.make_read_only(true);
     assert_eq!(store.change(&who(), login(&store, "rt-3").await).await, Err(StoreFault::Denied));
     assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-2"));
+    assert_eq!(open(&home).list().await, Ok(vec![who()]));
     disk.make_read_only(false);
     install(&store, &who(), "rt-3").await;
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_store_whichever_way_it_watches() {
+    for watching in [Watching::System, Watching::Polling] {
+        let ground = Ground::new();
+        let store = FileStore::builder(ground.home()).watching(watching).open().unwrap();
+        let mut watch = store.watch().await.unwrap();
+        let clone = store.clone();
+        drop(store);
+        install(&clone, &who(), "rt-1").await;
+        assert_eq!(watch.next().await, News::Changed(who()));
+        drop(clone);
+        assert_eq!(watch.next().await, News::Ended);
+    }
+}
+
+#[test]
+fn homes_lie_in_the_users_folder_for_state() {
+    let Ok(home) = std::env::var("HOME") else { return };
+    let state = std::env::var("XDG_STATE_HOME").unwrap_or(home + "/.local/state");
+    assert_eq!(FileStore::default_dir().unwrap(), Path::new(&state).join("tokenkeeper"));
 }
 
 #[tokio::test]

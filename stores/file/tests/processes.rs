@@ -143,6 +143,7 @@ async fn of_several_processes_that_claim_at_once_one_is_granted_while_files_are_
             store.end_claim(&who(), &claim, ClaimEnding::Released).await.unwrap();
         }
     }
+    store.sweep().await.unwrap();
     let left = std::fs::read_dir(ground.home().join("locks")).unwrap();
     let claims = left.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("spend"));
     assert_eq!(claims.count(), 0);
@@ -317,6 +318,36 @@ async fn a_journal_names_its_processes_and_survives_a_torn_line() {
     let processes: Vec<_> = store.history(&who(), 9).await.unwrap().iter().map(|entry| entry.process).collect();
     assert_eq!(processes, [std::process::id(); 2]);
     assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_line_is_lost_between_those_who_write_one_journal() {
+    const LINES: u64 = 400;
+    let ground = Ground::new();
+    let writers: Vec<_> = (0..4_u64)
+        .map(|writer| {
+            let store = ground.open();
+            tokio::spawn(async move {
+                for number in 0..LINES {
+                    let at = moment(writer * LINES + number);
+                    let line = JournalLine { at, flight: None, what: Happening::Refreshed, why: None };
+                    store.note(&who(), line).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let kept = ground.open().journal(&who(), usize::MAX).await.unwrap();
+    assert!((300..=FileStore::JOURNAL_KEPT).contains(&kept.len()), "{}", kept.len());
+    // Of each one the last lines, with none missing in between.
+    for writer in 0..4 {
+        let of_it = kept.iter().map(|line| line.at.wall.since(moment(0).wall).as_secs());
+        let of_it: Vec<_> = of_it.filter(|number| number / LINES == writer).collect();
+        let due: Vec<_> = ((writer + 1) * LINES - of_it.len() as u64..(writer + 1) * LINES).collect();
+        assert_eq!(of_it, due, "writer {writer}");
+    }
 }
 
 #[tokio::test]

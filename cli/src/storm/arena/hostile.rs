@@ -8,7 +8,7 @@ use tokenkeeper_testkit::hostile::{self, ChainId, HostileAs, Rules};
 
 use super::super::faults::Weather;
 use super::log::{Log, Sighting, What};
-use super::{ANSWER_DELAY, Grant, LIFETIME, Tally};
+use super::{ANSWER_DELAY, Grant, Tally};
 
 pub(in super::super) struct Hostile {
     server: HostileAs,
@@ -20,8 +20,8 @@ pub(in super::super) struct Hostile {
 }
 
 impl Hostile {
-    pub(super) async fn start() -> io::Result<Self> {
-        let rules = Rules { access_lifetime: LIFETIME, answer_delay: ANSWER_DELAY, ..Rules::default() };
+    pub(super) async fn start(access_lifetime: Duration) -> io::Result<Self> {
+        let rules = Rules { access_lifetime, answer_delay: ANSWER_DELAY, ..Rules::default() };
         let server = HostileAs::start_with(rules).await?;
         let resource = server.resource();
         Ok(Self { server, resource, log: Arc::new(Log::new()), chain: None, before: 0 })
@@ -61,6 +61,7 @@ impl Hostile {
         Tally {
             token_requests: counts.token_requests,
             most_concurrent: counts.most_concurrent,
+            rotations: counts.rotations,
             replays: counts.replays,
             chains_revoked: counts.chains_revoked,
             alive: self.chain.is_some_and(|chain| self.server.is_alive(chain)),

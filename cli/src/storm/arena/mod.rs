@@ -20,7 +20,7 @@ use rig::{Ready, Rig};
 
 /// How long the server takes for each answer of the token endpoint.
 pub(super) const ANSWER_DELAY: Duration = Duration::from_millis(50);
-/// How long access tokens live.
+/// How long access tokens live, where clocks are put forward.
 pub(super) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where storms are held.
@@ -45,11 +45,15 @@ impl Ground {
         matches!(self, Self::BuiltIn)
     }
 
-    /// Opens it to a contestant: nothing has been counted yet.
-    pub(super) async fn open(&self) -> io::Result<Arena> {
+    pub(super) fn is_rig(&self) -> bool {
+        matches!(self, Self::Rig(_))
+    }
+
+    /// Opens it to a contestant: nothing has been counted yet. Access tokens live so long.
+    pub(super) async fn open(&self, lifetime: Duration) -> io::Result<Arena> {
         match self {
-            Self::BuiltIn => Hostile::start().await.map(Arena::Hostile),
-            Self::Rig(ready) => Rig::reset((**ready).clone()).await.map(Arena::Rig),
+            Self::BuiltIn => Hostile::start(lifetime).await.map(Arena::Hostile),
+            Self::Rig(ready) => Rig::reset((**ready).clone(), lifetime).await.map(Arena::Rig),
         }
     }
 }
@@ -76,6 +80,8 @@ pub(super) struct Tally {
     pub(super) token_requests: u64,
     /// The most of them that were with the server at once.
     pub(super) most_concurrent: u64,
+    /// Those of them that brought new tokens, whether or not the answer arrived.
+    pub(super) rotations: u64,
     /// Spent refresh tokens presented.
     pub(super) replays: u64,
     /// Chains that ended.

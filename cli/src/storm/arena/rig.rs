@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -17,7 +18,7 @@ use url::{Url, form_urlencoded};
 
 use super::super::wire;
 use super::log::Log;
-use super::{ANSWER_DELAY, Grant, LIFETIME, Tally};
+use super::{ANSWER_DELAY, Grant, Tally};
 
 /// The rig's own public client: any port on loopback is a redirect address of it.
 const CLIENT: &str = "rig-public";
@@ -61,6 +62,7 @@ pub(in super::super) struct Rig {
     http: reqwest::Client,
     log: Arc<Log>,
     sign_ins: u64,
+    lifetime: Duration,
 }
 
 /// RFC 8414.
@@ -80,13 +82,13 @@ struct Tokens {
 
 impl Rig {
     /// Resets its counters, and turns its knobs.
-    pub(super) async fn reset(ready: Ready) -> io::Result<Self> {
+    pub(super) async fn reset(ready: Ready, lifetime: Duration) -> io::Result<Self> {
         let http = wire::plain().build().map_err(told)?;
         let answer = http.get(&ready.as_metadata).send().await.map_err(told)?;
         let endpoints = body(answer).await?;
-        let rig = Self { ready, endpoints, http, log: Arc::new(Log::new()), sign_ins: 0 };
+        let rig = Self { ready, endpoints, http, log: Arc::new(Log::new()), sign_ins: 0, lifetime };
         rig.ask("reset", &json!({})).await?;
-        rig.ask("config", &json!({ "autoConsent": true, "accessTokenTtl": LIFETIME.as_secs() })).await?;
+        rig.ask("config", &json!({ "autoConsent": true, "accessTokenTtl": lifetime.as_secs() })).await?;
         let delay = u64::try_from(ANSWER_DELAY.as_millis()).unwrap_or_default();
         // Before the work: without a delay the rig finishes each request before it reads the next.
         rig.ask("delay", &json!({ "ms": delay, "when": "before", "grant": "refresh_token" })).await?;
@@ -144,7 +146,7 @@ impl Rig {
             scope: tokens.scope.unwrap_or_default(),
             access: AccessToken::new(tokens.access_token),
             refresh: RefreshToken::new(tokens.refresh_token),
-            lifetime: LIFETIME,
+            lifetime: self.lifetime,
         })
     }
 
@@ -160,9 +162,11 @@ impl Rig {
         let refused = stats.pointer("/token/by_grant/refresh_token/error").and_then(Value::as_object);
         let refused: u64 = refused.into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
         let chains_revoked = number("/chains/revoked");
+        let rotations = number("/token/by_grant/refresh_token/success");
         Ok(Tally {
-            token_requests: number("/token/by_grant/refresh_token/success") + refused,
+            token_requests: rotations + refused,
             most_concurrent: number("/token/max_concurrent_refresh"),
+            rotations,
             // The former misses those that arrive together, the latter all but the first of a chain.
             replays: number("/refresh/consumed_rt_presented").max(number("/refresh/reuse_detected")),
             chains_revoked,

@@ -20,7 +20,7 @@ impl Desk {
     fn new() -> Self {
         let ground = tempfile::tempdir().unwrap();
         let source = KeySource::Given(StoreKey::new([3; 32]));
-        let (home, keys) = Home::open(&ground.path().join("home"), &source).unwrap();
+        let (home, keys) = Home::open(&ground.path().join("home"), &source, crate::home::Where::Anywhere).unwrap();
         Self { place: Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }, _ground: ground }
     }
 

@@ -1,0 +1,119 @@
+//! Why a command did not do what it was asked to, as a person reads it and as a program sees it.
+
+use std::{fmt, io};
+
+use tokenkeeper::stores::file::{FileError, FileStore};
+use tokenkeeper::{InstallError, LogoutError, Reason, StoreFault, TokenError};
+
+/// The end of every command's help.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: what was asked for could not be done
+  2  usage: an argument, or what came on standard input, is not acceptable
+  3  login required: only a new login helps
+  4  refused: by the server, or because it would do harm
+  5  temporarily unavailable: trying again may help
+  6  store trouble: the home cannot be read or written";
+
+/// Why a command did not do what it was asked to. Each kind has an exit code of its own.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for could not be done.
+    Failed(io::Error),
+    /// What was asked for makes no sense.
+    Usage(String),
+    /// Only a new login helps.
+    LoginRequired(String),
+    /// The server does not want it, or it would do harm.
+    Refused(String),
+    /// Trying again may help.
+    Unavailable(String),
+    /// The home cannot be used.
+    Store(String),
+}
+
+impl Failure {
+    /// See [`EXIT_CODES`].
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::LoginRequired(_) => 3,
+            Self::Refused(_) => 4,
+            Self::Unavailable(_) => 5,
+            Self::Store(_) => 6,
+        }
+    }
+
+    /// Why there is no token. A store's trouble is told in its own words.
+    pub(crate) fn no_token(error: TokenError, store: &FileStore) -> Self {
+        let told = format!("{}: {error}", error.reason());
+        match error.reason() {
+            Reason::StoreTrouble | Reason::ClaimsUnsupported => Self::store(told, store),
+            Reason::RequestRefused | Reason::ResourceRefuses => Self::Refused(told),
+            reason if reason.is_login_required() => Self::LoginRequired(format!(
+                "{told}\n  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one"
+            )),
+            reason if reason.is_transient() => Self::Unavailable(told),
+            _ => Self::Failed(io::Error::other(told)),
+        }
+    }
+
+    /// Why a login was not stored.
+    pub(crate) fn not_installed(error: InstallError, store: &FileStore) -> Self {
+        match error {
+            InstallError::StoreTrouble(_) => Self::store(error.to_string(), store),
+            InstallError::HeldElsewhere | InstallError::Marked | InstallError::Dead => Self::Refused(error.to_string()),
+            InstallError::Busy => Self::Unavailable(error.to_string()),
+            _ => Self::Failed(io::Error::other(error)),
+        }
+    }
+
+    /// Why a logout is not what was asked for.
+    pub(crate) fn not_logged_out(error: LogoutError, store: &FileStore) -> Self {
+        match error {
+            LogoutError::NotDurable(_) => Self::store(error.to_string(), store),
+            LogoutError::Superseded(_) => Self::Refused(error.to_string()),
+            LogoutError::Busy => Self::Unavailable(error.to_string()),
+            _ => Self::Failed(io::Error::other(error)),
+        }
+    }
+
+    /// Trouble with the home, in the store's words where it has any.
+    pub(crate) fn store_fault(fault: StoreFault, store: &FileStore) -> Self {
+        Self::store(fault.to_string(), store)
+    }
+
+    fn store(told: String, store: &FileStore) -> Self {
+        Self::Store(match store.last_trouble() {
+            Some(words) => format!("{told}\n  {words}"),
+            None => told,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::Usage(told)
+            | Self::LoginRequired(told)
+            | Self::Refused(told)
+            | Self::Unavailable(told)
+            | Self::Store(told) => f.write_str(told),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::Store(error.to_string())
+    }
+}

@@ -1,0 +1,186 @@
+//! The home that commands share, and a runtime over it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::{DigestKey, Moment};
+use tokenkeeper::http::ReqwestClient;
+use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
+use tokenkeeper::{AuthRuntime, AuthSession, Dialect, RefreshGrant, ServerIdentity, Settings, providers};
+
+use crate::failure::Failure;
+
+/// How long a command that is done waits for what goes on behind it: a flight that ends, a last save.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which home.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HomeArguments {
+    /// The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]
+    #[arg(long, global = true, value_name = "DIR", env = "TOKENKEEPER_HOME", hide_env_values = true)]
+    home: Option<PathBuf>,
+    /// Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain)
+    #[arg(long, global = true, value_name = "PLACE", env = "TOKENKEEPER_KEY", hide_env_values = true)]
+    #[arg(default_value = "file", hide_possible_values = true)]
+    key: Key,
+}
+
+/// Where a home's key is kept.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Key {
+    File,
+    Keychain,
+}
+
+impl HomeArguments {
+    /// The folder that was named, if one was.
+    pub(crate) fn given(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
+    pub(crate) fn dir(&self) -> Result<PathBuf, Failure> {
+        match &self.home {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(FileStore::default_dir()?),
+        }
+    }
+
+    /// The home, which is made where there is none.
+    pub(crate) fn open(&self) -> Result<FileStore, Failure> {
+        if let Some(store) = self.open_existing()? {
+            return Ok(store);
+        }
+        let store = self.builder()?.open()?;
+        // A person may want to know where secrets go; a program reads standard output.
+        let (dir, place) = (store.dir().display(), self.place());
+        writeln!(io::stderr(), "note: made the home {dir}; its key is in {place}")?;
+        Ok(store)
+    }
+
+    /// The home; `None` where there is none, and then none is made.
+    pub(crate) fn open_existing(&self) -> Result<Option<FileStore>, Failure> {
+        match self.builder()?.existing().open() {
+            Ok(store) => Ok(Some(store)),
+            Err(error) if *error.trouble() == Trouble::NoHome => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn builder(&self) -> Result<FileStoreBuilder, Failure> {
+        let builder = FileStore::builder(self.dir()?);
+        match self.key {
+            Key::File => Ok(builder),
+            #[cfg(feature = "keychain")]
+            Key::Keychain => Ok(builder.key(tokenkeeper::stores::file::KeySource::Keychain)),
+            #[cfg(not(feature = "keychain"))]
+            Key::Keychain => Err(Failure::Usage(
+                "this tokenkeeper was built without the keychain: build it with --features keychain".to_owned(),
+            )),
+        }
+    }
+
+    /// Where the key of a new home is.
+    fn place(&self) -> &'static str {
+        match self.key {
+            Key::File => "a file in it that only you can read",
+            Key::Keychain => "the keychain",
+        }
+    }
+}
+
+/// What is known of the authorization server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct IssuerArguments {
+    /// What the authorization server is, where it is one with habits of its own
+    #[arg(long, value_name = "NAME", value_parser = provider_names())]
+    provider: Option<String>,
+    /// Never present a refresh token again whose answer was lost: require a login instead
+    #[arg(long)]
+    never_replay: bool,
+}
+
+fn provider_names() -> clap::builder::PossibleValuesParser {
+    providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
+}
+
+impl IssuerArguments {
+    fn profile(&self) -> (Profile, Dialect) {
+        let facts = self.provider.as_deref().and_then(providers::named);
+        let (mut profile, dialect) = facts.map_or_else(Default::default, |facts| (facts.profile(), facts.dialect));
+        if self.never_replay {
+            profile.in_doubt = InDoubt::NeverReplay;
+        }
+        (profile, dialect)
+    }
+}
+
+/// A runtime over a home, for as long as one command takes.
+pub(crate) struct Keeper {
+    pub(crate) store: FileStore,
+    pub(crate) digests: DigestKey,
+    auth: AuthRuntime,
+    clock: SystemClock,
+}
+
+impl Keeper {
+    pub(crate) async fn open(store: FileStore, issuer: &IssuerArguments) -> Result<Self, Failure> {
+        use tokenkeeper::engine::ports::store::TokenStore;
+
+        let digests = store.digest_key().await.map_err(|fault| Failure::store_fault(fault, &store))?;
+        let clock = SystemClock::new().map_err(io::Error::other)?;
+        let http = ReqwestClient::new().map_err(io::Error::other)?;
+        let (profile, dialect) = issuer.profile();
+        let source = RefreshGrant::new(Arc::new(http), Arc::new(clock.clone())).dialect(dialect);
+        let settings = Settings { profile, ..Settings::new(Arc::new(source)) };
+        let auth = AuthRuntime::builder(Arc::new(store.clone()), settings).clock(Arc::new(clock.clone()));
+        let auth = auth.spawn().await.map_err(io::Error::other)?;
+        Ok(Self { store, digests, auth, clock })
+    }
+
+    pub(crate) fn session(&self, identity: ServerIdentity) -> AuthSession {
+        self.auth.session(identity)
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Waits for what is to be done, unless the person at the terminal does not want to.
+    ///
+    /// A refresh that is under way then still ends, because its answer may be the only copy of a token: see
+    /// [`close`](Self::close).
+    pub(crate) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done),
+            _ = tokio::signal::ctrl_c() => {
+                self.auth.shutdown(PATIENCE).await.is_clean();
+                Err(Failure::Failed(io::Error::new(io::ErrorKind::Interrupted, "interrupted")))
+            }
+        }
+    }
+
+    /// Ends the runtime: what was obtained is saved by then, or it is said that it is not.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        let report = self.auth.shutdown(PATIENCE).await;
+        match (report.unsaved.first(), report.unfinished.first()) {
+            (None, None) => Ok(()),
+            (Some(_), _) => Err(Failure::Store(match self.store.last_trouble() {
+                Some(words) => format!("the new token could not be stored, so a login will be needed\n  {words}"),
+                None => "the new token could not be stored, so a login will be needed".to_owned(),
+            })),
+            (None, Some(_)) => Err(Failure::Unavailable(
+                "the server has not answered the refresh yet; the next command finds out what became of it".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Runs a command's work.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+}

@@ -1,0 +1,112 @@
+//! `tokenkeeper import`: a login that was made elsewhere.
+
+mod bundle;
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use serde_json::json;
+use tokenkeeper::engine::values::WallTime;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
+use crate::when;
+use bundle::Bundle;
+
+/// More than this is no login.
+const MOST: u64 = 1024 * 1024;
+
+/// Takes over a login that was made elsewhere: one JSON object on standard input
+///
+/// From then on this home owns the refresh token. Two owners of one refresh token kill it: the server takes
+/// the second use of a single-use token for theft, and ends the session of both. So remove it from where it
+/// came from, or let that program ask `tokenkeeper token` from now on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    issuer: IssuerArguments,
+    /// Print one JSON object with the members server, account, issuer and expires_at
+    #[arg(long)]
+    json: bool,
+}
+
+const AFTER_HELP: &str = "\
+Members of the object:
+  server                      the MCP server's URL
+  account                     whose session it is [default: default]
+  issuer                      the authorization server's issuer identifier
+  token_endpoint              where tokens are refreshed: https, or http on loopback
+  revocation_endpoint         where tokens are revoked, if anywhere
+  client_id                   the client that signed in
+  client_secret               its secret, if it has one
+  token_endpoint_auth_method  none, client_secret_basic or client_secret_post
+                              [default: none without a secret, client_secret_basic with one]
+  resource                    the resource that was asked for [default: the server's URL]
+  scope                       the scopes that were granted, separated by blanks
+  refresh_token               the refresh token
+  access_token                the newest access token, if it is worth keeping
+  expires_at                  when that is over: RFC 3339, or seconds since 1970
+
+Example:
+  tokenkeeper import < login.json && rm login.json
+
+Exit codes:
+  0  done
+  1  failed: what was asked for could not be done
+  2  usage: what came on standard input is not acceptable
+  4  refused: another session owns this refresh token, or it is dead
+  5  temporarily unavailable: trying again may help
+  6  store trouble: the home cannot be read or written";
+
+/// Takes over the login on standard input.
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    let bundle = Bundle::read(&input()?)?;
+    let identity = bundle.identity()?;
+    let (issuer, expires_at) = home::block_on(async {
+        let keeper = Keeper::open(home.open()?, &arguments.issuer).await?;
+        let login = bundle.login(keeper.now(), &keeper.digests)?;
+        let issuer = login.binding.issuer.0.clone();
+        let expires_at: Option<WallTime> = login.access.as_ref().and_then(|access| {
+            let lifetime = access.validity.lifetime()?;
+            Some(access.validity.anchored().wall.after(lifetime))
+        });
+        let installed = keeper.session(identity.clone()).install(login).await;
+        let installed = installed.map_err(|error| Failure::not_installed(error, &keeper.store));
+        let closed = keeper.close().await;
+        installed?;
+        closed.map(|()| (issuer, expires_at))
+    })?;
+
+    // A person reads this; a program reads standard output.
+    writeln!(
+        io::stderr(),
+        "note: this home owns the refresh token now; remove it from where it came from, because two owners kill it"
+    )?;
+    if arguments.json {
+        let object = json!({
+            "server": identity.resource().map(|resource| resource.as_str()),
+            "account": identity.account().as_str(),
+            "issuer": issuer,
+            "expires_at": expires_at.map(when::stamp),
+        });
+        writeln!(out, "{object}")?;
+    } else {
+        writeln!(out, "signed in to {identity}")?;
+    }
+    Ok(())
+}
+
+/// All of standard input, wiped when it was read.
+fn input() -> Result<Zeroizing<Vec<u8>>, Failure> {
+    if io::stdin().is_terminal() {
+        writeln!(io::stderr(), "reading one JSON object from the terminal; end it with Ctrl-D on a line of its own")?;
+    }
+    // Room enough at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(Failure::Usage("standard input is longer than a login can be".to_owned()));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,53 @@
+//! `tokenkeeper logout`: the end of a session.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::failure::{EXIT_CODES, Failure};
+use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
+use crate::who::Who;
+
+/// Logs out: the stored tokens are removed, and no process serves them any more
+///
+/// Other processes on the same home notice within a second. The tokens are revoked at the authorization
+/// server where the login said how; a tombstone stays, so that no late answer brings the session back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    issuer: IssuerArguments,
+    /// Print one JSON object with the members server, account and may_still_live
+    #[arg(long)]
+    json: bool,
+}
+
+/// Logs out of the session that `arguments` name.
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    let identity = arguments.who.identity()?;
+    let done = home::block_on(async {
+        let keeper = Keeper::open(home.open()?, &arguments.issuer).await?;
+        let done = keeper.session(identity.clone()).log_out().await;
+        let done = done.map_err(|error| Failure::not_logged_out(error, &keeper.store));
+        // The revocation, which nobody waited for, has its time here.
+        let closed = keeper.close().await;
+        let done = done?;
+        closed.map(|()| done)
+    })?;
+    if arguments.json {
+        let object = json!({
+            "server": identity.resource().map(|resource| resource.as_str()),
+            "account": identity.account().as_str(),
+            "may_still_live": done.may_still_live,
+        });
+        writeln!(out, "{object}")?;
+    } else {
+        writeln!(out, "logged out of {identity}")?;
+        if done.may_still_live {
+            writeln!(out, "A token that never arrived here may still live: the server's own pages can end it.")?;
+        }
+    }
+    Ok(())
+}

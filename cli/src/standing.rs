@@ -1,0 +1,107 @@
+//! How a session stands, as its record and its journal say.
+
+use serde::Serialize;
+use tokenkeeper::engine::ports::store::Happening;
+use tokenkeeper::engine::values::record::{Mark, MarkState, Record, Renewal};
+use tokenkeeper::engine::values::{Moment, WallTime};
+use tokenkeeper::stores::file::Entry;
+use tokenkeeper::{Reason, Validity};
+
+/// How a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// Its token is good.
+    SignedIn,
+    /// Its token is over, and will be refreshed for whoever asks next.
+    Expired,
+    /// Some process is refreshing it.
+    Refreshing,
+    /// A refresh got no clear answer.
+    InDoubt,
+    /// Only a login helps.
+    LoginRequired,
+    /// Somebody logged out.
+    LoggedOut,
+    /// There is a record, and it cannot be read.
+    Unreadable,
+}
+
+impl State {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed in",
+            Self::Expired => "to be refreshed",
+            Self::Refreshing => "refreshing",
+            Self::InDoubt => "in doubt",
+            Self::LoginRequired => "login required",
+            Self::LoggedOut => "logged out",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// What there is to say about a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) state: State,
+    pub(crate) issuer: Option<String>,
+    /// When its access token is over, where that is known.
+    pub(crate) expires: Option<WallTime>,
+    /// When its newest token was asked for, if by a refresh.
+    pub(crate) refreshed: Option<WallTime>,
+    /// Why it stands so, where that is no good news.
+    pub(crate) why: Option<Reason>,
+}
+
+impl Standing {
+    /// What `record` says at `now`, and the newest line of its journal where that is newer than the token.
+    pub(crate) fn of(record: &Record, newest: Option<&Entry>, now: &Moment) -> Self {
+        let view = record.view();
+        let access = record.grant().and_then(|grant| grant.access.as_ref());
+        let validity = access.map(|access| access.validity);
+        let good = view.lease.as_ref().is_some_and(|lease| !is_over(&lease.validity(), now));
+        let (state, why) = match view.renewal {
+            Renewal::LoginRequired(Reason::LoggedOut) => (State::LoggedOut, None),
+            Renewal::LoginRequired(reason) if good => (State::SignedIn, Some(reason)),
+            Renewal::LoginRequired(reason) => (State::LoginRequired, Some(reason)),
+            Renewal::WithoutToken if good => (State::SignedIn, None),
+            Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
+            Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
+                Some(mark) if mark.state == MarkState::Spent => (State::LoginRequired, Some(Reason::PerhapsSpent)),
+                Some(mark) if is_under_way(mark, newest, now) => (State::Refreshing, None),
+                Some(_) => (State::InDoubt, Some(Reason::InDoubt)),
+                None if good => (State::SignedIn, None),
+                None => (State::Expired, None),
+            },
+        };
+        let refreshed = access.filter(|access| access.flight.is_some()).map(|access| access.validity.anchored().wall);
+        let trouble = newest
+            .filter(|entry| matches!(entry.line.what, Happening::Failed | Happening::InDoubt | Happening::Degraded))
+            .filter(|entry| refreshed.is_none_or(|at| at < entry.line.at.wall))
+            .and_then(|entry| entry.line.why);
+        Self {
+            state,
+            issuer: view.issuer.map(|issuer| issuer.0),
+            expires: validity.and_then(|validity| Some(validity.anchored().wall.after(validity.lifetime()?))),
+            refreshed,
+            why: why.or(trouble),
+        }
+    }
+
+    /// What can be said of a record that cannot be read.
+    pub(crate) fn unreadable() -> Self {
+        Self { state: State::Unreadable, issuer: None, expires: None, refreshed: None, why: None }
+    }
+}
+
+/// Whether somebody presents the marked token right now, as far as can be told from here: the presentation may last yet,
+/// and nobody has noted how it went.
+fn is_under_way(mark: &Mark, newest: Option<&Entry>, now: &Moment) -> bool {
+    let concluded = newest.is_some_and(|entry| entry.line.flight == Some(mark.flight));
+    !concluded && now.at_most_since(&mark.latest).is_some_and(|age| age < mark.timeout)
+}
+
+fn is_over(validity: &Validity, now: &Moment) -> bool {
+    validity.remaining(now).is_some_and(|left| left.is_zero())
+}

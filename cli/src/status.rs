@@ -1,0 +1,157 @@
+//! `tokenkeeper status`: all sessions of a home.
+
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::ports::store::{News, StoreWatch, TokenStore};
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::Moment;
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{Reason, ServerIdentity};
+use tokio::time::timeout;
+
+use crate::failure::{EXIT_CODES, Failure};
+use crate::home::{self, HomeArguments};
+use crate::paint::print;
+use crate::standing::{Standing, State};
+use crate::when;
+
+/// Shows the sessions of this home: how each stands, and why
+///
+/// Nothing is refreshed by looking, and nothing is written.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// Print one JSON object with the members home and sessions
+    #[arg(long)]
+    json: bool,
+    /// Go on, and show it again whenever something changes (with --json: a line each time)
+    #[arg(long)]
+    watch: bool,
+}
+
+/// What changes together is shown once.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// Times are told as spans, which change by themselves.
+const ANEW: Duration = Duration::from_secs(5);
+
+/// A session, and how it stands.
+struct Session {
+    identity: ServerIdentity,
+    standing: Standing,
+    /// The store's words for a record that cannot be read.
+    trouble: Option<String>,
+}
+
+/// Shows the sessions of the home.
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    let dir = home.dir()?;
+    let clock = SystemClock::new().map_err(io::Error::other)?;
+    let store = if arguments.watch { Some(home.open()?) } else { home.open_existing()? };
+    let Some(store) = store else { return show(&dir, &[], &clock.now(), arguments, out) };
+    home::block_on(async {
+        if !arguments.watch {
+            return show(&dir, &sessions(&store, &clock.now()).await?, &clock.now(), arguments, out);
+        }
+        let mut news = Newsreel::new(&store).await?;
+        loop {
+            show(&dir, &sessions(&store, &clock.now()).await?, &clock.now(), arguments, out)?;
+            out.flush()?;
+            tokio::select! {
+                changed = news.next(if arguments.json { Duration::MAX } else { ANEW }) => changed?,
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+            }
+        }
+    })
+}
+
+/// When to show everything again.
+struct Newsreel<'a> {
+    store: &'a FileStore,
+    watch: Box<dyn StoreWatch>,
+}
+
+impl<'a> Newsreel<'a> {
+    async fn new(store: &'a FileStore) -> Result<Self, Failure> {
+        let watch = store.watch().await.map_err(|fault| Failure::store_fault(fault, store))?;
+        Ok(Self { store, watch })
+    }
+
+    /// Waits until something has changed, or for `most`.
+    #[expect(clippy::disallowed_methods, reason = "a screen is drawn anew; no request depends on it")]
+    async fn next(&mut self, most: Duration) -> Result<(), Failure> {
+        let Ok(mut news) = timeout(most, self.watch.next()).await else { return Ok(()) };
+        while news != News::Ended {
+            match timeout(TOGETHER, self.watch.next()).await {
+                Ok(more) => news = more,
+                Err(_) => return Ok(()),
+            }
+        }
+        *self = Self::new(self.store).await?;
+        Ok(())
+    }
+}
+
+async fn sessions(store: &FileStore, now: &Moment) -> Result<Vec<Session>, Failure> {
+    let mut identities = store.list().await.map_err(|fault| Failure::store_fault(fault, store))?;
+    identities.sort_by_key(ServerIdentity::key);
+    let mut sessions = Vec::with_capacity(identities.len());
+    for identity in identities {
+        let (standing, trouble) = match store.inspect(&identity).await {
+            Ok(None) => continue,
+            Ok(Some(record)) => {
+                let newest = store.history(&identity, 1).await.unwrap_or_default();
+                (Standing::of(&record, newest.last(), now), None)
+            }
+            Err(error) => (Standing::unreadable(), Some(error.to_string())),
+        };
+        sessions.push(Session { identity, standing, trouble });
+    }
+    Ok(sessions)
+}
+
+fn show(
+    dir: &Path,
+    sessions: &[Session],
+    now: &Moment,
+    arguments: &Arguments,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    if arguments.json {
+        let sessions: Vec<_> = sessions.iter().map(object).collect();
+        writeln!(out, "{}", json!({ "home": dir.to_string_lossy(), "sessions": sessions }))?;
+        return Ok(());
+    }
+    if arguments.watch && io::stdout().is_terminal() {
+        // From the top of a cleared screen (ECMA-48).
+        write!(out, "\x1b[2J\x1b[H")?;
+    }
+    if sessions.is_empty() {
+        writeln!(out, "no sessions in {}", dir.display())?;
+        return Ok(());
+    }
+    print(out, &table::table(sessions, now.wall))?;
+    Ok(())
+}
+
+fn object(session: &Session) -> serde_json::Value {
+    let Session { identity, standing, trouble } = session;
+    json!({
+        "server": identity.resource().map(|resource| resource.as_str()),
+        "account": identity.account().as_str(),
+        "key": identity.key(),
+        "issuer": standing.issuer,
+        "state": standing.state,
+        "expires_at": standing.expires.map(when::stamp),
+        "refreshed_at": standing.refreshed.map(when::stamp),
+        "reason": standing.why.map(Reason::as_str),
+        "advice": trouble.as_deref().or(standing.why.map(Reason::advice)),
+        "login_required": matches!(standing.state, State::LoginRequired | State::LoggedOut),
+    })
+}

@@ -1,0 +1,51 @@
+//! The table of sessions.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Table, TableComponent};
+use tokenkeeper::Reason;
+use tokenkeeper::engine::values::WallTime;
+
+use super::Session;
+use crate::paint::{BAD, BOLD, GOOD, PLAIN, paint};
+use crate::standing::State;
+use crate::when;
+
+const HEAD: [&str; 6] = ["server", "account", "state", "expires", "refreshed", "issuer"];
+
+/// A line for each session, and under it why it stands as it does, where that is no good news.
+pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).remove_style(TableComponent::VerticalLines);
+    table.set_header(HEAD);
+    for session in sessions {
+        let standing = &session.standing;
+        let relative = |at: Option<WallTime>| at.map_or_else(|| "-".to_owned(), |at| when::relative(at, now));
+        let lives = matches!(standing.state, State::SignedIn | State::Expired | State::Refreshing | State::InDoubt);
+        table.add_row([
+            session.identity.target().to_string(),
+            session.identity.account().as_str().to_owned(),
+            standing.state.words().to_owned(),
+            relative(standing.expires.filter(|_| lives)),
+            relative(standing.refreshed),
+            standing.issuer.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    let lines = table.to_string();
+    let mut lines = lines.lines();
+    let mut text = format!("{}\n", paint(BOLD, lines.next().unwrap_or_default().trim()));
+    for (line, session) in lines.zip(sessions) {
+        let style = match session.standing.state {
+            State::SignedIn => GOOD,
+            State::LoginRequired | State::Unreadable | State::InDoubt => BAD,
+            _ => PLAIN,
+        };
+        // Colours go on afterwards: the table would count them as letters.
+        let words = session.standing.state.words();
+        let line = line.trim().replacen(words, &paint(style, words), 1);
+        text.push_str(&format!("{line}\n"));
+        if let Some(why) = session.trouble.as_deref().or(session.standing.why.map(Reason::advice)) {
+            text.push_str(&format!("  {why}\n"));
+        }
+    }
+    text
+}

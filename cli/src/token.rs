@@ -1,0 +1,113 @@
+//! `tokenkeeper token`: an access token that is fit for use.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::json;
+use tokenkeeper::{Lease, ServerIdentity, TokenKind, TokenRequest};
+
+use crate::failure::Failure;
+use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
+use crate::when;
+use crate::who::Who;
+
+/// Prints an access token that is fit for use
+///
+/// A stored token that is still good is printed as it is. Otherwise it is refreshed first: once, however
+/// many processes ask at the same time, and the new one is stored before it is printed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    who: Who,
+    /// How long the token must last yet, such as 60s or 5m (at most three quarters of its lifetime count)
+    #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = when::parse_span)]
+    min_ttl: Duration,
+    /// How long to wait for a refresh
+    #[arg(long, value_name = "SPAN", default_value = "45s", value_parser = when::parse_span)]
+    timeout: Duration,
+    /// Refresh even though the stored token is still good
+    #[arg(long)]
+    refresh: bool,
+    #[command(flatten)]
+    issuer: IssuerArguments,
+    /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), scope, server, account
+    #[arg(long)]
+    json: bool,
+    /// Print an ExecCredential of client.authentication.k8s.io/v1
+    #[arg(long, conflicts_with = "json")]
+    exec_credential: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  curl -H \"Authorization: Bearer $(tokenkeeper token https://mcp.example.com/mcp)\" https://mcp.example.com/mcp
+  tokenkeeper token https://mcp.example.com/mcp --min-ttl 5m --json
+
+Exit codes:
+  0  done
+  1  failed: what was asked for could not be done
+  2  usage: an argument is not acceptable
+  3  login required: only a new login helps (tokenkeeper why URL says why)
+  4  refused: by the server, or because it would do harm
+  5  temporarily unavailable: trying again may help
+  6  store trouble: the home cannot be read or written";
+
+/// Prints the token that `arguments` ask for.
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    let identity = arguments.who.identity()?;
+    home::block_on(async {
+        let keeper = Keeper::open(home.open()?, &arguments.issuer).await?;
+        let request =
+            TokenRequest { patience: arguments.timeout, min_lifetime: arguments.min_ttl, force: arguments.refresh };
+        let session = keeper.session(identity.clone());
+        let lease = keeper.unless_interrupted(session.token_with(request)).await?;
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(error) => {
+                let failure = Failure::no_token(error, &keeper.store);
+                // The error is what was asked about; what could not be saved on top of it, the next command finds out.
+                keeper.close().await.ok();
+                return Err(failure);
+            }
+        };
+        // The token may be the only thing that can still be had, should saving it fail.
+        print(&lease, &identity, arguments, out)?;
+        out.flush()?;
+        keeper.close().await
+    })
+}
+
+fn print(lease: &Lease, identity: &ServerIdentity, arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
+    let token = lease.token().expose();
+    let validity = lease.validity();
+    let expires_at = validity.lifetime().map(|lifetime| when::stamp(validity.anchored().wall.after(lifetime)));
+    if arguments.json {
+        let object = json!({
+            "access_token": token,
+            "token_type": kind(lease.kind()),
+            "expires_at": expires_at,
+            "scope": lease.scopes().iter().collect::<Vec<_>>().join(" "),
+            "server": identity.resource().map(|resource| resource.as_str()),
+            "account": identity.account().as_str(),
+        });
+        writeln!(out, "{object}")?;
+    } else if arguments.exec_credential {
+        let object = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential",
+            "status": { "token": token, "expirationTimestamp": expires_at },
+        });
+        writeln!(out, "{object}")?;
+    } else {
+        writeln!(out, "{token}")?;
+    }
+    Ok(())
+}
+
+fn kind(kind: TokenKind) -> &'static str {
+    match kind {
+        TokenKind::Bearer => "Bearer",
+        TokenKind::Dpop => "DPoP",
+    }
+}

@@ -1,0 +1,114 @@
+//! `tokenkeeper why`: what happened to a session.
+
+use std::io::Write;
+
+use serde_json::json;
+use tokenkeeper::Reason;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::ports::store::Happening;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::stores::file::{Entry, FileStore};
+
+use crate::failure::{EXIT_CODES, Failure};
+use crate::home::{self, HomeArguments};
+use crate::paint::{BAD, BOLD, FAINT, GOOD, paint, print};
+use crate::standing::{Standing, State};
+use crate::when;
+use crate::who::Who;
+
+/// Tells what happened to a session, and so why it stands as it does
+///
+/// Prints the session's journal, oldest first: logins, refreshes, tokens taken over from other processes,
+/// answers that were lost, refusals, and which process noted each. No secret is in it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    who: Who,
+    /// How many of the newest lines
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    lines: usize,
+    /// Print one JSON object: server, account, state, reason, advice, journal
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tells of the session that `arguments` name.
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    let identity = arguments.who.identity()?;
+    let now = SystemClock::new().map_err(std::io::Error::other)?.now();
+    let store = home.open_existing()?;
+    let (record, journal) = match &store {
+        Some(store) => home::block_on(async {
+            let journal = store.history(&identity, arguments.lines.min(FileStore::JOURNAL_KEPT)).await?;
+            Ok((store.inspect(&identity).await?, journal))
+        })?,
+        None => (None, Vec::new()),
+    };
+    let standing = record.map(|record| Standing::of(&record, journal.last(), &now));
+    let reason = match &standing {
+        None => Some(Reason::NeverSignedIn),
+        Some(standing) if standing.state == State::LoggedOut => Some(Reason::LoggedOut),
+        Some(standing) => standing.why,
+    };
+    let state = standing.as_ref().map_or(State::LoginRequired, |standing| standing.state);
+
+    if arguments.json {
+        let lines = journal.iter().map(|entry| {
+            json!({
+                "at": when::stamp(entry.line.at.wall),
+                "what": entry.line.what.as_str(),
+                "why": entry.line.why.map(Reason::as_str),
+                "process": entry.process,
+                "flight": entry.line.flight.map(|flight| flight.to_string()),
+            })
+        });
+        let object = json!({
+            "server": identity.resource().map(|resource| resource.as_str()),
+            "account": identity.account().as_str(),
+            "state": state,
+            "reason": reason.map(Reason::as_str),
+            "advice": reason.map(Reason::advice),
+            "journal": lines.collect::<Vec<_>>(),
+        });
+        writeln!(out, "{object}")?;
+        return Ok(());
+    }
+    let mut text = format!("{}: {}\n", paint(BOLD, &identity), state.words());
+    if let Some(reason) = reason {
+        text.push_str(reason.advice());
+        text.push('\n');
+    }
+    for entry in &journal {
+        text.push_str(&told(entry));
+    }
+    print(out, &text)?;
+    Ok(())
+}
+
+fn told(Entry { line, process }: &Entry) -> String {
+    let style = match line.what {
+        Happening::LoggedIn | Happening::Refreshed | Happening::Adopted => GOOD,
+        Happening::LoggedOut => BOLD,
+        _ => BAD,
+    };
+    let why = line.why.map_or_else(String::new, |why| format!(": {}", why.advice()));
+    let at = paint(FAINT, when::stamp(line.at.wall));
+    let what = paint(style, words(line.what));
+    format!("{at}  {what}{why} {}\n", paint(FAINT, format!("(process {process})")))
+}
+
+fn words(what: Happening) -> &'static str {
+    match what {
+        Happening::LoggedIn => "signed in",
+        Happening::LoggedOut => "logged out",
+        Happening::Refreshed => "refreshed",
+        Happening::Adopted => "took over the token of another process",
+        Happening::Failed => "could not refresh",
+        Happening::InDoubt => "got no clear answer",
+        Happening::Degraded => "could not store the new token yet",
+        Happening::Ended => "ended",
+        Happening::Lost => "lost the new token, which could not be stored",
+        other => other.as_str(),
+    }
+}

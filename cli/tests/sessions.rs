@@ -1,0 +1,313 @@
+//! Transcripts of `tokenkeeper status`, `token`, `import`, `logout` and `why`, against a strict authorization server.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command as Process, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use snapbox::cmd::{Command, OutputAssert, cargo_bin};
+use snapbox::str;
+use tempfile::TempDir;
+use tokenkeeper::engine::values::record::ClientAuth;
+use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
+use tokio::runtime::Runtime;
+
+/// A server, a grant of its, and a home.
+struct Scene {
+    server: HostileAs,
+    grant: Grant,
+    home: TempDir,
+    /// The server lives in it.
+    _runtime: Runtime,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(HostileAs::start()).unwrap();
+        let grant = server.grant_to(&server.register(ClientAuth::None));
+        let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // As the home that a person has: there already.
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        Self { server, grant, home, _runtime: runtime }
+    }
+
+    /// One that somebody has signed in to.
+    fn signed_in() -> Self {
+        let scene = Self::new();
+        scene.import(&scene.login()).success();
+        scene
+    }
+
+    fn login(&self) -> Value {
+        json!({
+            "server": self.server.resource(),
+            "issuer": self.grant.binding.issuer.0,
+            "token_endpoint": self.grant.binding.token_endpoint,
+            "client_id": self.grant.binding.client.id,
+            "scope": self.grant.scope,
+            "refresh_token": self.grant.refresh_token.expose(),
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(self.home.path()).args(arguments)
+    }
+
+    /// A command about the server.
+    fn run(&self, command: &str, arguments: &[&str]) -> OutputAssert {
+        self.command(&[command, &self.server.resource()]).args(arguments).assert()
+    }
+
+    fn import(&self, login: &Value) -> OutputAssert {
+        self.command(&["import"]).stdin(login.to_string()).assert()
+    }
+
+    fn json(&self, command: &str, arguments: &[&str]) -> Value {
+        let asserted = self.run(command, arguments).success();
+        serde_json::from_slice(&asserted.get_output().stdout).unwrap()
+    }
+
+    fn state(&self) -> Value {
+        let asserted = self.command(&["status", "--json"]).assert().success();
+        let status: Value = serde_json::from_slice(&asserted.get_output().stdout).unwrap();
+        status["sessions"][0]["state"].clone()
+    }
+}
+
+fn stdout(asserted: &OutputAssert) -> String {
+    String::from_utf8(asserted.get_output().stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_login_is_imported_used_explained_and_ended() {
+    let scene = Scene::new();
+    scene.command(&["status"]).assert().success().stderr_eq("").stdout_eq(str![[r#"
+no sessions in [..]
+
+"#]]);
+    scene.import(&scene.login()).success().stdout_eq(str![[r#"
+signed in to http://127.0.0.1:[..]/mcp
+
+"#]]);
+
+    let first = scene.run("token", &[]).success().stderr_eq("");
+    let token = stdout(&first);
+    assert_eq!(stdout(&scene.run("token", &[]).success()), token, "what is stored and good is not refreshed");
+    let object = scene.json("token", &["--json"]);
+    assert_eq!(object["access_token"], token.trim());
+    assert_eq!((&object["token_type"], &object["account"]), (&"Bearer".into(), &"default".into()));
+    assert_eq!(object["scope"], scene.grant.scope.as_str());
+    assert_eq!(scene.server.counts().token_requests, 1);
+
+    scene.command(&["status"]).assert().success().stderr_eq("").stdout_eq(str![[r#"
+server                      account  state      expires    refreshed  issuer
+http://127.0.0.1:[..]/mcp  default  signed in  in [..]  [..]  http://127.0.0.1:[..]
+
+"#]]);
+    scene.run("why", &[]).success().stderr_eq("").stdout_eq(str![[r#"
+http://127.0.0.1:[..]/mcp: signed in
+[..]Z  signed in (process [..])
+[..]Z  refreshed (process [..])
+
+"#]]);
+
+    scene.run("logout", &[]).success().stderr_eq("").stdout_eq(str![[r#"
+logged out of http://127.0.0.1:[..]/mcp
+
+"#]]);
+    assert_eq!(scene.state(), "logged_out");
+    scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
+error: logged_out: this session was logged out: sign in again
+  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+
+"#]]);
+}
+
+#[test]
+fn many_processes_share_one_refresh() {
+    let scene = Scene::signed_in();
+    scene.server.next(When::Before, Fault::delay(Duration::from_millis(200)));
+    let ask = || {
+        Process::new(cargo_bin!("tokenkeeper"))
+            .args(["token", &scene.server.resource(), "--home"])
+            .arg(scene.home.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let asking: Vec<_> = (0..8).map(|_| ask()).collect();
+    let told: Vec<_> = asking.into_iter().map(|process| process.wait_with_output().unwrap()).collect();
+    assert!(told.iter().all(|output| output.status.success() && output.stdout == told[0].stdout));
+    let counts = scene.server.counts();
+    assert_eq!((counts.token_requests, counts.replays), (1, 0));
+}
+
+#[test]
+fn a_new_token_is_had_on_demand_or_when_too_little_is_left() {
+    let scene = Scene::signed_in();
+    let first = stdout(&scene.run("token", &[]).success());
+    let second = stdout(&scene.run("token", &["--refresh"]).success());
+    assert_ne!(first, second);
+    assert_eq!(stdout(&scene.run("token", &["--min-ttl", "1s"]).success()), second);
+    assert_eq!(scene.server.counts().token_requests, 2);
+    let object = scene.json("token", &["--exec-credential"]);
+    assert_eq!(object["kind"], "ExecCredential");
+    assert_eq!(object["status"]["token"], second.trim());
+}
+
+#[test]
+fn whatever_goes_wrong_has_an_exit_code() {
+    let scene = Scene::signed_in();
+    scene.server.next(When::Before, Fault::status(503));
+    scene.run("token", &["--never-replay"]).code(3).stdout_eq("").stderr_eq(str![[r#"
+error: perhaps_spent: the refresh token may have been used up and its answer was lost: sign in again
+  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+
+"#]]);
+    assert_eq!(scene.state(), "in_doubt");
+
+    let scene = Scene::signed_in();
+    scene.server.next(When::Before, Fault::status(429));
+    scene.run("token", &["--timeout", "2s"]).code(5).stdout_eq("");
+
+    let scene = Scene::signed_in();
+    scene.server.revoke(scene.grant.chain);
+    scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
+error: grant_ended: the authorization server ended this session: sign in again
+  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+
+"#]]);
+    let why = scene.json("why", &["--json"]);
+    assert_eq!((&why["state"], &why["reason"]), (&"login_required".into(), &"grant_ended".into()));
+    let happened: Vec<_> = why["journal"].as_array().unwrap().iter().map(|line| line["what"].clone()).collect();
+    assert_eq!(happened, ["logged_in", "ended"]);
+    // What is dead is refused; another login is not.
+    scene.import(&scene.login()).code(4).stdout_eq("");
+}
+
+#[test]
+fn a_refresh_token_has_one_owner() {
+    let scene = Scene::signed_in();
+    let mut login = scene.login();
+    login["account"] = "another".into();
+    scene.import(&login).code(4).stdout_eq("").stderr_eq(str![[r#"
+error: another session already owns this refresh token; sign in separately for this one
+
+"#]]);
+}
+
+#[test]
+fn what_cannot_be_read_says_which_file_and_what_to_do() {
+    let scene = Scene::signed_in();
+    let record = fs::read_dir(scene.home.path().join("records")).unwrap().next().unwrap().unwrap().path();
+    let sealed = fs::read(&record).unwrap();
+    fs::write(&record, &sealed[..sealed.len() / 2]).unwrap();
+    assert_eq!(scene.state(), "unreadable");
+    scene.run("token", &[]).code(6).stdout_eq("").stderr_eq(str![[r#"
+error: store_trouble: the credential store cannot be used: check it, then try again[..]
+  [..]/records/[..]: it cannot be opened, because it was cut off or changed, or sealed with another key: restore it, or remove it and sign in again
+
+"#]]);
+    fs::write(&record, &sealed).unwrap();
+    scene.run("token", &[]).success();
+
+    fs::set_permissions(scene.home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    scene.run("token", &[]).code(6).stdout_eq("").stderr_eq(str![[r#"
+error: [..]: others may use it: make it your own (chown), and keep others out (chmod go-rwx)
+
+"#]]);
+}
+
+#[test]
+fn an_unacceptable_login_is_told_without_its_secrets() {
+    let scene = Scene::new();
+    let bad = |change: &dyn Fn(&mut Value)| {
+        let mut login = scene.login();
+        change(&mut login);
+        let asserted = scene.import(&login).code(2).stdout_eq("");
+        let told = String::from_utf8(asserted.get_output().stderr.clone()).unwrap();
+        assert!(!told.contains(scene.grant.refresh_token.expose()), "{told}");
+        told
+    };
+    let told = bad(&|login| login["refresh_token"] = Value::Null);
+    assert!(told.contains("the member \"refresh_token\" is missing"), "{told}");
+    let told = bad(&|login| login["expires_at"] = json!({ "secret": "s3cret" }));
+    assert!(told.contains("\"expires_at\"") && !told.contains("s3cret"), "{told}");
+    let told = bad(&|login| login["refreshToken"] = "s3cret".into());
+    assert!(told.contains("\"refreshToken\" is unknown") && !told.contains("s3cret"), "{told}");
+    let told = bad(&|login| login["token_endpoint"] = "http://as.example.com/token?s3cret".into());
+    assert!(told.contains("token_endpoint is no https URL") && !told.contains("s3cret"), "{told}");
+    let told = bad(&|login| login["token_endpoint_auth_method"] = "client_secret_basic".into());
+    assert!(told.contains("needs a client_secret"), "{told}");
+    for (input, expected) in [("", "is empty"), ("[", "not whole JSON"), ("[]", "no JSON object"), ("{} {}", "follows")]
+    {
+        let asserted = scene.command(&["import"]).stdin(input).assert().code(2);
+        let told = String::from_utf8(asserted.get_output().stderr.clone()).unwrap();
+        assert!(told.contains(expected), "{input}: {told}");
+    }
+}
+
+#[test]
+fn no_secret_is_written_in_plain() {
+    let scene = Scene::signed_in();
+    let token = stdout(&scene.run("token", &[]).success());
+    let secrets = [scene.grant.refresh_token.expose(), token.trim()];
+    let mut folders = vec![scene.home.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let bytes = fs::read(entry.path()).unwrap();
+            let holds = |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!secrets.iter().any(|secret| holds(secret)), "{}", entry.path().display());
+        }
+    }
+}
+
+#[test]
+fn watching_prints_a_line_for_each_change() {
+    let scene = Scene::signed_in();
+    let mut watching = Process::new(cargo_bin!("tokenkeeper"))
+        .args(["status", "--watch", "--json", "--home"])
+        .arg(scene.home.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watching.stdout.take().unwrap()));
+    let mut state = || {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        line["sessions"][0]["state"].clone()
+    };
+    assert_eq!(state(), "expired");
+    scene.run("logout", &[]).success();
+    while state() != "logged_out" {}
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+#[test]
+fn a_pipe_that_closes_is_no_panic() {
+    let scene = Scene::signed_in();
+    let mut process = Process::new(cargo_bin!("tokenkeeper"))
+        .args(["import", "--home"])
+        .arg(scene.home.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(process.stdout.take());
+    let mut login = scene.login();
+    login["refresh_token"] = "another".into();
+    process.stdin.take().unwrap().write_all(login.to_string().as_bytes()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
