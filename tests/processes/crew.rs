@@ -88,7 +88,9 @@ impl Member {
         self.call(Command::Arm(point)).await;
         loop {
             let id = self.tell(Command::Token { force: true }).await;
-            let said = self.hear(|said| said["event"] == "stopped" || said["id"] == id).await;
+            // Late points are reached when the call has been answered.
+            let failed = |said: &Value| said["id"] == id && said["token"].is_null();
+            let said = self.hear(|said| said["event"] == "stopped" || failed(said)).await;
             if said["event"] == "stopped" {
                 return id;
             }
