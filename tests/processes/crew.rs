@@ -124,8 +124,8 @@ impl Member {
         answer["error"].as_str().unwrap_or_else(|| panic!("a token: {answer}")).to_owned()
     }
 
-    /// The next thing it says, or has said, that is of this kind. What it said before that is forgotten if it told of
-    /// states: they are news only once.
+    /// The first thing of this kind that it has said and nobody has heard yet, or else that it says next. Other things it
+    /// says are kept.
     pub(crate) async fn hear(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.said.iter().position(&is_it) {
             return self.said.remove(at).unwrap();
