@@ -40,7 +40,16 @@ pub(crate) struct Member {
 impl Member {
     /// Starts one, and waits until it is ready.
     pub(crate) async fn start(setup: &Setup) -> Self {
-        let mut child = Program::new(std::env::current_exe().unwrap())
+        Self::start_as(setup, None).await
+    }
+
+    /// The same, as another user where one is named.
+    pub(crate) async fn start_as(setup: &Setup, user: Option<u32>) -> Self {
+        let mut program = Program::new(std::env::current_exe().unwrap());
+        if let Some(user) = user {
+            program.uid(user).gid(user).current_dir("/");
+        }
+        let mut child = program
             .args(["--exact", "child", "--nocapture"])
             .env(SETUP, serde_json::to_string(setup).unwrap())
             .stdin(Stdio::piped())
@@ -73,12 +82,22 @@ impl Member {
         self.hear(|said| said["id"] == id).await
     }
 
-    /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call.
+    /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call. While what a dead
+    /// process had begun may still be under way, that is waited for.
     pub(crate) async fn refresh_until(&mut self, point: Point) -> u64 {
         self.call(Command::Arm(point)).await;
-        let id = self.tell(Command::Token { force: true }).await;
-        self.hear(|said| said["event"] == "stopped").await;
-        id
+        loop {
+            let id = self.tell(Command::Token { force: true }).await;
+            // Late points are reached when the call has been answered.
+            let failed = |said: &Value| said["id"] == id && said["token"].is_null();
+            let said = self.hear(|said| said["event"] == "stopped" || failed(said)).await;
+            if said["event"] == "stopped" {
+                return id;
+            }
+            assert_eq!(said["error"], "in_doubt", "{said}");
+            let pause = serde_json::from_value(said["retry_after"].clone()).unwrap();
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// A token that it got, which it must have got.
@@ -105,8 +124,8 @@ impl Member {
         answer["error"].as_str().unwrap_or_else(|| panic!("a token: {answer}")).to_owned()
     }
 
-    /// The next thing it says, or has said, that is of this kind. What it said before that is forgotten if it told of
-    /// states: they are news only once.
+    /// The first thing of this kind that it has said and nobody has heard yet, or else that it says next. Other things it
+    /// says are kept.
     pub(crate) async fn hear(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.said.iter().position(&is_it) {
             return self.said.remove(at).unwrap();
@@ -114,7 +133,7 @@ impl Member {
         loop {
             let line = tokio::time::timeout(SILENCE, self.says.next_line()).await;
             let line = line.unwrap_or_else(|_| panic!("it says nothing more; it said {:#?}", self.said));
-            let Some(line) = line.unwrap() else { panic!("the process has ended") };
+            let line = line.unwrap().unwrap_or_else(|| panic!("it has ended; it said {:#?}", self.said));
             let Some((_, said)) = line.split_once(SAYS) else { continue };
             let said: Value = serde_json::from_str(said).unwrap();
             if is_it(&said) {

@@ -175,6 +175,29 @@ async fn kills_in_the_midst_of_a_request_cost_what_the_server_has_done() {
     }
 }
 
+/// Under `RetryOnce` a mark that was found is counted on from: a refresh token is presented twice in all, by whomever, and
+/// what a dead process marked counts as presented.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_of_two_in_a_row_leave_no_third_presentation() {
+    let Some(server) = Server::start(&[]).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new(folder.path(), server.authority.resource());
+    let heir = Party::open(&setup, None).await;
+    heir.install(&server.sign_in().await.0).await.unwrap();
+    for presentations in 1..=2 {
+        let mut victim = Member::start(&setup).await;
+        victim.refresh_until(Point::before(EffectName::Send)).await;
+        victim.kill().await;
+        assert_eq!(heir.mark().await.map(|mark| mark.presentations), Some(presentations));
+    }
+    assert_eq!(insist(&heir).await.map(drop).map_err(|error| error.reason()), Err(Reason::PerhapsSpent));
+    assert_eq!(server.tally(0).await, Tally::default());
+    heir.install(&server.sign_in().await.0).await.unwrap();
+    assert!(insist(&heir).await.is_ok());
+    assert_eq!(server.tally(1).await, Tally { posts: 1, rotations: 1, ..Tally::default() });
+    heir.end().await;
+}
+
 /// Compares what was computed with what the server has counted.
 async fn settle(server: &Server, mut account: Account) {
     let tally = server.tally(account.posts).await;

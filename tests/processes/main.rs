@@ -36,6 +36,8 @@ mod news;
 mod party;
 mod point;
 mod scene;
+#[cfg(target_os = "linux")]
+mod small_disk;
 mod stopped;
 mod storm;
 mod worker;

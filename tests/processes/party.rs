@@ -12,6 +12,7 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::observer::EffectObserver;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::Moment;
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Mark, Record, RefreshCredential};
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
@@ -144,7 +145,7 @@ impl Party {
             dpop_key: None,
             refresh: Some(refresh),
             access: None,
-            at: self.clock.now(),
+            at: self.now(),
         };
         self.session.install(login).await.map(drop)
     }
@@ -152,6 +153,10 @@ impl Party {
     /// A token, from a flight that begins now if so wished.
     pub(crate) async fn token(&self, force: bool) -> Result<Lease, TokenError> {
         self.session.token_with(TokenRequest { force, ..TokenRequest::default() }).await
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     pub(crate) async fn record(&self) -> Record {

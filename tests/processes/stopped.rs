@@ -29,7 +29,8 @@ async fn replaced(scene: &Scene, acting: &mut Member) -> (String, u64) {
 /// The new lineage lives, and serves both.
 async fn assert_alive(scene: &Scene, members: [&mut Member; 2], chain: &str, refreshes: u64, dropped: u64) {
     let [one, other] = members;
-    let token = one.token(true).await;
+    let (token, lease) = one.lease(true).await;
+    other.follows(&lease).await;
     assert_eq!(other.token(false).await, token);
     assert_eq!(scene.call(&token).await, 200);
     assert_eq!(scene.party.mark().await, None);
@@ -61,16 +62,26 @@ async fn stopped_with_an_answer_on_its_way_it_overwrites_no_new_login() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_just_before_its_request_it_sends_nothing_any_more() {
+    stopped_at(Point::before(EffectName::Send), 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_with_an_answer_in_hand_it_drops_that() {
+    stopped_at(Point::after(EffectName::Send), 1).await;
+}
+
+/// At this point, by when its login's chain has been rotated so often.
+async fn stopped_at(point: Point, rotated: u64) {
     let Some(scene) = Scene::new().await else { return };
     let (mut stopped, mut acting) = (scene.member().await, scene.member().await);
-    let call = stopped.refresh_until(Point::before(EffectName::Send)).await;
+    let call = stopped.refresh_until(point).await;
     stopped.signal(Signal::STOP);
     let (chain, refreshes) = replaced(&scene, &mut acting).await;
     stopped.tell(Command::Go).await;
     stopped.signal(Signal::CONT);
     let answer = stopped.answer(call).await;
     assert!(answer["lease"].as_str().is_some_and(|lease| lease.starts_with("2.")), "{answer}");
-    assert_alive(&scene, [&mut stopped, &mut acting], &chain, refreshes + 1, 0).await;
+    assert_alive(&scene, [&mut stopped, &mut acting], &chain, refreshes + 1, rotated).await;
     stopped.end().await;
     acting.end().await;
 }

@@ -20,10 +20,11 @@ const LIFETIME: u64 = 2;
 /// On demand for longer: `STORM_SECONDS`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storm_of_eight_processes_is_served_by_one_refresh_at_a_time() {
-    // The rig counts in whole seconds: a token is over between one and two seconds after it was made, unless the resource
-    // forgives the difference.
+    // The rig counts in whole seconds: a token is over between one and two seconds after it was made. And on a busy machine
+    // a call may be on its way for longer than its token lives. So the resource forgives what is late, and knows what was
+    // revoked; that no token is handed out that is over, the callers see by the clock.
     let lifetime = LIFETIME.to_string();
-    let variables = [("AT_TTL", lifetime.as_str()), ("AT_FORMAT", "jwt"), ("CLOCK_TOLERANCE", "1")];
+    let variables = [("AT_TTL", lifetime.as_str()), ("AT_FORMAT", "jwt"), ("CLOCK_TOLERANCE", "30")];
     let Some(server) = Server::start(&variables).await else { return };
     // Without a delay before the work, the rig finishes each request before it reads the next.
     server.authority.tell("/delay", &json!({ "ms": 50, "when": "before", "grant": "refresh_token" }));

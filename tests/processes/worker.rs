@@ -176,17 +176,21 @@ async fn hammer(party: &Arc<Party>, resource: &Arc<str>, callers: usize, span: D
     let until = Instant::now() + span;
     let mut crowd = JoinSet::new();
     for caller in 0..callers {
-        let (session, http, resource) = (party.session.clone(), http.clone(), resource.clone());
+        let (party, session) = (party.clone(), party.session.clone());
+        let (http, resource) = (http.clone(), resource.clone());
         crowd.spawn(async move {
             let (mut calls, mut shown, mut failures) = (0_u64, 0_u64, BTreeMap::<String, u64>::new());
             let mut slowest = Duration::ZERO;
             while Instant::now() < until {
-                let asked = Instant::now();
+                let (asked, now) = (Instant::now(), party.now());
                 let answer = session.token().await;
                 slowest = slowest.max(asked.elapsed());
                 calls += 1;
                 match answer {
                     Err(error) => *failures.entry(error.reason().as_str().to_owned()).or_default() += 1,
+                    Ok(lease) if !lease.validity().outlasts(Duration::ZERO, &now) => {
+                        *failures.entry("over before it was asked for".to_owned()).or_default() += 1;
+                    }
                     Ok(lease) if (calls + caller as u64).is_multiple_of(SHOWN) => {
                         shown += 1;
                         let status = call(&http, &resource, &lease).await;

@@ -1,0 +1,144 @@
+//! What becomes of several processes whose disk fills up or is made read-only, before a refresh token is spent and after.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokenkeeper::engine::ports::observer::EffectName;
+
+use crate::authority::LIFETIME;
+use crate::crew::Member;
+use crate::disk::{assert_degraded, assert_whole, may_skip, stored};
+use crate::party::Setup;
+use crate::point::Point;
+use crate::scene::{Scene, Server, until};
+use crate::worker::Command;
+
+/// A small file system in memory.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None`, and a loud notice, where that is not allowed; with `CI=true` that is a failure.
+    fn mount(folder: &TempDir) -> Option<Self> {
+        use rustix::mount::{MountFlags, mount};
+        let at = folder.path().join("disk");
+        fs::create_dir(&at).unwrap();
+        if let Err(error) = mount("tmpfs", &at, "tmpfs", MountFlags::empty(), c"size=384k,mode=0755") {
+            may_skip("a small disk", &error);
+            return None;
+        }
+        Some(Self(at))
+    }
+
+    async fn make_read_only(&self, read_only: bool) {
+        use rustix::mount::{MountFlags, mount_remount};
+        let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+        // What a process was just writing, its journal say, it may have open yet.
+        until("nobody writes", || mount_remount(&self.0, flags, "size=384k").is_ok()).await;
+    }
+
+    /// Writes until nothing more goes in. What lies there takes up room until it is freed.
+    fn fill(&self) -> File {
+        let mut filler = File::create(self.0.join("filler")).unwrap();
+        while filler.write_all(&[0; 512]).is_ok() {}
+        filler
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// A home on a small disk, which is to go first.
+async fn on_a_disk() -> Option<(Scene, Disk)> {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(&folder)?;
+    let server = Server::start(&[]).await?;
+    let home = disk.0.join("home");
+    Some((Scene::at(server, home, folder).await, disk))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_disk_that_cannot_be_written_keeps_refresh_tokens_unspent() {
+    let Some((scene, disk)) = on_a_disk().await else { return };
+    let (mut holder, mut sibling) = (scene.member().await, scene.member().await);
+    let mut token = holder.token(false).await;
+    for (round, read_only) in [(1, true), (2, false)] {
+        let filler = if read_only { None } else { Some(disk.fill()) };
+        if read_only {
+            disk.make_read_only(true).await;
+        }
+        for member in [&mut holder, &mut sibling] {
+            assert_eq!(member.fails(true).await, "store_trouble");
+            assert_eq!(member.token(false).await, token, "what is valid is served");
+        }
+        scene.assert_counts((round, round, 0)).await;
+        match filler {
+            Some(filler) => filler.set_len(0).unwrap(),
+            None => disk.make_read_only(false).await,
+        }
+        let lease;
+        (token, lease) = sibling.lease(true).await;
+        scene.assert_counts((round + 1, round + 1, 0)).await;
+        holder.follows(&lease).await;
+    }
+    assert_whole(&scene, [holder, sibling], 3).await;
+}
+
+/// How the holder's actors end while it cannot store what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Nothing,
+    Actors,
+    Tree,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_disk_full_after_the_server_has_rotated_loses_nothing() {
+    for end in [End::Nothing, End::Actors, End::Tree] {
+        let Some((scene, disk)) = on_a_disk().await else { return };
+        let mut holder = scene.member().await;
+        let mut sibling = Member::start(&Setup { claim_wait: Duration::from_millis(500), ..scene.setup.clone() }).await;
+        scene.server.authority.tell("/config", &json!({ "accessTokenTtl": 2 }));
+        let first = holder.token(true).await;
+        assert_eq!(sibling.token(false).await, first);
+        scene.server.authority.tell("/config", &json!({ "accessTokenTtl": LIFETIME }));
+
+        let call = holder.refresh_until(Point::after(EffectName::Send)).await;
+        let filler = disk.fill();
+        holder.call(Command::Go).await;
+        let answer = holder.answer(call).await;
+        let token = answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        scene.assert_counts((2, 2, 0)).await;
+        match end {
+            End::Nothing => {}
+            End::Actors => drop(holder.call(Command::KillActors).await),
+            End::Tree => drop(holder.call(Command::Fell).await),
+        }
+        assert_degraded(&scene, &mut holder, &token).await;
+
+        // The sibling's token is over.
+        let why = loop {
+            let answer = sibling.call(Command::Token { force: false }).await;
+            match answer["error"].as_str() {
+                None => assert_eq!(answer["token"], first.as_str()),
+                Some(why) => break why.to_owned(),
+            }
+        };
+        assert_eq!(why, "contended", "{end:?}");
+        assert_eq!(sibling.fails(true).await, "contended", "{end:?}");
+        scene.assert_counts((2, 2, 0)).await;
+        assert_degraded(&scene, &mut holder, &token).await;
+
+        filler.set_len(0).unwrap();
+        stored(&mut holder).await;
+        assert_eq!(sibling.token(false).await, token, "{end:?}");
+        scene.assert_counts((2, 2, 0)).await;
+        assert_whole(&scene, [holder, sibling], 2).await;
+    }
+}
