@@ -152,6 +152,13 @@ fn other_owner(
 
 /// Looks through all records, once in each boot, for tokens whose hint was lost. Whoever calls holds the lock.
 fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
+/// Has the next reservation look through all records once more: a hint could not be written.
+pub(crate) fn look_again(place: &Place) {
+    if let Err(error) = place.home.held.remove(BOOT) {
+        tracing::debug!(%error, "no look through the records was ordered");
+    }
+}
+
     let this = hex::encode(&boot.0.to_le_bytes());
     if place.home.held.read(BOOT, 64)?.is_some_and(|last| *last == this.as_bytes()) {
         return Ok(());
