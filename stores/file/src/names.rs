@@ -114,7 +114,7 @@ impl Names {
 impl Known {
     /// Reads what was added to the index since.
     fn read_on(&mut self, home: &Home) -> Result<(), FileError> {
-        let length = home.root.stat(INDEX).and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
+        let length = home.root.stat(INDEX)?.and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
         if length < self.read {
             *self = Self::default();
         }

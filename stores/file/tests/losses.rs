@@ -33,3 +33,13 @@ async fn a_token_that_was_just_obtained_is_stored_even_where_nobody_can_note_who
     let reserved = store.reserve(&identity("home"), digest(&store, "rt-2").await, moment(30)).await.unwrap();
     assert_eq!(reserved, Reservation::HeldBy(who()));
 }
+
+#[tokio::test]
+async fn a_home_that_lost_its_own_file_is_not_one_in_which_nobody_ever_signed_in() {
+    let ground = Ground::new();
+    install(&ground.open(), &who(), "rt-1").await;
+    let about = ground.home().join("home");
+    fs::remove_file(&about).unwrap();
+    let error = FileStore::builder(ground.home()).existing().open().unwrap_err();
+    assert_eq!((error.trouble(), error.path()), (&Trouble::Missing, &*about));
+}
