@@ -89,7 +89,14 @@ impl Names {
         let mut known = self.known();
         match known.identities.get(name) {
             Some(identity) => Some(identity.clone()),
-            None => known.learn(home, name).ok().flatten(),
+            // Whoever wrote the record has written this down before, as a rule.
+            None => {
+                known.read_on(home).ok()?;
+                match known.identities.get(name) {
+                    Some(identity) => Some(identity.clone()),
+                    None => known.learn(home, name).ok().flatten(),
+                }
+            }
         }
     }
 

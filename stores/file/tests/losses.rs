@@ -43,3 +43,14 @@ async fn a_home_that_lost_its_own_file_is_not_one_in_which_nobody_ever_signed_in
     let error = FileStore::builder(ground.home()).existing().open().unwrap_err();
     assert_eq!((error.trouble(), error.path()), (&Trouble::Missing, &*about));
 }
+
+#[tokio::test]
+async fn what_another_process_wrote_down_is_not_written_down_again() {
+    let ground = Ground::new();
+    install(&ground.open(), &who(), "rt-1").await;
+    let (listening, writing) = (ground.open(), ground.open());
+    let mut watch = listening.watch().await.unwrap();
+    install(&writing, &who(), "rt-2").await;
+    assert_eq!(watch.next().await, News::Changed(who()));
+    assert_eq!(fs::read_to_string(ground.home().join("identities")).unwrap(), format!("{}\n", who().key()));
+}
