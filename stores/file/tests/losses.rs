@@ -54,3 +54,15 @@ async fn what_another_process_wrote_down_is_not_written_down_again() {
     assert_eq!(watch.next().await, News::Changed(who()));
     assert_eq!(fs::read_to_string(ground.home().join("identities")).unwrap(), format!("{}\n", who().key()));
 }
+
+#[test]
+fn a_link_with_a_slash_behind_it_is_a_link() {
+    let ground = Ground::new();
+    drop(ground.open());
+    let link = ground.0.path().join("link");
+    std::os::unix::fs::symlink(ground.home(), &link).unwrap();
+    for tail in ["", "/", "/."] {
+        let path = format!("{}{tail}", link.display());
+        assert_eq!(FileStore::open(path).unwrap_err().trouble(), &Trouble::Link, "{tail}");
+    }
+}
