@@ -146,12 +146,12 @@ fn other_owner(
             return Ok(Some(holder.clone()));
         }
     }
-    let waiting = hint.waiting.as_ref().filter(|(since, who)| who != identity && now.since(*since) < WAITS);
+    // By a clock that may have been set since, either way.
+    let lately = |since: WallTime| now.since(since).max(since.since(now)) < WAITS;
+    let waiting = hint.waiting.as_ref().filter(|(since, who)| who != identity && lately(*since));
     Ok(waiting.map(|(_, who)| who.clone()))
 }
 
-/// Looks through all records, once in each boot, for tokens whose hint was lost. Whoever calls holds the lock.
-fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
 /// Has the next reservation look through all records once more: a hint could not be written.
 pub(crate) fn look_again(place: &Place) {
     if let Err(error) = place.home.held.remove(BOOT) {
@@ -159,6 +159,8 @@ pub(crate) fn look_again(place: &Place) {
     }
 }
 
+/// Looks through all records, once in each boot, for tokens whose hint was lost. Whoever calls holds the lock.
+fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
     let this = hex::encode(&boot.0.to_le_bytes());
     if place.home.held.read(BOOT, 64)?.is_some_and(|last| *last == this.as_bytes()) {
         return Ok(());

@@ -66,3 +66,15 @@ fn a_link_with_a_slash_behind_it_is_a_link() {
         assert_eq!(FileStore::open(path).unwrap_err().trouble(), &Trouble::Link, "{tail}");
     }
 }
+
+#[tokio::test]
+async fn a_reservation_of_a_far_future_waits_for_nobody() {
+    let ground = Ground::new();
+    let store = ground.open();
+    let token = digest(&store, "rt-1").await;
+    store.reserve(&identity("home"), token, moment(100_000)).await.unwrap();
+    // A clock that is set right by a moment ends nothing; one that was years ahead does.
+    let early = store.reserve(&who(), token, moment(99_990)).await.unwrap();
+    assert_eq!(early, Reservation::HeldBy(identity("home")));
+    assert_eq!(store.reserve(&who(), token, moment(0)).await.unwrap(), Reservation::Reserved);
+}
