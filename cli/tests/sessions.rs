@@ -272,6 +272,14 @@ fn no_secret_is_written_in_plain() {
 }
 
 #[test]
+fn a_home_that_lost_its_own_file_is_trouble_and_not_a_login_that_is_required() {
+    let scene = Scene::signed_in();
+    fs::remove_file(scene.home.path().join("home")).unwrap();
+    scene.command(&["status"]).assert().code(6).stdout_eq("");
+    scene.run("why", &[]).code(6).stdout_eq("");
+}
+
+#[test]
 fn watching_prints_a_line_for_each_change() {
     let scene = Scene::signed_in();
     let mut watching = Process::new(cargo_bin!("tokenkeeper"))
