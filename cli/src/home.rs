@@ -53,7 +53,7 @@ impl HomeArguments {
         let store = self.builder()?.open()?;
         // A person may want to know where secrets go; a program reads standard output.
         let (dir, place) = (store.dir().display(), self.place());
-        writeln!(io::stderr(), "note: made the home {dir}; its key is in {place}")?;
+        let _ = writeln!(io::stderr(), "note: made the home {dir}; its key is in {place}");
         Ok(store)
     }
 

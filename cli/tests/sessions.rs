@@ -280,6 +280,22 @@ fn a_home_that_lost_its_own_file_is_trouble_and_not_a_login_that_is_required() {
 }
 
 #[test]
+fn what_cannot_be_told_on_standard_error_is_no_failure() {
+    let scene = Scene::new();
+    let mut import = Process::new(cargo_bin!("tokenkeeper"))
+        .args(["import", "--home"])
+        .arg(scene.home.path().join("new"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(import.stderr.take());
+    import.stdin.take().unwrap().write_all(scene.login().to_string().as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+}
+
+#[test]
 fn watching_prints_a_line_for_each_change() {
     let scene = Scene::signed_in();
     let mut watching = Process::new(cargo_bin!("tokenkeeper"))
