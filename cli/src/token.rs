@@ -67,14 +67,14 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Err(error) => {
                 let failure = Failure::no_token(error, &keeper.store);
                 // The error is what was asked about; what could not be saved on top of it, the next command finds out.
-                keeper.close().await.ok();
+                keeper.land().await.ok();
                 return Err(failure);
             }
         };
         // The token may be the only thing that can still be had, should saving it fail.
         print(&lease, &identity, arguments, out)?;
         out.flush()?;
-        keeper.close().await
+        keeper.land().await
     })
 }
 

@@ -9,6 +9,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use rustix::process::{Pid, Signal, kill_process};
 use snapbox::cmd::{Command, OutputAssert, cargo_bin};
 use snapbox::str;
 use tempfile::TempDir;
@@ -22,7 +23,7 @@ struct Scene {
     grant: Grant,
     home: TempDir,
     /// The server lives in it.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Scene {
@@ -33,7 +34,7 @@ impl Scene {
         let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         // As the home that a person has: there already.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        Self { server, grant, home, _runtime: runtime }
+        Self { server, grant, home, runtime }
     }
 
     /// One that somebody has signed in to.
@@ -293,6 +294,31 @@ fn what_cannot_be_told_on_standard_error_is_no_failure() {
     drop(import.stderr.take());
     import.stdin.take().unwrap().write_all(scene.login().to_string().as_bytes()).unwrap();
     assert!(import.wait().unwrap().success());
+}
+
+#[test]
+fn whatever_asks_it_to_end_a_refresh_under_way_is_stored() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let scene = Scene::signed_in();
+        let gate = scene.server.hold_next(When::After);
+        let mut token = Process::new(cargo_bin!("tokenkeeper"))
+            .args(["token", &scene.server.resource(), "--home"])
+            .arg(scene.home.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        scene.runtime.block_on(gate.reached(1));
+        kill_process(Pid::from_child(&token), signal).unwrap();
+        // It has heard of it when it says what it waits for.
+        let mut said = String::new();
+        let mut errors = std::io::BufReader::new(token.stderr.take().unwrap());
+        std::io::BufRead::read_line(&mut errors, &mut said).unwrap();
+        assert!(said.contains("interrupt again"), "{signal:?}: {said}");
+        gate.open();
+        assert_eq!(token.wait().unwrap().code(), Some(1));
+        assert_eq!(scene.state(), "signed_in");
+    }
 }
 
 #[test]
