@@ -322,6 +322,17 @@ fn whatever_asks_it_to_end_a_refresh_under_way_is_stored() {
 }
 
 #[test]
+fn an_issuer_draws_nothing_on_the_terminal() {
+    let scene = Scene::new();
+    let mut login = scene.login();
+    login["issuer"] = "https://as.example\u{1b}[2J\u{7}\nhttps://bank.example  default  signed in".into();
+    scene.import(&login).success();
+    let asserted = scene.command(&["status"]).env("CLICOLOR_FORCE", "1").assert().success();
+    let told = stdout(&asserted);
+    assert!(told.lines().count() == 2 && !told.contains("\u{1b}[2J") && !told.contains('\u{7}'), "{told:?}");
+}
+
+#[test]
 fn watching_prints_a_line_for_each_change() {
     let scene = Scene::signed_in();
     let mut watching = Process::new(cargo_bin!("tokenkeeper"))
