@@ -187,7 +187,7 @@ impl Keeper {
             Err(_) => {
                 let _ = writeln!(
                     io::stderr(),
-                    "note: waiting for an answer, which may be the only copy of a token; interrupt again to give it up"
+                    "note: waiting for an answer, which may be the only copy of a token; interrupt to give it up"
                 );
                 tokio::select! {
                     report = shutdown => report,

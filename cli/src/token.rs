@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// How long the token must last yet, such as 60s or 5m (at most three quarters of its lifetime count)
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = when::parse_span)]
     min_ttl: Duration,
-    /// How long to wait for a refresh
+    /// How long to wait for a token (a refresh that has begun is waited for longer, and stored)
     #[arg(long, value_name = "SPAN", default_value = "45s", value_parser = when::parse_span)]
     timeout: Duration,
     /// Refresh even though the stored token is still good

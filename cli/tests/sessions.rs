@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use snapbox::cmd::{Command, OutputAssert, cargo_bin};
 use snapbox::str;
 use tempfile::TempDir;
@@ -314,7 +314,7 @@ fn whatever_asks_it_to_end_a_refresh_under_way_is_stored() {
         let mut said = String::new();
         let mut errors = std::io::BufReader::new(token.stderr.take().unwrap());
         std::io::BufRead::read_line(&mut errors, &mut said).unwrap();
-        assert!(said.contains("interrupt again"), "{signal:?}: {said}");
+        assert!(said.contains("interrupt to give it up"), "{signal:?}: {said}");
         gate.open();
         assert_eq!(token.wait().unwrap().code(), Some(1));
         assert_eq!(scene.state(), "signed_in");
