@@ -273,6 +273,20 @@ fn no_secret_is_written_in_plain() {
 }
 
 #[test]
+fn to_ask_for_a_token_makes_no_home() {
+    let scene = Scene::new();
+    let none = scene.home.path().join("none");
+    let token =
+        Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(&none).args(["token", &scene.server.resource()]);
+    token.assert().code(3).stdout_eq("").stderr_eq(str![[r#"
+error: never_signed_in: nobody is signed in here: sign in
+  there is no home in [..]/none
+
+"#]]);
+    assert!(!none.exists());
+}
+
+#[test]
 fn a_home_that_lost_its_own_file_is_trouble_and_not_a_login_that_is_required() {
     let scene = Scene::signed_in();
     fs::remove_file(scene.home.path().join("home")).unwrap();
