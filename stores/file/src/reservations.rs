@@ -2,7 +2,8 @@
 //!
 //! One small file for each token that is held or waited for, named by the token's digest and naming the identities. What
 //! it says of a holder is a hint: it is written before the record is, taken back after, and believed only where the
-//! record, read under its own lock, agrees. So a process that dies in between leaves nothing false behind.
+//! record, read under its own lock, agrees. So a process that dies in between leaves nothing false behind. Where it cannot
+//! be written, no login is stored; but what a refresh has just obtained is, and the next reservation looks for it.
 //!
 //! The hints are not forced to the disk, because every refresh would pay for that. A power failure may lose some;
 //! therefore the first reservation of each boot reads all records, once, and writes down what is missing.
