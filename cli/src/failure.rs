@@ -1,5 +1,6 @@
 //! Why a command did not do what it was asked to, as a person reads it and as a program sees it.
 
+use std::path::PathBuf;
 use std::{fmt, io};
 
 use tokenkeeper::stores::file::{FileError, FileStore};
@@ -58,6 +59,12 @@ impl Failure {
             reason if reason.is_transient() => Self::Unavailable(told),
             _ => Self::Failed(io::Error::other(told)),
         }
+    }
+
+    /// Why there is no token where there is no home in `dir`.
+    pub(crate) fn no_home(dir: PathBuf) -> Self {
+        let reason = Reason::NeverSignedIn;
+        Self::LoginRequired(format!("{reason}: {}\n  there is no home in {}", reason.advice(), dir.display()))
     }
 
     /// Why a login was not stored.

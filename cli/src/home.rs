@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,15 @@ use tokenkeeper::{AuthRuntime, AuthSession, Dialect, RefreshGrant, ServerIdentit
 
 use crate::failure::Failure;
 
-/// How long a command that is done waits for what goes on behind it: a flight that ends, a last save.
+/// How long a command that is done waits for what goes on behind it: a revocation, a last save.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long for a refresh that is under way, whose answer may be the only copy of a token: the request's own time-out, and
+/// saving what came.
+const FLIGHT: Duration = Duration::from_secs(45);
+
+/// After how much of that a person is told what is waited for.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Which home.
 #[derive(Debug, clap::Args)]
@@ -58,7 +66,7 @@ impl HomeArguments {
         let store = self.builder()?.open()?;
         // A person may want to know where secrets go; a program reads standard output.
         let (dir, place) = (store.dir().display(), self.place());
-        writeln!(io::stderr(), "note: made the home {dir}; its key is in {place}")?;
+        let _ = writeln!(io::stderr(), "note: made the home {dir}; its key is in {place}");
         Ok(store)
     }
 
@@ -152,21 +160,46 @@ impl Keeper {
 
     /// Waits for what is to be done, unless the person at the terminal does not want to.
     ///
-    /// A refresh that is under way then still ends, because its answer may be the only copy of a token: see
-    /// [`close`](Self::close).
+    /// A refresh that is under way then still ends, because its answer may be the only copy of a token; a second
+    /// interruption gives that up.
     pub(crate) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut interruptions = Interruptions::new()?;
         tokio::select! {
             done = work => Ok(done),
-            _ = tokio::signal::ctrl_c() => {
-                self.auth.shutdown(PATIENCE).await.is_clean();
-                Err(Failure::Failed(io::Error::new(io::ErrorKind::Interrupted, "interrupted")))
+            () = interruptions.next() => {
+                self.end(FLIGHT).await?;
+                Err(interrupted())
             }
         }
     }
 
-    /// Ends the runtime: what was obtained is saved by then, or it is said that it is not.
+    /// Ends the runtime after a refresh: what was obtained is saved by then, or it is said that it is not.
+    pub(crate) async fn land(self) -> Result<(), Failure> {
+        self.end(FLIGHT).await
+    }
+
+    /// Ends the runtime.
     pub(crate) async fn close(self) -> Result<(), Failure> {
-        let report = self.auth.shutdown(PATIENCE).await;
+        self.end(PATIENCE).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a person is told what is waited for; no request depends on it")]
+    async fn end(&self, patience: Duration) -> Result<(), Failure> {
+        let mut interruptions = Interruptions::new()?;
+        let mut shutdown = pin!(self.auth.shutdown(patience));
+        let report = match tokio::time::timeout(SILENCE, &mut shutdown).await {
+            Ok(report) => report,
+            Err(_) => {
+                let _ = writeln!(
+                    io::stderr(),
+                    "note: waiting for an answer, which may be the only copy of a token; interrupt to give it up"
+                );
+                tokio::select! {
+                    report = shutdown => report,
+                    () = interruptions.next() => return Err(interrupted()),
+                }
+            }
+        };
         match (report.unsaved.first(), report.unfinished.first()) {
             (None, None) => Ok(()),
             (Some(_), _) => Err(Failure::Store(match self.store.last_trouble() {
@@ -178,6 +211,46 @@ impl Keeper {
             )),
         }
     }
+}
+
+/// What asks a command to end: Ctrl-C, the end of a job or of the terminal.
+struct Interruptions {
+    #[cfg(unix)]
+    signals: [tokio::signal::unix::Signal; 3],
+}
+
+impl Interruptions {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { signals: [interrupt?, terminate?, hangup?] })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        tokio::signal::ctrl_c().await.ok();
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::Failed(io::Error::new(io::ErrorKind::Interrupted, "interrupted"))
 }
 
 /// Runs a command's work.

@@ -79,10 +79,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     })?;
 
     // A person reads this; a program reads standard output.
-    writeln!(
+    let _ = writeln!(
         io::stderr(),
         "note: this home owns the refresh token now; remove it from where it came from, because two owners kill it"
-    )?;
+    );
     if arguments.json {
         let object = json!({
             "server": identity.resource().map(|resource| resource.as_str()),

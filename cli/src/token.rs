@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// How long the token must last yet, such as 60s or 5m (at most three quarters of its lifetime count)
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = when::parse_span)]
     min_ttl: Duration,
-    /// How long to wait for a refresh
+    /// How long to wait for a token (a refresh that has begun is waited for longer, and stored)
     #[arg(long, value_name = "SPAN", default_value = "45s", value_parser = when::parse_span)]
     timeout: Duration,
     /// Refresh even though the stored token is still good
@@ -57,7 +57,9 @@ Exit codes:
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = arguments.who.identity()?;
     home::block_on(async {
-        let keeper = Keeper::open(home.open()?, &arguments.issuer).await?;
+        // A folder that is not there (a slip of the pen, or not mounted) is not made into one where nobody ever signed in.
+        let store = home.open_existing()?.ok_or_else(|| home.dir().map_or_else(|error| error, Failure::no_home))?;
+        let keeper = Keeper::open(store, &arguments.issuer).await?;
         let request =
             TokenRequest { patience: arguments.timeout, min_lifetime: arguments.min_ttl, force: arguments.refresh };
         let session = keeper.session(identity.clone());
@@ -67,14 +69,14 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Err(error) => {
                 let failure = Failure::no_token(error, &keeper.store);
                 // The error is what was asked about; what could not be saved on top of it, the next command finds out.
-                keeper.close().await.ok();
+                keeper.land().await.ok();
                 return Err(failure);
             }
         };
         // The token may be the only thing that can still be had, should saving it fail.
         print(&lease, &identity, arguments, out)?;
         out.flush()?;
-        keeper.close().await
+        keeper.land().await
     })
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use snapbox::cmd::{Command, OutputAssert, cargo_bin};
 use snapbox::str;
@@ -22,7 +23,7 @@ struct Scene {
     grant: Grant,
     home: TempDir,
     /// The server lives in it.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Scene {
@@ -33,7 +34,7 @@ impl Scene {
         let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         // As the home that a person has: there already.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        Self { server, grant, home, _runtime: runtime }
+        Self { server, grant, home, runtime }
     }
 
     /// One that somebody has signed in to.
@@ -269,6 +270,80 @@ fn no_secret_is_written_in_plain() {
             assert!(!secrets.iter().any(|secret| holds(secret)), "{}", entry.path().display());
         }
     }
+}
+
+#[test]
+fn to_ask_for_a_token_makes_no_home() {
+    let scene = Scene::new();
+    let none = scene.home.path().join("none");
+    let token =
+        Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(&none).args(["token", &scene.server.resource()]);
+    token.assert().code(3).stdout_eq("").stderr_eq(str![[r#"
+error: never_signed_in: nobody is signed in here: sign in
+  there is no home in [..]/none
+
+"#]]);
+    assert!(!none.exists());
+}
+
+#[test]
+fn a_home_that_lost_its_own_file_is_trouble_and_not_a_login_that_is_required() {
+    let scene = Scene::signed_in();
+    fs::remove_file(scene.home.path().join("home")).unwrap();
+    scene.command(&["status"]).assert().code(6).stdout_eq("");
+    scene.run("why", &[]).code(6).stdout_eq("");
+}
+
+#[test]
+fn what_cannot_be_told_on_standard_error_is_no_failure() {
+    let scene = Scene::new();
+    let mut import = Process::new(cargo_bin!("tokenkeeper"))
+        .args(["import", "--home"])
+        .arg(scene.home.path().join("new"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(import.stderr.take());
+    import.stdin.take().unwrap().write_all(scene.login().to_string().as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+}
+
+#[test]
+fn whatever_asks_it_to_end_a_refresh_under_way_is_stored() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let scene = Scene::signed_in();
+        let gate = scene.server.hold_next(When::After);
+        let mut token = Process::new(cargo_bin!("tokenkeeper"))
+            .args(["token", &scene.server.resource(), "--home"])
+            .arg(scene.home.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        scene.runtime.block_on(gate.reached(1));
+        kill_process(Pid::from_child(&token), signal).unwrap();
+        // It has heard of it when it says what it waits for.
+        let mut said = String::new();
+        let mut errors = std::io::BufReader::new(token.stderr.take().unwrap());
+        std::io::BufRead::read_line(&mut errors, &mut said).unwrap();
+        assert!(said.contains("interrupt to give it up"), "{signal:?}: {said}");
+        gate.open();
+        assert_eq!(token.wait().unwrap().code(), Some(1));
+        assert_eq!(scene.state(), "signed_in");
+    }
+}
+
+#[test]
+fn an_issuer_draws_nothing_on_the_terminal() {
+    let scene = Scene::new();
+    let mut login = scene.login();
+    login["issuer"] = "https://as.example\u{1b}[2J\u{7}\nhttps://bank.example  default  signed in".into();
+    scene.import(&login).success();
+    let asserted = scene.command(&["status"]).env("CLICOLOR_FORCE", "1").assert().success();
+    let told = stdout(&asserted);
+    assert!(told.lines().count() == 2 && !told.contains("\u{1b}[2J") && !told.contains('\u{7}'), "{told:?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
             standing.state.words().to_owned(),
             relative(standing.expires.filter(|_| lives)),
             relative(standing.refreshed),
-            standing.issuer.clone().unwrap_or_else(|| "-".to_owned()),
+            standing.issuer.as_deref().map_or_else(|| "-".to_owned(), shown),
         ]);
     }
     let lines = table.to_string();
@@ -48,4 +48,9 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
         }
     }
     text
+}
+
+/// A word from elsewhere, which nobody has looked at: it must not draw on the terminal what it likes.
+fn shown(word: &str) -> String {
+    word.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '\u{fffd}' }).collect()
 }

@@ -90,7 +90,7 @@ pub(crate) fn collect(home: &Home, name: &Name, epoch: Epoch) {
 
 /// Removes the lock file `file` if it is one of a claim and nobody holds it; whether it did.
 pub(crate) fn collect_file(locks: &Folder, file: &str) -> bool {
-    if !is_claim(file) || locks.stat(file).is_none() {
+    if !is_claim(file) || !matches!(locks.stat(file), Ok(Some(_))) {
         return false;
     }
     match lock::attempt(locks, file) {

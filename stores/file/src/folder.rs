@@ -251,13 +251,17 @@ impl Folder {
     }
 
     /// Looks at the file `name` itself, not at where it points to; `None` where there is none.
-    pub(crate) fn stat(&self, name: &str) -> Option<Stat> {
-        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()
+    pub(crate) fn stat(&self, name: &str) -> Result<Option<Stat>, FileError> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(FileError::errno(errno, self.path_of(name))),
+        }
     }
 
     /// Whether `file` is what `name` stands for now.
     pub(crate) fn is_at(&self, file: &File, name: &str) -> bool {
-        matches!((rustix::fs::fstat(file), self.stat(name)), (Ok(here), Some(there)) if is_same(&here, &there))
+        matches!((rustix::fs::fstat(file), self.stat(name)), (Ok(here), Ok(Some(there))) if is_same(&here, &there))
     }
 
     /// Makes the names in this folder durable.

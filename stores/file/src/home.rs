@@ -83,9 +83,9 @@ impl Home {
     fn ground(path: &Path) -> Result<Folder, FileError> {
         let root = Folder::create(path)?;
         let is_part = |name: &str| PARTS.contains(&name.strip_suffix(".new").unwrap_or(name)) || name == "home.new";
-        if root.stat(ABOUT).is_none() {
+        if root.stat(ABOUT)?.is_none() {
             // Somebody else may have finished making one meanwhile.
-            if root.names()?.iter().any(|name| !is_part(name)) && root.stat(ABOUT).is_none() {
+            if root.names()?.iter().any(|name| !is_part(name)) && root.stat(ABOUT)?.is_none() {
                 return Err(FileError::new(Trouble::Occupied, path));
             }
             root.make_private()?;
@@ -100,14 +100,24 @@ impl Home {
             Trouble::Missing => none(),
             _ => error,
         })?;
-        if root.stat(ABOUT).is_some() { Ok(root) } else { Err(none()) }
+        if root.stat(ABOUT)?.is_some() {
+            return Ok(root);
+        }
+        // Records without a word about their home are not nobody's.
+        let records = root.existing("records").and_then(|records| records.names());
+        match records {
+            // Somebody else may have finished making one meanwhile.
+            _ if root.stat(ABOUT)?.is_some() => Ok(root),
+            Ok(records) if !records.is_empty() => Err(root.error(Trouble::Missing, ABOUT)),
+            _ => Err(none()),
+        }
     }
 
     /// Opens the home at `path` once more: the same one, which needs no key for that, or none.
     pub(crate) fn reopen(path: &Path, keys: &Keys) -> Result<Self, FileError> {
         // Nothing is made here: a home that is gone is not replaced by an empty one.
         let root = Folder::open(path)?;
-        if root.stat(ABOUT).is_none() {
+        if root.stat(ABOUT)?.is_none() {
             return Err(root.error(Trouble::Missing, ABOUT));
         }
         let home = Self::folders(root)?;
@@ -130,7 +140,7 @@ impl Home {
     fn folders(root: Folder) -> Result<Self, FileError> {
         // A home that has been begun has had its records: where they are missing, an empty folder would say that nobody
         // ever signed in.
-        let begun = root.stat(ABOUT).is_some();
+        let begun = root.stat(ABOUT)?.is_some();
         Ok(Self {
             records: if begun { root.existing("records")? } else { root.subfolder("records")? },
             locks: root.subfolder("locks")?,

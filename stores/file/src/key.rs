@@ -84,7 +84,7 @@ const FILE: &str = "key";
 
 /// The key in its file; `None` where there is none.
 pub(crate) fn read_file(root: &Folder) -> Result<Option<StoreKey>, FileError> {
-    let Some(stat) = root.stat(FILE) else { return Ok(None) };
+    let Some(stat) = root.stat(FILE)? else { return Ok(None) };
     if !is_private(&stat) {
         return Err(root.error(Trouble::Exposed, FILE));
     }

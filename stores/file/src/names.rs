@@ -89,7 +89,14 @@ impl Names {
         let mut known = self.known();
         match known.identities.get(name) {
             Some(identity) => Some(identity.clone()),
-            None => known.learn(home, name).ok().flatten(),
+            // Whoever wrote the record has written this down before, as a rule.
+            None => {
+                known.read_on(home).ok()?;
+                match known.identities.get(name) {
+                    Some(identity) => Some(identity.clone()),
+                    None => known.learn(home, name).ok().flatten(),
+                }
+            }
         }
     }
 
@@ -114,7 +121,7 @@ impl Names {
 impl Known {
     /// Reads what was added to the index since.
     fn read_on(&mut self, home: &Home) -> Result<(), FileError> {
-        let length = home.root.stat(INDEX).and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
+        let length = home.root.stat(INDEX)?.and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
         if length < self.read {
             *self = Self::default();
         }

@@ -63,9 +63,18 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
         }
     }
     // Whoever asks for the token between these two finds us named, and waits for our lock to see whether we hold it.
-    let moved = reservations::before(place, identity, before.as_deref(), &after)?;
+    let moved = match reservations::before(place, identity, before.as_deref(), &after) {
+        Ok(moved) => Some(moved),
+        // The server has just made this token, and here is its only copy: nobody else can have it to install.
+        Err(error) if matches!(change, Change::Commit(_)) => {
+            tracing::warn!(%error, "who holds the new refresh token could not be noted");
+            reservations::look_again(place);
+            None
+        }
+        Err(error) => return Err(error),
+    };
     place.home.records.replace(name.as_str(), &sealed, Durability::Durable)?;
-    if let Err(error) = moved.after(place, identity) {
+    if let Some(Err(error)) = moved.map(|moved| moved.after(place, identity)) {
         tracing::debug!(%error, "a reservation that is over was left behind");
     }
     if let Some(earlier) = before.as_ref().filter(|before| before.epoch != after.epoch) {

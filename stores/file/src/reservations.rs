@@ -2,7 +2,8 @@
 //!
 //! One small file for each token that is held or waited for, named by the token's digest and naming the identities. What
 //! it says of a holder is a hint: it is written before the record is, taken back after, and believed only where the
-//! record, read under its own lock, agrees. So a process that dies in between leaves nothing false behind.
+//! record, read under its own lock, agrees. So a process that dies in between leaves nothing false behind. Where it cannot
+//! be written, no login is stored; but what a refresh has just obtained is, and the next reservation looks for it.
 //!
 //! The hints are not forced to the disk, because every refresh would pay for that. A power failure may lose some;
 //! therefore the first reservation of each boot reads all records, once, and writes down what is missing.
@@ -146,8 +147,17 @@ fn other_owner(
             return Ok(Some(holder.clone()));
         }
     }
-    let waiting = hint.waiting.as_ref().filter(|(since, who)| who != identity && now.since(*since) < WAITS);
+    // By a clock that may have been set since, either way.
+    let lately = |since: WallTime| now.since(since).max(since.since(now)) < WAITS;
+    let waiting = hint.waiting.as_ref().filter(|(since, who)| who != identity && lately(*since));
     Ok(waiting.map(|(_, who)| who.clone()))
+}
+
+/// Has the next reservation look through all records once more: a hint could not be written.
+pub(crate) fn look_again(place: &Place) {
+    if let Err(error) = place.home.held.remove(BOOT) {
+        tracing::debug!(%error, "no look through the records was ordered");
+    }
 }
 
 /// Looks through all records, once in each boot, for tokens whose hint was lost. Whoever calls holds the lock.

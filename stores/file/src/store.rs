@@ -124,6 +124,8 @@ impl FileStore {
     pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching, wanted: Where) -> Result<Self, FileError> {
         // The same folder for as long as this handle lives, wherever the process goes meanwhile.
         let dir = std::path::absolute(dir).map_err(|error| FileError::io(&error, dir))?;
+        // Without a slash at its end, behind which the system would follow a link.
+        let dir: PathBuf = dir.components().collect();
         let (home, keys) = Home::open(&dir, key, wanted)?;
         Ok(Self(Arc::new(Inner {
             dir,

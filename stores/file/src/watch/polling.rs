@@ -54,7 +54,7 @@ fn look(place: &Place) -> Result<Snapshot, FileError> {
     let records = &place.home.records;
     let names = records.names()?.into_iter().filter_map(|file| Name::read(&file));
     let seen = names.filter_map(|name| {
-        let stat = records.stat(name.as_str())?;
+        let stat = records.stat(name.as_str()).ok()??;
         let changed = (stat.st_ctime as i64, stat.st_ctime_nsec as i64);
         Some((name, Seen { inode: stat.st_ino as u64, changed, size: stat.st_size as i64 }))
     });

@@ -1,0 +1,80 @@
+//! What a home loses while it is used: a folder, a file, a permission. What can go on goes on, and what cannot says so.
+#![cfg(unix)]
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::fs;
+
+use support::{Ground, applied, commit, digest, identity, install, login, mark, moment, token, who};
+use tokenkeeper_actors::ports::store::{News, Reservation, TokenStore};
+use tokenkeeper_actors::values::StoreFault;
+use tokenkeeper_store_file::{FileStore, Trouble};
+
+#[tokio::test]
+async fn a_token_that_was_just_obtained_is_stored_even_where_nobody_can_note_who_holds_it() {
+    let ground = Ground::new();
+    let store = ground.open();
+    let record = install(&store, &who(), "rt-1").await;
+    applied(store.change(&who(), mark(&store, record.version(), "rt-1", 1, 2).await).await.unwrap());
+    let mut in_the_way = Vec::new();
+    for token in ["rt-2", "rt-3"] {
+        let digest = digest(&store, token).await;
+        let note: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        in_the_way.push(ground.home().join("held").join(note));
+    }
+    in_the_way.iter().for_each(|note| fs::create_dir(note).unwrap());
+    applied(store.change(&who(), commit(&store, record.epoch, "rt-1", "rt-2", 2).await).await.unwrap());
+    assert_eq!(token(store.load(&who()).await.unwrap()).unwrap(), "rt-2");
+    // A login can be made again.
+    assert_eq!(store.change(&who(), login(&store, "rt-3").await).await.unwrap_err(), StoreFault::Failed);
+    // What was not noted is found once it can be.
+    in_the_way.iter().for_each(|note| fs::remove_dir(note).unwrap());
+    let reserved = store.reserve(&identity("home"), digest(&store, "rt-2").await, moment(30)).await.unwrap();
+    assert_eq!(reserved, Reservation::HeldBy(who()));
+}
+
+#[tokio::test]
+async fn a_home_that_lost_its_own_file_is_not_one_in_which_nobody_ever_signed_in() {
+    let ground = Ground::new();
+    install(&ground.open(), &who(), "rt-1").await;
+    let about = ground.home().join("home");
+    fs::remove_file(&about).unwrap();
+    let error = FileStore::builder(ground.home()).existing().open().unwrap_err();
+    assert_eq!((error.trouble(), error.path()), (&Trouble::Missing, &*about));
+}
+
+#[tokio::test]
+async fn what_another_process_wrote_down_is_not_written_down_again() {
+    let ground = Ground::new();
+    install(&ground.open(), &who(), "rt-1").await;
+    let (listening, writing) = (ground.open(), ground.open());
+    let mut watch = listening.watch().await.unwrap();
+    install(&writing, &who(), "rt-2").await;
+    assert_eq!(watch.next().await, News::Changed(who()));
+    assert_eq!(fs::read_to_string(ground.home().join("identities")).unwrap(), format!("{}\n", who().key()));
+}
+
+#[test]
+fn a_link_with_a_slash_behind_it_is_a_link() {
+    let ground = Ground::new();
+    drop(ground.open());
+    let link = ground.0.path().join("link");
+    std::os::unix::fs::symlink(ground.home(), &link).unwrap();
+    for tail in ["", "/", "/."] {
+        let path = format!("{}{tail}", link.display());
+        assert_eq!(FileStore::open(path).unwrap_err().trouble(), &Trouble::Link, "{tail}");
+    }
+}
+
+#[tokio::test]
+async fn a_reservation_of_a_far_future_waits_for_nobody() {
+    let ground = Ground::new();
+    let store = ground.open();
+    let token = digest(&store, "rt-1").await;
+    store.reserve(&identity("home"), token, moment(100_000)).await.unwrap();
+    // A clock that is set right by a moment ends nothing; one that was years ahead does.
+    let early = store.reserve(&who(), token, moment(99_990)).await.unwrap();
+    assert_eq!(early, Reservation::HeldBy(identity("home")));
+    assert_eq!(store.reserve(&who(), token, moment(0)).await.unwrap(), Reservation::Reserved);
+}
