@@ -49,8 +49,6 @@ enum Command {
 fn main() -> ExitCode {
     let Arguments { home, command } = Arguments::parse();
     keep_secrets_out_of_core_dumps();
-    // Fails only where a provider was chosen before, which nobody did.
-    rustls::crypto::ring::default_provider().install_default().ok();
     if matches!(command, Command::StormProcess) {
         // It speaks from several threads.
         return ended(storm::work());
