@@ -79,6 +79,12 @@ impl HomeArguments {
         }
     }
 
+    /// The home, which must be there: a folder that is not (a slip of the pen, or not mounted) is not made into one where
+    /// nobody ever signed in.
+    pub(crate) fn required(&self) -> Result<FileStore, Failure> {
+        self.open_existing()?.ok_or_else(|| self.dir().map_or_else(|error| error, Failure::no_home))
+    }
+
     fn builder(&self) -> Result<FileStoreBuilder, Failure> {
         let builder = FileStore::builder(self.dir()?);
         match self.key {

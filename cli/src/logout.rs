@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = arguments.who.identity()?;
     let done = home::block_on(async {
-        let keeper = Keeper::open(home.open()?, &arguments.issuer).await?;
+        let keeper = Keeper::open(home.required()?, &arguments.issuer).await?;
         let done = keeper.session(identity.clone()).log_out().await;
         let done = done.map_err(|error| Failure::not_logged_out(error, &keeper.store));
         // The revocation, which nobody waited for, has its time here.

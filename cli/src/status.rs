@@ -53,7 +53,7 @@ struct Session {
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let dir = home.dir()?;
     let clock = SystemClock::new().map_err(io::Error::other)?;
-    let store = if arguments.watch { Some(home.open()?) } else { home.open_existing()? };
+    let store = if arguments.watch { Some(home.required()?) } else { home.open_existing()? };
     let Some(store) = store else { return show(&dir, &[], &clock.now(), arguments, out) };
     home::block_on(async {
         if !arguments.watch {

@@ -57,9 +57,7 @@ Exit codes:
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = arguments.who.identity()?;
     home::block_on(async {
-        // A folder that is not there (a slip of the pen, or not mounted) is not made into one where nobody ever signed in.
-        let store = home.open_existing()?.ok_or_else(|| home.dir().map_or_else(|error| error, Failure::no_home))?;
-        let keeper = Keeper::open(store, &arguments.issuer).await?;
+        let keeper = Keeper::open(home.required()?, &arguments.issuer).await?;
         let request =
             TokenRequest { patience: arguments.timeout, min_lifetime: arguments.min_ttl, force: arguments.refresh };
         let session = keeper.session(identity.clone());

@@ -273,17 +273,19 @@ fn no_secret_is_written_in_plain() {
 }
 
 #[test]
-fn to_ask_for_a_token_makes_no_home() {
+fn only_an_import_makes_a_home() {
     let scene = Scene::new();
     let none = scene.home.path().join("none");
-    let token =
-        Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(&none).args(["token", &scene.server.resource()]);
-    token.assert().code(3).stdout_eq("").stderr_eq(str![[r#"
+    let resource = scene.server.resource();
+    for arguments in [vec!["token", &resource], vec!["logout", &resource], vec!["status", "--watch"]] {
+        let command = Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(&none).args(arguments);
+        command.assert().code(3).stdout_eq("").stderr_eq(str![[r#"
 error: never_signed_in: nobody is signed in here: sign in
   there is no home in [..]/none
 
 "#]]);
-    assert!(!none.exists());
+        assert!(!none.exists());
+    }
 }
 
 #[test]
@@ -365,6 +367,26 @@ fn watching_prints_a_line_for_each_change() {
     while state() != "logged_out" {}
     watching.kill().unwrap();
     watching.wait().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crash_writes_no_secret_to_the_disk() {
+    let scene = Scene::signed_in();
+    let mut watching = Process::new(cargo_bin!("tokenkeeper"))
+        .args(["status", "--watch", "--json", "--home"])
+        .arg(scene.home.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has begun when it has printed something.
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(watching.stdout.take().unwrap()), &mut String::new())
+        .unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", watching.id())).unwrap();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
 }
 
 #[test]
