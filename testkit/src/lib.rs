@@ -45,6 +45,7 @@
 //!
 //! `http_contract` is what an HTTP client owes the refresh grant (feature `http-contract`).
 
+mod contract;
 #[cfg(feature = "hostile")]
 pub mod hostile;
 #[cfg(feature = "http-contract")]

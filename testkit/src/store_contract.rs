@@ -30,14 +30,8 @@ pub use async_trait::async_trait;
 use tokenkeeper_actors::ports::store::{Claim, Predecessor, TokenStore};
 use tokenkeeper_actors::values::ServerIdentity;
 
-#[cfg(feature = "http-contract")]
-pub(crate) use kit::within;
-pub use verdict::{Breach, Outcome, Verdict};
-#[cfg(feature = "http-contract")]
-pub(crate) use verdict::{ensure, same};
-
-/// How long one check may take before it counts as hanging.
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::contract::timed;
+pub use crate::contract::{Breach, Outcome, Report, Verdict};
 
 /// Makes the stores that are to be checked. Its methods, and those of [`Place`], may panic: they are part of a test.
 #[async_trait]
@@ -115,8 +109,7 @@ impl Check {
     ///
     /// The [`Breach`] it found; taking more than a minute is one. Dropping the future abandons the check.
     pub async fn run(&self, harness: &dyn Harness) -> Verdict {
-        let hangs = || Err(Breach::new(format!("it was not done within {LIMIT:?}")));
-        kit::within(LIMIT, (self.run)(harness)).await.unwrap_or_else(hangs)
+        timed((self.run)(harness)).await
     }
 }
 
@@ -131,53 +124,17 @@ impl fmt::Debug for Check {
 /// # Panics
 ///
 /// When a check found a breach. The message names each such check and says what it found.
-#[allow(clippy::panic, reason = "it is an assertion")]
 pub async fn run_all(harness: &dyn Harness) {
-    let report = examine(harness).await;
-    if report.failed().next().is_some() {
-        panic!("{report}");
-    }
+    examine(harness).await.assert_kept();
 }
 
 /// Runs all checks, one after another.
 pub async fn examine(harness: &dyn Harness) -> Report {
     let mut findings = Vec::with_capacity(CHECKS.len());
     for check in CHECKS {
-        findings.push((*check, check.run(harness).await));
+        findings.push((check.name, check.run(harness).await));
     }
-    Report(findings)
-}
-
-/// What the checks found. It displays as a list of the breaches and of what was not shown.
-#[derive(Clone, Debug)]
-pub struct Report(Vec<(Check, Verdict)>);
-
-impl Report {
-    /// The checks that found a breach, with the breach.
-    pub fn failed(&self) -> impl Iterator<Item = (&'static str, &Breach)> {
-        self.0.iter().filter_map(|(check, verdict)| verdict.as_ref().err().map(|breach| (check.name, breach)))
-    }
-
-    /// The checks that showed nothing, with the reason.
-    pub fn not_shown(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.0.iter().filter_map(|(check, verdict)| match verdict {
-            Ok(Outcome::NotShown(why)) => Some((check.name, *why)),
-            Ok(Outcome::Kept) | Err(_) => None,
-        })
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store breaks its contract in {} of {} checks", self.failed().count(), self.0.len())?;
-        for (name, breach) in self.failed() {
-            write!(f, "\n- {name}: {breach}")?;
-        }
-        for (name, why) in self.not_shown() {
-            write!(f, "\n  (not shown: {name}: {why})")?;
-        }
-        Ok(())
-    }
+    Report::new("store", findings)
 }
 
 macro_rules! checks {

@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use tokenkeeper::http::{HttpClient, MaybeSent};
 
-use super::Verdict;
+use super::Finding;
 use super::kit::{AMPLE, SHORT, answer, answered, arrived_once, call_within, maybe_sent, maybe_sent_and};
 use super::server::{Act, Server};
-use crate::store_contract::same;
+use crate::contract::same;
 
 /// What an answer's body may have here.
 const MOST: usize = 10_000;
 
-async fn is_over_in_time(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Verdict {
+async fn is_over_in_time(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Finding {
     let server = Server::always(act).await?;
     let outcome = call_within(client, &server, SHORT, MOST).await?;
     maybe_sent_and(&outcome, MaybeSent::TimedOut, what)?;
     arrived_once(&server.log())
 }
 
-async fn is_too_large(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Verdict {
+async fn is_too_large(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Finding {
     let server = Server::always(act).await?;
     let outcome = call_within(client, &server, AMPLE, MOST).await?;
     maybe_sent_and(&outcome, MaybeSent::TooLarge, what)?;
@@ -28,7 +28,7 @@ async fn is_too_large(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Ver
 }
 
 /// A server that accepts, and never says a word, or stops in the middle.
-pub async fn silence_ends_in_time(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn silence_ends_in_time(client: Arc<dyn HttpClient>) -> Finding {
     for (what, begin) in [
         ("silence", ""),
         ("silence within the head", "HTTP/1.1 200 OK\r\nConte"),
@@ -42,7 +42,7 @@ pub async fn silence_ends_in_time(client: Arc<dyn HttpClient>) -> Verdict {
 }
 
 /// A byte now and then is no progress: the bound is on the whole.
-pub async fn an_answer_that_drips_ends_in_time(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn an_answer_that_drips_ends_in_time(client: Arc<dyn HttpClient>) -> Finding {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n";
     is_over_in_time(&client, "a body that drips", Act::Drip(head.into(), b" ".to_vec())).await?;
     let head = "HTTP/1.1 200 OK\r\nX: ";
@@ -52,7 +52,7 @@ pub async fn an_answer_that_drips_ends_in_time(client: Arc<dyn HttpClient>) -> V
 }
 
 /// Hints that never end in an answer.
-pub async fn endless_hints_end_in_time(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn endless_hints_end_in_time(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Drip(Vec::new(), b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec())).await?;
     let outcome = call_within(&client, &server, SHORT, MOST).await?;
     // In time, or after so many that the client has had enough.
@@ -61,7 +61,7 @@ pub async fn endless_hints_end_in_time(client: Arc<dyn HttpClient>) -> Verdict {
 }
 
 /// The bound is what may come.
-pub async fn a_body_as_large_as_allowed_is_read(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_body_as_large_as_allowed_is_read(client: Arc<dyn HttpClient>) -> Finding {
     let body = "x".repeat(MOST);
     let unmeasured = format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes();
     for act in [Act::Answer(answer("200 OK", "", &body)), Act::AnswerAndEnd(unmeasured)] {
@@ -74,7 +74,7 @@ pub async fn a_body_as_large_as_allowed_is_read(client: Arc<dyn HttpClient>) -> 
 }
 
 /// One byte more is too much, however the body ends.
-pub async fn a_body_one_byte_larger_is_too_large(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_body_one_byte_larger_is_too_large(client: Arc<dyn HttpClient>) -> Finding {
     let body = "x".repeat(MOST + 1);
     is_too_large(&client, "a length that is too large", Act::Answer(answer("200 OK", "", &body))).await?;
     let unmeasured = format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes();
@@ -85,7 +85,7 @@ pub async fn a_body_one_byte_larger_is_too_large(client: Arc<dyn HttpClient>) ->
 }
 
 /// A body that never ends is read no further than allowed.
-pub async fn an_endless_body_is_too_large(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn an_endless_body_is_too_large(client: Arc<dyn HttpClient>) -> Finding {
     let piece = vec![b' '; 4096];
     is_too_large(&client, "an endless body", Act::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), piece)).await?;
     let chunk = format!("1000\r\n{}\r\n", " ".repeat(4096)).into_bytes();
@@ -94,7 +94,7 @@ pub async fn an_endless_body_is_too_large(client: Arc<dyn HttpClient>) -> Verdic
 }
 
 /// A head that never ends is given up on, by its size or in time.
-pub async fn an_endless_head_ends(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn an_endless_head_ends(client: Arc<dyn HttpClient>) -> Finding {
     let begin = b"HTTP/1.1 200 OK\r\n".to_vec();
     for (what, begin, piece) in [
         ("endless headers", begin.clone(), b"X-A: b\r\n".repeat(100)),
@@ -110,7 +110,7 @@ pub async fn an_endless_head_ends(client: Arc<dyn HttpClient>) -> Verdict {
 }
 
 /// Memory is taken for what comes, and not for what is announced.
-pub async fn a_length_that_lies_takes_no_memory(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_length_that_lies_takes_no_memory(client: Arc<dyn HttpClient>) -> Finding {
     for length in ["4611686018427387904", "18446744073709551614"] {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{{}}");
         let server = Server::always(Act::AnswerAndHang(head.into())).await?;

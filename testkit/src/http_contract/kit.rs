@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request, Response, header};
 use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent};
 
-use super::Verdict;
+use super::Finding;
 use super::server::{Log, Server};
-use crate::store_contract::{Breach, ensure, within};
+use crate::contract::{Breach, ensure, within};
 
 pub(super) type Outcome = Result<Response<Body>, HttpError>;
 
@@ -65,30 +65,30 @@ pub(super) fn ok() -> Vec<u8> {
 }
 
 /// A breach, unless `outcome` is an answer with this status.
-pub(super) fn answered(outcome: &Outcome, status: u16) -> Verdict {
+pub(super) fn answered(outcome: &Outcome, status: u16) -> Finding {
     let right = outcome.as_ref().is_ok_and(|answer| answer.status().as_u16() == status);
     ensure(right, || format!("a server answered with {status}, and the client says {}", shown(outcome)))
 }
 
 /// A breach, unless `outcome` says that the request may have been sent.
-pub(super) fn maybe_sent(outcome: &Outcome, what: &str) -> Verdict {
+pub(super) fn maybe_sent(outcome: &Outcome, what: &str) -> Finding {
     let right = matches!(outcome, Err(HttpError::MaybeSent(_)));
     ensure(right, || format!("{what}: it may have been sent, and the client says {}", shown(outcome)))
 }
 
 /// A breach, unless `outcome` is that it may have been sent, and why.
-pub(super) fn maybe_sent_and(outcome: &Outcome, why: MaybeSent, what: &str) -> Verdict {
+pub(super) fn maybe_sent_and(outcome: &Outcome, why: MaybeSent, what: &str) -> Finding {
     let right = matches!(outcome, Err(HttpError::MaybeSent(said)) if *said == why);
     ensure(right, || format!("{what}: that is {why:?}, and the client says {}", shown(outcome)))
 }
 
 /// A breach, unless one request arrived, and whole.
-pub(super) fn arrived_once(log: &Log) -> Verdict {
+pub(super) fn arrived_once(log: &Log) -> Finding {
     arrived(log, 1)
 }
 
 /// A breach, unless so many requests arrived, all of them whole.
-pub(super) fn arrived(log: &Log, due: usize) -> Verdict {
+pub(super) fn arrived(log: &Log, due: usize) -> Finding {
     ensure(log.arrivals.len() == due && log.fragments == 0, || {
         format!("{} requests and {} parts of one arrived, and not {due}", log.arrivals.len(), log.fragments)
     })

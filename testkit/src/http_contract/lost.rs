@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokenkeeper::http::{HttpClient, HttpError, MaybeSent};
 
-use super::Verdict;
+use super::Finding;
 use super::kit::{arrived_once, call, maybe_sent_and, shown};
 use super::server::{Act, Server};
-use crate::store_contract::ensure;
+use crate::contract::ensure;
 
 /// Begins an answer of 100 bytes.
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
 
-async fn is_in_doubt(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Verdict {
+async fn is_in_doubt(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Finding {
     let server = Server::always(act).await?;
     let outcome = call(client, &server).await?;
     maybe_sent_and(&outcome, MaybeSent::Broken, what)?;
@@ -20,24 +20,24 @@ async fn is_in_doubt(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Verd
 }
 
 /// The server read the request, and reset the connection.
-pub async fn a_reset_before_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_reset_before_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     is_in_doubt(&client, "a reset before the answer", Act::AnswerAndReset(Vec::new())).await
 }
 
 /// The server read the request, and closed the connection.
-pub async fn an_end_before_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn an_end_before_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     is_in_doubt(&client, "an end before the answer", Act::AnswerAndEnd(Vec::new())).await?;
     is_in_doubt(&client, "an end after a hint", Act::AnswerAndEnd(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec())).await
 }
 
 /// The connection was reset within the answer.
-pub async fn a_reset_within_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_reset_within_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     let answer = format!("{HEAD}{{\"access_token\":\"at\"");
     is_in_doubt(&client, "a reset within the answer", Act::AnswerAndReset(answer.into())).await
 }
 
 /// The connection ended within the answer. Half a body is no body: the refresh token may be in the other half.
-pub async fn half_an_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn half_an_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (what, answer) in [
         ("half a status line", "HTTP/1.1 20".to_owned()),
@@ -53,7 +53,7 @@ pub async fn half_an_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> V
 }
 
 /// Something answered, and not in HTTP.
-pub async fn what_is_no_http_may_have_been_sent(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn what_is_no_http_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     for (what, answer) in [
         ("another protocol", "220 mail.example.com ESMTP\r\n".to_owned()),
         ("a bare body", "{\"access_token\":\"at\"}\r\n\r\n".to_owned()),
@@ -68,7 +68,7 @@ pub async fn what_is_no_http_may_have_been_sent(client: Arc<dyn HttpClient>) -> 
 
 /// The connection stood, and was reset before the request was read. Whether it was sent is the client's to know; it has no
 /// answer, and does not try again where it may have been.
-pub async fn a_connection_reset_at_once_brings_no_answer_and_no_second_copy(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_connection_reset_at_once_brings_no_answer_and_no_second_copy(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::unwilling().await?;
     let outcome = call(&client, &server).await?;
     ensure(outcome.is_err(), || format!("nobody answered, and the client says {}", shown(&outcome)))?;

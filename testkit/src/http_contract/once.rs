@@ -5,16 +5,16 @@ use std::sync::Arc;
 use tokenkeeper::http::HttpClient;
 use tokio::task::JoinSet;
 
-use super::Verdict;
+use super::Finding;
 use super::kit::{BODY, answer, answered, arrived, arrived_once, call, exchange, maybe_sent, ok, shown};
 use super::server::{Act, Server};
-use crate::store_contract::{Breach, ensure, same};
+use crate::contract::{Breach, ensure, same};
 
 /// How many requests are made at once.
 const CROWD: usize = 16;
 
 /// Method, path, query, headers and body arrive as they were given, once, and the body's length with it.
-pub async fn a_request_arrives_once_and_as_it_is(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_request_arrives_once_and_as_it_is(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Answer(ok())).await?;
     let outcome = client.send(exchange(&server.uri("/o/token?tenant=1&x=%2F"))?).await;
     answered(&outcome, 200)?;
@@ -40,7 +40,7 @@ pub async fn a_request_arrives_once_and_as_it_is(client: Arc<dyn HttpClient>) ->
 }
 
 /// Nothing is shared between requests that could bring one of them twice.
-pub async fn of_many_requests_at_once_each_arrives_once(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn of_many_requests_at_once_each_arrives_once(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Answer(ok())).await?;
     let mut calls = JoinSet::new();
     for number in 0..CROWD {
@@ -62,7 +62,7 @@ pub async fn of_many_requests_at_once_each_arrives_once(client: Arc<dyn HttpClie
 }
 
 /// A status is no error.
-pub async fn every_status_is_an_answer(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn every_status_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     for status in [200, 201, 204, 304, 400, 401, 403, 404, 422, 429, 500, 502, 503, 504, 599] {
         let server = Server::always(Act::AnswerAndEnd(answer(&format!("{status} X"), "", ""))).await?;
         answered(&call(&client, &server).await?, status)?;
@@ -72,7 +72,7 @@ pub async fn every_status_is_an_answer(client: Arc<dyn HttpClient>) -> Verdict {
 }
 
 /// A redirect is not followed: it would carry the refresh token elsewhere (law 13), or a second time.
-pub async fn a_redirect_is_an_answer(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_redirect_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     for status in [301, 302, 303, 307, 308] {
         let elsewhere = Server::always(Act::Answer(ok())).await?;
         let location = format!("Location: {}\r\n", elsewhere.uri("/token"));
@@ -90,7 +90,7 @@ pub async fn a_redirect_is_an_answer(client: Arc<dyn HttpClient>) -> Verdict {
 }
 
 /// Neither a challenge nor an invitation to try again is taken up.
-pub async fn an_answer_that_asks_for_more_is_an_answer(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn an_answer_that_asks_for_more_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     for (status, headers) in [
         (401, "WWW-Authenticate: Basic realm=\"as\"\r\n"),
         (407, "Proxy-Authenticate: Basic realm=\"as\"\r\n"),
@@ -108,7 +108,7 @@ pub async fn an_answer_that_asks_for_more_is_an_answer(client: Arc<dyn HttpClien
 }
 
 /// 1xx answers go before the answer, and are none.
-pub async fn early_hints_are_no_answer(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn early_hints_are_no_answer(client: Arc<dyn HttpClient>) -> Finding {
     let mut hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec();
     hints.extend(ok());
     let server = Server::always(Act::Answer(hints)).await?;
@@ -117,7 +117,7 @@ pub async fn early_hints_are_no_answer(client: Arc<dyn HttpClient>) -> Verdict {
 }
 
 /// What a server sets does not come back: a session at the token endpoint is nobody's.
-pub async fn no_cookie_is_sent_back(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn no_cookie_is_sent_back(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Answer(answer("200 OK", "Set-Cookie: session=1; Path=/\r\n", "{}"))).await?;
     answered(&call(&client, &server).await?, 200)?;
     answered(&call(&client, &server).await?, 200)?;
@@ -128,7 +128,7 @@ pub async fn no_cookie_is_sent_back(client: Arc<dyn HttpClient>) -> Verdict {
 }
 
 /// Headers and body come back as the server sent them, in whichever way the body ends.
-pub async fn an_answers_headers_and_body_are_given_as_they_are(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn an_answers_headers_and_body_are_given_as_they_are(client: Arc<dyn HttpClient>) -> Finding {
     let head = "HTTP/1.1 400 Bad Request\r\nRetry-After: 5\r\nretry-after: 7\r\nContent-Type: text/html\r\n";
     for (how, act) in [
         ("with its length", Act::Answer(format!("{head}Content-Length: 4\r\n\r\n\0{{}}\u{7f}").into_bytes())),
@@ -155,7 +155,7 @@ pub async fn an_answers_headers_and_body_are_given_as_they_are(client: Arc<dyn H
 
 /// A connection that is kept alive, and reset when the first byte of the next request arrives, is the trap: that request
 /// arrived once, and must not arrive again.
-pub async fn a_connection_that_dies_on_the_next_request_brings_no_second_copy(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_connection_that_dies_on_the_next_request_brings_no_second_copy(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::start(|number| match number {
         0 => Act::AnswerAndResetLater(answer("200 OK", "Connection: keep-alive\r\n", "{}")),
         _ => Act::Answer(ok()),
@@ -169,7 +169,7 @@ pub async fn a_connection_that_dies_on_the_next_request_brings_no_second_copy(cl
 }
 
 /// A connection that the server has closed meanwhile, without a word, is noticed or is not.
-pub async fn a_connection_that_closed_meanwhile_brings_no_second_copy(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_connection_that_closed_meanwhile_brings_no_second_copy(client: Arc<dyn HttpClient>) -> Finding {
     let kept = answer("200 OK", "Connection: keep-alive\r\n", "{}");
     let acts = [Act::AnswerAndEnd(kept.clone()), Act::AnswerAndReset(kept)];
     for act in acts {
@@ -188,7 +188,7 @@ pub async fn a_connection_that_closed_meanwhile_brings_no_second_copy(client: Ar
 }
 
 /// Nothing of a request or an answer stays in what a client shows of itself.
-pub async fn a_client_shows_no_secret(client: Arc<dyn HttpClient>) -> Verdict {
+pub async fn a_client_shows_no_secret(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::start(|number| match number {
         0 => Act::Answer(answer("200 OK", "", r#"{"access_token":"at-hush-3"}"#)),
         _ => Act::AnswerAndReset(Vec::new()),

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit, Conflict, Login, LoginAccess, apply};
@@ -14,7 +13,7 @@ use tokenkeeper_actors::values::{
     AccessToken, Account, BootId, Cause, DigestKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, RefreshToken,
     ResourceUri, Scopes, ServerIdentity, StoreFault, Target, TokenKind, Validity, Version, WallTime,
 };
-use tokio::sync::{Barrier, oneshot};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::verdict::{Breach, ensure, same, same_record};
@@ -272,24 +271,4 @@ where
 pub(super) fn one_winner(what: &str, won: impl IntoIterator<Item = bool>) -> Result<(), Breach> {
     let winners = won.into_iter().filter(|won| *won).count();
     ensure(winners == 1, || format!("{winners} of {CONTENDERS} at once were told that {what}"))
-}
-
-/// What `work` comes to, or `None` when it takes longer than `span`. The timer is a thread, so that checks need no
-/// particular runtime's clock and no test's paused one can stop it. It ends with the wait.
-#[expect(clippy::disallowed_methods, reason = "a real time-out in tests, where no machine keeps timers")]
-pub(crate) async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let (ring, over) = oneshot::channel::<()>();
-    let (finished, wait) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        if wait.recv_timeout(span) == Err(RecvTimeoutError::Timeout) {
-            let _ = ring.send(());
-        }
-    });
-    let result = tokio::select! {
-        biased;
-        result = work => Some(result),
-        _ = over => None,
-    };
-    drop(finished);
-    result
 }

@@ -6,9 +6,10 @@ use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::ports::store::{News, StoreWatch};
 use tokenkeeper_actors::values::{Epoch, ServerIdentity};
 
-use super::kit::{Desk, KEPT, within};
+use super::kit::{Desk, KEPT};
 use super::verdict::ensure;
 use super::{Breach, Harness, Outcome, Verdict};
+use crate::contract::within;
 
 /// A watch tells of what other processes write.
 pub async fn a_watch_tells_of_a_siblings_writes(harness: &dyn Harness) -> Verdict {

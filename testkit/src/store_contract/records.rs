@@ -13,6 +13,7 @@ use tokenkeeper_actors::values::{
 use super::kit::{self, Desk, KEPT, flight, moment};
 use super::verdict::{ensure, same, same_record};
 use super::{Breach, Harness, Verdict};
+use crate::contract::within;
 
 /// An empty place has no record, no identity and no journal, and nothing but a login (or a repeatable source's first
 /// commit) makes a record.
@@ -153,7 +154,7 @@ pub async fn a_store_shows_no_secret(harness: &dyn Harness) -> Verdict {
     let sealed = SecretSlice::from(SEALED_SECRET.as_bytes().to_vec());
     let login = PendingLogin { identity: desk.who.clone(), expires: moment(600).wall, sealed };
     desk.store.put_login(LoginKey([1; 32]), login).await?;
-    let news = kit::within(harness.patience(), watch.next()).await;
+    let news = within(harness.patience(), watch.next()).await;
     let taken = desk.sibling.take_login(&LoginKey([1; 32]), moment(0)).await?;
     let shown = format!("{:?} {watch:?} {news:?} {installed:?} {taken:?}", desk.store);
     let bytes = format!("{:?}", SEALED_SECRET.as_bytes());
