@@ -3,26 +3,13 @@
 use serde_json::{Value, json};
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
-use tokenkeeper::engine::values::record::Refresh;
 
 use crate::authority::Authority;
 use crate::scene::{LONG_ENOUGH, Scene};
+pub(crate) use crate::support::law::Law;
 
 /// The policies that the rig, which knows no grace, can be met with.
 pub(crate) const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
-
-/// What law 10 says of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Law {
-    /// The refresh token was not spent, and callers are told this.
-    Unspent(Reason),
-    /// It was not spent, and the issuer does not know the client.
-    ClientRejected,
-    /// It is dead.
-    Dead,
-    /// Nobody knows.
-    Doubt,
-}
 
 /// What the rig does with the second refresh of a scene, and what the law says of it.
 #[derive(Clone, Debug)]
@@ -75,28 +62,11 @@ impl Row {
         let rotations = 1 + u64::from(self.processed);
         scene.assert_counts((2, rotations, 0, 0), &story);
 
-        // What callers are told, what the store knows, and what goes on being served.
-        let (reason, presentations) = match (self.law, policy) {
-            (Law::Unspent(reason), _) => (reason, 0),
-            (Law::ClientRejected, _) => (Reason::ClientRejected, 0),
-            (Law::Dead, _) => (Reason::GrantEnded, 0),
-            (Law::Doubt, InDoubt::NeverReplay) => (Reason::PerhapsSpent, 1),
-            (Law::Doubt, _) => (Reason::InDoubt, 1),
-        };
-        assert_eq!((told.reason(), scene.host.presentations().await), (reason, presentations), "{story}");
-        let served = if self.law == Law::ClientRejected { Err(reason) } else { Ok(scene.access.clone()) };
-        assert_eq!(scene.host.token().await.map_err(|error| error.reason()), served, "{story}");
-
-        match self.law {
-            Law::ClientRejected => return scene.assert_over(reason, &story).await,
-            Law::Dead => {
-                let record = scene.host.record().await;
-                assert!(matches!(record.grant().unwrap().refresh, Refresh::Ended(_)), "{story}");
-                return scene.assert_over(reason, &story).await;
-            }
-            Law::Doubt if policy == InDoubt::NeverReplay => return scene.assert_over(reason, &story).await,
-            Law::Doubt => after_a_doubt(scene, rotations, &story).await,
-            Law::Unspent(_) => again(scene, rotations, &story).await,
+        let over = self.law.assert_kept(policy, told, &scene.host, &scene.access, &story).await;
+        match (over, self.law) {
+            (Some(reason), _) => scene.assert_over(reason, &story).await,
+            (None, Law::Doubt) => after_a_doubt(scene, rotations, &story).await,
+            (None, _) => again(scene, rotations, &story).await,
         }
     }
 }

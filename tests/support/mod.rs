@@ -1,6 +1,7 @@
 //! A host, as the tests on real sockets have it: a runtime over a store in memory, with one session.
 #![allow(dead_code, unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "each test takes what it needs")]
 
+pub mod law;
 pub mod wire;
 
 use std::sync::Arc;

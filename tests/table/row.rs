@@ -4,28 +4,15 @@ use std::time::Duration;
 
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
-use tokenkeeper::engine::values::record::Refresh;
 use tokenkeeper_testkit::hostile::{Fault, Rotation, When};
 use tokio::task::JoinSet;
 
 use crate::scene::{LONG_ENOUGH, Scene};
+pub(crate) use crate::support::law::Law;
 use crate::support::wire::Wire;
 
 /// The grace of a server that has one.
 const GRACE: Duration = Duration::from_secs(30 * 60);
-
-/// What law 10 says of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Law {
-    /// The refresh token was not spent, and callers are told this.
-    Unspent(Reason),
-    /// It was not spent, and the issuer does not know the client.
-    ClientRejected,
-    /// It is dead.
-    Dead,
-    /// Nobody knows.
-    Doubt,
-}
 
 /// What happens to a request, and what the law says of it.
 #[derive(Clone, Debug)]
@@ -95,37 +82,20 @@ impl Row {
         let counts = scene.counts().await;
         assert_eq!((counts.connections, counts.faults), (wire.connections(2), 1), "{story}");
 
-        // What callers are told, what the store knows, and what goes on being served.
-        let (reason, presentations) = match (self.law, policy) {
-            (Law::Unspent(reason), _) => (reason, 0),
-            (Law::ClientRejected, _) => (Reason::ClientRejected, 0),
-            (Law::Dead, _) => (Reason::GrantEnded, 0),
-            (Law::Doubt, InDoubt::NeverReplay) => (Reason::PerhapsSpent, 1),
-            (Law::Doubt, _) => (Reason::InDoubt, 1),
-        };
-        assert_eq!((told.reason(), scene.host.presentations().await), (reason, presentations), "{story}");
-        let served = if self.law == Law::ClientRejected { Err(reason) } else { Ok(scene.access.clone()) };
-        assert_eq!(scene.host.token().await.map_err(|error| error.reason()), served, "{story}");
+        let over = self.law.assert_kept(policy, told, &scene.host, &scene.access, &story).await;
+        if let Some(reason) = over {
+            return scene.assert_over(reason, &story).await;
+        }
 
         // The follow-up.
-        match self.law {
-            Law::ClientRejected => return scene.assert_over(reason, &story).await,
-            Law::Dead => {
-                let record = scene.host.record().await;
-                assert!(matches!(record.grant().unwrap().refresh, Refresh::Ended(_)), "{story}");
-                return scene.assert_over(reason, &story).await;
-            }
-            Law::Doubt if policy == InDoubt::NeverReplay => return scene.assert_over(reason, &story).await,
-            Law::Doubt => {
-                // The request may still be under way: nobody presents the token again before its time-out has passed.
-                assert!(told.when_to_retry().is_some(), "{story}");
-                scene.assert_refused(Reason::InDoubt, &story).await;
-                let other = scene.host.another_process().await;
-                assert_eq!(other.renew().await.unwrap_err().reason(), Reason::InDoubt, "{story}");
-                other.shut_down().await;
-                scene.assert_counts((2, 1 + processed, 0), &story).await;
-            }
-            Law::Unspent(_) => {}
+        if self.law == Law::Doubt {
+            // The request may still be under way: nobody presents the token again before its time-out has passed.
+            assert!(told.when_to_retry().is_some(), "{story}");
+            scene.assert_refused(Reason::InDoubt, &story).await;
+            let other = scene.host.another_process().await;
+            assert_eq!(other.renew().await.unwrap_err().reason(), Reason::InDoubt, "{story}");
+            other.shut_down().await;
+            scene.assert_counts((2, 1 + processed, 0), &story).await;
         }
         scene.pass(LONG_ENOUGH);
         if processed == 0 || graceful {
