@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command as Process, Stdio};
+use std::process::{Child, ChildStdout, Command as Process, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -348,43 +348,55 @@ fn an_issuer_draws_nothing_on_the_terminal() {
     assert!(told.lines().count() == 2 && !told.contains("\u{1b}[2J") && !told.contains('\u{7}'), "{told:?}");
 }
 
+/// `tokenkeeper status --watch --json`, and the lines it prints.
+struct Watching {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watching {
+    fn of(scene: &Scene) -> Self {
+        let mut process = Process::new(cargo_bin!("tokenkeeper"))
+            .args(["status", "--watch", "--json", "--home"])
+            .arg(scene.home.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// The state of the one session, in the next line.
+    fn state(&mut self) -> Value {
+        let line: Value = serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap();
+        line["sessions"][0]["state"].clone()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 #[test]
 fn watching_prints_a_line_for_each_change() {
     let scene = Scene::signed_in();
-    let mut watching = Process::new(cargo_bin!("tokenkeeper"))
-        .args(["status", "--watch", "--json", "--home"])
-        .arg(scene.home.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watching.stdout.take().unwrap()));
-    let mut state = || {
-        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        line["sessions"][0]["state"].clone()
-    };
-    assert_eq!(state(), "expired");
+    let mut watching = Watching::of(&scene);
+    assert_eq!(watching.state(), "expired");
     scene.run("logout", &[]).success();
-    while state() != "logged_out" {}
-    watching.kill().unwrap();
-    watching.wait().unwrap();
+    while watching.state() != "logged_out" {}
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_crash_writes_no_secret_to_the_disk() {
     let scene = Scene::signed_in();
-    let mut watching = Process::new(cargo_bin!("tokenkeeper"))
-        .args(["status", "--watch", "--json", "--home"])
-        .arg(scene.home.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut watching = Watching::of(&scene);
     // It has begun when it has printed something.
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(watching.stdout.take().unwrap()), &mut String::new())
-        .unwrap();
-    let limits = fs::read_to_string(format!("/proc/{}/limits", watching.id())).unwrap();
-    watching.kill().unwrap();
-    watching.wait().unwrap();
+    watching.state();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", watching.process.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
 }
