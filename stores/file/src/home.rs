@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use base16ct::lower as hex;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::KeySource;
 use crate::error::{FileError, Trouble};
 use crate::folder::{Durability, Folder};
 use crate::key::{self, Keys, StoreKey};
-use crate::{hex, lock};
+use crate::lock;
 
 /// The newest kind of home known.
 const FORMAT: u32 = 1;
@@ -122,7 +123,7 @@ impl Home {
         }
         let home = Self::folders(root)?;
         match home.about()? {
-            Some(about) if about.check == hex::encode(&keys.check) => Ok(home),
+            Some(about) if about.check == hex::encode_string(&keys.check) => Ok(home),
             Some(_) => Err(home.root.error(Trouble::WrongKey, ABOUT)),
             None => Err(home.root.error(Trouble::Missing, ABOUT)),
         }
@@ -178,7 +179,11 @@ impl Home {
                 .map_err(|trouble| FileError::new(trouble, self.path()))?,
         };
         let keys = Keys::new(&key, about.id.as_bytes());
-        if about.check == hex::encode(&keys.check) { Ok(keys) } else { Err(self.root.error(Trouble::WrongKey, ABOUT)) }
+        if about.check == hex::encode_string(&keys.check) {
+            Ok(keys)
+        } else {
+            Err(self.root.error(Trouble::WrongKey, ABOUT))
+        }
     }
 
     /// Makes a home of an empty folder. Whoever calls holds the lock for it.
@@ -192,7 +197,7 @@ impl Home {
         if !key::fill(&mut id) {
             return Err(no_randomness());
         }
-        let id = hex::encode(&id);
+        let id = hex::encode_string(&id);
         let new = || StoreKey::generate().ok_or_else(no_randomness);
         let key = match source {
             KeySource::Given(key) => key.clone(),
@@ -213,7 +218,7 @@ impl Home {
             }
         };
         let keys = Keys::new(&key, id.as_bytes());
-        let about = About { format: FORMAT, id, key: source.word().to_owned(), check: hex::encode(&keys.check) };
+        let about = About { format: FORMAT, id, key: source.word().to_owned(), check: hex::encode_string(&keys.check) };
         let bytes = serde_json::to_vec(&about).map_err(|_| self.root.error(Trouble::BrokenOff, ABOUT))?;
         self.root.replace(ABOUT, &bytes, Durability::Durable)?;
         Ok(keys)

@@ -56,7 +56,6 @@ mod builder;
 mod claims;
 mod error;
 mod folder;
-mod hex;
 mod home;
 mod journal;
 mod key;

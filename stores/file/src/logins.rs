@@ -1,5 +1,6 @@
 //! Logins that wait for a person: sealed, and taken once.
 
+use base16ct::lower as hex;
 use secrecy::{ExposeSecret, SecretSlice};
 use tokenkeeper_actors::ports::store::{LoginKey, PendingLogin};
 use tokenkeeper_actors::values::{Moment, ServerIdentity, WallTime};
@@ -7,9 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::error::{FileError, Trouble};
 use crate::folder::Durability;
+use crate::lock;
 use crate::records::Place;
 use crate::seal::{self, Kind};
-use crate::{hex, lock};
 
 /// The lock for all logins.
 const LOCK: &str = "logins";
@@ -18,7 +19,7 @@ const LOCK: &str = "logins";
 const MOST: usize = 1024 * 1024;
 
 pub(crate) fn put(place: &Place, key: LoginKey, login: &PendingLogin) -> Result<(), FileError> {
-    let (file, logins) = (hex::encode(&key.0), &place.home.logins);
+    let (file, logins) = (hex::encode_string(&key.0), &place.home.logins);
     let (identity, secret) = (login.identity.key(), login.sealed.expose_secret());
     let mut plaintext = Zeroizing::new(Vec::with_capacity(identity.len() + 1 + secret.len()));
     plaintext.extend_from_slice(identity.as_bytes());
@@ -33,7 +34,7 @@ pub(crate) fn put(place: &Place, key: LoginKey, login: &PendingLogin) -> Result<
 }
 
 pub(crate) fn take(place: &Place, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, FileError> {
-    let (file, logins) = (hex::encode(&key.0), &place.home.logins);
+    let (file, logins) = (hex::encode_string(&key.0), &place.home.logins);
     let _lock = lock::wait(&place.home.locks, LOCK)?;
     drop_expired(place, now.wall)?;
     let Some(bytes) = logins.read(&file, MOST)? else { return Ok(None) };

@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use base16ct::lower as hex;
 use sha2::{Digest, Sha256};
 use tokenkeeper_actors::values::ServerIdentity;
 
 use crate::error::FileError;
 use crate::home::Home;
-use crate::{hex, lock, seal};
+use crate::{lock, seal};
 
 /// The index's own file, and its lock.
 const INDEX: &str = "identities";
@@ -34,12 +35,12 @@ impl Name {
     }
 
     fn of_key(key: &str) -> Self {
-        Self(hex::encode(&Sha256::digest(key)))
+        Self(hex::encode_string(&Sha256::digest(key)))
     }
 
     /// The name that a file has, if it is one.
     pub(crate) fn read(file: &str) -> Option<Self> {
-        hex::decode::<32>(file).map(|_| Self(file.to_owned()))
+        hex::decode(file, &mut [0; 32]).is_ok_and(|hash| hash.len() == 32).then(|| Self(file.to_owned()))
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -10,13 +10,13 @@
 
 use std::time::Duration;
 
+use base16ct::lower as hex;
 use tokenkeeper_actors::ports::store::Reservation;
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{BootId, KeyedDigest, Moment, ServerIdentity, WallTime};
 
 use crate::error::{FileError, Trouble};
 use crate::folder::Durability;
-use crate::hex;
 use crate::lock::{self, Lock};
 use crate::names::Name;
 use crate::records::{self, Place};
@@ -162,7 +162,7 @@ pub(crate) fn look_again(place: &Place) {
 
 /// Looks through all records, once in each boot, for tokens whose hint was lost. Whoever calls holds the lock.
 fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
-    let this = hex::encode(&boot.0.to_le_bytes());
+    let this = hex::encode_string(&boot.0.to_le_bytes());
     if place.home.held.read(BOOT, 64)?.is_some_and(|last| *last == this.as_bytes()) {
         return Ok(());
     }
@@ -230,5 +230,5 @@ fn held(record: &Record) -> Option<KeyedDigest> {
 }
 
 fn file(digest: KeyedDigest) -> String {
-    hex::encode(digest.as_bytes())
+    hex::encode_string(digest.as_bytes())
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use base16ct::{HexDisplay, lower};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -32,7 +33,7 @@ impl Secret<'_> {
         };
         let Some(digits) = stored.strip_prefix(IN_HEX) else { return Some(take(stored)) };
         let mut secret = Zeroizing::new(vec![0; digits.len() / 2]);
-        unhex(digits, &mut secret)?;
+        lower::decode(digits, &mut secret).ok()?;
         std::str::from_utf8(&secret).ok().map(take)
     }
 }
@@ -42,7 +43,7 @@ impl Serialize for Secret<'_> {
         match self {
             Secret::Plain(secret) if secret.starts_with(IN_HEX) || secret.bytes().any(is_escaped) => {
                 // Formatted digit by digit into the output.
-                serializer.collect_str(&format_args!("{IN_HEX}{}", Hex(secret.as_bytes())))
+                serializer.collect_str(&format_args!("{IN_HEX}{:x}", HexDisplay(secret.as_bytes())))
             }
             Secret::Plain(text) | Secret::Stored(text) => serializer.serialize_str(text),
         }
@@ -79,43 +80,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Secret<'a> {
     }
 }
 
-/// Shows bytes in lower-case hexadecimal.
-pub(super) struct Hex<'a>(pub(super) &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 /// Bytes of a fixed number that are no secret, in hexadecimal. (128-bit numbers too, since most readers of JSON lose
 /// what exceeds 53 bits.)
 pub(super) fn hex(bytes: &[u8]) -> Cow<'static, str> {
-    Hex(bytes).to_string().into()
+    lower::encode_string(bytes).into()
 }
 
 /// The bytes behind [`hex`]. Each value has one spelling: lower case, all digits.
 pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    unhex(digits, &mut bytes)?;
-    Some(bytes)
-}
-
-fn unhex(digits: &str, into: &mut [u8]) -> Option<()> {
-    let (pairs, odd) = digits.as_bytes().as_chunks::<2>();
-    if !odd.is_empty() || pairs.len() != into.len() {
-        return None;
-    }
-    for (byte, [high, low]) in into.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(())
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
+    (lower::decode(digits, &mut bytes).ok()?.len() == N).then_some(bytes)
 }
