@@ -26,14 +26,6 @@ struct Taken {
     lock: Lock,
 }
 
-impl Taken {
-    /// A child that was forked off has a copy of this table, and no claim; and a lock whose file was removed excludes
-    /// nobody.
-    fn is_good(&self, home: &Home, file: &str) -> bool {
-        self.lock.is_ours() && self.lock.is_at(&home.locks, file)
-    }
-}
-
 impl Claims {
     /// Takes a claim, without waiting; and whether it was taken by this very call.
     pub(crate) fn claim(
@@ -46,10 +38,9 @@ impl Claims {
         let file = lock_file(&Name::of(identity), scope);
         // The lock is free, or ours already: everybody before has let go of it, or is dead.
         let claim = Claim { holder, scope, remaining: None, predecessor: Predecessor::Gone };
-        let mut table = self.table();
-        match table.get(&file).filter(|taken| taken.is_good(home, &file)) {
-            Some(taken) if taken.holder == holder => return Ok((ClaimAnswer::Granted(claim), false)),
-            Some(_) => return Ok((ClaimAnswer::Contended, false)),
+        match self.taken(home, &file) {
+            Some(other) if other != holder => return Ok((ClaimAnswer::Contended, false)),
+            Some(_) => return Ok((ClaimAnswer::Granted(claim), false)),
             None => {}
         }
         let lock = match lock::attempt(&home.locks, &file)? {
@@ -57,19 +48,18 @@ impl Claims {
             Attempt::Held => return Ok((ClaimAnswer::Contended, false)),
             Attempt::Unsupported => return Ok((ClaimAnswer::Unsupported, false)),
         };
-        table.insert(file, Taken { holder, lock });
+        self.table().insert(file, Taken { holder, lock });
         Ok((ClaimAnswer::Granted(claim), true))
     }
 
     /// Whether the claim is still held. It needs no renewing.
     pub(crate) fn renew(&self, home: &Home, identity: &ServerIdentity, claim: &Claim) -> Renewed {
         let file = lock_file(&Name::of(identity), claim.scope);
-        let table = self.table();
-        let taken = table.get(&file).filter(|taken| taken.holder == claim.holder);
-        if taken.is_some_and(|taken| taken.is_good(home, &file)) { Renewed::Until(None) } else { Renewed::Lost }
+        if self.taken(home, &file) == Some(claim.holder) { Renewed::Until(None) } else { Renewed::Lost }
     }
 
-    /// Ends a claim, if `holder` has it. The file stays for the next one, until its epoch is over.
+    /// Ends a claim, if `holder` has it, without a look at the disk. The file stays for the next one, until its epoch is
+    /// over.
     pub(crate) fn end(&self, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
         if let Entry::Occupied(taken) = self.table().entry(lock_file(&Name::of(identity), scope))
             && taken.get().holder == holder
@@ -78,6 +68,13 @@ impl Claims {
         }
     }
 
+    /// Which flight of this handle holds the claim.
+    fn taken(&self, home: &Home, file: &str) -> Option<FlightId> {
+        let (holder, stamp) = self.table().get(file).map(|taken| (taken.holder, taken.lock.stamp()))?;
+        stamp.is_good(&home.locks, file).then_some(holder)
+    }
+
+    /// Never kept over a look at the disk: whoever ends a claim must not wait for that.
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

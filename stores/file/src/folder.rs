@@ -23,7 +23,15 @@ const UNFINISHED: &str = ".new";
 #[derive(Debug)]
 pub(crate) struct Folder {
     fd: OwnedFd,
+    inode: Inode,
     path: PathBuf,
+}
+
+/// Which file it is, whatever name it has. As long as it is open, no other file is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inode {
+    device: u64,
+    number: u64,
 }
 
 /// Whether a change has to outlast a power failure.
@@ -90,7 +98,7 @@ impl Folder {
         if !is_ours(&stat) || Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
             return Err(FileError::new(Trouble::Exposed, path));
         }
-        Ok(Self { fd, path })
+        Ok(Self { fd, inode: Inode::of(&stat), path })
     }
 
     /// The path of the file `name`, for people to read.
@@ -118,7 +126,7 @@ impl Folder {
     /// Whether the path still leads here.
     pub(crate) fn is_current(&self) -> bool {
         let there = rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
-        matches!((rustix::fs::fstat(&self.fd), there), (Ok(here), Ok(there)) if is_same(&here, &there))
+        there.is_ok_and(|there| Inode::of(&there) == self.inode)
     }
 
     /// The whole of the file `name`, wiped when dropped; `None` where there is none. One larger than `most` bytes is
@@ -146,9 +154,9 @@ impl Folder {
     }
 
     /// Opens the file `name` to be locked, and makes it where it is missing.
-    pub(crate) fn open_lock(&self, name: &str) -> Result<File, FileError> {
+    pub(crate) fn open_lock(&self, name: &str) -> Result<(File, Inode), FileError> {
         let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE)?;
-        file.map(|(file, _)| file).ok_or_else(|| self.error(Trouble::Missing, name))
+        file.map(|(file, stat)| (file, Inode::of(&stat))).ok_or_else(|| self.error(Trouble::Missing, name))
     }
 
     /// Opens the file `name` to add to it, and makes it where it is missing.
@@ -192,11 +200,15 @@ impl Folder {
             let _ = rustix::fs::unlinkat(&self.fd, &*unfinished, AtFlags::empty());
             self.io(&error, name)
         };
-        self.remove(&unfinished)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, &*unfinished, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| FileError::errno(errno, self.path_of(name)))?;
-        let mut file = File::from(fd);
+        let create = || {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&self.fd, &*unfinished, flags, Mode::RUSR | Mode::WUSR)
+        };
+        let created = match create() {
+            Err(Errno::EXIST) => self.remove(&unfinished).map(|_| create())?,
+            created => created,
+        };
+        let mut file = File::from(created.map_err(|errno| FileError::errno(errno, self.path_of(name)))?);
         file.write_all(bytes).map_err(failed)?;
         if durability == Durability::Durable {
             file.sync_all().map_err(failed)?;
@@ -260,8 +272,8 @@ impl Folder {
     }
 
     /// Whether `file` is what `name` stands for now.
-    pub(crate) fn is_at(&self, file: &File, name: &str) -> bool {
-        matches!((rustix::fs::fstat(file), self.stat(name)), (Ok(here), Ok(Some(there))) if is_same(&here, &there))
+    pub(crate) fn is_at(&self, file: Inode, name: &str) -> bool {
+        matches!(self.stat(name), Ok(Some(there)) if Inode::of(&there) == file)
     }
 
     /// Makes the names in this folder durable.
@@ -275,6 +287,13 @@ impl Folder {
 
     pub(crate) fn io(&self, error: &io::Error, name: &str) -> FileError {
         FileError::io(error, self.path_of(name))
+    }
+}
+
+impl Inode {
+    #[allow(clippy::unnecessary_cast, reason = "the widths differ between systems")]
+    fn of(stat: &Stat) -> Self {
+        Self { device: stat.st_dev as u64, number: stat.st_ino as u64 }
     }
 }
 
@@ -304,10 +323,6 @@ fn synced(folder: &OwnedFd) -> rustix::io::Result<()> {
 
 fn is_ours(stat: &Stat) -> bool {
     stat.st_uid == rustix::process::geteuid().as_raw()
-}
-
-fn is_same(one: &Stat, other: &Stat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 fn folder() -> OFlags {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::error::{FileError, Trouble};
-use crate::folder::Folder;
+use crate::folder::{Folder, Inode};
 
 /// How long a short lock is waited for. Shorter than the machines wait for a store, so that the answer is "busy" and not
 /// silence.
@@ -33,6 +33,13 @@ const REMOVALS: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
+    stamp: Stamp,
+}
+
+/// What was locked, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    inode: Inode,
     process: u32,
 }
 
@@ -50,7 +57,7 @@ pub(crate) enum Attempt {
 /// Tries to take the lock `name`, without waiting.
 pub(crate) fn attempt(locks: &Folder, name: &str) -> Result<Attempt, FileError> {
     for _ in 0..REMOVALS {
-        let file = locks.open_lock(name)?;
+        let (file, inode) = locks.open_lock(name)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Attempt::Held),
@@ -60,9 +67,9 @@ pub(crate) fn attempt(locks: &Folder, name: &str) -> Result<Attempt, FileError> 
                 _ => return Err(locks.io(&error, name)),
             },
         }
-        let lock = Lock { file, process: std::process::id() };
-        if lock.is_at(locks, name) {
-            return Ok(Attempt::Locked(lock));
+        let stamp = Stamp { inode, process: std::process::id() };
+        if stamp.is_at(locks, name) {
+            return Ok(Attempt::Locked(Lock { file, stamp }));
         }
     }
     Ok(Attempt::Held)
@@ -90,26 +97,39 @@ pub(crate) fn wait(locks: &Folder, name: &str) -> Result<Lock, FileError> {
 }
 
 impl Lock {
-    /// Whether the file is still the one of this name: whoever locks that name now competes with us.
-    pub(crate) fn is_at(&self, locks: &Folder, name: &str) -> bool {
-        locks.is_at(&self.file, name)
-    }
-
-    /// Whether this process took it, and is not a child with a copy.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.process == std::process::id()
+    /// What was locked, and by whom.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// Frees the lock, and removes its file.
     pub(crate) fn remove(self, locks: &Folder, name: &str) -> Result<(), FileError> {
-        if self.is_ours() && self.is_at(locks, name) { locks.remove(name).map(drop) } else { Ok(()) }
+        if self.stamp.is_good(locks, name) { locks.remove(name).map(drop) } else { Ok(()) }
+    }
+}
+
+impl Stamp {
+    /// Whether a lock with this stamp excludes others. A child that was forked off has a copy, and no lock; and one whose
+    /// file was removed excludes nobody.
+    pub(crate) fn is_good(self, locks: &Folder, name: &str) -> bool {
+        self.is_ours() && self.is_at(locks, name)
+    }
+
+    /// Whether the file is still the one of this name: whoever locks that name now competes with us.
+    fn is_at(self, locks: &Folder, name: &str) -> bool {
+        locks.is_at(self.inode, name)
+    }
+
+    /// Whether this process took it, and is not a child with a copy.
+    fn is_ours(self) -> bool {
+        self.process == std::process::id()
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing the file would leave the lock with a child that was forked and has not closed it yet.
-        if self.is_ours() {
+        if self.stamp.is_ours() {
             let _ = self.file.unlock();
         }
     }

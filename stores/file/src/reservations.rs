@@ -45,10 +45,13 @@ struct Hint {
     waiting: Option<(WallTime, ServerIdentity)>,
 }
 
-/// A refresh token that comes or goes with a write.
+/// What a write leaves to be taken back.
+#[derive(Default)]
 pub(crate) struct Moved {
+    /// The refresh token that goes with it.
     gone: Option<KeyedDigest>,
-    come: Option<KeyedDigest>,
+    /// The one that comes, if its identity may have waited to install it.
+    installed: Option<KeyedDigest>,
 }
 
 /// Notes, before a record is written, what it is going to hold.
@@ -60,8 +63,9 @@ pub(crate) fn before(
 ) -> Result<Moved, FileError> {
     let (gone, come) = (before.and_then(held), held(after));
     if gone == come {
-        return Ok(Moved { gone: None, come: None });
+        return Ok(Moved::default());
     }
+    let mut moved = Moved { gone, installed: None };
     if let Some(come) = come {
         let _lock = lock::wait(&place.home.locks, LOCK)?;
         // A rotation, as a rule: the same word under another name, which costs the disk next to nothing.
@@ -74,29 +78,28 @@ pub(crate) fn before(
                     hint.holders.push(identity.clone());
                 }
             })?;
+            moved.installed = Some(come);
         }
     }
-    Ok(Moved { gone, come })
+    Ok(moved)
 }
 
 impl Moved {
     /// Takes back, after the record was written, what it no longer holds or waits for.
     pub(crate) fn after(self, place: &Place, identity: &ServerIdentity) -> Result<(), FileError> {
-        if self.gone.is_none() && self.come.is_none() {
+        let Self { gone, installed } = self;
+        if (gone, installed) == (None, None) {
             return Ok(());
         }
         let _lock = lock::wait(&place.home.locks, LOCK)?;
         let not_waiting = |hint: &mut Hint| drop(hint.waiting.take_if(|(_, who)| who == identity));
-        if let Some(gone) = self.gone {
+        if let Some(gone) = gone {
             update(place, gone, |hint| {
                 hint.holders.retain(|holder| holder != identity);
                 not_waiting(hint);
             })?;
         }
-        match self.come {
-            Some(come) => update(place, come, not_waiting),
-            None => Ok(()),
-        }
+        installed.map_or(Ok(()), |digest| update(place, digest, not_waiting))
     }
 }
 

@@ -5,9 +5,14 @@
 mod support;
 
 use std::fs;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
-use support::{Ground, applied, commit, digest, identity, install, login, mark, moment, token, who};
-use tokenkeeper_actors::ports::store::{News, Reservation, TokenStore};
+use support::{
+    AT_LEAST, Ground, SPEND, applied, commit, digest, flight, granted, identity, install, login, mark, moment, token,
+    who,
+};
+use tokenkeeper_actors::ports::store::{ClaimEnding, News, Reservation, TokenStore};
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_store_file::{FileStore, Trouble};
 
@@ -53,6 +58,24 @@ async fn what_another_process_wrote_down_is_not_written_down_again() {
     install(&writing, &who(), "rt-2").await;
     assert_eq!(watch.next().await, News::Changed(who()));
     assert_eq!(fs::read_to_string(ground.home().join("identities")).unwrap(), format!("{}\n", who().key()));
+}
+
+#[test]
+fn a_claim_is_let_go_of_while_all_threads_that_may_block_are_busy() {
+    let ground = Ground::new();
+    let store = ground.open();
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let claim = granted(store.claim(&who(), SPEND, flight(1), AT_LEAST).await.unwrap());
+        let (go, wait) = std::sync::mpsc::channel();
+        let busy = tokio::task::spawn_blocking(move || wait.recv().unwrap());
+        let who = who();
+        let ended = pin!(store.end_claim(&who, &claim, ClaimEnding::Released));
+        assert_eq!(ended.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())));
+        go.send(()).unwrap();
+        busy.await.unwrap();
+        granted(ground.open().claim(&who, SPEND, flight(2), AT_LEAST).await.unwrap());
+    });
 }
 
 #[test]
