@@ -71,6 +71,8 @@ fn undisturbed_they_refresh_as_often_as_one_alone_and_nobody_fails() {
     let refreshes = counted(&verdict, "token_requests");
     assert!((1..=counted(&verdict, "token_requests_allowed")).contains(&refreshes), "{verdict}");
     assert!(counted(&verdict, "adoptions") > refreshes && counted(&verdict, "calls") > 12, "{verdict}");
+    // Both `status` and `why`, meanwhile.
+    assert!(counted(&verdict, "looks") > 1, "{verdict}");
 }
 
 #[test]
@@ -95,6 +97,7 @@ fn disturbed(name: &str, more: &[&str]) -> Value {
         let happened = events.iter().filter(|happened| happened["event"] == event).count();
         assert_eq!(counted(&verdict, what), happened as u64, "{what}: {verdict}");
     }
+    assert!(counted(&verdict, "looks") > 1, "{verdict}");
     for what in ["failed_callers", "died_otherwise"] {
         assert_eq!(counted(&verdict, what), 0, "{what}: {verdict}");
     }

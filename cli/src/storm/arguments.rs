@@ -113,10 +113,10 @@ spent or after), where callers may fail with a reason:
 
 Storms of processes:
   Each call of a caller is a token from the shared home, and a request at the MCP server with it; then
-  it pauses for 50 to 250 ms. In between the home is read and swept, as `status` and `why` do it. A
-  token request may take 3 s here; for 7 s nobody presents a refresh token that a process marked which
-  then died, and whoever needs a token waits. The home keeps what was stored: take a folder for it that
-  can be thrown away. At a rig access tokens live 4 s, because it counts in whole seconds.
+  it pauses for 50 to 250 ms. In between the home is swept, and `status` and `why` are run on it. A token
+  request may take 3 s here; for 7 s nobody presents a refresh token that a process marked which then
+  died, and whoever needs a token waits. The home keeps what was stored: take a folder for it that can
+  be thrown away. At a rig access tokens live 4 s, because it counts in whole seconds.
   Kills (SIGKILL) strike at random, at named points of a refresh (before or after it reads, claims,
   marks, sends, stores, ends its claim or reports), and up to 80 ms after it was sent. Stops (SIGSTOP)
   last up to 1.2 s; now and then one outlasts the request it interrupts, and somebody signs in anew

@@ -44,7 +44,9 @@ pub(super) struct Account {
     pub(super) killed_at: BTreeMap<Step, u64>,
     /// Processes that died without being killed, or did not end in good order.
     pub(super) died_otherwise: u64,
-    /// Why the home could not be read while it was in use.
+    /// How often `status` and `why` showed the home while it was in use.
+    pub(super) looks: u64,
+    /// Why they could not, or why it could not be swept.
     pub(super) unreadable: Vec<String>,
     /// Logins that were required because the server had ended the grant.
     #[serde(skip)]
@@ -75,6 +77,14 @@ impl Account {
     pub(super) fn refused(&mut self, token: String) {
         self.refused.insert(token);
         self.refused_tokens = self.refused.len() as u64;
+    }
+
+    /// `status` or `why` has shown the home, or could not.
+    pub(super) fn seen(&mut self, seen: Result<(), String>) {
+        match seen {
+            Ok(()) => self.looks += 1,
+            Err(why) => self.unreadable(why),
+        }
     }
 
     pub(super) fn unreadable(&mut self, why: String) {

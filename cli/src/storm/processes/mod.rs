@@ -4,6 +4,7 @@ mod account;
 mod chaos;
 mod crew;
 mod host;
+mod lookout;
 mod progress;
 mod schedule;
 mod soak;

@@ -19,6 +19,7 @@ use super::account::{Account, Circumstances, Verdict};
 use super::chaos::{Draws, Incident};
 use super::crew::{Crew, Heard, Member, Number};
 use super::host::Host;
+use super::lookout::Lookout;
 use super::progress::{Event, Progress};
 use super::schedule::{Due, Schedule};
 use super::words::{Said, Setup, Step, Told};
@@ -45,6 +46,7 @@ pub(super) struct Soak<'a, W> {
     lifetime: Duration,
     host: Host,
     crew: Crew,
+    lookout: Lookout,
     draws: Draws,
     account: Account,
     progress: Progress<'a, W>,
@@ -72,6 +74,7 @@ pub(super) async fn hold<W: Write>(
     let arena = ground.open(lifetime).await?;
     let http2 = ground.speaks_http2();
     let host = Host::open(home, arena.resource(), never_replay, None).await?;
+    let lookout = Lookout::new(home, arena.resource());
     let setup =
         Setup { home: home.to_owned(), resource: arena.resource().to_owned(), callers, never_replay, http2, seed };
     let mut soak = Soak {
@@ -80,6 +83,7 @@ pub(super) async fn hold<W: Write>(
         lifetime,
         host,
         crew: Crew::new(setup),
+        lookout,
         draws: Draws::new(seed),
         account: Account::default(),
         progress,
@@ -114,6 +118,7 @@ impl<W: Write> Soak<'_, W> {
                 biased;
                 Some(()) = interrupt.recv() => self.interrupt().await,
                 (number, heard) = self.crew.hear() => self.heard(number, heard).await?,
+                seen = self.lookout.seen() => self.account.seen(seen),
                 () = pause(self.schedule.rest()) => {}
             }
         }
@@ -348,15 +353,10 @@ impl<W: Write> Soak<'_, W> {
         self.sign_in().await
     }
 
-    /// Looks at the home as `status` and `why` do, and tidies it.
+    /// Looks at the home, and tidies it.
     async fn glance(&mut self) -> io::Result<()> {
-        let (store, identity) = (&self.host.store, self.host.session.identity());
-        let looks = [
-            store.inspect(identity).await.map(drop),
-            store.history(identity, 20).await.map(drop),
-            store.sweep().await.map(drop),
-        ];
-        for error in looks.into_iter().filter_map(Result::err) {
+        self.lookout.begin()?;
+        if let Err(error) = self.host.store.sweep().await {
             self.account.unreadable(error.to_string());
         }
         let tally = self.arena.tally().await?;

@@ -69,6 +69,7 @@ fn table(verdict: &Verdict) -> String {
     row("… at once, at most", count(verdict.most_concurrent), count(1));
     row("spent refresh tokens presented", count(verdict.replays), count(verdict.replays_allowed));
     row("logins required", count(account.logins_required), count(account.logins_explained));
+    row("times status and why showed the home", count(account.looks), none());
     if circumstances.kills {
         row("logins nobody had asked for", count(account.logins_unasked), none());
         row("processes stopped for a while", count(account.stopped), none());
