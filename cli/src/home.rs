@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
-use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::{DigestKey, Moment};
+use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
 use tokenkeeper::{AuthRuntime, AuthSession, Dialect, RefreshGrant, ServerIdentity, Settings, providers};
@@ -138,7 +137,6 @@ pub(crate) struct Keeper {
     pub(crate) store: FileStore,
     pub(crate) digests: DigestKey,
     auth: AuthRuntime,
-    clock: SystemClock,
 }
 
 impl Keeper {
@@ -151,17 +149,13 @@ impl Keeper {
         let (profile, dialect) = issuer.profile();
         let source = RefreshGrant::new(Arc::new(http), Arc::new(clock.clone())).dialect(dialect);
         let settings = Settings { profile, ..Settings::new(Arc::new(source)) };
-        let auth = AuthRuntime::builder(Arc::new(store.clone()), settings).clock(Arc::new(clock.clone()));
+        let auth = AuthRuntime::builder(Arc::new(store.clone()), settings).clock(Arc::new(clock));
         let auth = auth.spawn().await.map_err(io::Error::other)?;
-        Ok(Self { store, digests, auth, clock })
+        Ok(Self { store, digests, auth })
     }
 
     pub(crate) fn session(&self, identity: ServerIdentity) -> AuthSession {
         self.auth.session(identity)
-    }
-
-    pub(crate) fn now(&self) -> Moment {
-        self.clock.now()
     }
 
     /// Waits for what is to be done, unless the person at the terminal does not want to.

@@ -5,7 +5,10 @@ mod bundle;
 use std::io::{self, IsTerminal, Read, Write};
 
 use serde_json::json;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::WallTime;
+use tokenkeeper::engine::values::record::RefreshCredential;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -62,10 +65,11 @@ Exit codes:
 /// Takes over the login on standard input.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let bundle = Bundle::read(&input()?)?;
-    let identity = bundle.identity()?;
+    let now = SystemClock::new().map_err(io::Error::other)?.now();
+    let (identity, refresh_token, mut login) = (bundle.identity()?, bundle.refresh_token()?, bundle.login(now)?);
     let (issuer, expires_at) = home::block_on(async {
         let keeper = Keeper::open(home.open()?, &arguments.issuer).await?;
-        let login = bundle.login(keeper.now(), &keeper.digests)?;
+        login.refresh = Some(RefreshCredential::new(refresh_token, &keeper.digests));
         let issuer = login.binding.issuer.0.clone();
         let expires_at: Option<WallTime> = login.access.as_ref().and_then(|access| {
             let lifetime = access.validity.lifetime()?;

@@ -235,6 +235,8 @@ fn an_unacceptable_login_is_told_without_its_secrets() {
         assert!(!told.contains(scene.grant.refresh_token.expose()), "{told}");
         told
     };
+    // No home is made for what is not taken.
+    fs::remove_dir_all(scene.home.path()).unwrap();
     let told = bad(&|login| login["refresh_token"] = Value::Null);
     assert!(told.contains("the member \"refresh_token\" is missing"), "{told}");
     let told = bad(&|login| login["expires_at"] = json!({ "secret": "s3cret" }));
@@ -243,6 +245,13 @@ fn an_unacceptable_login_is_told_without_its_secrets() {
     assert!(told.contains("\"refreshToken\" is unknown") && !told.contains("s3cret"), "{told}");
     let told = bad(&|login| login["token_endpoint"] = "http://as.example.com/token?s3cret".into());
     assert!(told.contains("token_endpoint is no https URL") && !told.contains("s3cret"), "{told}");
+    let told = bad(&|login| login["issuer"] = "s3cret".into());
+    assert!(told.contains("issuer is no https URL") && !told.contains("s3cret"), "{told}");
+    let told = bad(&|login| {
+        login["access_token"] = "s3cret".into();
+        login["expires_at"] = 1_800_000_000_000_u64.into();
+    });
+    assert!(told.contains("not milliseconds") && !told.contains("s3cret"), "{told}");
     let told = bad(&|login| login["token_endpoint_auth_method"] = "client_secret_basic".into());
     assert!(told.contains("needs a client_secret"), "{told}");
     for (input, expected) in [("", "is empty"), ("[", "not whole JSON"), ("[]", "no JSON object"), ("{} {}", "follows")]
@@ -251,6 +260,7 @@ fn an_unacceptable_login_is_told_without_its_secrets() {
         let told = String::from_utf8(asserted.get_output().stderr.clone()).unwrap();
         assert!(told.contains(expected), "{input}: {told}");
     }
+    assert!(!scene.home.path().exists());
 }
 
 #[test]
@@ -341,11 +351,16 @@ fn whatever_asks_it_to_end_a_refresh_under_way_is_stored() {
 fn an_issuer_draws_nothing_on_the_terminal() {
     let scene = Scene::new();
     let mut login = scene.login();
-    login["issuer"] = "https://as.example\u{1b}[2J\u{7}\nhttps://bank.example  default  signed in".into();
+    for drawing in ["\u{1b}[2J", "\u{7}", "\nhttps://bank.example  default  signed in"] {
+        login["issuer"] = format!("https://as.example/{drawing}").into();
+        scene.import(&login).code(2);
+    }
+    // These turn letters around, and hide them.
+    login["issuer"] = "https://as.example/\u{202e}moc\u{200b}".into();
     scene.import(&login).success();
     let asserted = scene.command(&["status"]).env("CLICOLOR_FORCE", "1").assert().success();
     let told = stdout(&asserted);
-    assert!(told.lines().count() == 2 && !told.contains("\u{1b}[2J") && !told.contains('\u{7}'), "{told:?}");
+    assert!(told.lines().count() == 2 && !told.contains(['\u{202e}', '\u{200b}']), "{told:?}");
 }
 
 /// `tokenkeeper status --watch --json`, and the lines it prints.

@@ -1,14 +1,19 @@
 //! The object that `tokenkeeper import` reads.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tokenkeeper::engine::law::ledger::{Login, LoginAccess};
-use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, RefreshCredential};
-use tokenkeeper::engine::values::{ClientSecret, DigestKey, Moment};
+use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer};
+use tokenkeeper::engine::values::{ClientSecret, Moment};
 use tokenkeeper::{AccessToken, Account, RefreshToken, Scopes, ServerIdentity, TokenKind, Validity, grant};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::{when, who};
+
+/// No access token lives so long. A time in milliseconds, read as seconds, is tens of thousands of years ahead.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// A login, as somebody wrote it down. Each member is optional to read, so that what is missing is said by its name.
 #[derive(Deserialize)]
@@ -73,16 +78,21 @@ impl Bundle {
         who::identity(required(self.server.as_deref(), "server")?, &account)
     }
 
-    /// The login.
-    pub(super) fn login(&self, now: Moment, digests: &DigestKey) -> Result<Login, Failure> {
-        let refresh = required(self.refresh_token.as_ref().map(|token| token.as_str()), "refresh_token")?;
+    /// What the login is about.
+    pub(super) fn refresh_token(&self) -> Result<RefreshToken, Failure> {
+        let token = required(self.refresh_token.as_ref().map(|token| token.as_str()), "refresh_token")?;
+        Ok(RefreshToken::new(token.to_owned()))
+    }
+
+    /// The login but for its refresh token, which needs the home's own digest.
+    pub(super) fn login(&self, now: Moment) -> Result<Login, Failure> {
         Ok(Login {
             binding: self.binding()?,
             requested: Scopes::default(),
             granted: Scopes::new(self.scope.iter().flat_map(|scope| scope.split_ascii_whitespace())),
             subject: None,
             dpop_key: None,
-            refresh: Some(RefreshCredential::new(RefreshToken::new(refresh.to_owned()), digests)),
+            refresh: None,
             access: self.access(now)?,
             at: now,
         })
@@ -96,7 +106,7 @@ impl Bundle {
         let identity = self.identity()?;
         let canonical = identity.resource().map_or(server, |resource| resource.as_str());
         Ok(Binding {
-            issuer: Issuer(required(self.issuer.as_deref(), "issuer")?.to_owned()),
+            issuer: self.issuer()?,
             client: Client {
                 id: required(self.client_id.as_deref(), "client_id")?.to_owned(),
                 secret: self.client_secret.as_ref().map(|secret| ClientSecret::new(secret.as_str().to_owned())),
@@ -107,6 +117,18 @@ impl Bundle {
             revocation_endpoint,
             resource: Some(self.resource.as_deref().unwrap_or(canonical).to_owned()),
         })
+    }
+
+    /// An issuer identifier is a URL (RFC 8414 section 2).
+    fn issuer(&self) -> Result<Issuer, Failure> {
+        let issuer = required(self.issuer.as_deref(), "issuer")?;
+        if !grant::may_receive_secrets(issuer) {
+            return Err(Failure::Usage(
+                "the issuer is no https URL (or http on loopback): give the authorization server's issuer identifier"
+                    .to_owned(),
+            ));
+        }
+        Ok(Issuer(issuer.to_owned()))
     }
 
     fn auth(&self) -> Result<ClientAuth, Failure> {
@@ -143,6 +165,12 @@ impl Bundle {
         let lifetime = expires_at.map(|at| at.since(now.wall));
         if lifetime.is_some_and(|left| left.is_zero()) {
             return Ok(None);
+        }
+        if lifetime.is_some_and(|left| left > LONGEST) {
+            return Err(Failure::Usage(
+                "expires_at is more than ten years ahead: a number counts the seconds since 1970, not milliseconds"
+                    .to_owned(),
+            ));
         }
         Ok(Some(LoginAccess {
             token: AccessToken::new(token.as_str().to_owned()),
