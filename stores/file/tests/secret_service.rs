@@ -33,7 +33,24 @@ fn child() {
             runtime.block_on(runtime.spawn(host(home))).unwrap();
         }
         "the user" => user(),
+        "a display nobody looks at" => {
+            let name = "org.gnome.keyring.SystemPrompter";
+            let prompter = zbus::blocking::connection::Builder::session().unwrap().name(name).unwrap();
+            let _shown = prompter.serve_at("/org/gnome/keyring/Prompter", Unseen).unwrap().build().unwrap();
+            say("shown");
+            wait_for_word();
+        }
         other => panic!("{other}"),
+    }
+}
+
+/// Where the keyring asks for its password.
+struct Unseen;
+
+#[zbus::interface(name = "org.gnome.keyring.internal.Prompter")]
+impl Unseen {
+    fn begin_prompting(&self, _asking: zbus::zvariant::ObjectPath<'_>) {
+        say("asked");
     }
 }
 
@@ -116,6 +133,16 @@ fn ask(process: &mut Process, word: &str) -> String {
     process.hear().unwrap()
 }
 
+fn locked(ground: &Ground) -> String {
+    let what_to_do = "the keychain that has its key is locked: unlock it, and allow this program to use it";
+    format!("KeyLocked: {}: {what_to_do}", ground.home().display())
+}
+
+fn none(ground: &Ground) -> String {
+    let what_to_do = "no keychain can be reached: start one, or open the home with a key from elsewhere";
+    format!("NoKeychain: {}: {what_to_do}", ground.home().display())
+}
+
 /// Everything in a home.
 fn content(home: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut content = BTreeMap::new();
@@ -194,10 +221,6 @@ fn a_locked_keyring_keeps_its_key() {
     let mut first = start("a host with one thread", &ground.home(), &session);
     assert_eq!(ask(&mut first, "open"), "open");
     assert_eq!(ask(&mut first, "sign in"), "signed in");
-    let locked = |path: PathBuf| {
-        let what_to_do = "the keychain that has its key is locked: unlock it, and allow this program to use it";
-        format!("KeyLocked: {}: {what_to_do}", path.display())
-    };
     let mut second = start("a host with workers", &ground.home(), &session);
     let mut new = start("a host with one thread", &other.home(), &session);
     // By its user, and from the beginning.
@@ -209,9 +232,9 @@ fn a_locked_keyring_keeps_its_key() {
             session.lock();
         }
         let before = content(&ground.home());
-        assert_eq!(ask(&mut second, "open"), locked(ground.home()));
+        assert_eq!(ask(&mut second, "open"), locked(&ground));
         assert_eq!(content(&ground.home()), before);
-        assert_eq!(ask(&mut new, "open"), locked(other.home()));
+        assert_eq!(ask(&mut new, "open"), locked(&other));
         assert_eq!(content(&other.home()).into_keys().collect::<Vec<_>>(), [other.lock("home")]);
         assert_eq!(ask(&mut first, "refresh"), "refreshed");
     }
@@ -226,6 +249,36 @@ fn a_locked_keyring_keeps_its_key() {
 }
 
 #[test]
+fn a_person_who_does_not_answer_is_not_waited_for_without_end() {
+    if !possible() {
+        return;
+    }
+    let (ground, other, mut session) = (Ground::new(), Ground::new(), Session::start());
+    session.start_keyring(true);
+    let mut first = start("a host with workers", &ground.home(), &session);
+    assert_eq!(ask(&mut first, "open"), "open");
+    assert_eq!(ask(&mut first, "sign in"), "signed in");
+    session.lock();
+    let mut display = start("a display nobody looks at", &ground.home(), &session);
+    display.expect("shown");
+    let mut second = start("a host with one thread", &ground.home(), &session);
+    let mut new = start("a host with workers", &other.home(), &session);
+    second.tell("open");
+    new.tell("open");
+    display.expect("asked");
+    assert_eq!(ask(&mut first, "refresh"), "refreshed");
+    second.expect(&locked(&ground));
+    new.expect(&locked(&other));
+    assert_eq!(content(&other.home()).into_keys().collect::<Vec<_>>(), [other.lock("home")]);
+
+    session.stop_keyring();
+    session.start_keyring(true);
+    assert_eq!(ask(&mut start("the user", &ground.home(), &session), "count"), "1");
+    assert_eq!(ask(&mut second, "open"), "open");
+    assert_eq!(ask(&mut second, "read"), "rt-2");
+}
+
+#[test]
 fn a_keyring_that_is_not_there_is_no_keychain() {
     if !possible() {
         return;
@@ -235,10 +288,6 @@ fn a_keyring_that_is_not_there_is_no_keychain() {
     let mut first = start("a host with one thread", &ground.home(), &session);
     assert_eq!(ask(&mut first, "open"), "open");
     assert_eq!(ask(&mut first, "sign in"), "signed in");
-    let none = |path: PathBuf| {
-        let what_to_do = "no keychain can be reached: start one, or open the home with a key from elsewhere";
-        format!("NoKeychain: {}: {what_to_do}", path.display())
-    };
     let mut second = start("a host with workers", &ground.home(), &session);
     let mut new = start("a host with one thread", &other.home(), &session);
     let mut without_a_bus = Process::start_with("a host with workers", &ground.home(), |command| {
@@ -246,7 +295,7 @@ fn a_keyring_that_is_not_there_is_no_keychain() {
         command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", other.home().join("bus").display()));
     });
     let before = content(&ground.home());
-    assert_eq!(ask(&mut without_a_bus, "open"), none(ground.home()));
+    assert_eq!(ask(&mut without_a_bus, "open"), none(&ground));
     // Gone, and there without a word.
     for silent in [false, true] {
         if silent {
@@ -254,9 +303,11 @@ fn a_keyring_that_is_not_there_is_no_keychain() {
         } else {
             session.stop_keyring();
         }
-        assert_eq!(ask(&mut second, "open"), none(ground.home()));
+        second.tell("open");
+        new.tell("open");
+        second.expect(&none(&ground));
+        new.expect(&none(&other));
         assert_eq!(content(&ground.home()), before);
-        assert_eq!(ask(&mut new, "open"), none(other.home()));
         assert_eq!(content(&other.home()).into_keys().collect::<Vec<_>>(), [other.lock("home")]);
         if silent {
             session.signal_keyring(Signal::CONT);
