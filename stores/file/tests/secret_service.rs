@@ -1,6 +1,6 @@
 //! The key in a real Secret Service: GNOME Keyring, on a message bus that nobody else is on.
 #![cfg(all(unix, not(target_vendor = "apple")))]
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 #[path = "support/session.rs"]
 mod session;
@@ -33,24 +33,8 @@ fn child() {
             runtime.block_on(runtime.spawn(host(home))).unwrap();
         }
         "the user" => user(),
-        "a display nobody looks at" => {
-            let name = "org.gnome.keyring.SystemPrompter";
-            let prompter = zbus::blocking::connection::Builder::session().unwrap().name(name).unwrap();
-            let _shown = prompter.serve_at("/org/gnome/keyring/Prompter", Unseen).unwrap().build().unwrap();
-            say("shown");
-            wait_for_word();
-        }
+        "a display nobody looks at" => session::display_unseen(),
         other => panic!("{other}"),
-    }
-}
-
-/// Where the keyring asks for its password.
-struct Unseen;
-
-#[zbus::interface(name = "org.gnome.keyring.internal.Prompter")]
-impl Unseen {
-    fn begin_prompting(&self, _asking: zbus::zvariant::ObjectPath<'_>) {
-        say("asked");
     }
 }
 
@@ -115,12 +99,24 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn possible() -> bool {
-    let possible = session::is_possible();
-    if !possible {
+/// A session with an unlocked keyring, a home whose key is in it, and a host that is signed in there.
+fn signed_in() -> Option<(Session, Ground, Process)> {
+    if !session::is_possible() {
         may_skip("a real Secret Service (gnome-keyring and dbus)");
+        return None;
     }
-    possible
+    let (mut session, ground) = (Session::start(), Ground::new());
+    session.start_keyring(true);
+    let mut first = start("a host with one thread", &ground.home(), &session);
+    assert_eq!(session.calls(), [""; 0]);
+    assert_eq!(ask(&mut first, "open"), "open");
+    // It looks whether there is one, keeps it, and reads it back.
+    let made = session.calls();
+    for call in ["Collection.CreateItem", "Item.GetSecret"] {
+        assert_eq!(made.iter().filter(|made| *made == call).count(), 1, "{made:?}");
+    }
+    assert_eq!(ask(&mut first, "sign in"), "signed in");
+    Some((session, ground, first))
 }
 
 fn start(role: &str, home: &Path, session: &Session) -> Process {
@@ -167,21 +163,7 @@ fn home_id(home: &Path) -> String {
 
 #[test]
 fn a_home_has_one_item_and_asks_for_it_once() {
-    if !possible() {
-        return;
-    }
-    let (ground, mut session) = (Ground::new(), Session::start());
-    session.start_keyring(true);
-    let mut first = start("a host with one thread", &ground.home(), &session);
-    assert_eq!(session.calls(), [""; 0]);
-    assert_eq!(ask(&mut first, "open"), "open");
-    // It looks whether there is one, keeps it, and reads it back.
-    let made = session.calls();
-    for call in ["Collection.CreateItem", "Item.GetSecret"] {
-        assert_eq!(made.iter().filter(|made| *made == call).count(), 1, "{made:?}");
-    }
-    assert_eq!(ask(&mut first, "sign in"), "signed in");
-
+    let Some((mut session, ground, mut first)) = signed_in() else { return };
     let mut user = start("the user", &ground.home(), &session);
     let item = ask(&mut user, "show");
     let (id, key) = item.split_once(':').unwrap();
@@ -213,14 +195,8 @@ fn a_home_has_one_item_and_asks_for_it_once() {
 
 #[test]
 fn a_locked_keyring_keeps_its_key() {
-    if !possible() {
-        return;
-    }
-    let (ground, other, mut session) = (Ground::new(), Ground::new(), Session::start());
-    session.start_keyring(true);
-    let mut first = start("a host with one thread", &ground.home(), &session);
-    assert_eq!(ask(&mut first, "open"), "open");
-    assert_eq!(ask(&mut first, "sign in"), "signed in");
+    let Some((mut session, ground, mut first)) = signed_in() else { return };
+    let other = Ground::new();
     let mut second = start("a host with workers", &ground.home(), &session);
     let mut new = start("a host with one thread", &other.home(), &session);
     // By its user, and from the beginning.
@@ -250,14 +226,8 @@ fn a_locked_keyring_keeps_its_key() {
 
 #[test]
 fn a_person_who_does_not_answer_is_not_waited_for_without_end() {
-    if !possible() {
-        return;
-    }
-    let (ground, other, mut session) = (Ground::new(), Ground::new(), Session::start());
-    session.start_keyring(true);
-    let mut first = start("a host with workers", &ground.home(), &session);
-    assert_eq!(ask(&mut first, "open"), "open");
-    assert_eq!(ask(&mut first, "sign in"), "signed in");
+    let Some((mut session, ground, mut first)) = signed_in() else { return };
+    let other = Ground::new();
     session.lock();
     let mut display = start("a display nobody looks at", &ground.home(), &session);
     display.expect("shown");
@@ -280,14 +250,8 @@ fn a_person_who_does_not_answer_is_not_waited_for_without_end() {
 
 #[test]
 fn a_keyring_that_is_not_there_is_no_keychain() {
-    if !possible() {
-        return;
-    }
-    let (ground, other, mut session) = (Ground::new(), Ground::new(), Session::start());
-    session.start_keyring(true);
-    let mut first = start("a host with one thread", &ground.home(), &session);
-    assert_eq!(ask(&mut first, "open"), "open");
-    assert_eq!(ask(&mut first, "sign in"), "signed in");
+    let Some((mut session, ground, _first)) = signed_in() else { return };
+    let other = Ground::new();
     let mut second = start("a host with workers", &ground.home(), &session);
     let mut new = start("a host with one thread", &other.home(), &session);
     let mut without_a_bus = Process::start_with("a host with workers", &ground.home(), |command| {
@@ -323,14 +287,7 @@ fn a_keyring_that_is_not_there_is_no_keychain() {
 
 #[test]
 fn a_key_that_is_gone_from_a_keyring_is_not_replaced() {
-    if !possible() {
-        return;
-    }
-    let (ground, mut session) = (Ground::new(), Session::start());
-    session.start_keyring(true);
-    let mut first = start("a host with one thread", &ground.home(), &session);
-    assert_eq!(ask(&mut first, "open"), "open");
-    assert_eq!(ask(&mut first, "sign in"), "signed in");
+    let Some((session, ground, _first)) = signed_in() else { return };
     let mut user = start("the user", &ground.home(), &session);
     assert_eq!(ask(&mut user, "delete"), "deleted");
     let before = content(&ground.home());

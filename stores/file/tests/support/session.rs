@@ -1,6 +1,6 @@
 //! A desktop session of a test's own: a message bus, a GNOME Keyring, and what goes over the bus. It ends with the test,
 //! also with one that fails, and touches nothing of the user's.
-#![allow(unreachable_pub, reason = "a part of a test")]
+#![allow(clippy::disallowed_types, unreachable_pub, reason = "a part of a test, and what zbus makes of an interface")]
 
 use std::fs::{self, DirBuilder};
 use std::io::{BufRead, BufReader, Write};
@@ -9,6 +9,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::support::{say, wait_for_word};
 
 /// The name of the Secret Service on a bus.
 const SERVICE: &str = "org.freedesktop.secrets";
@@ -158,5 +160,22 @@ impl Session {
                 return calls;
             }
         }
+    }
+}
+
+/// Is what the keyring asks for its password on a display, until it is told to end. Nobody answers.
+pub fn display_unseen() {
+    let prompter = zbus::blocking::connection::Builder::session().unwrap().name("org.gnome.keyring.SystemPrompter");
+    let _shown = prompter.unwrap().serve_at("/org/gnome/keyring/Prompter", Unseen).unwrap().build().unwrap();
+    say("shown");
+    wait_for_word();
+}
+
+struct Unseen;
+
+#[zbus::interface(name = "org.gnome.keyring.internal.Prompter")]
+impl Unseen {
+    fn begin_prompting(&self, _asking: zbus::zvariant::ObjectPath<'_>) {
+        say("asked");
     }
 }
