@@ -93,7 +93,8 @@ impl Session {
         let mut command = Command::new("gnome-keyring-daemon");
         self.surround(&mut command);
         command.args(["--components=secrets", "--foreground", if unlocked { "--unlock" } else { "--start" }]);
-        let mut keyring = Killed(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut keyring = Killed(command.spawn().unwrap());
         let mut asks = keyring.0.stdin.take().unwrap();
         if unlocked {
             asks.write_all(b"password of the session").unwrap();
