@@ -54,9 +54,9 @@ pub enum Trouble {
     KeyElsewhere(&'static str),
     /// The key is not where it should be, though the home has one.
     KeyMissing,
-    /// The keychain is locked, or refused the key to this program.
+    /// The keychain is locked, or refused the key to this program, or it asked a person who did not answer in time.
     KeyLocked,
-    /// There is no keychain to be reached, or it failed.
+    /// There is no keychain to be reached, or it failed, or said nothing.
     NoKeychain,
     /// Randomness could not be had from the operating system.
     NoRandomness,

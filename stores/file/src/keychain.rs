@@ -1,6 +1,8 @@
 //! The key in the operating system's keychain: one item for each home, read once when it is opened.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use keyring_core::{CredentialStore, Entry, Error};
 use zeroize::Zeroizing;
@@ -11,32 +13,95 @@ use crate::key::StoreKey;
 /// What the item is filed under. Its account is the home's own id.
 const SERVICE: &str = "tokenkeeper";
 
+/// How long a keychain is waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Until it says that it is there. Nobody has to do anything for that.
+    keychain: Duration,
+    /// Until it has answered. It may ask a person first, to unlock it or to allow this.
+    person: Duration,
+}
+
+const PATIENCE: Patience = Patience { keychain: Duration::from_secs(5), person: Duration::from_secs(30) };
+
 /// The key of the home with this id; `None` where the keychain has none.
 pub(crate) fn read(home: &str) -> Result<Option<StoreKey>, Trouble> {
-    match entry(home)?.get_secret().map(Zeroizing::new) {
+    ask(PATIENCE, entry(home), kept, |_| ())
+}
+
+/// Keeps the key of the home with this id. A home that cannot read it back is not begun.
+pub(crate) fn write(home: &str, key: &StoreKey) -> Result<(), Trouble> {
+    let key = key.clone();
+    let keep = move |entry: &Entry| {
+        entry.set_secret(key.as_bytes()).map_err(|error| trouble(&error))?;
+        match kept(entry)? {
+            Some(kept) if kept == key => Ok(()),
+            _ => Err(Trouble::NoKeychain),
+        }
+    };
+    // The home was given up meanwhile: its key is nobody's.
+    ask(PATIENCE, entry(home), keep, |entry| drop(entry.delete_credential()))
+}
+
+fn kept(entry: &Entry) -> Result<Option<StoreKey>, Trouble> {
+    match entry.get_secret().map(Zeroizing::new) {
         Ok(bytes) => StoreKey::from_slice(&bytes).map(Some).ok_or(Trouble::Damaged),
         Err(Error::NoEntry) => Ok(None),
         Err(error) => Err(trouble(&error)),
     }
 }
 
-/// Keeps the key of the home with this id. A home that cannot read it back is not begun.
-pub(crate) fn write(home: &str, key: &StoreKey) -> Result<(), Trouble> {
-    entry(home)?.set_secret(key.as_bytes()).map_err(|error| trouble(&error))?;
-    match read(home)? {
-        Some(kept) if kept == *key => Ok(()),
-        _ => Err(Trouble::NoKeychain),
-    }
+/// Asks `question` about the item that `find` finds, and waits no longer than `patience`; `undo` is for what comes later.
+///
+/// This is done on a thread of its own for two reasons. What asks a keychain takes no deadline and cannot be cancelled:
+/// a person who is not there, or a service that says nothing, would be waited for without end. And what speaks D-Bus may
+/// block on a tokio runtime of its own (where any crate of the host has turned on `zbus/tokio`), which panics on a thread
+/// that runs another. A thread that nobody waits for any more ends when the keychain answers.
+fn ask<T: Send + 'static>(
+    patience: Patience,
+    find: impl FnOnce() -> Result<Entry, Trouble> + Send + 'static,
+    question: impl FnOnce(&Entry) -> Result<T, Trouble> + Send + 'static,
+    undo: impl FnOnce(&Entry) + Send + 'static,
+) -> Result<T, Trouble> {
+    // Without room in between: what is said is heard, or whoever says it learns that nobody listens any more.
+    let (found, is_found) = sync_channel(0);
+    let (answer, is_answered) = sync_channel(0);
+    start(move || match find() {
+        Ok(entry) => {
+            if found.send(Ok(())).is_ok() && answer.send(question(&entry)).is_err() {
+                undo(&entry);
+            }
+        }
+        Err(trouble) => drop(found.send(Err(trouble))),
+    })?;
+    hear(&is_found, patience.keychain, Trouble::NoKeychain)??;
+    hear(&is_answered, patience.person, Trouble::KeyLocked)?
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of the store's own, that ends with the keychain's answer")]
+fn start(work: impl FnOnce() + Send + 'static) -> Result<(), Trouble> {
+    let thread = std::thread::Builder::new().name("tokenkeeper-keychain".to_owned());
+    thread.spawn(work).map(drop).map_err(|_| Trouble::NoKeychain)
+}
+
+fn hear<T>(from: &Receiver<T>, patience: Duration, late: Trouble) -> Result<T, Trouble> {
+    from.recv_timeout(patience).map_err(|why| match why {
+        RecvTimeoutError::Timeout => late,
+        RecvTimeoutError::Disconnected => Trouble::NoKeychain,
+    })
 }
 
 /// The process-wide default of `keyring-core` is the host's affair: it is used where the host has set one, and not set
 /// where it has not.
-fn entry(home: &str) -> Result<Entry, Trouble> {
-    let store = match keyring_core::get_default_store() {
-        Some(store) => store,
-        None => system()?,
-    };
-    store.build(SERVICE, home, None).map_err(|error| trouble(&error))
+fn entry(home: &str) -> impl FnOnce() -> Result<Entry, Trouble> + Send + 'static {
+    let home = home.to_owned();
+    move || {
+        let store = match keyring_core::get_default_store() {
+            Some(store) => store,
+            None => system()?,
+        };
+        store.build(SERVICE, &home, None).map_err(|error| trouble(&error))
+    }
 }
 
 #[cfg(target_vendor = "apple")]
@@ -58,5 +123,65 @@ fn trouble(error: &Error) -> Trouble {
         Error::NoEntry => Trouble::KeyMissing,
         Error::BadEncoding(_) | Error::BadDataFormat(..) => Trouble::Damaged,
         _ => Trouble::NoKeychain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use keyring_core::api::CredentialStoreApi;
+    use keyring_core::mock::Store;
+
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3_600);
+
+    fn item() -> Result<Entry, Trouble> {
+        Ok(Store::new().unwrap().build(SERVICE, "home", None).unwrap())
+    }
+
+    #[test]
+    fn a_keychain_that_says_nothing_is_none_and_is_asked_nothing() {
+        let patience = Patience { keychain: Duration::from_millis(1), person: NEVER };
+        let (go_on, goes_on) = channel::<()>();
+        let (asked, was_asked) = channel::<()>();
+        let find = move || {
+            let _ = goes_on.recv();
+            item()
+        };
+        let answer = ask(patience, find, move |_| Ok(asked.send(())), |_| ());
+        assert_eq!(answer.unwrap_err(), Trouble::NoKeychain);
+        drop(go_on);
+        // The thread has ended, and with it the question.
+        assert!(was_asked.recv().is_err());
+    }
+
+    #[test]
+    fn a_person_who_does_not_answer_has_locked_it_and_what_comes_later_is_undone() {
+        let patience = Patience { keychain: NEVER, person: Duration::from_millis(1) };
+        let (unlock, unlocked) = channel::<()>();
+        let (undone, is_undone) = channel();
+        let keep = move |entry: &Entry| {
+            let _ = unlocked.recv();
+            entry.set_secret(&[7; 32]).map_err(|error| trouble(&error))
+        };
+        let answer = ask(patience, item, keep, move |entry| {
+            undone.send(entry.get_secret().unwrap()).unwrap();
+        });
+        assert_eq!(answer, Err(Trouble::KeyLocked));
+        drop(unlock);
+        assert_eq!(is_undone.recv().unwrap(), [7; 32]);
+    }
+
+    #[test]
+    fn what_is_heard_is_not_undone_and_a_keychain_that_breaks_is_none() {
+        let patience = Patience { keychain: NEVER, person: NEVER };
+        let (undone, is_undone) = channel();
+        assert_eq!(ask(patience, item, |_| Ok(7), move |_| undone.send(()).unwrap()), Ok(7));
+        assert!(is_undone.recv().is_err());
+        let broken = |_: &Entry| -> Result<(), Trouble> { panic!("as its lock does") };
+        assert_eq!(ask(patience, item, broken, |_| ()), Err(Trouble::NoKeychain));
+        assert_eq!(ask(patience, || Err(Trouble::KeyLocked), kept, |_| ()), Err(Trouble::KeyLocked));
     }
 }

@@ -191,11 +191,18 @@ impl Process {
 
     /// As another user, where one is named.
     pub fn start_as(role: &str, home: &Path, user: Option<u32>) -> Self {
+        Self::start_with(role, home, |command| {
+            if let Some(user) = user {
+                command.uid(user).gid(user).current_dir("/");
+            }
+        })
+    }
+
+    /// In surroundings of its own.
+    pub fn start_with(role: &str, home: &Path, surround: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "child", "--nocapture"]).env(ROLE, role).env(HOME, home);
-        if let Some(user) = user {
-            command.uid(user).gid(user).current_dir("/");
-        }
+        surround(&mut command);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (hears, says) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, says, hears }
