@@ -16,7 +16,7 @@
 //!   one that works: they are only compared with others of their kind. Tokens of a lineage that nobody can come upon
 //!   any more are one.
 //! - Left out are times that nothing reads where lifetimes are unknown and no grace period counts (`since`, `first`,
-//!   `at`, and the anchor of a validity), and the count of contended claims, which only sets a pause that takes no time.
+//!   `at`, `signed_in`, and the anchor of a validity), and the count of contended claims, which only sets a pause that takes no time.
 //! - The two processes begin alike and follow the same rules, so a state and the one with both exchanged are the same:
 //!   the key is the smaller one of the two states', where flights and boots bear the exchanged names.
 //!
@@ -25,7 +25,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Revision};
+use tokenkeeper_actors::values::{BootId, ElapsedTime, Epoch, FlightId, Revision};
 
 use crate::server::Rt;
 
@@ -148,9 +148,19 @@ impl Sink {
     }
 
     pub(crate) fn flight(&mut self, flight: FlightId) {
-        let (number, of_two) = (flight.0 as u64, 16..48);
-        let exchanged = if number < 32 { number + 16 } else { number - 16 };
-        self.name(number, if of_two.contains(&number) { exchanged } else { number });
+        let [name, other] = names(flight);
+        self.name(name, other);
+    }
+
+    /// Claims, whose order means nothing: with the processes exchanged, it is another one.
+    pub(crate) fn claims(&mut self, claims: impl Iterator<Item = (Epoch, FlightId)>) {
+        let named = claims.map(|(epoch, flight)| (epoch, names(flight)));
+        let (mut straight, mut exchanged): (Vec<_>, Vec<_>) =
+            named.map(|(epoch, [name, other])| ((epoch, name), (epoch, other))).unzip();
+        straight.sort_unstable();
+        exchanged.sort_unstable();
+        straight.hash(&mut self.pair[0]);
+        exchanged.hash(&mut self.pair[1]);
     }
 
     pub(crate) fn flight_if(&mut self, flight: Option<FlightId>) {
@@ -167,6 +177,15 @@ impl Sink {
     fn name(&mut self, name: u64, exchanged: u64) {
         self.pair[0].write_u64(name);
         self.pair[1].write_u64(exchanged);
+    }
+}
+
+/// What a flight is called, and what it is called with the processes exchanged.
+fn names(flight: FlightId) -> [u64; 2] {
+    match flight.0 as u64 {
+        first @ 16..32 => [first, first + 16],
+        second @ 32..48 => [second, second - 16],
+        other => [other, other],
     }
 }
 

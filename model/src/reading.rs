@@ -157,6 +157,8 @@ impl Reader<'_> {
         let token = match word {
             // The whole moment.
             "WallTime" if is_unread(before) => return (None, after.find('}').unwrap_or(end)),
+            // Told to people, and read by nothing.
+            "WallTime" if before.ends_with("signed_in: Some(WallTime") => return (None, end),
             "WallTime" => {
                 self.of_mark = before.ends_with("latest: Moment { wall: WallTime");
                 Token::Time(number.saturating_sub(WALL))

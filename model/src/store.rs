@@ -68,10 +68,7 @@ impl Store {
             sink.flight(seat.by);
             sink.time_if(seat.until);
         }
-        for (epoch, flight) in self.lost.iter().filter(|(epoch, _)| matters(*epoch)) {
-            sink.plain(epoch);
-            sink.flight(*flight);
-        }
+        sink.claims(self.lost.iter().copied().filter(|(epoch, _)| matters(*epoch)));
     }
 
     /// Whether a write would be applied now. One that would not never will be: versions, epochs and tokens do not come

@@ -1,0 +1,64 @@
+//! What the check takes for one state goes on as one: from every two ways to come to the same state, the same states
+//! follow. So it does not matter which of them the check goes on from (module `identity`).
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use stateright::Model;
+use tokenkeeper_actors::law::profile::InDoubt;
+use tokenkeeper_model::{Bounds, Claims, Config, State, TwoProcesses};
+
+fn key(state: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What follows a state: each once, in one order.
+fn following(model: &TwoProcesses, state: &State) -> Vec<(u64, State)> {
+    let mut actions = Vec::new();
+    model.actions(state, &mut actions);
+    let states = actions.into_iter().filter_map(|action| model.next_state(state, action));
+    let mut keyed: Vec<_> = states.map(|state| (key(&state), state)).collect();
+    keyed.sort_by_key(|(key, _)| *key);
+    keyed.dedup_by_key(|(key, _)| *key);
+    keyed
+}
+
+/// Goes every way there is; gives the number of states.
+fn explore(config: Config) -> usize {
+    let model = TwoProcesses::new(config.clone());
+    let mut known: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut left: Vec<(u64, State)> = model.init_states().into_iter().map(|state| (key(&state), state)).collect();
+    while let Some((key, state)) = left.pop() {
+        let following = following(&model, &state);
+        let keys: Vec<u64> = following.iter().map(|(key, _)| *key).collect();
+        match known.get(&key) {
+            Some(first) => assert_eq!(*first, keys, "{}: another way to\n{state:?}goes on differently", config.name()),
+            None => {
+                known.insert(key, keys);
+                left.extend(following);
+            }
+        }
+    }
+    known.len()
+}
+
+#[test]
+fn one_state_goes_on_as_one_with_locks_of_the_kernel() {
+    let bounds = Bounds { crashes: 1, lost_answers: 1, ..Bounds::CALM };
+    assert_eq!(explore(Config::new(InDoubt::RetryOnce, Claims::Kernel, bounds)), 2_476);
+}
+
+#[test]
+fn one_state_goes_on_as_one_with_leases() {
+    let bounds = Bounds { claim_losses: 2, ..Bounds::CALM };
+    assert_eq!(explore(Config::new(InDoubt::RetryOnce, Claims::LEASED, bounds)), 17_316);
+}
+
+#[test]
+fn one_state_goes_on_as_one_after_a_login() {
+    let bounds = Bounds { crashes: 1, logins: 1, ..Bounds::CALM };
+    assert_eq!(explore(Config::new(InDoubt::RetryOnce, Claims::LEASED, bounds)), 65_909);
+}
