@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark that cannot go on says so and ends")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark owns its tasks, and measures with a watch of its own")]
 
+#[path = "../../tests/common/calm.rs"]
+mod calm;
 mod cohort;
 mod hits;
 mod memory;

@@ -3,40 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, Settings, TokenRequest};
 use tokio::sync::Semaphore;
 
+use crate::calm::Calm;
 use crate::setting::{self, Lean, Server, resident};
 use crate::{allocations, live};
 
 const IDENTITIES: usize = 100_000;
 /// Long enough for all to be awake at once, even on a machine that is busy with something else.
 const IDLE_AFTER: Duration = Duration::from_secs(25);
-
-struct Host;
-
-enum Nothing {}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for Nothing {}
-
-#[ractor::actor(message = Nothing, state = (), arguments = ())]
-impl Host {
-    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Nothing>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
 
 /// How many actors of identities live.
 fn awake(host: &ActorCell) -> usize {
@@ -47,7 +25,7 @@ pub(crate) async fn run() {
     let clock = setting::clock();
     let store = Arc::new(Lean { clock: Arc::clone(&clock), inner: MemoryStore::new(setting::digests()) });
     let source = Arc::new(Server { clock, gate: Semaphore::new(0) });
-    let (host, _) = Actor::spawn(None, Host, ()).await.expect("a host");
+    let (host, _) = Actor::spawn(None, Calm, ()).await.expect("a host");
     let builder = AuthRuntime::builder(store, Settings::new(source)).idle_after(IDLE_AFTER);
     let runtime = builder.spawn_linked(host.get_cell()).await.expect("a runtime");
 

@@ -1,14 +1,18 @@
 //! Desks at work, on tokio's paused time.
 #![expect(clippy::disallowed_methods, reason = "the tests' own tasks, sleeps and clock, all on tokio's paused time")]
 
+#[path = "../../../tests/common/calm.rs"]
+mod calm;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::Instant;
 
+use self::calm::Calm;
 use super::Permits;
 use super::desk::Desk;
 use crate::law::flight::Urgency;
@@ -26,30 +30,6 @@ impl Clock for TokioClock {
     fn now(&self) -> Moment {
         let millis = self.0.elapsed().as_millis() as u64;
         Moment { elapsed: ElapsedTime::from_millis(millis), wall: WallTime::from_millis(millis), boot: BootId(0) }
-    }
-}
-
-/// A supervisor that lets its desks end.
-struct Calm;
-
-enum Nothing {}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for Nothing {}
-
-#[ractor::actor(message = Nothing, state = (), arguments = ())]
-impl Calm {
-    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Nothing>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
     }
 }
 

@@ -1,21 +1,15 @@
 //! Actors around the runtime: hosts to link it under, and a guest that holds nothing but its address.
 
-use ractor::{ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort, SupervisionEvent};
+use ractor::{ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort};
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Refusal, RefusalAnswer};
 use tokenkeeper_actors::runtime::{AuthMessage, TokenRequest};
 use tokenkeeper_actors::values::{Generation, Lease, Reason, ServerIdentity, TokenError};
 
+use crate::support::calm::Nothing;
 use crate::support::identity;
 
 /// An answer to a caller.
 pub(crate) type Answer = Result<Lease, TokenError>;
-
-/// Hosts understand nothing; they only supervise.
-#[derive(Debug)]
-pub(crate) enum Nothing {}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for Nothing {}
 
 /// A host with ractor's default supervision: it stops when a child of its own ends, however.
 #[derive(Debug)]
@@ -24,26 +18,6 @@ pub(crate) struct DefaultHost;
 #[ractor::actor(message = Nothing, state = (), arguments = ())]
 impl DefaultHost {
     async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
-
-/// A host that lives on whatever becomes of its children.
-#[derive(Debug)]
-pub(crate) struct PatientHost;
-
-#[ractor::actor(message = Nothing, state = (), arguments = ())]
-impl PatientHost {
-    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Nothing>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 }

@@ -12,8 +12,9 @@ use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{Lease, Reason, TokenError};
 use tokio::task::JoinHandle;
 
-use super::hosts::{Answer, Errand, Guest, PatientHost, guest_asks};
+use super::hosts::{Answer, Errand, Guest, guest_asks};
 use super::tricks::{TrickSpawner, TrickStore};
+use crate::support::calm::Calm;
 use crate::support::{World, identity, s};
 
 /// How an actor of the runtime ends.
@@ -60,7 +61,7 @@ impl Rig {
     }
 
     pub(crate) async fn of(world: World, build: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Self {
-        let (host, _) = Actor::spawn(None, PatientHost, ()).await.expect("a host");
+        let (host, _) = Actor::spawn(None, Calm, ()).await.expect("a host");
         Self::under(host.get_cell(), world, build).await
     }
 

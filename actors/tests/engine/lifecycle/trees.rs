@@ -3,8 +3,9 @@
 use ractor::{Actor, ActorStatus};
 use tokenkeeper_actors::values::Reason;
 
-use super::hosts::{DefaultHost, PatientHost};
+use super::hosts::DefaultHost;
 use super::rig::{End, Rig, all_served, answers, turns};
+use crate::support::calm::Calm;
 use crate::support::{World, refuse, s};
 
 /// More turns than a flight takes to reach the server.
@@ -192,7 +193,7 @@ async fn a_host_that_ends_takes_the_tree_with_it_and_no_flight() {
             rig.host.kill();
         } else {
             // A sibling of ours that ends: the host's default is to stop, and to take everyone with it.
-            let (sibling, _) = Actor::spawn_linked(None, PatientHost, (), rig.host.clone()).await.expect("a sibling");
+            let (sibling, _) = Actor::spawn_linked(None, Calm, (), rig.host.clone()).await.expect("a sibling");
             sibling.stop(None);
         }
         rig.host.wait(None).await.expect("an end");
@@ -203,7 +204,7 @@ async fn a_host_that_ends_takes_the_tree_with_it_and_no_flight() {
         rig.world.server.is_content_with(1);
         assert!(rig.record().await.held().expect("a refresh token").mark.is_none());
         // Another host takes it in.
-        let (host, _) = Actor::spawn(None, PatientHost, ()).await.expect("a host");
+        let (host, _) = Actor::spawn(None, Calm, ()).await.expect("a host");
         rig.host = host.get_cell();
         rig.grows_again().await;
         rig.works().await;

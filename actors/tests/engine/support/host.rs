@@ -1,37 +1,16 @@
 //! A host: an actor that the runtime is linked to, and that lets its children end.
 
 use async_trait::async_trait;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell};
 use tokenkeeper_actors::law::flight::Urgency;
 use tokenkeeper_actors::ports::permit::{IssuerPermits, Permission, Permit};
 use tokenkeeper_actors::values::record::Issuer;
 
+use super::calm::Calm;
+
 /// A host, through whose children a test finds the actors it wants to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Host(ActorCell);
-
-struct Calm;
-
-enum Nothing {}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for Nothing {}
-
-#[ractor::actor(message = Nothing, state = (), arguments = ())]
-impl Calm {
-    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Nothing>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
 
 impl Host {
     pub(crate) async fn start() -> Self {

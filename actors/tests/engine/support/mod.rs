@@ -1,5 +1,7 @@
 //! A runtime to tell stories about.
 
+#[path = "../../common/calm.rs"]
+pub(crate) mod calm;
 pub(crate) mod clock;
 pub(crate) mod host;
 pub(crate) mod server;
