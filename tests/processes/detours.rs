@@ -147,7 +147,9 @@ impl Place {
         match self.detour {
             Detour::Throttled | Detour::ClientRejected | Detour::Ended => {
                 self.detour.fault().iter().for_each(|fault| lane.server.authority.tell("/fail", fault));
-                victim.refresh_until(point).await;
+                victim.refresh_until(Point::before(EffectName::Send)).await;
+                // Once it is written that the grant is over, its call may be answered before the flight stands there.
+                victim.go_until(point).await;
             }
             Detour::CalledOff => {
                 victim.refresh_until(Point::before(EffectName::Mark)).await;
