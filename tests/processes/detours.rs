@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::authority::Tally;
 use crate::crew::Member;
 use crate::disk::stored;
+use crate::door::Door;
 use crate::kills;
 use crate::party::{CLAIM, Paper, STORE_TIMEOUT};
 use crate::point::Point;
@@ -28,6 +29,8 @@ use crate::worker::Command;
 /// A way that is not the ordinary one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Detour {
+    /// No connection to the server comes about: the mark is taken back.
+    Unreachable,
     /// The server is too busy: the mark is taken back.
     Throttled,
     /// The server does not know the client: the mark is taken back, and the grant parked.
@@ -45,7 +48,8 @@ enum Detour {
 }
 
 impl Detour {
-    const ALL: [Detour; 7] = [
+    const ALL: [Detour; 8] = [
+        Detour::Unreachable,
         Detour::Throttled,
         Detour::ClientRejected,
         Detour::CalledOff,
@@ -62,7 +66,9 @@ impl Detour {
             Withdraw,
         };
         let rest: &[EffectName] = match self {
-            Detour::Throttled | Detour::ClientRejected => &[Send, ReturnPermit, Withdraw, EndClaim, Report],
+            Detour::Unreachable | Detour::Throttled | Detour::ClientRejected => {
+                &[Send, ReturnPermit, Withdraw, EndClaim, Report]
+            }
             Detour::CalledOff => &[Withdraw, EndClaim, ReturnPermit, Report],
             Detour::Ended => &[Send, ReturnPermit, End, EndClaim, Report],
             Detour::Spent => &[Send, ReturnPermit, Commit, Report, Commit, Spent, EndClaim, Report],
@@ -81,7 +87,7 @@ impl Detour {
         match self {
             Detour::Throttled => around(Withdraw, unspent, Fate { standing: Standing::Free, ..unspent }),
             Detour::ClientRejected => around(Withdraw, unspent, closed(unspent, Reason::ClientRejected)),
-            Detour::CalledOff => around(Withdraw, Fate::MARKED, Fate::UNTOUCHED),
+            Detour::Unreachable | Detour::CalledOff => around(Withdraw, Fate::MARKED, Fate::UNTOUCHED),
             Detour::Ended => around(End, unspent, closed(unspent, Reason::GrantEnded)),
             Detour::Spent => around(Spent, rotated, closed(rotated, Reason::PerhapsSpent)),
             Detour::Late => {
@@ -131,14 +137,17 @@ impl Drop for Away<'_> {
 struct Place {
     detour: Detour,
     point: Point,
+    /// Before the token endpoint, where that is not always reachable.
+    door: Option<Door>,
     /// Takes revocations and never answers, where nothing is to be revoked before the tombstone is stored.
     silent: Option<TcpListener>,
 }
 
 impl Place {
     fn new(detour: Detour, point: Point) -> Self {
+        let door = (detour == Detour::Unreachable).then(Door::new);
         let silent = point == Point::after(EffectName::Close);
-        Self { detour, point, silent: silent.then(|| TcpListener::bind("127.0.0.1:0").unwrap()) }
+        Self { detour, point, door, silent: silent.then(|| TcpListener::bind("127.0.0.1:0").unwrap()) }
     }
 
     /// A process goes this way, and stops there.
@@ -150,6 +159,12 @@ impl Place {
                 victim.refresh_until(Point::before(EffectName::Send)).await;
                 // Once it is written that the grant is over, its call may be answered before the flight stands there.
                 victim.go_until(point).await;
+            }
+            Detour::Unreachable => {
+                let (door, there) = (self.door.as_ref().unwrap(), lane.server.authority.token_endpoint());
+                door.shut().await;
+                victim.refresh_until(point).await;
+                door.open(there).await;
             }
             Detour::CalledOff => {
                 victim.refresh_until(Point::before(EffectName::Mark)).await;
@@ -192,6 +207,7 @@ impl Place {
 
 impl Death for Place {
     fn amend(&self, server: &Server, paper: &mut Paper) {
+        self.door.iter().for_each(|door| paper.token_endpoint = door.before(&paper.token_endpoint));
         let silent = self.silent.as_ref().map(|silent| format!("http://{}/", silent.local_addr().unwrap()));
         paper.revocation_endpoint = silent.or_else(|| Some(server.authority.revocation_endpoint().to_owned()));
     }

@@ -31,6 +31,7 @@ mod rigs;
 mod crew;
 mod detours;
 mod disk;
+mod door;
 mod holders;
 mod kills;
 mod news;

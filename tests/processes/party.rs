@@ -72,7 +72,7 @@ impl Setup {
 pub(crate) struct Paper {
     issuer: String,
     client_id: String,
-    token_endpoint: String,
+    pub(crate) token_endpoint: String,
     resource: Option<String>,
     scope: String,
     pub(crate) refresh_token: String,

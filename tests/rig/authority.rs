@@ -120,6 +120,11 @@ impl Authority {
         self.rig.ready["mcp2"].as_str().unwrap()
     }
 
+    /// Where it gives out tokens.
+    pub(crate) fn token_endpoint(&self) -> &str {
+        &self.endpoints.token_endpoint
+    }
+
     /// Where it takes tokens back (RFC 7009).
     pub(crate) fn revocation_endpoint(&self) -> &str {
         &self.endpoints.revocation_endpoint
