@@ -290,7 +290,7 @@ async fn kills_on_every_detour_cost_what_they_must_and_no_more() {
 /// A claim on this store is a kernel lock, and lasts as long as its process: a flight that keeps what it cannot store keeps
 /// its claim, and has nothing to renew, however long that takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_cannot_come_between_a_renewal() {
+async fn kills_find_no_renewal_on_this_store() {
     let Some(scene) = Scene::new().await else { return };
     let (identity, holder) = (scene.party.session.identity(), FlightId(1));
     let scope = ClaimScope::Spend(scene.party.record().await.epoch);

@@ -8,6 +8,8 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use crate::scene::until;
+
 /// A way to a server by a port of its own, shut at first.
 pub(crate) struct Door {
     address: SocketAddr,
@@ -19,7 +21,7 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new() -> Self {
-        let bolt = bolt("127.0.0.1:0".parse().unwrap());
+        let bolt = bolt("127.0.0.1:0".parse().unwrap()).unwrap();
         Self { address: bolt.local_addr().unwrap(), bolt: Mutex::new(Some(bolt)), keeper: Mutex::default() }
     }
 
@@ -35,7 +37,13 @@ impl Door {
         if let Some(keeper) = self.keeper.lock().await.take() {
             keeper.abort();
             drop(keeper.await);
-            *self.bolt.lock().await = Some(bolt(self.address));
+            // Where a process is just being started, that has it open, too, for as long as it is not itself yet.
+            let mut bolted = self.bolt.lock().await;
+            until("nobody listens", || {
+                *bolted = bolt(self.address).ok();
+                bolted.is_some()
+            })
+            .await;
         }
     }
 
@@ -56,10 +64,10 @@ impl Door {
     }
 }
 
-fn bolt(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
-    // Connections by a door that was open before may linger.
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    socket
+fn bolt(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections from when the door was open may linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
