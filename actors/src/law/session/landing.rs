@@ -38,8 +38,7 @@ impl Session {
             self.flight = Some(flight);
         }
         let outcome = self.still_true(landing.outcome, landing.view.as_deref());
-        let moved = outcome == Outcome::Moved;
-        self.moves = if moved { self.moves + 1 } else { 0 };
+        self.moves = if outcome == Outcome::Moved { self.moves + 1 } else { 0 };
         if let Outcome::Minted(lease) = &outcome
             && self.epoch().is_none_or(|known| known == epoch)
         {
@@ -50,6 +49,7 @@ impl Session {
             self.absorb(*view, now, out);
         }
         self.shed_unstored();
+        let moved = self.moves > 0;
         self.conclude_flight(outcome, (epoch, number), now, out);
         if moved {
             self.read(now, out);
