@@ -100,6 +100,30 @@ impl Member {
         }
     }
 
+    /// Lets the flight that stands go on, and waits until it stands at `point`.
+    pub(crate) async fn go_until(&mut self, point: Point) {
+        self.call(Command::Arm(point)).await;
+        self.tell(Command::Go).await;
+        self.stops().await;
+    }
+
+    /// Waits until a flight stands at the point that was armed.
+    pub(crate) async fn stops(&mut self) {
+        self.hear(|said| said["event"] == "stopped").await;
+    }
+
+    /// Where its flights have gone so far.
+    pub(crate) async fn track(&mut self) -> Vec<Point> {
+        serde_json::from_value(self.call(Command::Track).await["track"].take()).unwrap()
+    }
+
+    /// Tells its runtime to end, and waits until everything in it knows: gives the name of the call.
+    pub(crate) async fn begin_end(&mut self) -> u64 {
+        let id = self.tell(Command::ShutDown).await;
+        self.hear(|said| said["event"] == "stopping").await;
+        id
+    }
+
     /// A token that it got, which it must have got.
     pub(crate) async fn token(&mut self, force: bool) -> String {
         self.lease(force).await.0

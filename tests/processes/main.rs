@@ -29,12 +29,15 @@ mod authority;
 mod rigs;
 
 mod crew;
+mod detours;
 mod disk;
+mod door;
 mod holders;
 mod kills;
 mod news;
 mod party;
 mod point;
+mod reckoning;
 mod scene;
 #[cfg(target_os = "linux")]
 mod small_disk;

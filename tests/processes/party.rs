@@ -27,13 +27,16 @@ use crate::authority::Grant;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one of their store operations may take, on a machine that is busy.
-const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most that may pass between their marks and their sends.
 const SEND_WITHIN: Duration = Duration::from_millis(500);
 
 /// Longer than a flight of theirs that is with the server: until then nobody presents what it marked.
 pub(crate) const FLIGHT: Duration = Duration::from_secs(5);
+
+/// What a claim of theirs must outlast, as a flight reckons: one that would last so long is renewed at half-time.
+pub(crate) const CLAIM: Duration = REQUEST_TIMEOUT.saturating_add(STORE_TIMEOUT.saturating_mul(4));
 
 /// What a process is told when it starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,10 +72,12 @@ impl Setup {
 pub(crate) struct Paper {
     issuer: String,
     client_id: String,
-    token_endpoint: String,
+    pub(crate) token_endpoint: String,
     resource: Option<String>,
     scope: String,
-    refresh_token: String,
+    pub(crate) refresh_token: String,
+    /// None, as long as nobody says where.
+    pub(crate) revocation_endpoint: Option<String>,
 }
 
 impl From<&Grant> for Paper {
@@ -84,6 +89,7 @@ impl From<&Grant> for Paper {
             resource: grant.binding.resource.clone(),
             scope: grant.scope.clone(),
             refresh_token: grant.refresh.expose().to_owned(),
+            revocation_endpoint: None,
         }
     }
 }
@@ -132,7 +138,7 @@ impl Party {
             issuer: Issuer(paper.issuer.clone()),
             client,
             token_endpoint: paper.token_endpoint.clone(),
-            revocation_endpoint: None,
+            revocation_endpoint: paper.revocation_endpoint.clone(),
             resource: paper.resource.clone(),
         };
         let digests = self.store.digest_key().await.unwrap();
@@ -181,11 +187,19 @@ impl Party {
         }
     }
 
-    /// Kills the supervisor, and with it the tree; and starts another.
-    pub(crate) async fn fell(&self) {
+    /// Kills the supervisor, and with it the tree.
+    pub(crate) async fn uproot(&self) {
         let supervisor = self.supervisor().unwrap();
+        let actors = supervisor.get_children();
         supervisor.kill();
-        supervisor.wait(None).await.unwrap();
+        for actor in actors.into_iter().chain([supervisor]) {
+            actor.wait(None).await.unwrap();
+        }
+    }
+
+    /// The same; and starts another.
+    pub(crate) async fn fell(&self) {
+        self.uproot().await;
         self.spec.spawn_linked(self.host.clone()).await.unwrap();
     }
 

@@ -30,18 +30,24 @@ impl Point {
     }
 }
 
-/// Stops a flight where it is told to, and says so; it goes on when the gate opens, or never.
+/// Writes down where flights go; stops one where it is told to, and says so. It goes on when the gate opens, or never.
 #[derive(Debug, Default)]
 pub(crate) struct Stops {
+    track: Mutex<Vec<Point>>,
     armed: Mutex<Option<Point>>,
     gate: Mutex<bool>,
     opened: Condvar,
 }
 
 impl Stops {
+    /// From now on, the first flight that gets there stops.
     pub(crate) fn arm(&self, point: Point) {
-        *self.gate.lock().unwrap() = false;
         *self.armed.lock().unwrap() = Some(point);
+    }
+
+    /// Every point that was passed or stopped at, in order.
+    pub(crate) fn track(&self) -> Vec<Point> {
+        self.track.lock().unwrap().clone()
     }
 
     pub(crate) fn open(&self) {
@@ -49,7 +55,15 @@ impl Stops {
         self.opened.notify_all();
     }
 
+    fn note(&self, effect: EffectName, before: bool) {
+        let mut track = self.track.lock().unwrap();
+        let point = if before { Point::before(effect) } else { Point::after(effect) };
+        let known = track.iter().filter(|known| (&known.effect, known.before) == (&point.effect, before)).count();
+        track.push(Point { nth: u32::try_from(known).unwrap() + 1, ..point });
+    }
+
     fn reach(&self, effect: EffectName, before: bool) {
+        self.note(effect, before);
         let mut armed = self.armed.lock().unwrap();
         let Some(point) = armed.as_mut().filter(|point| point.effect == effect.as_str() && point.before == before)
         else {
@@ -61,7 +75,8 @@ impl Stops {
         }
         *armed = None;
         drop(armed);
-        let gate = self.gate.lock().unwrap();
+        let mut gate = self.gate.lock().unwrap();
+        *gate = false;
         say(&json!({ "event": "stopped" }));
         drop(self.opened.wait_while(gate, |open| !*open).unwrap());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,12 +44,16 @@ pub(crate) enum Command {
     Arm(Point),
     /// Lets it go on.
     Go,
+    /// Where its flights have gone so far.
+    Track,
     /// From now on it says when its session's state has changed.
     Follow,
     /// How many actors are awake.
     Actors,
     KillActors,
+    Uproot,
     Fell,
+    /// It says when the end has begun, too.
     ShutDown,
 }
 
@@ -112,6 +117,7 @@ async fn obey(party: &Arc<Party>, stops: &Stops, resource: &Arc<str>, command: C
             stops.open();
             json!({})
         }
+        Command::Track => json!({ "track": stops.track() }),
         Command::Follow => {
             tokio::spawn(follow(party.session.clone()));
             json!({})
@@ -121,12 +127,22 @@ async fn obey(party: &Arc<Party>, stops: &Stops, resource: &Arc<str>, command: C
             party.kill_actors().await;
             json!({})
         }
+        Command::Uproot => {
+            party.uproot().await;
+            json!({})
+        }
         Command::Fell => {
             party.fell().await;
             json!({})
         }
         Command::ShutDown => {
-            let report = party.runtime.shutdown(Duration::from_secs(10)).await;
+            let mut end = pin!(party.runtime.shutdown(Duration::from_secs(10)));
+            // Once polled, it has begun.
+            let report = tokio::select! {
+                biased;
+                report = &mut end => report,
+                () = async { say(&json!({ "event": "stopping" })) } => end.await,
+            };
             json!({ "unsaved": report.unsaved.len(), "unfinished": report.unfinished.len() })
         }
     }

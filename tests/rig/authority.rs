@@ -1,6 +1,7 @@
 //! The rig as an authorization server: who signs in there, and what it counted.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +35,7 @@ struct Endpoints {
     authorization_endpoint: String,
     token_endpoint: String,
     registration_endpoint: String,
+    revocation_endpoint: String,
 }
 
 /// RFC 6749 section 5.1.
@@ -64,6 +66,16 @@ pub(crate) struct Tally {
     pub(crate) reuse: u64,
     /// Chains that are over, for whatever reason.
     pub(crate) revoked: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.posts += other.posts;
+        self.rotations += other.rotations;
+        self.consumed += other.consumed;
+        self.reuse += other.reuse;
+        self.revoked += other.revoked;
+    }
 }
 
 /// One chain of refresh tokens, as the rig tells.
@@ -106,6 +118,16 @@ impl Authority {
     /// Another MCP server behind it, which nobody consents to here.
     pub(crate) fn other_resource(&self) -> &str {
         self.rig.ready["mcp2"].as_str().unwrap()
+    }
+
+    /// Where it gives out tokens.
+    pub(crate) fn token_endpoint(&self) -> &str {
+        &self.endpoints.token_endpoint
+    }
+
+    /// Where it takes tokens back (RFC 7009).
+    pub(crate) fn revocation_endpoint(&self) -> &str {
+        &self.endpoints.revocation_endpoint
     }
 
     /// Tells an admin endpoint something.
@@ -197,6 +219,22 @@ impl Authority {
             scope: tokens.scope,
             refresh: RefreshToken::new(tokens.refresh_token),
         }
+    }
+
+    /// Presents a refresh token of the rig's public client, as whoever stole it would: the answer's status.
+    pub(crate) async fn present(&self, refresh: &str) -> u16 {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("refresh_token", refresh)
+            .append_pair("client_id", "rig-public")
+            .append_pair("resource", self.resource())
+            .finish();
+        let request = self.http.post(&self.endpoints.token_endpoint);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        answer.bytes().await.unwrap();
+        status
     }
 
     /// The rig's own client that authenticates with `client_secret_post` gets a token in its own name.

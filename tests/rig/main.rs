@@ -10,6 +10,7 @@ mod rigs;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "the tests of processes take the rest")]
 mod authority;
 mod clients;
 mod crowds;

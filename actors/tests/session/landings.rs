@@ -175,6 +175,22 @@ fn any_other_landing_makes_up_for_those_that_moved() {
 }
 
 #[test]
+fn a_record_that_moved_and_had_an_answer_begins_no_row() {
+    // Again and again somebody else logs out, and somebody logs in; that of the one only flights hear first.
+    let mut story = flying();
+    for caller in 1..=6 {
+        story.store.sign_out();
+        let told = story.lands(Outcome::Moved);
+        assert_eq!(told.count(&format!("{caller} is told logged_out")), 1, "{told:?}");
+        story.reads();
+        story.store.sign_in(Some(s(5)), story.at);
+        story.hears();
+        story.passes(s(5));
+        assert_eq!(story.asks(caller + 1).count("fly"), 1);
+    }
+}
+
+#[test]
 fn a_record_that_moved_is_read_and_serves_those_who_wait() {
     let mut story = flying();
     let stale = story.store.view();

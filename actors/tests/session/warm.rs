@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::Urgency;
+use tokenkeeper_actors::law::flight::{Outcome, Urgency};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::values::{BootId, ElapsedTime, Reason, Validity};
 
@@ -39,6 +39,17 @@ fn kept_warm_a_failure_is_tried_again_after_its_pause_and_at_no_other_time() {
         assert_eq!(story.ticks(), []);
         assert_eq!(story.ticks_after(ms(1)), ["publish", "fly for early"]);
     }
+}
+
+#[test]
+fn kept_warm_a_record_that_moves_on_and_on_earns_a_pause() {
+    let mut story = Story::signed_in(HOUR, policy(WARM));
+    story.idles(DAY);
+    for _ in 0..3 {
+        assert_eq!(story.lands(Outcome::Moved).count("fly"), 1);
+    }
+    assert_eq!(story.lands(Outcome::Moved).count("fly"), 0);
+    assert_eq!(story.sleeps_for(), Some(ms(500)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::law::profile::Trouble;
 use crate::values::record::View;
 use crate::values::{Epoch, FlightId, Lease, Now, Reason, TokenError};
 
-/// How many landings in a row may say that the record has moved before the session rests.
+/// How many landings in a row may say that the record has moved, and leave somebody waiting, before the session rests.
 const MOVES_MOST: u32 = 3;
 
 impl Session {
@@ -49,8 +49,9 @@ impl Session {
             self.absorb(*view, now, out);
         }
         self.shed_unstored();
+        let moved = self.moves > 0;
         self.conclude_flight(outcome, (epoch, number), now, out);
-        if self.moves > 0 {
+        if moved {
             self.read(now, out);
         }
     }
@@ -76,8 +77,16 @@ impl Session {
                 self.backoff = Backoff::default();
                 self.serve_waiters(now, out);
             }
-            Outcome::Moved if self.moves > MOVES_MOST => self.rest(Trouble::new(Reason::Contended), now, out),
-            Outcome::Moved => self.serve_waiters(now, out),
+            Outcome::Moved => {
+                let waited = !self.waiters.is_empty();
+                self.serve_waiters(now, out);
+                if waited && self.waiters.is_empty() {
+                    // Where it has moved to was an answer: the next move has nothing to do with this one.
+                    self.moves = 0;
+                } else if self.moves > MOVES_MOST {
+                    self.rest(Trouble::new(Reason::Contended), now, out);
+                }
+            }
             Outcome::Failed(trouble) => self.rest(trouble, now, out),
             Outcome::LoginRequired(reason) => {
                 if let Some(view) = &self.knowledge.view {

@@ -1,0 +1,73 @@
+//! A door before a server: while it is shut, no connection to it comes about.
+
+use std::net::SocketAddr;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use crate::scene::until;
+
+/// A way to a server by a port of its own, shut at first.
+pub(crate) struct Door {
+    address: SocketAddr,
+    /// Keeps the port, and does not listen.
+    bolt: Mutex<Option<TcpSocket>>,
+    /// Listens, and passes on to the server what comes.
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Door {
+    pub(crate) fn new() -> Self {
+        let bolt = bolt("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self { address: bolt.local_addr().unwrap(), bolt: Mutex::new(Some(bolt)), keeper: Mutex::default() }
+    }
+
+    /// What lies there, by this door.
+    pub(crate) fn before(&self, there: &str) -> String {
+        let mut url = Url::parse(there).unwrap();
+        url.set_ip_host(self.address.ip()).unwrap();
+        url.set_port(Some(self.address.port())).unwrap();
+        url.into()
+    }
+
+    pub(crate) async fn shut(&self) {
+        if let Some(keeper) = self.keeper.lock().await.take() {
+            keeper.abort();
+            drop(keeper.await);
+            // Where a process is just being started, that has it open, too, for as long as it is not itself yet.
+            let mut bolted = self.bolt.lock().await;
+            until("nobody listens", || {
+                *bolted = bolt(self.address).ok();
+                bolted.is_some()
+            })
+            .await;
+        }
+    }
+
+    /// Opens it, where it is shut, to the server that lies there.
+    pub(crate) async fn open(&self, there: &str) {
+        let Some(bolt) = self.bolt.lock().await.take() else { return };
+        let listener = bolt.listen(64).unwrap();
+        let server = Url::parse(there).unwrap().socket_addrs(|| None).unwrap()[0];
+        let keeper = tokio::spawn(async move {
+            while let Ok((mut visitor, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await?;
+                    copy_bidirectional(&mut visitor, &mut server).await
+                });
+            }
+        });
+        *self.keeper.lock().await = Some(keeper);
+    }
+}
+
+fn bolt(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections from when the door was open may linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}

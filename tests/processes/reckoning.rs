@@ -1,0 +1,244 @@
+//! What the death of a process costs: computed, exactly, from what the authorization server's own log and the store say
+//! had happened by then, and compared with what the server counts in the end.
+
+use std::ops::AddAssign;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokenkeeper::engine::values::record::{Record, Renewal};
+use tokenkeeper::{Lease, Reason, TokenError};
+use tokio::sync::Semaphore;
+
+use crate::authority::{Chain, Tally};
+use crate::on_demand;
+use crate::party::{Paper, Party, Setup};
+use crate::scene::Server;
+
+/// Processes that are started and killed at once: more would only make this machine slow.
+const AT_ONCE: usize = 3;
+
+/// What a process has come to when it is killed: at the server, beyond what was there before, and in the home.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fate {
+    /// Its request has arrived.
+    pub(crate) posted: bool,
+    /// The server has rotated.
+    pub(crate) rotated: bool,
+    /// The process has revoked its pair.
+    pub(crate) revoked: bool,
+    pub(crate) standing: Standing,
+}
+
+/// How an identity stands in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has a refresh token that nobody has marked.
+    Free,
+    /// It has one with a mark.
+    Marked,
+    /// Nobody may present anything before a login.
+    Closed(Reason),
+}
+
+impl Fate {
+    /// No mark.
+    pub(crate) const UNTOUCHED: Self = Self { posted: false, rotated: false, revoked: false, standing: Standing::Free };
+    /// A mark, and no byte has left.
+    pub(crate) const MARKED: Self = Self { standing: Standing::Marked, ..Self::UNTOUCHED };
+    /// Bytes have left, and the refresh token is not spent.
+    pub(crate) const UNSPENT: Self = Self { posted: true, ..Self::MARKED };
+    /// The server has rotated.
+    pub(crate) const ROTATED: Self = Self { rotated: true, ..Self::UNSPENT };
+    /// And the pair is stored.
+    pub(crate) const SAVED: Self = Self { standing: Standing::Free, ..Self::ROTATED };
+}
+
+impl Standing {
+    fn of(record: &Record) -> Self {
+        match record.view().renewal {
+            Renewal::LoginRequired(why) => Self::Closed(why),
+            Renewal::WithoutToken => panic!("every login here has a refresh token"),
+            Renewal::Token { mark, .. } => mark.map_or(Self::Free, |_| Self::Marked),
+        }
+    }
+}
+
+/// What is counted: by us before, by the server after.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    kills: u64,
+    tally: Tally,
+    logins: u64,
+    /// How long each chain of refresh tokens has become.
+    chains: Vec<u64>,
+}
+
+impl AddAssign for Account {
+    fn add_assign(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.tally += other.tally;
+        self.logins += other.logins;
+        self.chains.extend(other.chains);
+    }
+}
+
+impl Account {
+    /// Compares what was computed with what the server has counted.
+    pub(crate) async fn settle(mut self, server: &Server) {
+        let tally = server.tally(self.tally.posts).await;
+        assert_eq!(tally, self.tally, "{:#}", server.authority.stats());
+        self.chains.sort_unstable_by(|one, other| other.cmp(one));
+        println!("{self:?}");
+    }
+}
+
+/// How a process is killed.
+pub(crate) trait Death: Send + Sync {
+    /// Changes of a login what is to be other than the server gives it.
+    fn amend(&self, _: &Server, _: &mut Paper) {}
+
+    /// What comes to pass before, at the server, which counts it.
+    fn prepare(&self, _: &Lane<'_>) -> impl Future<Output = Tally> + Send {
+        std::future::ready(Tally::default())
+    }
+
+    /// A process begins a refresh, and is killed.
+    fn kill(&self, lane: &Lane<'_>) -> impl Future<Output = ()> + Send;
+}
+
+/// The server, and leave for a process to start and be killed.
+#[derive(Clone)]
+pub(crate) struct Field {
+    pub(crate) server: Arc<Server>,
+    leave: Arc<Semaphore>,
+}
+
+impl Field {
+    /// `None`, and a loud notice, where there is no Node.
+    pub(crate) async fn open() -> Option<Self> {
+        let server = Arc::new(Server::start(&[]).await?);
+        Some(Self { server, leave: Arc::new(Semaphore::new(AT_ONCE)) })
+    }
+
+    /// The same, with a server of its own: faults meet whoever comes next.
+    pub(crate) async fn apart(&self) -> Option<Self> {
+        let server = Arc::new(Server::start(&[]).await?);
+        Some(Self { server, leave: self.leave.clone() })
+    }
+}
+
+/// One home, with processes that are killed in one way and another one, the heir, that lives.
+pub(crate) struct Lane<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) setup: Setup,
+    pub(crate) heir: Party,
+    /// The heir's last login, and the rig's name for its chain.
+    pub(crate) login: (Paper, String),
+    _folder: TempDir,
+}
+
+impl<'a> Lane<'a> {
+    pub(crate) async fn open(server: &'a Server, never_replay: bool, death: &impl Death) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup::new(folder.path().join("home"), server.authority.resource());
+        let setup = Setup { never_replay, ..setup };
+        let heir = Party::open(&setup, None).await;
+        let login = log_in(server, &heir, death).await;
+        Self { server, setup, heir, login, _folder: folder }
+    }
+
+    fn chain(&self) -> Chain {
+        self.server.chain(&self.login.1)
+    }
+
+    /// A process dies, which leaves what its `fate` says; the heir asks for a token.
+    async fn round(&mut self, field: &Field, death: &impl Death, fate: Fate, story: &str) -> Account {
+        let mut account = Account { kills: 1, ..Account::default() };
+        account.tally += death.prepare(self).await;
+        let before = self.chain();
+        {
+            let _leave = field.leave.acquire().await.unwrap();
+            death.kill(self).await;
+        }
+
+        // What had happened, by the server's log and by the store.
+        let Fate { posted, rotated, revoked, standing } = fate;
+        let found = self.chain();
+        let rotations = before.rotations + u64::from(rotated);
+        assert_eq!(found, Chain { rotations, revoked: before.revoked || revoked, ..before }, "{story}");
+        assert_eq!(Standing::of(&self.heir.record().await), standing, "{story}");
+        account.tally += Tally {
+            posts: u64::from(posted),
+            rotations: u64::from(rotated),
+            revoked: u64::from(revoked),
+            ..Tally::default()
+        };
+
+        // What may come of it.
+        let outcome = insist(&self.heir).await;
+        let (presents, refused) = match (standing, self.setup.never_replay) {
+            (Standing::Free, _) => (true, None),
+            (Standing::Marked, true) => (false, Some(Reason::PerhapsSpent)),
+            (Standing::Marked, false) => (true, (rotated || found.revoked).then_some(Reason::GrantEnded)),
+            (Standing::Closed(why), _) => (false, Some(why)),
+        };
+        assert_eq!(outcome.map(drop).map_err(|error| error.reason()), refused.map_or(Ok(()), Err), "{story}");
+        let served = u64::from(refused.is_none());
+        let replayed = presents && standing == Standing::Marked && rotated;
+        // Of a chain that is over already the server remembers nothing.
+        let caught = replayed && !found.revoked;
+        let (rotations, reuse) = (found.rotations + served, found.reuse + u64::from(caught));
+        assert_eq!(self.chain(), Chain { rotations, reuse, revoked: found.revoked || caught }, "{story}");
+        account.tally += Tally {
+            posts: u64::from(presents),
+            rotations: served,
+            consumed: u64::from(replayed),
+            reuse: u64::from(caught),
+            revoked: u64::from(caught),
+        };
+        if refused.is_some() {
+            account.logins += 1;
+            account.chains.push(rotations);
+            self.login = log_in(self.server, &self.heir, death).await;
+        }
+        account
+    }
+}
+
+/// Processes are killed on one home, one after the other: `KILLS` of them.
+pub(crate) async fn run(field: Field, death: impl Death, fate: Fate, never_replay: bool, story: String) -> Account {
+    let story = format!("{story}, {}", if never_replay { "NeverReplay" } else { "RetryOnce" });
+    let mut lane = Lane::open(&field.server, never_replay, &death).await;
+    let mut account = Account::default();
+    for round in 0..on_demand("KILLS", 3) {
+        account += lane.round(&field, &death, fate, &format!("{story}, round {round}")).await;
+    }
+    // Nothing is left behind but a chain that is whole.
+    assert!(insist(&lane.heir).await.is_ok(), "{story}");
+    account.tally += Tally { posts: 1, rotations: 1, ..Tally::default() };
+    account.chains.push(lane.chain().rotations);
+    assert_eq!(Standing::of(&lane.heir.record().await), Standing::Free, "{story}");
+    lane.heir.end().await;
+    account
+}
+
+async fn log_in(server: &Server, heir: &Party, death: &impl Death) -> (Paper, String) {
+    let (mut paper, chain) = server.sign_in().await;
+    death.amend(server, &mut paper);
+    heir.install(&paper).await.unwrap();
+    (paper, chain)
+}
+
+/// A token from a flight that begins now; while what a dead process had begun may still be under way, that is waited for.
+pub(crate) async fn insist(heir: &Party) -> Result<Lease, TokenError> {
+    for _ in 0..10 {
+        match heir.token(true).await {
+            Err(error) if error.reason() == Reason::InDoubt => {
+                tokio::time::sleep(error.when_to_retry().unwrap_or(Duration::from_millis(10))).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    panic!("in doubt for ever");
+}
