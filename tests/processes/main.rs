@@ -25,6 +25,8 @@
 #[allow(dead_code, reason = "the tests of the rig itself take the rest")]
 #[path = "../rig/authority.rs"]
 mod authority;
+#[path = "../../actors/tests/common/calm.rs"]
+mod calm;
 #[path = "../rigs/mod.rs"]
 mod rigs;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell};
 use serde::{Deserialize, Serialize};
 use tokenkeeper::engine::law::ledger::Login;
 use tokenkeeper::engine::law::profile::InDoubt;
@@ -22,6 +22,7 @@ use tokenkeeper::{
 };
 
 use crate::authority::Grant;
+use crate::calm::Calm;
 
 /// How long a token request of these processes may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -210,27 +211,5 @@ impl Party {
     /// Ends it; it has nothing left to save.
     pub(crate) async fn end(&self) {
         assert!(self.runtime.shutdown(Duration::from_secs(10)).await.is_clean());
-    }
-}
-
-/// A host that lets its children end.
-struct Calm;
-
-/// Nobody tells it anything. (Under ractor's feature `cluster` not every type is a message; this one is.)
-type Nothing = ();
-
-#[ractor::actor(message = Nothing, state = (), arguments = ())]
-impl Calm {
-    async fn pre_start(&self, _myself: ActorRef<Nothing>, _: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Nothing>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
     }
 }
