@@ -13,7 +13,7 @@ use tokenkeeper_actors::values::{Epoch, FlightId, ServerIdentity};
 use crate::error::FileError;
 use crate::folder::Folder;
 use crate::home::Home;
-use crate::lock::{self, Attempt, Lock};
+use crate::lock::{self, Attempt, Lock, Stamp};
 use crate::names::Name;
 
 /// What one handle on a home holds.
@@ -24,6 +24,12 @@ pub(crate) struct Claims(Mutex<BTreeMap<String, Taken>>);
 struct Taken {
     holder: FlightId,
     lock: Lock,
+}
+
+impl Taken {
+    fn tag(&self) -> (FlightId, Stamp) {
+        (self.holder, self.lock.stamp())
+    }
 }
 
 impl Claims {
@@ -38,8 +44,9 @@ impl Claims {
         let file = lock_file(&Name::of(identity), scope);
         // The lock is free, or ours already: everybody before has let go of it, or is dead.
         let claim = Claim { holder, scope, remaining: None, predecessor: Predecessor::Gone };
-        match self.taken(home, &file) {
-            Some(other) if other != holder => return Ok((ClaimAnswer::Contended, false)),
+        let known = self.known(&file);
+        match known.filter(|(_, stamp)| stamp.is_good(&home.locks, &file)) {
+            Some((other, _)) if other != holder => return Ok((ClaimAnswer::Contended, false)),
             Some(_) => return Ok((ClaimAnswer::Granted(claim), false)),
             None => {}
         }
@@ -48,33 +55,44 @@ impl Claims {
             Attempt::Held => return Ok((ClaimAnswer::Contended, false)),
             Attempt::Unsupported => return Ok((ClaimAnswer::Unsupported, false)),
         };
-        self.table().insert(file, Taken { holder, lock });
+        let mut table = self.table();
+        // Two locks of one name can only be where its file was removed between them: the later one counts, and it is not
+        // known which that is.
+        if table.get(&file).map(Taken::tag) != known {
+            return Ok((ClaimAnswer::Contended, false));
+        }
+        let stale = table.insert(file, Taken { holder, lock });
+        drop(table);
+        drop(stale);
         Ok((ClaimAnswer::Granted(claim), true))
     }
 
     /// Whether the claim is still held. It needs no renewing.
     pub(crate) fn renew(&self, home: &Home, identity: &ServerIdentity, claim: &Claim) -> Renewed {
         let file = lock_file(&Name::of(identity), claim.scope);
-        if self.taken(home, &file) == Some(claim.holder) { Renewed::Until(None) } else { Renewed::Lost }
-    }
-
-    /// Ends a claim, if `holder` has it, without a look at the disk. The file stays for the next one, until its epoch is
-    /// over.
-    pub(crate) fn end(&self, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
-        if let Entry::Occupied(taken) = self.table().entry(lock_file(&Name::of(identity), scope))
-            && taken.get().holder == holder
-        {
-            drop(taken.remove());
+        let known = self.known(&file).filter(|(holder, _)| *holder == claim.holder);
+        if known.is_some_and(|(_, stamp)| stamp.is_good(&home.locks, &file)) {
+            Renewed::Until(None)
+        } else {
+            Renewed::Lost
         }
     }
 
-    /// Which flight of this handle holds the claim.
-    fn taken(&self, home: &Home, file: &str) -> Option<FlightId> {
-        let (holder, stamp) = self.table().get(file).map(|taken| (taken.holder, taken.lock.stamp()))?;
-        stamp.is_good(&home.locks, file).then_some(holder)
+    /// Ends a claim, if `holder` has it. The file stays for the next one, until its epoch is over.
+    pub(crate) fn end(&self, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
+        let ended = match self.table().entry(lock_file(&Name::of(identity), scope)) {
+            Entry::Occupied(taken) if taken.get().holder == holder => Some(taken.remove()),
+            _ => None,
+        };
+        drop(ended);
     }
 
-    /// Never kept over a look at the disk: whoever ends a claim must not wait for that.
+    /// Which flight of this handle was granted the claim, and what it locked for it.
+    fn known(&self, file: &str) -> Option<(FlightId, Stamp)> {
+        self.table().get(file).map(Taken::tag)
+    }
+
+    /// Never kept over a look at the disk: no identity waits for another's.
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

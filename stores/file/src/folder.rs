@@ -27,7 +27,7 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
-/// Which file it is, whatever name it has. As long as it is open, no other file is the same.
+/// Which file it is, whatever name it has. As long as it is open, no other file is the same; later another one may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inode {
     device: u64,

@@ -129,9 +129,9 @@ impl Home {
         }
     }
 
-    /// Whether this home is still where it was found: its two folders are, whose paths lead through it.
+    /// Whether this home is still where it was found.
     pub(crate) fn is_current(&self) -> bool {
-        self.records.is_current() && self.locks.is_current()
+        [&self.root, &self.records, &self.locks].into_iter().all(Folder::is_current)
     }
 
     pub(crate) fn path(&self) -> PathBuf {

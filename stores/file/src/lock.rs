@@ -37,7 +37,7 @@ pub(crate) struct Lock {
 }
 
 /// What was locked, and by whom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: Inode,
     process: u32,

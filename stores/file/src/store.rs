@@ -130,7 +130,6 @@ impl FileStore {
         Ok(Self(Arc::new(Inner {
             dir,
             digest: keys.digest.clone(),
-            is_remote: home.locks.is_remote(),
             place: Mutex::new(Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }),
             claims: Claims::default(),
             watching,
@@ -215,12 +214,8 @@ impl TokenStore for FileStore {
     }
 
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
-        // A home that is gone keeps nobody from letting go; nor does a pool of threads that is busy.
-        if !self.0.is_remote {
-            self.0.claims.end(identity, claim.scope, claim.holder);
-            return Ok(());
-        }
         let (inner, identity, claim) = (Arc::clone(&self.0), identity.clone(), claim.clone());
+        // A home that is gone keeps nobody from letting go.
         let ended = blocking(move || inner.claims.end(&identity, claim.scope, claim.holder));
         ended.await.ok_or(StoreFault::TimedOut)
     }
@@ -272,8 +267,6 @@ impl TokenStore for FileStore {
 pub(crate) struct Inner {
     dir: PathBuf,
     digest: DigestKey,
-    /// Whether a lock is let go of by asking another machine.
-    is_remote: bool,
     place: Mutex<Place>,
     claims: Claims,
     watching: Watching,

@@ -5,14 +5,10 @@
 mod support;
 
 use std::fs;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::os::unix::fs::PermissionsExt;
 
-use support::{
-    AT_LEAST, Ground, SPEND, applied, commit, digest, flight, granted, identity, install, login, mark, moment, token,
-    who,
-};
-use tokenkeeper_actors::ports::store::{ClaimEnding, News, Reservation, TokenStore};
+use support::{Ground, applied, commit, digest, identity, install, login, mark, moment, token, who};
+use tokenkeeper_actors::ports::store::{News, Reservation, TokenStore};
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_store_file::{FileStore, Trouble};
 
@@ -60,22 +56,23 @@ async fn what_another_process_wrote_down_is_not_written_down_again() {
     assert_eq!(fs::read_to_string(ground.home().join("identities")).unwrap(), format!("{}\n", who().key()));
 }
 
-#[test]
-fn a_claim_is_let_go_of_while_all_threads_that_may_block_are_busy() {
+#[tokio::test]
+async fn a_home_that_moved_into_another_folder_is_found_there() {
     let ground = Ground::new();
     let store = ground.open();
-    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
-    runtime.block_on(async {
-        let claim = granted(store.claim(&who(), SPEND, flight(1), AT_LEAST).await.unwrap());
-        let (go, wait) = std::sync::mpsc::channel();
-        let busy = tokio::task::spawn_blocking(move || wait.recv().unwrap());
-        let who = who();
-        let ended = pin!(store.end_claim(&who, &claim, ClaimEnding::Released));
-        assert_eq!(ended.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())));
-        go.send(()).unwrap();
-        busy.await.unwrap();
-        granted(ground.open().claim(&who, SPEND, flight(2), AT_LEAST).await.unwrap());
-    });
+    install(&store, &who(), "rt-1").await;
+    // The folders are the same, and what they lie in is not.
+    let new = ground.0.path().join("new");
+    fs::create_dir(&new).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(ground.home()).unwrap().map(Result::unwrap) {
+        fs::rename(entry.path(), new.join(entry.file_name())).unwrap();
+    }
+    fs::remove_dir(ground.home()).unwrap();
+    fs::rename(&new, ground.home()).unwrap();
+    assert_eq!(store.list().await.unwrap(), [who()]);
+    install(&store, &identity("home"), "rt-2").await;
+    assert_eq!(ground.open().list().await.unwrap().len(), 2);
 }
 
 #[test]
