@@ -38,7 +38,7 @@ const AFTER_HELP: &str = "\
 Members of the object:
   server                      the MCP server's URL
   account                     whose session it is [default: default]
-  issuer                      the authorization server's issuer identifier
+  issuer                      the authorization server's issuer identifier: https, or http on loopback
   token_endpoint              where tokens are refreshed: https, or http on loopback
   revocation_endpoint         where tokens are revoked, if anywhere
   client_id                   the client that signed in

@@ -251,7 +251,12 @@ fn an_unacceptable_login_is_told_without_its_secrets() {
         login["access_token"] = "s3cret".into();
         login["expires_at"] = 1_800_000_000_000_u64.into();
     });
-    assert!(told.contains("not milliseconds") && !told.contains("s3cret"), "{told}");
+    assert!(told.contains("counts the seconds") && !told.contains("s3cret"), "{told}");
+    let told = bad(&|login| {
+        login["access_token"] = "s3cret".into();
+        login["expires_at"] = "2999-12-31T23:59:59Z".into();
+    });
+    assert!(told.contains("leave it out") && !told.contains("s3cret"), "{told}");
     let told = bad(&|login| login["token_endpoint_auth_method"] = "client_secret_basic".into());
     assert!(told.contains("needs a client_secret"), "{told}");
     for (input, expected) in [("", "is empty"), ("[", "not whole JSON"), ("[]", "no JSON object"), ("{} {}", "follows")]

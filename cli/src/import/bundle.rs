@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokenkeeper::engine::law::ledger::{Login, LoginAccess};
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer};
-use tokenkeeper::engine::values::{ClientSecret, Moment};
+use tokenkeeper::engine::values::{ClientSecret, Moment, WallTime};
 use tokenkeeper::{AccessToken, Account, RefreshToken, Scopes, ServerIdentity, TokenKind, Validity, grant};
 use zeroize::Zeroizing;
 
@@ -124,7 +124,8 @@ impl Bundle {
         let issuer = required(self.issuer.as_deref(), "issuer")?;
         if !grant::may_receive_secrets(issuer) {
             return Err(Failure::Usage(
-                "the issuer is no https URL (or http on loopback): give the authorization server's issuer identifier"
+                "the issuer is no https URL (or http on loopback) that stands alone: give the authorization server's \
+                 issuer identifier"
                     .to_owned(),
             ));
         }
@@ -154,23 +155,12 @@ impl Bundle {
     /// The access token, unless it is over.
     fn access(&self, now: Moment) -> Result<Option<LoginAccess>, Failure> {
         let Some(token) = &self.access_token else { return Ok(None) };
-        let expires_at = match &self.expires_at {
+        let lifetime = match &self.expires_at {
             None => None,
-            Some(time) => Some(time.read().ok_or_else(|| {
-                Failure::Usage(
-                    "expires_at is neither RFC 3339 (2026-01-31T12:00:00Z) nor seconds since 1970".to_owned(),
-                )
-            })?),
+            Some(time) => Some(time.left(now.wall)?),
         };
-        let lifetime = expires_at.map(|at| at.since(now.wall));
         if lifetime.is_some_and(|left| left.is_zero()) {
             return Ok(None);
-        }
-        if lifetime.is_some_and(|left| left > LONGEST) {
-            return Err(Failure::Usage(
-                "expires_at is more than ten years ahead: a number counts the seconds since 1970, not milliseconds"
-                    .to_owned(),
-            ));
         }
         Ok(Some(LoginAccess {
             token: AccessToken::new(token.as_str().to_owned()),
@@ -181,10 +171,16 @@ impl Bundle {
 }
 
 impl Time {
-    fn read(&self) -> Option<tokenkeeper::engine::values::WallTime> {
-        match self {
-            Self::Seconds(number) => when::read(&number.to_string()),
-            Self::Text(text) => when::read(text),
+    /// From now until then.
+    fn left(&self, now: WallTime) -> Result<Duration, Failure> {
+        let (read, hint) = match self {
+            Self::Seconds(number) => (when::read(&number.to_string()), "a number counts the seconds since 1970"),
+            Self::Text(text) => (when::read(text), "leave it out where the token has no end"),
+        };
+        let wrong = || "expires_at is neither RFC 3339 (2026-01-31T12:00:00Z) nor seconds since 1970".to_owned();
+        match read.ok_or_else(wrong).map_err(Failure::Usage)?.since(now) {
+            left if left > LONGEST => Err(Failure::Usage(format!("expires_at is more than ten years ahead: {hint}"))),
+            left => Ok(left),
         }
     }
 }

@@ -54,3 +54,17 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
 fn shown(word: &str) -> String {
     word.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '\u{fffd}' }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_from_elsewhere_draws_nothing() {
+        for drawing in ["\u{1b}[2J", "\u{7}", "\n", "\r", "\u{9b}2J", "\u{202e}", "\u{200b}", " "] {
+            let word = shown(&format!("https://as.example/{drawing}"));
+            assert!(word.chars().all(|letter| letter.is_ascii_graphic() || letter == '\u{fffd}'), "{word:?}");
+        }
+        assert_eq!(shown("https://as.example/a?b=c"), "https://as.example/a?b=c");
+    }
+}

@@ -3,10 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// A look that takes longer has hung.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Looks again and again, with one command and the other by turns.
 pub(super) struct Lookout {
@@ -44,10 +49,14 @@ impl Lookout {
             Look::Status => command.arg("status"),
             Look::Why => command.arg("why").arg(&self.server),
         };
-        // Ctrl-C is for the parent, which sees to the rest.
-        command.arg("--json").stdin(Stdio::null()).process_group(0).kill_on_drop(true);
-        #[expect(clippy::disallowed_methods, reason = "ends with its command, and with this")]
-        self.under_way.spawn(async move { look.judge(command.output().await) });
+        // The storm's homes have their key in a file, whatever this user's have. Ctrl-C is for the parent, which sees to
+        // the rest.
+        command.arg("--json").args(["--key", "file"]).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        #[expect(clippy::disallowed_methods, reason = "ends with its command, which does not last, and with this")]
+        self.under_way.spawn(async move {
+            let late = |_| Err(io::Error::other("it does not end"));
+            look.judge(timeout(LONGEST, command.output()).await.unwrap_or_else(late))
+        });
         Ok(())
     }
 
@@ -69,9 +78,10 @@ impl Look {
         };
         let Output { status, stdout, stderr } = output.map_err(|error| format!("{name}: {error}"))?;
         let shown: Value = serde_json::from_slice(&stdout).unwrap_or_default();
+        let is_known = shown["reason"] != "never_signed_in";
         match shown.pointer(state).and_then(Value::as_str) {
-            Some(state) if status.success() && state != "unreadable" => Ok(()),
-            _ => Err(format!("{name}: {status}, {shown}, {}", String::from_utf8_lossy(&stderr).trim())),
+            Some(state) if status.success() && is_known && state != "unreadable" => Ok(()),
+            state => Err(format!("{name}: {status}, {state:?}, {}", String::from_utf8_lossy(&stderr).trim())),
         }
     }
 }
@@ -89,7 +99,8 @@ mod tests {
             let (stdout, stderr) = (stdout.into(), "no\n".into());
             Ok(Output { status: ExitStatus::from_raw(code << 8), stdout, stderr })
         };
-        let (status, why) = (r#"{"sessions":[{"state":"fresh"}]}"#, r#"{"state":"login_required"}"#);
+        let status = r#"{"sessions":[{"state":"signed_in"}]}"#;
+        let why = r#"{"state":"login_required","reason":"grant_ended"}"#;
         assert_eq!(Look::Status.judge(ended(0, status)), Ok(()));
         assert_eq!(Look::Why.judge(ended(0, why)), Ok(()));
         for (look, output) in [
@@ -97,6 +108,7 @@ mod tests {
             (Look::Status, ended(0, r#"{"sessions":[]}"#)),
             (Look::Status, ended(0, r#"{"sessions":[{"state":"unreadable"}]}"#)),
             (Look::Why, ended(0, "")),
+            (Look::Why, ended(0, r#"{"state":"login_required","reason":"never_signed_in"}"#)),
             (Look::Why, Err(io::Error::other("no"))),
         ] {
             let wrong = look.judge(output).unwrap_err();
