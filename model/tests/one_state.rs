@@ -1,5 +1,5 @@
-//! What the check takes for one state goes on as one: from every two ways to come to the same state, the same states
-//! follow. So it does not matter which of them the check goes on from (module `identity`).
+//! What the check takes for one state goes on as one: by whichever way it came there, one step further are the same
+//! states. So it does not matter which of them the check goes on from (module `identity`).
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
