@@ -9,7 +9,7 @@ use crate::law::profile::Trouble;
 use crate::values::record::View;
 use crate::values::{Epoch, FlightId, Lease, Now, Reason, TokenError};
 
-/// How many landings in a row may say that the record has moved, and leave somebody waiting, before the session rests.
+/// How many landings in a row may say that the record has moved, and answer nobody, before the session rests.
 const MOVES_MOST: u32 = 3;
 
 impl Session {

@@ -45,7 +45,7 @@ pub struct Session {
     pub(super) flight: Option<Airborne>,
     /// Flights begun in this incarnation.
     pub(super) flights: u64,
-    /// Landings in a row that only said that the record had moved, which answered nobody.
+    /// Landings in a row that only said that the record had moved, and answered nobody.
     pub(super) moves: u32,
     pub(super) backoff: Backoff,
     /// Until when the issuer is to be left alone.
