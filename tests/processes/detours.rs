@@ -310,7 +310,7 @@ async fn kills_find_no_renewal_on_this_store() {
     stored(&mut victim).await;
     victim.call(Command::ShutDown).await;
     let track = victim.track().await;
-    assert!(track.contains(&Point { nth: 10, ..Point::before(EffectName::Commit) }), "{track:?}");
+    assert!(track.contains(&Point { nth: 3, ..Point::before(EffectName::Commit) }), "{track:?}");
     assert!(track.iter().all(|point| named(point) != EffectName::Renew), "{track:?}");
     scene.assert_counts((1, 1, 0)).await;
     assert_eq!(scene.party.mark().await, None);
