@@ -97,8 +97,9 @@ impl FileStoreBuilder {
     /// Opens the home, and makes it where there is none: in a folder that is not there yet, or is empty. It reads no record.
     ///
     /// This touches the disk, and may wait: up to three seconds for another process that is just making the home, and
-    /// with a key from the keychain five seconds for the keychain and then thirty for a person who unlocks it. It needs no
-    /// tokio runtime, though the store does.
+    /// with a key from the keychain five seconds for the keychain and then thirty for a person who unlocks it. A question
+    /// to the keychain that was given up on occupies a thread until it is answered, so do not ask again and again. It needs
+    /// no tokio runtime, though the store does.
     ///
     /// # Errors
     ///
