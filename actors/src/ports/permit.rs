@@ -13,11 +13,11 @@ use crate::values::record::Issuer;
 /// Shared by all identities of a runtime. One permit is one token request.
 #[async_trait]
 pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
-    /// Waits for leave to make one request to `issuer`, or says how long the issuer is to be left alone. Callers come
-    /// before background work. `None` is for those who do not know their issuer yet: they queue by themselves.
+    /// Waits for leave to make one request to `issuer`, or answers how long the issuer is to be left alone. Callers come
+    /// before background work. Flights that do not know their issuer yet pass `None` and share one queue.
     ///
-    /// It never waits for ever: who could not be granted a permit within the implementation's patience is told when to
-    /// ask again.
+    /// A queued ask is answered within the implementation's patience, at the latest with the time at which to ask again.
+    /// An ask may wait longer only while the implementation itself is down and expected back.
     ///
     /// # Cancellation
     ///
@@ -33,6 +33,8 @@ pub enum Permission {
     Granted(Permit),
     /// The issuer is to be left alone for this long.
     Held(Duration),
+    /// No permit can be given out in this process, for a reason that has nothing to do with the issuer.
+    Unavailable,
 }
 
 /// Leave to make one token request, kept by whoever drives the flight, for as long as the flight has it.

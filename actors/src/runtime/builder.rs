@@ -7,7 +7,7 @@ use ractor::{Actor, ActorCell};
 
 use super::auth_runtime::AuthRuntime;
 use super::core::{Core, Ports};
-use super::issuer::Permits;
+use super::issuer::{FindSupervisor, Permits};
 use super::plan::{Plan, Settings};
 use super::reception::Reception;
 use super::supervisor::AuthSupervisor;
@@ -137,8 +137,10 @@ impl RuntimeBuilder {
         let core = Arc::new_cyclic(|core: &Weak<Core>| {
             let permits = self.permits.unwrap_or_else(|| {
                 let (core, rolls) = (core.clone(), dice.clone());
-                // The desks are the supervisor's children, whichever stands when one is needed.
-                let supervisor = move || Some(core.upgrade()?.supervisor()?.get_cell());
+                let supervisor = move || -> FindSupervisor {
+                    let core = core.clone();
+                    Box::pin(async move { Some(core.upgrade()?.running_supervisor().await.get_cell()) })
+                };
                 Arc::new(Permits::new(self.issuers, Arc::clone(&clock), move || rolls.jitter(), supervisor))
             });
             let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, dice };

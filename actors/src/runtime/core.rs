@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ractor::{ActorRef, ActorStatus};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
 
 use super::news::SessionNews;
@@ -52,6 +52,8 @@ pub(crate) struct Core {
     digests: DigestKey,
     directory: Mutex<BTreeSet<Entry>>,
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
+    /// Notified when a supervisor has started.
+    grown: Notify,
     tracker: TaskTracker,
     stopping: AtomicBool,
     unsaved: Mutex<Vec<Unsaved>>,
@@ -69,6 +71,7 @@ impl Core {
             digests,
             directory: Mutex::default(),
             tree: Mutex::default(),
+            grown: Notify::new(),
             tracker: TaskTracker::new(),
             stopping: AtomicBool::new(false),
             unsaved: Mutex::default(),
@@ -151,6 +154,18 @@ impl Core {
         locked(&self.tree).clone().filter(|tree| tree.get_status() < ActorStatus::Draining)
     }
 
+    /// Waits until a supervisor is alive, which is at once in a running runtime.
+    pub(crate) async fn running_supervisor(&self) -> ActorRef<SupervisorMessage> {
+        loop {
+            // Registered before the look, so that a supervisor that starts in between is not missed.
+            let grown = self.grown.notified();
+            if let Some(supervisor) = self.supervisor() {
+                return supervisor;
+            }
+            grown.await;
+        }
+    }
+
     /// A tree has grown: `false` where one stands already.
     pub(crate) fn plant(&self, supervisor: &ActorRef<SupervisorMessage>) -> bool {
         let mut tree = locked(&self.tree);
@@ -158,6 +173,8 @@ impl Core {
             return false;
         }
         *tree = Some(supervisor.clone());
+        drop(tree);
+        self.grown.notify_waiters();
         true
     }
 

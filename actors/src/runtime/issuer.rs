@@ -10,14 +10,17 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ractor::ActorCell;
+use tokio::runtime::Handle;
 
 use self::desk::Desk;
+use super::timer;
 use crate::law::flight::Urgency;
 use crate::law::issuer::IssuerPolicy;
 use crate::ports::clock::Clock;
@@ -25,17 +28,25 @@ use crate::ports::permit::{IssuerPermits, Permission};
 use crate::values::record::Issuer;
 use crate::values::{Jitter, Now};
 
-/// How often one ask may find its desk dead before it is told to come again.
-const ATTEMPTS: usize = 3;
+/// How often one ask may find its desk's actor dead before the ask is [`Unavailable`](Permission::Unavailable).
+const ATTEMPTS: u32 = 10;
 
-/// When to come again where no desk can be had.
-const COME_AGAIN: Duration = Duration::from_secs(1);
+/// How many of these attempts follow each other at once. The others follow a pause, because a supervisor that is being
+/// killed still looks alive for a moment in which it starts nothing.
+const PROMPT_ATTEMPTS: u32 = 3;
 
-/// The permits of a runtime: an [`IssuerPermits`] with one desk for each issuer, and one for those who do not know theirs.
+/// The first pause between two attempts; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Finds the actor under which desks are started. `None` means that the runtime is gone.
+pub type FindSupervisor = Pin<Box<dyn Future<Output = Option<ActorCell>> + Send>>;
+
+/// The permits of a runtime: an [`IssuerPermits`] with one desk for each issuer, and one for flights that do not know theirs.
 ///
 /// A desk is an actor, started by the first ask for its issuer under the supervisor given, and again by the next ask after
-/// it has ended. An ask never hangs on a desk that is gone, and is told to come again in a second where none can be
-/// started: while the supervisor stops, or outside tokio.
+/// it has ended. While the supervision tree is down an ask waits for the next tree: its flight outlives the tree, and the
+/// callers have their own deadlines. An ask is answered [`Unavailable`](Permission::Unavailable) outside tokio, and where
+/// the desk's actor ends again and again before it answers.
 pub struct Permits {
     house: Arc<House>,
     desks: Mutex<BTreeMap<Option<Issuer>, Arc<Desk>>>,
@@ -46,20 +57,20 @@ struct House {
     policy: IssuerPolicy,
     clock: Arc<dyn Clock>,
     jitter: Box<dyn Fn() -> Jitter + Send + Sync>,
-    supervisor: Box<dyn Fn() -> Option<ActorCell> + Send + Sync>,
+    supervisor: Box<dyn Fn() -> FindSupervisor + Send + Sync>,
     asks: AtomicU64,
 }
 
 impl Permits {
     /// Permits under `policy`. Time comes from `clock`; `jitter` is called once for each event of a desk.
     ///
-    /// Desks are spawned linked under the actor that `supervisor` names, without names; `None` says that there is none at
-    /// present. It need not restart them, and must not stop because one of them ended.
+    /// Desks are spawned without names, linked under the actor that `supervisor` resolves to. That future waits while
+    /// there is no such actor. The supervisor need not restart desks, and must not stop because one of them ended.
     pub fn new(
         policy: IssuerPolicy,
         clock: Arc<dyn Clock>,
         jitter: impl Fn() -> Jitter + Send + Sync + 'static,
-        supervisor: impl Fn() -> Option<ActorCell> + Send + Sync + 'static,
+        supervisor: impl Fn() -> FindSupervisor + Send + Sync + 'static,
     ) -> Self {
         let (jitter, supervisor) = (Box::new(jitter), Box::new(supervisor));
         let house = House { policy, clock, jitter, supervisor, asks: AtomicU64::new(0) };
@@ -88,15 +99,22 @@ impl House {
 impl IssuerPermits for Permits {
     async fn ask(&self, issuer: Option<&Issuer>, urgency: Urgency) -> Permission {
         let desk = self.desk(issuer);
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             if let Some(left) = desk.throttled() {
                 return Permission::Held(left);
             }
-            if let Some(permission) = desk.ask(urgency).await {
+            if Handle::try_current().is_err() {
+                break;
+            }
+            if let Some(later) = attempt.checked_sub(PROMPT_ATTEMPTS) {
+                timer::pause(FIRST_PAUSE.saturating_mul(1 << later)).await;
+            }
+            let Some(supervisor) = (self.house.supervisor)().await else { break };
+            if let Some(permission) = desk.ask(urgency, supervisor).await {
                 return permission;
             }
         }
-        Permission::Held(desk.throttled().unwrap_or(COME_AGAIN))
+        desk.throttled().map_or(Permission::Unavailable, Permission::Held)
     }
 }
 

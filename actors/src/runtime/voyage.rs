@@ -151,6 +151,7 @@ impl Voyage {
                 FlightEvent::Permitted(op)
             }
             Permission::Held(span) => FlightEvent::Held(op, span),
+            Permission::Unavailable => FlightEvent::NoPermit(op),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A flight that meets no trouble, and what its effects carry.
 
-use tokenkeeper_actors::law::flight::Urgency;
+use tokenkeeper_actors::law::flight::{FlightEvent, Urgency};
 use tokenkeeper_actors::values::record::{Access, MarkState};
 
 use crate::support::*;
@@ -182,5 +182,14 @@ fn an_issuer_that_wants_to_be_left_alone_is_left_alone() {
     let op = flight.permit_asked();
     flight.tell(FlightEvent::Held(op, secs(77)));
     flight.lands_blind(failed_for(Reason::Throttled, secs(77)));
+    flight.over_now();
+}
+
+#[test]
+fn without_a_permit_to_be_had_the_attempt_breaks_off_and_no_one_is_called_throttled() {
+    let mut flight = Story::ordinary();
+    let op = flight.permit_asked();
+    flight.tell(FlightEvent::NoPermit(op));
+    flight.lands_blind(failed(Reason::BrokenOff));
     flight.over_now();
 }

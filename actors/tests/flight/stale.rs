@@ -13,6 +13,7 @@ fn completions(op: Op) -> Vec<FlightEvent> {
     vec![
         FlightEvent::Permitted(op),
         FlightEvent::Held(op, secs(1)),
+        FlightEvent::NoPermit(op),
         FlightEvent::Loaded(op, Ok(record.clone())),
         FlightEvent::Loaded(op, Err(StoreFault::Failed)),
         FlightEvent::Claimed(op, Ok(granted(None, Predecessor::Gone))),
@@ -38,7 +39,9 @@ fn ignores_all_but(flight: &Story, awaited: Op, kind: fn(&FlightEvent) -> bool) 
 fn each_phase_takes_the_answer_to_its_own_question_and_no_other() {
     let mut flight = Story::ordinary();
     let op = flight.permit_asked();
-    ignores_all_but(&flight, op, |event| matches!(event, FlightEvent::Permitted(_) | FlightEvent::Held(..)));
+    ignores_all_but(&flight, op, |event| {
+        matches!(event, FlightEvent::Permitted(_) | FlightEvent::Held(..) | FlightEvent::NoPermit(_))
+    });
     flight.tell(FlightEvent::Permitted(op));
 
     let op = flight.load_asked();

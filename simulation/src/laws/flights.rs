@@ -84,6 +84,7 @@ impl World {
             }
             FlightEvent::Permitted(_) => facts.permitted = Some(t),
             FlightEvent::Held(..) => met = Some(Reason::Throttled),
+            FlightEvent::NoPermit(_) => met = Some(Reason::BrokenOff),
             FlightEvent::Changed(_, Ok(Changed::Conflict { why: Conflict::Moved, current })) => {
                 met = Some(Reason::Contended);
                 if let Some(current) = current {

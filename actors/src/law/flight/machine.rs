@@ -115,7 +115,7 @@ impl Flight {
                 self.unwanted = None;
                 effects.push(FlightEffect::ReturnPermit { throttle: None });
             }
-            FlightEvent::Held(op, _) if self.unwanted == Some(op) => self.unwanted = None,
+            FlightEvent::Held(op, _) | FlightEvent::NoPermit(op) if self.unwanted == Some(op) => self.unwanted = None,
             event => self.advance(event, now, &mut effects),
         }
         effects
@@ -132,6 +132,9 @@ impl Flight {
             (Phase::Permitting(op), FlightEvent::Held(answered, span)) if op == answered => {
                 let trouble = Trouble { reason: Reason::Throttled, retry_after: Some(span) };
                 self.land(Outcome::Failed(trouble), None, None, effects);
+            }
+            (Phase::Permitting(op), FlightEvent::NoPermit(answered)) if op == answered => {
+                self.land(Outcome::Failed(Trouble::new(Reason::BrokenOff)), None, None, effects);
             }
             (Phase::Peeking(op), FlightEvent::Loaded(answered, answer)) if op == answered => {
                 self.peeked(answer, now, effects);

@@ -141,6 +141,8 @@ pub enum FlightEvent {
     Permitted(Op),
     /// The issuer wants to be left alone for this long.
     Held(Op, Duration),
+    /// No permit can be given out in this process.
+    NoPermit(Op),
     /// A read is done.
     Loaded(Op, Result<Option<Box<Record>>, StoreFault>),
     /// An attempt to claim is done.

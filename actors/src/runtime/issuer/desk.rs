@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ractor::{ActorRef, ActorRuntime};
+use ractor::{ActorCell, ActorRef, ActorRuntime};
 use tokio::sync::{oneshot, watch};
 
 use super::House;
@@ -63,8 +63,8 @@ impl Desk {
     }
 
     /// Asks the desk, once. `None` where its actor ended before it answered, or cannot be started.
-    pub(super) async fn ask(self: &Arc<Self>, urgency: Urgency) -> Option<Permission> {
-        let (place, answer, mut ended) = self.enter(urgency)?;
+    pub(super) async fn ask(self: &Arc<Self>, urgency: Urgency, supervisor: ActorCell) -> Option<Permission> {
+        let (place, answer, mut ended) = self.enter(urgency, &supervisor)?;
         let answer = tokio::select! {
             // An answer that came before the end counts.
             biased;
@@ -80,8 +80,12 @@ impl Desk {
         }
     }
 
-    /// Sends the ask to the actor, which is started where there is none.
-    fn enter(self: &Arc<Self>, urgency: Urgency) -> Option<(Place, oneshot::Receiver<Answer>, watch::Receiver<()>)> {
+    /// Sends the ask to the actor, which is started under `supervisor` where there is none.
+    fn enter(
+        self: &Arc<Self>,
+        urgency: Urgency,
+        supervisor: &ActorCell,
+    ) -> Option<(Place, oneshot::Receiver<Answer>, watch::Receiver<()>)> {
         let ask = AskId(self.house.asks.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         let mut message = DeskMessage::Ask(ask, urgency, reply);
@@ -90,7 +94,7 @@ impl Desk {
         for _ in 0..2 {
             let address = match book.address.take().filter(|address| address.ended.has_changed().is_ok()) {
                 Some(address) => address,
-                None => self.start(&mut book)?,
+                None => self.start(&mut book, supervisor.clone())?,
             };
             match address.actor.send_message(message) {
                 Ok(()) => {
@@ -107,13 +111,11 @@ impl Desk {
     }
 
     /// Starts the actor. It reads the book only when the caller has let go of it, with its address inside.
-    fn start(self: &Arc<Self>, book: &mut Book) -> Option<Address> {
-        tokio::runtime::Handle::try_current().ok()?;
+    fn start(self: &Arc<Self>, book: &mut Book, supervisor: ActorCell) -> Option<Address> {
         book.incarnation += 1;
         let (end, ended) = watch::channel(());
         let handler = IssuerActor::new(Arc::clone(self), book.incarnation, end);
         // Not awaited: its first messages queue. One that cannot start ends at once, which its askers are told.
-        let supervisor = (self.house.supervisor)()?;
         let (actor, _starting) = ActorRuntime::spawn_linked_instant(None, handler, (), supervisor).ok()?;
         Some(Address { actor, ended })
     }

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::Instant;
 
 use self::calm::Calm;
-use super::Permits;
 use super::desk::Desk;
+use super::{FindSupervisor, Permits};
 use crate::law::flight::Urgency;
 use crate::law::issuer::IssuerPolicy;
 use crate::ports::clock::Clock;
@@ -35,7 +36,8 @@ impl Clock for TokioClock {
 
 struct Setting {
     permits: Arc<Permits>,
-    supervisor: ActorCell,
+    /// The actor under which desks are started; `None` while the tree is down.
+    supervisor: watch::Sender<Option<ActorCell>>,
     began: Instant,
 }
 
@@ -45,9 +47,25 @@ impl Setting {
         let began = Instant::now();
         let policy = IssuerPolicy { at_once, ..IssuerPolicy::default() };
         let clock = Arc::new(TokioClock(began));
-        let cell = supervisor.get_cell();
-        let permits = Permits::new(policy, clock, || Jitter::new(1 << 15), move || Some(cell.clone()));
-        Self { permits: Arc::new(permits), supervisor: supervisor.get_cell(), began }
+        let (supervisor, standing) = watch::channel(Some(supervisor.get_cell()));
+        let find = move || -> FindSupervisor {
+            let mut standing = standing.clone();
+            Box::pin(async move { standing.wait_for(Option::is_some).await.ok()?.clone() })
+        };
+        let permits = Permits::new(policy, clock, || Jitter::new(1 << 15), find);
+        Self { permits: Arc::new(permits), supervisor, began }
+    }
+
+    /// The supervisor ends, and its desks with it. The next one is not there yet.
+    async fn tree_ends(&self) {
+        let supervisor = self.supervisor.send_replace(None).unwrap();
+        supervisor.stop_and_wait(None, None).await.unwrap();
+    }
+
+    /// Another supervisor starts.
+    async fn tree_starts(&self) {
+        let (supervisor, _) = Calm::spawn(None, Calm, ()).await.unwrap();
+        self.supervisor.send_replace(Some(supervisor.get_cell()));
     }
 
     fn issuer() -> Issuer {
@@ -65,7 +83,7 @@ impl Setting {
     async fn granted(&self) -> Permit {
         match self.ask().await {
             Permission::Granted(permit) => permit,
-            Permission::Held(span) => panic!("held for {span:?}"),
+            answer => panic!("{answer:?}"),
         }
     }
 
@@ -73,14 +91,16 @@ impl Setting {
         held(self.ask().await)
     }
 
+    /// Asks in a task of its own.
+    fn ask_later(&self) -> JoinHandle<Permission> {
+        let permits = Arc::clone(&self.permits);
+        tokio::spawn(async move { permits.ask(Some(&Self::issuer()), Urgency::Callers).await })
+    }
+
     /// Asks in tasks of their own, and waits until all of them have a place.
     async fn askers(&self, count: usize) -> Vec<JoinHandle<Permission>> {
         let before = self.desk().counts().0;
-        let ask = || {
-            let permits = Arc::clone(&self.permits);
-            tokio::spawn(async move { permits.ask(Some(&Self::issuer()), Urgency::Callers).await })
-        };
-        let askers = (0..count).map(|_| ask()).collect();
+        let askers = (0..count).map(|_| self.ask_later()).collect();
         while self.desk().counts().0 < before + count {
             yield_now().await;
         }
@@ -96,7 +116,7 @@ impl Setting {
 fn held(permission: Permission) -> Duration {
     match permission {
         Permission::Held(span) => span,
-        Permission::Granted(_) => panic!("granted"),
+        answer => panic!("{answer:?}"),
     }
 }
 
@@ -242,17 +262,48 @@ async fn a_desk_that_is_drained_or_stopped_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_the_tree_down_every_ask_is_told_to_come_again() {
+async fn while_the_tree_is_down_asks_wait_for_the_next_tree() {
     let setting = Setting::new(1).await;
     let first = setting.granted().await;
     let askers = setting.askers(5).await;
-    setting.supervisor.stop_and_wait(None, None).await.unwrap();
-    for asker in askers {
-        assert_eq!(held(asker.await.unwrap()), secs(1));
+    setting.tree_ends().await;
+    tokio::time::advance(secs(600)).await;
+    settle().await;
+    assert!(askers.iter().all(|asker| !asker.is_finished()), "an issuer that said nothing throttles no one");
+    setting.tree_starts().await;
+    first.give_back(None);
+    // They may come in another order: each gives back at once.
+    let granted =
+        askers.into_iter().map(|asker| tokio::spawn(async move { asker.await.map(|one| format!("{one:?}")) }));
+    for permission in granted.collect::<Vec<_>>() {
+        assert_eq!(permission.await.unwrap().unwrap(), "Granted(Permit)");
     }
-    assert_eq!(setting.held().await, secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_is_answered_while_the_tree_is_down() {
+    let setting = Setting::new(1).await;
+    let first = setting.granted().await;
+    setting.tree_ends().await;
     first.give_back(Some(secs(9)));
     assert_eq!(setting.held().await, secs(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_starts_nothing_throttles_no_one() {
+    let setting = Setting::new(1).await;
+    let stopped = setting.supervisor.borrow().clone().unwrap();
+    stopped.stop_and_wait(None, None).await.unwrap();
+    // It has ended, and is still named as the one that stands: first for a moment, then for good.
+    let asker = setting.ask_later();
+    tokio::time::advance(Duration::from_millis(15)).await;
+    setting.tree_starts().await;
+    let Permission::Granted(permit) = asker.await.unwrap() else { panic!("held") };
+    permit.give_back(None);
+    setting.supervisor.send_replace(Some(stopped));
+    setting.desk().actor().unwrap().kill();
+    settle().await;
+    assert!(matches!(setting.ask().await, Permission::Unavailable));
 }
 
 #[tokio::test(start_paused = true)]
