@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use tokenkeeper::engine::law::flight::{Equipment, Flight, Landing, Outcome, Report, Spending, Terms};
+use tokenkeeper::engine::law::flight::{Equipment, Flight, Landing, Outcome, Report, Spending, StoreTimeouts};
 use tokenkeeper::engine::law::ledger::{self, Change, Login, LoginAccess};
 use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::law::session::{Ask, Birth, Policy, Residue, Session, SessionEffect, SessionEvent, WaiterId};
@@ -63,8 +63,8 @@ fn session() -> Session {
 }
 
 fn ask(at: u64) -> Ask {
-    let (asked, patience) = (ElapsedTime::from_millis(at), Duration::from_secs(30));
-    Ask { asked, patience, min_lifetime: Duration::ZERO, force: false }
+    let (asked, timeout) = (ElapsedTime::from_millis(at), Duration::from_secs(30));
+    Ask { asked, timeout, min_lifetime: Duration::ZERO, force: false }
 }
 
 fn fresh_get(criterion: &mut Criterion) {
@@ -120,7 +120,7 @@ fn cohort(criterion: &mut Criterion) {
 fn flight_start(criterion: &mut Criterion) {
     let equipment = Arc::new(Equipment {
         profile: Profile::default(),
-        terms: Terms::default(),
+        timeouts: StoreTimeouts::default(),
         digests: DigestKey::new([7; 32]),
         spending: Spending::SingleUse,
     });

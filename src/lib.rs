@@ -43,8 +43,8 @@ pub use grant::{BodyFormat, Dialect, RefreshGrant, ScopeOnRefresh};
 
 pub use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
 pub use tokenkeeper_actors::runtime::{
-    AuthMessage, AuthRuntime, AuthSession, AuthSpec, BuildError, NewsFeed, SessionNews, SessionSpec, SessionState,
-    Settings, ShutdownReport, StateWatch, TokenRequest, Unsaved,
+    AuthEvent, AuthMessage, AuthRuntime, AuthSession, AuthSpec, BuildError, EventStream, SessionSpec, SessionState,
+    Settings, ShutdownReport, StateWatch, TokenOptions, Unsaved,
 };
 pub use tokenkeeper_actors::values::{
     AccessToken, Account, Generation, IdentityError, IdpIssuer, InstallError, Lease, LogoutError, Provider, Reason,

@@ -16,7 +16,7 @@ use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenRequest,
+    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenOptions,
 };
 use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 
@@ -36,8 +36,8 @@ impl Host {
         let clock = SystemClock::new().unwrap();
         let source = RefreshGrant::new(Arc::new(ReqwestClient::new().unwrap()), Arc::new(clock));
         let mut settings = Settings::new(Arc::new(source));
-        settings.policy.backoff_first = Duration::from_millis(10);
-        settings.policy.backoff_most = Duration::from_millis(10);
+        settings.policy.initial_backoff = Duration::from_millis(10);
+        settings.policy.max_backoff = Duration::from_millis(10);
         let runtime = AuthRuntime::builder(Arc::new(store.clone()), settings).spawn().await.unwrap();
         let identity = ServerIdentity::new(Account::new("work").unwrap(), Target::mcp(resource).unwrap());
         let session = runtime.session(identity);
@@ -64,7 +64,7 @@ impl Host {
         let callers: Vec<_> = (0..callers)
             .map(|_| {
                 let session = self.session.clone();
-                let request = TokenRequest { patience: Duration::from_secs(30), ..TokenRequest::default() };
+                let request = TokenOptions { timeout: Duration::from_secs(30), ..TokenOptions::default() };
                 tokio::spawn(async move { session.token_with(request).await })
             })
             .collect();
@@ -177,7 +177,7 @@ async fn a_login_and_a_logout_reach_the_others() {
     one.sign_in(&server.grant_to(&client)).await;
     other.comes_to(Result::is_ok).await;
     let first = other.tokens(1).await.remove(0).unwrap();
-    one.session.log_out().await.unwrap();
+    one.session.logout().await.unwrap();
     other.comes_to(|token| *token == Err(Reason::LoggedOut)).await;
     let grant = server.grant_to(&client);
     one.sign_in(&grant).await;

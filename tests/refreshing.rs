@@ -15,7 +15,7 @@ use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenRequest,
+    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenOptions,
     providers,
 };
 use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
@@ -41,8 +41,8 @@ impl Host {
         let clock = SystemClock::new().unwrap();
         let mut settings = Settings::new(source(&clock));
         settings.profile = profile;
-        settings.policy.backoff_first = Duration::from_millis(10);
-        settings.policy.backoff_most = Duration::from_millis(10);
+        settings.policy.initial_backoff = Duration::from_millis(10);
+        settings.policy.max_backoff = Duration::from_millis(10);
         let key = DigestKey::new(KEY);
         let store = Arc::new(MemoryStore::new(key.clone()));
         let runtime = AuthRuntime::builder(store, settings).spawn().await.unwrap();
@@ -63,7 +63,7 @@ impl Host {
 
     /// A token from a flight that begins now.
     async fn renew(&self) -> Result<String, Reason> {
-        let lease = self.session.token_with(TokenRequest { force: true, ..TokenRequest::default() }).await;
+        let lease = self.session.token_with(TokenOptions { force: true, ..TokenOptions::default() }).await;
         lease.map(|lease| lease.token().expose().to_owned()).map_err(|error| error.reason())
     }
 
@@ -151,7 +151,7 @@ async fn a_lost_answer_is_a_doubt_and_a_strict_server_sees_no_replay() {
     for fault in faults {
         let host = Host::with(never.clone(), ClientAuth::None).await;
         host.server.next(When::After, fault.clone());
-        assert_eq!(host.renew().await, Err(Reason::PerhapsSpent), "{fault:?}");
+        assert_eq!(host.renew().await, Err(Reason::MaybeConsumed), "{fault:?}");
         let counts = host.server.counts();
         assert_eq!((counts.token_requests, counts.replays, counts.redirects_followed), (1, 0, 0), "{fault:?}");
     }

@@ -80,7 +80,7 @@ async fn send(
     let exchange = Exchange {
         request,
         timeout: Duration::from_secs(20),
-        answer_most: 1_000,
+        max_answer: 1_000,
         departure: Departure::by(Arc::new(clock.clone()), ElapsedTime::from_millis(5)),
     };
     let client = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(Then(then.clone()))).unwrap();
@@ -137,7 +137,7 @@ async fn what_cannot_be_asked_is_said_not_to_have_been_sent() {
         let exchange = Exchange {
             request,
             timeout: Duration::from_secs(20),
-            answer_most: 1_000,
+            max_answer: 1_000,
             departure: Departure::at_any_time(),
         };
         assert_eq!(client.send(exchange).await.unwrap_err(), HttpError::NotSent(why), "{uri}");

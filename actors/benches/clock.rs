@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokenkeeper_actors::ports::clock::Clock;
-use tokenkeeper_actors::system::{Dice, SystemClock};
+use tokenkeeper_actors::system::{Entropy, SystemClock};
 
 fn clocks(criterion: &mut Criterion) {
     // Behind the port, as everything in a runtime has it.
@@ -20,11 +20,11 @@ fn clocks(criterion: &mut Criterion) {
     });
 }
 
-fn dice(criterion: &mut Criterion) {
-    let Ok(dice) = Dice::new() else { return };
-    criterion.bench_function("dice: jitter", |bencher| bencher.iter(|| black_box(dice.jitter())));
-    criterion.bench_function("dice: a flight's name", |bencher| bencher.iter(|| black_box(dice.flight_base())));
+fn entropy(criterion: &mut Criterion) {
+    let Ok(entropy) = Entropy::new() else { return };
+    criterion.bench_function("entropy: jitter", |bencher| bencher.iter(|| black_box(entropy.jitter())));
+    criterion.bench_function("entropy: a flight's name", |bencher| bencher.iter(|| black_box(entropy.flight_base())));
 }
 
-criterion_group!(system, clocks, dice);
+criterion_group!(system, clocks, entropy);
 criterion_main!(system);

@@ -18,7 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::law::ledger::{Change, Changed, apply};
 use crate::ports::clock::Clock;
 use crate::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, News, PendingLogin, Renewed, Reservation,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
     StoreWatch, TokenStore,
 };
 use crate::values::record::Record;
@@ -35,7 +35,7 @@ pub struct MemoryStore(Arc<Process>);
 
 impl MemoryStore {
     /// How many pieces of news are kept for a watch that does not read them; then it is told that it
-    /// [lagged](News::Lagged).
+    /// [lagged](StoreEvent::Lagged).
     pub const NEWS_KEPT: usize = 1_024;
 
     /// How many lines of each identity's journal are kept, the newest.
@@ -252,11 +252,11 @@ struct MemoryWatch(broadcast::Receiver<ServerIdentity>);
 
 #[async_trait]
 impl StoreWatch for MemoryWatch {
-    async fn next(&mut self) -> News {
+    async fn next(&mut self) -> StoreEvent {
         match self.0.recv().await {
-            Ok(identity) => News::Changed(identity),
-            Err(RecvError::Lagged(_)) => News::Lagged,
-            Err(RecvError::Closed) => News::Ended,
+            Ok(identity) => StoreEvent::Changed(identity),
+            Err(RecvError::Lagged(_)) => StoreEvent::Lagged,
+            Err(RecvError::Closed) => StoreEvent::Ended,
         }
     }
 }

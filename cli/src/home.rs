@@ -184,9 +184,9 @@ impl Keeper {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a person is told what is waited for; no request depends on it")]
-    async fn end(&self, patience: Duration) -> Result<(), Failure> {
+    async fn end(&self, timeout: Duration) -> Result<(), Failure> {
         let mut interruptions = Interruptions::new()?;
-        let mut shutdown = pin!(self.auth.shutdown(patience));
+        let mut shutdown = pin!(self.auth.shutdown(timeout));
         let report = match tokio::time::timeout(SILENCE, &mut shutdown).await {
             Ok(report) => report,
             Err(_) => {

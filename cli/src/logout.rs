@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let identity = arguments.who.identity()?;
     let done = home::block_on(async {
         let keeper = Keeper::open(home.required()?, &arguments.issuer).await?;
-        let done = keeper.session(identity.clone()).log_out().await;
+        let done = keeper.session(identity.clone()).logout().await;
         let done = done.map_err(|error| Failure::not_logged_out(error, &keeper.store));
         // The revocation, which nobody waited for, has its time here.
         let closed = keeper.close().await;

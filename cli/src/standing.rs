@@ -1,7 +1,7 @@
 //! How a session stands, as its record and its journal say.
 
 use serde::Serialize;
-use tokenkeeper::engine::ports::store::Happening;
+use tokenkeeper::engine::ports::store::EventKind;
 use tokenkeeper::engine::values::record::{Mark, MarkState, Record, Renewal};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::stores::file::Entry;
@@ -68,7 +68,7 @@ impl Standing {
             Renewal::WithoutToken if good => (State::SignedIn, None),
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
-                Some(mark) if mark.state == MarkState::Spent => (State::LoginRequired, Some(Reason::PerhapsSpent)),
+                Some(mark) if mark.state == MarkState::Spent => (State::LoginRequired, Some(Reason::MaybeConsumed)),
                 Some(mark) if is_under_way(mark, newest, now) => (State::Refreshing, None),
                 Some(_) => (State::InDoubt, Some(Reason::InDoubt)),
                 None if good => (State::SignedIn, None),
@@ -77,9 +77,9 @@ impl Standing {
         };
         let refreshed = access.filter(|access| access.flight.is_some()).map(|access| access.validity.anchored().wall);
         let trouble = newest
-            .filter(|entry| matches!(entry.line.what, Happening::Failed | Happening::InDoubt | Happening::Degraded))
+            .filter(|entry| matches!(entry.line.kind, EventKind::Failed | EventKind::InDoubt | EventKind::Degraded))
             .filter(|entry| refreshed.is_none_or(|at| at < entry.line.at.wall))
-            .and_then(|entry| entry.line.why);
+            .and_then(|entry| entry.line.reason);
         Self {
             state,
             issuer: view.issuer.map(|issuer| issuer.0),

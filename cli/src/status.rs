@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokenkeeper::engine::ports::clock::Clock;
-use tokenkeeper::engine::ports::store::{News, StoreWatch, TokenStore};
+use tokenkeeper::engine::ports::store::{StoreEvent, StoreWatch, TokenStore};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::Moment;
 use tokenkeeper::stores::file::FileStore;
@@ -87,7 +87,7 @@ impl<'a> Newsreel<'a> {
     #[expect(clippy::disallowed_methods, reason = "a screen is drawn anew; no request depends on it")]
     async fn next(&mut self, most: Duration) -> Result<(), Failure> {
         let Ok(mut news) = timeout(most, self.watch.next()).await else { return Ok(()) };
-        while news != News::Ended {
+        while news != StoreEvent::Ended {
             match timeout(TOGETHER, self.watch.next()).await {
                 Ok(more) => news = more,
                 Err(_) => return Ok(()),

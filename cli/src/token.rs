@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use serde_json::json;
-use tokenkeeper::{Lease, ServerIdentity, TokenKind, TokenRequest};
+use tokenkeeper::{Lease, ServerIdentity, TokenKind, TokenOptions};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     home::block_on(async {
         let keeper = Keeper::open(home.required()?, &arguments.issuer).await?;
         let request =
-            TokenRequest { patience: arguments.timeout, min_lifetime: arguments.min_ttl, force: arguments.refresh };
+            TokenOptions { timeout: arguments.timeout, min_lifetime: arguments.min_ttl, force: arguments.refresh };
         let session = keeper.session(identity.clone());
         let lease = keeper.unless_interrupted(session.token_with(request)).await?;
         let lease = match lease {

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::ports::clock::Clock;
-use tokenkeeper::engine::ports::store::Happening;
+use tokenkeeper::engine::ports::store::EventKind;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::stores::file::{Entry, FileStore};
 
@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let lines = journal.iter().map(|entry| {
             json!({
                 "at": when::stamp(entry.line.at.wall),
-                "what": entry.line.what.as_str(),
-                "why": entry.line.why.map(Reason::as_str),
+                "what": entry.line.kind.as_str(),
+                "why": entry.line.reason.map(Reason::as_str),
                 "process": entry.process,
                 "flight": entry.line.flight.map(|flight| flight.to_string()),
             })
@@ -87,28 +87,28 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
 }
 
 fn told(Entry { line, process }: &Entry) -> String {
-    let style = match line.what {
-        Happening::LoggedIn | Happening::Refreshed | Happening::Adopted => GOOD,
-        Happening::LoggedOut => BOLD,
+    let style = match line.kind {
+        EventKind::LoggedIn | EventKind::Refreshed | EventKind::Adopted => GOOD,
+        EventKind::LoggedOut => BOLD,
         _ => BAD,
     };
-    let why = line.why.map_or_else(String::new, |why| format!(": {}", why.advice()));
+    let why = line.reason.map_or_else(String::new, |why| format!(": {}", why.advice()));
     let at = paint(FAINT, when::stamp(line.at.wall));
-    let what = paint(style, words(line.what));
+    let what = paint(style, words(line.kind));
     format!("{at}  {what}{why} {}\n", paint(FAINT, format!("(process {process})")))
 }
 
-fn words(what: Happening) -> &'static str {
+fn words(what: EventKind) -> &'static str {
     match what {
-        Happening::LoggedIn => "signed in",
-        Happening::LoggedOut => "logged out",
-        Happening::Refreshed => "refreshed",
-        Happening::Adopted => "took over the token of another process",
-        Happening::Failed => "could not refresh",
-        Happening::InDoubt => "got no clear answer",
-        Happening::Degraded => "could not store the new token yet",
-        Happening::Ended => "ended",
-        Happening::Lost => "lost the new token, which could not be stored",
+        EventKind::LoggedIn => "signed in",
+        EventKind::LoggedOut => "logged out",
+        EventKind::Refreshed => "refreshed",
+        EventKind::Adopted => "took over the token of another process",
+        EventKind::Failed => "could not refresh",
+        EventKind::InDoubt => "got no clear answer",
+        EventKind::Degraded => "could not store the new token yet",
+        EventKind::Ended => "ended",
+        EventKind::Lost => "lost the new token, which could not be stored",
         other => other.as_str(),
     }
 }

@@ -166,7 +166,7 @@ fn whatever_goes_wrong_has_an_exit_code() {
     let scene = Scene::signed_in();
     scene.server.next(When::Before, Fault::status(503));
     scene.run("token", &["--never-replay"]).code(3).stdout_eq("").stderr_eq(str![[r#"
-error: perhaps_spent: the refresh token may have been used up and its answer was lost: sign in again
+error: maybe_consumed: the refresh token may have been used up and its answer was lost: sign in again
   tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
 
 "#]]);

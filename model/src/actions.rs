@@ -176,13 +176,13 @@ impl State {
 
     /// Whether telling the flight the time makes it give up on a store operation.
     pub(crate) fn gives_up(&self, seat: &Seat, config: &Config) -> bool {
-        let limit = config.terms().store_timeout;
+        let limit = config.timeouts().store_timeout;
         seat.pending.iter().any(|pending| is_store_op(&pending.effect) && pending.since.after(limit) <= self.elapsed())
     }
 
     /// Whether a flight that pauses because the claim is held would do anything else than pause again.
     fn is_worth_waking(&self, seat: &Seat, config: &Config) -> bool {
-        let wait = config.terms().claim_wait;
+        let wait = config.timeouts().claim_wait;
         let wait_over = seat.claiming.is_some_and(|since| since.after(wait) <= self.elapsed());
         wait_over
             || self.store.is_free(seat.epoch, seat.flight.id(), Manner { config, now: self.elapsed() })

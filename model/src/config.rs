@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{Equipment, Spending, Terms};
+use tokenkeeper_actors::law::flight::{Equipment, Spending, StoreTimeouts};
 use tokenkeeper_actors::law::profile::{InDoubt, Profile};
 use tokenkeeper_actors::values::DigestKey;
 
@@ -144,15 +144,15 @@ impl Config {
 
     /// How patient flights are: as shipped, except that the pauses before another attempt to claim or to save take no
     /// time. The model decides when a pause ends.
-    pub fn terms(&self) -> Terms {
-        Terms { claim_pause: Duration::ZERO, save_pause: Duration::ZERO, ..Terms::default() }
+    pub fn timeouts(&self) -> StoreTimeouts {
+        StoreTimeouts { claim_pause: Duration::ZERO, save_pause: Duration::ZERO, ..StoreTimeouts::default() }
     }
 
     /// What the flights are equipped with.
     pub fn equipment(&self) -> Equipment {
         Equipment {
             profile: Profile { in_doubt: self.policy, ..Profile::default() },
-            terms: self.terms(),
+            timeouts: self.timeouts(),
             digests: DigestKey::new([7; 32]),
             spending: Spending::SingleUse,
         }

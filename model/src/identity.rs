@@ -2,7 +2,7 @@
 //!
 //! What the model keeps itself goes into the key field by field. Of a flight it is the `Debug` text, which shows the
 //! whole phase with everything in it. What that text leaves out decides nothing: a refresh token stands beside its
-//! digest, an access token beside its number, and the digest key and the terms are the same throughout. (Two tokens of
+//! digest, an access token beside its number, and the digest key and the timeouts are the same throughout. (Two tokens of
 //! one run whose digests begin with the same four bytes would look alike; a test makes sure that none do.)
 //!
 //! Two states that differ only as follows behave alike for ever, and have the same key:

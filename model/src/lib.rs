@@ -35,7 +35,7 @@
 //! - The first read of an attempt, before its claim, happens at once: a flight whose read is late is a flight that began
 //!   late.
 //! - A flight that pauses because the claim is held wakes up when it would find something else: the claim free, another
-//!   record, or its patience at an end. Waking earlier leads back to where it was.
+//!   record, or its timeout at an end. Waking earlier leads back to where it was.
 //! - A process that holds no claim and has no write under way leaves nothing behind when it crashes, so it does not.
 //! - Time comes in three stretches ([`Span`]), chosen to lie on either side of the machines' limits. What happens at the
 //!   very instant of one is left to the machines' own tests.

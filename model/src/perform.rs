@@ -187,7 +187,7 @@ impl Step<'_> {
     }
 
     fn give_up(&mut self, flight: FlightId, now: ElapsedTime) {
-        let limit = self.model.equipment.terms.store_timeout;
+        let limit = self.model.equipment.timeouts.store_timeout;
         let forgets = self.model.config.has(Fault::OrphanForgotten);
         let Some(seat) = self.seat(flight) else { return };
         let given_up: Vec<_> = seat

@@ -59,7 +59,7 @@ sights! {
     /// A flight lands in doubt.
     InDoubt "landings in doubt"
     /// A flight gives a token up that was perhaps spent.
-    PerhapsSpent "tokens given up"
+    MaybeConsumed "tokens given up"
     /// A token is presented a second time, and works.
     Replayed "replays that worked"
     /// A token is presented a second time, and was spent: the lineage, which was lost already, ends.
@@ -107,7 +107,7 @@ impl Sight {
             Sight::AnswerLost => doubt,
             // A flight that never replays has no doubt about a holder that is gone.
             Sight::InDoubt => may_live || doubt && config.policy != InDoubt::NeverReplay,
-            Sight::PerhapsSpent => may_live || doubt && config.policy == InDoubt::NeverReplay,
+            Sight::MaybeConsumed => may_live || doubt && config.policy == InDoubt::NeverReplay,
             Sight::Replayed | Sight::ReplayedInVain | Sight::Ended => replays,
             Sight::Withdrawn => late || unsent > 0,
             Sight::Verified | Sight::TooLate => lulls > 0,

@@ -237,8 +237,8 @@ impl Step<'_> {
                     Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt => {
                         self.saw(Sight::InDoubt);
                     }
-                    Outcome::LoginRequired(Reason::PerhapsSpent) => {
-                        self.saw(Sight::PerhapsSpent);
+                    Outcome::LoginRequired(Reason::MaybeConsumed) => {
+                        self.saw(Sight::MaybeConsumed);
                     }
                     _ => {}
                 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{Spending, Terms};
+use tokenkeeper_actors::law::flight::{Spending, StoreTimeouts};
 use tokenkeeper_actors::law::profile::{InDoubt, Profile};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 
 use crate::Millis;
-use crate::dice::{Dice, For};
+use crate::rng::{For, Rng};
 
 /// Everything that does not change while a schedule runs.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Config {
     pub(crate) identities: usize,
     pub(crate) store: StoreKind,
     pub(crate) profile: Profile,
-    pub(crate) terms: Terms,
+    pub(crate) timeouts: StoreTimeouts,
     pub(crate) policy: Policy,
     pub(crate) server: ServerConfig,
     pub(crate) weather: Weather,
@@ -124,31 +124,31 @@ pub(crate) enum Start {
 
 impl Config {
     pub(crate) fn draw(seed: u64) -> Self {
-        let dice = &mut Dice::new(seed, For::Config, 0);
-        let leased = dice.chance(500);
-        let hosts = if leased { dice.between(1, 2) } else { 1 };
-        let hosts: Vec<_> = (0..hosts).map(|_| host(dice)).collect();
-        let processes = (0..hosts.len()).flat_map(|host| (0..dice.between(1, 4)).map(move |_| host)).take(5).collect();
-        let spending = if dice.chance(130) { Spending::Repeatable } else { Spending::SingleUse };
-        let in_doubt = match dice.below(10) {
+        let rng = &mut Rng::new(seed, For::Config, 0);
+        let leased = rng.chance(500);
+        let hosts = if leased { rng.between(1, 2) } else { 1 };
+        let hosts: Vec<_> = (0..hosts).map(|_| host(rng)).collect();
+        let processes = (0..hosts.len()).flat_map(|host| (0..rng.between(1, 4)).map(move |_| host)).take(5).collect();
+        let spending = if rng.chance(130) { Spending::Repeatable } else { Spending::SingleUse };
+        let in_doubt = match rng.below(10) {
             0..5 => InDoubt::RetryOnce,
-            5..8 => InDoubt::RetryWithin(seconds(dice.pick(&[8, 30, 60, 600]))),
+            5..8 => InDoubt::RetryWithin(seconds(rng.pick(&[8, 30, 60, 600]))),
             _ => InDoubt::NeverReplay,
         };
-        let server = server(dice, in_doubt);
+        let server = server(rng, in_doubt);
         Self {
             hosts,
             processes,
-            identities: if dice.chance(200) { 2 } else { 1 },
-            store: if leased { StoreKind::Leased { knows_boots: dice.chance(300) } } else { StoreKind::Kernel },
-            profile: profile(dice, in_doubt),
-            terms: Terms { store_timeout: seconds(dice.pick(&[5, 5, 2])), ..Terms::default() },
-            policy: policy(dice, spending),
-            weather: dice.weigh(&[(4, Weather::CALM), (4, Weather::BREEZY), (2, Weather::STORMY)]),
-            flaky_watch: dice.chance(300),
+            identities: if rng.chance(200) { 2 } else { 1 },
+            store: if leased { StoreKind::Leased { knows_boots: rng.chance(300) } } else { StoreKind::Kernel },
+            profile: profile(rng, in_doubt),
+            timeouts: StoreTimeouts { store_timeout: seconds(rng.pick(&[5, 5, 2])), ..StoreTimeouts::default() },
+            policy: policy(rng, spending),
+            weather: rng.weigh(&[(4, Weather::CALM), (4, Weather::BREEZY), (2, Weather::STORMY)]),
+            flaky_watch: rng.chance(300),
             start: match spending {
-                Spending::Repeatable => dice.weigh(&[(6, Start::Nothing), (3, Start::Fresh), (1, Start::Tombstone)]),
-                Spending::SingleUse => dice.weigh(&[
+                Spending::Repeatable => rng.weigh(&[(6, Start::Nothing), (3, Start::Fresh), (1, Start::Tombstone)]),
+                Spending::SingleUse => rng.weigh(&[
                     (60, Start::Fresh),
                     (25, Start::Expired),
                     (6, Start::Doubtful),
@@ -173,59 +173,59 @@ pub(crate) const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-fn host(dice: &mut Dice) -> (i64, i64) {
-    let offset = dice.weigh(&[(5, 0), (3, 2_000), (1, 45_000), (1, 400_000)]) as i64;
-    let sign = if dice.chance(500) { 1 } else { -1 };
-    let drift = dice.weigh(&[(6, 0), (3, 80), (1, 5_000)]) as i64;
-    (offset * sign, if dice.chance(500) { drift } else { -drift })
+fn host(rng: &mut Rng) -> (i64, i64) {
+    let offset = rng.weigh(&[(5, 0), (3, 2_000), (1, 45_000), (1, 400_000)]) as i64;
+    let sign = if rng.chance(500) { 1 } else { -1 };
+    let drift = rng.weigh(&[(6, 0), (3, 80), (1, 5_000)]) as i64;
+    (offset * sign, if rng.chance(500) { drift } else { -drift })
 }
 
-fn profile(dice: &mut Dice, in_doubt: InDoubt) -> Profile {
+fn profile(rng: &mut Rng, in_doubt: InDoubt) -> Profile {
     Profile {
         in_doubt,
-        request_timeout: seconds(dice.pick(&[30, 30, 10, 5])),
-        unspent_statuses: if dice.chance(300) { vec![503] } else { Vec::new() },
-        revocation_confined: dice.chance(300),
+        request_timeout: seconds(rng.pick(&[30, 30, 10, 5])),
+        unspent_statuses: if rng.chance(300) { vec![503] } else { Vec::new() },
+        revocation_confined: rng.chance(300),
         ..Profile::default()
     }
 }
 
-fn policy(dice: &mut Dice, spending: Spending) -> Policy {
+fn policy(rng: &mut Rng, spending: Spending) -> Policy {
     Policy {
-        refresh: match dice.below(10) {
+        refresh: match rng.below(10) {
             0..4 => RefreshPolicy::OnDemand,
             4..7 => RefreshPolicy::WhileInUse,
             7..8 => RefreshPolicy::KeepWarm { inactivity: None },
-            _ => RefreshPolicy::KeepWarm { inactivity: Some(seconds(dice.pick(&[120, 400, 3600]))) },
+            _ => RefreshPolicy::KeepWarm { inactivity: Some(seconds(rng.pick(&[120, 400, 3600]))) },
         },
-        early_window: seconds(dice.pick(&[300, 60, 10])),
-        backoff_most: seconds(dice.pick(&[300, 60, 20])),
-        retry_after_most: seconds(dice.pick(&[3600, 60])),
-        waiters_most: if dice.chance(200) { 3 } else { 65_536 },
+        early_window: seconds(rng.pick(&[300, 60, 10])),
+        max_backoff: seconds(rng.pick(&[300, 60, 20])),
+        max_retry_after: seconds(rng.pick(&[3600, 60])),
+        max_waiters: if rng.chance(200) { 3 } else { 65_536 },
         spending,
         ..Policy::default()
     }
 }
 
-fn server(dice: &mut Dice, in_doubt: InDoubt) -> ServerConfig {
+fn server(rng: &mut Rng, in_doubt: InDoubt) -> ServerConfig {
     let grace = match in_doubt {
-        InDoubt::RetryWithin(grace) if dice.chance(800) => Some(grace.as_millis() as Millis + 15_000),
-        _ => dice.weigh(&[(7, None), (2, Some(30_000)), (1, Some(60_000))]),
+        InDoubt::RetryWithin(grace) if rng.chance(800) => Some(grace.as_millis() as Millis + 15_000),
+        _ => rng.weigh(&[(7, None), (2, Some(30_000)), (1, Some(60_000))]),
     };
     ServerConfig {
-        rotates: dice.weigh(&[(8, 1000), (1, 800), (2, 0)]),
-        repeats: dice.chance(500),
+        rotates: rng.weigh(&[(8, 1000), (1, 800), (2, 0)]),
+        repeats: rng.chance(500),
         grace,
-        same_successor: dice.chance(500),
-        kills_older: dice.chance(300),
-        family_takes_access: dice.chance(700),
-        nonces: dice.chance(150),
-        names_subject: dice.chance(600),
-        lifetimes: match dice.below(100) {
+        same_successor: rng.chance(500),
+        kills_older: rng.chance(300),
+        family_takes_access: rng.chance(700),
+        nonces: rng.chance(150),
+        names_subject: rng.chance(600),
+        lifetimes: match rng.below(100) {
             0..30 => Lifetimes::Seconds(3600),
-            30..60 => Lifetimes::Seconds(dice.pick(&[90, 200, 600])),
-            60..85 => Lifetimes::Seconds(dice.pick(&[12, 30, 50])),
-            85..89 => Lifetimes::Seconds(dice.pick(&[1, 2, 4])),
+            30..60 => Lifetimes::Seconds(rng.pick(&[90, 200, 600])),
+            60..85 => Lifetimes::Seconds(rng.pick(&[12, 30, 50])),
+            85..89 => Lifetimes::Seconds(rng.pick(&[1, 2, 4])),
             89..94 => Lifetimes::Unsaid,
             94..97 => Lifetimes::Zero,
             _ => Lifetimes::Huge,

@@ -13,12 +13,12 @@
 
 mod clock;
 mod config;
-mod dice;
 mod laws;
 mod narrate;
 mod plan;
 mod process;
 mod queue;
+mod rng;
 mod server;
 mod shrink;
 mod store;

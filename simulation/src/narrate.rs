@@ -87,7 +87,7 @@ pub(crate) fn session_effect(effect: &SessionEffect) -> String {
         SessionEffect::Answer(waiter, answer) => match answer {
             Ok(lease) => format!("answers w{}: {}", waiter.0, lease.generation()),
             Err(error) => {
-                format!("answers w{}: {:?}, retry after {:?}", waiter.0, error.reason(), error.when_to_retry())
+                format!("answers w{}: {:?}, retry after {:?}", waiter.0, error.reason(), error.retry_after())
             }
         },
         SessionEffect::AnswerRefusal(_, answer) => format!("answers a refusal: {answer:?}"),

@@ -153,7 +153,7 @@ pub(crate) struct FlightRun {
     pub(crate) order: Order,
     /// Its number in the story.
     pub(crate) name: u32,
-    /// Names its dice.
+    /// Names its rng.
     pub(crate) key: u64,
     pub(crate) ops: u64,
     /// Effects that are to be carried out.

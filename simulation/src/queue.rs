@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::Millis;
-use crate::dice::join;
+use crate::rng::join;
 
 /// Pending items. Those that are due at the same millisecond come out in an order that the seed decides.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, RefreshToken};
 
 use crate::Millis;
 use crate::config::{Lifetimes, ServerConfig};
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// One login and all refresh tokens that descend from it.
 #[derive(Clone, Debug)]
@@ -187,12 +187,12 @@ impl Server {
         asked: &Asked,
         lineage: Option<usize>,
         now: Millis,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> (usize, Option<u64>) {
-        let lifetimes = if dice.chance(930) {
+        let lifetimes = if rng.chance(930) {
             self.config.lifetimes
         } else {
-            dice.pick(&[
+            rng.pick(&[
                 Lifetimes::Seconds(1),
                 Lifetimes::Seconds(40),
                 Lifetimes::Unsaid,
@@ -248,12 +248,12 @@ impl Server {
     }
 
     /// Answers a token request, with nothing going wrong on the way.
-    pub(crate) fn answer(&mut self, asked: &Asked, now: Millis, key: &DigestKey, dice: &mut Dice) -> Reply {
+    pub(crate) fn answer(&mut self, asked: &Asked, now: Millis, key: &DigestKey, rng: &mut Rng) -> Reply {
         if asked.client <= self.rejects_to {
             return refused(401, "invalid_client");
         }
         let Some(rt) = asked.rt else {
-            let (at, expires_in) = self.issue(asked, None, now, dice);
+            let (at, expires_in) = self.issue(asked, None, now, rng);
             return Reply::Tokens(Issued { at, rt: None, expires_in, foreign: false });
         };
         let lineage = self.rts[rt].lineage;
@@ -261,7 +261,7 @@ impl Server {
             return refused(400, "invalid_grant");
         }
         let successor = match self.rts[rt].spent {
-            None if dice.chance(self.config.rotates) => {
+            None if rng.chance(self.config.rotates) => {
                 let successor = self.new_rt(lineage, key);
                 self.rts[rt].spent = Some((now, successor));
                 Some(successor)
@@ -280,7 +280,7 @@ impl Server {
                 at.killed = true;
             }
         }
-        let (at, expires_in) = self.issue(asked, Some(lineage), now, dice);
+        let (at, expires_in) = self.issue(asked, Some(lineage), now, rng);
         let foreign = std::mem::take(&mut self.wrong_subject) && self.config.names_subject;
         self.ats[at].foreign = foreign;
         Reply::Tokens(Issued { at, rt: successor, expires_in, foreign })

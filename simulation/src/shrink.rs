@@ -58,7 +58,7 @@ impl Search {
         self.left > 0 && self.best.plan.events.len() < before
     }
 
-    /// Makes what is left plainer: one process or identity fewer is not tried, since dice are named after them.
+    /// Makes what is left plainer: one process or identity fewer is not tried, since rng are named after them.
     fn soften(&mut self) {
         for place in 0..self.best.plan.events.len() {
             let mut candidate = self.best.clone();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::Millis;
-use crate::dice::join;
+use crate::rng::join;
 
 /// Lines, if somebody reads them, and a digest of every step in any case.
 #[derive(Debug)]

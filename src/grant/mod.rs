@@ -134,7 +134,7 @@ impl TokenSource for RefreshGrant {
         let Some(request) = self.refresh(&token, &grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
-        match self.http.send(Exchange { request, timeout, answer_most: DEFAULT_ANSWER_MOST, departure }).await {
+        match self.http.send(Exchange { request, timeout, max_answer: DEFAULT_ANSWER_MOST, departure }).await {
             Ok(answer) => discreet(read_answer(&answer, asked, self.clock.now().wall), &token, &grant.binding.client),
             Err(HttpError::NotSent(why)) => Evidence::NotSent(why),
             Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),
@@ -154,7 +154,7 @@ impl TokenSource for RefreshGrant {
         let exchange = Exchange {
             request,
             timeout: REVOCATION_TIMEOUT,
-            answer_most: DEFAULT_ANSWER_MOST,
+            max_answer: DEFAULT_ANSWER_MOST,
             departure: Departure::at_any_time(),
         };
         self.http.send(exchange).await.is_ok_and(|answer| answer.status().is_success())

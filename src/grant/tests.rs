@@ -118,7 +118,7 @@ async fn a_public_client_names_itself_in_the_form() {
         body(&exchange),
         "grant_type=refresh_token&refresh_token=rt+1%2B%2F%3D&resource=https%3A%2F%2Fmcp.example.com%2Fmcp&client_id=host+1"
     );
-    assert_eq!((exchange.timeout, exchange.answer_most), (Duration::from_secs(30), 1024 * 1024));
+    assert_eq!((exchange.timeout, exchange.max_answer), (Duration::from_secs(30), 1024 * 1024));
     let Evidence::Tokens(tokens) = evidence else { panic!("{evidence:?}") };
     assert_eq!(tokens.validity.anchored(), Still.now());
 }

@@ -41,7 +41,7 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     /// - **In time.** [`Departure::may_leave`] is asked immediately before the first byte of the request leaves, once the
     ///   connection stands; after a no, nothing leaves. The future resolves within [`Exchange::timeout`] of that moment,
     ///   however slowly the peer writes.
-    /// - **Bounded.** No more than [`Exchange::answer_most`] bytes of the answer's body are kept. Its headers are bounded
+    /// - **Bounded.** No more than [`Exchange::max_answer`] bytes of the answer's body are kept. Its headers are bounded
     ///   too, by the implementation.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ pub struct Exchange {
     /// How long it may take, from the first byte sent to the last one read.
     pub timeout: Duration,
     /// The most bytes the answer's body may have. One more is [`MaybeSent::TooLarge`].
-    pub answer_most: usize,
+    pub max_answer: usize,
     /// Until when it may leave.
     pub departure: Departure,
 }

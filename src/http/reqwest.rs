@@ -96,19 +96,19 @@ impl ReqwestClient {
     }
 
     async fn exchange(&self, exchange: Exchange, gate: &Arc<Gate>) -> Result<http::Response<Body>, Failure> {
-        let Exchange { request, timeout, answer_most, .. } = exchange;
+        let Exchange { request, timeout, max_answer, .. } = exchange;
         let client = if request.uri().scheme() == Some(&http::uri::Scheme::HTTP) { &self.plain } else { &self.secure };
         let body = |body| reqwest::Body::wrap(OnceBody::new(body, Arc::clone(gate)));
         let mut request = reqwest::Request::try_from(request.map(body)).map_err(Failure::from)?;
         *request.timeout_mut() = Some(timeout);
         let mut answer = client.execute(request).await?;
         let length = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        if length > answer_most {
+        if length > max_answer {
             return Err(Failure::Lost(MaybeSent::TooLarge));
         }
         let mut body = Body::with_capacity(length);
         while let Some(chunk) = answer.chunk().await? {
-            if chunk.len() > answer_most - body.as_bytes().len() {
+            if chunk.len() > max_answer - body.as_bytes().len() {
                 return Err(Failure::Lost(MaybeSent::TooLarge));
             }
             body.extend(&chunk);

@@ -38,7 +38,7 @@
 //! # Time
 //!
 //! Tokio's: `#[tokio::test(start_paused = true)]` and `tokio::time::advance` let tokens expire at once (of a host's own tokio,
-//! with its feature `test-util`). Dice always fall the same way. Outside a tokio runtime a script works as well, but nothing
+//! with its feature `test-util`). Entropy always fall the same way. Outside a tokio runtime a script works as well, but nothing
 //! happens by itself there: a step that [takes](Token::takes) time is over when somebody asks next.
 //!
 //! # What happens elsewhere
@@ -89,7 +89,7 @@ pub struct Counts {
     pub refusals: u64,
     /// Calls of [`install`](AuthSession::install).
     pub installs: u64,
-    /// Calls of [`log_out`](AuthSession::log_out).
+    /// Calls of [`logout`](AuthSession::logout).
     pub logouts: u64,
 }
 
@@ -120,7 +120,7 @@ impl ScriptedSession {
     /// use tokenkeeper_testkit::scripted::ScriptedSession;
     ///
     /// let work = ServerIdentity::new(Account::new("work")?, Target::mcp("https://files.example.com/mcp")?);
-    /// let script = ScriptedSession::with(work.clone(), Policy { waiters_most: 2, ..Policy::default() });
+    /// let script = ScriptedSession::with(work.clone(), Policy { max_waiters: 2, ..Policy::default() });
     /// assert_eq!(script.session().identity(), &work);
     /// # Ok::<(), tokenkeeper_actors::values::IdentityError>(())
     /// ```
@@ -165,7 +165,7 @@ impl ScriptedSession {
     /// From here on the script goes on with `step`, after the steps that are left.
     ///
     /// ```
-    /// use tokenkeeper_actors::runtime::TokenRequest;
+    /// use tokenkeeper_actors::runtime::TokenOptions;
     /// use tokenkeeper_testkit::scripted::{ScriptedSession, token};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
@@ -173,7 +173,7 @@ impl ScriptedSession {
     /// let session = script.session();
     /// session.token().await?;
     /// script.push(token("at-2"));
-    /// let forced = session.token_with(TokenRequest { force: true, ..TokenRequest::default() }).await?;
+    /// let forced = session.token_with(TokenOptions { force: true, ..TokenOptions::default() }).await?;
     /// assert_eq!(forced.token().expose(), "at-2");
     /// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
     /// # })?;
@@ -234,7 +234,7 @@ impl ScriptedSession {
     /// ```
     pub fn logged_out_elsewhere(&self) {
         self.desk.act(|play| {
-            play.store.log_out();
+            play.store.logout();
             play.happen(SessionEvent::StoreChanged);
         });
     }
@@ -249,7 +249,7 @@ impl ScriptedSession {
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
     /// let script = ScriptedSession::new();
     /// script.store_breaks();
-    /// assert_eq!(script.session().log_out().await, Err(LogoutError::NotDurable(StoreFault::Failed)));
+    /// assert_eq!(script.session().logout().await, Err(LogoutError::NotDurable(StoreFault::Failed)));
     /// # });
     /// # Ok::<(), std::io::Error>(())
     /// ```

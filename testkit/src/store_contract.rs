@@ -52,7 +52,7 @@ pub trait Harness: Send + Sync {
     }
 
     /// How long news may take to reach a watch. Default 5 s; it is waited for only where the news does not come.
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
 }

@@ -11,7 +11,7 @@ use support::{Kernel, Leased};
 use tokenkeeper_actors::law::ledger::{Change, Login};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::store::{
-    ClaimAnswer, ClaimEnding, ClaimScope, LoginKey, News, PendingLogin, Predecessor, Reservation, TokenStore,
+    ClaimAnswer, ClaimEnding, ClaimScope, LoginKey, PendingLogin, Predecessor, Reservation, StoreEvent, TokenStore,
 };
 use tokenkeeper_actors::values::record::RefreshCredential;
 use tokenkeeper_actors::values::{
@@ -161,7 +161,7 @@ async fn a_watch_ends_with_the_last_handle() {
     drop(store);
     sibling.change(&who(), Change::Install(Box::new(support::bare_login()))).await.unwrap();
     drop(sibling);
-    assert_eq!(watch.next().await, News::Changed(who()));
-    assert_eq!(watch.next().await, News::Ended);
-    assert_eq!(watch.next().await, News::Ended);
+    assert_eq!(watch.next().await, StoreEvent::Changed(who()));
+    assert_eq!(watch.next().await, StoreEvent::Ended);
+    assert_eq!(watch.next().await, StoreEvent::Ended);
 }

@@ -89,7 +89,7 @@ impl Detour {
             Detour::ClientRejected => around(Withdraw, unspent, closed(unspent, Reason::ClientRejected)),
             Detour::Unreachable | Detour::CalledOff => around(Withdraw, Fate::MARKED, Fate::UNTOUCHED),
             Detour::Ended => around(End, unspent, closed(unspent, Reason::GrantEnded)),
-            Detour::Spent => around(Spent, rotated, closed(rotated, Reason::PerhapsSpent)),
+            Detour::Spent => around(Spent, rotated, closed(rotated, Reason::MaybeConsumed)),
             Detour::Late => {
                 let late = closed(rotated, Reason::LoggedOut);
                 around(Revoke, late, Fate { revoked: true, ..late })

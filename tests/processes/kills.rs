@@ -143,7 +143,7 @@ async fn kills_of_two_in_a_row_leave_no_third_presentation() {
         victim.kill().await;
         assert_eq!(heir.mark().await.map(|mark| mark.presentations), Some(presentations));
     }
-    assert_eq!(insist(&heir).await.map(drop).map_err(|error| error.reason()), Err(Reason::PerhapsSpent));
+    assert_eq!(insist(&heir).await.map(drop).map_err(|error| error.reason()), Err(Reason::MaybeConsumed));
     assert_eq!(server.tally(0).await, Tally::default());
     heir.install(&server.sign_in().await.0).await.unwrap();
     assert!(insist(&heir).await.is_ok());

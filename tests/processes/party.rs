@@ -18,7 +18,7 @@ use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{
     Account, AuthRuntime, AuthSession, AuthSpec, InstallError, Lease, RefreshGrant, RefreshToken, Scopes,
-    ServerIdentity, Settings, Target, TokenError, TokenRequest,
+    ServerIdentity, Settings, Target, TokenError, TokenOptions,
 };
 
 use crate::authority::Grant;
@@ -111,13 +111,13 @@ impl Party {
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, clock.clone())));
         settings.profile.in_doubt = if setup.never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
         settings.profile.request_timeout = REQUEST_TIMEOUT;
-        settings.policy.backoff_first = Duration::from_millis(10);
-        settings.policy.backoff_most = Duration::from_millis(10);
-        settings.terms.store_timeout = STORE_TIMEOUT;
-        settings.terms.send_within = SEND_WITHIN;
-        settings.terms.claim_wait = setup.claim_wait;
-        settings.terms.save_pause = Duration::from_millis(50);
-        settings.terms.save_pause_most = Duration::from_millis(200);
+        settings.policy.initial_backoff = Duration::from_millis(10);
+        settings.policy.max_backoff = Duration::from_millis(10);
+        settings.timeouts.store_timeout = STORE_TIMEOUT;
+        settings.timeouts.send_within = SEND_WITHIN;
+        settings.timeouts.claim_wait = setup.claim_wait;
+        settings.timeouts.save_pause = Duration::from_millis(50);
+        settings.timeouts.max_save_pause = Duration::from_millis(200);
         let store = FileStore::open(&setup.home).unwrap();
         let builder = AuthRuntime::builder(Arc::new(store.clone()), settings).idle_after(setup.idle_after);
         let builder = match observer {
@@ -159,7 +159,7 @@ impl Party {
 
     /// A token, from a flight that begins now if so wished.
     pub(crate) async fn token(&self, force: bool) -> Result<Lease, TokenError> {
-        self.session.token_with(TokenRequest { force, ..TokenRequest::default() }).await
+        self.session.token_with(TokenOptions { force, ..TokenOptions::default() }).await
     }
 
     pub(crate) fn now(&self) -> Moment {

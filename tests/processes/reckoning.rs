@@ -179,7 +179,7 @@ impl<'a> Lane<'a> {
         let outcome = insist(&self.heir).await;
         let (presents, refused) = match (standing, self.setup.never_replay) {
             (Standing::Free, _) => (true, None),
-            (Standing::Marked, true) => (false, Some(Reason::PerhapsSpent)),
+            (Standing::Marked, true) => (false, Some(Reason::MaybeConsumed)),
             (Standing::Marked, false) => (true, (rotated || found.revoked).then_some(Reason::GrantEnded)),
             (Standing::Closed(why), _) => (false, Some(why)),
         };
@@ -235,7 +235,7 @@ pub(crate) async fn insist(heir: &Party) -> Result<Lease, TokenError> {
     for _ in 0..10 {
         match heir.token(true).await {
             Err(error) if error.reason() == Reason::InDoubt => {
-                tokio::time::sleep(error.when_to_retry().unwrap_or(Duration::from_millis(10))).await;
+                tokio::time::sleep(error.retry_after().unwrap_or(Duration::from_millis(10))).await;
             }
             outcome => return outcome,
         }

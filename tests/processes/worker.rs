@@ -103,7 +103,7 @@ async fn obey(party: &Arc<Party>, stops: &Stops, resource: &Arc<str>, command: C
             Ok(()) => json!({}),
             Err(error) => json!({ "error": error.to_string() }),
         },
-        Command::LogOut => match party.session.log_out().await {
+        Command::LogOut => match party.session.logout().await {
             Ok(done) => json!({ "may_still_live": done.may_still_live }),
             Err(error) => json!({ "error": error.to_string() }),
         },
@@ -154,7 +154,7 @@ pub(crate) fn token(answer: Result<Lease, TokenError>) -> Value {
         Err(error) => json!({
             "error": error.reason().as_str(),
             "login": error.is_login_required(),
-            "retry_after": error.when_to_retry(),
+            "retry_after": error.retry_after(),
         }),
     }
 }

@@ -132,7 +132,7 @@ async fn let_loose(authority: &Arc<Authority>, crowd: Vec<(AuthSession, Lease)>,
             }
             let mut status = call(&lease).await;
             if status == 401 {
-                session.refused(&lease, OperationKey::default(), ChallengeKey::default()).await.unwrap();
+                session.invalidate(&lease, OperationKey::default(), ChallengeKey::default()).await.unwrap();
                 lease = session.token().await.unwrap();
                 status = call(&lease).await;
             }
@@ -153,10 +153,10 @@ async fn a_refresh_that_does_not_help_is_not_repeated() {
     let (operation, challenge) = (OperationKey::default(), ChallengeKey::default());
     let first = session.token().await.unwrap();
     assert_eq!(authority.call(first.token()).await, 401);
-    session.refused(&first, operation, challenge).await.unwrap();
+    session.invalidate(&first, operation, challenge).await.unwrap();
     let second = session.token().await.unwrap();
     assert_eq!(authority.call(second.token()).await, 401);
-    let told = session.refused(&second, operation, challenge).await.unwrap_err();
+    let told = session.invalidate(&second, operation, challenge).await.unwrap_err();
     assert_eq!(told.reason(), Reason::ResourceRefuses);
     scene.assert_counts((2, 2, 0, 0), "refused");
     // It raises no floor: others keep the lease, and it is good.

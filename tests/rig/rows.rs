@@ -92,7 +92,7 @@ async fn a_rig_that_says_when_is_left_alone_until_then() {
         let scene = Scene::new(&authority, Authority::public(), profile(policy)).await;
         authority.tell("/fail", &json!({ "n": 1, "status": status, "retry_after": TOLD.as_secs() }));
         let told = scene.host.renew().await.unwrap_err();
-        assert_eq!((told.reason(), told.when_to_retry()), (reason, Some(TOLD)));
+        assert_eq!((told.reason(), told.retry_after()), (reason, Some(TOLD)));
         scene.host.clock.pass(LONG_ENOUGH);
         scene.assert_refused(reason, "left alone").await;
         scene.assert_counts((2, 1, 0, 0), "left alone");
@@ -101,9 +101,9 @@ async fn a_rig_that_says_when_is_left_alone_until_then() {
     }
     let scene = Scene::new(&authority, Authority::public(), profile(InDoubt::NeverReplay)).await;
     authority.tell("/fail", &json!({ "n": 1, "status": 503, "retry_after": TOLD.as_secs() }));
-    assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::PerhapsSpent);
+    assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::MaybeConsumed);
     scene.host.clock.pass(TOLD);
-    scene.assert_over(Reason::PerhapsSpent, "afterwards").await;
+    scene.assert_over(Reason::MaybeConsumed, "afterwards").await;
 }
 
 #[tokio::test]
@@ -193,14 +193,14 @@ async fn invalid_target_consumes_the_token() {
         let spent = Tally { posts: 2, rotations: 1, ..Tally::default() };
         assert_eq!(authority.tally(), spent, "{story}");
         if policy == InDoubt::NeverReplay {
-            assert_eq!(told.reason(), Reason::PerhapsSpent);
+            assert_eq!(told.reason(), Reason::MaybeConsumed);
         } else {
             assert_eq!((told.reason(), scene.host.presentations().await), (Reason::InDoubt, 1));
             scene.host.clock.pass(LONG_ENOUGH);
             assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::GrantEnded);
             assert_eq!(authority.tally(), Tally { posts: 3, reuse: 1, revoked: 1, ..spent }, "{story}");
         }
-        let reason = if policy == InDoubt::NeverReplay { Reason::PerhapsSpent } else { Reason::GrantEnded };
+        let reason = if policy == InDoubt::NeverReplay { Reason::MaybeConsumed } else { Reason::GrantEnded };
         scene.assert_over(reason, &story).await;
     }
 }
@@ -291,8 +291,8 @@ async fn runs_out_of_time(authority: &Authority, when: &str, policy: InDoubt) {
     }
     scene.assert_counts((2, 2, 0, 0), &story);
     if policy == InDoubt::NeverReplay {
-        assert_eq!((told.reason(), scene.host.presentations().await), (Reason::PerhapsSpent, 1), "{story}");
-        return scene.assert_over(Reason::PerhapsSpent, &story).await;
+        assert_eq!((told.reason(), scene.host.presentations().await), (Reason::MaybeConsumed, 1), "{story}");
+        return scene.assert_over(Reason::MaybeConsumed, &story).await;
     }
     assert_eq!((told.reason(), scene.host.presentations().await), (Reason::InDoubt, 1), "{story}");
     after_a_doubt(scene, 2, &story).await;

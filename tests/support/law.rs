@@ -34,7 +34,7 @@ impl Law {
             (Law::Unspent(reason), _) => (reason, 0),
             (Law::ClientRejected, _) => (Reason::ClientRejected, 0),
             (Law::Dead, _) => (Reason::GrantEnded, 0),
-            (Law::Doubt, InDoubt::NeverReplay) => (Reason::PerhapsSpent, 1),
+            (Law::Doubt, InDoubt::NeverReplay) => (Reason::MaybeConsumed, 1),
             (Law::Doubt, _) => (Reason::InDoubt, 1),
         };
         assert_eq!((told.reason(), host.presentations().await), (reason, presentations), "{story}");

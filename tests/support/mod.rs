@@ -19,7 +19,7 @@ use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::{
     Account, AuthRuntime, AuthSession, InstallError, RefreshGrant, RefreshToken, Scopes, ServerIdentity, Settings,
-    Target, TokenError, TokenRequest,
+    Target, TokenError, TokenOptions,
 };
 use tokenkeeper_testkit::hostile::Grant;
 
@@ -100,9 +100,9 @@ impl Host {
     ) -> Self {
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, Arc::new(clock.clone()))));
         settings.profile = profile;
-        settings.policy.backoff_first = Duration::from_millis(10);
-        settings.policy.backoff_most = Duration::from_millis(10);
-        settings.terms.store_timeout = MARK_LASTS;
+        settings.policy.initial_backoff = Duration::from_millis(10);
+        settings.policy.max_backoff = Duration::from_millis(10);
+        settings.timeouts.store_timeout = MARK_LASTS;
         let identity = ServerIdentity::new(Account::new("work").unwrap(), Target::mcp(resource).unwrap());
         Self::start(store, clock, identity, settings).await
     }
@@ -141,13 +141,13 @@ impl Host {
 
     /// A token from a flight that begins now.
     pub async fn renew(&self) -> Result<String, TokenError> {
-        let request = TokenRequest { force: true, patience: PATIENCE, ..TokenRequest::default() };
+        let request = TokenOptions { force: true, timeout: PATIENCE, ..TokenOptions::default() };
         self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
     }
 
     /// A token, whichever will do.
     pub async fn token(&self) -> Result<String, TokenError> {
-        let request = TokenRequest { patience: PATIENCE, ..TokenRequest::default() };
+        let request = TokenOptions { timeout: PATIENCE, ..TokenOptions::default() };
         self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
     }
 

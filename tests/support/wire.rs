@@ -65,7 +65,7 @@ impl HttpClient for Own {
         if !exchange.departure.may_leave() {
             return Err(HttpError::NotSent(NotSent::TooLate));
         }
-        let most = exchange.answer_most;
+        let most = exchange.max_answer;
         match self.exchange(exchange).await {
             Ok(answer) if answer.body().as_bytes().len() > most => Err(HttpError::MaybeSent(MaybeSent::TooLarge)),
             Ok(answer) => Ok(answer),

@@ -32,7 +32,7 @@ async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_come
             server.advance(LONG_ENOUGH);
             let other = holder.another_process().await;
             for _ in 0..2 {
-                assert_eq!(other.renew().await.unwrap_err().reason(), Reason::PerhapsSpent, "{story}");
+                assert_eq!(other.renew().await.unwrap_err().reason(), Reason::MaybeConsumed, "{story}");
             }
             assert_eq!((server.counts().token_requests, other.presentations().await), (1, 1), "{story}");
             gate.open();
@@ -100,7 +100,7 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
                         (2, 1)
                     }
                     _ => {
-                        assert_eq!(host.renew().await.unwrap_err().reason(), Reason::PerhapsSpent, "{story}");
+                        assert_eq!(host.renew().await.unwrap_err().reason(), Reason::MaybeConsumed, "{story}");
                         (1, 0)
                     }
                 };
@@ -114,7 +114,7 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
 
 /// What callers are told while the marked request may still be under way.
 fn told(policy: InDoubt) -> Reason {
-    if policy == InDoubt::NeverReplay { Reason::PerhapsSpent } else { Reason::InDoubt }
+    if policy == InDoubt::NeverReplay { Reason::MaybeConsumed } else { Reason::InDoubt }
 }
 
 /// On a store whose claims are leases.
@@ -137,7 +137,7 @@ async fn sign_in(wire: Wire, policy: InDoubt, store: MemoryStore, clock: Ahead) 
     (server, grant, host)
 }
 
-/// A caller that sets a refresh off. Its patience is over long before the answer comes.
+/// A caller that sets a refresh off. Its timeout is over long before the answer comes.
 fn ask(host: &Host) -> tokio::task::JoinHandle<()> {
     let session = host.session.clone();
     #[expect(clippy::disallowed_methods, reason = "a task of this test, which waits for it")]

@@ -23,11 +23,11 @@ async fn retry_once_presents_a_token_twice_and_never_a_third_time() {
         scene.server.next(When::Before, Fault::reset());
         assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt, "{story}");
         scene.pass(LONG_ENOUGH);
-        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::PerhapsSpent, "{story}");
+        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::MaybeConsumed, "{story}");
         assert_eq!(scene.host.presentations().await, 2, "{story}");
         scene.assert_counts((3, 1 + u64::from(when == When::After), 0), &story).await;
-        scene.assert_refused(Reason::PerhapsSpent, &story).await;
-        scene.assert_over(Reason::PerhapsSpent, &story).await;
+        scene.assert_refused(Reason::MaybeConsumed, &story).await;
+        scene.assert_over(Reason::MaybeConsumed, &story).await;
     }
 }
 
@@ -37,7 +37,7 @@ async fn retry_once_counts_over_processes() {
     scene.server.next_n(3, When::Before, Fault::reset());
     assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt);
     scene.host.shut_down().await;
-    for (reason, requests) in [(Reason::PerhapsSpent, 3), (Reason::PerhapsSpent, 3)] {
+    for (reason, requests) in [(Reason::MaybeConsumed, 3), (Reason::MaybeConsumed, 3)] {
         scene.pass(LONG_ENOUGH);
         let process = scene.host.another_process().await;
         assert_eq!(process.renew().await.unwrap_err().reason(), reason);
@@ -72,8 +72,8 @@ async fn a_grace_that_has_passed_is_over() {
         scene.server.next(when, Fault::reset());
         assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt);
         scene.pass(GRACE);
-        scene.assert_refused(Reason::PerhapsSpent, "past the grace").await;
-        scene.assert_over(Reason::PerhapsSpent, "past the grace").await;
+        scene.assert_refused(Reason::MaybeConsumed, "past the grace").await;
+        scene.assert_over(Reason::MaybeConsumed, "past the grace").await;
     }
 }
 

@@ -25,9 +25,9 @@ async fn a_kept_connection_that_dies_on_the_next_request_is_a_doubt() {
         scene.assert_whole(2, "it had not been processed").await;
 
         let scene = Scene::with(wire.client(), profile(InDoubt::NeverReplay), next_dies()).await;
-        scene.assert_refused(Reason::PerhapsSpent, "never again").await;
+        scene.assert_refused(Reason::MaybeConsumed, "never again").await;
         scene.assert_counts((2, 1, 0), "never again").await;
-        scene.assert_over(Reason::PerhapsSpent, "never again").await;
+        scene.assert_over(Reason::MaybeConsumed, "never again").await;
     }
 }
 

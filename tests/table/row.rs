@@ -90,7 +90,7 @@ impl Row {
         // The follow-up.
         if self.law == Law::Doubt {
             // The request may still be under way: nobody presents the token again before its time-out has passed.
-            assert!(told.when_to_retry().is_some(), "{story}");
+            assert!(told.retry_after().is_some(), "{story}");
             scene.assert_refused(Reason::InDoubt, &story).await;
             let other = scene.host.another_process().await;
             assert_eq!(other.renew().await.unwrap_err().reason(), Reason::InDoubt, "{story}");

@@ -93,7 +93,7 @@ async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
         scene.assert_counts((2, 2, 0), "late once").await;
         // Too late again and again: it is given up, and the mark taken back.
         late.store(u32::MAX, Ordering::SeqCst);
-        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::BrokenOff, "{wire:?}");
+        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::Aborted, "{wire:?}");
         assert_eq!(scene.host.mark().await, None, "{wire:?}");
         scene.assert_counts((2, 2, 0), "always late").await;
         late.store(0, Ordering::SeqCst);

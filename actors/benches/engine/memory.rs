@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorCell};
 use tokenkeeper_actors::memory::MemoryStore;
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, Settings, TokenRequest};
+use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, Settings, TokenOptions};
 use tokio::sync::Semaphore;
 
 use crate::calm::Calm;
@@ -66,7 +66,7 @@ pub(crate) async fn run() {
 /// Asks every session's actor, some hundred at a time.
 async fn use_all(sessions: &[AuthSession]) {
     // More than a hit can tell by itself: the actor says that it is the most there is.
-    let request = TokenRequest { min_lifetime: Duration::from_secs(86_400), ..TokenRequest::default() };
+    let request = TokenOptions { min_lifetime: Duration::from_secs(86_400), ..TokenOptions::default() };
     for some in sessions.chunks(500) {
         let asked = some.iter().map(|session| session.token_with(request));
         for answer in futures_util::future::join_all(asked).await {

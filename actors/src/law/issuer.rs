@@ -1,18 +1,18 @@
-//! The issuer's desk: who may make a token request, and when, as a pure state machine.
+//! The issuer's limiter: who may make a token request, and when, as a pure state machine.
 //!
 //! One for each issuer, for all identities of a runtime. It grants a few permits at a time: callers before background
 //! work, background work before what a resume set off, and whoever came first within each. While the issuer wants to be
 //! left alone (`Retry-After`), nobody is granted anything and nobody waits: every ask is answered [`IssuerEffect::Hold`].
 //!
-//! An ask after a resume is eligible from an instant drawn for it, and never granted before, even at an idle desk: other
-//! processes and hosts woke up too, and this desk does not see theirs.
+//! An ask after a resume is eligible from an instant drawn for it, and never granted before, even at an idle limiter: other
+//! processes and hosts woke up too, and this limiter does not see theirs.
 //!
 //! # Contract
 //!
-//! A driver gives every event to [`IssuerDesk::handle`] and carries the effects out in order. It calls `handle` with
-//! [`IssuerEvent::Tick`] at [`IssuerDesk::next_wake`]. Every ask is answered once, unless it is gone before; a permit that
+//! A driver gives every event to [`IssuerLimiter::handle`] and carries the effects out in order. It calls `handle` with
+//! [`IssuerEvent::Tick`] at [`IssuerLimiter::next_wake`]. Every ask is answered once, unless it is gone before; a permit that
 //! was granted is out until it is [`Returned`](IssuerEvent::Returned) or [`Gone`](IssuerEvent::Gone). Names of asks are
-//! never used twice. What the desk knows is bounded by the asks that wait and the permits that are out.
+//! never used twice. What the limiter knows is bounded by the asks that wait and the permits that are out.
 
 #[cfg(test)]
 mod tests;
@@ -31,23 +31,23 @@ pub struct AskId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IssuerPolicy {
     /// Permits that are out at a time (8); zero counts as one.
-    pub at_once: usize,
-    /// Over how long asks after a resume are spread (30 s).
-    pub spread: Duration,
+    pub max_concurrent: usize,
+    /// Over how long asks after a resume are resume_spread (30 s).
+    pub resume_spread: Duration,
     /// The longest that an issuer is left alone, whatever it asks for (1 h).
-    pub retry_after_most: Duration,
+    pub max_retry_after: Duration,
     /// How long an ask waits for its turn (2 min). One whose turn has not come by then is told to come again later, so
     /// that nothing hangs where permits come back slowly. For an ask after a resume it counts from the ask's instant.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for IssuerPolicy {
     fn default() -> Self {
         Self {
-            at_once: 8,
-            spread: Duration::from_secs(30),
-            retry_after_most: Duration::from_secs(3_600),
-            patience: Duration::from_secs(120),
+            max_concurrent: 8,
+            resume_spread: Duration::from_secs(30),
+            max_retry_after: Duration::from_secs(3_600),
+            timeout: Duration::from_secs(120),
         }
     }
 }
@@ -55,11 +55,11 @@ impl Default for IssuerPolicy {
 impl IssuerPolicy {
     /// Until when an issuer is left alone that asks for `span` at `now`.
     pub fn throttled_until(&self, span: Duration, now: ElapsedTime) -> ElapsedTime {
-        now.after(span.min(self.retry_after_most))
+        now.after(span.min(self.max_retry_after))
     }
 }
 
-/// What happens to a desk.
+/// What happens to a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssuerEvent {
     /// A flight asks for leave to make one request. An ask that is known already changes nothing.
@@ -70,11 +70,11 @@ pub enum IssuerEvent {
     Returned(AskId, Option<Duration>),
     /// It became known elsewhere that the issuer is to be left alone until then; capped like all throttles.
     Throttled(ElapsedTime),
-    /// The time given by [`IssuerDesk::next_wake`] has come.
+    /// The time given by [`IssuerLimiter::next_wake`] has come.
     Tick,
 }
 
-/// What a desk wants done.
+/// What a limiter wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssuerEffect {
     /// The ask has its permit.
@@ -83,25 +83,25 @@ pub enum IssuerEffect {
     Hold(AskId, Duration),
 }
 
-/// What outlives a desk whose driver ended.
+/// What outlives a limiter whose driver ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeskResidue {
+pub struct LimiterResidue {
     /// Until when the issuer is to be left alone.
     pub throttled: Option<ElapsedTime>,
     /// The permits that are out: they count until they come back.
     pub out: BTreeSet<AskId>,
 }
 
-/// The desk of one issuer. Its contract is the [module](self)'s.
+/// The limiter of one issuer. Its contract is the [module](self)'s.
 #[derive(Clone, Debug)]
-pub struct IssuerDesk {
+pub struct IssuerLimiter {
     policy: IssuerPolicy,
     throttled: Option<ElapsedTime>,
     out: BTreeSet<AskId>,
     /// Who waits, in the order of their turns.
     queue: BTreeMap<Turn, AskId>,
     turns: BTreeMap<AskId, Turn>,
-    /// Asks taken in by this desk.
+    /// Asks taken in by this limiter.
     asked: u64,
     wake: Option<ElapsedTime>,
 }
@@ -121,10 +121,10 @@ const SLEEP_MOST: Duration = Duration::from_secs(60);
 /// When to come again after waiting in vain.
 const COME_AGAIN: Duration = Duration::from_secs(5);
 
-impl IssuerDesk {
-    /// A desk that goes on from what its predecessor left. The first has a default residue.
-    pub fn start(policy: IssuerPolicy, residue: DeskResidue, now: Now) -> Self {
-        let mut desk = Self {
+impl IssuerLimiter {
+    /// A limiter that goes on from what its predecessor left. The first has a default residue.
+    pub fn start(policy: IssuerPolicy, residue: LimiterResidue, now: Now) -> Self {
+        let mut limiter = Self {
             policy,
             throttled: None,
             out: residue.out,
@@ -134,14 +134,14 @@ impl IssuerDesk {
             wake: None,
         };
         if let Some(until) = residue.throttled {
-            desk.throttle(until, now.elapsed());
+            limiter.throttle(until, now.elapsed());
         }
-        desk
+        limiter
     }
 
     /// What a successor must know.
-    pub fn residue(&self) -> DeskResidue {
-        DeskResidue { throttled: self.throttled, out: self.out.clone() }
+    pub fn residue(&self) -> LimiterResidue {
+        LimiterResidue { throttled: self.throttled, out: self.out.clone() }
     }
 
     /// When [`IssuerEvent::Tick`] is due: never more than a minute after the last event, and `None` while nobody waits. A
@@ -179,7 +179,7 @@ impl IssuerDesk {
             return;
         }
         let from = match urgency {
-            Urgency::AfterResume => now.elapsed().after(now.jitter.of(self.policy.spread)),
+            Urgency::AfterResume => now.elapsed().after(now.jitter.of(self.policy.resume_spread)),
             Urgency::Callers | Urgency::Background => now.elapsed(),
         };
         self.asked += 1;
@@ -232,10 +232,10 @@ impl IssuerDesk {
     }
 
     fn has_permit(&self) -> bool {
-        self.out.len() < self.policy.at_once.max(1)
+        self.out.len() < self.policy.max_concurrent.max(1)
     }
 
-    /// Who is first in each class, the most urgent class first: also the first there to lose patience.
+    /// Who is first in each class, the most urgent class first: also the first there to lose timeout.
     fn heads(&self) -> impl Iterator<Item = (Turn, AskId)> {
         [Urgency::Callers, Urgency::Background, Urgency::AfterResume].into_iter().filter_map(|urgency| {
             let start = Turn { urgency, from: ElapsedTime::default(), number: 0 };
@@ -245,7 +245,7 @@ impl IssuerDesk {
     }
 
     fn patient_until(&self, turn: &Turn) -> ElapsedTime {
-        turn.from.after(self.policy.patience)
+        turn.from.after(self.policy.timeout)
     }
 
     /// When the next answer is due, if nothing else happens.

@@ -40,7 +40,7 @@ pub enum Lost {
     /// The connection broke, within the request or the answer.
     Broken,
     /// The source broke off inside this process.
-    BrokenOff,
+    Aborted,
 }
 
 /// A usable answer of a token endpoint.

@@ -16,7 +16,7 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     /// Waits for leave to make one request to `issuer`, or answers how long the issuer is to be left alone. Callers come
     /// before background work. Flights that do not know their issuer yet pass `None` and share one queue.
     ///
-    /// A queued ask is answered within the implementation's patience, at the latest with the time at which to ask again.
+    /// A queued ask is answered within the implementation's timeout, at the latest with the time at which to ask again.
     /// An ask may wait longer only while the implementation itself is down and expected back.
     ///
     /// # Cancellation

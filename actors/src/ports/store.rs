@@ -91,8 +91,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Takes a pending login out: exactly one caller gets it. One whose time has come is not found.
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
 
-    /// News of every identity's record from now on: of writes by anybody, this process included, and not before they can
-    /// be read. News may be repeated, coalesced, or reduced to [`News::Lagged`]. A change that was refused is none.
+    /// StoreEvent of every identity's record from now on: of writes by anybody, this process included, and not before they can
+    /// be read. StoreEvent may be repeated, coalesced, or reduced to [`StoreEvent::Lagged`]. A change that was refused is none.
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault>;
 
     /// Adds a line to the identity's journal: what happened to it, free of secrets. Best effort, bounded by the store.
@@ -195,19 +195,19 @@ impl fmt::Debug for PendingLogin {
     }
 }
 
-/// News from a store.
+/// StoreEvent from a store.
 #[async_trait]
 pub trait StoreWatch: fmt::Debug + Send {
     /// The next piece of news. Safe to drop; nothing is lost by it.
-    async fn next(&mut self) -> News;
+    async fn next(&mut self) -> StoreEvent;
 }
 
 /// A piece of news.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum StoreEvent {
     /// The record of this identity was written, by whomever.
     Changed(ServerIdentity),
-    /// News was lost: every record may have been written. The watch goes on.
+    /// StoreEvent was lost: every record may have been written. The watch goes on.
     Lagged,
     /// The watch has ended; ask for a new one.
     Ended,
@@ -221,15 +221,15 @@ pub struct JournalLine {
     /// The flight it belongs to, if any.
     pub flight: Option<FlightId>,
     /// What happened.
-    pub what: Happening,
+    pub kind: EventKind,
     /// Why, in a fixed word.
-    pub why: Option<Reason>,
+    pub reason: Option<Reason>,
 }
 
 /// What a journal tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Happening {
+pub enum EventKind {
     /// A login was installed.
     LoggedIn,
     /// A logout was stored.
@@ -250,32 +250,32 @@ pub enum Happening {
     Lost,
 }
 
-impl Happening {
+impl EventKind {
     /// Everything a journal tells of, in the order of the enum.
-    pub const ALL: [Happening; 9] = [
-        Happening::LoggedIn,
-        Happening::LoggedOut,
-        Happening::Refreshed,
-        Happening::Adopted,
-        Happening::Failed,
-        Happening::InDoubt,
-        Happening::Degraded,
-        Happening::Ended,
-        Happening::Lost,
+    pub const ALL: [EventKind; 9] = [
+        EventKind::LoggedIn,
+        EventKind::LoggedOut,
+        EventKind::Refreshed,
+        EventKind::Adopted,
+        EventKind::Failed,
+        EventKind::InDoubt,
+        EventKind::Degraded,
+        EventKind::Ended,
+        EventKind::Lost,
     ];
 
     /// The stable word, in snake case: stored, and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Happening::LoggedIn => "logged_in",
-            Happening::LoggedOut => "logged_out",
-            Happening::Refreshed => "refreshed",
-            Happening::Adopted => "adopted",
-            Happening::Failed => "failed",
-            Happening::InDoubt => "in_doubt",
-            Happening::Degraded => "degraded",
-            Happening::Ended => "ended",
-            Happening::Lost => "lost",
+            EventKind::LoggedIn => "logged_in",
+            EventKind::LoggedOut => "logged_out",
+            EventKind::Refreshed => "refreshed",
+            EventKind::Adopted => "adopted",
+            EventKind::Failed => "failed",
+            EventKind::InDoubt => "in_doubt",
+            EventKind::Degraded => "degraded",
+            EventKind::Ended => "ended",
+            EventKind::Lost => "lost",
         }
     }
 }
@@ -288,8 +288,8 @@ mod tests {
 
     #[test]
     fn everything_that_happens_has_a_word_of_its_own() {
-        let words: BTreeSet<_> = Happening::ALL.iter().map(|what| what.as_str()).collect();
-        assert_eq!(words.len(), Happening::ALL.len());
+        let words: BTreeSet<_> = EventKind::ALL.iter().map(|what| what.as_str()).collect();
+        assert_eq!(words.len(), EventKind::ALL.len());
         assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
     }
 }

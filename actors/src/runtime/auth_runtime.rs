@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ractor::ActorRef;
 
+use super::address::AuthMessage;
 use super::builder::RuntimeBuilder;
 use super::core::Core;
-use super::news::NewsFeed;
+use super::events::EventStream;
 use super::plan::{SessionSpec, Settings};
-use super::reception::AuthMessage;
 use super::session::AuthSession;
 use super::shutdown::ShutdownReport;
 use super::timer;
@@ -55,8 +55,8 @@ impl AuthRuntime {
     }
 
     /// What happens to all sessions, from now on.
-    pub fn news(&self) -> NewsFeed {
-        NewsFeed(self.core.news.subscribe())
+    pub fn events(&self) -> EventStream {
+        EventStream(self.core.events.subscribe())
     }
 
     /// Ends the runtime: nobody new is served, everyone who waits is told, no flight begins; those in the air are waited
@@ -73,7 +73,7 @@ impl AuthRuntime {
         self.core.stop();
         let in_time = tokio::select! {
             biased;
-            () = self.core.rest() => true,
+            () = self.core.wait_idle() => true,
             () = timer::pause(deadline) => false,
         };
         if let Some(supervisor) = self.core.supervisor() {
@@ -85,7 +85,7 @@ impl AuthRuntime {
             // What the actors began on their way out.
             tokio::select! {
                 biased;
-                () = self.core.rest() => {}
+                () = self.core.wait_idle() => {}
                 () = timer::pause(END) => {}
             }
         }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell};
 
+use super::address::AddressActor;
 use super::auth_runtime::AuthRuntime;
 use super::core::{Core, Ports};
 use super::issuer::{FindSupervisor, Permits};
 use super::plan::{Plan, Settings};
-use super::reception::Reception;
 use super::supervisor::AuthSupervisor;
 use crate::law::issuer::IssuerPolicy;
 use crate::ports::clock::Clock;
@@ -17,7 +17,7 @@ use crate::ports::observer::EffectObserver;
 use crate::ports::permit::IssuerPermits;
 use crate::ports::spawner::Spawner;
 use crate::ports::store::TokenStore;
-use crate::system::{Dice, HostSpawner, SystemClock};
+use crate::system::{Entropy, HostSpawner, SystemClock};
 use crate::values::StoreFault;
 
 /// How long an actor stays awake with nothing to do, by default.
@@ -33,7 +33,7 @@ pub struct RuntimeBuilder {
     issuers: IssuerPolicy,
     permits: Option<Arc<dyn IssuerPermits>>,
     observer: Option<Arc<dyn EffectObserver>>,
-    dice: Option<Dice>,
+    entropy: Option<Entropy>,
     idle_after: Duration,
 }
 
@@ -65,7 +65,7 @@ impl RuntimeBuilder {
             issuers: IssuerPolicy::default(),
             permits: None,
             observer: None,
-            dice: None,
+            entropy: None,
             idle_after: IDLE_AFTER,
         }
     }
@@ -103,8 +103,8 @@ impl RuntimeBuilder {
 
     /// What randomness is drawn from (the operating system's).
     #[must_use]
-    pub fn dice(self, dice: Dice) -> Self {
-        Self { dice: Some(dice), ..self }
+    pub fn entropy(self, entropy: Entropy) -> Self {
+        Self { entropy: Some(entropy), ..self }
     }
 
     /// How long a session's actor stays awake with nothing to do (60 s). Asleep it goes on serving its lease.
@@ -120,9 +120,9 @@ impl RuntimeBuilder {
     /// [`BuildError::Store`] when the store's digest key cannot be had, and the other [`BuildError`]s.
     pub async fn prepare(self) -> Result<AuthSpec, BuildError> {
         let digests = self.store.digest_key().await.map_err(BuildError::Store)?;
-        let dice = match self.dice {
-            Some(dice) => dice,
-            None => Dice::new().map_err(|error| BuildError::NoRandomness(error.to_string()))?,
+        let entropy = match self.entropy {
+            Some(entropy) => entropy,
+            None => Entropy::new().map_err(|error| BuildError::NoRandomness(error.to_string()))?,
         };
         let spawner = match self.spawner {
             Some(spawner) => spawner,
@@ -132,22 +132,22 @@ impl RuntimeBuilder {
             Some(clock) => clock,
             None => Arc::new(SystemClock::new().map_err(|error| BuildError::NoRandomness(error.to_string()))?),
         };
-        let nonce = dice.nonce();
+        let nonce = entropy.nonce();
         let plan = Arc::new(Plan::new(self.settings, digests.clone()));
         let core = Arc::new_cyclic(|core: &Weak<Core>| {
             let permits = self.permits.unwrap_or_else(|| {
-                let (core, rolls) = (core.clone(), dice.clone());
+                let (core, rolls) = (core.clone(), entropy.clone());
                 let supervisor = move || -> FindSupervisor {
                     let core = core.clone();
                     Box::pin(async move { Some(core.upgrade()?.running_supervisor().await.get_cell()) })
                 };
                 Arc::new(Permits::new(self.issuers, Arc::clone(&clock), move || rolls.jitter(), supervisor))
             });
-            let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, dice };
+            let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, entropy };
             Core::new(ports, plan, digests, nonce, self.idle_after)
         });
-        let reception = Actor::spawn(None, Reception, Arc::clone(&core)).await;
-        let (address, _) = reception.map_err(|error| BuildError::Spawn(error.to_string()))?;
+        let address = Actor::spawn(None, AddressActor, Arc::clone(&core)).await;
+        let (address, _) = address.map_err(|error| BuildError::Spawn(error.to_string()))?;
         Ok(AuthSpec { runtime: AuthRuntime::new(core, address) })
     }
 

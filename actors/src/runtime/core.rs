@@ -11,7 +11,7 @@ use ractor::{ActorRef, ActorStatus};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
 
-use super::news::SessionNews;
+use super::events::AuthEvent;
 use super::plan::{Plan, SessionSpec};
 use super::request::Request;
 use super::shutdown::Unsaved;
@@ -24,7 +24,7 @@ use crate::ports::observer::EffectObserver;
 use crate::ports::permit::IssuerPermits;
 use crate::ports::spawner::Spawner;
 use crate::ports::store::TokenStore;
-use crate::system::Dice;
+use crate::system::Entropy;
 use crate::values::{DigestKey, Nonce, Now, Reason, ServerIdentity, TokenError};
 
 /// What the runtime asks of the world.
@@ -35,7 +35,7 @@ pub(crate) struct Ports {
     pub(crate) spawner: Arc<dyn Spawner>,
     pub(crate) permits: Arc<dyn IssuerPermits>,
     pub(crate) observer: Option<Arc<dyn EffectObserver>>,
-    pub(crate) dice: Dice,
+    pub(crate) entropy: Entropy,
 }
 
 /// Shared by handles, actors and flights. It outlives the supervision tree, so that a tree that is spawned again finds
@@ -47,7 +47,7 @@ pub(crate) struct Core {
     pub(crate) nonce: Nonce,
     /// How long an actor stays awake with nothing to do.
     pub(crate) idle_after: Duration,
-    pub(crate) news: broadcast::Sender<SessionNews>,
+    pub(crate) events: broadcast::Sender<AuthEvent>,
     pub(crate) plan: Arc<Plan>,
     digests: DigestKey,
     directory: Mutex<BTreeSet<Entry>>,
@@ -61,12 +61,12 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(ports: Ports, plan: Arc<Plan>, digests: DigestKey, nonce: Nonce, idle_after: Duration) -> Self {
-        let (news, _) = broadcast::channel(super::news::KEPT);
+        let (events, _) = broadcast::channel(super::events::KEPT);
         Self {
             ports,
             nonce,
             idle_after,
-            news,
+            events,
             plan,
             digests,
             directory: Mutex::default(),
@@ -78,9 +78,9 @@ impl Core {
         }
     }
 
-    /// The present, with a fresh roll of the dice.
+    /// The present, with a fresh roll of the entropy.
     pub(crate) fn now(&self) -> Now {
-        Now { moment: self.ports.clock.now(), jitter: self.ports.dice.jitter() }
+        Now { moment: self.ports.clock.now(), jitter: self.ports.entropy.jitter() }
     }
 
     // The directory.
@@ -125,10 +125,10 @@ impl Core {
             Delivery::Sent => {}
             Delivery::Wanted => self.start(&slot),
             // Whoever was to start the actor may be gone; it looks once when it goes, and we look after we have parked.
-            Delivery::Parked if self.supervisor().is_none() => self.strand(&slot),
+            Delivery::Parked if self.supervisor().is_none() => self.fail_parked(&slot),
             Delivery::Parked => {}
             Delivery::Refused(request, until) => {
-                request.fail(TokenError::new(Reason::BrokenOff).retry_after(until.since(now)));
+                request.fail(TokenError::new(Reason::Aborted).with_retry_after(until.since(now)));
             }
         }
     }
@@ -137,14 +137,14 @@ impl Core {
     pub(crate) fn start(&self, slot: &Arc<Slot>) {
         let told = self.supervisor().is_some_and(|tree| tree.cast(SupervisorMessage::Start(Arc::clone(slot))).is_ok());
         if !told {
-            self.strand(slot);
+            self.fail_parked(slot);
         }
     }
 
     /// Tells those who wait at a slot that nobody will come.
-    pub(crate) fn strand(&self, slot: &Slot) {
+    pub(crate) fn fail_parked(&self, slot: &Slot) {
         let reason = if self.is_stopping() { Reason::ShuttingDown } else { Reason::NotRunning };
-        slot.strand().into_iter().for_each(|request| request.fail(TokenError::new(reason)));
+        slot.cancel_start().into_iter().for_each(|request| request.fail(TokenError::new(reason)));
     }
 
     // The supervision tree.
@@ -167,7 +167,7 @@ impl Core {
     }
 
     /// A tree has grown: `false` where one stands already.
-    pub(crate) fn plant(&self, supervisor: &ActorRef<SupervisorMessage>) -> bool {
+    pub(crate) fn attach_supervisor(&self, supervisor: &ActorRef<SupervisorMessage>) -> bool {
         let mut tree = locked(&self.tree);
         if tree.as_ref().is_some_and(|tree| tree.get_status() < ActorStatus::Stopping) {
             return false;
@@ -179,8 +179,8 @@ impl Core {
     }
 
     /// The tree is gone: nobody may wait for it, and nobody keeps cells honest, because nobody listens to the store.
-    pub(crate) fn fell(&self, supervisor: &ActorRef<SupervisorMessage>) {
-        let stranded = {
+    pub(crate) fn detach_supervisor(&self, supervisor: &ActorRef<SupervisorMessage>) {
+        let slots = {
             let mut tree = locked(&self.tree);
             if tree.take_if(|tree| tree.get_id() == supervisor.get_id()).is_none() {
                 return;
@@ -190,23 +190,23 @@ impl Core {
             slots.iter().for_each(|slot| slot.close());
             slots
         };
-        stranded.iter().for_each(|slot| self.strand(slot));
+        slots.iter().for_each(|slot| self.fail_parked(slot));
     }
 
     // Work that no actor's end may end.
 
     /// Asks something that nobody need wait for at the end.
-    pub(crate) fn errand(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.ports.spawner.spawn(Box::pin(work));
     }
 
     /// Runs a flight, or something else that is to be done before the end.
-    pub(crate) fn chore(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_tracked(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.ports.spawner.spawn(Box::pin(self.tracker.track_future(work)));
     }
 
-    /// Waits until every flight and every chore is done.
-    pub(crate) async fn rest(&self) {
+    /// Waits until every flight and every spawn_tracked is done.
+    pub(crate) async fn wait_idle(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
@@ -222,10 +222,10 @@ impl Core {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Memory::SeqCst);
         for slot in self.slots() {
-            slot.tell_or_close(SessionEvent::Shutdown);
+            slot.notify_or_close(SessionEvent::Shutdown);
             let error = TokenError::new(Reason::ShuttingDown);
             slot.take_parked().into_iter().for_each(|request| request.fail(error));
-            slot.tell_flights(None, &FlightEvent::Shutdown);
+            slot.notify_flights(None, &FlightEvent::Shutdown);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The runtime: the actors that drive the law in a host.
 //!
 //! ```text
-//! AuthSession (handles) ──hit──▶ cell        AuthRuntime ── address ──▶ Reception
+//! AuthSession (handles) ──hit──▶ cell        AuthRuntime ── address ──▶ AddressActor
 //!       │ otherwise                                                        │
 //!       ▼                                                                  ▼
 //!     slot ◀──────────────────────────── the same way in ──────────────────┘
@@ -10,19 +10,20 @@
 //!   TokenActor (session machine) ◀────────────────────────────────── AuthSupervisor ── linked into a host's tree
 //!       │ Fly
 //!       ▼
-//!   voyage (flight machine): a task of the spawner's, which no actor's end ends
+//!   flight_task (flight machine): a task of the spawner's, which no actor's end ends
 //! ```
 //!
 //! Nothing here decides anything about tokens: the machines do. Drivers carry effects out, and pass on what happened.
 
+mod address;
 mod auth_runtime;
 mod builder;
 mod cell;
 mod core;
+mod events;
+mod flight_task;
 pub mod issuer;
-mod news;
 mod plan;
-mod reception;
 mod request;
 mod session;
 mod shutdown;
@@ -33,14 +34,13 @@ mod state;
 mod supervisor;
 mod timer;
 mod token_actor;
-mod voyage;
 mod watch;
 
+pub use address::AuthMessage;
 pub use auth_runtime::AuthRuntime;
 pub use builder::{AuthSpec, BuildError, RuntimeBuilder};
-pub use news::{NewsFeed, SessionNews};
+pub use events::{AuthEvent, EventStream};
 pub use plan::{SessionSpec, Settings};
-pub use reception::AuthMessage;
-pub use session::{AuthSession, TokenRequest};
+pub use session::{AuthSession, TokenOptions};
 pub use shutdown::{ShutdownReport, Unsaved};
 pub use state::{SessionState, StateWatch};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::law::flight::{Equipment, Terms};
+use crate::law::flight::{Equipment, StoreTimeouts};
 use crate::law::profile::Profile;
 use crate::law::session::{Policy, RefreshPolicy};
 use crate::ports::source::TokenSource;
@@ -21,13 +21,13 @@ pub struct Settings {
     /// What is known of the issuer. The default is strict.
     pub profile: Profile,
     /// How patient flights are with the store.
-    pub terms: Terms,
+    pub timeouts: StoreTimeouts,
 }
 
 impl Settings {
     /// The default settings over `source`.
     pub fn new(source: Arc<dyn TokenSource>) -> Self {
-        Self { source, policy: Policy::default(), profile: Profile::default(), terms: Terms::default() }
+        Self { source, policy: Policy::default(), profile: Profile::default(), timeouts: StoreTimeouts::default() }
     }
 }
 
@@ -67,9 +67,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(settings: Settings, digests: DigestKey) -> Self {
-        let Settings { source, policy, profile, terms } = settings;
+        let Settings { source, policy, profile, timeouts } = settings;
         let spending = source.spending();
-        let equipment = Arc::new(Equipment { profile, terms, digests, spending });
+        let equipment = Arc::new(Equipment { profile, timeouts, digests, spending });
         Self { source, policy: Policy { spending, ..policy }, equipment }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ractor::RpcReplyPort;
 
-use super::session::Place;
+use super::session::WaiterGuard;
 use super::slot::Slot;
 use crate::law::ledger::Login;
 use crate::law::session::{Ask, LoggedOut, Refusal, RefusalAnswer};
@@ -19,16 +19,16 @@ const HOPS: u8 = 8;
 /// a mailbox that was flushed or with an actor that was killed, it goes to the next actor, or is told why not.
 #[derive(Debug)]
 pub(crate) struct Request {
-    wish: Option<Wish>,
+    kind: Option<RequestKind>,
     slot: Arc<Slot>,
     hops: u8,
     /// Kept for a caller that cannot keep it itself.
-    place: Option<Place<Arc<Slot>>>,
+    place: Option<WaiterGuard<Arc<Slot>>>,
 }
 
 /// What is asked, and where the answer goes.
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum RequestKind {
     Token(Ask, RpcReplyPort<Result<Lease, TokenError>>),
     Refusal(Refusal, RpcReplyPort<Result<RefusalAnswer, TokenError>>),
     Install(Box<Login>, RpcReplyPort<Result<Box<View>, InstallError>>),
@@ -38,12 +38,12 @@ pub(crate) enum Wish {
 }
 
 impl Request {
-    pub(crate) fn new(slot: Arc<Slot>, wish: Wish) -> Self {
-        Self { wish: Some(wish), slot, hops: 0, place: None }
+    pub(crate) fn new(slot: Arc<Slot>, kind: RequestKind) -> Self {
+        Self { kind: Some(kind), slot, hops: 0, place: None }
     }
 
     /// The same request, which keeps its caller's place until it is answered.
-    pub(crate) fn holding(mut self, place: Place<Arc<Slot>>) -> Self {
+    pub(crate) fn holding(mut self, place: WaiterGuard<Arc<Slot>>) -> Self {
         self.place = Some(place);
         self
     }
@@ -52,19 +52,19 @@ impl Request {
         &self.slot
     }
 
-    pub(crate) fn wish(&self) -> Option<&Wish> {
-        self.wish.as_ref()
+    pub(crate) fn kind(&self) -> Option<&RequestKind> {
+        self.kind.as_ref()
     }
 
     /// Takes the login out, to be installed.
     pub(crate) fn take_login(&mut self) -> Option<Box<Login>> {
-        match self.wish.take() {
-            Some(Wish::Install(login, reply)) => {
-                self.wish = Some(Wish::Installing(reply));
+        match self.kind.take() {
+            Some(RequestKind::Install(login, reply)) => {
+                self.kind = Some(RequestKind::Installing(reply));
                 Some(login)
             }
-            wish => {
-                self.wish = wish;
+            kind => {
+                self.kind = kind;
                 None
             }
         }
@@ -73,10 +73,10 @@ impl Request {
     /// Whether it means nothing any more, because whoever asked has gone away. What was refused, brought or ended stays
     /// so, whoever waits for the answer.
     pub(crate) fn is_abandoned(&self) -> bool {
-        match &self.wish {
-            Some(Wish::Token(_, reply)) => reply.is_closed(),
-            Some(Wish::Installing(reply)) => reply.is_closed(),
-            Some(Wish::Refusal(..) | Wish::Install(..) | Wish::Logout(_)) => false,
+        match &self.kind {
+            Some(RequestKind::Token(_, reply)) => reply.is_closed(),
+            Some(RequestKind::Installing(reply)) => reply.is_closed(),
+            Some(RequestKind::Refusal(..) | RequestKind::Install(..) | RequestKind::Logout(_)) => false,
             None => true,
         }
     }
@@ -84,25 +84,25 @@ impl Request {
     // Answers. Whoever has gone away meanwhile is not told: that is no failure of anybody's.
 
     pub(crate) fn answer_token(mut self, answer: Result<Lease, TokenError>) {
-        if let Some(Wish::Token(_, reply)) = self.wish.take() {
+        if let Some(RequestKind::Token(_, reply)) = self.kind.take() {
             drop(reply.send(answer));
         }
     }
 
     pub(crate) fn answer_refusal(mut self, answer: RefusalAnswer) {
-        if let Some(Wish::Refusal(_, reply)) = self.wish.take() {
+        if let Some(RequestKind::Refusal(_, reply)) = self.kind.take() {
             drop(reply.send(Ok(answer)));
         }
     }
 
     pub(crate) fn answer_install(mut self, answer: Result<Box<View>, InstallError>) {
-        if let Some(Wish::Install(_, reply) | Wish::Installing(reply)) = self.wish.take() {
+        if let Some(RequestKind::Install(_, reply) | RequestKind::Installing(reply)) = self.kind.take() {
             drop(reply.send(answer));
         }
     }
 
     pub(crate) fn answer_logout(mut self, answer: Result<LoggedOut, LogoutError>) {
-        if let Some(Wish::Logout(reply)) = self.wish.take() {
+        if let Some(RequestKind::Logout(reply)) = self.kind.take() {
             drop(reply.send(answer));
         }
     }
@@ -110,23 +110,23 @@ impl Request {
     /// Says that nobody can see to it. That may be found out by anybody, a flight or another caller: one whose waker panics
     /// does not take them down with it.
     pub(crate) fn fail(mut self, error: TokenError) {
-        if let Some(wish) = self.wish.take() {
-            drop(catch_unwind(AssertUnwindSafe(|| wish.fail(error))));
+        if let Some(kind) = self.kind.take() {
+            drop(catch_unwind(AssertUnwindSafe(|| kind.fail(error))));
         }
     }
 }
 
-impl Wish {
+impl RequestKind {
     fn fail(self, error: TokenError) {
         match self {
-            Wish::Token(_, reply) => drop(reply.send(Err(error))),
-            Wish::Refusal(_, reply) => drop(reply.send(Err(error))),
-            Wish::Install(_, reply) if error.reason() == Reason::ShuttingDown => {
+            RequestKind::Token(_, reply) => drop(reply.send(Err(error))),
+            RequestKind::Refusal(_, reply) => drop(reply.send(Err(error))),
+            RequestKind::Install(_, reply) if error.reason() == Reason::ShuttingDown => {
                 drop(reply.send(Err(InstallError::ShuttingDown)));
             }
-            Wish::Install(_, reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::Failed)))),
-            Wish::Installing(reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))),
-            Wish::Logout(reply) => drop(reply.send(Err(LogoutError::NotDurable(StoreFault::Failed)))),
+            RequestKind::Install(_, reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::Failed)))),
+            RequestKind::Installing(reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))),
+            RequestKind::Logout(reply) => drop(reply.send(Err(LogoutError::NotDurable(StoreFault::Failed)))),
         }
     }
 }
@@ -136,14 +136,14 @@ impl Drop for Request {
         if self.is_abandoned() {
             return;
         }
-        let Some(wish) = self.wish.take() else { return };
-        let broken_off = TokenError::new(Reason::BrokenOff);
+        let Some(kind) = self.kind.take() else { return };
+        let aborted = TokenError::new(Reason::Aborted);
         match self.slot.core.upgrade() {
-            Some(core) if self.hops < HOPS && !matches!(wish, Wish::Installing(_)) => {
+            Some(core) if self.hops < HOPS && !matches!(kind, RequestKind::Installing(_)) => {
                 let (slot, place) = (Arc::clone(&self.slot), self.place.take());
-                core.deliver(Self { wish: Some(wish), slot, hops: self.hops + 1, place });
+                core.deliver(Self { kind: Some(kind), slot, hops: self.hops + 1, place });
             }
-            _ => Self { wish: Some(wish), slot: Arc::clone(&self.slot), hops: HOPS, place: None }.fail(broken_off),
+            _ => Self { kind: Some(kind), slot: Arc::clone(&self.slot), hops: HOPS, place: None }.fail(aborted),
         }
     }
 }

@@ -12,7 +12,7 @@ use ractor::concurrency::{OneshotReceiver, oneshot};
 use tokio::sync::watch;
 
 use super::core::Core;
-use super::request::{Request, Wish};
+use super::request::{Request, RequestKind};
 use super::slot::Slot;
 use super::state::{SessionState, StateWatch};
 use super::token_actor::TokenMessage;
@@ -44,18 +44,18 @@ pub struct AuthSession {
 
 /// What a caller asks for. Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenRequest {
+pub struct TokenOptions {
     /// How long the caller waits (30 s). Past it, it is told [`DeadlinePassed`](Reason::DeadlinePassed).
-    pub patience: Duration,
+    pub timeout: Duration,
     /// What must be left of the token (nothing in particular). Capped at three quarters of its lifetime.
     pub min_lifetime: Duration,
     /// Insist on a token from a flight that begins after this request (no).
     pub force: bool,
 }
 
-impl Default for TokenRequest {
+impl Default for TokenOptions {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(30), min_lifetime: Duration::ZERO, force: false }
+        Self { timeout: Duration::from_secs(30), min_lifetime: Duration::ZERO, force: false }
     }
 }
 
@@ -85,7 +85,7 @@ impl AuthSession {
     pub async fn token(&self) -> Result<Lease, TokenError> {
         match self.hit(Duration::ZERO) {
             Some(lease) => Ok(lease),
-            None => self.ask(TokenRequest::default())?.await,
+            None => self.ask(TokenOptions::default())?.await,
         }
     }
 
@@ -93,12 +93,12 @@ impl AuthSession {
     ///
     /// # Errors
     ///
-    /// One of the [`Reason`]s, once `request.patience` is over at the latest; at once where waiting cannot help.
+    /// One of the [`Reason`]s, once `request.timeout` is over at the latest; at once where waiting cannot help.
     ///
     /// # Cancellation
     ///
     /// Safe to drop at any await.
-    pub async fn token_with(&self, request: TokenRequest) -> Result<Lease, TokenError> {
+    pub async fn token_with(&self, request: TokenOptions) -> Result<Lease, TokenError> {
         let hit = if request.force { None } else { self.hit(request.min_lifetime) };
         match hit {
             Some(lease) => Ok(lease),
@@ -119,14 +119,14 @@ impl AuthSession {
     /// # Cancellation
     ///
     /// Safe to drop at any await; once polled, the refusal is noted all the same.
-    pub async fn refused(
+    pub async fn invalidate(
         &self,
         lease: &Lease,
         operation: OperationKey,
         challenge: ChallengeKey,
     ) -> Result<(), TokenError> {
         let refusal = Refusal { generation: lease.generation(), operation, challenge };
-        match self.send(|reply| Wish::Refusal(refusal, reply)).await.unwrap_or(Err(UNANSWERED))? {
+        match self.send(|reply| RequestKind::Refusal(refusal, reply)).await.unwrap_or(Err(UNANSWERED))? {
             RefusalAnswer::Noted | RefusalAnswer::Superseded => Ok(()),
             RefusalAnswer::Futile(error) => Err(error),
         }
@@ -142,7 +142,7 @@ impl AuthSession {
     ///
     /// Safe to drop: once polled, the login is stored all the same.
     pub async fn install(&self, login: Login) -> Result<Box<View>, InstallError> {
-        let answer = self.send(|reply| Wish::Install(Box::new(login), reply)).await;
+        let answer = self.send(|reply| RequestKind::Install(Box::new(login), reply)).await;
         answer.unwrap_or(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))
     }
 
@@ -156,15 +156,15 @@ impl AuthSession {
     /// # Cancellation
     ///
     /// Safe to drop: once polled, the logout goes on.
-    pub async fn log_out(&self) -> Result<LoggedOut, LogoutError> {
-        self.send(Wish::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
+    pub async fn logout(&self) -> Result<LoggedOut, LogoutError> {
+        self.send(RequestKind::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
     }
 
     /// The resource lists these issuers now (RFC 9728 section 3.2): nothing more is served from a grant whose issuer is
     /// not among them.
     pub fn issuers_listed(&self, issuers: Vec<Issuer>) {
         self.slot.hear_issuers(issuers);
-        if !self.slot.tell(TokenMessage::News) && self.slot.wants_actor() {
+        if !self.slot.tell(TokenMessage::Backlog) && self.slot.wants_actor() {
             self.core.start(&self.slot);
         }
     }
@@ -204,16 +204,16 @@ impl AuthSession {
 
     /// The slow way: through the mailbox.
     #[cold]
-    fn ask(&self, request: TokenRequest) -> Result<Answer<'_>, TokenError> {
-        let place = Place::take(&*self.slot).ok_or(TokenError::new(Reason::TooManyWaiters))?;
+    fn ask(&self, request: TokenOptions) -> Result<Answer<'_>, TokenError> {
+        let place = WaiterGuard::take(&*self.slot).ok_or(TokenError::new(Reason::TooManyWaiters))?;
         let ask = request.ask(&self.core);
-        Ok(Answer { told: self.send(|reply| Wish::Token(ask, reply)), _place: place })
+        Ok(Answer { told: self.send(|reply| RequestKind::Token(ask, reply)), _place: place })
     }
 
-    /// Sends a wish; its answer comes to the returned end.
-    fn send<T>(&self, wish: impl FnOnce(RpcReplyPort<T>) -> Wish) -> OneshotReceiver<T> {
+    /// Sends a kind; its answer comes to the returned end.
+    fn send<T>(&self, kind: impl FnOnce(RpcReplyPort<T>) -> RequestKind) -> OneshotReceiver<T> {
         let (tell, told) = oneshot();
-        self.core.deliver(Request::new(Arc::clone(&self.slot), wish(tell.into())));
+        self.core.deliver(Request::new(Arc::clone(&self.slot), kind(tell.into())));
         told
     }
 }
@@ -221,7 +221,7 @@ impl AuthSession {
 /// The answer to a caller who waits for it in a place of its own. As small as can be: a crowd of callers is a crowd of these.
 struct Answer<'a> {
     told: OneshotReceiver<Result<Lease, TokenError>>,
-    _place: Place<&'a Slot>,
+    _place: WaiterGuard<&'a Slot>,
 }
 
 impl Future for Answer<'_> {
@@ -236,23 +236,23 @@ impl Future for Answer<'_> {
 }
 
 /// A request always answers; should it not, that is a defect, and no reason to hang.
-const UNANSWERED: TokenError = TokenError::new(Reason::BrokenOff);
+const UNANSWERED: TokenError = TokenError::new(Reason::Aborted);
 
-impl TokenRequest {
+impl TokenOptions {
     pub(crate) fn ask(self, core: &Core) -> Ask {
         let asked = core.ports.clock.now().elapsed;
-        Ask { asked, patience: self.patience, min_lifetime: self.min_lifetime, force: self.force }
+        Ask { asked, timeout: self.timeout, min_lifetime: self.min_lifetime, force: self.force }
     }
 }
 
 /// A caller's place among those who wait: taken before anything is queued, given back when it is answered or goes away.
 #[derive(Debug)]
-pub(crate) struct Place<S: Deref<Target = Slot>>(S);
+pub(crate) struct WaiterGuard<S: Deref<Target = Slot>>(S);
 
-impl<S: Deref<Target = Slot>> Place<S> {
+impl<S: Deref<Target = Slot>> WaiterGuard<S> {
     /// `None` where all places are taken.
     pub(crate) fn take(slot: S) -> Option<Self> {
-        let most = u32::try_from(slot.plan.policy.waiters_most).unwrap_or(u32::MAX);
+        let most = u32::try_from(slot.plan.policy.max_waiters).unwrap_or(u32::MAX);
         let taken = slot
             .waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| (waiting < most).then_some(waiting + 1));
@@ -260,7 +260,7 @@ impl<S: Deref<Target = Slot>> Place<S> {
     }
 }
 
-impl<S: Deref<Target = Slot>> Drop for Place<S> {
+impl<S: Deref<Target = Slot>> Drop for WaiterGuard<S> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The slot: an identity's place in a runtime. It outlives its actors, and is where flights and handles find them.
 //!
 //! Why this is not shared mutable state in the sense the law forbids: the cell has one writer at a time and holds
-//! immutable values; the berth only says *where* to send a message; and no decision to spend a refresh token is made on
+//! immutable values; the actor_slot only says *where* to send a message; and no decision to spend a refresh token is made on
 //! either. That is decided under a claim, from the store, by the flight alone.
 
 use std::collections::VecDeque;
@@ -38,87 +38,87 @@ pub(crate) struct Slot {
     pub(crate) used: AtomicBool,
     /// Who watches the session's state: made when somebody first does.
     pub(crate) watchers: OnceLock<watch::Sender<SessionState>>,
-    harbour: Mutex<Harbour>,
+    state: Mutex<SlotState>,
 }
 
 /// What comes and goes at a slot. Locked for some instructions, never across an await.
 #[derive(Debug, Default)]
-struct Harbour {
-    berth: Berth,
+struct SlotState {
+    actor_slot: ActorSlot,
     /// Nothing lies there as a rule, and a session that sleeps should not pay for it.
-    quay: Option<Box<Quay>>,
+    backlog: Option<Box<Backlog>>,
 }
 
 /// What lies at a slot until somebody takes it.
 #[derive(Debug, Default)]
-struct Quay {
+struct Backlog {
     /// Requests that wait for the next actor.
     parked: Vec<Request>,
     /// What flights reported and no actor has taken in yet; `None` says that the flight is over.
     reports: VecDeque<(FlightId, Option<Report>)>,
     /// The flights in the air: seldom more than one, because one of an epoch that is over is left to itself.
-    flights: Vec<Airborne>,
+    flights: Vec<RegisteredFlight>,
     /// The issuers the resource listed last, for an actor that has not started yet.
     issuers: Option<Vec<Issuer>>,
     /// Ends in a row that nobody asked for, and when the last one was.
     crashes: (u32, ElapsedTime),
 }
 
-impl Harbour {
-    fn quay(&mut self) -> &mut Quay {
-        self.quay.get_or_insert_default()
+impl SlotState {
+    fn backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
     }
 
     fn take_parked(&mut self) -> Vec<Request> {
-        self.quay.as_mut().map(|quay| std::mem::take(&mut quay.parked)).unwrap_or_default()
+        self.backlog.as_mut().map(|backlog| std::mem::take(&mut backlog.parked)).unwrap_or_default()
     }
 
-    fn flights(&self) -> &[Airborne] {
-        self.quay.as_ref().map(|quay| &quay.flights[..]).unwrap_or_default()
+    fn flights(&self) -> &[RegisteredFlight] {
+        self.backlog.as_ref().map(|backlog| &backlog.flights[..]).unwrap_or_default()
     }
 
     /// Whether something lies there that an actor is to take in.
     fn awaits_actor(&self) -> bool {
-        self.quay
-            .as_ref()
-            .is_some_and(|quay| !quay.parked.is_empty() || !quay.reports.is_empty() || quay.issuers.is_some())
+        self.backlog.as_ref().is_some_and(|backlog| {
+            !backlog.parked.is_empty() || !backlog.reports.is_empty() || backlog.issuers.is_some()
+        })
     }
 
-    /// Clears the quay away where nothing lies there.
+    /// Clears the backlog away where nothing lies there.
     fn tidy(&mut self) {
-        let lies = |quay: &Quay| !quay.flights.is_empty() || quay.crashes.0 > 0;
-        if !self.awaits_actor() && !self.quay.as_deref().is_some_and(lies) {
-            self.quay = None;
+        let lies = |backlog: &Backlog| !backlog.flights.is_empty() || backlog.crashes.0 > 0;
+        if !self.awaits_actor() && !self.backlog.as_deref().is_some_and(lies) {
+            self.backlog = None;
         }
     }
 }
 
 /// A flight in the air, and how it is told things.
 #[derive(Debug)]
-struct Airborne {
+struct RegisteredFlight {
     id: FlightId,
-    tell: mpsc::UnboundedSender<Told>,
+    tell: mpsc::UnboundedSender<FlightMessage>,
 }
 
 /// What a flight's driver is told.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum FlightMessage {
     /// The machine is to hear of it.
     Event(FlightEvent),
     /// Callers wait for it now.
-    Hurry,
+    Expedite,
 }
 
 /// Whether there is an actor, and where.
 #[derive(Debug, Default)]
-enum Berth {
+enum ActorSlot {
     #[default]
     Empty,
     /// The supervisor has been asked for one.
     Awaited,
     Taken(Incarnation, ActorRef<TokenMessage>),
     /// It ended too often: nobody is started before then, when the timer says so to the supervisor.
-    Resting(ElapsedTime, #[expect(dead_code, reason = "held, so that it ends with the rest")] Leash),
+    Paused(ElapsedTime, #[expect(dead_code, reason = "held, so that it ends with the rest")] Leash),
     /// No actor ever comes: something stands in for it.
     #[cfg(feature = "scripted")]
     Cast(Stage, Arc<dyn StandIn>),
@@ -147,13 +147,13 @@ impl Slot {
             waiting: AtomicU32::new(0),
             used: AtomicBool::new(false),
             watchers: OnceLock::new(),
-            harbour: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    fn harbour(&self) -> MutexGuard<'_, Harbour> {
+    fn state(&self) -> MutexGuard<'_, SlotState> {
         // Nothing below can panic between two writes that belong together.
-        self.harbour.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the published lease was handed out. Costs a read where that is known already.
@@ -166,7 +166,7 @@ impl Slot {
 
     /// Tells a session's actor, or takes the lease of one that sleeps away from hits. Whoever begins after it was not there
     /// to be told reads the store by itself.
-    pub(crate) fn tell_or_close(&self, event: SessionEvent) {
+    pub(crate) fn notify_or_close(&self, event: SessionEvent) {
         let by = self.cell.read().by;
         if !self.tell(TokenMessage::event(event)) {
             self.cell.close(by);
@@ -205,9 +205,9 @@ impl Slot {
             }
             // It is ending. Its end is on its way to the supervisor, which will find what is parked; unless that has
             // happened by now, and there is another.
-            let mut harbour = self.harbour();
-            if matches!(harbour.berth, Berth::Taken(taken, _) if taken == incarnation) {
-                harbour.quay().parked.push(request);
+            let mut state = self.state();
+            if matches!(state.actor_slot, ActorSlot::Taken(taken, _) if taken == incarnation) {
+                state.backlog().parked.push(request);
                 return Delivery::Parked;
             }
         }
@@ -219,20 +219,20 @@ impl Slot {
         request: Request,
         now: ElapsedTime,
     ) -> Result<Delivery, (Request, Incarnation, ActorRef<TokenMessage>)> {
-        let mut harbour = self.harbour();
-        match &harbour.berth {
-            Berth::Taken(incarnation, actor) => Err((request, *incarnation, actor.clone())),
-            Berth::Resting(until, _) if *until > now => Ok(Delivery::Refused(request, *until)),
-            Berth::Awaited => {
-                harbour.quay().parked.push(request);
+        let mut state = self.state();
+        match &state.actor_slot {
+            ActorSlot::Taken(incarnation, actor) => Err((request, *incarnation, actor.clone())),
+            ActorSlot::Paused(until, _) if *until > now => Ok(Delivery::Refused(request, *until)),
+            ActorSlot::Awaited => {
+                state.backlog().parked.push(request);
                 Ok(Delivery::Parked)
             }
             // It was cast this very moment: a request that is dropped asks again.
             #[cfg(feature = "scripted")]
-            Berth::Cast(..) => Ok(Delivery::Sent),
-            Berth::Empty | Berth::Resting(..) => {
-                harbour.quay().parked.push(request);
-                harbour.berth = Berth::Awaited;
+            ActorSlot::Cast(..) => Ok(Delivery::Sent),
+            ActorSlot::Empty | ActorSlot::Paused(..) => {
+                state.backlog().parked.push(request);
+                state.actor_slot = ActorSlot::Awaited;
                 Ok(Delivery::Wanted)
             }
         }
@@ -249,15 +249,15 @@ impl Slot {
     }
 
     /// Sends a message to one incarnation of the actor; lost if that is gone.
-    pub(crate) fn tell_incarnation(&self, incarnation: Incarnation, message: TokenMessage) {
+    pub(crate) fn notify_incarnation(&self, incarnation: Incarnation, message: TokenMessage) {
         if let Some((_, actor)) = self.address().filter(|(taken, _)| *taken == incarnation) {
             drop(actor.send_message(message));
         }
     }
 
     fn address(&self) -> Option<(Incarnation, ActorRef<TokenMessage>)> {
-        match &self.harbour().berth {
-            Berth::Taken(incarnation, actor) => Some((*incarnation, actor.clone())),
+        match &self.state().actor_slot {
+            ActorSlot::Taken(incarnation, actor) => Some((*incarnation, actor.clone())),
             _ => None,
         }
     }
@@ -265,13 +265,13 @@ impl Slot {
     /// From now on `stand_in` stands in for an actor.
     #[cfg(feature = "scripted")]
     pub(crate) fn cast(&self, stage: Stage, stand_in: Arc<dyn StandIn>) {
-        self.harbour().berth = Berth::Cast(stage, stand_in);
+        self.state().actor_slot = ActorSlot::Cast(stage, stand_in);
     }
 
     #[cfg(feature = "scripted")]
     fn stand_in(&self) -> Option<(Stage, Arc<dyn StandIn>)> {
-        match &self.harbour().berth {
-            Berth::Cast(stage, stand_in) => Some((stage.clone(), Arc::clone(stand_in))),
+        match &self.state().actor_slot {
+            ActorSlot::Cast(stage, stand_in) => Some((stage.clone(), Arc::clone(stand_in))),
             _ => None,
         }
     }
@@ -280,20 +280,20 @@ impl Slot {
 
     /// Asks for an actor with nobody waiting; `true` when the supervisor is to be told.
     pub(crate) fn wants_actor(&self) -> bool {
-        let mut harbour = self.harbour();
-        let wanted = matches!(harbour.berth, Berth::Empty);
+        let mut state = self.state();
+        let wanted = matches!(state.actor_slot, ActorSlot::Empty);
         if wanted {
-            harbour.berth = Berth::Awaited;
+            state.actor_slot = ActorSlot::Awaited;
         }
         wanted
     }
 
     /// An actor has started: it gets what was parked for it.
-    pub(crate) fn moor(&self, incarnation: Incarnation, actor: ActorRef<TokenMessage>) -> Vec<Request> {
+    pub(crate) fn attach(&self, incarnation: Incarnation, actor: ActorRef<TokenMessage>) -> Vec<Request> {
         let (former, parked) = {
-            let mut harbour = self.harbour();
-            let former = std::mem::replace(&mut harbour.berth, Berth::Taken(incarnation, actor));
-            (former, harbour.take_parked())
+            let mut state = self.state();
+            let former = std::mem::replace(&mut state.actor_slot, ActorSlot::Taken(incarnation, actor));
+            (former, state.take_parked())
         };
         // Not under the lock: an address may hold the last of what was sent to it.
         drop(former);
@@ -304,9 +304,11 @@ impl Slot {
     /// end is not kept alive by the address.
     pub(crate) fn forget_address(&self, incarnation: Incarnation) {
         let former = {
-            let mut harbour = self.harbour();
-            match harbour.berth {
-                Berth::Taken(taken, _) if taken == incarnation => std::mem::replace(&mut harbour.berth, Berth::Awaited),
+            let mut state = self.state();
+            match state.actor_slot {
+                ActorSlot::Taken(taken, _) if taken == incarnation => {
+                    std::mem::replace(&mut state.actor_slot, ActorSlot::Awaited)
+                }
                 _ => return,
             }
         };
@@ -314,15 +316,15 @@ impl Slot {
     }
 
     /// The actor has ended: whether another is to be started now, because one is wanted, or `anyway`.
-    pub(crate) fn unmoor(&self, anyway: bool) -> bool {
+    pub(crate) fn detach(&self, anyway: bool) -> bool {
         let (former, wanted) = {
-            let mut harbour = self.harbour();
-            let former = std::mem::take(&mut harbour.berth);
-            let wanted = anyway || harbour.awaits_actor() || self.has_business();
+            let mut state = self.state();
+            let former = std::mem::take(&mut state.actor_slot);
+            let wanted = anyway || state.awaits_actor() || self.has_business();
             if wanted {
-                harbour.berth = Berth::Awaited;
+                state.actor_slot = ActorSlot::Awaited;
             } else {
-                harbour.tidy();
+                state.tidy();
             }
             (former, wanted)
         };
@@ -332,7 +334,7 @@ impl Slot {
 
     /// Whether an actor is still to be started here.
     pub(crate) fn awaits_actor(&self) -> bool {
-        matches!(self.harbour().berth, Berth::Awaited)
+        matches!(self.state().actor_slot, ActorSlot::Awaited)
     }
 
     /// Whether something is going on that needs an actor though nobody asks.
@@ -346,44 +348,44 @@ impl Slot {
 
     /// Counts an end that nobody asked for: how often that happened lately.
     pub(crate) fn crashed(&self, now: ElapsedTime, calm: std::time::Duration) -> u32 {
-        let mut harbour = self.harbour();
-        let (count, last) = harbour.quay().crashes;
+        let mut state = self.state();
+        let (count, last) = state.backlog().crashes;
         let count = if now.since(last) > calm { 1 } else { count.saturating_add(1) };
-        harbour.quay().crashes = (count, now);
+        state.backlog().crashes = (count, now);
         count
     }
 
     /// Starts nobody before `until`, when `timer` runs out; those who wait are handed back.
-    pub(crate) fn rest(&self, until: ElapsedTime, timer: Leash) -> Vec<Request> {
+    pub(crate) fn pause(&self, until: ElapsedTime, timer: Leash) -> Vec<Request> {
         let (former, parked) = {
-            let mut harbour = self.harbour();
-            let former = std::mem::replace(&mut harbour.berth, Berth::Resting(until, timer));
-            (former, harbour.take_parked())
+            let mut state = self.state();
+            let former = std::mem::replace(&mut state.actor_slot, ActorSlot::Paused(until, timer));
+            (former, state.take_parked())
         };
         drop(former);
         parked
     }
 
     /// The rest is over: whether an actor is wanted.
-    pub(crate) fn has_rested(&self) -> bool {
-        matches!(self.harbour().berth, Berth::Resting(..)) && self.unmoor(false)
+    pub(crate) fn pause_is_over(&self) -> bool {
+        matches!(self.state().actor_slot, ActorSlot::Paused(..)) && self.detach(false)
     }
 
     /// Hands back those who wait for an actor.
     pub(crate) fn take_parked(&self) -> Vec<Request> {
-        self.harbour().take_parked()
+        self.state().take_parked()
     }
 
     /// Nobody will start an actor: those who wait for one are handed back, and the next one begins anew. An actor that is
-    /// there keeps its berth: it clears that itself when it ends, and it may be of a tree that has just grown.
-    pub(crate) fn strand(&self) -> Vec<Request> {
+    /// there keeps its actor_slot: it clears that itself when it ends, and it may be of a tree that has just grown.
+    pub(crate) fn cancel_start(&self) -> Vec<Request> {
         let (former, parked) = {
-            let mut harbour = self.harbour();
-            let former = match harbour.berth {
-                Berth::Taken(..) => None,
-                _ => Some(std::mem::take(&mut harbour.berth)),
+            let mut state = self.state();
+            let former = match state.actor_slot {
+                ActorSlot::Taken(..) => None,
+                _ => Some(std::mem::take(&mut state.actor_slot)),
             };
-            (former, harbour.take_parked())
+            (former, state.take_parked())
         };
         drop(former);
         parked
@@ -391,74 +393,74 @@ impl Slot {
 
     /// Keeps what the resource listed for the next actor.
     pub(crate) fn hear_issuers(&self, issuers: Vec<Issuer>) {
-        self.harbour().quay().issuers = Some(issuers);
+        self.state().backlog().issuers = Some(issuers);
     }
 
     pub(crate) fn take_issuers(&self) -> Option<Vec<Issuer>> {
-        self.harbour().quay.as_mut()?.issuers.take()
+        self.state().backlog.as_mut()?.issuers.take()
     }
 
     // Flights.
 
     /// A flight begins: what it is told from now on arrives at the returned end.
-    pub(crate) fn take_off(&self, id: FlightId) -> mpsc::UnboundedReceiver<Told> {
+    pub(crate) fn register_flight(&self, id: FlightId) -> mpsc::UnboundedReceiver<FlightMessage> {
         let (tell, told) = mpsc::unbounded_channel();
-        self.harbour().quay().flights.push(Airborne { id, tell });
+        self.state().backlog().flights.push(RegisteredFlight { id, tell });
         told
     }
 
     /// Tells a flight that callers wait for it now.
-    pub(crate) fn hurry(&self, flight: FlightId) {
-        for airborne in self.harbour().flights().iter().filter(|airborne| airborne.id == flight) {
-            drop(airborne.tell.send(Told::Hurry));
+    pub(crate) fn expedite(&self, flight: FlightId) {
+        for airborne in self.state().flights().iter().filter(|airborne| airborne.id == flight) {
+            drop(airborne.tell.send(FlightMessage::Expedite));
         }
     }
 
     /// Tells one flight, or all of them, what happened.
-    pub(crate) fn tell_flights(&self, flight: Option<FlightId>, event: &FlightEvent) {
-        let harbour = self.harbour();
-        for airborne in harbour.flights().iter().filter(|airborne| flight.is_none_or(|flight| flight == airborne.id)) {
-            drop(airborne.tell.send(Told::Event(event.clone())));
+    pub(crate) fn notify_flights(&self, flight: Option<FlightId>, event: &FlightEvent) {
+        let state = self.state();
+        for airborne in state.flights().iter().filter(|airborne| flight.is_none_or(|flight| flight == airborne.id)) {
+            drop(airborne.tell.send(FlightMessage::Event(event.clone())));
         }
     }
 
     pub(crate) fn is_flying(&self) -> bool {
-        !self.harbour().flights().is_empty()
+        !self.state().flights().is_empty()
     }
 
     /// A flight reports, or is over; the actor is told to look. `true` when there is no actor and one is wanted.
     pub(crate) fn report(&self, flight: FlightId, report: Option<Report>) -> bool {
         let wanted = {
-            let mut harbour = self.harbour();
+            let mut state = self.state();
             if report.is_none() {
-                harbour.quay().flights.retain(|airborne| airborne.id != flight);
+                state.backlog().flights.retain(|airborne| airborne.id != flight);
             }
-            harbour.quay().reports.push_back((flight, report));
-            let wanted = matches!(harbour.berth, Berth::Empty);
+            state.backlog().reports.push_back((flight, report));
+            let wanted = matches!(state.actor_slot, ActorSlot::Empty);
             if wanted {
-                harbour.berth = Berth::Awaited;
+                state.actor_slot = ActorSlot::Awaited;
             }
             wanted
         };
-        self.tell(TokenMessage::News);
+        self.tell(TokenMessage::Backlog);
         wanted
     }
 
     /// The next report nobody has taken in yet.
     pub(crate) fn take_report(&self, incarnation: Incarnation) -> Option<(FlightId, Option<Report>)> {
-        let mut harbour = self.harbour();
-        match harbour.berth {
-            Berth::Taken(taken, _) if taken == incarnation => harbour.quay.as_mut()?.reports.pop_front(),
+        let mut state = self.state();
+        match state.actor_slot {
+            ActorSlot::Taken(taken, _) if taken == incarnation => state.backlog.as_mut()?.reports.pop_front(),
             _ => None,
         }
     }
 
     /// Whether nothing more will be heard of a flight: it is not in the air, and all its reports were taken.
-    pub(crate) fn knows_nothing_of(&self, flight: FlightId) -> bool {
-        let harbour = self.harbour();
-        harbour.quay.as_ref().is_none_or(|quay| {
-            let airborne = quay.flights.iter().any(|airborne| airborne.id == flight);
-            !airborne && !quay.reports.iter().any(|(id, _)| *id == flight)
+    pub(crate) fn has_no_trace_of(&self, flight: FlightId) -> bool {
+        let state = self.state();
+        state.backlog.as_ref().is_none_or(|backlog| {
+            let airborne = backlog.flights.iter().any(|airborne| airborne.id == flight);
+            !airborne && !backlog.reports.iter().any(|(id, _)| *id == flight)
         })
     }
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::cell::Incarnation;
 use super::core::{Core, Ports};
 use super::plan::{Plan, Settings};
-use super::request::{Request, Wish};
+use super::request::{Request, RequestKind};
 use super::session::AuthSession;
 use super::slot::Slot;
 use super::state::SessionState;
@@ -26,7 +26,7 @@ use crate::ports::clock::Clock;
 use crate::ports::permit::{IssuerPermits, Permission};
 use crate::ports::source::TokenSource;
 use crate::ports::spawner::{FlightFuture, Spawner};
-use crate::system::Dice;
+use crate::system::Entropy;
 use crate::values::record::Issuer;
 use crate::values::{DigestKey, Nonce, ServerIdentity};
 
@@ -78,7 +78,7 @@ pub fn session<S: StandIn>(
         spawner: Arc::new(Nobody),
         permits: Arc::new(Nobody),
         observer: None,
-        dice: Dice::seeded(0),
+        entropy: Entropy::seeded(0),
     };
     let core = Arc::new(Core::new(ports, Arc::clone(&plan), digests, Nonce(1), Duration::MAX));
     let slot = Arc::new(Slot::new(identity, plan, Arc::downgrade(&core)));
@@ -126,16 +126,16 @@ impl Stage {
         let mut audience = self.audience();
         audience.next_id += 1;
         let (waiter, reply) = (WaiterId(audience.next_id), ReplyId(audience.next_id));
-        let event = match request.wish()? {
-            Wish::Token(ask, _) => {
+        let event = match request.kind()? {
+            RequestKind::Token(ask, _) => {
                 let event = SessionEvent::GetToken(waiter, *ask);
                 audience.waiters.join(waiter, request);
                 return Some(event);
             }
-            Wish::Refusal(refusal, _) => SessionEvent::Invalidate(reply, *refusal),
-            Wish::Install(..) => SessionEvent::Install(reply, request.take_login()?),
-            Wish::Logout(_) => SessionEvent::Logout(reply),
-            Wish::Installing(_) => return None,
+            RequestKind::Refusal(refusal, _) => SessionEvent::Invalidate(reply, *refusal),
+            RequestKind::Install(..) => SessionEvent::Install(reply, request.take_login()?),
+            RequestKind::Logout(_) => SessionEvent::Logout(reply),
+            RequestKind::Installing(_) => return None,
         };
         audience.replies.join(reply, request);
         Some(event)

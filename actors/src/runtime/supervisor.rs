@@ -11,11 +11,11 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use super::core::Core;
 use super::slot::Slot;
 use super::timer::Leash;
-use super::token_actor::{Birthright, TokenActor, TokenMessage};
+use super::token_actor::{ActorArguments, TokenActor, TokenMessage};
 use super::watch;
 use crate::law::flight::FlightEvent;
 use crate::law::session::SessionEvent;
-use crate::ports::store::News;
+use crate::ports::store::StoreEvent;
 use crate::values::{Reason, TokenError};
 
 /// An actor that ended unasked this long ago or longer ended by itself, not in a row.
@@ -39,9 +39,9 @@ pub(crate) enum SupervisorMessage {
     /// A slot wants an actor.
     Start(Arc<Slot>),
     /// A slot has rested from its actor's failures.
-    Rested(Arc<Slot>),
+    PauseOver(Arc<Slot>),
     /// The store has news.
-    News(News),
+    StoreEvent(StoreEvent),
     /// The store can be listened to, from now on.
     Listening,
     /// The store cannot be listened to; it goes on being tried.
@@ -78,7 +78,7 @@ impl AuthSupervisor {
         if core.is_stopping() {
             return Err("this runtime was shut down: build another".into());
         }
-        if !core.plant(&myself) {
+        if !core.attach_supervisor(&myself) {
             return Err("this runtime is running already".into());
         }
         let watches = [
@@ -95,9 +95,9 @@ impl AuthSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         // What an earlier tree left: nobody has kept its cells honest since, and some sessions have something to do though
         // nobody asks.
-        state.spread(News::Lagged);
+        state.spread(StoreEvent::Lagged);
         for slot in state.core.slots() {
-            if slot.unmoor(false) {
+            if slot.detach(false) {
                 state.start(slot).await;
             }
         }
@@ -112,19 +112,19 @@ impl AuthSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::Start(slot) => state.start(slot).await,
-            SupervisorMessage::Rested(slot) => {
-                if slot.has_rested() {
+            SupervisorMessage::PauseOver(slot) => {
+                if slot.pause_is_over() {
                     state.start(slot).await;
                 }
             }
-            SupervisorMessage::News(news) => state.spread(news),
+            SupervisorMessage::StoreEvent(news) => state.spread(news),
             SupervisorMessage::Listening => {
                 state.deaf = false;
-                state.spread(News::Lagged);
+                state.spread(StoreEvent::Lagged);
             }
             SupervisorMessage::Deaf => {
                 state.deaf = true;
-                state.spread(News::Lagged);
+                state.spread(StoreEvent::Lagged);
             }
             SupervisorMessage::Resumed => state.wake_up(),
         }
@@ -168,8 +168,8 @@ impl AuthSupervisor {
 impl SupervisorState {
     async fn start(&mut self, slot: Arc<Slot>) {
         while slot.awaits_actor() {
-            let birthright = Birthright { core: Arc::clone(&self.core), slot: Arc::clone(&slot) };
-            match Actor::spawn_linked(None, TokenActor, birthright, self.myself.get_cell()).await {
+            let arguments = ActorArguments { core: Arc::clone(&self.core), slot: Arc::clone(&slot) };
+            match Actor::spawn_linked(None, TokenActor, arguments, self.myself.get_cell()).await {
                 Ok((actor, _)) => {
                     self.children.insert(actor.get_id(), slot);
                     return;
@@ -186,13 +186,13 @@ impl SupervisorState {
     async fn ended(&mut self, actor: &ActorCell, asked_for: bool) {
         let Some(slot) = self.children.remove(&actor.get_id()) else { return };
         if self.core.is_stopping() {
-            return self.core.strand(&slot);
+            return self.core.fail_parked(&slot);
         }
         if asked_for && self.deaf {
             slot.close();
         }
         if asked_for {
-            slot.unmoor(false);
+            slot.detach(false);
         } else {
             self.crashed(&slot);
         }
@@ -204,49 +204,51 @@ impl SupervisorState {
         let crashes = slot.crashed(self.core.ports.clock.now().elapsed, CALM);
         tracing::warn!(identity = %slot.identity, crashes, "an actor ended unasked");
         match crashes.checked_sub(RESTARTS) {
-            None | Some(0) => drop(slot.unmoor(true)),
-            Some(too_many) => self.rest(slot, pause(too_many)),
+            None | Some(0) => drop(slot.detach(true)),
+            Some(too_many) => self.pause(slot, pause_after(too_many)),
         }
     }
 
     /// Starts nobody at `slot` for a while; those who wait are told when to come back.
-    fn rest(&self, slot: &Arc<Slot>, span: Duration) {
+    fn pause(&self, slot: &Arc<Slot>, span: Duration) {
         let now = self.core.ports.clock.now().elapsed;
         // What it was told and had not taken in yet is lost.
         slot.close();
-        let error = TokenError::new(Reason::BrokenOff).retry_after(span);
-        let timer = Leash::after(span, self.myself.clone(), SupervisorMessage::Rested(Arc::clone(slot)));
-        slot.rest(now.after(span), timer).into_iter().for_each(|request| request.fail(error));
+        let error = TokenError::new(Reason::Aborted).with_retry_after(span);
+        let timer = Leash::after(span, self.myself.clone(), SupervisorMessage::PauseOver(Arc::clone(slot)));
+        slot.pause(now.after(span), timer).into_iter().for_each(|request| request.fail(error));
     }
 
     /// Passes on what the store said: to the actor that is awake, else by closing the cell of the one that sleeps.
-    fn spread(&mut self, news: News) {
+    fn spread(&mut self, news: StoreEvent) {
         match news {
-            News::Changed(identity) => {
+            StoreEvent::Changed(identity) => {
                 if let Some(slot) = self.core.find(&identity) {
-                    slot.tell_or_close(SessionEvent::StoreChanged);
+                    slot.notify_or_close(SessionEvent::StoreChanged);
                 }
             }
-            News::Lagged => self.core.slots().iter().for_each(|slot| slot.tell_or_close(SessionEvent::StoreChanged)),
-            News::Ended => {}
+            StoreEvent::Lagged => {
+                self.core.slots().iter().for_each(|slot| slot.notify_or_close(SessionEvent::StoreChanged))
+            }
+            StoreEvent::Ended => {}
         }
     }
 
     fn wake_up(&self) {
         for slot in self.core.slots() {
             slot.tell(TokenMessage::event(SessionEvent::Resumed));
-            slot.tell_flights(None, &FlightEvent::Tick);
+            slot.notify_flights(None, &FlightEvent::Tick);
         }
     }
 }
 
 impl Drop for SupervisorState {
     fn drop(&mut self) {
-        self.core.fell(&self.myself);
+        self.core.detach_supervisor(&self.myself);
     }
 }
 
 /// The pause after so many failures too many.
-fn pause(failures: u32) -> Duration {
+fn pause_after(failures: u32) -> Duration {
     PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MOST)
 }

@@ -7,16 +7,16 @@ use ractor::{ActorProcessingErr, ActorRef, MessagingErr};
 
 use super::cell::Incarnation;
 use super::core::Core;
-use super::news;
-use super::request::{Request, Wish};
+use super::events;
+use super::flight_task;
+use super::request::{Request, RequestKind};
 use super::slot::Slot;
 use super::state::SessionState;
 use super::timer::Leash;
-use super::voyage;
 use crate::law::flight::{FlightEvent, Urgency};
 use crate::law::line::Line;
 use crate::law::session::{Birth, Hit, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
-use crate::ports::store::{Happening, TokenStore};
+use crate::ports::store::{EventKind, TokenStore};
 use crate::values::{ElapsedTime, FlightId, Moment, Now, ServerIdentity};
 
 /// What a token actor is told. Never serializable: tokens do not leave the process this way.
@@ -27,7 +27,7 @@ pub(crate) enum TokenMessage {
     /// Something happened that the machine is to hear of.
     Event(Box<SessionEvent>),
     /// The slot holds something that no actor has taken in yet.
-    News,
+    Backlog,
     /// The timer that was set with this number has run out.
     Tick(u64),
 }
@@ -55,19 +55,19 @@ pub(crate) struct TokenActor;
 
 /// What an actor is born with.
 #[derive(Debug)]
-pub(crate) struct Birthright {
+pub(crate) struct ActorArguments {
     pub(crate) core: Arc<Core>,
     pub(crate) slot: Arc<Slot>,
 }
 
-#[ractor::actor(message = TokenMessage, state = TokenState, arguments = Birthright)]
+#[ractor::actor(message = TokenMessage, state = TokenState, arguments = ActorArguments)]
 impl TokenActor {
     async fn pre_start(
         &self,
         myself: ActorRef<TokenMessage>,
-        birthright: Birthright,
+        arguments: ActorArguments,
     ) -> Result<TokenState, ActorProcessingErr> {
-        Ok(TokenState::begin(myself, birthright))
+        Ok(TokenState::begin(myself, arguments))
     }
 
     async fn handle(
@@ -101,7 +101,7 @@ pub(crate) struct TokenState {
     /// Whether a read is under way or owed: until it is answered, what the cell shows may be old.
     reading: bool,
     /// A flight that was begun with nobody waiting, and has not been told otherwise.
-    unhurried: Option<FlightId>,
+    background_flight: Option<FlightId>,
     /// It has asked for its own end, and begins nothing any more.
     retired: bool,
     /// Somebody else has the pen: this incarnation is over and has no say any more.
@@ -109,12 +109,12 @@ pub(crate) struct TokenState {
 }
 
 impl TokenState {
-    fn begin(myself: ActorRef<TokenMessage>, Birthright { core, slot }: Birthright) -> Self {
+    fn begin(myself: ActorRef<TokenMessage>, ActorArguments { core, slot }: ActorArguments) -> Self {
         let now = core.now();
         let (incarnation, residue) = slot.cell.begin();
-        let parked = slot.moor(incarnation, myself.clone());
+        let parked = slot.attach(incarnation, myself.clone());
         let running = residue.flight.map(|flight| flight.id);
-        let birth = Birth { nonce: core.nonce, flights: core.ports.dice.flight_base() };
+        let birth = Birth { nonce: core.nonce, flights: core.ports.entropy.flight_base() };
         let (session, effects) = Session::start(slot.plan.policy.clone(), birth, residue, now);
         let mut state = Self {
             core,
@@ -130,14 +130,14 @@ impl TokenState {
             timer: None,
             timers: 0,
             reading: false,
-            unhurried: None,
+            background_flight: None,
             retired: false,
             superseded: false,
         };
         state.perform(effects, now);
         // What happened while there was no actor comes first.
-        state.take_news();
-        if let Some(flight) = running.filter(|flight| state.slot.knows_nothing_of(*flight)) {
+        state.take_backlog();
+        if let Some(flight) = running.filter(|flight| state.slot.has_no_trace_of(*flight)) {
             // Its last report was taken by one who ended over it.
             state.happen(SessionEvent::FlightOver(flight));
         }
@@ -165,7 +165,7 @@ impl TokenState {
                 }
                 self.happen(*event);
             }
-            TokenMessage::News => self.take_news(),
+            TokenMessage::Backlog => self.take_backlog(),
             TokenMessage::Tick(number) if number == self.timers => {
                 self.timer = None;
                 if self.is_in_use() {
@@ -189,29 +189,29 @@ impl TokenState {
     fn admit(&mut self, mut request: Request) {
         self.next_id += 1;
         let (waiter, reply) = (WaiterId(self.next_id), ReplyId(self.next_id));
-        let event = match request.wish() {
+        let event = match request.kind() {
             _ if request.is_abandoned() => return,
-            Some(Wish::Token(ask, _)) => {
+            Some(RequestKind::Token(ask, _)) => {
                 let ask = *ask;
-                if self.waiters.len() >= self.slot.plan.policy.waiters_most {
+                if self.waiters.len() >= self.slot.plan.policy.max_waiters {
                     self.forget_who_left();
                 }
                 self.waiters.join(waiter, request);
                 self.asked_for(SessionEvent::GetToken(waiter, ask));
                 if self.waiters.get(waiter).is_some()
-                    && let Some(flight) = self.unhurried.take()
+                    && let Some(flight) = self.background_flight.take()
                 {
-                    self.slot.hurry(flight);
+                    self.slot.expedite(flight);
                 }
                 return;
             }
-            Some(Wish::Refusal(refusal, _)) => SessionEvent::Invalidate(reply, *refusal),
-            Some(Wish::Install(..)) => match request.take_login() {
+            Some(RequestKind::Refusal(refusal, _)) => SessionEvent::Invalidate(reply, *refusal),
+            Some(RequestKind::Install(..)) => match request.take_login() {
                 Some(login) => SessionEvent::Install(reply, login),
                 None => return,
             },
-            Some(Wish::Logout(_)) => SessionEvent::Logout(reply),
-            Some(Wish::Installing(_)) | None => return,
+            Some(RequestKind::Logout(_)) => SessionEvent::Logout(reply),
+            Some(RequestKind::Installing(_)) | None => return,
         };
         self.replies.join(reply, request);
         self.asked_for(event);
@@ -233,7 +233,7 @@ impl TokenState {
     }
 
     /// Takes in what flights reported, and what the resource listed.
-    fn take_news(&mut self) {
+    fn take_backlog(&mut self) {
         if let Some(issuers) = self.slot.take_issuers() {
             self.happen(SessionEvent::IssuersListed(issuers));
         }
@@ -246,7 +246,7 @@ impl TokenState {
     }
 
     fn happen(&mut self, event: SessionEvent) {
-        let now = Now { moment: self.moment, jitter: self.core.ports.dice.jitter() };
+        let now = Now { moment: self.moment, jitter: self.core.ports.entropy.jitter() };
         let effects = self.session.handle(event, now);
         self.perform(effects, now);
     }
@@ -276,7 +276,7 @@ impl TokenState {
             SessionEffect::AnswerInstall(id, answer) => {
                 if let Ok(view) = &answer {
                     let generation = view.lease.as_ref().map(|lease| lease.generation());
-                    news::tell(&self.core, &self.slot, None, Happening::LoggedIn, None, generation);
+                    events::publish(&self.core, &self.slot, None, EventKind::LoggedIn, None, generation);
                 }
                 if let Some(request) = self.replies.leave(id) {
                     request.answer_install(answer);
@@ -284,42 +284,42 @@ impl TokenState {
             }
             SessionEffect::AnswerLogout(id, answer) => {
                 if answer.is_ok() {
-                    news::tell(&self.core, &self.slot, None, Happening::LoggedOut, None, None);
+                    events::publish(&self.core, &self.slot, None, EventKind::LoggedOut, None, None);
                 }
                 if let Some(request) = self.replies.leave(id) {
                     request.answer_logout(answer);
                 }
             }
             SessionEffect::Fly(order) => {
-                self.unhurried = (order.urgency != Urgency::Callers).then_some(order.flight);
-                voyage::depart(&self.core, &self.slot, *order);
+                self.background_flight = (order.urgency != Urgency::Callers).then_some(order.flight);
+                flight_task::spawn(&self.core, &self.slot, *order);
             }
             SessionEffect::TellLoggedOut(flight, epoch) => {
-                self.slot.tell_flights(Some(flight), &FlightEvent::LoggedOut(epoch));
+                self.slot.notify_flights(Some(flight), &FlightEvent::LoggedOut(epoch));
             }
             SessionEffect::Load(op) => {
                 self.reading = true;
                 let (store, identity) = self.store();
-                self.core.errand(self.heard(async move {
+                self.core.spawn(self.heard(async move {
                     let answer = store.load(&identity).await;
                     SessionEvent::Loaded(op, answer.map(|record| record.map(|record| Box::new(record.view()))))
                 }));
             }
             SessionEffect::Reserve(op, digest) => {
                 let (store, identity) = self.store();
-                self.core.errand(self.heard(async move {
+                self.core.spawn(self.heard(async move {
                     SessionEvent::Reserved(op, store.reserve(&identity, digest, now.moment).await)
                 }));
             }
             SessionEffect::Change(op, change) => {
                 let (store, identity) = self.store();
-                self.core.chore(
+                self.core.spawn_tracked(
                     self.heard(async move { SessionEvent::Changed(op, store.change(&identity, *change).await) }),
                 );
             }
             SessionEffect::Revoke(revocation) => {
                 let (source, identity) = (Arc::clone(&self.slot.plan.source), self.slot.identity.clone());
-                self.core.chore(async move {
+                self.core.spawn_tracked(async move {
                     let revoked = source.revoke(&identity, *revocation).await;
                     tracing::debug!(%identity, revoked, "revoked");
                 });
@@ -352,7 +352,7 @@ impl TokenState {
         let (slot, incarnation) = (Arc::clone(&self.slot), self.incarnation);
         async move {
             let event = work.await;
-            slot.tell_incarnation(incarnation, TokenMessage::event(event));
+            slot.notify_incarnation(incarnation, TokenMessage::event(event));
         }
     }
 

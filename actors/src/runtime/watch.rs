@@ -11,7 +11,7 @@ use super::core::Core;
 use super::supervisor::SupervisorMessage;
 use super::timer::pause;
 use crate::ports::clock::Clock;
-use crate::ports::store::News;
+use crate::ports::store::StoreEvent;
 
 /// The first pause before a lost watch is asked for again; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
@@ -30,12 +30,12 @@ pub(crate) async fn listen(core: Arc<Core>, supervisor: ActorRef<SupervisorMessa
     let tell = |message| drop(supervisor.cast(message));
     let mut wait = PAUSE_FIRST;
     loop {
-        if let Some(Ok(mut watch)) = unharmed(core.ports.store.watch()).await {
+        if let Some(Ok(mut watch)) = catch_panic(core.ports.store.watch()).await {
             // What was written before it listened is news too.
             tell(SupervisorMessage::Listening);
-            while let Some(news @ (News::Changed(_) | News::Lagged)) = unharmed(watch.next()).await {
+            while let Some(news @ (StoreEvent::Changed(_) | StoreEvent::Lagged)) = catch_panic(watch.next()).await {
                 wait = PAUSE_FIRST;
-                tell(SupervisorMessage::News(news));
+                tell(SupervisorMessage::StoreEvent(news));
             }
         }
         tell(SupervisorMessage::Deaf);
@@ -45,7 +45,7 @@ pub(crate) async fn listen(core: Arc<Core>, supervisor: ActorRef<SupervisorMessa
 }
 
 /// What came of `work`; `None` where it panicked, which must not leave the runtime deaf.
-async fn unharmed<T>(work: impl Future<Output = T>) -> Option<T> {
+async fn catch_panic<T>(work: impl Future<Output = T>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 

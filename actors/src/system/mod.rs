@@ -1,14 +1,14 @@
 //! The default implementations on a real machine (feature `system`): its clocks, tokio for the flights, its randomness.
 //!
-//! These are the rooms that own what `clippy.toml` bans elsewhere. A host that has clocks, tasks or dice of its own
+//! These are the rooms that own what `clippy.toml` bans elsewhere. A host that has clocks, tasks or entropy of its own
 //! leaves the feature out.
 
 mod clock;
-mod dice;
+mod entropy;
 mod spawner;
 
 pub use clock::SystemClock;
-pub use dice::Dice;
+pub use entropy::Entropy;
 pub use spawner::{FlightThread, HostSpawner};
 
 /// The operating system gives no random numbers.

@@ -21,7 +21,7 @@ impl TokenError {
 
     /// The same error, with the time after which trying again makes sense.
     #[must_use]
-    pub const fn retry_after(self, span: Duration) -> Self {
+    pub const fn with_retry_after(self, span: Duration) -> Self {
         Self { retry_after: Some(span), ..self }
     }
 
@@ -31,7 +31,7 @@ impl TokenError {
     }
 
     /// When trying again makes sense, counted from when the error was returned; `None` when nothing is known.
-    pub const fn when_to_retry(&self) -> Option<Duration> {
+    pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn a_token_error_says_what_to_do_and_when() {
-        let error = TokenError::new(Reason::Throttled).retry_after(Duration::from_millis(61_500));
+        let error = TokenError::new(Reason::Throttled).with_retry_after(Duration::from_millis(61_500));
         assert_eq!(error.to_string(), "the authorization server limits requests: try again later (in 61 s)");
-        assert_eq!(error.when_to_retry(), Some(Duration::from_millis(61_500)));
+        assert_eq!(error.retry_after(), Some(Duration::from_millis(61_500)));
         assert!(error.is_transient() && !error.is_login_required());
         let error = TokenError::new(Reason::GrantEnded);
         assert_eq!(error.reason(), Reason::GrantEnded);
-        assert_eq!(error.when_to_retry(), None);
+        assert_eq!(error.retry_after(), None);
         assert!(!error.is_transient() && error.is_login_required());
         assert_eq!(error.to_string(), Reason::GrantEnded.advice());
     }

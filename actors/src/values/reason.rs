@@ -13,7 +13,7 @@ pub enum Reason {
     /// The server ended the grant (`invalid_grant`, RFC 6749 section 5.2).
     GrantEnded,
     /// The refresh token may have been spent, the answer was lost, and policy forbids presenting it again.
-    PerhapsSpent,
+    MaybeConsumed,
     /// The access token is over and the server never issued a refresh token.
     NotRefreshable,
     /// The server does not accept the client any more (`invalid_client`).
@@ -53,7 +53,7 @@ pub enum Reason {
     /// The runtime has not been started, or its supervision tree has ended and was not started again.
     NotRunning,
     /// The attempt broke off inside this process (a defect, or a runtime that was dropped).
-    BrokenOff,
+    Aborted,
 }
 
 impl Reason {
@@ -62,7 +62,7 @@ impl Reason {
         Reason::NeverSignedIn,
         Reason::LoggedOut,
         Reason::GrantEnded,
-        Reason::PerhapsSpent,
+        Reason::MaybeConsumed,
         Reason::NotRefreshable,
         Reason::ClientRejected,
         Reason::IssuerChanged,
@@ -81,7 +81,7 @@ impl Reason {
         Reason::TooManyWaiters,
         Reason::ShuttingDown,
         Reason::NotRunning,
-        Reason::BrokenOff,
+        Reason::Aborted,
     ];
 
     /// The stable word, in snake case.
@@ -101,7 +101,7 @@ impl Reason {
             Reason::NeverSignedIn
                 | Reason::LoggedOut
                 | Reason::GrantEnded
-                | Reason::PerhapsSpent
+                | Reason::MaybeConsumed
                 | Reason::NotRefreshable
                 | Reason::ClientRejected
                 | Reason::IssuerChanged
@@ -123,7 +123,7 @@ impl Reason {
                 | Reason::StoreTrouble
                 | Reason::TooManyWaiters
                 | Reason::NotRunning
-                | Reason::BrokenOff
+                | Reason::Aborted
         )
     }
 
@@ -132,8 +132,8 @@ impl Reason {
             Reason::NeverSignedIn => ("never_signed_in", "nobody is signed in here: sign in"),
             Reason::LoggedOut => ("logged_out", "this session was logged out: sign in again"),
             Reason::GrantEnded => ("grant_ended", "the authorization server ended this session: sign in again"),
-            Reason::PerhapsSpent => {
-                ("perhaps_spent", "the refresh token may have been used up and its answer was lost: sign in again")
+            Reason::MaybeConsumed => {
+                ("maybe_consumed", "the refresh token may have been used up and its answer was lost: sign in again")
             }
             Reason::NotRefreshable => {
                 ("not_refreshable", "the token is over and the server gave no way to renew it: sign in again")
@@ -179,7 +179,7 @@ impl Reason {
             Reason::NotRunning => {
                 ("not_running", "the session runtime is not running: start it, or have its supervisor start it again")
             }
-            Reason::BrokenOff => ("broken_off", "the refresh broke off inside this process: try again"),
+            Reason::Aborted => ("aborted", "the refresh broke off inside this process: try again"),
         }
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(words.len(), Reason::ALL.len());
         assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
         assert!(Reason::ALL.iter().all(|reason| reason.advice().len() > 20));
-        assert_eq!(Reason::PerhapsSpent.to_string(), "perhaps_spent");
+        assert_eq!(Reason::MaybeConsumed.to_string(), "maybe_consumed");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Jitter {
     }
 }
 
-/// What a driver hands to a machine with each event: the present moment, and one roll of the dice.
+/// What a driver hands to a machine with each event: the present moment, and one roll of the entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// The present, on both clocks.

@@ -96,7 +96,7 @@ async fn a_server_that_kills_the_old_token_each_time_is_asked_once_each_time() {
         let lease = session.token().await.expect("a lease");
         assert!(world.server.accepts(&lease));
         // Somebody insists, and by that kills the token that the others hold: their refusals find the newer one there.
-        let force = tokenkeeper_actors::runtime::TokenRequest { force: true, ..Default::default() };
+        let force = tokenkeeper_actors::runtime::TokenOptions { force: true, ..Default::default() };
         session.token_with(force).await.expect("a lease");
         assert!(!world.server.accepts(&lease));
         let newer = all_share_one((0..1_000).map(|_| is_refused(&session, &lease, s(0)))).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use ractor::{ActorRef, RpcReplyPort, concurrency};
 use tokenkeeper_actors::law::session::Policy;
-use tokenkeeper_actors::runtime::{AuthMessage, AuthSession, TokenRequest};
+use tokenkeeper_actors::runtime::{AuthMessage, AuthSession, TokenOptions};
 use tokenkeeper_actors::values::{Lease, Reason, TokenError};
 use tokio::task::JoinHandle;
 
@@ -26,7 +26,7 @@ fn asks_by_message(address: &ActorRef<AuthMessage>) -> concurrency::OneshotRecei
     let (tell, told) = concurrency::oneshot();
     let message = AuthMessage::GetToken {
         identity: identity(1),
-        request: TokenRequest::default(),
+        request: TokenOptions::default(),
         reply: RpcReplyPort::from(tell),
     };
     address.send_message(message).expect("the address stands");
@@ -83,7 +83,7 @@ async fn a_flood_of_messages_is_held_to_the_same_bound() {
 #[tokio::test(start_paused = true)]
 async fn callers_that_have_left_take_no_places_for_ever() {
     let mut world = World::new();
-    world.policy = Policy { waiters_most: 8, ..Policy::default() };
+    world.policy = Policy { max_waiters: 8, ..Policy::default() };
     world.server.takes(s(20));
     let runtime = world.runtime().await;
     let session = world.signed_in(&runtime, 1).await;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokenkeeper_actors::runtime::{AuthMessage, AuthRuntime, AuthSession, TokenRequest};
+use tokenkeeper_actors::runtime::{AuthMessage, AuthRuntime, AuthSession, TokenOptions};
 use tokenkeeper_actors::values::{Lease, TokenError};
 
 use super::support::server::{ACCESS, Answer, REFRESH};
@@ -80,7 +80,7 @@ async fn a_life(world: &World, runtime: &AuthRuntime, host: &ActorRef<()>, page:
     world.expire().await;
     let address = runtime.address();
     let call = address
-        .call(|reply| AuthMessage::GetToken { identity: identity(1), request: TokenRequest::default(), reply }, None);
+        .call(|reply| AuthMessage::GetToken { identity: identity(1), request: TokenOptions::default(), reply }, None);
     let kills = async {
         world.clock.pass(s(1)).await;
         for supervisor in host.get_children() {
@@ -90,7 +90,7 @@ async fn a_life(world: &World, runtime: &AuthRuntime, host: &ActorRef<()>, page:
     let (answer, ()) = futures_util::join!(call, kills);
     page.note(&format!("{answer:?}\n"));
     shows(&session);
-    session.log_out().await.expect("logged out");
+    session.logout().await.expect("logged out");
     show(&session.token().await);
 }
 
@@ -110,7 +110,7 @@ async fn nothing_that_is_shown_holds_a_secret() {
     let world = World::new();
     let (host, _) = Host::spawn(None, Host, page.clone()).await.expect("a host");
     let runtime = world.builder().spawn_linked(host.get_cell()).await.expect("a runtime");
-    let mut news = runtime.news();
+    let mut news = runtime.events();
     a_life(&world, &runtime, &host, &page).await;
     for supervisor in host.get_children() {
         supervisor.kill();
@@ -134,7 +134,7 @@ async fn nothing_that_is_shown_holds_a_secret() {
         "LoggedIn",
         "LoggedOut",
         "Lease",
-        "PerhapsSpent",
+        "MaybeConsumed",
         "ended unasked",
     ];
     let mut witness = Witness::new(&[ACCESS, REFRESH], &words);

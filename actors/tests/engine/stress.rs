@@ -2,7 +2,7 @@
 //! a time (law 1), nobody left hanging (law 7).
 //!
 //! Runs for some seconds; `TOKENKEEPER_STRESS=100000` asks for that many incarnations instead, `TOKENKEEPER_SEED` for the
-//! dice of an earlier run (threads interleave as they like all the same).
+//! entropy of an earlier run (threads interleave as they like all the same).
 
 mod endings;
 mod watchman;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper_actors::runtime::{AuthSession, SessionSpec, TokenRequest};
+use tokenkeeper_actors::runtime::{AuthSession, SessionSpec, TokenOptions};
 use tokenkeeper_actors::values::{Lease, Reason, TokenError};
 
 use self::endings::{Endings, Roll};
@@ -60,7 +60,7 @@ impl Caller {
             let posts = Arc::clone(&self.posts);
             let post = &posts[self.roll.below(IDENTITIES as u64) as usize];
             match self.roll.below(100) {
-                0..55 => drop(token(post, TokenRequest::default()).await?),
+                0..55 => drop(token(post, TokenOptions::default()).await?),
                 55..72 => refuse(post, self.roll.next()).await?,
                 72..76 => drop(token(post, insisting()).await?),
                 76..80 => leave(post),
@@ -73,21 +73,21 @@ impl Caller {
     }
 }
 
-fn insisting() -> TokenRequest {
-    TokenRequest { force: true, ..TokenRequest::default() }
+fn insisting() -> TokenOptions {
+    TokenOptions { force: true, ..TokenOptions::default() }
 }
 
 /// Everyone is answered. What nobody can help here is to be asked again, and no failure.
 async fn answered<T>(asked: impl Future<Output = Result<T, TokenError>>) -> Result<Option<T>, String> {
     match tokio::time::timeout(s(20), asked).await {
         Ok(Ok(answer)) => Ok(Some(answer)),
-        Ok(Err(error)) if matches!(error.reason(), Reason::BrokenOff | Reason::NotRunning) => Ok(None),
+        Ok(Err(error)) if matches!(error.reason(), Reason::Aborted | Reason::NotRunning) => Ok(None),
         Ok(Err(error)) => Err(format!("an answer that nobody gave cause for: {error}")),
         Err(_) => Err("a caller that is left hanging".to_owned()),
     }
 }
 
-async fn token(post: &Post, request: TokenRequest) -> Result<Option<Lease>, String> {
+async fn token(post: &Post, request: TokenOptions) -> Result<Option<Lease>, String> {
     let floor = post.watchman.floor();
     let lease = answered(async {
         if request.force { post.session.token_with(request).await } else { post.session.token().await }
@@ -98,9 +98,9 @@ async fn token(post: &Post, request: TokenRequest) -> Result<Option<Lease>, Stri
 }
 
 async fn refuse(post: &Post, unique: u64) -> Result<(), String> {
-    let Some(lease) = token(post, TokenRequest::default()).await? else { return Ok(()) };
+    let Some(lease) = token(post, TokenOptions::default()).await? else { return Ok(()) };
     let noted = async {
-        match post.session.refused(&lease, OperationKey(unique), ChallengeKey(0)).await {
+        match post.session.invalidate(&lease, OperationKey(unique), ChallengeKey(0)).await {
             // It was minted for a refusal just now: law 11. Whoever insists gets another one all the same.
             Err(error) if error.reason() == Reason::ResourceRefuses => Ok(false),
             answer => answer.map(|()| true),
@@ -112,7 +112,7 @@ async fn refuse(post: &Post, unique: u64) -> Result<(), String> {
         None => {}
     }
     // The same task, at once.
-    drop(token(post, TokenRequest::default()).await?);
+    drop(token(post, TokenOptions::default()).await?);
     Ok(())
 }
 
@@ -209,7 +209,7 @@ async fn calm_down(world: &World, posts: &[Post]) {
             if began.elapsed() > ms(100) && posts.iter().all(|post| post.world.server.in_flight() == 0) {
                 // Its actor ended too often, and rests: somebody has to ask when that is over.
                 world.clock.suspend(s(61));
-                drop(token(post, TokenRequest::default()).await.expect("an answer"));
+                drop(token(post, TokenOptions::default()).await.expect("an answer"));
             }
         }
     }

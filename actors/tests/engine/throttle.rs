@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::runtime::{AuthSession, TokenRequest};
+use tokenkeeper_actors::runtime::{AuthSession, TokenOptions};
 use tokenkeeper_actors::values::Reason;
 
 use super::support::server::Answer;
@@ -15,8 +15,8 @@ async fn signed_in(world: &World) -> Vec<AuthSession> {
     join_all((0..IDENTITIES).map(|number| world.signed_in(&runtime, number))).await
 }
 
-fn within(patience: u64) -> TokenRequest {
-    TokenRequest { patience: s(patience), ..TokenRequest::default() }
+fn within(timeout: u64) -> TokenOptions {
+    TokenOptions { timeout: s(timeout), ..TokenOptions::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,13 +26,13 @@ async fn an_issuers_word_holds_every_identity_back() {
     world.expire().await;
     world.server.plans([Answer::Refuse(429, Some(s(60)))]);
     let told = sessions[0].token().await.expect_err("told off");
-    assert_eq!((told.reason(), told.when_to_retry()), (Reason::Throttled, Some(s(60))));
+    assert_eq!((told.reason(), told.retry_after()), (Reason::Throttled, Some(s(60))));
     let began = world.clock.moment().elapsed;
     // Whoever could only be answered too late is told so at once.
     for answer in join_all(sessions.iter().map(|session| session.token_with(within(30)))).await {
         let told = answer.expect_err("told off");
         assert_eq!(told.reason(), Reason::Throttled);
-        assert!(told.when_to_retry().is_some_and(|span| span <= s(60) && span >= s(59)), "{told:?}");
+        assert!(told.retry_after().is_some_and(|span| span <= s(60) && span >= s(59)), "{told:?}");
     }
     assert!(world.clock.moment().elapsed.since(began) < ms(500), "at once");
     world.server.is_content_with(1);

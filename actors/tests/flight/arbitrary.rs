@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tokenkeeper_actors::law::flight::{Equipment, Flight, Op, Report, Terms};
+use tokenkeeper_actors::law::flight::{Equipment, Flight, Op, Report, StoreTimeouts};
 use tokenkeeper_actors::law::ledger::apply;
 use tokenkeeper_actors::law::profile::{Evidence, InDoubt, Profile};
 use tokenkeeper_actors::values::record::Record;
@@ -57,7 +57,7 @@ impl World {
         if draw & 16 > 0 {
             record = record.map(|record| marked(&record, SIBLING, 1, before(START, secs(31))));
         }
-        let equipment = Equipment { profile, terms: Terms::default(), digests: digests(), spending };
+        let equipment = Equipment { profile, timeouts: StoreTimeouts::default(), digests: digests(), spending };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
         let now = Now { moment: START, jitter: Jitter::default() };
         let mut world = Self {

@@ -172,7 +172,7 @@ fn of_a_shutdown_and_a_logout_callers_are_told_of_the_logout() {
     let mut flight = Story::ordinary().until_marked();
     let (op, change) = flight.change_asked(EffectName::Mark);
     flight.shutdown();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.written(op, &change);
     // A logout outranks a shutdown: it stays true afterwards.
     flight.takes_its_mark_back(login_required(Reason::LoggedOut));

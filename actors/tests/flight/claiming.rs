@@ -1,6 +1,6 @@
 //! Waiting for the claim, and not getting it: nobody spends unclaimed (law 2).
 
-use tokenkeeper_actors::law::flight::Terms;
+use tokenkeeper_actors::law::flight::StoreTimeouts;
 use tokenkeeper_actors::ports::store::{ClaimEnding, ClaimScope};
 
 use crate::support::*;
@@ -22,8 +22,8 @@ fn a_contended_claim_is_tried_again_after_growing_jittered_pauses_each_time_with
 
 #[test]
 fn the_pause_stays_at_a_second_however_often_the_claim_is_contended() {
-    let terms = Terms { claim_wait: HOUR, ..Terms::default() };
-    let mut flight = Story::begin(Setup { terms, ..Setup::default() }).until_claimed();
+    let timeouts = StoreTimeouts { claim_wait: HOUR, ..StoreTimeouts::default() };
+    let mut flight = Story::begin(Setup { timeouts, ..Setup::default() }).until_claimed();
     for attempt in 0..40 {
         flight.claim_contended();
         flight.wake_after(millis(50 << attempt.min(20)).min(secs(1)));
@@ -34,8 +34,8 @@ fn the_pause_stays_at_a_second_however_often_the_claim_is_contended() {
 
 #[test]
 fn a_pause_is_never_longer_than_a_second_before_jitter_even_if_a_host_asks_for_more() {
-    let terms = Terms { claim_pause: secs(7), ..Terms::default() };
-    let mut flight = Story::begin(Setup { terms, ..Setup::default() }).until_claimed();
+    let timeouts = StoreTimeouts { claim_pause: secs(7), ..StoreTimeouts::default() };
+    let mut flight = Story::begin(Setup { timeouts, ..Setup::default() }).until_claimed();
     flight.claim_contended();
     flight.wake_after(secs(1));
     flight.load_asked();

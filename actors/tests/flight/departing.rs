@@ -47,7 +47,7 @@ fn what_the_last_look_finds_is_what_goes_out() {
 #[test]
 fn a_suspend_between_mark_and_send_is_noticed() {
     let mut flight = marked_after(HOUR);
-    flight.takes_its_mark_back(failed(Reason::BrokenOff));
+    flight.takes_its_mark_back(failed(Reason::Aborted));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_millisecond_after_the_last_moment_the_mark_is_taken_back() {
     let op = flight.load_asked();
     flight.pass(millis(1_501));
     flight.loaded(op);
-    flight.takes_its_mark_back(failed(Reason::BrokenOff));
+    flight.takes_its_mark_back(failed(Reason::Aborted));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_source_that_is_too_late_too_soon_is_believed_but_not_for_ever() {
         flight.send();
     }
     flight.answer(TOO_LATE);
-    flight.takes_its_mark_back(failed(Reason::BrokenOff));
+    flight.takes_its_mark_back(failed(Reason::Aborted));
 }
 
 #[test]
@@ -307,5 +307,5 @@ fn a_nonce_challenge_that_took_longer_than_the_mark_allows_for_is_not_answered()
     let mut flight = Story::ordinary().until_sent();
     flight.pass(millis(9_001));
     flight.answer(nonce_wanted());
-    flight.takes_its_mark_back(failed(Reason::BrokenOff));
+    flight.takes_its_mark_back(failed(Reason::Aborted));
 }

@@ -88,7 +88,7 @@ impl Case {
     }
 
     fn refuses(self) {
-        self.ends(login_required(Reason::PerhapsSpent));
+        self.ends(login_required(Reason::MaybeConsumed));
     }
 
     fn ends(self, outcome: Outcome) {
@@ -283,17 +283,17 @@ fn a_lost_answer_leaves_the_mark_and_tells_when_the_token_may_be_presented_again
 
 #[test]
 fn an_answer_lost_for_good_asks_for_a_login_at_once() {
-    assert_eq!(lost_after(ONCE, 1, secs(1), None), login_required(Reason::PerhapsSpent));
-    assert_eq!(lost_after(NEVER, 0, secs(1), None), login_required(Reason::PerhapsSpent));
+    assert_eq!(lost_after(ONCE, 1, secs(1), None), login_required(Reason::MaybeConsumed));
+    assert_eq!(lost_after(NEVER, 0, secs(1), None), login_required(Reason::MaybeConsumed));
 }
 
 #[test]
 fn an_answer_lost_within_a_grace_period_may_be_asked_for_again_if_time_remains() {
     assert_eq!(lost_after(within(60), 0, secs(30), None), failed_for(Reason::InDoubt, secs(9)));
     assert_eq!(lost_after(within(42), 0, secs(30), None), failed_for(Reason::InDoubt, secs(9)));
-    assert_eq!(lost_after(within(41), 0, secs(30), None), login_required(Reason::PerhapsSpent));
+    assert_eq!(lost_after(within(41), 0, secs(30), None), login_required(Reason::MaybeConsumed));
     // Presented first 30 s before it was sent now.
     assert_eq!(lost_after(within(72), 3, secs(1), None), failed_for(Reason::InDoubt, secs(38)));
-    assert_eq!(lost_after(within(71), 3, secs(1), None), login_required(Reason::PerhapsSpent));
+    assert_eq!(lost_after(within(71), 3, secs(1), None), login_required(Reason::MaybeConsumed));
     assert_eq!(lost_after(within(60), 0, secs(39), None), failed(Reason::InDoubt));
 }

@@ -81,7 +81,7 @@ fn a_token_that_is_certainly_spent_is_never_presented() {
     if let Refresh::Held(held) = &mut grant_of(&mut record).refresh {
         held.mark.as_mut().expect("a mark").state = MarkState::Spent;
     }
-    both(record, login_required(Reason::PerhapsSpent));
+    both(record, login_required(Reason::MaybeConsumed));
 }
 
 #[test]

@@ -190,6 +190,6 @@ fn without_a_permit_to_be_had_the_attempt_breaks_off_and_no_one_is_called_thrott
     let mut flight = Story::ordinary();
     let op = flight.permit_asked();
     flight.tell(FlightEvent::NoPermit(op));
-    flight.lands_blind(failed(Reason::BrokenOff));
+    flight.lands_blind(failed(Reason::Aborted));
     flight.over_now();
 }

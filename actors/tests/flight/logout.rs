@@ -18,7 +18,7 @@ fn is_tombstone(flight: &Story) -> bool {
 #[test]
 fn a_pair_that_arrives_after_the_logout_is_revoked_and_the_tombstone_written() {
     let mut flight = Story::ordinary().until_sent();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.waits();
     flight.answer(new_pair());
     flight.permit_back();
@@ -33,7 +33,7 @@ fn a_pair_that_arrives_after_the_logout_is_revoked_and_the_tombstone_written() {
 #[test]
 fn where_the_server_kept_the_old_token_that_one_is_revoked() {
     let mut flight = Story::ordinary().until_sent();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.answer(usable(tokens("at-2", None)));
     flight.permit_back();
     assert_eq!(flight.revoked(), "rt-1");
@@ -47,7 +47,7 @@ fn where_the_server_kept_the_old_token_that_one_is_revoked() {
     flight.permit_back();
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
     flight.mints_keeping();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-1");
     flight.change(EffectName::Close);
     flight.released();
@@ -58,7 +58,7 @@ fn where_the_server_kept_the_old_token_that_one_is_revoked() {
 #[test]
 fn a_logout_while_the_pair_is_kept_is_written_at_once() {
     let mut flight = degraded();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-2");
     flight.change(EffectName::Close);
     flight.released();
@@ -72,7 +72,7 @@ fn a_tombstone_that_cannot_be_written_is_kept_at_with_the_pauses_of_before() {
     let mut flight = degraded();
     flight.wake_after(millis(250));
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-2");
     flight.change_fails(EffectName::Close, StoreFault::Failed);
     flight.wake_after(secs(1));
@@ -87,10 +87,10 @@ fn a_tombstone_that_cannot_be_written_is_kept_at_with_the_pauses_of_before() {
 #[test]
 fn a_second_logout_revokes_nothing_twice() {
     let mut flight = degraded();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.revoked();
     let (op, change) = flight.change_asked(EffectName::Close);
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.quiet();
     flight.written(op, &change);
     flight.released();
@@ -101,7 +101,7 @@ fn a_second_logout_revokes_nothing_twice() {
 #[test]
 fn a_tombstone_that_is_not_answered_counts_as_failed_after_five_seconds() {
     let mut flight = degraded();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.revoked();
     flight.change_asked(EffectName::Close);
     flight.wake_after(secs(5));
@@ -116,7 +116,7 @@ fn a_tombstone_that_is_not_answered_counts_as_failed_after_five_seconds() {
 fn a_save_that_is_under_way_at_the_logout_settles_nothing_any_more() {
     let mut flight = Story::ordinary().until_saved();
     let (op, change) = flight.change_asked(EffectName::Commit);
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-2");
     let (burial, tombstone) = flight.change_asked(EffectName::Close);
     // The save lands first, and says so first.
@@ -132,7 +132,7 @@ fn a_save_that_is_under_way_at_the_logout_settles_nothing_any_more() {
 #[test]
 fn a_first_tombstone_that_fails_is_reported_and_kept_at() {
     let mut flight = Story::ordinary().until_sent();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.answer(new_pair());
     flight.permit_back();
     flight.revoked();
@@ -149,7 +149,7 @@ fn a_first_tombstone_that_fails_is_reported_and_kept_at() {
 fn a_tombstone_that_is_there_already_is_enough() {
     let mut flight = degraded();
     flight.somebody_logs_out();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-2");
     flight.change(EffectName::Close);
     flight.released();
@@ -160,7 +160,7 @@ fn a_tombstone_that_is_there_already_is_enough() {
 #[test]
 fn a_login_that_came_first_is_not_buried() {
     let mut flight = Story::ordinary().until_sent();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     flight.somebody_signs_in();
     flight.answer(new_pair());
     flight.permit_back();
@@ -175,12 +175,12 @@ fn a_login_that_came_first_is_not_buried() {
 #[test]
 fn a_logout_of_another_epoch_leaves_the_pair_alone() {
     let mut flight = Story::ordinary().until_sent();
-    flight.log_out(Epoch::new(2));
+    flight.logout(Epoch::new(2));
     flight.answer(new_pair());
     flight.permit_back();
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
     flight.mints_keeping();
-    flight.log_out(Epoch::new(2));
+    flight.logout(Epoch::new(2));
     flight.wake_after(millis(250));
     flight.change(EffectName::Commit);
     flight.released();
@@ -197,7 +197,7 @@ fn a_flight_that_has_no_pair_to_keep_writes_what_it_had_to_write() {
         flight.permit_back();
         flight.change_fails(write, StoreFault::Failed);
         flight.landing();
-        flight.log_out(EPOCH);
+        flight.logout(EPOCH);
         flight.wake_after(millis(250));
         flight.change(write);
         flight.released();

@@ -154,7 +154,7 @@ fn a_flight_that_is_called_off_while_it_marks_still_adopts_what_is_there() {
 fn a_logout_of_another_epoch_calls_nothing_off() {
     let mut flight = Story::ordinary().until_marked();
     let (op, change) = flight.change_asked(EffectName::Mark);
-    flight.log_out(Epoch::new(2));
+    flight.logout(Epoch::new(2));
     flight.written(op, &change);
     flight.send();
     flight.answer(new_pair());

@@ -57,7 +57,7 @@ fn whatever_else_is_no_usable_answer_leaves_the_token_in_doubt() {
     let strict = Profile::default();
     // The marked request's time-out passes 39 s after the mark, of which one second is over.
     let in_doubt = || failed_for(Reason::InDoubt, secs(38));
-    for lost in [Lost::TimedOut, Lost::Broken, Lost::BrokenOff] {
+    for lost in [Lost::TimedOut, Lost::Broken, Lost::Aborted] {
         row(&strict, Evidence::Lost(lost), None, Mark::Stays, in_doubt());
     }
     for (status, error) in [

@@ -50,7 +50,7 @@ fn where_the_last_save_fails_the_token_is_noted_as_spent() {
         flight.over_now();
         assert_eq!(mark_state(&flight), Some(MarkState::Spent));
         let renewal = flight.view().unwrap().renewal;
-        assert_eq!(renewal, Renewal::LoginRequired(Reason::PerhapsSpent));
+        assert_eq!(renewal, Renewal::LoginRequired(Reason::MaybeConsumed));
     }
 }
 
@@ -190,7 +190,7 @@ fn last_words_that_meet_a_login_drop_the_pair() {
 #[test]
 fn last_words_about_nothing_lost_revoke_nothing_twice() {
     let mut flight = degraded();
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-2");
     flight.change_fails(EffectName::Close, StoreFault::Failed);
     flight.shutdown();
@@ -272,7 +272,7 @@ fn sure_of_the_end() -> Vec<(Story, EffectName)> {
     parked.lands_keeping(login_required(Reason::SubjectChanged));
 
     let mut buried = degraded();
-    buried.log_out(EPOCH);
+    buried.logout(EPOCH);
     buried.revoked();
     buried.change_fails(EffectName::Close, StoreFault::Failed);
 
@@ -323,7 +323,7 @@ fn a_logout_after_the_shutdown_buries_the_pair_and_notes_its_token_at_the_last()
     let mut flight = degraded();
     flight.shutdown();
     let (save, _) = flight.change_asked(EffectName::Commit);
-    flight.log_out(EPOCH);
+    flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-2");
     let (burial, _) = flight.change_asked(EffectName::Close);
     flight.ignores(FlightEvent::Changed(save, Err(StoreFault::Failed)));

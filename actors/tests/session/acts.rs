@@ -20,7 +20,7 @@ pub(crate) const WAITERS_MOST: usize = 5;
 pub(crate) enum Act {
     Ask {
         late: u64,
-        patience: u64,
+        timeout: u64,
         min_lifetime: u64,
         force: bool,
     },
@@ -37,8 +37,8 @@ pub(crate) enum Act {
     Pass(u64),
     StepWall(i32),
     Sleep(u32),
-    Dice(u16),
-    News,
+    Entropy(u16),
+    StoreEvent,
     Read(Answer),
     Land(Outcome, Seen, bool),
     Mint(u64, Seen, bool),
@@ -138,7 +138,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     let ask = (0..10_000_u64, 0..60_000_u64, prop_oneof![Just(0), 0..5_000_u64], prop::bool::weighted(0.2));
     let refuse = (prop_oneof![4 => Just(0_i8), 1 => -3..4_i8], prop::bool::weighted(0.1), 0..3_u64, 0..2_u64);
     prop_oneof![
-        12 => ask.prop_map(|(late, patience, min_lifetime, force)| Act::Ask { late, patience, min_lifetime, force }),
+        12 => ask.prop_map(|(late, timeout, min_lifetime, force)| Act::Ask { late, timeout, min_lifetime, force }),
         1 => (0..40_u64).prop_map(Act::Leave),
         4 => refuse.prop_map(|(older_by, nonce, operation, challenge)| {
             Act::Refuse { older_by, nonce, operation, challenge }
@@ -149,8 +149,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         5 => prop_oneof![0..2_000_u64, 0..3_700_000_u64].prop_map(Act::Pass),
         1 => (-4_000_000..4_000_000_i32).prop_map(Act::StepWall),
         1 => (0..4_000_000_u32).prop_map(Act::Sleep),
-        1 => any::<u16>().prop_map(Act::Dice),
-        2 => Just(Act::News),
+        1 => any::<u16>().prop_map(Act::Entropy),
+        2 => Just(Act::StoreEvent),
         6 => answer().prop_map(Act::Read),
         3 => (outcome(), seen(), prop::bool::weighted(0.2)).prop_map(|(outcome, seen, keep)| Act::Land(outcome, seen, keep)),
         5 => (0..5_000_u64, seen(), prop::bool::weighted(0.3)).prop_map(|(life, seen, keep)| Act::Mint(life, seen, keep)),
@@ -184,7 +184,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
         spending,
         early_window: s(early),
         safety_margin: Duration::from_millis(margin),
-        waiters_most: WAITERS_MOST,
+        max_waiters: WAITERS_MOST,
         ..Policy::default()
     })
 }

@@ -39,7 +39,7 @@ fn pauses_double_from_half_a_second_to_five_minutes() {
     assert_eq!(
         pauses,
         [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 150_000, 150_000, 150_000],
-        "half of each, with the dice at zero"
+        "half of each, with the entropy at zero"
     );
 }
 
@@ -55,7 +55,7 @@ fn the_dice_make_pauses_up_to_twice_as_long() {
 
 #[test]
 fn pauses_are_the_policys() {
-    let policy = Policy { backoff_first: s(10), backoff_most: s(15), ..Policy::default() };
+    let policy = Policy { initial_backoff: s(10), max_backoff: s(15), ..Policy::default() };
     let mut story = Story::signed_in(HOUR, policy);
     story.passes(HOUR);
     story.asks(0);
@@ -66,7 +66,7 @@ fn pauses_are_the_policys() {
 
 #[test]
 fn a_hundred_failures_do_not_overflow() {
-    let policy = Policy { backoff_first: ms(1), backoff_most: ms(1), ..Policy::default() };
+    let policy = Policy { initial_backoff: ms(1), max_backoff: ms(1), ..Policy::default() };
     let mut story = Story::signed_in(HOUR, policy);
     story.passes(HOUR);
     story.asks(0);
@@ -171,7 +171,7 @@ fn it_outlives_the_actor() {
     story.reads();
     story.passes(s(1));
     assert_eq!(story.asks(1), ["1 is told unreachable, 99000 ms"]);
-    let patient = Ask { patience: HOUR, ..story.ask() };
+    let patient = Ask { timeout: HOUR, ..story.ask() };
     assert_eq!(story.asks_for(2, patient), []);
     assert_eq!(story.ticks_after(s(99)), ["publish", "fly for expiry"]);
     // The failure before the restart still counts.

@@ -88,7 +88,7 @@ fn what_is_waited_for_first_ends_the_sleep() {
     story.reads();
     assert_eq!(story.sleeps_for(), Some(s(5)));
     story.insists(1);
-    story.asks_for(2, tokenkeeper_actors::law::session::Ask { force: true, patience: s(4), ..story.ask() });
+    story.asks_for(2, tokenkeeper_actors::law::session::Ask { force: true, timeout: s(4), ..story.ask() });
     assert_eq!(story.sleeps_for(), Some(s(4)));
     story.leaves(2);
     assert_eq!(story.sleeps_for(), Some(s(5)));

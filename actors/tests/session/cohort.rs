@@ -182,7 +182,7 @@ fn callers_join_the_flight_that_an_early_window_set_off() {
     story.passes(HOUR - s(10));
     story.asks(1);
     story.passes(s(10));
-    let ask = Ask { patience: s(5), ..story.ask() };
+    let ask = Ask { timeout: s(5), ..story.ask() };
     assert_eq!(story.asks_for(2, ask), []);
     assert_eq!(story.mints(HOUR), ["publish", "2 gets 1.2"]);
     assert_eq!(story.flights(), 1);

@@ -38,8 +38,8 @@ fn a_deadline_is_met_by_the_tick_that_is_due_then() {
 #[test]
 fn each_caller_has_a_deadline_of_his_own() {
     let mut story = expired();
-    for (waiter, patience) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
-        story.asks_within(waiter, s(patience));
+    for (waiter, timeout) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
+        story.asks_within(waiter, s(timeout));
     }
     assert_eq!(story.sleeps_for(), Some(s(10)));
     assert_eq!(story.ticks_after(s(10)), ["2 is told deadline_passed", "4 is told deadline_passed"]);
@@ -52,7 +52,7 @@ fn each_caller_has_a_deadline_of_his_own() {
 #[test]
 fn patience_counts_from_when_the_caller_asked() {
     let mut story = expired();
-    let ask = Ask { patience: s(10), ..story.ask() };
+    let ask = Ask { timeout: s(10), ..story.ask() };
     // The mailbox took four seconds.
     story.passes(s(4));
     assert_eq!(story.asks_for(1, ask), ["publish", "fly for expiry"]);
@@ -63,7 +63,7 @@ fn patience_counts_from_when_the_caller_asked() {
 #[test]
 fn who_comes_too_late_is_told_at_once_and_sets_nothing_off() {
     let mut story = expired();
-    let ask = Ask { patience: s(10), ..story.ask() };
+    let ask = Ask { timeout: s(10), ..story.ask() };
     story.passes(s(10));
     assert_eq!(story.asks_for(1, ask), ["1 is told deadline_passed"]);
     assert_eq!(story.flights(), 0);

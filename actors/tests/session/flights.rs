@@ -18,7 +18,7 @@ pub(crate) enum Act {
     Wake,
     Pass(u32),
     StepWall(i32),
-    Dice(u16),
+    Entropy(u16),
     SiblingMints,
     SiblingMarks,
     SignIn,
@@ -44,7 +44,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         8 => Just(Act::Wake),
         2 => (0..100_000_u32).prop_map(Act::Pass),
         1 => (-100_000..100_000_i32).prop_map(Act::StepWall),
-        1 => any::<u16>().prop_map(Act::Dice),
+        1 => any::<u16>().prop_map(Act::Entropy),
         1 => Just(Act::SiblingMints),
         1 => Just(Act::SiblingMarks),
         1 => Just(Act::SignIn),
@@ -84,7 +84,7 @@ pub(crate) fn plays(voyage: &mut Voyage, act: Act) {
             let wall = voyage.at.wall.as_millis().saturating_add_signed(millis.into());
             voyage.at.wall = tokenkeeper_actors::values::WallTime::from_millis(wall);
         }
-        Act::Dice(jitter) => voyage.jitter = jitter,
+        Act::Entropy(jitter) => voyage.jitter = jitter,
         Act::SiblingMints | Act::SiblingMarks | Act::SignIn | Act::SignOut | Act::Park => sibling(voyage, &act),
         Act::LoggedOut(number) => voyage.happens(FlightEvent::LoggedOut(epoch(number.into()))),
         Act::Shutdown => voyage.happens(FlightEvent::Shutdown),

@@ -73,11 +73,11 @@ impl Improvised {
     pub(crate) fn plays(&mut self, act: Act) {
         let story = &mut self.story;
         match act {
-            Act::Ask { late, patience, min_lifetime, force } => {
+            Act::Ask { late, timeout, min_lifetime, force } => {
                 self.waiters += 1;
                 let asked = ElapsedTime::from_millis(story.at.elapsed.as_millis() - late);
-                let patience = Duration::from_millis(patience);
-                let ask = Ask { asked, patience, min_lifetime: s(min_lifetime), force };
+                let timeout = Duration::from_millis(timeout);
+                let ask = Ask { asked, timeout, min_lifetime: s(min_lifetime), force };
                 let waiter = WaiterId(self.waiters);
                 self.happens(SessionEvent::GetToken(waiter, ask));
             }
@@ -111,8 +111,8 @@ impl Improvised {
                 story.sleeps(Duration::from_millis(millis.into()));
                 self.happens(SessionEvent::Tick);
             }
-            Act::Dice(jitter) => story.jitter = jitter,
-            Act::News => self.happens(SessionEvent::StoreChanged),
+            Act::Entropy(jitter) => story.jitter = jitter,
+            Act::StoreEvent => self.happens(SessionEvent::StoreChanged),
             Act::Read(answer) => self.read(answer),
             Act::Land(outcome, seen, keeping) => {
                 let landing = Landing { outcome, view: self.view(seen), keeping };
@@ -274,7 +274,7 @@ impl Improvised {
         self.happens(SessionEvent::FlightOver(FlightId(op.0.into())));
     }
 
-    /// The longest patience passes, then the runtime stops.
+    /// The longest timeout passes, then the runtime stops.
     pub(crate) fn ends(mut self) {
         self.story.passes(s(60));
         self.happens(SessionEvent::Tick);

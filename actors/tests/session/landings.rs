@@ -19,7 +19,7 @@ fn a_flight_that_breaks_off_is_a_failure_and_the_record_is_read_again() {
     let mut story = flying();
     let flight = story.order().flight;
     story.store.mark(flight, story.at);
-    assert_eq!(story.breaks_off(), ["publish", "load", "1 is told broken_off, 500 ms"]);
+    assert_eq!(story.breaks_off(), ["publish", "load", "1 is told aborted, 500 ms"]);
     story.passes(ms(300));
     assert_eq!(story.reads().quietly(), []);
     assert!(!story.session.is_idle(), "in doubt");
@@ -46,7 +46,7 @@ fn a_flight_of_a_former_incarnation_breaks_off_like_any_other() {
     story.restarts();
     story.reads();
     assert_eq!(story.asks(2), [], "it is still in the air");
-    assert_eq!(story.breaks_off(), ["publish", "load", "2 is told broken_off, 500 ms"]);
+    assert_eq!(story.breaks_off(), ["publish", "load", "2 is told aborted, 500 ms"]);
 }
 
 #[test]

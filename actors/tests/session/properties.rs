@@ -41,12 +41,12 @@ proptest! {
         asks in prop::collection::vec((0..1_000_u64, any::<bool>()), 1..300),
         acts in prop::collection::vec(act(), 1..20),
     ) {
-        let policy = Policy { waiters_most: WAITERS_MOST, ..Policy::default() };
+        let policy = Policy { max_waiters: WAITERS_MOST, ..Policy::default() };
         let mut play = Improvised::begins(Store::default(), true, policy);
         play.read(Answer::Given);
         for act in acts {
-            for (patience, force) in &asks[..asks.len().min(20)] {
-                play.plays(Act::Ask { late: 0, patience: *patience, min_lifetime: 0, force: *force });
+            for (timeout, force) in &asks[..asks.len().min(20)] {
+                play.plays(Act::Ask { late: 0, timeout: *timeout, min_lifetime: 0, force: *force });
             }
             play.plays(act);
         }

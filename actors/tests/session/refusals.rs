@@ -144,7 +144,7 @@ fn a_refusal_before_the_first_read_is_noted_where_that_fails() {
 
 #[test]
 fn refusals_that_wait_are_bounded_like_callers() {
-    let mut story = Story::over_a_login(Some(HOUR), Policy { waiters_most: 2, ..Policy::default() });
+    let mut story = Story::over_a_login(Some(HOUR), Policy { max_waiters: 2, ..Policy::default() });
     assert_eq!(story.refuses(1, generation(1, 1)), []);
     assert_eq!(story.refuses(2, generation(1, 1)), []);
     assert_eq!(story.refuses(3, generation(1, 1)), ["publish", "refusal 3 noted"]);

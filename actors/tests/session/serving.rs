@@ -113,7 +113,7 @@ fn patience_of_zero_is_enough_for_what_is_there_and_for_nothing_else() {
 
 #[test]
 fn past_the_bound_callers_are_turned_away_before_anything_is_queued() {
-    let mut story = Story::signed_in(HOUR, Policy { waiters_most: 3, ..Policy::default() });
+    let mut story = Story::signed_in(HOUR, Policy { max_waiters: 3, ..Policy::default() });
     story.passes(HOUR);
     assert_eq!(story.asks(1), ["publish", "fly for expiry"]);
     assert_eq!(story.asks(2), []);
@@ -127,7 +127,7 @@ fn past_the_bound_callers_are_turned_away_before_anything_is_queued() {
 
 #[test]
 fn the_usual_bound_is_65536() {
-    assert_eq!(Policy::default().waiters_most, 65_536);
+    assert_eq!(Policy::default().max_waiters, 65_536);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_person_is_needed_and_that_is_said_at_once_whatever_the_record() {
     }
     let mut story = Story::begins_over(store, Policy::default());
     story.passes(s(10));
-    told_at_once(story, "perhaps_spent");
+    told_at_once(story, "maybe_consumed");
 
     let mut store = Store::default();
     store.sign_in(Some(s(10)), beginning());
@@ -301,7 +301,7 @@ fn a_caller_that_left_is_not_answered_and_one_that_never_was_can_leave() {
 #[test]
 fn who_asked_long_ago_is_still_served_what_is_there() {
     let mut story = Story::signed_in(HOUR, Policy::default());
-    let ask = Ask { patience: s(1), ..story.ask() };
+    let ask = Ask { timeout: s(1), ..story.ask() };
     story.passes(s(5));
     assert_eq!(story.asks_for(1, ask), ["1 gets 1.1"]);
     assert_eq!(story.does(SessionEvent::Used), []);

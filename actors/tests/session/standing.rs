@@ -44,6 +44,6 @@ fn a_flights_finding_counts_while_the_record_says_nothing_of_it() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
     story.asks(1);
-    story.lands(Outcome::LoginRequired(Reason::PerhapsSpent));
-    assert_eq!(story.published().standing.login_required, Some(Reason::PerhapsSpent));
+    story.lands(Outcome::LoginRequired(Reason::MaybeConsumed));
+    assert_eq!(story.published().standing.login_required, Some(Reason::MaybeConsumed));
 }

@@ -19,9 +19,9 @@ fn found(reason: Reason) -> Story {
 
 #[test]
 fn everyone_is_told_and_the_next_at_once() {
-    let mut story = found(Reason::PerhapsSpent);
-    assert_eq!(story.asks(3), ["3 is told perhaps_spent"]);
-    assert_eq!(story.insists(4), ["4 is told perhaps_spent"]);
+    let mut story = found(Reason::MaybeConsumed);
+    assert_eq!(story.asks(3), ["3 is told maybe_consumed"]);
+    assert_eq!(story.insists(4), ["4 is told maybe_consumed"]);
     assert_eq!(story.flights(), 1);
     assert_eq!(story.published().residue.backoff, Default::default(), "no failure that passes by itself");
 }
@@ -31,36 +31,36 @@ fn a_lease_that_is_still_good_is_still_served() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR - s(100));
     story.asks(1);
-    assert_eq!(story.lands(Outcome::LoginRequired(Reason::PerhapsSpent)), ["publish"]);
+    assert_eq!(story.lands(Outcome::LoginRequired(Reason::MaybeConsumed)), ["publish"]);
     assert_eq!(story.asks(2), ["2 gets 1.1"]);
-    assert_eq!(story.asks_to_have(3, s(200)), ["3 is told perhaps_spent"]);
+    assert_eq!(story.asks_to_have(3, s(200)), ["3 is told maybe_consumed"]);
     assert_eq!(story.hit(), Some(generation(1, 1)));
 }
 
 #[test]
 fn it_holds_while_its_version_stands_and_for_five_minutes() {
-    let mut story = found(Reason::PerhapsSpent);
+    let mut story = found(Reason::MaybeConsumed);
     assert_eq!(story.hears(), []);
     story.passes(s(300) - ms(1));
-    assert_eq!(story.asks(3), ["3 is told perhaps_spent"]);
+    assert_eq!(story.asks(3), ["3 is told maybe_consumed"]);
     story.passes(ms(1));
     assert_eq!(story.asks(4), ["publish", "fly for expiry"]);
 }
 
 #[test]
 fn it_holds_for_as_long_as_the_longest_pause() {
-    let mut story = Story::signed_in(HOUR, Policy { backoff_most: s(7), ..Policy::default() });
+    let mut story = Story::signed_in(HOUR, Policy { max_backoff: s(7), ..Policy::default() });
     story.passes(HOUR);
     story.asks(1);
-    story.lands(Outcome::LoginRequired(Reason::PerhapsSpent));
-    assert_eq!(story.asks_within(2, s(5)), ["2 is told perhaps_spent"]);
+    story.lands(Outcome::LoginRequired(Reason::MaybeConsumed));
+    assert_eq!(story.asks_within(2, s(5)), ["2 is told maybe_consumed"]);
     story.passes(s(7));
     assert_eq!(story.asks(3), ["publish", "fly for expiry"]);
 }
 
 #[test]
 fn a_new_version_is_looked_at_anew() {
-    let mut story = found(Reason::PerhapsSpent);
+    let mut story = found(Reason::MaybeConsumed);
     story.store.mark(FlightId(7), story.at);
     assert_eq!(story.hears().quietly(), []);
     assert_eq!(story.asks(3), ["publish", "fly for expiry"]);
@@ -73,10 +73,10 @@ fn it_holds_for_the_version_the_flight_saw() {
     story.passes(HOUR);
     story.asks(1);
     story.store.mark(FlightId(7), story.at);
-    assert_eq!(story.lands(Outcome::LoginRequired(Reason::PerhapsSpent)).count("1 is told perhaps_spent"), 1);
-    assert_eq!(story.asks(2), ["2 is told perhaps_spent"]);
+    assert_eq!(story.lands(Outcome::LoginRequired(Reason::MaybeConsumed)).count("1 is told maybe_consumed"), 1);
+    assert_eq!(story.asks(2), ["2 is told maybe_consumed"]);
     assert_eq!(story.hears(), []);
-    assert_eq!(story.asks(3), ["3 is told perhaps_spent"]);
+    assert_eq!(story.asks(3), ["3 is told maybe_consumed"]);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_was_found_in_an_older_version_is_looked_at_anew() {
     // Meanwhile whoever had left the doubt stored what it had obtained.
     story.sibling_mints(HOUR, Cause::Expiry);
     story.hears();
-    let landing = Landing { outcome: Outcome::LoginRequired(Reason::PerhapsSpent), view: found_in, keeping: false };
+    let landing = Landing { outcome: Outcome::LoginRequired(Reason::MaybeConsumed), view: found_in, keeping: false };
     assert_eq!(story.reports(Report::Landed(landing)), ["publish", "load", "fly for force"]);
     assert_eq!(story.asks(2), ["2 gets 1.2"]);
 }

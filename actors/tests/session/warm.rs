@@ -138,11 +138,11 @@ fn kept_warm_the_disuse_of_a_refresh_token_from_another_boot_counts_on_the_wall_
 #[test]
 fn a_foreign_token_is_left_alone_for_a_minute_or_a_quarter_of_its_life() {
     // Two hosts whose clocks disagree would else refresh against each other without end.
-    for (lifetime, patience) in [(HOUR, s(60)), (s(40), s(10))] {
+    for (lifetime, timeout) in [(HOUR, s(60)), (s(40), s(10))] {
         let mut story = foreign(lifetime, None, lifetime.as_secs() as i64);
         assert_eq!(story.reads().count("fly"), 0);
-        assert_eq!(story.sleeps_for(), Some(patience));
-        assert_eq!(story.ticks_after(patience - ms(1)), []);
+        assert_eq!(story.sleeps_for(), Some(timeout));
+        assert_eq!(story.ticks_after(timeout - ms(1)), []);
         assert_eq!(story.ticks_after(ms(1)), ["publish", "fly for early"]);
         assert_eq!(story.mints(HOUR), ["publish"]);
         // Its own token is foreign to nobody here.

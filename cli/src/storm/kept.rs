@@ -94,7 +94,7 @@ impl Contestant for Kept {
 
     async fn renewed(&self, refused: Option<Lease>, wire: &Wire) -> Result<Lease, Trouble> {
         if let Some(lease) = refused {
-            self.session.refused(&lease, OperationKey(1), ChallengeKey(1)).await?;
+            self.session.invalidate(&lease, OperationKey(1), ChallengeKey(1)).await?;
         }
         self.token(wire).await
     }

@@ -157,7 +157,7 @@ impl World {
             reason if reason.is_login_required() => self.count(Kind::LoginRequired),
             _ => {}
         }
-        if error.when_to_retry().is_some() && self.callers[caller].handled == self.step {
+        if error.retry_after().is_some() && self.callers[caller].handled == self.step {
             self.count(Kind::BackedOff);
         }
         if !self.is_supported(pid, identity, caller, reason) {
@@ -206,7 +206,7 @@ impl World {
         match reason {
             Reason::ShuttingDown => process.stopping,
             Reason::TooManyWaiters => {
-                slot.actor.as_ref().is_some_and(|actor| actor.waiters.len() >= self.config.policy.waiters_most)
+                slot.actor.as_ref().is_some_and(|actor| actor.waiters.len() >= self.config.policy.max_waiters)
             }
             Reason::DeadlinePassed => {
                 let elapsed = self.moment(pid.process).elapsed;
@@ -216,7 +216,7 @@ impl World {
             Reason::InDoubt => met || self.truth.was(identity, self.knows_since(pid, asked), |state| state.marked),
             reason if reason.is_login_required() => {
                 let since = self.knows_since(pid, asked);
-                let evident = met && !matches!(reason, Reason::PerhapsSpent);
+                let evident = met && !matches!(reason, Reason::MaybeConsumed);
                 let logs_out = slot.actor.iter().flat_map(|actor| actor.replies.values());
                 let logs_out = logs_out.into_iter().any(|reply| matches!(reply, Awaited::Logout { .. }));
                 let closing = reason == Reason::LoggedOut

@@ -26,7 +26,7 @@ impl World {
             return self
                 .breach("7", "a process does not recover", || format!("p{} i{identity}: {error:?}", pid.process));
         }
-        if reason == Reason::PerhapsSpent && self.could_retry(identity) {
+        if reason == Reason::MaybeConsumed && self.could_retry(identity) {
             self.breach("10", "a token in doubt is given up though policy allows one more presentation", || {
                 format!("p{} i{identity}", pid.process)
             });

@@ -34,7 +34,7 @@ impl World {
     /// What an event tells a flight, before its machine hears of it.
     pub(crate) fn before_flight(&mut self, pid: Pid, id: FlightId, event: &FlightEvent) {
         let (t, elapsed) = (self.t, self.moment(pid.process).elapsed);
-        let send_within = self.config.terms.send_within;
+        let send_within = self.config.timeouts.send_within;
         let stood = self.processes[pid.process].stood.1;
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
         let identity = run.identity;
@@ -84,7 +84,7 @@ impl World {
             }
             FlightEvent::Permitted(_) => facts.permitted = Some(t),
             FlightEvent::Held(..) => met = Some(Reason::Throttled),
-            FlightEvent::NoPermit(_) => met = Some(Reason::BrokenOff),
+            FlightEvent::NoPermit(_) => met = Some(Reason::Aborted),
             FlightEvent::Changed(_, Ok(Changed::Conflict { why: Conflict::Moved, current })) => {
                 met = Some(Reason::Contended);
                 if let Some(current) = current {
@@ -99,7 +99,7 @@ impl World {
         }
         if held_up {
             // Something stood still between mark and send: the attempt may be given up.
-            known.meet(Reason::BrokenOff, t);
+            known.meet(Reason::Aborted, t);
             known.meet(Reason::Contended, t);
         }
     }
@@ -115,7 +115,7 @@ impl World {
     ) -> bool {
         let (t, elapsed) = (self.t, self.moment(pid.process).elapsed);
         let (rt, issuer) = (self.requests[request].rt, self.requests[request].issuer);
-        let most = self.config.policy.retry_after_most;
+        let most = self.config.policy.max_retry_after;
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return false };
         let identity = run.identity;
         let facts = &mut run.facts;
@@ -159,13 +159,13 @@ impl World {
             known.meet(reason, t);
         }
         if matches!(evidence, Evidence::NotSent(NotSent::TooLate)) {
-            known.meet(Reason::BrokenOff, t);
+            known.meet(Reason::Aborted, t);
             known.meet(Reason::Contended, t);
         }
         if verdict == Verdict::NonceWanted {
             // What is left of the claim may not be enough for a second request.
             known.meet(Reason::Contended, t);
-            known.meet(Reason::BrokenOff, t);
+            known.meet(Reason::Aborted, t);
         }
         if rt.is_none() && matches!(evidence, Evidence::Lost(_)) {
             // Where nothing is spent nothing is in doubt.
@@ -290,7 +290,7 @@ impl World {
                         self.tally.count(Kind::Adopted);
                     }
                     Outcome::Adopted => self.tally.count(Kind::Adopted),
-                    Outcome::LoginRequired(Reason::PerhapsSpent) => self.tally.count(doubt),
+                    Outcome::LoginRequired(Reason::MaybeConsumed) => self.tally.count(doubt),
                     Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt && in_doubt => {
                         self.tally.count(Kind::DoubtWaited);
                     }

@@ -74,8 +74,8 @@ impl World {
     pub(crate) fn note_reported(&mut self, id: ActorId, flight: FlightId, report: Option<&Report>) -> Occasion {
         let (t, elapsed) = (self.t, self.moment(id.pid.process).elapsed);
         let moment = self.moment(id.pid.process);
-        let first = self.config.policy.backoff_first;
-        let most = self.config.policy.backoff_most;
+        let first = self.config.policy.initial_backoff;
+        let most = self.config.policy.max_backoff;
         let margin = self.config.policy.safety_margin;
         let slot = self.slot(id);
         let ours = slot.published.residue.flight.is_some_and(|running| running.id == flight);
@@ -124,8 +124,8 @@ impl World {
             },
             // It broke off, unless it had landed and had nothing to keep.
             None if ours => {
-                known.meet(Reason::BrokenOff, t);
-                Some(Reason::BrokenOff)
+                known.meet(Reason::Aborted, t);
+                Some(Reason::Aborted)
             }
             _ => return Occasion::Other,
         };
@@ -192,7 +192,7 @@ impl World {
     /// How a session stands after an event.
     pub(crate) fn check_session(&mut self, id: ActorId, occasion: &Occasion) {
         let elapsed = self.moment(id.pid.process).elapsed;
-        let most = self.config.policy.waiters_most;
+        let most = self.config.policy.max_waiters;
         let Some(actor) = self.actor(id) else { return };
         let waiting = actor.waiters.len();
         let (counted, wake) = (actor.machine.waiting(), actor.machine.next_wake());

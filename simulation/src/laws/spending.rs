@@ -303,7 +303,7 @@ impl World {
         }
         let pid = self.requests[id].pid;
         let ours = |one: &Presentation| {
-            (one.process, one.life) == (pid.process, pid.life) && !self.truth.broken_off.contains(&one.flight)
+            (one.process, one.life) == (pid.process, pid.life) && !self.truth.aborted.contains(&one.flight)
         };
         if earlier.iter().any(|one| one.verdict == Some(crate::server::Verdict::Dead) && ours(one)) {
             self.breach("3", "a refused token is presented again", || Server::rt_text(rt));

@@ -19,7 +19,7 @@ pub(crate) struct Truth {
     /// Flights that ended their claim: they promised to commit nothing more.
     pub(crate) claim_ended: BTreeSet<FlightId>,
     /// Flights that broke off: what they alone knew is forgotten.
-    pub(crate) broken_off: BTreeSet<FlightId>,
+    pub(crate) aborted: BTreeSet<FlightId>,
     /// Flights whose machines are there no more.
     over: BTreeSet<FlightId>,
     /// Flights that ended their claim as settled.
@@ -60,7 +60,7 @@ impl Truth {
             flights: BTreeMap::new(),
             closed_marked: BTreeSet::new(),
             claim_ended: BTreeSet::new(),
-            broken_off: BTreeSet::new(),
+            aborted: BTreeSet::new(),
             over: BTreeSet::new(),
             released: BTreeSet::new(),
         }

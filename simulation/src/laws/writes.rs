@@ -352,6 +352,6 @@ impl State {
     /// Whether a caller may be told `reason` over a record in this state.
     pub(crate) fn justifies(&self, reason: tokenkeeper_actors::values::Reason) -> bool {
         use tokenkeeper_actors::values::Reason;
-        self.login_required == Some(reason) || reason == Reason::PerhapsSpent && self.marked
+        self.login_required == Some(reason) || reason == Reason::MaybeConsumed && self.marked
     }
 }

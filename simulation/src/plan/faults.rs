@@ -8,7 +8,7 @@ use crate::Millis;
 
 impl Script<'_> {
     pub(super) fn server_trouble(&mut self) {
-        let kind = self.dice.pick(&[
+        let kind = self.rng.pick(&[
             ServerTrouble::Unreachable,
             ServerTrouble::Loses,
             ServerTrouble::Loses,
@@ -18,21 +18,21 @@ impl Script<'_> {
             ServerTrouble::Complains,
             ServerTrouble::Garbles,
         ]);
-        let span = self.dice.pick(&[200, 3_000, 20_000, 90_000]);
+        let span = self.rng.pick(&[200, 3_000, 20_000, 90_000]);
         self.push(0, Stimulus::ServerTrouble { kind, span });
-        if self.dice.chance(400) {
+        if self.rng.chance(400) {
             let (process, identity) = (self.process(), self.identity());
             self.forced(1, process, identity);
         }
         self.burst(6);
-        if self.dice.chance(500) {
+        if self.rng.chance(500) {
             self.at += span;
             self.burst(4);
         }
     }
 
     pub(super) fn store_trouble(&mut self) {
-        let kind = self.dice.pick(&[
+        let kind = self.rng.pick(&[
             StoreTrouble::Fails,
             StoreTrouble::Hangs,
             StoreTrouble::Hangs,
@@ -43,8 +43,8 @@ impl Script<'_> {
             StoreTrouble::CannotClaim,
             StoreTrouble::Slow,
         ]);
-        let span = self.dice.pick(&[100, 3_000, 20_000, 60_000]);
-        let after = self.dice.pick(&[0, 5, 30]);
+        let span = self.rng.pick(&[100, 3_000, 20_000, 60_000]);
+        let after = self.rng.pick(&[0, 5, 30]);
         self.push(after, Stimulus::StoreTrouble { kind, span });
         let (process, identity) = (self.process(), self.identity());
         self.forced(0, process, identity);
@@ -52,9 +52,9 @@ impl Script<'_> {
     }
 
     pub(super) fn deed(&mut self) -> Deed {
-        let short = self.dice.pick(&[20, 500, 4_000]);
-        let span = self.dice.pick(&[300, 2_500, 8_000, 40_000, 120_000]);
-        match self.dice.below(20) {
+        let short = self.rng.pick(&[20, 500, 4_000]);
+        let span = self.rng.pick(&[300, 2_500, 8_000, 40_000, 120_000]);
+        match self.rng.below(20) {
             0..8 => Deed::Crash { down: short },
             8..10 => Deed::BreakFlight,
             10..12 => Deed::KillSession,
@@ -68,7 +68,7 @@ impl Script<'_> {
     }
 
     pub(super) fn effect(&mut self) -> EffectName {
-        self.dice.weigh(&[
+        self.rng.weigh(&[
             (4, EffectName::AskPermit),
             (4, EffectName::Load),
             (4, EffectName::Claim),
@@ -83,13 +83,13 @@ impl Script<'_> {
 
     /// The end of whoever is at work.
     pub(super) fn end(&mut self) -> Deed {
-        let down = self.dice.pick(&[20, 500, 4_000]);
-        self.dice.weigh(&[(6, Deed::Crash { down }), (3, Deed::BreakFlight), (1, Deed::Reboot { down })])
+        let down = self.rng.pick(&[20, 500, 4_000]);
+        self.rng.weigh(&[(6, Deed::Crash { down }), (3, Deed::BreakFlight), (1, Deed::Reboot { down })])
     }
 
     /// Whoever is at work ends at this effect.
     pub(super) fn end_at(&mut self, effect: EffectName) {
-        let when = self.dice.pick(&[When::Before, When::Before, When::Begun, When::Done]);
+        let when = self.rng.pick(&[When::Before, When::Before, When::Begun, When::Done]);
         let deed = self.end();
         self.push(0, Stimulus::Trap(Trap { effect, when, deed }));
     }
@@ -98,10 +98,10 @@ impl Script<'_> {
     pub(super) fn rare(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let saves_fail = |span| Stimulus::StoreTrouble { kind: StoreTrouble::SavesFail, span };
-        match self.dice.below(21) {
+        match self.rng.below(21) {
             0..2 => {
                 self.end_at(EffectName::Withdraw);
-                let kind = self.dice.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable]);
+                let kind = self.rng.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable]);
                 self.push(0, Stimulus::ServerTrouble { kind, span: 800 });
             }
             2 => {
@@ -110,13 +110,13 @@ impl Script<'_> {
             }
             3..8 => {
                 // Nothing but the note that the token is spent can be written, or not even that.
-                if self.dice.chance(600) {
+                if self.rng.chance(600) {
                     self.end_at(EffectName::Spent);
                 }
-                let kind = self.dice.weigh(&[(1, StoreTrouble::SavesFail), (1, StoreTrouble::WritesFail)]);
-                let onset = if kind == StoreTrouble::SavesFail { 0 } else { self.dice.between(8, 40) };
+                let kind = self.rng.weigh(&[(1, StoreTrouble::SavesFail), (1, StoreTrouble::WritesFail)]);
+                let onset = if kind == StoreTrouble::SavesFail { 0 } else { self.rng.between(8, 40) };
                 self.push(onset, Stimulus::StoreTrouble { kind, span: 60_000 });
-                let after = self.dice.between(150, 900);
+                let after = self.rng.between(150, 900);
                 self.push(after, Stimulus::Shutdown { process, grace: 25_000 });
             }
             8..11 => {
@@ -126,19 +126,19 @@ impl Script<'_> {
             11..14 => {
                 // The pair arrives after the logout.
                 let deed = Deed::Logout;
-                let effect = self.dice.pick(&[EffectName::Send, EffectName::Commit]);
+                let effect = self.rng.pick(&[EffectName::Send, EffectName::Commit]);
                 self.push(0, Stimulus::Trap(Trap { effect, when: When::Begun, deed }));
                 self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Late, span: 900 });
                 self.end_at(EffectName::Revoke);
             }
             14..18 => {
                 // The logout cannot be stored, and the flight takes it over.
-                if self.dice.chance(250) {
+                if self.rng.chance(250) {
                     self.end_at(EffectName::Close);
                 }
-                let (onset, span) = (self.dice.between(10, 60), self.dice.between(900, 4_000));
+                let (onset, span) = (self.rng.between(10, 60), self.rng.between(900, 4_000));
                 self.push(onset, Stimulus::StoreTrouble { kind: StoreTrouble::WritesFail, span });
-                let after = self.dice.between(120, 600);
+                let after = self.rng.between(120, 600);
                 self.push(after, Stimulus::Logout { process, identity });
             }
             18 => {
@@ -146,21 +146,21 @@ impl Script<'_> {
                 self.push(0, Stimulus::WrongSubject);
             }
             _ => {
-                let after = self.dice.below(5);
-                let span = self.dice.pick(&[1_000, 20_000]);
+                let after = self.rng.below(5);
+                let span = self.rng.pick(&[1_000, 20_000]);
                 self.push(after, Stimulus::Throttle { process, span });
                 self.burst(3);
             }
         }
         self.forced(1, process, identity);
-        if self.dice.chance(500) {
+        if self.rng.chance(500) {
             self.at += 5_000;
             self.burst(3);
         }
     }
 
     pub(super) fn trap_at(&mut self, after: Millis, effect: EffectName) {
-        let when = self.dice.pick(&[When::Before, When::Begun, When::Done]);
+        let when = self.rng.pick(&[When::Before, When::Begun, When::Done]);
         let deed = self.deed();
         self.push(after, Stimulus::Trap(Trap { effect, when, deed }));
     }
@@ -168,19 +168,19 @@ impl Script<'_> {
     /// Something happens at an effect of a flight that all the common effects belong to.
     pub(super) fn trap(&mut self) {
         let effect = self.effect();
-        if self.dice.chance(500) {
+        if self.rng.chance(500) {
             self.end_at(effect);
         } else {
             self.trap_at(0, effect);
         }
-        if self.dice.chance(250) {
+        if self.rng.chance(250) {
             let effect = self.effect();
             self.trap_at(0, effect);
         }
         let (process, identity) = (self.process(), self.identity());
         self.forced(1, process, identity);
         self.burst(6);
-        if self.dice.chance(400) {
+        if self.rng.chance(400) {
             self.at += 40_000;
             self.burst(3);
         }
@@ -189,7 +189,7 @@ impl Script<'_> {
     /// A flight gets an answer and cannot store it; meanwhile something else happens.
     pub(super) fn degraded(&mut self) {
         let (process, identity) = (self.process(), self.identity());
-        let kind = self.dice.pick(&[
+        let kind = self.rng.pick(&[
             StoreTrouble::SavesFail,
             StoreTrouble::SavesFail,
             StoreTrouble::SavesFail,
@@ -197,15 +197,15 @@ impl Script<'_> {
             StoreTrouble::Fails,
             StoreTrouble::Hangs,
         ]);
-        let span = self.dice.pick(&[2_000, 15_000, 80_000]);
-        let onset = if kind == StoreTrouble::SavesFail { 0 } else { self.dice.between(5, 60) };
+        let span = self.rng.pick(&[2_000, 15_000, 80_000]);
+        let onset = if kind == StoreTrouble::SavesFail { 0 } else { self.rng.between(5, 60) };
         self.push(onset, Stimulus::StoreTrouble { kind, span });
         self.forced(1, process, identity);
-        if self.dice.chance(500) {
-            let kind = self.dice.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable, ServerTrouble::Loses]);
+        if self.rng.chance(500) {
+            let kind = self.rng.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable, ServerTrouble::Loses]);
             self.push(1, Stimulus::ServerTrouble { kind, span: 900 });
         }
-        let effect = self.dice.pick(&[
+        let effect = self.rng.pick(&[
             EffectName::Withdraw,
             EffectName::Spent,
             EffectName::Spent,
@@ -217,14 +217,14 @@ impl Script<'_> {
         ]);
         self.trap_at(0, effect);
         self.burst(4);
-        let later = self.dice.pick(&[300, 1_500, 5_000]);
-        match self.dice.below(10) {
+        let later = self.rng.pick(&[300, 1_500, 5_000]);
+        match self.rng.below(10) {
             0..2 => self.push(later, Stimulus::Logout { process, identity }),
             2..4 => self.push(later, Stimulus::Login { process, identity, kind: LoginKind::Fresh }),
             4..7 => self.push(later, Stimulus::Shutdown { process, grace: 8_000 }),
             7..8 => self.push(later, Stimulus::KillSession { process, identity }),
             8..9 => {
-                let down = self.dice.pick(&[20, 500, 4_000]);
+                let down = self.rng.pick(&[20, 500, 4_000]);
                 self.push(later, Stimulus::Crash { process, down });
             }
             _ => {}
@@ -233,9 +233,9 @@ impl Script<'_> {
 
     pub(super) fn sleep(&mut self) {
         let (host, process) = (self.host(), self.process());
-        let span = self.dice.pick(&[1_000, 10_000, 45_000, 200_000, 900_000]);
-        let after = self.dice.below(80);
-        match self.dice.below(4) {
+        let span = self.rng.pick(&[1_000, 10_000, 45_000, 200_000, 900_000]);
+        let after = self.rng.below(80);
+        match self.rng.below(4) {
             0..2 => self.push(after, Stimulus::Suspend { host, span }),
             2 => self.push(after, Stimulus::Pause { process, span: span.min(200_000) }),
             _ => self.push(after, Stimulus::Reboot { host, down: 3_000 }),
@@ -249,10 +249,10 @@ impl Script<'_> {
     pub(super) fn kills(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         self.forced(0, process, identity);
-        for _ in 0..self.dice.between(1, 4) {
-            let spread = self.dice.pick(&[20, 200, 5_000]);
-            let after = self.dice.below(spread);
-            let what = match self.dice.below(4) {
+        for _ in 0..self.rng.between(1, 4) {
+            let spread = self.rng.pick(&[20, 200, 5_000]);
+            let after = self.rng.below(spread);
+            let what = match self.rng.below(4) {
                 0..3 => Stimulus::KillSession { process, identity },
                 _ => Stimulus::BreakFlights { process },
             };
@@ -265,18 +265,18 @@ impl Script<'_> {
         let (process, identity) = (self.process(), self.identity());
         self.forced(0, process, identity);
         self.burst(4);
-        let after = self.dice.pick(&[5, 30, 100, 2_000]);
-        let after = self.dice.below(after);
-        let grace = self.dice.pick(&[10, 1_000, 10_000, 60_000]);
+        let after = self.rng.pick(&[5, 30, 100, 2_000]);
+        let after = self.rng.below(after);
+        let grace = self.rng.pick(&[10, 1_000, 10_000, 60_000]);
         self.push(after, Stimulus::Shutdown { process, grace });
     }
 
     pub(super) fn clocks(&mut self) {
         let host = self.host();
         self.burst(4);
-        for _ in 0..self.dice.between(1, 3) {
-            let span = self.dice.pick(&[500, 10_000, 90_000, 4_000_000]) as i64;
-            let (after, back) = (self.dice.below(2_000), self.dice.chance(500));
+        for _ in 0..self.rng.between(1, 3) {
+            let span = self.rng.pick(&[500, 10_000, 90_000, 4_000_000]) as i64;
+            let (after, back) = (self.rng.below(2_000), self.rng.chance(500));
             self.push(after, Stimulus::StepClock { host, by: if back { -span } else { span } });
         }
         self.at += 500;
@@ -286,13 +286,13 @@ impl Script<'_> {
     /// A process stops in the middle of a flight, for longer than its claim lasts, and comes back.
     pub(super) fn zombie(&mut self) {
         let (process, identity) = (self.process(), self.identity());
-        let effect = self.dice.pick(&[EffectName::Mark, EffectName::Send, EffectName::Commit, EffectName::Load]);
-        let when = self.dice.pick(&[When::Before, When::Begun, When::Done]);
-        let span = self.dice.pick(&[60_000, 90_000, 200_000]);
+        let effect = self.rng.pick(&[EffectName::Mark, EffectName::Send, EffectName::Commit, EffectName::Load]);
+        let when = self.rng.pick(&[When::Before, When::Begun, When::Done]);
+        let span = self.rng.pick(&[60_000, 90_000, 200_000]);
         self.push(0, Stimulus::Trap(Trap { effect, when, deed: Deed::Pause { span } }));
         self.forced(1, process, identity);
         self.burst(4);
-        if self.dice.chance(400) {
+        if self.rng.chance(400) {
             self.push(200, Stimulus::ForgetClaims);
         }
         for _ in 0..3 {

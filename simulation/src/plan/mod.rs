@@ -94,7 +94,7 @@ pub(crate) enum SessionPoint {
 pub(crate) struct CallerSpec {
     pub(crate) process: usize,
     pub(crate) identity: usize,
-    pub(crate) patience: Millis,
+    pub(crate) timeout: Millis,
     pub(crate) min_lifetime: Millis,
     pub(crate) force: bool,
     /// How often it comes back after an error or a refusal.

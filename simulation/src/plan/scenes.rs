@@ -3,14 +3,14 @@
 use super::{CallerSpec, Event, Plan, Stimulus};
 use crate::Millis;
 use crate::config::{Config, Lifetimes};
-use crate::dice::{Dice, For};
+use crate::rng::{For, Rng};
 
 /// How long after the last event the world is left as it is before it heals.
 const CURTAIN: Millis = 20_000;
 
 pub(super) fn draw(seed: u64, config: &Config) -> Plan {
-    let mut script = Script { dice: Dice::new(seed, For::Plan, 0), config, at: 0, events: Vec::new() };
-    for _ in 0..script.dice.between(3, 9) {
+    let mut script = Script { rng: Rng::new(seed, For::Plan, 0), config, at: 0, events: Vec::new() };
+    for _ in 0..script.rng.between(3, 9) {
         script.pass();
         script.scene();
     }
@@ -21,7 +21,7 @@ pub(super) fn draw(seed: u64, config: &Config) -> Plan {
 }
 
 pub(super) struct Script<'a> {
-    pub(super) dice: Dice,
+    pub(super) rng: Rng,
     pub(super) config: &'a Config,
     /// When the present scene begins.
     pub(super) at: Millis,
@@ -35,17 +35,17 @@ impl Script<'_> {
             Lifetimes::Seconds(seconds) => seconds * 1000,
             Lifetimes::Unsaid | Lifetimes::Zero | Lifetimes::Huge => 60_000,
         };
-        self.at += match self.dice.below(10) {
-            0..3 => self.dice.between(10, 3_000),
-            3..5 => self.dice.between(5_000, 60_000),
-            5..7 => lifetime * self.dice.between(70, 99) / 100,
-            7..9 => lifetime + self.dice.between(1, 2_000),
-            _ => self.dice.between(60_000, 400_000),
+        self.at += match self.rng.below(10) {
+            0..3 => self.rng.between(10, 3_000),
+            3..5 => self.rng.between(5_000, 60_000),
+            5..7 => lifetime * self.rng.between(70, 99) / 100,
+            7..9 => lifetime + self.rng.between(1, 2_000),
+            _ => self.rng.between(60_000, 400_000),
         };
     }
 
     fn scene(&mut self) {
-        match self.dice.below(100) {
+        match self.rng.below(100) {
             0..6 => self.burst(8),
             6..11 => self.server_trouble(),
             11..16 => self.store_trouble(),
@@ -72,38 +72,38 @@ impl Script<'_> {
     }
 
     pub(super) fn process(&mut self) -> usize {
-        self.dice.below(self.config.processes.len() as u64) as usize
+        self.rng.below(self.config.processes.len() as u64) as usize
     }
 
     pub(super) fn identity(&mut self) -> usize {
-        self.dice.below(self.config.identities as u64) as usize
+        self.rng.below(self.config.identities as u64) as usize
     }
 
     pub(super) fn host(&mut self) -> usize {
-        self.dice.below(self.config.hosts.len() as u64) as usize
+        self.rng.below(self.config.hosts.len() as u64) as usize
     }
 
     pub(super) fn caller(&mut self, after: Millis) {
-        let dice = &mut self.dice;
+        let rng = &mut self.rng;
         let spec = CallerSpec {
-            process: dice.below(self.config.processes.len() as u64) as usize,
-            identity: dice.below(self.config.identities as u64) as usize,
-            patience: dice.weigh(&[(5, 30_000), (3, 120_000), (2, 5_000), (1, 300), (1, 0)]),
-            min_lifetime: dice.weigh(&[(8, 0), (2, 5_000), (1, 60_000), (1, 4_000_000)]),
-            force: dice.chance(60),
-            rounds: dice.between(0, 4) as u8,
-            think: dice.weigh(&[(5, 5), (3, 300), (2, 3_000), (1, 25_000)]),
-            leaves_after: if dice.chance(120) { Some(dice.between(0, 4_000)) } else { None },
-            operation: dice.below(3) as u8,
+            process: rng.below(self.config.processes.len() as u64) as usize,
+            identity: rng.below(self.config.identities as u64) as usize,
+            timeout: rng.weigh(&[(5, 30_000), (3, 120_000), (2, 5_000), (1, 300), (1, 0)]),
+            min_lifetime: rng.weigh(&[(8, 0), (2, 5_000), (1, 60_000), (1, 4_000_000)]),
+            force: rng.chance(60),
+            rounds: rng.between(0, 4) as u8,
+            think: rng.weigh(&[(5, 5), (3, 300), (2, 3_000), (1, 25_000)]),
+            leaves_after: if rng.chance(120) { Some(rng.between(0, 4_000)) } else { None },
+            operation: rng.below(3) as u8,
         };
         self.push(after, Stimulus::Caller(spec));
     }
 
     /// Callers in all processes, at nearly the same time.
     pub(super) fn burst(&mut self, most: u64) {
-        let spread = self.dice.pick(&[2, 40, 400, 5_000]);
-        for _ in 0..self.dice.between(1, most) {
-            let after = self.dice.below(spread);
+        let spread = self.rng.pick(&[2, 40, 400, 5_000]);
+        for _ in 0..self.rng.between(1, most) {
+            let after = self.rng.below(spread);
             self.caller(after);
         }
     }
@@ -112,7 +112,7 @@ impl Script<'_> {
         let spec = CallerSpec {
             process,
             identity,
-            patience: 60_000,
+            timeout: 60_000,
             min_lifetime: 0,
             force: true,
             rounds: 2,

@@ -5,9 +5,9 @@ use tokenkeeper_actors::values::{ElapsedTime, Lease, Reason, TokenError};
 
 use super::{Item, World};
 use crate::Millis;
-use crate::dice::{For, join};
 use crate::plan::CallerSpec;
 use crate::process::{Mail, Pid};
+use crate::rng::{For, join};
 use crate::server::Server;
 use crate::tally::Kind;
 
@@ -160,8 +160,8 @@ impl World {
             || format!("p{} i{}", pid.process, spec.identity),
             |_| {
                 format!(
-                    "c{id} asks: patience {}, minimum {}{}",
-                    spec.patience,
+                    "c{id} asks: timeout {}, minimum {}{}",
+                    spec.timeout,
                     spec.min_lifetime,
                     if spec.force { ", insists" } else { "" }
                 )
@@ -185,7 +185,7 @@ impl World {
             }
             Err(error) => {
                 let again = error.is_transient() && caller.rounds > 0;
-                let wait = error.when_to_retry().map_or(caller.spec.think, |span| span.as_millis() as Millis);
+                let wait = error.retry_after().map_or(caller.spec.think, |span| span.as_millis() as Millis);
                 if !again {
                     caller.doing = Doing::Done;
                     let (pid, identity) = (caller.pid, caller.spec.identity);
@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// Its actor ended: the handle asks the next one, with what is left of the caller's patience.
+    /// Its actor ended: the handle asks the next one, with what is left of the caller's timeout.
     pub(crate) fn caller_dropped(&mut self, id: usize) {
         self.count(Kind::CallerDropped);
         let elapsed = self.moment(self.callers[id].pid.process).elapsed;
@@ -239,8 +239,7 @@ impl World {
                 let operation = OperationKey(u64::from(operation));
                 caller.refusal = Some(Refusal { generation, operation, challenge: ChallengeKey(challenge) });
                 caller.doing = Doing::Complaining;
-                let late =
-                    self.dice(For::Caller, join(id as u64, t)).weigh(&[(8, 1), (2, 40), (1, 2_000), (1, 20_000)]);
+                let late = self.rng(For::Caller, join(id as u64, t)).weigh(&[(8, 1), (2, 40), (1, 2_000), (1, 20_000)]);
                 self.tell(|| format!("c{id}"), |_| format!("is refused with {generation}"));
                 self.act_after(id, late);
             }

@@ -7,9 +7,9 @@ use tokenkeeper_actors::ports::store::ClaimEnding;
 use tokenkeeper_actors::values::FlightId;
 
 use super::{Asker, Call, Item, World};
-use crate::dice::{For, join};
 use crate::plan::When;
 use crate::process::{Facts, FlightRun, Pid};
+use crate::rng::{For, join};
 use crate::tally::Kind;
 use crate::{Millis, Planted};
 
@@ -123,7 +123,7 @@ impl World {
         let (ticks, name) = (run.ticks, run.name);
         if let Some(wake) = wake {
             let host = &self.hosts[self.processes[pid.process].host];
-            let late = self.dice(For::Tick, join(self.step, u64::from(ticks))).below(6);
+            let late = self.rng(For::Tick, join(self.step, u64::from(ticks))).below(6);
             let due = host.when(wake).max(self.t) + late;
             if wake.since(host.elapsed(self.t)) > crate::laws::LONGEST_SLEEP {
                 self.breach("14", "a flight sleeps for more than a minute", || format!("f{name} until {wake:?}"));
@@ -140,10 +140,10 @@ impl World {
         let asker = Asker::Flight(pid, id);
         match effect {
             FlightEffect::AskPermit { op, urgency, .. } => {
-                let mut dice = self.dice(For::Permit, key);
+                let mut rng = self.rng(For::Permit, key);
                 let wait = match urgency {
-                    Urgency::AfterResume => dice.below(30_000),
-                    _ => dice.weigh(&[(6, 0), (3, 3), (1, 200)]),
+                    Urgency::AfterResume => rng.below(30_000),
+                    _ => rng.weigh(&[(6, 0), (3, 3), (1, 200)]),
                 };
                 self.queue.push(self.t + wait, Item::Permit(pid, id, op));
             }
@@ -202,7 +202,7 @@ impl World {
     pub(crate) fn break_flight(&mut self, pid: Pid, id: FlightId) {
         let Some(run) = self.processes[pid.process].flights.remove(&id) else { return };
         self.count(Kind::FlightBroke);
-        self.truth.broken_off.insert(id);
+        self.truth.aborted.insert(id);
         self.truth.flight_over(id);
         if run.facts.tokens.as_ref().is_some_and(|tokens| !tokens.saved) {
             self.count(Kind::LostInCrash);
@@ -246,7 +246,7 @@ impl World {
 
     fn permit_returned(&mut self, pid: Pid, id: FlightId, throttle: Option<std::time::Duration>) {
         let elapsed = self.moment(pid.process).elapsed;
-        let most = self.config.policy.retry_after_most;
+        let most = self.config.policy.max_retry_after;
         let given = self.processes[pid.process].permits.given.remove(&id);
         if !given {
             let name = self.flight_name(pid, id);

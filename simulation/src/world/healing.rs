@@ -114,7 +114,7 @@ impl World {
                 let spec = CallerSpec {
                     process,
                     identity,
-                    patience: PATIENCE,
+                    timeout: PATIENCE,
                     min_lifetime: 0,
                     force: false,
                     rounds: PROBES,

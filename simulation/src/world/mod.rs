@@ -19,10 +19,10 @@ use tokenkeeper_actors::values::{Account, FlightId, Jitter, Moment, Nonce, Now, 
 
 use crate::clock::Host;
 use crate::config::{Config, Weather};
-use crate::dice::{Dice, For, join};
 use crate::laws::truth::Truth;
 use crate::plan::{Plan, ServerTrouble, SessionPoint, Stimulus, StoreTrouble, Trap};
 use crate::process::{ActorId, Permits, Pid, Process, Slot};
+use crate::rng::{For, Rng, join};
 use crate::server::{Asked, Server};
 use crate::store::SimStore;
 use crate::story::Story;
@@ -73,7 +73,7 @@ pub(crate) enum Item {
     Wake(usize),
     /// A process that shuts down has used up its time.
     Exit(Pid),
-    News(Pid, usize),
+    StoreEvent(Pid, usize),
     /// A planted fault's answer.
     Planted(usize),
     Heal,
@@ -124,14 +124,14 @@ impl World {
         let store = SimStore::new(config.store, config.identities);
         let equipment = Equipment {
             profile: config.profile.clone(),
-            terms: config.terms,
+            timeouts: config.timeouts,
             digests: store.key.clone(),
             spending: config.policy.spending,
         };
         let mut world = Self {
             seed,
             server: Server::new(config.server.clone()),
-            queue: crate::queue::Queue::new(Dice::new(seed, For::Tie, 0).next()),
+            queue: crate::queue::Queue::new(Rng::new(seed, For::Tie, 0).next()),
             processes: Vec::new(),
             callers: Vec::new(),
             ops: BTreeMap::new(),
@@ -216,7 +216,7 @@ impl World {
             Item::Restart(process, life) => self.restart(process, life),
             Item::Wake(host) => self.wake(host),
             Item::Exit(pid) => self.exit(pid),
-            Item::News(pid, identity) => self.news(pid, identity),
+            Item::StoreEvent(pid, identity) => self.news(pid, identity),
             Item::Planted(index) => self.planted_answer(index),
             Item::Heal => self.heal(),
             Item::Probe => self.probe(),
@@ -229,7 +229,7 @@ impl World {
         let pid = match item {
             Item::Birth(pid, _) | Item::Continue(pid, _) | Item::FlightTick(pid, ..) | Item::Permit(pid, ..) => pid,
             Item::Mail(actor) | Item::ActorTick(actor, _) => actor.pid,
-            Item::News(pid, _) | Item::Exit(pid) => pid,
+            Item::StoreEvent(pid, _) | Item::Exit(pid) => pid,
             Item::StoreEffect(op) | Item::StoreDone(op) => match self.ops.get(&op) {
                 None => return Hindrance::Gone,
                 Some(op) if matches!(item, Item::StoreEffect(_)) && self.config.is_leased() && op.left => {
@@ -273,12 +273,12 @@ impl World {
     }
 
     pub(crate) fn now(&self, process: usize) -> Now {
-        let roll = Dice::new(self.seed, For::Jitter, join(self.step, process as u64)).next();
+        let roll = Rng::new(self.seed, For::Jitter, join(self.step, process as u64)).next();
         Now { moment: self.moment(process), jitter: Jitter::new((roll & 0xffff) as u16) }
     }
 
-    pub(crate) fn dice(&self, what: For, key: u64) -> Dice {
-        Dice::new(self.seed, what, key)
+    pub(crate) fn rng(&self, what: For, key: u64) -> Rng {
+        Rng::new(self.seed, what, key)
     }
 
     pub(crate) fn weather(&self) -> Weather {
@@ -286,14 +286,14 @@ impl World {
     }
 
     pub(crate) fn new_process(&self, index: usize, life: u32) -> Process {
-        let mut dice = self.dice(For::Names, join(index as u64, u64::from(life)));
+        let mut rng = self.rng(For::Names, join(index as u64, u64::from(life)));
         Process {
             host: self.config.processes[index],
             life,
             up: true,
             paused_until: None,
             stood: (0, 0),
-            nonce: Nonce(dice.next() | 1),
+            nonce: Nonce(rng.next() | 1),
             slots: (0..self.config.identities).map(|_| Slot::default()).collect(),
             flights: BTreeMap::new(),
             permits: Permits::default(),
@@ -385,7 +385,7 @@ impl Item {
             Item::Restart(process, life) => (16, (process as u64) << 32 | u64::from(life)),
             Item::Wake(host) => (17, host as u64),
             Item::Exit(pid) => (18, pid.process as u64),
-            Item::News(pid, identity) => (19, (pid.process as u64) << 8 | identity as u64),
+            Item::StoreEvent(pid, identity) => (19, (pid.process as u64) << 8 | identity as u64),
             Item::Planted(index) => (24, index as u64),
             Item::Heal => (20, 0),
             Item::Probe => (21, 0),

@@ -10,9 +10,9 @@ use tokenkeeper_actors::values::{Epoch, FlightId, KeyedDigest, StoreFault};
 
 use super::{Item, World};
 use crate::Millis;
-use crate::dice::{Dice, For, join};
 use crate::plan::{StoreTrouble, When};
 use crate::process::{ActorId, Mail, Pid};
+use crate::rng::{For, Rng, join};
 use crate::store::Holder;
 use crate::tally::Kind;
 
@@ -88,10 +88,10 @@ struct Fate {
 
 impl World {
     pub(crate) fn begin_op(&mut self, asker: Asker, identity: usize, op: Op, call: Call, key: u64) {
-        let mut dice = self.dice(For::StoreOp, key);
-        let fate = self.fate(asker, &call, &mut dice);
+        let mut rng = self.rng(For::StoreOp, key);
+        let fate = self.fate(asker, &call, &mut rng);
         // An operation that is under way when its process dies may have left, or not.
-        let left = self.config.is_leased() && dice.chance(600);
+        let left = self.config.is_leased() && rng.chance(600);
         let id = self.next_op;
         self.next_op += 1;
         let mut pending = 0;
@@ -103,7 +103,7 @@ impl World {
             self.queue.push(self.t + after, Item::StoreDone(id));
             pending += 1;
             if fate.again {
-                self.queue.push(self.t + after + dice.below(2_000), Item::StoreDone(id));
+                self.queue.push(self.t + after + rng.below(2_000), Item::StoreDone(id));
                 pending += 1;
             }
         }
@@ -112,9 +112,9 @@ impl World {
         self.ops.insert(id, op);
     }
 
-    fn fate(&self, asker: Asker, call: &Call, dice: &mut Dice) -> Fate {
-        let base = if self.config.is_leased() { dice.between(1, 12) } else { dice.between(0, 3) };
-        let timeout = self.config.terms.store_timeout.as_millis() as Millis;
+    fn fate(&self, asker: Asker, call: &Call, rng: &mut Rng) -> Fate {
+        let base = if self.config.is_leased() { rng.between(1, 12) } else { rng.between(0, 3) };
+        let timeout = self.config.timeouts.store_timeout.as_millis() as Millis;
         let weather = self.weather();
         let mut fate = Fate { effect: Some(base / 2), done: Some(base), again: false, fault: None };
         if matches!(call, Call::End { .. }) && !self.config.is_leased() {
@@ -125,21 +125,21 @@ impl World {
             *fate = Fate { effect: None, done: Some(base), again: false, fault: Some(fault) };
         };
         // It reports that it timed out, and takes effect before, after, or not at all.
-        let hang = |fate: &mut Fate, dice: &mut Dice| {
+        let hang = |fate: &mut Fate, rng: &mut Rng| {
             let effect =
-                dice.weigh(&[(4, None), (3, Some(timeout / 2)), (2, Some(timeout * 2)), (1, Some(timeout * 5))]);
-            let done = dice.weigh(&[(6, Some(timeout)), (3, Some(timeout + 400)), (1, None)]);
+                rng.weigh(&[(4, None), (3, Some(timeout / 2)), (2, Some(timeout * 2)), (1, Some(timeout * 5))]);
+            let done = rng.weigh(&[(6, Some(timeout)), (3, Some(timeout + 400)), (1, None)]);
             *fate = Fate { effect, done, again: false, fault: Some(StoreFault::TimedOut) };
         };
-        if dice.chance(weather.store_slow) {
-            let slow = dice.pick(&[100, 900, 3_000, timeout + 500, 20_000]);
-            (fate.effect, fate.done) = (Some(dice.below(slow)), Some(slow));
+        if rng.chance(weather.store_slow) {
+            let slow = rng.pick(&[100, 900, 3_000, timeout + 500, 20_000]);
+            (fate.effect, fate.done) = (Some(rng.below(slow)), Some(slow));
         }
-        fate.again = dice.chance(weather.store_slow);
-        if dice.chance(weather.store_fails) {
+        fate.again = rng.chance(weather.store_slow);
+        if rng.chance(weather.store_fails) {
             fail(&mut fate, StoreFault::Failed);
-        } else if dice.chance(weather.store_hangs) {
-            hang(&mut fate, dice);
+        } else if rng.chance(weather.store_hangs) {
+            hang(&mut fate, rng);
         }
         for (trouble, until) in &self.store_troubles {
             if *until <= self.t || self.healed {
@@ -148,17 +148,17 @@ impl World {
             let save = matches!(call, Call::Change(Change::Commit(_) | Change::Install(_)));
             match trouble {
                 StoreTrouble::Fails => fail(&mut fate, StoreFault::Failed),
-                StoreTrouble::Hangs => hang(&mut fate, dice),
-                StoreTrouble::SavesFail if save && dice.chance(700) => fail(&mut fate, StoreFault::Failed),
-                StoreTrouble::SavesFail if save => hang(&mut fate, dice),
+                StoreTrouble::Hangs => hang(&mut fate, rng),
+                StoreTrouble::SavesFail if save && rng.chance(700) => fail(&mut fate, StoreFault::Failed),
+                StoreTrouble::SavesFail if save => hang(&mut fate, rng),
                 StoreTrouble::WritesFail if matches!(call, Call::Change(_)) => fail(&mut fate, StoreFault::Failed),
                 StoreTrouble::Unreadable if matches!(call, Call::Load) => fail(&mut fate, StoreFault::Unreadable),
                 StoreTrouble::NoClaims if matches!(call, Call::Claim { .. } | Call::Renew { .. }) => {
                     fail(&mut fate, StoreFault::Failed);
                 }
                 StoreTrouble::Slow if fate.fault.is_none() => {
-                    let slow = dice.pick(&[500, 2_000, timeout + 500]);
-                    (fate.effect, fate.done) = (Some(dice.below(slow)), Some(slow));
+                    let slow = rng.pick(&[500, 2_000, timeout + 500]);
+                    (fate.effect, fate.done) = (Some(rng.below(slow)), Some(slow));
                 }
                 _ => {}
             }
@@ -188,7 +188,7 @@ impl World {
             return;
         }
         op.effected = true;
-        let timeout = self.config.terms.store_timeout.as_millis() as Millis;
+        let timeout = self.config.timeouts.store_timeout.as_millis() as Millis;
         if self.t > op.begun + timeout && matches!(op.call, Call::Change(_)) {
             self.count(Kind::WroteLate);
         }

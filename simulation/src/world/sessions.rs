@@ -8,9 +8,9 @@ use tokenkeeper_actors::values::{ElapsedTime, FlightId};
 
 use super::{Asker, Call, Item, World};
 use crate::Planted;
-use crate::dice::{For, join};
 use crate::laws::answers::Occasion;
 use crate::process::{Actor, ActorId, Awaited, Mail, Pid, Slot};
+use crate::rng::{For, join};
 use crate::tally::Kind;
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
                 if !slot.starting {
                     slot.starting = true;
                     let key = join(join(pid.process as u64, u64::from(pid.life)), u64::from(slot.incarnations));
-                    let wait = self.dice(For::Mail, key).weigh(&[(6, 0), (2, 4), (1, 60)]);
+                    let wait = self.rng(For::Mail, key).weigh(&[(6, 0), (2, 4), (1, 60)]);
                     self.queue.push(self.t + wait, Item::Birth(pid, identity));
                 }
             }
@@ -57,13 +57,13 @@ impl World {
     fn schedule_mail(&mut self, id: ActorId) {
         let key = join(self.step, id.identity as u64);
         let sluggish = self.weather().sluggish;
-        let mut dice = self.dice(For::Mail, join(key, id.pid.process as u64));
+        let mut rng = self.rng(For::Mail, join(key, id.pid.process as u64));
         let Some(actor) = self.actor(id) else { return };
         if actor.scheduled || actor.mailbox.is_empty() {
             return;
         }
         actor.scheduled = true;
-        let wait = if dice.chance(sluggish / 4) { dice.below(400) } else { dice.weigh(&[(8, 0), (2, 1), (1, 3)]) };
+        let wait = if rng.chance(sluggish / 4) { rng.below(400) } else { rng.weigh(&[(8, 0), (2, 1), (1, 3)]) };
         self.queue.push(self.t + wait, Item::Mail(id));
     }
 
@@ -108,7 +108,7 @@ impl World {
             mailbox.push_front(Mail::Shutdown);
         }
         let name = join(join(pid.process as u64, u64::from(pid.life)), join(identity as u64, u64::from(incarnation)));
-        let high = u128::from(self.dice(For::Names, name).next());
+        let high = u128::from(self.rng(For::Names, name).next());
         let birth = Birth { nonce, flights: FlightId(high << 64) };
         let (machine, effects) = Session::start(self.config.policy.clone(), birth, residue, now);
         let actor = Actor {
@@ -324,7 +324,7 @@ impl World {
         actor.ticks += 1;
         let ticks = actor.ticks;
         if let Some(wake) = wake {
-            let late = self.dice(For::Tick, join(self.step, u64::from(ticks))).below(super::flights::TICK);
+            let late = self.rng(For::Tick, join(self.step, u64::from(ticks))).below(super::flights::TICK);
             let due = self.hosts[host].when(wake).max(self.t) + late;
             self.queue.push(due, Item::ActorTick(id, ticks));
         }
@@ -359,7 +359,7 @@ impl World {
                         SessionEffect::Answer(
                             waiter,
                             Err(tokenkeeper_actors::values::TokenError::new(
-                                tokenkeeper_actors::values::Reason::BrokenOff,
+                                tokenkeeper_actors::values::Reason::Aborted,
                             )),
                         ),
                     );
@@ -429,7 +429,7 @@ impl World {
 pub(crate) fn ask(asked: ElapsedTime, spec: &crate::plan::CallerSpec) -> Ask {
     Ask {
         asked,
-        patience: std::time::Duration::from_millis(spec.patience),
+        timeout: std::time::Duration::from_millis(spec.timeout),
         min_lifetime: std::time::Duration::from_millis(spec.min_lifetime),
         force: spec.force,
     }

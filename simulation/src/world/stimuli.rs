@@ -9,9 +9,9 @@ use tokenkeeper_actors::values::{AccessToken, InstallError, TokenKind, Validity}
 
 use super::{Item, World, issuer_name};
 use crate::Millis;
-use crate::dice::{For, join};
 use crate::plan::{LoginKind, Stimulus};
 use crate::process::{ActorId, Mail, Pid};
+use crate::rng::{For, join};
 use crate::server::{Asked, End, Server};
 use crate::tally::Kind;
 
@@ -127,13 +127,13 @@ impl World {
     pub(crate) fn new_login(&mut self, process: usize, identity: usize, rt: usize, with_refresh: bool) -> Login {
         let lineage = self.server.rts[rt].lineage;
         let (issuer, client) = (self.server.lineages[lineage].issuer, self.server.lineages[lineage].client);
-        let mut dice = self.dice(For::Login, join(rt as u64, self.t));
+        let mut rng = self.rng(For::Login, join(rt as u64, self.t));
         let moment = self.moment(process);
         let mut asked = Asked::nothing(identity, Default::default());
         (asked.sent, asked.boot) = (self.t, moment.boot);
         let alive = self.server.lineages[lineage].ended.is_none();
-        let access = (alive && dice.chance(850)).then(|| {
-            let (at, expires_in) = self.server.issue(&asked, Some(lineage), self.t, &mut dice);
+        let access = (alive && rng.chance(850)).then(|| {
+            let (at, expires_in) = self.server.issue(&asked, Some(lineage), self.t, &mut rng);
             self.server.ats[at].flight = None;
             LoginAccess {
                 token: AccessToken::new(Server::at_text(at)),
@@ -302,13 +302,13 @@ impl World {
             if !self.processes[process].up {
                 continue;
             }
-            let mut dice = self.dice(For::News, join(self.step, process as u64));
+            let mut rng = self.rng(For::StoreEvent, join(self.step, process as u64));
             let flaky = self.config.flaky_watch && !self.healed;
-            let wait = if flaky { dice.pick(&[1, 100, 3_000, 25_000]) } else { dice.below(700) };
+            let wait = if flaky { rng.pick(&[1, 100, 3_000, 25_000]) } else { rng.below(700) };
             let pid = self.pid(process);
-            self.queue.push(self.t + wait, Item::News(pid, identity));
-            if flaky && dice.chance(200) {
-                self.queue.push(self.t + wait + dice.below(9_000), Item::News(pid, identity));
+            self.queue.push(self.t + wait, Item::StoreEvent(pid, identity));
+            if flaky && rng.chance(200) {
+                self.queue.push(self.t + wait + rng.below(9_000), Item::StoreEvent(pid, identity));
             }
         }
     }
@@ -317,7 +317,7 @@ impl World {
         if let Some(until) = self.processes[pid.process].deaf_until.filter(|until| *until > self.t) {
             // The watch breaks, and says so later: every record may have changed.
             self.count(Kind::NewsLost);
-            return self.queue.push(until, Item::News(pid, identity));
+            return self.queue.push(until, Item::StoreEvent(pid, identity));
         }
         let slot = &self.processes[pid.process].slots[identity];
         if slot.actor.is_some() || slot.incarnations > 0 {

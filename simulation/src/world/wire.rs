@@ -10,9 +10,9 @@ use tokenkeeper_actors::values::{AccessToken, ElapsedTime, FlightId, Moment, Tok
 
 use super::{Item, World, client_number, issuer_number};
 use crate::Millis;
-use crate::dice::{Dice, For, join};
 use crate::plan::{ServerTrouble, When};
 use crate::process::Pid;
+use crate::rng::{For, Rng, join};
 use crate::server::{Asked, Issued, Presentation, Reply, Server, Verdict, refused};
 use crate::tally::Kind;
 
@@ -63,9 +63,9 @@ impl World {
         let identity = run.identity;
         let carries_nonce = std::mem::take(&mut run.facts.nonce_wanted);
         let binding = request.grant.as_ref().map(|grant| &grant.binding);
-        let mut dice = self.dice(For::Request, key);
-        let fate = self.request_fate(&mut dice, request.timeout.as_millis() as Millis);
-        let pause = dice.weigh(&[(20, 0), (2, 2)]) + if dice.chance(self.weather().sluggish) { 2_300 } else { 0 };
+        let mut rng = self.rng(For::Request, key);
+        let fate = self.request_fate(&mut rng, request.timeout.as_millis() as Millis);
+        let pause = rng.weigh(&[(20, 0), (2, 2)]) + if rng.chance(self.weather().sluggish) { 2_300 } else { 0 };
         self.requests.push(Request {
             pid,
             flight,
@@ -89,24 +89,24 @@ impl World {
         self.queue.push(self.t + pause, Item::Check(self.requests.len() - 1));
     }
 
-    fn request_fate(&self, dice: &mut Dice, timeout: Millis) -> Fate {
+    fn request_fate(&self, rng: &mut Rng, timeout: Millis) -> Fate {
         let weather = self.weather();
         let trouble =
             |kind| !self.healed && self.server_troubles.iter().any(|(other, until)| *other == kind && *until > self.t);
-        let loses = dice.chance(weather.net_loses) || trouble(ServerTrouble::Loses);
-        let loses_request = loses && dice.chance(400);
-        let slow = trouble(ServerTrouble::Slow) || dice.chance(weather.sluggish);
-        let late = if trouble(ServerTrouble::Late) { dice.between(200, 900) } else { 0 };
-        let there = late + dice.between(1, 40) + if slow { dice.pick(&[400, 2_000, timeout / 2, timeout]) } else { 0 };
+        let loses = rng.chance(weather.net_loses) || trouble(ServerTrouble::Loses);
+        let loses_request = loses && rng.chance(400);
+        let slow = trouble(ServerTrouble::Slow) || rng.chance(weather.sluggish);
+        let late = if trouble(ServerTrouble::Late) { rng.between(200, 900) } else { 0 };
+        let there = late + rng.between(1, 40) + if slow { rng.pick(&[400, 2_000, timeout / 2, timeout]) } else { 0 };
         Fate {
-            unreachable: dice.chance(weather.net_unreachable) || trouble(ServerTrouble::Unreachable),
-            standstill: dice.chance(weather.sluggish / 2).then(|| dice.pick(&[700, 5_000, 40_000, 100_000])),
+            unreachable: rng.chance(weather.net_unreachable) || trouble(ServerTrouble::Unreachable),
+            standstill: rng.chance(weather.sluggish / 2).then(|| rng.pick(&[700, 5_000, 40_000, 100_000])),
             loses_request,
             loses_answer: loses && !loses_request,
-            breaks_after: dice.chance(500).then(|| dice.pick(&[5, 60, 900, 3_000])),
-            breaks_off: dice.chance(300),
+            breaks_after: rng.chance(500).then(|| rng.pick(&[5, 60, 900, 3_000])),
+            breaks_off: rng.chance(300),
             there,
-            back: dice.between(1, 40) + if slow { dice.pick(&[0, 500, timeout / 2]) } else { 0 },
+            back: rng.between(1, 40) + if slow { rng.pick(&[0, 500, timeout / 2]) } else { 0 },
         }
     }
 
@@ -171,7 +171,7 @@ impl World {
             && let Some(after) = fate.breaks_after
         {
             let at = t + after + fate.there;
-            let how = if fate.breaks_off { Lost::BrokenOff } else { Lost::Broken };
+            let how = if fate.breaks_off { Lost::Aborted } else { Lost::Broken };
             self.requests[id].outcome = Some((at, Evidence::Lost(how)));
             self.queue.push(at, Item::Evidence(id));
         }
@@ -191,10 +191,10 @@ impl World {
             flight: request.flight,
         };
         let (fate, carries_nonce) = (request.fate, request.carries_nonce);
-        let mut dice = self.dice(For::Answer, request.key);
+        let mut rng = self.rng(For::Answer, request.key);
         let ended = |world: &Self| asked.rt.map(|rt| world.server.lineages[world.server.rts[rt].lineage].ended);
         let before = ended(self);
-        let reply = self.reply(&asked, carries_nonce, &mut dice);
+        let reply = self.reply(&asked, carries_nonce, &mut rng);
         if before != ended(self) {
             self.count(Kind::Reuse);
         }
@@ -214,58 +214,58 @@ impl World {
         }
     }
 
-    fn reply(&mut self, asked: &Asked, carries_nonce: bool, dice: &mut Dice) -> Reply {
+    fn reply(&mut self, asked: &Asked, carries_nonce: bool, rng: &mut Rng) -> Reply {
         let (t, key) = (self.t, self.store.key.clone());
         // A second challenge in a row is trouble.
         let second = if self.healed { 0 } else { 60 };
         let unspent_503 = self.config.profile.unspent_statuses.contains(&503);
-        if self.server.config.nonces && dice.chance(if carries_nonce { second } else { 500 }) {
+        if self.server.config.nonces && rng.chance(if carries_nonce { second } else { 500 }) {
             return refused(400, "use_dpop_nonce");
         }
-        let trouble = self.server_trouble(dice);
-        let retry_after = dice.pick(&[None, None, Some(2), Some(20), Some(90)]).map(Duration::from_secs);
+        let trouble = self.server_trouble(rng);
+        let retry_after = rng.pick(&[None, None, Some(2), Some(20), Some(90)]).map(Duration::from_secs);
         let with = |status: u16, error: &str| {
             let error = (!error.is_empty()).then(|| error.to_owned());
             Reply::Refused(Refused { status, error, retry_after })
         };
-        let after = dice.chance(500);
+        let after = rng.chance(500);
         match trouble {
             Some(ServerTrouble::Throttles) => {
                 self.count(Kind::ServerThrottled);
                 return with(429, "");
             }
             Some(ServerTrouble::Breaks) => {
-                let status = dice.pick(&[500, 502, 503]);
+                let status = rng.pick(&[500, 502, 503]);
                 if after && !(status == 503 && unspent_503) {
-                    self.server.answer(asked, t, &key, dice);
+                    self.server.answer(asked, t, &key, rng);
                 }
                 return with(status, "");
             }
             Some(ServerTrouble::Complains) => {
                 if after {
-                    self.server.answer(asked, t, &key, dice);
+                    self.server.answer(asked, t, &key, rng);
                 }
                 let (status, error) =
-                    dice.pick(&[(400, "invalid_request"), (403, ""), (400, "temporarily_unavailable")]);
+                    rng.pick(&[(400, "invalid_request"), (403, ""), (400, "temporarily_unavailable")]);
                 return with(status, error);
             }
             Some(ServerTrouble::Garbles) => {
-                self.server.answer(asked, t, &key, dice);
+                self.server.answer(asked, t, &key, rng);
                 return refused(200, "");
             }
             _ => {}
         }
-        self.server.answer(asked, t, &key, dice)
+        self.server.answer(asked, t, &key, rng)
     }
 
-    fn server_trouble(&self, dice: &mut Dice) -> Option<ServerTrouble> {
+    fn server_trouble(&self, rng: &mut Rng) -> Option<ServerTrouble> {
         const KINDS: [ServerTrouble; 4] =
             [ServerTrouble::Throttles, ServerTrouble::Breaks, ServerTrouble::Complains, ServerTrouble::Garbles];
         if self.healed {
             return None;
         }
-        if dice.chance(self.weather().server_troubled) {
-            return Some(dice.pick(&KINDS));
+        if rng.chance(self.weather().server_troubled) {
+            return Some(rng.pick(&KINDS));
         }
         let present =
             |kind: &&ServerTrouble| self.server_troubles.iter().any(|(other, until)| other == *kind && *until > self.t);
@@ -356,9 +356,9 @@ impl World {
         if self.server.lineages[self.server.rts[rt].lineage].issuer != issuer {
             self.breach("13", "a refresh token is revoked at another issuer", || Server::rt_text(rt));
         }
-        let mut dice = self.dice(For::Answer, join(key, 77));
-        if !dice.chance(self.weather().net_loses) {
-            self.queue.push(self.t + dice.between(1, 300), Item::Revoke(rt));
+        let mut rng = self.rng(For::Answer, join(key, 77));
+        if !rng.chance(self.weather().net_loses) {
+            self.queue.push(self.t + rng.between(1, 300), Item::Revoke(rt));
         }
     }
 

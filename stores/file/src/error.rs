@@ -65,7 +65,7 @@ pub enum Trouble {
     /// It was replaced, and whether that is durable is not known.
     Unsure,
     /// The work on it broke off inside this process.
-    BrokenOff,
+    Aborted,
     /// Any other failure of the operating system.
     Io(io::ErrorKind),
 }
@@ -103,7 +103,7 @@ impl FileError {
             Trouble::Format(FormatError::TooLarge | FormatError::Inconsistent { .. }) => StoreFault::Failed,
             Trouble::Format(_) => StoreFault::Unreadable,
             Trouble::Busy => StoreFault::Busy,
-            Trouble::Unsure | Trouble::BrokenOff => StoreFault::TimedOut,
+            Trouble::Unsure | Trouble::Aborted => StoreFault::TimedOut,
             _ => StoreFault::Failed,
         }
     }
@@ -163,7 +163,7 @@ impl fmt::Display for Trouble {
             Self::NoRandomness => "the operating system gives no randomness: nothing can be sealed",
             Self::NoDirectory => "no folder is known for it: set XDG_STATE_HOME or HOME, or name one",
             Self::Unsure => "it was replaced, but the disk did not say that it kept that: check the disk",
-            Self::BrokenOff => "the work on it broke off: try again, and report this if it goes on",
+            Self::Aborted => "the work on it broke off: try again, and report this if it goes on",
             Self::Io(kind) => return write!(f, "{kind}: check the disk"),
         };
         f.write_str(words)

@@ -219,7 +219,7 @@ impl Home {
         };
         let keys = Keys::new(&key, id.as_bytes());
         let about = About { format: FORMAT, id, key: source.word().to_owned(), check: hex::encode_string(&keys.check) };
-        let bytes = serde_json::to_vec(&about).map_err(|_| self.root.error(Trouble::BrokenOff, ABOUT))?;
+        let bytes = serde_json::to_vec(&about).map_err(|_| self.root.error(Trouble::Aborted, ABOUT))?;
         self.root.replace(ABOUT, &bytes, Durability::Durable)?;
         Ok(keys)
     }

@@ -1,7 +1,7 @@
 //! The journal: what happened to an identity, one line of JSON each, free of secrets.
 
 use serde::{Deserialize, Serialize};
-use tokenkeeper_actors::ports::store::{Happening, JournalLine};
+use tokenkeeper_actors::ports::store::{EventKind, JournalLine};
 use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Moment, Reason, ServerIdentity, WallTime};
 
 use crate::error::FileError;
@@ -32,9 +32,11 @@ struct Line {
     boot: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flight: Option<String>,
-    what: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
+    /// Homes of version 0.1 before the first release say `what`.
+    #[serde(alias = "what")]
+    kind: String,
+    #[serde(alias = "why", default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     process: u32,
 }
 
@@ -76,8 +78,8 @@ impl Line {
             elapsed: elapsed.as_millis(),
             boot: format!("{:032x}", { boot.0 }),
             flight: line.flight.map(|flight| flight.to_string()),
-            what: line.what.as_str().to_owned(),
-            why: line.why.map(|why| why.as_str().to_owned()),
+            kind: line.kind.as_str().to_owned(),
+            reason: line.reason.map(|reason| reason.as_str().to_owned()),
             process: std::process::id(),
         }
     }
@@ -90,9 +92,9 @@ impl Line {
             elapsed: ElapsedTime::from_millis(line.elapsed),
             boot: BootId(number(&line.boot)?),
         };
-        let what = Happening::ALL.into_iter().find(|what| what.as_str() == line.what)?;
-        let why = line.why.and_then(|word| Reason::ALL.into_iter().find(|why| why.as_str() == word));
+        let kind = EventKind::ALL.into_iter().find(|kind| kind.as_str() == line.kind)?;
+        let reason = line.reason.and_then(|word| Reason::ALL.into_iter().find(|reason| reason.as_str() == word));
         let flight = line.flight.as_deref().and_then(number).map(FlightId);
-        Some(Entry { line: JournalLine { at, flight, what, why }, process: line.process })
+        Some(Entry { line: JournalLine { at, flight, kind, reason }, process: line.process })
     }
 }

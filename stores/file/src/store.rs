@@ -145,7 +145,7 @@ impl FileStore {
     ) -> Result<T, FileError> {
         let inner = Arc::clone(&self.0);
         let done = blocking(move || work(&inner, &inner.place()?)).await;
-        done.unwrap_or_else(|| Err(FileError::new(Trouble::BrokenOff, &self.0.dir)))
+        done.unwrap_or_else(|| Err(FileError::new(Trouble::Aborted, &self.0.dir)))
     }
 
     /// The same, for the law: it is told the fault, and people are told the rest.

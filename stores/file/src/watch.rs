@@ -1,4 +1,4 @@
-//! News: who has written which record.
+//! StoreEvent: who has written which record.
 //!
 //! A record is written by renaming a file into the folder of records, so that is what is watched: once for each watch,
 //! by the operating system where it can, by looking where it cannot.
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use notify::event::{Event, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokenkeeper_actors::ports::store::{News, StoreWatch};
+use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
 use tokenkeeper_actors::values::ServerIdentity;
 use tokio::sync::Notify;
 
@@ -57,15 +57,15 @@ impl Hearing {
         self.heard().ended
     }
 
-    fn take(&self) -> Option<News> {
+    fn take(&self) -> Option<StoreEvent> {
         let mut heard = self.heard();
         if std::mem::take(&mut heard.lagged) {
             // That covers each of them.
             heard.changed.clear();
-            return Some(News::Lagged);
+            return Some(StoreEvent::Lagged);
         }
-        let changed = heard.changed.pop_first().map(News::Changed);
-        changed.or_else(|| heard.ended.then_some(News::Ended))
+        let changed = heard.changed.pop_first().map(StoreEvent::Changed);
+        changed.or_else(|| heard.ended.then_some(StoreEvent::Ended))
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -82,7 +82,7 @@ pub(crate) struct FileWatch {
 
 #[async_trait]
 impl StoreWatch for FileWatch {
-    async fn next(&mut self) -> News {
+    async fn next(&mut self) -> StoreEvent {
         loop {
             if let Some(news) = self.hearing.take() {
                 return news;
@@ -188,12 +188,12 @@ mod tests {
         ear.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
         ear.hear(Err(notify::Error::generic("x")));
         ear.hearing.changed(who.clone());
-        assert_eq!(ear.hearing.take(), Some(News::Lagged));
+        assert_eq!(ear.hearing.take(), Some(StoreEvent::Lagged));
         assert_eq!(ear.hearing.take(), None);
         ear.hearing.changed(who.clone());
         ear.hearing.end();
-        assert_eq!(ear.hearing.take(), Some(News::Changed(who)));
-        assert_eq!(ear.hearing.take(), Some(News::Ended));
-        assert_eq!(ear.hearing.take(), Some(News::Ended));
+        assert_eq!(ear.hearing.take(), Some(StoreEvent::Changed(who)));
+        assert_eq!(ear.hearing.take(), Some(StoreEvent::Ended));
+        assert_eq!(ear.hearing.take(), Some(StoreEvent::Ended));
     }
 }

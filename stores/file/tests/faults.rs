@@ -16,7 +16,7 @@ use support::{
     name, open, role, say, token, wait_for_word, who,
 };
 use tokenkeeper_actors::ports::store::{
-    ClaimEnding, Happening, JournalLine, LoginKey, News, PendingLogin, Renewed, Reservation, TokenStore,
+    ClaimEnding, EventKind, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent, TokenStore,
 };
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble, Watching};
@@ -71,7 +71,7 @@ async fn use_all_of(store: &FileStore) {
     store.reserve(&identity("home"), digest(store, "rt-secret-2").await, moment(0)).await.unwrap();
     let login = PendingLogin { identity: who(), expires: moment(600).wall, sealed: b"pkce-secret".to_vec().into() };
     store.put_login(LoginKey([1; 32]), login).await.unwrap();
-    let line = JournalLine { at: moment(0), flight: None, what: Happening::LoggedIn, why: None };
+    let line = JournalLine { at: moment(0), flight: None, kind: EventKind::LoggedIn, reason: None };
     store.note(&who(), line).await.unwrap();
     granted(store.claim(&who(), SPEND, flight(1), AT_LEAST).await.unwrap());
 }
@@ -290,7 +290,7 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
     let mut watch = store.watch().await.unwrap();
     let away = ground.0.path().join("away");
     fs::rename(ground.home(), &away).unwrap();
-    assert_eq!(watch.next().await, News::Ended);
+    assert_eq!(watch.next().await, StoreEvent::Ended);
     assert_eq!(store.load(&who()).await, Err(StoreFault::Gone));
     assert_eq!(store.list().await, Err(StoreFault::Gone));
     assert_eq!(store.change(&who(), login(&store, "rt-2").await).await, Err(StoreFault::Gone));
@@ -303,12 +303,12 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
     assert_eq!(store.renew(&who(), &claim, AT_LEAST).await, Ok(Renewed::Until(None)));
     let mut watch = store.watch().await.unwrap();
     install(&store, &who(), "rt-2").await;
-    assert_eq!(watch.next().await, News::Changed(who()));
+    assert_eq!(watch.next().await, StoreEvent::Changed(who()));
 
     // A part of it is as bad as all of it: no records are not "nobody signed in".
     let records = ground.home().join("records");
     fs::rename(&records, &away).unwrap();
-    assert_eq!(watch.next().await, News::Ended);
+    assert_eq!(watch.next().await, StoreEvent::Ended);
     assert_eq!(store.load(&who()).await, Err(StoreFault::Gone));
     assert_eq!(store.last_trouble().unwrap().path(), records);
     assert!(!records.exists());
@@ -318,7 +318,7 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
 
     // Removed for good, and another one made in its place: that is not this store's.
     fs::remove_dir_all(ground.home()).unwrap();
-    while watch.next().await != News::Ended {}
+    while watch.next().await != StoreEvent::Ended {}
     assert_eq!(store.change(&who(), login(&store, "rt-3").await).await, Err(StoreFault::Gone));
     drop(FileStore::open(ground.home()).unwrap());
     assert_eq!(store.change(&who(), login(&store, "rt-3").await).await, Err(StoreFault::Failed));
@@ -416,9 +416,9 @@ async fn a_watch_ends_with_its_store_whichever_way_it_watches() {
         let clone = store.clone();
         drop(store);
         install(&clone, &who(), "rt-1").await;
-        assert_eq!(watch.next().await, News::Changed(who()));
+        assert_eq!(watch.next().await, StoreEvent::Changed(who()));
         drop(clone);
-        assert_eq!(watch.next().await, News::Ended);
+        assert_eq!(watch.next().await, StoreEvent::Ended);
     }
 }
 

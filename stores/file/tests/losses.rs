@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use support::{Ground, applied, commit, digest, identity, install, login, mark, moment, token, who};
-use tokenkeeper_actors::ports::store::{News, Reservation, TokenStore};
+use tokenkeeper_actors::ports::store::{Reservation, StoreEvent, TokenStore};
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_store_file::{FileStore, Trouble};
 
@@ -52,7 +52,7 @@ async fn what_another_process_wrote_down_is_not_written_down_again() {
     let (listening, writing) = (ground.open(), ground.open());
     let mut watch = listening.watch().await.unwrap();
     install(&writing, &who(), "rt-2").await;
-    assert_eq!(watch.next().await, News::Changed(who()));
+    assert_eq!(watch.next().await, StoreEvent::Changed(who()));
     assert_eq!(fs::read_to_string(ground.home().join("identities")).unwrap(), format!("{}\n", who().key()));
 }
 

@@ -14,8 +14,8 @@ use support::{
     open, role, say, token, wait_for_word, who,
 };
 use tokenkeeper_actors::ports::store::{
-    ClaimAnswer, ClaimEnding, ClaimScope, Happening, JournalLine, LoginKey, News, PendingLogin, Predecessor, Renewed,
-    Reservation, TokenStore,
+    ClaimAnswer, ClaimEnding, ClaimScope, EventKind, JournalLine, LoginKey, PendingLogin, Predecessor, Renewed,
+    Reservation, StoreEvent, TokenStore,
 };
 use tokenkeeper_actors::values::Epoch;
 use tokenkeeper_store_file::FileStore;
@@ -230,7 +230,7 @@ async fn a_watch_hears_of_another_processs_writes_and_reads_them() {
     writer.expect("ready");
     for round in 0..5 {
         writer.tell(&format!("rt-{round}"));
-        assert_eq!(watch.next().await, News::Changed(who()));
+        assert_eq!(watch.next().await, StoreEvent::Changed(who()));
         assert_eq!(token(store.load(&who()).await.unwrap()), Some(format!("rt-{round}")));
         writer.expect("written");
         // One write is one piece of news here; elsewhere it may be told again.
@@ -308,7 +308,7 @@ async fn a_journal_names_its_processes_and_survives_a_torn_line() {
     use std::io::Write;
     let ground = Ground::new();
     let store = ground.open();
-    let line = |second| JournalLine { at: moment(second), flight: None, what: Happening::Refreshed, why: None };
+    let line = |second| JournalLine { at: moment(second), flight: None, kind: EventKind::Refreshed, reason: None };
     store.note(&who(), line(1)).await.unwrap();
     let file = ground.home().join("journal").join(support::name(&who()));
     std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(b"{\"wall\":17,\"ela").unwrap();
@@ -330,7 +330,7 @@ async fn no_line_is_lost_between_those_who_write_one_journal() {
             tokio::spawn(async move {
                 for number in 0..LINES {
                     let at = moment(writer * LINES + number);
-                    let line = JournalLine { at, flight: None, what: Happening::Refreshed, why: None };
+                    let line = JournalLine { at, flight: None, kind: EventKind::Refreshed, reason: None };
                     store.note(&who(), line).await.unwrap();
                 }
             })

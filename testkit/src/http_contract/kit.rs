@@ -35,7 +35,7 @@ pub(super) fn exchange(uri: &str) -> Result<Exchange, Breach> {
     let mut authorization = HeaderValue::from_static("Basic aHVzaC0yOmh1c2gtMg==");
     authorization.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, authorization);
-    Ok(Exchange { request, timeout: AMPLE, answer_most: 1024 * 1024, departure: Departure::at_any_time() })
+    Ok(Exchange { request, timeout: AMPLE, max_answer: 1024 * 1024, departure: Departure::at_any_time() })
 }
 
 /// Sends one token request to `server`.
@@ -43,14 +43,14 @@ pub(super) async fn call(client: &Arc<dyn HttpClient>, server: &Server) -> Resul
     Ok(client.send(exchange(&server.uri("/token"))?).await)
 }
 
-/// The same, with `timeout` and `answer_most`. It is over in time.
+/// The same, with `timeout` and `max_answer`. It is over in time.
 pub(super) async fn call_within(
     client: &Arc<dyn HttpClient>,
     server: &Server,
     timeout: Duration,
-    answer_most: usize,
+    max_answer: usize,
 ) -> Result<Outcome, Breach> {
-    let call = client.send(Exchange { timeout, answer_most, ..exchange(&server.uri("/token"))? });
+    let call = client.send(Exchange { timeout, max_answer, ..exchange(&server.uri("/token"))? });
     let hangs = || Breach::new(format!("a call that may take {timeout:?} was not over {GRACE:?} after that"));
     within(timeout + GRACE, call).await.ok_or_else(hangs)
 }

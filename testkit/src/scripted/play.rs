@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{
-    Equipment, Flight, FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, Terms,
+    Equipment, Flight, FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts,
 };
 use tokenkeeper_actors::law::profile::Profile;
 use tokenkeeper_actors::law::session::{
@@ -67,7 +67,7 @@ impl Play {
     pub(super) fn new(stage: Stage, store: Store, policy: Policy, clock: TokioClock) -> Self {
         let equipment = Equipment {
             profile: Profile::default(),
-            terms: Terms::default(),
+            timeouts: StoreTimeouts::default(),
             digests: store.digests.clone(),
             spending: Spending::SingleUse,
         };
@@ -253,7 +253,7 @@ impl Play {
     }
 }
 
-/// The present, with dice that always fall the same way.
+/// The present, with entropy that always fall the same way.
 fn present(clock: &TokioClock) -> Now {
     Now { moment: clock.now(), jitter: Jitter::default() }
 }

@@ -58,7 +58,7 @@ pub struct Token {
 /// let minute = Duration::from_secs(60);
 /// let script = ScriptedSession::new().then(failure(Reason::Throttled).retry_after(minute));
 /// let error = script.session().token().await.unwrap_err();
-/// assert_eq!((error.reason(), error.when_to_retry()), (Reason::Throttled, Some(minute)));
+/// assert_eq!((error.reason(), error.retry_after()), (Reason::Throttled, Some(minute)));
 /// # });
 /// # Ok::<(), std::io::Error>(())
 /// ```

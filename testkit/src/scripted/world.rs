@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Somebody logs out.
-    pub(super) fn log_out(&mut self) {
+    pub(super) fn logout(&mut self) {
         let epoch = self.record.as_ref().map_or(Epoch::default(), |record| record.epoch);
         self.record_anyway(&Change::Clear { epoch });
     }

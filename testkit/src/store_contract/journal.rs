@@ -1,6 +1,6 @@
 //! The journal: what happened to an identity, for a person to read.
 
-use tokenkeeper_actors::ports::store::{Happening, JournalLine};
+use tokenkeeper_actors::ports::store::{EventKind, JournalLine};
 use tokenkeeper_actors::values::Reason;
 
 use super::kit::{Desk, KEPT, flight, moment};
@@ -12,16 +12,21 @@ use super::{Harness, Verdict};
 pub async fn a_journal_gives_the_newest_lines_oldest_first(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let lines = [
-        JournalLine { at: moment(5), flight: None, what: Happening::LoggedIn, why: None },
-        JournalLine { at: moment(9), flight: Some(flight(1)), what: Happening::Refreshed, why: None },
+        JournalLine { at: moment(5), flight: None, kind: EventKind::LoggedIn, reason: None },
+        JournalLine { at: moment(9), flight: Some(flight(1)), kind: EventKind::Refreshed, reason: None },
         // A wall clock that stepped back changes no order.
         JournalLine {
             at: moment(1),
             flight: Some(flight(2)),
-            what: Happening::InDoubt,
-            why: Some(Reason::PerhapsSpent),
+            kind: EventKind::InDoubt,
+            reason: Some(Reason::MaybeConsumed),
         },
-        JournalLine { at: moment(1), flight: Some(flight(2)), what: Happening::Ended, why: Some(Reason::GrantEnded) },
+        JournalLine {
+            at: moment(1),
+            flight: Some(flight(2)),
+            kind: EventKind::Ended,
+            reason: Some(Reason::GrantEnded),
+        },
     ];
     for (number, line) in lines.iter().enumerate() {
         let store = if number % 2 == 0 { &desk.store } else { &desk.sibling };
@@ -38,7 +43,7 @@ pub async fn a_journal_gives_the_newest_lines_oldest_first(harness: &dyn Harness
 pub async fn a_journal_is_bounded(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let bound = harness.journal_bound();
-    let line = |second| JournalLine { at: moment(second), flight: None, what: Happening::Refreshed, why: None };
+    let line = |second| JournalLine { at: moment(second), flight: None, kind: EventKind::Refreshed, reason: None };
     let last = u64::try_from(bound).unwrap_or(u64::MAX);
     for second in 0..=last {
         desk.store.note(&desk.who, line(second)).await?;
@@ -54,7 +59,7 @@ pub async fn a_journal_is_bounded(harness: &dyn Harness) -> Verdict {
 /// Each identity has a journal of its own.
 pub async fn journals_are_told_apart(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
-    let line = |second| JournalLine { at: moment(second), flight: None, what: Happening::Adopted, why: None };
+    let line = |second| JournalLine { at: moment(second), flight: None, kind: EventKind::Adopted, reason: None };
     desk.store.note(&desk.who, line(1)).await?;
     desk.store.note(&desk.other, line(2)).await?;
     same("one journal", desk.store.journal(&desk.who, 9).await?, vec![line(1)])?;

@@ -1,9 +1,9 @@
-//! News: whoever watches learns of every write, or learns that it did not.
+//! StoreEvent: whoever watches learns of every write, or learns that it did not.
 
 use std::time::Duration;
 
 use tokenkeeper_actors::law::ledger::Change;
-use tokenkeeper_actors::ports::store::{News, StoreWatch};
+use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
 use tokenkeeper_actors::values::{Epoch, ServerIdentity};
 
 use super::kit::{Desk, KEPT};
@@ -17,7 +17,7 @@ pub async fn a_watch_tells_of_a_siblings_writes(harness: &dyn Harness) -> Verdic
     let mut watch = desk.store.watch().await?;
     for round in 0..3 {
         desk.sibling.change(&desk.other, desk.login(&format!("rt-{round}"))).await?;
-        hears(&mut watch, harness.patience(), &[&desk.other]).await?;
+        hears(&mut watch, harness.timeout(), &[&desk.other]).await?;
     }
     KEPT
 }
@@ -27,7 +27,7 @@ pub async fn a_watch_tells_of_its_own_processs_writes(harness: &dyn Harness) -> 
     let desk = Desk::open(harness).await?;
     let mut watch = desk.store.watch().await?;
     desk.store.change(&desk.who, desk.login("rt-1")).await?;
-    hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+    hears(&mut watch, harness.timeout(), &[&desk.who]).await?;
     KEPT
 }
 
@@ -45,13 +45,13 @@ pub async fn a_watch_tells_of_every_kind_of_write(harness: &dyn Harness) -> Verd
     ];
     for write in writes {
         desk.applied(write).await?;
-        hears(&mut one, harness.patience(), &[&desk.who]).await?;
-        hears(&mut two, harness.patience(), &[&desk.who]).await?;
+        hears(&mut one, harness.timeout(), &[&desk.who]).await?;
+        hears(&mut two, harness.timeout(), &[&desk.who]).await?;
     }
     desk.applied(desk.login("rt-3")).await?;
     desk.sibling.change(&desk.other, desk.login("rt-4")).await?;
-    hears(&mut one, harness.patience(), &[&desk.who, &desk.other]).await?;
-    hears(&mut two, harness.patience(), &[&desk.other, &desk.who]).await?;
+    hears(&mut one, harness.timeout(), &[&desk.who, &desk.other]).await?;
+    hears(&mut two, harness.timeout(), &[&desk.other, &desk.who]).await?;
     KEPT
 }
 
@@ -61,7 +61,7 @@ pub async fn news_does_not_come_before_its_write(harness: &dyn Harness) -> Verdi
     for round in 1..=20 {
         let mut watch = desk.store.watch().await?;
         let heard = async {
-            hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+            hears(&mut watch, harness.timeout(), &[&desk.who]).await?;
             desk.load().await
         };
         let write = desk.sibling.change(&desk.who, desk.login(&format!("rt-{round}")));
@@ -80,7 +80,7 @@ pub async fn waiting_for_news_may_be_broken_off(harness: &dyn Harness) -> Verdic
     for round in 0..3 {
         drop(within(Duration::from_millis(5), watch.next()).await);
         desk.sibling.change(&desk.who, desk.login(&format!("rt-{round}"))).await?;
-        hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+        hears(&mut watch, harness.timeout(), &[&desk.who]).await?;
     }
     KEPT
 }
@@ -93,30 +93,30 @@ pub async fn a_watch_says_when_it_has_lost_news(harness: &dyn Harness) -> Verdic
         return Ok(Outcome::NotShown("the harness cannot make a watch lose news"));
     }
     loop {
-        match within(harness.patience(), watch.next()).await {
+        match within(harness.timeout(), watch.next()).await {
             None => return Err(Breach::new("a watch that lost news did not say so")),
-            Some(News::Changed(_)) => {}
-            Some(News::Lagged) => break,
-            Some(News::Ended) => {
+            Some(StoreEvent::Changed(_)) => {}
+            Some(StoreEvent::Lagged) => break,
+            Some(StoreEvent::Ended) => {
                 watch = desk.store.watch().await?;
                 break;
             }
         }
     }
     desk.sibling.change(&desk.who, desk.login("rt-1")).await?;
-    hears(&mut watch, harness.patience(), &[&desk.who]).await?;
+    hears(&mut watch, harness.timeout(), &[&desk.who]).await?;
     KEPT
 }
 
-/// Listens until there was news of all of `wanted`. News may come more than once, in any order, or all at once.
-async fn hears(watch: &mut Box<dyn StoreWatch>, patience: Duration, wanted: &[&ServerIdentity]) -> Result<(), Breach> {
+/// Listens until there was news of all of `wanted`. StoreEvent may come more than once, in any order, or all at once.
+async fn hears(watch: &mut Box<dyn StoreWatch>, timeout: Duration, wanted: &[&ServerIdentity]) -> Result<(), Breach> {
     let mut missing: Vec<&ServerIdentity> = wanted.to_vec();
     while !missing.is_empty() {
-        match within(patience, watch.next()).await {
-            Some(News::Changed(identity)) => missing.retain(|wanted| **wanted != identity),
-            Some(News::Lagged) => missing.clear(),
-            Some(News::Ended) => return Err(Breach::new("a watch ended while its store was open")),
-            None => return Err(Breach::new(format!("no news of {missing:?} within {patience:?}"))),
+        match within(timeout, watch.next()).await {
+            Some(StoreEvent::Changed(identity)) => missing.retain(|wanted| **wanted != identity),
+            Some(StoreEvent::Lagged) => missing.clear(),
+            Some(StoreEvent::Ended) => return Err(Breach::new("a watch ended while its store was open")),
+            None => return Err(Breach::new(format!("no news of {missing:?} within {timeout:?}"))),
         }
     }
     Ok(())

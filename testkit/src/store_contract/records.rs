@@ -154,7 +154,7 @@ pub async fn a_store_shows_no_secret(harness: &dyn Harness) -> Verdict {
     let sealed = SecretSlice::from(SEALED_SECRET.as_bytes().to_vec());
     let login = PendingLogin { identity: desk.who.clone(), expires: moment(600).wall, sealed };
     desk.store.put_login(LoginKey([1; 32]), login).await?;
-    let news = within(harness.patience(), watch.next()).await;
+    let news = within(harness.timeout(), watch.next()).await;
     let taken = desk.sibling.take_login(&LoginKey([1; 32]), moment(0)).await?;
     let shown = format!("{:?} {watch:?} {news:?} {installed:?} {taken:?}", desk.store);
     let bytes = format!("{:?}", SEALED_SECRET.as_bytes());

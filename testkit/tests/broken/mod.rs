@@ -126,7 +126,7 @@ impl Harness for BrokenHarness {
         MemoryStore::JOURNAL_KEPT
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         // Memory has no delay; and a silent watch is to be found in a blink.
         Duration::from_millis(50)
     }

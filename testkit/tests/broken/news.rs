@@ -1,7 +1,7 @@
 //! Faults in what a watch tells.
 
 use async_trait::async_trait;
-use tokenkeeper_actors::ports::store::{News, StoreWatch};
+use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
 use tokenkeeper_actors::values::ServerIdentity;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -49,23 +49,23 @@ impl FaultyWatch {
 
 #[async_trait]
 impl StoreWatch for FaultyWatch {
-    async fn next(&mut self) -> News {
+    async fn next(&mut self) -> StoreEvent {
         loop {
             let word = if self.fault == Some(Fault::BrokenOffWaitEndsTheWatch) {
-                let Some(mut news) = self.news.take() else { return News::Ended };
+                let Some(mut news) = self.news.take() else { return StoreEvent::Ended };
                 let word = news.recv().await;
                 self.news = Some(news);
                 word
             } else {
-                let Some(news) = &mut self.news else { return News::Ended };
+                let Some(news) = &mut self.news else { return StoreEvent::Ended };
                 news.recv().await
             };
             match word {
                 Ok(word) if self.misses(&word) => {}
-                Ok(word) => return News::Changed(word.identity),
+                Ok(word) => return StoreEvent::Changed(word.identity),
                 Err(RecvError::Lagged(_)) if self.fault == Some(Fault::LossIsNotTold) => {}
-                Err(RecvError::Lagged(_)) => return News::Lagged,
-                Err(RecvError::Closed) => return News::Ended,
+                Err(RecvError::Lagged(_)) => return StoreEvent::Lagged,
+                Err(RecvError::Closed) => return StoreEvent::Ended,
             }
         }
     }

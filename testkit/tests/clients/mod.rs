@@ -56,8 +56,8 @@ impl Faulty {
                 exchange.departure = Departure::by(Arc::new(Late), ElapsedTime::from_millis(0));
             }
             Fault::NeverTimesOut | Fault::TimesOutByTheRead => exchange.timeout = EVER,
-            Fault::ReadsOneByteMore => exchange.answer_most += 1,
-            Fault::ReadsOneByteLess => exchange.answer_most -= 1,
+            Fault::ReadsOneByteMore => exchange.max_answer += 1,
+            Fault::ReadsOneByteLess => exchange.max_answer -= 1,
             Fault::KeepsCookies => {
                 let cookie = self.cookie.lock().unwrap().take();
                 exchange.request.headers_mut().extend(cookie.map(|cookie| (header::COOKIE, cookie)));

@@ -49,13 +49,13 @@ pub async fn call(session: &AuthSession, server: &impl Server, tool: &str) -> Re
     if let Answer::Said(text) = server.call(tool, lease.token()).await {
         return Ok(text);
     }
-    session.refused(&lease, operation(tool), ChallengeKey::default()).await?;
+    session.invalidate(&lease, operation(tool), ChallengeKey::default()).await?;
     lease = session.token().await?;
     if let Answer::Said(text) = server.call(tool, lease.token()).await {
         return Ok(text);
     }
     // The session is told that refreshing did not help, and says so; unless others have a newer token by now.
-    session.refused(&lease, operation(tool), ChallengeKey::default()).await?;
+    session.invalidate(&lease, operation(tool), ChallengeKey::default()).await?;
     Err(Notice::Trouble(format!("the server does not let you use {tool}")))
 }
 
@@ -65,7 +65,7 @@ impl From<TokenError> for Notice {
         if error.is_login_required() {
             Self::SignIn(text)
         } else if error.is_transient() {
-            Self::Wait(text, error.when_to_retry())
+            Self::Wait(text, error.retry_after())
         } else {
             Self::Trouble(text)
         }

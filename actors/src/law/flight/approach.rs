@@ -53,11 +53,11 @@ impl Flight {
         let failed = |reason| Outcome::Failed(Trouble::new(reason));
         match answer {
             Ok(ClaimAnswer::Granted(claim)) => self.read_again(HeldClaim::new(claim, asked), now, effects),
-            Ok(ClaimAnswer::Contended) if self.waited(now) >= self.equipment.terms.claim_wait => {
+            Ok(ClaimAnswer::Contended) if self.waited(now) >= self.equipment.timeouts.claim_wait => {
                 self.land(failed(Reason::Contended), None, None, effects);
             }
             Ok(ClaimAnswer::Contended) => {
-                let pause = self.equipment.terms.claim_pause.saturating_mul(1 << self.contentions.min(10));
+                let pause = self.equipment.timeouts.claim_pause.saturating_mul(1 << self.contentions.min(10));
                 let pause = pause.min(CLAIM_PAUSE_MOST);
                 self.contentions += 1;
                 self.phase = Phase::Pausing { until: now.elapsed().after(pause + now.jitter.of(pause)) };

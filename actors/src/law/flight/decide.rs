@@ -45,7 +45,7 @@ pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, 
             Decision::LoginRequired(Reason::GrantEnded)
         }
         Refresh::Held(held) => match &held.mark {
-            Some(mark) if mark.state == MarkState::Spent => Decision::LoginRequired(Reason::PerhapsSpent),
+            Some(mark) if mark.state == MarkState::Spent => Decision::LoginRequired(Reason::MaybeConsumed),
             mark => Decision::Present { credential: held.credential.clone(), mark: mark.clone() },
         },
     }

@@ -40,7 +40,7 @@ impl Flight {
                     return self.land(Outcome::Failed(trouble), Some(&record), Some(claim), effects);
                 }
                 Resolution::Refuse => {
-                    let outcome = Outcome::LoginRequired(Reason::PerhapsSpent);
+                    let outcome = Outcome::LoginRequired(Reason::MaybeConsumed);
                     return self.land(outcome, Some(&record), Some(claim), effects);
                 }
             },
@@ -71,8 +71,8 @@ impl Flight {
     }
 
     pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
-        let Equipment { profile, terms, .. } = &*self.equipment;
-        decide::resolve(mark, predecessor, profile, terms.send_within, doubt, &now.moment)
+        let Equipment { profile, timeouts, .. } = &*self.equipment;
+        decide::resolve(mark, predecessor, profile, timeouts.send_within, doubt, &now.moment)
     }
 
     pub(super) fn marked(
@@ -112,7 +112,7 @@ impl Flight {
 
     /// The last look before the refresh token leaves (law 1): sends, reads once more, or takes the mark back.
     pub(super) fn depart(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
-        let fresh = now.elapsed().since(attempt.checked) <= self.equipment.terms.send_within;
+        let fresh = now.elapsed().since(attempt.checked) <= self.equipment.timeouts.send_within;
         match self.obstacle(&attempt, now) {
             Some(outcome) => self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects),
             None if fresh => self.send(attempt, effects),
@@ -131,17 +131,17 @@ impl Flight {
     /// Why the attempt must not be sent any more, if it must not.
     fn obstacle(&self, attempt: &Attempt, now: Now) -> Option<Outcome> {
         let Some(spend) = &attempt.spend else { return self.called_off() };
-        let Equipment { profile, terms, .. } = &*self.equipment;
-        let must_last = profile.request_timeout.saturating_add(terms.store_timeout);
+        let Equipment { profile, timeouts, .. } = &*self.equipment;
+        let must_last = profile.request_timeout.saturating_add(timeouts.store_timeout);
         let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
         let in_grace =
-            spend.grace.is_none_or(|grace| decide::within(&spend.mark, grace, terms.send_within, &now.moment));
+            spend.grace.is_none_or(|grace| decide::within(&spend.mark, grace, timeouts.send_within, &now.moment));
         let failed = |reason| Some(Outcome::Failed(Trouble::new(reason)));
         match self.called_off() {
             Some(outcome) => Some(outcome),
             None if !claimed => failed(Reason::Contended),
             None if !in_grace => failed(Reason::InDoubt),
-            None if now.elapsed() > self.send_by(spend) => failed(Reason::BrokenOff),
+            None if now.elapsed() > self.send_by(spend) => failed(Reason::Aborted),
             None => None,
         }
     }
@@ -156,8 +156,8 @@ impl Flight {
 
     /// How long after its mark a presentation is over for sure: the request, and what may come between mark and send.
     fn presentation_time(&self) -> Duration {
-        let terms = &self.equipment.terms;
-        let between = terms.store_timeout.saturating_add(terms.send_within.saturating_mul(2));
+        let timeouts = &self.equipment.timeouts;
+        let between = timeouts.store_timeout.saturating_add(timeouts.send_within.saturating_mul(2));
         self.equipment.profile.request_timeout.saturating_add(between)
     }
 
@@ -169,7 +169,7 @@ impl Flight {
 
     pub(super) fn verify(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
         if attempt.verified >= VERIFICATIONS_MOST {
-            return self.withdraw(attempt, Trouble::new(Reason::BrokenOff), now, effects);
+            return self.withdraw(attempt, Trouble::new(Reason::Aborted), now, effects);
         }
         let attempt = Attempt { verified: attempt.verified + 1, ..attempt };
         if attempt.spend.is_none() {
@@ -205,7 +205,7 @@ impl Flight {
     pub(super) fn send(&mut self, attempt: Attempt, effects: &mut Vec<FlightEffect>) {
         let op = self.stamp();
         self.limit = None;
-        let not_after = attempt.checked.after(self.equipment.terms.send_within);
+        let not_after = attempt.checked.after(self.equipment.timeouts.send_within);
         let not_after = attempt.spend.as_ref().map_or(not_after, |spend| not_after.min(self.send_by(spend)));
         let request = TokenRequest {
             refresh: attempt.spend.as_ref().map(|spend| spend.credential.token().clone()),

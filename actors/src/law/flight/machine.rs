@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::phase::{HeldClaim, Phase};
-use super::{FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, Terms};
+use super::{FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts};
 use crate::law::profile::{Profile, Trouble};
 use crate::ports::store::{ClaimAnswer, ClaimEnding};
 use crate::values::record::Record;
@@ -16,7 +16,7 @@ pub struct Equipment {
     /// The issuer's profile.
     pub profile: Profile,
     /// How patient a flight is with the store.
-    pub terms: Terms,
+    pub timeouts: StoreTimeouts,
     /// The store's digest key.
     pub digests: DigestKey,
     /// Whether a token request uses something up.
@@ -103,7 +103,7 @@ impl Flight {
         match event {
             FlightEvent::Tick => self.tick(now, &mut effects),
             FlightEvent::Shutdown => self.shut_down(now, &mut effects),
-            FlightEvent::LoggedOut(epoch) => self.log_out(epoch, now, &mut effects),
+            FlightEvent::LoggedOut(epoch) => self.logout(epoch, now, &mut effects),
             FlightEvent::Renewed(op, answer) => self.renewed(op, answer),
             FlightEvent::Claimed(op, answer) if self.orphan == Some(op) => {
                 self.orphan = None;
@@ -134,7 +134,7 @@ impl Flight {
                 self.land(Outcome::Failed(trouble), None, None, effects);
             }
             (Phase::Permitting(op), FlightEvent::NoPermit(answered)) if op == answered => {
-                self.land(Outcome::Failed(Trouble::new(Reason::BrokenOff)), None, None, effects);
+                self.land(Outcome::Failed(Trouble::new(Reason::Aborted)), None, None, effects);
             }
             (Phase::Peeking(op), FlightEvent::Loaded(answered, answer)) if op == answered => {
                 self.peeked(answer, now, effects);
@@ -200,13 +200,13 @@ impl Flight {
     fn shut_down(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
         self.stopping = true;
         self.stop_early(Reason::ShuttingDown, effects);
-        self.hurry(now, effects);
+        self.flush(now, effects);
     }
 
-    fn log_out(&mut self, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) {
+    fn logout(&mut self, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) {
         self.logged_out = Some(epoch);
         self.stop_early(Reason::LoggedOut, effects);
-        self.bury(epoch, now, effects);
+        self.write_tombstone(epoch, now, effects);
     }
 
     /// Ends a flight that has not marked anything yet. One that has must take its mark back, or wait for its answer.
@@ -270,7 +270,7 @@ impl Flight {
 
     /// What a claim must outlast: a request, and the writes before and after it.
     pub(super) fn claim_length(&self) -> Duration {
-        self.equipment.profile.request_timeout.saturating_add(self.equipment.terms.store_timeout.saturating_mul(4))
+        self.equipment.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout.saturating_mul(4))
     }
 
     pub(super) fn load(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Op {
@@ -285,7 +285,7 @@ impl Flight {
     }
 
     pub(super) fn stamp_store_op(&mut self, now: Now) -> Op {
-        self.limit = Some(now.elapsed().after(self.equipment.terms.store_timeout));
+        self.limit = Some(now.elapsed().after(self.equipment.timeouts.store_timeout));
         self.stamp()
     }
 }

@@ -105,7 +105,7 @@ pub enum Urgency {
 
 /// How patient a flight is with the store. Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct StoreTimeouts {
     /// How long one store operation may take (5 s).
     pub store_timeout: Duration,
     /// How long a claim is waited for. Longer than one whole flight, so that a restarted actor outwaits its own orphan
@@ -118,10 +118,10 @@ pub struct Terms {
     /// The first pause between two attempts to save; it doubles (500 ms).
     pub save_pause: Duration,
     /// The longest pause between two attempts to save (30 s).
-    pub save_pause_most: Duration,
+    pub max_save_pause: Duration,
 }
 
-impl Default for Terms {
+impl Default for StoreTimeouts {
     fn default() -> Self {
         Self {
             store_timeout: Duration::from_secs(5),
@@ -129,7 +129,7 @@ impl Default for Terms {
             claim_pause: Duration::from_millis(50),
             send_within: Duration::from_secs(2),
             save_pause: Duration::from_millis(500),
-            save_pause_most: Duration::from_secs(30),
+            max_save_pause: Duration::from_secs(30),
         }
     }
 }

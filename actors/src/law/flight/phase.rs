@@ -153,10 +153,10 @@ pub(super) enum Duty {
     /// That the grant waits for a person.
     Park(Parked),
     /// The tombstone of a logout that could not be written, instead of tokens.
-    Bury,
+    WriteTombstone,
     /// That the token is spent or dead: the last words of a process that stops, with the successor that is lost with
     /// it, if there is one.
-    Lament { lost: Option<RefreshCredential> },
+    MarkSpent { lost: Option<RefreshCredential> },
 }
 
 impl Duty {
@@ -171,8 +171,8 @@ impl Duty {
             }
             Duty::End => Change::End { epoch, sent: attempt.sent()? },
             Duty::Park(why) => Change::Park { epoch, why: *why },
-            Duty::Bury => Change::Clear { epoch },
-            Duty::Lament { .. } => Change::Spent { epoch, flight, sent: attempt.sent()? },
+            Duty::WriteTombstone => Change::Clear { epoch },
+            Duty::MarkSpent { .. } => Change::Spent { epoch, flight, sent: attempt.sent()? },
         })
     }
 }

@@ -100,7 +100,7 @@ impl Flight {
         };
         if self.logged_out == Some(attempt.epoch) {
             self.revoke_all(&attempt, commit.refresh, effects);
-            return self.settle(attempt, Duty::Bury, Outcome::LoginRequired(Reason::LoggedOut), now, effects);
+            return self.settle(attempt, Duty::WriteTombstone, Outcome::LoginRequired(Reason::LoggedOut), now, effects);
         }
         let lease = Lease::new(LeaseParts {
             token: commit.access.token.clone(),
@@ -128,7 +128,7 @@ impl Flight {
         let Some(spend) = &attempt.spend else { return };
         // We are the holder, and we shall commit nothing more.
         let outcome = match self.resolve(&spend.mark, Predecessor::Gone, None, now) {
-            Resolution::Refuse => Outcome::LoginRequired(Reason::PerhapsSpent),
+            Resolution::Refuse => Outcome::LoginRequired(Reason::MaybeConsumed),
             Resolution::Wait(span) => Outcome::Failed(Trouble {
                 reason: Reason::InDoubt,
                 retry_after: Some(retry_after.map_or(span, |told| told.max(span))),
@@ -172,7 +172,7 @@ impl Flight {
                 };
                 let op = self.stamp();
                 effects.push(FlightEffect::Change(op, change));
-                let limit = now.elapsed().after(self.equipment.terms.store_timeout);
+                let limit = now.elapsed().after(self.equipment.timeouts.store_timeout);
                 self.phase = Phase::Settling(Settlement { step: Step::Writing { op, limit }, ..settlement });
             }
         }
@@ -204,7 +204,7 @@ impl Flight {
         if !settlement.landed {
             let outcome = parked.map_or(settlement.outcome, |parked| Outcome::LoginRequired(parked.reason()));
             self.report(outcome, after, false, effects);
-        } else if matches!(settlement.duty, Duty::Lament { lost: Some(_) }) {
+        } else if matches!(settlement.duty, Duty::MarkSpent { lost: Some(_) }) {
             effects.push(FlightEffect::Report(Report::Lost { noted: true }));
         } else if let Some(after) = after {
             effects.push(FlightEffect::Report(Report::Settled(Box::new(after.view()))));
@@ -241,7 +241,7 @@ impl Flight {
         };
         let unsaved = match duty {
             Duty::Save(commit) => commit.refresh,
-            Duty::Lament { lost } => lost,
+            Duty::MarkSpent { lost } => lost,
             _ => None,
         };
         if self.may_revoke(attempt.epoch, current) {
@@ -311,10 +311,11 @@ impl Flight {
         }
         settlement.failures += 1;
         if self.stopping {
-            return self.last_words(settlement, now, effects);
+            return self.final_write(settlement, now, effects);
         }
-        let terms = &self.equipment.terms;
-        let pause = terms.save_pause.saturating_mul(1 << (settlement.failures - 1).min(16)).min(terms.save_pause_most);
+        let timeouts = &self.equipment.timeouts;
+        let pause =
+            timeouts.save_pause.saturating_mul(1 << (settlement.failures - 1).min(16)).min(timeouts.max_save_pause);
         let until = now.elapsed().after(pause / 2 + now.jitter.of(pause / 2));
         self.phase = Phase::Settling(Settlement { step: Step::Resting { until }, ..settlement });
     }
@@ -333,15 +334,15 @@ impl Flight {
     }
 
     /// The process stops, and the last save has failed: if anything can be written, then that the token is spent.
-    fn last_words(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
+    fn final_write(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
         let duty = match &settlement.duty {
             // Where no new refresh token came, the old one is still good, and only its mark has to go.
             Duty::Save(commit) if commit.refresh.is_none() => Duty::Withdraw { park: None },
-            Duty::Save(commit) => Duty::Lament { lost: commit.refresh.clone() },
-            Duty::End | Duty::Park(_) | Duty::Bury => Duty::Lament { lost: None },
-            Duty::Withdraw { .. } | Duty::Lament { .. } => {
+            Duty::Save(commit) => Duty::MarkSpent { lost: commit.refresh.clone() },
+            Duty::End | Duty::Park(_) | Duty::WriteTombstone => Duty::MarkSpent { lost: None },
+            Duty::Withdraw { .. } | Duty::MarkSpent { .. } => {
                 self.end_claim(settlement.attempt.claim, ClaimEnding::Abandoned, effects);
-                if matches!(settlement.duty, Duty::Lament { lost: Some(_) }) {
+                if matches!(settlement.duty, Duty::MarkSpent { lost: Some(_) }) {
                     effects.push(FlightEffect::Report(Report::Lost { noted: false }));
                 }
                 self.phase = Phase::Over;
@@ -353,7 +354,7 @@ impl Flight {
     }
 
     /// The process stops: a flight that rests between two attempts to save makes its last one now.
-    pub(super) fn hurry(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+    pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Settling(settlement) if matches!(settlement.step, Step::Resting { .. }) => {
                 self.retry(settlement, now, effects);
@@ -364,7 +365,7 @@ impl Flight {
 
     /// The identity was logged out, and the logout could not be stored: a flight that holds unsaved tokens saves the
     /// tombstone instead.
-    pub(super) fn bury(&mut self, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) {
+    pub(super) fn write_tombstone(&mut self, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Settling(Settlement { attempt, duty: Duty::Save(commit), landed, failures, .. })
                 if attempt.epoch == epoch =>
@@ -372,7 +373,7 @@ impl Flight {
                 self.revoke_all(&attempt, commit.refresh, effects);
                 let settlement = Settlement {
                     attempt,
-                    duty: Duty::Bury,
+                    duty: Duty::WriteTombstone,
                     outcome: Outcome::LoginRequired(Reason::LoggedOut),
                     landed,
                     since: self.ops,
@@ -391,7 +392,7 @@ impl Flight {
         let claim = settlement.attempt.claim.as_ref().filter(|claim| !claim.lost)?;
         let due = claim.until?.before(self.claim_length() / 2);
         // Never sooner than this after the last one, whatever the store gives.
-        let rested = self.renewed_at.map(|asked| asked.after(self.equipment.terms.store_timeout));
+        let rested = self.renewed_at.map(|asked| asked.after(self.equipment.timeouts.store_timeout));
         Some(rested.map_or(due, |rested| due.max(rested)))
     }
 

@@ -1,4 +1,4 @@
-//! The desk's rules, one by one, and over arbitrary stories.
+//! The limiter's rules, one by one, and over arbitrary stories.
 
 mod stories;
 
@@ -24,189 +24,189 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn desk(at_once: usize) -> IssuerDesk {
-    IssuerDesk::start(IssuerPolicy { at_once, ..IssuerPolicy::default() }, DeskResidue::default(), at(0))
+fn limiter(max_concurrent: usize) -> IssuerLimiter {
+    IssuerLimiter::start(IssuerPolicy { max_concurrent, ..IssuerPolicy::default() }, LimiterResidue::default(), at(0))
 }
 
 #[test]
 fn a_few_are_granted_at_once_and_the_next_when_one_comes_back() {
-    let mut desk = desk(2);
-    assert_eq!(desk.handle(Ask(AskId(1), Callers), at(0)), [Grant(AskId(1))]);
-    assert_eq!(desk.handle(Ask(AskId(2), Background), at(0)), [Grant(AskId(2))]);
-    assert_eq!(desk.handle(Ask(AskId(3), Callers), at(0)), []);
-    assert_eq!(desk.handle(Ask(AskId(4), Callers), at(0)), []);
-    assert_eq!(desk.handle(Returned(AskId(1), None), at(9)), [Grant(AskId(3))]);
-    assert_eq!(desk.handle(Gone(AskId(2)), at(9)), [Grant(AskId(4))]);
+    let mut limiter = limiter(2);
+    assert_eq!(limiter.handle(Ask(AskId(1), Callers), at(0)), [Grant(AskId(1))]);
+    assert_eq!(limiter.handle(Ask(AskId(2), Background), at(0)), [Grant(AskId(2))]);
+    assert_eq!(limiter.handle(Ask(AskId(3), Callers), at(0)), []);
+    assert_eq!(limiter.handle(Ask(AskId(4), Callers), at(0)), []);
+    assert_eq!(limiter.handle(Returned(AskId(1), None), at(9)), [Grant(AskId(3))]);
+    assert_eq!(limiter.handle(Gone(AskId(2)), at(9)), [Grant(AskId(4))]);
 }
 
 #[test]
 fn at_once_is_never_less_than_one() {
-    let mut desk = desk(0);
-    assert_eq!(desk.handle(Ask(AskId(1), Callers), at(0)), [Grant(AskId(1))]);
-    assert_eq!(desk.handle(Ask(AskId(2), Callers), at(0)), []);
+    let mut limiter = limiter(0);
+    assert_eq!(limiter.handle(Ask(AskId(1), Callers), at(0)), [Grant(AskId(1))]);
+    assert_eq!(limiter.handle(Ask(AskId(2), Callers), at(0)), []);
 }
 
 #[test]
 fn callers_come_before_background_and_background_before_a_resume() {
-    let mut desk = desk(1);
-    desk.handle(Ask(AskId(0), Callers), at(0));
+    let mut limiter = limiter(1);
+    limiter.handle(Ask(AskId(0), Callers), at(0));
     for (ask, urgency) in [(1, AfterResume), (2, Background), (3, Background), (4, Callers), (5, Callers)] {
-        assert_eq!(desk.handle(Ask(AskId(ask), urgency), at(ask)), []);
+        assert_eq!(limiter.handle(Ask(AskId(ask), urgency), at(ask)), []);
     }
     for (back, next) in [(0, 4), (4, 5), (5, 2), (2, 3), (3, 1)] {
-        assert_eq!(desk.handle(Returned(AskId(back), None), at(40_000)), [Grant(AskId(next))]);
+        assert_eq!(limiter.handle(Returned(AskId(back), None), at(40_000)), [Grant(AskId(next))]);
     }
 }
 
 #[test]
 fn a_throttle_answers_everybody_at_once_and_ends_to_the_millisecond() {
-    let mut desk = desk(1);
-    desk.handle(Ask(AskId(0), Callers), at(1_000));
-    desk.handle(Ask(AskId(1), AfterResume), at(1_000));
-    desk.handle(Ask(AskId(2), Callers), at(1_000));
-    let told = desk.handle(Returned(AskId(0), Some(secs(60))), at(1_000));
+    let mut limiter = limiter(1);
+    limiter.handle(Ask(AskId(0), Callers), at(1_000));
+    limiter.handle(Ask(AskId(1), AfterResume), at(1_000));
+    limiter.handle(Ask(AskId(2), Callers), at(1_000));
+    let told = limiter.handle(Returned(AskId(0), Some(secs(60))), at(1_000));
     assert_eq!(told, [Hold(AskId(2), secs(60)), Hold(AskId(1), secs(60))]);
-    assert_eq!(desk.next_wake(), None);
-    assert_eq!(desk.handle(Ask(AskId(3), Callers), at(31_000)), [Hold(AskId(3), secs(30))]);
-    assert_eq!(desk.handle(Ask(AskId(4), Callers), at(60_999)), [Hold(AskId(4), Duration::from_millis(1))]);
-    assert_eq!(desk.handle(Ask(AskId(5), Callers), at(61_000)), [Grant(AskId(5))]);
-    assert_eq!(desk.residue(), DeskResidue { throttled: None, out: BTreeSet::from([AskId(5)]) });
+    assert_eq!(limiter.next_wake(), None);
+    assert_eq!(limiter.handle(Ask(AskId(3), Callers), at(31_000)), [Hold(AskId(3), secs(30))]);
+    assert_eq!(limiter.handle(Ask(AskId(4), Callers), at(60_999)), [Hold(AskId(4), Duration::from_millis(1))]);
+    assert_eq!(limiter.handle(Ask(AskId(5), Callers), at(61_000)), [Grant(AskId(5))]);
+    assert_eq!(limiter.residue(), LimiterResidue { throttled: None, out: BTreeSet::from([AskId(5)]) });
 }
 
 #[test]
 fn a_throttle_of_a_fraction_of_a_millisecond_is_rounded_up() {
-    let mut desk = desk(1);
-    desk.handle(Ask(AskId(0), Callers), at(0));
-    desk.handle(Returned(AskId(0), Some(Duration::from_micros(1_001))), at(0));
-    assert_eq!(desk.handle(Ask(AskId(1), Callers), at(1)), [Hold(AskId(1), Duration::from_millis(1))]);
-    assert_eq!(desk.handle(Ask(AskId(2), Callers), at(2)), [Grant(AskId(2))]);
+    let mut limiter = limiter(1);
+    limiter.handle(Ask(AskId(0), Callers), at(0));
+    limiter.handle(Returned(AskId(0), Some(Duration::from_micros(1_001))), at(0));
+    assert_eq!(limiter.handle(Ask(AskId(1), Callers), at(1)), [Hold(AskId(1), Duration::from_millis(1))]);
+    assert_eq!(limiter.handle(Ask(AskId(2), Callers), at(2)), [Grant(AskId(2))]);
 }
 
 #[test]
 fn no_throttle_is_longer_than_the_cap_wherever_it_comes_from() {
-    let most = IssuerPolicy::default().retry_after_most;
-    let mut told = desk(8);
+    let most = IssuerPolicy::default().max_retry_after;
+    let mut told = limiter(8);
     told.handle(Ask(AskId(0), Callers), at(0));
     told.handle(Returned(AskId(0), Some(Duration::MAX)), at(5));
     assert_eq!(told.handle(Ask(AskId(1), Callers), at(5)), [Hold(AskId(1), most)]);
-    let mut heard = desk(8);
+    let mut heard = limiter(8);
     heard.handle(Throttled(ElapsedTime::from_millis(u64::MAX)), at(5));
     assert_eq!(heard.handle(Ask(AskId(1), Callers), at(5)), [Hold(AskId(1), most)]);
-    let residue = DeskResidue { throttled: instant(u64::MAX), out: BTreeSet::new() };
-    let mut inherited = IssuerDesk::start(IssuerPolicy::default(), residue, at(5));
+    let residue = LimiterResidue { throttled: instant(u64::MAX), out: BTreeSet::new() };
+    let mut inherited = IssuerLimiter::start(IssuerPolicy::default(), residue, at(5));
     assert_eq!(inherited.handle(Ask(AskId(1), Callers), at(5)), [Hold(AskId(1), most)]);
 }
 
 #[test]
 fn throttles_only_grow() {
-    let mut desk = desk(8);
-    desk.handle(Ask(AskId(0), Callers), at(0));
-    desk.handle(Ask(AskId(1), Callers), at(0));
-    desk.handle(Ask(AskId(2), Callers), at(0));
-    desk.handle(Returned(AskId(0), Some(secs(60))), at(0));
-    desk.handle(Returned(AskId(1), Some(secs(1))), at(0));
-    desk.handle(Throttled(ElapsedTime::from_millis(9)), at(0));
-    assert_eq!(desk.residue().throttled, instant(60_000));
-    desk.handle(Returned(AskId(2), Some(secs(60))), at(10_000));
-    assert_eq!(desk.residue().throttled, instant(70_000));
+    let mut limiter = limiter(8);
+    limiter.handle(Ask(AskId(0), Callers), at(0));
+    limiter.handle(Ask(AskId(1), Callers), at(0));
+    limiter.handle(Ask(AskId(2), Callers), at(0));
+    limiter.handle(Returned(AskId(0), Some(secs(60))), at(0));
+    limiter.handle(Returned(AskId(1), Some(secs(1))), at(0));
+    limiter.handle(Throttled(ElapsedTime::from_millis(9)), at(0));
+    assert_eq!(limiter.residue().throttled, instant(60_000));
+    limiter.handle(Returned(AskId(2), Some(secs(60))), at(10_000));
+    assert_eq!(limiter.residue().throttled, instant(70_000));
 }
 
 #[test]
 fn a_step_of_the_wall_clock_neither_ends_a_throttle_nor_makes_it_longer() {
-    let mut desk = desk(8);
-    desk.handle(Throttled(ElapsedTime::from_millis(60_000)), at(0));
+    let mut limiter = limiter(8);
+    limiter.handle(Throttled(ElapsedTime::from_millis(60_000)), at(0));
     for wall in [0, u64::MAX] {
         let mut now = at(59_999);
         now.moment.wall = WallTime::from_millis(wall);
-        assert_eq!(desk.handle(Ask(AskId(wall), Callers), now), [Hold(AskId(wall), Duration::from_millis(1))]);
+        assert_eq!(limiter.handle(Ask(AskId(wall), Callers), now), [Hold(AskId(wall), Duration::from_millis(1))]);
         now.moment.elapsed = ElapsedTime::from_millis(60_000);
-        assert_eq!(desk.clone().handle(Ask(AskId(7), Callers), now), [Grant(AskId(7))]);
+        assert_eq!(limiter.clone().handle(Ask(AskId(7), Callers), now), [Grant(AskId(7))]);
     }
 }
 
 #[test]
 fn a_permit_returned_twice_or_never_granted_changes_nothing() {
-    let mut desk = desk(1);
-    desk.handle(Ask(AskId(0), Callers), at(0));
-    desk.handle(Ask(AskId(1), Callers), at(0));
-    desk.handle(Ask(AskId(2), Callers), at(0));
-    assert_eq!(desk.handle(Returned(AskId(9), Some(secs(60))), at(0)), []);
-    assert_eq!(desk.handle(Returned(AskId(1), Some(secs(60))), at(0)), []);
-    assert_eq!(desk.handle(Returned(AskId(0), None), at(0)), [Grant(AskId(1))]);
-    assert_eq!(desk.handle(Returned(AskId(0), Some(secs(60))), at(0)), []);
-    assert_eq!(desk.handle(Ask(AskId(1), Callers), at(0)), []);
-    assert_eq!(desk.handle(Ask(AskId(2), Callers), at(0)), []);
-    assert_eq!(desk.handle(Returned(AskId(1), None), at(0)), [Grant(AskId(2))]);
-    assert_eq!(desk.handle(Returned(AskId(2), None), at(0)), []);
+    let mut limiter = limiter(1);
+    limiter.handle(Ask(AskId(0), Callers), at(0));
+    limiter.handle(Ask(AskId(1), Callers), at(0));
+    limiter.handle(Ask(AskId(2), Callers), at(0));
+    assert_eq!(limiter.handle(Returned(AskId(9), Some(secs(60))), at(0)), []);
+    assert_eq!(limiter.handle(Returned(AskId(1), Some(secs(60))), at(0)), []);
+    assert_eq!(limiter.handle(Returned(AskId(0), None), at(0)), [Grant(AskId(1))]);
+    assert_eq!(limiter.handle(Returned(AskId(0), Some(secs(60))), at(0)), []);
+    assert_eq!(limiter.handle(Ask(AskId(1), Callers), at(0)), []);
+    assert_eq!(limiter.handle(Ask(AskId(2), Callers), at(0)), []);
+    assert_eq!(limiter.handle(Returned(AskId(1), None), at(0)), [Grant(AskId(2))]);
+    assert_eq!(limiter.handle(Returned(AskId(2), None), at(0)), []);
 }
 
 #[test]
 fn whoever_is_gone_is_not_answered_any_more() {
-    let mut desk = desk(1);
-    desk.handle(Ask(AskId(0), Callers), at(0));
-    desk.handle(Ask(AskId(1), Callers), at(0));
-    desk.handle(Ask(AskId(2), Callers), at(0));
-    assert_eq!(desk.handle(Gone(AskId(1)), at(0)), []);
-    assert_eq!(desk.handle(Returned(AskId(0), None), at(0)), [Grant(AskId(2))]);
-    assert_eq!(desk.handle(Gone(AskId(2)), at(0)), []);
-    assert_eq!(desk.residue(), DeskResidue::default());
+    let mut limiter = limiter(1);
+    limiter.handle(Ask(AskId(0), Callers), at(0));
+    limiter.handle(Ask(AskId(1), Callers), at(0));
+    limiter.handle(Ask(AskId(2), Callers), at(0));
+    assert_eq!(limiter.handle(Gone(AskId(1)), at(0)), []);
+    assert_eq!(limiter.handle(Returned(AskId(0), None), at(0)), [Grant(AskId(2))]);
+    assert_eq!(limiter.handle(Gone(AskId(2)), at(0)), []);
+    assert_eq!(limiter.residue(), LimiterResidue::default());
 }
 
 #[test]
-fn an_ask_after_a_resume_waits_for_its_instant_even_at_an_idle_desk() {
-    let mut desk = desk(8);
-    assert_eq!(desk.handle(Ask(AskId(0), AfterResume), at(100)), []);
-    assert_eq!(desk.next_wake(), instant(15_100));
-    assert_eq!(desk.handle(Ask(AskId(1), Callers), at(200)), [Grant(AskId(1))]);
-    assert_eq!(desk.handle(Tick, at(15_099)), []);
-    assert_eq!(desk.handle(Tick, at(15_100)), [Grant(AskId(0))]);
-    assert_eq!(desk.next_wake(), None);
+fn an_ask_after_a_resume_waits_for_its_instant_even_at_an_idle_limiter() {
+    let mut limiter = limiter(8);
+    assert_eq!(limiter.handle(Ask(AskId(0), AfterResume), at(100)), []);
+    assert_eq!(limiter.next_wake(), instant(15_100));
+    assert_eq!(limiter.handle(Ask(AskId(1), Callers), at(200)), [Grant(AskId(1))]);
+    assert_eq!(limiter.handle(Tick, at(15_099)), []);
+    assert_eq!(limiter.handle(Tick, at(15_100)), [Grant(AskId(0))]);
+    assert_eq!(limiter.next_wake(), None);
 }
 
 #[test]
 fn who_waits_too_long_is_told_to_come_again() {
-    let mut desk = desk(1);
-    desk.handle(Ask(AskId(0), Callers), at(0));
-    desk.handle(Ask(AskId(1), Background), at(0));
-    desk.handle(Ask(AskId(2), Callers), at(1));
-    desk.handle(Ask(AskId(3), AfterResume), at(2));
-    assert_eq!(desk.next_wake(), instant(60_002));
-    assert_eq!(desk.handle(Tick, at(60_002)), []);
-    assert_eq!(desk.next_wake(), instant(120_000));
-    assert_eq!(desk.handle(Tick, at(119_999)), []);
-    assert_eq!(desk.handle(Tick, at(120_000)), [Hold(AskId(1), COME_AGAIN)]);
-    assert_eq!(desk.handle(Tick, at(120_001)), [Hold(AskId(2), COME_AGAIN)]);
-    assert_eq!(desk.handle(Tick, at(135_001)), []);
+    let mut limiter = limiter(1);
+    limiter.handle(Ask(AskId(0), Callers), at(0));
+    limiter.handle(Ask(AskId(1), Background), at(0));
+    limiter.handle(Ask(AskId(2), Callers), at(1));
+    limiter.handle(Ask(AskId(3), AfterResume), at(2));
+    assert_eq!(limiter.next_wake(), instant(60_002));
+    assert_eq!(limiter.handle(Tick, at(60_002)), []);
+    assert_eq!(limiter.next_wake(), instant(120_000));
+    assert_eq!(limiter.handle(Tick, at(119_999)), []);
+    assert_eq!(limiter.handle(Tick, at(120_000)), [Hold(AskId(1), COME_AGAIN)]);
+    assert_eq!(limiter.handle(Tick, at(120_001)), [Hold(AskId(2), COME_AGAIN)]);
+    assert_eq!(limiter.handle(Tick, at(135_001)), []);
     // A permit that comes back in time is granted, late as it may be.
-    assert_eq!(desk.handle(Returned(AskId(0), None), at(135_002)), [Grant(AskId(3))]);
+    assert_eq!(limiter.handle(Returned(AskId(0), None), at(135_002)), [Grant(AskId(3))]);
 }
 
 #[test]
 fn a_successor_knows_the_throttle_and_the_permits_that_are_out() {
-    let mut first = desk(1);
+    let mut first = limiter(1);
     first.handle(Ask(AskId(0), Callers), at(0));
-    let policy = IssuerPolicy { at_once: 1, ..IssuerPolicy::default() };
-    let mut second = IssuerDesk::start(policy, first.residue(), at(1));
+    let policy = IssuerPolicy { max_concurrent: 1, ..IssuerPolicy::default() };
+    let mut second = IssuerLimiter::start(policy, first.residue(), at(1));
     assert_eq!(second.handle(Ask(AskId(1), Callers), at(1)), []);
     assert_eq!(second.handle(Returned(AskId(0), Some(secs(60))), at(1)), [Hold(AskId(1), secs(60))]);
-    let mut third = IssuerDesk::start(policy, second.residue(), at(2));
+    let mut third = IssuerLimiter::start(policy, second.residue(), at(2));
     assert_eq!(third.handle(Ask(AskId(2), Callers), at(60_000)), [Hold(AskId(2), Duration::from_millis(1))]);
     assert_eq!(third.handle(Ask(AskId(3), Callers), at(60_001)), [Grant(AskId(3))]);
 }
 
 #[test]
 fn three_hundred_that_come_when_the_throttle_ends_are_let_in_a_few_at_a_time() {
-    let mut desk = desk(8);
-    desk.handle(Throttled(ElapsedTime::from_millis(60_000)), at(0));
+    let mut limiter = limiter(8);
+    limiter.handle(Throttled(ElapsedTime::from_millis(60_000)), at(0));
     let mut granted: Vec<AskId> = Vec::new();
     for ask in 0..300 {
-        granted.extend(desk.handle(Ask(AskId(ask), Callers), at(60_000)).iter().map(|effect| match effect {
+        granted.extend(limiter.handle(Ask(AskId(ask), Callers), at(60_000)).iter().map(|effect| match effect {
             Grant(ask) => *ask,
             Hold(..) => panic!("held after the throttle"),
         }));
     }
     assert_eq!(granted, (0..8).map(AskId).collect::<Vec<_>>());
     for back in 0..292 {
-        assert_eq!(desk.handle(Returned(AskId(back), None), at(60_001)), [Grant(AskId(back + 8))]);
+        assert_eq!(limiter.handle(Returned(AskId(back), None), at(60_001)), [Grant(AskId(back + 8))]);
     }
 }

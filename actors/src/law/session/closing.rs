@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// The identity is to be logged out: from here on nothing is served.
-    pub(super) fn log_out(&mut self, reply: ReplyId, now: Now, out: &mut Output) {
+    pub(super) fn logout(&mut self, reply: ReplyId, now: Now, out: &mut Output) {
         if self.closing.as_ref().is_some_and(|closing| closing.reply.is_some()) || self.login.is_some() {
             return out.answer_logout(reply, Err(LogoutError::Busy));
         }

@@ -90,7 +90,7 @@ impl Session {
             Outcome::Failed(trouble) => self.rest(trouble, now, out),
             Outcome::LoginRequired(reason) => {
                 if let Some(view) = &self.knowledge.view {
-                    let until = now.elapsed().after(self.policy.backoff_most);
+                    let until = now.elapsed().after(self.policy.max_backoff);
                     self.verdict = Some(Verdict { version: view.version, reason, until });
                 }
                 self.refuse_cohort(TokenError::new(reason), now, out);
@@ -143,14 +143,14 @@ impl Session {
         // An issuer that says how long it wants to be left alone is no failure of ours.
         let told_off = trouble.reason == Reason::Throttled && trouble.retry_after.is_some();
         let failures = self.backoff.failures.saturating_add(u32::from(!told_off));
-        let doubled = self.policy.backoff_first.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let pause = doubled.min(self.policy.backoff_most);
+        let doubled = self.policy.initial_backoff.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let pause = doubled.min(self.policy.max_backoff);
         let pause = pause / 2 + now.jitter.of(pause / 2);
-        let told = trouble.retry_after.unwrap_or_default().min(self.policy.retry_after_most);
+        let told = trouble.retry_after.unwrap_or_default().min(self.policy.max_retry_after);
         let pause = pause.max(told);
         let error = TokenError::new(trouble.reason);
         self.backoff = Backoff { failures, resting: Some((error, now.elapsed().after(pause))) };
-        self.refuse_cohort(error.retry_after(pause), now, out);
+        self.refuse_cohort(error.with_retry_after(pause), now, out);
     }
 
     /// Answers everyone who waits: with a lease that is still good, else with `error`.
@@ -168,7 +168,7 @@ impl Session {
     /// says what is true now.
     pub(super) fn flight_over(&mut self, id: FlightId, now: Now, out: &mut Output) {
         if self.flight.take_if(|flight| flight.id == id).is_some() {
-            self.rest(Trouble::new(Reason::BrokenOff), now, out);
+            self.rest(Trouble::new(Reason::Aborted), now, out);
             self.read(now, out);
         }
     }

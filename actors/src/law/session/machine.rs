@@ -220,7 +220,7 @@ impl Session {
             SessionEvent::Resumed => self.resumed = Some(now.elapsed()),
             SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
             SessionEvent::Reserved(op, answer) => self.reserved(op, answer, now, out),
-            SessionEvent::Logout(reply) => self.log_out(reply, now, out),
+            SessionEvent::Logout(reply) => self.logout(reply, now, out),
             SessionEvent::IssuersListed(issuers) => self.issuers_listed(issuers, now, out),
             SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
             SessionEvent::Shutdown => self.shut_down(now, out),

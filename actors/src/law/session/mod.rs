@@ -52,13 +52,13 @@ pub struct Policy {
     /// What must be left of a token that is handed out, whatever the caller asks (1 s): it has to get to the resource.
     pub safety_margin: Duration,
     /// The first pause after a failure, before jitter; it doubles (1 s).
-    pub backoff_first: Duration,
+    pub initial_backoff: Duration,
     /// The longest pause after failures, and after refusals that refreshing does not help (5 min).
-    pub backoff_most: Duration,
+    pub max_backoff: Duration,
     /// The most that a server's `Retry-After` is believed (1 h).
-    pub retry_after_most: Duration,
+    pub max_retry_after: Duration,
     /// Callers that may wait at once (65,536).
-    pub waiters_most: usize,
+    pub max_waiters: usize,
     /// Whether a token request uses something up; the source's word.
     pub spending: Spending,
 }
@@ -85,10 +85,10 @@ impl Default for Policy {
             refresh: RefreshPolicy::default(),
             early_window: Duration::from_secs(300),
             safety_margin: Duration::from_secs(1),
-            backoff_first: Duration::from_secs(1),
-            backoff_most: Duration::from_secs(300),
-            retry_after_most: Duration::from_secs(3600),
-            waiters_most: 65_536,
+            initial_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(300),
+            max_retry_after: Duration::from_secs(3600),
+            max_waiters: 65_536,
             spending: Spending::default(),
         }
     }
@@ -97,10 +97,10 @@ impl Default for Policy {
 /// What a caller asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// When the caller asked: its patience counts from then, not from when the mailbox got to it.
+    /// When the caller asked: its timeout counts from then, not from when the mailbox got to it.
     pub asked: ElapsedTime,
     /// How long the caller waits.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// What must be left of the token. Capped at three quarters of the token's lifetime: more cannot be had by
     /// refreshing.
     pub min_lifetime: Duration,
@@ -111,7 +111,7 @@ pub struct Ask {
 impl Ask {
     /// When the caller must have been answered.
     pub fn deadline(&self) -> ElapsedTime {
-        self.asked.after(self.patience)
+        self.asked.after(self.timeout)
     }
 }
 

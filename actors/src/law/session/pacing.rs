@@ -89,8 +89,8 @@ impl Session {
         let least = validity.lifetime().map_or(Duration::ZERO, |lifetime| self.policy.safety_margin.min(lifetime / 4));
         let margin = (early - now.jitter.of(early / 2)).max(least);
         let foreign = validity.anchored().boot != now.moment.boot;
-        let patience = validity.lifetime().map_or(FOREIGN, |lifetime| FOREIGN.min(lifetime / 4));
-        let background_from = if foreign { now.elapsed().after(patience) } else { now.elapsed() };
+        let timeout = validity.lifetime().map_or(FOREIGN, |lifetime| FOREIGN.min(lifetime / 4));
+        let background_from = if foreign { now.elapsed().after(timeout) } else { now.elapsed() };
         self.window = Some(EarlyWindow { generation, before: validity.shortened(margin), background_from });
         self.early_wanted = false;
     }

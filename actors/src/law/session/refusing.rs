@@ -9,7 +9,7 @@ impl Session {
     /// refusal is heard once the record is known, or cannot be read.
     pub(super) fn refuse(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
         let known = self.knowledge.view.is_some() || self.stopping;
-        if known || self.unheard.len() >= self.policy.waiters_most {
+        if known || self.unheard.len() >= self.policy.max_waiters {
             self.judge(reply, refusal, now, out);
         } else {
             self.unheard.push((reply, refusal));
@@ -55,9 +55,9 @@ impl Session {
         let shown = self.lease().is_some_and(|lease| Futility::shows_in(lease, &now.moment));
         let pause = match self.futility.pause(key, now.elapsed()) {
             Some(pause) => pause,
-            None if shown => self.futility.remember(key, self.policy.backoff_most, now.elapsed()),
+            None if shown => self.futility.remember(key, self.policy.max_backoff, now.elapsed()),
             None => return None,
         };
-        Some(TokenError::new(Reason::ResourceRefuses).retry_after(pause))
+        Some(TokenError::new(Reason::ResourceRefuses).with_retry_after(pause))
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Knowledge {
 struct Reading {
     op: Op,
     limit: ElapsedTime,
-    /// News came in since: what this read brings may be old already.
+    /// StoreEvent came in since: what this read brings may be old already.
     again: bool,
 }
 
@@ -70,7 +70,7 @@ impl Session {
         };
         match refusal {
             Some(error) => out.answer(waiter, Err(error)),
-            None if self.waiters.len() >= self.policy.waiters_most => {
+            None if self.waiters.len() >= self.policy.max_waiters => {
                 out.answer(waiter, Err(TokenError::new(Reason::TooManyWaiters)));
             }
             None => self.waiters.insert(waiter, Waiter::new(&ask, self.flights)),
@@ -119,9 +119,9 @@ impl Session {
         }
         let too_late = |until: ElapsedTime| until >= deadline;
         match (self.backoff.resting, self.throttled) {
-            (Some((error, until)), _) if too_late(until) => Some(error.retry_after(until.since(now.elapsed()))),
+            (Some((error, until)), _) if too_late(until) => Some(error.with_retry_after(until.since(now.elapsed()))),
             (_, Some(until)) if too_late(until) => {
-                Some(TokenError::new(Reason::Throttled).retry_after(until.since(now.elapsed())))
+                Some(TokenError::new(Reason::Throttled).with_retry_after(until.since(now.elapsed())))
             }
             _ => None,
         }
@@ -220,7 +220,7 @@ impl Session {
             self.knowledge.view = Some(View { version, renewal, ..View::vacant() });
             self.serve_waiters(now, out);
         } else {
-            self.dismiss_all(TokenError::new(Reason::StoreTrouble).retry_after(READ_PAUSE), out);
+            self.dismiss_all(TokenError::new(Reason::StoreTrouble).with_retry_after(READ_PAUSE), out);
         }
     }
 

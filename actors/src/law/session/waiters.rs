@@ -108,7 +108,7 @@ mod tests {
     fn waiter(deadline: u64, force: bool) -> Waiter {
         let ask = Ask {
             asked: ElapsedTime::from_millis(deadline),
-            patience: Duration::ZERO,
+            timeout: Duration::ZERO,
             min_lifetime: Duration::ZERO,
             force,
         };

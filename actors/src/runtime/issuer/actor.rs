@@ -1,4 +1,4 @@
-//! The actor at an issuer's desk: a thin driver of the desk machine.
+//! The actor at an issuer's limiter: a thin driver of the limiter machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,60 +8,60 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::desk::Desk;
+use super::limiter::LimiterHandle;
 use crate::law::flight::Urgency;
-use crate::law::issuer::{AskId, IssuerDesk, IssuerEffect, IssuerEvent};
+use crate::law::issuer::{AskId, IssuerEffect, IssuerEvent, IssuerLimiter};
 use crate::values::ElapsedTime;
 
-/// Drives the desk of one issuer: message → event → effects. Awaits nothing, and fails at nothing.
+/// Drives the limiter of one issuer: message → event → effects. Awaits nothing, and fails at nothing.
 pub(super) struct IssuerActor {
-    desk: Arc<Desk>,
+    limiter: Arc<LimiterHandle>,
     incarnation: u64,
     /// Closes when the actor's task is over, however it ended: unlike the state, no supervisor gets it.
     _end: watch::Sender<()>,
 }
 
-pub(super) enum DeskMessage {
+pub(super) enum LimiterMessage {
     /// An ask, and where its answer goes.
-    Ask(AskId, Urgency, oneshot::Sender<Answer>),
+    Ask(AskId, Urgency, oneshot::Sender<PermitAnswer>),
     /// Anything else.
     Event(IssuerEvent),
 }
 
 // Never serializable, so that no permit leaves the process.
 #[cfg(feature = "cluster")]
-impl ractor::Message for DeskMessage {}
+impl ractor::Message for LimiterMessage {}
 
 /// What an asker is told.
-pub(super) enum Answer {
+pub(super) enum PermitAnswer {
     Granted,
     Held(Duration),
 }
 
-pub(super) struct DeskState {
-    machine: IssuerDesk,
-    answers: BTreeMap<AskId, oneshot::Sender<Answer>>,
+pub(super) struct LimiterActorState {
+    machine: IssuerLimiter,
+    answers: BTreeMap<AskId, oneshot::Sender<PermitAnswer>>,
     timer: Option<Timer>,
 }
 
-/// The one timer of a desk. Dropping it ends it.
+/// The one timer of a limiter. Dropping it ends it.
 struct Timer {
     due: ElapsedTime,
     task: AbortHandle,
 }
 
 impl IssuerActor {
-    pub(super) fn new(desk: Arc<Desk>, incarnation: u64, end: watch::Sender<()>) -> Self {
-        Self { desk, incarnation, _end: end }
+    pub(super) fn new(limiter: Arc<LimiterHandle>, incarnation: u64, end: watch::Sender<()>) -> Self {
+        Self { limiter, incarnation, _end: end }
     }
 
-    fn take_in(&self, message: DeskMessage, state: &mut DeskState) -> IssuerEvent {
+    fn take_in(&self, message: LimiterMessage, state: &mut LimiterActorState) -> IssuerEvent {
         match message {
-            DeskMessage::Ask(ask, urgency, reply) => {
+            LimiterMessage::Ask(ask, urgency, reply) => {
                 state.answers.insert(ask, reply);
                 IssuerEvent::Ask(ask, urgency)
             }
-            DeskMessage::Event(event) => {
+            LimiterMessage::Event(event) => {
                 match event {
                     IssuerEvent::Gone(ask) => drop(state.answers.remove(&ask)),
                     IssuerEvent::Tick => state.timer = None,
@@ -73,20 +73,24 @@ impl IssuerActor {
     }
 }
 
-#[ractor::actor(message = DeskMessage, state = DeskState, arguments = ())]
+#[ractor::actor(message = LimiterMessage, state = LimiterActorState, arguments = ())]
 impl IssuerActor {
-    async fn pre_start(&self, _myself: ActorRef<DeskMessage>, _: ()) -> Result<DeskState, ActorProcessingErr> {
-        Ok(DeskState { machine: self.desk.machine(), answers: BTreeMap::new(), timer: None })
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<LimiterMessage>,
+        _: (),
+    ) -> Result<LimiterActorState, ActorProcessingErr> {
+        Ok(LimiterActorState { machine: self.limiter.machine(), answers: BTreeMap::new(), timer: None })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<DeskMessage>,
-        message: DeskMessage,
-        state: &mut DeskState,
+        myself: ActorRef<LimiterMessage>,
+        message: LimiterMessage,
+        state: &mut LimiterActorState,
     ) -> Result<(), ActorProcessingErr> {
         let event = self.take_in(message, state);
-        let Some((effects, now)) = self.desk.step(self.incarnation, &mut state.machine, event) else {
+        let Some((effects, now)) = self.limiter.step(self.incarnation, &mut state.machine, event) else {
             // Another has taken over: whoever still waits here asks there.
             state.answers.clear();
             state.timer = None;
@@ -94,8 +98,8 @@ impl IssuerActor {
         };
         for effect in effects {
             let (ask, answer) = match effect {
-                IssuerEffect::Grant(ask) => (ask, Answer::Granted),
-                IssuerEffect::Hold(ask, span) => (ask, Answer::Held(span)),
+                IssuerEffect::Grant(ask) => (ask, PermitAnswer::Granted),
+                IssuerEffect::Hold(ask, span) => (ask, PermitAnswer::Held(span)),
             };
             if let Some(reply) = state.answers.remove(&ask) {
                 // An asker that has gone says so by itself, and gives back what it was granted.
@@ -111,11 +115,14 @@ impl IssuerActor {
 }
 
 impl Timer {
-    #[expect(clippy::disallowed_methods, reason = "the desk's only timer, as its machine names it: a minute at most")]
-    fn set(due: ElapsedTime, span: Duration, actor: ActorRef<DeskMessage>) -> Self {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the limiter's only timer, as its machine names it: a minute at most"
+    )]
+    fn set(due: ElapsedTime, span: Duration, actor: ActorRef<LimiterMessage>) -> Self {
         let task = tokio::spawn(async move {
             tokio::time::sleep(span).await;
-            let _ = actor.send_message(DeskMessage::Event(IssuerEvent::Tick));
+            let _ = actor.send_message(LimiterMessage::Event(IssuerEvent::Tick));
         });
         Self { due, task: task.abort_handle() }
     }

@@ -1,4 +1,4 @@
-//! Desks at work, on tokio's paused time.
+//! Limiters at work, on tokio's paused time.
 #![expect(clippy::disallowed_methods, reason = "the tests' own tasks, sleeps and clock, all on tokio's paused time")]
 
 #[path = "../../../tests/common/calm.rs"]
@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::Instant;
 
 use self::calm::Calm;
-use super::desk::Desk;
+use super::limiter::LimiterHandle;
 use super::{FindSupervisor, Permits};
 use crate::law::flight::Urgency;
 use crate::law::issuer::IssuerPolicy;
@@ -36,16 +36,16 @@ impl Clock for TokioClock {
 
 struct Setting {
     permits: Arc<Permits>,
-    /// The actor under which desks are started; `None` while the tree is down.
+    /// The actor under which limiters are started; `None` while the tree is down.
     supervisor: watch::Sender<Option<ActorCell>>,
     began: Instant,
 }
 
 impl Setting {
-    async fn new(at_once: usize) -> Self {
+    async fn new(max_concurrent: usize) -> Self {
         let (supervisor, _) = Calm::spawn(None, Calm, ()).await.unwrap();
         let began = Instant::now();
-        let policy = IssuerPolicy { at_once, ..IssuerPolicy::default() };
+        let policy = IssuerPolicy { max_concurrent, ..IssuerPolicy::default() };
         let clock = Arc::new(TokioClock(began));
         let (supervisor, standing) = watch::channel(Some(supervisor.get_cell()));
         let find = move || -> FindSupervisor {
@@ -56,7 +56,7 @@ impl Setting {
         Self { permits: Arc::new(permits), supervisor, began }
     }
 
-    /// The supervisor ends, and its desks with it. The next one is not there yet.
+    /// The supervisor ends, and its limiters with it. The next one is not there yet.
     async fn tree_ends(&self) {
         let supervisor = self.supervisor.send_replace(None).unwrap();
         supervisor.stop_and_wait(None, None).await.unwrap();
@@ -72,8 +72,8 @@ impl Setting {
         Issuer("https://as.example.com".to_owned())
     }
 
-    fn desk(&self) -> Arc<Desk> {
-        self.permits.desk(Some(&Self::issuer()))
+    fn limiter(&self) -> Arc<LimiterHandle> {
+        self.permits.limiter(Some(&Self::issuer()))
     }
 
     async fn ask(&self) -> Permission {
@@ -97,11 +97,11 @@ impl Setting {
         tokio::spawn(async move { permits.ask(Some(&Self::issuer()), Urgency::Callers).await })
     }
 
-    /// Asks in tasks of their own, and waits until all of them have a place.
+    /// Asks in tasks of their own, and waits until all of them have a ticket.
     async fn askers(&self, count: usize) -> Vec<JoinHandle<Permission>> {
-        let before = self.desk().counts().0;
+        let before = self.limiter().counts().0;
         let askers = (0..count).map(|_| self.ask_later()).collect();
-        while self.desk().counts().0 < before + count {
+        while self.limiter().counts().0 < before + count {
             yield_now().await;
         }
         settle().await;
@@ -148,7 +148,7 @@ async fn three_hundred_askers_leave_a_throttled_issuer_alone() {
     assert_eq!(setting.held().await, secs(40));
     tokio::time::advance(Duration::from_millis(39_999)).await;
     assert_eq!(setting.held().await, Duration::from_millis(1));
-    assert_eq!(setting.desk().counts(), (0, 0));
+    assert_eq!(setting.limiter().counts(), (0, 0));
     tokio::time::advance(Duration::from_millis(1)).await;
     setting.granted().await.give_back(None);
 }
@@ -185,7 +185,7 @@ async fn an_ask_that_is_dropped_gives_up_its_place_and_a_grant_that_was_on_its_w
         asker.abort();
     }
     settle().await;
-    assert_eq!(setting.desk().counts(), (2, 1));
+    assert_eq!(setting.limiter().counts(), (2, 1));
     let mut last = Box::pin(setting.ask());
     tokio::select! {
         biased;
@@ -196,10 +196,10 @@ async fn an_ask_that_is_dropped_gives_up_its_place_and_a_grant_that_was_on_its_w
     let Permission::Granted(second) = kept.await.unwrap() else { panic!("held") };
     second.give_back(None);
     settle().await;
-    assert_eq!(setting.desk().counts(), (1, 1), "granted, and nobody has looked");
+    assert_eq!(setting.limiter().counts(), (1, 1), "granted, and nobody has looked");
     drop(last);
     settle().await;
-    assert_eq!(setting.desk().counts(), (0, 0));
+    assert_eq!(setting.limiter().counts(), (0, 0));
     setting.granted().await.give_back(None);
 }
 
@@ -212,7 +212,7 @@ async fn a_flight_that_breaks_off_takes_no_permit_with_it() {
         std::future::pending::<()>().await;
     });
     let askers = setting.askers(1).await;
-    assert_eq!(setting.desk().counts(), (2, 1));
+    assert_eq!(setting.limiter().counts(), (2, 1));
     flight.abort();
     for asker in askers {
         assert!(matches!(asker.await.unwrap(), Permission::Granted(_)));
@@ -220,23 +220,23 @@ async fn a_flight_that_breaks_off_takes_no_permit_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_desk_killed_amid_its_queue_leaves_nobody_hanging_and_forgets_nothing() {
+async fn a_limiter_killed_amid_its_queue_leaves_nobody_hanging_and_forgets_nothing() {
     let setting = Setting::new(1).await;
     let first = setting.granted().await;
     let askers = setting.askers(20).await;
     for _ in 0..2 {
-        let actor = setting.desk().actor().unwrap();
+        let actor = setting.limiter().actor().unwrap();
         actor.kill();
         settle().await;
-        assert_ne!(setting.desk().actor().unwrap().get_id(), actor.get_id());
-        assert_eq!(setting.desk().counts(), (21, 1), "the permit that is out counts at the new desk");
+        assert_ne!(setting.limiter().actor().unwrap().get_id(), actor.get_id());
+        assert_eq!(setting.limiter().counts(), (21, 1), "the permit that is out counts at the new limiter");
     }
     first.give_back(Some(secs(60)));
-    setting.desk().actor().unwrap().kill();
+    setting.limiter().actor().unwrap().kill();
     for asker in askers {
         assert_eq!(held(asker.await.unwrap()), secs(60));
     }
-    setting.desk().actor().unwrap().kill();
+    setting.limiter().actor().unwrap().kill();
     tokio::time::advance(Duration::from_millis(59_999)).await;
     assert_eq!(setting.held().await, Duration::from_millis(1));
     tokio::time::advance(Duration::from_millis(1)).await;
@@ -244,15 +244,15 @@ async fn a_desk_killed_amid_its_queue_leaves_nobody_hanging_and_forgets_nothing(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_desk_that_is_drained_or_stopped_is_replaced() {
+async fn a_limiter_that_is_drained_or_stopped_is_replaced() {
     let setting = Setting::new(1).await;
     let first = setting.granted().await;
     let askers = setting.askers(3).await;
-    setting.desk().actor().unwrap().drain().unwrap();
+    setting.limiter().actor().unwrap().drain().unwrap();
     settle().await;
-    setting.desk().actor().unwrap().stop(None);
+    setting.limiter().actor().unwrap().stop(None);
     settle().await;
-    assert_eq!(setting.desk().counts(), (4, 1));
+    assert_eq!(setting.limiter().counts(), (4, 1));
     first.give_back(None);
     // Whoever asks again may come in another order: each gives back at once.
     let again = askers.into_iter().map(|asker| tokio::spawn(async move { asker.await.map(|one| format!("{one:?}")) }));
@@ -301,7 +301,7 @@ async fn a_supervisor_that_starts_nothing_throttles_no_one() {
     let Permission::Granted(permit) = asker.await.unwrap() else { panic!("held") };
     permit.give_back(None);
     setting.supervisor.send_replace(Some(stopped));
-    setting.desk().actor().unwrap().kill();
+    setting.limiter().actor().unwrap().kill();
     settle().await;
     assert!(matches!(setting.ask().await, Permission::Unavailable));
 }

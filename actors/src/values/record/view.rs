@@ -94,7 +94,7 @@ fn renewal(refresh: &Refresh) -> Renewal {
         Refresh::None => Renewal::WithoutToken,
         Refresh::Ended(_) => Renewal::LoginRequired(Reason::GrantEnded),
         Refresh::Held(held) => match &held.mark {
-            Some(mark) if mark.state == MarkState::Spent => Renewal::LoginRequired(Reason::PerhapsSpent),
+            Some(mark) if mark.state == MarkState::Spent => Renewal::LoginRequired(Reason::MaybeConsumed),
             mark => Renewal::Token {
                 since: held.since,
                 mark: mark.as_ref().map(|mark| MarkView { flight: mark.flight, presentations: mark.presentations }),

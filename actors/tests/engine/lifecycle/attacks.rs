@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::ports::store::News;
+use tokenkeeper_actors::ports::store::StoreEvent;
 use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession};
-use tokenkeeper_actors::system::Dice;
+use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::record::Issuer;
 use tokenkeeper_actors::values::{Epoch, Reason};
 
@@ -26,7 +26,7 @@ fn sends_and_leaves<T>(asked: impl Future<Output = T>) {
 
 async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
     let builder = world.builder_over(Arc::new(world.store.process()));
-    let runtime = builder.dice(Dice::seeded(8)).spawn().await.expect("a sibling");
+    let runtime = builder.entropy(Entropy::seeded(8)).spawn().await.expect("a sibling");
     let session = runtime.session(identity(1));
     (runtime, session)
 }
@@ -59,7 +59,7 @@ async fn a_logout_holds_though_whoever_asked_for_it_has_left() {
         if asleep {
             rig.world.clock.pass(s(SLEEPS + 1)).await;
         }
-        sends_and_leaves(rig.session.log_out());
+        sends_and_leaves(rig.session.logout());
         turns(50).await;
         rig.fails(Reason::LoggedOut).await;
         assert!(rig.record().await.held().is_none(), "a tombstone");
@@ -115,7 +115,7 @@ async fn news_that_meet_a_session_falling_asleep_are_heard() {
         tokio::spawn(async move {
             tokio::time::sleep(ms(1)).await;
             turns(yields).await;
-            sibling.log_out().await
+            sibling.logout().await
         });
         rig.world.clock.pass(ms(10)).await;
         turns(50).await;
@@ -128,10 +128,10 @@ async fn a_session_that_could_not_read_what_changed_does_not_sleep_over_it() {
     let rig = Rig::new().await;
     let (_runtime, sibling) = sibling(&rig.world).await;
     rig.store.answers(false);
-    rig.store.says(News::Changed(identity(1)));
+    rig.store.says(StoreEvent::Changed(identity(1)));
     rig.world.clock.pass(s(SLEEPS + 10)).await;
     assert!(rig.actor().is_some());
-    sibling.log_out().await.expect("logged out");
+    sibling.logout().await.expect("logged out");
     rig.store.answers(true);
     rig.world.clock.pass(s(10)).await;
     rig.fails(Reason::LoggedOut).await;
@@ -142,7 +142,7 @@ async fn what_happened_while_there_was_no_tree_is_known_to_the_next_one_at_once(
     let rig = Rig::new().await;
     let (_runtime, sibling) = sibling(&rig.world).await;
     rig.fells().await;
-    sibling.log_out().await.expect("logged out");
+    sibling.logout().await.expect("logged out");
     rig.grows_again().await;
     rig.fails(Reason::LoggedOut).await;
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use futures_util::{FutureExt, poll};
-use tokenkeeper_actors::runtime::TokenRequest;
+use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::Reason;
 
 use super::rig::{Rig, all_served, turns};
@@ -73,7 +73,7 @@ async fn a_login_and_a_logout_go_on_without_whoever_asked() {
         assert!(lease.generation().supersedes(&old.generation()), "the login was stored");
         rig.world.server.is_content_with(0);
         {
-            let mut logout = Box::pin(rig.session.log_out());
+            let mut logout = Box::pin(rig.session.logout());
             for _ in 0..polls {
                 if poll!(&mut logout).is_ready() {
                     break;
@@ -116,19 +116,19 @@ async fn whoever_runs_out_of_time_is_told_on_the_dot_and_the_flight_goes_on() {
     rig.world.server.takes(s(10));
     rig.world.expire().await;
     let began = rig.world.clock.moment().elapsed;
-    let calls = [0, 1, 3_000, 9_999].map(|patience| {
+    let calls = [0, 1, 3_000, 9_999].map(|timeout| {
         let (session, clock) = (rig.session.clone(), rig.world.clock.clone());
         tokio::spawn(async move {
-            let request = TokenRequest { patience: ms(patience), ..TokenRequest::default() };
+            let request = TokenOptions { timeout: ms(timeout), ..TokenOptions::default() };
             let answer = session.token_with(request).await.map_err(|error| error.reason());
-            (ms(patience), clock.moment().elapsed.since(began), answer)
+            (ms(timeout), clock.moment().elapsed.since(began), answer)
         })
     });
     let patient = [rig.calls(), rig.writes()];
     for call in join_all(calls).await {
-        let (patience, answered, answer) = call.expect("no panic");
+        let (timeout, answered, answer) = call.expect("no panic");
         assert_eq!(answer, Err(Reason::DeadlinePassed));
-        assert_eq!(answered, patience, "by its own deadline, and not before");
+        assert_eq!(answered, timeout, "by its own deadline, and not before");
     }
     rig.world.server.is_content_with(0);
     let lease = all_served(patient).await;
@@ -142,7 +142,7 @@ async fn the_flight_of_callers_whose_time_is_up_is_stored() {
     let rig = Rig::new().await;
     rig.world.server.takes(s(10));
     rig.world.expire().await;
-    let request = TokenRequest { patience: s(2), ..TokenRequest::default() };
+    let request = TokenOptions { timeout: s(2), ..TokenOptions::default() };
     let answers = join_all((0..20).map(|_| rig.session.token_with(request))).await;
     assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::DeadlinePassed)));
     rig.world.clock.pass(s(10)).await;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenkeeper_actors::ports::store::TokenStore;
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, TokenRequest};
-use tokenkeeper_actors::system::{Dice, FlightThread};
+use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, TokenOptions};
+use tokenkeeper_actors::system::{Entropy, FlightThread};
 use tokenkeeper_actors::values::Reason;
 use tokio::runtime::{Builder, Runtime};
 
@@ -23,7 +23,7 @@ async fn a_flight_that_panics_before_it_sent_is_followed_by_one_that_works() {
     rig.world.server.plans([Answer::PanicBefore]);
     let told = answers(rig.cohort()).await;
     assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::InDoubt)));
-    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.when_to_retry().is_some())));
+    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.retry_after().is_some())));
     rig.world.server.is_content_with(0);
     assert!(rig.record().await.held().expect("a refresh token").mark.is_some(), "nobody knows that it is not spent");
     rig.world.clock.pass(s(LOST)).await;
@@ -44,10 +44,10 @@ async fn a_flight_that_panics_with_the_answer_in_hand_costs_what_the_law_says() 
     assert!(rig.record().await.held().expect("a refresh token").mark.is_some());
     // Nobody presents it before the marked request's own time is up.
     rig.world.clock.pass(s(10)).await;
-    let request = TokenRequest { patience: s(5), ..TokenRequest::default() };
+    let request = TokenOptions { timeout: s(5), ..TokenOptions::default() };
     let error = rig.session.token_with(request).await.expect_err("in doubt");
     assert_eq!(error.reason(), Reason::InDoubt);
-    assert!(error.when_to_retry() > Some(s(5)), "longer than the caller would wait, so it was told at once");
+    assert!(error.retry_after() > Some(s(5)), "longer than the caller would wait, so it was told at once");
     rig.world.server.is_content_with(1);
     // Then once more, and no more: this server takes it for theft.
     rig.world.clock.pass(s(LOST)).await;
@@ -71,8 +71,8 @@ fn runtime() -> Runtime {
 async fn process(world: &World) -> (AuthRuntime, AuthSession) {
     // No two processes draw the same names.
     static PROCESSES: AtomicU64 = AtomicU64::new(100);
-    let dice = Dice::seeded(PROCESSES.fetch_add(1, Ordering::SeqCst));
-    let builder = world.builder_over(Arc::new(world.store.process())).dice(dice);
+    let entropy = Entropy::seeded(PROCESSES.fetch_add(1, Ordering::SeqCst));
+    let builder = world.builder_over(Arc::new(world.store.process())).entropy(entropy);
     let runtime = builder.spawn().await.expect("a runtime");
     let session = runtime.session(identity(1));
     (runtime, session)
@@ -133,7 +133,7 @@ fn a_tokio_runtime_that_is_dropped_before_the_answer_leaves_a_mark_and_one_more_
             let mut answer = session.token().await;
             while let Err(error) = answer {
                 assert_eq!(error.reason(), Reason::InDoubt);
-                world.clock.pass(error.when_to_retry().expect("a time")).await;
+                world.clock.pass(error.retry_after().expect("a time")).await;
                 answer = session.token().await;
             }
             assert!(world.server.accepts(&answer.expect("a lease")));
@@ -163,7 +163,7 @@ fn a_tokio_runtime_that_is_dropped_while_the_answer_arrives_is_a_dead_process() 
                 if !error.is_transient() {
                     break;
                 }
-                world.clock.pass(error.when_to_retry().expect("a time").max(ms(1))).await;
+                world.clock.pass(error.retry_after().expect("a time").max(ms(1))).await;
                 answer = session.token().await;
             }
             let counts = (world.server.requests(), world.server.replays(), world.server.revoked());

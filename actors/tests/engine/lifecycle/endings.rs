@@ -1,6 +1,6 @@
 //! The session's actor ends, in each of the ways an actor can, at each moment of a flight.
 
-use tokenkeeper_actors::runtime::TokenRequest;
+use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::Reason;
 
 use super::rig::{End, Rig, all_served, answers, turns};
@@ -95,7 +95,7 @@ async fn deadlines_hold_though_the_actor_ends() {
         rig.world.expire().await;
         let began = rig.world.clock.moment().elapsed;
         let session = rig.session.clone();
-        let request = TokenRequest { patience: s(5), ..TokenRequest::default() };
+        let request = TokenOptions { timeout: s(5), ..TokenOptions::default() };
         let caller = tokio::spawn(async move { session.token_with(request).await });
         rig.takes_off().await;
         rig.world.clock.pass(s(2)).await;
@@ -146,10 +146,10 @@ async fn what_was_refused_while_nobody_could_refresh_is_not_served_afterwards_ei
             assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::Throttled)));
             rig.ends(end).await;
             rig.world.server.is_content_with(attempts);
-            let request = TokenRequest { patience: ms(100), ..TokenRequest::default() };
+            let request = TokenOptions { timeout: ms(100), ..TokenOptions::default() };
             let error = rig.session.token_with(request).await.expect_err("it rests");
             assert_eq!(error.reason(), Reason::Throttled);
-            assert!(error.when_to_retry() > Some(ms(100)), "and says how long");
+            assert!(error.retry_after() > Some(ms(100)), "and says how long");
             rig.world.server.is_content_with(attempts);
             rig.world.clock.pass(s(300)).await;
         }
@@ -201,7 +201,7 @@ async fn a_logout_is_answered_once_and_holds_though_the_actor_ends() {
             let lease = rig.works().await;
             let logout = tokio::spawn({
                 let session = rig.session.clone();
-                async move { session.log_out().await }
+                async move { session.logout().await }
             });
             turns(yields).await;
             rig.ends(end).await;

@@ -2,7 +2,7 @@
 
 use ractor::{ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort};
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Refusal, RefusalAnswer};
-use tokenkeeper_actors::runtime::{AuthMessage, TokenRequest};
+use tokenkeeper_actors::runtime::{AuthMessage, TokenOptions};
 use tokenkeeper_actors::values::{Generation, Lease, Reason, ServerIdentity, TokenError};
 
 use crate::support::calm::Nothing;
@@ -54,7 +54,7 @@ impl Guest {
     ) -> Result<(), ActorProcessingErr> {
         let message = match errand {
             Errand::Token(identity, reply) => {
-                AuthMessage::GetToken { identity, request: TokenRequest::default(), reply }
+                AuthMessage::GetToken { identity, request: TokenOptions::default(), reply }
             }
             Errand::Refuse(identity, generation, reply) => {
                 let refusal = Refusal { generation, operation: OperationKey(0), challenge: ChallengeKey(0) };

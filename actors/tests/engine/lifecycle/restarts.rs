@@ -19,8 +19,8 @@ async fn an_actor_that_cannot_start_is_tried_once_a_while_and_callers_are_told_w
         let before = rig.spawner.panics_left();
         for answer in answers(rig.cohort()).await {
             let error = answer.expect_err("nobody can answer");
-            assert_eq!(error.reason(), Reason::BrokenOff, "round {round}");
-            let wait = error.when_to_retry().expect("a time");
+            assert_eq!(error.reason(), Reason::Aborted, "round {round}");
+            let wait = error.retry_after().expect("a time");
             assert!(wait > Duration::ZERO && wait <= s(60));
         }
         let tried = before - rig.spawner.panics_left();
@@ -58,7 +58,7 @@ async fn an_actor_that_cannot_start_in_mid_flight_leaves_the_flight_alone() {
     let told = answers(cohort).await;
     assert!(told.iter().all(|answer| match answer {
         Ok(lease) => rig.world.server.accepts(lease),
-        Err(error) => error.reason() == Reason::BrokenOff && error.when_to_retry().is_some(),
+        Err(error) => error.reason() == Reason::Aborted && error.retry_after().is_some(),
     }));
     rig.world.clock.pass(s(10)).await;
     rig.works().await;
@@ -82,7 +82,7 @@ async fn an_actor_that_panics_again_and_again_is_given_a_rest_and_works_afterwar
     // Its lease is not served meanwhile: news of the store went down with it.
     for answer in [rig.session.token().await, rig.guest_asks().await] {
         let error = answer.expect_err("nobody is there");
-        assert_eq!((error.reason(), error.when_to_retry()), (Reason::BrokenOff, Some(s(1))));
+        assert_eq!((error.reason(), error.retry_after()), (Reason::Aborted, Some(s(1))));
     }
     rig.world.clock.pass(s(2)).await;
     assert_eq!(rig.works().await, lease);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use ractor::{Actor, ActorCell, ActorRef, ActorStatus};
 use tokenkeeper_actors::law::session::RefusalAnswer;
-use tokenkeeper_actors::ports::store::{News, TokenStore};
+use tokenkeeper_actors::ports::store::{StoreEvent, TokenStore};
 use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, AuthSpec, RuntimeBuilder, SessionState};
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{Lease, Reason, TokenError};
@@ -170,7 +170,7 @@ impl Rig {
             End::Panic => {
                 self.spawner.panics(1);
                 // It reads the record again.
-                self.store.says(News::Changed(identity(1)));
+                self.store.says(StoreEvent::Changed(identity(1)));
             }
         }
         actor.wait(None).await.expect("an end");

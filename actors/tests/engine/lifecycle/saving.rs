@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tokenkeeper_actors::ports::store::{Happening, TokenStore};
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, NewsFeed};
-use tokenkeeper_actors::system::Dice;
+use tokenkeeper_actors::ports::store::{EventKind, TokenStore};
+use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, EventStream};
+use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::record::MarkState;
 use tokenkeeper_actors::values::{LogoutError, Reason};
 
@@ -15,17 +15,17 @@ use crate::support::{World, identity, refuse, s};
 /// Another process on the same store, which works for it.
 async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
     let store = TrickStore::new(world.store.process());
-    let runtime = world.builder_over(Arc::new(store)).dice(Dice::seeded(8)).spawn().await.expect("a sibling");
+    let runtime = world.builder_over(Arc::new(store)).entropy(Entropy::seeded(8)).spawn().await.expect("a sibling");
     let session = runtime.session(identity(1));
     (runtime, session)
 }
 
 /// What was told, each with its number of times.
-async fn told(feed: &mut NewsFeed, what: Happening) -> usize {
+async fn told(feed: &mut EventStream, what: EventKind) -> usize {
     let mut times = 0;
     turns(20).await;
     while let Some(Some(news)) = futures_util::FutureExt::now_or_never(feed.next()) {
-        times += usize::from(news.expect("nothing was missed").what == what);
+        times += usize::from(news.expect("nothing was missed").kind == what);
     }
     times
 }
@@ -36,7 +36,7 @@ async fn a_token_that_cannot_be_saved_is_served_and_saved_when_the_store_returns
         for end in [None, Some(End::Drain), Some(End::Stop), Some(End::Kill), Some(End::Panic)] {
             let rig = Rig::new().await;
             let (_runtime, sibling) = sibling(&rig.world).await;
-            let mut feed = rig.runtime.news();
+            let mut feed = rig.runtime.events();
             rig.world.expire().await;
             rig.store.writes(writing);
             let lease = all_served(rig.cohort()).await;
@@ -60,12 +60,12 @@ async fn a_token_that_cannot_be_saved_is_served_and_saved_when_the_store_returns
             rig.store.writes(Writing::Works);
             rig.world.clock.pass(s(61)).await;
             assert!(!rig.session.state().unsaved);
-            assert_eq!(told(&mut feed, Happening::Degraded).await, 1);
+            assert_eq!(told(&mut feed, EventKind::Degraded).await, 1);
             let newer = rig.works().await;
             assert!(newer.generation().supersedes(&lease.generation()));
             rig.world.server.is_content_with(2);
             rig.is_settled().await;
-            assert_eq!(told(&mut feed, Happening::Refreshed).await, 1);
+            assert_eq!(told(&mut feed, EventKind::Refreshed).await, 1);
             turns(50).await;
             assert_eq!(sibling.token().await, Ok(newer), "the sibling takes it over");
             rig.world.server.is_content_with(2);
@@ -117,7 +117,7 @@ async fn a_logout_that_cannot_be_stored_holds_in_this_process_and_is_stored_late
         let rig = Rig::new().await;
         rig.works().await;
         rig.store.writes(Writing::NoCommits);
-        let answer = rig.session.log_out().await;
+        let answer = rig.session.logout().await;
         assert!(matches!(answer, Err(LogoutError::NotDurable(_))), "{answer:?}");
         rig.fails(Reason::LoggedOut).await;
         if let Some(end) = end {
@@ -165,7 +165,7 @@ async fn a_shutdown_that_cannot_save_says_whose_and_whether_the_store_knows() {
                 let (_runtime, sibling) = sibling(&rig.world).await;
                 rig.world.clock.pass(s(120)).await;
                 let answer = sibling.token().await.map_err(|error| error.reason());
-                assert_eq!(answer, Err(Reason::PerhapsSpent));
+                assert_eq!(answer, Err(Reason::MaybeConsumed));
             }
             rig.world.server.is_content_with(1);
         }
@@ -221,7 +221,7 @@ async fn after_a_shutdown_everything_says_so() {
     assert_eq!(refusal, Err(Reason::ShuttingDown));
     let install = rig.session.install(rig.world.login()).await.map_err(|error| error.to_string());
     assert_eq!(install.err().as_deref(), Some("the session runtime is shutting down"));
-    assert!(rig.session.log_out().await.is_err());
+    assert!(rig.session.logout().await.is_err());
     let other = rig.runtime.session(identity(2)).token().await.map_err(|error| error.reason());
     assert_eq!(other, Err(Reason::ShuttingDown));
     assert!(rig.runtime.shutdown(s(5)).await.is_clean());

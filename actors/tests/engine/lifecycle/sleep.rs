@@ -14,7 +14,7 @@ const SLEEPS: u64 = 61;
 /// Another runtime on the same store, as another process would have it.
 async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
     let builder = world.builder_over(Arc::new(world.store.process()));
-    let runtime = builder.dice(tokenkeeper_actors::system::Dice::seeded(8)).spawn().await.expect("a sibling");
+    let runtime = builder.entropy(tokenkeeper_actors::system::Entropy::seeded(8)).spawn().await.expect("a sibling");
     let session = runtime.session(SessionSpec::new(identity(1)));
     (runtime, session)
 }
@@ -92,7 +92,7 @@ async fn a_siblings_doings_reach_sessions_that_sleep_and_that_are_awake() {
         serves(&rig, &third).await;
         rest().await;
         // A logout.
-        sibling.log_out().await.expect("logged out");
+        sibling.logout().await.expect("logged out");
         turns(50).await;
         rig.fails(Reason::LoggedOut).await;
         rest().await;

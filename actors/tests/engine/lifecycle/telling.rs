@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokenkeeper_actors::ports::store::Happening;
-use tokenkeeper_actors::runtime::{NewsFeed, SessionState};
-use tokenkeeper_actors::system::Dice;
+use tokenkeeper_actors::ports::store::EventKind;
+use tokenkeeper_actors::runtime::{EventStream, SessionState};
+use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::Reason;
 
 use super::rig::{End, Rig, all_served, answers, turns};
@@ -13,13 +13,13 @@ use crate::support::server::Answer;
 use crate::support::{identity, refuse, s};
 
 /// Everything that was told since somebody last looked.
-async fn told(feed: &mut NewsFeed) -> Vec<(Happening, Option<Reason>)> {
+async fn told(feed: &mut EventStream) -> Vec<(EventKind, Option<Reason>)> {
     let mut told = Vec::new();
     turns(50).await;
     while let Some(Some(news)) = feed.next().now_or_never() {
         let news = news.expect("nothing was missed");
         assert_eq!(news.identity, identity(1));
-        told.push((news.what, news.why));
+        told.push((news.kind, news.reason));
     }
     told
 }
@@ -27,55 +27,55 @@ async fn told(feed: &mut NewsFeed) -> Vec<(Happening, Option<Reason>)> {
 #[tokio::test(start_paused = true)]
 async fn each_happening_is_told_once() {
     let rig = Rig::new().await;
-    let mut feed = rig.runtime.news();
+    let mut feed = rig.runtime.events();
     assert_eq!(told(&mut feed).await, []);
     rig.works().await;
     assert_eq!(told(&mut feed).await, [], "a hit is no news");
     rig.world.expire().await;
     all_served(rig.cohort()).await;
-    assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
+    assert_eq!(told(&mut feed).await, [(EventKind::Refreshed, None)]);
     // A failure.
     rig.world.expire().await;
     rig.world.server.plans([Answer::Refuse(429, None)]);
     answers([rig.calls()]).await;
-    let failed = (Happening::Failed, Some(Reason::Throttled));
+    let failed = (EventKind::Failed, Some(Reason::Throttled));
     assert_eq!(told(&mut feed).await, [failed]);
     rig.world.clock.pass(s(60)).await;
     all_served(rig.cohort()).await;
-    assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
+    assert_eq!(told(&mut feed).await, [(EventKind::Refreshed, None)]);
     // A doubt, and its end.
     rig.world.expire().await;
     rig.world.server.plans([Answer::LostBefore]);
     answers([rig.calls()]).await;
-    assert_eq!(told(&mut feed).await.first(), Some(&(Happening::InDoubt, Some(Reason::InDoubt))));
+    assert_eq!(told(&mut feed).await.first(), Some(&(EventKind::InDoubt, Some(Reason::InDoubt))));
     rig.world.clock.pass(s(60)).await;
     all_served(rig.cohort()).await;
-    assert_eq!(told(&mut feed).await.last(), Some(&(Happening::Refreshed, None)));
+    assert_eq!(told(&mut feed).await.last(), Some(&(EventKind::Refreshed, None)));
     // In and out.
-    rig.session.log_out().await.expect("logged out");
-    assert_eq!(told(&mut feed).await, [(Happening::LoggedOut, None)]);
+    rig.session.logout().await.expect("logged out");
+    assert_eq!(told(&mut feed).await, [(EventKind::LoggedOut, None)]);
     rig.session.install(rig.world.login()).await.expect("installed");
-    assert_eq!(told(&mut feed).await, [(Happening::LoggedIn, None)]);
+    assert_eq!(told(&mut feed).await, [(EventKind::LoggedIn, None)]);
     // The end of a grant: its refresh token is not one of the server's.
     rig.world.expire().await;
     rig.world.server.plans([Answer::LostAfter]);
     answers([rig.calls()]).await;
     rig.world.clock.pass(s(60)).await;
     rig.fails(Reason::GrantEnded).await;
-    assert_eq!(told(&mut feed).await.last(), Some(&(Happening::Ended, Some(Reason::GrantEnded))));
+    assert_eq!(told(&mut feed).await.last(), Some(&(EventKind::Ended, Some(Reason::GrantEnded))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flight_is_told_of_once_though_actors_and_trees_end() {
     for end in End::ALL {
         let rig = Rig::new().await;
-        let mut feed = rig.runtime.news();
+        let mut feed = rig.runtime.events();
         rig.world.expire().await;
         let cohort = rig.cohort();
         rig.takes_off().await;
         rig.ends(end).await;
         all_served(cohort).await;
-        assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
+        assert_eq!(told(&mut feed).await, [(EventKind::Refreshed, None)]);
         rig.world.expire().await;
         let cohort = rig.cohort();
         rig.takes_off().await;
@@ -84,20 +84,20 @@ async fn a_flight_is_told_of_once_though_actors_and_trees_end() {
         rig.world.clock.pass(s(5)).await;
         rig.grows_again().await;
         rig.works().await;
-        assert_eq!(told(&mut feed).await, [(Happening::Refreshed, None)]);
-        rig.session.log_out().await.expect("logged out");
+        assert_eq!(told(&mut feed).await, [(EventKind::Refreshed, None)]);
+        rig.session.logout().await.expect("logged out");
         rig.ends(end).await;
-        assert_eq!(told(&mut feed).await, [(Happening::LoggedOut, None)]);
+        assert_eq!(told(&mut feed).await, [(EventKind::LoggedOut, None)]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_sibling_obtained_is_adopted_once() {
     let rig = Rig::new().await;
-    let builder = rig.world.builder_over(Arc::new(rig.world.store.process())).dice(Dice::seeded(8));
+    let builder = rig.world.builder_over(Arc::new(rig.world.store.process())).entropy(Entropy::seeded(8));
     let sibling = builder.spawn().await.expect("a sibling");
     let other = sibling.session(identity(1));
-    let (mut ours, mut theirs) = (rig.runtime.news(), sibling.news());
+    let (mut ours, mut theirs) = (rig.runtime.events(), sibling.events());
     let lease = rig.works().await;
     assert_eq!(other.token().await, Ok(lease.clone()));
     rig.world.server.takes(s(5));
@@ -109,8 +109,8 @@ async fn what_a_sibling_obtained_is_adopted_once() {
     rig.world.server.is_content_with(1);
     rig.world.clock.pass(s(5)).await;
     let mut told = [told(&mut ours).await, told(&mut theirs).await].concat();
-    told.sort_by_key(|(what, _)| *what == Happening::Adopted);
-    assert_eq!(told, [(Happening::Refreshed, None), (Happening::Adopted, None)]);
+    told.sort_by_key(|(what, _)| *what == EventKind::Adopted);
+    assert_eq!(told, [(EventKind::Refreshed, None), (EventKind::Adopted, None)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +135,7 @@ async fn a_watch_follows_how_the_session_stands() {
     let landed = watch.now();
     assert!(!landed.refreshing && !landed.in_doubt && landed.lease != at_rest.lease);
     assert_eq!(landed, rig.session.state());
-    rig.session.log_out().await.expect("logged out");
+    rig.session.logout().await.expect("logged out");
     let SessionState { lease, login_required, .. } = watch.now();
     assert_eq!((lease, login_required), (None, Some(Reason::LoggedOut)));
     rig.session.install(rig.world.login()).await.expect("installed");

@@ -10,7 +10,7 @@ use tokenkeeper_actors::law::ledger::{Change, Changed};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::spawner::{FlightFuture, Spawner};
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, News, PendingLogin, Renewed, Reservation,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
     StoreWatch, TokenStore,
 };
 use tokenkeeper_actors::system::HostSpawner;
@@ -38,7 +38,7 @@ pub(crate) enum Writing {
 pub(crate) struct TrickStore {
     inner: MemoryStore,
     writing: watch::Sender<Writing>,
-    said: broadcast::Sender<News>,
+    said: broadcast::Sender<StoreEvent>,
     /// Whether it can be watched.
     watched: watch::Sender<bool>,
     commits: Arc<AtomicUsize>,
@@ -58,7 +58,7 @@ impl TrickStore {
     }
 
     /// Its watch says so.
-    pub(crate) fn says(&self, news: News) {
+    pub(crate) fn says(&self, news: StoreEvent) {
         let _ = self.said.send(news);
     }
 
@@ -179,16 +179,16 @@ impl TokenStore for TrickStore {
 #[derive(Debug)]
 struct TrickWatch {
     inner: Box<dyn StoreWatch>,
-    said: broadcast::Receiver<News>,
+    said: broadcast::Receiver<StoreEvent>,
     watched: watch::Receiver<bool>,
 }
 
 #[async_trait]
 impl StoreWatch for TrickWatch {
-    async fn next(&mut self) -> News {
+    async fn next(&mut self) -> StoreEvent {
         tokio::select! {
             biased;
-            _ = self.watched.wait_for(|watched| !watched) => News::Ended,
+            _ = self.watched.wait_for(|watched| !watched) => StoreEvent::Ended,
             Ok(news) = self.said.recv() => news,
             news = self.inner.next() => news,
         }

@@ -16,7 +16,7 @@ use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, RuntimeBuilder, Settings};
-use tokenkeeper_actors::system::Dice;
+use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, RefreshCredential};
 use tokenkeeper_actors::values::{
     AccessToken, Account, DigestKey, Lease, RefreshToken, Scopes, ServerIdentity, Target, TokenError, TokenKind,
@@ -72,7 +72,7 @@ impl World {
     }
 
     pub(crate) fn builder_over(&self, store: Arc<dyn TokenStore>) -> RuntimeBuilder {
-        AuthRuntime::builder(store, self.settings()).clock(Arc::new(self.clock.clone())).dice(Dice::seeded(7))
+        AuthRuntime::builder(store, self.settings()).clock(Arc::new(self.clock.clone())).entropy(Entropy::seeded(7))
     }
 
     pub(crate) async fn runtime(&self) -> AuthRuntime {
@@ -124,5 +124,5 @@ pub(crate) fn binding() -> Binding {
 
 /// A refusal without particulars.
 pub(crate) async fn refuse(session: &AuthSession, lease: &Lease) -> Result<(), TokenError> {
-    session.refused(lease, OperationKey(0), ChallengeKey(0)).await
+    session.invalidate(lease, OperationKey(0), ChallengeKey(0)).await
 }

@@ -86,7 +86,7 @@ fn a_source_that_is_always_too_late_is_given_up_on() {
     flight.answer(TOO_LATE);
     flight.released();
     flight.permit_back();
-    flight.lands_blind(failed(Reason::BrokenOff));
+    flight.lands_blind(failed(Reason::Aborted));
     flight.over_now();
 }
 
@@ -139,7 +139,7 @@ fn a_shutdown_has_no_last_words_about_what_spends_nothing() {
 #[test]
 fn a_token_that_arrives_after_the_logout_is_stored_nowhere() {
     let mut flight = Story::begin(later()).until_sent_unmarked();
-    flight.log_out(Epoch::default());
+    flight.logout(Epoch::default());
     flight.answer(usable(minted("at-2")));
     flight.permit_back();
     flight.change(EffectName::Close);
@@ -153,7 +153,7 @@ fn a_token_that_arrives_after_the_logout_is_stored_nowhere() {
 #[test]
 fn a_tombstone_of_it_that_cannot_be_written_is_left_to_the_session() {
     let mut flight = Story::begin(later()).until_sent_unmarked();
-    flight.log_out(Epoch::default());
+    flight.logout(Epoch::default());
     flight.answer(usable(minted("at-2")));
     flight.permit_back();
     flight.change_fails(EffectName::Close, StoreFault::Failed);
@@ -168,7 +168,7 @@ fn a_logout_while_its_token_is_being_stored_buries_it() {
     flight.answer(usable(minted("at-2")));
     flight.permit_back();
     flight.change_asked(EffectName::Commit);
-    flight.log_out(Epoch::default());
+    flight.logout(Epoch::default());
     flight.change(EffectName::Close);
     flight.released();
     flight.lands(login_required(Reason::LoggedOut));
@@ -178,7 +178,7 @@ fn a_logout_while_its_token_is_being_stored_buries_it() {
 #[test]
 fn a_first_mint_that_is_logged_out_of_leaves_a_tombstone() {
     let mut flight = Story::begin(first()).until_sent_unmarked();
-    flight.log_out(Epoch::default());
+    flight.logout(Epoch::default());
     flight.answer(usable(minted("at-1")));
     flight.permit_back();
     flight.change(EffectName::Close);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{
-    Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Spending, Terms, Urgency,
+    Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Spending, StoreTimeouts, Urgency,
 };
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::Profile;
@@ -24,7 +24,7 @@ use super::fixtures::{EPOCH, ME, START, above, after, before, digests, issuer, m
 pub(crate) struct Setup {
     pub(crate) order: Order,
     pub(crate) profile: Profile,
-    pub(crate) terms: Terms,
+    pub(crate) timeouts: StoreTimeouts,
     pub(crate) spending: Spending,
     pub(crate) record: Option<Record>,
 }
@@ -43,8 +43,8 @@ impl Default for Setup {
             doubt: None,
             urgency: Urgency::Callers,
         };
-        let (profile, terms) = (Profile::default(), Terms::default());
-        Self { order, profile, terms, spending: Spending::SingleUse, record: Some(signed_in()) }
+        let (profile, timeouts) = (Profile::default(), StoreTimeouts::default());
+        Self { order, profile, timeouts, spending: Spending::SingleUse, record: Some(signed_in()) }
     }
 }
 
@@ -73,8 +73,8 @@ impl Story {
 
     /// The flight of `setup`, at [`START`].
     pub(crate) fn begin(setup: Setup) -> Self {
-        let Setup { order, profile, terms, spending, record } = setup;
-        let equipment = Equipment { profile, terms, digests: digests(), spending };
+        let Setup { order, profile, timeouts, spending, record } = setup;
+        let equipment = Equipment { profile, timeouts, digests: digests(), spending };
         let now = Now { moment: START, jitter: Jitter::default() };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
         Self { flight, record, now, emitted: effects.into(), told: Vec::new(), sending: None }
@@ -183,7 +183,7 @@ impl Story {
         self.tell(FlightEvent::Shutdown);
     }
 
-    pub(crate) fn log_out(&mut self, epoch: Epoch) {
+    pub(crate) fn logout(&mut self, epoch: Epoch) {
         self.tell(FlightEvent::LoggedOut(epoch));
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Story {
     pub(crate) store: Store,
     /// Both clocks, and the boot.
     pub(crate) at: Moment,
-    /// The dice: zero unless a test says otherwise.
+    /// The entropy: zero unless a test says otherwise.
     pub(crate) jitter: u16,
     pub(crate) policy: Policy,
     pub(super) audit: Audit,
@@ -186,9 +186,9 @@ impl Story {
 
     // Callers.
 
-    /// A caller asks now, with half a minute's patience.
+    /// A caller asks now, with half a minute's timeout.
     pub(crate) fn ask(&self) -> Ask {
-        Ask { asked: self.at.elapsed, patience: s(30), min_lifetime: Duration::ZERO, force: false }
+        Ask { asked: self.at.elapsed, timeout: s(30), min_lifetime: Duration::ZERO, force: false }
     }
 
     pub(crate) fn asks(&mut self, waiter: u64) -> Told {
@@ -199,8 +199,8 @@ impl Story {
         self.does(SessionEvent::GetToken(WaiterId(waiter), ask))
     }
 
-    pub(crate) fn asks_within(&mut self, waiter: u64, patience: Duration) -> Told {
-        self.asks_for(waiter, Ask { patience, ..self.ask() })
+    pub(crate) fn asks_within(&mut self, waiter: u64, timeout: Duration) -> Told {
+        self.asks_for(waiter, Ask { timeout, ..self.ask() })
     }
 
     pub(crate) fn asks_to_have(&mut self, waiter: u64, min_lifetime: Duration) -> Told {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{
-    Adopt, Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Report, Spending, Terms, TokenRequest, Urgency,
+    Adopt, Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Report, Spending, StoreTimeouts, TokenRequest,
+    Urgency,
 };
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Refused, Tokens};
@@ -80,7 +81,7 @@ impl Voyage {
             doubt: None,
             urgency: Urgency::Callers,
         };
-        let equipment = Equipment { profile, terms: Terms::default(), digests: digests(), spending };
+        let equipment = Equipment { profile, timeouts: StoreTimeouts::default(), digests: digests(), spending };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
         let mut voyage = Self {
             flight,

@@ -73,7 +73,7 @@ fn word(effect: &SessionEffect) -> String {
 }
 
 fn said(error: &TokenError) -> String {
-    match error.when_to_retry() {
+    match error.retry_after() {
         None => error.reason().to_string(),
         Some(span) => format!("{}, {} ms", error.reason(), span.as_millis()),
     }

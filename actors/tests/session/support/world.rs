@@ -52,7 +52,7 @@ impl Story {
         !self.reservations.is_empty()
     }
 
-    /// News comes, and what the store holds is read.
+    /// StoreEvent comes, and what the store holds is read.
     pub(crate) fn hears(&mut self) -> Told {
         assert_eq!(self.does(SessionEvent::StoreChanged), ["load"]);
         self.reads()

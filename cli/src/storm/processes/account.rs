@@ -113,11 +113,11 @@ impl Account {
         let lost = self.doubts.iter().any(|(_, step)| step.loses_an_answer());
         let explained = match (reason, never_replay) {
             // A marked token is not presented again.
-            ("perhaps_spent", true) => !self.doubts.is_empty(),
+            ("maybe_consumed", true) => !self.doubts.is_empty(),
             // It was presented again, and was spent.
             ("grant_ended", false) => lost,
             // It was presented again, and whoever did that died as well.
-            ("perhaps_spent", false) => self.doubts.len() > 1,
+            ("maybe_consumed", false) => self.doubts.len() > 1,
             _ => false,
         };
         self.logins_required += 1;

@@ -95,10 +95,10 @@ fn a_login_is_explained_by_deaths_of_its_own_time_alone() {
         (&[Answered], "grant_ended", false, true),
         (&[Answered], "grant_ended", true, false),
         (&[Marked], "grant_ended", false, false),
-        (&[Marked], "perhaps_spent", true, true),
-        (&[Idle, Saved], "perhaps_spent", true, false),
-        (&[Sending], "perhaps_spent", false, false),
-        (&[Sending, Marked], "perhaps_spent", false, true),
+        (&[Marked], "maybe_consumed", true, true),
+        (&[Idle, Saved], "maybe_consumed", true, false),
+        (&[Sending], "maybe_consumed", false, false),
+        (&[Sending, Marked], "maybe_consumed", false, true),
         (&[Sending, Sending], "never_signed_in", false, false),
     ] {
         assert_eq!(after(deaths).login_required(reason, never_replay), explained, "{deaths:?} {reason}");

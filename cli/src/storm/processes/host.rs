@@ -43,10 +43,10 @@ impl Host {
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(Arc::new(http), Arc::new(clock.clone()))));
         let in_doubt = if never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
         settings.profile = Profile { in_doubt, request_timeout: REQUEST_TIMEOUT, ..Profile::default() };
-        settings.policy.backoff_first = BACKOFF_FIRST;
-        settings.policy.backoff_most = BACKOFF_MOST;
-        settings.terms.store_timeout = STORE_TIMEOUT;
-        settings.terms.send_within = SEND_WITHIN;
+        settings.policy.initial_backoff = BACKOFF_FIRST;
+        settings.policy.max_backoff = BACKOFF_MOST;
+        settings.timeouts.store_timeout = STORE_TIMEOUT;
+        settings.timeouts.send_within = SEND_WITHIN;
         let mut builder = AuthRuntime::builder(Arc::new(store.clone()), settings).clock(Arc::new(clock.clone()));
         if let Some(observer) = observer {
             builder = builder.observer(observer);

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 
 /// A call that takes longer than this has failed.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
-/// News of a login has reached every session by then; who is told later that a login is required is told the truth.
+/// StoreEvent of a login has reached every session by then; who is told later that a login is required is told the truth.
 const NEWS: Duration = Duration::from_secs(1);
 /// How long a caller waits before it asks again that was told to ask later.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -176,7 +176,7 @@ impl Crowd {
             } else {
                 required = None;
             }
-            pause(error.when_to_retry().unwrap_or(AGAIN).clamp(AGAIN, NEWS)).await;
+            pause(error.retry_after().unwrap_or(AGAIN).clamp(AGAIN, NEWS)).await;
         }
     }
 
@@ -187,7 +187,7 @@ impl Crowd {
             Ok(401) => {
                 let Generation { epoch, number, .. } = lease.generation();
                 say(&Said::Refused(format!("{}.{number}", epoch.number())));
-                let refused = self.host.session.refused(lease, OperationKey(1), ChallengeKey(1)).await;
+                let refused = self.host.session.invalidate(lease, OperationKey(1), ChallengeKey(1)).await;
                 Ok(Presented::Refused(refused))
             }
             Ok(_) => Err("mcp_server_unexpected"),

@@ -1,4 +1,4 @@
-//! Arbitrary stories, told beside a plain account of what a desk may do.
+//! Arbitrary stories, told beside a plain account of what a limiter may do.
 
 use proptest::prelude::*;
 
@@ -32,9 +32,9 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// What is true of the desk, told without its means.
+/// What is true of the limiter, told without its means.
 struct Account {
-    desk: IssuerDesk,
+    limiter: IssuerLimiter,
     policy: IssuerPolicy,
     now: u64,
     jitter: u16,
@@ -58,7 +58,7 @@ impl Account {
         let now = self.now();
         match event {
             Ask(ask, AfterResume) => {
-                let from = now.elapsed().after(now.jitter.of(self.policy.spread));
+                let from = now.elapsed().after(now.jitter.of(self.policy.resume_spread));
                 self.waiting.insert(ask, (AfterResume, from));
             }
             Ask(ask, urgency) => {
@@ -72,17 +72,17 @@ impl Account {
                 if self.out.remove(&ask)
                     && let Some(span) = span
                 {
-                    let span = span.min(self.policy.retry_after_most);
+                    let span = span.min(self.policy.max_retry_after);
                     self.throttled = self.throttled.max(self.now + span.as_millis() as u64);
                 }
             }
             Throttled(until) => {
-                let most = self.now + self.policy.retry_after_most.as_millis() as u64;
+                let most = self.now + self.policy.max_retry_after.as_millis() as u64;
                 self.throttled = self.throttled.max(until.as_millis().min(most));
             }
             Tick => {}
         }
-        let effects = self.desk.handle(event, now);
+        let effects = self.limiter.handle(event, now);
         for effect in &effects {
             self.check(effect);
         }
@@ -102,65 +102,65 @@ impl Account {
                     assert!((urgency, from, ask) < (*theirs, *since, *other), "{other:?} was before {ask:?}");
                 }
                 self.out.insert(ask);
-                assert!(self.out.len() <= self.policy.at_once);
+                assert!(self.out.len() <= self.policy.max_concurrent);
             }
             Hold(_, span) if self.now < self.throttled => {
                 assert_eq!(span.as_millis() as u64, self.throttled - self.now);
             }
             Hold(..) => {
-                assert!(self.out.len() == self.policy.at_once, "held although a permit is left");
-                assert!(from.after(self.policy.patience).as_millis() <= self.now, "held before patience ran out");
+                assert!(self.out.len() == self.policy.max_concurrent, "held although a permit is left");
+                assert!(from.after(self.policy.timeout).as_millis() <= self.now, "held before timeout ran out");
             }
         }
     }
 
     fn check_rest(&self) {
-        let desk = &self.desk;
-        assert_eq!(desk.turns.keys().collect::<Vec<_>>(), self.waiting.keys().collect::<Vec<_>>());
-        assert_eq!(desk.queue.len(), self.waiting.len());
-        assert_eq!(desk.out, self.out);
+        let limiter = &self.limiter;
+        assert_eq!(limiter.turns.keys().collect::<Vec<_>>(), self.waiting.keys().collect::<Vec<_>>());
+        assert_eq!(limiter.queue.len(), self.waiting.len());
+        assert_eq!(limiter.out, self.out);
         assert!(self.now >= self.throttled || self.waiting.is_empty(), "somebody waits within a throttle");
-        assert_eq!(desk.next_wake().is_some(), !self.waiting.is_empty());
-        if let Some(wake) = desk.next_wake() {
+        assert_eq!(limiter.next_wake().is_some(), !self.waiting.is_empty());
+        if let Some(wake) = limiter.next_wake() {
             assert!((self.now + 1..=self.now + 60_000).contains(&wake.as_millis()), "asleep too long, or not at all");
         }
-        if self.out.len() < self.policy.at_once {
+        if self.out.len() < self.policy.max_concurrent {
             assert!(self.waiting.values().all(|(_, from)| from.as_millis() > self.now), "somebody ready waits");
         }
     }
 
     fn wake(&mut self, early: bool) {
-        let Some(wake) = self.desk.next_wake() else { return };
+        let Some(wake) = self.limiter.next_wake() else { return };
         self.now = wake.as_millis() - u64::from(early);
         let effects = self.tell(Tick);
         if early {
             assert_eq!(effects, [], "something was due before the wake");
-            assert_eq!(self.desk.next_wake().map(|next| next >= wake), Some(true));
+            assert_eq!(self.limiter.next_wake().map(|next| next >= wake), Some(true));
         } else {
-            let next = self.desk.next_wake();
+            let next = self.limiter.next_wake();
             assert!(!effects.is_empty() || next > Some(wake), "woken for nothing");
         }
     }
 
     fn restart(&mut self) {
         self.waiting.clear();
-        self.desk = IssuerDesk::start(self.policy, self.desk.residue(), self.now());
+        self.limiter = IssuerLimiter::start(self.policy, self.limiter.residue(), self.now());
         self.check_rest();
     }
 }
 
 proptest! {
     #[test]
-    fn whatever_happens_the_desk_keeps_its_rules(
-        at_once in 1..4_usize,
-        patience in 0..90_u64,
+    fn whatever_happens_the_limiter_keeps_its_rules(
+        max_concurrent in 1..4_usize,
+        timeout in 0..90_u64,
         jitter: u16,
         deeds in prop::collection::vec(deed(), 0..120),
     ) {
-        let retry_after_most = secs(5);
-        let policy = IssuerPolicy { at_once, patience: secs(patience), retry_after_most, ..IssuerPolicy::default() };
+        let max_retry_after = secs(5);
+        let policy = IssuerPolicy { max_concurrent, timeout: secs(timeout), max_retry_after, ..IssuerPolicy::default() };
         let mut account = Account {
-            desk: IssuerDesk::start(policy, DeskResidue::default(), at(0)),
+            limiter: IssuerLimiter::start(policy, LimiterResidue::default(), at(0)),
             policy,
             now: 0,
             jitter,
@@ -192,7 +192,7 @@ proptest! {
                 Deed::Restart => account.restart(),
             }
         }
-        // Whoever still waits is answered as permits come back, or loses patience.
+        // Whoever still waits is answered as permits come back, or loses timeout.
         for _ in 0..1_000 {
             if account.waiting.is_empty() {
                 break;
@@ -203,6 +203,6 @@ proptest! {
         while let Some(ask) = account.out.first().copied() {
             account.tell(Returned(ask, None));
         }
-        prop_assert!(account.desk.residue().out.is_empty());
+        prop_assert!(account.limiter.residue().out.is_empty());
     }
 }

@@ -14,30 +14,30 @@ use super::{NoRandomness, draw};
 /// system, each time, so that neither a fork nor a restored snapshot of a machine draws them twice. Should the system
 /// fail after it answered once, they come from the stream and from 128 bits that were drawn at the start.
 #[derive(Clone)]
-pub struct Dice(Arc<Cup>);
+pub struct Entropy(Arc<Generator>);
 
-struct Cup {
+struct Generator {
     stream: AtomicU64,
     /// What flights are named from where the system does not answer.
     reserve: u128,
     seeded: bool,
 }
 
-impl Dice {
-    /// Dice of the operating system.
+impl Entropy {
+    /// Entropy of the operating system.
     ///
     /// # Errors
     ///
     /// [`NoRandomness`], where it has none to give.
     pub fn new() -> Result<Self, NoRandomness> {
         let (stream, reserve) = (u64::from_le_bytes(draw()?), u128::from_le_bytes(draw()?));
-        Ok(Self(Arc::new(Cup { stream: AtomicU64::new(stream), reserve, seeded: false })))
+        Ok(Self(Arc::new(Generator { stream: AtomicU64::new(stream), reserve, seeded: false })))
     }
 
-    /// Dice that fall the same way for the same `seed`: for tests only. Two processes with one seed would give their
+    /// Entropy that fall the same way for the same `seed`: for tests only. Two processes with one seed would give their
     /// flights the same names.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Cup { stream: AtomicU64::new(seed), reserve: 0, seeded: true }))
+        Self(Arc::new(Generator { stream: AtomicU64::new(seed), reserve: 0, seeded: true }))
     }
 
     /// A fraction, for one event.
@@ -70,9 +70,9 @@ impl Dice {
     }
 }
 
-impl fmt::Debug for Dice {
+impl fmt::Debug for Entropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dice").field("seeded", &self.0.seeded).finish_non_exhaustive()
+        f.debug_struct("Entropy").field("seeded", &self.0.seeded).finish_non_exhaustive()
     }
 }
 
@@ -85,32 +85,32 @@ mod tests {
 
     #[test]
     fn the_stream_is_splitmix64() {
-        let dice = Dice::seeded(1_234_567);
-        assert_eq!(dice.next(), 6_457_827_717_110_365_317);
-        assert_eq!(dice.next(), 3_203_168_211_198_807_973);
-        assert_eq!(dice.next(), 9_817_491_932_198_370_423);
+        let entropy = Entropy::seeded(1_234_567);
+        assert_eq!(entropy.next(), 6_457_827_717_110_365_317);
+        assert_eq!(entropy.next(), 3_203_168_211_198_807_973);
+        assert_eq!(entropy.next(), 9_817_491_932_198_370_423);
     }
 
     #[test]
     fn the_same_seed_falls_the_same_way() {
-        let roll = |dice: Dice| (dice.jitter(), dice.flight_base(), dice.nonce(), dice.jitter());
-        assert_eq!(roll(Dice::seeded(7)), roll(Dice::seeded(7)));
-        assert_ne!(roll(Dice::seeded(7)), roll(Dice::seeded(8)));
+        let roll = |entropy: Entropy| (entropy.jitter(), entropy.flight_base(), entropy.nonce(), entropy.jitter());
+        assert_eq!(roll(Entropy::seeded(7)), roll(Entropy::seeded(7)));
+        assert_ne!(roll(Entropy::seeded(7)), roll(Entropy::seeded(8)));
     }
 
     #[test]
     fn clones_share_one_stream() {
-        let (dice, alone) = (Dice::seeded(7), Dice::seeded(7));
-        let shared = [dice.clone().next(), dice.next()];
+        let (entropy, alone) = (Entropy::seeded(7), Entropy::seeded(7));
+        let shared = [entropy.clone().next(), entropy.next()];
         assert_eq!(shared, [alone.next(), alone.next()]);
     }
 
     #[test]
     fn jitter_covers_its_range_evenly() {
-        let dice = Dice::seeded(1);
+        let entropy = Entropy::seeded(1);
         let mut quarters = [0; 4];
         for _ in 0..4_000 {
-            let place = dice.jitter().of(Duration::from_millis(4_000)).as_millis() / 1_000;
+            let place = entropy.jitter().of(Duration::from_millis(4_000)).as_millis() / 1_000;
             quarters[usize::try_from(place).unwrap()] += 1;
         }
         assert!(quarters.iter().all(|count| (800..1_200).contains(count)), "{quarters:?}");
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn names_and_nonces_do_not_repeat_whichever_dice_draw_them() {
-        for pair in [[Dice::new().unwrap(), Dice::new().unwrap()], [Dice::seeded(1), Dice::seeded(2)]] {
+        for pair in [[Entropy::new().unwrap(), Entropy::new().unwrap()], [Entropy::seeded(1), Entropy::seeded(2)]] {
             let flights: BTreeSet<_> = (0..1_000).map(|n| pair[n % 2].flight_base()).collect();
             let nonces: BTreeSet<_> = (0..1_000).map(|n| pair[n % 2].nonce().0).collect();
             assert_eq!((flights.len(), nonces.len()), (1_000, 1_000));
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn all_bits_of_a_name_vary() {
-        for dice in [Dice::new().unwrap(), Dice::seeded(1)] {
+        for entropy in [Entropy::new().unwrap(), Entropy::seeded(1)] {
             let (mut ones, mut zeros) = (0, 0);
             for _ in 0..200 {
-                let FlightId(bits) = dice.flight_base();
+                let FlightId(bits) = entropy.flight_base();
                 ones |= bits;
                 zeros |= !bits;
             }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_tells_nothing_of_what_will_be_drawn() {
-        let dice = Dice::new().unwrap();
-        assert_eq!(format!("{dice:?}"), "Dice { seeded: false, .. }");
+        let entropy = Entropy::new().unwrap();
+        assert_eq!(format!("{entropy:?}"), "Entropy { seeded: false, .. }");
     }
 }

@@ -1,4 +1,4 @@
-//! The reception: the address at which a host's own actors find every session, by identity.
+//! The address: the address at which a host's own actors find every session, by identity.
 //!
 //! An actor of its own, outside the supervision tree, so that the address outlives whatever becomes of the tree.
 
@@ -8,8 +8,8 @@ use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::core::Core;
 use super::plan::SessionSpec;
-use super::request::{Request, Wish};
-use super::session::{Place, TokenRequest};
+use super::request::{Request, RequestKind};
+use super::session::{TokenOptions, WaiterGuard};
 use crate::law::session::{Refusal, RefusalAnswer};
 use crate::values::{Lease, Reason, ServerIdentity, TokenError};
 
@@ -20,12 +20,12 @@ use crate::values::{Lease, Reason, ServerIdentity, TokenError};
 /// any more: a message that is sent then comes back to its sender, port and all.
 #[derive(Debug)]
 pub enum AuthMessage {
-    /// A lease is wanted. A call's own time-out shortens the patience.
+    /// A lease is wanted. A call's own time-out shortens the timeout.
     GetToken {
         /// Whose.
         identity: ServerIdentity,
         /// How.
-        request: TokenRequest,
+        request: TokenOptions,
         /// Where it goes.
         reply: RpcReplyPort<Result<Lease, TokenError>>,
     },
@@ -45,10 +45,10 @@ impl ractor::Message for AuthMessage {}
 
 /// Passes requests on.
 #[derive(Debug)]
-pub(crate) struct Reception;
+pub(crate) struct AddressActor;
 
 #[ractor::actor(message = AuthMessage, state = Arc<Core>, arguments = Arc<Core>)]
-impl Reception {
+impl AddressActor {
     async fn pre_start(
         &self,
         _myself: ActorRef<AuthMessage>,
@@ -66,17 +66,17 @@ impl Reception {
         match message {
             AuthMessage::GetToken { identity, request, reply } => {
                 let slot = core.slot(SessionSpec::new(identity));
-                let patience = reply.get_timeout().map_or(request.patience, |limit| limit.min(request.patience));
-                let Some(place) = Place::take(Arc::clone(&slot)) else {
+                let timeout = reply.get_timeout().map_or(request.timeout, |limit| limit.min(request.timeout));
+                let Some(place) = WaiterGuard::take(Arc::clone(&slot)) else {
                     drop(reply.send(Err(TokenError::new(Reason::TooManyWaiters))));
                     return Ok(());
                 };
-                let ask = TokenRequest { patience, ..request }.ask(core);
-                core.deliver(Request::new(slot, Wish::Token(ask, reply)).holding(place));
+                let ask = TokenOptions { timeout, ..request }.ask(core);
+                core.deliver(Request::new(slot, RequestKind::Token(ask, reply)).holding(place));
             }
             AuthMessage::Invalidate { identity, refusal, reply } => {
                 let slot = core.slot(SessionSpec::new(identity));
-                core.deliver(Request::new(slot, Wish::Refusal(refusal, reply)));
+                core.deliver(Request::new(slot, RequestKind::Refusal(refusal, reply)));
             }
         }
         Ok(())

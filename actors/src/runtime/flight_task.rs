@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::core::Core;
-use super::news;
+use super::events;
 use super::shutdown::Unsaved;
-use super::slot::{Slot, Told};
+use super::slot::{FlightMessage, Slot};
 use super::timer;
 use crate::law::flight::{Flight, FlightEffect, FlightEvent, Op, Order, Report, Urgency};
 use crate::law::profile::{Evidence, Lost};
@@ -26,22 +26,22 @@ use crate::values::{FlightId, StoreFault};
 /// No sleep is longer than this (law 14).
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long one of the duties that nobody waits for may take: ending a claim, revoking a token.
-const DUTY: Duration = Duration::from_secs(30);
+/// How long one of the background that nobody waits for may take: ending a claim, revoking a token.
+const MAX_BACKGROUND: Duration = Duration::from_secs(30);
 
 /// What is known of a store operation that broke off: nothing.
 const UNKNOWN: StoreFault = StoreFault::TimedOut;
 
 /// Begins the flight that `order` asks for.
-pub(crate) fn depart(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
-    let told = slot.take_off(order.flight);
+pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
+    let told = slot.register_flight(order.flight);
     if core.is_stopping() {
-        slot.tell_flights(Some(order.flight), &FlightEvent::Shutdown);
+        slot.notify_flights(Some(order.flight), &FlightEvent::Shutdown);
     }
     // Not below whoever ordered it: what it does is done for everyone who waits.
     let span = tracing::info_span!(parent: None, "flight", identity = %slot.identity, id = %order.flight);
     let (machine, effects) = Flight::start(order, Arc::clone(&slot.plan.equipment));
-    let voyage = Voyage {
+    let flight_task = FlightTask {
         id: machine.id(),
         machine,
         core: Arc::clone(core),
@@ -49,29 +49,29 @@ pub(crate) fn depart(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         told,
         asking: None,
         answers: FuturesUnordered::new(),
-        duties: FuturesUnordered::new(),
+        background: FuturesUnordered::new(),
         claim: None,
         permit: None,
         landed: false,
         over: false,
     };
-    core.chore(voyage.run(effects).instrument(span));
+    core.spawn_tracked(flight_task.run(effects).instrument(span));
 }
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A flight under way. Dropped before its end, by a panic or with its runtime, it leaves its mark and ends its claim.
-struct Voyage {
+struct FlightTask {
     id: FlightId,
     machine: Flight,
     core: Arc<Core>,
     slot: Arc<Slot>,
-    told: mpsc::UnboundedReceiver<Told>,
+    told: mpsc::UnboundedReceiver<FlightMessage>,
     /// The ask for leave that is under way.
     asking: Option<Asking>,
     answers: FuturesUnordered<Pending<FlightEvent>>,
     /// What is to be done before the end, and tells the machine nothing.
-    duties: FuturesUnordered<Pending<()>>,
+    background: FuturesUnordered<Pending<()>>,
     /// What the machine holds: it is given back should the flight break off.
     claim: Option<Claim>,
     permit: Option<Permit>,
@@ -86,7 +86,7 @@ struct Asking {
     answer: Pending<Permission>,
 }
 
-impl Voyage {
+impl FlightTask {
     async fn run(mut self, effects: Vec<FlightEffect>) {
         self.perform(effects);
         while !self.machine.is_over() {
@@ -99,7 +99,7 @@ impl Voyage {
         }
         self.over = true;
         self.tell(None);
-        while self.duties.next().await.is_some() {}
+        while self.background.next().await.is_some() {}
     }
 
     /// What happens next: what the flight is told goes first, then answers, then time.
@@ -109,12 +109,12 @@ impl Voyage {
         let event = tokio::select! {
             biased;
             Some(told) = self.told.recv() => match told {
-                Told::Event(event) => event,
-                Told::Hurry => self.hurry(),
+                FlightMessage::Event(event) => event,
+                FlightMessage::Expedite => self.expedite(),
             },
             permission = answer(&mut self.asking) => self.permitted(permission),
             Some(event) = self.answers.next(), if !self.answers.is_empty() => event,
-            Some(()) = self.duties.next(), if !self.duties.is_empty() => FlightEvent::Tick,
+            Some(()) = self.background.next(), if !self.background.is_empty() => FlightEvent::Tick,
             () = timer::pause(wait) => FlightEvent::Tick,
         };
         if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = &event {
@@ -129,7 +129,7 @@ impl Voyage {
     }
 
     /// Callers wait now: who asked for leave with nobody waiting gives up that place, and asks as one for whom they do.
-    fn hurry(&mut self) -> FlightEvent {
+    fn expedite(&mut self) -> FlightEvent {
         if let Some(asking) = self.asking.take() {
             self.ask(asking.op, asking.issuer, Urgency::Callers);
         }
@@ -192,12 +192,12 @@ impl Voyage {
             FlightEffect::Send(op, request) => {
                 let source = Arc::clone(&self.slot.plan.source);
                 let work = async move { source.request(&identity, *request).await };
-                let lost = Evidence::Lost(Lost::BrokenOff);
+                let lost = Evidence::Lost(Lost::Aborted);
                 self.await_answer(name, work, lost, move |evidence| FlightEvent::Sent(op, evidence));
             }
             FlightEffect::EndClaim { claim, ending } => {
                 self.claim.take_if(|held| *held == claim);
-                self.see_to(name, async move {
+                self.run_in_background(name, async move {
                     if let Err(fault) = store.end_claim(&identity, &claim, ending).await {
                         tracing::debug!(%fault, "a claim could not be ended");
                     }
@@ -205,13 +205,13 @@ impl Voyage {
             }
             FlightEffect::Revoke(revocation) => {
                 let source = Arc::clone(&self.slot.plan.source);
-                self.see_to(name, async move {
+                self.run_in_background(name, async move {
                     let revoked = source.revoke(&identity, *revocation).await;
                     tracing::debug!(revoked, "revoked what nobody will use");
                 });
             }
             FlightEffect::Report(report) => {
-                news::tell_report(&self.core, &self.slot, id, &report);
+                events::flight_reported(&self.core, &self.slot, id, &report);
                 if let Report::Lost { noted } = report {
                     self.core.note_unsaved(Unsaved { identity, noted });
                 }
@@ -246,13 +246,13 @@ impl Voyage {
     }
 
     /// Does something that nobody waits for but the end, and that not for ever.
-    fn see_to(&mut self, name: EffectName, work: impl Future<Output = ()> + Send + 'static) {
+    fn run_in_background(&mut self, name: EffectName, work: impl Future<Output = ()> + Send + 'static) {
         let observed = self.observer(name);
-        self.duties.push(Box::pin(async move {
+        self.background.push(Box::pin(async move {
             tokio::select! {
                 biased;
                 _ = AssertUnwindSafe(work).catch_unwind() => {}
-                () = timer::pause(DUTY) => {}
+                () = timer::pause(MAX_BACKGROUND) => {}
             }
             observed();
         }));
@@ -262,7 +262,7 @@ impl Voyage {
 
     fn observe_before(&self, name: EffectName) {
         if let Some(observer) = &self.core.ports.observer {
-            unharmed(|| observer.before(&self.slot.identity, self.id, name));
+            catch_panic(|| observer.before(&self.slot.identity, self.id, name));
         }
     }
 
@@ -275,13 +275,13 @@ impl Voyage {
         let observer = self.core.ports.observer.clone().map(|observer| (observer, self.slot.identity.clone(), self.id));
         move || {
             if let Some((observer, identity, id)) = observer {
-                unharmed(|| observer.after(&identity, id, name));
+                catch_panic(|| observer.after(&identity, id, name));
             }
         }
     }
 }
 
-/// What the issuer's desk says to the ask that is under way; never, where there is none.
+/// What the issuer's limiter says to the ask that is under way; never, where there is none.
 async fn answer(asking: &mut Option<Asking>) -> Permission {
     match asking {
         Some(asking) => (&mut asking.answer).await,
@@ -290,11 +290,11 @@ async fn answer(asking: &mut Option<Asking>) -> Permission {
 }
 
 /// An observer changes nothing, not by a panic either.
-fn unharmed(observe: impl FnOnce()) {
+fn catch_panic(observe: impl FnOnce()) {
     drop(std::panic::catch_unwind(AssertUnwindSafe(observe)));
 }
 
-impl Drop for Voyage {
+impl Drop for FlightTask {
     fn drop(&mut self) {
         if self.over {
             return;
@@ -303,13 +303,13 @@ impl Drop for Voyage {
         // and one that is on its way must not stay behind either. What is being written is written.
         let (store, identity) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone());
         let (held, mut answers) = (self.claim.take(), std::mem::take(&mut self.answers));
-        let mut duties = std::mem::take(&mut self.duties);
-        self.core.chore(async move {
+        let mut background = std::mem::take(&mut self.background);
+        self.core.spawn_tracked(async move {
             // What cannot be ended runs out by itself, or with this process.
             if let Some(claim) = held {
                 let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;
             }
-            while duties.next().await.is_some() {}
+            while background.next().await.is_some() {}
             while let Some(answer) = answers.next().await {
                 if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = answer {
                     let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;

@@ -1,14 +1,14 @@
 //! Randomness that is the same on every machine, and stays the same for one thing when another thing is taken away.
 //!
-//! There is no stream of random numbers that everything draws from. Each draw is made from dice of its own, which are
+//! There is no stream of random numbers that everything draws from. Each draw is made from rng of its own, which are
 //! named by the seed and by what they are for ("the fate of the third store operation of the second flight of process
 //! 1"). So a schedule can be shrunk by dropping events from its plan: what is left still meets the same fates.
 
 /// A generator (SplitMix64, which passes BigCrush and needs eight bytes of state).
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-/// What dice are for: the first part of their name.
+/// What rng are for: the first part of their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
     Config = 1,
@@ -20,7 +20,7 @@ pub(crate) enum For {
     Answer = 8,
     Mail = 9,
     Tick = 10,
-    News = 11,
+    StoreEvent = 11,
     Permit = 12,
     Names = 13,
     Caller = 14,
@@ -39,8 +39,8 @@ pub(crate) const fn join(left: u64, right: u64) -> u64 {
     mix(left.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(mix(right.wrapping_add(0x632b_e59b_d9b4_e019))))
 }
 
-impl Dice {
-    /// The dice for `what`, the `key`-th of their kind.
+impl Rng {
+    /// The rng for `what`, the `key`-th of their kind.
     pub(crate) fn new(seed: u64, what: For, key: u64) -> Self {
         Self(join(join(seed, what as u64), key))
     }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn dice_of_one_name_fall_alike_and_others_do_not() {
-        let roll = |seed, key| Dice::new(seed, For::Plan, key).next();
+        let roll = |seed, key| Rng::new(seed, For::Plan, key).next();
         assert_eq!(roll(1, 2), roll(1, 2));
         assert_ne!(roll(1, 2), roll(2, 1));
         assert_ne!(roll(1, 2), roll(1, 3));
@@ -100,12 +100,12 @@ mod tests {
 
     #[test]
     fn draws_stay_within_their_bounds() {
-        let mut dice = Dice::new(7, For::Plan, 0);
+        let mut rng = Rng::new(7, For::Plan, 0);
         for _ in 0..1000 {
-            assert!((3..=5).contains(&dice.between(3, 5)));
-            assert!([1, 2].contains(&dice.weigh(&[(1, 1), (3, 2), (0, 9)])));
+            assert!((3..=5).contains(&rng.between(3, 5)));
+            assert!([1, 2].contains(&rng.weigh(&[(1, 1), (3, 2), (0, 9)])));
         }
-        assert_eq!(dice.below(0), 0);
-        assert!(!dice.chance(0) && dice.chance(1000));
+        assert_eq!(rng.below(0), 0);
+        assert!(!rng.chance(0) && rng.chance(1000));
     }
 }
