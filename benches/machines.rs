@@ -100,6 +100,7 @@ fn cohort(criterion: &mut Criterion) {
         scopes: Scopes::default(),
         validity: Validity::new(now(expired).moment, Some(HOUR)),
         cause: Cause::Expiry,
+        proof_key: None,
     });
     let landing = Landing { outcome: Outcome::Minted(lease), view: None, keeping: false };
     criterion.bench_function("session: 10,000 callers join one flight", |bencher| {

@@ -18,8 +18,10 @@ use super::state::{SessionState, StateWatch};
 use super::token_actor::TokenMessage;
 use crate::law::ledger::Login;
 use crate::law::session::{Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer};
-use crate::values::record::{Issuer, View};
-use crate::values::{InstallError, Lease, LogoutError, Reason, ServerIdentity, StoreFault, TokenError};
+use crate::values::record::{Issuer, RefreshCredential, View};
+use crate::values::{
+    Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity, StoreFault, TokenError,
+};
 
 /// A handle on one identity's session. Cheap to clone.
 ///
@@ -69,6 +71,12 @@ impl AuthSession {
         &self.slot.identity
     }
 
+    /// The published lease, while it is fresh. `None` where only the session's actor can answer.
+    #[inline]
+    pub fn at_hand(&self) -> Option<Lease> {
+        self.hit(Duration::ZERO)
+    }
+
     /// A lease that is fit for use now.
     ///
     /// Where the published lease is fresh this takes no message, no lock and no allocation. Otherwise the session's
@@ -83,7 +91,7 @@ impl AuthSession {
     /// Safe to drop at any await.
     #[inline]
     pub async fn token(&self) -> Result<Lease, TokenError> {
-        match self.hit(Duration::ZERO) {
+        match self.at_hand() {
             Some(lease) => Ok(lease),
             None => self.ask(TokenOptions::default())?.await,
         }
@@ -125,11 +133,39 @@ impl AuthSession {
         operation: OperationKey,
         challenge: ChallengeKey,
     ) -> Result<(), TokenError> {
-        let refusal = Refusal { generation: lease.generation(), operation, challenge };
+        self.invalidate_generation(lease.generation(), operation, challenge).await
+    }
+
+    /// Like [`invalidate`](Self::invalidate), for the lease of this `generation`.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_generation(
+        &self,
+        generation: Generation,
+        operation: OperationKey,
+        challenge: ChallengeKey,
+    ) -> Result<(), TokenError> {
+        let refusal = Refusal { generation, operation, challenge };
         match self.send(|reply| RequestKind::Refusal(refusal, reply)).await.unwrap_or(Err(UNANSWERED))? {
             RefusalAnswer::Noted | RefusalAnswer::Superseded => Ok(()),
             RefusalAnswer::Futile(error) => Err(error),
         }
+    }
+
+    /// `token` with its digest under the key of the session's store, for a [`Login`].
+    pub fn credential(&self, token: RefreshToken) -> RefreshCredential {
+        RefreshCredential::new(token, &self.slot.plan.equipment.digests)
+    }
+
+    /// The present by the runtime's clock.
+    pub fn now(&self) -> Moment {
+        self.core.ports.clock.now()
     }
 
     /// Stores a login that was completed, and serves it from then on. Law 12: it begins a new epoch.

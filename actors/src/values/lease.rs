@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lifetime::Validity;
 use super::lineage::Generation;
-use super::secret::AccessToken;
+use super::secret::{AccessToken, DpopKey};
 
 /// An access token with what belongs to it. Cheap to clone: clones share one token, wiped when the last is dropped.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct LeaseParts {
     pub validity: Validity,
     /// Why it was minted.
     pub cause: Cause,
+    /// The key that its proofs of possession are signed with (RFC 9449), if it is bound to one.
+    pub proof_key: Option<DpopKey>,
 }
 
 impl Lease {
@@ -57,6 +59,11 @@ impl Lease {
     /// How long it lives.
     pub fn validity(&self) -> Validity {
         self.0.validity
+    }
+
+    /// The key that its proofs of possession are signed with (RFC 9449), if it is bound to one.
+    pub fn proof_key(&self) -> Option<&DpopKey> {
+        self.0.proof_key.as_ref()
     }
 
     /// Why it was minted.
@@ -148,6 +155,7 @@ mod tests {
             scopes: Scopes::new(["a", "b"]),
             validity: Validity::new(Moment::default(), None),
             cause: Cause::Early,
+            proof_key: Some(DpopKey::new("dk-secret")),
         })
     }
 
@@ -156,7 +164,7 @@ mod tests {
         assert_eq!(lease(3, "x"), lease(3, "y"));
         assert_ne!(lease(3, "x"), lease(4, "x"));
         let shown = format!("{:?}", lease(3, "at-secret"));
-        assert!(shown.contains("1.3") && shown.contains("Dpop") && !shown.contains("at-secret"), "{shown}");
+        assert!(shown.contains("1.3") && shown.contains("Dpop") && !shown.contains("-secret"), "{shown}");
     }
 
     #[test]
@@ -167,5 +175,6 @@ mod tests {
         assert_eq!(lease.scopes().iter().collect::<Vec<_>>(), ["a", "b"]);
         assert!(!lease.scopes().is_empty() && Scopes::default().is_empty());
         assert_eq!(lease.validity().lifetime(), None);
+        assert_eq!(lease.proof_key().map(DpopKey::expose), Some("dk-secret"));
     }
 }

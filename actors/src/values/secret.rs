@@ -24,6 +24,18 @@ macro_rules! secret {
             }
         }
 
+        impl From<String> for $name {
+            fn from(secret: String) -> Self {
+                Self::new(secret)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(secret: &str) -> Self {
+                Self::new(secret)
+            }
+        }
+
         /// In constant time.
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {

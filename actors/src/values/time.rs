@@ -1,10 +1,18 @@
 //! Time as an argument: two clocks read together, and the jitter that travels with them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Wall-clock time: milliseconds since the Unix epoch. It may step in either direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(u64);
+
+/// A time before 1970 is the epoch.
+impl From<SystemTime> for WallTime {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
 
 impl WallTime {
     /// The wall time `millis` milliseconds after the Unix epoch.

@@ -109,6 +109,7 @@ impl Flight {
             scopes: commit.granted.clone().or_else(|| grant.map(|grant| grant.granted.clone())).unwrap_or_default(),
             validity: commit.access.validity,
             cause: commit.access.cause,
+            proof_key: grant.and_then(|grant| grant.dpop_key.clone()),
         });
         self.settle(attempt, Duty::Save(Box::new(commit)), Outcome::Minted(lease), now, effects);
     }
@@ -330,6 +331,7 @@ impl Flight {
             scopes: lease.scopes().clone(),
             validity: lease.validity(),
             cause: lease.cause(),
+            proof_key: lease.proof_key().cloned(),
         }))
     }
 

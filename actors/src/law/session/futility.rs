@@ -77,6 +77,7 @@ mod tests {
             scopes: Scopes::default(),
             validity: Validity::new(Moment::default(), lifetime.map(Duration::from_secs)),
             cause,
+            proof_key: None,
         })
     }
 

@@ -78,6 +78,7 @@ fn published(number: u64) -> Published {
         scopes: Scopes::default(),
         validity,
         cause: Cause::Refusal,
+        proof_key: None,
     });
     let hit = Some(Hit { lease, window: Window::of(&validity, validity.anchored().boot) });
     Published { hit, residue: Residue { floor, ..Residue::default() }, ..Published::default() }

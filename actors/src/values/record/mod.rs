@@ -298,6 +298,7 @@ impl Record {
             scopes: grant.granted.clone(),
             validity: access.validity,
             cause: access.cause,
+            proof_key: grant.dpop_key.clone(),
         }))
     }
 

@@ -74,5 +74,6 @@ pub(crate) fn unsaved(generation: Generation, validity: Validity, cause: Cause) 
         scopes: Default::default(),
         validity,
         cause,
+        proof_key: None,
     })
 }
