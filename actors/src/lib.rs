@@ -1,12 +1,13 @@
-//! The engine of tokenkeeper: one owner for each server identity's OAuth state.
+//! The engine of tokenkeeper, with one owner for the OAuth state of each server identity.
 //!
-//! This crate knows no HTTP and no OAuth wire format. It is
+//! This crate knows no HTTP and no OAuth wire format. It contains
 //!
-//! - [`values`]: what the law speaks about,
-//! - [`law`]: two pure state machines and the rules they share,
-//! - [`ports`]: what the machines' drivers ask of the world,
+//! - [`values`]: the values of the laws,
+//! - [`law`]: the pure state machines and the rules they share,
+//! - [`ports`]: the traits through which drivers reach the outside,
 //! - `memory`: the store in memory (feature `memory`, on by default),
 //! - `runtime`: the actors that drive the machines in a host (feature `runtime`, on by default),
+//! - [`sync`]: a lock for drivers and stores,
 //! - `system`: this machine's clocks, tokio and randomness behind the ports (feature `system`, on by default).
 
 pub mod law;
@@ -15,6 +16,7 @@ pub mod memory;
 pub mod ports;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+pub mod sync;
 #[cfg(feature = "system")]
 pub mod system;
 pub mod values;

@@ -1,14 +1,14 @@
-//! The store in memory: for tests, for hosts that keep nothing, and as the reference for other stores.
+//! The store in memory, for tests, for hosts that keep nothing, and as the reference for other stores.
 //!
-//! It honours the whole contract of [`TokenStore`], claims included, so several runtimes of one process can share it:
-//! each opens a handle of its own with [`MemoryStore::process`]. Nothing outlives the last handle.
+//! It keeps the whole contract of [`TokenStore`], including claims. Several runtimes of one process can share it. Each
+//! opens a handle of its own with [`MemoryStore::process`]. The content is gone with the last handle.
 
 mod claims;
 mod reservations;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,54 +21,56 @@ use crate::ports::store::{
     Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
     StoreWatch, TokenStore,
 };
+use crate::sync::lock;
 use crate::values::record::Record;
 use crate::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
 
 use claims::{Claimant, Claims, Tenure};
 use reservations::Reservations;
 
-/// A handle on a store in memory. Clones are the same process; [`process`](Self::process) opens another.
+/// A handle on a store in memory. Clones count as the same process, and [`process`](Self::process) opens a handle of
+/// another.
 ///
 /// Every method answers at once, and none of them fails.
 #[derive(Clone)]
 pub struct MemoryStore(Arc<Process>);
 
 impl MemoryStore {
-    /// How many pieces of news are kept for a watch that does not read them; then it is told that it
-    /// [lagged](StoreEvent::Lagged).
+    /// The number of events kept for a watch that does not read them. A watch that is further behind gets
+    /// [`Lagged`](StoreEvent::Lagged).
     pub const NEWS_KEPT: usize = 1_024;
 
-    /// How many lines of each identity's journal are kept, the newest.
+    /// The number of lines kept of each identity's journal. The oldest lines are dropped.
     pub const JOURNAL_KEPT: usize = 256;
 
-    /// An empty store whose claims last until they are ended, or until the process that holds them has dropped its
-    /// handle and every clone of it: what a kernel does with the locks of a dead process. The next holder is told that
-    /// its predecessor is [`Gone`](crate::ports::store::Predecessor::Gone).
+    /// Makes an empty store whose claims last until they are ended, or until their process has dropped its handle and
+    /// all clones of it, like a kernel's locks. The next holder's predecessor is
+    /// [`Gone`](crate::ports::store::Predecessor::Gone).
     ///
-    /// `key` is the key of the store's digests: 32 random bytes.
+    /// `key` is the key of the store's digests, 32 random bytes.
     pub fn new(key: DigestKey) -> Self {
         Self::with(key, None)
     }
 
-    /// An empty store whose claims are leases: each lasts for `length`, or as long as its holder asked for if that is
-    /// more, counted on `clock`'s elapsed time, and must be renewed to last longer. A holder whose lease ran out may
-    /// live, and the next one is told so. Dropping a handle ends nothing: nobody notices a dead process across a
-    /// network.
+    /// Makes an empty store with leased claims. Each lasts for `length`, or for the time that its holder asked for if
+    /// that is longer, by `clock`'s elapsed time, and must be renewed to last longer. After a claim has run out, the
+    /// next holder's predecessor may live. Dropping a handle ends no claim, as the death of a process goes unnoticed
+    /// across a network.
     ///
-    /// `key` is the key of the store's digests: 32 random bytes.
+    /// `key` is the key of the store's digests, 32 random bytes.
     pub fn leased(key: DigestKey, clock: Arc<dyn Clock>, length: Duration) -> Self {
         Self::with(key, Some(Leases { clock, length }))
     }
 
-    /// Another handle on the same store, as another process would have it.
+    /// Opens another handle on the same store, which counts as another process.
     #[must_use]
     pub fn process(&self) -> Self {
         Self::open(&self.0.shared)
     }
 
     fn with(key: DigestKey, leases: Option<Leases>) -> Self {
-        let (news, _) = broadcast::channel(Self::NEWS_KEPT);
-        Self::open(&Arc::new(Shared { key, leases, state: Mutex::default(), news }))
+        let (events, _) = broadcast::channel(Self::NEWS_KEPT);
+        Self::open(&Arc::new(Shared { key, leases, state: Mutex::default(), events }))
     }
 
     fn open(shared: &Arc<Shared>) -> Self {
@@ -89,7 +91,7 @@ impl MemoryStore {
     }
 
     fn claimant(&self, holder: FlightId) -> Claimant {
-        // A lease belongs to whoever knows its name; a kernel lock to the process that took it.
+        // A leased claim belongs to its flight in any process, a kernel lock only to the process that took it.
         let process = if self.0.shared.leases.is_some() { 0 } else { self.0.number };
         Claimant { holder, process }
     }
@@ -101,7 +103,7 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-/// One process's hold on the store; the last clone of its handle lets go of its claims.
+/// One process that uses the store. The last clone of its handle ends its claims.
 struct Process {
     number: u64,
     shared: Arc<Shared>,
@@ -119,7 +121,8 @@ struct Shared {
     key: DigestKey,
     leases: Option<Leases>,
     state: Mutex<State>,
-    news: broadcast::Sender<ServerIdentity>,
+    /// The identities whose records were written.
+    events: broadcast::Sender<ServerIdentity>,
 }
 
 struct Leases {
@@ -139,11 +142,11 @@ struct State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is worked out before the first field of it is written: a panic leaves no half of one behind.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every change is computed before its first field is written, so a panic leaves no half of one behind.
+        lock(&self.state)
     }
 
-    /// Reads the clock: before the lock is taken, because a clock is somebody else's code.
+    /// Reads the clock. Called before the lock is taken, because the clock is foreign code.
     fn tenure(&self, at_least: Duration) -> Tenure {
         match &self.leases {
             None => Tenure::Unlimited,
@@ -177,8 +180,8 @@ impl TokenStore for MemoryStore {
         state.records.insert(identity.clone(), (*after).clone());
         state.reservations.written(identity, before.as_deref(), &after);
         state.claims.written(identity, &change, after.epoch, &tenure);
-        // Under the lock, so that news comes in the order of the writes. Nobody watching is no failure.
-        let _ = self.0.shared.news.send(identity.clone());
+        // Under the lock, so that events come in the order of the writes. The error means that there is no watch.
+        let _ = self.0.shared.events.send(identity.clone());
         Ok(Changed::Applied { before, after })
     }
 
@@ -226,7 +229,7 @@ impl TokenStore for MemoryStore {
     }
 
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
-        Ok(Box::new(MemoryWatch(self.0.shared.news.subscribe())))
+        Ok(Box::new(MemoryWatch(self.0.shared.events.subscribe())))
     }
 
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
@@ -246,7 +249,7 @@ impl TokenStore for MemoryStore {
     }
 }
 
-/// Ends when the last handle on the store is gone: it does not keep the store alive.
+/// Ends when the last handle on the store is gone, because it does not keep the store alive.
 #[derive(Debug)]
 struct MemoryWatch(broadcast::Receiver<ServerIdentity>);
 

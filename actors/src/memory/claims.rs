@@ -1,4 +1,4 @@
-//! Claims: who may spend, and who lost that right without saying so.
+//! The claims of the store in memory, with the holders that lost a claim without ending it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,18 +9,18 @@ use crate::values::{ElapsedTime, Epoch, FlightId, ServerIdentity};
 
 /// All claims of a store.
 #[derive(Default)]
-pub(super) struct Claims(BTreeMap<ServerIdentity, BTreeMap<ClaimScope, Seat>>);
+pub(super) struct Claims(BTreeMap<ServerIdentity, BTreeMap<ClaimScope, Entry>>);
 
-/// Who asks.
+/// A holder of claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claimant {
     /// The flight.
     pub(super) holder: FlightId,
-    /// The process it runs in; always zero where claims are leases.
+    /// The process it runs in. Always zero for leased claims.
     pub(super) process: u64,
 }
 
-/// How long a claim lasts that is granted or renewed now.
+/// The time that a claim lasts from now on, when it is granted or renewed.
 pub(super) enum Tenure {
     /// Until it is ended, or its process dies.
     Unlimited,
@@ -28,11 +28,11 @@ pub(super) enum Tenure {
     Lease { now: ElapsedTime, length: Duration },
 }
 
-/// What one claim is about: at most one holder, and those who lost it.
+/// The state of one claim, with at most one holder.
 #[derive(Default)]
-struct Seat {
+struct Entry {
     taken: Option<Taken>,
-    /// Holders whose lease ran out and who have not ended it since.
+    /// Holders whose leased claim ran out and that have not ended it since.
     lost: BTreeSet<FlightId>,
 }
 
@@ -42,7 +42,7 @@ struct Taken {
 }
 
 impl Claims {
-    /// Gives the claim to whoever asks first.
+    /// Grants the claim, unless another holder has it.
     pub(super) fn claim(
         &mut self,
         identity: &ServerIdentity,
@@ -50,22 +50,22 @@ impl Claims {
         by: Claimant,
         tenure: &Tenure,
     ) -> ClaimAnswer {
-        let seat = self.0.entry(identity.clone()).or_default().entry(scope).or_default();
-        seat.expire(tenure);
-        let had_until = match &seat.taken {
+        let entry = self.0.entry(identity.clone()).or_default().entry(scope).or_default();
+        entry.expire(tenure);
+        let had_until = match &entry.taken {
             Some(taken) if taken.by != by => return ClaimAnswer::Contended,
             Some(taken) => taken.until,
             None => None,
         };
         // Asking again never makes a claim shorter.
         let until = tenure.end().max(had_until);
-        seat.taken = Some(Taken { by, until });
-        seat.lost.remove(&by.holder);
-        let predecessor = if seat.lost.is_empty() { Predecessor::Gone } else { Predecessor::MayLive };
+        entry.taken = Some(Taken { by, until });
+        entry.lost.remove(&by.holder);
+        let predecessor = if entry.lost.is_empty() { Predecessor::Gone } else { Predecessor::MayLive };
         ClaimAnswer::Granted(Claim { holder: by.holder, scope, remaining: tenure.left(until), predecessor })
     }
 
-    /// Makes a claim last longer, if it is still held.
+    /// Renews a claim that is still held.
     pub(super) fn renew(
         &mut self,
         identity: &ServerIdentity,
@@ -73,9 +73,11 @@ impl Claims {
         by: Claimant,
         tenure: &Tenure,
     ) -> Renewed {
-        let Some(seat) = self.0.get_mut(identity).and_then(|seats| seats.get_mut(&scope)) else { return Renewed::Lost };
-        seat.expire(tenure);
-        match &mut seat.taken {
+        let Some(entry) = self.0.get_mut(identity).and_then(|entries| entries.get_mut(&scope)) else {
+            return Renewed::Lost;
+        };
+        entry.expire(tenure);
+        match &mut entry.taken {
             Some(taken) if taken.by == by => {
                 taken.until = tenure.end().max(taken.until);
                 Renewed::Until(tenure.left(taken.until))
@@ -84,54 +86,55 @@ impl Claims {
         }
     }
 
-    /// Ends a claim, also one that was lost: its holder says that it acts no more.
+    /// Ends a claim, or notes that the holder of a lost claim does not act any more.
     pub(super) fn end(&mut self, identity: &ServerIdentity, scope: ClaimScope, by: Claimant) {
-        let Some(seat) = self.0.get_mut(identity).and_then(|seats| seats.get_mut(&scope)) else { return };
-        seat.taken.take_if(|taken| taken.by == by);
-        seat.lost.remove(&by.holder);
+        let Some(entry) = self.0.get_mut(identity).and_then(|entries| entries.get_mut(&scope)) else { return };
+        entry.taken.take_if(|taken| taken.by == by);
+        entry.lost.remove(&by.holder);
         self.tidy(identity);
     }
 
-    /// Takes note of a write. A commit settles whatever a lost holder of its epoch may still have had in flight; a move
-    /// to another epoch settles everything before it.
+    /// Notes a write. After a commit no lost holder of its epoch can have an effect any more, and after a move to
+    /// another epoch no holder of an earlier one.
     pub(super) fn written(&mut self, identity: &ServerIdentity, change: &Change, epoch: Epoch, tenure: &Tenure) {
-        let Some(seats) = self.0.get_mut(identity) else { return };
+        let Some(entries) = self.0.get_mut(identity) else { return };
         let current = ClaimScope::Spend(epoch);
         let commits = matches!(change, Change::Commit(_));
         let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
-        for (scope, seat) in seats.iter_mut() {
+        for (scope, entry) in entries.iter_mut() {
             if moves && *scope != current || commits && *scope == current {
-                // Whose lease ran out before this write lost it before this write, even if nobody has asked since.
-                seat.expire(tenure);
-                seat.lost.clear();
+                // A claim that ran out before this write counts as lost before it, even if no other flight has asked
+                // since.
+                entry.expire(tenure);
+                entry.lost.clear();
             }
         }
         self.tidy(identity);
     }
 
-    /// Frees what a dead process held.
+    /// Frees the claims of a dead process.
     pub(super) fn process_died(&mut self, process: u64) {
-        self.0.retain(|_, seats| {
-            for seat in seats.values_mut() {
-                seat.taken.take_if(|taken| taken.by.process == process);
+        self.0.retain(|_, entries| {
+            for entry in entries.values_mut() {
+                entry.taken.take_if(|taken| taken.by.process == process);
             }
-            seats.retain(|_, seat| seat.is_of_use());
-            !seats.is_empty()
+            entries.retain(|_, entry| entry.is_in_use());
+            !entries.is_empty()
         });
     }
 
     fn tidy(&mut self, identity: &ServerIdentity) {
-        if let Some(seats) = self.0.get_mut(identity) {
-            seats.retain(|_, seat| seat.is_of_use());
-            if seats.is_empty() {
+        if let Some(entries) = self.0.get_mut(identity) {
+            entries.retain(|_, entry| entry.is_in_use());
+            if entries.is_empty() {
                 self.0.remove(identity);
             }
         }
     }
 }
 
-impl Seat {
-    /// Ends a lease that has run out, and remembers who lost it.
+impl Entry {
+    /// Ends a leased claim that has run out, and remembers its holder.
     fn expire(&mut self, tenure: &Tenure) {
         let Tenure::Lease { now, .. } = tenure else { return };
         if let Some(lost) = self.taken.take_if(|taken| taken.until.is_some_and(|until| until <= *now)) {
@@ -139,7 +142,7 @@ impl Seat {
         }
     }
 
-    fn is_of_use(&self) -> bool {
+    fn is_in_use(&self) -> bool {
         self.taken.is_some() || !self.lost.is_empty()
     }
 }
@@ -226,7 +229,7 @@ mod tests {
         assert_eq!(granted(claims.claim(&who, SPEND, flight(1), &long)).0, Some(1_000));
         assert_eq!(granted(claims.claim(&who, SPEND, flight(1), &at(10))).0, Some(990));
         assert_eq!(claims.renew(&who, SPEND, flight(1), &at(20)), Renewed::Until(Some(Duration::from_millis(980))));
-        // Too late: it is lost even though nobody else has asked. Taking it anew is no succession.
+        // Too late. The claim is lost although no other flight has asked. Taking it again is no succession.
         assert_eq!(claims.renew(&who, SPEND, flight(1), &at(1_000)), Renewed::Lost);
         assert_eq!(granted(claims.claim(&who, SPEND, flight(1), &at(1_000))), (Some(100), Predecessor::Gone));
     }
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_what_is_settled() {
+    fn nothing_is_kept_of_settled_claims() {
         let (mut claims, who) = (Claims::default(), identity());
         claims.claim(&who, SPEND, flight(1), &at(0));
         claims.claim(&who, SPEND, flight(2), &at(100));

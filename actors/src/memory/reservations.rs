@@ -1,4 +1,4 @@
-//! Who owns which refresh token: no two identities may hold the same one.
+//! The reservations of the store in memory. No two identities may hold the same refresh token.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +7,10 @@ use crate::ports::store::Reservation;
 use crate::values::record::Record;
 use crate::values::{KeyedDigest, ServerIdentity, WallTime};
 
-/// How long a reservation waits for its install.
-const WAITS: Duration = Duration::from_secs(600);
+/// The time for which a reservation waits for its install.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The reservations no record backs yet. Those of tokens that are held are in the records themselves, where they cannot
-/// be forgotten.
+/// The reservations that are not in a record yet. The tokens that identities hold are found in the records themselves.
 #[derive(Default)]
 pub(super) struct Reservations(BTreeMap<KeyedDigest, Waiting>);
 
@@ -29,8 +28,8 @@ impl Reservations {
         digest: KeyedDigest,
         now: WallTime,
     ) -> Reservation {
-        self.0.retain(|_, waiting| now.since(waiting.since) < WAITS);
-        // One look at each record: reserving belongs to a login, and logins are rare.
+        self.0.retain(|_, waiting| now.since(waiting.since) < TIMEOUT);
+        // Looks at each record. Reserving belongs to a login, and logins are rare.
         let mut holders = records.iter().filter(|(_, record)| held(record) == Some(digest)).map(|(holder, _)| holder);
         let waiting = self.0.get(&digest).map(|waiting| &waiting.identity);
         if let Some(other) = holders.find(|holder| *holder != identity).or(waiting.filter(|other| *other != identity)) {
@@ -40,7 +39,7 @@ impl Reservations {
         Reservation::Reserved
     }
 
-    /// Takes note of a write: what the record holds, or held until now, waits no longer.
+    /// Notes a write. The tokens that the record holds, or held until now, do not wait any longer.
     pub(super) fn written(&mut self, identity: &ServerIdentity, before: Option<&Record>, after: &Record) {
         for digest in [before.and_then(held), held(after)].into_iter().flatten() {
             if self.0.get(&digest).is_some_and(|waiting| waiting.identity == *identity) {

@@ -1,4 +1,4 @@
-//! The clock: the only place time is read.
+//! The clock port, through which the engine reads time.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use crate::values::Moment;
 
 /// Reads both clocks of this machine.
 ///
-/// Shared by everything in a runtime. Wall time may step; elapsed time must count suspend (Linux: `CLOCK_BOOTTIME`),
-/// and never step back within one boot.
+/// Shared by all parts of a runtime. Wall time may step. Elapsed time must count suspend (Linux: `CLOCK_BOOTTIME`), and
+/// never step back within one boot.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The present, as exactly as the system tells: for flights, deadlines and records.
+    /// Returns the present, as exactly as the system gives it. Used for flights, deadlines and records.
     fn now(&self) -> Moment;
 
-    /// The present from cheap clocks, for hits: at most some milliseconds behind. `None` where the cheap clocks cannot
-    /// vouch for themselves (they may have missed a suspend): ask [`now`](Clock::now) then.
+    /// Returns the present from cheap clocks, for hits. It is at most some milliseconds behind. `None` if the cheap
+    /// clocks may be wrong, because they may have missed a suspend. The caller then uses [`now`](Clock::now).
     fn coarse(&self) -> Option<Moment> {
         Some(self.now())
     }

@@ -1,4 +1,5 @@
-//! The ports: what the engine asks of the world. Object safe, and narrow enough to be faked.
+//! The ports, the traits through which the engine reaches the outside. They are object safe, and small enough to be
+//! faked.
 //!
 //! Every future is `Send`, and safe to drop at any await unless its method says otherwise.
 

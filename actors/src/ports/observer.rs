@@ -1,19 +1,19 @@
-//! The effect observer: sees each effect of each flight before and after it is carried out.
+//! The effect observer, which is called before and after each effect of each flight.
 
 use std::fmt;
 
 use crate::law::flight::FlightEffect;
 use crate::values::{FlightId, ServerIdentity};
 
-/// Watches flights at work: for traces, and for tests that stop the world at a named effect.
+/// Observes the effects of flights, for traces, and for tests that stop a process at a named effect.
 ///
-/// Called in the flight's own task, in order. An observer may block there, and so hold the flight up; it cannot change
-/// what happens.
+/// Called in the flight's own task, in order. An observer may block there, which delays the flight. It cannot change
+/// the effects.
 pub trait EffectObserver: fmt::Debug + Send + Sync + 'static {
     /// `effect` is about to be carried out.
     fn before(&self, identity: &ServerIdentity, flight: FlightId, effect: EffectName);
 
-    /// `effect` has been carried out, or, where an answer is awaited, has been answered.
+    /// `effect` has been carried out. If it has an answer, the answer has arrived.
     fn after(&self, identity: &ServerIdentity, flight: FlightId, effect: EffectName);
 }
 
@@ -21,23 +21,23 @@ pub trait EffectObserver: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum EffectName {
-    /// Asks the issuer for leave.
+    /// Asks for a permit.
     AskPermit,
-    /// Gives the leave back.
+    /// Returns the permit.
     ReturnPermit,
     /// Reads the record.
     Load,
     /// Tries to claim.
     Claim,
-    /// Makes the claim last longer.
+    /// Renews the claim.
     Renew,
     /// Ends the claim.
     EndClaim,
     /// Writes the mark.
     Mark,
-    /// Takes the mark back.
+    /// Withdraws the mark.
     Withdraw,
-    /// Stores what was obtained.
+    /// Stores the tokens.
     Commit,
     /// Stores that the grant ended.
     End,
@@ -49,7 +49,7 @@ pub enum EffectName {
     Send,
     /// Revokes tokens.
     Revoke,
-    /// Tells the session.
+    /// Reports to the session.
     Report,
 }
 

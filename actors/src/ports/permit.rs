@@ -1,4 +1,4 @@
-//! The permit: an issuer's leave to make a request, which precedes every claim.
+//! Permits to make requests to an issuer. A flight asks for its permit before it claims.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use async_trait::async_trait;
 use crate::law::flight::Urgency;
 use crate::values::record::Issuer;
 
-/// Holds back requests to an issuer that wants to be left alone, and spreads the rest.
+/// Limits the requests to each issuer, and holds them back while an issuer is throttled.
 ///
 /// Shared by all identities of a runtime. One permit is one token request.
 #[async_trait]
 pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
-    /// Waits for leave to make one request to `issuer`, or answers how long the issuer is to be left alone. Callers come
+    /// Waits for a permit for one request to `issuer`, or returns the remaining time of its throttle. Callers come
     /// before background work. Flights that do not know their issuer yet pass `None` and share one queue.
     ///
-    /// A queued ask is answered within the implementation's timeout, at the latest with the time at which to ask again.
-    /// An ask may wait longer only while the implementation itself is down and expected back.
+    /// A queued request is answered within the implementation's timeout, if only with the time after which to ask
+    /// again. It may wait longer only while the implementation itself is down and expected back.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future gives up the place in the queue, and gives back a permit that was granted meanwhile.
+    /// Dropping the future leaves the queue, and returns a permit that was granted meanwhile.
     async fn ask(&self, issuer: Option<&Issuer>, urgency: Urgency) -> Permission;
 }
 
@@ -29,33 +29,33 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 #[must_use = "a permit that is dropped is given back"]
 pub enum Permission {
-    /// Go ahead; give it back afterwards.
+    /// The permit, to be given back after the request.
     Granted(Permit),
-    /// The issuer is to be left alone for this long.
+    /// The issuer is throttled for this long.
     Held(Duration),
-    /// No permit can be given out in this process, for a reason that has nothing to do with the issuer.
+    /// This process cannot give out permits, for a reason that does not concern the issuer.
     Unavailable,
 }
 
-/// Leave to make one token request, kept by whoever drives the flight, for as long as the flight has it.
+/// Leave to make one token request. The flight's driver keeps it while the flight has it.
 ///
-/// Comes back once, whatever happens: by [`give_back`](Permit::give_back), or, with nothing to say about the issuer, when
-/// it is dropped, so that a flight that breaks off takes no permit with it.
+/// It is returned exactly once, by [`give_back`](Permit::give_back) or when it is dropped. A flight that breaks off
+/// therefore returns its permit, without a throttle.
 #[must_use = "a permit that is dropped is given back"]
 pub struct Permit(Option<GiveBack>);
 
-/// What happens when a permit comes back.
+/// Called when a permit is returned, with the throttle.
 type GiveBack = Box<dyn FnOnce(Option<Duration>) + Send + Sync + 'static>;
 
 impl Permit {
-    /// A permit for which `give_back` is called exactly once, with what the issuer said about being left alone. It is
-    /// called wherever the permit ends, in a drop too: it must neither block nor panic.
+    /// Makes a permit for which `give_back` is called exactly once, with the throttle that the issuer asked for. The
+    /// call may happen in a drop, so it must neither block nor panic.
     pub fn new(give_back: impl FnOnce(Option<Duration>) + Send + Sync + 'static) -> Self {
         Self(Some(Box::new(give_back)))
     }
 
-    /// Gives the leave back, with what the issuer said about being left alone (`Retry-After`, capped by the permits).
-    /// From the return of this call on nobody is granted a permit before that time has passed.
+    /// Returns the permit, with the throttle that the issuer asked for (`Retry-After`, capped by the implementation).
+    /// After this call no permit is granted before that time has passed.
     pub fn give_back(mut self, throttle: Option<Duration>) {
         self.end(throttle);
     }

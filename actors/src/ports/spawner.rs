@@ -1,4 +1,4 @@
-//! The spawner: where flights run, so that no actor's end ends them (law 5).
+//! The spawner, which runs flights independently of the actors (law 5).
 
 use std::fmt;
 use std::future::Future;
@@ -9,8 +9,8 @@ pub type FlightFuture = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// Runs flights to their end.
 ///
-/// A spawned future is polled until it is done, whatever becomes of the actor that spawned it; only the end of the
-/// runtime behind the spawner may drop it, which counts as the death of the process.
+/// A spawned future is polled until it is done, also after the end of the actor that spawned it. Only the end of the
+/// tokio runtime behind the spawner may drop it, which counts as the death of the process.
 pub trait Spawner: fmt::Debug + Send + Sync + 'static {
     /// Starts `flight`.
     fn spawn(&self, flight: FlightFuture);

@@ -1,15 +1,15 @@
-//! The store: durable records, exclusive claims, and news of both.
+//! The store, which keeps durable records and exclusive claims, and reports changes of records.
 //!
 //! # Contract
 //!
-//! The testkit's store contract checks all of this; run it over any store of your own.
+//! The testkit's store contract checks all of this. Run it over any store of your own.
 //!
-//! - [`change`](TokenStore::change) is one atomic step, durable when it returns. A store decides nothing: it reads,
+//! - [`change`](TokenStore::change) is one atomic step, durable when it returns. A store decides nothing. It reads,
 //!   calls [`apply`](crate::law::ledger::apply), and writes what comes back.
 //! - At most one spend claim is held per identity *and epoch*, over all processes and hosts that share the store. A
-//!   claim of another epoch is no hindrance.
-//! - A tombstone is a record: clearing never forgets epoch, revision or number.
-//! - Fail, do not fall back: a store that cannot be used says so, and never answers from another place.
+//!   claim of another epoch does not prevent it.
+//! - A tombstone is a record. Clearing keeps epoch, revision and number.
+//! - A store that cannot be used fails. It never falls back to another place.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,41 +20,44 @@ use crate::law::ledger::{Change, Changed};
 use crate::values::record::Record;
 use crate::values::{DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, ServerIdentity, StoreFault};
 
-/// A place that keeps records.
+/// Keeps records.
 ///
-/// Shared by all sessions of a runtime, and through what lies behind it by all runtimes on it. Methods may be called
-/// concurrently. Dropping a future leaves its operation either done or not done, never half done.
+/// Shared by all sessions of a runtime. The storage behind it is shared by all runtimes that use it. Methods may be
+/// called concurrently. Dropping a future leaves its operation either done or not done, never half done.
 #[async_trait]
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
-    /// The key of this store's digests: made with the store, the same for all who share it.
+    /// Returns the key of this store's digests. It is made with the store, and is the same for all processes that share
+    /// it.
     async fn digest_key(&self) -> Result<DigestKey, StoreFault>;
 
-    /// The record of `identity`; `None` when there never was one.
+    /// Returns the record of `identity`, or `None` if there never was one.
     ///
     /// # Errors
     ///
-    /// [`StoreFault::Unreadable`] for a record that exists and cannot be read: never `None` instead.
+    /// [`StoreFault::Unreadable`] for a record that exists and cannot be read. `None` is never returned instead.
     async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault>;
 
-    /// The identities that have a record, tombstones included, in no particular order. Reads no record.
+    /// Returns the identities that have a record, tombstones included, in no particular order. Reads no record.
     async fn list(&self) -> Result<Vec<ServerIdentity>, StoreFault>;
 
     /// Applies `change` to the record of `identity` in one atomic, durable step.
     ///
     /// # Errors
     ///
-    /// [`StoreFault::TimedOut`] when it is not known whether the change took effect, or may still. Every other fault
-    /// promises that it did not and will not. Changes may be repeated: each compares what it must.
+    /// [`StoreFault::TimedOut`] if it is not known whether the change took effect, or may still do so. Every other
+    /// fault means that it did not and will not. Changes may be repeated, because each compares everything it depends
+    /// on.
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault>;
 
-    /// Tries to take a claim, without waiting. The same holder asking again from the same process gets the claim it has.
+    /// Tries to take a claim, without waiting. The same holder asking again from the same process gets the claim it
+    /// has.
     ///
-    /// For a leased claim, `at_least` is what must be left of it when it is granted.
+    /// For a leased claim, `at_least` is the minimum remaining time when it is granted.
     ///
     /// # Errors
     ///
-    /// After [`StoreFault::TimedOut`] the claim may have been taken, and the caller ends it; a store whose claims do not
-    /// run out by themselves takes none after that. Every other fault promises that no claim was left behind.
+    /// After [`StoreFault::TimedOut`] the claim may have been taken, and the caller ends it. A store whose claims do
+    /// not run out by themselves takes none after that. Every other fault means that no claim was taken.
     async fn claim(
         &self,
         identity: &ServerIdentity,
@@ -63,19 +66,19 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         at_least: Duration,
     ) -> Result<ClaimAnswer, StoreFault>;
 
-    /// Makes a claim last for `at_least` longer, from now; never shorter than it would have lasted. A claim that has run
-    /// out is [`Lost`](Renewed::Lost), even where nobody has taken it yet.
+    /// Makes a claim last for at least `at_least` from now, and never shorter than before. A claim that has run out is
+    /// [`Lost`](Renewed::Lost), even if no other holder has taken it yet.
     async fn renew(&self, identity: &ServerIdentity, claim: &Claim, at_least: Duration) -> Result<Renewed, StoreFault>;
 
-    /// Ends a claim. Ending one that is lost or ended changes nothing, least of all the next holder's.
+    /// Ends a claim. Ending a claim that is lost or ended changes nothing, and never affects the next holder's claim.
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, ending: ClaimEnding) -> Result<(), StoreFault>;
 
     /// Reserves a refresh token's digest for `identity`, so that no two identities ever hold one refresh token.
     ///
     /// A reservation lasts while the identity's record holds that token, and at least ten minutes by `now`'s wall clock
     /// for the install that follows it. Each [`change`](Self::change) that brings another refresh token moves the
-    /// reservation with it. It looks at what identities hold, not at what they once held: that a token is dead is known
-    /// to the record it died in.
+    /// reservation with it. Only tokens that identities hold now are compared. Dead tokens are known to the record in
+    /// which they died.
     async fn reserve(
         &self,
         identity: &ServerIdentity,
@@ -84,108 +87,109 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Reservation, StoreFault>;
 
     /// Keeps a login that waits for a person, so that another replica may complete it. `key` is the digest of its
-    /// `state`; what is kept is the login machinery's, opaque here. A second login under one key replaces the first. The
-    /// store may drop what has expired whenever it likes.
+    /// `state`. The content belongs to the code of logins, and is opaque here. A second login under one key replaces
+    /// the first. The store may drop expired logins at any time.
     async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault>;
 
-    /// Takes a pending login out: exactly one caller gets it. One whose time has come is not found.
+    /// Takes a pending login out. Exactly one caller gets it. An expired login is not found.
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
 
-    /// StoreEvent of every identity's record from now on: of writes by anybody, this process included, and not before they can
-    /// be read. StoreEvent may be repeated, coalesced, or reduced to [`StoreEvent::Lagged`]. A change that was refused is none.
+    /// Watches the records of all identities from now on. Writes of all processes are reported, including this one's,
+    /// and not before they can be read. Events may be repeated, coalesced, or reduced to [`StoreEvent::Lagged`]. A
+    /// refused change causes no event.
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault>;
 
-    /// Adds a line to the identity's journal: what happened to it, free of secrets. Best effort, bounded by the store.
+    /// Adds a line to the identity's journal, free of secrets. Best effort. The store bounds the journal.
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault>;
 
-    /// The newest `most` lines of the identity's journal (all of them for `usize::MAX`), in the order in which they were
-    /// noted.
+    /// Returns the newest `most` lines of the identity's journal (all of them for `usize::MAX`), in the order in which
+    /// they were added.
     async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault>;
 }
 
-/// What a claim is for.
+/// The purpose of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimScope {
     /// The right to spend the refresh token of this epoch.
     Spend(Epoch),
-    /// The right to prompt a person. Never held for a machine's work, nor the other way round.
+    /// The right to prompt a person. It is separate from the right to spend, because a person takes minutes.
     Login,
 }
 
 /// The answer to an attempt to claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimAnswer {
-    /// It is ours.
+    /// The caller holds the claim.
     Granted(Claim),
-    /// Somebody else holds it.
+    /// Another holder has the claim.
     Contended,
-    /// This store, or the place it lies in, cannot give out claims. Nobody may spend on it.
+    /// This store, or the place where it is kept, does not support claims. No refresh token may be spent on it.
     Unsupported,
 }
 
 /// A claim that was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Who holds it.
+    /// The flight that holds it.
     pub holder: FlightId,
-    /// What for.
+    /// Its purpose.
     pub scope: ClaimScope,
-    /// How long it lasts unless renewed; `None` for as long as this process lives (a kernel lock).
+    /// The time it lasts unless renewed. `None` for the lifetime of this process (a kernel lock).
     pub remaining: Option<Duration>,
-    /// Whether those who held it before can still act.
+    /// Whether earlier holders can still act.
     pub predecessor: Predecessor,
 }
 
 /// Whether earlier holders of a claim can still act on what they did under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Predecessor {
-    /// Every one has ended its claim, or is provably dead: the kernel freed its lock, or its machine booted anew.
+    /// Each has ended its claim, or is provably dead (the kernel freed its lock, or its machine was rebooted).
     Gone,
-    /// One lost its claim, and may be alive: a lease that ran out. It stays so for the epoch until that holder ends its
-    /// claim late, or the record is committed to. Of a login's claim, which has no epoch and spends nothing, it says
-    /// nothing.
+    /// One lost its leased claim, and may be alive. This remains the answer for the epoch until that holder ends its
+    /// claim late, or a commit is stored. For a login's claim, which has no epoch and spends nothing, it has no
+    /// meaning.
     MayLive,
 }
 
 /// The answer to a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// The claim lasts this much longer; `None` for as long as this process lives.
+    /// The claim lasts this much longer. `None` for the lifetime of this process.
     Until(Option<Duration>),
-    /// The claim is no longer ours.
+    /// The caller does not hold the claim any more.
     Lost,
 }
 
-/// How a claim ends.
+/// The way in which a claim ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimEnding {
-    /// All is settled: no mark of the holder is left.
+    /// Everything is settled, and no mark of the holder is left.
     Released,
-    /// The holder stops and leaves its mark: it will commit nothing more.
+    /// The holder stops and leaves its mark. It will commit nothing more.
     Abandoned,
 }
 
 /// The answer to a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reservation {
-    /// It is this identity's.
+    /// The token is reserved for this identity.
     Reserved,
     /// Another identity holds this refresh token.
     HeldBy(ServerIdentity),
 }
 
-/// The key of a pending login: a digest of the `state` parameter, never the parameter itself.
+/// The key of a pending login, a digest of the `state` parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoginKey(pub [u8; 32]);
 
 /// A login that waits for a person.
 #[derive(Clone)]
 pub struct PendingLogin {
-    /// Whose login it is.
+    /// The identity that signs in.
     pub identity: ServerIdentity,
-    /// When it ends, by the wall clock.
+    /// When it expires, by the wall clock.
     pub expires: crate::values::WallTime,
-    /// What the login machinery needs to complete it. It holds secrets (a PKCE verifier): sealed like a record.
+    /// The data that is needed to complete it. It contains secrets (a PKCE verifier) and is sealed like a record.
     pub sealed: secrecy::SecretSlice<u8>,
 }
 
@@ -195,38 +199,38 @@ impl fmt::Debug for PendingLogin {
     }
 }
 
-/// StoreEvent from a store.
+/// A subscription to the events of a store.
 #[async_trait]
 pub trait StoreWatch: fmt::Debug + Send {
-    /// The next piece of news. Safe to drop; nothing is lost by it.
+    /// Returns the next event. Safe to drop; no event is lost by it.
     async fn next(&mut self) -> StoreEvent;
 }
 
-/// A piece of news.
+/// An event of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// The record of this identity was written, by whomever.
+    /// The record of this identity was written, by this or another process.
     Changed(ServerIdentity),
-    /// StoreEvent was lost: every record may have been written. The watch goes on.
+    /// Events were lost, and every record may have been written. The watch continues.
     Lagged,
-    /// The watch has ended; ask for a new one.
+    /// The watch has ended. The caller asks for a new one.
     Ended,
 }
 
-/// A line of an identity's journal. No secret fits in.
+/// A line of an identity's journal. Its types cannot hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalLine {
-    /// When.
+    /// When it happened.
     pub at: Moment,
     /// The flight it belongs to, if any.
     pub flight: Option<FlightId>,
-    /// What happened.
+    /// The kind of event.
     pub kind: EventKind,
-    /// Why, in a fixed word.
+    /// The reason, from the fixed vocabulary.
     pub reason: Option<Reason>,
 }
 
-/// What a journal tells of.
+/// The kinds of events of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -236,22 +240,22 @@ pub enum EventKind {
     LoggedOut,
     /// A new token was obtained and stored.
     Refreshed,
-    /// A sibling's token was taken over.
+    /// A sibling's token was adopted.
     Adopted,
     /// An attempt failed.
     Failed,
-    /// An answer was lost; the refresh token is in doubt.
+    /// An answer was lost, and the refresh token is in doubt.
     InDoubt,
     /// A token was obtained and could not be stored yet.
     Degraded,
-    /// The grant ended or was parked; a login is needed.
+    /// The grant ended or was parked. A login is required.
     Ended,
-    /// A token was obtained and could not be stored before the process stopped; a login is needed.
+    /// A token was obtained and could not be stored before the process stopped. A login is required.
     Lost,
 }
 
 impl EventKind {
-    /// Everything a journal tells of, in the order of the enum.
+    /// All kinds, in the order of the enum.
     pub const ALL: [EventKind; 9] = [
         EventKind::LoggedIn,
         EventKind::LoggedOut,
@@ -264,7 +268,7 @@ impl EventKind {
         EventKind::Lost,
     ];
 
-    /// The stable word, in snake case: stored, and shown.
+    /// The stable word, in snake case. It is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             EventKind::LoggedIn => "logged_in",
@@ -287,8 +291,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_happens_has_a_word_of_its_own() {
-        let words: BTreeSet<_> = EventKind::ALL.iter().map(|what| what.as_str()).collect();
+    fn every_kind_has_a_word_of_its_own() {
+        let words: BTreeSet<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(words.len(), EventKind::ALL.len());
         assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
     }

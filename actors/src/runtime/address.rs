@@ -1,6 +1,6 @@
-//! The address: the address at which a host's own actors find every session, by identity.
+//! The address actor, at which a host's own actors reach every session by its identity.
 //!
-//! An actor of its own, outside the supervision tree, so that the address outlives whatever becomes of the tree.
+//! It is outside the supervision tree, so that its address stays valid when the tree ends.
 
 use std::sync::Arc;
 
@@ -9,33 +9,34 @@ use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use super::core::Core;
 use super::plan::SessionSpec;
 use super::request::{Request, RequestKind};
-use super::session::{TokenOptions, WaiterGuard};
+use super::session::TokenOptions;
+use super::slot::WaiterGuard;
 use crate::law::session::{Refusal, RefusalAnswer};
 use crate::values::{Lease, Reason, ServerIdentity, TokenError};
 
-/// What a host's actors send to [`AuthRuntime::address`](super::AuthRuntime::address). Never serializable: tokens do not
-/// leave the process this way.
+/// A message to [`AuthRuntime::address`](super::AuthRuntime::address). Not serializable, so that no token leaves the
+/// process this way.
 ///
-/// Each is answered exactly once; a reply port is never dropped without an answer. After a shutdown nothing is taken in
-/// any more: a message that is sent then comes back to its sender, port and all.
+/// Each message is answered exactly once, and a reply port is never dropped without an answer. After a shutdown the
+/// actor takes no messages, and a message that is sent then comes back to its sender with its port.
 #[derive(Debug)]
 pub enum AuthMessage {
-    /// A lease is wanted. A call's own time-out shortens the timeout.
+    /// Asks for a lease. A timeout of the call itself shortens `request.timeout`.
     GetToken {
-        /// Whose.
+        /// The session's identity.
         identity: ServerIdentity,
-        /// How.
+        /// The options of the request.
         request: TokenOptions,
-        /// Where it goes.
+        /// The port for the lease.
         reply: RpcReplyPort<Result<Lease, TokenError>>,
     },
-    /// A resource refused a lease.
+    /// Reports that a resource refused a lease.
     Invalidate {
-        /// Whose.
+        /// The session's identity.
         identity: ServerIdentity,
-        /// Which, for what.
+        /// The refused generation, with operation and challenge.
         refusal: Refusal,
-        /// Where the answer goes: once it is there, the lease is not handed out any more.
+        /// The port for the answer. After the answer the lease is not handed out any more.
         reply: RpcReplyPort<Result<RefusalAnswer, TokenError>>,
     },
 }
@@ -43,7 +44,7 @@ pub enum AuthMessage {
 #[cfg(feature = "cluster")]
 impl ractor::Message for AuthMessage {}
 
-/// Passes requests on.
+/// Forwards requests to the sessions.
 #[derive(Debug)]
 pub(crate) struct AddressActor;
 
@@ -67,12 +68,12 @@ impl AddressActor {
             AuthMessage::GetToken { identity, request, reply } => {
                 let slot = core.slot(SessionSpec::new(identity));
                 let timeout = reply.get_timeout().map_or(request.timeout, |limit| limit.min(request.timeout));
-                let Some(place) = WaiterGuard::take(Arc::clone(&slot)) else {
+                let Some(guard) = WaiterGuard::take(Arc::clone(&slot)) else {
                     drop(reply.send(Err(TokenError::new(Reason::TooManyWaiters))));
                     return Ok(());
                 };
                 let ask = TokenOptions { timeout, ..request }.ask(core);
-                core.deliver(Request::new(slot, RequestKind::Token(ask, reply)).holding(place));
+                core.deliver(Request::new(slot, RequestKind::Token(ask, reply)).holding(guard));
             }
             AuthMessage::Invalidate { identity, refusal, reply } => {
                 let slot = core.slot(SessionSpec::new(identity));

@@ -1,4 +1,4 @@
-//! How a runtime is made.
+//! Builds a runtime.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::ports::store::TokenStore;
 use crate::system::{Entropy, HostSpawner, SystemClock};
 use crate::values::StoreFault;
 
-/// How long an actor stays awake with nothing to do, by default.
+/// The default time after which an idle actor ends.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
-/// Makes an [`AuthRuntime`]. A store and settings are needed; everything else has a default.
+/// Builds an [`AuthRuntime`]. A store and settings are required. Everything else has a default.
 #[derive(Debug)]
 pub struct RuntimeBuilder {
     store: Arc<dyn TokenStore>,
@@ -37,7 +37,7 @@ pub struct RuntimeBuilder {
     idle_after: Duration,
 }
 
-/// Why no runtime could be made.
+/// The error of a runtime that could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -55,6 +55,13 @@ pub enum BuildError {
     Spawn(String),
 }
 
+impl AuthRuntime {
+    /// Builds a runtime over `store`. Sessions without settings of their own use `settings`.
+    pub fn builder(store: Arc<dyn TokenStore>, settings: Settings) -> RuntimeBuilder {
+        RuntimeBuilder::new(store, settings)
+    }
+}
+
 impl RuntimeBuilder {
     pub(crate) fn new(store: Arc<dyn TokenStore>, settings: Settings) -> Self {
         Self {
@@ -70,54 +77,55 @@ impl RuntimeBuilder {
         }
     }
 
-    /// The clock (the system's).
+    /// Sets the clock (the system's).
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock: Some(clock), ..self }
     }
 
-    /// Where flights run (the tokio runtime in which the runtime is built). A host that drops its tokio runtime while it
-    /// lives on takes a [`FlightThread`](crate::system::FlightThread): a dropped runtime is as bad as a dead process.
+    /// Sets where flights run (the tokio runtime in which this runtime is built). A host that drops its tokio runtime
+    /// before its process ends uses a [`FlightThread`](crate::system::FlightThread), because dropping the tokio runtime
+    /// has the same effect on flights as the death of the process.
     #[must_use]
     pub fn spawner(self, spawner: Arc<dyn Spawner>) -> Self {
         Self { spawner: Some(spawner), ..self }
     }
 
-    /// How many requests are made to one issuer at a time, and how it is left alone.
+    /// Sets the policy of the issuer limiters.
     #[must_use]
     pub fn issuers(self, issuers: IssuerPolicy) -> Self {
         Self { issuers, ..self }
     }
 
-    /// Who gives leave to make requests (one actor for each issuer: [`Permits`]).
+    /// Sets the port that grants permits ([`Permits`], with one actor for each issuer).
     #[must_use]
     pub fn permits(self, permits: Arc<dyn IssuerPermits>) -> Self {
         Self { permits: Some(permits), ..self }
     }
 
-    /// Who watches the flights' effects (nobody).
+    /// Sets the observer of the flights' effects (none).
     #[must_use]
     pub fn observer(self, observer: Arc<dyn EffectObserver>) -> Self {
         Self { observer: Some(observer), ..self }
     }
 
-    /// What randomness is drawn from (the operating system's).
+    /// Sets the source of randomness (the operating system).
     #[must_use]
     pub fn entropy(self, entropy: Entropy) -> Self {
         Self { entropy: Some(entropy), ..self }
     }
 
-    /// How long a session's actor stays awake with nothing to do (60 s). Asleep it goes on serving its lease.
+    /// Sets the time after which an idle actor ends (60 s). Its session continues to serve the published lease.
     #[must_use]
     pub fn idle_after(self, span: Duration) -> Self {
         Self { idle_after: span, ..self }
     }
 
-    /// Makes the runtime ready, without starting it: for a host whose own supervisor starts it, and starts it again.
+    /// Builds the runtime without starting it, for a host whose own supervisor starts and restarts it.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Store`] when the store's digest key cannot be had, and the other [`BuildError`]s.
+    /// [`BuildError::Store`] if the store does not give its digest key, and the other [`BuildError`]s.
     pub async fn prepare(self) -> Result<AuthSpec, BuildError> {
         let digests = self.store.digest_key().await.map_err(BuildError::Store)?;
         let entropy = match self.entropy {
@@ -136,12 +144,12 @@ impl RuntimeBuilder {
         let plan = Arc::new(Plan::new(self.settings, digests.clone()));
         let core = Arc::new_cyclic(|core: &Weak<Core>| {
             let permits = self.permits.unwrap_or_else(|| {
-                let (core, rolls) = (core.clone(), entropy.clone());
+                let (core, jitter) = (core.clone(), entropy.clone());
                 let supervisor = move || -> FindSupervisor {
                     let core = core.clone();
                     Box::pin(async move { Some(core.upgrade()?.running_supervisor().await.get_cell()) })
                 };
-                Arc::new(Permits::new(self.issuers, Arc::clone(&clock), move || rolls.jitter(), supervisor))
+                Arc::new(Permits::new(self.issuers, Arc::clone(&clock), move || jitter.jitter(), supervisor))
             });
             let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, entropy };
             Core::new(ports, plan, digests, nonce, self.idle_after)
@@ -151,7 +159,7 @@ impl RuntimeBuilder {
         Ok(AuthSpec { runtime: AuthRuntime::new(core, address) })
     }
 
-    /// Makes the runtime and starts it, with no supervisor above it.
+    /// Builds the runtime and starts it without a supervisor above it.
     ///
     /// # Errors
     ///
@@ -160,7 +168,7 @@ impl RuntimeBuilder {
         self.prepare().await?.spawn().await
     }
 
-    /// Makes the runtime and links it into a host's supervision tree.
+    /// Builds the runtime and starts it as a child of `host`.
     ///
     /// # Errors
     ///
@@ -170,11 +178,10 @@ impl RuntimeBuilder {
     }
 }
 
-/// A runtime that can be started, again and again: sessions, flights in the air and what was refused are kept between
-/// one supervision tree and the next.
+/// A runtime that can be started repeatedly. Sessions, running flights and refusals are kept from one supervision tree
+/// to the next.
 ///
-/// Cheap to clone; all clones are one runtime, of which one tree stands at a time: whoever starts a second one at the same
-/// time is told that it runs already.
+/// Cheap to clone. All clones are one runtime, which has one tree at a time. Starting a second one fails.
 #[derive(Clone, Debug)]
 pub struct AuthSpec {
     runtime: AuthRuntime,
@@ -185,7 +192,7 @@ impl AuthSpec {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Spawn`] where it runs already, or was shut down.
+    /// [`BuildError::Spawn`] if it is running, or was shut down.
     pub async fn spawn(&self) -> Result<AuthRuntime, BuildError> {
         let started = Actor::spawn(None, AuthSupervisor, self.runtime.core()).await;
         started.map_err(|error| BuildError::Spawn(error.to_string()))?;
@@ -194,19 +201,19 @@ impl AuthSpec {
 
     /// Starts the runtime as a child of `host`.
     ///
-    /// Its voluntary end is not told to `host`, so that one with ractor's default supervision lives on. When it ends
-    /// otherwise, `host` may call this again.
+    /// `host` gets no supervision event of its voluntary end, so that a host with ractor's default supervision does not
+    /// stop. When it ends otherwise, `host` may call this again.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Spawn`] where it runs already, was shut down, or `host` is ending.
+    /// [`BuildError::Spawn`] if it is running, was shut down, or `host` is ending.
     pub async fn spawn_linked(&self, host: ActorCell) -> Result<AuthRuntime, BuildError> {
         let started = Actor::spawn_linked(None, AuthSupervisor, self.runtime.core(), host).await;
         started.map_err(|error| BuildError::Spawn(error.to_string()))?;
         Ok(self.runtime.clone())
     }
 
-    /// The runtime's handle, whether it has been started or not: until it is, requests fail with
+    /// Returns the runtime's handle, which exists before the start. Until the start, requests fail with
     /// [`NotRunning`](crate::values::Reason::NotRunning).
     pub fn runtime(&self) -> AuthRuntime {
         self.runtime.clone()

@@ -1,4 +1,5 @@
-//! The cell: what a session published last. Written by one incarnation at a time, read by anybody without a lock.
+//! The cell of a slot, with the last value that the session published. One incarnation at a time writes it, and any
+//! thread reads it without a lock.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,102 +9,103 @@ use arc_swap::{ArcSwap, Guard};
 use crate::law::session::{Hit, Published, Residue, Standing};
 use crate::values::Generation;
 
-/// Numbers the writers of one cell: each new one outranks all before it.
+/// The number of a writer of one cell. Each new writer outranks all earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Incarnation(u64);
 
-/// What stands in a cell: immutable, replaced as a whole.
+/// The value of a cell. Immutable, and replaced as a whole.
 #[derive(Debug, Default)]
-pub(crate) struct Posted {
-    /// Who posted it.
+pub(crate) struct Snapshot {
+    /// Its writer.
     pub(crate) by: Incarnation,
-    /// What hits hand out.
+    /// The published lease.
     pub(crate) hit: Option<Hit>,
-    /// What is shown.
+    /// The standing, for display.
     pub(crate) standing: Standing,
     /// The newest token number known.
     known: Generation,
-    /// What else a successor needs. As a rule there is nothing: a session that sleeps should not pay for it.
-    burden: Option<Box<Residue>>,
+    /// The residue, if it holds more than the newest token number. Boxed, because it usually does not, and sleeping
+    /// sessions should not pay for it.
+    extra: Option<Box<Residue>>,
 }
 
-impl Posted {
-    /// `published`, by this writer.
+impl Snapshot {
     fn new(by: Incarnation, Published { hit, standing, residue }: Published) -> Self {
         let known = residue.known;
-        let burden = Some(residue).filter(|residue| *residue != Residue { known, ..Residue::default() }).map(Box::new);
-        Self { by, hit, standing, known, burden }
+        let extra = Some(residue).filter(|residue| *residue != Residue { known, ..Residue::default() }).map(Box::new);
+        Self { by, hit, standing, known, extra }
     }
 
-    /// What was published.
+    /// The published value, as the session gave it.
     fn published(&self) -> Published {
         Published { hit: self.hit.clone(), standing: self.standing, residue: self.residue() }
     }
 
-    /// What the next incarnation goes on from.
+    /// The residue for the next incarnation.
     pub(crate) fn residue(&self) -> Residue {
-        match &self.burden {
+        match &self.extra {
             Some(residue) => (**residue).clone(),
             None => Residue { known: self.known, ..Residue::default() },
         }
     }
 
-    /// What is to be remembered besides the newest token number, if anything is.
-    pub(crate) fn burden(&self) -> Option<&Residue> {
-        self.burden.as_deref()
+    /// The residue, if it holds more than the newest token number.
+    pub(crate) fn extra_residue(&self) -> Option<&Residue> {
+        self.extra.as_deref()
     }
 }
 
-/// One writer, many readers.
+/// A value with one writer and many readers.
 ///
-/// Whoever begins to write takes the next number, and with it the right to write: whatever an earlier writer still posts
-/// is refused. The compare and the swap are one step, so an old writer cannot overwrite its successor however late it
-/// comes. A reader that was answered after a post sees that post, or a later one: the answer travels through a channel,
-/// and a cell never goes back.
+/// A new writer takes the next number, and with it the right to write. Writes of earlier writers are refused from then
+/// on. The comparison and the swap are one step, so a late write of an old writer cannot overwrite its successor's. A
+/// caller that was answered after a write reads that write or a later one, because the answer passes through a channel,
+/// and because a cell never goes back to an earlier value.
 ///
-/// The protocol is the same over any [`Pointer`]; the tests run it over one of loom's.
+/// The protocol is the same over any [`Pointer`]. The tests also run it over a pointer of loom's.
 #[derive(Debug, Default)]
-pub(crate) struct Cell<P = ArcSwap<Posted>>(P);
+pub(crate) struct Cell<P = ArcSwap<Snapshot>>(P);
 
-/// A shared pointer that is replaced in one step. Loads acquire and replacements release, or stronger.
+/// A shared pointer that is replaced in one step. Loads have at least acquire order, and replacements at least release
+/// order.
 pub(crate) trait Pointer {
-    /// What was loaded: while it is held, nothing else has its address.
-    type Held<'a>: Deref<Target = Arc<Posted>>
+    /// A loaded value. While it is held, no other value has its address.
+    type Held<'a>: Deref<Target = Arc<Snapshot>>
     where
         Self: 'a;
 
-    /// What stands there now.
+    /// Returns the current value.
     fn load(&self) -> Self::Held<'_>;
 
-    /// Puts `new` there if `current` still stands there, and gives what stood there.
-    fn replace<'a>(&'a self, current: &Self::Held<'a>, new: Arc<Posted>) -> Self::Held<'a>;
+    /// Stores `new` if the value is still `current`. Returns the value that was there.
+    fn replace<'a>(&'a self, current: &Self::Held<'a>, new: Arc<Snapshot>) -> Self::Held<'a>;
 }
 
-impl Pointer for ArcSwap<Posted> {
-    type Held<'a> = Guard<Arc<Posted>>;
+impl Pointer for ArcSwap<Snapshot> {
+    type Held<'a> = Guard<Arc<Snapshot>>;
 
     #[inline]
-    fn load(&self) -> Guard<Arc<Posted>> {
+    fn load(&self) -> Guard<Arc<Snapshot>> {
         ArcSwap::load(self)
     }
 
-    fn replace(&self, current: &Guard<Arc<Posted>>, new: Arc<Posted>) -> Guard<Arc<Posted>> {
+    fn replace(&self, current: &Guard<Arc<Snapshot>>, new: Arc<Snapshot>) -> Guard<Arc<Snapshot>> {
         self.compare_and_swap(current, new)
     }
 }
 
 impl<P: Pointer> Cell<P> {
-    /// What stands there now.
+    /// Returns the current value.
     #[inline]
     pub(crate) fn read(&self) -> P::Held<'_> {
         self.0.load()
     }
 
-    /// Takes the pen: from here on only the returned incarnation may write. Gives it what its predecessor left.
+    /// Makes a new incarnation, which alone may write from now on. Returns it with its predecessor's residue.
     pub(crate) fn begin(&self) -> (Incarnation, Residue) {
         let mut current = self.0.load();
         loop {
-            let new = Posted::new(current.by.next(), current.published());
+            let new = Snapshot::new(current.by.next(), current.published());
             match self.replace(current, Arc::new(new)) {
                 Ok(former) => return (former.by.next(), former.residue()),
                 Err(newer) => current = newer,
@@ -111,9 +113,9 @@ impl<P: Pointer> Cell<P> {
         }
     }
 
-    /// Posts `published`, unless somebody else has taken the pen since: then it is dropped, and `false` is returned.
-    pub(crate) fn post(&self, by: Incarnation, published: Published) -> bool {
-        let new = Arc::new(Posted::new(by, published));
+    /// Writes `published`. Returns `false`, and writes nothing, if there is a newer incarnation.
+    pub(crate) fn publish(&self, by: Incarnation, published: Published) -> bool {
+        let new = Arc::new(Snapshot::new(by, published));
         let mut current = self.0.load();
         while current.by == by {
             match self.replace(current, Arc::clone(&new)) {
@@ -124,14 +126,16 @@ impl<P: Pointer> Cell<P> {
         false
     }
 
-    /// Takes the lease away from hits, where `by` was seen to have ended, or to be ending, and nobody has begun since:
-    /// whoever asks next goes the slow way, to somebody who will know better. It takes the pen for that, so that one who
-    /// is still ending cannot bring the lease back.
-    pub(crate) fn close(&self, by: Incarnation) -> bool {
+    /// Clears the published lease of the incarnation `by`, which has ended or is ending. Returns `false` if there is a
+    /// newer incarnation.
+    ///
+    /// The next caller then asks an actor. The write takes the next number, so that `by` cannot publish the lease again
+    /// while it ends.
+    pub(crate) fn clear_lease(&self, by: Incarnation) -> bool {
         let mut current = self.0.load();
         while current.by == by && by != Incarnation::default() {
-            let closed = Published { hit: None, ..current.published() };
-            match self.replace(current, Arc::new(Posted::new(by.next(), closed))) {
+            let cleared = Published { hit: None, ..current.published() };
+            match self.replace(current, Arc::new(Snapshot::new(by.next(), cleared))) {
                 Ok(_) => return true,
                 Err(newer) => current = newer,
             }
@@ -139,8 +143,8 @@ impl<P: Pointer> Cell<P> {
         false
     }
 
-    /// One attempt to put `new` there instead of `current`: gives `current` back, or what stands there by now.
-    fn replace<'a>(&'a self, current: P::Held<'a>, new: Arc<Posted>) -> Result<P::Held<'a>, P::Held<'a>> {
+    /// Tries once to replace `current` by `new`. Returns the former value, or the newer value in the error.
+    fn replace<'a>(&'a self, current: P::Held<'a>, new: Arc<Snapshot>) -> Result<P::Held<'a>, P::Held<'a>> {
         let former = self.0.replace(&current, new);
         if std::ptr::eq(&raw const **former, &raw const **current) { Ok(former) } else { Err(former) }
     }
@@ -166,32 +170,32 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_goes_on_from_what_was_posted_and_its_predecessor_is_refused() {
+    fn a_successor_continues_from_the_published_residue_and_its_predecessor_is_refused() {
         let cell: Cell = Cell::default();
         let (first, residue) = cell.begin();
         assert_eq!(residue, Residue::default());
-        assert!(cell.post(first, floor(1)));
+        assert!(cell.publish(first, floor(1)));
         let (second, residue) = cell.begin();
         assert_eq!(residue, floor(1).residue);
-        assert!(!cell.post(first, floor(2)));
-        assert!(!cell.close(first));
+        assert!(!cell.publish(first, floor(2)));
+        assert!(!cell.clear_lease(first));
         assert_eq!(cell.read().published(), floor(1));
-        assert!(cell.post(second, floor(3)));
+        assert!(cell.publish(second, floor(3)));
         assert_eq!(cell.read().published(), floor(3));
         assert_eq!(cell.read().by, second);
     }
 
     #[test]
-    fn a_cell_that_was_closed_is_not_opened_by_one_who_is_still_ending() {
+    fn an_incarnation_that_is_ending_cannot_restore_a_cleared_lease() {
         let cell: Cell = Cell::default();
-        assert!(!cell.close(Incarnation::default()), "nobody has written anything");
+        assert!(!cell.clear_lease(Incarnation::default()), "there was no writer yet");
         let (first, _) = cell.begin();
-        assert!(cell.post(first, floor(1)));
-        assert!(cell.close(first));
-        assert!(!cell.post(first, floor(2)));
+        assert!(cell.publish(first, floor(1)));
+        assert!(cell.clear_lease(first));
+        assert!(!cell.publish(first, floor(2)));
         let (second, residue) = cell.begin();
         assert_eq!(residue, floor(1).residue);
-        assert!(!cell.close(first));
-        assert!(cell.post(second, floor(3)));
+        assert!(!cell.clear_lease(first));
+        assert!(cell.publish(second, floor(3)));
     }
 }

@@ -1,33 +1,33 @@
-//! What all parts of one runtime share: the ports, the directory of slots, and the way to the supervision tree.
+//! The shared part of one runtime, with its ports, its directory of slots and the address of its supervisor.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering as Memory};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use ractor::{ActorRef, ActorStatus};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
 
-use super::events::AuthEvent;
+use super::auth_event::{self, AuthEvent};
 use super::plan::{Plan, SessionSpec};
 use super::request::Request;
 use super::shutdown::Unsaved;
-use super::slot::{Delivery, Slot};
-use super::supervisor::SupervisorMessage;
+use super::slot::{Delivery, Router, Slot};
 use crate::law::flight::FlightEvent;
 use crate::law::session::SessionEvent;
 use crate::ports::clock::Clock;
 use crate::ports::observer::EffectObserver;
 use crate::ports::permit::IssuerPermits;
 use crate::ports::spawner::Spawner;
-use crate::ports::store::TokenStore;
+use crate::ports::store::{StoreEvent, TokenStore};
+use crate::sync::lock;
 use crate::system::Entropy;
 use crate::values::{DigestKey, Nonce, Now, Reason, ServerIdentity, TokenError};
 
-/// What the runtime asks of the world.
+/// The ports of a runtime.
 #[derive(Debug)]
 pub(crate) struct Ports {
     pub(crate) store: Arc<dyn TokenStore>,
@@ -38,14 +38,36 @@ pub(crate) struct Ports {
     pub(crate) entropy: Entropy,
 }
 
-/// Shared by handles, actors and flights. It outlives the supervision tree, so that a tree that is spawned again finds
-/// every slot, and every flight that is still in the air.
+/// A message to the supervisor.
+#[derive(Debug)]
+pub(crate) enum SupervisorMessage {
+    /// A slot wants an actor.
+    Start(Arc<Slot>),
+    /// The pause after the failures of a slot's actor is over.
+    PauseOver(Arc<Slot>),
+    /// The store's watch reports an event.
+    StoreEvent(StoreEvent),
+    /// The store's watch has started.
+    WatchStarted,
+    /// The store's watch was lost, or could not be started. It is started again after a pause.
+    WatchLost,
+    /// The machine was suspended and runs again.
+    Resumed,
+}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for SupervisorMessage {}
+
+/// The shared part of one runtime.
+///
+/// Handles, actors and flights share it. It outlives the supervision tree, so that a tree that is spawned again finds
+/// every slot and every running flight.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) ports: Ports,
-    /// Tells this process's unstored tokens from those of others.
+    /// Distinguishes the tokens of this process that were never stored from those of other processes.
     pub(crate) nonce: Nonce,
-    /// How long an actor stays awake with nothing to do.
+    /// The time after which an idle actor ends.
     pub(crate) idle_after: Duration,
     pub(crate) events: broadcast::Sender<AuthEvent>,
     pub(crate) plan: Arc<Plan>,
@@ -53,7 +75,7 @@ pub(crate) struct Core {
     directory: Mutex<BTreeSet<Entry>>,
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
     /// Notified when a supervisor has started.
-    grown: Notify,
+    tree_started: Notify,
     tracker: TaskTracker,
     stopping: AtomicBool,
     unsaved: Mutex<Vec<Unsaved>>,
@@ -61,7 +83,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(ports: Ports, plan: Arc<Plan>, digests: DigestKey, nonce: Nonce, idle_after: Duration) -> Self {
-        let (events, _) = broadcast::channel(super::events::KEPT);
+        let (events, _) = broadcast::channel(auth_event::CAPACITY);
         Self {
             ports,
             nonce,
@@ -71,23 +93,23 @@ impl Core {
             digests,
             directory: Mutex::default(),
             tree: Mutex::default(),
-            grown: Notify::new(),
+            tree_started: Notify::new(),
             tracker: TaskTracker::new(),
             stopping: AtomicBool::new(false),
             unsaved: Mutex::default(),
         }
     }
 
-    /// The present, with a fresh roll of the entropy.
+    /// The present, with a new jitter.
     pub(crate) fn now(&self) -> Now {
         Now { moment: self.ports.clock.now(), jitter: self.ports.entropy.jitter() }
     }
 
     // The directory.
 
-    /// The slot of a session, made where there is none. The first to open a session says how it is to be.
+    /// Returns the slot of a session, made at the first call. The settings of that call apply to all later ones.
     pub(crate) fn slot(self: &Arc<Self>, spec: SessionSpec) -> Arc<Slot> {
-        let mut directory = locked(&self.directory);
+        let mut directory = lock(&self.directory);
         if let Some(Entry(slot)) = directory.get(&spec.identity) {
             return Arc::clone(slot);
         }
@@ -95,7 +117,7 @@ impl Core {
             Some(settings) => Arc::new(Plan::new(settings, self.digests.clone())),
             None => Arc::clone(&self.plan),
         };
-        let slot = Arc::new(Slot::new(spec.identity, plan, Arc::downgrade(self)));
+        let slot = Arc::new(Slot::new(spec.identity, plan, self.router()));
         directory.insert(Entry(Arc::clone(&slot)));
         drop(directory);
         if slot.plan.is_kept_warm() && slot.wants_actor() {
@@ -104,18 +126,24 @@ impl Core {
         slot
     }
 
+    /// The way back into this runtime for requests that were dropped without an answer.
+    pub(crate) fn router(self: &Arc<Self>) -> Weak<dyn Router> {
+        let core: Weak<Self> = Arc::downgrade(self);
+        core
+    }
+
     pub(crate) fn find(&self, identity: &ServerIdentity) -> Option<Arc<Slot>> {
-        locked(&self.directory).get(identity).map(|Entry(slot)| Arc::clone(slot))
+        lock(&self.directory).get(identity).map(|Entry(slot)| Arc::clone(slot))
     }
 
     pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
-        locked(&self.directory).iter().map(|Entry(slot)| Arc::clone(slot)).collect()
+        lock(&self.directory).iter().map(|Entry(slot)| Arc::clone(slot)).collect()
     }
 
     // Requests.
 
-    /// Brings a request to its session's actor, which is started if there is none.
-    pub(crate) fn deliver(&self, request: Request) {
+    /// Delivers a request to its session's actor, which is started if there is none.
+    pub(crate) fn deliver(&self, request: Request<Slot>) {
         if self.is_stopping() {
             return request.fail(TokenError::new(Reason::ShuttingDown));
         }
@@ -124,7 +152,8 @@ impl Core {
         match slot.deliver(request, now) {
             Delivery::Sent => {}
             Delivery::Wanted => self.start(&slot),
-            // Whoever was to start the actor may be gone; it looks once when it goes, and we look after we have parked.
+            // The supervisor that was to start the actor may have ended. It fails parked requests once, when it ends,
+            // and this look comes after the parking.
             Delivery::Parked if self.supervisor().is_none() => self.fail_parked(&slot),
             Delivery::Parked => {}
             Delivery::Refused(request, until) => {
@@ -133,15 +162,15 @@ impl Core {
         }
     }
 
-    /// Has the supervisor start the actor of `slot`.
+    /// Asks the supervisor to start the actor of `slot`. Fails the parked requests if there is no supervisor.
     pub(crate) fn start(&self, slot: &Arc<Slot>) {
-        let told = self.supervisor().is_some_and(|tree| tree.cast(SupervisorMessage::Start(Arc::clone(slot))).is_ok());
-        if !told {
+        let asked = self.supervisor().is_some_and(|tree| tree.cast(SupervisorMessage::Start(Arc::clone(slot))).is_ok());
+        if !asked {
             self.fail_parked(slot);
         }
     }
 
-    /// Tells those who wait at a slot that nobody will come.
+    /// Fails the requests that are parked at a slot, because no actor will be started.
     pub(crate) fn fail_parked(&self, slot: &Slot) {
         let reason = if self.is_stopping() { Reason::ShuttingDown } else { Reason::NotRunning };
         slot.cancel_start().into_iter().for_each(|request| request.fail(TokenError::new(reason)));
@@ -149,80 +178,82 @@ impl Core {
 
     // The supervision tree.
 
-    /// The supervisor, if it is alive.
+    /// The supervisor, if it is running.
     pub(crate) fn supervisor(&self) -> Option<ActorRef<SupervisorMessage>> {
-        locked(&self.tree).clone().filter(|tree| tree.get_status() < ActorStatus::Draining)
+        lock(&self.tree).clone().filter(|tree| tree.get_status() < ActorStatus::Draining)
     }
 
-    /// Waits until a supervisor is alive, which is at once in a running runtime.
+    /// Waits until a supervisor is running. In a running runtime there is no wait.
     pub(crate) async fn running_supervisor(&self) -> ActorRef<SupervisorMessage> {
         loop {
             // Registered before the look, so that a supervisor that starts in between is not missed.
-            let grown = self.grown.notified();
+            let started = self.tree_started.notified();
             if let Some(supervisor) = self.supervisor() {
                 return supervisor;
             }
-            grown.await;
+            started.await;
         }
     }
 
-    /// A tree has grown: `false` where one stands already.
+    /// Stores the address of a supervisor that starts. Returns `false` if another is running.
     pub(crate) fn attach_supervisor(&self, supervisor: &ActorRef<SupervisorMessage>) -> bool {
-        let mut tree = locked(&self.tree);
+        let mut tree = lock(&self.tree);
         if tree.as_ref().is_some_and(|tree| tree.get_status() < ActorStatus::Stopping) {
             return false;
         }
         *tree = Some(supervisor.clone());
         drop(tree);
-        self.grown.notify_waiters();
+        self.tree_started.notify_waiters();
         true
     }
 
-    /// The tree is gone: nobody may wait for it, and nobody keeps cells honest, because nobody listens to the store.
+    /// Removes the address of a supervisor that has ended. Clears the published leases, because the store is not
+    /// watched any more, and fails the parked requests.
     pub(crate) fn detach_supervisor(&self, supervisor: &ActorRef<SupervisorMessage>) {
         let slots = {
-            let mut tree = locked(&self.tree);
+            let mut tree = lock(&self.tree);
             if tree.take_if(|tree| tree.get_id() == supervisor.get_id()).is_none() {
                 return;
             }
-            // While no other can be planted, whose actors this would hit.
+            // Under the lock, so that no other supervisor can start, whose sessions this would affect.
             let slots = self.slots();
-            slots.iter().for_each(|slot| slot.close());
+            slots.iter().for_each(|slot| slot.clear_lease());
             slots
         };
         slots.iter().for_each(|slot| self.fail_parked(slot));
     }
 
-    // Work that no actor's end may end.
+    // Work that outlives the actors.
 
-    /// Asks something that nobody need wait for at the end.
+    /// Spawns work that a shutdown does not wait for.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.ports.spawner.spawn(Box::pin(work));
     }
 
-    /// Runs a flight, or something else that is to be done before the end.
+    /// Spawns a flight, or other work that a shutdown waits for.
     pub(crate) fn spawn_tracked(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.ports.spawner.spawn(Box::pin(self.tracker.track_future(work)));
     }
 
-    /// Waits until every flight and every spawn_tracked is done.
+    /// Waits until every flight and all other tracked work is done.
     pub(crate) async fn wait_idle(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
 
-    // The end.
+    // Shutdown.
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Memory::SeqCst)
     }
 
-    /// Nothing new begins, and everyone is told: sessions that are awake, those who wait for one to wake, and flights. Not
-    /// by way of the supervisor, which may be gone, or end before it gets to it.
+    /// Stops admission, and notifies sessions, parked requests and flights.
+    ///
+    /// This does not use the supervisor, which may be gone, or end before it takes the message.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Memory::SeqCst);
         for slot in self.slots() {
-            slot.notify_or_close(SessionEvent::Shutdown);
+            slot.notify_or_clear(SessionEvent::Shutdown);
             let error = TokenError::new(Reason::ShuttingDown);
             slot.take_parked().into_iter().for_each(|request| request.fail(error));
             slot.notify_flights(None, &FlightEvent::Shutdown);
@@ -230,20 +261,21 @@ impl Core {
     }
 
     pub(crate) fn note_unsaved(&self, unsaved: Unsaved) {
-        locked(&self.unsaved).push(unsaved);
+        lock(&self.unsaved).push(unsaved);
     }
 
     pub(crate) fn take_unsaved(&self) -> Vec<Unsaved> {
-        std::mem::take(&mut locked(&self.unsaved))
+        std::mem::take(&mut lock(&self.unsaved))
     }
 }
 
-/// Nothing that is done under these locks can panic half way.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Router for Core {
+    fn deliver(&self, request: Request<Slot>) {
+        Core::deliver(self, request);
+    }
 }
 
-/// A slot in the directory, found by its identity.
+/// A slot in the directory, ordered by its identity.
 #[derive(Debug)]
 struct Entry(Arc<Slot>);
 

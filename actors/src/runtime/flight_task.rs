@@ -1,4 +1,4 @@
-//! The driver of one flight: carries out what the flight machine wants, in a task that no actor's end ends (law 5).
+//! The task of one flight. It drives the flight machine, and outlives the actors (law 5).
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -23,22 +23,19 @@ use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope};
 use crate::values::record::Issuer;
 use crate::values::{FlightId, StoreFault};
 
-/// No sleep is longer than this (law 14).
-const LONGEST: Duration = Duration::from_secs(60);
+/// The time limit of background work, such as ending a claim or revoking a token.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long one of the background that nobody waits for may take: ending a claim, revoking a token.
-const MAX_BACKGROUND: Duration = Duration::from_secs(30);
-
-/// What is known of a store operation that broke off: nothing.
+/// The result of a store operation that panicked. It may have taken effect.
 const UNKNOWN: StoreFault = StoreFault::TimedOut;
 
-/// Begins the flight that `order` asks for.
+/// Spawns the flight that `order` describes.
 pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
-    let told = slot.register_flight(order.flight);
+    let messages = slot.register_flight(order.flight);
     if core.is_stopping() {
         slot.notify_flights(Some(order.flight), &FlightEvent::Shutdown);
     }
-    // Not below whoever ordered it: what it does is done for everyone who waits.
+    // Without a parent, because a flight belongs to all waiters, and not to the caller that caused it.
     let span = tracing::info_span!(parent: None, "flight", identity = %slot.identity, id = %order.flight);
     let (machine, effects) = Flight::start(order, Arc::clone(&slot.plan.equipment));
     let flight_task = FlightTask {
@@ -46,7 +43,7 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         machine,
         core: Arc::clone(core),
         slot: Arc::clone(slot),
-        told,
+        messages,
         asking: None,
         answers: FuturesUnordered::new(),
         background: FuturesUnordered::new(),
@@ -60,27 +57,28 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A flight under way. Dropped before its end, by a panic or with its runtime, it leaves its mark and ends its claim.
+/// A running flight. If it is dropped before its end, by a panic or with its tokio runtime, it leaves its mark and ends
+/// its claim.
 struct FlightTask {
     id: FlightId,
     machine: Flight,
     core: Arc<Core>,
     slot: Arc<Slot>,
-    told: mpsc::UnboundedReceiver<FlightMessage>,
-    /// The ask for leave that is under way.
-    asking: Option<Asking>,
+    messages: mpsc::UnboundedReceiver<FlightMessage>,
+    /// The pending request for a permit.
+    asking: Option<PendingPermit>,
     answers: FuturesUnordered<Pending<FlightEvent>>,
-    /// What is to be done before the end, and tells the machine nothing.
+    /// Work that must be done before the end, and that the machine gets no answer of.
     background: FuturesUnordered<Pending<()>>,
-    /// What the machine holds: it is given back should the flight break off.
+    /// The claim that the machine holds. It is ended if the flight breaks off.
     claim: Option<Claim>,
     permit: Option<Permit>,
     landed: bool,
     over: bool,
 }
 
-/// An ask for leave to make a request.
-struct Asking {
+/// A pending request for a permit.
+struct PendingPermit {
     op: Op,
     issuer: Option<Issuer>,
     answer: Pending<Permission>,
@@ -91,24 +89,24 @@ impl FlightTask {
         self.perform(effects);
         while !self.machine.is_over() {
             let event = self.next().await;
-            self.happen(event);
-            // Leave that is given after the landing would only be given back.
+            self.step(event);
+            // A permit that is granted after the landing would only be returned.
             if let Some(asking) = self.asking.take_if(|_| self.landed) {
-                self.happen(FlightEvent::Held(asking.op, Duration::ZERO));
+                self.step(FlightEvent::Held(asking.op, Duration::ZERO));
             }
         }
         self.over = true;
-        self.tell(None);
+        self.report(None);
         while self.background.next().await.is_some() {}
     }
 
-    /// What happens next: what the flight is told goes first, then answers, then time.
+    /// Waits for the next event. Messages come first, then answers, then timers.
     async fn next(&mut self) -> FlightEvent {
         let now = self.core.ports.clock.now().elapsed;
-        let wait = self.machine.next_wake().map_or(LONGEST, |wake| wake.since(now)).min(LONGEST);
+        let wait = self.machine.next_wake().map_or(timer::MAX_SLEEP, |wake| wake.since(now)).min(timer::MAX_SLEEP);
         let event = tokio::select! {
             biased;
-            Some(told) = self.told.recv() => match told {
+            Some(message) = self.messages.recv() => match message {
                 FlightMessage::Event(event) => event,
                 FlightMessage::Expedite => self.expedite(),
             },
@@ -123,12 +121,13 @@ impl FlightTask {
         event
     }
 
-    fn happen(&mut self, event: FlightEvent) {
+    /// Hands an event to the machine, and carries out its effects.
+    fn step(&mut self, event: FlightEvent) {
         let effects = self.machine.handle(event, self.core.now());
         self.perform(effects);
     }
 
-    /// Callers wait now: who asked for leave with nobody waiting gives up that place, and asks as one for whom they do.
+    /// Asks for a pending permit again, with the urgency of callers.
     fn expedite(&mut self) -> FlightEvent {
         if let Some(asking) = self.asking.take() {
             self.ask(asking.op, asking.issuer, Urgency::Callers);
@@ -139,7 +138,7 @@ impl FlightTask {
     fn ask(&mut self, op: Op, issuer: Option<Issuer>, urgency: Urgency) {
         let (permits, asked) = (Arc::clone(&self.core.ports.permits), issuer.clone());
         let answer = Box::pin(async move { permits.ask(asked.as_ref(), urgency).await });
-        self.asking = Some(Asking { op, issuer, answer });
+        self.asking = Some(PendingPermit { op, issuer, answer });
     }
 
     fn permitted(&mut self, permission: Permission) -> FlightEvent {
@@ -207,7 +206,7 @@ impl FlightTask {
                 let source = Arc::clone(&self.slot.plan.source);
                 self.run_in_background(name, async move {
                     let revoked = source.revoke(&identity, *revocation).await;
-                    tracing::debug!(revoked, "revoked what nobody will use");
+                    tracing::debug!(revoked, "revoked tokens that will not be used");
                 });
             }
             FlightEffect::Report(report) => {
@@ -216,20 +215,21 @@ impl FlightTask {
                     self.core.note_unsaved(Unsaved { identity, noted });
                 }
                 self.landed = true;
-                self.tell(Some(report));
+                self.report(Some(report));
                 self.observe_after(name);
             }
         }
     }
 
-    fn tell(&self, report: Option<Report>) {
+    /// Reports to the session. `None` reports the end.
+    fn report(&self, report: Option<Report>) {
         if self.slot.report(self.id, report) {
             self.core.start(&self.slot);
         }
     }
 
-    /// Does something whose answer the machine waits for. A port that panics has answered `broken`: the machine, and what it
-    /// holds, must not go down with somebody else's defect.
+    /// Runs work whose answer the machine waits for. If the port panics, the answer is `broken`, because a defect of a
+    /// port must not end the machine, which may hold the only copy of a token.
     fn await_answer<T: Send + 'static>(
         &mut self,
         name: EffectName,
@@ -245,14 +245,14 @@ impl FlightTask {
         }));
     }
 
-    /// Does something that nobody waits for but the end, and that not for ever.
+    /// Runs work that only the end of the flight waits for, with a time limit.
     fn run_in_background(&mut self, name: EffectName, work: impl Future<Output = ()> + Send + 'static) {
         let observed = self.observer(name);
         self.background.push(Box::pin(async move {
             tokio::select! {
                 biased;
                 _ = AssertUnwindSafe(work).catch_unwind() => {}
-                () = timer::pause(MAX_BACKGROUND) => {}
+                () = timer::pause(BACKGROUND_TIMEOUT) => {}
             }
             observed();
         }));
@@ -270,7 +270,7 @@ impl FlightTask {
         self.observer(name)();
     }
 
-    /// Tells the observer that `name` was carried out.
+    /// Returns a function that tells the observer that `name` was carried out.
     fn observer(&self, name: EffectName) -> impl FnOnce() + Send + 'static {
         let observer = self.core.ports.observer.clone().map(|observer| (observer, self.slot.identity.clone(), self.id));
         move || {
@@ -281,15 +281,15 @@ impl FlightTask {
     }
 }
 
-/// What the issuer's limiter says to the ask that is under way; never, where there is none.
-async fn answer(asking: &mut Option<Asking>) -> Permission {
+/// Waits for the answer to the pending request for a permit. Never ends if there is none.
+async fn answer(asking: &mut Option<PendingPermit>) -> Permission {
     match asking {
         Some(asking) => (&mut asking.answer).await,
         None => std::future::pending().await,
     }
 }
 
-/// An observer changes nothing, not by a panic either.
+/// Runs an observer, whose panic must not affect the flight.
 fn catch_panic(observe: impl FnOnce()) {
     drop(std::panic::catch_unwind(AssertUnwindSafe(observe)));
 }
@@ -299,13 +299,13 @@ impl Drop for FlightTask {
         if self.over {
             return;
         }
-        // Its mark stays, so that whoever comes next knows that the token may be spent; its claim is of no use any more,
-        // and one that is on its way must not stay behind either. What is being written is written.
+        // The mark stays, so that the next flight knows that the token may be spent. The claim is ended, and so is a
+        // claim that is still being acquired. Writes that have begun are completed.
         let (store, identity) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone());
         let (held, mut answers) = (self.claim.take(), std::mem::take(&mut self.answers));
         let mut background = std::mem::take(&mut self.background);
         self.core.spawn_tracked(async move {
-            // What cannot be ended runs out by itself, or with this process.
+            // A claim that cannot be ended runs out by itself, or ends with this process.
             if let Some(claim) = held {
                 let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;
             }
@@ -316,6 +316,6 @@ impl Drop for FlightTask {
                 }
             }
         });
-        self.tell(None);
+        self.report(None);
     }
 }

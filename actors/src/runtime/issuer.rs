@@ -1,71 +1,69 @@
-//! Permits: one actor per issuer drives that issuer's limiter, and [`Permits`] knows where each one is.
+//! Permits. One actor for each issuer drives that issuer's limiter, and [`Permits`] keeps their addresses.
 //!
-//! What must survive an actor (the throttle, and which permits are out) stands in a state beside it, behind a lock that is
-//! never held over an await. So a limiter that is killed goes on with its successor, which the next ask starts.
+//! The throttle and the permits that are out must survive the actor. They are kept beside it, behind a lock that is
+//! never held over an await. The next request for a permit starts a successor of an actor that was killed.
 
 mod actor;
+mod ask;
 mod limiter;
+mod messages;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ractor::ActorCell;
 use tokio::runtime::Handle;
 
-use self::limiter::LimiterHandle;
+use self::limiter::{LimiterHandle, Shared};
 use super::timer;
 use crate::law::flight::Urgency;
 use crate::law::issuer::IssuerPolicy;
 use crate::ports::clock::Clock;
 use crate::ports::permit::{IssuerPermits, Permission};
+use crate::sync::lock;
+use crate::values::Jitter;
 use crate::values::record::Issuer;
-use crate::values::{Jitter, Now};
 
-/// How often one ask may find its limiter's actor dead before the ask is [`Unavailable`](Permission::Unavailable).
+pub use self::limiter::FindSupervisor;
+
+/// The number of attempts to ask a limiter whose actor ends, before the answer is
+/// [`Unavailable`](Permission::Unavailable).
 const ATTEMPTS: u32 = 10;
 
-/// How many of these attempts follow each other at once. The others follow a pause, because a supervisor that is being
-/// killed still looks alive for a moment in which it starts nothing.
+/// The number of these attempts without a pause. The others follow a pause, because a supervisor that is being killed
+/// looks alive for a moment in which it starts no actor.
 const PROMPT_ATTEMPTS: u32 = 3;
 
-/// The first pause between two attempts; it doubles.
+/// The first pause between two attempts. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Finds the actor under which limiters are started. `None` means that the runtime is gone.
-pub type FindSupervisor = Pin<Box<dyn Future<Output = Option<ActorCell>> + Send>>;
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The permits of a runtime: an [`IssuerPermits`] with one limiter for each issuer, and one for flights that do not know theirs.
+/// The [`IssuerPermits`] of a runtime, with one limiter for each issuer, and one for flights that do not know their
+/// issuer.
 ///
-/// A limiter is an actor, started by the first ask for its issuer under the supervisor given, and again by the next ask after
-/// it has ended. While the supervision tree is down an ask waits for the next tree: its flight outlives the tree, and the
-/// callers have their own deadlines. An ask is answered [`Unavailable`](Permission::Unavailable) outside tokio, and where
-/// the limiter's actor ends again and again before it answers.
+/// A limiter is an actor under the given supervisor. The first request for its issuer starts it, and so does the next
+/// request after it has ended. Without a supervision tree a request waits for the next tree, because its flight
+/// outlives the tree, and callers have their own deadlines. The answer is [`Unavailable`](Permission::Unavailable)
+/// outside tokio, and if the limiter's actor ends repeatedly before it answers.
 pub struct Permits {
     shared: Arc<Shared>,
     limiters: Mutex<BTreeMap<Option<Issuer>, Arc<LimiterHandle>>>,
 }
 
-/// What all limiters share.
-struct Shared {
-    policy: IssuerPolicy,
-    clock: Arc<dyn Clock>,
-    jitter: Box<dyn Fn() -> Jitter + Send + Sync>,
-    supervisor: Box<dyn Fn() -> FindSupervisor + Send + Sync>,
-    asks: AtomicU64,
-}
-
 impl Permits {
-    /// Permits under `policy`. Time comes from `clock`; `jitter` is called once for each event of a limiter.
+    /// Makes the permits for `policy`. Time comes from `clock`, and `jitter` is called once for each event of a
+    /// limiter.
     ///
-    /// Limiters are spawned without names, linked under the actor that `supervisor` resolves to. That future waits while
-    /// there is no such actor. The supervisor need not restart limiters, and must not stop because one of them ended.
+    /// Limiters are spawned without names, linked under the actor that `supervisor` resolves to. That future waits
+    /// while there is no such actor. The supervisor need not restart limiters, and must not stop because one of them
+    /// ended.
     pub fn new(
         policy: IssuerPolicy,
         clock: Arc<dyn Clock>,
@@ -77,22 +75,16 @@ impl Permits {
         Self { shared: Arc::new(shared), limiters: Mutex::default() }
     }
 
-    /// For how long `issuer` is to be left alone yet; `None` where it need not be.
+    /// Returns the remaining time of the throttle of `issuer`, if it has one.
     pub fn throttled(&self, issuer: Option<&Issuer>) -> Option<Duration> {
         self.limiter(issuer).throttled()
     }
 
     fn limiter(&self, issuer: Option<&Issuer>) -> Arc<LimiterHandle> {
-        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limiters = lock(&self.limiters);
         let limiter =
             limiters.entry(issuer.cloned()).or_insert_with(|| Arc::new(LimiterHandle::new(Arc::clone(&self.shared))));
         Arc::clone(limiter)
-    }
-}
-
-impl Shared {
-    fn now(&self) -> Now {
-        Now { moment: self.clock.now(), jitter: (self.jitter)() }
     }
 }
 
@@ -107,8 +99,8 @@ impl IssuerPermits for Permits {
             if Handle::try_current().is_err() {
                 break;
             }
-            if let Some(later) = attempt.checked_sub(PROMPT_ATTEMPTS) {
-                timer::pause(FIRST_PAUSE.saturating_mul(1 << later)).await;
+            if attempt >= PROMPT_ATTEMPTS {
+                timer::pause(timer::backoff(FIRST_PAUSE, MAX_PAUSE, attempt - PROMPT_ATTEMPTS + 1)).await;
             }
             let Some(supervisor) = (self.shared.supervisor)().await else { break };
             if let Some(permission) = limiter.ask(urgency, supervisor).await {

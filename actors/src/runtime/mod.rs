@@ -1,21 +1,31 @@
-//! The runtime: the actors that drive the law in a host.
+//! The actors that drive the machines in a host.
 //!
 //! ```text
 //! AuthSession (handles) ──hit──▶ cell        AuthRuntime ── address ──▶ AddressActor
 //!       │ otherwise                                                        │
 //!       ▼                                                                  ▼
-//!     slot ◀──────────────────────────── the same way in ──────────────────┘
+//!     slot ◀──────────────────────────── requests ──────────────────────────┘
 //!       │
-//!       ▼                        starts, starts again, tells what the store says
+//!       ▼                        starts, restarts, passes the store's events on
 //!   TokenActor (session machine) ◀────────────────────────────────── AuthSupervisor ── linked into a host's tree
 //!       │ Fly
 //!       ▼
-//!   flight_task (flight machine): a task of the spawner's, which no actor's end ends
+//!   FlightTask (flight machine), a task of the spawner that outlives the actors
 //! ```
 //!
-//! Nothing here decides anything about tokens: the machines do. Drivers carry effects out, and pass on what happened.
+//! Decisions about tokens are made by the machines only. The drivers carry out effects, and turn results into events.
+//!
+//! Each file imports only from files further down in this list.
+//!
+//! 1. `builder`, then `auth_runtime`, `stand_in`
+//! 2. `address`, `supervisor`, then `session`, `token_actor`
+//! 3. `flight_task`, `watch`, then `events`, `issuer`
+//! 4. `core`, then `slot`
+//! 5. `messages`, then `request`, `state`, then `cell`
+//! 6. `auth_event`, `plan`, `shutdown`, `timer`
 
 mod address;
+mod auth_event;
 mod auth_runtime;
 mod builder;
 mod cell;
@@ -23,6 +33,7 @@ mod core;
 mod events;
 mod flight_task;
 pub mod issuer;
+mod messages;
 mod plan;
 mod request;
 mod session;
@@ -37,9 +48,9 @@ mod token_actor;
 mod watch;
 
 pub use address::AuthMessage;
+pub use auth_event::{AuthEvent, EventStream};
 pub use auth_runtime::AuthRuntime;
 pub use builder::{AuthSpec, BuildError, RuntimeBuilder};
-pub use events::{AuthEvent, EventStream};
 pub use plan::{SessionSpec, Settings};
 pub use session::{AuthSession, TokenOptions};
 pub use shutdown::{ShutdownReport, Unsaved};

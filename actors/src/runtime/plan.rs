@@ -1,4 +1,4 @@
-//! What a session is to be like: whose it is, and the settings that many sessions share.
+//! The settings of sessions.
 
 use std::sync::Arc;
 
@@ -8,19 +8,21 @@ use crate::law::session::{Policy, RefreshPolicy};
 use crate::ports::source::TokenSource;
 use crate::values::{DigestKey, ServerIdentity};
 
-/// Where an identity's tokens come from, and how its session behaves. Most hosts have one for all.
+/// The source of an identity's tokens, and the policy of its session. Most hosts use the same settings for all
+/// identities.
 ///
-/// Plain data around a shared source: clones share the source and nothing else. One [`TokenSource`] serves all its
-/// sessions at once, each with one request at a time.
+/// Clones share the source and nothing else. One [`TokenSource`] serves all its sessions at once, with one request at a
+/// time for each session.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Makes the token requests.
     pub source: Arc<dyn TokenSource>,
-    /// When to refresh, how long to back off, how many may wait. `spending` is overwritten by the source's word.
+    /// When to refresh, how long to back off, and how many callers may wait. `spending` is overwritten by the source's
+    /// value.
     pub policy: Policy,
-    /// What is known of the issuer. The default is strict.
+    /// The facts about the issuer. The default is strict.
     pub profile: Profile,
-    /// How patient flights are with the store.
+    /// The timeouts of store operations.
     pub timeouts: StoreTimeouts,
 }
 
@@ -31,7 +33,7 @@ impl Settings {
     }
 }
 
-/// Names a session to open. Plain data; the first to open an identity's session says how it is to be.
+/// Names a session to open. The settings of the first call for an identity apply.
 #[derive(Clone, Debug)]
 pub struct SessionSpec {
     pub(crate) identity: ServerIdentity,
@@ -57,7 +59,7 @@ impl From<ServerIdentity> for SessionSpec {
     }
 }
 
-/// Settings made ready for one store.
+/// Settings prepared for one store.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) source: Arc<dyn TokenSource>,

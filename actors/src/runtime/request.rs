@@ -1,54 +1,64 @@
-//! A request to a session, with the place its answer goes to.
+//! A request to a session, with the channel for its answer.
 
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ractor::RpcReplyPort;
 
-use super::session::WaiterGuard;
-use super::slot::Slot;
 use crate::law::ledger::Login;
 use crate::law::session::{Ask, LoggedOut, Refusal, RefusalAnswer};
 use crate::values::record::View;
 use crate::values::{InstallError, Lease, LogoutError, Reason, StoreFault, TokenError};
 
-/// How often a request is handed to another actor because the one that had it ended.
-const HOPS: u8 = 8;
+/// How often a request is sent to another actor after the actor that held it has ended.
+const MAX_REDELIVERIES: u8 = 8;
 
-/// A request that is answered exactly once, whatever happens to whoever holds it (law 7): dropped without an answer, in
-/// a mailbox that was flushed or with an actor that was killed, it goes to the next actor, or is told why not.
-#[derive(Debug)]
-pub(crate) struct Request {
-    kind: Option<RequestKind>,
-    slot: Arc<Slot>,
-    hops: u8,
-    /// Kept for a caller that cannot keep it itself.
-    place: Option<WaiterGuard<Arc<Slot>>>,
+/// The place that requests are sent to. The slot implements it.
+pub(crate) trait Destination: Debug + Send + Sync + Sized + 'static {
+    /// Counts a caller as waiting until it is dropped.
+    type Guard: Debug + Send;
+
+    /// Delivers a request again. Returns it if the runtime is gone.
+    fn redeliver(&self, request: Request<Self>) -> Result<(), Request<Self>>;
 }
 
-/// What is asked, and where the answer goes.
+/// A request that is answered exactly once (law 7).
+///
+/// A request that is dropped without an answer, in a mailbox that was flushed or with an actor that was killed, is sent
+/// to the next actor, or fails.
+#[derive(Debug)]
+pub(crate) struct Request<S: Destination> {
+    kind: Option<RequestKind>,
+    slot: Arc<S>,
+    redeliveries: u8,
+    /// The guard of a caller that cannot hold it itself.
+    guard: Option<S::Guard>,
+}
+
+/// The kind of a request, with its arguments and the port for its answer.
 #[derive(Debug)]
 pub(crate) enum RequestKind {
     Token(Ask, RpcReplyPort<Result<Lease, TokenError>>),
     Refusal(Refusal, RpcReplyPort<Result<RefusalAnswer, TokenError>>),
     Install(Box<Login>, RpcReplyPort<Result<Box<View>, InstallError>>),
-    /// An install the machine has been handed: it is not asked for twice, because it may have taken effect.
+    /// An install that the machine has taken. It is not delivered again, because it may have taken effect.
     Installing(RpcReplyPort<Result<Box<View>, InstallError>>),
     Logout(RpcReplyPort<Result<LoggedOut, LogoutError>>),
 }
 
-impl Request {
-    pub(crate) fn new(slot: Arc<Slot>, kind: RequestKind) -> Self {
-        Self { kind: Some(kind), slot, hops: 0, place: None }
+impl<S: Destination> Request<S> {
+    pub(crate) fn new(slot: Arc<S>, kind: RequestKind) -> Self {
+        Self { kind: Some(kind), slot, redeliveries: 0, guard: None }
     }
 
-    /// The same request, which keeps its caller's place until it is answered.
-    pub(crate) fn holding(mut self, place: WaiterGuard<Arc<Slot>>) -> Self {
-        self.place = Some(place);
+    /// The same request, which holds `guard` until it is answered.
+    pub(crate) fn holding(mut self, guard: S::Guard) -> Self {
+        self.guard = Some(guard);
         self
     }
 
-    pub(crate) fn slot(&self) -> &Arc<Slot> {
+    pub(crate) fn slot(&self) -> &Arc<S> {
         &self.slot
     }
 
@@ -70,8 +80,8 @@ impl Request {
         }
     }
 
-    /// Whether it means nothing any more, because whoever asked has gone away. What was refused, brought or ended stays
-    /// so, whoever waits for the answer.
+    /// Whether the request can be dropped, because its caller is gone. Refusals, logins and logouts take effect without
+    /// their callers.
     pub(crate) fn is_abandoned(&self) -> bool {
         match &self.kind {
             Some(RequestKind::Token(_, reply)) => reply.is_closed(),
@@ -81,7 +91,7 @@ impl Request {
         }
     }
 
-    // Answers. Whoever has gone away meanwhile is not told: that is no failure of anybody's.
+    // Answers. An answer to a caller that is gone is dropped.
 
     pub(crate) fn answer_token(mut self, answer: Result<Lease, TokenError>) {
         if let Some(RequestKind::Token(_, reply)) = self.kind.take() {
@@ -107,8 +117,7 @@ impl Request {
         }
     }
 
-    /// Says that nobody can see to it. That may be found out by anybody, a flight or another caller: one whose waker panics
-    /// does not take them down with it.
+    /// Fails the request. May run in a flight or in another caller's task, so a panicking waker is caught.
     pub(crate) fn fail(mut self, error: TokenError) {
         if let Some(kind) = self.kind.take() {
             drop(catch_unwind(AssertUnwindSafe(|| kind.fail(error))));
@@ -131,19 +140,22 @@ impl RequestKind {
     }
 }
 
-impl Drop for Request {
+impl<S: Destination> Drop for Request<S> {
     fn drop(&mut self) {
         if self.is_abandoned() {
             return;
         }
         let Some(kind) = self.kind.take() else { return };
-        let aborted = TokenError::new(Reason::Aborted);
-        match self.slot.core.upgrade() {
-            Some(core) if self.hops < HOPS && !matches!(kind, RequestKind::Installing(_)) => {
-                let (slot, place) = (Arc::clone(&self.slot), self.place.take());
-                core.deliver(Self { kind: Some(kind), slot, hops: self.hops + 1, place });
-            }
-            _ => Self { kind: Some(kind), slot: Arc::clone(&self.slot), hops: HOPS, place: None }.fail(aborted),
+        let may_retry = self.redeliveries < MAX_REDELIVERIES && !matches!(kind, RequestKind::Installing(_));
+        let request = Self {
+            kind: Some(kind),
+            slot: Arc::clone(&self.slot),
+            redeliveries: self.redeliveries.saturating_add(1),
+            guard: self.guard.take(),
+        };
+        let unsent = if may_retry { self.slot.redeliver(request) } else { Err(request) };
+        if let Err(request) = unsent {
+            request.fail(TokenError::new(Reason::Aborted));
         }
     }
 }

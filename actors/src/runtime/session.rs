@@ -1,9 +1,7 @@
-//! The handle on a session: what a host's code holds.
+//! The handle on a session, for a host's code.
 
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,10 +10,10 @@ use ractor::concurrency::{OneshotReceiver, oneshot};
 use tokio::sync::watch;
 
 use super::core::Core;
+use super::messages::TokenMessage;
 use super::request::{Request, RequestKind};
-use super::slot::Slot;
+use super::slot::{Slot, WaiterGuard};
 use super::state::{SessionState, StateWatch};
-use super::token_actor::TokenMessage;
 use crate::law::ledger::Login;
 use crate::law::session::{Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer};
 use crate::values::record::{Issuer, RefreshCredential, View};
@@ -27,16 +25,16 @@ use crate::values::{
 ///
 /// # Concurrency
 ///
-/// Shared by any number of tasks and threads: all methods take `&self`, and none holds a lock over an await. Every
-/// future is `Send` and safe to drop at any await: a caller that goes away takes nothing with it, and a token request that
-/// has begun goes on and is stored. A future borrows its handle, because a hit that counted references would not be free;
-/// a task takes a clone of the handle along. Handles survive every restart of the session's actor, and of its supervisor
-/// where a host starts that again.
+/// Shared by any number of tasks and threads. All methods take `&self`, and none holds a lock over an await. Every
+/// future is `Send` and safe to drop at any await. A dropped future cancels that request only, and a token request that
+/// has begun continues and is stored. A future borrows its handle, because counting references would make a hit more
+/// expensive. A task takes a clone of the handle. Handles survive every restart of the session's actor, and of its
+/// supervisor if a host restarts that.
 ///
-/// After [`refused`](Self::refused) has returned, no [`token`](Self::token) of any task returns the refused lease or an
-/// older one.
+/// After [`invalidate`](Self::invalidate) has returned, no [`token`](Self::token) of any task returns the refused lease
+/// or an older one.
 ///
-/// Dropping handles ends nothing: a session lives in its runtime, sleeps by itself when nobody uses it, and ends with
+/// Dropping handles ends nothing. A session lives in its runtime, sleeps when it is not used, and ends with
 /// [`shutdown`](super::AuthRuntime::shutdown).
 #[derive(Clone, Debug)]
 pub struct AuthSession {
@@ -44,14 +42,15 @@ pub struct AuthSession {
     core: Arc<Core>,
 }
 
-/// What a caller asks for. Defaults in parentheses.
+/// The options of a request for a token. Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
-    /// How long the caller waits (30 s). Past it, it is told [`DeadlinePassed`](Reason::DeadlinePassed).
+    /// The time that the caller is willing to wait (30 s). After that it gets
+    /// [`DeadlinePassed`](Reason::DeadlinePassed).
     pub timeout: Duration,
-    /// What must be left of the token (nothing in particular). Capped at three quarters of its lifetime.
+    /// The remaining lifetime that the token must have (none). Capped at three quarters of its lifetime.
     pub min_lifetime: Duration,
-    /// Insist on a token from a flight that begins after this request (no).
+    /// Whether the token must come from a flight that begins after this request (no).
     pub force: bool,
 }
 
@@ -66,7 +65,7 @@ impl AuthSession {
         Self { slot, core }
     }
 
-    /// Whose session it is.
+    /// The identity of the session.
     pub fn identity(&self) -> &ServerIdentity {
         &self.slot.identity
     }
@@ -77,10 +76,10 @@ impl AuthSession {
         self.hit(Duration::ZERO)
     }
 
-    /// A lease that is fit for use now.
+    /// Returns a lease that is valid now.
     ///
-    /// Where the published lease is fresh this takes no message, no lock and no allocation. Otherwise the session's
-    /// actor answers: with a lease that is still good, or with the outcome of the one flight that all callers share.
+    /// While the published lease is fresh this takes no message, no lock and no allocation. Otherwise the session's
+    /// actor answers with a lease that is still valid, or with the outcome of the one flight that all callers share.
     ///
     /// # Errors
     ///
@@ -97,11 +96,11 @@ impl AuthSession {
         }
     }
 
-    /// A lease as `request` wants it. Otherwise like [`token`](Self::token).
+    /// Returns a lease that meets `request`. Otherwise like [`token`](Self::token).
     ///
     /// # Errors
     ///
-    /// One of the [`Reason`]s, once `request.timeout` is over at the latest; at once where waiting cannot help.
+    /// One of the [`Reason`]s, after `request.timeout` at the latest, and at once if waiting cannot help.
     ///
     /// # Cancellation
     ///
@@ -114,19 +113,20 @@ impl AuthSession {
         }
     }
 
-    /// The resource refused `lease` (401) for `operation`, with `challenge`: it is not handed out again.
+    /// Reports that the resource refused `lease` (401) for `operation`, with `challenge`. The lease is not handed out
+    /// again.
     ///
-    /// `Ok` means: ask for a [`token`](Self::token) and try once more. A refusal of a lease that has been replaced
-    /// meanwhile changes nothing.
+    /// After `Ok` the caller asks for a [`token`](Self::token) and tries once more. A refusal of a lease that was
+    /// replaced meanwhile changes nothing.
     ///
     /// # Errors
     ///
-    /// [`ResourceRefuses`](Reason::ResourceRefuses) where refreshing was seen not to help (the lease is still served to
-    /// others); otherwise why the session cannot be reached.
+    /// [`ResourceRefuses`](Reason::ResourceRefuses) if refreshing has not helped (the lease is still served to others),
+    /// or the reason for which the session cannot be reached.
     ///
     /// # Cancellation
     ///
-    /// Safe to drop at any await; once polled, the refusal is noted all the same.
+    /// Safe to drop at any await. Once polled, the refusal takes effect.
     pub async fn invalidate(
         &self,
         lease: &Lease,
@@ -168,53 +168,53 @@ impl AuthSession {
         self.core.ports.clock.now()
     }
 
-    /// Stores a login that was completed, and serves it from then on. Law 12: it begins a new epoch.
+    /// Stores a completed login, and serves its tokens from then on. It begins a new epoch (law 12).
     ///
     /// # Errors
     ///
-    /// Why it could not be stored. Nothing was changed then, unless the store timed out.
+    /// The reason for which it could not be stored. Nothing was changed then, unless the store timed out.
     ///
     /// # Cancellation
     ///
-    /// Safe to drop: once polled, the login is stored all the same.
+    /// Safe to drop. Once polled, the login is stored.
     pub async fn install(&self, login: Login) -> Result<Box<View>, InstallError> {
         let answer = self.send(|reply| RequestKind::Install(Box::new(login), reply)).await;
         answer.unwrap_or(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))
     }
 
-    /// Logs out: nothing is served from now on, the record is cleared and the tokens are revoked.
+    /// Logs out. No lease is served from now on, the record is cleared and the tokens are revoked.
     ///
     /// # Errors
     ///
-    /// [`NotDurable`](LogoutError::NotDurable) where the store cannot be written: this process serves nothing any more
-    /// and keeps trying.
+    /// [`NotDurable`](LogoutError::NotDurable) if the store cannot be written. This process then serves no lease any
+    /// more, and keeps trying.
     ///
     /// # Cancellation
     ///
-    /// Safe to drop: once polled, the logout goes on.
+    /// Safe to drop. Once polled, the logout continues.
     pub async fn logout(&self) -> Result<LoggedOut, LogoutError> {
         self.send(RequestKind::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
     }
 
-    /// The resource lists these issuers now (RFC 9728 section 3.2): nothing more is served from a grant whose issuer is
-    /// not among them.
+    /// Reports the issuers that the resource lists now (RFC 9728 section 3.2). A grant whose issuer is not among them
+    /// is not served any more.
     pub fn issuers_listed(&self, issuers: Vec<Issuer>) {
-        self.slot.hear_issuers(issuers);
-        if !self.slot.tell(TokenMessage::Backlog) && self.slot.wants_actor() {
+        self.slot.put_issuers(issuers);
+        if !self.slot.send(TokenMessage::Backlog) && self.slot.wants_actor() {
             self.core.start(&self.slot);
         }
     }
 
-    /// How the session stands, as of its last event.
+    /// Returns the session's state, as of its last event.
     pub fn state(&self) -> SessionState {
         SessionState::from(&**self.slot.cell.read())
     }
 
-    /// Follows how the session stands.
+    /// Follows the session's state.
     pub fn watch(&self) -> StateWatch {
         let watchers = self.slot.watchers.get_or_init(|| watch::channel(self.state()).0);
         let receiver = watchers.subscribe();
-        // What was published while the channel was made.
+        // The session may have published another state while the channel was made.
         watchers.send_if_modified(|state| {
             let now = self.state();
             let changed = *state != now;
@@ -227,8 +227,8 @@ impl AuthSession {
     /// The published lease, while it is fresh.
     #[inline]
     fn hit(&self, min_lifetime: Duration) -> Option<Lease> {
-        let posted = self.slot.cell.read();
-        let hit = posted.hit.as_ref()?;
+        let snapshot = self.slot.cell.read();
+        let hit = snapshot.hit.as_ref()?;
         let now = self.core.ports.clock.coarse()?;
         let fresh = hit.window.is_open(&now);
         if !fresh || !min_lifetime.is_zero() && !hit.lease.validity().outlasts(min_lifetime, &now) {
@@ -238,66 +238,45 @@ impl AuthSession {
         Some(hit.lease.clone())
     }
 
-    /// The slow way: through the mailbox.
+    /// Asks the session's actor.
     #[cold]
     fn ask(&self, request: TokenOptions) -> Result<Answer<'_>, TokenError> {
-        let place = WaiterGuard::take(&*self.slot).ok_or(TokenError::new(Reason::TooManyWaiters))?;
+        let guard = WaiterGuard::take(&*self.slot).ok_or(TokenError::new(Reason::TooManyWaiters))?;
         let ask = request.ask(&self.core);
-        Ok(Answer { told: self.send(|reply| RequestKind::Token(ask, reply)), _place: place })
+        Ok(Answer { receiver: self.send(|reply| RequestKind::Token(ask, reply)), _guard: guard })
     }
 
-    /// Sends a kind; its answer comes to the returned end.
+    /// Sends a request. Its answer arrives at the returned receiver.
     fn send<T>(&self, kind: impl FnOnce(RpcReplyPort<T>) -> RequestKind) -> OneshotReceiver<T> {
-        let (tell, told) = oneshot();
-        self.core.deliver(Request::new(Arc::clone(&self.slot), kind(tell.into())));
-        told
+        let (sender, receiver) = oneshot();
+        self.core.deliver(Request::new(Arc::clone(&self.slot), kind(sender.into())));
+        receiver
     }
 }
 
-/// The answer to a caller who waits for it in a place of its own. As small as can be: a crowd of callers is a crowd of these.
+/// The future of a waiting caller. Small, because many callers may wait at once.
 struct Answer<'a> {
-    told: OneshotReceiver<Result<Lease, TokenError>>,
-    _place: WaiterGuard<&'a Slot>,
+    receiver: OneshotReceiver<Result<Lease, TokenError>>,
+    _guard: WaiterGuard<&'a Slot>,
 }
 
 impl Future for Answer<'_> {
     type Output = Result<Lease, TokenError>;
 
-    // Out of line: the compiler would otherwise mix the slow way into the hit.
+    // Out of line, because the compiler would otherwise inline it into the hit.
     #[cold]
     #[inline(never)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.told).poll(context).map(|answer| answer.unwrap_or(Err(UNANSWERED)))
+        Pin::new(&mut self.receiver).poll(context).map(|answer| answer.unwrap_or(Err(UNANSWERED)))
     }
 }
 
-/// A request always answers; should it not, that is a defect, and no reason to hang.
+/// The error of a request that was never answered. That would be a defect, and the caller must not hang.
 const UNANSWERED: TokenError = TokenError::new(Reason::Aborted);
 
 impl TokenOptions {
     pub(crate) fn ask(self, core: &Core) -> Ask {
         let asked = core.ports.clock.now().elapsed;
         Ask { asked, timeout: self.timeout, min_lifetime: self.min_lifetime, force: self.force }
-    }
-}
-
-/// A caller's place among those who wait: taken before anything is queued, given back when it is answered or goes away.
-#[derive(Debug)]
-pub(crate) struct WaiterGuard<S: Deref<Target = Slot>>(S);
-
-impl<S: Deref<Target = Slot>> WaiterGuard<S> {
-    /// `None` where all places are taken.
-    pub(crate) fn take(slot: S) -> Option<Self> {
-        let most = u32::try_from(slot.plan.policy.max_waiters).unwrap_or(u32::MAX);
-        let taken = slot
-            .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| (waiting < most).then_some(waiting + 1));
-        taken.is_ok().then(|| Self(slot))
-    }
-}
-
-impl<S: Deref<Target = Slot>> Drop for WaiterGuard<S> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,15 +1,15 @@
-//! How a runtime ended.
+//! The report of a shutdown.
 
 use crate::values::ServerIdentity;
 
-/// What a shutdown left behind. Empty when everything was saved.
+/// The identities that a shutdown could not finish. Empty when everything was saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "a shutdown that could not save says so here and nowhere else"]
+#[must_use = "tokens that could not be saved are reported only here"]
 pub struct ShutdownReport {
-    /// Identities whose newest tokens could not be saved: each will need a login.
+    /// Identities whose newest tokens could not be saved. Each needs a login.
     pub unsaved: Vec<Unsaved>,
-    /// Identities whose flights had not ended by the deadline. They go on as long as their runtime does, and save what
-    /// they obtain; if the process ends first, the next one recovers from the mark.
+    /// Identities whose flights had not ended by the deadline. These flights continue as long as their tokio runtime,
+    /// and save the tokens they obtain. If the process ends first, the next one recovers from the mark.
     pub unfinished: Vec<ServerIdentity>,
 }
 
@@ -23,8 +23,8 @@ impl ShutdownReport {
 /// A session whose newest tokens could not be saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsaved {
-    /// Whose.
+    /// The session's identity.
     pub identity: ServerIdentity,
-    /// Whether the store at least says that the refresh token is spent: then nobody will ever present it again.
+    /// Whether the store notes that the refresh token is spent. It is never presented again then.
     pub noted: bool,
 }

@@ -1,66 +1,105 @@
-//! The slot: an identity's place in a runtime. It outlives its actors, and is where flights and handles find them.
+//! The slot of an identity. It outlives the identity's actors, and handles and flights find them through it.
 //!
-//! Why this is not shared mutable state in the sense the law forbids: the cell has one writer at a time and holds
-//! immutable values; the actor_slot only says *where* to send a message; and no decision to spend a refresh token is made on
-//! either. That is decided under a claim, from the store, by the flight alone.
+//! The slot is not shared mutable state in the sense that the laws forbid. The cell has one writer at a time and holds
+//! immutable values. The state behind the mutex says only where to send a message. No decision to spend a refresh token
+//! depends on either. The flight alone makes that decision, from the store, under a claim.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
-use ractor::ActorRef;
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::cell::{Cell, Incarnation};
-use super::core::Core;
+use super::messages::{Mailbox, TokenMessage};
 use super::plan::Plan;
-use super::request::Request;
-#[cfg(feature = "scripted")]
-use super::stand_in::{Stage, StandIn};
+use super::request::{Destination, Request};
 use super::state::SessionState;
-use super::timer::Leash;
-use super::token_actor::TokenMessage;
 use crate::law::flight::{FlightEvent, Report};
 use crate::law::session::SessionEvent;
+use crate::sync::lock;
 use crate::values::record::Issuer;
 use crate::values::{ElapsedTime, FlightId, ServerIdentity};
 
-/// An identity's place in a runtime.
+/// The slot of one identity.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) identity: ServerIdentity,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) core: Weak<Core>,
     pub(crate) cell: Cell,
-    /// Callers that wait through handles.
-    pub(crate) waiting: AtomicU32,
     /// Whether the published lease was handed out since it was published.
     pub(crate) used: AtomicBool,
-    /// Who watches the session's state: made when somebody first does.
+    /// The channel to the readers of the session's state. Made for the first of them.
     pub(crate) watchers: OnceLock<watch::Sender<SessionState>>,
+    router: Weak<dyn Router>,
+    /// The number of callers that wait.
+    waiting: AtomicU32,
     state: Mutex<SlotState>,
 }
 
-/// What comes and goes at a slot. Locked for some instructions, never across an await.
+/// Delivers requests that were dropped without an answer. The core implements it.
+pub(crate) trait Router: Debug + Send + Sync {
+    fn deliver(&self, request: Request<Slot>);
+}
+
+impl Destination for Slot {
+    type Guard = WaiterGuard<Arc<Slot>>;
+
+    fn redeliver(&self, request: Request<Slot>) -> Result<(), Request<Slot>> {
+        match self.router.upgrade() {
+            Some(router) => {
+                router.deliver(request);
+                Ok(())
+            }
+            None => Err(request),
+        }
+    }
+}
+
+/// Counts a caller as waiting. Taken before its request is queued, and dropped when it is answered or gone.
+#[derive(Debug)]
+pub(crate) struct WaiterGuard<S: Deref<Target = Slot>>(S);
+
+impl<S: Deref<Target = Slot>> WaiterGuard<S> {
+    /// Returns `None` if as many callers wait as the policy allows.
+    pub(crate) fn take(slot: S) -> Option<Self> {
+        let max_waiters = u32::try_from(slot.plan.policy.max_waiters).unwrap_or(u32::MAX);
+        let taken = slot.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            (waiting < max_waiters).then_some(waiting + 1)
+        });
+        taken.is_ok().then(|| Self(slot))
+    }
+}
+
+impl<S: Deref<Target = Slot>> Drop for WaiterGuard<S> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The mutable state of a slot. Locked for a few instructions, and never across an await.
 #[derive(Debug, Default)]
 struct SlotState {
     actor_slot: ActorSlot,
-    /// Nothing lies there as a rule, and a session that sleeps should not pay for it.
+    /// Boxed, because it is usually empty and sleeping sessions should not pay for it.
     backlog: Option<Box<Backlog>>,
 }
 
-/// What lies at a slot until somebody takes it.
+/// Requests, reports and running flights of a slot.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Requests that wait for the next actor.
-    parked: Vec<Request>,
-    /// What flights reported and no actor has taken in yet; `None` says that the flight is over.
+    /// Requests for the next actor.
+    parked: Vec<Request<Slot>>,
+    /// Reports of flights that no actor has taken yet. `None` means that the flight is over.
     reports: VecDeque<(FlightId, Option<Report>)>,
-    /// The flights in the air: seldom more than one, because one of an epoch that is over is left to itself.
+    /// The running flights. There is seldom more than one, because the flight of an old epoch is not waited for.
     flights: Vec<RegisteredFlight>,
-    /// The issuers the resource listed last, for an actor that has not started yet.
+    /// The issuers that the resource listed last, for an actor that has not started yet.
     issuers: Option<Vec<Issuer>>,
-    /// Ends in a row that nobody asked for, and when the last one was.
+    /// The number of consecutive unexpected ends of the actor, and the time of the last one.
     crashes: (u32, ElapsedTime),
 }
 
@@ -69,7 +108,7 @@ impl SlotState {
         self.backlog.get_or_insert_default()
     }
 
-    fn take_parked(&mut self) -> Vec<Request> {
+    fn take_parked(&mut self) -> Vec<Request<Slot>> {
         self.backlog.as_mut().map(|backlog| std::mem::take(&mut backlog.parked)).unwrap_or_default()
     }
 
@@ -77,86 +116,93 @@ impl SlotState {
         self.backlog.as_ref().map(|backlog| &backlog.flights[..]).unwrap_or_default()
     }
 
-    /// Whether something lies there that an actor is to take in.
-    fn awaits_actor(&self) -> bool {
+    /// Whether the backlog holds something for an actor.
+    fn has_work(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| {
             !backlog.parked.is_empty() || !backlog.reports.is_empty() || backlog.issuers.is_some()
         })
     }
 
-    /// Clears the backlog away where nothing lies there.
+    /// Frees the backlog if it is empty.
     fn tidy(&mut self) {
-        let lies = |backlog: &Backlog| !backlog.flights.is_empty() || backlog.crashes.0 > 0;
-        if !self.awaits_actor() && !self.backlog.as_deref().is_some_and(lies) {
+        let in_use = |backlog: &Backlog| !backlog.flights.is_empty() || backlog.crashes.0 > 0;
+        if !self.has_work() && !self.backlog.as_deref().is_some_and(in_use) {
             self.backlog = None;
         }
     }
 }
 
-/// A flight in the air, and how it is told things.
+/// A running flight, with the channel to its task.
 #[derive(Debug)]
 struct RegisteredFlight {
     id: FlightId,
-    tell: mpsc::UnboundedSender<FlightMessage>,
+    sender: mpsc::UnboundedSender<FlightMessage>,
 }
 
-/// What a flight's driver is told.
+/// A message to a flight's task.
 #[derive(Debug)]
 pub(crate) enum FlightMessage {
-    /// The machine is to hear of it.
+    /// An event for the flight machine.
     Event(FlightEvent),
-    /// Callers wait for it now.
+    /// Callers wait for this flight now.
     Expedite,
 }
 
-/// Whether there is an actor, and where.
+/// Whether there is an actor, and its address.
 #[derive(Debug, Default)]
 enum ActorSlot {
     #[default]
     Empty,
-    /// The supervisor has been asked for one.
+    /// The supervisor was asked to start an actor.
     Awaited,
-    Taken(Incarnation, ActorRef<TokenMessage>),
-    /// It ended too often: nobody is started before then, when the timer says so to the supervisor.
-    Paused(ElapsedTime, #[expect(dead_code, reason = "held, so that it ends with the rest")] Leash),
-    /// No actor ever comes: something stands in for it.
-    #[cfg(feature = "scripted")]
-    Cast(Stage, Arc<dyn StandIn>),
+    Taken(Incarnation, Mailbox<Slot>),
+    /// The actor ended too often. None is started before this time, at which the timer notifies the supervisor.
+    Paused(
+        ElapsedTime,
+        #[expect(dead_code, reason = "held, so that the timer ends with the pause")] AbortOnDropHandle<()>,
+    ),
 }
 
-/// What became of a request that was to be delivered.
+/// The result of a delivery.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// The actor has it.
+    /// The actor has the request.
     Sent,
-    /// It waits for an actor that has been asked for already, or whose predecessor is still ending.
+    /// The request waits for an actor that was asked for, or whose predecessor is still ending.
     Parked,
-    /// It waits for an actor: ask the supervisor for one.
+    /// The request waits for an actor that the supervisor must be asked for.
     Wanted,
-    /// Nobody is started before then.
-    Refused(Request, ElapsedTime),
+    /// No actor is started before this time.
+    Refused(Request<Slot>, ElapsedTime),
+}
+
+/// The next step of a delivery.
+enum Step {
+    Done(Delivery),
+    /// Send the request to the actor, outside the lock.
+    Send(Request<Slot>, Incarnation, Mailbox<Slot>),
 }
 
 impl Slot {
-    pub(crate) fn new(identity: ServerIdentity, plan: Arc<Plan>, core: Weak<Core>) -> Self {
+    pub(crate) fn new(identity: ServerIdentity, plan: Arc<Plan>, router: Weak<dyn Router>) -> Self {
         Self {
             identity,
             plan,
-            core,
             cell: Cell::default(),
-            waiting: AtomicU32::new(0),
             used: AtomicBool::new(false),
             watchers: OnceLock::new(),
+            router,
+            waiting: AtomicU32::new(0),
             state: Mutex::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, SlotState> {
-        // Nothing below can panic between two writes that belong together.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // No code under this lock panics between two writes that belong together.
+        lock(&self.state)
     }
 
-    /// Notes that the published lease was handed out. Costs a read where that is known already.
+    /// Notes that the published lease was handed out. Costs one read if that is known already.
     #[inline]
     pub(crate) fn note_use(&self) {
         if !self.used.load(Ordering::Relaxed) {
@@ -164,47 +210,39 @@ impl Slot {
         }
     }
 
-    /// Tells a session's actor, or takes the lease of one that sleeps away from hits. Whoever begins after it was not there
-    /// to be told reads the store by itself.
-    pub(crate) fn notify_or_close(&self, event: SessionEvent) {
+    /// Sends `event` to the actor, or clears the published lease if no actor runs. An actor that starts later loads the
+    /// record anyway.
+    pub(crate) fn notify_or_clear(&self, event: SessionEvent) {
         let by = self.cell.read().by;
-        if !self.tell(TokenMessage::event(event)) {
-            self.cell.close(by);
+        if !self.send(TokenMessage::event(event)) {
+            self.cell.clear_lease(by);
         }
     }
 
-    /// Takes the lease of a session without an actor away from hits.
-    pub(crate) fn close(&self) {
+    /// Clears the published lease of a session without an actor.
+    pub(crate) fn clear_lease(&self) {
         let by = self.cell.read().by;
-        self.cell.close(by);
+        self.cell.clear_lease(by);
     }
 
     // Requests.
 
-    /// Hands a request to the actor, or parks it for the next one.
-    pub(crate) fn deliver(&self, mut request: Request, now: ElapsedTime) -> Delivery {
-        #[cfg(feature = "scripted")]
-        if let Some((stage, stand_in)) = self.stand_in() {
-            stage.take(request).into_iter().for_each(|event| stand_in.happen(event));
-            return Delivery::Sent;
-        }
+    /// Sends a request to the actor, or parks it for the next one.
+    pub(crate) fn deliver(&self, mut request: Request<Slot>, now: ElapsedTime) -> Delivery {
         loop {
-            let (incarnation, actor) = match self.park(request, now) {
-                Ok(delivery) => return delivery,
-                Err((sent_back, incarnation, actor)) => {
-                    request = sent_back;
-                    (incarnation, actor)
-                }
+            let (unsent, incarnation, actor) = match self.park(request, now) {
+                Step::Done(delivery) => return delivery,
+                Step::Send(request, incarnation, actor) => (request, incarnation, actor),
             };
-            // Not under the lock: a message that cannot be sent may be dropped here, and a request that is dropped asks
-            // again.
-            let Err(refused) = actor.send_message(TokenMessage::Request(request)) else { return Delivery::Sent };
-            match TokenMessage::refused(refused) {
-                Some(sent_back) => request = sent_back,
+            // Not under the lock, because a message that cannot be sent may be dropped here, and a dropped request is
+            // delivered again.
+            let Err(error) = actor.send(TokenMessage::Request(unsent)) else { return Delivery::Sent };
+            match TokenMessage::returned_request(error) {
+                Some(returned) => request = returned,
                 None => return Delivery::Sent,
             }
-            // It is ending. Its end is on its way to the supervisor, which will find what is parked; unless that has
-            // happened by now, and there is another.
+            // The actor is ending. The supervisor will hear of its end and find the parked request, unless that has
+            // happened already and another actor has the slot.
             let mut state = self.state();
             if matches!(state.actor_slot, ActorSlot::Taken(taken, _) if taken == incarnation) {
                 state.backlog().parked.push(request);
@@ -214,71 +252,45 @@ impl Slot {
     }
 
     /// Parks a request, unless there is an actor to send it to.
-    fn park(
-        &self,
-        request: Request,
-        now: ElapsedTime,
-    ) -> Result<Delivery, (Request, Incarnation, ActorRef<TokenMessage>)> {
+    fn park(&self, request: Request<Slot>, now: ElapsedTime) -> Step {
         let mut state = self.state();
         match &state.actor_slot {
-            ActorSlot::Taken(incarnation, actor) => Err((request, *incarnation, actor.clone())),
-            ActorSlot::Paused(until, _) if *until > now => Ok(Delivery::Refused(request, *until)),
+            ActorSlot::Taken(incarnation, actor) => Step::Send(request, *incarnation, actor.clone()),
+            ActorSlot::Paused(until, _) if *until > now => Step::Done(Delivery::Refused(request, *until)),
             ActorSlot::Awaited => {
                 state.backlog().parked.push(request);
-                Ok(Delivery::Parked)
+                Step::Done(Delivery::Parked)
             }
-            // It was cast this very moment: a request that is dropped asks again.
-            #[cfg(feature = "scripted")]
-            ActorSlot::Cast(..) => Ok(Delivery::Sent),
             ActorSlot::Empty | ActorSlot::Paused(..) => {
                 state.backlog().parked.push(request);
                 state.actor_slot = ActorSlot::Awaited;
-                Ok(Delivery::Wanted)
+                Step::Done(Delivery::Wanted)
             }
         }
     }
 
-    /// Sends a message to the actor; `false` where there is none to hear it.
-    pub(crate) fn tell(&self, message: TokenMessage) -> bool {
-        #[cfg(feature = "scripted")]
-        if let Some((_, stand_in)) = self.stand_in() {
-            self.take_issuers().into_iter().for_each(|issuers| stand_in.happen(SessionEvent::IssuersListed(issuers)));
-            return true;
-        }
-        self.address().is_some_and(|(_, actor)| actor.send_message(message).is_ok())
+    /// Sends a message to the actor. Returns `false` if no actor takes it.
+    pub(crate) fn send(&self, message: TokenMessage<Slot>) -> bool {
+        self.address().is_some_and(|(_, actor)| actor.send(message).is_ok())
     }
 
-    /// Sends a message to one incarnation of the actor; lost if that is gone.
-    pub(crate) fn notify_incarnation(&self, incarnation: Incarnation, message: TokenMessage) {
+    /// Sends a message to one incarnation of the actor. The message is lost if that incarnation is gone.
+    pub(crate) fn notify_incarnation(&self, incarnation: Incarnation, message: TokenMessage<Slot>) {
         if let Some((_, actor)) = self.address().filter(|(taken, _)| *taken == incarnation) {
-            drop(actor.send_message(message));
+            drop(actor.send(message));
         }
     }
 
-    fn address(&self) -> Option<(Incarnation, ActorRef<TokenMessage>)> {
+    fn address(&self) -> Option<(Incarnation, Mailbox<Slot>)> {
         match &self.state().actor_slot {
             ActorSlot::Taken(incarnation, actor) => Some((*incarnation, actor.clone())),
             _ => None,
         }
     }
 
-    /// From now on `stand_in` stands in for an actor.
-    #[cfg(feature = "scripted")]
-    pub(crate) fn cast(&self, stage: Stage, stand_in: Arc<dyn StandIn>) {
-        self.state().actor_slot = ActorSlot::Cast(stage, stand_in);
-    }
-
-    #[cfg(feature = "scripted")]
-    fn stand_in(&self) -> Option<(Stage, Arc<dyn StandIn>)> {
-        match &self.state().actor_slot {
-            ActorSlot::Cast(stage, stand_in) => Some((stage.clone(), Arc::clone(stand_in))),
-            _ => None,
-        }
-    }
-
     // The life of actors.
 
-    /// Asks for an actor with nobody waiting; `true` when the supervisor is to be told.
+    /// Asks for an actor without a request. Returns `true` if the supervisor must be notified.
     pub(crate) fn wants_actor(&self) -> bool {
         let mut state = self.state();
         let wanted = matches!(state.actor_slot, ActorSlot::Empty);
@@ -288,20 +300,20 @@ impl Slot {
         wanted
     }
 
-    /// An actor has started: it gets what was parked for it.
-    pub(crate) fn attach(&self, incarnation: Incarnation, actor: ActorRef<TokenMessage>) -> Vec<Request> {
+    /// Stores the address of a new actor. Returns the requests that were parked for it.
+    pub(crate) fn attach(&self, incarnation: Incarnation, actor: Mailbox<Slot>) -> Vec<Request<Slot>> {
         let (former, parked) = {
             let mut state = self.state();
             let former = std::mem::replace(&mut state.actor_slot, ActorSlot::Taken(incarnation, actor));
             (former, state.take_parked())
         };
-        // Not under the lock: an address may hold the last of what was sent to it.
+        // Not under the lock, because an address may own the last messages that were sent to it.
         drop(former);
         parked
     }
 
-    /// The actor's address is of no use any more. Called by its own end, so that a message which lost the race with that
-    /// end is not kept alive by the address.
+    /// Removes the address of an actor that has ended. The actor calls this itself, so that the address does not keep
+    /// alive a message that arrived too late.
     pub(crate) fn forget_address(&self, incarnation: Incarnation) {
         let former = {
             let mut state = self.state();
@@ -315,12 +327,13 @@ impl Slot {
         drop(former);
     }
 
-    /// The actor has ended: whether another is to be started now, because one is wanted, or `anyway`.
+    /// Frees the slot after the end of its actor. Returns whether another is to be started now, which is the case if
+    /// one is wanted, or if `anyway` is set.
     pub(crate) fn detach(&self, anyway: bool) -> bool {
         let (former, wanted) = {
             let mut state = self.state();
             let former = std::mem::take(&mut state.actor_slot);
-            let wanted = anyway || state.awaits_actor() || self.has_business();
+            let wanted = anyway || state.has_work() || self.needs_actor();
             if wanted {
                 state.actor_slot = ActorSlot::Awaited;
             } else {
@@ -337,16 +350,17 @@ impl Slot {
         matches!(self.state().actor_slot, ActorSlot::Awaited)
     }
 
-    /// Whether something is going on that needs an actor though nobody asks.
-    fn has_business(&self) -> bool {
-        let posted = self.cell.read();
-        let business = posted
-            .burden()
+    /// Whether the session needs an actor although no caller waits.
+    fn needs_actor(&self) -> bool {
+        let snapshot = self.cell.read();
+        let unfinished = snapshot
+            .extra_residue()
             .is_some_and(|residue| residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some());
-        business || self.plan.is_kept_warm()
+        unfinished || self.plan.is_kept_warm()
     }
 
-    /// Counts an end that nobody asked for: how often that happened lately.
+    /// Counts an unexpected end of the actor. Returns the number of consecutive ones. Two are consecutive if at most
+    /// `calm` passes between them.
     pub(crate) fn crashed(&self, now: ElapsedTime, calm: std::time::Duration) -> u32 {
         let mut state = self.state();
         let (count, last) = state.backlog().crashes;
@@ -355,8 +369,8 @@ impl Slot {
         count
     }
 
-    /// Starts nobody before `until`, when `timer` runs out; those who wait are handed back.
-    pub(crate) fn pause(&self, until: ElapsedTime, timer: Leash) -> Vec<Request> {
+    /// Starts no actor before `until`, when `timer` is due. Returns the parked requests.
+    pub(crate) fn pause(&self, until: ElapsedTime, timer: AbortOnDropHandle<()>) -> Vec<Request<Slot>> {
         let (former, parked) = {
             let mut state = self.state();
             let former = std::mem::replace(&mut state.actor_slot, ActorSlot::Paused(until, timer));
@@ -366,19 +380,21 @@ impl Slot {
         parked
     }
 
-    /// The rest is over: whether an actor is wanted.
-    pub(crate) fn pause_is_over(&self) -> bool {
+    /// Ends the pause. Returns whether an actor is wanted.
+    pub(crate) fn end_pause(&self) -> bool {
         matches!(self.state().actor_slot, ActorSlot::Paused(..)) && self.detach(false)
     }
 
-    /// Hands back those who wait for an actor.
-    pub(crate) fn take_parked(&self) -> Vec<Request> {
+    /// Returns the requests that wait for an actor.
+    pub(crate) fn take_parked(&self) -> Vec<Request<Slot>> {
         self.state().take_parked()
     }
 
-    /// Nobody will start an actor: those who wait for one are handed back, and the next one begins anew. An actor that is
-    /// there keeps its actor_slot: it clears that itself when it ends, and it may be of a tree that has just grown.
-    pub(crate) fn cancel_start(&self) -> Vec<Request> {
+    /// Withdraws the request for an actor, because none will be started. Returns the parked requests.
+    ///
+    /// A running actor keeps its address. It removes that itself when it ends, and it may belong to a tree that has
+    /// just started.
+    pub(crate) fn cancel_start(&self) -> Vec<Request<Slot>> {
         let (former, parked) = {
             let mut state = self.state();
             let former = match state.actor_slot {
@@ -391,8 +407,8 @@ impl Slot {
         parked
     }
 
-    /// Keeps what the resource listed for the next actor.
-    pub(crate) fn hear_issuers(&self, issuers: Vec<Issuer>) {
+    /// Keeps the issuers that the resource listed, until an actor takes them.
+    pub(crate) fn put_issuers(&self, issuers: Vec<Issuer>) {
         self.state().backlog().issuers = Some(issuers);
     }
 
@@ -402,25 +418,25 @@ impl Slot {
 
     // Flights.
 
-    /// A flight begins: what it is told from now on arrives at the returned end.
+    /// Registers a flight. Messages to it arrive at the returned receiver.
     pub(crate) fn register_flight(&self, id: FlightId) -> mpsc::UnboundedReceiver<FlightMessage> {
-        let (tell, told) = mpsc::unbounded_channel();
-        self.state().backlog().flights.push(RegisteredFlight { id, tell });
-        told
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state().backlog().flights.push(RegisteredFlight { id, sender });
+        receiver
     }
 
     /// Tells a flight that callers wait for it now.
-    pub(crate) fn expedite(&self, flight: FlightId) {
-        for airborne in self.state().flights().iter().filter(|airborne| airborne.id == flight) {
-            drop(airborne.tell.send(FlightMessage::Expedite));
+    pub(crate) fn expedite(&self, id: FlightId) {
+        for flight in self.state().flights().iter().filter(|flight| flight.id == id) {
+            drop(flight.sender.send(FlightMessage::Expedite));
         }
     }
 
-    /// Tells one flight, or all of them, what happened.
-    pub(crate) fn notify_flights(&self, flight: Option<FlightId>, event: &FlightEvent) {
+    /// Sends an event to one running flight, or to all of them.
+    pub(crate) fn notify_flights(&self, id: Option<FlightId>, event: &FlightEvent) {
         let state = self.state();
-        for airborne in state.flights().iter().filter(|airborne| flight.is_none_or(|flight| flight == airborne.id)) {
-            drop(airborne.tell.send(FlightMessage::Event(event.clone())));
+        for flight in state.flights().iter().filter(|flight| id.is_none_or(|id| id == flight.id)) {
+            drop(flight.sender.send(FlightMessage::Event(event.clone())));
         }
     }
 
@@ -428,25 +444,26 @@ impl Slot {
         !self.state().flights().is_empty()
     }
 
-    /// A flight reports, or is over; the actor is told to look. `true` when there is no actor and one is wanted.
-    pub(crate) fn report(&self, flight: FlightId, report: Option<Report>) -> bool {
+    /// Stores a flight's report (`None` for its end), and notifies the actor. Returns `true` if the supervisor must be
+    /// asked for an actor.
+    pub(crate) fn report(&self, id: FlightId, report: Option<Report>) -> bool {
         let wanted = {
             let mut state = self.state();
             if report.is_none() {
-                state.backlog().flights.retain(|airborne| airborne.id != flight);
+                state.backlog().flights.retain(|flight| flight.id != id);
             }
-            state.backlog().reports.push_back((flight, report));
+            state.backlog().reports.push_back((id, report));
             let wanted = matches!(state.actor_slot, ActorSlot::Empty);
             if wanted {
                 state.actor_slot = ActorSlot::Awaited;
             }
             wanted
         };
-        self.tell(TokenMessage::Backlog);
+        self.send(TokenMessage::Backlog);
         wanted
     }
 
-    /// The next report nobody has taken in yet.
+    /// Takes the next report. Returns `None` if there is none, or if `incarnation` is not the current one.
     pub(crate) fn take_report(&self, incarnation: Incarnation) -> Option<(FlightId, Option<Report>)> {
         let mut state = self.state();
         match state.actor_slot {
@@ -455,12 +472,12 @@ impl Slot {
         }
     }
 
-    /// Whether nothing more will be heard of a flight: it is not in the air, and all its reports were taken.
-    pub(crate) fn has_no_trace_of(&self, flight: FlightId) -> bool {
+    /// Whether a flight has ended and all its reports were taken.
+    pub(crate) fn is_finished(&self, id: FlightId) -> bool {
         let state = self.state();
         state.backlog.as_ref().is_none_or(|backlog| {
-            let airborne = backlog.flights.iter().any(|airborne| airborne.id == flight);
-            !airborne && !backlog.reports.iter().any(|(id, _)| *id == flight)
+            let running = backlog.flights.iter().any(|flight| flight.id == id);
+            !running && !backlog.reports.iter().any(|(reported, _)| *reported == id)
         })
     }
 }

@@ -1,17 +1,18 @@
-//! The seam for scripted sessions (feature `scripted`): behind a session's handle stands something else than an actor.
+//! The seam for scripted sessions (feature `scripted`). A [`StandIn`] takes the place of a session's actor.
 //!
-//! A [`StandIn`] gets what an actor would get, as events for the session machine, and answers as an actor does, through its
-//! [`Stage`]. There are no actors, no tasks, no store and no source then: whatever else the machine asks for is the
-//! stand-in's to make up. For tests of hosts; `tokenkeeper-testkit` has one that is ready for use.
+//! A [`StandIn`] gets the requests of the session's handles as events for the session machine, and answers them through
+//! its [`Stage`]. There are no actors, no tasks, no store and no source. The stand-in carries out all other effects of
+//! the machine itself. For tests of hosts; `tokenkeeper-testkit` has a complete stand-in.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::cell::Incarnation;
 use super::core::{Core, Ports};
+use super::messages::{Mailbox, Receive, TokenMessage};
 use super::plan::{Plan, Settings};
 use super::request::{Request, RequestKind};
 use super::session::AuthSession;
@@ -26,77 +27,100 @@ use crate::ports::clock::Clock;
 use crate::ports::permit::{IssuerPermits, Permission};
 use crate::ports::source::TokenSource;
 use crate::ports::spawner::{FlightFuture, Spawner};
+use crate::sync::lock;
 use crate::system::Entropy;
 use crate::values::record::Issuer;
 use crate::values::{DigestKey, Nonce, ServerIdentity};
 
-/// Stands behind a session's handles in an actor's place.
+/// Takes the place of a session's actor.
 ///
-/// Called by whoever asks, in whatever task or thread that is, and by many at once.
+/// Called in the task or thread of each caller, and by many at once.
 pub trait StandIn: fmt::Debug + Send + Sync + 'static {
-    /// A handle was asked for something: for the session machine to hear of.
+    /// Takes an event for the session machine, which a handle's request has caused.
     ///
-    /// What the machine wants done in return goes to [`Stage::carry_out`]. It must not block: the caller waits for its
-    /// answer only after this has returned.
+    /// The effects of the machine go to [`Stage::carry_out`]. This must not block, because the caller begins to wait
+    /// for its answer only after it has returned.
     fn happen(&self, event: SessionEvent);
 }
 
-/// Where a [`StandIn`] publishes, and answers those who asked. Cheap to clone; clones are one stage.
+/// The connection of a [`StandIn`] to the session's handles. Cheap to clone; clones are one stage.
 #[derive(Clone, Debug)]
-pub struct Stage(Arc<House>);
+pub struct Stage(Arc<Shared>);
 
 #[derive(Debug)]
-struct House {
+struct Shared {
     slot: Weak<Slot>,
     incarnation: Incarnation,
-    audience: Mutex<Audience>,
+    requests: Mutex<Requests>,
 }
 
-/// Those who wait for an answer.
+/// The requests that wait for an answer.
 #[derive(Debug, Default)]
-struct Audience {
-    waiters: Line<WaiterId, Request>,
-    replies: Line<ReplyId, Request>,
+struct Requests {
+    waiters: Line<WaiterId, Request<Slot>>,
+    replies: Line<ReplyId, Request<Slot>>,
     next_id: u64,
 }
 
-/// A session whose handles are served by what `cast` makes, and that.
+/// Passes the messages to the session's actor on to its stand-in.
+#[derive(Debug)]
+struct Receiver {
+    stage: Stage,
+    stand_in: Arc<dyn StandIn>,
+}
+
+/// Opens a session whose handles are served by the stand-in that `make` returns. Returns the stand-in, too.
 ///
-/// `clock` is what handles and their deadlines go by; of `policy` they take how many callers may wait.
+/// Handles and their deadlines use `clock`. Of `policy` they use the number of callers that may wait.
 pub fn session<S: StandIn>(
     identity: ServerIdentity,
     policy: Policy,
     clock: Arc<dyn Clock>,
-    cast: impl FnOnce(Stage) -> Arc<S>,
+    make: impl FnOnce(Stage) -> Arc<S>,
 ) -> (AuthSession, Arc<S>) {
     let digests = DigestKey::new([0; 32]);
-    let plan = Settings { policy, ..Settings::new(Arc::new(Nobody)) };
+    let plan = Settings { policy, ..Settings::new(Arc::new(Unused)) };
     let plan = Arc::new(Plan::new(plan, digests.clone()));
     let ports = Ports {
         store: Arc::new(MemoryStore::new(digests.clone())),
         clock,
-        spawner: Arc::new(Nobody),
-        permits: Arc::new(Nobody),
+        spawner: Arc::new(Unused),
+        permits: Arc::new(Unused),
         observer: None,
         entropy: Entropy::seeded(0),
     };
     let core = Arc::new(Core::new(ports, Arc::clone(&plan), digests, Nonce(1), Duration::MAX));
-    let slot = Arc::new(Slot::new(identity, plan, Arc::downgrade(&core)));
+    let slot = Arc::new(Slot::new(identity, plan, core.router()));
     let (incarnation, _) = slot.cell.begin();
-    let stage = Stage(Arc::new(House { slot: Arc::downgrade(&slot), incarnation, audience: Mutex::default() }));
-    let stand_in = cast(stage.clone());
-    slot.cast(stage, Arc::<S>::clone(&stand_in));
+    let stage = Stage(Arc::new(Shared { slot: Arc::downgrade(&slot), incarnation, requests: Mutex::default() }));
+    let stand_in = make(stage.clone());
+    let receiver = Receiver { stage, stand_in: Arc::<S>::clone(&stand_in) };
+    drop(slot.attach(incarnation, Mailbox::Scripted(Arc::new(receiver))));
     (AuthSession::new(core, slot), stand_in)
 }
 
+impl Receive<Slot> for Receiver {
+    fn receive(&self, message: TokenMessage<Slot>) {
+        let event = match message {
+            TokenMessage::Request(request) => self.stage.take(request),
+            TokenMessage::Event(event) => Some(*event),
+            TokenMessage::Backlog => self.stage.take_issuers().map(SessionEvent::IssuersListed),
+            TokenMessage::Tick(_) => None,
+        };
+        if let Some(event) = event {
+            self.stand_in.happen(event);
+        }
+    }
+}
+
 impl Stage {
-    /// Carries out what is meant for a session's handles: what it publishes, and its answers. Gives back every other
-    /// effect.
+    /// Carries out an effect that concerns the session's handles, which is a publication or an answer. Returns every
+    /// other effect.
     pub fn carry_out(&self, effect: SessionEffect) -> Option<SessionEffect> {
         match effect {
             SessionEffect::Publish(published) => self.publish(*published),
             SessionEffect::Answer(id, answer) => {
-                let request = self.audience().waiters.leave(id);
+                let request = self.requests().waiters.leave(id);
                 if let Some(request) = request {
                     request.answer_token(answer);
                 }
@@ -121,15 +145,15 @@ impl Stage {
         None
     }
 
-    /// Takes a request in: what the machine is to hear of it.
-    pub(crate) fn take(&self, mut request: Request) -> Option<SessionEvent> {
-        let mut audience = self.audience();
-        audience.next_id += 1;
-        let (waiter, reply) = (WaiterId(audience.next_id), ReplyId(audience.next_id));
+    /// Keeps a request until it is answered. Returns its event for the machine.
+    fn take(&self, mut request: Request<Slot>) -> Option<SessionEvent> {
+        let mut requests = self.requests();
+        requests.next_id += 1;
+        let (waiter, reply) = (WaiterId(requests.next_id), ReplyId(requests.next_id));
         let event = match request.kind()? {
             RequestKind::Token(ask, _) => {
                 let event = SessionEvent::GetToken(waiter, *ask);
-                audience.waiters.join(waiter, request);
+                requests.waiters.join(waiter, request);
                 return Some(event);
             }
             RequestKind::Refusal(refusal, _) => SessionEvent::Invalidate(reply, *refusal),
@@ -137,37 +161,41 @@ impl Stage {
             RequestKind::Logout(_) => SessionEvent::Logout(reply),
             RequestKind::Installing(_) => return None,
         };
-        audience.replies.join(reply, request);
+        requests.replies.join(reply, request);
         Some(event)
     }
 
-    fn leave(&self, id: ReplyId) -> Option<Request> {
-        self.audience().replies.leave(id)
+    fn take_issuers(&self) -> Option<Vec<Issuer>> {
+        self.0.slot.upgrade()?.take_issuers()
+    }
+
+    fn leave(&self, id: ReplyId) -> Option<Request<Slot>> {
+        self.requests().replies.leave(id)
     }
 
     fn publish(&self, published: Published) {
         let Some(slot) = self.0.slot.upgrade() else { return };
-        slot.cell.post(self.0.incarnation, published);
+        slot.cell.publish(self.0.incarnation, published);
         if let Some(watchers) = slot.watchers.get() {
             watchers.send_replace(SessionState::from(&**slot.cell.read()));
         }
     }
 
-    fn audience(&self) -> MutexGuard<'_, Audience> {
-        self.0.audience.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        lock(&self.0.requests)
     }
 }
 
-/// Stands where a runtime has ports. Nobody asks it anything, because there are no flights.
+/// The ports of a scripted session. They are not used, because there are no flights.
 #[derive(Debug)]
-struct Nobody;
+struct Unused;
 
-impl Spawner for Nobody {
+impl Spawner for Unused {
     fn spawn(&self, _flight: FlightFuture) {}
 }
 
 #[async_trait]
-impl TokenSource for Nobody {
+impl TokenSource for Unused {
     fn spending(&self) -> Spending {
         Spending::default()
     }
@@ -182,7 +210,7 @@ impl TokenSource for Nobody {
 }
 
 #[async_trait]
-impl IssuerPermits for Nobody {
+impl IssuerPermits for Unused {
     async fn ask(&self, _issuer: Option<&Issuer>, _urgency: Urgency) -> Permission {
         Permission::Held(Duration::ZERO)
     }

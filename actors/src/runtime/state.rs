@@ -1,19 +1,20 @@
-//! How a session stands, for whoever shows it to a person. No decision is made on it.
+//! The state of a session, for display. No decision is made from it.
 
 use tokio::sync::watch;
 
-use super::cell::Posted;
+use super::cell::Snapshot;
 use crate::law::session::Hit;
 use crate::values::{ElapsedTime, Generation, Moment, Reason, TokenError, Validity, WallTime};
 
-/// How a session stands: a snapshot, as of the session's last event.
+/// The state of a session, as of its last event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionState {
-    /// The lease that is being handed out, by name and lifetime. `None` where there is none, or it was refused.
+    /// The generation and lifetime of the lease that is being served. `None` if there is no lease, or if it was
+    /// refused.
     pub lease: Option<(Generation, Validity)>,
-    /// Why only a login helps, if only a login does.
+    /// The reason for which a login is required, if it is.
     pub login_required: Option<Reason>,
-    /// Whether a flight is in the air.
+    /// Whether a flight is running.
     pub refreshing: bool,
     /// Whether a token was obtained that could not be saved yet.
     pub unsaved: bool,
@@ -23,17 +24,17 @@ pub struct SessionState {
     pub logging_out: bool,
     /// The last failure, and until when no attempt is made because of it.
     pub resting: Option<(TokenError, ElapsedTime)>,
-    /// When the refresh token arrived or was last of use.
+    /// When the refresh token arrived, or was last used with success.
     pub refresh_since: Option<Moment>,
     /// When the login was completed, by the wall clock.
     pub signed_in: Option<WallTime>,
 }
 
-impl From<&Posted> for SessionState {
-    fn from(posted: &Posted) -> Self {
-        let (standing, residue) = (posted.standing, posted.residue());
+impl From<&Snapshot> for SessionState {
+    fn from(snapshot: &Snapshot) -> Self {
+        let (standing, residue) = (snapshot.standing, snapshot.residue());
         Self {
-            lease: posted.hit.as_ref().map(|Hit { lease, .. }| (lease.generation(), lease.validity())),
+            lease: snapshot.hit.as_ref().map(|Hit { lease, .. }| (lease.generation(), lease.validity())),
             login_required: standing.login_required,
             refreshing: residue.flight.is_some_and(|flight| !flight.keeping),
             unsaved: residue.flight.is_some_and(|flight| flight.keeping),
@@ -48,23 +49,23 @@ impl From<&Posted> for SessionState {
 
 /// Follows a session's state.
 ///
-/// Only the newest state is kept: whoever looks seldom misses what was in between. Ends when the runtime and all handles
-/// on the session are gone.
+/// Only the newest state is kept. A slow reader misses the states in between. The watch ends when the runtime and all
+/// handles on the session are gone.
 ///
-/// Each clone has seen what its original had seen, and follows by itself. States come in the order in which they were
-/// published, never a former one after a later one; a state may be seen shortly after what it tells of can be met.
+/// A clone starts from the state that its original saw last, and then follows by itself. States come in the order in
+/// which they were published. A state may arrive shortly after its change takes effect.
 #[derive(Clone, Debug)]
 pub struct StateWatch(pub(crate) watch::Receiver<SessionState>);
 
 impl StateWatch {
-    /// The newest state.
+    /// Returns the newest state.
     pub fn now(&mut self) -> SessionState {
         self.0.borrow_and_update().clone()
     }
 
-    /// Waits for a state that was not seen yet; `None` when there will be none.
+    /// Waits for a state that was not seen yet. Returns `None` when there will be none.
     ///
-    /// Safe to drop: nothing is lost by it.
+    /// Safe to drop; no state is lost by it.
     pub async fn next(&mut self) -> Option<SessionState> {
         self.0.changed().await.ok()?;
         Some(self.now())

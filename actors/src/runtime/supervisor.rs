@@ -1,4 +1,4 @@
-//! The supervisor: starts the actors of a runtime, starts them again, and keeps the cells of those that sleep honest.
+//! The supervisor. It starts and restarts the token actors, and passes on what the store reports.
 //!
 //! A host links it into its own tree, beside its MCP session actors. It decides nothing about tokens.
 
@@ -7,65 +7,48 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::core::Core;
+use super::core::{Core, SupervisorMessage};
+use super::messages::TokenMessage;
 use super::slot::Slot;
-use super::timer::Leash;
-use super::token_actor::{ActorArguments, TokenActor, TokenMessage};
+use super::timer;
+use super::token_actor::{ActorArguments, TokenActor};
 use super::watch;
 use crate::law::flight::FlightEvent;
 use crate::law::session::SessionEvent;
 use crate::ports::store::StoreEvent;
 use crate::values::{Reason, TokenError};
 
-/// An actor that ended unasked this long ago or longer ended by itself, not in a row.
+/// Two unexpected ends of an actor are consecutive if at most this time passes between them.
 const CALM: Duration = Duration::from_secs(60);
 
-/// So many ends in a row are followed by a new start at once.
+/// The number of consecutive unexpected ends after which an actor is restarted at once.
 const RESTARTS: u32 = 5;
 
-/// The first pause before another start after that; it doubles.
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// The first pause before a restart after that. Each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest such pause.
-const PAUSE_MOST: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long the actors may take to empty their mailboxes at the end.
-const CHILDREN_DRAIN: Duration = Duration::from_secs(1);
-
-/// What the supervisor is told.
-#[derive(Debug)]
-pub(crate) enum SupervisorMessage {
-    /// A slot wants an actor.
-    Start(Arc<Slot>),
-    /// A slot has rested from its actor's failures.
-    PauseOver(Arc<Slot>),
-    /// The store has news.
-    StoreEvent(StoreEvent),
-    /// The store can be listened to, from now on.
-    Listening,
-    /// The store cannot be listened to; it goes on being tried.
-    Deaf,
-    /// The machine has slept.
-    Resumed,
-}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for SupervisorMessage {}
+/// The time that the actors have to empty their mailboxes at the end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Supervises the actors of one runtime.
 #[derive(Debug)]
 pub(crate) struct AuthSupervisor;
 
-/// Whom the supervisor has started.
+/// The state of the supervisor.
 #[derive(Debug)]
 pub(crate) struct SupervisorState {
     core: Arc<Core>,
     myself: ActorRef<SupervisorMessage>,
+    /// The actors that run, with their slots.
     children: BTreeMap<ActorId, Arc<Slot>>,
-    /// Whether nobody says when the store changes.
-    deaf: bool,
-    _watches: [Leash; 2],
+    /// Whether the store's watch works.
+    is_watching: bool,
+    _watches: [AbortOnDropHandle<()>; 2],
 }
 
 #[ractor::actor(message = SupervisorMessage, state = SupervisorState, arguments = Arc<Core>)]
@@ -82,10 +65,10 @@ impl AuthSupervisor {
             return Err("this runtime is running already".into());
         }
         let watches = [
-            Leash::run(watch::listen(Arc::clone(&core), myself.clone())),
-            Leash::run(watch::look_out(Arc::clone(&core.ports.clock), myself.clone())),
+            timer::spawn_owned(watch::follow_store(Arc::clone(&core), myself.clone())),
+            timer::spawn_owned(watch::detect_suspend(Arc::clone(&core.ports.clock), myself.clone())),
         ];
-        Ok(SupervisorState { core, myself, children: BTreeMap::new(), deaf: true, _watches: watches })
+        Ok(SupervisorState { core, myself, children: BTreeMap::new(), is_watching: false, _watches: watches })
     }
 
     async fn post_start(
@@ -93,9 +76,9 @@ impl AuthSupervisor {
         _myself: ActorRef<SupervisorMessage>,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        // What an earlier tree left: nobody has kept its cells honest since, and some sessions have something to do though
-        // nobody asks.
-        state.spread(StoreEvent::Lagged);
+        // An earlier tree may have left slots. The store was not watched since then, and some sessions need an actor
+        // although no caller waits.
+        state.pass_on(StoreEvent::Lagged);
         for slot in state.core.slots() {
             if slot.detach(false) {
                 state.start(slot).await;
@@ -113,20 +96,20 @@ impl AuthSupervisor {
         match message {
             SupervisorMessage::Start(slot) => state.start(slot).await,
             SupervisorMessage::PauseOver(slot) => {
-                if slot.pause_is_over() {
+                if slot.end_pause() {
                     state.start(slot).await;
                 }
             }
-            SupervisorMessage::StoreEvent(news) => state.spread(news),
-            SupervisorMessage::Listening => {
-                state.deaf = false;
-                state.spread(StoreEvent::Lagged);
+            SupervisorMessage::StoreEvent(event) => state.pass_on(event),
+            SupervisorMessage::WatchStarted => {
+                state.is_watching = true;
+                state.pass_on(StoreEvent::Lagged);
             }
-            SupervisorMessage::Deaf => {
-                state.deaf = true;
-                state.spread(StoreEvent::Lagged);
+            SupervisorMessage::WatchLost => {
+                state.is_watching = false;
+                state.pass_on(StoreEvent::Lagged);
             }
-            SupervisorMessage::Resumed => state.wake_up(),
+            SupervisorMessage::Resumed => state.resume(),
         }
         Ok(())
     }
@@ -139,9 +122,9 @@ impl AuthSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(actor, last_state, reason) => {
-                let asked_for = reason.as_deref() == Some("Drained");
-                state.ended(&actor, asked_for).await;
-                // Only now: whoever waits in it asks again, and finds the slot ready.
+                let expected = reason.as_deref() == Some("Drained");
+                state.ended(&actor, expected).await;
+                // Dropped last, because the requests in it are delivered again and need the slot ready.
                 drop(last_state);
             }
             SupervisionEvent::ActorFailed(actor, _) => state.ended(&actor, false).await,
@@ -155,9 +138,9 @@ impl AuthSupervisor {
         myself: ActorRef<SupervisorMessage>,
         _state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        // Whoever was admitted is answered; no actor waits for anything in a message.
-        myself.drain_children_and_wait(Some(CHILDREN_DRAIN)).await;
-        // A host with ractor's default supervision stops when a child ends, even one that was told to.
+        // Admitted requests are answered. No actor waits inside a message, so this is quick.
+        myself.drain_children_and_wait(Some(DRAIN_TIMEOUT)).await;
+        // A host with ractor's default supervision stops when a child ends, even after an expected end.
         if let Some(host) = myself.try_get_supervisor() {
             myself.unlink(host);
         }
@@ -182,16 +165,16 @@ impl SupervisorState {
         }
     }
 
-    /// An actor has ended: its slot is free again, and its successor starts if one is wanted.
-    async fn ended(&mut self, actor: &ActorCell, asked_for: bool) {
+    /// Frees the slot of an actor that has ended, and starts the next actor if one is wanted.
+    async fn ended(&mut self, actor: &ActorCell, expected: bool) {
         let Some(slot) = self.children.remove(&actor.get_id()) else { return };
         if self.core.is_stopping() {
             return self.core.fail_parked(&slot);
         }
-        if asked_for && self.deaf {
-            slot.close();
+        if expected && !self.is_watching {
+            slot.clear_lease();
         }
-        if asked_for {
+        if expected {
             slot.detach(false);
         } else {
             self.crashed(&slot);
@@ -199,44 +182,47 @@ impl SupervisorState {
         self.start(slot).await;
     }
 
-    /// An actor has ended unasked, or while it began: the next one is to start at once, unless that happened too often.
+    /// Handles an unexpected end of an actor, or a failed start. The next one starts at once, or after a pause if that
+    /// happened too often.
     fn crashed(&self, slot: &Arc<Slot>) {
         let crashes = slot.crashed(self.core.ports.clock.now().elapsed, CALM);
-        tracing::warn!(identity = %slot.identity, crashes, "an actor ended unasked");
+        tracing::warn!(identity = %slot.identity, crashes, "an actor ended unexpectedly");
         match crashes.checked_sub(RESTARTS) {
             None | Some(0) => drop(slot.detach(true)),
-            Some(too_many) => self.pause(slot, pause_after(too_many)),
+            Some(too_many) => self.pause(slot, timer::backoff(FIRST_PAUSE, MAX_PAUSE, too_many)),
         }
     }
 
-    /// Starts nobody at `slot` for a while; those who wait are told when to come back.
+    /// Starts no actor at `slot` for `span`. Parked requests fail with `retry_after`.
     fn pause(&self, slot: &Arc<Slot>, span: Duration) {
         let now = self.core.ports.clock.now().elapsed;
-        // What it was told and had not taken in yet is lost.
-        slot.close();
+        // The messages that the actor had not taken yet are lost.
+        slot.clear_lease();
         let error = TokenError::new(Reason::Aborted).with_retry_after(span);
-        let timer = Leash::after(span, self.myself.clone(), SupervisorMessage::PauseOver(Arc::clone(slot)));
+        let timer = timer::send_after(span, self.myself.clone(), SupervisorMessage::PauseOver(Arc::clone(slot)));
         slot.pause(now.after(span), timer).into_iter().for_each(|request| request.fail(error));
     }
 
-    /// Passes on what the store said: to the actor that is awake, else by closing the cell of the one that sleeps.
-    fn spread(&mut self, news: StoreEvent) {
-        match news {
+    /// Passes the store's event on to the actors it concerns. Clears the published lease of each session without an
+    /// actor.
+    fn pass_on(&mut self, event: StoreEvent) {
+        match event {
             StoreEvent::Changed(identity) => {
                 if let Some(slot) = self.core.find(&identity) {
-                    slot.notify_or_close(SessionEvent::StoreChanged);
+                    slot.notify_or_clear(SessionEvent::StoreChanged);
                 }
             }
             StoreEvent::Lagged => {
-                self.core.slots().iter().for_each(|slot| slot.notify_or_close(SessionEvent::StoreChanged))
+                self.core.slots().iter().for_each(|slot| slot.notify_or_clear(SessionEvent::StoreChanged));
             }
             StoreEvent::Ended => {}
         }
     }
 
-    fn wake_up(&self) {
+    /// Notifies sessions and flights after a suspend.
+    fn resume(&self) {
         for slot in self.core.slots() {
-            slot.tell(TokenMessage::event(SessionEvent::Resumed));
+            slot.send(TokenMessage::event(SessionEvent::Resumed));
             slot.notify_flights(None, &FlightEvent::Tick);
         }
     }
@@ -246,9 +232,4 @@ impl Drop for SupervisorState {
     fn drop(&mut self) {
         self.core.detach_supervisor(&self.myself);
     }
-}
-
-/// The pause after so many failures too many.
-fn pause_after(failures: u32) -> Duration {
-    PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MOST)
 }

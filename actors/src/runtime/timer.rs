@@ -1,43 +1,52 @@
-//! The one place where drivers wait: a task that sends one message at a given time, and is gone with its owner.
+//! Timers of the runtime's drivers.
 
 use std::time::Duration;
 
 use ractor::{ActorRef, Message};
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-/// A task that ends with whoever holds this.
+/// The longest sleep of a driver (law 14).
+pub(crate) const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// Spawns a task that ends when the returned handle is dropped.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the handle owns the task; work that must outlive it is spawned elsewhere"
+)]
+pub(crate) fn spawn_owned(work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(work))
+}
+
+/// Sends `message` to `actor` after `span`, unless the returned handle is dropped before.
 ///
-/// ractor's own timers go on after their actor has ended, and keep its mailbox alive with all that is in it.
-#[derive(Debug)]
-pub(crate) struct Leash(AbortHandle);
-
-impl Leash {
-    /// Runs `work` until it is done or the leash is dropped.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "owned by the leash; what must outlive its owner is no business of it"
-    )]
-    pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(work).abort_handle())
-    }
-
-    /// Sends `message` to `actor` after `span`. No machine asks for more than a minute.
-    pub(crate) fn after<M: Message>(span: Duration, actor: ActorRef<M>, message: M) -> Self {
-        Self::run(async move {
-            pause(span).await;
-            drop(actor.send_message(message));
-        })
-    }
+/// ractor's own timers outlive their actor, and keep its mailbox and the messages in it alive.
+pub(crate) fn send_after<M: Message>(span: Duration, actor: ActorRef<M>, message: M) -> AbortOnDropHandle<()> {
+    spawn_owned(async move {
+        pause(span).await;
+        drop(actor.send_message(message));
+    })
 }
 
-impl Drop for Leash {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Waits for `span` of tokio's time, which forgets a suspend: whoever waits reads the clock again afterwards.
-#[expect(clippy::disallowed_methods, reason = "the drivers' one way to wait; when and how long is a machine's word")]
+/// Waits for `span` of tokio's time, which does not count a suspend. Callers read the clock again afterwards.
+#[expect(clippy::disallowed_methods, reason = "the only sleep of the drivers; the machines decide when and how long")]
 pub(crate) async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
+}
+
+/// Returns the pause before the next attempt after `failures` consecutive failures: `first`, doubled with each failure
+/// after that, and at most `max`. Without a failure it is `first` too.
+pub(crate) fn backoff(first: Duration, max: Duration, failures: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_maximum() {
+        let (first, max) = (Duration::from_secs(1), Duration::from_secs(60));
+        let pauses = [0, 1, 2, 3, 6, 7, 40, u32::MAX].map(|failures| backoff(first, max, failures).as_secs());
+        assert_eq!(pauses, [1, 1, 2, 4, 32, 60, 60, 60]);
+    }
 }

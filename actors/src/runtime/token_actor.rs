@@ -1,70 +1,42 @@
-//! The actor of one identity: a thin driver of the session machine. It never waits inside a message.
+//! The actor of one identity. It drives the session machine, and never waits inside a message.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ractor::{ActorProcessingErr, ActorRef, MessagingErr};
+use ractor::{ActorProcessingErr, ActorRef};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::cell::Incarnation;
 use super::core::Core;
 use super::events;
 use super::flight_task;
+use super::messages::{Mailbox, TokenMessage};
 use super::request::{Request, RequestKind};
 use super::slot::Slot;
 use super::state::SessionState;
-use super::timer::Leash;
+use super::timer;
 use crate::law::flight::{FlightEvent, Urgency};
 use crate::law::line::Line;
 use crate::law::session::{Birth, Hit, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{EventKind, TokenStore};
 use crate::values::{ElapsedTime, FlightId, Moment, Now, ServerIdentity};
 
-/// What a token actor is told. Never serializable: tokens do not leave the process this way.
-#[derive(Debug)]
-pub(crate) enum TokenMessage {
-    /// Somebody wants something.
-    Request(Request),
-    /// Something happened that the machine is to hear of.
-    Event(Box<SessionEvent>),
-    /// The slot holds something that no actor has taken in yet.
-    Backlog,
-    /// The timer that was set with this number has run out.
-    Tick(u64),
-}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for TokenMessage {}
-
-impl TokenMessage {
-    pub(crate) fn event(event: SessionEvent) -> Self {
-        Self::Event(Box::new(event))
-    }
-
-    /// The request inside a message that could not be sent.
-    pub(crate) fn refused(error: MessagingErr<Self>) -> Option<Request> {
-        match error {
-            MessagingErr::SendErr(Self::Request(request)) => Some(request),
-            _ => None,
-        }
-    }
-}
-
 /// One identity's actor.
 #[derive(Debug)]
 pub(crate) struct TokenActor;
 
-/// What an actor is born with.
+/// The arguments of a new actor.
 #[derive(Debug)]
 pub(crate) struct ActorArguments {
     pub(crate) core: Arc<Core>,
     pub(crate) slot: Arc<Slot>,
 }
 
-#[ractor::actor(message = TokenMessage, state = TokenState, arguments = ActorArguments)]
+#[ractor::actor(message = TokenMessage<Slot>, state = TokenState, arguments = ActorArguments)]
 impl TokenActor {
     async fn pre_start(
         &self,
-        myself: ActorRef<TokenMessage>,
+        myself: ActorRef<TokenMessage<Slot>>,
         arguments: ActorArguments,
     ) -> Result<TokenState, ActorProcessingErr> {
         Ok(TokenState::begin(myself, arguments))
@@ -72,47 +44,47 @@ impl TokenActor {
 
     async fn handle(
         &self,
-        _myself: ActorRef<TokenMessage>,
-        message: TokenMessage,
+        _myself: ActorRef<TokenMessage<Slot>>,
+        message: TokenMessage<Slot>,
         state: &mut TokenState,
     ) -> Result<(), ActorProcessingErr> {
-        state.take_in(message);
+        state.handle(message);
         Ok(())
     }
 }
 
-/// The machine, and what its ids stand for.
+/// The session machine, with the requests that its identifiers stand for.
 #[derive(Debug)]
 pub(crate) struct TokenState {
     core: Arc<Core>,
     slot: Arc<Slot>,
-    myself: ActorRef<TokenMessage>,
+    myself: ActorRef<TokenMessage<Slot>>,
     incarnation: Incarnation,
     session: Session,
-    waiters: Line<WaiterId, Request>,
-    replies: Line<ReplyId, Request>,
+    waiters: Line<WaiterId, Request<Slot>>,
+    replies: Line<ReplyId, Request<Slot>>,
     next_id: u64,
-    /// When the message at hand was taken in. Read once for each message: a crowd of callers is as many of them.
+    /// The time of the current message. Read once for each message, because many callers send many messages.
     moment: Moment,
-    /// When somebody last asked for something.
+    /// The time of the last request.
     asked: ElapsedTime,
-    timer: Option<(ElapsedTime, Leash)>,
+    timer: Option<(ElapsedTime, AbortOnDropHandle<()>)>,
     timers: u64,
-    /// Whether a read is under way or owed: until it is answered, what the cell shows may be old.
+    /// Whether the record is being loaded, or the last load failed. Until it is answered, the cell may be out of date.
     reading: bool,
-    /// A flight that was begun with nobody waiting, and has not been told otherwise.
+    /// A flight that began without a waiter and was not expedited since.
     background_flight: Option<FlightId>,
-    /// It has asked for its own end, and begins nothing any more.
+    /// Whether it has asked for its own end. It takes no requests any more.
     retired: bool,
-    /// Somebody else has the pen: this incarnation is over and has no say any more.
+    /// Whether a newer incarnation owns the cell. This one must stop.
     superseded: bool,
 }
 
 impl TokenState {
-    fn begin(myself: ActorRef<TokenMessage>, ActorArguments { core, slot }: ActorArguments) -> Self {
+    fn begin(myself: ActorRef<TokenMessage<Slot>>, ActorArguments { core, slot }: ActorArguments) -> Self {
         let now = core.now();
         let (incarnation, residue) = slot.cell.begin();
-        let parked = slot.attach(incarnation, myself.clone());
+        let parked = slot.attach(incarnation, Mailbox::Actor(myself.clone()));
         let running = residue.flight.map(|flight| flight.id);
         let birth = Birth { nonce: core.nonce, flights: core.ports.entropy.flight_base() };
         let (session, effects) = Session::start(slot.plan.policy.clone(), birth, residue, now);
@@ -135,49 +107,49 @@ impl TokenState {
             superseded: false,
         };
         state.perform(effects, now);
-        // What happened while there was no actor comes first.
+        // Reports that arrived while there was no actor come before requests.
         state.take_backlog();
-        if let Some(flight) = running.filter(|flight| state.slot.has_no_trace_of(*flight)) {
-            // Its last report was taken by one who ended over it.
-            state.happen(SessionEvent::FlightOver(flight));
+        if let Some(flight) = running.filter(|flight| state.slot.is_finished(*flight)) {
+            // An earlier incarnation took its last report, and ended before it published the result.
+            state.step(SessionEvent::FlightOver(flight));
         }
         parked.into_iter().for_each(|request| state.admit(request));
         if state.core.is_stopping() {
-            state.happen(SessionEvent::Shutdown);
+            state.step(SessionEvent::Shutdown);
         }
         state.set_timer();
         state
     }
 
-    fn take_in(&mut self, message: TokenMessage) {
+    fn handle(&mut self, message: TokenMessage<Slot>) {
         self.moment = self.core.ports.clock.now();
         match message {
-            // Its answer would come too late for this actor: it goes to the next one.
+            // This actor is ending. The dropped request goes to the next one.
             TokenMessage::Request(request) if self.retired => drop(request),
             TokenMessage::Request(request) => self.admit(request),
             TokenMessage::Event(event) => {
                 match &*event {
-                    // The timer has slept through the suspend.
+                    // The timer did not count the time of the suspend.
                     SessionEvent::Resumed => self.timer = None,
                     SessionEvent::Loaded(_, answer) => self.reading = answer.is_err(),
-                    SessionEvent::StoreChanged if self.retired => self.slot.close(),
+                    SessionEvent::StoreChanged if self.retired => self.slot.clear_lease(),
                     _ => {}
                 }
-                self.happen(*event);
+                self.step(*event);
             }
             TokenMessage::Backlog => self.take_backlog(),
             TokenMessage::Tick(number) if number == self.timers => {
                 self.timer = None;
                 if self.is_in_use() {
-                    self.happen(SessionEvent::Used);
+                    self.step(SessionEvent::Used);
                 }
-                self.happen(SessionEvent::Tick);
+                self.step(SessionEvent::Tick);
                 self.retire_if_idle();
             }
             TokenMessage::Tick(_) => {}
         }
         if self.superseded {
-            // Whoever still waits here asks the successor.
+            // The dropped requests go to the successor.
             (self.waiters, self.replies) = Default::default();
             self.myself.stop(None);
         } else {
@@ -185,8 +157,8 @@ impl TokenState {
         }
     }
 
-    /// Somebody wants something.
-    fn admit(&mut self, mut request: Request) {
+    /// Hands a request to the machine.
+    fn admit(&mut self, mut request: Request<Slot>) {
         self.next_id += 1;
         let (waiter, reply) = (WaiterId(self.next_id), ReplyId(self.next_id));
         let event = match request.kind() {
@@ -194,10 +166,10 @@ impl TokenState {
             Some(RequestKind::Token(ask, _)) => {
                 let ask = *ask;
                 if self.waiters.len() >= self.slot.plan.policy.max_waiters {
-                    self.forget_who_left();
+                    self.remove_abandoned();
                 }
                 self.waiters.join(waiter, request);
-                self.asked_for(SessionEvent::GetToken(waiter, ask));
+                self.step_for_request(SessionEvent::GetToken(waiter, ask));
                 if self.waiters.get(waiter).is_some()
                     && let Some(flight) = self.background_flight.take()
                 {
@@ -214,38 +186,39 @@ impl TokenState {
             Some(RequestKind::Installing(_)) | None => return,
         };
         self.replies.join(reply, request);
-        self.asked_for(event);
+        self.step_for_request(event);
     }
 
-    fn asked_for(&mut self, event: SessionEvent) {
+    fn step_for_request(&mut self, event: SessionEvent) {
         self.asked = self.moment.elapsed;
-        self.happen(event);
+        self.step(event);
     }
 
-    /// Callers that have gone away make room for others.
-    fn forget_who_left(&mut self) {
+    /// Removes the waiters whose callers are gone, to make room for others.
+    fn remove_abandoned(&mut self) {
         let gone: Vec<WaiterId> =
             self.waiters.iter().filter(|(_, request)| request.is_abandoned()).map(|(id, _)| id).collect();
         for id in gone {
             self.waiters.leave(id);
-            self.happen(SessionEvent::WaiterGone(id));
+            self.step(SessionEvent::WaiterGone(id));
         }
     }
 
-    /// Takes in what flights reported, and what the resource listed.
+    /// Takes the reports of flights, and the issuers that the resource listed.
     fn take_backlog(&mut self) {
         if let Some(issuers) = self.slot.take_issuers() {
-            self.happen(SessionEvent::IssuersListed(issuers));
+            self.step(SessionEvent::IssuersListed(issuers));
         }
         while let Some((flight, report)) = self.slot.take_report(self.incarnation) {
-            self.happen(match report {
+            self.step(match report {
                 Some(report) => SessionEvent::Flight(flight, report),
                 None => SessionEvent::FlightOver(flight),
             });
         }
     }
 
-    fn happen(&mut self, event: SessionEvent) {
+    /// Hands an event to the machine, and carries out its effects.
+    fn step(&mut self, event: SessionEvent) {
         let now = Now { moment: self.moment, jitter: self.core.ports.entropy.jitter() };
         let effects = self.session.handle(event, now);
         self.perform(effects, now);
@@ -300,21 +273,21 @@ impl TokenState {
             SessionEffect::Load(op) => {
                 self.reading = true;
                 let (store, identity) = self.store();
-                self.core.spawn(self.heard(async move {
+                self.core.spawn(self.notified(async move {
                     let answer = store.load(&identity).await;
                     SessionEvent::Loaded(op, answer.map(|record| record.map(|record| Box::new(record.view()))))
                 }));
             }
             SessionEffect::Reserve(op, digest) => {
                 let (store, identity) = self.store();
-                self.core.spawn(self.heard(async move {
+                self.core.spawn(self.notified(async move {
                     SessionEvent::Reserved(op, store.reserve(&identity, digest, now.moment).await)
                 }));
             }
             SessionEffect::Change(op, change) => {
                 let (store, identity) = self.store();
                 self.core.spawn_tracked(
-                    self.heard(async move { SessionEvent::Changed(op, store.change(&identity, *change).await) }),
+                    self.notified(async move { SessionEvent::Changed(op, store.change(&identity, *change).await) }),
                 );
             }
             SessionEffect::Revoke(revocation) => {
@@ -327,14 +300,15 @@ impl TokenState {
         }
     }
 
-    /// Posts what is published, for hits and successors.
+    /// Writes the published value to the cell, for hits and successors.
     fn publish(&mut self, published: Published) {
         let generation = |hit: &Option<Hit>| hit.as_ref().map(|hit| hit.lease.generation());
         if generation(&published.hit) != generation(&self.slot.cell.read().hit) {
             self.slot.used.store(false, Ordering::Relaxed);
         }
-        self.superseded = !self.slot.cell.post(self.incarnation, published);
-        // Looked up after the post: who began to watch before it was made is told, who begins after it sees it.
+        self.superseded = !self.slot.cell.publish(self.incarnation, published);
+        // Looked up after the write. A watch that began before the write is notified, and a later one reads the new
+        // state.
         if let Some(watchers) = self.slot.watchers.get().filter(|_| !self.superseded) {
             watchers.send_replace(SessionState::from(&**self.slot.cell.read()));
         }
@@ -344,8 +318,8 @@ impl TokenState {
         (Arc::clone(&self.core.ports.store), self.slot.identity.clone())
     }
 
-    /// Work whose outcome this incarnation hears of, unless it is over by then.
-    fn heard(
+    /// Sends the outcome of `work` to this incarnation. The outcome is lost if this incarnation has ended by then.
+    fn notified(
         &self,
         work: impl Future<Output = SessionEvent> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
@@ -356,41 +330,41 @@ impl TokenState {
         }
     }
 
-    /// Sets the one timer for whatever is due next.
+    /// Sets the one timer for the next due time.
     fn set_timer(&mut self) {
         let now = self.moment;
         let idle = (self.session.is_idle() && !self.reading && !self.is_in_use())
             .then(|| self.asked.after(self.core.idle_after));
-        let wake = self.session.next_wake().into_iter().chain(idle).chain(self.looks_for_use(now)).min();
+        let wake = self.session.next_wake().into_iter().chain(idle).chain(self.next_use_check(now)).min();
         if self.timer.as_ref().map(|(at, _)| *at) == wake {
             return;
         }
         self.timers += 1;
         self.timer = wake.map(|at| {
-            let span = at.since(now.elapsed).min(LONGEST);
-            (at, Leash::after(span, self.myself.clone(), TokenMessage::Tick(self.timers)))
+            let span = at.since(now.elapsed).min(timer::MAX_SLEEP);
+            (at, timer::send_after(span, self.myself.clone(), TokenMessage::Tick(self.timers)))
         });
     }
 
-    /// When to look whether the lease is in use: where its early window begins.
-    fn looks_for_use(&self, now: Moment) -> Option<ElapsedTime> {
-        let posted = self.slot.cell.read();
-        let window = posted.hit.as_ref().filter(|_| self.slot.plan.follows_use())?.window;
+    /// Returns when to check whether the lease is in use, at the beginning of its early window.
+    fn next_use_check(&self, now: Moment) -> Option<ElapsedTime> {
+        let snapshot = self.slot.cell.read();
+        let window = snapshot.hit.as_ref().filter(|_| self.slot.plan.follows_use())?.window;
         let left = window.remaining(&now).filter(|left| !left.is_zero())?;
         Some(now.elapsed.after(left))
     }
 
-    /// Whether the lease is in use, where that is a reason to refresh it.
+    /// Whether the lease is in use, if the policy refreshes leases that are in use.
     fn is_in_use(&self) -> bool {
         self.slot.plan.follows_use() && self.slot.used.load(Ordering::Relaxed)
     }
 
-    /// Ends where nothing is going on and nobody has asked for a while: the cell goes on serving.
+    /// Ends this actor if its session is idle and there was no request for a while. The cell continues to serve hits.
     fn retire_if_idle(&mut self) {
         let now = self.moment.elapsed;
         if self.session.is_idle() && !self.reading && !self.is_in_use() && now.since(self.asked) >= self.core.idle_after
         {
-            // Whoever comes later waits for the next incarnation, and so does who is in the mailbox already.
+            // Later requests, and those in the mailbox, go to the next incarnation.
             self.retired = true;
             drop(self.myself.drain());
         }
@@ -400,12 +374,9 @@ impl TokenState {
 impl Drop for TokenState {
     fn drop(&mut self) {
         if self.reading {
-            // What it was about to read will not be taken in.
-            self.slot.cell.close(self.incarnation);
+            // The answer of the load would be lost.
+            self.slot.cell.clear_lease(self.incarnation);
         }
         self.slot.forget_address(self.incarnation);
     }
 }
-
-/// No sleep is longer than this (law 14).
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,4 +1,5 @@
-//! The two watches of a runtime: one hears what the store says, one notices that the machine has slept.
+//! The two background tasks of the supervisor. One follows the store's watch, one detects that the machine was
+//! suspended.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,55 +8,54 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use ractor::ActorRef;
 
-use super::core::Core;
-use super::supervisor::SupervisorMessage;
-use super::timer::pause;
+use super::core::{Core, SupervisorMessage};
+use super::timer::{backoff, pause};
 use crate::ports::clock::Clock;
 use crate::ports::store::StoreEvent;
 
-/// The first pause before a lost watch is asked for again; it doubles.
-const PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// The first pause before a lost watch is started again. Each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest such pause. While nobody listens, everything is taken to have changed each time.
-const PAUSE_MOST: Duration = Duration::from_secs(10);
+/// The longest such pause. Without a watch, every record counts as changed after each pause.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often the lookout compares the clocks.
-const ROUND: Duration = Duration::from_secs(5);
+/// The interval at which the clocks are compared.
+const INTERVAL: Duration = Duration::from_secs(5);
 
-/// So much more than was slept for must have passed before it counts as a suspend.
-const SLEPT: Duration = Duration::from_secs(2);
+/// The elapsed time beyond the interval that counts as a suspend.
+const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// Tells the supervisor what the store says, and when nobody can hear it.
-pub(crate) async fn listen(core: Arc<Core>, supervisor: ActorRef<SupervisorMessage>) {
-    let tell = |message| drop(supervisor.cast(message));
-    let mut wait = PAUSE_FIRST;
+/// Sends the store's events to the supervisor, and notifies it when the watch starts and when it is lost.
+pub(crate) async fn follow_store(core: Arc<Core>, supervisor: ActorRef<SupervisorMessage>) {
+    let send = |message| drop(supervisor.cast(message));
+    let mut failures = 0;
     loop {
         if let Some(Ok(mut watch)) = catch_panic(core.ports.store.watch()).await {
-            // What was written before it listened is news too.
-            tell(SupervisorMessage::Listening);
-            while let Some(news @ (StoreEvent::Changed(_) | StoreEvent::Lagged)) = catch_panic(watch.next()).await {
-                wait = PAUSE_FIRST;
-                tell(SupervisorMessage::StoreEvent(news));
+            // The supervisor treats this as a change of every record, because earlier writes were not seen.
+            send(SupervisorMessage::WatchStarted);
+            while let Some(event @ (StoreEvent::Changed(_) | StoreEvent::Lagged)) = catch_panic(watch.next()).await {
+                failures = 0;
+                send(SupervisorMessage::StoreEvent(event));
             }
         }
-        tell(SupervisorMessage::Deaf);
-        pause(wait).await;
-        wait = wait.saturating_mul(2).min(PAUSE_MOST);
+        send(SupervisorMessage::WatchLost);
+        failures += 1;
+        pause(backoff(FIRST_PAUSE, MAX_PAUSE, failures)).await;
     }
 }
 
-/// What came of `work`; `None` where it panicked, which must not leave the runtime deaf.
+/// Returns `None` if `work` panics, so that a panicking store does not end the task.
 async fn catch_panic<T>(work: impl Future<Output = T>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
-/// Tells the supervisor when the machine has slept: sleeps of tokio's go on after a suspend as if it had not been.
-pub(crate) async fn look_out(clock: Arc<dyn Clock>, supervisor: ActorRef<SupervisorMessage>) {
+/// Notifies the supervisor after a suspend. Tokio's sleeps do not count the time of a suspend.
+pub(crate) async fn detect_suspend(clock: Arc<dyn Clock>, supervisor: ActorRef<SupervisorMessage>) {
     let mut before = clock.now().elapsed;
     loop {
-        pause(ROUND).await;
+        pause(INTERVAL).await;
         let now = clock.now().elapsed;
-        if now.since(before) > ROUND + SLEPT {
+        if now.since(before) > INTERVAL + TOLERANCE {
             drop(supervisor.cast(SupervisorMessage::Resumed));
         }
         before = now;

@@ -23,24 +23,24 @@ use crate::values::Moment;
 
 use super::NoRandomness;
 
-/// This machine's clocks: wall time, and elapsed time that counts suspend.
+/// This machine's clocks, for wall time and for elapsed time that counts suspend.
 ///
 /// | system | elapsed time | boot identity |
 /// |---|---|---|
-/// | Linux, Android | `CLOCK_BOOTTIME` | the kernel's `boot_id`; without `/proc`, a random one |
+/// | Linux, Android | `CLOCK_BOOTTIME` | the kernel's `boot_id`, or a random one without `/proc` |
 /// | macOS, iOS | `CLOCK_MONOTONIC`, which counts sleep there | random |
 /// | Windows | the performance counter, which counts sleep | random |
-/// | elsewhere | [`Instant`](std::time::Instant); whether it counts suspend is the system's choice | random |
+/// | elsewhere | [`Instant`](std::time::Instant), which may or may not count suspend | random |
 ///
-/// A random identity belongs to one clock and its clones. Nobody else shares it, so whoever compares with such a moment
-/// goes by wall time alone. It follows that *another identity does not prove another boot*: it may be another process,
-/// container or host. Where elapsed time does not count suspend, expiry still does, by the wall clock.
+/// A random identity belongs to one clock and its clones. A moment of another clock is compared with it by wall time
+/// alone. Therefore *another identity does not prove another boot*. It may belong to another process, container or
+/// host. Where elapsed time does not count suspend, expiry still does, by the wall clock.
 ///
-/// [`coarse`](Clock::coarse) is cheaper than [`now`](Clock::now) on Linux and Android only: it reads the kernel's copies
-/// of its last tick. It is never ahead of the present, and behind it by one tick as a rule (1 to 10 ms): after a
-/// `now()`, a `coarse()` may show up to that much less. It answers `None` once wall time and the elapsed clocks have
-/// parted by more than two seconds since the last `now()`: after a suspend, or when the wall clock was set. It cannot
-/// notice a suspend that is shorter, or a wall clock set back by just as much as a suspend lasted; until the next
+/// [`coarse`](Clock::coarse) is cheaper than [`now`](Clock::now) on Linux and Android only, where it reads the kernel's
+/// copies of the last tick. It is never ahead of the present, and usually behind it by one tick (1 to 10 ms). After a
+/// `now()`, a `coarse()` may therefore be earlier by that much. It returns `None` once wall time and the elapsed clocks
+/// have diverged by more than two seconds since the last `now()`, after a suspend or when the wall clock was set. It
+/// does not notice a shorter suspend, or a wall clock that was set back by the length of a suspend. Until the next
 /// `now()` its elapsed time lacks that much.
 ///
 /// A clone is another view of the same clocks, with the same boot identity. Cloning is cheap; sharing one is cheaper.
@@ -48,11 +48,11 @@ use super::NoRandomness;
 pub struct SystemClock(Clocks);
 
 impl SystemClock {
-    /// The clocks of this machine.
+    /// Opens the clocks of this machine.
     ///
     /// # Errors
     ///
-    /// [`NoRandomness`], where a random boot identity is needed and there is none to be had.
+    /// [`NoRandomness`], if a random boot identity is needed and the system gives no random numbers.
     pub fn new() -> Result<Self, NoRandomness> {
         Clocks::open().map(Self)
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "what the clock is compared with")]
+    #[expect(clippy::disallowed_methods, reason = "the reference for the clock")]
     fn wall_time_is_the_systems() {
         let unix = || {
             let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -1,4 +1,4 @@
-//! What drivers draw.
+//! Randomness for drivers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,50 +8,50 @@ use crate::values::{FlightId, Jitter, Nonce};
 
 use super::{NoRandomness, draw};
 
-/// Draws jitter, the names of flights, and nonces. Clones draw from the same stream, from any thread, without a lock.
+/// Generates jitter, flight identifiers and nonces. Clones share one stream, in any thread and without a lock.
 ///
-/// Jitter comes from a fast stream that is seeded once and is no secret. Flight ids and nonces come from the operating
-/// system, each time, so that neither a fork nor a restored snapshot of a machine draws them twice. Should the system
-/// fail after it answered once, they come from the stream and from 128 bits that were drawn at the start.
+/// Jitter comes from a fast stream that is seeded once and is not secret. Flight identifiers and nonces come from the
+/// operating system each time, so that neither a fork nor a restored snapshot of a machine repeats them. If the system
+/// fails later, they come from the stream and from 128 bits that were drawn at the start.
 #[derive(Clone)]
 pub struct Entropy(Arc<Generator>);
 
 struct Generator {
     stream: AtomicU64,
-    /// What flights are named from where the system does not answer.
+    /// The base of flight identifiers for a time when the system gives no randomness.
     reserve: u128,
     seeded: bool,
 }
 
 impl Entropy {
-    /// Entropy of the operating system.
+    /// Makes a generator that uses the operating system.
     ///
     /// # Errors
     ///
-    /// [`NoRandomness`], where it has none to give.
+    /// [`NoRandomness`], if the system gives no random numbers.
     pub fn new() -> Result<Self, NoRandomness> {
         let (stream, reserve) = (u64::from_le_bytes(draw()?), u128::from_le_bytes(draw()?));
         Ok(Self(Arc::new(Generator { stream: AtomicU64::new(stream), reserve, seeded: false })))
     }
 
-    /// Entropy that fall the same way for the same `seed`: for tests only. Two processes with one seed would give their
-    /// flights the same names.
+    /// Makes a generator that repeats its values for the same `seed`, for tests only. Two processes with one seed would
+    /// give their flights the same identifiers.
     pub fn seeded(seed: u64) -> Self {
         Self(Arc::new(Generator { stream: AtomicU64::new(seed), reserve: 0, seeded: true }))
     }
 
-    /// A fraction, for one event.
+    /// Returns the jitter of one event.
     pub fn jitter(&self) -> Jitter {
         Jitter::new((self.next() >> 48) as u16)
     }
 
-    /// 128 bits to name the flights of one session from.
+    /// Returns 128 bits as the base of one session's flight identifiers.
     pub fn flight_base(&self) -> FlightId {
         let spare = || self.0.reserve ^ (u128::from(self.next()) << 64 | u128::from(self.next()));
         FlightId(self.system().map_or_else(spare, u128::from_le_bytes))
     }
 
-    /// A nonce. Never zero, which stands for tokens that a store knows.
+    /// Returns a nonce. It is never zero, which stands for tokens that a store knows.
     pub fn nonce(&self) -> Nonce {
         Nonce(self.system().map_or_else(|| self.next(), u64::from_le_bytes).max(1))
     }
@@ -60,7 +60,7 @@ impl Entropy {
         if self.0.seeded { None } else { draw().ok() }
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014). Its state only counts, so that one atomic addition shares it.
+    /// SplitMix64 (Steele, Lea, Flood 2014). Its state is a counter, so one atomic addition is enough to share it.
     fn next(&self) -> u64 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let state = self.0.stream.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
@@ -92,10 +92,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_falls_the_same_way() {
-        let roll = |entropy: Entropy| (entropy.jitter(), entropy.flight_base(), entropy.nonce(), entropy.jitter());
-        assert_eq!(roll(Entropy::seeded(7)), roll(Entropy::seeded(7)));
-        assert_ne!(roll(Entropy::seeded(7)), roll(Entropy::seeded(8)));
+    fn the_same_seed_repeats_its_values() {
+        let draw = |entropy: Entropy| (entropy.jitter(), entropy.flight_base(), entropy.nonce(), entropy.jitter());
+        assert_eq!(draw(Entropy::seeded(7)), draw(Entropy::seeded(7)));
+        assert_ne!(draw(Entropy::seeded(7)), draw(Entropy::seeded(8)));
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_nonces_do_not_repeat_whichever_dice_draw_them() {
+    fn identifiers_and_nonces_do_not_repeat_in_any_generator() {
         for pair in [[Entropy::new().unwrap(), Entropy::new().unwrap()], [Entropy::seeded(1), Entropy::seeded(2)]] {
             let flights: BTreeSet<_> = (0..1_000).map(|n| pair[n % 2].flight_base()).collect();
             let nonces: BTreeSet<_> = (0..1_000).map(|n| pair[n % 2].nonce().0).collect();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn all_bits_of_a_name_vary() {
+    fn all_bits_of_an_identifier_vary() {
         for entropy in [Entropy::new().unwrap(), Entropy::seeded(1)] {
             let (mut ones, mut zeros) = (0, 0);
             for _ in 0..200 {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_tells_nothing_of_what_will_be_drawn() {
+    fn debug_output_reveals_no_future_value() {
         let entropy = Entropy::new().unwrap();
         assert_eq!(format!("{entropy:?}"), "Entropy { seeded: false, .. }");
     }

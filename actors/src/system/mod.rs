@@ -1,6 +1,6 @@
 //! The default implementations on a real machine (feature `system`): its clocks, tokio for the flights, its randomness.
 //!
-//! These are the rooms that own what `clippy.toml` bans elsewhere. A host that has clocks, tasks or entropy of its own
+//! These modules own the calls that `clippy.toml` bans elsewhere. A host that has clocks, tasks or entropy of its own
 //! leaves the feature out.
 
 mod clock;

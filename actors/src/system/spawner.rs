@@ -1,4 +1,4 @@
-//! Where flights run: on the host's tokio runtime, or on a thread of their own.
+//! The spawners. Flights run on the host's tokio runtime, or on a thread of their own.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,15 +13,15 @@ const THREAD: &str = "tokenkeeper-flights";
 
 /// Runs flights on the host's tokio runtime.
 ///
-/// They end with it: dropping the runtime, or shutting it down with a time-out, drops every flight where it awaits, and a
-/// flight spawned afterwards is dropped unpolled, without a panic. Both count as the death of the process: a refresh
-/// token that was sent is in doubt then. A runtime that nobody drives (a current-thread runtime outside `block_on`) runs
-/// no flight. Await the engine's shutdown before the runtime goes, or use a [`FlightThread`].
+/// Flights end with that runtime. Dropping it, or shutting it down with a timeout, drops every flight where it awaits.
+/// A flight spawned afterwards is dropped without being polled, and without a panic. Both count as the death of the
+/// process, after which a refresh token that was sent is in doubt. A current-thread runtime outside `block_on` runs no
+/// flight. Await the engine's shutdown before the tokio runtime ends, or use a [`FlightThread`].
 #[derive(Clone, Debug)]
 pub struct HostSpawner(Handle);
 
 impl HostSpawner {
-    /// On the runtime of the caller.
+    /// Uses the tokio runtime of the caller.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl HostSpawner {
         Handle::try_current().map(Self)
     }
 
-    /// On the runtime behind `handle`.
+    /// Uses the tokio runtime behind `handle`.
     pub fn on(handle: Handle) -> Self {
         Self(handle)
     }
@@ -43,41 +43,42 @@ impl Spawner for HostSpawner {
     }
 }
 
-/// Runs flights on a thread and a current-thread runtime of their own, for hosts that drop their runtime.
+/// Runs flights on a thread and a current-thread tokio runtime of their own, for hosts that drop their tokio runtime.
 ///
-/// Clones share the thread. It ends when the last clone is dropped and the last flight is done; dropping waits for
-/// neither, so it is safe anywhere, in a flight too. What a flight's libraries spawn beside it (pooled connections, say)
-/// ends with the thread. The end of the process still ends it: await the engine's shutdown before returning from `main`.
+/// Clones share the thread. It ends when the last clone is dropped and the last flight is done. Dropping waits for
+/// neither, so it is safe anywhere, also in a flight. Tasks that a flight's libraries spawn (for pooled connections,
+/// for example) end with the thread. The end of the process ends the thread. Await the engine's shutdown before
+/// returning from `main`.
 ///
 /// A connection belongs to the runtime that opened it, so give a source that runs here an HTTP client of its own.
 #[derive(Clone, Debug)]
 pub struct FlightThread {
     runtime: Handle,
-    /// One for each clone and each flight; the thread waits until there is none. Nothing is ever sent.
+    /// One sender for each clone and each flight. The thread waits until there is none. No value is ever sent.
     running: mpsc::Sender<Infallible>,
 }
 
 impl FlightThread {
-    /// Starts the thread, and waits until its runtime is there.
+    /// Starts the thread, and waits until its tokio runtime is running.
     ///
     /// # Errors
     ///
-    /// Where the system has no thread or no runtime to give.
+    /// If the system cannot start the thread or the tokio runtime.
     #[expect(clippy::disallowed_methods, reason = "the spawner port: flights that own their thread")]
     pub fn start() -> io::Result<Self> {
         let (running, mut ended) = mpsc::channel(1);
-        let (tell, told) = std::sync::mpsc::sync_channel(1);
-        // The runtime is made, and dropped, on its own thread: dropping one inside another panics.
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        // The tokio runtime is made and dropped on its own thread, because dropping one inside another panics.
         std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
-                Err(error) => return drop(tell.send(Err(error))),
+                Err(error) => return drop(sender.send(Err(error))),
             };
-            if tell.send(Ok(runtime.handle().clone())).is_ok() {
+            if sender.send(Ok(runtime.handle().clone())).is_ok() {
                 runtime.block_on(ended.recv());
             }
         })?;
-        let runtime = told.recv().map_err(io::Error::other)??;
+        let runtime = receiver.recv().map_err(io::Error::other)??;
         Ok(Self { runtime, running })
     }
 }

@@ -1,34 +1,34 @@
-//! The cell's protocol under loom: every interleaving of a few writers and readers, with what acquire and release allow.
+//! The cell's protocol under loom, with every interleaving of a few writers and readers that acquire and release allow.
 //!
-//! What runs here is the shipped code over another [`Pointer`]. Two things are taken on trust from arc-swap: that what a
-//! pointer points to is alive and whole while it is held, and that nothing else gets its address meanwhile. Here that is
-//! so because nothing is ever thrown away. Its orderings are not taken on trust: its documentation promises at least
-//! those used here.
+//! The tests run the shipped code over another [`Pointer`]. They assume two things of arc-swap. A value stays alive and
+//! whole while it is held, and no other value gets its address meanwhile. Here both hold because no value is ever
+//! freed. Its orderings are not assumed, because its documentation promises at least the orderings used here.
 
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
-use super::{Arc, Cell, Incarnation, Pointer, Posted};
+use super::{Arc, Cell, Incarnation, Pointer, Snapshot};
 use crate::law::session::{Hit, Published, Residue};
+use crate::sync::lock;
 use crate::values::{
     AccessToken, Cause, Epoch, Generation, Lease, LeaseParts, Moment, Scopes, TokenKind, Validity, Window,
 };
 
-/// Loom's atomic says which of all that was ever posted stands there.
+/// Loom's atomic holds the index of the current value among all values.
 struct Kept {
     place: AtomicUsize,
-    all: Mutex<Vec<Arc<Posted>>>,
+    all: Mutex<Vec<Arc<Snapshot>>>,
 }
 
-struct Held(usize, Arc<Posted>);
+struct Held(usize, Arc<Snapshot>);
 
 impl Deref for Held {
-    type Target = Arc<Posted>;
+    type Target = Arc<Snapshot>;
 
-    fn deref(&self) -> &Arc<Posted> {
+    fn deref(&self) -> &Arc<Snapshot> {
         &self.1
     }
 }
@@ -39,7 +39,7 @@ impl Kept {
     }
 
     fn held(&self, place: usize) -> Held {
-        Held(place, Arc::clone(&self.all.lock().unwrap_or_else(PoisonError::into_inner)[place]))
+        Held(place, Arc::clone(&lock(&self.all)[place]))
     }
 }
 
@@ -50,9 +50,9 @@ impl Pointer for Kept {
         self.held(self.place.load(Ordering::Acquire))
     }
 
-    fn replace(&self, current: &Held, new: Arc<Posted>) -> Held {
+    fn replace(&self, current: &Held, new: Arc<Snapshot>) -> Held {
         let place = {
-            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.all);
             all.push(new);
             all.len() - 1
         };
@@ -67,7 +67,7 @@ fn cell() -> Checked {
     loom::sync::Arc::new(Cell(Kept::new()))
 }
 
-/// What an incarnation would publish after so many refusals: a floor, and a lease above it.
+/// The value that an incarnation would publish after this many refusals, with a floor and a lease above it.
 fn published(number: u64) -> Published {
     let (floor, epoch) = (Some(Generation::stored(Epoch::new(1), number)), Epoch::new(1));
     let validity = Validity::new(Moment::default(), None);
@@ -89,57 +89,57 @@ fn number(residue: &Residue) -> u64 {
 }
 
 #[test]
-fn a_superseded_writer_never_overwrites_and_its_successor_gets_all_that_it_posted() {
+fn a_superseded_writer_never_overwrites_and_its_successor_gets_its_last_value() {
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
         let former = thread::spawn({
             let cell = cell.clone();
-            move || [1, 2].into_iter().filter(|number| cell.post(first, published(*number))).count() as u64
+            move || [1, 2].into_iter().filter(|number| cell.publish(first, published(*number))).count() as u64
         });
         let (second, residue) = cell.begin();
         let handed_over = number(&residue);
-        assert!(cell.post(second, published(handed_over + 10)));
-        let posted = former.join().unwrap();
-        assert_eq!(handed_over, posted, "what was posted, to the last");
+        assert!(cell.publish(second, published(handed_over + 10)));
+        let written = former.join().unwrap();
+        assert_eq!(handed_over, written, "the last published value");
         let last = cell.read();
         assert_eq!((last.by, number(&last.residue())), (second, handed_over + 10));
     });
 }
 
 #[test]
-fn two_that_begin_at_once_are_two_and_one_of_them_has_the_pen() {
+fn of_two_writers_that_begin_at_once_only_the_newer_may_write() {
     loom::model(|| {
         let cell = cell();
         let other = thread::spawn({
             let cell = cell.clone();
             move || {
                 let (by, _) = cell.begin();
-                (by, cell.post(by, published(1)))
+                (by, cell.publish(by, published(1)))
             }
         });
         let (by, _) = cell.begin();
-        let posted = cell.post(by, published(2));
-        let (other, other_posted) = other.join().unwrap();
+        let written = cell.publish(by, published(2));
+        let (other, other_written) = other.join().unwrap();
         assert_ne!(by, other);
-        let (newest, newest_posted) = if by > other { (by, posted) } else { (other, other_posted) };
-        assert!(newest_posted);
+        let (newest, newest_written) = if by > other { (by, written) } else { (other, other_written) };
+        assert!(newest_written);
         assert_eq!(cell.read().by, newest);
     });
 }
 
 #[test]
-fn whoever_was_answered_after_a_post_sees_nothing_older_also_across_a_successor() {
+fn a_caller_answered_after_a_write_reads_nothing_older_also_across_a_successor() {
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        assert!(cell.post(first, published(1)));
+        assert!(cell.publish(first, published(1)));
         let answered = loom::sync::Arc::new(AtomicBool::new(false));
         let writer = thread::spawn({
             let (cell, answered) = (cell.clone(), answered.clone());
             move || {
-                // An answer goes through a channel, which releases and acquires; no answer without the post.
-                if cell.post(first, published(2)) {
+                // An answer goes through a channel, which releases and acquires; no answer without the write.
+                if cell.publish(first, published(2)) {
                     answered.store(true, Ordering::Release);
                 }
             }
@@ -148,7 +148,7 @@ fn whoever_was_answered_after_a_post_sees_nothing_older_also_across_a_successor(
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.post(second, published(number(&residue))));
+                assert!(cell.publish(second, published(number(&residue))));
             }
         });
         let before = number(&cell.read().residue());
@@ -162,36 +162,36 @@ fn whoever_was_answered_after_a_post_sees_nothing_older_also_across_a_successor(
 }
 
 #[test]
-fn closing_hides_no_newer_post_and_is_not_undone_by_one_who_is_still_ending() {
+fn clearing_hides_no_newer_value_and_is_not_undone_by_a_writer_that_is_ending() {
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        assert!(cell.post(first, published(1)));
+        assert!(cell.publish(first, published(1)));
         let ending = thread::spawn({
             let cell = cell.clone();
-            move || cell.post(first, published(2))
+            move || cell.publish(first, published(2))
         });
         let successor = thread::spawn({
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.post(second, published(number(&residue) + 10)));
+                assert!(cell.publish(second, published(number(&residue) + 10)));
                 second
             }
         });
-        let closed = cell.close(first);
-        if closed {
+        let cleared = cell.clear_lease(first);
+        if cleared {
             let after = cell.read();
             assert!(after.by > first);
-            // Whoever is there now has begun since, or the lease is gone.
+            // Either a newer writer has begun since, or the lease is cleared.
             assert!(after.hit.is_none() || number(&after.residue()) > 2);
         }
         ending.join().unwrap();
         let second = successor.join().unwrap();
         let last = cell.read();
         assert_eq!(last.by, second);
-        assert!(last.hit.is_some(), "what the successor posted is not hidden");
-        assert!(!cell.close(first) && !cell.post(first, published(3)));
+        assert!(last.hit.is_some(), "the successor's value is not hidden");
+        assert!(!cell.clear_lease(first) && !cell.publish(first, published(3)));
         assert!(second > Incarnation::default());
     });
 }

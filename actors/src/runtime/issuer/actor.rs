@@ -1,53 +1,31 @@
-//! The actor at an issuer's limiter: a thin driver of the limiter machine.
+//! The actor of an issuer's limiter. It drives the limiter machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::{oneshot, watch};
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::super::timer;
 use super::limiter::LimiterHandle;
-use crate::law::flight::Urgency;
+use super::messages::{LimiterMessage, PermitAnswer};
 use crate::law::issuer::{AskId, IssuerEffect, IssuerEvent, IssuerLimiter};
 use crate::values::ElapsedTime;
 
-/// Drives the limiter of one issuer: message → event → effects. Awaits nothing, and fails at nothing.
+/// Drives the limiter of one issuer. It never awaits and never fails.
 pub(super) struct IssuerActor {
     limiter: Arc<LimiterHandle>,
     incarnation: u64,
-    /// Closes when the actor's task is over, however it ended: unlike the state, no supervisor gets it.
+    /// Closes when the actor's task ends in any way. Unlike the state, it is not passed to the supervisor.
     _end: watch::Sender<()>,
-}
-
-pub(super) enum LimiterMessage {
-    /// An ask, and where its answer goes.
-    Ask(AskId, Urgency, oneshot::Sender<PermitAnswer>),
-    /// Anything else.
-    Event(IssuerEvent),
-}
-
-// Never serializable, so that no permit leaves the process.
-#[cfg(feature = "cluster")]
-impl ractor::Message for LimiterMessage {}
-
-/// What an asker is told.
-pub(super) enum PermitAnswer {
-    Granted,
-    Held(Duration),
 }
 
 pub(super) struct LimiterActorState {
     machine: IssuerLimiter,
     answers: BTreeMap<AskId, oneshot::Sender<PermitAnswer>>,
-    timer: Option<Timer>,
-}
-
-/// The one timer of a limiter. Dropping it ends it.
-struct Timer {
-    due: ElapsedTime,
-    task: AbortHandle,
+    /// The timer, and when it is due.
+    timer: Option<(ElapsedTime, AbortOnDropHandle<()>)>,
 }
 
 impl IssuerActor {
@@ -91,7 +69,7 @@ impl IssuerActor {
     ) -> Result<(), ActorProcessingErr> {
         let event = self.take_in(message, state);
         let Some((effects, now)) = self.limiter.step(self.incarnation, &mut state.machine, event) else {
-            // Another has taken over: whoever still waits here asks there.
+            // Another actor has taken over. The dropped requests are sent to it.
             state.answers.clear();
             state.timer = None;
             return Ok(());
@@ -102,34 +80,15 @@ impl IssuerActor {
                 IssuerEffect::Hold(ask, span) => (ask, PermitAnswer::Held(span)),
             };
             if let Some(reply) = state.answers.remove(&ask) {
-                // An asker that has gone says so by itself, and gives back what it was granted.
+                // The ticket of a caller that is gone returns the permit.
                 let _ = reply.send(answer);
             }
         }
         let due = state.machine.next_wake();
-        if due != state.timer.as_ref().map(|timer| timer.due) {
-            state.timer = due.map(|due| Timer::set(due, due.since(now.elapsed()), myself));
+        if due != state.timer.as_ref().map(|(due, _)| *due) {
+            let tick = LimiterMessage::Event(IssuerEvent::Tick);
+            state.timer = due.map(|due| (due, timer::send_after(due.since(now.elapsed()), myself, tick)));
         }
         Ok(())
-    }
-}
-
-impl Timer {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the limiter's only timer, as its machine names it: a minute at most"
-    )]
-    fn set(due: ElapsedTime, span: Duration, actor: ActorRef<LimiterMessage>) -> Self {
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(span).await;
-            let _ = actor.send_message(LimiterMessage::Event(IssuerEvent::Tick));
-        });
-        Self { due, task: task.abort_handle() }
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

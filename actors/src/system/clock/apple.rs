@@ -15,7 +15,7 @@ pub(super) struct Clocks {
 
 impl Clocks {
     pub(super) fn open() -> Result<Self, NoRandomness> {
-        Ok(Self { boot: boot::of_nobody_else()? })
+        Ok(Self { boot: boot::random()? })
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -26,14 +26,14 @@ impl Clocks {
         }
     }
 
-    /// The approximate clocks need `mach_continuous_approximate_time`, which no safe crate offers; these are read from
-    /// the common page too, without a system call.
+    /// The approximate clocks need `mach_continuous_approximate_time`, which no safe crate offers. The precise clocks
+    /// are read without a system call, too.
     pub(super) fn coarse(&self) -> Option<Moment> {
         Some(self.now())
     }
 }
 
-/// Whole milliseconds; zero before the clock's origin.
+/// Whole milliseconds, or zero before the clock's origin.
 fn millis(time: Timespec) -> u64 {
     let millis = time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000);
     u64::try_from(millis).unwrap_or(0)

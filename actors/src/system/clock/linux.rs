@@ -8,8 +8,8 @@ use super::super::NoRandomness;
 use super::boot;
 use super::coarse::{Coarse, Offsets, Precise, moment};
 
-/// Linux keeps no coarse copy of the clock that counts suspend (`CLOCK_BOOTTIME`), but one of `CLOCK_MONOTONIC`, which
-/// does not: what is between the two is remembered in `offsets`.
+/// Linux keeps a coarse copy of `CLOCK_MONOTONIC`, and none of `CLOCK_BOOTTIME`, which counts suspend. `offsets` holds
+/// the difference of the two.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
     boot: BootId,
@@ -35,7 +35,7 @@ impl Clocks {
     }
 }
 
-/// The order matters: see [`Precise`]. (Fields are evaluated in the order in which they are written here.)
+/// The order matters (see [`Precise`]). (Fields are evaluated in the order in which they are written here.)
 fn precise() -> Precise {
     Precise {
         wall: nanos(clock_gettime(ClockId::Realtime)),
@@ -44,7 +44,7 @@ fn precise() -> Precise {
     }
 }
 
-/// The order matters: see [`Coarse`].
+/// The order matters (see [`Coarse`]).
 #[inline]
 fn coarse() -> Coarse {
     Coarse {
@@ -53,7 +53,7 @@ fn coarse() -> Coarse {
     }
 }
 
-/// Nanoseconds since the clock's origin: they fit until the year 2262.
+/// Nanoseconds since the clock's origin. They fit until the year 2262.
 #[inline]
 fn nanos(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
@@ -69,8 +69,8 @@ mod tests {
     fn the_cheap_clocks_agree_with_the_precise_ones_within_some_ticks() {
         let tick = nanos(clock_getres(ClockId::MonotonicCoarse)).div_euclid(1_000_000).unsigned_abs() + 1;
         let clocks = Clocks::open().unwrap();
-        // A tick may come late to a virtual machine that was not running, and the wall clock may be set: one agreement
-        // is asked for, not a thousand.
+        // One agreement of a thousand is enough. A tick may come late to a virtual machine that was not running, and
+        // the wall clock may be set.
         let agreed = (0..1_000).any(|_| {
             let now = clocks.now();
             clocks.coarse().is_some_and(|coarse| {

@@ -1,4 +1,4 @@
-//! What std tells, for every other system.
+//! The clocks of std, for every other system.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,9 +7,9 @@ use crate::values::{BootId, ElapsedTime, Moment, WallTime};
 use super::super::NoRandomness;
 use super::boot;
 
-/// Windows' `Instant` is the performance counter, which runs on in sleep and hibernation. On the BSDs `Instant` is
-/// `CLOCK_MONOTONIC`: FreeBSD's and OpenBSD's stop and run on in suspend differently from release to release, so that
-/// nothing is promised there, and wall time notices the suspend.
+/// On Windows, `Instant` is the performance counter, which runs in sleep and hibernation. On the BSDs it is
+/// `CLOCK_MONOTONIC`, which counts suspend in some releases of FreeBSD and OpenBSD and not in others. There only wall
+/// time notices a suspend.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
     opened: Instant,
@@ -19,7 +19,7 @@ pub(super) struct Clocks {
 impl Clocks {
     #[expect(clippy::disallowed_methods, reason = "the system clock: the one place where time is read")]
     pub(super) fn open() -> Result<Self, NoRandomness> {
-        Ok(Self { opened: Instant::now(), boot: boot::of_nobody_else()? })
+        Ok(Self { opened: Instant::now(), boot: boot::random()? })
     }
 
     #[expect(clippy::disallowed_methods, reason = "the system clock: the one place where time is read")]
@@ -33,7 +33,7 @@ impl Clocks {
         }
     }
 
-    /// There is no cheaper clock in std, and these are cheap enough.
+    /// Std has no cheaper clock.
     pub(super) fn coarse(&self) -> Option<Moment> {
         Some(self.now())
     }

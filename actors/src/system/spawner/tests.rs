@@ -6,78 +6,79 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-/// Long enough for any machine; nothing waits for it unless the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for any machine. Only a test that fails waits for it.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn host() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// Says what became of a flight when it is dropped, done or not.
+/// Reports when a flight is dropped, and whether it was done.
 struct Flight {
     done: bool,
-    tell: Sender<bool>,
+    sender: Sender<bool>,
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let _ = self.tell.send(self.done);
+        let _ = self.sender.send(self.done);
     }
 }
 
-/// A flight that ends when the gate opens, and what became of it.
+/// A flight that ends when the gate opens, and the receiver of its result.
 fn flight() -> (FlightFuture, oneshot::Sender<()>, Receiver<bool>) {
-    let ((gate, opened), (tell, told)) = (oneshot::channel(), channel());
-    let flight = Flight { done: false, tell };
+    let ((gate, opened), (sender, result)) = (oneshot::channel(), channel());
+    let flight = Flight { done: false, sender };
     let future = async move {
         let mut flight = flight;
         flight.done = opened.await.is_ok();
     };
-    (Box::pin(future), gate, told)
+    (Box::pin(future), gate, result)
 }
 
 #[test]
 fn a_flight_on_its_own_thread_outlives_the_hosts_runtime() {
     let thread = FlightThread::start().unwrap();
-    let (flight, gate, told) = flight();
+    let (flight, gate, result) = flight();
     let host = host();
     host.block_on(async { thread.spawn(flight) });
     drop(host);
     gate.send(()).unwrap();
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(result.recv_timeout(TIMEOUT), Ok(true));
 }
 
 #[test]
 fn a_flight_outlives_the_last_handle_of_its_thread_whose_drop_does_not_wait() {
     let thread = FlightThread::start().unwrap();
-    let (flight, gate, told) = flight();
+    let (flight, gate, result) = flight();
     thread.clone().spawn(flight);
-    // Dropped inside a runtime, where waiting would panic; and before the gate opens, so that waiting would never end.
+    // Dropped inside a tokio runtime, where waiting would panic, and before the gate opens, so that waiting would never
+    // end.
     host().block_on(async { drop(thread) });
     gate.send(()).unwrap();
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(result.recv_timeout(TIMEOUT), Ok(true));
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a library's background task, which nobody owns")]
+#[expect(clippy::disallowed_methods, reason = "a library's background task without an owner")]
 fn the_thread_ends_with_its_last_flight_and_its_last_handle() {
     let thread = FlightThread::start().unwrap();
-    // A task that never ends is dropped when the thread's runtime is: that tells of the thread's end.
+    // A task that never ends is dropped with the thread's tokio runtime, which shows the end of the thread.
     let (endless, _gate, ended) = flight();
     thread.spawn(Box::pin(async move { drop(tokio::task::spawn(endless)) }));
-    let (flight, gate, told) = flight();
+    let (flight, gate, result) = flight();
     thread.spawn(flight);
     drop(thread);
     assert_eq!(ended.recv_timeout(Duration::from_millis(20)), Err(RecvTimeoutError::Timeout));
     gate.send(()).unwrap();
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
-    assert_eq!(ended.recv_timeout(PATIENCE), Ok(false));
+    assert_eq!(result.recv_timeout(TIMEOUT), Ok(true));
+    assert_eq!(ended.recv_timeout(TIMEOUT), Ok(false));
 }
 
 #[test]
 fn a_handle_may_be_dropped_by_the_flight_itself() {
     let thread = FlightThread::start().unwrap();
-    let (flight, gate, told) = flight();
+    let (flight, gate, result) = flight();
     let last = thread.clone();
     thread.spawn(Box::pin(async move {
         last.spawn(flight);
@@ -85,48 +86,48 @@ fn a_handle_may_be_dropped_by_the_flight_itself() {
     }));
     drop(thread);
     gate.send(()).unwrap();
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(result.recv_timeout(TIMEOUT), Ok(true));
 }
 
 #[test]
 fn a_flight_that_panics_takes_no_other_with_it() {
     let thread = FlightThread::start().unwrap();
     thread.spawn(Box::pin(async { panic!("a flight fails, on purpose") }));
-    let (flight, gate, told) = flight();
+    let (flight, gate, result) = flight();
     thread.spawn(flight);
     gate.send(()).unwrap();
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(result.recv_timeout(TIMEOUT), Ok(true));
 }
 
 #[test]
 fn flights_run_on_the_named_thread_with_timers() {
-    let (tell, told) = channel();
+    let (sender, result) = channel();
     FlightThread::start().unwrap().spawn(Box::pin(async move {
-        #[expect(clippy::disallowed_methods, reason = "whether timers are there")]
+        #[expect(clippy::disallowed_methods, reason = "the test is about timers")]
         tokio::time::sleep(Duration::ZERO).await;
-        tell.send(std::thread::current().name().map(str::to_owned)).unwrap();
+        sender.send(std::thread::current().name().map(str::to_owned)).unwrap();
     }));
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(Some(THREAD.to_owned())));
+    assert_eq!(result.recv_timeout(TIMEOUT), Ok(Some(THREAD.to_owned())));
 }
 
 #[test]
 fn a_flight_on_the_hosts_runtime_dies_with_it_and_its_destructors_run() {
     let host = host();
-    let (flight, _gate, told) = flight();
+    let (flight, _gate, result) = flight();
     host.block_on(async { HostSpawner::current().unwrap().spawn(flight) });
     drop(host);
-    assert_eq!(told.try_recv(), Ok(false));
+    assert_eq!(result.try_recv(), Ok(false));
 }
 
 #[test]
 fn a_flight_on_the_hosts_runtime_runs_while_it_does() {
     let host = host();
-    let (flight, gate, told) = flight();
+    let (flight, gate, result) = flight();
     HostSpawner::on(host.handle().clone()).spawn(flight);
     gate.send(()).unwrap();
     let outcome = host.block_on(async {
         loop {
-            match told.try_recv() {
+            match result.try_recv() {
                 Err(TryRecvError::Empty) => tokio::task::yield_now().await,
                 outcome => break outcome,
             }
@@ -140,9 +141,9 @@ fn spawning_on_a_runtime_that_is_gone_drops_the_flight_without_a_panic() {
     let host = host();
     let spawner = HostSpawner::on(host.handle().clone());
     drop(host);
-    let (flight, _gate, told) = flight();
+    let (flight, _gate, result) = flight();
     spawner.spawn(flight);
-    assert_eq!(told.try_recv(), Ok(false));
+    assert_eq!(result.try_recv(), Ok(false));
 }
 
 #[test]

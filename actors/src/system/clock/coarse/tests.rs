@@ -5,7 +5,7 @@ use super::*;
 const SECOND: i64 = 1_000_000_000;
 const TICK: i64 = 4_000_000;
 
-/// What the clocks of a machine would show.
+/// The readings of a machine's clocks.
 #[derive(Clone, Copy)]
 struct Machine {
     wall: i64,
@@ -34,7 +34,7 @@ impl Machine {
         Precise { wall: self.wall, boottime: self.boottime, monotonic: self.monotonic }
     }
 
-    /// The last tick, at worst.
+    /// The readings at the last tick, as far back as possible.
     fn coarse(&self) -> Coarse {
         Coarse { monotonic: self.monotonic - TICK, wall: self.wall - TICK }
     }
@@ -106,14 +106,14 @@ fn precise_with_a_suspend(machine: &mut Machine, awake: usize) -> Precise {
 }
 
 #[test]
-fn a_suspend_within_a_precise_reading_is_told_right_or_not_at_all() {
+fn a_suspend_within_a_precise_reading_gives_the_right_time_or_none() {
     for awake in 0..=3 {
         let mut machine = Machine::new();
         let offsets = Offsets::new(machine.precise());
         offsets.learn(precise_with_a_suspend(&mut machine, awake));
-        let told = offsets.elapsed(machine.coarse());
-        assert!(told.is_none_or(|elapsed| elapsed == machine.boottime - TICK), "{awake}: {told:?}");
-        assert_eq!(told.is_some(), awake == 0, "{awake}");
+        let elapsed = offsets.elapsed(machine.coarse());
+        assert!(elapsed.is_none_or(|elapsed| elapsed == machine.boottime - TICK), "{awake}: {elapsed:?}");
+        assert_eq!(elapsed.is_some(), awake == 0, "{awake}");
     }
 }
 
@@ -132,7 +132,7 @@ fn half_a_write_is_refused_after_the_suspend_and_not_ahead_before_it() {
     let offsets = Offsets::new(machine.precise());
     let asleep = machine.coarse();
     machine.suspend(60 * SECOND);
-    // A writer that has come as far as `suspended`, the one that is written first.
+    // A writer that has written `suspended`, which comes first, and not yet `skew`.
     offsets.suspended.fetch_max(machine.precise().suspended(), Relaxed);
     assert_eq!(offsets.elapsed(machine.coarse()), None);
     assert!(offsets.elapsed(asleep).is_some_and(|elapsed| elapsed <= machine.boottime));
@@ -152,7 +152,7 @@ fn a_writer_from_before_the_suspend_undoes_nothing_for_long() {
 }
 
 #[test]
-fn a_clone_knows_what_was_learnt() {
+fn a_clone_has_the_differences_of_its_original() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
     machine.suspend(60 * SECOND);

@@ -1,0 +1,53 @@
+//! The events that a host can follow, for logs, metrics and displays.
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::ports::store::EventKind;
+use crate::values::{FlightId, Generation, Moment, Reason, ServerIdentity, WallTime};
+
+/// The number of events kept for a stream that does not read them.
+pub(crate) const CAPACITY: usize = 1_024;
+
+/// An event of a session. Contains no secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthEvent {
+    /// The session's identity.
+    pub identity: ServerIdentity,
+    /// When the event happened.
+    pub at: Moment,
+    /// The flight it belongs to, if any.
+    pub flight: Option<FlightId>,
+    /// The kind of event.
+    pub kind: EventKind,
+    /// The reason, from the fixed vocabulary.
+    pub reason: Option<Reason>,
+    /// The token it concerns, if any.
+    pub generation: Option<Generation>,
+    /// Since when the refresh token was held, if there was one. Its age, for telemetry.
+    pub refresh_since: Option<Moment>,
+    /// When the login was completed, by the wall clock, if known. The grant's age, for telemetry.
+    pub signed_in: Option<WallTime>,
+}
+
+/// The events of all sessions of a runtime, from the creation of the stream on.
+///
+/// A stream has one reader, and each stream gets every event. Events of one identity come in the order in which they
+/// happened. Those of different identities come in no particular order. A reader that is more than 1,024 events behind
+/// loses the oldest ones, and gets their number.
+#[derive(Debug)]
+pub struct EventStream(pub(crate) broadcast::Receiver<AuthEvent>);
+
+impl EventStream {
+    /// Returns the next event. Returns `Err` with the number of lost events to a reader that has fallen too far behind,
+    /// and `None` when the runtime is gone.
+    ///
+    /// Safe to drop; no event is lost by it.
+    pub async fn next(&mut self) -> Option<Result<AuthEvent, u64>> {
+        match self.0.recv().await {
+            Ok(event) => Some(Ok(event)),
+            Err(RecvError::Lagged(lost)) => Some(Err(lost)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
