@@ -141,6 +141,6 @@ fn memory_of_futile_operations_is_bounded() {
         let told = story.refuses_for(100 + operation, generation(1, 2), operation, 1);
         assert_eq!(told.count(&format!("refusal {} futile", 100 + operation)), 1);
     }
-    let kept = format!("{:?}", story.published().residue.futility).matches("Hopeless").count();
+    let kept = format!("{:?}", story.published().residue.futility).matches("FutileOperation").count();
     assert_eq!(kept, 64);
 }

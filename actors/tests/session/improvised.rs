@@ -280,7 +280,7 @@ impl Improvised {
         self.happens(SessionEvent::Tick);
         assert_eq!(self.story.session.waiting(), 0);
         self.happens(SessionEvent::Shutdown);
-        let kept = format!("{:?}", self.story.published().residue.futility).matches("Hopeless").count();
+        let kept = format!("{:?}", self.story.published().residue.futility).matches("FutileOperation").count();
         assert!(kept <= 64, "{kept} futile operations are remembered");
     }
 }

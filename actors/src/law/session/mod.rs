@@ -13,9 +13,13 @@
 mod closing;
 mod flying;
 mod futility;
+mod installing;
+mod issuers;
+mod knowledge;
 mod landing;
 mod machine;
 mod pacing;
+mod pauses;
 mod refusing;
 mod serving;
 mod waiters;
