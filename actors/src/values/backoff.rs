@@ -31,8 +31,8 @@ impl ExponentialBackoff {
         self.initial.saturating_mul(1 << doublings).min(self.max)
     }
 
-    /// The pause after `failures` failures in a row, with jitter: at least half of [`pause`](Self::pause), and less than
-    /// all of it.
+    /// The pause after `failures` failures in a row, with jitter. At least half of [`pause`](Self::pause), and never
+    /// more than all of it.
     pub fn jittered(&self, failures: u32, jitter: Jitter) -> Duration {
         let half = self.pause(failures) / 2;
         half + jitter.of(half)

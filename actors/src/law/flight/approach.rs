@@ -111,7 +111,8 @@ impl FlightCore {
             return self.without_store(now, effects);
         };
         match (self.decision(record.as_deref(), now), record) {
-            // The claim's `predecessor` answer predates this mark. Only a new claim, by a new flight, has a newer answer.
+            // The claim's `predecessor` answer predates this mark. Only a new claim, by a new flight, has a newer
+            // answer.
             (Ok(Decision::Present { mark: Some(mark), .. }), Some(record))
                 if claim.was_lost_before(&mark, &now.moment) =>
             {
@@ -125,7 +126,7 @@ impl FlightCore {
         }
     }
 
-    /// What the record allows, or the outcome that ends the flight at once.
+    /// The decision from the record, or the outcome that ends the flight at once.
     pub(super) fn decision(&self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
         if record.is_some_and(|record| record.epoch != self.order.epoch) {
             // A login or logout has ended the epoch that the claim is for.

@@ -8,7 +8,7 @@ use crate::ports::store::Predecessor;
 use crate::values::record::{Content, Mark, MarkState, Record, Refresh, RefreshCredential};
 use crate::values::{Moment, Reason};
 
-/// What a record allows. It may have been read with or without the claim.
+/// The decision from one read of the record, with or without the claim.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Decision {
     /// Its token can be used.
@@ -61,7 +61,7 @@ pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
         })
 }
 
-/// What a mark that another flight left allows.
+/// Whether a token may be presented that another flight has marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
     /// The token may be presented again, within `grace` of its first presentation if one is given.

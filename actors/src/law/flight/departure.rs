@@ -71,7 +71,7 @@ impl FlightCore {
         Phase::Marking { op, attempt }
     }
 
-    /// What `mark`, left by an earlier presentation, allows.
+    /// Resolves the doubt that `mark`, from an earlier presentation, has left.
     pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
         let Equipment { profile, timeouts, .. } = &*self.equipment;
         decide::resolve(mark, predecessor, profile, timeouts.send_within, doubt, &now.moment)
@@ -122,8 +122,8 @@ impl FlightCore {
         }
     }
 
-    /// The source reported that the time to send had passed. The record is read again first, even if this machine's clock
-    /// shows that there was time left.
+    /// The source reported that the time to send had passed. The record is read again first, even if this machine's
+    /// clock shows that there was time left.
     pub(super) fn depart_again(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match self.obstacle(&attempt, now) {
             Some(outcome) => self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects),

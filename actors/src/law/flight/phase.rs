@@ -157,7 +157,8 @@ pub(super) enum Duty {
     Park(Parked),
     /// Write the tombstone of a logout that could not be stored, instead of the tokens.
     WriteTombstone,
-    /// Note that the refresh token is spent or dead, because the process stops. `lost` is its successor, if there is one.
+    /// Note that the refresh token is spent or dead, because the process stops. `lost` is its successor, if there is
+    /// one.
     MarkSpent { lost: Option<RefreshCredential> },
 }
 

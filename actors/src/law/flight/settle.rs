@@ -1,5 +1,5 @@
-//! The answer of the token endpoint: classify it, write what it calls for, and repeat until it is written (laws 4, 9, 10
-//! and 12).
+//! The answer of the token endpoint: classify it, write what it calls for, and repeat until it is written (laws 4, 9,
+//! 10 and 12).
 
 use std::time::Duration;
 
@@ -149,8 +149,8 @@ impl FlightCore {
         over
     }
 
-    /// Begins to write what the answer calls for. The flight reports once the write has succeeded, or has failed for the
-    /// first time.
+    /// Begins to write what the answer calls for. The flight reports once the write has succeeded, or has failed for
+    /// the first time.
     pub(super) fn settle(
         &mut self,
         attempt: Attempt,
@@ -269,8 +269,8 @@ impl FlightCore {
         over
     }
 
-    /// How the claim ends if the store holds `record`. It is abandoned if this flight's mark is still there, so that other
-    /// flights do not take the mark for settled.
+    /// How the claim ends if the store holds `record`. It is abandoned if this flight's mark is still there, so that
+    /// other flights do not take the mark for settled.
     fn ending(&self, record: Option<&Record>) -> ClaimEnding {
         let mark = record.and_then(Record::held).and_then(|held| held.mark.as_ref());
         match mark {
@@ -285,8 +285,8 @@ impl FlightCore {
         access.is_some_and(|access| access.flight == Some(self.id()))
     }
 
-    /// Whether a token pair that is stored nowhere may be revoked (law 12). After a logout it always may. After a login it
-    /// may only if the revocation cannot end the new login too.
+    /// Whether a token pair that is stored nowhere may be revoked (law 12). After a logout it always may. After a login
+    /// it may only if the revocation cannot end the new login too.
     fn may_revoke(&self, epoch: Epoch, current: Option<&Record>) -> bool {
         match current {
             Some(Record { content: Content::Tombstone, .. }) => true,

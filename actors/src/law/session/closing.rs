@@ -138,8 +138,8 @@ impl Session {
         }
     }
 
-    /// The tombstone could not be written. The caller gets an error. The session goes on trying, and so does a flight that
-    /// holds unsaved tokens.
+    /// The tombstone could not be written. The caller gets an error. The session goes on trying, and so does a flight
+    /// that holds unsaved tokens.
     fn not_closed(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
         if !self.is_closing() {
             return self.outlive_logout(out);
@@ -219,8 +219,8 @@ impl Session {
             Some(record) if record.content != Content::Tombstone => {
                 self.end_closing(record.view(), now, out, Err(LogoutError::Superseded(record.version())));
             }
-            // A sibling has logged out already, or an earlier attempt of this session whose answer was lost. Which tokens
-            // were revoked then is not known.
+            // A sibling has logged out already, or an earlier attempt of this session whose answer was lost. Which
+            // tokens were revoked then is not known.
             current => {
                 let view = current.map_or_else(View::vacant, Record::view);
                 let may_still_live = flying || failures > 0 || !known_empty;

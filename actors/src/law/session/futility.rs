@@ -41,8 +41,8 @@ impl Futility {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Whether a refusal of `lease` at `now` shows that a refresh does not help. That is so if the lease was minted because
-    /// of a refusal, by this process or a sibling, and is still young.
+    /// Whether a refusal of `lease` at `now` shows that a refresh does not help. That is so if the lease was minted
+    /// because of a refusal, by this process or a sibling, and is still young.
     pub(super) fn shows_in(lease: &Lease, now: &Moment) -> bool {
         let validity = lease.validity();
         let youth = validity.lifetime().map_or(YOUTH, |lifetime| YOUTH.min(lifetime / 2));

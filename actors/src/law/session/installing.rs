@@ -17,7 +17,8 @@ pub(super) struct Installing {
     limit: ElapsedTime,
     /// The login, until its write begins.
     login: Option<Box<Login>>,
-    /// Whether a login or logout was known of when this login came. If the store then holds no record, it has been emptied.
+    /// Whether a login or logout was known of when this login came. If the store then holds no record, it has been
+    /// emptied.
     had_record: bool,
 }
 

@@ -60,8 +60,8 @@ impl ListedIssuers {
 }
 
 impl Session {
-    /// The resource lists these issuers now. The bound issuer is kept while it is listed. Otherwise nothing is served any
-    /// more, and the grant is parked until a login is accepted.
+    /// The resource lists these issuers now. The bound issuer is kept while it is listed. Otherwise nothing is served
+    /// any more, and the grant is parked until a login is accepted.
     pub(super) fn issuers_listed(&mut self, issuers: Vec<Issuer>, now: Now, out: &mut Output) {
         let Some(view) = self.knowledge.stored_view() else {
             self.issuers.deferred = Some(issuers);

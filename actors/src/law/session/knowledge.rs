@@ -140,8 +140,8 @@ impl Knowledge {
         self.discard_unstored();
     }
 
-    /// Discards the unstored lease if the store has it or a newer one, if its epoch is over, or if the record must not be
-    /// served.
+    /// Discards the unstored lease if the store has it or a newer one, if its epoch is over, or if the record must not
+    /// be served.
     pub(super) fn discard_unstored(&mut self) {
         let Some(view) = &self.view else { return };
         let stored = view.lease.as_ref().map(Lease::generation);
@@ -198,8 +198,8 @@ impl Session {
         }
     }
 
-    /// Takes in the store's answer. It is older than what is known only if a write overtook the read, or if the store has
-    /// lost records.
+    /// Takes in the store's answer. It is older than what is known only if a write overtook the read, or if the store
+    /// has lost records.
     fn read_in(&mut self, view: Option<View>, now: Now, out: &mut Output) {
         match view {
             None if self.knowledge.view.is_none() => self.start_over(),

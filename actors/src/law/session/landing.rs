@@ -12,7 +12,7 @@ use crate::values::{ElapsedTime, Epoch, FlightId, Lease, Now, Reason, TokenError
 /// How many consecutive `Moved` outcomes may leave callers waiting before the session pauses.
 const MAX_MOVES: u32 = 3;
 
-/// What the session keeps from the landings of its flights.
+/// The results of earlier flights that the session remembers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Landings {
     /// Consecutive `Moved` outcomes that left callers waiting.
@@ -87,8 +87,8 @@ impl Session {
         }
     }
 
-    /// The outcome as it holds now. A required login was found in one version of the record and does not hold for a newer
-    /// one.
+    /// The outcome as it holds now. A required login was found in one version of the record and does not hold for a
+    /// newer one.
     fn still_true(&self, outcome: Outcome, found_in: Option<&View>) -> Outcome {
         let newer = |found: &View| self.knowledge.view().is_some_and(|known| known.version > found.version);
         match outcome {
@@ -139,12 +139,13 @@ impl Session {
     /// Answers the callers that waited for the flight that minted `lease`.
     fn hand_out_minted(&mut self, lease: Lease, (epoch, number): (Epoch, u64), now: Now, out: &mut Output) {
         self.draw_window(now);
-        // If the epoch has changed since, the token is not served, and the flight counts neither as success nor failure.
+        // If the epoch has changed since, the token is not served, and the flight counts neither as success nor
+        // failure.
         let current = self.knowledge.epoch() == Some(epoch) && self.login_required(now).is_none();
         let refused = self.refusals.cover(&lease.generation());
-        // A lease that has expired on arrival, or nearly, or is older than the refused one: the next flight must not begin
-        // at once, or flights would follow each other without end. If this very lease was refused before its landing was
-        // processed, one more flight follows.
+        // A lease that has expired on arrival, or nearly, or is older than the refused one, is useless. The next flight
+        // must not begin at once, or flights would follow each other without end. If this very lease was refused before
+        // its landing was processed, one more flight follows.
         let outdated = refused && self.refusals.floor() != Some(lease.generation());
         let useless = current && (outdated || self.in_early_window(now));
         if !useless {
@@ -168,7 +169,8 @@ impl Session {
         self.serve_waiters(now, out);
     }
 
-    /// There is no token for now. The waiting callers share the error, and the next flight begins after a pause (law 8).
+    /// There is no token for now. The waiting callers share the error, and the next flight begins after a pause (law
+    /// 8).
     fn rest(&mut self, trouble: Trouble, now: Now, out: &mut Output) {
         let error = self.pauses.fail(trouble, &self.policy, now);
         self.refuse_cohort(error, now, out);
@@ -179,8 +181,8 @@ impl Session {
         self.answer_waiters(out, |session, waiter| Some(session.serve_waiter(waiter, now).ok_or(error)));
     }
 
-    /// The flight's task has ended. If the flight is still the running one, it broke off. Its mark stays, and the record
-    /// is read again.
+    /// The flight's task has ended. If the flight is still the running one, it broke off. Its mark stays, and the
+    /// record is read again.
     pub(super) fn flight_over(&mut self, id: FlightId, now: Now, out: &mut Output) {
         if self.flights.end(id) {
             self.rest(Trouble::new(Reason::Aborted), now, out);

@@ -80,8 +80,8 @@ impl Output {
 }
 
 impl Session {
-    /// Starts a session from the residue that the previous actor left in the slot. The first session of an identity gets a
-    /// default residue. A flight in the residue reports to this session from now on.
+    /// Starts a session from the residue that the previous actor left in the slot. The first session of an identity
+    /// gets a default residue. A flight in the residue reports to this session from now on.
     pub fn start(policy: Policy, birth: Birth, residue: Residue, now: Now) -> (Self, Vec<SessionEffect>) {
         let mut session = Self {
             policy,
@@ -117,8 +117,8 @@ impl Session {
         self.waiters.len()
     }
 
-    /// Whether the actor may end without a loss. No caller waits, no flight runs, no login or logout is in progress, and the
-    /// refresh token is neither in doubt nor kept warm. The residue holds everything that must be remembered.
+    /// Whether the actor may end without a loss. No caller waits, no flight runs, no login or logout is in progress,
+    /// and the refresh token is neither in doubt nor kept warm. The residue holds everything that must be remembered.
     pub fn is_idle(&self) -> bool {
         self.waiters.is_empty()
             && !self.refusals.are_deferred()

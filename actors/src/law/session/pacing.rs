@@ -126,8 +126,8 @@ impl Session {
     }
 
     /// Draws, once for each lease, where its early window begins. That is between half and all of `early_window` before
-    /// expiry, so that siblings do not refresh at the same time. The window is never more than a quarter of the lifetime
-    /// (law 14).
+    /// expiry, so that siblings do not refresh at the same time. The window is never more than a quarter of the
+    /// lifetime (law 14).
     pub(super) fn draw_window(&mut self, now: Now) {
         let Some(lease) = self.lease() else {
             self.pacing.window = None;

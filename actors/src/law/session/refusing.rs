@@ -57,8 +57,8 @@ impl Refusals {
 }
 
 impl Session {
-    /// A resource refused a lease. Before the first read it is not known which lease that was, or why it was minted. The
-    /// refusal is therefore deferred until the record is known, or cannot be read.
+    /// A resource refused a lease. Before the first read it is not known which lease that was, or why it was minted.
+    /// The refusal is therefore deferred until the record is known, or cannot be read.
     pub(super) fn refuse(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
         let known = self.knowledge.view().is_some() || self.stopping;
         if known || self.refusals.deferred.len() >= self.policy.max_waiters {
@@ -81,7 +81,8 @@ impl Session {
         let answer = match current {
             // The caller is late and gets the current lease. Nothing changes for other callers.
             Some(current) if current.supersedes(&refused) => RefusalAnswer::Superseded,
-            // Two generations of one number may name one token: as it was minted, and as a write that timed out stored it.
+            // One token may have two generations of one number, if it was handed out unstored and stored later by a
+            // write that had timed out.
             Some(current) if !refused.supersedes(&current) => match self.futile(&refusal, now) {
                 Some(error) => RefusalAnswer::Futile(error),
                 None => RefusalAnswer::Noted,
@@ -94,7 +95,8 @@ impl Session {
         out.answer_refusal(reply, answer);
     }
 
-    /// The error for a refusal of the current lease if a refresh does not help, as known before or shown by this refusal.
+    /// The error for a refusal of the current lease if a refresh does not help, as known before or shown by this
+    /// refusal.
     fn futile(&mut self, refusal: &Refusal, now: Now) -> Option<TokenError> {
         let key = (refusal.operation, refusal.challenge);
         let shown = self.lease().is_some_and(|lease| Futility::shows_in(lease, &now.moment));

@@ -56,8 +56,8 @@ impl Session {
         if waiter.insists() { None } else { self.serve(waiter.min_lifetime(), now) }
     }
 
-    /// The error for a caller that would wait in vain until `deadline`; `None` if waiting may help. A caller that insists
-    /// needs a flight that has not begun yet.
+    /// The error for a caller that would wait in vain until `deadline`; `None` if waiting may help. A caller that
+    /// insists needs a flight that has not begun yet.
     fn refusal(&self, deadline: ElapsedTime, insists: bool, now: Now) -> Option<TokenError> {
         if self.stopping {
             return Some(TokenError::new(Reason::ShuttingDown));

@@ -97,8 +97,8 @@ impl Waiters {
         self.by_id.iter().any(|(_, waiter)| waiter.insists())
     }
 
-    /// Removes the deadlines of callers that are gone. Those at the top of the heap are removed at once, the others when
-    /// they are many.
+    /// Removes the deadlines of callers that are gone. Those at the top of the heap are removed at once, the others
+    /// when they are many.
     fn forget_departed(&mut self) {
         let by_id = &self.by_id;
         let waits = |Reverse((deadline, id)): &Reverse<(ElapsedTime, WaiterId)>| {
@@ -117,8 +117,8 @@ impl Waiters {
 }
 
 impl Session {
-    /// Calls `answer` for each waiting caller, in the order of their ids. Answers and removes those for which it returns an
-    /// answer.
+    /// Calls `answer` for each waiting caller, in the order of their ids. Answers and removes those for which it
+    /// returns an answer.
     pub(super) fn answer_waiters(
         &mut self,
         out: &mut Output,
