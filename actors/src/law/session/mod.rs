@@ -53,8 +53,8 @@ pub struct Policy {
     pub refresh: RefreshPolicy,
     /// The earliest time before expiry at which a refresh may begin (5 min). Never more than a quarter of the lifetime.
     pub early_window: Duration,
-    /// The lifetime that must remain of a token that is handed out, whatever the caller asks (1 s). The token still has
-    /// to reach the resource.
+    /// The lifetime that must remain of a token that is handed out, even if the caller asks for less (1 s). The token
+    /// still has to reach the resource.
     pub safety_margin: Duration,
     /// The first pause after a failure, before jitter; it doubles (1 s).
     pub initial_backoff: Duration,
