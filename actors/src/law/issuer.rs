@@ -1,18 +1,19 @@
-//! The issuer's limiter: who may make a token request, and when, as a pure state machine.
+//! The issuer's limiter: permits for token requests, as a pure state machine.
 //!
-//! One for each issuer, for all identities of a runtime. It grants a few permits at a time: callers before background
-//! work, background work before what a resume set off, and whoever came first within each. While the issuer wants to be
-//! left alone (`Retry-After`), nobody is granted anything and nobody waits: every ask is answered [`IssuerEffect::Hold`].
+//! A runtime has one limiter for each issuer, which all identities share. It grants a few permits at a time. Requests
+//! with waiting callers come first, then background refreshes, then refreshes after a resume. Within each class they
+//! are served in the order of arrival. While the issuer throttles (`Retry-After`), no permit is granted and no request
+//! is queued. Every ask is answered with [`IssuerEffect::Hold`].
 //!
-//! An ask after a resume is eligible from an instant drawn for it, and never granted before, even at an idle limiter: other
-//! processes and hosts woke up too, and this limiter does not see theirs.
+//! An ask after a resume is eligible from a random instant, and is never granted before, even if the limiter is idle.
+//! Other processes and hosts woke up too, and this limiter does not see their requests.
 //!
 //! # Contract
 //!
 //! A driver gives every event to [`IssuerLimiter::handle`] and carries the effects out in order. It calls `handle` with
-//! [`IssuerEvent::Tick`] at [`IssuerLimiter::next_wake`]. Every ask is answered once, unless it is gone before; a permit that
-//! was granted is out until it is [`Returned`](IssuerEvent::Returned) or [`Gone`](IssuerEvent::Gone). Names of asks are
-//! never used twice. What the limiter knows is bounded by the asks that wait and the permits that are out.
+//! [`IssuerEvent::Tick`] at [`IssuerLimiter::next_wake`]. Every ask is answered once, unless it is withdrawn before. A
+//! granted permit is out until it is [`Returned`](IssuerEvent::Returned) or [`Gone`](IssuerEvent::Gone). Ids of asks
+//! are never used twice. The limiter's memory is bounded by the waiting asks and the permits that are out.
 
 #[cfg(test)]
 mod tests;
@@ -21,23 +22,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::flight::Urgency;
-use crate::values::{ElapsedTime, Now};
+use crate::values::{ElapsedTime, MAX_SLEEP, Now};
 
-/// Names one ask for a permit, and then the permit: unique among all asks of a runtime, never used again.
+/// The id of an ask for a permit, and then of the permit. Unique among all asks of a runtime, and never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// How an issuer is treated. Defaults in parentheses.
+/// The limits on the requests to an issuer. Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IssuerPolicy {
-    /// Permits that are out at a time (8); zero counts as one.
+    /// How many permits may be out at a time (8). Zero counts as one.
     pub max_concurrent: usize,
-    /// Over how long asks after a resume are resume_spread (30 s).
+    /// The time over which asks after a resume are spread (30 s).
     pub resume_spread: Duration,
-    /// The longest that an issuer is left alone, whatever it asks for (1 h).
+    /// The longest `Retry-After` that is honoured (1 h).
     pub max_retry_after: Duration,
-    /// How long an ask waits for its turn (2 min). One whose turn has not come by then is told to come again later, so
-    /// that nothing hangs where permits come back slowly. For an ask after a resume it counts from the ask's instant.
+    /// How long an ask waits for its turn (2 min). It is then held for a short time, so that no request hangs if
+    /// permits come back slowly. For an ask after a resume, the time counts from the ask's random instant.
     pub timeout: Duration,
 }
 
@@ -53,42 +54,42 @@ impl Default for IssuerPolicy {
 }
 
 impl IssuerPolicy {
-    /// Until when an issuer is left alone that asks for `span` at `now`.
+    /// The end of the throttle if the issuer sends `Retry-After: span` at `now`.
     pub fn throttled_until(&self, span: Duration, now: ElapsedTime) -> ElapsedTime {
         now.after(span.min(self.max_retry_after))
     }
 }
 
-/// What happens to a limiter.
+/// An event for a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssuerEvent {
-    /// A flight asks for leave to make one request. An ask that is known already changes nothing.
+    /// A flight asks for a permit for one request. An ask that is known already changes nothing.
     Ask(AskId, Urgency),
-    /// The asker gives up its place; or its flight broke off, and the permit is free.
+    /// The ask is withdrawn, or its flight broke off and its permit is free.
     Gone(AskId),
-    /// The permit comes back, with what the issuer said about being left alone. One that is not out changes nothing.
+    /// The permit comes back, with the issuer's `Retry-After`. A permit that is not out changes nothing.
     Returned(AskId, Option<Duration>),
-    /// It became known elsewhere that the issuer is to be left alone until then; capped like all throttles.
+    /// A throttle until then became known elsewhere. It is capped like all throttles.
     Throttled(ElapsedTime),
-    /// The time given by [`IssuerLimiter::next_wake`] has come.
+    /// The time that [`IssuerLimiter::next_wake`] returned has come.
     Tick,
 }
 
-/// What a limiter wants done.
+/// An effect for the driver to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssuerEffect {
-    /// The ask has its permit.
+    /// The ask is granted its permit.
     Grant(AskId),
-    /// The ask has none: the issuer is to be left alone for this long.
+    /// The ask is not granted. Ask again after this time.
     Hold(AskId, Duration),
 }
 
-/// What outlives a limiter whose driver ended.
+/// The state that outlives a limiter whose driver ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimiterResidue {
-    /// Until when the issuer is to be left alone.
+    /// The end of the issuer's throttle.
     pub throttled: Option<ElapsedTime>,
-    /// The permits that are out: they count until they come back.
+    /// The permits that are out. They count until they come back.
     pub out: BTreeSet<AskId>,
 }
 
@@ -98,31 +99,28 @@ pub struct IssuerLimiter {
     policy: IssuerPolicy,
     throttled: Option<ElapsedTime>,
     out: BTreeSet<AskId>,
-    /// Who waits, in the order of their turns.
+    /// The waiting asks, in the order of their turns.
     queue: BTreeMap<Turn, AskId>,
     turns: BTreeMap<AskId, Turn>,
-    /// Asks taken in by this limiter.
+    /// How many asks this limiter has queued.
     asked: u64,
     wake: Option<ElapsedTime>,
 }
 
-/// A place in the queue. The order of the fields is the order of the turns.
+/// A place in the queue. Turns are ordered by the fields in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     urgency: Urgency,
-    /// From when it may be granted: for an ask after a resume, the instant drawn for it.
+    /// The earliest time to grant it. For an ask after a resume this is its random instant.
     from: ElapsedTime,
     number: u64,
 }
 
-/// No sleep is longer than this (law 14).
-const SLEEP_MOST: Duration = Duration::from_secs(60);
-
-/// When to come again after waiting in vain.
-const COME_AGAIN: Duration = Duration::from_secs(5);
+/// When to ask again after an ask has timed out.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 impl IssuerLimiter {
-    /// A limiter that goes on from what its predecessor left. The first has a default residue.
+    /// Starts a limiter from the residue of the previous one. The first limiter of an issuer gets a default residue.
     pub fn start(policy: IssuerPolicy, residue: LimiterResidue, now: Now) -> Self {
         let mut limiter = Self {
             policy,
@@ -139,18 +137,18 @@ impl IssuerLimiter {
         limiter
     }
 
-    /// What a successor must know.
+    /// The state for the next limiter.
     pub fn residue(&self) -> LimiterResidue {
         LimiterResidue { throttled: self.throttled, out: self.out.clone() }
     }
 
-    /// When [`IssuerEvent::Tick`] is due: never more than a minute after the last event, and `None` while nobody waits. A
-    /// throttle needs no timer, because nobody waits for its end.
+    /// When [`IssuerEvent::Tick`] is due. Never more than a minute after the last event, and `None` while no ask waits.
+    /// A throttle needs no timer, because no ask waits for its end.
     pub fn next_wake(&self) -> Option<ElapsedTime> {
         self.wake
     }
 
-    /// Takes in what happened and says what is to be done.
+    /// Processes an event and returns its effects.
     pub fn handle(&mut self, event: IssuerEvent, now: Now) -> Vec<IssuerEffect> {
         match event {
             IssuerEvent::Ask(ask, urgency) => self.ask(ask, urgency, now),
@@ -194,13 +192,13 @@ impl IssuerLimiter {
         }
     }
 
-    /// The issuer is to be left alone until `until`, or longer if it said so before.
+    /// Throttles requests until `until`, or longer if a later end is known.
     fn throttle(&mut self, until: ElapsedTime, now: ElapsedTime) {
         let until = self.policy.throttled_until(until.since(now), now);
         self.throttled = self.throttled.max(Some(until));
     }
 
-    /// Answers everybody who can be answered now.
+    /// Answers all asks that can be answered now.
     fn serve(&mut self, now: ElapsedTime, effects: &mut Vec<IssuerEffect>) {
         self.throttled = self.throttled.filter(|until| *until > now);
         if let Some(until) = self.throttled {
@@ -214,28 +212,28 @@ impl IssuerLimiter {
             self.out.insert(ask);
             effects.push(IssuerEffect::Grant(ask));
         }
-        while let Some(ask) = self.impatient(now) {
+        while let Some(ask) = self.timed_out(now) {
             self.leave(ask);
-            effects.push(IssuerEffect::Hold(ask, COME_AGAIN));
+            effects.push(IssuerEffect::Hold(ask, ASK_AGAIN));
         }
     }
 
-    /// Whose turn it is, if a permit is left.
+    /// The ask whose turn it is, if a permit is left.
     fn next(&self, now: ElapsedTime) -> Option<AskId> {
         let left = self.has_permit();
         self.heads().find(|(turn, _)| left && turn.from <= now).map(|(_, ask)| ask)
     }
 
-    /// Who has waited too long.
-    fn impatient(&self, now: ElapsedTime) -> Option<AskId> {
-        self.heads().find(|(turn, _)| self.patient_until(turn) <= now).map(|(_, ask)| ask)
+    /// An ask that has waited too long.
+    fn timed_out(&self, now: ElapsedTime) -> Option<AskId> {
+        self.heads().find(|(turn, _)| self.times_out_at(turn) <= now).map(|(_, ask)| ask)
     }
 
     fn has_permit(&self) -> bool {
         self.out.len() < self.policy.max_concurrent.max(1)
     }
 
-    /// Who is first in each class, the most urgent class first: also the first there to lose timeout.
+    /// The first ask of each class, the most urgent class first. It is also the first of its class to time out.
     fn heads(&self) -> impl Iterator<Item = (Turn, AskId)> {
         [Urgency::Callers, Urgency::Background, Urgency::AfterResume].into_iter().filter_map(|urgency| {
             let start = Turn { urgency, from: ElapsedTime::default(), number: 0 };
@@ -244,14 +242,14 @@ impl IssuerLimiter {
         })
     }
 
-    fn patient_until(&self, turn: &Turn) -> ElapsedTime {
+    fn times_out_at(&self, turn: &Turn) -> ElapsedTime {
         turn.from.after(self.policy.timeout)
     }
 
-    /// When the next answer is due, if nothing else happens.
+    /// When the next answer is due if no event comes before.
     fn due(&self, now: ElapsedTime) -> Option<ElapsedTime> {
         let left = self.has_permit();
-        let due = self.heads().map(|(turn, _)| if left { turn.from } else { self.patient_until(&turn) }).min()?;
-        Some(due.min(now.after(SLEEP_MOST)))
+        let due = self.heads().map(|(turn, _)| if left { turn.from } else { self.times_out_at(&turn) }).min()?;
+        Some(due.min(now.after(MAX_SLEEP)))
     }
 }

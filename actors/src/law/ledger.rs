@@ -1,7 +1,8 @@
-//! What may replace what in a store: every write is a [`Change`], judged against the record it finds.
+//! The writes to a record, and their conditions. Every write is a [`Change`], which is compared with the current
+//! record.
 //!
-//! A store only has to make *read, [`apply`], write* one atomic step; what a change requires and what it makes of the
-//! record is decided here, once for all stores. Epoch, revision and number grow and never restart (law 12).
+//! A store only has to make *read, [`apply`], write* one atomic step. This module decides for all stores whether a
+//! change applies, and what the record is after it. Epoch, revision and number grow and never restart (law 12).
 
 use crate::values::record::{
     Access, Binding, Content, DeadDigests, Grant, Held, Mark, MarkState, Parked, Record, Refresh, RefreshCredential,
@@ -15,17 +16,16 @@ use crate::values::{
 /// One write to an identity's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Notes, before a presentation, that the refresh token is being presented. Compares the whole version: whatever
-    /// moved, the flight must decide anew.
+    /// Marks the refresh token as being presented, before it is sent. Compares the whole version, because after any
+    /// other write the flight must decide again.
     Mark {
         /// The version the flight decided from.
         expected: Version,
-        /// The note.
+        /// The mark.
         mark: Mark,
     },
-    /// Takes a flight's own mark back, because its presentation spent nothing, and puts back what was there before.
-    /// Compares epoch and token; it writes even where the mark never landed, so that a mark which is still on its way
-    /// cannot land any more.
+    /// Replaces a flight's own mark with the mark before it, because its presentation spent nothing. Compares epoch and
+    /// token. It also writes if the mark is not there, so that a mark whose write is still in flight no longer applies.
     Withdraw {
         /// The flight's epoch.
         epoch: Epoch,
@@ -33,25 +33,26 @@ pub enum Change {
         flight: FlightId,
         /// The token it presented.
         sent: KeyedDigest,
-        /// The mark that the flight found, and replaced by its own.
+        /// The mark that the flight had replaced with its own.
         earlier: Option<Mark>,
-        /// Parks the grant in the same write.
+        /// The reason to park the grant in the same write, if any.
         park: Option<Parked>,
     },
-    /// Stores what a flight brought. Compares epoch, the token that was sent, and the token number; not the revision.
+    /// Stores the tokens that a flight obtained. Compares the epoch, the token that was sent and the token number, but
+    /// not the revision.
     Commit(Box<Commit>),
-    /// Ends the grant, because the server refused this refresh token for good. Compares epoch and token.
+    /// Ends the grant, because the server definitely refused this refresh token. Compares epoch and token.
     End {
         /// The flight's epoch.
         epoch: Epoch,
         /// The token that was refused.
         sent: KeyedDigest,
     },
-    /// Notes that a token is spent and its successor lost. Compares epoch, token and flight.
+    /// Notes that a refresh token is spent and its successor lost. Compares epoch, token and flight.
     Spent {
         /// The flight's epoch.
         epoch: Epoch,
-        /// The flight whose mark it is.
+        /// The flight that made the mark.
         flight: FlightId,
         /// The token that was spent.
         sent: KeyedDigest,
@@ -60,20 +61,20 @@ pub enum Change {
     Park {
         /// The epoch of the grant.
         epoch: Epoch,
-        /// Why.
+        /// The reason.
         why: Parked,
     },
-    /// Installs a login: the epoch moves, whatever is there, unless its refresh token may not be used.
+    /// Installs a login over any record, and begins a new epoch, unless its refresh token must not be used.
     Install(Box<Login>),
-    /// Clears the grant to a tombstone: the epoch moves. Compares the epoch, so that a loser never deletes a winner's
-    /// tokens.
+    /// Replaces the grant with a tombstone, and begins a new epoch. Compares the epoch, so that a late logout never
+    /// deletes the tokens of a newer login.
     Clear {
         /// The epoch that is to end.
         epoch: Epoch,
     },
 }
 
-/// What a flight brought.
+/// The tokens that a flight obtained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// The flight's epoch.
@@ -86,30 +87,30 @@ pub struct Commit {
     pub refresh: Option<RefreshCredential>,
     /// The scopes granted; `None` leaves them as they are.
     pub granted: Option<Scopes>,
-    /// Who the answer is for, where it says so.
+    /// The subject of the answer, if it names one.
     pub subject: Option<Subject>,
-    /// Where a repeatable source's tokens belong: the first commit of such an identity makes its record.
+    /// The binding of a repeatable source's tokens. The first commit of such an identity creates its record.
     pub binding: Option<Binding>,
-    /// When the answer was asked for.
+    /// When the request was sent.
     pub at: Moment,
 }
 
-/// A login to install: what a code exchange, an import or a host brought.
+/// A login to install, from a code exchange, an import or a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// Where it belongs.
+    /// The issuer, client and resource that it belongs to.
     pub binding: Binding,
-    /// The scopes that were asked for.
+    /// The scopes that were requested.
     pub requested: Scopes,
     /// The scopes that were granted.
     pub granted: Scopes,
-    /// Who signed in, where the server said so.
+    /// The person who signed in, if the server named one.
     pub subject: Option<Subject>,
     /// The key the tokens are bound to, if they are.
     pub dpop_key: Option<DpopKey>,
     /// The refresh token, if one was issued.
     pub refresh: Option<RefreshCredential>,
-    /// The access token, if one came along.
+    /// The access token, if one was issued.
     pub access: Option<LoginAccess>,
     /// When the login was completed.
     pub at: Moment,
@@ -126,10 +127,10 @@ pub struct LoginAccess {
     pub validity: Validity,
 }
 
-/// Why a change does not apply to the record that is there. Nothing was written.
+/// Why a change does not apply to the current record. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
-    /// The record moved on: another login, logout, or a newer token.
+    /// The record has changed through another login, a logout, or a newer token.
     Moved,
     /// The refresh token to install is dead.
     Dead,
@@ -142,41 +143,41 @@ impl From<Conflict> for InstallError {
         match conflict {
             Conflict::Dead => InstallError::Dead,
             Conflict::Marked => InstallError::Marked,
-            // An install compares nothing that moves; a store that says so has failed.
+            // An install compares nothing that changes. A store that reports this has failed.
             Conflict::Moved => InstallError::StoreTrouble(crate::values::StoreFault::Failed),
         }
     }
 }
 
-/// What a store answers to a change.
+/// A store's answer to a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
     /// The change is durable.
     Applied {
-        /// What was there before.
+        /// The record before.
         before: Option<Box<Record>>,
-        /// What is there now.
+        /// The record after.
         after: Box<Record>,
     },
-    /// The change does not fit what is there; nothing was written.
+    /// The change does not apply to the current record. Nothing was written.
     Conflict {
-        /// Why.
+        /// The reason.
         why: Conflict,
-        /// What is there.
+        /// The current record.
         current: Option<Box<Record>>,
     },
 }
 
-/// Makes of `current` what `change` asks for, or says why it must not.
+/// Applies `change` to the `current` record and returns the new one.
 ///
 /// # Errors
 ///
-/// The [`Conflict`], when `current` is not what the change compares with.
+/// Returns the [`Conflict`] if the change does not apply to `current`.
 pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Conflict> {
     let mut next = match (current, change) {
         (None, Change::Install(login)) => install(&Record::vacant(), login)?,
         (None, Change::Commit(commit)) => first_commit(commit)?,
-        // A source that needs no login can be logged out of before it ever stored anything.
+        // A source that needs no login can be logged out of before it has stored a record.
         (None, Change::Clear { epoch }) => Record { epoch: epoch.next(), number: 1, ..Record::vacant() },
         (None, _) => return Err(Conflict::Moved),
         (Some(record), Change::Install(login)) => install(record, login)?,
@@ -192,7 +193,7 @@ pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Confli
 }
 
 impl Record {
-    /// What an identity starts from that has no record.
+    /// The starting point of an identity without a record.
     fn vacant() -> Self {
         Self {
             epoch: Epoch::default(),
@@ -203,7 +204,8 @@ impl Record {
         }
     }
 
-    /// The dead digests of a record that follows: a token which may have been spent is not to be installed again.
+    /// The dead digests of the next epoch. They include a marked token, which may have been spent and must not be
+    /// installed again.
     fn dead_of_successor(&self) -> DeadDigests {
         let mut dead = self.dead.clone();
         if let Some(Held { credential, mark: Some(_), .. }) = self.held() {
@@ -289,7 +291,7 @@ fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
     }
 }
 
-/// The changes that stay within an epoch.
+/// Applies the changes that stay within an epoch.
 fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
     let version = record.version();
     let Content::Grant(grant) = &mut record.content else { return Err(Conflict::Moved) };
@@ -335,7 +337,7 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             within(epoch)?;
             grant.parked = grant.parked.or(Some(*why));
         }
-        // Handled by `apply`: they move the epoch.
+        // These begin a new epoch. `apply` handles them.
         Change::Install(_) | Change::Clear { .. } => return Err(Conflict::Moved),
     }
     Ok(())
@@ -348,17 +350,18 @@ fn holding(grant: &mut Grant, digest: KeyedDigest) -> Result<&mut Held, Conflict
     }
 }
 
-/// Whether the answer is for somebody else than the one who signed in (law 13).
+/// Whether the answer names another subject than the login (law 13).
 fn subjects_differ(grant: &Grant, commit: &Commit) -> bool {
     matches!((&grant.subject, &commit.subject), (Some(known), Some(named)) if known != named)
 }
 
-/// Stores what `commit` brings, and says which refresh token it replaced.
+/// Stores the tokens of `commit`, and returns the digest of the refresh token that they replaced.
 fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, Conflict> {
     if grant.access.as_ref().is_some_and(|access| access.number >= commit.access.number) {
         return Err(Conflict::Moved);
     }
-    // A success outranks another presentation's refusal of the same token: whoever got the successor owns the lineage.
+    // A success outranks the refusal of another presentation of the same token. The flight that got the successor owns
+    // the lineage.
     let sent_is_stored = match (&grant.refresh, commit.sent) {
         (Refresh::Held(held), Some(sent)) => held.credential.digest() == sent,
         (Refresh::Ended(refused), Some(sent)) => *refused == sent && commit.refresh.is_some(),
@@ -374,7 +377,7 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, 
         grant.refresh = Refresh::Held(Held { credential: credential.clone(), since: commit.at, mark: None });
     } else if let Refresh::Held(held) = &mut grant.refresh {
         held.since = commit.at;
-        // The token is kept, and so is the note of a presentation that is not this commit's.
+        // The token is kept, and so is the mark of another presentation.
         held.mark.take_if(|mark| commit.sent.is_some() && mark.number <= commit.access.number);
     }
     grant.access = Some(commit.access.clone());

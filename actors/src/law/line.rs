@@ -1,16 +1,16 @@
-//! A line of those who wait: by ids that grow, and mostly served in that order.
+//! A queue ordered by growing ids, from which any entry can be removed.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::{fmt, mem};
 
-/// A map from ids to what waits under them.
+/// A map from ids to entries, as one block of memory in the order of the ids.
 ///
-/// One stretch of memory, in the order of the ids. A cohort comes and goes in that order, and a tree or a hash table spends
-/// more on finding each of ten thousand than it takes to wake them.
+/// A cohort is added and removed in that order. With a tree or a hash table, finding each of ten thousand callers costs
+/// more than waking them.
 #[derive(Clone)]
 pub(crate) struct Line<Id, T> {
-    /// By id; `None` for who has left from the middle. The first is never one of those.
+    /// By id; `None` for an entry that was removed from the middle. The first is never `None`.
     entries: VecDeque<(Id, Option<T>)>,
     gaps: usize,
 }
@@ -41,8 +41,7 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
         self.entries.get(at)?.1.as_ref()
     }
 
-    /// Puts `waiting` into the line, in the place of what waited under the same id. Cheap where the id is the greatest so
-    /// far.
+    /// Adds an entry, or replaces the one with the same id. Cheap if the id is the greatest so far.
     pub(crate) fn join(&mut self, id: Id, waiting: T) {
         match self.find(id) {
             Ok(at) => {
@@ -53,7 +52,7 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
         }
     }
 
-    /// Takes out what waits under this id.
+    /// Removes the entry with this id.
     pub(crate) fn leave(&mut self, id: Id) -> Option<T> {
         let at = self.find(id).ok()?;
         let waiting = self.entries.get_mut(at)?.1.take()?;
@@ -63,7 +62,7 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
             self.gaps -= 1;
         }
         if self.entries.is_empty() {
-            // A crowd's room is not kept for the next crowd.
+            // The memory of a crowd is freed at once.
             *self = Self::default();
         } else if self.gaps > self.entries.len() / 2 {
             self.entries.retain(|(_, waiting)| waiting.is_some());
@@ -72,12 +71,12 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
         Some(waiting)
     }
 
-    /// Those who wait, in line.
+    /// The entries, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         self.entries.iter().filter_map(|(id, waiting)| Some((*id, waiting.as_ref()?)))
     }
 
-    /// Keeps those for whom `stays` says so, asked in line.
+    /// Keeps the entries for which `stays` returns true. It is called in order.
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(Id, &T) -> bool) {
         let entries = mem::take(self).entries;
         self.entries = entries
@@ -86,7 +85,8 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
             .collect();
     }
 
-    /// Where `id` is, or would be. At the two ends, where most come and go, without a search.
+    /// The index of `id`, or the index to insert it at. There is no search at the two ends, where most entries are
+    /// added and removed.
     fn find(&self, id: Id) -> Result<usize, usize> {
         let (Some((first, _)), Some((last, _))) = (self.entries.front(), self.entries.back()) else { return Err(0) };
         if *first == id {

@@ -1,10 +1,10 @@
-//! The law: pure machines, and the pure rules they share. No I/O, no clock, no randomness, no runtime.
+//! The law: pure state machines, and the pure rules that they share. No I/O, no clock, no randomness, no runtime.
 //!
-//! - [`session`]: what to answer, when to fly, when to give up.
+//! - [`session`]: answers to callers, and when a flight begins.
 //! - [`flight`]: claim, re-read, decide, mark, send, classify, save, release, report.
-//! - [`issuer`]: who may make a token request, and when.
-//! - [`ledger`]: what may replace what in a store.
-//! - [`profile`]: what an answer on the wire means for the refresh token.
+//! - [`issuer`]: permits for token requests, per issuer.
+//! - [`ledger`]: the writes to a record, and their conditions.
+//! - [`profile`]: the effect of a server's answer on the refresh token.
 
 pub mod flight;
 pub mod issuer;

@@ -1,23 +1,23 @@
-//! Law 10 as a table: what happened on the wire, and what it means for the refresh token.
+//! Law 10 as a table: the result of a token request, and its effect on the refresh token.
 //!
-//! A source reports neutral [`Evidence`]; the issuer's [`Profile`] judges it. The default profile is strict: whatever
-//! is not known to leave the refresh token unspent puts it in doubt.
+//! A source reports neutral [`Evidence`], which the issuer's [`Profile`] judges. The default profile is strict. A
+//! refresh token is in doubt unless the evidence is known to leave it unspent.
 
 use std::time::Duration;
 
 use crate::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Subject};
 use crate::values::{AccessToken, Reason, RefreshToken, Scopes, TokenKind, Validity};
 
-/// What a token request met. Neutral: it says what happened, not what it means.
+/// The result of a token request, without a judgement of its effect on the refresh token.
 #[derive(Clone, Debug)]
 pub enum Evidence {
     /// No byte left this machine.
     NotSent(NotSent),
     /// A usable answer (RFC 6749 section 5.1).
     Tokens(Box<Tokens>),
-    /// A complete answer that is no usable token, whatever its status.
+    /// A complete answer without a usable token, of any status.
     Refused(Refused),
-    /// Bytes may have left, and no complete answer came.
+    /// Bytes may have left, and no complete answer arrived.
     Lost(Lost),
 }
 
@@ -26,20 +26,21 @@ pub enum Evidence {
 pub enum NotSent {
     /// The connection was never established.
     Unreachable,
-    /// The time to send by had passed. The flight re-reads before it tries again (law 1).
+    /// The latest time to send had passed. The flight reads the record again before it tries again (law 1).
     TooLate,
-    /// The request could not be built here: an unusable key, an address the host forbids, a command that is missing.
+    /// The request could not be built, for example because of an unusable key, an address that the host forbids, or a
+    /// missing command.
     Unbuildable,
 }
 
 /// Why an answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// None came in time.
+    /// None arrived in time.
     TimedOut,
-    /// The connection broke, within the request or the answer.
+    /// The connection broke during the request or the answer.
     Broken,
-    /// The source broke off inside this process.
+    /// The source was aborted inside this process.
     Aborted,
 }
 
@@ -56,50 +57,50 @@ pub struct Tokens {
     pub refresh: Option<RefreshToken>,
     /// The scopes granted; `None` leaves them as they are.
     pub granted: Option<Scopes>,
-    /// Who the answer is for, where it says so.
+    /// The subject of the answer, if it names one.
     pub subject: Option<Subject>,
-    /// Where a repeatable source's tokens belong. Ignored for a refresh grant, whose binding is its record's.
+    /// The binding of a repeatable source's tokens. Ignored for a refresh grant, whose binding is in its record.
     pub binding: Option<Box<Binding>>,
 }
 
-/// A complete answer that brought no usable token.
+/// A complete answer without a usable token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
-    /// The HTTP status; 200 for an error, or something unreadable, inside a success.
+    /// The HTTP status; 200 for an error, or an unreadable body, inside a success.
     pub status: u16,
-    /// The `error` code (RFC 6749 section 5.2) or the provider's own, if one could be read. A bounded word, never free
-    /// text.
+    /// The `error` code (RFC 6749 section 5.2) or the provider's own, if one could be read. One word of bounded length,
+    /// never free text.
     pub error: Option<String>,
     /// The server's `Retry-After`, in either of its forms.
     pub retry_after: Option<Duration>,
 }
 
-/// What is known and configured of one issuer. Data, overridable; the default is strict.
+/// The properties of one issuer. All can be configured, and the default is strict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// What to do about a refresh token in doubt.
+    /// The treatment of a refresh token in doubt.
     pub in_doubt: InDoubt,
-    /// How long one token request may take. Default 30 s.
+    /// The time-out of one token request. Default 30 s.
     pub request_timeout: Duration,
-    /// Error words that end the grant. Default `invalid_grant`.
+    /// Error codes that end the grant. Default `invalid_grant`.
     pub dead_words: Vec<String>,
-    /// Statuses that leave the refresh token unspent, besides 429. Default none; 503 where an issuer's own gateway
-    /// answers it.
+    /// Statuses besides 429 that leave the refresh token unspent. Default none. Set 503 if the issuer's own gateway
+    /// sends it.
     pub unspent_statuses: Vec<u16>,
-    /// Whether revoking a refresh token ends that lineage alone, so that dropping a superseded pair may revoke it.
-    /// Default false: at some servers it ends the newer login too.
+    /// Whether a revocation ends only the lineage of the revoked refresh token, so that a superseded pair may be
+    /// revoked. Default false, because at some servers a revocation ends the newer login too.
     pub revocation_confined: bool,
 }
 
-/// What to do about a refresh token that was presented and whose answer was lost.
+/// The treatment of a refresh token that was presented and whose answer was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InDoubt {
-    /// Present it once more: two presentations in all, counted in the mark over all processes and restarts.
+    /// Present it once more. The mark counts the presentations of all processes and restarts, two in all.
     #[default]
     RetryOnce,
-    /// Present it again within this time of its first presentation: the issuer's grace period for reuse.
+    /// Present it again within this time of its first presentation, the issuer's grace period for reuse.
     RetryWithin(Duration),
-    /// Never: a login is needed.
+    /// Never present it again. A login is required.
     NeverReplay,
 }
 
@@ -115,30 +116,30 @@ impl Default for Profile {
     }
 }
 
-/// What evidence means for the refresh token that was presented.
+/// The effect of evidence on the refresh token that was presented.
 #[derive(Clone, Debug)]
 pub enum Judgement {
-    /// It was spent, and here is what for.
+    /// It was spent for these tokens.
     Usable(Box<Tokens>),
     /// It was not spent.
     Unspent(Trouble),
-    /// It was not spent, and the same request may go out once more, with the nonce the server asked for (RFC 9449
+    /// It was not spent, and the same request may be sent once more, with the nonce that the server asked for (RFC 9449
     /// section 8).
     NonceWanted,
-    /// It was not spent; the issuer does not know the client.
+    /// It was not spent, and the issuer does not accept the client.
     ClientRejected,
     /// It was not sent, because too much time had passed since the mark.
     SendAgain,
     /// It is dead.
     Dead,
-    /// Nobody knows.
+    /// It may have been spent.
     InDoubt {
-        /// The server's `Retry-After`, if there was an answer to carry it.
+        /// The server's `Retry-After`, if an answer carried one.
         retry_after: Option<Duration>,
     },
 }
 
-/// What callers are told, and for how long the issuer wants to be left alone.
+/// The reason for the callers, with the server's `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// The reason.
@@ -148,14 +149,14 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// Trouble for `reason`, with no `Retry-After`.
+    /// Trouble for `reason`, without a `Retry-After`.
     pub const fn new(reason: Reason) -> Self {
         Self { reason, retry_after: None }
     }
 }
 
 impl Profile {
-    /// Judges what happened to a presented refresh token.
+    /// Judges the effect of `evidence` on the presented refresh token.
     pub fn judge(&self, evidence: Evidence) -> Judgement {
         match evidence {
             Evidence::Tokens(tokens) => Judgement::Usable(tokens),
@@ -167,7 +168,7 @@ impl Profile {
         }
     }
 
-    /// Whether `refused` is the server's definite word that the refresh token is dead.
+    /// Whether `refused` is a definite statement of the server that the refresh token is dead.
     fn is_dead(&self, refused: &Refused) -> bool {
         let definite = (200..500).contains(&refused.status) && refused.status != 429;
         definite && refused.error.as_ref().is_some_and(|error| self.dead_words.contains(error))
@@ -191,7 +192,7 @@ impl Profile {
 }
 
 impl Refused {
-    /// What callers are told where nothing was spent because nothing could be.
+    /// The reason for the callers of a repeatable source, which spends nothing.
     pub fn reason(&self) -> Reason {
         match self.status {
             429 => Reason::Throttled,

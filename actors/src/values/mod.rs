@@ -1,5 +1,6 @@
-//! Plain values: what the law speaks about. No I/O, no clock, no randomness.
+//! Plain values of the law: tokens, times, identities, records. No I/O, no clock, no randomness.
 
+mod backoff;
 mod digest;
 mod error;
 mod identity;
@@ -12,6 +13,7 @@ mod resource;
 mod secret;
 mod time;
 
+pub use backoff::{ExponentialBackoff, MAX_SLEEP};
 pub use digest::{DigestKey, KeyedDigest};
 pub use error::{InstallError, LogoutError, StoreFault, TokenError};
 pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target};

@@ -1,10 +1,10 @@
-//! What a sibling obtained is taken over, before the claim or after it (law 2).
+//! A sibling's token is adopted, before the claim or after it (law 2).
 
 use tokenkeeper_actors::values::record::{Record, Refresh};
 
 use crate::support::*;
 
-/// A record whose access token, number 2, came from a sibling and is good for `left` of an hour yet.
+/// A record whose access token, number 2, came from a sibling and is good for `left` more.
 fn refreshed(left: Duration) -> Record {
     refreshed_by_sibling(&signed_in(), "at-s", "rt-s", before(START, HOUR - left))
 }

@@ -1,4 +1,4 @@
-//! What a usable answer brings, member by member.
+//! The members of a usable answer, one by one.
 
 use tokenkeeper_actors::law::profile::Tokens;
 use tokenkeeper_actors::values::record::{Binding, Grant, Issuer, Parked};
@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::{Lease, TokenKind};
 
 use crate::support::*;
 
-/// Tells of a flight that gets `answer` and stores it: gives the lease, and the grant then.
+/// Runs a flight that gets `answer` and stores it. Returns the lease and the stored grant.
 fn stored(mut flight: Story, answer: Tokens) -> (Lease, Grant) {
     flight.answer(usable(answer));
     flight.permit_back();
@@ -82,7 +82,7 @@ fn an_answer_for_another_subject_parks_the_grant_and_revokes_the_new_pair() {
     flight.permit_back();
     assert_eq!(flight.revoked(), "rt-2");
     flight.change(EffectName::Close);
-    // The old token was spent for the new pair: its mark stays.
+    // The old token was spent for the new pair, so its mark stays.
     flight.abandoned();
     flight.lands(login_required(Reason::SubjectChanged));
     flight.over_now();

@@ -1,4 +1,5 @@
-//! Flights in an arbitrary world: whatever the store, the source and the clock do, a flight accounts for what it took.
+//! Flights with arbitrary behaviour of the store, the source and the clock. A flight returns its permit, ends its claim
+//! and reports its tokens in every case.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use tokenkeeper_actors::values::{Jitter, Now};
 
 use crate::support::*;
 
-/// What a flight has asked for and not been told yet.
+/// The questions of a flight that are not answered yet.
 #[derive(Clone, Debug)]
 enum Asked {
     Permit(Op),
@@ -22,14 +23,14 @@ enum Asked {
     Send(Op),
 }
 
-/// A world that answers as a tape of bytes says, and calmly when the tape is at its end.
+/// Surroundings that answer as a tape of bytes directs, and without faults after its end.
 struct World {
     flight: Flight,
     record: Option<Record>,
     now: Now,
     tape: std::vec::IntoIter<u8>,
     asked: Vec<Asked>,
-    /// Completions told before: some are told again.
+    /// Earlier completions. Some of them are delivered again.
     told: Vec<FlightEvent>,
     permits: i32,
     claims: i32,
@@ -39,7 +40,7 @@ struct World {
     landed: u32,
     settled: u32,
     keeping: bool,
-    /// The pair was obtained, and nothing has accounted for it yet.
+    /// Whether a pair was obtained that is neither saved nor reported yet.
     unaccounted: bool,
     called_off: bool,
 }
@@ -127,7 +128,7 @@ impl World {
         }
     }
 
-    /// One step of the world.
+    /// One step of the surroundings.
     fn step(&mut self) {
         let draw = self.draw();
         self.now.jitter = Jitter::new(u16::from(draw) << 8);
@@ -222,7 +223,7 @@ impl World {
     fn answer_claim(&mut self, op: Op, draw: u8, fault: StoreFault) {
         match draw {
             14.. => {
-                // One that timed out is ended, whether or not it was taken.
+                // A claim that timed out is ended, even if the store did not grant it.
                 self.unheard_claims += i32::from(fault == StoreFault::TimedOut);
                 self.tell(FlightEvent::Claimed(op, Err(fault)));
             }

@@ -1,8 +1,8 @@
-//! A flight that is called off before its token leaves: by a shutdown, or by a logout that could not be stored.
+//! A flight that is cancelled before its token leaves, by a shutdown or by a logout that could not be stored.
 
 use crate::support::*;
 
-/// Both ways to call a flight off, and what its callers are told.
+/// Both ways to cancel a flight, with the reason for its callers.
 fn calls() -> [(FlightEvent, Outcome); 2] {
     [
         (FlightEvent::Shutdown, failed(Reason::ShuttingDown)),
@@ -174,6 +174,6 @@ fn of_a_shutdown_and_a_logout_callers_are_told_of_the_logout() {
     flight.shutdown();
     flight.logout(EPOCH);
     flight.written(op, &change);
-    // A logout outranks a shutdown: it stays true afterwards.
+    // A logout outranks a shutdown, because it still holds after the restart.
     flight.takes_its_mark_back(login_required(Reason::LoggedOut));
 }

@@ -1,4 +1,4 @@
-//! Waiting for the claim, and not getting it: nobody spends unclaimed (law 2).
+//! Waiting for the claim. Without it no refresh token is presented (law 2).
 
 use tokenkeeper_actors::law::flight::StoreTimeouts;
 use tokenkeeper_actors::ports::store::{ClaimEnding, ClaimScope};

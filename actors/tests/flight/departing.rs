@@ -1,4 +1,4 @@
-//! Between the mark and the wire: the last look (law 1), and the claim that must outlast the request (law 5).
+//! Between the mark and the request: the last check (law 1), and the claim that must outlast the request (law 5).
 
 use tokenkeeper_actors::values::record::Parked;
 
@@ -28,7 +28,7 @@ fn more_than_two_seconds_after_the_mark_the_record_is_read_again() {
     flight.pass(millis(10));
     flight.load();
     let request = flight.send();
-    // What was read is known to have been so when it was asked for.
+    // The result of a read is only known to hold for the time of its request.
     assert_eq!(request.not_after, START.elapsed.after(millis(4_001)));
     flight.waits();
     flight.answer(new_pair());
@@ -290,7 +290,7 @@ fn a_slow_nonce_challenge_is_answered_after_another_look() {
     flight.answer(nonce_wanted());
     flight.load();
     flight.send();
-    // Being too late counts neither for nor against the one resend.
+    // A request that was too late does not count as the one resend.
     flight.answer(TOO_LATE);
     flight.load();
     flight.send();

@@ -1,4 +1,4 @@
-//! A token in doubt: when it may be presented again (law 10).
+//! When a token in doubt may be presented again (law 10).
 
 use tokenkeeper_actors::law::flight::Doubt;
 use tokenkeeper_actors::law::profile::{InDoubt, Profile};
@@ -7,17 +7,17 @@ use tokenkeeper_actors::values::{BootId, FlightId, Moment};
 
 use crate::support::*;
 
-/// A doubt about `rt-1`, and who wants to resolve it when.
+/// A doubt about `rt-1`, and the flight that resolves it.
 #[derive(Clone)]
 struct Case {
     policy: InDoubt,
     predecessor: Predecessor,
     mark: Mark,
-    /// Since when this process has known of a mark, and of whose.
+    /// When this process first saw a mark, and which flight made it.
     doubt: Option<(FlightId, Duration)>,
 }
 
-/// A sibling presented the token once, `age` ago, in this boot; its request might take 30 s; the sibling is gone.
+/// A sibling presented the token once, `age` ago, in this boot. Its request might take 30 s. The sibling is gone.
 fn once(policy: InDoubt, age: Duration) -> Case {
     let mark = mark(&signed_in(), SIBLING, 1, before(START, age));
     Case { policy, predecessor: Predecessor::Gone, mark, doubt: None }
@@ -120,7 +120,7 @@ fn by_default_a_token_is_presented_twice_and_no_more() {
     once(ONCE, HOUR).presented(1).presents();
     once(ONCE, HOUR).presented(2).refuses();
     once(ONCE, HOUR).presented(3).refuses();
-    // What will be refused anyway is refused at once.
+    // The wait would end in a refusal, so the refusal comes at once.
     once(ONCE, secs(1)).presented(2).refuses();
 }
 
@@ -142,7 +142,7 @@ fn an_issuer_that_forgives_nothing_is_shown_no_token_twice() {
 
 #[test]
 fn a_mark_of_another_boot_counts_from_when_this_process_first_saw_it() {
-    // However old it looks by the wall clock.
+    // The wall clock shows another age, which does not count.
     once(ONCE, HOUR).elsewhere().waits(secs(30));
     once(ONCE, HOUR).elsewhere().known_for(millis(29_999)).waits(millis(1));
     once(ONCE, HOUR).elsewhere().known_for(secs(30)).presents();
@@ -201,7 +201,7 @@ fn the_grace_period_counts_on_the_clock_that_shows_more() {
     };
     wall_ahead_by(17_999).presents();
     wall_ahead_by(18_000).refuses();
-    // A wall clock that stepped back makes nothing younger.
+    // A wall clock that stepped back does not make the mark younger.
     wall_ahead_by(-3_600_000).presents();
 }
 
@@ -249,7 +249,7 @@ fn without_a_grace_period_a_replay_needs_no_haste() {
     flight.send();
 }
 
-/// Tells of an answer that is lost `span` after the token, presented `presentations` times before, was sent.
+/// Runs a flight whose answer is lost `span` after the send. The token was presented `presentations` times before.
 fn lost_after(policy: InDoubt, presentations: u32, span: Duration, told: Option<Duration>) -> Outcome {
     let mut flight = match presentations {
         0 => {

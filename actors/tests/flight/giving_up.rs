@@ -1,10 +1,10 @@
-//! What ends a flight before it claims, or under the claim, with nothing sent.
+//! Flights that end before the claim or under it, without a request.
 
 use tokenkeeper_actors::values::record::{Issuer, MarkState, Parked, Record, Refresh};
 
 use crate::support::*;
 
-/// Tells the story of a flight over `record` that ends at its first read, without a claim.
+/// Runs a flight over `record` that ends at its first read, without a claim.
 fn ends_unclaimed(record: Option<Record>, outcome: Outcome) {
     let mut flight = Story::begin(Setup { record, ..Setup::default() });
     flight.permit();
@@ -14,7 +14,7 @@ fn ends_unclaimed(record: Option<Record>, outcome: Outcome) {
     flight.over_now();
 }
 
-/// Tells the story of a flight that finds `record` under its claim: it releases the claim and ends.
+/// Runs a flight that reads `record` under its claim, releases the claim and ends.
 fn ends_claimed(record: Record, outcome: Outcome) {
     let mut flight = Story::ordinary().until_claimed();
     flight.claim();
@@ -53,7 +53,7 @@ fn a_parked_grant_says_why_it_is_parked() {
     for (why, reason) in cases {
         let parked = |record| changed(Some(&record), &Change::Park { epoch: EPOCH, why });
         both(parked(signed_in()), login_required(reason));
-        // Its token is not adopted, however good it is.
+        // Its token is not adopted, even if it is still valid.
         both(parked(refreshed_by_sibling(&signed_in(), "at-s", "rt-s", START)), login_required(reason));
     }
 }
@@ -69,7 +69,7 @@ fn a_grant_without_a_refresh_token_cannot_be_refreshed() {
 fn a_grant_that_has_ended_is_not_tried_again() {
     let sent = rt("rt-1").digest();
     both(changed(Some(&signed_in()), &Change::End { epoch: EPOCH, sent }), login_required(Reason::GrantEnded));
-    // Nor is a token whose digest is known to be dead, should it be back.
+    // A token whose digest is known to be dead is not presented either, if it is in the record again.
     let mut record = signed_in();
     record.dead.remember(sent);
     both(record, login_required(Reason::GrantEnded));
@@ -88,7 +88,7 @@ fn a_token_that_is_certainly_spent_is_never_presented() {
 fn another_epoch_sends_the_session_back_to_decide_anew() {
     let logged_out = changed(Some(&signed_in()), &Change::Clear { epoch: EPOCH });
     both(logged_out.clone(), Outcome::Moved);
-    // Even where the new epoch's token would do: it is the session that moves to the new epoch.
+    // Even if the new epoch's token could be used, because only the session moves to the new epoch.
     let login = login(Some("rt-new"), "at-new", START, HOUR);
     both(changed(Some(&logged_out), &Change::Install(Box::new(login))), Outcome::Moved);
 }

@@ -1,4 +1,4 @@
-//! A flight that meets no trouble, and what its effects carry.
+//! A flight without faults, and the contents of its effects.
 
 use tokenkeeper_actors::law::flight::{FlightEvent, Urgency};
 use tokenkeeper_actors::values::record::{Access, MarkState};
@@ -94,7 +94,7 @@ fn the_mark_says_who_presents_which_token_since_when_and_for_how_long() {
     assert_eq!((mark.flight, mark.presentations, mark.number), (ME, 1, 2));
     assert_eq!(mark.digest, rt("rt-1").digest());
     assert_eq!((mark.first, mark.latest, mark.state), (START, START, MarkState::Open));
-    // The request's own 30 s, and what may pass before it leaves: the mark's write and twice the two seconds.
+    // 30 s for the request, 5 s for the mark's write, and twice the 2 s between mark and send.
     assert_eq!(mark.timeout, secs(30 + 5 + 4));
 }
 

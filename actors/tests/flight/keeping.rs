@@ -1,8 +1,8 @@
-//! A pair that could not be saved: the flight reports it and keeps at it (law 4).
+//! A pair that could not be saved. The flight reports it and goes on saving (law 4).
 
 use crate::support::*;
 
-/// A flight whose first save has just failed, in the moment the token was sent.
+/// A flight whose first save has just failed, at the time the token was sent.
 fn degraded() -> Story {
     let mut flight = Story::ordinary().until_saved();
     flight.change_fails(EffectName::Commit, StoreFault::Failed);

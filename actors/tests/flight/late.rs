@@ -1,4 +1,4 @@
-//! Answers that come when the record has moved on (laws 5, 9 and 12).
+//! Answers that arrive after the record has changed (laws 5, 9 and 12).
 
 use tokenkeeper_actors::law::profile::{Profile, Tokens};
 use tokenkeeper_actors::values::record::Parked;
@@ -14,7 +14,7 @@ fn strict() -> Story {
     Story::ordinary().until_sent()
 }
 
-/// The new pair arrives, and its commit meets a record that has moved on.
+/// The new pair arrives, and its commit conflicts with a record that has changed.
 fn too_late(flight: &mut Story) {
     flight.answer(new_pair());
     flight.permit_back();
@@ -81,7 +81,7 @@ fn a_login_after_a_logout_counts_as_a_login() {
 
 #[test]
 fn a_siblings_newer_token_is_adopted_and_the_late_pair_dropped_but_never_revoked() {
-    // Of the same lineage: revoking the one would end the other.
+    // Both are of the same lineage, so a revocation of one would end the other.
     for mut flight in [strict(), confined()] {
         flight.sibling_refreshes("at-s", "rt-s");
         too_late(&mut flight);
@@ -137,7 +137,7 @@ fn a_revision_that_moved_does_not_keep_the_pair_out() {
 
 #[test]
 fn a_commit_that_landed_unheard_is_recognised_as_ours() {
-    // A driver repeats the write, and the second one is told that the record has moved: to what this flight brought.
+    // The driver repeats the write. The second try conflicts with this flight's own tokens.
     let mut flight = Story::ordinary().until_saved();
     let (op, change) = flight.change_asked(EffectName::Commit);
     flight.write(&change);
@@ -214,7 +214,7 @@ fn a_park_for_another_subject_that_cannot_be_written_is_kept_at() {
     grant_of(flight.record.as_mut().unwrap()).subject = subject("alice");
     let (op, change) = flight.change_asked(EffectName::Commit);
     flight.written(op, &change);
-    // An answer to the commit is no answer to the park.
+    // An answer to the commit does not count as one to the park.
     flight.ignores(FlightEvent::Changed(op, Err(StoreFault::TimedOut)));
     flight.change_fails(EffectName::Close, StoreFault::Failed);
     flight.landed_keeping(login_required(Reason::SubjectChanged));
@@ -227,7 +227,7 @@ fn a_park_for_another_subject_that_cannot_be_written_is_kept_at() {
 
 #[test]
 fn a_siblings_success_outranks_our_refusal_and_ours_outranks_a_siblings() {
-    // Ours: the sibling was refused the token that brought us its successor.
+    // The sibling's refusal was of the token for which this flight got the successor.
     let mut flight = strict();
     flight.meanwhile(Change::End { epoch: EPOCH, sent: rt("rt-1").digest() });
     flight.answer(new_pair());

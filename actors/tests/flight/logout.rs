@@ -1,8 +1,8 @@
-//! A logout that could not be stored: the flight saves the tombstone instead of its pair (law 12).
+//! A logout that could not be stored. The flight saves the tombstone instead of its pair (law 12).
 
 use crate::support::*;
 
-/// A flight that keeps an unsaved pair, and rests for 250 ms.
+/// A flight that keeps an unsaved pair, and pauses for 250 ms.
 fn degraded() -> Story {
     let mut flight = Story::ordinary().until_saved();
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
@@ -119,7 +119,7 @@ fn a_save_that_is_under_way_at_the_logout_settles_nothing_any_more() {
     flight.logout(EPOCH);
     assert_eq!(flight.revoked(), "rt-2");
     let (burial, tombstone) = flight.change_asked(EffectName::Close);
-    // The save lands first, and says so first.
+    // The save succeeds first, and is reported first.
     let landed = flight.write(&change);
     flight.ignores(FlightEvent::Changed(op, Ok(landed)));
     flight.written(burial, &tombstone);

@@ -1,4 +1,4 @@
-//! The flight machine, told as stories: what happens to a flight, and every effect that it has on the world.
+//! Tests of the flight machine as stories: the events of a flight, and all of its effects.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the support of tests is test code too")]
 

@@ -1,4 +1,4 @@
-//! The mark compares the whole record: whatever moved, the flight reads again and decides anew.
+//! The mark compares the whole record. After any other write the flight reads again and decides again.
 
 use crate::support::*;
 
@@ -89,7 +89,7 @@ fn a_record_that_moved_is_read_within_five_seconds_or_not_at_all() {
 
 #[test]
 fn a_mark_that_was_written_twice_and_landed_the_first_time_is_our_own() {
-    // A driver whose connection broke repeats the write: the second one finds our own mark in its way.
+    // A driver whose connection broke repeats the write. The second try conflicts with the flight's own mark.
     let mut flight = Story::ordinary().until_marked();
     let (op, change) = flight.change_asked(EffectName::Mark);
     flight.write(&change);
@@ -107,7 +107,7 @@ fn somebody_elses_mark_in_the_way_is_not_our_own() {
     flight.record = Some(marked(&record, SIBLING, 1, START));
     flight.change(EffectName::Mark);
     flight.load();
-    // A mark made since the claim was asked for: the claim was lost, and its word about predecessors with it.
+    // The mark was made after the claim was requested. The claim was lost, and its `predecessor` answer is too old.
     flight.released();
     flight.permit_back();
     flight.lands(Outcome::Moved);

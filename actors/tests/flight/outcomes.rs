@@ -1,20 +1,20 @@
-//! Law 10's table, row by row: what the wire says, and what the flight makes of it.
+//! Law 10's table, row by row: the result of the request, and the outcome of the flight.
 
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile};
 use tokenkeeper_actors::values::record::{Parked, Refresh};
 
 use crate::support::*;
 
-/// What becomes of the refresh token's mark.
+/// The end of the refresh token's mark.
 #[derive(Debug, PartialEq)]
 enum Mark {
-    /// It is taken back, in one write.
+    /// It is withdrawn, in one write.
     Withdrawn,
-    /// It stays: the token is in doubt.
+    /// It stays, and the token is in doubt.
     Stays,
 }
 
-/// Tells the story of one row for a token that was never presented before.
+/// Runs one row of the table for a token that was never presented before.
 fn row(profile: &Profile, evidence: Evidence, throttle: Option<Duration>, mark: Mark, outcome: Outcome) {
     let mut flight = Story::begin(Setup { profile: profile.clone(), ..Setup::default() }).until_sent();
     flight.pass(secs(1));
@@ -79,7 +79,7 @@ fn whatever_else_is_no_usable_answer_leaves_the_token_in_doubt() {
     ] {
         row(&strict, refused(status, error), None, Mark::Stays, in_doubt());
     }
-    // The longer of the server's wish and the time-out counts.
+    // The longer of `Retry-After` and the time-out counts.
     row(&strict, refused_until(500, "", secs(60)), Some(secs(60)), Mark::Stays, failed_for(Reason::InDoubt, secs(60)));
     row(&strict, refused_until(500, "", secs(2)), Some(secs(2)), Mark::Stays, in_doubt());
 }
@@ -188,7 +188,7 @@ fn a_second_presentation_that_spent_nothing_leaves_the_doubt_of_the_first() {
     assert_eq!(mark_of(flight.record.as_ref()).map(|mark| (mark.flight, mark.presentations)), Some((ME, 2)));
     flight.answer(UNREACHABLE);
     flight.permit_back();
-    // The first write lands unheard, and the second must not take the first presentation away with it.
+    // The first write succeeds without an answer. The second must not remove the mark of the first presentation.
     flight.change_lands_unheard(EffectName::Withdraw);
     flight.landed_keeping(failed(Reason::Unreachable));
     flight.wake_after(millis(250));

@@ -1,10 +1,10 @@
-//! Law 10 as the issuer's profile has it: evidence in, judgement out.
+//! Law 10 in the issuer's profile: the judgement for each kind of evidence.
 
 use tokenkeeper_actors::law::profile::{Evidence, InDoubt, Judgement, Lost, NotSent, Profile, Refused, Trouble};
 
 use crate::support::*;
 
-/// The judgement in one word, with the server's `Retry-After` where it is passed on.
+/// The judgement in one word, with the server's `Retry-After` if it is passed on.
 fn judged(profile: &Profile, evidence: Evidence) -> (String, Option<Duration>) {
     match profile.judge(evidence) {
         Judgement::Usable(tokens) => (format!("usable {}", tokens.access.expose()), None),
@@ -86,7 +86,7 @@ fn a_profile_adds_statuses_that_spend_nothing() {
     let profile = Profile { unspent_statuses: vec![503, 400], ..Profile::default() };
     assert_eq!(word(&profile, refused(503, "")), "unspent server_trouble");
     assert_eq!(word(&profile, refused(502, "")), "doubt");
-    // A definite word says more than the status.
+    // A definite error code counts for more than the status.
     assert_eq!(word(&profile, refused(400, "invalid_grant")), "dead");
     assert_eq!(word(&profile, refused(400, "invalid_client")), "client");
     assert_eq!(word(&profile, refused(400, "use_dpop_nonce")), "nonce");

@@ -1,4 +1,4 @@
-//! A flight that keeps something keeps its leased claim too.
+//! A flight that keeps an unsaved pair renews its leased claim.
 
 use crate::support::*;
 
@@ -144,7 +144,7 @@ fn a_lost_claim_is_not_renewed_again_the_pair_is_saved_all_the_same_and_the_clai
         flight.change_fails(EffectName::Commit, StoreFault::Failed);
     }
     flight.wake_after(secs(15));
-    // That the holder is gone helps whoever comes next.
+    // The next flight learns that the holder is gone.
     saves_at_last(&mut flight);
 }
 

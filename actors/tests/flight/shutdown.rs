@@ -1,11 +1,11 @@
-//! The process stops: what has been sent is answered and saved, with one last attempt (law 4).
+//! The process stops. The answer to a sent request is awaited, and its tokens get one last save (law 4).
 
 use tokenkeeper_actors::law::profile::Tokens;
 use tokenkeeper_actors::values::record::{MarkState, Renewal};
 
 use crate::support::*;
 
-/// A flight that keeps an unsaved pair, and rests for 250 ms.
+/// A flight that keeps an unsaved pair, and pauses for 250 ms.
 fn degraded() -> Story {
     let mut flight = Story::ordinary().until_saved();
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
@@ -254,7 +254,7 @@ fn a_withdrawal_that_fails_at_the_end_leaves_the_doubt() {
     assert_eq!(mark_state(&flight), Some(MarkState::Open));
 }
 
-/// Flights that know their token to be spent or dead, and cannot write what follows. `Shutdown` comes while they rest.
+/// Flights that know their token to be spent or dead, and cannot store that. `Shutdown` comes during their pause.
 fn sure_of_the_end() -> Vec<(Story, EffectName)> {
     let mut ended = Story::ordinary().until_sent();
     ended.answer(refused(400, "invalid_grant"));

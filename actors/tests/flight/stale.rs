@@ -1,12 +1,12 @@
-//! Completions that belong to no question of the present phase. (That a completion told twice changes nothing, and a
-//! tick that comes too early neither, every story checks at every step.)
+//! Completions that no question of the current phase waits for. (Every story checks at every step that a repeated
+//! completion and an early tick change nothing.)
 
 use tokenkeeper_actors::law::flight::Op;
 use tokenkeeper_actors::law::profile::Evidence;
 
 use crate::support::*;
 
-/// Every completion there is, all with this stamp.
+/// All kinds of completions, each with this op.
 fn completions(op: Op) -> Vec<FlightEvent> {
     let record = Some(Box::new(signed_in()));
     let after = Box::new(signed_in());
@@ -26,7 +26,8 @@ fn completions(op: Op) -> Vec<FlightEvent> {
     ]
 }
 
-/// Asserts that the flight ignores every completion but those of the kind that its phase waits for, stamped `awaited`.
+/// Asserts that the flight ignores every completion but those of the kind that its phase waits for, with the op
+/// `awaited`.
 fn ignores_all_but(flight: &Story, awaited: Op, kind: fn(&FlightEvent) -> bool) {
     for op in (0..=awaited.0).map(Op) {
         for event in completions(op).into_iter().filter(|event| op != awaited || !kind(event)) {

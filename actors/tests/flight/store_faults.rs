@@ -91,7 +91,7 @@ fn a_mark_that_is_still_on_its_way_is_fenced_off() {
     flight.permit_back();
     flight.lands(failed(Reason::StoreTrouble));
     flight.over_now();
-    // The write that was given up on arrives at the store now, and is too late.
+    // The write that timed out arrives at the store now, and is too late.
     assert!(matches!(flight.write(&mark), Changed::Conflict { .. }));
     assert_eq!(mark_of(flight.record.as_ref()), None);
     flight.tell(FlightEvent::Changed(op, Err(StoreFault::TimedOut)));
@@ -142,7 +142,7 @@ fn a_withdrawal_that_is_not_answered_counts_as_failed_after_five_seconds() {
     flight.wake_after(secs(5));
     flight.lands_keeping(failed(Reason::Unreachable));
     flight.wakes_in(millis(250));
-    // It was slow, and lands after all.
+    // The slow write succeeds after all.
     flight.written(op, &change);
     flight.released();
     flight.settles();

@@ -1,4 +1,4 @@
-//! What may happen in a story that is made up as it goes.
+//! The possible steps of a random story.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokenkeeper_actors::values::{Cause, Reason, StoreFault};
 
 use super::support::s;
 
-/// Callers that may wait at once in these stories.
+/// How many callers may wait at once in these stories.
 pub(crate) const WAITERS_MOST: usize = 5;
 
-/// One thing that happens, to be fitted to how things stand when it does.
+/// One random step, adapted to the state in which it is taken.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Ask {
@@ -57,15 +57,15 @@ pub(crate) enum Act {
     Write(Answer),
     /// A sibling changes the record.
     Sibling(Deed),
-    /// Something that was reported before is reported again.
+    /// An earlier report is repeated.
     Repeat(Index),
-    /// An answer to a question nobody asked.
+    /// An answer to no question.
     Stray(u32),
     Restart,
     Shutdown,
 }
 
-/// What becomes of a question to the store.
+/// The store's treatment of a question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Given,
@@ -75,7 +75,7 @@ pub(crate) enum Answer {
     Other,
 }
 
-/// Which view a landing carries.
+/// The view in a landing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seen {
     Now,

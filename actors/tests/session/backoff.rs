@@ -1,4 +1,4 @@
-//! After a failure: the pause, and what ends it (law 8).
+//! The pause after a failure, and its end (law 8).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokenkeeper_actors::values::{Cause, Reason};
 
 use super::support::{HOUR, Story, Told, ms, s};
 
-/// A session whose token is over, with a caller who waits for ever.
+/// A session whose token has expired, with a caller without a deadline.
 fn flying() -> Story {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
@@ -16,7 +16,7 @@ fn flying() -> Story {
     story
 }
 
-/// The flight fails; a patient caller comes; how long until the next flight?
+/// The time from a failed flight to the next, with a caller that waits.
 fn pause(story: &mut Story, reason: Reason) -> Duration {
     let waiter = story.flights() as u64;
     let told = story.fails(reason);
@@ -82,7 +82,7 @@ fn a_server_that_says_when_is_believed_up_to_an_hour() {
     assert_eq!(next_flight(&mut story, 1), s(100));
     assert_eq!(story.fails_for(Reason::ServerTrouble, 2 * HOUR).count("1 is told server_trouble, 3600000 ms"), 1);
     assert_eq!(next_flight(&mut story, 2), HOUR);
-    // One that says "now" is not believed.
+    // A `Retry-After` of zero does not shorten the pause.
     story.fails_for(Reason::ServerTrouble, Duration::ZERO);
     assert_eq!(next_flight(&mut story, 3), s(2));
 }
@@ -135,7 +135,7 @@ fn a_new_login_ends_it() {
     story.fails_for(Reason::Unreachable, HOUR);
     story.asks_within(1, 2 * HOUR);
     story.store.sign_in(Some(s(1)), story.at);
-    // The new login's own token is over already; it is renewed at once.
+    // The new login's own token has already expired, so it is refreshed at once.
     story.passes(s(1));
     assert_eq!(story.hears(), ["publish", "fly for expiry"]);
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 2.3"]);
@@ -145,7 +145,7 @@ fn a_new_login_ends_it() {
 fn a_login_ends_what_a_predecessor_left_though_nothing_was_read_yet() {
     let mut story = flying();
     story.fails_for(Reason::Unreachable, HOUR);
-    // By hand, in this process.
+    // A login in this process.
     story.restarts();
     story.installs(1, s(1));
     story.reserves(Ok(tokenkeeper_actors::ports::store::Reservation::Reserved));
@@ -153,7 +153,7 @@ fn a_login_ends_what_a_predecessor_left_though_nothing_was_read_yet() {
     story.passes(s(1));
     assert_eq!(story.asks(1), ["publish", "fly for expiry"]);
 
-    // By a sibling, between two incarnations.
+    // A sibling's login, between two actors.
     let mut story = flying();
     story.fails_for(Reason::Unreachable, HOUR);
     story.store.sign_in(Some(s(1)), story.at);

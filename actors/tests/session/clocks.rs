@@ -1,4 +1,5 @@
-//! Two clocks (law 14): the earlier wins, suspends and steps are noticed, and no sleep is longer than a minute.
+//! Two clocks (law 14). The earlier expiry counts, suspends and steps are noticed, and no sleep is longer than a
+//! minute.
 
 use std::time::Duration;
 
@@ -136,7 +137,7 @@ fn a_rest_counts_on_the_elapsed_clock() {
 
 #[test]
 fn an_elapsed_clock_that_steps_back_harms_nothing() {
-    // It never does, by its contract; a driver that breaks it must not break the session.
+    // The contract forbids this. A driver that does it must not break the session.
     let mut story = signed_in();
     story.passes(HOUR);
     story.asks(1);

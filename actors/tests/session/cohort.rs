@@ -1,4 +1,4 @@
-//! The cohort: all who wait on one flight share its outcome; who insists waits for a later one.
+//! All callers that wait for one flight share its outcome. A caller that insists waits for a later flight.
 
 use tokenkeeper_actors::law::flight::{Adopt, Outcome, Urgency};
 use tokenkeeper_actors::law::session::{Ask, Policy, SessionEffect};
@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::{Cause, Reason, Validity};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
-/// A session whose token is over.
+/// A session whose token has expired.
 fn expired() -> Story {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
@@ -71,7 +71,7 @@ fn who_insists_gets_a_new_token_though_the_old_one_is_fresh() {
     assert_eq!(story.insists(1), ["publish", "fly for force"]);
     assert_eq!(story.order().adopt, Adopt::Nothing);
     assert_eq!(story.order().urgency, Urgency::Callers);
-    // Others are served meanwhile.
+    // Other callers are served meanwhile.
     assert_eq!(story.asks(2), ["2 gets 1.1"]);
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.2"]);
     assert_eq!(story.flights(), 1);
@@ -141,7 +141,7 @@ fn who_wants_more_than_was_minted_is_given_it_all_the_same() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(s(1_800));
     assert_eq!(story.asks_to_have(1, s(2_000)), ["publish", "fly for expiry"]);
-    // A server that now hands out what is already half over: nothing better can be had.
+    // The server now issues tokens that have lived for half their time. No better ones can be had.
     let asked = story.at;
     story.passes(s(6));
     assert_eq!(story.mints_with(Validity::new(asked, Some(s(12)))), ["publish", "1 gets 1.2"]);

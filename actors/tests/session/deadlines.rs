@@ -1,4 +1,4 @@
-//! Deadlines (law 7): everyone is answered by his own, and at once where nothing could come before it.
+//! Deadlines (law 7). Each caller is answered by its own, and at once if no token can come before it.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokenkeeper_actors::values::Reason;
 
 use super::support::{HOUR, Story, generation, ms, s};
 
-/// A session whose token is over.
+/// A session whose token has expired.
 fn expired() -> Story {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
     story
 }
 
-/// A session whose token is over, and which rests for a minute after a failure.
+/// A session whose token has expired, in a pause of a minute after a failure.
 fn resting() -> Story {
     let mut story = expired();
     story.asks(1);
@@ -30,7 +30,7 @@ fn a_deadline_is_met_by_the_tick_that_is_due_then() {
     assert_eq!(story.ticks_after(s(7) - ms(1)), []);
     assert_eq!(story.ticks_after(ms(1)), ["1 is told deadline_passed"]);
     assert_eq!(story.ticks(), [], "once");
-    // The flight goes on, and its token is there for the next.
+    // The flight goes on, and the next caller gets its token.
     assert_eq!(story.mints(HOUR), ["publish"]);
     assert_eq!(story.asks(2), ["2 gets 1.2"]);
 }
@@ -111,7 +111,7 @@ fn who_cannot_outwait_the_rest_is_told_at_once_when_to_come_back() {
     let mut story = resting();
     story.passes(s(10));
     assert_eq!(story.asks_within(2, s(49)), ["2 is told unreachable, 50000 ms"]);
-    // Answered at the very moment at which an attempt could begin, he could not be answered by it.
+    // The deadline is the time at which the next attempt could begin, so that attempt could not answer the caller.
     assert_eq!(story.asks_within(3, s(50)), ["3 is told unreachable, 50000 ms"]);
     assert_eq!(story.insists(4), ["4 is told unreachable, 50000 ms"]);
     assert_eq!(story.flights(), 1);
@@ -153,7 +153,7 @@ fn of_a_rest_and_a_throttle_the_longer_counts() {
         story.passes(s(10));
         assert_eq!(story.asks_within(2, s(20)).count("2 is told"), 1);
         let told = story.asks_within(3, s(49));
-        // Which of the two is named does not matter where both are too long; when to come back does.
+        // If both pauses are too long, either may be named, but `retry_after` must be right.
         let when = told.0[0].contains(reason) || told.0[0].contains("50000 ms");
         assert!(when, "{told:?}");
         assert_eq!(story.asks_within(4, s(100)), []);
@@ -177,7 +177,7 @@ fn a_throttle_turns_nobody_away_while_a_flight_may_land() {
     story.asks(1);
     story.does(SessionEvent::Throttled(story.at.elapsed.after(HOUR)));
     assert_eq!(story.asks(2), []);
-    // Who insists needs another flight, which cannot begin in time.
+    // A caller that insists needs another flight, which cannot begin in time.
     assert_eq!(story.insists(3), ["3 is told throttled, 3600000 ms"]);
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.2", "2 gets 1.2"]);
 }

@@ -1,4 +1,5 @@
-//! A flight that could not save what it brought keeps it (law 4): served while it is good, and nothing else is spent.
+//! A flight that could not save its tokens keeps them (law 4). They are served while valid, and no other refresh token
+//! is presented.
 
 use tokenkeeper_actors::law::flight::{Outcome, Report};
 use tokenkeeper_actors::law::profile::Trouble;
@@ -112,7 +113,7 @@ fn a_newer_epoch_supersedes_it_and_its_flight_stands_in_nobodys_way() {
 fn it_outlives_the_actor() {
     let mut story = keeping();
     assert_eq!(story.restarts(), ["publish", "load"]);
-    // Even before the first read: nobody else can give it back.
+    // Even before the first read, because the token exists nowhere else.
     assert_eq!(story.hit(), Some(generation(1, 2)));
     assert_eq!(story.asks(2), ["2 gets 1.2"]);
     assert_eq!(story.insists(3), ["3 is told store_trouble"]);
@@ -132,7 +133,7 @@ fn a_flight_that_breaks_off_while_it_keeps_leaves_its_token_to_be_served() {
     assert_eq!(story.published().residue.flight, None);
     story.reads();
     assert_eq!(story.asks(2), ["2 gets 1.2"]);
-    // The mark is there; what it allows, the next flight decides, after a pause.
+    // The mark is there. The next flight, after a pause, decides about it.
     assert!(!story.session.is_idle());
     assert_eq!(story.insists(3), []);
     assert_eq!(story.ticks_after(s(1)), ["publish", "fly for force"]);
@@ -151,7 +152,7 @@ fn a_stopping_flight_that_could_not_save_is_over_and_says_so() {
 
 #[test]
 fn a_failure_that_cannot_be_written_down_is_kept_too() {
-    // The server refused without spending anything, and the mark could not be taken back.
+    // The server refused without spending the token, and the mark could not be withdrawn.
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
     story.asks(1);
@@ -171,7 +172,7 @@ fn a_failure_that_cannot_be_written_down_is_kept_too() {
 #[test]
 fn an_older_lease_of_a_sibling_does_not_displace_it_and_a_newer_one_does() {
     let mut story = keeping();
-    // Its claim was lost, and a sibling resolved the doubt: the number it reserved is above the unsaved one's.
+    // The claim was lost, and a sibling resolved the doubt. The sibling's number is above the unsaved one's.
     story.sibling_mints(HOUR, Cause::Expiry);
     assert_eq!(story.hears(), ["publish"]);
     assert_eq!(story.hit(), Some(generation(1, 3)));

@@ -1,4 +1,4 @@
-//! The early window, and who refreshes in it with nobody waiting.
+//! The early window, and refreshes in it without a waiting caller.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn on_demand_callers_during_an_early_flight_want_nothing_of_the_next_token() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR - s(300));
     story.asks(1);
-    // This one meets the early window too, and is content with the flight in the air.
+    // This caller is in the early window too, and the running flight is enough.
     assert_eq!(story.asks(2), ["2 gets 1.1"]);
     story.mints(HOUR);
     assert_eq!(story.session.next_wake(), None);
@@ -113,7 +113,7 @@ fn while_in_use_a_hit_past_the_mailbox_is_a_use() {
     story.does(SessionEvent::Used);
     assert_eq!(story.idles(DAY), ["publish", "fly for early"]);
     story.mints(HOUR);
-    // In the middle of the window, a use is followed at once.
+    // In the middle of the window, a refresh follows a use at once.
     story.passes(HOUR - s(100));
     assert_eq!(story.does(SessionEvent::Used), ["publish", "fly for early"]);
 }
@@ -181,7 +181,7 @@ fn the_window_is_drawn_once_for_each_lease() {
 
 #[test]
 fn a_hit_is_never_handed_out_with_less_left_than_a_caller_would_be_given() {
-    // A window of no length still leaves the safety margin; a short life leaves a quarter.
+    // With a window of zero the safety margin remains, and with a short lifetime a quarter of it.
     for (lifetime, early_window, margin) in
         [(HOUR, Duration::ZERO, s(1)), (s(4), s(300), s(1)), (s(2), s(300), ms(500))]
     {

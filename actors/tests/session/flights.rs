@@ -1,4 +1,4 @@
-//! Flights in arbitrary weather: no panic, one result, one presentation, no claim left behind, and an end.
+//! Flights with random faults: no panic, one result, one presentation, no claim left behind, and an end.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -64,7 +64,7 @@ pub(crate) fn plays(voyage: &mut Voyage, act: Act) {
             }
         }
         Act::Again(which) => {
-            // A claim or a permit is given once; all else may be said twice.
+            // A claim or a permit is granted once. All other completions may come twice.
             let past = || voyage.past.iter().filter(|event| !matches!(event, FlightEvent::Claimed(..)));
             if past().count() > 0 {
                 let event = past().nth(which.index(past().count())).cloned();

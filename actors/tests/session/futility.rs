@@ -18,7 +18,7 @@ fn renewed(lifetime: std::time::Duration) -> Story {
 fn a_lease_minted_for_a_refusal_and_refused_again_at_once_is_not_replaced() {
     let mut story = renewed(HOUR);
     assert_eq!(story.refuses(2, generation(1, 2)), ["publish", "refusal 2 futile: resource_refuses, 30000 ms"]);
-    // No floor is raised: others keep the lease.
+    // No floor is raised, so other callers keep the lease.
     assert_eq!(story.published().residue.floor, Some(generation(1, 1)));
     assert_eq!(story.hit(), Some(generation(1, 2)));
     assert_eq!(story.asks(2), ["2 gets 1.2"]);
@@ -63,7 +63,7 @@ fn while_the_pause_lasts_that_operation_is_refused_whatever_the_age_of_the_lease
     let mut story = renewed(HOUR);
     story.passes(s(20));
     story.refuses(2, generation(1, 2));
-    // Fifty seconds after it was minted, the lease is young no more.
+    // Fifty seconds after it was minted, the lease is no longer young.
     story.passes(s(30) - ms(1));
     assert_eq!(story.refuses(3, generation(1, 2)), ["refusal 3 futile: resource_refuses, 1 ms"]);
     story.passes(ms(1));
@@ -76,7 +76,7 @@ fn other_operations_and_other_challenges_are_questions_of_their_own() {
     story.passes(s(20));
     story.refuses_for(2, generation(1, 2), 1, 1);
     story.passes(s(15));
-    // The pause goes on for operation 1 with challenge 1, and the lease is young no more.
+    // The pause goes on for operation 1 with challenge 1, and the lease is no longer young.
     assert_eq!(story.refuses_for(3, generation(1, 2), 1, 1), ["refusal 3 futile: resource_refuses, 15000 ms"]);
     let mut other = renewed(HOUR);
     other.passes(s(20));
@@ -94,7 +94,7 @@ fn pauses_double_up_to_the_longest_backoff() {
         let futile = format!("refusal {reply} futile: resource_refuses, {pause}000 ms");
         assert_eq!(story.refuses(reply, generation(1, number)), ["publish", futile.as_str()]);
         story.passes(s(pause));
-        // The pause is over: one more refresh is tried, and does not help either.
+        // After the pause one more refresh is tried, and does not help either.
         assert_eq!(story.refuses(reply + 1, generation(1, number)).quietly().count("refusal"), 1);
         assert_eq!(story.asks(reply).count("fly for refusal"), 1);
         story.mints(HOUR);
@@ -141,6 +141,6 @@ fn memory_of_futile_operations_is_bounded() {
         let told = story.refuses_for(100 + operation, generation(1, 2), operation, 1);
         assert_eq!(told.count(&format!("refusal {} futile", 100 + operation)), 1);
     }
-    let kept = format!("{:?}", story.published().residue.futility).matches("Hopeless").count();
+    let kept = format!("{:?}", story.published().residue.futility).matches("FutileOperation").count();
     assert_eq!(kept, 64);
 }

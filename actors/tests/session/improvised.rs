@@ -1,4 +1,4 @@
-//! A story that is made up as it goes: each thing that happens is fitted to how things stand when it does.
+//! A random story. Each step is adapted to the state in which it is taken.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokenkeeper_actors::values::{
 use super::acts::{Act, Answer, Deed, Seen, WAITERS_MOST};
 use super::support::{ISSUER, Question, Store, Story, beginning, s, unsaved};
 
-/// A story that is made up as it goes.
+/// A random story.
 #[derive(Debug)]
 pub(crate) struct Improvised {
     pub(crate) story: Story,
@@ -23,7 +23,7 @@ pub(crate) struct Improvised {
     replies: u64,
     past: Vec<SessionEvent>,
     throttled: ElapsedTime,
-    /// Whether this incarnation has read, or made up, a record.
+    /// Whether this actor has read, or assumed, a record.
     knows: bool,
 }
 
@@ -40,7 +40,7 @@ impl Improvised {
 
     fn happens(&mut self, event: SessionEvent) {
         if matches!(event, SessionEvent::Loaded(..) | SessionEvent::Changed(..) | SessionEvent::Flight(..)) {
-            // A restart forgets what was read, and a late answer to a former incarnation is answered to nobody.
+            // A restart forgets the read record, and a late answer to the previous actor is dropped.
             self.past.push(event.clone());
         }
         self.story.does(event);
@@ -48,7 +48,7 @@ impl Improvised {
         assert!(self.story.session.waiting() <= WAITERS_MOST, "more wait than may");
     }
 
-    /// Nobody waits in vain: a flight is in the air, a read is due, or there is a moment to wait for.
+    /// No caller waits in vain. A flight runs, a read is due, or a pause ends.
     fn somebody_works(&mut self) {
         let residue = &self.story.published().residue;
         let now = self.story.at.elapsed;
@@ -163,7 +163,7 @@ impl Improvised {
             Act::Restart => {
                 self.story.restarts();
                 self.past.retain(|event| matches!(event, SessionEvent::Flight(..)));
-                // The new incarnation has heard of no throttle, and has read nothing.
+                // The new actor knows of no throttle, and has read nothing.
                 self.throttled = ElapsedTime::default();
                 self.knows = false;
             }
@@ -180,13 +180,13 @@ impl Improvised {
         let event = match answer {
             Answer::Given => SessionEvent::Loaded(op, Ok(story.store.view())),
             Answer::Failed(fault) => SessionEvent::Loaded(op, Err(fault)),
-            // As it was when it was asked for: the store took its time over the answer.
+            // The record as it was when the read began, because the store answered late.
             Answer::Other => SessionEvent::Loaded(op, Ok(then)),
             Answer::Unheard => {
                 return self.past.push(SessionEvent::Loaded(op, Ok(then)));
             }
         };
-        // What took too long means nothing. A single-use source needs the record; a repeatable one does without.
+        // A late answer is ignored. A single-use source needs the record, a repeatable one does not.
         let enough = !matches!(answer, Answer::Failed(_)) || self.story.policy.spending == Spending::Repeatable;
         self.knows |= took < s(5) && enough;
         self.happens(event);
@@ -228,7 +228,7 @@ impl Improvised {
         }
     }
 
-    /// The flight obtains a token: stored where the record allows it, else its own.
+    /// The flight obtains a token, which is stored if the record allows it.
     fn mint(&mut self, lifetime: Duration, seen: Seen, keeping: bool) {
         let Some(flight) = self.story.flight() else { return };
         let order = self.story.order().clone();
@@ -280,7 +280,7 @@ impl Improvised {
         self.happens(SessionEvent::Tick);
         assert_eq!(self.story.session.waiting(), 0);
         self.happens(SessionEvent::Shutdown);
-        let kept = format!("{:?}", self.story.published().residue.futility).matches("Hopeless").count();
+        let kept = format!("{:?}", self.story.published().residue.futility).matches("FutileOperation").count();
         assert!(kept <= 64, "{kept} futile operations are remembered");
     }
 }

@@ -1,4 +1,5 @@
-//! The issuers a resource lists (law 13): the bound one is kept while it is listed, and otherwise the grant is parked.
+//! The issuers that a resource lists (law 13). The bound one is kept while it is listed, and otherwise the grant is
+//! parked.
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
@@ -12,7 +13,7 @@ fn signed_in() -> Story {
     Story::signed_in(HOUR, Policy::default())
 }
 
-/// A session that has just heard that its issuer is no longer listed.
+/// A session whose issuer has just been removed from the list.
 fn barred() -> Story {
     let mut story = signed_in();
     assert_eq!(story.lists(&[OTHER]), ["publish", "park 1"]);
@@ -70,7 +71,7 @@ fn listed_again_before_it_was_written_it_is_served_again() {
     let mut story = barred();
     assert_eq!(story.lists(&[ISSUER]), ["publish"]);
     assert_eq!(story.asks(1), ["1 gets 1.1"]);
-    // The write was under way, and what is written stays until a login.
+    // The write was in flight, and the parked grant stays until a login.
     assert_eq!(story.writes(), ["publish"]);
     assert_eq!(story.asks(2), ["2 is told issuer_changed"]);
 }
@@ -200,7 +201,7 @@ fn where_nothing_is_bound_nothing_is_parked() {
 
 #[test]
 fn a_flight_that_lands_into_a_parked_record_is_told_as_that() {
-    // A sibling heard of the other issuer first.
+    // A sibling learned of the other issuer first.
     let mut story = signed_in();
     story.insists(1);
     let (flight, cause) = (story.order().flight, story.order().cause);

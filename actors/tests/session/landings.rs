@@ -1,4 +1,4 @@
-//! Landings that bring nothing, come twice, come from a former epoch, or do not come at all.
+//! Landings without a token, repeated ones, ones of an earlier epoch, and missing ones.
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Urgency};
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::{Cause, FlightId, Lease, Reason, Validity};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
-/// A session whose token is over, and whose flight is in the air for caller 1.
+/// A session whose token has expired, and whose flight runs for caller 1.
 fn flying() -> Story {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
@@ -23,7 +23,7 @@ fn a_flight_that_breaks_off_is_a_failure_and_the_record_is_read_again() {
     story.passes(ms(300));
     assert_eq!(story.reads().quietly(), []);
     assert!(!story.session.is_idle(), "in doubt");
-    // The next flight is told since when the mark has been known here.
+    // The next order states when this process first saw the mark.
     assert_eq!(story.asks(2), []);
     assert_eq!(story.ticks_after(ms(200)), ["publish", "fly for expiry"]);
     let doubt = story.order().doubt.expect("a doubt");
@@ -81,7 +81,7 @@ fn a_strangers_landing_has_a_view_to_give_and_nothing_else() {
     assert_eq!(story.does(SessionEvent::Flight(FlightId(9), report)), []);
     assert_eq!(story.does(SessionEvent::FlightOver(FlightId(9))), []);
     assert_eq!(story.does(SessionEvent::Flight(FlightId(9), Report::Lost { noted: true })), []);
-    // Its own flight is still in the air.
+    // Its own flight still runs.
     assert_eq!(story.insists(2), []);
     assert_eq!(story.mints(HOUR), ["publish", "fly for force"]);
 }
@@ -104,7 +104,7 @@ fn a_flight_of_a_former_epoch_gives_no_lease_and_stands_in_nobodys_way() {
     assert_eq!(story.hears(), ["publish", "1 gets 2.3"]);
     story.passes(s(1));
     assert_eq!(story.asks(2), ["publish", "fly for expiry"]);
-    // Now the former one lands, with a token of the epoch that is over.
+    // The earlier flight lands now, with a token of the old epoch.
     let report = Report::Landed(Landing { outcome: Outcome::Minted(old), view: None, keeping: false });
     assert_eq!(story.does(SessionEvent::Flight(former, report)), []);
     assert_eq!(story.does(SessionEvent::FlightOver(former)), []);
@@ -115,7 +115,7 @@ fn a_flight_of_a_former_epoch_gives_no_lease_and_stands_in_nobodys_way() {
 
 #[test]
 fn a_token_of_a_former_epoch_is_not_served_though_its_flight_was_not_known_to_be_old() {
-    // The landing itself brings the news of the epoch.
+    // The landing's own view has the new epoch.
     let mut story = flying();
     let flight = story.order().flight;
     let old = story.store.refresh(flight, Cause::Expiry, Validity::new(story.at, Some(HOUR)));
@@ -176,7 +176,7 @@ fn any_other_landing_makes_up_for_those_that_moved() {
 
 #[test]
 fn a_record_that_moved_and_had_an_answer_begins_no_row() {
-    // Again and again somebody else logs out, and somebody logs in; that of the one only flights hear first.
+    // Other processes log out and in, again and again. Only the flights learn of it first.
     let mut story = flying();
     for caller in 1..=6 {
         story.store.sign_out();
@@ -195,7 +195,7 @@ fn a_record_that_moved_is_read_and_serves_those_who_wait() {
     let mut story = flying();
     let stale = story.store.view();
     story.sibling_mints(HOUR, Cause::Expiry);
-    // The flight lost its race and saw no more than before.
+    // The flight was overtaken, and its view is no newer than before.
     let report = Report::Landed(Landing { outcome: Outcome::Moved, view: stale, keeping: false });
     assert_eq!(story.reports(report), ["publish", "load", "fly for expiry"]);
     assert_eq!(story.reads(), ["publish", "1 gets 1.2"]);
@@ -265,7 +265,7 @@ fn an_old_flights_view_of_an_epoch_that_is_over_is_not_believed_after_a_restart(
     story.store.sign_in(Some(HOUR), story.at);
     story.hears();
     story.restarts();
-    // It lands in doubt, with the record as it had read it, before the new incarnation has read anything.
+    // It lands in doubt, with the record as it had read it, before the new actor has read anything.
     let trouble = tokenkeeper_actors::law::profile::Trouble::new(Reason::InDoubt);
     let report = Report::Landed(Landing { outcome: Outcome::Failed(trouble), view: seen, keeping: false });
     story.does(SessionEvent::Flight(flight, report));

@@ -1,4 +1,4 @@
-//! Logins: reserved, written, answered; and what a new epoch ends (law 12).
+//! Logins: reserved, written and answered, and the effects of a new epoch (law 12).
 
 use tokenkeeper_actors::law::flight::Op;
 use tokenkeeper_actors::law::ledger::{Change, Changed, Conflict};
@@ -211,7 +211,7 @@ fn the_version_in_force_is_answered() {
 
 #[test]
 fn a_login_that_follows_a_logout_which_never_read_the_record_stays() {
-    // What was to be logged out of was there before the login; the login is no part of it.
+    // The logout is for the grant before the login, not for the login.
     let mut story = Story::over_a_login(Some(HOUR), Policy::default());
     story.logs_out(1);
     story.read_fails();
@@ -245,14 +245,14 @@ fn a_login_into_a_store_that_was_emptied_counts() {
         story.hears();
         let served = story.hit().expect("a hit");
         story.refuses(9, served);
-        // Somebody deletes what the store keeps; versions and numbers begin anew.
+        // The store is emptied, and versions and numbers start again.
         story.store.record = None;
         story.installs(1, HOUR);
         reserved(&mut story);
         story.forgets_what_was_refused();
         let told = story.writes();
         assert_eq!(told.count("login 1 installed as 1"), 1, "{told:?} after {earlier_logins} other logins");
-        // The answer itself may be told from one that was overtaken, or a read has to tell.
+        // Either the answer shows it, or a read does.
         if story.is_reading() {
             story.reads();
         }

@@ -1,4 +1,4 @@
-//! Logouts: nothing is served from the first moment on, and what is answered is true (law 12).
+//! Logouts: nothing is served from the start, and the answer is true (law 12).
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Spending};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy, SessionEffect, SessionEvent};
@@ -48,7 +48,7 @@ fn with_a_flight_in_the_air_a_token_may_still_live() {
     let flight = story.order().flight;
     story.logs_out(1);
     assert_eq!(story.writes(), ["publish", "revoke", "logout 1 done, a token may still live"]);
-    // The flight stands in nobody's way any more, and its token is not taken in.
+    // The flight no longer blocks another, and its token is dropped.
     assert!(story.session.is_idle());
     let view = story.store.view();
     let report = Report::Landed(Landing { outcome: Outcome::Moved, view, keeping: false });
@@ -97,9 +97,9 @@ fn a_sibling_that_was_faster_has_done_it() {
     let mut story = signed_in();
     story.store.sign_out();
     story.logs_out(1);
-    // What the sibling could revoke, this session does not know.
+    // This session does not know which tokens the sibling could revoke.
     assert_eq!(story.writes(), ["publish", "logout 1 done, a token may still live"]);
-    // With a flight in the air, what it brings may live until it is revoked.
+    // While a flight runs, its tokens may be valid until they are revoked.
     let mut story = signed_in();
     story.insists(1);
     story.store.sign_out();
@@ -238,7 +238,7 @@ fn an_install_beside_a_logout_decides_nothing_before_the_store_does() {
     let tombstone = story.takes_write();
     story.installs(2, HOUR);
     story.reserves(Ok(tokenkeeper_actors::ports::store::Reservation::Reserved));
-    // The login is written first: the logout finds it and leaves it.
+    // The login is written first, so the logout conflicts and leaves it.
     assert_eq!(story.writes().quietly(), ["login 2 installed as 2"]);
     assert_eq!(story.asks(1), ["1 gets 2.2"]);
     let changed = story.store.change(&tombstone.1);
@@ -249,7 +249,7 @@ fn an_install_beside_a_logout_decides_nothing_before_the_store_does() {
 
 #[test]
 fn over_a_tombstone_a_token_may_still_live_where_a_flight_or_an_earlier_attempt_may_have_brought_one() {
-    // A flight in the air, for an identity that needs no login, and a sibling that was faster.
+    // A flight runs for an identity that needs no login, and a sibling was faster.
     let mut story = Story::begins(Policy { spending: Spending::Repeatable, ..Policy::default() });
     story.reads();
     story.asks(1);

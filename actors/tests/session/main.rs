@@ -1,4 +1,4 @@
-//! The session machine, told in stories: what it answers, when it flies, when it gives up.
+//! Tests of the session machine as stories: its answers, its flights, and its errors.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a story that cannot go on is a failed test")]
 

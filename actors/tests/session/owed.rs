@@ -1,4 +1,5 @@
-//! Logouts that are owed: the tombstone cannot be written, or the record not read, and it is tried again (law 12).
+//! Unfinished logouts. The tombstone cannot be written, or the record cannot be read, and the session tries again (law
+//! 12).
 
 use tokenkeeper_actors::law::flight::Report;
 use tokenkeeper_actors::law::session::{PendingLogout, Policy, SessionEffect, SessionEvent};
@@ -65,7 +66,7 @@ fn where_an_earlier_attempt_may_have_done_it_unheard_a_token_may_still_live() {
     story.logs_out(1);
     story.writes_unheard();
     story.ticks_after(s(5));
-    // The person tries again.
+    // The caller tries again.
     assert_eq!(story.logs_out(2), ["write tombstone of 1"]);
     assert_eq!(story.writes(), ["publish", "logout 2 done, a token may still live"]);
 }
@@ -104,7 +105,7 @@ fn a_flight_that_holds_unsaved_tokens_is_told_to_save_the_tombstone_instead() {
     assert_eq!(told, ["tell flight it is logged out of 1", "logout 1 failed: NotDurable(Failed)"]);
     assert!(matches!(story.effects()[0], SessionEffect::TellLoggedOut(id, _) if id == story.order().flight));
     assert_eq!(story.asks(2), ["2 is told logged_out"]);
-    // It did: the session need not.
+    // The sibling has logged out, so the session need not.
     story.store.sign_out();
     let view = story.store.view().expect("a tombstone");
     assert_eq!(story.reports(Report::Settled(view)), ["publish"]);
@@ -158,7 +159,7 @@ fn before_the_first_read_it_waits_for_the_record_and_then_clears_it() {
     story.asks(1);
     assert_eq!(story.logs_out(1), ["publish", "1 is told logged_out"]);
     assert_eq!(story.asks(2), ["2 is told logged_out"]);
-    // The read under way may be old: another follows it.
+    // The read in flight may be out of date, so another follows.
     assert_eq!(story.reads(), ["publish", "write tombstone of 1", "load"]);
     assert_eq!(story.writes(), ["publish", "revoke", "logout 1 done"]);
 }

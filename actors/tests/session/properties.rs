@@ -1,7 +1,7 @@
-//! Whatever happens, in whatever order: no panic, each caller answered once, bounded memory, one flight at a time.
+//! Random events in random order: no panic, each caller answered once, bounded memory, one flight at a time.
 //!
-//! Most of it is checked by the audit that every story has. Completions come late, twice, never, and for the wrong
-//! question; clocks step and stand.
+//! The audit of every story checks most of it. Completions come late, twice, never, and for the wrong question. Clocks
+//! step and stop.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use super::acts::{Act, Answer, WAITERS_MOST, act, policy};
 use super::improvised::Improvised;
 use super::support::Store;
 
-/// No file of regressions: a failure prints its story, which belongs into a test of its own.
+/// There is no file of regressions. A failure prints its story, which should become a test of its own.
 fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -1,4 +1,4 @@
-//! Reading the record: before the first time, again and again, in vain, and with news in between.
+//! Reads of the record: the first one, repeated and failed ones, and changes in between.
 
 use tokenkeeper_actors::law::flight::Spending;
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
@@ -17,7 +17,7 @@ fn a_first_read_that_fails_is_told_to_those_who_wait_and_tried_again() {
     assert_eq!(story.sleeps_for(), Some(s(5)));
     assert_eq!(story.read_fails(), ["1 is told store_trouble, 1000 ms"]);
     assert_eq!(story.sleeps_for(), Some(s(1)));
-    // Who comes now waits for the next.
+    // A caller that comes now waits for the next read.
     assert_eq!(story.asks(2), []);
     assert_eq!(story.ticks_after(s(1) - ms(1)), []);
     assert_eq!(story.ticks_after(ms(1)), ["load"]);
@@ -66,7 +66,7 @@ fn a_later_read_that_fails_takes_nothing_away() {
     assert_eq!(story.read_fails(), []);
     assert_eq!(story.asks(1), ["1 gets 1.1"]);
     assert_eq!(story.ticks_after(s(1)), ["load"]);
-    // Whoever needs more than that is flown for: the flight reads for itself.
+    // For a caller that needs more, a flight begins, which reads the record itself.
     story.passes(HOUR);
     assert_eq!(story.asks(2), ["publish", "fly for expiry"]);
 }
@@ -81,7 +81,7 @@ fn a_repeatable_source_mints_though_nothing_could_be_read() {
     assert_eq!(story.mints_without_store(HOUR), ["publish", "1 gets 0.1~abc"]);
     assert_eq!(story.asks(2), ["2 gets 0.1~abc"]);
     assert!(story.session.is_idle(), "the residue keeps it");
-    // Numbers count on from what is known.
+    // Numbers count on from the newest known.
     story.passes(HOUR);
     assert_eq!(story.asks(3), ["publish", "fly for expiry"]);
     assert_eq!(story.order().known, Generation { nonce: Nonce(0xabc), ..generation(0, 1) });
@@ -141,7 +141,7 @@ fn a_first_read_that_brings_an_epoch_known_to_be_over_has_failed() {
     story.hears();
     story.restarts();
     assert_eq!(story.asks(1), []);
-    // A replica that lags behind what the former incarnation had seen.
+    // A replica that lags behind the record that the previous actor had read.
     let op = story.takes_read();
     assert_eq!(story.does(SessionEvent::Loaded(op, Ok(former))), ["1 is told store_trouble, 1000 ms"]);
     assert_eq!(story.ticks_after(s(1)), ["load"]);
@@ -198,7 +198,7 @@ fn who_waits_is_served_by_what_is_read() {
     story.asks(1);
     story.asks_to_have(2, s(2_000));
     story.sibling_mints(s(1_000), Cause::Expiry);
-    // Three quarters of 1,000 s are all that can be had of it.
+    // At most three quarters of 1,000 s can be asked of it.
     assert_eq!(story.hears(), ["publish", "1 gets 1.2", "2 gets 1.2"]);
 }
 
@@ -225,7 +225,7 @@ fn since_when_a_mark_is_known_is_remembered_as_long_as_it_is_the_same_mark() {
     story.asks(1);
     let doubt = story.order().doubt.expect("a doubt");
     assert_eq!((doubt.flight, doubt.seen), (tokenkeeper_actors::values::FlightId(7), seen));
-    // Another flight's mark is another doubt, and a record without a mark is none.
+    // Another flight's mark is another doubt, and without a mark there is none.
     story.store.mark(tokenkeeper_actors::values::FlightId(8), story.at);
     story.fails(tokenkeeper_actors::values::Reason::InDoubt);
     story.passes(s(1));

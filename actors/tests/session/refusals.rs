@@ -1,4 +1,4 @@
-//! Refusals (law 6): after one is answered, nothing of that generation or older is handed out.
+//! Refusals (law 6). After one is answered, no lease of that generation or older is handed out.
 
 use tokenkeeper_actors::law::flight::{Adopt, Outcome};
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
@@ -16,7 +16,7 @@ fn the_current_lease_refused_is_served_no_more_and_replaced_when_somebody_asks()
     assert_eq!(story.refuses(1, generation(1, 1)), ["publish", "refusal 1 noted"]);
     assert_eq!(story.hit(), None);
     assert_eq!(story.published().residue.floor, Some(generation(1, 1)));
-    // On demand: nobody has asked for another yet.
+    // With refreshes on demand, no caller has asked for another token yet.
     assert_eq!(story.flights(), 0);
     assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
     assert_eq!(story.order().adopt, Adopt::Above { floor: Some(generation(1, 1)), margin: s(1) });
@@ -74,7 +74,7 @@ fn a_newer_lease_than_is_known_is_noted_and_something_newer_yet_is_looked_for() 
     let mut story = signed_in();
     assert_eq!(story.refuses(1, generation(1, 2)), ["publish", "refusal 1 noted"]);
     assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
-    // The sibling whose lease that was is read: it will not do.
+    // The sibling's lease is read, and it is the refused one.
     story.sibling_mints(HOUR, Cause::Early);
     assert_eq!(story.hears().quietly(), []);
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.3"]);
@@ -82,7 +82,7 @@ fn a_newer_lease_than_is_known_is_noted_and_something_newer_yet_is_looked_for() 
 
 #[test]
 fn a_token_that_is_not_above_the_floor_earns_a_pause_like_any_failure() {
-    // A host that mixes up the leases of two identities must not spend a refresh token per round trip.
+    // A host that confuses the leases of two identities must not present a refresh token per request.
     let mut story = signed_in();
     story.refuses(1, generation(1, 99));
     story.asks(1);
@@ -118,7 +118,7 @@ fn a_refusal_before_the_first_read_is_heard_when_it_is_known_what_was_refused() 
     assert_eq!(story.reads(), ["publish", "refusal 1 noted"]);
     assert_eq!(story.hit(), None);
 
-    // What a sibling minted for a refusal is futile to renew, though this process never saw it before.
+    // A token that a sibling minted for a refusal shows futility too, even if this process never saw it before.
     let mut story = Story::over_a_login(Some(HOUR), Policy::default());
     story.sibling_mints(HOUR, Cause::Refusal);
     story.refuses(1, generation(1, 1));
@@ -239,7 +239,7 @@ fn a_refusal_in_backoff_is_noted_and_the_caller_told_when_to_come_back() {
 
 #[test]
 fn a_floor_over_an_empty_store_outlives_the_actor() {
-    // Nothing was ever stored here, so nothing was lost: the refusal holds.
+    // No record was ever stored, so none was lost, and the refusal holds.
     let spending = tokenkeeper_actors::law::flight::Spending::Repeatable;
     let mut story = Story::begins(Policy { spending, ..Policy::default() });
     story.reads();
@@ -256,7 +256,7 @@ fn a_flight_takes_nothing_that_is_refused_or_there_already_whichever_is_newer() 
         Adopt::Above { floor, .. } => floor,
         Adopt::Nothing => panic!("it adopts"),
     };
-    // Refused long ago, and followed by a token that is over by now.
+    // Refused long ago, and followed by a token that has expired.
     let mut story = signed_in();
     story.refuses(1, generation(1, 1));
     story.asks(1);
@@ -264,7 +264,7 @@ fn a_flight_takes_nothing_that_is_refused_or_there_already_whichever_is_newer() 
     story.passes(s(10));
     story.asks(2);
     assert_eq!(above(&story), Some(generation(1, 2)));
-    // Refused, and newer than what is there.
+    // Refused, and newer than the lease that is there.
     let mut story = signed_in();
     story.refuses(1, generation(1, 9));
     story.asks(1);

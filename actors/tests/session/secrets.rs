@@ -1,4 +1,4 @@
-//! No secret leaves the machines by accident (law 15): not in what any of their values shows, nor in a panic.
+//! No secret leaves the machines by accident (law 15), neither in the output of any value nor in a panic.
 
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn the_search_finds_every_form_and_the_stories_hold_what_it_looks_for() {
     assert!(held.credential.token().expose().starts_with(REFRESH));
 }
 
-/// Looks at a story after a step: the machine, what it asked for and was given, and what was published.
+/// Searches a story after a step: the machine, its effects, and the errors and leases in them.
 fn look(witness: &mut Witness, story: &Story) {
     witness.glances(&story.session);
     for effect in story.effects() {
@@ -86,9 +86,9 @@ fn a_session_shows_no_secret_in_any_event_effect_error_or_state() {
         "Park",
         "Revoke",
         "unstored: Some",
-        "Hopeless",
+        "FutileOperation",
         "closing: Some",
-        "verdict: Some",
+        "finding: Some",
         "doubt: Some",
         "login: Some",
         "barred: Some",
@@ -143,7 +143,7 @@ fn a_session_shows_no_secret_in_any_event_effect_error_or_state() {
     witness.is_content();
 }
 
-/// A flight over a login with every secret there is, by somebody with a name.
+/// A flight over a login with every kind of secret and a subject.
 fn voyage(cause: Cause, spending: Spending) -> Voyage {
     let mut store = store();
     let mut login = store.login(Some(s(1)), beginning());
@@ -154,10 +154,10 @@ fn voyage(cause: Cause, spending: Spending) -> Voyage {
     voyage
 }
 
-/// One thing that is done to a flight.
+/// One step of a flight.
 #[derive(Clone, Copy)]
 enum Step {
-    /// The oldest question that is open is answered.
+    /// The oldest open question is answered.
     Next(Answer),
     Wake,
     Tell(fn() -> FlightEvent),
@@ -239,7 +239,7 @@ fn a_flight_shows_no_secret_in_any_phase_event_effect_or_report() {
         "secret: Some",
         "dpop_key: Some",
     ]);
-    // Permit, read, claim, read, mark: then the request is out.
+    // After permit, read, claim, read and mark the request is sent.
     let out = [WELL, WELL, WELL, WELL, WELL];
     let single_use: Vec<Vec<Step>> = vec![
         vec![WELL, WELL],

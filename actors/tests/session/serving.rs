@@ -1,4 +1,4 @@
-//! Serving: who is given a lease at once, and who is turned away at once.
+//! Callers that get a lease at once, and callers that get an error at once.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn a_second_is_left_of_what_is_handed_out() {
 
 #[test]
 fn a_margin_is_never_more_than_a_quarter_of_the_lifetime() {
-    // Two seconds: half a second will do.
+    // Of two seconds, half a second is enough.
     let mut story = Story::signed_in(s(2), Policy::default());
     story.passes(ms(1_499));
     assert_eq!(story.asks(1).count("1 gets"), 1);
@@ -75,7 +75,7 @@ fn what_a_caller_must_have_left_is_respected() {
     story.passes(s(1_600));
     assert_eq!(story.asks_to_have(1, s(2_000) - ms(1)), ["1 gets 1.1"]);
     assert_eq!(story.asks_to_have(2, s(2_000)), ["publish", "fly for expiry"]);
-    // Others go on being served meanwhile.
+    // Other callers are still served meanwhile.
     assert_eq!(story.asks(3), ["3 gets 1.1"]);
     assert_eq!(story.mints(HOUR), ["publish", "2 gets 1.2"]);
 }
@@ -140,7 +140,7 @@ fn where_nobody_signed_in_that_is_said_at_once() {
     assert_eq!(story.flights(), 0);
 }
 
-/// A session over a login, whose record was then changed like this; and the token is over.
+/// A session over a login whose record was then changed like this, and whose token has expired.
 fn over(change: impl FnOnce(&mut Record)) -> Story {
     let mut store = Store::default();
     store.sign_in(Some(s(10)), beginning());
@@ -150,7 +150,7 @@ fn over(change: impl FnOnce(&mut Record)) -> Story {
     story
 }
 
-/// What the caller of an expired token is told at once, before and after the read.
+/// The errors that a caller gets at once if the token has expired, before and after the read.
 fn told_at_once(mut story: Story, reason: &str) {
     assert_eq!(story.asks(1), []);
     assert_eq!(story.reads().quietly(), [format!("1 is told {reason}").as_str()]);
@@ -254,7 +254,7 @@ fn a_repeatable_source_does_not_mint_where_somebody_logged_out() {
     let mut story = Story::begins_over(store, Policy { spending: Spending::Repeatable, ..Policy::default() });
     story.reads();
     assert_eq!(story.asks(1), ["1 is told logged_out"]);
-    // Nor does the next incarnation, when the store can no longer say so.
+    // The next actor does not either, when the store can no longer be read.
     story.restarts();
     assert_eq!(story.asks(2), []);
     assert_eq!(story.read_fails(), ["publish", "2 is told logged_out"]);
@@ -269,7 +269,7 @@ fn a_session_with_nothing_to_do_is_idle_and_sleeps_on() {
     story.passes(HOUR);
     story.asks(1);
     assert!(!story.session.is_idle());
-    // The caller goes; the flight is still in the air.
+    // The caller goes away, and the flight still runs.
     assert_eq!(story.leaves(1), []);
     assert!(!story.session.is_idle());
     assert_eq!(story.mints(HOUR), ["publish"]);

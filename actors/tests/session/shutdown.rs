@@ -1,4 +1,4 @@
-//! The end of the runtime: everyone is answered, and nothing begins any more.
+//! The end of the runtime. All callers are answered, and nothing begins any more.
 
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy, SessionEvent};
 use tokenkeeper_actors::ports::store::Reservation;

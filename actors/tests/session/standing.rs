@@ -1,4 +1,4 @@
-//! How a session says it stands: what a person is shown, and no decision is made on.
+//! The published state of a session, which is for display only.
 
 use tokenkeeper_actors::law::flight::Outcome;
 use tokenkeeper_actors::law::session::{Policy, Standing};

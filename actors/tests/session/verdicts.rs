@@ -1,4 +1,4 @@
-//! What a flight found and the record does not say: a login is required, as long as that version stands.
+//! A flight's finding that a login is required. It holds for one version of the record.
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Spending};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::{Cause, FlightId, Reason};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
-/// A session whose flight found that only a login helps, which its record does not say.
+/// A session whose flight found a login required, while the record does not show it.
 fn found(reason: Reason) -> Story {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
@@ -85,7 +85,7 @@ fn what_was_found_in_an_older_version_is_looked_at_anew() {
     story.passes(HOUR);
     story.insists(1);
     let found_in = story.store.view();
-    // Meanwhile whoever had left the doubt stored what it had obtained.
+    // Meanwhile the flight that had left the doubt stored its tokens.
     story.sibling_mints(HOUR, Cause::Expiry);
     story.hears();
     let landing = Landing { outcome: Outcome::LoginRequired(Reason::MaybeConsumed), view: found_in, keeping: false };
@@ -118,14 +118,14 @@ fn without_a_view_it_is_told_and_not_remembered() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.passes(HOUR);
     story.asks(1);
-    // A flight of a former incarnation, and nothing read yet.
+    // A flight of the previous actor, and nothing read yet.
     story.restarts();
     story.asks(2);
     let landing = Landing { outcome: Outcome::LoginRequired(Reason::GrantEnded), view: None, keeping: false };
     let told = story.reports(Report::Landed(landing));
     assert_eq!(told, ["publish", "2 is told grant_ended"]);
     assert_eq!(story.asks(3), []);
-    // The record knows better: a sibling signed in.
+    // The record is newer, because a sibling signed in.
     story.store.sign_in(Some(HOUR), story.at);
     assert_eq!(story.reads(), ["publish", "3 gets 2.2"]);
 }

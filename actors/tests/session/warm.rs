@@ -1,4 +1,4 @@
-//! Kept warm: refreshed with nobody waiting, and not left to die of disuse.
+//! Sessions that are kept warm: refreshed without a waiting caller, and before the refresh token ends for lack of use.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn kept_warm_a_record_that_moves_on_and_on_earns_a_pause() {
 
 #[test]
 fn kept_warm_a_refusal_is_followed_at_once_and_by_its_name() {
-    // The name matters: a token minted for a refusal that is refused again shows that refreshing does not help (law 11).
+    // The cause matters. If a token minted for a refusal is refused again, a refresh does not help (law 11).
     let mut story = Story::signed_in(HOUR, policy(WARM));
     assert_eq!(story.refuses(1, generation(1, 1)), ["publish", "fly for refusal", "refusal 1 noted"]);
     assert_eq!(story.order().urgency, Urgency::Background);
@@ -137,7 +137,7 @@ fn kept_warm_the_disuse_of_a_refresh_token_from_another_boot_counts_on_the_wall_
 
 #[test]
 fn a_foreign_token_is_left_alone_for_a_minute_or_a_quarter_of_its_life() {
-    // Two hosts whose clocks disagree would else refresh against each other without end.
+    // Otherwise two hosts whose clocks disagree would refresh against each other without end.
     for (lifetime, timeout) in [(HOUR, s(60)), (s(40), s(10))] {
         let mut story = foreign(lifetime, None, lifetime.as_secs() as i64);
         assert_eq!(story.reads().count("fly"), 0);
@@ -145,10 +145,10 @@ fn a_foreign_token_is_left_alone_for_a_minute_or_a_quarter_of_its_life() {
         assert_eq!(story.ticks_after(timeout - ms(1)), []);
         assert_eq!(story.ticks_after(ms(1)), ["publish", "fly for early"]);
         assert_eq!(story.mints(HOUR), ["publish"]);
-        // Its own token is foreign to nobody here.
+        // A token of this boot is not foreign.
         assert_eq!(story.idles(DAY), ["publish", "fly for early"]);
     }
-    // Callers do not wait for that.
+    // Callers do not wait for that minute.
     let mut story = foreign(HOUR, None, 3_600);
     story.reads();
     assert_eq!(story.asks(1), ["publish", "fly for expiry"]);

@@ -1,23 +1,24 @@
-//! From the issuer's leave to the decision: read, claim, read again (law 2).
+//! From the issuer's permit to the decision: read, claim, read again (law 2).
 
 use std::time::Duration;
 
 use super::decide::{self, Decision};
-use super::machine::Flight;
+use super::machine::FlightCore;
 use super::phase::{HeldClaim, Phase};
 use super::{FlightEffect, Outcome, Spending};
 use crate::law::profile::Trouble;
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecessor};
 use crate::values::record::{Issuer, Record};
-use crate::values::{ElapsedTime, Now, Reason, StoreFault};
+use crate::values::{ElapsedTime, ExponentialBackoff, Now, Reason, StoreFault};
 
-/// The longest pause between two attempts to claim.
-const CLAIM_PAUSE_MOST: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts to claim, before jitter.
+const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(1);
 
-impl Flight {
-    pub(super) fn peek(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+impl FlightCore {
+    /// Reads the record before the claim. A sibling's token needs no claim, and the epoch to claim is the record's.
+    pub(super) fn peek(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         let op = self.load(now, effects);
-        self.phase = Phase::Peeking(op);
+        Phase::Peeking(op)
     }
 
     pub(super) fn peeked(
@@ -25,7 +26,7 @@ impl Flight {
         answer: Result<Option<Box<Record>>, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         self.limit = None;
         match answer.map(|record| (self.decision(record.as_deref(), now), record)) {
             Ok((Ok(_), _)) => self.claim(now, effects),
@@ -34,12 +35,12 @@ impl Flight {
         }
     }
 
-    fn claim(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+    fn claim(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         self.claiming_since.get_or_insert(now.elapsed());
         let op = self.stamp_store_op(now);
         let (epoch, at_least) = (self.order.epoch, self.claim_length());
         effects.push(FlightEffect::Claim { op, epoch, at_least });
-        self.phase = Phase::Claiming { op, asked: now.elapsed() };
+        Phase::Claiming { op, asked: now.elapsed() }
     }
 
     pub(super) fn claimed(
@@ -48,35 +49,35 @@ impl Flight {
         answer: Result<ClaimAnswer, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         self.limit = None;
         let failed = |reason| Outcome::Failed(Trouble::new(reason));
         match answer {
             Ok(ClaimAnswer::Granted(claim)) => self.read_again(HeldClaim::new(claim, asked), now, effects),
             Ok(ClaimAnswer::Contended) if self.waited(now) >= self.equipment.timeouts.claim_wait => {
-                self.land(failed(Reason::Contended), None, None, effects);
+                self.land(failed(Reason::Contended), None, None, effects)
             }
             Ok(ClaimAnswer::Contended) => {
-                let pause = self.equipment.timeouts.claim_pause.saturating_mul(1 << self.contentions.min(10));
-                let pause = pause.min(CLAIM_PAUSE_MOST);
                 self.contentions += 1;
-                self.phase = Phase::Pausing { until: now.elapsed().after(pause + now.jitter.of(pause)) };
+                let backoff = ExponentialBackoff::new(self.equipment.timeouts.claim_pause, MAX_CLAIM_PAUSE);
+                let pause = backoff.pause(self.contentions);
+                Phase::Pausing { until: now.elapsed().after(pause + now.jitter.of(pause)) }
             }
             Ok(ClaimAnswer::Unsupported) if self.equipment.spending == Spending::Repeatable => {
-                self.mint(None, None, now, effects);
+                self.mint(None, None, now, effects)
             }
             Ok(ClaimAnswer::Unsupported) => self.land(failed(Reason::ClaimsUnsupported), None, None, effects),
             Err(fault) => {
                 if fault == StoreFault::TimedOut {
-                    self.end_perhaps_claimed(effects);
+                    self.end_possible_claim(effects);
                 }
-                self.without_store(now, effects);
+                self.without_store(now, effects)
             }
         }
     }
 
-    /// Ends a claim that may have been taken although the store did not say so.
-    fn end_perhaps_claimed(&self, effects: &mut Vec<FlightEffect>) {
+    /// Ends the claim that a timed-out attempt may have taken.
+    fn end_possible_claim(&self, effects: &mut Vec<FlightEffect>) {
         let claim = Claim {
             holder: self.id(),
             scope: ClaimScope::Spend(self.order.epoch),
@@ -86,14 +87,15 @@ impl Flight {
         effects.push(FlightEffect::EndClaim { claim, ending: ClaimEnding::Released });
     }
 
-    /// How long the claim has been waited for.
+    /// How long the flight has waited for a claim.
     fn waited(&self, now: Now) -> Duration {
         self.claiming_since.map_or(Duration::ZERO, |since| now.elapsed().since(since))
     }
 
-    pub(super) fn read_again(&mut self, claim: HeldClaim, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// Reads the record under the claim.
+    pub(super) fn read_again(&mut self, claim: HeldClaim, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         let op = self.load(now, effects);
-        self.phase = Phase::Reading { op, claim };
+        Phase::Reading { op, claim }
     }
 
     pub(super) fn read(
@@ -102,48 +104,49 @@ impl Flight {
         answer: Result<Option<Box<Record>>, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         self.limit = None;
         let Ok(record) = answer else {
             self.end_claim(Some(claim), ClaimEnding::Released, effects);
             return self.without_store(now, effects);
         };
         match (self.decision(record.as_deref(), now), record) {
-            // Its word about predecessors is too old for this mark: only a new claim, by a new flight, has a new one.
+            // The claim's `predecessor` answer predates this mark. Only a new claim, by a new flight, has a newer
+            // answer.
             (Ok(Decision::Present { mark: Some(mark), .. }), Some(record))
                 if claim.was_lost_before(&mark, &now.moment) =>
             {
-                self.land(Outcome::Moved, Some(&record), Some(claim), effects);
+                self.land(Outcome::Moved, Some(&record), Some(claim), effects)
             }
             (Ok(Decision::Present { credential, mark }), Some(record)) => {
-                self.present(claim, record, credential, mark, now, effects);
+                self.present(claim, record, credential, mark, now, effects)
             }
             (Ok(_), record) => self.mint(Some(claim), record, now, effects),
             (Err(outcome), record) => self.land(outcome, record.as_deref(), Some(claim), effects),
         }
     }
 
-    /// What the record allows; `Err` where that ends the flight at once.
+    /// The decision from the record, or the outcome that ends the flight at once.
     pub(super) fn decision(&self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
         if record.is_some_and(|record| record.epoch != self.order.epoch) {
-            // Another login or logout: the claim would be, or is, for an epoch that is over.
+            // A login or logout has ended the epoch that the claim is for.
             return Err(Outcome::Moved);
         }
         match decide::decide(record, self.order.adopt, self.equipment.spending, &now.moment) {
             Decision::Adopt => Err(Outcome::Adopted),
             Decision::LoginRequired(reason) => Err(Outcome::LoginRequired(reason)),
-            // The permit came from another issuer's queue than the one the record is bound to (law 13).
+            // The permit is from the queue of another issuer than the record's (law 13).
             _ if record.is_some_and(|record| issuer_of(record) != self.order.issuer.as_ref()) => Err(Outcome::Moved),
             decision => Ok(decision),
         }
     }
 
-    /// The store cannot be used. Nobody spends unclaimed; what spends nothing is minted all the same.
-    pub(super) fn without_store(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// The store cannot be used. A refresh token is not presented without a claim; a repeatable source mints anyway.
+    pub(super) fn without_store(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         if self.equipment.spending == Spending::Repeatable {
             return self.mint(None, None, now, effects);
         }
-        self.land(Outcome::Failed(Trouble::new(Reason::StoreTrouble)), None, None, effects);
+        self.land(Outcome::Failed(Trouble::new(Reason::StoreTrouble)), None, None, effects)
     }
 }
 

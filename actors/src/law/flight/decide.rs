@@ -8,20 +8,20 @@ use crate::ports::store::Predecessor;
 use crate::values::record::{Content, Mark, MarkState, Record, Refresh, RefreshCredential};
 use crate::values::{Moment, Reason};
 
-/// What a record, read with or without the claim, allows.
+/// The decision from one read of the record, with or without the claim.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Decision {
-    /// Its token will do.
+    /// Its token can be used.
     Adopt,
     /// Only a login helps.
     LoginRequired(Reason),
-    /// A refresh token may be presented, if its mark allows.
+    /// Its refresh token may be presented, if the mark allows.
     Present { credential: RefreshCredential, mark: Option<Mark> },
     /// A repeatable source may mint.
     Mint,
 }
 
-/// Decides from `record` what can be decided without knowing who holds the claim.
+/// Decides from `record` as far as possible without knowing which flight holds the claim.
 pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, now: &Moment) -> Decision {
     let repeatable = spending == Spending::Repeatable;
     let Some(record) = record else {
@@ -61,21 +61,21 @@ pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
         })
 }
 
-/// What a mark left by another flight allows.
+/// Whether a token may be presented that another flight has marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
-    /// The token may be presented again; within this time of its first presentation, if given.
+    /// The token may be presented again, within `grace` of its first presentation if one is given.
     Replay { grace: Option<Duration> },
-    /// The marked request may still be under way; look again after this time.
+    /// The marked request may still be in flight. Decide again after this time.
     Wait(Duration),
     /// The token may never be presented again.
     Refuse,
 }
 
-/// Resolves the doubt about a token that another flight marked (law 10). To be asked under the claim.
+/// Resolves the doubt about a token that another flight marked (law 10). To be called under the claim.
 ///
-/// `doubt` is since when this process has known the mark: the only sure measure of its age when it was written in
-/// another boot, or by another host.
+/// `doubt` states when this process first saw the mark. That is the only reliable measure of the age of a mark that was
+/// written in another boot or by another host.
 pub(super) fn resolve(
     mark: &Mark,
     predecessor: Predecessor,
@@ -84,14 +84,14 @@ pub(super) fn resolve(
     doubt: Option<Doubt>,
     now: &Moment,
 ) -> Resolution {
-    let under_way = under_way(mark, doubt, now);
+    let in_flight = in_flight(mark, doubt, now);
     if let InDoubt::RetryWithin(grace) = profile.in_doubt
-        && within(mark, grace, under_way.unwrap_or_default().saturating_add(send_within), now)
+        && within(mark, grace, in_flight.unwrap_or_default().saturating_add(send_within), now)
     {
-        return under_way.map_or(Resolution::Replay { grace: Some(grace) }, Resolution::Wait);
+        return in_flight.map_or(Resolution::Replay { grace: Some(grace) }, Resolution::Wait);
     }
-    match (predecessor, under_way) {
-        // Its owner may yet commit, which ends the doubt.
+    match (predecessor, in_flight) {
+        // The mark's flight may still commit, which ends the doubt.
         (Predecessor::MayLive, Some(left)) => Resolution::Wait(left),
         (Predecessor::MayLive, None) => Resolution::Refuse,
         (Predecessor::Gone, left) if profile.in_doubt == InDoubt::RetryOnce && mark.presentations < 2 => {
@@ -101,14 +101,14 @@ pub(super) fn resolve(
     }
 }
 
-/// Whether a presentation that goes out after `delay` still falls into the issuer's grace period, by the clock that
-/// shows more. A reboot ends it: nothing then says how long ago the first presentation was.
+/// Whether a presentation that is sent after `delay` falls into the issuer's grace period, by the clock that shows more
+/// time. After a reboot it never does, because the age of the first presentation is unknown.
 pub(super) fn within(mark: &Mark, grace: Duration, delay: Duration, now: &Moment) -> bool {
     now.at_most_since(&mark.first).is_some_and(|age| age.saturating_add(delay) < grace)
 }
 
-/// How much of the marked request's own time-out is left at the most; `None` once it has passed for sure.
-fn under_way(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Option<Duration> {
+/// The longest time for which the marked request may still be in flight; `None` once its time-out has certainly passed.
+fn in_flight(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Option<Duration> {
     let seen = doubt.filter(|doubt| doubt.flight == mark.flight).map(|doubt| now.elapsed.since(doubt.seen));
     let age = now.elapsed_since(&mark.latest).or(seen).unwrap_or_default();
     let left = mark.timeout.saturating_sub(age);

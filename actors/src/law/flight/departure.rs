@@ -1,9 +1,9 @@
-//! From the decision to the wire: mark, look once more, send (laws 1 and 3).
+//! From the decision to the request: mark, check once more, send (laws 1 and 3).
 
 use std::time::Duration;
 
 use super::decide::{self, Resolution};
-use super::machine::{Equipment, Flight};
+use super::machine::{Equipment, FlightCore};
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
 use super::{Doubt, FlightEffect, Outcome, TokenRequest};
 use crate::law::ledger::{Change, Changed};
@@ -12,13 +12,14 @@ use crate::ports::store::Predecessor;
 use crate::values::record::{Mark, MarkState, Record, RefreshCredential};
 use crate::values::{ElapsedTime, Now, Reason, StoreFault};
 
-/// How often a flight decides anew because the record moved before its mark.
-const RESTARTS_MOST: u32 = 8;
+/// How often a flight decides again because the record changed before its mark was written.
+const MAX_RESTARTS: u32 = 8;
 
-/// How often a flight reads again between mark and send before it gives the attempt up.
-const VERIFICATIONS_MOST: u32 = 4;
+/// How often a flight reads again between mark and send before it gives up.
+const MAX_VERIFICATIONS: u32 = 4;
 
-impl Flight {
+impl FlightCore {
+    /// Marks the refresh token as being presented, if an earlier mark allows it to be presented at all.
     pub(super) fn present(
         &mut self,
         claim: HeldClaim,
@@ -27,7 +28,7 @@ impl Flight {
         earlier: Option<Mark>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         if let Some(outcome) = self.called_off() {
             return self.land(outcome, Some(&record), Some(claim), effects);
         }
@@ -67,9 +68,10 @@ impl Flight {
             verified: 0,
             resent: false,
         };
-        self.phase = Phase::Marking { op, attempt };
+        Phase::Marking { op, attempt }
     }
 
+    /// Resolves the doubt that `mark`, from an earlier presentation, has left.
     pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
         let Equipment { profile, timeouts, .. } = &*self.equipment;
         decide::resolve(mark, predecessor, profile, timeouts.send_within, doubt, &now.moment)
@@ -81,37 +83,37 @@ impl Flight {
         answer: Result<Changed, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         self.limit = None;
         match answer {
             Ok(Changed::Applied { after, .. }) => {
                 attempt.record = Some(after);
-                self.depart(attempt, now, effects);
+                self.depart(attempt, now, effects)
             }
-            // A repeated write that landed the first time.
+            // The write was repeated, and its first try had succeeded.
             Ok(Changed::Conflict { current, .. }) if attempt.still_marked(current.as_deref(), self.id()) => {
                 attempt.record = current;
-                self.depart(attempt, now, effects);
+                self.depart(attempt, now, effects)
             }
-            // Whatever moved, only a new read under the same claim decides.
+            // The record has changed. Only a new read under the same claim can decide.
             Ok(Changed::Conflict { current, .. }) => match attempt.claim.take() {
-                Some(claim) if self.restarts < RESTARTS_MOST => {
+                Some(claim) if self.restarts < MAX_RESTARTS => {
                     self.restarts += 1;
-                    self.read_again(claim, now, effects);
+                    self.read_again(claim, now, effects)
                 }
                 claim => self.land(Outcome::Moved, current.as_deref(), claim, effects),
             },
-            // The mark may have landed, or may still: it has to be taken back, so that no doubt is left.
+            // The mark may have been written, or may still be. It has to be withdrawn, so that no doubt is left.
             Err(StoreFault::TimedOut) => self.withdraw(attempt, Trouble::new(Reason::StoreTrouble), now, effects),
             Err(_) => {
                 let outcome = Outcome::Failed(Trouble::new(Reason::StoreTrouble));
-                self.land(outcome, None, attempt.claim.take(), effects);
+                self.land(outcome, None, attempt.claim.take(), effects)
             }
         }
     }
 
-    /// The last look before the refresh token leaves (law 1): sends, reads once more, or takes the mark back.
-    pub(super) fn depart(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// The last check before the refresh token leaves (law 1). Sends, reads once more, or withdraws the mark.
+    pub(super) fn depart(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         let fresh = now.elapsed().since(attempt.checked) <= self.equipment.timeouts.send_within;
         match self.obstacle(&attempt, now) {
             Some(outcome) => self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects),
@@ -120,15 +122,16 @@ impl Flight {
         }
     }
 
-    /// The source says that it is too late: whatever our clock says, the record is read again first.
-    pub(super) fn depart_again(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// The source reported that the time to send had passed. The record is read again first, even if this machine's
+    /// clock shows that there was time left.
+    pub(super) fn depart_again(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match self.obstacle(&attempt, now) {
             Some(outcome) => self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects),
             None => self.verify(attempt, now, effects),
         }
     }
 
-    /// Why the attempt must not be sent any more, if it must not.
+    /// The outcome of an attempt that must not be sent any more; `None` if it may be sent.
     fn obstacle(&self, attempt: &Attempt, now: Now) -> Option<Outcome> {
         let Some(spend) = &attempt.spend else { return self.called_off() };
         let Equipment { profile, timeouts, .. } = &*self.equipment;
@@ -146,7 +149,7 @@ impl Flight {
         }
     }
 
-    /// The outcome of a flight that must not begin anything new, if it must not.
+    /// The outcome of a flight that must not begin anything new; `None` if it may.
     fn called_off(&self) -> Option<Outcome> {
         if self.logged_out == Some(self.order.epoch) {
             return Some(Outcome::LoginRequired(Reason::LoggedOut));
@@ -154,30 +157,31 @@ impl Flight {
         self.stopping.then_some(Outcome::Failed(Trouble::new(Reason::ShuttingDown)))
     }
 
-    /// How long after its mark a presentation is over for sure: the request, and what may come between mark and send.
+    /// How long after its mark a presentation has certainly ended: the time between mark and send, and the request.
     fn presentation_time(&self) -> Duration {
         let timeouts = &self.equipment.timeouts;
         let between = timeouts.store_timeout.saturating_add(timeouts.send_within.saturating_mul(2));
         self.equipment.profile.request_timeout.saturating_add(between)
     }
 
-    /// When a request must be on its way at the latest, so that it is over when its mark says so.
+    /// The latest time to send the request, so that it has ended by the time its mark states.
     fn send_by(&self, spend: &Spend) -> ElapsedTime {
         let slack = spend.mark.timeout.saturating_sub(self.equipment.profile.request_timeout);
         spend.mark.latest.elapsed.after(slack)
     }
 
-    pub(super) fn verify(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) {
-        if attempt.verified >= VERIFICATIONS_MOST {
+    /// Reads the record again between mark and send.
+    fn verify(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+        if attempt.verified >= MAX_VERIFICATIONS {
             return self.withdraw(attempt, Trouble::new(Reason::Aborted), now, effects);
         }
         let attempt = Attempt { verified: attempt.verified + 1, ..attempt };
         if attempt.spend.is_none() {
-            // Nothing to verify: a repeatable source spends nothing.
+            // A repeatable source has no mark to verify.
             return self.send(Attempt { checked: now.elapsed(), ..attempt }, effects);
         }
         let op = self.load(now, effects);
-        self.phase = Phase::Verifying { op, attempt, asked: now.elapsed() };
+        Phase::Verifying { op, attempt, asked: now.elapsed() }
     }
 
     pub(super) fn verified(
@@ -187,22 +191,22 @@ impl Flight {
         answer: Result<Option<Box<Record>>, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         self.limit = None;
         match answer {
             Ok(record) if attempt.still_marked(record.as_deref(), self.id()) => {
-                self.depart(Attempt { record, checked: asked, ..attempt }, now, effects);
+                self.depart(Attempt { record, checked: asked, ..attempt }, now, effects)
             }
             Ok(record) => {
                 let contended = Outcome::Failed(Trouble::new(Reason::Contended));
                 let outcome = self.decision(record.as_deref(), now).err().unwrap_or(contended);
-                self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects);
+                self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects)
             }
             Err(_) => self.withdraw(attempt, Trouble::new(Reason::StoreTrouble), now, effects),
         }
     }
 
-    pub(super) fn send(&mut self, attempt: Attempt, effects: &mut Vec<FlightEffect>) {
+    fn send(&mut self, attempt: Attempt, effects: &mut Vec<FlightEffect>) -> Phase {
         let op = self.stamp();
         self.limit = None;
         let not_after = attempt.checked.after(self.equipment.timeouts.send_within);
@@ -214,17 +218,17 @@ impl Flight {
             timeout: self.equipment.profile.request_timeout,
         };
         effects.push(FlightEffect::Send(op, Box::new(request)));
-        self.phase = Phase::Sending { op, attempt };
+        Phase::Sending { op, attempt }
     }
 
-    /// Asks a repeatable source.
+    /// Requests a token from a repeatable source.
     pub(super) fn mint(
         &mut self,
         claim: Option<HeldClaim>,
         record: Option<Box<Record>>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         let number = record.as_ref().map_or(0, |record| record.number).max(self.order.known.number).saturating_add(1);
         let attempt = Attempt {
             claim,
@@ -236,10 +240,17 @@ impl Flight {
             verified: 0,
             resent: false,
         };
-        self.send(attempt, effects);
+        self.send(attempt, effects)
     }
 
-    pub(super) fn withdraw(&mut self, attempt: Attempt, trouble: Trouble, now: Now, effects: &mut Vec<FlightEffect>) {
-        self.settle(attempt, Duty::Withdraw { park: None }, Outcome::without(trouble), now, effects);
+    /// Withdraws the mark, because nothing was spent.
+    pub(super) fn withdraw(
+        &mut self,
+        attempt: Attempt,
+        trouble: Trouble,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) -> Phase {
+        self.settle(attempt, Duty::Withdraw { park: None }, Outcome::without(trouble), now, effects)
     }
 }

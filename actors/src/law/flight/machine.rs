@@ -1,4 +1,8 @@
-//! The flight machine: from the order to the answer on the wire. What the answer calls for is in `settle`.
+//! The flight machine: from the order to the answer of the token endpoint. The writes that the answer calls for are in
+//! `settle`.
+//!
+//! [`Flight`] is a [`FlightCore`] and a [`Phase`]. A handler is a method of the core that takes the phase, or its data,
+//! by value and returns the next phase. A handler that forgets the next phase does not compile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,43 +14,49 @@ use crate::ports::store::{ClaimAnswer, ClaimEnding};
 use crate::values::record::Record;
 use crate::values::{DigestKey, ElapsedTime, Epoch, FlightId, Now, Reason, StoreFault};
 
-/// What all flights of an identity share.
+/// The settings that all flights of an identity share.
 #[derive(Clone, Debug)]
 pub struct Equipment {
     /// The issuer's profile.
     pub profile: Profile,
-    /// How patient a flight is with the store.
+    /// How long a flight waits for the store.
     pub timeouts: StoreTimeouts,
     /// The store's digest key.
     pub digests: DigestKey,
-    /// Whether a token request uses something up.
+    /// Whether a token request consumes a refresh token.
     pub spending: Spending,
 }
 
 /// The flight machine. Its contract is the [module](super)'s.
 #[derive(Clone, Debug)]
 pub struct Flight {
+    core: FlightCore,
+    phase: Phase,
+}
+
+/// The part of a flight that lasts over its phases.
+#[derive(Clone, Debug)]
+pub(super) struct FlightCore {
     pub(super) order: Order,
     pub(super) equipment: Arc<Equipment>,
-    pub(super) phase: Phase,
     pub(super) ops: Op,
-    /// When the store operation that the phase waits for is given up on.
+    /// The time-out of the store operation that the phase waits for.
     pub(super) limit: Option<ElapsedTime>,
-    /// Since when a claim has been waited for.
+    /// The time of the first attempt to claim.
     pub(super) claiming_since: Option<ElapsedTime>,
     pub(super) restarts: u32,
     pub(super) contentions: u32,
-    /// Whether the issuer's leave is to be given back.
+    /// Whether the flight holds an issuer's permit, which has to be returned.
     pub(super) permit: bool,
-    /// An attempt to claim that was given up on: should it be granted after all, it must be ended.
+    /// A claim that timed out or was given up. If the store grants it later, it is ended.
     orphan: Option<Op>,
-    /// A permit that is not wanted any more: should it be given after all, it is given back.
+    /// A request for a permit that was given up. If it is granted later, the permit is returned.
     unwanted: Option<Op>,
-    /// The renewal of the claim that is under way.
+    /// The renewal of the claim that is in flight.
     pub(super) renewal: Option<Op>,
-    /// When the last renewal was asked for.
+    /// The time of the last request to renew.
     pub(super) renewed_at: Option<ElapsedTime>,
-    /// The epoch that was logged out of, in case the logout could not be stored.
+    /// The epoch that was logged out of, if the logout could not be stored.
     pub(super) logged_out: Option<Epoch>,
     pub(super) stopping: bool,
 }
@@ -56,10 +66,9 @@ impl Flight {
     pub fn start(order: Order, equipment: Arc<Equipment>) -> (Self, Vec<FlightEffect>) {
         let op = Op(1);
         let ask = FlightEffect::AskPermit { op, issuer: order.issuer.clone(), urgency: order.urgency };
-        let flight = Self {
+        let core = FlightCore {
             order,
             equipment,
-            phase: Phase::Permitting(op),
             ops: op,
             limit: None,
             claiming_since: None,
@@ -73,17 +82,17 @@ impl Flight {
             logged_out: None,
             stopping: false,
         };
-        (flight, vec![ask])
+        (Self { core, phase: Phase::Permitting(op) }, vec![ask])
     }
 
-    /// The flight's name.
+    /// The flight's id.
     pub fn id(&self) -> FlightId {
-        self.order.flight
+        self.core.id()
     }
 
-    /// Whether there is nothing left to wait for: the machine can be dropped.
+    /// Whether the machine waits for nothing more and can be dropped.
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over) && self.orphan.is_none() && self.unwanted.is_none()
+        matches!(self.phase, Phase::Over) && self.core.orphan.is_none() && self.core.unwanted.is_none()
     }
 
     /// When [`FlightEvent::Tick`] is due. Never further away than the machine's own limits, the longest of which is the
@@ -92,98 +101,116 @@ impl Flight {
         let phase = match &self.phase {
             Phase::Pausing { until } => Some(*until),
             Phase::Settling(settlement) => Some(settlement.due()),
-            _ => self.limit,
+            _ => self.core.limit,
         };
-        phase.into_iter().chain(self.renewal_due()).min()
+        phase.into_iter().chain(self.core.renewal_due(&self.phase)).min()
     }
 
-    /// Takes in what happened and says what is to be done. Stale completions change nothing.
+    /// Processes an event and returns its effects. Stale completions change nothing.
     pub fn handle(&mut self, event: FlightEvent, now: Now) -> Vec<FlightEffect> {
         let mut effects = Vec::new();
+        // No other line takes the phase out of the machine. `next` returns the phase that follows, on every path.
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        self.phase = self.core.next(phase, event, now, &mut effects);
+        effects
+    }
+}
+
+impl FlightCore {
+    pub(super) fn id(&self) -> FlightId {
+        self.order.flight
+    }
+
+    /// The phase that follows `phase` after `event`.
+    fn next(&mut self, phase: Phase, event: FlightEvent, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match event {
-            FlightEvent::Tick => self.tick(now, &mut effects),
-            FlightEvent::Shutdown => self.shut_down(now, &mut effects),
-            FlightEvent::LoggedOut(epoch) => self.logout(epoch, now, &mut effects),
-            FlightEvent::Renewed(op, answer) => self.renewed(op, answer),
+            FlightEvent::Tick => self.tick(phase, now, effects),
+            FlightEvent::Shutdown => self.shut_down(phase, now, effects),
+            FlightEvent::LoggedOut(epoch) => self.logout(phase, epoch, now, effects),
+            FlightEvent::Renewed(op, answer) => self.renewed(phase, op, answer),
             FlightEvent::Claimed(op, answer) if self.orphan == Some(op) => {
                 self.orphan = None;
                 if let Ok(ClaimAnswer::Granted(claim)) = answer {
                     effects.push(FlightEffect::EndClaim { claim, ending: ClaimEnding::Released });
                 }
+                phase
             }
             FlightEvent::Permitted(op) if self.unwanted == Some(op) => {
                 self.unwanted = None;
                 effects.push(FlightEffect::ReturnPermit { throttle: None });
+                phase
             }
-            FlightEvent::Held(op, _) | FlightEvent::NoPermit(op) if self.unwanted == Some(op) => self.unwanted = None,
-            event => self.advance(event, now, &mut effects),
+            FlightEvent::Held(op, _) | FlightEvent::NoPermit(op) if self.unwanted == Some(op) => {
+                self.unwanted = None;
+                phase
+            }
+            event => self.advance(phase, event, now, effects),
         }
-        effects
     }
 
-    /// A completion that some phase waits for.
-    fn advance(&mut self, event: FlightEvent, now: Now, effects: &mut Vec<FlightEffect>) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+    /// Hands a completion to the phase that waits for it. Any other completion leaves the phase as it is.
+    fn advance(&mut self, phase: Phase, event: FlightEvent, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match (phase, event) {
             (Phase::Permitting(op), FlightEvent::Permitted(answered)) if op == answered => {
                 self.permit = true;
-                self.peek(now, effects);
+                self.peek(now, effects)
             }
             (Phase::Permitting(op), FlightEvent::Held(answered, span)) if op == answered => {
                 let trouble = Trouble { reason: Reason::Throttled, retry_after: Some(span) };
-                self.land(Outcome::Failed(trouble), None, None, effects);
+                self.land(Outcome::Failed(trouble), None, None, effects)
             }
             (Phase::Permitting(op), FlightEvent::NoPermit(answered)) if op == answered => {
-                self.land(Outcome::Failed(Trouble::new(Reason::Aborted)), None, None, effects);
+                self.land(Outcome::Failed(Trouble::new(Reason::Aborted)), None, None, effects)
             }
             (Phase::Peeking(op), FlightEvent::Loaded(answered, answer)) if op == answered => {
-                self.peeked(answer, now, effects);
+                self.peeked(answer, now, effects)
             }
             (Phase::Claiming { op, asked }, FlightEvent::Claimed(answered, answer)) if op == answered => {
-                self.claimed(asked, answer, now, effects);
+                self.claimed(asked, answer, now, effects)
             }
             (Phase::Reading { op, claim }, FlightEvent::Loaded(answered, answer)) if op == answered => {
-                self.read(claim, answer, now, effects);
+                self.read(claim, answer, now, effects)
             }
             (Phase::Marking { op, attempt }, FlightEvent::Changed(answered, answer)) if op == answered => {
-                self.marked(attempt, answer, now, effects);
+                self.marked(attempt, answer, now, effects)
             }
             (Phase::Verifying { op, attempt, asked }, FlightEvent::Loaded(answered, answer)) if op == answered => {
-                self.verified(attempt, asked, answer, now, effects);
+                self.verified(attempt, asked, answer, now, effects)
             }
             (Phase::Sending { op, attempt }, FlightEvent::Sent(answered, evidence)) if op == answered => {
-                self.answered(attempt, evidence, now, effects);
+                self.answered(attempt, evidence, now, effects)
             }
             (Phase::Settling(settlement), FlightEvent::Changed(answered, answer)) if answered > settlement.since => {
-                self.written(settlement, answered, answer, now, effects);
+                self.written(settlement, answered, answer, now, effects)
             }
-            (phase, _) => self.phase = phase,
+            (phase, _) => phase,
         }
     }
 
-    fn tick(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
-        if self.limit.is_some_and(|limit| limit <= now.elapsed()) {
+    fn tick(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+        let phase = if self.limit.is_some_and(|limit| limit <= now.elapsed()) {
             self.limit = None;
-            self.give_up_waiting(now, effects);
+            self.time_out(phase, now, effects)
         } else {
-            self.move_on(now, effects);
-        }
-        self.renew(now, effects);
+            self.move_on(phase, now, effects)
+        };
+        self.renew(&phase, now, effects);
+        phase
     }
 
-    /// A pause is over, or a write is.
-    fn move_on(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
+    /// Ends a pause that is over, or a write that takes too long.
+    fn move_on(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+        match phase {
             Phase::Pausing { until } if until <= now.elapsed() => self.peek(now, effects),
             Phase::Settling(settlement) if settlement.due() <= now.elapsed() => self.retry(settlement, now, effects),
-            phase => self.phase = phase,
+            phase => phase,
         }
     }
 
-    /// The store did not answer in time: the same as an answer that says so.
-    fn give_up_waiting(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// The store did not answer in time. The phase goes on as if the store had reported a time-out.
+    fn time_out(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         const LATE: StoreFault = StoreFault::TimedOut;
-        let event = match &self.phase {
+        let event = match &phase {
             Phase::Peeking(op) | Phase::Reading { op, .. } | Phase::Verifying { op, .. } => {
                 FlightEvent::Loaded(*op, Err(LATE))
             }
@@ -192,54 +219,52 @@ impl Flight {
                 FlightEvent::Claimed(*op, Err(LATE))
             }
             Phase::Marking { op, .. } => FlightEvent::Changed(*op, Err(LATE)),
-            _ => return,
+            _ => return phase,
         };
-        self.advance(event, now, effects);
+        self.advance(phase, event, now, effects)
     }
 
-    fn shut_down(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
+    fn shut_down(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         self.stopping = true;
-        self.stop_early(Reason::ShuttingDown, effects);
-        self.flush(now, effects);
+        let phase = self.stop_early(phase, Reason::ShuttingDown, effects);
+        self.flush(phase, now, effects)
     }
 
-    fn logout(&mut self, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) {
+    fn logout(&mut self, phase: Phase, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         self.logged_out = Some(epoch);
-        self.stop_early(Reason::LoggedOut, effects);
-        self.write_tombstone(epoch, now, effects);
+        let phase = self.stop_early(phase, Reason::LoggedOut, effects);
+        self.write_tombstone(phase, epoch, now, effects)
     }
 
-    /// Ends a flight that has not marked anything yet. One that has must take its mark back, or wait for its answer.
-    fn stop_early(&mut self, reason: Reason, effects: &mut Vec<FlightEffect>) {
+    /// Ends a flight that has not written a mark yet. A flight with a mark has to withdraw it or wait for the answer.
+    fn stop_early(&mut self, phase: Phase, reason: Reason, effects: &mut Vec<FlightEffect>) -> Phase {
         let outcome = Outcome::without(Trouble::new(reason));
-        match std::mem::replace(&mut self.phase, Phase::Over) {
+        match phase {
             Phase::Permitting(op) => {
                 self.unwanted = Some(op);
-                self.land(outcome, None, None, effects);
+                self.land(outcome, None, None, effects)
             }
-            Phase::Peeking(_) | Phase::Pausing { .. } => {
-                self.land(outcome, None, None, effects);
-            }
+            Phase::Peeking(_) | Phase::Pausing { .. } => self.land(outcome, None, None, effects),
             Phase::Claiming { op, .. } => {
                 self.orphan = Some(op);
-                self.land(outcome, None, None, effects);
+                self.land(outcome, None, None, effects)
             }
             Phase::Reading { claim, .. } => self.land(outcome, None, Some(claim), effects),
-            phase => self.phase = phase,
+            phase => phase,
         }
     }
 
-    /// The flight has its result, and nothing to save.
+    /// Ends a flight that has its result and nothing to save.
     pub(super) fn land(
         &mut self,
         outcome: Outcome,
         seen: Option<&Record>,
         claim: Option<HeldClaim>,
         effects: &mut Vec<FlightEffect>,
-    ) {
-        self.end_claim(claim, ClaimEnding::Released, effects);
+    ) -> Phase {
+        let over = self.finish(claim, ClaimEnding::Released, effects);
         self.report(outcome, seen, false, effects);
-        self.phase = Phase::Over;
+        over
     }
 
     pub(super) fn report(
@@ -261,6 +286,18 @@ impl Flight {
         }
     }
 
+    /// Ends the flight's claim, if it holds one, and with it the flight. No handler makes [`Phase::Over`] itself, so no
+    /// flight ends with its claim held.
+    pub(super) fn finish(
+        &mut self,
+        claim: Option<HeldClaim>,
+        ending: ClaimEnding,
+        effects: &mut Vec<FlightEffect>,
+    ) -> Phase {
+        self.end_claim(claim, ending, effects);
+        Phase::Over
+    }
+
     pub(super) fn end_claim(&mut self, claim: Option<HeldClaim>, ending: ClaimEnding, effects: &mut Vec<FlightEffect>) {
         self.renewal = None;
         if let Some(HeldClaim { claim, .. }) = claim {
@@ -268,7 +305,7 @@ impl Flight {
         }
     }
 
-    /// What a claim must outlast: a request, and the writes before and after it.
+    /// How long a claim must last: for one request and the writes before and after it.
     pub(super) fn claim_length(&self) -> Duration {
         self.equipment.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout.saturating_mul(4))
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! permit → read → claim → read again → decide ─┬─ adopt what a sibling obtained
-//!            ↑      │ contended: pause         ├─ give up: nothing to spend, or not allowed to
+//!            ↑      │ contended: pause         ├─ give up: no refresh token, or not allowed to present it
 //!            └──────┘                          └─ mark → send → classify → save → release and report
 //! ```
 //!
@@ -10,10 +10,14 @@
 //!
 //! [`Flight::start`] gives the first effects; each completion goes to [`Flight::handle`] with the `op` of its effect.
 //! A driver carries the effects out in order and never waits for one before it starts the next. It calls `handle` with
-//! [`FlightEvent::Tick`] at [`Flight::next_wake`], and drops the machine when [`Flight::is_over`]. A completion may come
-//! late, twice or never; the machine has a limit of its own for each, except for [`FlightEffect::Send`], whose source
-//! always answers, and [`FlightEffect::AskPermit`], whose queue it waits in. A permit or a claim that was given up on and
-//! may still be granted keeps the machine from being over, until its answer comes or the driver gives up. Dropping a machine in mid-flight is a crash: its claim ends, or runs out, and its mark stays.
+//! [`FlightEvent::Tick`] at [`Flight::next_wake`], and drops the machine when [`Flight::is_over`].
+//!
+//! A completion may come late, twice or never. The machine has a time-out of its own for each, with two exceptions: the
+//! source of [`FlightEffect::Send`] always answers, and the queue of [`FlightEffect::AskPermit`] has its own time-out.
+//! A permit or a claim that was given up may still be granted. The machine is not over until its answer comes, or the
+//! driver gives up.
+//!
+//! Dropping a machine before it is over is a crash. Its claim ends or runs out, and its mark stays.
 
 mod approach;
 mod decide;
@@ -32,28 +36,28 @@ use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, Renewed};
 use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, View};
 use crate::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Nonce, Reason, RefreshToken, StoreFault};
 
-/// Stamps an effect and its completion: unique within one flight or one session.
+/// The number of an effect and its completion, unique within one flight or one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Op(pub u32);
 
-/// What a flight is to do, and what its session knew when it ordered it.
+/// The instructions for a flight, with the session's knowledge at the time.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Its name.
+    /// The flight's id.
     pub flight: FlightId,
-    /// Why a token is wanted: written beside the token it brings.
+    /// Why a token is wanted. It is stored with the new token.
     pub cause: Cause,
-    /// The epoch it is for. A record of another epoch ends it: its session decides anew.
+    /// The epoch of the flight. It ends if it reads a record of another epoch, and its session decides again.
     pub epoch: Epoch,
-    /// What of the store's tokens will do.
+    /// Which stored token may be adopted instead of refreshing.
     pub adopt: Adopt,
-    /// The issuer the session took the permit's queue from; `None` for a session that knows no record.
+    /// The issuer whose permit is asked for; `None` if the session knows no record.
     pub issuer: Option<Issuer>,
-    /// The highest token number the session knows of: what a token minted without a store counts on from.
+    /// The newest generation that the session knows. A token that is minted without a store counts on from it.
     pub known: Generation,
-    /// Tells this process's unstored tokens from those of others.
+    /// Distinguishes this process's unstored tokens from those of others.
     pub nonce: Nonce,
-    /// A mark the session has seen before, and since when: from then on, the marked request's time-out passes for sure.
+    /// A mark that the session has seen, and when it first saw it. The marked request began before that time.
     pub doubt: Option<Doubt>,
     /// Whether callers wait for it.
     pub urgency: Urgency,
@@ -62,60 +66,61 @@ pub struct Order {
 /// Which stored token makes a flight unnecessary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopt {
-    /// One above the floor, if there is one, that is good for `margin` yet.
+    /// One above the floor, if there is a floor, that is good for at least `margin`.
     Above {
-        /// The newest generation that will not do: it was refused, or is what the session has already.
+        /// The newest generation that must not be adopted, because it was refused or the session has it already.
         floor: Option<Generation>,
-        /// What must be left of it; see [`Validity::is_good`](crate::values::Validity::is_good).
+        /// The lifetime that must remain; see [`Validity::is_good`](crate::values::Validity::is_good).
         margin: Duration,
     },
-    /// None: the caller insists on a token that is minted now.
+    /// None. The caller insists on a newly minted token.
     Nothing,
 }
 
-/// A mark, and since when this process has known it.
+/// A mark, and when this process first saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// The flight that left it.
+    /// The flight that made the mark.
     pub flight: FlightId,
     /// When this process first saw it.
     pub seen: ElapsedTime,
 }
 
-/// Whether a source's request uses something up.
+/// Whether a token request consumes a refresh token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Spending {
-    /// A refresh token that the server may rotate: claimed, marked, presented once.
+    /// It presents a refresh token that the server may rotate. The token is claimed, marked and presented once.
     #[default]
     SingleUse,
-    /// Nothing (client credentials, JWT bearer, a command): never marked, and minted unclaimed while the store is down.
+    /// It consumes nothing (client credentials, JWT bearer, a command). There is no mark, and a token is minted without
+    /// a claim while the store is down.
     Repeatable,
 }
 
-/// Whom a flight is for.
+/// The urgency of a flight's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Urgency {
-    /// Callers wait.
+    /// Callers wait for it.
     Callers,
-    /// Nobody waits: an early refresh.
+    /// No caller waits, as for an early refresh.
     Background,
-    /// Nobody waits, and the machine has just woken up: to be spread.
+    /// No caller waits, and the machine has just woken from suspend. Such requests are spread over time.
     AfterResume,
 }
 
-/// How patient a flight is with the store. Defaults in parentheses.
+/// The time-outs and pauses of a flight's store operations. Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreTimeouts {
-    /// How long one store operation may take (5 s).
+    /// The time-out of one store operation (5 s).
     pub store_timeout: Duration,
-    /// How long a claim is waited for. Longer than one whole flight, so that a restarted actor outwaits its own orphan
-    /// (90 s).
+    /// How long a flight waits for a claim (90 s). Longer than one whole flight, so that a restarted actor outlasts the
+    /// flight of the previous one.
     pub claim_wait: Duration,
-    /// The pause between two attempts to claim, before jitter (50 ms).
+    /// The first pause between two attempts to claim, before jitter; it doubles (50 ms).
     pub claim_pause: Duration,
-    /// The most that may pass between the mark and the send, suspend included, before the record is read again (2 s).
+    /// The longest time between the mark and the send, suspend included, before the record is read again (2 s).
     pub send_within: Duration,
-    /// The first pause between two attempts to save; it doubles (500 ms).
+    /// The first pause between two attempts to save, before jitter; it doubles (500 ms).
     pub save_pause: Duration,
     /// The longest pause between two attempts to save (30 s).
     pub max_save_pause: Duration,
@@ -134,14 +139,14 @@ impl Default for StoreTimeouts {
     }
 }
 
-/// What happens to a flight.
+/// An event for a flight.
 #[derive(Clone, Debug)]
 pub enum FlightEvent {
-    /// The issuer's permit was given.
+    /// The issuer's permit was granted.
     Permitted(Op),
-    /// The issuer wants to be left alone for this long.
+    /// The issuer is throttled for this long.
     Held(Op, Duration),
-    /// No permit can be given out in this process.
+    /// No permit can be granted in this process.
     NoPermit(Op),
     /// A read is done.
     Loaded(Op, Result<Option<Box<Record>>, StoreFault>),
@@ -153,30 +158,31 @@ pub enum FlightEvent {
     Changed(Op, Result<Changed, StoreFault>),
     /// The source has reported.
     Sent(Op, Evidence),
-    /// The time given by [`Flight::next_wake`] has come.
+    /// The time that [`Flight::next_wake`] returned has come.
     Tick,
-    /// The session was logged out of this epoch, and could not make it durable: a tombstone is to be saved instead of
+    /// The session was logged out of this epoch, and could not store the tombstone. The flight stores it instead of
     /// tokens.
     LoggedOut(Epoch),
-    /// The runtime stops. What has been sent is still answered and saved; nothing new is begun; one last save.
+    /// The runtime stops. A request that was sent is still answered and saved. Nothing new begins, and an unsaved token
+    /// gets one last save.
     Shutdown,
 }
 
-/// What a flight wants done.
+/// An effect for the driver to carry out.
 #[derive(Clone, Debug)]
 pub enum FlightEffect {
-    /// Ask the issuer for leave to make a request.
+    /// Ask the issuer's limiter for a permit.
     AskPermit {
         /// Stamps the answer.
         op: Op,
-        /// Whom to ask.
+        /// The issuer.
         issuer: Option<Issuer>,
-        /// Whose turn it is.
+        /// The place in the queue.
         urgency: Urgency,
     },
-    /// Give the leave back.
+    /// Return the permit.
     ReturnPermit {
-        /// What the issuer said about being left alone.
+        /// The issuer's `Retry-After`.
         throttle: Option<Duration>,
     },
     /// Read the record.
@@ -187,32 +193,32 @@ pub enum FlightEffect {
         op: Op,
         /// The epoch to claim.
         epoch: Epoch,
-        /// What the claim must outlast.
+        /// How long the claim must last at least.
         at_least: Duration,
     },
-    /// Make the claim last longer.
+    /// Renew the claim.
     Renew {
         /// Stamps the answer.
         op: Op,
-        /// Which.
+        /// The claim.
         claim: Claim,
-        /// What the claim must outlast.
+        /// How long the claim must last at least.
         at_least: Duration,
     },
-    /// End the claim. No answer is awaited.
+    /// End the claim. There is no completion.
     EndClaim {
-        /// Which.
+        /// The claim.
         claim: Claim,
-        /// Whether a mark of this flight is left behind.
+        /// Whether a mark of this flight stays in the record.
         ending: ClaimEnding,
     },
     /// Write.
     Change(Op, Change),
     /// Send the token request, exactly once.
     Send(Op, Box<TokenRequest>),
-    /// Revoke what nobody will use (RFC 7009). No answer is awaited.
+    /// Revoke tokens that will not be used (RFC 7009). There is no completion.
     Revoke(Box<Revocation>),
-    /// Tell the session.
+    /// Report to the session.
     Report(Report),
 }
 
@@ -241,17 +247,17 @@ pub struct Revocation {
     pub refresh: Option<RefreshCredential>,
 }
 
-/// What a flight tells its session.
+/// A flight's report to its session.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// The flight has a result. It comes once for each flight, before anything else.
+    /// The flight has a result. It comes once for each flight, before any other report.
     Landed(Landing),
-    /// A flight that landed with something unsaved has saved it, or has nothing to save any more. The view is what the
-    /// store holds now.
+    /// A flight that landed with an unsaved token has saved it, or need not save it any more. The view is of the stored
+    /// record.
     Settled(Box<View>),
-    /// The process stops and this flight's tokens could not be saved.
+    /// The process stops, and this flight's tokens could not be saved.
     Lost {
-        /// Whether the mark at least says so: nobody will present the spent token again.
+        /// Whether the mark was turned to spent, so that no flight presents the spent token again.
         noted: bool,
     },
 }
@@ -259,31 +265,31 @@ pub enum Report {
 /// A flight's result.
 #[derive(Clone, Debug)]
 pub struct Landing {
-    /// What callers get out of it.
+    /// The result for the callers.
     pub outcome: Outcome,
-    /// The record as the flight saw it last; `None` when it saw none.
+    /// The record as the flight read it last; `None` if it read none.
     pub view: Option<Box<View>>,
-    /// Whether something is still to be saved: the flight goes on, and no other may begin.
+    /// Whether a token is still to be saved. The flight then goes on, and no other may begin.
     pub keeping: bool,
 }
 
-/// What callers get out of a flight.
+/// The result of a flight for the callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A new token.
     Minted(Lease),
-    /// A token that was there already: the view's.
+    /// The stored token in the view.
     Adopted,
-    /// The record has moved on: decide anew, from the view.
+    /// The record has changed. The session decides again, from the view.
     Moved,
     /// No token, for now.
     Failed(Trouble),
-    /// No token before a login.
+    /// No token until a login.
     LoginRequired(Reason),
 }
 
 impl Outcome {
-    /// No token, for the reason of `trouble`: until a login, or for now.
+    /// The outcome without a token for the reason of `trouble`, until a login or for now.
     fn without(trouble: Trouble) -> Self {
         if trouble.reason.is_login_required() {
             Outcome::LoginRequired(trouble.reason)

@@ -1,4 +1,6 @@
-//! Where a flight stands. Each phase carries what belongs to it, and nothing else.
+//! The phases of a flight. Each carries its own data.
+//!
+//! [`Phase`] has no default, and a handler returns the phase that follows by value. No phase is ever made by omission.
 
 use std::time::Duration;
 
@@ -11,48 +13,49 @@ use crate::values::{ElapsedTime, Epoch, FlightId, KeyedDigest, Moment};
 /// The phases, in the order in which a flight that meets no trouble passes through them.
 #[derive(Clone, Debug)]
 pub(super) enum Phase {
-    /// Waits for the issuer's leave.
+    /// Waits for the issuer's permit.
     Permitting(Op),
-    /// Reads before it claims: a sibling's token needs no claim, and the epoch to claim is the record's.
+    /// Reads the record before it claims.
     Peeking(Op),
-    /// Waits for the answer to its claim.
+    /// Waits for the store's answer to its claim.
     Claiming { op: Op, asked: ElapsedTime },
-    /// Lets the holder of the claim work.
+    /// Another flight holds the claim. Tries again at `until`.
     Pausing { until: ElapsedTime },
-    /// Reads again, under the claim: only this read decides.
+    /// Reads again, under the claim. The decision is made from this read.
     Reading { op: Op, claim: HeldClaim },
     /// Writes the mark.
     Marking { op: Op, attempt: Attempt },
-    /// Reads again, because too much time has passed since the record was last known to be as it was.
+    /// Reads again, because the last read is too old to send after it.
     Verifying { op: Op, attempt: Attempt, asked: ElapsedTime },
-    /// Waits for the source. Nothing ends this phase but the source's report.
+    /// Waits for the source. Only the source's report ends this phase.
     Sending { op: Op, attempt: Attempt },
     /// Writes what the answer calls for, until it is written.
     Settling(Settlement),
-    /// Has nothing more to do.
+    /// The flight is over.
     Over,
 }
 
-/// A claim in our hands, with its end on our clock.
+/// A claim that this flight holds, with its end on this machine's clock.
 #[derive(Clone, Debug)]
 pub(super) struct HeldClaim {
     pub(super) claim: Claim,
-    /// When it was asked for: what the store said of its predecessors holds for what they did before.
+    /// When it was asked for. The store's answer about predecessors covers what they did before this time.
     pub(super) asked: ElapsedTime,
-    /// When it ends unless renewed; `None` while this process lives.
+    /// When it ends unless renewed; `None` for a claim that lasts as long as the process.
     pub(super) until: Option<ElapsedTime>,
-    /// Whether the store says that it is ours no more. It is still ended: that tells others that we are gone.
+    /// Whether the store reported it lost. It is ended all the same, which tells other flights that this one is over.
     pub(super) lost: bool,
 }
 
 impl HeldClaim {
-    /// A claim granted in answer to a question asked at `asked`: what remained is counted from then, to be safe.
+    /// A claim that was requested at `asked`. Its remaining time is counted from the request, to be safe.
     pub(super) fn new(claim: Claim, asked: ElapsedTime) -> Self {
         let until = claim.remaining.map(|remaining| asked.after(remaining));
         Self { claim, asked, until, lost: false }
     }
 
-    /// Whether `mark` shows that somebody has held the claim after us: it was made in this boot since we asked for it.
+    /// Whether `mark` shows that another flight has held the claim since. Such a mark was made in this boot, after this
+    /// claim was requested.
     pub(super) fn was_lost_before(&self, mark: &Mark, now: &Moment) -> bool {
         mark.latest.boot == now.boot && mark.latest.elapsed >= self.asked
     }
@@ -63,20 +66,20 @@ impl HeldClaim {
     }
 }
 
-/// One attempt to obtain a token: what was decided under the claim.
+/// One attempt to obtain a token, as decided under the claim.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
-    /// `None` where a repeatable source mints without one.
+    /// The claim; `None` if a repeatable source mints without one.
     pub(super) claim: Option<HeldClaim>,
-    /// The record as it was read last; `None` where a repeatable source mints without it.
+    /// The record as it was read last; `None` if a repeatable source mints without it.
     pub(super) record: Option<Box<Record>>,
     /// The epoch the attempt belongs to.
     pub(super) epoch: Epoch,
     /// The token number reserved for it.
     pub(super) number: u64,
-    /// What is presented; `None` for a repeatable source.
+    /// The refresh token to present; `None` for a repeatable source.
     pub(super) spend: Option<Spend>,
-    /// When the record was last known to be as `record` says.
+    /// When the store last confirmed `record`.
     pub(super) checked: ElapsedTime,
     /// Reads after the mark so far.
     pub(super) verified: u32,
@@ -89,19 +92,19 @@ pub(super) struct Attempt {
 pub(super) struct Spend {
     pub(super) credential: RefreshCredential,
     pub(super) mark: Mark,
-    /// The mark that was there before, in doubt.
+    /// The mark in doubt that was there before.
     pub(super) earlier: Option<Mark>,
-    /// The grace period a replay must arrive in, counted from the first presentation.
+    /// The grace period within which a replay must arrive, counted from the first presentation.
     pub(super) grace: Option<Duration>,
 }
 
 impl Attempt {
-    /// The digest of what is presented.
+    /// The digest of the refresh token to present.
     pub(super) fn sent(&self) -> Option<KeyedDigest> {
         self.spend.as_ref().map(|spend| spend.credential.digest())
     }
 
-    /// Whether `record` still is what this attempt, by `flight`, marked.
+    /// Whether `record` still holds the refresh token and the mark of this attempt, which `flight` makes.
     pub(super) fn still_marked(&self, record: Option<&Record>, flight: FlightId) -> bool {
         let Some(record) = record.filter(|record| record.epoch == self.epoch) else { return false };
         if record.grant().is_none_or(|grant| grant.parked.is_some()) {
@@ -116,46 +119,46 @@ impl Attempt {
     }
 }
 
-/// Something that must be written before the flight is over.
+/// A write that must succeed before the flight is over.
 #[derive(Clone, Debug)]
 pub(super) struct Settlement {
     pub(super) attempt: Attempt,
     pub(super) duty: Duty,
-    /// What callers get.
+    /// The result for the callers.
     pub(super) outcome: Outcome,
-    /// Whether they got it already: the flight is degraded, and goes on for the duty's sake.
+    /// Whether the result was reported already. The flight is then degraded, and goes on until its duty is done.
     pub(super) landed: bool,
-    /// Answers to earlier writes mean nothing for this duty.
+    /// Answers to writes up to this one do not belong to this duty.
     pub(super) since: Op,
     pub(super) step: Step,
     /// Writes that failed so far.
     pub(super) failures: u32,
 }
 
-/// Where a settlement's writing stands.
+/// The progress of a settlement's write.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// A write is under way, and is given up on at `limit`.
+    /// A write is in flight. It times out at `limit`.
     Writing { op: Op, limit: ElapsedTime },
     /// The next attempt is due at `until`.
     Resting { until: ElapsedTime },
 }
 
-/// What must be written.
+/// The kind of write that must succeed.
 #[derive(Clone, Debug)]
 pub(super) enum Duty {
-    /// The tokens.
+    /// Store the new tokens.
     Save(Box<Commit>),
-    /// That the mark is void: nothing was spent.
+    /// Withdraw the mark, because nothing was spent.
     Withdraw { park: Option<Parked> },
-    /// That the grant has ended.
+    /// Note that the grant has ended.
     End,
-    /// That the grant waits for a person.
+    /// Park the grant until a login replaces it.
     Park(Parked),
-    /// The tombstone of a logout that could not be written, instead of tokens.
+    /// Write the tombstone of a logout that could not be stored, instead of the tokens.
     WriteTombstone,
-    /// That the token is spent or dead: the last words of a process that stops, with the successor that is lost with
-    /// it, if there is one.
+    /// Note that the refresh token is spent or dead, because the process stops. `lost` is its successor, if there is
+    /// one.
     MarkSpent { lost: Option<RefreshCredential> },
 }
 

@@ -1,20 +1,29 @@
-//! What an answer calls for: judge it, write what follows, and keep at it until it is written (laws 4, 9, 10 and 12).
+//! The answer of the token endpoint: classify it, write what it calls for, and repeat until it is written (laws 4, 9,
+//! 10 and 12).
 
 use std::time::Duration;
 
 use super::decide::{self, Resolution};
-use super::machine::Flight;
+use super::machine::FlightCore;
 use super::phase::{Attempt, Duty, Phase, Settlement, Step};
 use super::{FlightEffect, Op, Outcome, Report, Revocation};
 use crate::law::ledger::{Changed, Commit};
 use crate::law::profile::{Evidence, Judgement, Tokens, Trouble};
 use crate::ports::store::{ClaimEnding, Predecessor, Renewed};
-use crate::values::record::{Access, Content, Parked, Record, RefreshCredential, View};
-use crate::values::{ElapsedTime, Epoch, Generation, Lease, LeaseParts, Now, Reason, StoreFault};
+use crate::values::record::{Access, Content, Mark, Parked, Record, RefreshCredential, View};
+use crate::values::{
+    ElapsedTime, Epoch, ExponentialBackoff, Generation, Lease, LeaseParts, Now, Reason, RefreshToken, StoreFault,
+};
 
-impl Flight {
+impl FlightCore {
     /// The source has reported.
-    pub(super) fn answered(&mut self, attempt: Attempt, evidence: Evidence, now: Now, effects: &mut Vec<FlightEffect>) {
+    pub(super) fn answered(
+        &mut self,
+        attempt: Attempt,
+        evidence: Evidence,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) -> Phase {
         let refusal = match &evidence {
             Evidence::Refused(refused) => Some(refused.clone()),
             _ => None,
@@ -28,48 +37,51 @@ impl Flight {
             _ => {}
         }
         self.return_permit(refusal.as_ref().and_then(|refused| refused.retry_after), effects);
-        if attempt.spend.is_none() {
-            let told = refusal.map(|refused| Trouble { reason: refused.reason(), retry_after: refused.retry_after });
-            return self.minted(attempt, judgement, told, now, effects);
-        }
+        let Some(spend) = &attempt.spend else {
+            let trouble = refusal.map(|refused| Trouble { reason: refused.reason(), retry_after: refused.retry_after });
+            return self.minted(attempt, judgement, trouble, now, effects);
+        };
         match judgement {
             Judgement::Usable(tokens) => self.obtained(attempt, *tokens, now, effects),
             Judgement::Unspent(trouble) => self.withdraw(attempt, trouble, now, effects),
             Judgement::NonceWanted | Judgement::SendAgain => {
-                self.withdraw(attempt, Trouble::new(Reason::RequestRefused), now, effects);
+                self.withdraw(attempt, Trouble::new(Reason::RequestRefused), now, effects)
             }
             Judgement::ClientRejected => {
                 let duty = Duty::Withdraw { park: Some(Parked::ClientRejected) };
-                self.settle(attempt, duty, Outcome::LoginRequired(Reason::ClientRejected), now, effects);
+                self.settle(attempt, duty, Outcome::LoginRequired(Reason::ClientRejected), now, effects)
             }
             Judgement::Dead => {
-                self.settle(attempt, Duty::End, Outcome::LoginRequired(Reason::GrantEnded), now, effects);
+                self.settle(attempt, Duty::End, Outcome::LoginRequired(Reason::GrantEnded), now, effects)
             }
-            Judgement::InDoubt { retry_after } => self.leave_in_doubt(attempt, retry_after, now, effects),
+            Judgement::InDoubt { retry_after } => {
+                let outcome = self.in_doubt(&spend.mark, retry_after, now);
+                self.leave_in_doubt(attempt, outcome, effects)
+            }
         }
     }
 
-    /// A repeatable source has answered: nothing can be in doubt.
+    /// A repeatable source has answered. It spends nothing, so nothing is in doubt.
     fn minted(
         &mut self,
         attempt: Attempt,
         judgement: Judgement,
-        told: Option<Trouble>,
+        trouble: Option<Trouble>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         let outcome = match judgement {
             Judgement::Usable(tokens) => return self.obtained(attempt, *tokens, now, effects),
             Judgement::ClientRejected => Outcome::LoginRequired(Reason::ClientRejected),
             Judgement::Dead => Outcome::LoginRequired(Reason::GrantEnded),
             Judgement::Unspent(trouble) => Outcome::Failed(trouble),
-            _ => Outcome::Failed(told.unwrap_or(Trouble::new(Reason::Unreachable))),
+            _ => Outcome::Failed(trouble.unwrap_or(Trouble::new(Reason::Unreachable))),
         };
-        self.land(outcome, attempt.record.as_deref(), attempt.claim, effects);
+        self.land(outcome, attempt.record.as_deref(), attempt.claim, effects)
     }
 
-    /// Tokens are in hand: from here on the old refresh token must not be seen again.
-    fn obtained(&mut self, attempt: Attempt, tokens: Tokens, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// The server has issued tokens. The old refresh token must not be presented again.
+    fn obtained(&mut self, attempt: Attempt, tokens: Tokens, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         let grant = attempt.record.as_deref().and_then(Record::grant);
         if let (Some(known), Some(named)) = (grant.and_then(|grant| grant.subject.as_ref()), &tokens.subject)
             && known != named
@@ -111,37 +123,35 @@ impl Flight {
             cause: commit.access.cause,
             proof_key: grant.and_then(|grant| grant.dpop_key.clone()),
         });
-        self.settle(attempt, Duty::Save(Box::new(commit)), Outcome::Minted(lease), now, effects);
+        self.settle(attempt, Duty::Save(Box::new(commit)), Outcome::Minted(lease), now, effects)
     }
 
-    fn credential(&self, token: crate::values::RefreshToken) -> RefreshCredential {
+    fn credential(&self, token: RefreshToken) -> RefreshCredential {
         RefreshCredential::new(token, &self.equipment.digests)
     }
 
-    /// The answer is lost: the mark stays, and says so to whoever comes next.
-    fn leave_in_doubt(
-        &mut self,
-        attempt: Attempt,
-        retry_after: Option<Duration>,
-        now: Now,
-        effects: &mut Vec<FlightEffect>,
-    ) {
-        let Some(spend) = &attempt.spend else { return };
-        // We are the holder, and we shall commit nothing more.
-        let outcome = match self.resolve(&spend.mark, Predecessor::Gone, None, now) {
+    /// The outcome of a presentation whose answer is lost.
+    fn in_doubt(&self, mark: &Mark, retry_after: Option<Duration>, now: Now) -> Outcome {
+        // The holder of the mark is this flight, which commits nothing more.
+        match self.resolve(mark, Predecessor::Gone, None, now) {
             Resolution::Refuse => Outcome::LoginRequired(Reason::MaybeConsumed),
             Resolution::Wait(span) => Outcome::Failed(Trouble {
                 reason: Reason::InDoubt,
-                retry_after: Some(retry_after.map_or(span, |told| told.max(span))),
+                retry_after: Some(retry_after.map_or(span, |asked| asked.max(span))),
             }),
             Resolution::Replay { .. } => Outcome::Failed(Trouble { reason: Reason::InDoubt, retry_after }),
-        };
-        self.end_claim(attempt.claim, ClaimEnding::Abandoned, effects);
-        self.report(outcome, attempt.record.as_deref(), false, effects);
-        self.phase = Phase::Over;
+        }
     }
 
-    /// Begins to write what the answer calls for; callers are told once it is written, or cannot be for now.
+    /// Ends the flight with its mark in place, so that later flights know of the doubt.
+    fn leave_in_doubt(&mut self, attempt: Attempt, outcome: Outcome, effects: &mut Vec<FlightEffect>) -> Phase {
+        let over = self.finish(attempt.claim, ClaimEnding::Abandoned, effects);
+        self.report(outcome, attempt.record.as_deref(), false, effects);
+        over
+    }
+
+    /// Begins to write what the answer calls for. The flight reports once the write has succeeded, or has failed for
+    /// the first time.
     pub(super) fn settle(
         &mut self,
         attempt: Attempt,
@@ -149,7 +159,7 @@ impl Flight {
         outcome: Outcome,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         self.limit = None;
         let settlement = Settlement {
             attempt,
@@ -160,11 +170,11 @@ impl Flight {
             step: Step::Resting { until: now.elapsed() },
             failures: 0,
         };
-        self.retry(settlement, now, effects);
+        self.retry(settlement, now, effects)
     }
 
     /// Writes, or gives up on a write that takes too long.
-    pub(super) fn retry(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
+    pub(super) fn retry(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match settlement.step {
             Step::Writing { .. } => self.unwritten(settlement, now, effects),
             Step::Resting { .. } => {
@@ -174,12 +184,12 @@ impl Flight {
                 let op = self.stamp();
                 effects.push(FlightEffect::Change(op, change));
                 let limit = now.elapsed().after(self.equipment.timeouts.store_timeout);
-                self.phase = Phase::Settling(Settlement { step: Step::Writing { op, limit }, ..settlement });
+                Phase::Settling(Settlement { step: Step::Writing { op, limit }, ..settlement })
             }
         }
     }
 
-    /// The store has answered, now or to an earlier attempt: any success will do, and only the present failure counts.
+    /// The store has answered this write or an earlier try. A success of any try counts, a failure only of the latest.
     pub(super) fn written(
         &mut self,
         settlement: Settlement,
@@ -187,20 +197,20 @@ impl Flight {
         answer: Result<Changed, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         match answer {
             Ok(Changed::Applied { after, .. }) => self.concluded(settlement, Some(&after), effects),
             Ok(Changed::Conflict { current, .. }) => self.overtaken(settlement, current.as_deref(), now, effects),
-            Err(_) if matches!(settlement.step, Step::Writing { op: present, .. } if present == op) => {
-                self.unwritten(settlement, now, effects);
+            Err(_) if matches!(settlement.step, Step::Writing { op: latest, .. } if latest == op) => {
+                self.unwritten(settlement, now, effects)
             }
-            Err(_) => self.phase = Phase::Settling(settlement),
+            Err(_) => Phase::Settling(settlement),
         }
     }
 
     /// The duty is done.
-    fn concluded(&mut self, settlement: Settlement, after: Option<&Record>, effects: &mut Vec<FlightEffect>) {
-        self.end_claim(settlement.attempt.claim, self.ending(after), effects);
+    fn concluded(&mut self, settlement: Settlement, after: Option<&Record>, effects: &mut Vec<FlightEffect>) -> Phase {
+        let over = self.finish(settlement.attempt.claim, self.ending(after), effects);
         let parked = after.and_then(Record::grant).and_then(|grant| grant.parked);
         if !settlement.landed {
             let outcome = parked.map_or(settlement.outcome, |parked| Outcome::LoginRequired(parked.reason()));
@@ -210,21 +220,22 @@ impl Flight {
         } else if let Some(after) = after {
             effects.push(FlightEffect::Report(Report::Settled(Box::new(after.view()))));
         }
-        self.phase = Phase::Over;
+        over
     }
 
-    /// The record has moved on: a login, a logout, or a sibling that was faster.
+    /// The record has changed through a login, a logout or a faster sibling.
     fn overtaken(
         &mut self,
         settlement: Settlement,
         current: Option<&Record>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
-    ) {
+    ) -> Phase {
         if let Duty::Save(commit) = &settlement.duty
             && self.ending(current) == ClaimEnding::Abandoned
         {
-            // Our mark still stands on the token we sent: nobody was faster, the answer is for somebody else.
+            // The flight's mark is still on the token that it sent, so no sibling was faster. The answer names another
+            // subject.
             self.revoke(&settlement.attempt, commit.refresh.clone(), effects);
             let (duty, outcome) = (Duty::Park(Parked::SubjectChanged), Outcome::LoginRequired(Reason::SubjectChanged));
             let (since, step) = (self.ops, Step::Resting { until: now.elapsed() });
@@ -248,7 +259,7 @@ impl Flight {
         if self.may_revoke(attempt.epoch, current) {
             self.revoke(&attempt, unsaved, effects);
         }
-        self.end_claim(attempt.claim, self.ending(current), effects);
+        let over = self.finish(attempt.claim, self.ending(current), effects);
         match (landed, current) {
             (false, current) => self.report(outcome, current, false, effects),
             (true, current) => {
@@ -256,10 +267,11 @@ impl Flight {
                 effects.push(FlightEffect::Report(Report::Settled(Box::new(view))));
             }
         }
-        self.phase = Phase::Over;
+        over
     }
 
-    /// How the claim ends over this record: a mark of this flight that stays must not pass for settled.
+    /// How the claim ends if the store holds `record`. It is abandoned if this flight's mark is still there, so that
+    /// other flights do not take the mark for settled.
     fn ending(&self, record: Option<&Record>) -> ClaimEnding {
         let mark = record.and_then(Record::held).and_then(|held| held.mark.as_ref());
         match mark {
@@ -268,14 +280,14 @@ impl Flight {
         }
     }
 
-    /// Whether the store holds what this very flight brought: an earlier write landed after all.
+    /// Whether the store holds this flight's token, because an earlier write succeeded after all.
     fn is_ours(&self, record: &Record) -> bool {
         let access = record.grant().and_then(|grant| grant.access.as_ref());
         access.is_some_and(|access| access.flight == Some(self.id()))
     }
 
-    /// Whether a pair that is stored nowhere may be revoked (law 12): always after a logout; where something newer is
-    /// stored, only if that cannot end it too.
+    /// Whether a token pair that is stored nowhere may be revoked (law 12). After a logout it always may. After a login
+    /// it may only if the revocation cannot end the new login too.
     fn may_revoke(&self, epoch: Epoch, current: Option<&Record>) -> bool {
         match current {
             Some(Record { content: Content::Tombstone, .. }) => true,
@@ -284,10 +296,10 @@ impl Flight {
         }
     }
 
-    /// Revokes what a logout leaves behind: the new refresh token, or the old one where the server kept that.
+    /// Revokes the grant after a logout, through its new refresh token, or the old one if the server did not rotate it.
     fn revoke_all(&self, attempt: &Attempt, refresh: Option<RefreshCredential>, effects: &mut Vec<FlightEffect>) {
-        let kept = || attempt.spend.as_ref().map(|spend| spend.credential.clone());
-        self.revoke(attempt, refresh.or_else(kept), effects);
+        let old = || attempt.spend.as_ref().map(|spend| spend.credential.clone());
+        self.revoke(attempt, refresh.or_else(old), effects);
     }
 
     fn revoke(&self, attempt: &Attempt, refresh: Option<RefreshCredential>, effects: &mut Vec<FlightEffect>) {
@@ -298,10 +310,10 @@ impl Flight {
         }
     }
 
-    /// The write failed, or did not finish in time. The flight goes on as the keeper of what it holds (law 4).
-    fn unwritten(&mut self, mut settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// The write failed or timed out. The flight keeps the tokens, the claim and the mark, and tries again (law 4).
+    fn unwritten(&mut self, mut settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         if settlement.attempt.spend.is_none() {
-            // Repeatable: there is nothing to keep. The next mint tries the store again.
+            // A repeatable source's token need not be kept. The next mint tries the store again.
             let outcome = self.unstored(settlement.outcome);
             return self.land(outcome, None, settlement.attempt.claim, effects);
         }
@@ -315,13 +327,12 @@ impl Flight {
             return self.final_write(settlement, now, effects);
         }
         let timeouts = &self.equipment.timeouts;
-        let pause =
-            timeouts.save_pause.saturating_mul(1 << (settlement.failures - 1).min(16)).min(timeouts.max_save_pause);
-        let until = now.elapsed().after(pause / 2 + now.jitter.of(pause / 2));
-        self.phase = Phase::Settling(Settlement { step: Step::Resting { until }, ..settlement });
+        let backoff = ExponentialBackoff::new(timeouts.save_pause, timeouts.max_save_pause);
+        let until = now.elapsed().after(backoff.jittered(settlement.failures, now.jitter));
+        Phase::Settling(Settlement { step: Step::Resting { until }, ..settlement })
     }
 
-    /// A token the store does not know is told apart from others of its number by this process's nonce.
+    /// Adds this process's nonce to the generation of an unstored token, which tells it from others of the same number.
     fn unstored(&self, outcome: Outcome) -> Outcome {
         let Outcome::Minted(lease) = outcome else { return outcome };
         Outcome::Minted(Lease::new(LeaseParts {
@@ -335,40 +346,45 @@ impl Flight {
         }))
     }
 
-    /// The process stops, and the last save has failed: if anything can be written, then that the token is spent.
-    fn final_write(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) {
+    /// The process stops, and the last save has failed. The flight tries to note that the refresh token is spent.
+    fn final_write(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         let duty = match &settlement.duty {
-            // Where no new refresh token came, the old one is still good, and only its mark has to go.
+            // Without a new refresh token, the old one is still good, and only its mark has to be withdrawn.
             Duty::Save(commit) if commit.refresh.is_none() => Duty::Withdraw { park: None },
             Duty::Save(commit) => Duty::MarkSpent { lost: commit.refresh.clone() },
             Duty::End | Duty::Park(_) | Duty::WriteTombstone => Duty::MarkSpent { lost: None },
             Duty::Withdraw { .. } | Duty::MarkSpent { .. } => {
-                self.end_claim(settlement.attempt.claim, ClaimEnding::Abandoned, effects);
+                let over = self.finish(settlement.attempt.claim, ClaimEnding::Abandoned, effects);
                 if matches!(settlement.duty, Duty::MarkSpent { lost: Some(_) }) {
                     effects.push(FlightEffect::Report(Report::Lost { noted: false }));
                 }
-                self.phase = Phase::Over;
-                return;
+                return over;
             }
         };
         let step = Step::Resting { until: now.elapsed() };
-        self.retry(Settlement { duty, since: self.ops, step, ..settlement }, now, effects);
+        self.retry(Settlement { duty, since: self.ops, step, ..settlement }, now, effects)
     }
 
-    /// The process stops: a flight that rests between two attempts to save makes its last one now.
-    pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
+    /// The process stops. A flight that pauses between two attempts to save makes its last one now.
+    pub(super) fn flush(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+        match phase {
             Phase::Settling(settlement) if matches!(settlement.step, Step::Resting { .. }) => {
-                self.retry(settlement, now, effects);
+                self.retry(settlement, now, effects)
             }
-            phase => self.phase = phase,
+            phase => phase,
         }
     }
 
-    /// The identity was logged out, and the logout could not be stored: a flight that holds unsaved tokens saves the
+    /// The identity was logged out, and the logout could not be stored. A flight that holds unsaved tokens writes the
     /// tombstone instead.
-    pub(super) fn write_tombstone(&mut self, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
+    pub(super) fn write_tombstone(
+        &mut self,
+        phase: Phase,
+        epoch: Epoch,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) -> Phase {
+        match phase {
             Phase::Settling(Settlement { attempt, duty: Duty::Save(commit), landed, failures, .. })
                 if attempt.epoch == epoch =>
             {
@@ -382,29 +398,30 @@ impl Flight {
                     step: Step::Resting { until: now.elapsed() },
                     failures,
                 };
-                self.retry(settlement, now, effects);
+                self.retry(settlement, now, effects)
             }
-            phase => self.phase = phase,
+            phase => phase,
         }
     }
 
-    /// When the claim is to be renewed: a flight that keeps something keeps its claim too.
-    pub(super) fn renewal_due(&self) -> Option<ElapsedTime> {
-        let Phase::Settling(settlement) = &self.phase else { return None };
+    /// When the claim is to be renewed. Only a flight that is saving renews its claim.
+    pub(super) fn renewal_due(&self, phase: &Phase) -> Option<ElapsedTime> {
+        let Phase::Settling(settlement) = phase else { return None };
         let claim = settlement.attempt.claim.as_ref().filter(|claim| !claim.lost)?;
         let due = claim.until?.before(self.claim_length() / 2);
-        // Never sooner than this after the last one, whatever the store gives.
+        // Renewals are at least one time-out apart, however short the store's claims are.
         let rested = self.renewed_at.map(|asked| asked.after(self.equipment.timeouts.store_timeout));
         Some(rested.map_or(due, |rested| due.max(rested)))
     }
 
-    pub(super) fn renew(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
-        if self.renewal_due().is_none_or(|due| due > now.elapsed()) {
+    /// Renews the claim, if that is due.
+    pub(super) fn renew(&mut self, phase: &Phase, now: Now, effects: &mut Vec<FlightEffect>) {
+        if self.renewal_due(phase).is_none_or(|due| due > now.elapsed()) {
             return;
         }
         let op = self.stamp();
         let at_least = self.claim_length();
-        if let Phase::Settling(Settlement { attempt, .. }) = &self.phase
+        if let Phase::Settling(Settlement { attempt, .. }) = phase
             && let Some(held) = &attempt.claim
         {
             effects.push(FlightEffect::Renew { op, claim: held.claim.clone(), at_least });
@@ -413,23 +430,24 @@ impl Flight {
         }
     }
 
-    pub(super) fn renewed(&mut self, op: Op, answer: Result<Renewed, StoreFault>) {
-        let Phase::Settling(Settlement { attempt, .. }) = &mut self.phase else { return };
-        let (Some(held), Some(asked)) = (&mut attempt.claim, self.renewed_at) else { return };
-        if self.renewal.take_if(|asked| *asked == op).is_none() {
-            return;
+    /// The store has answered a renewal. A failed renewal is repeated when the next one is due.
+    pub(super) fn renewed(&mut self, mut phase: Phase, op: Op, answer: Result<Renewed, StoreFault>) -> Phase {
+        if let Phase::Settling(Settlement { attempt, .. }) = &mut phase
+            && let (Some(held), Some(asked)) = (&mut attempt.claim, self.renewed_at)
+            && self.renewal.take_if(|renewal| *renewal == op).is_some()
+        {
+            match answer {
+                Ok(Renewed::Until(remaining)) => held.until = remaining.map(|remaining| asked.after(remaining)),
+                Ok(Renewed::Lost) => held.lost = true,
+                Err(_) => {}
+            }
         }
-        match answer {
-            Ok(Renewed::Until(remaining)) => held.until = remaining.map(|remaining| asked.after(remaining)),
-            Ok(Renewed::Lost) => held.lost = true,
-            // Asked again when its time is up.
-            Err(_) => {}
-        }
+        phase
     }
 }
 
 impl Settlement {
-    /// When this settlement is to be looked at again.
+    /// When this settlement is to go on.
     pub(super) fn due(&self) -> ElapsedTime {
         match self.step {
             Step::Writing { limit, .. } => limit,

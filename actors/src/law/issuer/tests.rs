@@ -1,4 +1,4 @@
-//! The limiter's rules, one by one, and over arbitrary stories.
+//! The limiter's rules, one by one, and in random stories.
 
 mod stories;
 
@@ -174,10 +174,10 @@ fn who_waits_too_long_is_told_to_come_again() {
     assert_eq!(limiter.handle(Tick, at(60_002)), []);
     assert_eq!(limiter.next_wake(), instant(120_000));
     assert_eq!(limiter.handle(Tick, at(119_999)), []);
-    assert_eq!(limiter.handle(Tick, at(120_000)), [Hold(AskId(1), COME_AGAIN)]);
-    assert_eq!(limiter.handle(Tick, at(120_001)), [Hold(AskId(2), COME_AGAIN)]);
+    assert_eq!(limiter.handle(Tick, at(120_000)), [Hold(AskId(1), ASK_AGAIN)]);
+    assert_eq!(limiter.handle(Tick, at(120_001)), [Hold(AskId(2), ASK_AGAIN)]);
     assert_eq!(limiter.handle(Tick, at(135_001)), []);
-    // A permit that comes back in time is granted, late as it may be.
+    // A permit that comes back before the time-out is granted, even if it is late.
     assert_eq!(limiter.handle(Returned(AskId(0), None), at(135_002)), [Grant(AskId(3))]);
 }
 

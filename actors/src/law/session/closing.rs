@@ -1,25 +1,23 @@
-//! What moves the epoch, or parks the grant: logins, logouts, and an issuer that is no longer listed (laws 12 and 13).
+//! Logouts, and the answers to the session's own writes (law 12).
 
 use std::time::Duration;
 
-use super::machine::{Bar, Installing, Output, STORE_TIMEOUT, Session};
-use super::{Backoff, Futility, LoggedOut, PendingLogout, ReplyId, SessionEffect};
+use super::machine::{Output, STORE_TIMEOUT, Session};
+use super::{LoggedOut, PendingLogout, ReplyId, SessionEffect};
 use crate::law::flight::{Op, Revocation};
-use crate::law::ledger::{Change, Changed, Login};
-use crate::ports::store::Reservation;
-use crate::values::record::{Content, Issuer, Parked, Record, Renewal, View};
-use crate::values::{ElapsedTime, Epoch, InstallError, LogoutError, Now, Reason, StoreFault, TokenError, Version};
+use crate::law::ledger::{Change, Changed};
+use crate::values::record::{Content, Record, Renewal, View};
+use crate::values::{
+    ElapsedTime, Epoch, ExponentialBackoff, LogoutError, Now, Reason, StoreFault, TokenError, Version,
+};
 
-/// The first pause before a tombstone that could not be written is tried again; it doubles.
-const PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// The pauses between attempts to write a tombstone.
+const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
-/// The longest such pause.
-const PAUSE_MOST: Duration = Duration::from_secs(30);
-
-/// A logout that has begun. Nothing is served any more.
+/// A logout that has begun. Nothing is served from its epoch any more.
 #[derive(Clone, Debug)]
 pub(super) struct Closing {
-    /// Who is to be told; `None` once they were.
+    /// The request to answer; `None` once it was answered.
     reply: Option<ReplyId>,
     /// The epoch that ends; `None` until the record is known.
     epoch: Option<Epoch>,
@@ -29,16 +27,16 @@ pub(super) struct Closing {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Waits for the first read of the record.
+    /// Waits until the record has been read.
     Reading,
     /// Writes the tombstone.
     Writing { op: Op, limit: ElapsedTime },
-    /// Tries again then.
+    /// Tries again at `until`.
     Resting { until: ElapsedTime },
 }
 
 impl Closing {
-    /// A logout whose tombstone a predecessor could not write.
+    /// A logout whose tombstone the previous actor could not write.
     pub(super) fn resumed(pending: PendingLogout, now: ElapsedTime) -> Self {
         let (epoch, step) = match pending {
             PendingLogout::Unread => (None, Step::Reading),
@@ -61,80 +59,31 @@ impl Closing {
 }
 
 impl Session {
-    /// A login is to be installed: its refresh token is reserved first, so that no two identities ever hold one.
-    pub(super) fn install(&mut self, reply: ReplyId, login: Box<Login>, now: Now, out: &mut Output) {
-        if self.stopping {
-            return out.answer_install(reply, Err(InstallError::ShuttingDown));
-        }
-        if self.login.is_some() {
-            return out.answer_install(reply, Err(InstallError::Busy));
-        }
-        let op = self.stamp();
-        let limit = now.elapsed().after(STORE_TIMEOUT);
-        let login = match &login.refresh {
-            Some(refresh) => {
-                out.effects.push(SessionEffect::Reserve(op, refresh.digest()));
-                Some(login)
-            }
-            None => {
-                out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
-                None
-            }
-        };
-        let had_record = self.known.epoch != Epoch::default();
-        self.login = Some(Installing { reply, op, limit, login, had_record });
-    }
-
-    pub(super) fn reserved(&mut self, op: Op, answer: Result<Reservation, StoreFault>, now: Now, out: &mut Output) {
-        let Some(installing) = self.login.take_if(|installing| installing.op == op) else { return };
-        let error = match (answer, installing.login) {
-            (Ok(Reservation::Reserved), Some(login)) => {
-                let op = self.stamp();
-                let limit = now.elapsed().after(STORE_TIMEOUT);
-                out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
-                self.login = Some(Installing { op, limit, login: None, ..installing });
-                return;
-            }
-            (Ok(Reservation::HeldBy(_)), _) => InstallError::HeldElsewhere,
-            (Ok(Reservation::Reserved), None) => InstallError::StoreTrouble(StoreFault::Failed),
-            (Err(fault), _) => InstallError::StoreTrouble(fault),
-        };
-        out.answer_install(installing.reply, Err(error));
-    }
-
-    /// An install the store does not answer: whether it took effect, a read will tell.
-    pub(super) fn install_late(&mut self, now: Now, out: &mut Output) {
-        if let Some(late) = self.login.take_if(|installing| installing.limit <= now.elapsed()) {
-            out.answer_install(late.reply, Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
-            self.read(now, out);
-        }
-    }
-
-    /// The identity is to be logged out: from here on nothing is served.
+    /// Logs the identity out. Nothing is served from now on.
     pub(super) fn logout(&mut self, reply: ReplyId, now: Now, out: &mut Output) {
         if self.closing.as_ref().is_some_and(|closing| closing.reply.is_some()) || self.login.is_some() {
             return out.answer_logout(reply, Err(LogoutError::Busy));
         }
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
-        let known = self.epoch().filter(|_| self.knowledge.read);
+        let known = self.knowledge.stored_view().map(View::epoch);
         let epoch = self.closing.as_ref().map_or(known, |closing| closing.epoch);
         self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures });
-        self.dismiss_all(TokenError::new(Reason::LoggedOut), out);
+        self.fail_waiters(TokenError::new(Reason::LoggedOut), out);
         match epoch {
             Some(_) => self.write_tombstone(now, out),
             None => self.read(now, out),
         }
     }
 
-    /// Whether a logout is under way for what is in force now. A newer login does not wait for the old one's end.
+    /// Whether a logout of the current epoch is in progress. A newer login does not wait for the logout of an old one.
     pub(super) fn is_closing(&self) -> bool {
-        let outlived = |epoch| self.epoch().is_some_and(|known| known > epoch);
+        let outlived = |epoch| self.knowledge.epoch().is_some_and(|known| known > epoch);
         self.closing.as_ref().is_some_and(|closing| !closing.epoch.is_some_and(outlived))
     }
 
-    /// The record is known at last, or has moved to another epoch.
+    /// The record has been read for the first time, or has another epoch now.
     pub(super) fn new_view_for_closing(&mut self, now: Now, out: &mut Output) {
-        let (Some(closing), Some(known)) = (&mut self.closing, self.knowledge.view.as_ref().map(View::epoch)) else {
+        let (Some(closing), Some(known)) = (&mut self.closing, self.knowledge.epoch()) else {
             return;
         };
         match closing.epoch {
@@ -147,7 +96,7 @@ impl Session {
         }
     }
 
-    /// The record cannot be read: whoever waits for the logout is told. It goes on when the record can be read.
+    /// The record cannot be read. The caller gets an error, and the logout goes on once the record can be read.
     pub(super) fn closing_unread(&mut self, fault: StoreFault, out: &mut Output) {
         if let Some(closing) = &mut self.closing
             && matches!(closing.step, Step::Reading)
@@ -165,7 +114,7 @@ impl Session {
         out.effects.push(SessionEffect::Change(op, Box::new(Change::Clear { epoch })));
     }
 
-    /// A tombstone that takes too long to write, or is due again.
+    /// Ends a write of the tombstone that takes too long, and begins one that is due.
     pub(super) fn close_late(&mut self, now: Now, out: &mut Output) {
         match self.closing.as_ref().map(|closing| closing.step) {
             Some(Step::Writing { limit, .. }) if limit <= now.elapsed() => {
@@ -176,7 +125,7 @@ impl Session {
         }
     }
 
-    /// The process stops: whoever waits for a logout is told that it may not be durable.
+    /// The process stops. The caller of a logout learns that it may not be durable.
     pub(super) fn stop_closing(&mut self, out: &mut Output) {
         if let Some(closing) = &mut self.closing
             && let Some(reply) = closing.reply.take()
@@ -189,8 +138,8 @@ impl Session {
         }
     }
 
-    /// The tombstone could not be written. The caller is told; the session, and a flight that holds unsaved tokens, go
-    /// on trying.
+    /// The tombstone could not be written. The caller gets an error. The session goes on trying, and so does a flight
+    /// that holds unsaved tokens.
     fn not_closed(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
         if !self.is_closing() {
             return self.outlive_logout(out);
@@ -199,17 +148,17 @@ impl Session {
         if let Some(reply) = closing.reply.take() {
             out.answer_logout(reply, Err(LogoutError::NotDurable(fault)));
         }
-        let pause = PAUSE_FIRST.saturating_mul(1 << closing.failures.min(16)).min(PAUSE_MOST);
         closing.failures += 1;
-        closing.step = Step::Resting { until: now.elapsed().after(pause / 2 + now.jitter.of(pause / 2)) };
-        if let (Some(flight), Some(epoch)) = (&self.flight, closing.epoch) {
+        let pause = BACKOFF.jittered(closing.failures, now.jitter);
+        closing.step = Step::Resting { until: now.elapsed().after(pause) };
+        if let (Some(flight), Some(epoch)) = (self.flights.running(), closing.epoch) {
             out.effects.push(SessionEffect::TellLoggedOut(flight.id, epoch));
         }
     }
 
-    /// The epoch is over, and whether it was our write that ended it will never be known.
+    /// The epoch is over. Whether this session's write ended it will never be known.
     fn outlive_logout(&mut self, out: &mut Output) {
-        let (Some(closing), Some(view)) = (self.closing.take(), &self.knowledge.view) else { return };
+        let (Some(closing), Some(view)) = (self.closing.take(), self.knowledge.view()) else { return };
         let Some(reply) = closing.reply else { return };
         let answer = match view.renewal {
             Renewal::LoginRequired(Reason::LoggedOut) => Ok(LoggedOut { may_still_live: true }),
@@ -221,18 +170,18 @@ impl Session {
     /// A write of the session's own is done.
     pub(super) fn changed(&mut self, op: Op, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let closes = |closing: &Closing| matches!(closing.step, Step::Writing { op: writing, .. } if writing == op);
-        if let Some(installing) = self.login.take_if(|installing| installing.op == op) {
+        if let Some(installing) = self.login.take_if(|installing| installing.waits_for(op)) {
             self.installed(&installing, answer, now, out);
         } else if self.closing.as_ref().is_some_and(closes) {
             self.closed(answer, now, out);
         } else {
             match answer {
-                // A grant that was parked; or a write that was given up on has landed after all.
+                // The grant was parked, or a write that had timed out succeeded after all.
                 Ok(Changed::Applied { before, after }) => {
                     if after.content == Content::Tombstone {
                         self.revoke(before.as_deref(), out);
                     }
-                    self.saw(after.view(), now, out);
+                    self.update(after.view(), now, out);
                 }
                 Ok(Changed::Conflict { .. }) => self.read(now, out),
                 Err(_) => {}
@@ -240,41 +189,18 @@ impl Session {
         }
     }
 
-    fn installed(&mut self, installing: &Installing, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
-        let answer = match answer {
-            Ok(Changed::Applied { before, after }) => {
-                let view = after.view();
-                self.new_epoch();
-                if before.is_none() && installing.had_record {
-                    self.start_over();
-                }
-                self.overtake_logout(view.version, out);
-                self.saw(view.clone(), now, out);
-                Ok(Box::new(view))
-            }
-            Ok(Changed::Conflict { why, current }) => {
-                self.saw(current.map_or_else(View::vacant, |record| record.view()), now, out);
-                Err(why.into())
-            }
-            Err(fault) => {
-                self.read(now, out);
-                Err(InstallError::StoreTrouble(fault))
-            }
-        };
-        out.answer_install(installing.reply, answer);
-    }
-
-    /// A logout that never learned which epoch it was for must not end the login that came after it.
-    fn overtake_logout(&mut self, version: Version, out: &mut Output) {
+    /// Ends a logout that never learned its epoch, so that it does not end the login that came after it.
+    pub(super) fn overtake_logout(&mut self, version: Version, out: &mut Output) {
         let overtaken = self.closing.take_if(|closing| closing.epoch.is_none());
         if let Some(reply) = overtaken.and_then(|closing| closing.reply) {
             out.answer_logout(reply, Err(LogoutError::Superseded(version)));
         }
     }
 
+    /// The tombstone was written, or not.
     fn closed(&mut self, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
-        let in_the_air = self.flight.is_some();
-        let known_empty = self.knowledge.view.as_ref().is_some_and(|view| {
+        let flying = self.flights.is_running();
+        let known_empty = self.knowledge.view().is_some_and(|view| {
             matches!(view.renewal, Renewal::LoginRequired(Reason::LoggedOut | Reason::NeverSignedIn))
         });
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
@@ -284,7 +210,7 @@ impl Session {
                 let before = before.as_deref();
                 let in_doubt = before.and_then(Record::held).is_some_and(|held| held.mark.is_some());
                 self.revoke(before, out);
-                self.end_closing(after.view(), now, out, Ok(LoggedOut { may_still_live: in_the_air || in_doubt }));
+                self.end_closing(after.view(), now, out, Ok(LoggedOut { may_still_live: flying || in_doubt }));
                 return;
             }
             Ok(Changed::Conflict { current, .. }) => current,
@@ -293,11 +219,11 @@ impl Session {
             Some(record) if record.content != Content::Tombstone => {
                 self.end_closing(record.view(), now, out, Err(LogoutError::Superseded(record.version())));
             }
-            // Somebody logged out already: a sibling, or an earlier attempt of ours whose answer was lost. What they could
-            // revoke, we do not know.
+            // A sibling has logged out already, or an earlier attempt of this session whose answer was lost. Which
+            // tokens were revoked then is not known.
             current => {
                 let view = current.map_or_else(View::vacant, Record::view);
-                let may_still_live = in_the_air || failures > 0 || !known_empty;
+                let may_still_live = flying || failures > 0 || !known_empty;
                 self.end_closing(view, now, out, Ok(LoggedOut { may_still_live }));
             }
         }
@@ -307,7 +233,7 @@ impl Session {
         if let Some(reply) = self.closing.take().and_then(|closing| closing.reply) {
             out.answer_logout(reply, answer);
         }
-        self.saw(view, now, out);
+        self.update(view, now, out);
     }
 
     fn revoke(&self, before: Option<&Record>, out: &mut Output) {
@@ -318,38 +244,5 @@ impl Session {
             let revocation = Revocation { binding: grant.binding.clone(), refresh };
             out.effects.push(SessionEffect::Revoke(Box::new(revocation)));
         }
-    }
-
-    /// The epoch has moved: what was learned about the old one does not hold for the new one.
-    pub(super) fn new_epoch(&mut self) {
-        self.backoff = Backoff::default();
-        self.futility = Futility::default();
-        self.verdict = None;
-    }
-
-    /// The resource lists these issuers now. The bound one is kept while it is among them; otherwise nothing is served
-    /// any more, and the grant is parked until a login is accepted.
-    pub(super) fn issuers_listed(&mut self, issuers: Vec<Issuer>, now: Now, out: &mut Output) {
-        let Some(view) = self.knowledge.view.as_ref().filter(|_| self.knowledge.read) else {
-            self.listed = Some(issuers);
-            return;
-        };
-        let Some(bound) = view.issuer.as_ref().filter(|_| view.closed().is_none()) else { return };
-        if issuers.contains(bound) {
-            self.barred = None;
-        } else if self.barred.is_none() {
-            self.barred = Some(Bar { epoch: view.epoch(), retry_at: now.elapsed() });
-            self.dismiss_all(TokenError::new(Reason::IssuerChanged), out);
-            self.park_late(now, out);
-        }
-    }
-
-    /// Says durably that the grant is parked, as often as it takes.
-    pub(super) fn park_late(&mut self, now: Now, out: &mut Output) {
-        let Some(bar) = self.barred.filter(|bar| bar.retry_at <= now.elapsed()) else { return };
-        let op = self.stamp();
-        self.barred = Some(Bar { retry_at: now.elapsed().after(PAUSE_MOST), ..bar });
-        let park = Change::Park { epoch: bar.epoch, why: Parked::IssuerChanged };
-        out.effects.push(SessionEffect::Change(op, Box::new(park)));
     }
 }

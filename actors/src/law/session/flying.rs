@@ -1,68 +1,121 @@
-//! When to fly, and with what order (laws 6 and 8).
+//! When a flight begins, and with which order (laws 6 and 8).
 
 use super::machine::{Output, Session};
-use super::pacing::RESUME;
 use super::{RunningFlight, SessionEffect};
 use crate::law::flight::{Adopt, Order, Urgency};
 use crate::values::{Cause, Epoch, FlightId, Generation, Lease, Now};
 
-/// The flight that runs, as its session sees it.
-#[derive(Clone, Debug)]
-pub(super) struct Airborne {
-    pub(super) id: FlightId,
-    pub(super) epoch: Epoch,
-    /// Its number in this session; zero for one that was running before.
-    pub(super) number: u64,
-    pub(super) keeping: bool,
+/// The flights of a session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flights {
+    /// The flight that runs.
+    running: Option<Running>,
+    /// Flights that this actor has begun.
+    begun: u64,
 }
 
-impl Airborne {
-    pub(super) fn inherited(running: RunningFlight) -> Self {
-        Self { id: running.id, epoch: running.epoch, number: 0, keeping: running.keeping }
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    flight: RunningFlight,
+    /// Its number in this session; zero for a flight of the previous actor.
+    number: u64,
+}
+
+impl Flights {
+    /// The flight that the previous actor left running.
+    pub(super) fn inherited(flight: Option<RunningFlight>) -> Self {
+        Self { running: flight.map(|flight| Running { flight, number: 0 }), begun: 0 }
+    }
+
+    /// The flight that runs.
+    pub(super) fn running(&self) -> Option<RunningFlight> {
+        self.running.map(|running| running.flight)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether the running flight has landed and only saves.
+    pub(super) fn is_keeping(&self) -> bool {
+        self.running.is_some_and(|running| running.flight.keeping)
+    }
+
+    /// Flights that this actor has begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Whether the running flight has this id.
+    pub(super) fn is(&self, id: FlightId) -> bool {
+        self.running.is_some_and(|running| running.flight.id == id)
+    }
+
+    fn begin(&mut self, first: FlightId, epoch: Epoch) -> FlightId {
+        self.begun += 1;
+        let id = FlightId(first.0.wrapping_add(u128::from(self.begun)));
+        self.running = Some(Running { flight: RunningFlight { id, epoch, keeping: false }, number: self.begun });
+        id
+    }
+
+    /// The running flight has landed, and goes on only if it is `keeping` something. Returns its epoch and its number.
+    pub(super) fn land(&mut self, keeping: bool) -> Option<(Epoch, u64)> {
+        let mut running = self.running.take()?;
+        running.flight.keeping = keeping;
+        self.running = keeping.then_some(running);
+        Some((running.flight.epoch, running.number))
+    }
+
+    /// Forgets the flight if it is the running one, and returns whether it was.
+    pub(super) fn end(&mut self, id: FlightId) -> bool {
+        self.running.take_if(|running| running.flight.id == id).is_some()
+    }
+
+    /// Forgets the running flight if its epoch is over. It holds a claim of the old epoch only, so it blocks no other
+    /// flight.
+    pub(super) fn forget_before(&mut self, epoch: Epoch) {
+        self.running.take_if(|running| running.flight.epoch < epoch);
     }
 }
 
 impl Session {
-    /// Begins a flight, if one is called for and allowed.
+    /// Begins a flight, if there is a reason for one and it is allowed.
     pub(super) fn pursue(&mut self, now: Now, out: &mut Output) {
-        let at_rest = self.backoff.resting.is_some_and(|(_, until)| until > now.elapsed())
-            || self.throttled.is_some_and(|until| until > now.elapsed());
-        if self.stopping || at_rest || self.flight.is_some() || self.is_closing() {
+        let at_rest = self.pauses.are_resting(now.elapsed()) || self.pauses.are_throttled(now.elapsed());
+        if self.stopping || at_rest || self.flights.is_running() || self.is_closing() {
             return;
         }
-        let Some(view) = &self.knowledge.view else { return };
+        let Some(view) = self.knowledge.view() else { return };
         let Some(cause) = self.cause(now) else { return };
         if self.login_required(now).is_some() {
             return;
         }
         let (epoch, issuer) = (view.epoch(), view.issuer.clone());
-        self.flights += 1;
-        let id = FlightId(self.birth.flights.0.wrapping_add(u128::from(self.flights)));
-        let newest = self.newest_lease().map(Lease::generation);
+        let id = self.flights.begin(self.birth.flights, epoch);
+        let newest = self.knowledge.newest_lease().map(Lease::generation);
         let order = Order {
             flight: id,
             cause,
             epoch,
             adopt: match cause {
                 Cause::Force => Adopt::Nothing,
-                _ => Adopt::Above { floor: newer(self.floor, newest), margin: self.policy.safety_margin },
+                _ => Adopt::Above { floor: newer(self.refusals.floor(), newest), margin: self.policy.safety_margin },
             },
             issuer,
-            known: self.known,
+            known: self.knowledge.newest(),
             nonce: self.birth.nonce,
-            doubt: self.doubt,
-            urgency: match self.resumed {
-                _ if !self.waiters.is_empty() => Urgency::Callers,
-                Some(resumed) if now.elapsed().since(resumed) < RESUME => Urgency::AfterResume,
-                _ => Urgency::Background,
+            doubt: self.knowledge.doubt(),
+            urgency: match self.waiters.is_empty() {
+                false => Urgency::Callers,
+                true if self.pacing.has_just_resumed(now.elapsed()) => Urgency::AfterResume,
+                true => Urgency::Background,
             },
         };
-        self.early_wanted = false;
-        self.flight = Some(Airborne { id, epoch, number: self.flights, keeping: false });
+        self.pacing.flight_begun();
         out.effects.push(SessionEffect::Fly(Box::new(order)));
     }
 
-    /// Why a token is wanted now, if one is.
+    /// Why a token is wanted now; `None` if none is.
     fn cause(&self, now: Now) -> Option<Cause> {
         if self.waiters.is_empty() {
             return self.background_cause(now);
@@ -70,9 +123,9 @@ impl Session {
         Some(if self.waiters.insist() { Cause::Force } else { self.cause_of_want() })
     }
 
-    /// Why there is no lease to serve: it was refused, or there is none, or it is over.
+    /// Why there is no lease to serve. Either the newest lease was refused, or there is none, or it has expired.
     pub(super) fn cause_of_want(&self) -> Cause {
-        match (self.lease(), self.newest_lease()) {
+        match (self.lease(), self.knowledge.newest_lease()) {
             (None, Some(_)) => Cause::Refusal,
             _ => Cause::Expiry,
         }

@@ -1,173 +1,190 @@
-//! What a flight's report means: for those who waited, and for the next flight (laws 4, 8 and 11).
+//! The reports of a flight: the answers they give to waiting callers, and when the next flight may begin (laws 4, 8 and
+//! 11).
 
 use std::time::Duration;
 
-use super::Backoff;
-use super::machine::{Output, Session, Verdict};
+use super::machine::{Output, Session};
 use crate::law::flight::{Landing, Outcome, Report};
 use crate::law::profile::Trouble;
 use crate::values::record::View;
-use crate::values::{Epoch, FlightId, Lease, Now, Reason, TokenError};
+use crate::values::{ElapsedTime, Epoch, FlightId, Lease, Now, Reason, TokenError, Version};
 
-/// How many landings in a row may say that the record has moved, and not answer all who waited, before the session rests.
-const MOVES_MOST: u32 = 3;
+/// How many consecutive `Moved` outcomes may leave callers waiting before the session pauses.
+const MAX_MOVES: u32 = 3;
+
+/// The results of earlier flights that the session remembers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Landings {
+    /// Consecutive `Moved` outcomes that left callers waiting.
+    moves: u32,
+    finding: Option<Finding>,
+}
+
+/// A flight's finding that a login is required. It holds for one version of the record, for a limited time.
+#[derive(Clone, Copy, Debug)]
+struct Finding {
+    version: Version,
+    reason: Reason,
+    until: ElapsedTime,
+}
+
+impl Landings {
+    fn count(&mut self, outcome: &Outcome) {
+        self.moves = if *outcome == Outcome::Moved { self.moves + 1 } else { 0 };
+    }
+
+    /// Forgets that a flight found a login required.
+    pub(super) fn forget_finding(&mut self) {
+        self.finding = None;
+    }
+
+    /// The reason for which a flight found a login required in this version of the record.
+    pub(super) fn login_required(&self, version: Version, now: ElapsedTime) -> Option<Reason> {
+        let finding = self.finding.filter(|finding| finding.version == version && finding.until > now)?;
+        Some(finding.reason)
+    }
+
+    /// When the finding ends.
+    pub(super) fn wake(&self, now: ElapsedTime) -> Option<ElapsedTime> {
+        self.finding.map(|finding| finding.until).filter(|until| *until > now)
+    }
+}
 
 impl Session {
-    /// A flight reports. One of an epoch that is over has a view to give and nothing else.
+    /// A flight reports. Only the view counts in a report of a flight that is not the running one.
     pub(super) fn reported(&mut self, id: FlightId, report: Report, now: Now, out: &mut Output) {
-        let ours = self.flight.as_ref().is_some_and(|flight| flight.id == id);
         match report {
-            Report::Landed(landing) if ours => self.landed(landing, now, out),
-            Report::Landed(Landing { view: Some(view), .. }) => self.saw(*view, now, out),
+            Report::Landed(landing) if self.flights.is(id) => self.landed(landing, now, out),
+            Report::Landed(Landing { view: Some(view), .. }) => self.update(*view, now, out),
             Report::Landed(_) => {}
             Report::Settled(view) => {
-                self.flight.take_if(|flight| flight.id == id);
-                self.saw(*view, now, out);
+                self.flights.end(id);
+                self.update(*view, now, out);
             }
             Report::Lost { .. } => {
-                self.flight.take_if(|flight| flight.id == id);
+                self.flights.end(id);
             }
         }
     }
 
     fn landed(&mut self, landing: Landing, now: Now, out: &mut Output) {
-        let Some(mut flight) = self.flight.take() else { return };
-        let (epoch, number) = (flight.epoch, flight.number);
-        flight.keeping = landing.keeping;
-        if landing.keeping {
-            self.flight = Some(flight);
-        }
+        let Some((epoch, number)) = self.flights.land(landing.keeping) else { return };
         let outcome = self.still_true(landing.outcome, landing.view.as_deref());
-        self.moves = if outcome == Outcome::Moved { self.moves + 1 } else { 0 };
+        self.landings.count(&outcome);
         if let Outcome::Minted(lease) = &outcome
-            && self.epoch().is_none_or(|known| known == epoch)
+            && self.knowledge.epoch().is_none_or(|known| known == epoch)
         {
-            self.know(lease.generation());
-            self.unstored = Some(lease.clone());
+            self.knowledge.minted(lease.clone());
         }
         if let Some(view) = landing.view {
             self.absorb(*view, now, out);
         }
-        self.shed_unstored();
-        let moved = self.moves > 0;
+        self.knowledge.discard_unstored();
+        let moved = outcome == Outcome::Moved;
         self.conclude_flight(outcome, (epoch, number), now, out);
         if moved {
             self.read(now, out);
         }
     }
 
-    /// That a login is required was found in one version of the record, and says nothing about a newer one.
+    /// The outcome as it holds now. A required login was found in one version of the record and does not hold for a
+    /// newer one.
     fn still_true(&self, outcome: Outcome, found_in: Option<&View>) -> Outcome {
-        let newer = |found: &View| self.knowledge.view.as_ref().is_some_and(|known| known.version > found.version);
+        let newer = |found: &View| self.knowledge.view().is_some_and(|known| known.version > found.version);
         match outcome {
             Outcome::LoginRequired(_) if found_in.is_some_and(newer) => Outcome::Moved,
             outcome => outcome,
         }
     }
 
-    /// What the landing means for those who waited for it, and for the next flight.
+    /// Answers the waiting callers as the outcome allows, and begins the pause that it calls for.
     fn conclude_flight(&mut self, outcome: Outcome, (epoch, number): (Epoch, u64), now: Now, out: &mut Output) {
         match outcome {
             Outcome::Minted(lease) => {
-                self.settle_in();
+                self.new_token();
                 self.hand_out_minted(lease, (epoch, number), now, out);
             }
             Outcome::Adopted => {
-                self.settle_in();
-                self.backoff = Backoff::default();
+                self.new_token();
+                self.pauses.reset();
                 self.serve_waiters(now, out);
             }
             Outcome::Moved => {
                 let waited = !self.waiters.is_empty();
                 self.serve_waiters(now, out);
                 if waited && self.waiters.is_empty() {
-                    // Where it has moved to was an answer: the next move has nothing to do with this one.
-                    self.moves = 0;
-                } else if self.moves > MOVES_MOST {
+                    // The new record answered every waiter, so the next move starts a new count.
+                    self.landings.moves = 0;
+                } else if self.landings.moves > MAX_MOVES {
                     self.rest(Trouble::new(Reason::Contended), now, out);
                 }
             }
             Outcome::Failed(trouble) => self.rest(trouble, now, out),
             Outcome::LoginRequired(reason) => {
-                if let Some(view) = &self.knowledge.view {
+                if let Some(view) = self.knowledge.view() {
                     let until = now.elapsed().after(self.policy.max_backoff);
-                    self.verdict = Some(Verdict { version: view.version, reason, until });
+                    self.landings.finding = Some(Finding { version: view.version, reason, until });
                 }
                 self.refuse_cohort(TokenError::new(reason), now, out);
             }
         }
     }
 
-    /// There is a token nobody has used yet, and nothing is known against it.
-    fn settle_in(&mut self) {
-        self.used = false;
-        self.verdict = None;
+    /// There is a new token, not yet used or refused.
+    fn new_token(&mut self) {
+        self.pacing.new_token();
+        self.landings.forget_finding();
     }
 
-    /// Serves the cohort of a flight that minted `lease`.
+    /// Answers the callers that waited for the flight that minted `lease`.
     fn hand_out_minted(&mut self, lease: Lease, (epoch, number): (Epoch, u64), now: Now, out: &mut Output) {
         self.draw_window(now);
-        // Where the record has moved on meanwhile, this token is nobody's, and nobody's failure.
-        let ours = self.epoch() == Some(epoch) && self.login_required(now).is_none();
-        let refused = self.floor.is_some_and(|floor| !lease.generation().supersedes(&floor));
-        // Over on arrival, or nearly, or older than what was refused: the next flight must not begin at once, or it would
-        // never end. A lease that was itself refused before its landing came through is followed by one flight more.
-        let outdated = refused && self.floor != Some(lease.generation());
-        let stillborn = ours && (outdated || self.in_early_window(now));
-        if !stillborn {
-            self.backoff = Backoff::default();
+        // If the epoch has changed since, the token is not served, and the flight counts neither as success nor
+        // failure.
+        let current = self.knowledge.epoch() == Some(epoch) && self.login_required(now).is_none();
+        let refused = self.refusals.cover(&lease.generation());
+        // A lease that has expired on arrival, or nearly, or is older than the refused one, is useless. The next flight
+        // must not begin at once, or flights would follow each other without end. If this very lease was refused before
+        // its landing was processed, one more flight follows.
+        let outdated = refused && self.refusals.floor() != Some(lease.generation());
+        let useless = current && (outdated || self.in_early_window(now));
+        if !useless {
+            self.pauses.reset();
         }
-        let alive = ours && !refused && lease.validity().outlasts(Duration::ZERO, &now.moment);
-        let mut waiters = std::mem::take(&mut self.waiters);
+        let alive = current && !refused && lease.validity().outlasts(Duration::ZERO, &now.moment);
         let mut used = false;
-        out.expect_answers(waiters.len());
-        waiters.answer_each(|id, waiter| {
-            // Nothing better than a token just minted can be had, whatever the caller's minimum.
+        out.expect_answers(self.waiters.len());
+        self.answer_waiters(out, |_, waiter| {
+            // No better token can be had than one just minted, even if the caller's minimum is longer.
             let served = alive && waiter.accepts_flight(number);
-            if served {
-                used = true;
-                out.answer(id, Ok(lease.clone()));
-            }
-            served
+            used |= served;
+            served.then(|| Ok(lease.clone()))
         });
-        self.waiters = waiters;
-        self.used |= used;
-        if stillborn {
+        if used {
+            self.pacing.mark_used();
+        }
+        if useless {
             self.rest(Trouble::new(Reason::ExpiredOnArrival), now, out);
         }
         self.serve_waiters(now, out);
     }
 
-    /// No token, for now: the cohort shares the error, and the next attempt waits (law 8).
-    pub(super) fn rest(&mut self, trouble: Trouble, now: Now, out: &mut Output) {
-        // An issuer that says how long it wants to be left alone is no failure of ours.
-        let told_off = trouble.reason == Reason::Throttled && trouble.retry_after.is_some();
-        let failures = self.backoff.failures.saturating_add(u32::from(!told_off));
-        let doubled = self.policy.initial_backoff.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let pause = doubled.min(self.policy.max_backoff);
-        let pause = pause / 2 + now.jitter.of(pause / 2);
-        let told = trouble.retry_after.unwrap_or_default().min(self.policy.max_retry_after);
-        let pause = pause.max(told);
-        let error = TokenError::new(trouble.reason);
-        self.backoff = Backoff { failures, resting: Some((error, now.elapsed().after(pause))) };
-        self.refuse_cohort(error.with_retry_after(pause), now, out);
+    /// There is no token for now. The waiting callers share the error, and the next flight begins after a pause (law
+    /// 8).
+    fn rest(&mut self, trouble: Trouble, now: Now, out: &mut Output) {
+        let error = self.pauses.fail(trouble, &self.policy, now);
+        self.refuse_cohort(error, now, out);
     }
 
-    /// Answers everyone who waits: with a lease that is still good, else with `error`.
+    /// Answers every waiting caller with a lease that is still good, or else with `error`.
     fn refuse_cohort(&mut self, error: TokenError, now: Now, out: &mut Output) {
-        let mut waiters = std::mem::take(&mut self.waiters);
-        waiters.answer_each(|id, waiter| {
-            let served = if waiter.after_flight.is_some() { None } else { self.serve(waiter.min_lifetime, now) };
-            out.answer(id, served.ok_or(error));
-            true
-        });
-        self.waiters = waiters;
+        self.answer_waiters(out, |session, waiter| Some(session.serve_waiter(waiter, now).ok_or(error)));
     }
 
-    /// The flight is over. If it had not landed, or was keeping something, it broke off: its mark stays, and the record
-    /// says what is true now.
+    /// The flight's task has ended. If the flight is still the running one, it broke off. Its mark stays, and the
+    /// record is read again.
     pub(super) fn flight_over(&mut self, id: FlightId, now: Now, out: &mut Output) {
-        if self.flight.take_if(|flight| flight.id == id).is_some() {
+        if self.flights.end(id) {
             self.rest(Trouble::new(Reason::Aborted), now, out);
             self.read(now, out);
         }

@@ -1,28 +1,28 @@
-//! The session machine: its state, its one entrance, and what it publishes. What it does is in the rooms beside it.
+//! The session machine: its state, the dispatch of events, and its publications.
+//!
+//! The state is divided into groups. Each group is private to the file that owns it; other files use its methods.
 
 use std::time::Duration;
 
 use super::closing::Closing;
-use super::flying::Airborne;
-use super::pacing::EarlyWindow;
-use super::serving::Knowledge;
+use super::flying::Flights;
+use super::installing::Installing;
+use super::issuers::ListedIssuers;
+use super::knowledge::Knowledge;
+use super::landing::Landings;
+use super::pacing::Pacing;
+use super::pauses::Pauses;
+use super::refusing::Refusals;
 use super::waiters::Waiters;
 use super::{
-    Backoff, Birth, Futility, Hit, LoggedOut, Policy, Published, RefreshPolicy, Refusal, RefusalAnswer, ReplyId,
-    Residue, RunningFlight, SessionEffect, SessionEvent, Standing, WaiterId,
+    Birth, Hit, LoggedOut, Policy, Published, RefreshPolicy, RefusalAnswer, ReplyId, Residue, SessionEffect,
+    SessionEvent, Standing, WaiterId,
 };
-use crate::law::flight::{Doubt, Op};
-use crate::law::ledger::Login;
-use crate::values::record::{Issuer, View};
-use crate::values::{
-    ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, StoreFault, TokenError, Version,
-    Window,
-};
+use crate::law::flight::Op;
+use crate::values::record::View;
+use crate::values::{ElapsedTime, InstallError, Lease, LogoutError, MAX_SLEEP, Now, Reason, TokenError};
 
-/// No sleep is longer than this (law 14): a clock that was stepped is noticed within it.
-const SLEEP_MOST: Duration = Duration::from_secs(60);
-
-/// How long a store operation of the session's own may take.
+/// The time-out of the session's own store operations.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The session machine. Its contract is the [module](super)'s.
@@ -30,80 +30,26 @@ pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Session {
     pub(super) policy: Policy,
     pub(super) birth: Birth,
-    pub(super) ops: Op,
+    ops: Op,
     pub(super) knowledge: Knowledge,
-    /// A lease the store does not know (yet): a degraded flight's, or a repeatable source's.
-    pub(super) unstored: Option<Lease>,
-    /// Where the early window of the present lease begins: drawn once for each lease.
-    pub(super) window: Option<EarlyWindow>,
-    pub(super) floor: Option<Generation>,
-    /// The newest generation known, wherever it came from.
-    pub(super) known: Generation,
     pub(super) waiters: Waiters,
-    /// Refusals that came before the first read, when it was not known what was refused.
-    pub(super) unheard: Vec<(ReplyId, Refusal)>,
-    pub(super) flight: Option<Airborne>,
-    /// Flights begun in this incarnation.
-    pub(super) flights: u64,
-    /// Landings in a row that said that the record had moved, and did not answer all who waited.
-    pub(super) moves: u32,
-    pub(super) backoff: Backoff,
-    /// Until when the issuer is to be left alone.
-    pub(super) throttled: Option<ElapsedTime>,
-    /// What a flight found and the record does not say: a login is required, as long as this version stands.
-    pub(super) verdict: Option<Verdict>,
-    pub(super) doubt: Option<Doubt>,
-    pub(super) futility: Futility,
-    pub(super) closing: Option<Closing>,
+    pub(super) flights: Flights,
+    pub(super) landings: Landings,
+    pub(super) pauses: Pauses,
+    pub(super) pacing: Pacing,
+    pub(super) refusals: Refusals,
+    pub(super) issuers: ListedIssuers,
+    /// The login that is being installed.
     pub(super) login: Option<Installing>,
-    pub(super) barred: Option<Bar>,
-    /// Why the newest record seen must not be served, where that is so.
-    pub(super) closed: Option<Reason>,
-    /// The issuers the resource listed before the record was read.
-    pub(super) listed: Option<Vec<Issuer>>,
-    /// Whether the lease was handed out since it was minted.
-    pub(super) used: bool,
-    /// Whether a caller met the early window.
-    pub(super) early_wanted: bool,
-    /// When the machine last woke from suspend.
-    pub(super) resumed: Option<ElapsedTime>,
+    /// The logout that is in progress.
+    pub(super) closing: Option<Closing>,
     pub(super) stopping: bool,
     wake: Option<ElapsedTime>,
-    /// What the slot holds of this incarnation's; `None` until it has published anything.
+    /// The last publication of this actor.
     published: Option<Published>,
 }
 
-/// A flight's finding that holds for one version of the record, and is looked at again after a while.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Verdict {
-    pub(super) version: Version,
-    pub(super) reason: Reason,
-    pub(super) until: ElapsedTime,
-}
-
-/// An epoch whose issuer the resource no longer lists: it is not served, whether or not the record says so yet.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bar {
-    pub(super) epoch: Epoch,
-    /// When to try again to say so durably.
-    pub(super) retry_at: ElapsedTime,
-}
-
-/// A login that is being installed.
-#[derive(Clone, Debug)]
-pub(super) struct Installing {
-    pub(super) reply: ReplyId,
-    /// What is waited for.
-    pub(super) op: Op,
-    pub(super) limit: ElapsedTime,
-    /// The login, until it is written.
-    pub(super) login: Option<Box<Login>>,
-    /// Whether a login or logout was known of when this login came: if the store then holds no record, it has been
-    /// emptied.
-    pub(super) had_record: bool,
-}
-
-/// What one event calls for, in the order in which it leaves: what is published precedes every answer.
+/// The effects of one event. The answers follow the other effects.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) effects: Vec<SessionEffect>,
@@ -111,7 +57,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Makes room for answers to as many callers, and for what precedes them.
+    /// Reserves memory for answers to this many callers, and for the effects that precede them.
     pub(super) fn expect_answers(&mut self, callers: usize) {
         self.answers.reserve(callers + 4);
     }
@@ -134,36 +80,23 @@ impl Output {
 }
 
 impl Session {
-    /// A session that goes on from what its predecessor left in the slot: the first has a default residue. A flight in
-    /// the residue reports to this session from now on.
+    /// Starts a session from the residue that the previous actor left in the slot. The first session of an identity
+    /// gets a default residue. A flight in the residue reports to this session from now on.
     pub fn start(policy: Policy, birth: Birth, residue: Residue, now: Now) -> (Self, Vec<SessionEffect>) {
         let mut session = Self {
             policy,
             birth,
             ops: Op::default(),
-            knowledge: Knowledge::default(),
-            unstored: residue.unstored,
-            window: None,
-            floor: residue.floor,
-            known: residue.known,
+            knowledge: Knowledge::inherited(residue.unstored, residue.known, residue.closed),
             waiters: Waiters::default(),
-            unheard: Vec::new(),
-            flight: residue.flight.map(Airborne::inherited),
-            flights: 0,
-            moves: 0,
-            backoff: residue.backoff,
-            throttled: None,
-            verdict: None,
-            doubt: None,
-            futility: residue.futility,
-            closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
+            flights: Flights::inherited(residue.flight),
+            landings: Landings::default(),
+            pauses: Pauses::inherited(residue.backoff),
+            pacing: Pacing::default(),
+            refusals: Refusals::inherited(residue.floor, residue.futility),
+            issuers: ListedIssuers::inherited(residue.barred, now.elapsed()),
             login: None,
-            barred: residue.barred.map(|epoch| Bar { epoch, retry_at: now.elapsed() }),
-            closed: residue.closed,
-            listed: None,
-            used: false,
-            early_wanted: false,
-            resumed: None,
+            closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
             stopping: false,
             wake: None,
             published: None,
@@ -179,25 +112,25 @@ impl Session {
         self.wake
     }
 
-    /// Callers that wait.
+    /// The number of waiting callers.
     pub fn waiting(&self) -> usize {
         self.waiters.len()
     }
 
-    /// Whether an actor may end with nobody worse off: nobody waits, nothing is in the air, unsaved, in doubt, being
-    /// stored or logged out, or kept warm. What must be remembered is in the residue.
+    /// Whether the actor may end without a loss. No caller waits, no flight runs, no login or logout is in progress,
+    /// and the refresh token is neither in doubt nor kept warm. The residue holds everything that must be remembered.
     pub fn is_idle(&self) -> bool {
         self.waiters.is_empty()
-            && self.unheard.is_empty()
-            && self.flight.is_none()
+            && !self.refusals.are_deferred()
+            && !self.flights.is_running()
             && !matches!(self.policy.refresh, RefreshPolicy::KeepWarm { .. })
             && self.closing.is_none()
             && self.login.is_none()
-            && self.barred.is_none()
+            && self.issuers.unlisted().is_none()
             && !self.knowledge.in_doubt()
     }
 
-    /// Takes in what happened and says what is to be done. Stale completions change nothing.
+    /// Processes an event and returns its effects. Stale completions change nothing.
     pub fn handle(&mut self, event: SessionEvent, now: Now) -> Vec<SessionEffect> {
         let mut output = Output::default();
         let out = &mut output;
@@ -207,17 +140,17 @@ impl Session {
                 self.waiters.remove(waiter);
             }
             SessionEvent::Invalidate(reply, refusal) => self.refuse(reply, refusal, now, out),
-            SessionEvent::Used => self.used = true,
+            SessionEvent::Used => self.pacing.mark_used(),
             SessionEvent::Loaded(op, answer) => self.loaded(op, answer, now, out),
             SessionEvent::Flight(id, report) => self.reported(id, report, now, out),
             SessionEvent::FlightOver(id) => self.flight_over(id, now, out),
             SessionEvent::Tick => self.tick(now, out),
             SessionEvent::StoreChanged => self.read(now, out),
             SessionEvent::Throttled(until) => {
-                self.throttled = self.throttled.max(Some(until));
+                self.pauses.throttle(until);
                 self.serve_waiters(now, out);
             }
-            SessionEvent::Resumed => self.resumed = Some(now.elapsed()),
+            SessionEvent::Resumed => self.pacing.resume(now.elapsed()),
             SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
             SessionEvent::Reserved(op, answer) => self.reserved(op, answer, now, out),
             SessionEvent::Logout(reply) => self.logout(reply, now, out),
@@ -235,31 +168,15 @@ impl Session {
         self.install_late(now, out);
         self.close_late(now, out);
         self.park_late(now, out);
-        if self.backoff.resting.is_some_and(|(_, until)| until <= now.elapsed()) {
-            self.backoff.resting = None;
-        }
-        if self.throttled.is_some_and(|until| until <= now.elapsed()) {
-            self.throttled = None;
-        }
-        while let Some((id, waiter)) = self.waiters.pop_due(now.elapsed()) {
-            // What was no good when the caller asked may be by now: clocks and lags move.
-            let served = if waiter.after_flight.is_some() { None } else { self.serve(waiter.min_lifetime, now) };
-            out.answer(id, served.ok_or(TokenError::new(Reason::DeadlinePassed)));
-        }
+        self.pauses.end_due(now.elapsed());
+        self.answer_due(now, out);
     }
 
     fn shut_down(&mut self, now: Now, out: &mut Output) {
         self.stopping = true;
-        self.hear(now, out);
-        self.dismiss_all(TokenError::new(Reason::ShuttingDown), out);
-        if let Some(installing) = self.login.take() {
-            // Once the write is under way, only the store knows.
-            let error = match installing.login {
-                Some(_) => InstallError::ShuttingDown,
-                None => InstallError::StoreTrouble(StoreFault::TimedOut),
-            };
-            out.answer_install(installing.reply, Err(error));
-        }
+        self.answer_deferred_refusals(now, out);
+        self.fail_waiters(TokenError::new(Reason::ShuttingDown), out);
+        self.stop_installing(out);
         self.stop_closing(out);
     }
 
@@ -268,27 +185,24 @@ impl Session {
         self.ops
     }
 
-    /// Publishes what has changed, and orders what leaves.
+    /// Publishes what has changed, and puts the effects into order.
     fn conclude(&mut self, output: Output, now: Now) -> Vec<SessionEffect> {
         self.draw_window(now);
-        self.wake = self.wakes(now).min().map(|wake| wake.min(now.elapsed().after(SLEEP_MOST)));
+        self.wake = self.wakes(now).min().map(|wake| wake.min(now.elapsed().after(MAX_SLEEP)));
         let published = self.to_publish(now);
-        let news = (self.published.as_ref() != Some(&published)).then(|| {
+        let publication = (self.published.as_ref() != Some(&published)).then(|| {
             self.published = Some(published.clone());
             SessionEffect::Publish(Box::new(published))
         });
-        // Before the answers, in their memory: they may be those of a crowd.
+        // The answers may be those of a crowd, so their memory is used for all effects.
         let mut effects = output.answers;
-        effects.splice(..0, news.into_iter().chain(output.effects));
+        effects.splice(..0, publication.into_iter().chain(output.effects));
         effects
     }
 
     fn to_publish(&self, now: Now) -> Published {
-        let hit = match (self.lease(), self.window) {
-            (Some(lease), Some(window)) if !self.stopping => {
-                let window = Window::of(&window.before, now.moment.boot);
-                Some(Hit { lease: lease.clone(), window })
-            }
+        let hit = match (self.lease(), self.pacing.hit_window(now.moment.boot)) {
+            (Some(lease), Some(window)) if !self.stopping => Some(Hit { lease: lease.clone(), window }),
             _ => None,
         };
         Published {
@@ -296,41 +210,35 @@ impl Session {
             standing: Standing {
                 login_required: self.login_required(now),
                 refresh_since: self.knowledge.refresh_since(),
-                signed_in: self.knowledge.view.as_ref().and_then(|view| view.signed_in),
+                signed_in: self.knowledge.view().and_then(|view| view.signed_in),
                 in_doubt: self.knowledge.in_doubt(),
             },
             residue: Residue {
-                floor: self.floor,
-                flight: self.flight.as_ref().map(|flight| RunningFlight {
-                    id: flight.id,
-                    epoch: flight.epoch,
-                    keeping: flight.keeping,
-                }),
-                backoff: self.backoff,
-                futility: self.futility.clone(),
+                floor: self.refusals.floor(),
+                flight: self.flights.running(),
+                backoff: self.pauses.backoff(),
+                futility: self.refusals.futility().clone(),
                 closing: self.closing.as_ref().filter(|_| self.is_closing()).map(Closing::pending),
-                barred: self.barred.map(|bar| bar.epoch),
-                closed: self.closed,
-                unstored: self.unstored.clone(),
-                known: self.known,
+                barred: self.issuers.unlisted(),
+                closed: self.knowledge.closed(),
+                unstored: self.knowledge.unstored().cloned(),
+                known: self.knowledge.newest(),
             },
         }
     }
 
-    /// Everything that depends on time.
+    /// All times at which the session has something to do.
     fn wakes(&self, now: Now) -> impl Iterator<Item = ElapsedTime> {
         let waits = !self.waiters.is_empty() || self.refreshes_alone();
-        let verdict = self.verdict.map(|verdict| verdict.until).filter(|until| *until > now.elapsed());
-        let pauses = [self.backoff.resting.map(|(_, until)| until), self.throttled, verdict];
-        let pauses = pauses.into_iter().flatten().filter(move |_| waits);
+        let pauses = self.pauses.wakes().chain(self.landings.wake(now.elapsed())).filter(move |_| waits);
         self.waiters
             .next_deadline()
             .into_iter()
             .chain(pauses)
             .chain(self.knowledge.wake())
-            .chain(self.login.as_ref().map(|installing| installing.limit))
+            .chain(self.login.as_ref().map(Installing::wake))
             .chain(self.closing.as_ref().and_then(Closing::wake))
-            .chain(self.barred.map(|bar| bar.retry_at))
+            .chain(self.issuers.wake())
             .chain(self.background_wake(now))
     }
 }

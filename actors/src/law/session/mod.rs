@@ -1,21 +1,25 @@
-//! The session: what to answer, when to fly, when to give up. A pure state machine, one for each server identity.
+//! The session: answers callers and begins flights, as a pure state machine. Each server identity has one.
 //!
 //! # Contract
 //!
-//! [`Session::start`] gives the first effects; everything that happens goes to [`Session::handle`], in the order in
-//! which it happened. A driver carries the effects of one event out in order, before it hands over the next event, and
+//! [`Session::start`] returns the first effects. Every event goes to [`Session::handle`], in the order in which the
+//! events happened. A driver carries the effects of one event out in order, before it hands over the next event, and
 //! never waits for one of them. It calls `handle` with [`SessionEvent::Tick`] at [`Session::next_wake`].
 //!
-//! Waiters are ids: each [`SessionEvent::GetToken`] is answered by exactly one [`SessionEffect::Answer`], unless its
-//! waiter goes away first. [`SessionEffect::Publish`] precedes the answers it matters to, so that whoever was answered
-//! finds the cell as the answer says (law 6).
+//! Waiters are ids. Each [`SessionEvent::GetToken`] is answered by exactly one [`SessionEffect::Answer`], unless its
+//! waiter goes away first. [`SessionEffect::Publish`] precedes the answers of the same event, so that an answered
+//! caller finds the matching lease in the cell (law 6).
 
 mod closing;
 mod flying;
 mod futility;
+mod installing;
+mod issuers;
+mod knowledge;
 mod landing;
 mod machine;
 mod pacing;
+mod pauses;
 mod refusing;
 mod serving;
 mod waiters;
@@ -34,47 +38,48 @@ use crate::values::{
     StoreFault, TokenError, WallTime, Window,
 };
 
-/// Names one waiting caller; unique within a session's life.
+/// The id of a waiting caller, unique within a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub u64);
 
-/// Names one request that is answered with something other than a token; unique within a session's life.
+/// The id of a request that is not answered with a token, unique within a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyId(pub u64);
 
-/// How a session behaves. Defaults in parentheses.
+/// The settings of a session. Defaults in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// When to refresh with nobody waiting (on demand).
+    /// When to refresh without a waiting caller (on demand).
     pub refresh: RefreshPolicy,
-    /// How long before expiry a refresh may begin, at the earliest (5 min). Never more than a quarter of the lifetime.
+    /// The earliest time before expiry at which a refresh may begin (5 min). Never more than a quarter of the lifetime.
     pub early_window: Duration,
-    /// What must be left of a token that is handed out, whatever the caller asks (1 s): it has to get to the resource.
+    /// The lifetime that must remain of a token that is handed out, even if the caller asks for less (1 s). The token
+    /// still has to reach the resource.
     pub safety_margin: Duration,
     /// The first pause after a failure, before jitter; it doubles (1 s).
     pub initial_backoff: Duration,
-    /// The longest pause after failures, and after refusals that refreshing does not help (5 min).
+    /// The longest pause after failures, and after refusals that a refresh does not help (5 min).
     pub max_backoff: Duration,
-    /// The most that a server's `Retry-After` is believed (1 h).
+    /// The longest `Retry-After` that is honoured (1 h).
     pub max_retry_after: Duration,
-    /// Callers that may wait at once (65,536).
+    /// How many callers may wait at once (65,536).
     pub max_waiters: usize,
-    /// Whether a token request uses something up; the source's word.
+    /// Whether a token request consumes a refresh token. Stated by the source.
     pub spending: Spending,
 }
 
-/// When a session refreshes with nobody waiting.
+/// When a session refreshes without a waiting caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RefreshPolicy {
-    /// Never: a caller in the early window sets a refresh off.
+    /// Only after a caller got a token within its early window.
     #[default]
     OnDemand,
     /// In the early window, if the token was used since it was minted.
     WhileInUse,
-    /// In the early window, always; and, where `inactivity` says how long the server lets a refresh token lie unused,
-    /// after three quarters of that.
+    /// Always in the early window. If `inactivity` is set, also after three quarters of it without use of the refresh
+    /// token.
     KeepWarm {
-        /// The refresh token's inactivity window.
+        /// After how long without use the server ends a refresh token.
         inactivity: Option<Duration>,
     },
 }
@@ -94,17 +99,17 @@ impl Default for Policy {
     }
 }
 
-/// What a caller asks.
+/// A caller's request for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// When the caller asked: its timeout counts from then, not from when the mailbox got to it.
+    /// When the caller asked. Its timeout counts from then, not from when the actor received the message.
     pub asked: ElapsedTime,
     /// How long the caller waits.
     pub timeout: Duration,
-    /// What must be left of the token. Capped at three quarters of the token's lifetime: more cannot be had by
-    /// refreshing.
+    /// The lifetime that must remain of the token. Capped at three quarters of the token's lifetime, because a refresh
+    /// may not give more.
     pub min_lifetime: Duration,
-    /// Insist on a token from a flight that begins after this request.
+    /// Whether the caller insists on a token from a flight that begins after this request.
     pub force: bool,
 }
 
@@ -126,7 +131,7 @@ pub struct Refusal {
     pub challenge: ChallengeKey,
 }
 
-/// What happens to a session.
+/// An event for a session.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {
     /// A caller wants a token.
@@ -135,46 +140,46 @@ pub enum SessionEvent {
     WaiterGone(WaiterId),
     /// A resource refused a lease.
     Invalidate(ReplyId, Refusal),
-    /// The published lease was handed out past the mailbox since the last tick.
+    /// The published lease was handed out without the mailbox since the last tick.
     Used,
     /// A read is done.
     Loaded(Op, Result<Option<Box<View>>, StoreFault>),
     /// The flight reports.
     Flight(FlightId, Report),
-    /// The flight is over, and will report nothing more. Without a landing before it, it broke off.
+    /// The flight is over and reports nothing more. If it has not landed before, it broke off.
     FlightOver(FlightId),
-    /// The time given by [`Session::next_wake`] has come.
+    /// The time that [`Session::next_wake`] returned has come.
     Tick,
-    /// The store says that the record was written, or that it may have been.
+    /// The store reports that the record was written, or may have been.
     StoreChanged,
-    /// The issuer is to be left alone until then.
+    /// The issuer is throttled until then.
     Throttled(ElapsedTime),
-    /// The machine woke from suspend. Background work that has become due is marked to be spread.
+    /// The machine woke from suspend. Background refreshes that have become due are spread over time.
     Resumed,
-    /// A login is to be installed.
+    /// Install a login.
     Install(ReplyId, Box<Login>),
     /// The refresh token of a login was reserved, or not.
     Reserved(Op, Result<Reservation, StoreFault>),
-    /// The identity is to be logged out.
+    /// Log the identity out.
     Logout(ReplyId),
     /// The resource lists these issuers now (RFC 9728).
     IssuersListed(Vec<Issuer>),
     /// A write is done.
     Changed(Op, Result<Changed, StoreFault>),
-    /// The runtime stops: no new flights, everyone is answered.
+    /// The runtime stops. No flight begins any more, and all callers are answered.
     Shutdown,
 }
 
-/// What a session wants done.
+/// An effect for the driver to carry out.
 #[derive(Clone, Debug)]
 pub enum SessionEffect {
-    /// Put this into the identity's cell and slot.
+    /// Publish this in the identity's cell and slot.
     Publish(Box<Published>),
     /// Answer a caller.
     Answer(WaiterId, Result<Lease, TokenError>),
     /// Answer a refusal.
     AnswerRefusal(ReplyId, RefusalAnswer),
-    /// Answer an install: the version that is in force now.
+    /// Answer an install with the record that is in force now.
     AnswerInstall(ReplyId, Result<Box<View>, InstallError>),
     /// Answer a logout.
     AnswerLogout(ReplyId, Result<LoggedOut, LogoutError>),
@@ -188,35 +193,35 @@ pub enum SessionEffect {
     Reserve(Op, KeyedDigest),
     /// Write.
     Change(Op, Box<Change>),
-    /// Revoke what was logged out of. No answer is awaited.
+    /// Revoke the tokens of a logout. There is no completion.
     Revoke(Box<Revocation>),
 }
 
-/// What handles and successors read without asking the actor.
+/// The state that handles and later actors read without a message to the actor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// The lease that hits hand out, with the window in which they do so without a thought.
+    /// The lease that hits hand out, with the window in which they do so.
     pub hit: Option<Hit>,
-    /// How the session stands, for whoever shows it to a person.
+    /// The state of the session, for display to people.
     pub standing: Standing,
-    /// What must outlive the actor.
+    /// The state that must outlive the actor.
     pub residue: Residue,
 }
 
-/// How a session stands.
+/// The state of a session, for display to people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Why only a login helps, if only a login does.
+    /// The reason why a login is required; `None` if none is.
     pub login_required: Option<Reason>,
-    /// When the refresh token arrived or was last of use; `None` without one.
+    /// When the refresh token arrived or was last presented with success; `None` without one.
     pub refresh_since: Option<Moment>,
-    /// When the login was completed, by the wall clock; `None` where no person signed in, or that is not known.
+    /// When the login was completed, by the wall clock; `None` if no person signed in, or the time is not known.
     pub signed_in: Option<WallTime>,
     /// Whether the refresh token is being presented, or may have been spent.
     pub in_doubt: bool,
 }
 
-/// A lease, and how long it is handed out past the mailbox.
+/// A lease, and how long it is handed out without the mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
     /// The lease.
@@ -225,33 +230,34 @@ pub struct Hit {
     pub window: Window,
 }
 
-/// What must outlive a session's actor: kept in the identity's slot, given to [`Session::start`] by the next one.
+/// The state that must outlive a session's actor. The identity's slot keeps it, and the next actor gives it to
+/// [`Session::start`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Residue {
-    /// No lease of this generation or older is served (law 6).
+    /// The newest refused generation. It and older ones are not served (law 6).
     pub floor: Option<Generation>,
     /// The flight that runs.
     pub flight: Option<RunningFlight>,
     /// Failures so far, and when the next attempt may be made.
     pub backoff: Backoff,
-    /// Refusals that refreshing did not help.
+    /// Operations for which a refresh did not help.
     pub futility: Futility,
     /// A logout whose tombstone is not written yet.
     pub closing: Option<PendingLogout>,
     /// An epoch that is not served because the resource no longer lists its issuer.
     pub barred: Option<Epoch>,
-    /// Why the newest record seen must not be served: a source that needs no login must not mint past a logout either.
+    /// Why the newest record must not be served. A source that needs no login must not mint after a logout either.
     pub closed: Option<Reason>,
-    /// A lease that is not stored yet, or never will be: nobody else can give it back (law 4).
+    /// A lease that is not stored yet, or never will be. It exists nowhere else (law 4).
     pub unstored: Option<Lease>,
-    /// The newest token number known: tokens minted without a store count on from here.
+    /// The newest generation known. Tokens minted without a store count on from it.
     pub known: Generation,
 }
 
 /// A logout that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PendingLogout {
-    /// The record could not be read yet: what it holds is to be cleared.
+    /// The record could not be read yet. The epoch that it holds is to end.
     Unread,
     /// This epoch is to end.
     Of(Epoch),
@@ -260,7 +266,7 @@ pub enum PendingLogout {
 /// The flight that runs, as its session sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningFlight {
-    /// Its name.
+    /// Its id.
     pub id: FlightId,
     /// The epoch it is for.
     pub epoch: Epoch,
@@ -268,38 +274,38 @@ pub struct RunningFlight {
     pub keeping: bool,
 }
 
-/// Failures in a row, and the pause they have earned.
+/// Consecutive failures, and the pause after them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// The last failure, until when no attempt is made.
+    /// The last failure, and the time until which no flight begins.
     pub resting: Option<(TokenError, ElapsedTime)>,
 }
 
 /// The answer to a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalAnswer {
-    /// Noted: no lease of that generation or older is handed out any more. Ask for a token.
+    /// No lease of that generation or older is handed out any more. Ask for a token.
     Noted,
-    /// A newer lease is there already; nothing changed. Ask for a token.
+    /// There is a newer lease already, so nothing changed. Ask for a token.
     Superseded,
-    /// Refreshing does not help (law 11): `ResourceRefuses`. The lease is still served to others.
+    /// A refresh does not help (law 11). The error is `ResourceRefuses`, and other callers still get the lease.
     Futile(TokenError),
 }
 
-/// What a logout did.
+/// The result of a logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoggedOut {
-    /// Whether a token may still live that could not be revoked, because it never reached us.
+    /// Whether a token may still be valid that could not be revoked, because it never reached this process.
     pub may_still_live: bool,
 }
 
-/// What the driver draws for a session when it starts: randomness as an argument.
+/// The random values that the driver draws for a session when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Birth {
-    /// Drawn once for each process: tells its unstored tokens from those of others.
+    /// Drawn once for each process. Distinguishes its unstored tokens from those of others.
     pub nonce: Nonce,
-    /// Drawn for each incarnation: its flights are named from here on.
+    /// Drawn for each actor. The ids of its flights count on from here.
     pub flights: FlightId,
 }

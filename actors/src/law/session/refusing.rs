@@ -1,35 +1,88 @@
-//! What a resource's refusal of a lease means (laws 6 and 11).
+//! Refusals of a lease by a resource (laws 6 and 11).
 
 use super::machine::{Output, Session};
 use super::{Futility, Refusal, RefusalAnswer, ReplyId};
 use crate::values::{Generation, Lease, Now, Reason, TokenError};
 
+/// The refusals that a session remembers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refusals {
+    /// The newest generation that was refused.
+    floor: Option<Generation>,
+    /// Refusals that came before the first read.
+    deferred: Vec<(ReplyId, Refusal)>,
+    futility: Futility,
+}
+
+impl Refusals {
+    /// The refusals that the previous actor knew of.
+    pub(super) fn inherited(floor: Option<Generation>, futility: Futility) -> Self {
+        Self { floor, deferred: Vec::new(), futility }
+    }
+
+    /// The newest generation that was refused.
+    pub(super) fn floor(&self) -> Option<Generation> {
+        self.floor
+    }
+
+    /// Whether `generation` must not be served any more.
+    pub(super) fn cover(&self, generation: &Generation) -> bool {
+        self.floor.is_some_and(|floor| !generation.supersedes(&floor))
+    }
+
+    /// The operations for which a refresh does not help.
+    pub(super) fn futility(&self) -> &Futility {
+        &self.futility
+    }
+
+    /// Whether refusals wait for the first read.
+    pub(super) fn are_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    pub(super) fn forget_floor(&mut self) {
+        self.floor = None;
+    }
+
+    pub(super) fn forget_futility(&mut self) {
+        self.futility = Futility::default();
+    }
+
+    /// No lease of this generation or older is served from now on.
+    fn raise_floor(&mut self, refused: Generation) {
+        if self.floor.is_none_or(|floor| refused.supersedes(&floor)) {
+            self.floor = Some(refused);
+        }
+    }
+}
+
 impl Session {
-    /// A resource refused a lease. Before the first read nobody knows which lease that was, and why it was minted: the
-    /// refusal is heard once the record is known, or cannot be read.
+    /// A resource refused a lease. Before the first read it is not known which lease that was, or why it was minted.
+    /// The refusal is therefore deferred until the record is known, or cannot be read.
     pub(super) fn refuse(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
-        let known = self.knowledge.view.is_some() || self.stopping;
-        if known || self.unheard.len() >= self.policy.max_waiters {
-            self.judge(reply, refusal, now, out);
+        let known = self.knowledge.view().is_some() || self.stopping;
+        if known || self.refusals.deferred.len() >= self.policy.max_waiters {
+            self.decide_refusal(reply, refusal, now, out);
         } else {
-            self.unheard.push((reply, refusal));
+            self.refusals.deferred.push((reply, refusal));
         }
     }
 
-    /// Hears the refusals that waited for the first read.
-    pub(super) fn hear(&mut self, now: Now, out: &mut Output) {
-        for (reply, refusal) in std::mem::take(&mut self.unheard) {
-            self.judge(reply, refusal, now, out);
+    /// Answers the refusals that waited for the first read.
+    pub(super) fn answer_deferred_refusals(&mut self, now: Now, out: &mut Output) {
+        for (reply, refusal) in std::mem::take(&mut self.refusals.deferred) {
+            self.decide_refusal(reply, refusal, now, out);
         }
     }
 
-    fn judge(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
+    fn decide_refusal(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
         let refused = refusal.generation;
         let current = self.lease().map(Lease::generation);
         let answer = match current {
-            // The late caller gets the current lease; nothing changes for anybody else.
+            // The caller is late and gets the current lease. Nothing changes for other callers.
             Some(current) if current.supersedes(&refused) => RefusalAnswer::Superseded,
-            // A token of one number may have two names: as it was minted, and as a write that was given up on stored it.
+            // One token may have two generations of one number, if it was handed out unstored and stored later by a
+            // write that had timed out.
             Some(current) if !refused.supersedes(&current) => match self.futile(&refusal, now) {
                 Some(error) => RefusalAnswer::Futile(error),
                 None => RefusalAnswer::Noted,
@@ -37,25 +90,19 @@ impl Session {
             _ => RefusalAnswer::Noted,
         };
         if !matches!(answer, RefusalAnswer::Futile(_)) {
-            self.raise_floor(refused);
+            self.refusals.raise_floor(refused);
         }
         out.answer_refusal(reply, answer);
     }
 
-    /// From now on nothing of this generation or older is served.
-    pub(super) fn raise_floor(&mut self, refused: Generation) {
-        if self.floor.is_none_or(|floor| refused.supersedes(&floor)) {
-            self.floor = Some(refused);
-        }
-    }
-
-    /// Whether refreshing is known, or shown by this refusal of the current lease, not to help.
+    /// The error for a refusal of the current lease if a refresh does not help, as known before or shown by this
+    /// refusal.
     fn futile(&mut self, refusal: &Refusal, now: Now) -> Option<TokenError> {
         let key = (refusal.operation, refusal.challenge);
         let shown = self.lease().is_some_and(|lease| Futility::shows_in(lease, &now.moment));
-        let pause = match self.futility.pause(key, now.elapsed()) {
+        let pause = match self.refusals.futility.pause(key, now.elapsed()) {
             Some(pause) => pause,
-            None if shown => self.futility.remember(key, self.policy.max_backoff, now.elapsed()),
+            None if shown => self.refusals.futility.remember(key, self.policy.max_backoff, now.elapsed()),
             None => return None,
         };
         Some(TokenError::new(Reason::ResourceRefuses).with_retry_after(pause))

@@ -1,20 +1,21 @@
-//! The callers that wait: bounded, each with its own deadline, each answered once (law 7).
+//! The waiting callers. Their number is bounded, and each is answered once, by its own deadline (law 7).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use super::machine::{Output, Session};
 use super::{Ask, WaiterId};
 use crate::law::line::Line;
-use crate::values::ElapsedTime;
+use crate::values::{ElapsedTime, Lease, Now, Reason, TokenError};
 
-/// A caller that waits.
+/// A waiting caller.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
-    pub(super) deadline: ElapsedTime,
-    pub(super) min_lifetime: Duration,
-    /// Only a flight after this one, by its number in this session, will do for a caller that insists.
-    pub(super) after_flight: Option<u64>,
+    deadline: ElapsedTime,
+    min_lifetime: Duration,
+    /// A caller that insists takes only a token of a flight with a higher number than this.
+    after_flight: Option<u64>,
 }
 
 impl Waiter {
@@ -26,17 +27,30 @@ impl Waiter {
         }
     }
 
-    /// Whether the flight with this number is one the caller can take a token from.
+    pub(super) fn deadline(&self) -> ElapsedTime {
+        self.deadline
+    }
+
+    pub(super) fn min_lifetime(&self) -> Duration {
+        self.min_lifetime
+    }
+
+    /// Whether the caller insists on a token from a later flight.
+    pub(super) fn insists(&self) -> bool {
+        self.after_flight.is_some()
+    }
+
+    /// Whether the caller takes a token from the flight with this number.
     pub(super) fn accepts_flight(&self, flight: u64) -> bool {
         self.after_flight.is_none_or(|after| flight > after)
     }
 }
 
-/// All callers that wait, by id and by deadline.
+/// All waiting callers, by id and by deadline.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiters {
     by_id: Line<WaiterId, Waiter>,
-    /// The earliest first, and among others those who have left; the first is never one of those.
+    /// The earliest deadline first. Some belong to callers that are gone, but never the first.
     by_deadline: BinaryHeap<Reverse<(ElapsedTime, WaiterId)>>,
 }
 
@@ -57,7 +71,7 @@ impl Waiters {
 
     pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
         let waiter = self.by_id.leave(id)?;
-        self.forget_who_left();
+        self.forget_departed();
         Some(waiter)
     }
 
@@ -66,37 +80,68 @@ impl Waiters {
         self.by_deadline.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
-    /// Takes out one caller whose deadline has come.
-    pub(super) fn pop_due(&mut self, now: ElapsedTime) -> Option<(WaiterId, Waiter)> {
+    /// Removes one caller whose deadline has come.
+    fn pop_due(&mut self, now: ElapsedTime) -> Option<(WaiterId, Waiter)> {
         let Reverse((_, id)) = *self.by_deadline.peek().filter(|Reverse((deadline, _))| *deadline <= now)?;
         self.remove(id).map(|waiter| (id, waiter))
     }
 
-    /// Hands each caller to `answer`, in the order of their ids, and takes out those for whom it returns true.
-    pub(super) fn answer_each(&mut self, mut answer: impl FnMut(WaiterId, &Waiter) -> bool) {
+    /// Calls `answer` for each caller, in the order of their ids, and removes those for which it returns true.
+    fn answer_each(&mut self, mut answer: impl FnMut(WaiterId, &Waiter) -> bool) {
         self.by_id.retain(|id, waiter| !answer(id, waiter));
-        self.forget_who_left();
+        self.forget_departed();
     }
 
-    /// Whether some caller insists on a flight after number `flight`.
+    /// Whether any caller insists on a token from a later flight.
     pub(super) fn insist(&self) -> bool {
-        self.by_id.iter().any(|(_, waiter)| waiter.after_flight.is_some())
+        self.by_id.iter().any(|(_, waiter)| waiter.insists())
     }
 
-    /// Takes deadlines out of the heap that belong to nobody: from its top, and from everywhere once they are many.
-    fn forget_who_left(&mut self) {
+    /// Removes the deadlines of callers that are gone. Those at the top of the heap are removed at once, the others
+    /// when they are many.
+    fn forget_departed(&mut self) {
         let by_id = &self.by_id;
         let waits = |Reverse((deadline, id)): &Reverse<(ElapsedTime, WaiterId)>| {
             by_id.get(*id).is_some_and(|waiter| waiter.deadline == *deadline)
         };
         if by_id.is_empty() {
-            // A crowd's room is not kept for the next crowd.
+            // The memory of a crowd is freed at once.
             self.by_deadline = BinaryHeap::new();
         } else if self.by_deadline.len() > 2 * by_id.len() {
             self.by_deadline.retain(waits);
         }
         while self.by_deadline.peek().is_some_and(|first| !waits(first)) {
             self.by_deadline.pop();
+        }
+    }
+}
+
+impl Session {
+    /// Calls `answer` for each waiting caller, in the order of their ids. Answers and removes those for which it
+    /// returns an answer.
+    pub(super) fn answer_waiters(
+        &mut self,
+        out: &mut Output,
+        mut answer: impl FnMut(&Session, &Waiter) -> Option<Result<Lease, TokenError>>,
+    ) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.answer_each(|id, waiter| {
+            let answer = answer(self, waiter);
+            let answered = answer.is_some();
+            if let Some(answer) = answer {
+                out.answer(id, answer);
+            }
+            answered
+        });
+        self.waiters = waiters;
+    }
+
+    /// Answers the callers whose deadline has come.
+    pub(super) fn answer_due(&mut self, now: Now, out: &mut Output) {
+        while let Some((id, waiter)) = self.waiters.pop_due(now.elapsed()) {
+            // A lease that could not be served when the caller asked may be good now, after a step of the clock.
+            let served = self.serve_waiter(&waiter, now);
+            out.answer(id, served.ok_or(TokenError::new(Reason::DeadlinePassed)));
         }
     }
 }
@@ -145,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_of_callers_who_left_take_no_room() {
+    fn deadlines_of_departed_callers_take_no_memory() {
         let mut waiters = Waiters::default();
         waiters.insert(WaiterId(0), waiter(1, false));
         for id in 1..10_000 {
@@ -156,7 +201,7 @@ mod tests {
         assert_eq!(waiters.next_deadline(), Some(ElapsedTime::from_millis(1)));
     }
 
-    /// Sweeping costs as much as there are deadlines: so it happens once they are more than twice the callers, not before.
+    /// A sweep visits every deadline. It therefore happens only once there are more than twice as many as callers.
     #[test]
     fn deadlines_are_swept_once_they_are_more_than_twice_the_callers() {
         let mut waiters = Waiters::default();
@@ -171,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn who_insists_takes_only_a_later_flight() {
+    fn a_caller_that_insists_takes_only_a_later_flight() {
         assert!(waiter(10, false).accepts_flight(1));
         assert!(!waiter(10, true).accepts_flight(3));
         assert!(waiter(10, true).accepts_flight(4));

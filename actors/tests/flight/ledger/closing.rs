@@ -1,4 +1,4 @@
-//! What ends a grant or an epoch: refusals, logins and logouts.
+//! The ends of a grant or an epoch: refusals, logins and logouts.
 
 use tokenkeeper_actors::law::ledger::{Conflict, Login, apply};
 use tokenkeeper_actors::values::record::{Access, Content, DeadDigests, Held, Record, Refresh};
@@ -71,7 +71,7 @@ fn a_token_that_is_dead_or_marked_is_not_installed() {
     assert_eq!(apply(Some(&ended), &installs(new_login("rt-1"))), Err(Conflict::Dead));
     let marked = marked_by(SIBLING, &signed_in());
     assert_eq!(apply(Some(&marked), &installs(new_login("rt-1"))), Err(Conflict::Marked));
-    // Another token is welcome, and the same one is where no doubt is about it.
+    // Another token may be installed, and so may the same one if it is not in doubt.
     assert!(apply(Some(&marked), &installs(new_login("rt-2"))).is_ok());
     assert!(apply(Some(&signed_in()), &installs(new_login("rt-1"))).is_ok());
 }
@@ -84,7 +84,7 @@ fn what_was_dead_or_in_doubt_stays_out_over_logins_and_logouts() {
         let after = changed(Some(&record), &change);
         assert!(dead(&after, "rt-0") && dead(&after, "rt-1"));
         assert_eq!(apply(Some(&after), &installs(new_login("rt-1"))), Err(Conflict::Dead));
-        // A token nobody was presenting may come back: an import may be repeated.
+        // An unmarked token may be installed again, so that an import can be repeated.
         let after = changed(Some(&signed_in()), &change);
         assert!(!dead(&after, "rt-1"));
     }

@@ -1,4 +1,4 @@
-//! Commits: what a flight brought is stored beside, or instead of, what is there.
+//! Commits: the tokens of a flight are stored beside, or instead of, those in the record.
 
 use tokenkeeper_actors::law::ledger::{Commit, Conflict, apply};
 use tokenkeeper_actors::values::record::{Access, Binding, Held, Mark, Record, Refresh, Subject};
@@ -29,7 +29,7 @@ fn a_commit_replaces_the_pair_and_clears_the_mark() {
 fn a_token_that_was_replaced_is_not_used_again() {
     let dead = |record: &Record| record.dead.iter().copied().collect::<Vec<_>>();
     assert_eq!(dead(&after(&signed_in(), commit())), [rt("rt-1").digest()]);
-    // Nothing was replaced where the server kept the token, or gave the same one again, or none was sent.
+    // No token is replaced if the server kept it, if it issued the same one again, or if none was sent.
     for commit in [kept(), Commit { refresh: Some(rt("rt-1")), ..commit() }, repeatable()] {
         assert_eq!(dead(&after(&signed_in(), commit)), []);
     }

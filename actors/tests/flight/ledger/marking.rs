@@ -1,4 +1,4 @@
-//! Marks: written, taken back, and turned to spent.
+//! Marks: written, withdrawn, and turned to spent.
 
 use tokenkeeper_actors::law::ledger::{Conflict, apply};
 use tokenkeeper_actors::values::record::{Mark, MarkState, Parked, Record};
@@ -50,7 +50,7 @@ fn taking_a_mark_back_puts_back_what_was_there() {
     let replaced = marked(&marked_by(SIBLING, &plain), ME, 2, START);
     let once = changed(Some(&replaced), &withdraws);
     assert_eq!(mark_of(Some(&once)), Some(earlier.clone()));
-    // Once more changes nothing but the revision.
+    // A second time changes only the revision.
     let twice = changed(Some(&once), &withdraws);
     assert_eq!(twice, Record { revision: once.revision.next(), ..once });
     assert_eq!(mark_of(Some(&twice)), Some(earlier));

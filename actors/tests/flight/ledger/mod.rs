@@ -1,4 +1,4 @@
-//! What may replace what in a store: every change against every record.
+//! The writes to a record: every change against every record.
 
 mod closing;
 mod committing;
@@ -26,7 +26,7 @@ fn with_refresh(refresh: Refresh) -> Record {
     record
 }
 
-/// What `ME` brought for `rt-1` in epoch 1, as token number 2.
+/// The tokens that `ME` obtained for `rt-1` in epoch 1, as token number 2.
 fn commit() -> Commit {
     Commit {
         epoch: EPOCH,
@@ -151,7 +151,7 @@ fn assert_successor(before: Option<&Record>, after: &Record) {
     }
 }
 
-/// The change that `make` gives for epoch 1 applies there, and in no other epoch.
+/// The change that `make` returns for epoch 1 applies there, and in no other epoch.
 fn only_in_its_epoch(record: &Record, make: impl Fn(Epoch) -> Change) {
     for epoch in [0, 1, 2].map(Epoch::new) {
         let applied = apply(Some(record), &make(epoch));

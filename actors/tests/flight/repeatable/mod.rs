@@ -1,4 +1,4 @@
-//! A source that spends nothing: never marked, and minted unclaimed where the store cannot be used (law 10).
+//! A source that spends nothing. There is no mark, and it mints without a claim if the store cannot be used (law 10).
 
 mod refusing;
 mod storing;
@@ -8,12 +8,12 @@ use tokenkeeper_actors::values::record::Record;
 
 use crate::support::*;
 
-/// An answer that says where its tokens belong, as a repeatable source's does.
+/// An answer with the binding of its tokens, as from a repeatable source.
 fn minted(access: &str) -> Tokens {
     Tokens { binding: Some(Box::new(binding())), granted: Some(scopes(&["read"])), ..tokens(access, None) }
 }
 
-/// What a first mint leaves behind: epoch 0, number 1, good for an hour from [`START`] less an hour.
+/// The record after a first mint: epoch 0, number 1, good for an hour from [`START`] less an hour.
 fn known_client() -> Record {
     let mut flight = Story::begin(Setup { record: None, ..first() }).until_sent_unmarked();
     let answer = minted("at-1");
@@ -28,7 +28,7 @@ fn known_client() -> Record {
     record
 }
 
-/// The first flight of an identity: nothing is known.
+/// The first flight of an identity, without a record.
 fn first() -> Setup {
     let mut setup = Setup { spending: Spending::Repeatable, record: None, ..Setup::default() };
     setup.order.epoch = Epoch::default();
@@ -38,7 +38,7 @@ fn first() -> Setup {
     setup
 }
 
-/// A later flight: the record is there.
+/// A later flight, with a record.
 fn later() -> Setup {
     let mut setup = Setup { record: Some(known_client()), ..first() };
     setup.order.issuer = Some(issuer());

@@ -1,4 +1,4 @@
-//! Refusals, resends, and being called off.
+//! Refusals, resends, and cancelled flights.
 
 use tokenkeeper_actors::law::profile::{Evidence, NotSent};
 use tokenkeeper_actors::values::Version;
@@ -58,7 +58,7 @@ fn it_is_asked_once_more_with_a_nonce() {
     let mut flight = Story::begin(later()).until_sent_unmarked();
     flight.pass(secs(10));
     flight.answer(nonce_wanted());
-    // There is nothing to read again: the request just gets a new time to leave by.
+    // There is no mark to verify, so the request only gets a new latest time to send.
     assert_eq!(flight.send().not_after, START.elapsed.after(secs(12)));
     flight.answer(refused_until(401, "use_dpop_nonce", secs(3)));
     flight.permit_back_with(Some(secs(3)));

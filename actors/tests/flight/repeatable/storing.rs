@@ -103,7 +103,7 @@ fn another_epoch_or_issuer_sends_the_session_back() {
     }
 }
 
-/// Answers with a token, and lets the store fail once more: what is minted is told apart by this process's nonce.
+/// Answers with a token, and lets the store fail once more. This process's nonce is then part of the generation.
 fn mints_unstored(mut flight: Story, number: u64) {
     let request = flight.send();
     assert!(request.refresh.is_none() && request.grant.is_none());

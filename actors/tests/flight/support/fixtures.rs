@@ -16,7 +16,7 @@ use tokenkeeper_actors::values::{
 /// The flight of the story.
 pub(crate) const ME: FlightId = FlightId(0xA11CE);
 
-/// A flight of a sibling process, or of an earlier life.
+/// A flight of a sibling process, or of this process before a restart.
 pub(crate) const SIBLING: FlightId = FlightId(0xB0B);
 
 pub(crate) const EPOCH: Epoch = Epoch::new(1);
@@ -30,7 +30,7 @@ pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// When every story begins.
+/// The start of every story.
 pub(crate) const START: Moment = Moment {
     wall: WallTime::from_millis(1_700_000_000_000),
     elapsed: ElapsedTime::from_millis(90_000_000),
@@ -99,7 +99,7 @@ pub(crate) fn signed_in() -> Record {
     changed(None, &Change::Install(Box::new(login(Some("rt-1"), "at-1", before(START, HOUR), HOUR))))
 }
 
-/// What `change` makes of `record`; it must apply.
+/// `record` after `change`, which must apply.
 pub(crate) fn changed(record: Option<&Record>, change: &Change) -> Record {
     apply(record, change).unwrap_or_else(|why| panic!("{change:?} meets {why:?} in {record:?}"))
 }
@@ -145,7 +145,7 @@ pub(crate) fn grant_of(record: &mut Record) -> &mut Grant {
     }
 }
 
-/// What a sibling that refreshed `record` stored, minted at `at` for an hour.
+/// `record` after a sibling has refreshed it at `at`, with a token for an hour.
 pub(crate) fn refreshed_by_sibling(record: &Record, access: &str, refresh: &str, at: Moment) -> Record {
     let marked = marked(record, SIBLING, 1, at);
     let commit = Commit {
@@ -168,12 +168,12 @@ pub(crate) fn refreshed_by_sibling(record: &Record, access: &str, refresh: &str,
     changed(Some(&marked), &Change::Commit(Box::new(commit)))
 }
 
-/// Takes a stored token above generation 1.`number` that is good for half a minute yet.
+/// Adopts a stored token above generation 1.`number` that is good for at least half a minute.
 pub(crate) fn above(number: u64) -> Adopt {
     Adopt::Above { floor: Some(Generation::stored(EPOCH, number)), margin: secs(30) }
 }
 
-/// An answer with these tokens, asked for at [`START`], good for an hour.
+/// An answer with these tokens, requested at [`START`] and good for an hour.
 pub(crate) fn tokens(access: &str, refresh: Option<&str>) -> Tokens {
     Tokens {
         access: AccessToken::new(access),

@@ -1,4 +1,4 @@
-//! A flight told as a story: see [`Story`].
+//! A flight as a story. See [`Story`].
 
 mod fixtures;
 mod questions;

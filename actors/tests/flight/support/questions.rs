@@ -1,4 +1,4 @@
-//! The effects of a flight that await an answer, each with the ways to answer it.
+//! The effects of a flight that wait for an answer, each with the ways to answer it.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ impl Story {
         effect
     }
 
-    /// The issuer gives its leave.
+    /// The issuer grants a permit.
     pub(crate) fn permit(&mut self) {
         let op = self.permit_asked();
         self.tell(FlightEvent::Permitted(op));
     }
 
-    /// The issuer was asked; it does not answer yet.
+    /// The issuer was asked and has not answered yet.
     pub(crate) fn permit_asked(&mut self) -> Op {
         match self.next(EffectName::AskPermit) {
             FlightEffect::AskPermit { op, .. } => op,
@@ -35,7 +35,7 @@ impl Story {
         }
     }
 
-    /// The store is read, and answers with what it holds.
+    /// The store answers a read with its record.
     pub(crate) fn load(&mut self) {
         let op = self.load_asked();
         self.loaded(op);
@@ -46,7 +46,7 @@ impl Story {
         self.tell(FlightEvent::Loaded(op, Err(fault)));
     }
 
-    /// The store was asked; it does not answer yet.
+    /// The store was asked and has not answered yet.
     pub(crate) fn load_asked(&mut self) -> Op {
         match self.next(EffectName::Load) {
             FlightEffect::Load(op) => op,
@@ -54,13 +54,13 @@ impl Story {
         }
     }
 
-    /// The store answers a read with what it holds now.
+    /// The store answers a read with its current record.
     pub(crate) fn loaded(&mut self, op: Op) {
         let record = self.record.clone().map(Box::new);
         self.tell(FlightEvent::Loaded(op, Ok(record)));
     }
 
-    /// A claim is granted as a kernel lock, with nobody before.
+    /// A claim is granted as a kernel lock, without a predecessor.
     pub(crate) fn claim(&mut self) {
         self.claim_after(Predecessor::Gone);
     }
@@ -71,7 +71,7 @@ impl Story {
         self.claimed(op, granted(None, predecessor));
     }
 
-    /// A claim is granted as a lease for `remaining`, with nobody before.
+    /// A claim is granted as a lease for `remaining`, without a predecessor.
     pub(crate) fn lease(&mut self, remaining: Duration) {
         let op = self.claim_asked();
         self.claimed(op, granted(Some(remaining), Predecessor::Gone));
@@ -87,7 +87,7 @@ impl Story {
         self.tell(FlightEvent::Claimed(op, Err(fault)));
     }
 
-    /// The claim of the order's epoch was asked for, for the time a request and its writes take; no answer yet.
+    /// The claim of the order's epoch was asked for, for the time of a request and its writes, and is not answered yet.
     pub(crate) fn claim_asked(&mut self) -> Op {
         match self.next(EffectName::Claim) {
             FlightEffect::Claim { op, .. } => op,
@@ -122,13 +122,13 @@ impl Story {
         self.tell(FlightEvent::Changed(op, Ok(answer)));
     }
 
-    /// A write fails, and changes nothing.
+    /// A write fails and changes nothing.
     pub(crate) fn change_fails(&mut self, name: EffectName, fault: StoreFault) {
         let (op, _) = self.change_asked(name);
         self.tell(FlightEvent::Changed(op, Err(fault)));
     }
 
-    /// A write is carried out, and answered as if it was not known.
+    /// A write is carried out, and answered with a time-out.
     pub(crate) fn change_lands_unheard(&mut self, name: EffectName) {
         let (op, change) = self.change_asked(name);
         assert!(matches!(self.write(&change), Changed::Applied { .. }), "{change:?} should land");
@@ -141,7 +141,7 @@ impl Story {
         self.tell(FlightEvent::Changed(op, Ok(answer)));
     }
 
-    /// A write was asked for; it is neither carried out nor answered yet.
+    /// A write was asked for, and is neither carried out nor answered yet.
     pub(crate) fn change_asked(&mut self, name: EffectName) -> (Op, Change) {
         match self.next(name) {
             FlightEffect::Change(op, change) => (op, change),
@@ -161,7 +161,7 @@ impl Story {
         }
     }
 
-    /// The token request leaves.
+    /// The token request is sent.
     pub(crate) fn send(&mut self) -> TokenRequest {
         match self.next(EffectName::Send) {
             FlightEffect::Send(op, request) => {
@@ -172,13 +172,13 @@ impl Story {
         }
     }
 
-    /// The token request leaves: gives its stamp.
+    /// The token request is sent. Returns its op.
     pub(crate) fn send_asked(&mut self) -> Op {
         self.send();
         self.sending.expect("it was sent")
     }
 
-    /// The source reports on the request that left last.
+    /// The source reports on the last request.
     pub(crate) fn answer(&mut self, evidence: Evidence) {
         let op = self.sending.expect("nothing was sent");
         self.tell(FlightEvent::Sent(op, evidence));

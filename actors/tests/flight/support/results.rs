@@ -1,4 +1,4 @@
-//! The effects of a flight that await no answer, and what a flight reports.
+//! The effects of a flight that wait for no answer, and its reports.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::fixtures::{self, ME, mark_of};
 use super::story::Story;
 
 impl Story {
-    /// The issuer's leave is given back, with nothing to say about the issuer.
+    /// The permit is returned, without a `Retry-After`.
     pub(crate) fn permit_back(&mut self) {
         self.permit_back_with(None);
     }
@@ -24,7 +24,7 @@ impl Story {
         }
     }
 
-    /// The claim ends with nothing of this flight left behind.
+    /// The claim ends without a mark of this flight in the record.
     pub(crate) fn released(&mut self) {
         self.claim_ends(ClaimEnding::Released);
     }
@@ -43,7 +43,7 @@ impl Story {
         }
     }
 
-    /// Tokens are revoked: gives the refresh token. They belong to the story's issuer.
+    /// Tokens of the story's issuer are revoked. Returns the refresh token.
     pub(crate) fn revoked(&mut self) -> String {
         match self.next(EffectName::Revoke) {
             FlightEffect::Revoke(revocation) => {
@@ -62,7 +62,7 @@ impl Story {
         }
     }
 
-    /// The flight lands: the whole of it.
+    /// The flight lands. Returns the whole landing.
     pub(crate) fn landing(&mut self) -> Landing {
         match self.report() {
             Report::Landed(landing) => landing,
@@ -70,12 +70,12 @@ impl Story {
         }
     }
 
-    /// The flight lands with nothing to save, having seen what the store holds.
+    /// The flight lands with nothing to save, with a view of the stored record.
     pub(crate) fn lands(&mut self, outcome: Outcome) {
         self.lands_seeing(outcome, self.view());
     }
 
-    /// The flight lands with nothing to save, having seen what the store holds: gives the outcome.
+    /// The flight lands with nothing to save, with a view of the stored record. Returns the outcome.
     pub(crate) fn lands_somehow(&mut self) -> Outcome {
         let landing = self.landing();
         assert_eq!(landing.view.as_deref(), self.view().as_ref());
@@ -83,12 +83,12 @@ impl Story {
         landing.outcome
     }
 
-    /// The flight lands with nothing to save, having seen nothing.
+    /// The flight lands with nothing to save, without a view.
     pub(crate) fn lands_blind(&mut self, outcome: Outcome) {
         self.lands_seeing(outcome, None);
     }
 
-    /// The flight lands with nothing to save, having seen `view`.
+    /// The flight lands with nothing to save, with `view`.
     pub(crate) fn lands_seeing(&mut self, outcome: Outcome, view: Option<View>) {
         let landing = self.landing();
         assert_eq!(landing.outcome, outcome);
@@ -96,12 +96,12 @@ impl Story {
         assert!(!landing.keeping, "there is nothing to keep");
     }
 
-    /// The flight lands with something unsaved, and goes on. It has seen what the store holds.
+    /// The flight lands with an unsaved pair and goes on, with a view of the stored record.
     pub(crate) fn lands_keeping(&mut self, outcome: Outcome) {
         assert_eq!(Some(self.landed_keeping(outcome)), self.view());
     }
 
-    /// The flight lands with something unsaved, and goes on: gives what it has seen.
+    /// The flight lands with an unsaved pair and goes on. Returns its view.
     pub(crate) fn landed_keeping(&mut self, outcome: Outcome) -> View {
         let landing = self.landing();
         assert_eq!(landing.outcome, outcome);
@@ -117,7 +117,7 @@ impl Story {
         minted(landing.outcome)
     }
 
-    /// The flight lands with a new token that the store does not know, and has nothing to keep.
+    /// The flight lands with a new token that the store does not hold, and is over.
     pub(crate) fn mints_unstored(&mut self) -> Lease {
         let landing = self.landing();
         assert_eq!(landing.view, None);
@@ -132,7 +132,7 @@ impl Story {
         minted(landing.outcome)
     }
 
-    /// A flight that landed before has nothing to keep any more; the store is seen as it is.
+    /// A flight that landed before has nothing to save any more. Its view is of the stored record.
     pub(crate) fn settles(&mut self) {
         match self.report() {
             Report::Settled(view) => assert_eq!(Some(*view), self.view()),
@@ -140,7 +140,7 @@ impl Story {
         }
     }
 
-    /// The pair is lost; `noted` says whether the mark tells so.
+    /// The pair is lost. `noted` states whether the mark was turned to spent.
     pub(crate) fn loses(&mut self, wanted: bool) {
         match self.report() {
             Report::Lost { noted } => assert_eq!(noted, wanted),
@@ -148,7 +148,7 @@ impl Story {
         }
     }
 
-    /// The flight takes its mark back before anything was sent, releases its claim, and lands.
+    /// The flight withdraws its mark before a request was sent, releases its claim, and lands.
     pub(crate) fn takes_its_mark_back(&mut self, outcome: Outcome) {
         self.change(EffectName::Withdraw);
         self.released();

@@ -1,9 +1,8 @@
 //! One flight on a virtual clock, over a store that is one record.
 //!
-//! Each step takes the effect that the flight has emitted next, answers it, and takes in what comes out. An effect of
-//! another kind, or one that no step has taken before the next event, fails the test: so every story accounts for
-//! every effect, exactly and in order. On the side, each step makes sure that a completion told twice, and a tick that
-//! comes too early, change nothing.
+//! Each step takes the flight's next effect, answers it, and collects the effects of the answer. An effect of another
+//! kind fails the test, and so does an effect that no step has taken before the next event. Every story therefore names
+//! every effect, in order. Each step also checks that a repeated completion and an early tick change nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use tokenkeeper_actors::values::{Cause, ElapsedTime, Epoch, FlightId, Generation
 
 use super::fixtures::{EPOCH, ME, START, above, after, before, digests, issuer, millis, signed_in};
 
-/// What a story begins with.
+/// The starting point of a story.
 pub(crate) struct Setup {
     pub(crate) order: Order,
     pub(crate) profile: Profile,
@@ -51,7 +50,7 @@ impl Default for Setup {
 /// See the [module](self).
 pub(crate) struct Story {
     pub(super) flight: Flight,
-    /// What the store holds.
+    /// The stored record.
     pub(crate) record: Option<Record>,
     pub(crate) now: Now,
     pub(super) emitted: VecDeque<FlightEffect>,
@@ -113,7 +112,7 @@ impl Story {
 
     // --- Events.
 
-    /// Tells the flight something.
+    /// Gives the flight an event.
     pub(crate) fn tell(&mut self, event: FlightEvent) {
         self.quiet();
         self.emitted = self.flight.handle(event.clone(), self.now).into();
@@ -124,7 +123,7 @@ impl Story {
         self.check_repetitions();
     }
 
-    /// A completion told twice, or a tick that is not due, changes nothing and has no effect.
+    /// Checks that a repeated completion and an early tick change nothing and have no effect.
     fn check_repetitions(&self) {
         for event in &self.told {
             self.ignores(event.clone());
@@ -146,7 +145,7 @@ impl Story {
         assert_eq!(format!("{twin:?}"), format!("{:?}", self.flight), "{event:?} should change nothing");
     }
 
-    /// Lets `span` pass on both clocks. Nothing is told.
+    /// Lets `span` pass on both clocks, without an event.
     pub(crate) fn pass(&mut self, span: Duration) {
         self.now.moment = after(self.now.moment, span);
     }
@@ -187,14 +186,14 @@ impl Story {
         self.tell(FlightEvent::LoggedOut(epoch));
     }
 
-    // --- What happens in the store meanwhile.
+    // --- Writes of others to the store.
 
-    /// Somebody else's write. It must apply.
+    /// Another process's write, which must apply.
     pub(crate) fn meanwhile(&mut self, change: Change) {
         self.record = Some(super::changed(self.record.as_ref(), &change));
     }
 
-    /// Somebody writes something that changes nothing but the revision.
+    /// Another process's write that changes only the revision.
     pub(crate) fn somebody_writes(&mut self) {
         let sent = super::rt("rt-1").digest();
         self.meanwhile(Change::Withdraw { epoch: EPOCH, flight: super::SIBLING, sent, earlier: None, park: None });
@@ -206,21 +205,21 @@ impl Story {
         self.record = Some(super::refreshed_by_sibling(record, access, refresh, self.now.moment));
     }
 
-    /// Somebody logs out.
+    /// The identity is logged out elsewhere.
     pub(crate) fn somebody_logs_out(&mut self) {
         let epoch = self.record.as_ref().expect("a record").epoch;
         self.meanwhile(Change::Clear { epoch });
     }
 
-    /// Somebody signs in.
+    /// The identity signs in elsewhere.
     pub(crate) fn somebody_signs_in(&mut self) {
         let login = super::login(Some("rt-new"), "at-new", self.now.moment, super::HOUR);
         self.meanwhile(Change::Install(Box::new(login)));
     }
 
-    // --- Where it stands.
+    // --- The state of the flight.
 
-    /// Nothing more was emitted.
+    /// The flight has no more effects.
     pub(crate) fn quiet(&self) {
         assert!(self.emitted.is_empty(), "unaccounted: {:?}", self.emitted);
     }
@@ -233,14 +232,14 @@ impl Story {
         assert_eq!(due, Some(self.now.elapsed().after(span).as_millis()), "at {:?}", self.now.elapsed());
     }
 
-    /// The flight goes on, and waits for an answer alone.
+    /// The flight goes on, and waits only for an answer.
     pub(crate) fn waits(&self) {
         self.quiet();
         assert!(!self.flight.is_over());
         assert_eq!(self.flight.next_wake(), None);
     }
 
-    /// The flight is over: nothing was emitted that is unaccounted for, and nothing is awaited.
+    /// The flight is over. No effect is left, and it waits for nothing.
     pub(crate) fn over_now(&self) {
         self.quiet();
         assert!(self.flight.is_over(), "{:?}", self.flight);
@@ -251,7 +250,7 @@ impl Story {
         }
     }
 
-    /// What a session may know of the store's record.
+    /// The view of the stored record.
     pub(crate) fn view(&self) -> Option<View> {
         self.record.as_ref().map(Record::view)
     }
@@ -265,7 +264,7 @@ impl Story {
         self.emitted.pop_front().expect("an effect")
     }
 
-    /// Puts an effect back that was looked at.
+    /// Puts an effect back.
     pub(crate) fn unlook(&mut self, effect: FlightEffect) {
         self.emitted.push_front(effect);
     }

@@ -1,4 +1,4 @@
-//! What holds after every event, whatever the story: the contract of the session machine, checked from outside.
+//! The contract of the session machine, checked from outside after every event of every story.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,35 +12,35 @@ use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId, Generation, Lease
 /// The longest sleep (law 14).
 const SLEEP_MOST: Duration = Duration::from_secs(60);
 
-/// Effects one event may have besides answers to callers. A tick has the most: publish, read, answer a login, answer a
-/// logout, a word to a flight, two writes, a flight.
+/// How many effects one event may have besides answers to callers. A tick has the most: publish, read, answer a login,
+/// answer a logout, a message to a flight, two writes, a flight.
 const OTHER_EFFECTS: usize = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    /// Who waits, and until when.
+    /// The waiting callers and their deadlines.
     waiting: BTreeMap<WaiterId, ElapsedTime>,
     /// Refusals, logins and logouts that are not answered yet.
     replies: BTreeSet<ReplyId>,
-    /// What each unanswered refusal refused.
+    /// The generation of each unanswered refusal.
     refusing: BTreeMap<ReplyId, Generation>,
-    /// Every generation whose refusal was answered with anything but "futile".
+    /// The generations whose refusals were answered otherwise than "futile".
     refused: Vec<Generation>,
-    /// The flight that has not landed, or keeps something.
+    /// The flight that has not landed, or keeps an unsaved pair.
     flight: Option<(FlightId, Epoch)>,
     published: Option<Published>,
     /// The newest generation that was handed out or published, and the newest that was logged out of.
     newest: Option<Generation>,
     ended: Option<Generation>,
-    /// What `newest` was when each unanswered logout began.
+    /// The value of `newest` when each unanswered logout began.
     ending: BTreeMap<ReplyId, Option<Generation>>,
     stopped: bool,
-    /// What this incarnation has asked the store, by its stamp.
+    /// The questions of this actor to the store, by op.
     asked: BTreeSet<Op>,
 }
 
 impl Audit {
-    /// Takes note of what happens, before the session does.
+    /// Notes an event before the session processes it.
     pub(crate) fn before(&mut self, event: &SessionEvent) {
         match event {
             SessionEvent::GetToken(waiter, ask) => {
@@ -72,7 +72,7 @@ impl Audit {
         self.flight.take_if(|(flight, _)| *flight == id);
     }
 
-    /// Checks the effects, and what the session says of itself.
+    /// Checks the effects, and the session's own state.
     pub(crate) fn after(&mut self, event: &SessionEvent, now: Now, effects: &[SessionEffect], session: &Session) {
         let waited = self.waiting.len() + self.refusing.len();
         for (place, effect) in effects.iter().enumerate() {
@@ -141,7 +141,7 @@ impl Audit {
             }
             SessionEffect::Fly(order) => {
                 assert!(!self.stopped, "a flight after the shutdown");
-                // A flight of an epoch that is over stands in nobody's way.
+                // A flight of an old epoch blocks no other.
                 let free = self.flight.is_none_or(|(_, epoch)| epoch < order.epoch);
                 assert!(free, "a flight beside another: {:?} and {order:?}", self.flight);
                 self.flight = Some((order.flight, order.epoch));
@@ -156,8 +156,8 @@ impl Audit {
         }
     }
 
-    /// Law 6: after a refusal was answered, nothing of that generation or older is handed out. Law 12: nor is, after a
-    /// logout, what was handed out before it.
+    /// After a refusal was answered, no lease of that generation or older is handed out (law 6). After a logout, no
+    /// lease is handed out that was handed out before it (law 12).
     fn servable(&mut self, lease: &Lease) {
         let generation = lease.generation();
         let over = self.ended.is_some_and(|ended| !generation.supersedes(&ended));
@@ -171,29 +171,29 @@ impl Audit {
         }
     }
 
-    /// The actor is gone, and with it everybody who waited. What was answered still holds.
+    /// The actor is gone, and its waiting callers with it. The answers that were given still hold.
     pub(crate) fn restarted(&mut self) {
         self.waiting.clear();
         self.replies.clear();
         self.refusing.clear();
         self.asked.clear();
-        // The new incarnation publishes whatever it finds, and has not been told to stop.
+        // The new actor publishes its own state, and has not been stopped.
         self.published = None;
         self.stopped = false;
     }
 
-    /// The store's past is gone, and with it the meaning of every generation.
+    /// The store was emptied, so earlier generations have no meaning any more.
     pub(crate) fn starts_over(&mut self) {
         self.refused.clear();
         (self.newest, self.ended) = (None, None);
     }
 
-    /// What the identity's cell and slot hold.
+    /// The contents of the identity's cell and slot.
     pub(crate) fn published(&self) -> &Published {
         self.published.as_ref().expect("a session publishes when it starts")
     }
 
-    /// The flight in the air, as the driver knows it.
+    /// The running flight, as the driver knows it.
     pub(crate) fn flight(&self) -> Option<FlightId> {
         self.flight.map(|(id, _)| id)
     }

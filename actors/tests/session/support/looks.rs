@@ -1,22 +1,22 @@
-//! Looks at values as they are shown.
+//! The text forms of values, for the search for secrets.
 
 use std::fmt::{Debug, Display};
 
 use super::Witness;
 
 impl Witness {
-    /// Looks at what a program would print of this value for its author.
+    /// Searches the value's pretty `Debug` output.
     pub(crate) fn sees(&mut self, value: &impl Debug) {
         self.reads(&format!("{value:?}"));
         self.reads(&format!("{value:#?}"));
     }
 
-    /// The same in a hurry: on one line, which shows no less.
+    /// Searches the value's `Debug` output on one line, which is faster and shows no less.
     pub(crate) fn glances(&mut self, value: &impl Debug) {
         self.reads(&format!("{value:?}"));
     }
 
-    /// Looks at what a program would print of this value for its user.
+    /// Searches the value's `Display` output.
     pub(crate) fn hears(&mut self, value: &impl Display) {
         self.reads(&format!("{value} {value:#}"));
     }

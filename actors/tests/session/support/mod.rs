@@ -1,7 +1,7 @@
-//! A session on a virtual clock, told as a story: each step is one event, and says in words what it led to.
+//! A session on a virtual clock, as a story. Each step is one event, and returns its effects in words.
 //!
-//! The store behind it is kept by the real ledger, so that versions, epochs and numbers are as they would be. Both
-//! clocks stand still until a test moves them. After each step the [`Audit`] checks what must hold in every story.
+//! The store uses the real ledger, so that versions, epochs and numbers are the real ones. Both clocks stand still
+//! until a test moves them. After each step the [`Audit`] checks the contract of the session.
 
 mod audit;
 mod looks;
@@ -47,7 +47,7 @@ pub(crate) fn epoch(number: u64) -> Epoch {
     Epoch::new(number)
 }
 
-/// When every story begins: some time after the boot, some time after the epoch of the wall clock.
+/// The start of every story, some time after the boot and the epoch of the wall clock.
 pub(crate) fn beginning() -> Moment {
     Moment {
         wall: WallTime::from_millis(1_800_000_000_000),
@@ -60,12 +60,12 @@ pub(crate) fn now(moment: Moment, jitter: u16) -> Now {
     Now { moment, jitter: Jitter::new(jitter) }
 }
 
-/// What the driver draws for an incarnation.
+/// The random values for an actor.
 pub(crate) fn birth(incarnation: u128) -> Birth {
     Birth { nonce: Nonce(0xabc), flights: FlightId(1_000 * (incarnation + 1)) }
 }
 
-/// A lease that no store knows.
+/// A lease that no store holds.
 pub(crate) fn unsaved(generation: Generation, validity: Validity, cause: Cause) -> Lease {
     Lease::new(LeaseParts {
         token: AccessToken::new("at-unsaved"),

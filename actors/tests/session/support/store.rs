@@ -1,4 +1,4 @@
-//! A store of one record, kept by the real ledger: what sessions, flights and siblings read and write.
+//! A store of one record that uses the real ledger. Sessions, flights and siblings read and write it.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokenkeeper_actors::values::{
     Validity,
 };
 
-/// The issuer every login of these tests is bound to.
+/// The issuer of every login in these tests.
 pub(crate) const ISSUER: &str = "https://as.example.com";
 
 /// The key of the store's digests.
@@ -20,7 +20,7 @@ pub(crate) fn digests() -> DigestKey {
     DigestKey::new([7; 32])
 }
 
-/// Where every grant of these tests belongs.
+/// The binding of every grant in these tests.
 pub(crate) fn binding() -> Binding {
     Binding {
         issuer: Issuer(ISSUER.to_owned()),
@@ -31,7 +31,7 @@ pub(crate) fn binding() -> Binding {
     }
 }
 
-/// How the secrets of a store begin; a number follows. The first two are each another token's every time.
+/// The beginnings of a store's secrets. A number follows, which makes each access and refresh token different.
 #[derive(Clone, Copy)]
 pub(crate) struct Marks {
     pub(crate) access: &'static str,
@@ -40,7 +40,7 @@ pub(crate) struct Marks {
     pub(crate) key: Option<&'static str>,
 }
 
-/// What a test looks for must not be shown by the test itself.
+/// The secrets must not be shown by the test itself.
 impl fmt::Debug for Marks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Marks(…)")
@@ -85,7 +85,7 @@ impl Store {
         Self { marks, ..Self::default() }
     }
 
-    /// One atomic write, as every store makes it.
+    /// One atomic write, as in every store.
     pub(crate) fn change(&mut self, change: &Change) -> Changed {
         match apply(self.record.as_ref(), change) {
             Ok(after) => {
@@ -100,7 +100,7 @@ impl Store {
         self.record.as_ref().map(|record| Box::new(record.view()))
     }
 
-    /// Somebody signs in, here or elsewhere.
+    /// The identity signs in, here or elsewhere.
     pub(crate) fn sign_in(&mut self, lifetime: Option<Duration>, at: Moment) {
         let login = self.login(lifetime, at);
         assert!(matches!(self.change(&Change::Install(Box::new(login))), Changed::Applied { .. }));
@@ -117,13 +117,13 @@ impl Store {
         login
     }
 
-    /// Somebody logs out, here or elsewhere.
+    /// The identity logs out, here or elsewhere.
     pub(crate) fn sign_out(&mut self) {
         let epoch = self.record.as_ref().map(|record| record.epoch).unwrap_or_default();
         assert!(matches!(self.change(&Change::Clear { epoch }), Changed::Applied { .. }));
     }
 
-    /// The note a flight writes before it presents the refresh token.
+    /// The mark that a flight writes before it presents the refresh token.
     pub(crate) fn mark(&mut self, flight: FlightId, at: Moment) {
         let record = self.record.as_ref().expect("a record");
         let digest = record.held().expect("a refresh token").credential.digest();
@@ -141,7 +141,7 @@ impl Store {
         assert!(matches!(self.change(&Change::Mark { expected, mark }), Changed::Applied { .. }));
     }
 
-    /// What a flight that marked brings back: to be written now, later or never.
+    /// The commit of a flight after its mark, to be written now, later or never.
     pub(crate) fn commit(&mut self, flight: FlightId, cause: Cause, validity: Validity) -> Commit {
         let refresh = self.new_refresh();
         let record = self.record.as_ref().expect("a record");
@@ -157,7 +157,7 @@ impl Store {
         }
     }
 
-    /// A whole refresh, by whomever: marked, answered and stored.
+    /// A whole refresh by any process: marked, answered and stored.
     pub(crate) fn refresh(&mut self, flight: FlightId, cause: Cause, validity: Validity) -> Lease {
         self.mark(flight, validity.anchored());
         let commit = self.commit(flight, cause, validity);
@@ -165,7 +165,7 @@ impl Store {
         self.lease()
     }
 
-    /// A whole mint of a repeatable source: nothing to mark, nothing to rotate.
+    /// A whole mint of a repeatable source, without a mark or a rotation.
     pub(crate) fn mint(&mut self, flight: FlightId, cause: Cause, validity: Validity) -> Lease {
         let record = self.record.as_ref();
         let commit = Commit {

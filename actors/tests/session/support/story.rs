@@ -1,4 +1,4 @@
-//! The story itself: one session, its clocks, its callers, and what can be seen of it.
+//! The story: one session, its clocks, its callers, and its published state.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) struct Story {
     pub(crate) store: Store,
     /// Both clocks, and the boot.
     pub(crate) at: Moment,
-    /// The entropy: zero unless a test says otherwise.
+    /// The jitter, which is zero unless a test sets it.
     pub(crate) jitter: u16,
     pub(crate) policy: Policy,
     pub(super) audit: Audit,
@@ -29,19 +29,19 @@ pub(crate) struct Story {
     pub(super) writes: Vec<(Op, Change)>,
     pub(super) reservations: Vec<Op>,
     pub(super) orders: Vec<Order>,
-    /// A pair that the flight in the air keeps, because it could not be saved.
+    /// A pair that the running flight keeps, because it could not be saved.
     pub(super) kept: Option<Commit>,
-    /// What the last step led to.
+    /// The effects of the last step.
     pub(super) effects: Vec<SessionEffect>,
 }
 
-/// A read under way.
+/// A read in flight.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) op: Op,
-    /// When it was asked for.
+    /// When it began.
     pub(crate) asked: ElapsedTime,
-    /// What it would have brought then.
+    /// The record at that time.
     pub(crate) then: Option<Box<View>>,
 }
 
@@ -75,21 +75,21 @@ impl Story {
         story
     }
 
-    /// Somebody is signed in with a token of this lifetime, 1.1, and the session has read that.
+    /// The identity is signed in with a token of this lifetime, 1.1, and the session has read the record.
     pub(crate) fn signed_in(lifetime: Duration, policy: Policy) -> Self {
         let mut story = Self::over_a_login(Some(lifetime), policy);
         story.reads();
         story
     }
 
-    /// Somebody is signed in, and the session has not read that yet.
+    /// The identity is signed in, and the session has not read the record yet.
     pub(crate) fn over_a_login(lifetime: Option<Duration>, policy: Policy) -> Self {
         let mut store = Store::default();
         store.sign_in(lifetime, beginning());
         Self::begins_over(store, policy)
     }
 
-    /// One event, whatever it is.
+    /// Any one event.
     pub(crate) fn does(&mut self, event: SessionEvent) -> Told {
         self.audit.before(&event);
         let effects = self.session.handle(event.clone(), now(self.at, self.jitter));
@@ -115,7 +115,7 @@ impl Story {
         told
     }
 
-    /// The actor ends, however it does, and another goes on from what was published. Both clocks go on.
+    /// The actor ends, and another one starts from the published residue. Both clocks go on.
     pub(crate) fn restarts(&mut self) -> Told {
         self.incarnations += 1;
         let residue = self.published().residue.clone();
@@ -123,21 +123,21 @@ impl Story {
         let birth = birth(self.incarnations);
         let (session, effects) = Session::start(self.policy.clone(), birth, residue, now(self.at, self.jitter));
         self.session = session;
-        // What the former actor was waiting for is answered to nobody.
+        // The answers that the previous actor waited for are dropped.
         self.loads.clear();
         self.writes.clear();
         self.reservations.clear();
         self.take(&SessionEvent::Resumed, effects)
     }
 
-    /// The store was emptied: generations begin anew, and what was refused before may have the name of a new token.
+    /// The store was emptied. Generations start again, and a new token may have the generation of a refused one.
     pub(crate) fn forgets_what_was_refused(&mut self) {
         self.audit.starts_over();
     }
 
     // Time.
 
-    /// Both clocks move on, and nothing happens.
+    /// Both clocks move on, without an event.
     pub(crate) fn passes(&mut self, span: Duration) -> &mut Self {
         self.at.elapsed = self.at.elapsed.after(span);
         self.at.wall = WallTime::from_millis(self.at.wall.as_millis() + span.as_millis() as u64);
@@ -150,8 +150,8 @@ impl Story {
         self
     }
 
-    /// The elapsed clock moves on while the wall clock stands: what a suspend looks like before the wall clock is read
-    /// from hardware again.
+    /// The elapsed clock moves on while the wall clock stands, as after a suspend before the wall clock is read from
+    /// hardware again.
     pub(crate) fn sleeps(&mut self, span: Duration) -> &mut Self {
         self.at.elapsed = self.at.elapsed.after(span);
         self
@@ -166,12 +166,12 @@ impl Story {
         self.passes(span).ticks()
     }
 
-    /// How long the session sleeps if nothing happens.
+    /// How long the session sleeps without an event.
     pub(crate) fn sleeps_for(&self) -> Option<Duration> {
         self.session.next_wake().map(|wake| wake.since(self.at.elapsed))
     }
 
-    /// Sleeps through wake-ups until one leads to something, or `span` has passed.
+    /// Ticks at each wake-up until one has an effect, or `span` has passed.
     pub(crate) fn idles(&mut self, span: Duration) -> Told {
         let end = self.at.elapsed.after(span);
         loop {
@@ -225,23 +225,23 @@ impl Story {
         self.does(SessionEvent::Invalidate(ReplyId(reply), refusal))
     }
 
-    // What can be seen from outside.
+    // The published state.
 
     pub(crate) fn published(&self) -> &Published {
         self.audit.published()
     }
 
-    /// The lease that is handed out past the mailbox, by its generation.
+    /// The generation of the lease that hits hand out.
     pub(crate) fn hit(&self) -> Option<Generation> {
         self.published().hit.as_ref().map(|hit| hit.lease.generation())
     }
 
-    /// For how much longer it is handed out past the mailbox.
+    /// How much longer hits hand it out.
     pub(crate) fn window(&self) -> Option<Duration> {
         self.published().hit.as_ref()?.window.remaining(&self.at)
     }
 
-    /// The lease the last step gave to `waiter`.
+    /// The lease that the last step gave to `waiter`.
     pub(crate) fn lease_of(&self, waiter: u64) -> Option<&Lease> {
         self.effects.iter().find_map(|effect| match effect {
             SessionEffect::Answer(id, Ok(lease)) if id.0 == waiter => Some(lease),

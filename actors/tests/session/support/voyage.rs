@@ -1,4 +1,4 @@
-//! A flight on a virtual clock over the same store: every question of the machine is kept until a test answers it.
+//! A flight on a virtual clock over the same store. Every question of the machine is kept until a test answers it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,15 +28,15 @@ pub(crate) enum Question {
     Send(Op, Box<TokenRequest>),
 }
 
-/// How a question is answered.
+/// The answer to a question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Well,
-    /// By the store: it failed, and changed nothing.
+    /// The store failed and changed nothing.
     Failed,
-    /// By the store: nobody knows, and yet it took effect.
+    /// The store timed out, and yet the operation took effect.
     TimedOut,
-    /// In one of the other ways there are for the question.
+    /// Another answer that the question allows.
     Otherwise(u8),
 }
 
@@ -47,9 +47,9 @@ pub(crate) struct Voyage {
     pub(crate) at: Moment,
     pub(crate) jitter: u16,
     pub(crate) questions: Vec<Question>,
-    /// What the machine was told, to be told again.
+    /// The machine's earlier events, to be repeated.
     pub(crate) past: Vec<FlightEvent>,
-    /// All it wanted done.
+    /// All of its effects.
     pub(crate) effects: Vec<FlightEffect>,
     pub(crate) claims: Vec<Claim>,
     pub(crate) spending: Spending,
@@ -104,7 +104,7 @@ impl Voyage {
         voyage
     }
 
-    /// One event, whatever it is.
+    /// Any one event.
     pub(crate) fn happens(&mut self, event: FlightEvent) {
         let was_over = self.flight.is_over();
         let tick = matches!(event, FlightEvent::Tick);
@@ -115,7 +115,7 @@ impl Voyage {
         self.take(effects);
         let due = self.flight.next_wake().is_some_and(|next| next <= now.elapsed());
         if tick && due {
-            // What the first tick began may be due at once; what the second leaves may not.
+            // After the first tick, something may be due at once. After the second, nothing may be.
             let effects = self.flight.handle(FlightEvent::Tick, now);
             self.take(effects);
             assert!(self.flight.next_wake().is_none_or(|next| next > now.elapsed()), "ticks without end");
@@ -144,7 +144,7 @@ impl Voyage {
                 Question::Send(*op, request.clone())
             }
             FlightEffect::EndClaim { claim, .. } => {
-                // One that was perhaps given, and nobody knows, may be ended too.
+                // A claim that timed out, and may have been granted, may be ended too.
                 assert_eq!(claim.holder, NAME);
                 self.claims.retain(|held| held.scope != claim.scope);
                 return;
@@ -164,7 +164,7 @@ impl Voyage {
         self.questions.push(question);
     }
 
-    /// Answers the question with this number, of those that are open.
+    /// Answers the open question with this number.
     pub(crate) fn answers(&mut self, number: usize, answer: Answer) {
         let event = match self.questions.remove(number) {
             Question::Permit(op) => match answer {
@@ -266,7 +266,7 @@ impl Voyage {
         }
     }
 
-    /// From here on the world is kind, and every question is answered: the flight comes to its end.
+    /// Answers every question without faults until the flight is over.
     pub(crate) fn comes_home(&mut self) {
         for _ in 0..400 {
             if !self.questions.is_empty() {

@@ -1,4 +1,4 @@
-//! Effects in a few words each, so that a test can name all of them, in their order, and read like a story.
+//! Effects in a few words each, so that a test can name all of them in order.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::session::{RefusalAnswer, SessionEffect};
 use tokenkeeper_actors::values::{Cause, TokenError};
 
-/// What one event led to, in words. Compared as a whole: `assert_eq!(story.asks(1), ["1 gets 1.1"])`.
+/// The effects of one event, in words. They are compared as a whole, for example `assert_eq!(story.asks(1), ["1 gets
+/// 1.1"])`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Told(pub(crate) Vec<String>);
 
@@ -15,13 +16,13 @@ impl Told {
         Self(effects.iter().map(word).collect())
     }
 
-    /// Leaves out what is published, for stories that are about something else.
+    /// Leaves out publications, for stories that are not about them.
     pub(crate) fn quietly(mut self) -> Self {
         self.0.retain(|word| word != "publish");
         self
     }
 
-    /// How many of the words begin like this.
+    /// How many of the effects begin like this.
     pub(crate) fn count(&self, beginning: &str) -> usize {
         self.0.iter().filter(|word| word.starts_with(beginning)).count()
     }

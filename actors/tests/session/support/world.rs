@@ -1,4 +1,4 @@
-//! What happens around a session: its store, its flights, its siblings, and the people who sign in and out.
+//! The surroundings of a session: its store, its flights, its siblings, and logins and logouts.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{Question, Story, Told, unsaved};
 impl Story {
     // The store.
 
-    /// The read under way brings what the store holds.
+    /// The read in flight returns the stored record.
     pub(crate) fn reads(&mut self) -> Told {
         let op = self.takes_read();
         let view = self.store.view();
@@ -27,22 +27,22 @@ impl Story {
         self.does(SessionEvent::Loaded(op, Err(StoreFault::Failed)))
     }
 
-    /// The stamp of the read under way, to answer it out of order.
+    /// The op of the read in flight, to answer it out of order.
     pub(crate) fn takes_read(&mut self) -> Op {
         self.takes_question().expect("a read is under way").op
     }
 
-    /// The same with what the store held when it was asked.
+    /// The same with the record from when the read began.
     pub(crate) fn takes_question(&mut self) -> Option<Question> {
         self.loads.pop()
     }
 
-    /// Whether a read is under way.
+    /// Whether a read is in flight.
     pub(crate) fn is_reading(&self) -> bool {
         !self.loads.is_empty()
     }
 
-    /// Whether a write is under way.
+    /// Whether a write is in flight.
     pub(crate) fn is_writing(&self) -> bool {
         !self.writes.is_empty()
     }
@@ -52,25 +52,25 @@ impl Story {
         !self.reservations.is_empty()
     }
 
-    /// StoreEvent comes, and what the store holds is read.
+    /// The store reports a change, and the record is read.
     pub(crate) fn hears(&mut self) -> Told {
         assert_eq!(self.does(SessionEvent::StoreChanged), ["load"]);
         self.reads()
     }
 
-    /// The write under way takes effect, or conflicts, and is answered.
+    /// The write in flight takes effect, or conflicts, and is answered.
     pub(crate) fn writes(&mut self) -> Told {
         let (op, changed) = self.writes_unheard();
         self.does(SessionEvent::Changed(op, Ok(changed)))
     }
 
-    /// The write under way takes effect, and the answer does not come (yet).
+    /// The write in flight takes effect, and the answer does not come (yet).
     pub(crate) fn writes_unheard(&mut self) -> (Op, Changed) {
         let (op, change) = self.writes.pop().expect("a write is under way");
         (op, self.store.change(&change))
     }
 
-    /// The write under way, to be carried out and answered out of order.
+    /// The write in flight, to be carried out and answered out of order.
     pub(crate) fn takes_write(&mut self) -> (Op, Change) {
         self.writes.pop().expect("a write is under way")
     }
@@ -87,7 +87,7 @@ impl Story {
 
     // Flights.
 
-    /// What the last flight was ordered to do.
+    /// The order of the last flight.
     pub(crate) fn order(&self) -> &Order {
         self.orders.last().expect("a flight")
     }
@@ -96,7 +96,7 @@ impl Story {
         self.orders.len()
     }
 
-    /// The flight in the air, as its driver knows it.
+    /// The running flight, as its driver knows it.
     pub(crate) fn flight(&self) -> Option<FlightId> {
         self.audit.flight()
     }
@@ -106,7 +106,7 @@ impl Story {
         self.does(SessionEvent::Flight(flight, report))
     }
 
-    /// The flight lands with this outcome and what the store holds.
+    /// The flight lands with this outcome and a view of the stored record.
     pub(crate) fn lands(&mut self, outcome: Outcome) -> Told {
         let view = self.store.view();
         self.reports(Report::Landed(Landing { outcome, view, keeping: false }))
@@ -123,7 +123,7 @@ impl Story {
         self.lands(Outcome::Minted(lease))
     }
 
-    /// The flight obtains a token and cannot store it: it lands, and keeps the pair and the claim.
+    /// The flight obtains a token and cannot store it. It lands, and keeps the pair and the claim.
     pub(crate) fn mints_unsaved(&mut self, lifetime: Duration) -> Told {
         let (flight, cause) = (self.order().flight, self.order().cause);
         let validity = Validity::new(self.at, Some(lifetime));
@@ -135,7 +135,7 @@ impl Story {
         self.reports(Report::Landed(Landing { outcome, view, keeping: true }))
     }
 
-    /// The flight that keeps a pair has saved it at last, or found that somebody else was faster.
+    /// The flight that keeps a pair has saved it, or found that another process was faster.
     pub(crate) fn saves(&mut self) -> Told {
         let commit = self.kept.take().expect("an unsaved pair");
         self.store.change(&Change::Commit(Box::new(commit)));
@@ -159,13 +159,13 @@ impl Story {
         self.lands(Outcome::Failed(Trouble { reason, retry_after: Some(span) }))
     }
 
-    /// The flight ends without another word.
+    /// The flight ends without another report.
     pub(crate) fn breaks_off(&mut self) -> Told {
         let flight = self.audit.flight().expect("a flight is in the air");
         self.does(SessionEvent::FlightOver(flight))
     }
 
-    /// A flight of another process, or a former one: a token for this long from now, for this cause.
+    /// A flight of another process, or an earlier one, stores a token for this long from now, for this cause.
     pub(crate) fn sibling_mints(&mut self, lifetime: Duration, cause: Cause) {
         self.store.refresh(FlightId(0xfeed), cause, Validity::new(self.at, Some(lifetime)));
     }

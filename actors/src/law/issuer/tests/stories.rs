@@ -1,4 +1,4 @@
-//! Arbitrary stories, told beside a plain account of what a limiter may do.
+//! Random stories, compared with a simple model of the limiter.
 
 use proptest::prelude::*;
 
@@ -7,12 +7,12 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Ask(Urgency),
-    /// Of the asks made so far, the one at this place, whether it waits, is out or is over.
+    /// The ask at this index of all asks so far. It may be waiting, granted or over.
     Gone(usize),
     Returned(usize, Option<u64>),
     Throttled(u64),
     Pass(u64),
-    /// On to the next wake, or a moment before it.
+    /// Time passes until the next wake, or until shortly before it.
     Wake {
         early: bool,
     },
@@ -32,7 +32,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// What is true of the limiter, told without its means.
+/// A simple model of the limiter, without its queue.
 struct Account {
     limiter: IssuerLimiter,
     policy: IssuerPolicy,
@@ -192,7 +192,7 @@ proptest! {
                 Deed::Restart => account.restart(),
             }
         }
-        // Whoever still waits is answered as permits come back, or loses timeout.
+        // The asks that still wait are granted as permits come back, or time out.
         for _ in 0..1_000 {
             if account.waiting.is_empty() {
                 break;

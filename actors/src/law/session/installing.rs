@@ -1,0 +1,127 @@
+//! The installation of a login: reserve its refresh token, then write it (law 12).
+
+use super::machine::{Output, STORE_TIMEOUT, Session};
+use super::{ReplyId, SessionEffect};
+use crate::law::flight::Op;
+use crate::law::ledger::{Change, Changed, Login};
+use crate::ports::store::Reservation;
+use crate::values::record::View;
+use crate::values::{ElapsedTime, Epoch, InstallError, Now, StoreFault};
+
+/// A login that is being installed.
+#[derive(Clone, Debug)]
+pub(super) struct Installing {
+    reply: ReplyId,
+    /// The store operation in flight.
+    op: Op,
+    limit: ElapsedTime,
+    /// The login, until its write begins.
+    login: Option<Box<Login>>,
+    /// Whether a login or logout was known of when this login came. If the store then holds no record, it has been
+    /// emptied.
+    had_record: bool,
+}
+
+impl Installing {
+    /// When the store operation in flight times out.
+    pub(super) fn wake(&self) -> ElapsedTime {
+        self.limit
+    }
+
+    /// Whether this is the store operation that the login waits for.
+    pub(super) fn waits_for(&self, op: Op) -> bool {
+        self.op == op
+    }
+}
+
+impl Session {
+    /// Installs a login. Its refresh token is reserved first, so that no two identities ever hold the same one.
+    pub(super) fn install(&mut self, reply: ReplyId, login: Box<Login>, now: Now, out: &mut Output) {
+        if self.stopping {
+            return out.answer_install(reply, Err(InstallError::ShuttingDown));
+        }
+        if self.login.is_some() {
+            return out.answer_install(reply, Err(InstallError::Busy));
+        }
+        let op = self.stamp();
+        let limit = now.elapsed().after(STORE_TIMEOUT);
+        let login = match &login.refresh {
+            Some(refresh) => {
+                out.effects.push(SessionEffect::Reserve(op, refresh.digest()));
+                Some(login)
+            }
+            None => {
+                out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
+                None
+            }
+        };
+        let had_record = self.knowledge.newest().epoch != Epoch::default();
+        self.login = Some(Installing { reply, op, limit, login, had_record });
+    }
+
+    pub(super) fn reserved(&mut self, op: Op, answer: Result<Reservation, StoreFault>, now: Now, out: &mut Output) {
+        let Some(installing) = self.login.take_if(|installing| installing.op == op) else { return };
+        let error = match (answer, installing.login) {
+            (Ok(Reservation::Reserved), Some(login)) => {
+                let op = self.stamp();
+                let limit = now.elapsed().after(STORE_TIMEOUT);
+                out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
+                self.login = Some(Installing { op, limit, login: None, ..installing });
+                return;
+            }
+            (Ok(Reservation::HeldBy(_)), _) => InstallError::HeldElsewhere,
+            (Ok(Reservation::Reserved), None) => InstallError::StoreTrouble(StoreFault::Failed),
+            (Err(fault), _) => InstallError::StoreTrouble(fault),
+        };
+        out.answer_install(installing.reply, Err(error));
+    }
+
+    /// Ends an installation that the store does not answer. A read shows whether it took effect.
+    pub(super) fn install_late(&mut self, now: Now, out: &mut Output) {
+        if let Some(late) = self.login.take_if(|installing| installing.limit <= now.elapsed()) {
+            out.answer_install(late.reply, Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
+            self.read(now, out);
+        }
+    }
+
+    /// The login was written, or not.
+    pub(super) fn installed(
+        &mut self,
+        installing: &Installing,
+        answer: Result<Changed, StoreFault>,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let answer = match answer {
+            Ok(Changed::Applied { before, after }) => {
+                let view = after.view();
+                self.new_epoch();
+                if before.is_none() && installing.had_record {
+                    self.start_over();
+                }
+                self.overtake_logout(view.version, out);
+                self.update(view.clone(), now, out);
+                Ok(Box::new(view))
+            }
+            Ok(Changed::Conflict { why, current }) => {
+                self.update(current.map_or_else(View::vacant, |record| record.view()), now, out);
+                Err(why.into())
+            }
+            Err(fault) => {
+                self.read(now, out);
+                Err(InstallError::StoreTrouble(fault))
+            }
+        };
+        out.answer_install(installing.reply, answer);
+    }
+
+    /// The process stops. A login whose write has begun may take effect all the same.
+    pub(super) fn stop_installing(&mut self, out: &mut Output) {
+        let Some(installing) = self.login.take() else { return };
+        let error = match installing.login {
+            Some(_) => InstallError::ShuttingDown,
+            None => InstallError::StoreTrouble(StoreFault::TimedOut),
+        };
+        out.answer_install(installing.reply, Err(error));
+    }
+}

@@ -1,0 +1,279 @@
+//! The session's knowledge of the record: reads, and the newest view, lease and generation.
+
+use std::time::Duration;
+
+use super::SessionEffect;
+use super::machine::{Output, STORE_TIMEOUT, Session};
+use crate::law::flight::{Doubt, Op, Spending};
+use crate::values::record::{Renewal, View};
+use crate::values::{ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version};
+
+/// The pause after a failed read, before jitter.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// The session's knowledge of the record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Knowledge {
+    /// The newest view; `None` until the first read has ended.
+    view: Option<View>,
+    /// Whether the view came from the store. A repeatable source works with an assumed view while the store is down.
+    stored: bool,
+    /// The read in flight.
+    reading: Option<Reading>,
+    /// When to read again after a failure.
+    again_at: Option<ElapsedTime>,
+    /// A lease that the store does not hold (yet): that of a degraded flight, or of a repeatable source.
+    unstored: Option<Lease>,
+    /// The newest generation known, from any source.
+    newest: Generation,
+    /// Why the newest record must not be served; `None` if it may.
+    closed: Option<Reason>,
+    /// The mark in the record, and when this process first saw it.
+    doubt: Option<Doubt>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    op: Op,
+    limit: ElapsedTime,
+    /// Whether the record may have changed since the read began. Another read then follows.
+    again: bool,
+}
+
+impl Knowledge {
+    /// The knowledge that the previous actor left.
+    pub(super) fn inherited(unstored: Option<Lease>, newest: Generation, closed: Option<Reason>) -> Self {
+        Self { unstored, newest, closed, ..Self::default() }
+    }
+
+    /// The newest view of the record; `None` until the first read has ended.
+    pub(super) fn view(&self) -> Option<&View> {
+        self.view.as_ref()
+    }
+
+    /// The newest view, if it came from the store.
+    pub(super) fn stored_view(&self) -> Option<&View> {
+        self.view.as_ref().filter(|_| self.stored)
+    }
+
+    /// The epoch of the newest view.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.view.as_ref().map(View::epoch)
+    }
+
+    /// The newest lease, refused or not.
+    pub(super) fn newest_lease(&self) -> Option<&Lease> {
+        // An unstored lease is discarded as soon as the store holds it or a newer one.
+        let stored = || self.view.as_ref().and_then(|view| view.lease.as_ref());
+        self.unstored.as_ref().or_else(stored)
+    }
+
+    /// The lease that the store does not hold.
+    pub(super) fn unstored(&self) -> Option<&Lease> {
+        self.unstored.as_ref()
+    }
+
+    /// The newest generation known, from any source.
+    pub(super) fn newest(&self) -> Generation {
+        self.newest
+    }
+
+    /// Why the newest record must not be served; `None` if it may.
+    pub(super) fn closed(&self) -> Option<Reason> {
+        self.closed
+    }
+
+    /// The mark in the record, and when this process first saw it.
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
+    /// Whether the refresh token is being presented, or may have been spent.
+    pub(super) fn in_doubt(&self) -> bool {
+        matches!(&self.view, Some(View { renewal: Renewal::Token { mark: Some(_), .. }, .. }))
+    }
+
+    /// When the refresh token arrived or was last presented with success.
+    pub(super) fn refresh_since(&self) -> Option<Moment> {
+        match self.view.as_ref()?.renewal {
+            Renewal::Token { since, .. } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// When the read in flight times out, or the next one is due.
+    pub(super) fn wake(&self) -> Option<ElapsedTime> {
+        self.reading.map(|reading| reading.limit).into_iter().chain(self.again_at).min()
+    }
+
+    /// Takes in a lease from a flight, which the store may not hold.
+    pub(super) fn minted(&mut self, lease: Lease) {
+        self.note(lease.generation());
+        self.unstored = Some(lease);
+    }
+
+    fn note(&mut self, generation: Generation) {
+        if generation.supersedes(&self.newest) {
+            self.newest = generation;
+        }
+    }
+
+    /// Whether the session already knows a newer record than `view`.
+    fn is_past(&self, view: &View) -> bool {
+        let older = self.view.as_ref().is_some_and(|known| view.version < known.version);
+        older || view.epoch() < self.newest.epoch
+    }
+
+    /// Takes in a view that is not older than what is known.
+    fn update(&mut self, view: View, now: ElapsedTime) {
+        self.doubt = match &view.renewal {
+            Renewal::Token { mark: Some(mark), .. } => {
+                let known = self.doubt.filter(|doubt| doubt.flight == mark.flight);
+                Some(known.unwrap_or(Doubt { flight: mark.flight, seen: now }))
+            }
+            _ => None,
+        };
+        self.note(Generation::stored(view.epoch(), view.number));
+        self.closed = view.closed();
+        self.view = Some(view);
+        self.stored = true;
+        self.discard_unstored();
+    }
+
+    /// Discards the unstored lease if the store has it or a newer one, if its epoch is over, or if the record must not
+    /// be served.
+    pub(super) fn discard_unstored(&mut self) {
+        let Some(view) = &self.view else { return };
+        let stored = view.lease.as_ref().map(Lease::generation);
+        self.unstored.take_if(|unstored| {
+            let generation = unstored.generation();
+            let stored = stored.is_some_and(|stored| stored == generation || stored.supersedes(&generation));
+            stored || generation.epoch != view.epoch() || view.closed().is_some()
+        });
+    }
+
+    /// Forgets the record, because the store has been emptied. Returns whether a login or logout was known.
+    fn forget(&mut self) -> bool {
+        self.view = None;
+        // Before the first login or logout, all that is known may never have been stored.
+        let known = self.newest.epoch > Epoch::default();
+        if known {
+            self.unstored = None;
+            self.closed = None;
+            self.newest = Generation::default();
+        }
+        known
+    }
+
+    /// Assumes a view for a repeatable source, which mints without a store and counts on from the newest generation.
+    fn assume(&mut self) {
+        let version = Version { epoch: self.newest.epoch, ..Version::default() };
+        let renewal = Renewal::LoginRequired(self.closed.unwrap_or(Reason::NeverSignedIn));
+        self.view = Some(View { version, renewal, ..View::vacant() });
+    }
+}
+
+impl Session {
+    /// Begins to read the record. If a read is in flight, another one follows it.
+    pub(super) fn read(&mut self, now: Now, out: &mut Output) {
+        if let Some(reading) = &mut self.knowledge.reading {
+            reading.again = true;
+            return;
+        }
+        let op = self.stamp();
+        let limit = now.elapsed().after(STORE_TIMEOUT);
+        self.knowledge.reading = Some(Reading { op, limit, again: false });
+        self.knowledge.again_at = None;
+        out.effects.push(SessionEffect::Load(op));
+    }
+
+    pub(super) fn loaded(&mut self, op: Op, answer: Result<Option<Box<View>>, StoreFault>, now: Now, out: &mut Output) {
+        let Some(reading) = self.knowledge.reading.take_if(|reading| reading.op == op) else { return };
+        match answer {
+            Ok(view) => self.read_in(view.map(|view| *view), now, out),
+            Err(fault) => self.unread(fault, now, out),
+        }
+        if reading.again {
+            self.read(now, out);
+        }
+    }
+
+    /// Takes in the store's answer. It is older than what is known only if a write overtook the read, or if the store
+    /// has lost records.
+    fn read_in(&mut self, view: Option<View>, now: Now, out: &mut Output) {
+        match view {
+            None if self.knowledge.view.is_none() => self.start_over(),
+            Some(view) if self.knowledge.view.is_none() && view.epoch() < self.knowledge.newest.epoch => {
+                return self.unread(StoreFault::Failed, now, out);
+            }
+            _ => {}
+        }
+        self.update(view.unwrap_or_else(View::vacant), now, out);
+    }
+
+    /// The store has been emptied. Nothing that is known of its past holds for the records to come.
+    pub(super) fn start_over(&mut self) {
+        if self.knowledge.forget() {
+            self.refusals.forget_floor();
+        }
+    }
+
+    /// Ends a read that takes too long, and begins one that is due.
+    pub(super) fn read_late(&mut self, now: Now, out: &mut Output) {
+        let late = self.knowledge.reading.take_if(|reading| reading.limit <= now.elapsed());
+        if late.is_some() {
+            self.unread(StoreFault::TimedOut, now, out);
+        }
+        if self.knowledge.again_at.take_if(|at| *at <= now.elapsed()).is_some() {
+            self.read(now, out);
+        }
+    }
+
+    /// The record could not be read. The session goes on with what it knows; without a view, the callers get an error.
+    fn unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
+        self.closing_unread(fault, out);
+        self.answer_deferred_refusals(now, out);
+        self.knowledge.again_at = Some(now.elapsed().after(READ_PAUSE + now.jitter.of(READ_PAUSE)));
+        if self.knowledge.view.is_some() {
+            return;
+        }
+        if self.policy.spending == Spending::Repeatable {
+            self.knowledge.assume();
+            self.serve_waiters(now, out);
+        } else {
+            self.fail_waiters(TokenError::new(Reason::StoreTrouble).with_retry_after(READ_PAUSE), out);
+        }
+    }
+
+    /// Takes in a view of the record, and answers the waiters that it can answer.
+    pub(super) fn update(&mut self, view: View, now: Now, out: &mut Output) {
+        self.absorb(view, now, out);
+        self.serve_waiters(now, out);
+    }
+
+    /// Takes in a view of the record, unless a newer one is known already.
+    pub(super) fn absorb(&mut self, view: View, now: Now, out: &mut Output) {
+        if self.knowledge.is_past(&view) {
+            return self.knowledge.discard_unstored();
+        }
+        let epoch = view.epoch();
+        self.flights.forget_before(epoch);
+        if self.knowledge.epoch().unwrap_or(self.knowledge.newest.epoch) < epoch {
+            self.new_epoch();
+        }
+        self.issuers.record_seen(&view);
+        self.knowledge.update(view, now.elapsed());
+        self.answer_deferred_refusals(now, out);
+        self.new_view_for_closing(now, out);
+        if let Some(issuers) = self.issuers.take_deferred() {
+            self.issuers_listed(issuers, now, out);
+        }
+    }
+
+    /// The epoch has changed. The failures and refusals of the old one do not count in the new one.
+    pub(super) fn new_epoch(&mut self) {
+        self.pauses.reset();
+        self.refusals.forget_futility();
+        self.landings.forget_finding();
+    }
+}
