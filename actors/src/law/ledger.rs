@@ -3,6 +3,11 @@
 //!
 //! A store only has to make *read, [`apply`], write* one atomic step. This module decides for all stores whether a
 //! change applies, and what the record is after it. Epoch, revision and number grow and never restart (law 12).
+//! The same holds for an issuer's entries, with [`EntryChange`] and [`apply_entry`].
+
+mod entries;
+
+pub use entries::{EntryChange, EntryChanged, apply_entry};
 
 use crate::values::record::{
     Access, Binding, Content, DeadDigests, Grant, Held, Mark, MarkState, Parked, Record, Refresh, RefreshCredential,

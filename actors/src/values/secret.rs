@@ -1,5 +1,5 @@
-//! Secrets have types. They show nothing, are wiped when dropped, and cannot be serialized: only a record's sealed form
-//! carries them, through [`expose`](RefreshToken::expose).
+//! Secrets have types. They show nothing, are wiped when dropped, and cannot be serialized: only the sealed form of a
+//! record or of an issuer's entry carries them, through [`expose`](RefreshToken::expose).
 
 use std::fmt;
 
@@ -64,6 +64,11 @@ secret! {
 secret! {
     /// The secret of a confidential client (RFC 6749 section 2.3.1).
     ClientSecret
+}
+secret! {
+    /// The registration access token of a client that registered dynamically (RFC 7592 section 1.3): goes to that
+    /// client's own configuration endpoint, and nowhere else.
+    RegistrationToken
 }
 secret! {
     /// The private key that DPoP proofs are signed with (RFC 9449), as its source encodes it. Losing it loses a grant

@@ -2,6 +2,7 @@
 //!
 //! This is the one room where secrets are serialized; the value types themselves have no serde. [`encode`] gives the
 //! plaintext of the sealed form in a buffer that wipes itself, [`decode`] reads it back, whatever known format it is in.
+//! An issuer's entries have a format of their own, in [`entry`], with the same rules.
 //!
 //! The outermost member `format` is read first, and it alone decides who may read the rest:
 //!
@@ -23,6 +24,7 @@
 //! in a place that is for something else, the reader may copy it into an error text; that text is never shown, but it
 //! is freed unwiped.
 
+pub mod entry;
 mod migrate;
 mod read;
 mod secret;
@@ -42,20 +44,21 @@ use super::Record;
 /// The format that [`encode`] writes.
 pub const CURRENT: u32 = 2;
 
-/// The largest plaintext written or read, in bytes. A record is a few kilobytes; the rest is room for huge tokens.
+/// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record is a few kilobytes; the
+/// rest is room for huge tokens.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// Why a record was not written or read. Nothing of the record is in here.
+/// Why a record or an issuer's entry was not written or read. Nothing of its content is in here.
 ///
 /// Whatever the error, bytes that could not be read may be all that is left of a login: report them as
 /// [`StoreFault::Unreadable`](crate::values::StoreFault::Unreadable) and leave them where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// The record is larger than [`MAX_BYTES`].
+    /// It is larger than [`MAX_BYTES`].
     #[error(
-        "the record is larger than {MAX_BYTES} bytes: check the size of the tokens and scopes the authorization server \
-         issues"
+        "the record is larger than {MAX_BYTES} bytes: check the size of the tokens, scopes and metadata the \
+         authorization server issues"
     )]
     TooLarge,
     /// What was unsealed is no JSON, or not the whole of it.
@@ -76,7 +79,7 @@ pub enum FormatError {
     Newer {
         /// The record's format.
         found: u32,
-        /// The newest format known, which is [`CURRENT`].
+        /// The newest format known: [`CURRENT`], or [`entry::CURRENT`].
         known: u32,
     },
     /// The record to be written contradicts itself and could not be read back. Nothing was encoded; what is stored
@@ -98,17 +101,7 @@ pub enum FormatError {
 /// [`FormatError::TooLarge`], and [`FormatError::Inconsistent`] for a record that [`decode`] would refuse.
 pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
     read::check(record).map_err(|what| FormatError::Inconsistent { what })?;
-    let wire = wire::Record::of(record);
-    let mut size = Size(0);
-    write(&wire, &mut size)?;
-    if size.0 > MAX_BYTES {
-        return Err(FormatError::TooLarge);
-    }
-    // Boxed while it is all zeros: from here on there is one buffer, which neither grows nor moves, and is wiped even
-    // when writing fails.
-    let mut plaintext = SecretBox::new(vec![0; size.0].into_boxed_slice());
-    write(&wire, &mut plaintext.expose_secret_mut())?;
-    Ok(plaintext)
+    plaintext(&wire::Record::of(record))
 }
 
 /// The record whose sealed form held these bytes, in the [`CURRENT`] or any older format. The bytes stay the caller's
@@ -121,15 +114,7 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
 ///
 /// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). See there for what a caller must not do then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
-    if bytes.len() > MAX_BYTES {
-        return Err(FormatError::TooLarge);
-    }
-    // Errors of the JSON reader are told apart and then dropped, here and below: they may quote their input.
-    let Envelope { format } = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        Category::Data => FormatError::Damaged { what: "format" },
-        Category::Syntax | Category::Eof | Category::Io => FormatError::NotJson,
-    })?;
-    let wire = match format {
+    let wire = match number(bytes)? {
         0 => return Err(FormatError::Damaged { what: "format" }),
         1 => migrate::one_to_two(layout(bytes)?),
         CURRENT => layout(bytes)?,
@@ -146,9 +131,36 @@ struct Envelope {
     format: u32,
 }
 
+/// The number of the format that `bytes` are in.
+fn number(bytes: &[u8]) -> Result<u32, FormatError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(FormatError::TooLarge);
+    }
+    // Errors of the JSON reader are told apart and then dropped, here and below: they may quote their input.
+    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Data => FormatError::Damaged { what: "format" },
+        Category::Syntax | Category::Eof | Category::Io => FormatError::NotJson,
+    })?;
+    Ok(envelope.format)
+}
+
 /// All of a record, in a format whose types are `T`. The envelope was read, so whatever does not fit is in the layout.
 fn layout<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged { what: "layout" })
+}
+
+/// What `wire` is written as.
+fn plaintext(wire: &impl Serialize) -> Result<SecretSlice<u8>, FormatError> {
+    let mut size = Size(0);
+    write(wire, &mut size)?;
+    if size.0 > MAX_BYTES {
+        return Err(FormatError::TooLarge);
+    }
+    // Boxed while it is all zeros: from here on there is one buffer, which neither grows nor moves, and is wiped even
+    // when writing fails.
+    let mut plaintext = SecretBox::new(vec![0; size.0].into_boxed_slice());
+    write(wire, &mut plaintext.expose_secret_mut())?;
+    Ok(plaintext)
 }
 
 /// Neither target of this can fail, the second one having the size that the first one found.

@@ -15,7 +15,7 @@ use crate::values::{
 };
 
 /// The path of a member that is wrong.
-type Path = &'static str;
+pub(super) type Path = &'static str;
 
 const MARK_DIGEST: Path = "content.grant.refresh.held.mark.digest";
 const MARK_NUMBER: Path = "content.grant.refresh.held.mark.number";
@@ -80,19 +80,23 @@ fn grant(wire: wire::Grant<'_>) -> Result<Grant, Path> {
 }
 
 fn binding(wire: wire::Binding<'_>) -> Result<Binding, Path> {
-    let client = wire.client;
-    let secret = |secret: Secret<'_>| secret.reveal(|secret| ClientSecret::new(secret));
     Ok(Binding {
         issuer: Issuer(wire.issuer.into_owned()),
-        client: Client {
-            id: client.id.into_owned(),
-            secret: client.secret.map(|wire| secret(wire).ok_or("content.grant.binding.client.secret")).transpose()?,
-            auth: word(&client.auth, "content.grant.binding.client.auth")?,
-            secret_expires_at: client.secret_expires_at_ms.map(WallTime::from_millis),
-        },
+        client: client(wire.client, "content.grant.binding.client.secret", "content.grant.binding.client.auth")?,
         token_endpoint: wire.token_endpoint.into_owned(),
         revocation_endpoint: wire.revocation_endpoint.map(wire::Text::into_owned),
         resource: wire.resource.map(wire::Text::into_owned),
+    })
+}
+
+/// The client, whose secret and authentication stand at these paths.
+pub(super) fn client(wire: wire::Client<'_>, at_secret: Path, at_auth: Path) -> Result<Client, Path> {
+    let secret = |secret: Secret<'_>| secret.reveal(|secret| ClientSecret::new(secret)).ok_or(at_secret);
+    Ok(Client {
+        id: wire.id.into_owned(),
+        secret: wire.secret.map(secret).transpose()?,
+        auth: word(&wire.auth, at_auth)?,
+        secret_expires_at: wire.secret_expires_at_ms.map(WallTime::from_millis),
     })
 }
 
@@ -140,7 +144,7 @@ fn access(wire: wire::Access<'_>) -> Result<Access, Path> {
     })
 }
 
-fn moment(wire: &wire::At<'_>, path: Path) -> Result<Moment, Path> {
+pub(super) fn moment(wire: &wire::At<'_>, path: Path) -> Result<Moment, Path> {
     Ok(Moment {
         wall: WallTime::from_millis(wire.wall_ms),
         elapsed: ElapsedTime::from_millis(wire.elapsed_ms),
@@ -160,6 +164,6 @@ fn digest(digits: &str, path: Path) -> Result<KeyedDigest, Path> {
     bytes(digits).map(KeyedDigest::from_bytes).ok_or(path)
 }
 
-fn word<T: Word>(word: &str, path: Path) -> Result<T, Path> {
+pub(super) fn word<T: Word>(word: &str, path: Path) -> Result<T, Path> {
     T::meant_by(word).ok_or(path)
 }

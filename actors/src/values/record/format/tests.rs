@@ -1,4 +1,4 @@
-mod arbitrary;
+pub(super) mod arbitrary;
 mod damage;
 mod fixtures;
 mod secrets;
@@ -20,7 +20,7 @@ use crate::values::{
 /// Marked secrets: no eight characters in a row of one of these stand anywhere else.
 const ACCESS: &str = "at-Xq7vJm2ZrK9wLt4BnC8y";
 const REFRESH: &str = "rt-Gd5hWs1PfU6kVe3AoM0x";
-const CLIENT: &str = "cs-Yb8cRj4NiT7lQg2DzH5u/+";
+pub(super) const CLIENT: &str = "cs-Yb8cRj4NiT7lQg2DzH5u/+";
 /// With what JSON must escape, so that it is stored in hexadecimal.
 const DPOP: &str = "{\"kty\":\"EC\",\"d\":\"dk-Ew6aSx9FvO3mIp1\"}\n\\Kb4u";
 const MARKED: [&str; 4] = [ACCESS, REFRESH, CLIENT, DPOP];
@@ -33,7 +33,7 @@ fn assert_unmarked(shown: &str) {
     }
 }
 
-fn trace(shown: &str, secret: &str) -> Option<String> {
+pub(super) fn trace(shown: &str, secret: &str) -> Option<String> {
     let url = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let bytes = |radix: fn(&u8) -> String| secret.as_bytes().iter().map(radix).collect::<String>();
     let mut forms = vec![
@@ -64,7 +64,7 @@ fn base64(bytes: &[u8]) -> String {
     bytes.as_chunks().0.iter().map(group).flat_map(|bits| [18, 12, 6, 0].map(|shift| digit(bits >> shift))).collect()
 }
 
-fn moment(wall: u64, elapsed: u64) -> Moment {
+pub(super) fn moment(wall: u64, elapsed: u64) -> Moment {
     Moment {
         wall: WallTime::from_millis(wall),
         elapsed: ElapsedTime::from_millis(elapsed),

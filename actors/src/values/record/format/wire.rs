@@ -186,17 +186,22 @@ impl<'a> Grant<'a> {
     }
 }
 
+impl<'a> Client<'a> {
+    pub(super) fn of(client: &'a record::Client) -> Self {
+        Self {
+            id: text(&client.id),
+            secret: client.secret.as_ref().map(|secret| Secret::Plain(secret.expose())),
+            auth: text(client.auth.word()),
+            secret_expires_at_ms: client.secret_expires_at.map(|at| at.as_millis()),
+        }
+    }
+}
+
 impl<'a> Binding<'a> {
     fn of(binding: &'a record::Binding) -> Self {
-        let client = &binding.client;
         Self {
             issuer: text(&binding.issuer.0),
-            client: Client {
-                id: text(&client.id),
-                secret: client.secret.as_ref().map(|secret| Secret::Plain(secret.expose())),
-                auth: text(client.auth.word()),
-                secret_expires_at_ms: client.secret_expires_at.map(|at| at.as_millis()),
-            },
+            client: Client::of(&binding.client),
             token_endpoint: text(&binding.token_endpoint),
             revocation_endpoint: binding.revocation_endpoint.as_deref().map(text),
             resource: binding.resource.as_deref().map(text),
@@ -236,7 +241,7 @@ impl<'a> Access<'a> {
 }
 
 impl At<'_> {
-    fn of(moment: &Moment) -> Self {
+    pub(super) fn of(moment: &Moment) -> Self {
         Self {
             wall_ms: moment.wall.as_millis(),
             elapsed_ms: moment.elapsed.as_millis(),
@@ -245,11 +250,11 @@ impl At<'_> {
     }
 }
 
-fn text(text: &str) -> Text<'_> {
+pub(super) fn text(text: &str) -> Text<'_> {
     Cow::Borrowed(text)
 }
 
-fn scopes(scopes: &Scopes) -> Vec<Text<'_>> {
+pub(super) fn scopes(scopes: &Scopes) -> Vec<Text<'_>> {
     scopes.iter().map(text).collect()
 }
 
@@ -261,6 +266,6 @@ fn flight(flight: &FlightId) -> Text<'static> {
     hex(&flight.0.to_be_bytes())
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

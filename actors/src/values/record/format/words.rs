@@ -1,6 +1,7 @@
 //! The words that stand for the values of small enums.
 
 use super::super::{ClientAuth, MarkState, Parked};
+use crate::values::issuer::{ApplicationType, RegistrationOrigin};
 use crate::values::{Cause, TokenKind};
 
 /// A value that is stored as a word.
@@ -47,3 +48,9 @@ words!(
     IssuerChanged = "issuer_changed",
     SubjectChanged = "subject_changed"
 );
+words!(
+    RegistrationOrigin: PreRegistered = "pre_registered",
+    MetadataDocument = "metadata_document",
+    Dynamic = "dynamic"
+);
+words!(ApplicationType: Native = "native", Web = "web");

@@ -8,13 +8,13 @@ use super::super::words::Word;
 use super::*;
 
 /// Any text, and often such that JSON must escape it or that begins like a secret in hexadecimal.
-fn text() -> impl Strategy<Value = String> {
+pub(in super::super) fn text() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec!['"', '\\', '\n', '\0', '\u{1f}', '\u{7f}', 'ü', '\u{1f600}', 'h', 'a']);
     let chars = |odd| vec(prop_oneof![any::<char>(), odd], 0..24).prop_map(String::from_iter);
     prop_oneof![chars(odd.clone()), chars(odd).prop_map(|tail| format!("hex:{tail}")), "[A-Za-z0-9._~-]{0,80}"]
 }
 
-fn times() -> impl Strategy<Value = Moment> {
+pub(in super::super) fn times() -> impl Strategy<Value = Moment> {
     (any::<u64>(), any::<u64>(), any::<u128>()).prop_map(|(wall, elapsed, boot)| Moment {
         wall: WallTime::from_millis(wall),
         elapsed: ElapsedTime::from_millis(elapsed),
@@ -34,7 +34,9 @@ fn scopes() -> impl Strategy<Value = Scopes> {
     vec(text(), 0..4).prop_map(Scopes::new)
 }
 
-fn words<T: Word + Clone + std::fmt::Debug + 'static>(words: &[&str]) -> impl Strategy<Value = T> + use<T> {
+pub(in super::super) fn words<T: Word + Clone + std::fmt::Debug + 'static>(
+    words: &[&str],
+) -> impl Strategy<Value = T> + use<T> {
     prop::sample::select(words.iter().filter_map(|word| T::meant_by(word)).collect::<Vec<_>>())
 }
 

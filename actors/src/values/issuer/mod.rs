@@ -1,0 +1,126 @@
+//! What belongs to an authorization server and not to an identity: client registrations and server metadata.
+//!
+//! An [`IssuerEntry`] is a plain value. [`ledger::apply_entry`](crate::law::ledger::apply_entry) decides what may replace
+//! it, and [`format`](mod@format) is its stored form. An [`IssuerKey`] names it in a store.
+//!
+//! A grant carries a copy of the [`Client`] it was obtained with, so it outlives the registration, and a
+//! registration outlives a logout.
+
+mod key;
+
+pub use super::record::format::entry as format;
+pub use key::{EntryKind, IssuerKey, KeyError, RegistrationName};
+
+use std::time::Duration;
+
+use super::identity::ServerIdentity;
+use super::lease::Scopes;
+use super::lineage::Revision;
+use super::record::Client;
+use super::secret::RegistrationToken;
+use super::time::{Moment, WallTime};
+
+/// All that a store keeps of one issuer under one [`EntryKind`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerEntry {
+    /// Grows by one with each write, a removal included, and never restarts. The first write makes it 1.
+    pub revision: Revision,
+    /// The content; `None` after a removal. The entry stays, so that its revision goes on.
+    pub content: Option<EntryContent>,
+}
+
+/// The content of an entry, by its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryContent {
+    /// A client registration.
+    Registration(Box<ClientRegistration>),
+    /// The server's metadata document.
+    Metadata(Box<ServerMetadata>),
+}
+
+impl EntryContent {
+    /// The kind of entry that holds this content.
+    pub fn kind(&self) -> EntryKind {
+        match self {
+            EntryContent::Registration(registration) => EntryKind::Registration(registration.name.clone()),
+            EntryContent::Metadata(_) => EntryKind::Metadata,
+        }
+    }
+}
+
+/// A client that one issuer knows. It is never used at another issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRegistration {
+    /// Tells this registration from the issuer's other ones.
+    pub name: RegistrationName,
+    /// How the issuer came to know the client.
+    pub origin: RegistrationOrigin,
+    /// The client identifier, its secret with its expiry, and how it authenticates: a grant carries a copy of these.
+    pub client: Client,
+    /// The redirect addresses the issuer accepts for it (RFC 7591 section 2), with their ports. Empty for a client that
+    /// needs none.
+    pub redirect_uris: Vec<String>,
+    /// `application_type` (OpenID Connect Registration section 2); `None` where neither side named one.
+    pub application_type: Option<ApplicationType>,
+    /// `grant_types` as the issuer confirmed them (RFC 7591 section 2). Empty where it named none.
+    pub grant_types: Vec<String>,
+    /// The scopes the client is registered for; `None` where the issuer named none.
+    pub scopes: Option<Scopes>,
+    /// How to read or delete the registration (RFC 7592); `None` where the issuer offers no management.
+    pub management: Option<RegistrationManagement>,
+    /// A digest of the client metadata that was sent, so that changed settings lead to a new registration. `None` where
+    /// nothing was sent.
+    pub metadata_digest: Option<[u8; 32]>,
+    /// When it was registered or configured, by the wall clock.
+    pub registered_at: WallTime,
+    /// The identity whose login registered it; `None` where the host configured it.
+    pub registered_by: Option<ServerIdentity>,
+    /// Set when a login with this client ended without a callback: the issuer may have forgotten the client, so the next
+    /// login checks it first.
+    pub suspect_since: Option<WallTime>,
+}
+
+/// How an issuer came to know a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RegistrationOrigin {
+    /// The host was given the client by the issuer's operator.
+    PreRegistered,
+    /// The client identifier is the address of a client ID metadata document, which the issuer reads.
+    MetadataDocument,
+    /// Dynamic client registration (RFC 7591).
+    Dynamic,
+}
+
+/// `application_type` (OpenID Connect Registration section 2): it decides which redirect addresses an issuer accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApplicationType {
+    /// Redirects to loopback addresses or a custom scheme.
+    Native,
+    /// Redirects to an `https` address of the host.
+    Web,
+}
+
+/// The right to manage a registration (RFC 7592 section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationManagement {
+    /// The client configuration endpoint, `registration_client_uri`.
+    pub uri: String,
+    /// The registration access token. An answer that brings a new one replaces it at once.
+    pub token: RegistrationToken,
+}
+
+/// An authorization server's metadata document (RFC 8414, OpenID Connect Discovery), as it was last fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerMetadata {
+    /// The URL it was fetched from.
+    pub url: String,
+    /// The document, exactly as the server sent it. It is checked before it is stored, and again by each reader.
+    pub document: String,
+    /// When it was asked for, on both clocks: `fresh_for` counts from here.
+    pub fetched: Moment,
+    /// How long it may be used unasked (RFC 9111 section 4.2), to the millisecond. Zero where the server wants to be asked
+    /// each time, `None` where it said nothing.
+    pub fresh_for: Option<Duration>,
+    /// The entity tag to ask with (RFC 9110 section 8.8.3), exactly as it was sent.
+    pub etag: Option<String>,
+}
