@@ -15,14 +15,15 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::law::ledger::{Change, Changed, apply};
+use crate::law::ledger::{Change, Changed, EntryChange, EntryChanged, apply, apply_entry};
 use crate::ports::clock::Clock;
 use crate::ports::store::{
     Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
     StoreWatch, TokenStore,
 };
 use crate::sync::lock;
-use crate::values::record::Record;
+use crate::values::issuer::{IssuerEntry, IssuerKey};
+use crate::values::record::{Issuer, Record};
 use crate::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
 
 use claims::{Claimant, Claims, Tenure};
@@ -121,8 +122,8 @@ struct Shared {
     key: DigestKey,
     leases: Option<Leases>,
     state: Mutex<State>,
-    /// The identities whose records were written.
-    events: broadcast::Sender<ServerIdentity>,
+    /// The writes of all processes.
+    events: broadcast::Sender<StoreEvent>,
 }
 
 struct Leases {
@@ -137,6 +138,7 @@ struct State {
     claims: Claims,
     reservations: Reservations,
     logins: BTreeMap<LoginKey, PendingLogin>,
+    issuers: BTreeMap<IssuerKey, IssuerEntry>,
     journals: BTreeMap<ServerIdentity, VecDeque<JournalLine>>,
 }
 
@@ -181,7 +183,7 @@ impl TokenStore for MemoryStore {
         state.reservations.written(identity, before.as_deref(), &after);
         state.claims.written(identity, &change, after.epoch, &tenure);
         // Under the lock, so that events come in the order of the writes. The error means that there is no watch.
-        let _ = self.0.shared.events.send(identity.clone());
+        let _ = self.0.shared.events.send(StoreEvent::Changed(identity.clone()));
         Ok(Changed::Applied { before, after })
     }
 
@@ -228,6 +230,27 @@ impl TokenStore for MemoryStore {
         Ok(state.logins.remove(key))
     }
 
+    async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
+        Ok(self.state().issuers.get(key).cloned().map(Box::new))
+    }
+
+    async fn list_issuers(&self) -> Result<Vec<IssuerKey>, StoreFault> {
+        Ok(self.state().issuers.keys().cloned().collect())
+    }
+
+    async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault> {
+        let key = IssuerKey { issuer: issuer.clone(), kind: change.kind() };
+        let mut state = self.state();
+        let before = state.issuers.get(&key);
+        let Ok(after) = apply_entry(before, &change) else {
+            return Ok(EntryChanged::Conflict(before.cloned().map(Box::new)));
+        };
+        state.issuers.insert(key.clone(), after.clone());
+        // As for records.
+        let _ = self.0.shared.events.send(StoreEvent::IssuerChanged(key));
+        Ok(EntryChanged::Applied(Box::new(after)))
+    }
+
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
         Ok(Box::new(MemoryWatch(self.0.shared.events.subscribe())))
     }
@@ -251,13 +274,13 @@ impl TokenStore for MemoryStore {
 
 /// Ends when the last handle on the store is gone, because it does not keep the store alive.
 #[derive(Debug)]
-struct MemoryWatch(broadcast::Receiver<ServerIdentity>);
+struct MemoryWatch(broadcast::Receiver<StoreEvent>);
 
 #[async_trait]
 impl StoreWatch for MemoryWatch {
     async fn next(&mut self) -> StoreEvent {
         match self.0.recv().await {
-            Ok(identity) => StoreEvent::Changed(identity),
+            Ok(news) => news,
             Err(RecvError::Lagged(_)) => StoreEvent::Lagged,
             Err(RecvError::Closed) => StoreEvent::Ended,
         }

@@ -12,6 +12,7 @@ mod verdict;
 
 pub mod claims;
 pub mod epochs;
+pub mod issuers;
 pub mod journal;
 pub mod logins;
 pub mod losses;
@@ -177,6 +178,10 @@ pub static CHECKS: &[Check] = checks! {
         a_logout_frees_the_reservation, a_reservation_without_an_install_lapses_after_ten_minutes;
     logins: a_pending_login_is_taken_once_and_whole, of_many_that_take_a_login_one_gets_it,
         an_expired_login_is_not_found, pending_logins_are_told_apart;
+    issuers: nothing_is_kept_of_an_issuer_at_first, an_issuers_entry_comes_back_whole, an_issuers_entry_is_created_once,
+        an_issuers_entry_changes_only_at_its_revision, of_many_that_write_an_issuers_entry_one_does,
+        a_removed_entry_counts_on, issuers_and_their_entries_are_told_apart, every_issuers_entry_is_listed_once,
+        an_issuers_entry_outlives_its_handle, a_watch_tells_of_issuers_entries, an_issuers_entry_shows_no_secret;
     news: a_watch_tells_of_a_siblings_writes, a_watch_tells_of_its_own_processs_writes,
         a_watch_tells_of_every_kind_of_write, news_does_not_come_before_its_write, waiting_for_news_may_be_broken_off,
         a_watch_says_when_it_has_lost_news;

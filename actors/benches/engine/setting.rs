@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
-use tokenkeeper_actors::law::ledger::{Change, Changed, Login, LoginAccess, apply};
+use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged, Login, LoginAccess, apply};
 use tokenkeeper_actors::law::profile::{Evidence, Tokens};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::clock::Clock;
@@ -15,6 +15,7 @@ use tokenkeeper_actors::ports::store::{
     TokenStore,
 };
 use tokenkeeper_actors::system::SystemClock;
+use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Record, RefreshCredential};
 use tokenkeeper_actors::values::{
     AccessToken, Account, DigestKey, FlightId, KeyedDigest, Moment, RefreshToken, Scopes, ServerIdentity, StoreFault,
@@ -173,6 +174,18 @@ impl TokenStore for Lean {
 
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
         self.inner.take_login(key, now).await
+    }
+
+    async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
+        self.inner.load_issuer(key).await
+    }
+
+    async fn list_issuers(&self) -> Result<Vec<IssuerKey>, StoreFault> {
+        self.inner.list_issuers().await
+    }
+
+    async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault> {
+        self.inner.change_issuer(issuer, change).await
     }
 
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {

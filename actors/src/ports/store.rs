@@ -9,6 +9,8 @@
 //! - At most one spend claim is held per identity *and epoch*, over all processes and hosts that share the store. A
 //!   claim of another epoch does not prevent it.
 //! - A tombstone is a record. Clearing keeps epoch, revision and number.
+//! - What belongs to an issuer (client registrations, metadata) is kept apart from all identities, as atomically and
+//!   durably, and sealed in the same way. A removal keeps the revision.
 //! - A store that cannot be used fails. It never falls back to another place.
 
 use std::fmt;
@@ -16,8 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::law::ledger::{Change, Changed};
-use crate::values::record::Record;
+use crate::law::ledger::{Change, Changed, EntryChange, EntryChanged};
+use crate::values::issuer::{IssuerEntry, IssuerKey};
+use crate::values::record::{Issuer, Record};
 use crate::values::{DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, ServerIdentity, StoreFault};
 
 /// Keeps records.
@@ -94,9 +97,30 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Takes a pending login out. Exactly one caller gets it. An expired login is not found.
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
 
-    /// Watches the records of all identities from now on. Writes of all processes are reported, including this one's,
-    /// and not before they can be read. Events may be repeated, coalesced, or reduced to [`StoreEvent::Lagged`]. A
-    /// refused change causes no event.
+    /// Returns the issuer's entry under `key`, removed ones included, or `None` if there never was one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFault::Unreadable`] for an entry that exists and cannot be read. Never `None` instead.
+    async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault>;
+
+    /// Returns the keys of all entries of all issuers, removed ones included, in no particular order. Keys of kinds that only a
+    /// later version knows are left out.
+    async fn list_issuers(&self) -> Result<Vec<IssuerKey>, StoreFault>;
+
+    /// Applies `change` to the entry of `issuer` that it names, in one atomic, durable step. As with
+    /// [`change`](Self::change) the store decides nothing. It reads, calls
+    /// [`apply_entry`](crate::law::ledger::apply_entry), and writes what comes back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`change`](Self::change). After [`StoreFault::TimedOut`] the caller repeats the change. It may then meet its
+    /// own write as the current entry of a conflict.
+    async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault>;
+
+    /// Watches the records of all identities and the entries of all issuers from now on. Writes of all processes are
+    /// reported, including this one's, and not before they can be read. Events may be repeated, coalesced, or reduced to
+    /// [`StoreEvent::Lagged`]. A refused change causes no event.
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault>;
 
     /// Adds a line to the identity's journal, free of secrets. Best effort. The store bounds the journal.
@@ -211,7 +235,9 @@ pub trait StoreWatch: fmt::Debug + Send {
 pub enum StoreEvent {
     /// The record of this identity was written, by this or another process.
     Changed(ServerIdentity),
-    /// Events were lost, and every record may have been written. The watch continues.
+    /// The issuer's entry under this key was written, by this or another process.
+    IssuerChanged(IssuerKey),
+    /// Events were lost, and every record and entry may have been written. The watch continues.
     Lagged,
     /// The watch has ended. The caller asks for a new one.
     Ended,

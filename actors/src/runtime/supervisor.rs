@@ -215,7 +215,8 @@ impl SupervisorState {
             StoreEvent::Lagged => {
                 self.core.slots().iter().for_each(|slot| slot.notify_or_clear(SessionEvent::StoreChanged));
             }
-            StoreEvent::Ended => {}
+            // No session depends on what is kept of an issuer.
+            StoreEvent::IssuerChanged(_) | StoreEvent::Ended => {}
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) async fn follow_store(core: Arc<Core>, supervisor: ActorRef<Superviso
         if let Some(Ok(mut watch)) = catch_panic(core.ports.store.watch()).await {
             // The supervisor treats this as a change of every record, because earlier writes were not seen.
             send(SupervisorMessage::WatchStarted);
-            while let Some(event @ (StoreEvent::Changed(_) | StoreEvent::Lagged)) = catch_panic(watch.next()).await {
+            while let Some(event) = catch_panic(watch.next()).await.filter(|event| *event != StoreEvent::Ended) {
                 failures = 0;
                 send(SupervisorMessage::StoreEvent(event));
             }

@@ -38,7 +38,7 @@ pub enum Trouble {
     Exposed,
     /// What it holds cannot be opened: it was cut off or changed, or sealed with another key.
     Damaged,
-    /// It holds what belongs to another identity: files were exchanged.
+    /// It holds what belongs to another identity, or to another issuer: files were exchanged.
     Foreign,
     /// A later version of this program wrote it. It is left as it is.
     Newer,
@@ -122,6 +122,16 @@ impl Trouble {
     }
 }
 
+/// A later version's format is told apart from damage.
+impl From<FormatError> for Trouble {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Newer { .. } => Self::Newer,
+            error => Self::Format(error),
+        }
+    }
+}
+
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.trouble)
@@ -147,7 +157,7 @@ impl fmt::Display for Trouble {
                 "it cannot be opened, because it was cut off or changed, or sealed with another key: restore it, or \
                  remove it and sign in again"
             }
-            Self::Foreign => "it belongs to another identity: restore it, or remove it and sign in again",
+            Self::Foreign => "it belongs to another identity or issuer: restore it, or remove it and sign in again",
             Self::Newer => "a later version of this program wrote it, and it was left as it is: update this program",
             Self::Format(error) => return error.fmt(f),
             Self::Busy => "another process uses it and has not finished: try again, or look for a stopped process",

@@ -49,8 +49,11 @@ struct Envelope {
     format: u32,
 }
 
+/// The folder of issuers' entries.
+pub(crate) const ISSUERS: &str = "issuers";
+
 /// Whatever may stand in a folder that is becoming a home.
-const PARTS: [&str; 7] = ["records", "locks", "held", "logins", "journal", "key", "identities"];
+const PARTS: [&str; 8] = ["records", "locks", "held", "logins", ISSUERS, "journal", "key", "identities"];
 
 /// What is done where there is no home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +107,12 @@ impl Home {
         if root.stat(ABOUT)?.is_some() {
             return Ok(root);
         }
-        // Records without a word about their home are not nobody's.
-        let records = root.existing("records").and_then(|records| records.names());
-        match records {
+        // Records or entries without a `home` file mean a damaged home.
+        let holds_any = holds_any(&root);
+        match holds_any {
             // Somebody else may have finished making one meanwhile.
             _ if root.stat(ABOUT)?.is_some() => Ok(root),
-            Ok(records) if !records.is_empty() => Err(root.error(Trouble::Missing, ABOUT)),
+            Ok(true) => Err(root.error(Trouble::Missing, ABOUT)),
             _ => Err(none()),
         }
     }
@@ -132,6 +135,21 @@ impl Home {
     /// Whether this home is still where it was found.
     pub(crate) fn is_current(&self) -> bool {
         [&self.root, &self.records, &self.locks].into_iter().all(Folder::is_current)
+    }
+
+    /// The folder of issuers' entries; `None` where none was ever written. Homes of older versions have none.
+    pub(crate) fn issuers(&self) -> Result<Option<Folder>, FileError> {
+        match self.root.existing(ISSUERS) {
+            Ok(folder) => Ok(Some(folder)),
+            // In a home that is gone, nothing says that none was written.
+            Err(error) if *error.trouble() == Trouble::Missing && self.root.is_current() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The folder of issuers' entries, made where it is missing.
+    pub(crate) fn make_issuers(&self) -> Result<Folder, FileError> {
+        self.root.subfolder(ISSUERS)
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -188,8 +206,8 @@ impl Home {
 
     /// Makes a home of an empty folder. Whoever calls holds the lock for it.
     fn make(&self, source: &KeySource) -> Result<Keys, FileError> {
-        // Records without a word about their home: a new key would make them unreadable for ever.
-        if !self.records.names()?.is_empty() {
+        // Records or entries without a word about their home: a new key would make them unreadable for ever.
+        if holds_any(&self.root)? {
             return Err(self.root.error(Trouble::Missing, ABOUT));
         }
         let no_randomness = || self.root.error(Trouble::NoRandomness, "key");
@@ -223,4 +241,17 @@ impl Home {
         self.root.replace(ABOUT, &bytes, Durability::Durable)?;
         Ok(keys)
     }
+}
+
+/// Whether the folder holds a record or an issuer's entry.
+fn holds_any(root: &Folder) -> Result<bool, FileError> {
+    for folder in ["records", ISSUERS] {
+        match root.existing(folder).and_then(|folder| folder.names()) {
+            Ok(names) if names.is_empty() => {}
+            Err(error) if *error.trouble() == Trouble::Missing => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }

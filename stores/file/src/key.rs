@@ -38,16 +38,7 @@ impl StoreKey {
 
     /// A key for one purpose in one home: each home has other keys, even where two are given the same.
     fn derive(&self, purpose: &str, home: &[u8]) -> Zeroizing<[u8; 32]> {
-        // HMAC pads a short key with zeros to the block of its hash; doing it here leaves no length to get wrong.
-        let mut block = Zeroizing::new([0; 64]);
-        block[..32].copy_from_slice(&self.0);
-        let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
-        for part in ["tokenkeeper file store", purpose] {
-            mac.update(part.as_bytes());
-            mac.update(&[0]);
-        }
-        mac.update(home);
-        Zeroizing::new(mac.finalize().into_bytes().into())
+        Zeroizing::new(mac(&self.0, [b"tokenkeeper file store\0", purpose.as_bytes(), b"\0", home]))
     }
 }
 
@@ -63,6 +54,8 @@ pub(crate) struct Keys {
     pub(crate) cipher: XChaCha20Poly1305,
     /// Digests refresh tokens.
     pub(crate) digest: DigestKey,
+    /// Names the files of issuers' entries.
+    names: Zeroizing<[u8; 32]>,
     /// Tells the right key from others, and gives nothing away of it.
     pub(crate) check: [u8; 16],
 }
@@ -74,9 +67,25 @@ impl Keys {
         Self {
             cipher: XChaCha20Poly1305::new((&*key.derive("seal", home)).into()),
             digest: DigestKey::new(*key.derive("digest", home)),
+            names: key.derive("names", home),
             check,
         }
     }
+
+    /// A digest of `text` that nobody without the key can compare with a guess.
+    pub(crate) fn name(&self, text: &str) -> [u8; 32] {
+        mac(&self.names, [text.as_bytes()])
+    }
+}
+
+/// HMAC-SHA-256 over `parts`, one after the other.
+fn mac<'a>(key: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    // HMAC pads a short key with zeros to the block of its hash; doing it here leaves no length to get wrong.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
+    parts.into_iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
 }
 
 /// Where the key file lies in a home.
@@ -113,5 +122,8 @@ mod tests {
         assert!(keys[0] != keys[1] && keys[0] != keys[2] && *keys[0] != [7; 32]);
         assert_eq!(key.derive("seal", b"1"), keys[0]);
         assert_eq!(format!("{key:?}"), "StoreKey(…)");
+        let (one, other) = (Keys::new(&key, b"1"), Keys::new(&key, b"2"));
+        assert_eq!(one.name("a"), Keys::new(&key, b"1").name("a"));
+        assert!(one.name("a") != one.name("b") && one.name("a") != other.name("a"));
     }
 }

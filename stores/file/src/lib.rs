@@ -21,15 +21,17 @@
 //! | `records/<name>` | a record, sealed |
 //! | `locks/<name>.spend.<epoch>`, `.login` | locked as long as a claim is held; removed when its epoch is over |
 //! | `locks/<name>.commit`, `.journal` | locked while that file is replaced |
-//! | `locks/home`, `held`, `identities`, `logins` | locked while those are written |
+//! | `locks/home`, `held`, `identities`, `logins`, `issuers` | locked while those are written |
 //! | `held/<digest>` | who holds the refresh token with this keyed digest, or waits to install it |
 //! | `held/boot` | the boot in which the former were last found complete |
 //! | `logins/<digest>` | a login that waits for a person, sealed |
+//! | `issuers/<digest>` | a client registration or the metadata of an issuer, sealed; the first one makes the folder |
 //! | `journal/<name>` | what happened to an identity, a line of JSON each |
 //! | `….new` | a file that is being written, in the folder of what it becomes |
 //!
 //! `<name>` is the SHA-256 of the identity's key. Identities (accounts and URLs) are no secrets and stand readable in
-//! `identities`, in `held` and in the head of each record; file names, and with them all errors and logs, show none.
+//! `identities`, in `held` and in the head of each record; file names, and with them all errors and logs, show none. The
+//! same holds for issuers: the head of each entry names one, and its file's name is a digest that only the home's key makes.
 //!
 //! # How it is written
 //!
@@ -57,6 +59,7 @@ mod claims;
 mod error;
 mod folder;
 mod home;
+mod issuers;
 mod journal;
 mod key;
 #[cfg(feature = "keychain")]

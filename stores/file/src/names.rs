@@ -25,7 +25,7 @@ const INDEX: &str = "identities";
 /// The longest key of an identity there is, with some room.
 const KEY_MOST: u64 = 16 * 1024;
 
-/// The name of an identity's files.
+/// The name of an identity's files, or of an issuer's entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name(String);
 
@@ -36,6 +36,11 @@ impl Name {
 
     fn of_key(key: &str) -> Self {
         Self(hex::encode_string(&Sha256::digest(key)))
+    }
+
+    /// The name of an issuer's entry, of the digest of its key.
+    pub(crate) fn of_entry(digest: &[u8; 32]) -> Self {
+        Self(hex::encode_string(digest))
     }
 
     /// The name that a file has, if it is one.

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use tokenkeeper_actors::law::ledger::{Change, Changed, apply};
 use tokenkeeper_actors::values::ServerIdentity;
 use tokenkeeper_actors::values::record::Record;
-use tokenkeeper_actors::values::record::format::{self, FormatError};
+use tokenkeeper_actors::values::record::format;
 
 use crate::claims;
 use crate::error::{FileError, Trouble};
@@ -39,10 +39,7 @@ pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Bo
     if opened.header() != identity.key().as_bytes() {
         return Err(wrong(Trouble::Foreign));
     }
-    let record = format::decode(opened.plaintext()).map_err(|error| match error {
-        FormatError::Newer { .. } => wrong(Trouble::Newer),
-        error => wrong(Trouble::Format(error)),
-    })?;
+    let record = format::decode(opened.plaintext()).map_err(|error| wrong(error.into()))?;
     Ok(Some(Box::new(record)))
 }
 
@@ -90,7 +87,7 @@ fn seal_record(
     record: &Record,
 ) -> Result<zeroize::Zeroizing<Vec<u8>>, FileError> {
     let wrong = |trouble| place.home.records.error(trouble, name.as_str());
-    let plaintext = format::encode(record).map_err(|error| wrong(Trouble::Format(error)))?;
+    let plaintext = format::encode(record).map_err(|error| wrong(error.into()))?;
     seal::seal(&place.keys, Kind::Record, identity.key().as_bytes(), &[], plaintext.expose_secret()).map_err(wrong)
 }
 

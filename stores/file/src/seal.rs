@@ -4,9 +4,9 @@
 //! |---|---|
 //! | 11 | `tokenkeeper` |
 //! | 1 | the version of this layout, 1 |
-//! | 1 | what is in it: `R` a record, `L` a login |
+//! | 1 | what is in it: `R` a record, `L` a login, `I` an issuer's entry |
 //! | 4 | the header's length, little-endian |
-//! | … | the header: for a record, the identity's key; for a login, when it ends |
+//! | … | the header: for a record, the identity's key; for a login, when it ends; for an entry, its key |
 //! | 24 | a nonce, random for each write |
 //! | … | the plaintext, sealed with XChaCha20-Poly1305, and its tag |
 //!
@@ -37,6 +37,7 @@ const TAG: usize = 16;
 pub(crate) enum Kind {
     Record = b'R',
     Login = b'L',
+    Entry = b'I',
 }
 
 /// A file that was opened. Its bytes are wiped when dropped.
@@ -146,6 +147,7 @@ mod tests {
         let other = Keys::new(&StoreKey::new([1; 32]), b"another");
         for (keys, kind, context) in [
             (&keys(), Kind::Login, &b"place"[..]),
+            (&keys(), Kind::Entry, &b"place"[..]),
             (&keys(), Kind::Record, &b"plac"[..]),
             (&other, Kind::Record, &b"place"[..]),
         ] {

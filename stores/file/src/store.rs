@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use etcetera::BaseStrategy;
-use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper_actors::ports::store::{
     Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
     TokenStore,
 };
-use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
+use tokenkeeper_actors::values::record::{Issuer, Record};
 use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
 
 use crate::builder::{FileStoreBuilder, KeySource, Watching};
@@ -25,7 +26,7 @@ use crate::lock::{self, Attempt};
 use crate::names::Name;
 use crate::records::{self, Place};
 use crate::watch::{self, Hearing};
-use crate::{logins, reservations};
+use crate::{issuers, logins, reservations};
 
 /// A handle on a home. Clones are one handle; to open a home twice gives two, which share nothing but the home, also in
 /// one process: neither gets a claim that the other holds.
@@ -239,6 +240,20 @@ impl TokenStore for FileStore {
         self.serve(move |_, place| logins::take(place, &key, now)).await
     }
 
+    async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
+        let key = key.clone();
+        self.serve(move |_, place| issuers::load(place, &key)).await
+    }
+
+    async fn list_issuers(&self) -> Result<Vec<IssuerKey>, StoreFault> {
+        self.serve(|_, place| issuers::list(place)).await
+    }
+
+    async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault> {
+        let issuer = issuer.clone();
+        self.serve(move |_, place| issuers::change(place, &issuer, &change)).await
+    }
+
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
         let watch = self.serve(|inner, place| {
             let watch = watch::begin(inner, inner.watching)?;
@@ -289,6 +304,10 @@ impl Inner {
     pub(crate) fn whose(&self, name: &Name) -> Option<ServerIdentity> {
         let place = self.place().ok()?;
         place.names.whose(&place.home, name)
+    }
+
+    pub(crate) fn which_entry(&self, name: &Name) -> Option<IssuerKey> {
+        issuers::whose(&self.place().ok()?, name)
     }
 
     pub(crate) fn add_watch(&self, hearing: &Arc<Hearing>) {
@@ -345,6 +364,9 @@ fn sweep(home: &Home) -> Result<Swept, FileError> {
     swept.unfinished += sweep_unfinished(home, &home.journals, for_journals)?;
     swept.unfinished += sweep_unfinished(home, &home.held, |_| Some("held".to_owned()))?;
     swept.unfinished += sweep_unfinished(home, &home.logins, |_| Some("logins".to_owned()))?;
+    if let Some(folder) = home.issuers()? {
+        swept.unfinished += sweep_unfinished(home, &folder, |_| Some(issuers::LOCK.to_owned()))?;
+    }
     Ok(swept)
 }
 

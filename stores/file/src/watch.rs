@@ -1,13 +1,13 @@
-//! StoreEvent: who has written which record.
+//! StoreEvent: who has written which record, or which entry of an issuer.
 //!
 //! A record is written by renaming a file into the folder of records, so that is what is watched: once for each watch,
-//! by the operating system where it can, by looking where it cannot.
+//! by the operating system where it can, by looking where it cannot. The same goes for the folder of issuers' entries.
 
 mod polling;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -15,15 +15,17 @@ use notify::event::{Event, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
 use tokenkeeper_actors::values::ServerIdentity;
+use tokenkeeper_actors::values::issuer::IssuerKey;
 use tokio::sync::Notify;
 
 use crate::builder::Watching;
 use crate::error::FileError;
 use crate::folder::file_name;
+use crate::home::ISSUERS;
 use crate::names::Name;
 use crate::store::Inner;
 
-/// What was heard and not yet told. It is bounded by the number of identities: news of one is told once.
+/// What was heard and not yet told. It is bounded by the number of identities and of entries: news of one is told once.
 #[derive(Default)]
 pub(crate) struct Hearing {
     heard: Mutex<Heard>,
@@ -33,6 +35,7 @@ pub(crate) struct Hearing {
 #[derive(Default)]
 struct Heard {
     changed: BTreeSet<ServerIdentity>,
+    entries: BTreeSet<IssuerKey>,
     lagged: bool,
     ended: bool,
 }
@@ -40,6 +43,11 @@ struct Heard {
 impl Hearing {
     fn changed(&self, identity: ServerIdentity) {
         self.heard().changed.insert(identity);
+        self.bell.notify_one();
+    }
+
+    fn entry_changed(&self, entry: IssuerKey) {
+        self.heard().entries.insert(entry);
         self.bell.notify_one();
     }
 
@@ -62,9 +70,11 @@ impl Hearing {
         if std::mem::take(&mut heard.lagged) {
             // That covers each of them.
             heard.changed.clear();
+            heard.entries.clear();
             return Some(StoreEvent::Lagged);
         }
         let changed = heard.changed.pop_first().map(StoreEvent::Changed);
+        let changed = changed.or_else(|| heard.entries.pop_first().map(StoreEvent::IssuerChanged));
         changed.or_else(|| heard.ended.then_some(StoreEvent::Ended))
     }
 
@@ -73,7 +83,25 @@ impl Hearing {
     }
 }
 
-/// A watch on the folder of records. It does not keep the store alive.
+/// A file that was written, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Written {
+    /// A record.
+    Record(Name),
+    /// An issuer's entry.
+    Entry(Name),
+}
+
+impl Written {
+    /// The file of an event's path, where it is a record or an entry.
+    fn at(path: &Path) -> Option<Self> {
+        let name = Name::read(file_name(path)?)?;
+        let is_entry = path.parent().and_then(file_name) == Some(ISSUERS);
+        Some(if is_entry { Self::Entry(name) } else { Self::Record(name) })
+    }
+}
+
+/// A watch on the folders of records and of entries. It does not keep the store alive.
 pub(crate) struct FileWatch {
     hearing: Arc<Hearing>,
     /// Stops watching when it is dropped; `None` where a thread looks, which stops by itself.
@@ -105,7 +133,12 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     inner.add_watch(&hearing);
     let records = &place.home.records;
     if watching == Watching::System && !records.is_remote() {
-        let folders = [place.home.root.path().to_owned(), records.path().to_owned()];
+        let mut folders = vec![place.home.root.path().to_owned(), records.path().to_owned()];
+        // Where the folder of entries cannot be made, none can be written.
+        match place.home.make_issuers() {
+            Ok(issuers) => folders.push(issuers.path().to_owned()),
+            Err(error) => tracing::debug!(%error, "entries of issuers are not watched"),
+        }
         let ear = Ear { inner: Arc::downgrade(inner), hearing: Arc::clone(&hearing), folders };
         match listen(ear) {
             Ok(watcher) => return Ok(FileWatch { hearing, _watcher: Some(watcher) }),
@@ -117,7 +150,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     Ok(FileWatch { hearing, _watcher: None })
 }
 
-/// Listens to the folder of records, and to the home, which alone tells that the other is removed.
+/// Listens to the folders of records and of entries, and to the home, which alone tells that they are removed.
 fn listen(ear: Ear) -> notify::Result<RecommendedWatcher> {
     let folders = ear.folders.clone();
     let mut watcher = notify::recommended_watcher(move |event| ear.hear(event))?;
@@ -131,8 +164,8 @@ fn listen(ear: Ear) -> notify::Result<RecommendedWatcher> {
 struct Ear {
     inner: Weak<Inner>,
     hearing: Arc<Hearing>,
-    /// The home, and its folder of records.
-    folders: [PathBuf; 2],
+    /// The home, and its folders of records and of entries.
+    folders: Vec<PathBuf>,
 }
 
 impl Ear {
@@ -151,26 +184,29 @@ impl Ear {
                 // Of a renaming, the new name is told by itself.
                 EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {}
                 _ => {
-                    let names = event.paths.iter().filter_map(|path| Name::read(file_name(path)?));
-                    names.for_each(|name| self.tell(&name));
+                    let written = event.paths.iter().filter_map(|path| Written::at(path));
+                    written.for_each(|written| self.tell(&written));
                 }
             },
         }
     }
 
-    fn tell(&self, name: &Name) {
+    fn tell(&self, written: &Written) {
         // Without a store nobody listens.
         if let Some(inner) = self.inner.upgrade() {
-            tell(&inner, &self.hearing, name);
+            tell(&inner, &self.hearing, written);
         }
     }
 }
 
-fn tell(inner: &Inner, hearing: &Hearing, name: &Name) {
-    match inner.whose(name) {
-        Some(identity) => hearing.changed(identity),
-        // Of somebody, then.
-        None => hearing.lagged(),
+fn tell(inner: &Inner, hearing: &Hearing, written: &Written) {
+    let told = match written {
+        Written::Record(name) => inner.whose(name).map(|identity| hearing.changed(identity)),
+        Written::Entry(name) => inner.which_entry(name).map(|entry| hearing.entry_changed(entry)),
+    };
+    // It belongs to one of them, then.
+    if told.is_none() {
+        hearing.lagged();
     }
 }
 
@@ -182,17 +218,21 @@ mod tests {
 
     #[test]
     fn what_was_lost_is_said_once_and_covers_everything_before() {
-        let ear = Ear { inner: Weak::new(), hearing: Arc::default(), folders: <[PathBuf; 2]>::default() };
+        let ear = Ear { inner: Weak::new(), hearing: Arc::default(), folders: Vec::new() };
         let who = ServerIdentity::from_key("api:github#work").unwrap();
+        let entry = IssuerKey::from_key("metadata:https://as.example.com#").unwrap();
         ear.hearing.changed(who.clone());
+        ear.hearing.entry_changed(entry.clone());
         ear.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
         ear.hear(Err(notify::Error::generic("x")));
         ear.hearing.changed(who.clone());
         assert_eq!(ear.hearing.take(), Some(StoreEvent::Lagged));
         assert_eq!(ear.hearing.take(), None);
+        ear.hearing.entry_changed(entry.clone());
         ear.hearing.changed(who.clone());
         ear.hearing.end();
         assert_eq!(ear.hearing.take(), Some(StoreEvent::Changed(who)));
+        assert_eq!(ear.hearing.take(), Some(StoreEvent::IssuerChanged(entry)));
         assert_eq!(ear.hearing.take(), Some(StoreEvent::Ended));
         assert_eq!(ear.hearing.take(), Some(StoreEvent::Ended));
     }

@@ -95,7 +95,7 @@ pub async fn a_watch_says_when_it_has_lost_news(harness: &dyn Harness) -> Verdic
     loop {
         match within(harness.timeout(), watch.next()).await {
             None => return Err(Breach::new("a watch that lost news did not say so")),
-            Some(StoreEvent::Changed(_)) => {}
+            Some(StoreEvent::Changed(_) | StoreEvent::IssuerChanged(_)) => {}
             Some(StoreEvent::Lagged) => break,
             Some(StoreEvent::Ended) => {
                 watch = desk.store.watch().await?;
@@ -114,6 +114,7 @@ async fn hears(watch: &mut Box<dyn StoreWatch>, timeout: Duration, wanted: &[&Se
     while !missing.is_empty() {
         match within(timeout, watch.next()).await {
             Some(StoreEvent::Changed(identity)) => missing.retain(|wanted| **wanted != identity),
+            Some(StoreEvent::IssuerChanged(_)) => {}
             Some(StoreEvent::Lagged) => missing.clear(),
             Some(StoreEvent::Ended) => return Err(Breach::new("a watch ended while its store was open")),
             None => return Err(Breach::new(format!("no news of {missing:?} within {timeout:?}"))),

@@ -1,6 +1,7 @@
 //! Stores with one planted fault each, around the store in memory.
 
 mod claims;
+mod issuers;
 mod news;
 mod records;
 mod store;
@@ -94,6 +95,28 @@ pub(crate) enum Fault {
     LoginLooksThenTakes,
     ExpiredLoginIsFound,
     AnyKeyFindsALogin,
+    MakesEntriesUp,
+    EntryLosesItsManagement,
+    EntryTakesStaleForUnknown,
+    EntryLosesSignsBeyondAscii,
+    EntryIsOfOneProcess,
+    EntryIsCreatedTwice,
+    EntryConflictShowsNothing,
+    EntryComparesNothing,
+    EntryRefusalMovesTheRevision,
+    EntryReadsThenWrites,
+    RemovalForgetsTheRevision,
+    CreatesOverARemovedEntry,
+    EntryKnowsNoIssuer,
+    EntryKnowsNoName,
+    EntryFoldsCase,
+    EntryListForgetsRemoved,
+    EntryListRepeats,
+    IssuersAreListedAsIdentities,
+    EntryIsNoNews,
+    EntryRemovalIsNoNews,
+    EntryNewsComesFirst,
+    ShowsAClientSecret,
     WatchIsSilent,
     WatchHearsItselfOnly,
     WatchHearsOthersOnly,

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
-use tokenkeeper_actors::values::ServerIdentity;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -12,14 +11,15 @@ use super::store::Faulty;
 /// A piece of news before a watch makes of it what it will.
 #[derive(Clone, Debug)]
 pub(super) struct Word {
-    identity: ServerIdentity,
+    news: StoreEvent,
     handle: usize,
-    logout: bool,
+    /// Whether a logout, or the removal of an entry, was written.
+    removal: bool,
 }
 
 impl Faulty {
-    pub(super) fn tell(&self, identity: &ServerIdentity, logout: bool) {
-        let _ = self.shared.news.send(Word { identity: identity.clone(), handle: self.handle, logout });
+    pub(super) fn tell(&self, news: StoreEvent, removal: bool) {
+        let _ = self.shared.news.send(Word { news, handle: self.handle, removal });
     }
 
     pub(super) fn listen(&self) -> Box<dyn StoreWatch> {
@@ -37,11 +37,14 @@ struct FaultyWatch {
 
 impl FaultyWatch {
     fn misses(&self, word: &Word) -> bool {
+        let is_entry = matches!(word.news, StoreEvent::IssuerChanged(_));
         match self.fault {
             Some(Fault::WatchIsSilent) => true,
             Some(Fault::WatchHearsItselfOnly) => word.handle != self.handle,
             Some(Fault::WatchHearsOthersOnly) => word.handle == self.handle,
-            Some(Fault::LogoutIsNoNews) => word.logout,
+            Some(Fault::LogoutIsNoNews) => word.removal && !is_entry,
+            Some(Fault::EntryIsNoNews) => is_entry,
+            Some(Fault::EntryRemovalIsNoNews) => word.removal && is_entry,
             _ => false,
         }
     }
@@ -62,7 +65,7 @@ impl StoreWatch for FaultyWatch {
             };
             match word {
                 Ok(word) if self.misses(&word) => {}
-                Ok(word) => return StoreEvent::Changed(word.identity),
+                Ok(word) => return word.news,
                 Err(RecvError::Lagged(_)) if self.fault == Some(Fault::LossIsNotTold) => {}
                 Err(RecvError::Lagged(_)) => return StoreEvent::Lagged,
                 Err(RecvError::Closed) => return StoreEvent::Ended,

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretSlice};
-use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
-    TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
+    StoreWatch, TokenStore,
 };
-use tokenkeeper_actors::values::record::{Content, Record};
+use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
+use tokenkeeper_actors::values::record::{Content, Issuer, Record};
 use tokenkeeper_actors::values::{
     DigestKey, FlightId, KeyedDigest, Moment, Revision, ServerIdentity, StoreFault, WallTime,
 };
@@ -43,7 +44,7 @@ pub(super) struct Notes {
     reserved: BTreeMap<KeyedDigest, (ServerIdentity, WallTime)>,
     logins: BTreeMap<LoginKey, PendingLogin>,
     journal: Vec<(ServerIdentity, JournalLine)>,
-    seen: String,
+    pub(super) seen: String,
 }
 
 pub(super) struct Faulty {
@@ -145,6 +146,9 @@ impl TokenStore for Faulty {
             }
             list = alive;
         }
+        if self.has(Fault::IssuersAreListedAsIdentities) {
+            list.extend(self.issuers_as_identities().await?);
+        }
         if self.has(Fault::ListRepeats) {
             list.extend(list.first().cloned());
         }
@@ -161,14 +165,14 @@ impl TokenStore for Faulty {
         }
         let logout = matches!(change, Change::Clear { .. });
         if self.has(Fault::NewsComesFirst) {
-            self.tell(identity, logout);
+            self.tell(StoreEvent::Changed(identity.clone()), logout);
             for _ in 0..4 {
                 yield_now().await;
             }
         }
         let answer = self.changed(identity, change).await?;
         if matches!(answer, Changed::Applied { .. }) && !self.has(Fault::NewsComesFirst) {
-            self.tell(identity, logout);
+            self.tell(StoreEvent::Changed(identity.clone()), logout);
         }
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
         Ok(answer)
@@ -245,6 +249,18 @@ impl TokenStore for Faulty {
             Some(Fault::AnyKeyFindsALogin) => Ok(self.notes().logins.values().next().cloned()),
             _ => self.inner().take_login(key, now).await,
         }
+    }
+
+    async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
+        self.loaded_entry(key).await
+    }
+
+    async fn list_issuers(&self) -> Result<Vec<IssuerKey>, StoreFault> {
+        self.listed_entries().await
+    }
+
+    async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault> {
+        self.entry_changed(issuer, change).await
     }
 
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {

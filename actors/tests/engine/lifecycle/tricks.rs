@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::spawner::{FlightFuture, Spawner};
 use tokenkeeper_actors::ports::store::{
@@ -14,7 +14,8 @@ use tokenkeeper_actors::ports::store::{
     StoreWatch, TokenStore,
 };
 use tokenkeeper_actors::system::HostSpawner;
-use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
+use tokenkeeper_actors::values::record::{Issuer, Record};
 use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
 use tokio::sync::{broadcast, watch};
 
@@ -157,6 +158,21 @@ impl TokenStore for TrickStore {
 
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
         self.inner.take_login(key, now).await
+    }
+
+    async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
+        self.inner.load_issuer(key).await
+    }
+
+    async fn list_issuers(&self) -> Result<Vec<IssuerKey>, StoreFault> {
+        self.inner.list_issuers().await
+    }
+
+    async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault> {
+        if *self.writing.borrow() == Writing::Nothing {
+            return Err(StoreFault::Failed);
+        }
+        self.inner.change_issuer(issuer, change).await
     }
 
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {

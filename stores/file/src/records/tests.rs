@@ -1,6 +1,7 @@
 //! Damage: whatever becomes of a record's file, it is the right record or a clear error, and never another one's.
 
 use tokenkeeper_actors::law::ledger::Login;
+use tokenkeeper_actors::values::record::format::FormatError;
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Content, Issuer, RefreshCredential};
 use tokenkeeper_actors::values::{Epoch, Moment, RefreshToken, Scopes, StoreFault};
 

@@ -1,11 +1,12 @@
-//! Looking at the folder, where nobody tells.
+//! Looking at the folders, where the system does not tell.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Hearing, tell};
+use super::{Hearing, Written, tell};
 use crate::error::{FileError, Trouble};
+use crate::folder::Folder;
 use crate::names::Name;
 use crate::records::Place;
 use crate::store::Inner;
@@ -21,7 +22,7 @@ struct Seen {
     size: i64,
 }
 
-type Snapshot = BTreeMap<Name, Seen>;
+type Snapshot = BTreeMap<Written, Seen>;
 
 /// Begins to look: the first time now, then on a thread, until the watch or the store is gone.
 pub(super) fn begin(inner: &Arc<Inner>, place: &Place, hearing: &Arc<Hearing>) -> Result<(), FileError> {
@@ -39,8 +40,8 @@ fn go_on_looking(mut seen: Snapshot, inner: &Weak<Inner>, hearing: &Weak<Hearing
         }
         match inner.place().and_then(|place| look(&place)) {
             Ok(now) => {
-                let news = now.iter().filter(|(name, how)| seen.get(name) != Some(*how));
-                news.for_each(|(name, _)| tell(&inner, &hearing, name));
+                let news = now.iter().filter(|(written, how)| seen.get(written) != Some(*how));
+                news.for_each(|(written, _)| tell(&inner, &hearing, written));
                 seen = now;
             }
             Err(error) if *error.trouble() == Trouble::Missing => return hearing.end(),
@@ -49,14 +50,21 @@ fn go_on_looking(mut seen: Snapshot, inner: &Weak<Inner>, hearing: &Weak<Hearing
     }
 }
 
-#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the types differ from system to system")]
 fn look(place: &Place) -> Result<Snapshot, FileError> {
-    let records = &place.home.records;
-    let names = records.names()?.into_iter().filter_map(|file| Name::read(&file));
+    let mut seen = look_at(&place.home.records, Written::Record)?;
+    if let Some(issuers) = place.home.issuers()? {
+        seen.extend(look_at(&issuers, Written::Entry)?);
+    }
+    Ok(seen)
+}
+
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the types differ from system to system")]
+fn look_at(folder: &Folder, written: fn(Name) -> Written) -> Result<Snapshot, FileError> {
+    let names = folder.names()?.into_iter().filter_map(|file| Name::read(&file));
     let seen = names.filter_map(|name| {
-        let stat = records.stat(name.as_str()).ok()??;
+        let stat = folder.stat(name.as_str()).ok()??;
         let changed = (stat.st_ctime as i64, stat.st_ctime_nsec as i64);
-        Some((name, Seen { inode: stat.st_ino as u64, changed, size: stat.st_size as i64 }))
+        Some((written(name), Seen { inode: stat.st_ino as u64, changed, size: stat.st_size as i64 }))
     });
     Ok(seen.collect())
 }
