@@ -51,8 +51,12 @@ impl Ground {
 }
 
 pub fn open(home: &Path) -> FileStore {
-    // A given key, so that a test may look into every file.
-    FileStore::builder(home).key(KeySource::Given(StoreKey::new([9; 32]))).open().unwrap()
+    FileStore::builder(home).key(given_key()).open().unwrap()
+}
+
+/// A given key, so that a test may look into every file.
+pub fn given_key() -> KeySource {
+    KeySource::Given(StoreKey::new([9; 32]))
 }
 
 /// The name of an identity's files.
