@@ -9,21 +9,19 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::members::{Members, Name, Value};
-
-/// Reads the object that `json` begins with into `members`, and says whether it was read to its end. What follows it is
-/// not looked at.
-pub(super) fn read_object(json: &[u8], members: &mut Members) -> bool {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    (&mut deserializer).deserialize_map(Object { members, nested: false }).is_ok()
+/// A value as it arrived.
+pub(super) enum Value<'a> {
+    Text(Cow<'a, str>),
+    /// JSON other than a string, as its own text.
+    Json(&'a str),
 }
 
-/// Reads a whole object inside another. It has no objects inside itself that mean anything.
-pub(super) fn read_nested(json: &str) -> Option<Members> {
-    let mut members = Members::default();
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    (&mut deserializer).deserialize_map(Object { members: &mut members, nested: true }).ok()?;
-    Some(members)
+/// Hands each wanted member of the object that `json` begins with to `take`, in their order. `name` maps a member's name
+/// to the caller's, and unwanted ones to `None`. Returns whether the object was read to its end. The text after the object
+/// is not read.
+pub(super) fn read_object<N>(json: &[u8], name: impl Fn(&str) -> Option<N>, take: impl FnMut(N, Value<'_>)) -> bool {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    (&mut deserializer).deserialize_map(Object { name, take }).is_ok()
 }
 
 /// The strings of an array, at most `most` of them; `None` for anything else.
@@ -40,27 +38,27 @@ pub(super) fn member<'a>(json: &'a [u8], name: &'static str) -> Option<&'a str> 
     found
 }
 
-struct Object<'m> {
-    members: &'m mut Members,
-    nested: bool,
+struct Object<F, T> {
+    name: F,
+    take: T,
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
+impl<'de, N, F: Fn(&str) -> Option<N>, T: FnMut(N, Value<'_>)> Visitor<'de> for Object<F, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(NameSeed)? {
-            if name == Name::Other || (self.nested && name == Name::AuthedUser) {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(NameSeed(&self.name))? {
+            let Some(name) = name else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
-            }
+            };
             let raw = map.next_value::<&'de RawValue>()?.get();
             if let Some(value) = value(raw) {
-                self.members.take(name, value);
+                (self.take)(name, value);
             }
         }
         Ok(())
@@ -97,25 +95,25 @@ fn text(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::Deserializer::from_str(raw).deserialize_str(Text).ok()
 }
 
-struct NameSeed;
+struct NameSeed<'f, F>(&'f F);
 
-impl<'de> DeserializeSeed<'de> for NameSeed {
-    type Value = Name;
+impl<'de, N, F: Fn(&str) -> Option<N>> DeserializeSeed<'de> for NameSeed<'_, F> {
+    type Value = Option<N>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<N>, D::Error> {
         deserializer.deserialize_identifier(self)
     }
 }
 
-impl Visitor<'_> for NameSeed {
-    type Value = Name;
+impl<N, F: Fn(&str) -> Option<N>> Visitor<'_> for NameSeed<'_, F> {
+    type Value = Option<N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Name, E> {
-        Ok(Name::of(name))
+    fn visit_str<E>(self, name: &str) -> Result<Option<N>, E> {
+        Ok((self.0)(name))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokenkeeper_actors::values::{AccessToken, RefreshToken, Scopes, TokenKind};
 use url::form_urlencoded;
 
-use super::json;
+use super::json::{self, Value};
 
 /// The longest error word that is repeated.
 const WORD_MOST: usize = 64;
@@ -37,7 +37,7 @@ pub(super) struct Members {
 
 /// The names that mean something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+enum Name {
     AccessToken,
     RefreshToken,
     TokenType,
@@ -48,12 +48,11 @@ pub(super) enum Name {
     ErrorCode,
     Code,
     Ok,
-    Other,
 }
 
 impl Name {
-    pub(super) fn of(name: &str) -> Self {
-        match name {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
             "access_token" => Name::AccessToken,
             "refresh_token" => Name::RefreshToken,
             "token_type" => Name::TokenType,
@@ -64,16 +63,14 @@ impl Name {
             "error_code" => Name::ErrorCode,
             "code" => Name::Code,
             "ok" => Name::Ok,
-            _ => Name::Other,
-        }
+            _ => return None,
+        })
     }
-}
 
-/// A value as it arrived.
-pub(super) enum Value<'a> {
-    Text(Cow<'a, str>),
-    /// JSON that is no string: its own text.
-    Json(&'a str),
+    /// A name inside `authed_user`. An object in that object means nothing.
+    fn nested(name: &str) -> Option<Self> {
+        Self::of(name).filter(|name| *name != Name::AuthedUser)
+    }
 }
 
 impl Members {
@@ -82,18 +79,26 @@ impl Members {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
         let mut members = Self::default();
         if body.starts_with(b"{") {
-            members.whole = json::read_object(body, &mut members);
+            members.whole = json::read_object(body, Name::of, |name, value| members.take(name, value));
         } else {
             for (name, value) in form_urlencoded::parse(body) {
-                members.take(Name::of(&name), Value::Text(value));
+                if let Some(name) = Name::of(&name) {
+                    members.take(name, Value::Text(value));
+                }
             }
             members.whole = true;
         }
         members
     }
 
+    /// Reads the object `authed_user`; `None` if it breaks off.
+    fn nested(json: &str) -> Option<Self> {
+        let mut members = Self::default();
+        json::read_object(json.as_bytes(), Name::nested, |name, value| members.take(name, value)).then_some(members)
+    }
+
     /// Takes a member in, if it can be read.
-    pub(super) fn take(&mut self, name: Name, value: Value<'_>) {
+    fn take(&mut self, name: Name, value: Value<'_>) {
         match name {
             Name::AccessToken => {
                 if let Some(token) = value.text().filter(|token| is_sendable(token)) {
@@ -115,7 +120,7 @@ impl Members {
             Name::Scope => self.scopes = scopes(&value).or(self.scopes.take()),
             Name::AuthedUser => {
                 if let Value::Json(object) = value {
-                    self.authed_user = json::read_nested(object).map(Box::new).or(self.authed_user.take());
+                    self.authed_user = Self::nested(object).map(Box::new).or(self.authed_user.take());
                 }
             }
             Name::Error => {
@@ -130,7 +135,6 @@ impl Members {
             Name::ErrorCode => self.error_code = value.text().and_then(|text| word(&text)).or(self.error_code.take()),
             Name::Code => self.code = value.text().and_then(|text| word(&text)).or(self.code.take()),
             Name::Ok => self.not_ok = value.plain() == "false",
-            Name::Other => {}
         }
     }
 
