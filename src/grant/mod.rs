@@ -24,6 +24,7 @@ use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, Ht
 
 pub use answer::read as read_answer;
 pub use endpoint::may_receive_secrets;
+pub use request::BodyFormat;
 pub use retry_after::longest as retry_after;
 
 /// How long a revocation may take: nobody's logout waits longer for a server.
@@ -67,16 +68,6 @@ pub struct Dialect {
     pub body: BodyFormat,
     /// Whether scopes are named. Default: they are not.
     pub scope: ScopeOnRefresh,
-}
-
-/// How parameters are written in the body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BodyFormat {
-    /// `application/x-www-form-urlencoded` (RFC 6749 section 6).
-    #[default]
-    Form,
-    /// A JSON object of strings (Atlassian).
-    Json,
 }
 
 /// Whether a refresh names scopes.

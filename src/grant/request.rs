@@ -9,8 +9,18 @@ use tokenkeeper_actors::values::record::{Client, ClientAuth};
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::{BodyFormat, endpoint};
+use super::endpoint;
 use crate::http::Body;
+
+/// How parameters are written in the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// `application/x-www-form-urlencoded` (RFC 6749 section 6).
+    #[default]
+    Form,
+    /// A JSON object of strings (Atlassian).
+    Json,
+}
 
 /// A request with these parameters, authenticated as `client` says and in no other way; `None` where that cannot be
 /// done, or the endpoint is none that secrets may go to.
