@@ -1,4 +1,4 @@
-//! Prints the public API of one crate, from rustdoc's JSON: one item a line.
+//! Prints the public API of one crate from rustdoc's JSON, one item a line.
 //!
 //! Blanket and auto-trait implementations are left out, and so are derived ones. A re-export names its source, because
 //! the items of other crates are not in the JSON.
