@@ -268,7 +268,7 @@ pub enum EventKind {
     Refreshed,
     /// A sibling's token was adopted.
     Adopted,
-    /// An attempt failed.
+    /// An attempt failed. One that a shutdown ended early, before anything was spent and with no caller waiting, is none.
     Failed,
     /// An answer was lost, and the refresh token is in doubt.
     InDoubt,

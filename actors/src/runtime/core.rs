@@ -16,7 +16,6 @@ use super::plan::{Plan, SessionSpec};
 use super::request::Request;
 use super::shutdown::Unsaved;
 use super::slot::{Delivery, Router, Slot};
-use crate::law::flight::FlightEvent;
 use crate::law::session::SessionEvent;
 use crate::ports::clock::Clock;
 use crate::ports::observer::EffectObserver;
@@ -253,10 +252,12 @@ impl Core {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Memory::SeqCst);
         for slot in self.slots() {
+            // Read before the session answers its waiters.
+            let wanted = slot.has_callers();
             slot.notify_or_clear(SessionEvent::Shutdown);
             let error = TokenError::new(Reason::ShuttingDown);
             slot.take_parked().into_iter().for_each(|request| request.fail(error));
-            slot.notify_flights(None, &FlightEvent::Shutdown);
+            slot.stop_flights(None, wanted);
         }
     }
 

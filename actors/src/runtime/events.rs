@@ -9,9 +9,18 @@ use crate::law::flight::{Landing, Outcome, Report};
 use crate::ports::store::{EventKind, JournalLine};
 use crate::values::{FlightId, Generation, Reason};
 
-/// Publishes the event of a flight's report.
-pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, report: &Report) {
-    let (kind, reason, generation) = match report {
+/// Publishes the event of a flight's report, if the report is one. `wanted` is whether callers waited when the runtime began
+/// to stop, and `true` while it runs.
+pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, report: &Report, wanted: bool) {
+    if let Some((kind, reason, generation)) = event_of(report, wanted) {
+        publish(core, slot, Some(flight), kind, reason, generation);
+    }
+}
+
+/// The event that a report stands for. A flight that a shutdown ended early failed only if a caller lost something by it, or
+/// if it leaves something unsaved. Otherwise nothing happened to the session.
+fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>, Option<Generation>)> {
+    Some(match report {
         Report::Landed(Landing { outcome, keeping, view }) => match outcome {
             Outcome::Minted(lease) if *keeping => (EventKind::Degraded, None, Some(lease.generation())),
             Outcome::Minted(lease) => (EventKind::Refreshed, None, Some(lease.generation())),
@@ -19,7 +28,8 @@ pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: Flight
                 let lease = view.as_ref().and_then(|view| view.lease.as_ref());
                 (EventKind::Adopted, None, lease.map(|lease| lease.generation()))
             }
-            Outcome::Moved => return,
+            Outcome::Moved => return None,
+            Outcome::Failed(trouble) if trouble.reason == Reason::ShuttingDown && !wanted && !keeping => return None,
             Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt => {
                 (EventKind::InDoubt, Some(trouble.reason), None)
             }
@@ -28,8 +38,7 @@ pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: Flight
         },
         Report::Settled(view) => (EventKind::Refreshed, None, view.lease.as_ref().map(|lease| lease.generation())),
         Report::Lost { .. } => (EventKind::Lost, Some(Reason::StoreTrouble), None),
-    };
-    publish(core, slot, Some(flight), kind, reason, generation);
+    })
 }
 
 /// Publishes an event to the event streams, to the log, and to the identity's journal. The journal is written in the
@@ -64,4 +73,25 @@ pub(crate) fn publish(
             tracing::debug!(%identity, %fault, "the journal could not be written");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::law::profile::Trouble;
+
+    fn kind(reason: Reason, keeping: bool, wanted: bool) -> Option<EventKind> {
+        let outcome = Outcome::Failed(Trouble::new(reason));
+        event_of(&Report::Landed(Landing { outcome, view: None, keeping }), wanted).map(|(kind, ..)| kind)
+    }
+
+    #[test]
+    fn an_early_end_is_a_failure_only_if_it_took_something() {
+        assert_eq!(kind(Reason::ShuttingDown, false, false), None);
+        assert_eq!(kind(Reason::ShuttingDown, false, true), Some(EventKind::Failed), "a caller waited");
+        assert_eq!(kind(Reason::ShuttingDown, true, false), Some(EventKind::Failed), "a mark is left");
+        assert_eq!(kind(Reason::Unreachable, false, false), Some(EventKind::Failed));
+        assert_eq!(kind(Reason::InDoubt, false, false), Some(EventKind::InDoubt));
+        assert_eq!(event_of(&Report::Lost { noted: true }, false).map(|(kind, ..)| kind), Some(EventKind::Lost));
+    }
 }

@@ -33,7 +33,7 @@ const UNKNOWN: StoreFault = StoreFault::TimedOut;
 pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
     let messages = slot.register_flight(order.flight);
     if core.is_stopping() {
-        slot.notify_flights(Some(order.flight), &FlightEvent::Shutdown);
+        slot.stop_flights(Some(order.flight), slot.has_callers());
     }
     // Without a parent, because a flight belongs to all waiters, and not to the caller that caused it.
     let span = tracing::info_span!(parent: None, "flight", identity = %slot.identity, id = %order.flight);
@@ -49,6 +49,7 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         background: FuturesUnordered::new(),
         claim: None,
         permit: None,
+        wanted: None,
         landed: false,
         over: false,
     };
@@ -73,6 +74,8 @@ struct FlightTask {
     /// The claim that the machine holds. It is ended if the flight breaks off.
     claim: Option<Claim>,
     permit: Option<Permit>,
+    /// Whether callers were waiting when the runtime began to stop; `None` while it runs.
+    wanted: Option<bool>,
     landed: bool,
     over: bool,
 }
@@ -108,6 +111,10 @@ impl FlightTask {
             biased;
             Some(message) = self.messages.recv() => match message {
                 FlightMessage::Event(event) => event,
+                FlightMessage::Shutdown { wanted } => {
+                    self.wanted.get_or_insert(wanted);
+                    FlightEvent::Shutdown
+                }
                 FlightMessage::Expedite => self.expedite(),
             },
             permission = answer(&mut self.asking) => self.permitted(permission),
@@ -210,7 +217,7 @@ impl FlightTask {
                 });
             }
             FlightEffect::Report(report) => {
-                events::flight_reported(&self.core, &self.slot, id, &report);
+                events::flight_reported(&self.core, &self.slot, id, &report, self.wanted.unwrap_or(true));
                 if let Report::Lost { noted } = report {
                     self.core.note_unsaved(Unsaved { identity, noted });
                 }

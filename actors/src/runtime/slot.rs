@@ -144,6 +144,8 @@ struct RegisteredFlight {
 pub(crate) enum FlightMessage {
     /// An event for the flight machine.
     Event(FlightEvent),
+    /// The runtime stops. `wanted` is whether callers waited for a token when it began to.
+    Shutdown { wanted: bool },
     /// Callers wait for this flight now.
     Expedite,
 }
@@ -217,6 +219,11 @@ impl Slot {
         if !self.send(TokenMessage::event(event)) {
             self.cell.clear_lease(by);
         }
+    }
+
+    /// Returns `true` while callers wait for a token here, through handles or the address.
+    pub(crate) fn has_callers(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Clears the published lease of a session without an actor.
@@ -434,9 +441,18 @@ impl Slot {
 
     /// Sends an event to one running flight, or to all of them.
     pub(crate) fn notify_flights(&self, id: Option<FlightId>, event: &FlightEvent) {
+        self.send_to_flights(id, || FlightMessage::Event(event.clone()));
+    }
+
+    /// Tells one running flight, or all of them, that the runtime stops.
+    pub(crate) fn stop_flights(&self, id: Option<FlightId>, wanted: bool) {
+        self.send_to_flights(id, || FlightMessage::Shutdown { wanted });
+    }
+
+    fn send_to_flights(&self, id: Option<FlightId>, message: impl Fn() -> FlightMessage) {
         let state = self.state();
         for flight in state.flights().iter().filter(|flight| id.is_none_or(|id| id == flight.id)) {
-            drop(flight.sender.send(FlightMessage::Event(event.clone())));
+            drop(flight.sender.send(message()));
         }
     }
 

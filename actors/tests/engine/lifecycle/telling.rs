@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokenkeeper_actors::ports::store::EventKind;
+use tokenkeeper_actors::ports::store::{EventKind, TokenStore};
 use tokenkeeper_actors::runtime::{EventStream, SessionState};
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::Reason;
@@ -111,6 +111,42 @@ async fn what_a_sibling_obtained_is_adopted_once() {
     let mut told = [told(&mut ours).await, told(&mut theirs).await].concat();
     told.sort_by_key(|(what, _)| *what == EventKind::Adopted);
     assert_eq!(told, [(EventKind::Refreshed, None), (EventKind::Adopted, None)]);
+}
+
+/// A sibling refreshes and takes 5 s for it; our flight waits for its claim when the runtime stops.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_is_a_failure_of_the_session_only_if_a_caller_still_waits() {
+    for wanted in [None, Some(Rig::calls as fn(&Rig) -> _), Some(Rig::writes)] {
+        let rig = Rig::new().await;
+        let builder = rig.world.builder_over(Arc::new(rig.world.store.process())).entropy(Entropy::seeded(8));
+        let sibling = builder.spawn().await.expect("a sibling");
+        let other = sibling.session(identity(1));
+        rig.world.expire().await;
+        rig.world.server.takes(s(5));
+        let refreshing = tokio::spawn(async move { other.token().await });
+        rig.takes_off().await;
+
+        let mut feed = rig.runtime.events();
+        let caller = wanted.unwrap_or(Rig::calls)(&rig);
+        turns(50).await;
+        assert!(rig.session.state().refreshing, "it waits for the claim");
+        if wanted.is_none() {
+            caller.abort();
+            turns(50).await;
+        }
+        assert!(rig.runtime.shutdown(s(60)).await.is_clean());
+        let failed = wanted.map(|_| (EventKind::Failed, Some(Reason::ShuttingDown)));
+        assert_eq!(told(&mut feed).await, Vec::from_iter(failed));
+        if wanted.is_some() {
+            let answer = answers([caller]).await.pop().expect("an answer");
+            assert_eq!(answer.map_err(|error| error.reason()), Err(Reason::ShuttingDown));
+        }
+        assert!(refreshing.await.expect("no panic").is_ok());
+        // The journal says the same.
+        let journal = rig.world.store.journal(&identity(1), usize::MAX).await.expect("a journal");
+        let stopped = journal.iter().filter(|line| line.why == Some(Reason::ShuttingDown)).count();
+        assert_eq!(stopped, usize::from(wanted.is_some()));
+    }
 }
 
 #[tokio::test(start_paused = true)]
