@@ -1,11 +1,12 @@
 //! How a session stands, as its record and its journal say.
 
 use serde::Serialize;
+use tokenkeeper::Reason;
+use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::store::EventKind;
-use tokenkeeper::engine::values::record::{Mark, MarkState, Record, Renewal};
+use tokenkeeper::engine::values::record::{Mark, Record, Renewal};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::stores::file::Entry;
-use tokenkeeper::{Reason, Validity};
 
 /// How a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,6 +40,11 @@ impl State {
             Self::Unreadable => "unreadable",
         }
     }
+
+    /// Whether a person must sign in.
+    pub(crate) fn needs_login(self) -> bool {
+        matches!(self, Self::LoginRequired | Self::LoggedOut)
+    }
 }
 
 /// What there is to say about a session.
@@ -55,12 +61,14 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// What `record` says at `now`, and the newest line of its journal where that is newer than the token.
-    pub(crate) fn of(record: &Record, newest: Option<&Entry>, now: &Moment) -> Self {
+    /// What `record` says at `now`, and its `journal`, oldest line first, where that is newer than the token.
+    pub(crate) fn of(record: &Record, journal: &[Entry], now: &Moment) -> Self {
         let view = record.view();
         let access = record.grant().and_then(|grant| grant.access.as_ref());
         let validity = access.map(|access| access.validity);
-        let good = view.lease.as_ref().is_some_and(|lease| !is_over(&lease.validity(), now));
+        // The margin with which `token` decides.
+        let margin = Policy::default().safety_margin;
+        let good = view.lease.as_ref().is_some_and(|lease| lease.validity().is_good(margin, now));
         let (state, why) = match view.renewal {
             Renewal::LoginRequired(Reason::LoggedOut) => (State::LoggedOut, None),
             Renewal::LoginRequired(reason) if good => (State::SignedIn, Some(reason)),
@@ -68,14 +76,15 @@ impl Standing {
             Renewal::WithoutToken if good => (State::SignedIn, None),
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
-                Some(mark) if mark.state == MarkState::Spent => (State::LoginRequired, Some(Reason::MaybeConsumed)),
-                Some(mark) if is_under_way(mark, newest, now) => (State::Refreshing, None),
+                Some(mark) if is_under_way(mark, journal, now) => (State::Refreshing, None),
                 Some(_) => (State::InDoubt, Some(Reason::InDoubt)),
                 None if good => (State::SignedIn, None),
                 None => (State::Expired, None),
             },
         };
         let refreshed = access.filter(|access| access.flight.is_some()).map(|access| access.validity.anchored().wall);
+        // That a process stopped says nothing about the session.
+        let newest = journal.iter().rev().find(|entry| entry.line.reason != Some(Reason::ShuttingDown));
         let trouble = newest
             .filter(|entry| matches!(entry.line.kind, EventKind::Failed | EventKind::InDoubt | EventKind::Degraded))
             .filter(|entry| refreshed.is_none_or(|at| at < entry.line.at.wall))
@@ -95,13 +104,9 @@ impl Standing {
     }
 }
 
-/// Whether somebody presents the marked token right now, as far as can be told from here: the presentation may last yet,
-/// and nobody has noted how it went.
-fn is_under_way(mark: &Mark, newest: Option<&Entry>, now: &Moment) -> bool {
-    let concluded = newest.is_some_and(|entry| entry.line.flight == Some(mark.flight));
+/// Whether a process presents the marked token right now, as far as can be told from here: the presentation may last yet,
+/// and the journal has no line about it.
+fn is_under_way(mark: &Mark, journal: &[Entry], now: &Moment) -> bool {
+    let concluded = journal.iter().any(|entry| entry.line.flight == Some(mark.flight));
     !concluded && now.at_most_since(&mark.latest).is_some_and(|age| age < mark.timeout)
-}
-
-fn is_over(validity: &Validity, now: &Moment) -> bool {
-    validity.remaining(now).is_some_and(|left| left.is_zero())
 }

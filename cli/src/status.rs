@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
 use crate::paint::print;
-use crate::standing::{Standing, State};
+use crate::standing::Standing;
 use crate::when;
 
 /// Shows the sessions of this home: how each stands, and why
@@ -106,8 +106,8 @@ async fn sessions(store: &FileStore, now: &Moment) -> Result<Vec<Session>, Failu
         let (standing, trouble) = match store.inspect(&identity).await {
             Ok(None) => continue,
             Ok(Some(record)) => {
-                let newest = store.history(&identity, 1).await.unwrap_or_default();
-                (Standing::of(&record, newest.last(), now), None)
+                let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await.unwrap_or_default();
+                (Standing::of(&record, &journal, now), None)
             }
             Err(error) => (Standing::unreadable(), Some(error.to_string())),
         };
@@ -152,6 +152,6 @@ fn object(session: &Session) -> serde_json::Value {
         "refreshed_at": standing.refreshed.map(when::stamp),
         "reason": standing.why.map(Reason::as_str),
         "advice": trouble.as_deref().or(standing.why.map(Reason::advice)),
-        "login_required": matches!(standing.state, State::LoginRequired | State::LoggedOut),
+        "login_required": standing.state.needs_login(),
     })
 }

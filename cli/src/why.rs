@@ -40,18 +40,19 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let store = home.open_existing()?;
     let (record, journal) = match &store {
         Some(store) => home::block_on(async {
-            let journal = store.history(&identity, arguments.lines.min(FileStore::JOURNAL_KEPT)).await?;
+            let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await?;
             Ok((store.inspect(&identity).await?, journal))
         })?,
         None => (None, Vec::new()),
     };
-    let standing = record.map(|record| Standing::of(&record, journal.last(), &now));
+    let standing = record.map(|record| Standing::of(&record, &journal, &now));
     let reason = match &standing {
         None => Some(Reason::NeverSignedIn),
         Some(standing) if standing.state == State::LoggedOut => Some(Reason::LoggedOut),
         Some(standing) => standing.why,
     };
     let state = standing.as_ref().map_or(State::LoginRequired, |standing| standing.state);
+    let journal = &journal[journal.len().saturating_sub(arguments.lines)..];
 
     if arguments.json {
         let lines = journal.iter().map(|entry| {
@@ -79,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         text.push_str(reason.advice());
         text.push('\n');
     }
-    for entry in &journal {
+    for entry in journal {
         text.push_str(&told(entry));
     }
     print(out, &text)?;

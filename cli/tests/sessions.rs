@@ -2,6 +2,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod scene;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,79 +12,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use snapbox::cmd::{Command, OutputAssert, cargo_bin};
+use snapbox::cmd::{Command, cargo_bin};
 use snapbox::str;
-use tempfile::TempDir;
-use tokenkeeper::engine::values::record::ClientAuth;
-use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
-use tokio::runtime::Runtime;
+use tokenkeeper_testkit::hostile::{Fault, When};
 
-/// A server, a grant of its, and a home.
-struct Scene {
-    server: HostileAs,
-    grant: Grant,
-    home: TempDir,
-    /// The server lives in it.
-    runtime: Runtime,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(HostileAs::start()).unwrap();
-        let grant = server.grant_to(&server.register(ClientAuth::None));
-        let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // As the home that a person has: there already.
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        Self { server, grant, home, runtime }
-    }
-
-    /// One that somebody has signed in to.
-    fn signed_in() -> Self {
-        let scene = Self::new();
-        scene.import(&scene.login()).success();
-        scene
-    }
-
-    fn login(&self) -> Value {
-        json!({
-            "server": self.server.resource(),
-            "issuer": self.grant.binding.issuer.0,
-            "token_endpoint": self.grant.binding.token_endpoint,
-            "client_id": self.grant.binding.client.id,
-            "scope": self.grant.scope,
-            "refresh_token": self.grant.refresh_token.expose(),
-        })
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(self.home.path()).args(arguments)
-    }
-
-    /// A command about the server.
-    fn run(&self, command: &str, arguments: &[&str]) -> OutputAssert {
-        self.command(&[command, &self.server.resource()]).args(arguments).assert()
-    }
-
-    fn import(&self, login: &Value) -> OutputAssert {
-        self.command(&["import"]).stdin(login.to_string()).assert()
-    }
-
-    fn json(&self, command: &str, arguments: &[&str]) -> Value {
-        let asserted = self.run(command, arguments).success();
-        serde_json::from_slice(&asserted.get_output().stdout).unwrap()
-    }
-
-    fn state(&self) -> Value {
-        let asserted = self.command(&["status", "--json"]).assert().success();
-        let status: Value = serde_json::from_slice(&asserted.get_output().stdout).unwrap();
-        status["sessions"][0]["state"].clone()
-    }
-}
-
-fn stdout(asserted: &OutputAssert) -> String {
-    String::from_utf8(asserted.get_output().stdout.clone()).unwrap()
-}
+use scene::{Scene, stdout};
 
 #[test]
 fn a_login_is_imported_used_explained_and_ended() {
