@@ -15,6 +15,7 @@ pub(crate) fn change(change: &Change) -> String {
         Change::Withdraw { park, .. } => format!("withdraws its mark (park: {park:?})"),
         Change::Commit(commit) => format!("commits {}.{}", commit.epoch.number(), commit.access.number),
         Change::End { .. } => "ends the grant".to_owned(),
+        Change::Discard { epoch, number } => format!("discards {}.{number}", epoch.number()),
         Change::Spent { .. } => "notes that the token is spent".to_owned(),
         Change::Park { why, .. } => format!("parks: {why:?}"),
         Change::Install(login) => {

@@ -53,6 +53,14 @@ pub enum Change {
         /// The token that was refused.
         sent: KeyedDigest,
     },
+    /// Removes the access token of a grant that has ended, because its resource refused it. No flight will replace it, and
+    /// other processes would go on handing it out. Compares the epoch and the token's number.
+    Discard {
+        /// The epoch of the grant.
+        epoch: Epoch,
+        /// The number of the token that was refused.
+        number: u64,
+    },
     /// Notes that a refresh token is spent and its successor lost. Compares epoch, token and flight.
     Spent {
         /// The flight's epoch.
@@ -330,6 +338,10 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             holding(grant, *sent)?;
             grant.refresh = Refresh::Ended(*sent);
             record.dead.remember(*sent);
+        }
+        Change::Discard { epoch, number } => {
+            within(epoch)?;
+            grant.access.take_if(|access| access.number == *number).ok_or(Conflict::Moved)?;
         }
         Change::Spent { epoch, flight, sent } => {
             within(epoch)?;

@@ -1,8 +1,9 @@
 //! Refusals (law 6). After one is answered, no lease of that generation or older is handed out.
 
 use tokenkeeper_actors::law::flight::{Adopt, Outcome};
+use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
-use tokenkeeper_actors::values::{Cause, Generation, Nonce, Reason};
+use tokenkeeper_actors::values::{Cause, Generation, Nonce, Reason, StoreFault};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
@@ -269,4 +270,56 @@ fn a_flight_takes_nothing_that_is_refused_or_there_already_whichever_is_newer() 
     story.refuses(1, generation(1, 9));
     story.asks(1);
     assert_eq!(above(&story), Some(generation(1, 9)));
+}
+
+/// The server ends the grant whose token, 1.1, is good yet: another process has learned it.
+fn grant_ends(story: &mut Story) {
+    let record = story.store.record.as_ref().expect("a record");
+    let (epoch, sent) = (record.epoch, record.held().expect("held").credential.digest());
+    story.store.change(&Change::End { epoch, sent });
+}
+
+#[test]
+fn a_refused_token_of_an_ended_grant_is_removed_from_the_record() {
+    // Refused when the end is known.
+    let mut story = signed_in();
+    grant_ends(&mut story);
+    story.hears();
+    assert_eq!(story.asks(1), ["1 gets 1.1"]);
+    assert_eq!(story.refuses(1, generation(1, 1)), ["publish", "discard 1.1", "refusal 1 noted"]);
+    assert_eq!(story.asks(2), ["2 is told grant_ended"]);
+    assert_eq!(story.writes().quietly(), []);
+    assert!(story.store.record.as_ref().expect("a record").lease().is_none());
+    assert_eq!(story.refuses(2, generation(1, 1)), ["refusal 2 noted"]);
+    assert_eq!(story.asks(3), ["3 is told grant_ended"]);
+
+    // Refused first: the refresh that this calls for finds that the grant has ended.
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    story.asks(1);
+    grant_ends(&mut story);
+    let told = story.lands(Outcome::LoginRequired(Reason::GrantEnded));
+    assert_eq!(told, ["publish", "discard 1.1", "1 is told grant_ended"]);
+}
+
+#[test]
+fn a_refused_token_is_removed_at_most_once_for_each_version_of_the_record() {
+    let mut story = signed_in();
+    grant_ends(&mut story);
+    story.hears();
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.write_fails(StoreFault::Failed), []);
+    assert_eq!(story.hears(), []);
+    assert_eq!(story.refuses(2, generation(1, 1)), ["refusal 2 noted"]);
+    // The next incarnation knows of the refusal, and tries once more.
+    story.restarts();
+    assert_eq!(story.reads().quietly(), ["discard 1.1"]);
+}
+
+#[test]
+fn a_refused_token_that_a_refresh_can_replace_stays_in_the_record() {
+    let mut story = signed_in();
+    assert_eq!(story.refuses(1, generation(1, 1)), ["publish", "refusal 1 noted"]);
+    story.asks(1);
+    assert_eq!(story.fails(Reason::Unreachable).count("discard"), 0);
 }

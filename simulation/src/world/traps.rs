@@ -23,7 +23,7 @@ pub(super) fn name_of(call: &Call) -> Option<EffectName> {
             Change::Commit(_) | Change::Install(_) => EffectName::Commit,
             Change::End { .. } => EffectName::End,
             Change::Spent { .. } => EffectName::Spent,
-            Change::Park { .. } | Change::Clear { .. } => EffectName::Close,
+            Change::Park { .. } | Change::Clear { .. } | Change::Discard { .. } => EffectName::Close,
         },
     })
 }

@@ -158,6 +158,7 @@ impl Session {
             SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
             SessionEvent::Shutdown => self.shut_down(now, out),
         }
+        self.discard_refused(out);
         self.draw_window(now);
         self.pursue(now, out);
         self.conclude(output, now)

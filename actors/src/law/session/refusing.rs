@@ -1,8 +1,10 @@
 //! Refusals of a lease by a resource (laws 6 and 11).
 
 use super::machine::{Output, Session};
-use super::{Futility, Refusal, RefusalAnswer, ReplyId};
-use crate::values::{Generation, Lease, Now, Reason, TokenError};
+use super::{Futility, Refusal, RefusalAnswer, ReplyId, SessionEffect};
+use crate::law::ledger::Change;
+use crate::values::record::Renewal;
+use crate::values::{Generation, Lease, Now, Reason, TokenError, Version};
 
 /// The refusals that a session remembers.
 #[derive(Clone, Debug, Default)]
@@ -12,12 +14,14 @@ pub(super) struct Refusals {
     /// Refusals that came before the first read.
     deferred: Vec<(ReplyId, Refusal)>,
     futility: Futility,
+    /// The version of the record from which a refused token was last to be removed.
+    discarded: Option<Version>,
 }
 
 impl Refusals {
     /// The refusals that the previous actor knew of.
     pub(super) fn inherited(floor: Option<Generation>, futility: Futility) -> Self {
-        Self { floor, deferred: Vec::new(), futility }
+        Self { floor, futility, ..Self::default() }
     }
 
     /// The newest generation that was refused.
@@ -93,6 +97,22 @@ impl Session {
             self.refusals.raise_floor(refused);
         }
         out.answer_refusal(reply, answer);
+    }
+
+    /// Removes a refused token from the record of a grant that has ended. No refresh will replace it there, and the floor
+    /// is this process's own. Tried once for each version of the record, because the floor holds here even if the write
+    /// fails.
+    pub(super) fn discard_refused(&mut self, out: &mut Output) {
+        let (Some(view), Some(floor)) = (self.knowledge.stored_view(), self.refusals.floor) else { return };
+        let (Renewal::LoginRequired(_), Some(lease)) = (&view.renewal, &view.lease) else { return };
+        let (version, generation) = (view.version, lease.generation());
+        if generation.supersedes(&floor) || self.refusals.discarded == Some(version) {
+            return;
+        }
+        self.refusals.discarded = Some(version);
+        let op = self.stamp();
+        let discard = Change::Discard { epoch: generation.epoch, number: generation.number };
+        out.effects.push(SessionEffect::Change(op, Box::new(discard)));
     }
 
     /// The error for a refusal of the current lease if a refresh does not help, as known before or shown by this

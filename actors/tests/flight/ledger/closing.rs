@@ -25,6 +25,21 @@ fn a_refused_token_is_remembered_and_gone() {
 }
 
 #[test]
+fn a_refused_access_token_goes_and_everything_else_stays() {
+    let ended = changed(Some(&signed_in()), &Change::End { epoch: EPOCH, sent: rt("rt-1").digest() });
+    let discard = |epoch, number| Change::Discard { epoch, number };
+    let after = changed(Some(&ended), &discard(EPOCH, 1));
+    let mut expected = ended.clone();
+    expected.revision = ended.revision.next();
+    grant_of(&mut expected).access = None;
+    assert_eq!(after, expected);
+    only_in_its_epoch(&ended, |epoch| discard(epoch, 1));
+    // Another token than the refused one, and one that has gone already.
+    assert_eq!(apply(Some(&ended), &discard(EPOCH, 2)), Err(Conflict::Moved));
+    assert_eq!(apply(Some(&after), &discard(EPOCH, 1)), Err(Conflict::Moved));
+}
+
+#[test]
 fn a_login_begins_an_epoch_whatever_is_there() {
     let login = Login { subject: subject("bob"), dpop_key: Some(DpopKey::new("key")), ..new_login("rt-new") };
     let mut record = signed_in();

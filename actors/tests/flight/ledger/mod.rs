@@ -113,6 +113,7 @@ fn every_change_meets_every_record() {
         ("commit, token kept", Box::new(always(commits(kept()))), "m++++mm+mmm"),
         ("commit, repeatable", Box::new(always(commits(repeatable()))), "++++++++mmm"),
         ("end", Box::new(always(Change::End { epoch: EPOCH, sent })), "m++++mm+mmm"),
+        ("discard", Box::new(always(Change::Discard { epoch: EPOCH, number: 1 })), "m+++++++mmm"),
         ("spent", Box::new(always(Change::Spent { epoch: EPOCH, flight: ME, sent })), "mm+m+mmmmmm"),
         ("park", Box::new(always(Change::Park { epoch: EPOCH, why: Parked::SubjectChanged })), "m+++++++mm+"),
         ("install", Box::new(always(installs(new_login("rt-other")))), "+++++++++++"),

@@ -67,6 +67,7 @@ fn word(effect: &SessionEffect) -> String {
             Change::Install(_) => "write login".to_owned(),
             Change::Clear { epoch } => format!("write tombstone of {}", epoch.number()),
             Change::Park { epoch, .. } => format!("park {}", epoch.number()),
+            Change::Discard { epoch, number } => format!("discard {}.{number}", epoch.number()),
             change => format!("{change:?}"),
         },
         SessionEffect::Revoke(_) => "revoke".to_owned(),
