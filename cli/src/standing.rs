@@ -20,6 +20,8 @@ pub(crate) enum State {
     Refreshing,
     /// A refresh got no clear answer.
     InDoubt,
+    /// Its last token is good, and nothing will renew it: a login is needed before that is over.
+    Ending,
     /// Only a login helps.
     LoginRequired,
     /// Somebody logged out.
@@ -35,6 +37,7 @@ impl State {
             Self::Expired => "to be refreshed",
             Self::Refreshing => "refreshing",
             Self::InDoubt => "in doubt",
+            Self::Ending => "ending",
             Self::LoginRequired => "login required",
             Self::LoggedOut => "logged out",
             Self::Unreadable => "unreadable",
@@ -43,7 +46,7 @@ impl State {
 
     /// Whether a person must sign in.
     pub(crate) fn needs_login(self) -> bool {
-        matches!(self, Self::LoginRequired | Self::LoggedOut)
+        matches!(self, Self::Ending | Self::LoginRequired | Self::LoggedOut)
     }
 }
 
@@ -71,7 +74,7 @@ impl Standing {
         let good = view.lease.as_ref().is_some_and(|lease| lease.validity().is_good(margin, now));
         let (state, why) = match view.renewal {
             Renewal::LoginRequired(Reason::LoggedOut) => (State::LoggedOut, None),
-            Renewal::LoginRequired(reason) if good => (State::SignedIn, Some(reason)),
+            Renewal::LoginRequired(reason) if good => (State::Ending, Some(reason)),
             Renewal::LoginRequired(reason) => (State::LoginRequired, Some(reason)),
             Renewal::WithoutToken if good => (State::SignedIn, None),
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),

@@ -1,10 +1,10 @@
 //! `tokenkeeper token`: an access token that is fit for use.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::json;
-use tokenkeeper::{Lease, ServerIdentity, TokenKind, TokenOptions};
+use tokenkeeper::{AuthSession, ChallengeKey, Lease, OperationKey, Reason, ServerIdentity, TokenKind, TokenOptions};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
@@ -15,6 +15,9 @@ use crate::who::Who;
 ///
 /// A stored token that is still good is printed as it is. Otherwise it is refreshed first: once, however
 /// many processes ask at the same time, and the new one is stored before it is printed.
+///
+/// A session that the server has ended may have a token that is good yet: it is printed, with a note that a
+/// login is needed, until it is over or was refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -26,12 +29,14 @@ pub(crate) struct Arguments {
     /// How long to wait for a token (a refresh that has begun is waited for longer, and stored)
     #[arg(long, value_name = "SPAN", default_value = "45s", value_parser = when::parse_span)]
     timeout: Duration,
-    /// Refresh even though the stored token is still good
+    /// Refresh even though the stored token is still good, because a server refused it for instance (where that shows
+    /// that the session has ended, the stored token is not printed again)
     #[arg(long)]
     refresh: bool,
     #[command(flatten)]
     issuer: IssuerArguments,
-    /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), scope, server, account
+    /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), scope, server, account,
+    /// login_required
     #[arg(long)]
     json: bool,
     /// Print an ExecCredential of client.authentication.k8s.io/v1
@@ -65,20 +70,47 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
+                if arguments.refresh && error.reason() == Reason::GrantEnded {
+                    give_up_stored(&session).await;
+                }
                 let failure = Failure::no_token(error, &keeper.store);
                 // The error is what was asked about; what could not be saved on top of it, the next command finds out.
                 keeper.land().await.ok();
                 return Err(failure);
             }
         };
+        let ended = session.state().login_required.filter(|reason| *reason != Reason::NotRefreshable);
+        if let Some(reason) = ended {
+            let _ = writeln!(
+                io::stderr(),
+                "note: {}\n  this is the last token of the session; the server may refuse it already",
+                reason.advice()
+            );
+        }
         // The token may be the only thing that can still be had, should saving it fail.
-        print(&lease, &identity, arguments, out)?;
+        print(&lease, &identity, ended.is_some(), arguments, out)?;
         out.flush()?;
         keeper.land().await
     })
 }
 
-fn print(lease: &Lease, identity: &ServerIdentity, arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
+/// The caller wanted another token than the stored one, and the session has ended. That is as good as a refusal by the
+/// MCP server, which a command has no other way to report: the stored token is removed, for every process.
+async fn give_up_stored(session: &AuthSession) {
+    let ended = session.state().login_required == Some(Reason::GrantEnded);
+    if ended && let Ok(lease) = session.token().await {
+        // Where it cannot be removed, the next command finds it as it was.
+        session.invalidate(&lease, OperationKey::default(), ChallengeKey::default()).await.ok();
+    }
+}
+
+fn print(
+    lease: &Lease,
+    identity: &ServerIdentity,
+    login_required: bool,
+    arguments: &Arguments,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let token = lease.token().expose();
     let validity = lease.validity();
     let expires_at = validity.lifetime().map(|lifetime| when::stamp(validity.anchored().wall.after(lifetime)));
@@ -90,6 +122,7 @@ fn print(lease: &Lease, identity: &ServerIdentity, arguments: &Arguments, out: &
             "scope": lease.scopes().iter().collect::<Vec<_>>().join(" "),
             "server": identity.resource().map(|resource| resource.as_str()),
             "account": identity.account().as_str(),
+            "login_required": login_required,
         });
         writeln!(out, "{object}")?;
     } else if arguments.exec_credential {

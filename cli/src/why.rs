@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// How many of the newest lines
     #[arg(long, value_name = "N", default_value_t = 20)]
     lines: usize,
-    /// Print one JSON object: server, account, state, reason, advice, journal
+    /// Print one JSON object: server, account, state, reason, advice, login_required, journal
     #[arg(long)]
     json: bool,
 }
@@ -70,6 +70,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             "state": state,
             "reason": reason.map(Reason::as_str),
             "advice": reason.map(Reason::advice),
+            "login_required": state.needs_login(),
             "journal": lines.collect::<Vec<_>>(),
         });
         writeln!(out, "{object}")?;

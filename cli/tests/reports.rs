@@ -7,11 +7,17 @@ mod scene;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use snapbox::cmd::cargo_bin;
 use snapbox::str;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::http::ReqwestClient;
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{Account, AuthRuntime, Reason, RefreshGrant, ServerIdentity, Settings, Target, TokenRequest};
 use tokenkeeper_testkit::hostile::{Fault, When};
 
 use scene::{Scene, stdout};
@@ -90,4 +96,94 @@ fn a_process_that_stopped_is_no_trouble_of_the_session() {
     add_to_journal(&scene, &[("what", "failed".into()), ("why", "shutting_down".into())]);
     assert_eq!(scene.json("why", &["--json", "--lines", "1"])["reason"], "unreachable");
     assert!(stdout(&scene.command(&["status"]).assert().success()).contains("cannot be reached"));
+}
+
+/// A session with an access token that lives for another half an hour.
+fn with_access_token() -> Scene {
+    let scene = Scene::new();
+    let mut login = scene.login();
+    login["access_token"] = scene.grant.access_token.expose().into();
+    let now = SystemClock::new().unwrap().now().wall.as_millis() / 1_000;
+    login["expires_at"] = (now + 1_800).into();
+    scene.import(&login).success();
+    scene
+}
+
+/// A host's own runtime on the home, which insists on a new token.
+fn refresh_in_a_host(scene: &Scene) -> Result<(), Reason> {
+    let identity = ServerIdentity::new(Account::default(), Target::mcp(&scene.server.resource()).unwrap());
+    scene.runtime.block_on(async {
+        let source = RefreshGrant::new(Arc::new(ReqwestClient::new().unwrap()), Arc::new(SystemClock::new().unwrap()));
+        let store = Arc::new(FileStore::open(scene.home.path()).unwrap());
+        let host = AuthRuntime::builder(store, Settings::new(Arc::new(source))).spawn().await.unwrap();
+        let insisting = TokenRequest { force: true, ..TokenRequest::default() };
+        let lease = host.session(identity).token_with(insisting).await;
+        assert!(host.shutdown(Duration::from_secs(10)).await.is_clean());
+        lease.map(drop).map_err(|error| error.reason())
+    })
+}
+
+/// State, reason and whether a login is required, as `status` and `why` give them: the same.
+fn standing(scene: &Scene) -> (Value, Value) {
+    let why = scene.json("why", &["--json"]);
+    let status = scene.command(&["status", "--json"]).assert().success();
+    let status: Value = serde_json::from_slice(&status.get_output().stdout).unwrap();
+    let session = &status["sessions"][0];
+    assert_eq!((&session["state"], &session["reason"]), (&why["state"], &why["reason"]));
+    assert_eq!(session["login_required"], why["login_required"]);
+    (why["state"].clone(), why["login_required"].clone())
+}
+
+#[test]
+fn a_token_that_was_to_be_replaced_is_not_printed_once_the_session_has_ended() {
+    let scene = with_access_token();
+    let token = stdout(&scene.run("token", &[]).success().stderr_eq(""));
+    assert_eq!(token.trim(), scene.grant.access_token.expose());
+    assert_eq!(standing(&scene), ("signed_in".into(), false.into()));
+
+    // The server ends the session, and the MCP server refuses the token. The caller asks for another one.
+    scene.server.revoke(scene.grant.chain);
+    scene.run("token", &["--refresh"]).code(3).stdout_eq("");
+    assert_eq!(standing(&scene), ("login_required".into(), true.into()));
+    for _ in 0..2 {
+        scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
+error: grant_ended: the authorization server ended this session: sign in again
+  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+
+"#]]);
+    }
+    assert!(!stdout(&scene.command(&["status"]).assert().success()).contains("signed in "));
+    assert_eq!(scene.server.counts().token_requests, 1, "the end is remembered");
+}
+
+#[test]
+fn a_token_that_was_never_refused_is_printed_with_a_note_after_the_session_has_ended() {
+    let scene = with_access_token();
+    scene.server.revoke(scene.grant.chain);
+    // A host on the same home refreshes. Nothing is known against the token that is there.
+    assert_eq!(refresh_in_a_host(&scene), Err(Reason::GrantEnded));
+    assert_eq!(standing(&scene), ("ending".into(), true.into()));
+    let printed = scene.run("token", &[]).success().stderr_eq(str![[r#"
+note: the authorization server ended this session: sign in again
+  this is the last token of the session; the server may refuse it already
+
+"#]]);
+    assert_eq!(stdout(&printed).trim(), scene.grant.access_token.expose());
+    assert_eq!(scene.json("token", &["--json"])["login_required"], true);
+    let status = scene.command(&["status"]).env("CLICOLOR_FORCE", "1").assert().success();
+    let status = stdout(&status);
+    assert!(status.contains("\u{1b}[31mending\u{1b}[0m"), "{status:?}");
+    assert!(status.contains("in 29 min") && !status.contains("signed in"), "{status}");
+
+    // Until it is refused.
+    scene.run("token", &["--refresh"]).code(3).stdout_eq("");
+    assert_eq!(standing(&scene), ("login_required".into(), true.into()));
+    scene.run("token", &[]).code(3).stdout_eq("");
+
+    // A login ends all that.
+    let grant = scene.server.grant();
+    let scene = Scene { grant, ..scene };
+    scene.import(&scene.login()).success();
+    scene.run("token", &[]).success().stderr_eq("");
+    assert_eq!(standing(&scene), ("signed_in".into(), false.into()));
 }

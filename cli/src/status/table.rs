@@ -20,7 +20,10 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
     for session in sessions {
         let standing = &session.standing;
         let relative = |at: Option<WallTime>| at.map_or_else(|| "-".to_owned(), |at| when::relative(at, now));
-        let lives = matches!(standing.state, State::SignedIn | State::Expired | State::Refreshing | State::InDoubt);
+        let lives = matches!(
+            standing.state,
+            State::SignedIn | State::Expired | State::Refreshing | State::InDoubt | State::Ending
+        );
         table.add_row([
             session.identity.target().to_string(),
             session.identity.account().as_str().to_owned(),
@@ -36,7 +39,7 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
     for (line, session) in lines.zip(sessions) {
         let style = match session.standing.state {
             State::SignedIn => GOOD,
-            State::LoginRequired | State::Unreadable | State::InDoubt => BAD,
+            State::Ending | State::LoginRequired | State::Unreadable | State::InDoubt => BAD,
             _ => PLAIN,
         };
         // Colours go on afterwards: the table would count them as letters.
