@@ -71,7 +71,11 @@ impl Failure {
     pub(crate) fn not_installed(error: InstallError, store: &FileStore) -> Self {
         match error {
             InstallError::StoreTrouble(_) => Self::store(error.to_string(), store),
-            InstallError::HeldElsewhere | InstallError::Marked | InstallError::Dead => Self::Refused(error.to_string()),
+            InstallError::HeldElsewhere
+            | InstallError::Marked
+            | InstallError::Refused
+            | InstallError::Replaced
+            | InstallError::Dead => Self::Refused(error.to_string()),
             InstallError::Busy => Self::Unavailable(error.to_string()),
             _ => Self::Failed(io::Error::other(error)),
         }

@@ -187,3 +187,35 @@ note: the authorization server ended this session: sign in again
     scene.run("token", &[]).success().stderr_eq("");
     assert_eq!(standing(&scene), ("signed_in".into(), false.into()));
 }
+
+#[test]
+fn a_login_that_is_imported_again_is_told_what_became_of_its_refresh_token() {
+    let scene = Scene::signed_in();
+    scene.run("token", &[]).success();
+    scene.import(&scene.login()).code(4).stdout_eq("").stderr_eq(str![[r#"
+error: this session has already replaced this refresh token with a newer one; sign in to replace the session
+
+"#]]);
+    assert_eq!(scene.state(), "signed_in");
+
+    let scene = Scene::signed_in();
+    scene.server.revoke(scene.grant.chain);
+    scene.run("token", &[]).code(3);
+    scene.import(&scene.login()).code(4).stdout_eq("").stderr_eq(str![[r#"
+error: the authorization server refused this refresh token; sign in to get a new one
+
+"#]]);
+
+    // After another login it is known only that the token is over.
+    let another = Scene { grant: scene.server.grant(), ..scene };
+    another.import(&another.login()).success();
+    another.run("token", &[]).success();
+    let third = another.server.grant();
+    let first = another.login();
+    let another = Scene { grant: third, ..another };
+    another.import(&another.login()).success();
+    another.import(&first).code(4).stdout_eq("").stderr_eq(str![[r#"
+error: this refresh token was replaced or refused, or may be used up; sign in to get a new one
+
+"#]]);
+}

@@ -94,7 +94,7 @@ async fn a_grace_the_server_does_not_have_costs_the_lineage_and_no_more() {
 async fn a_token_in_doubt_or_dead_is_not_installed_again() {
     for (fault, refusal) in [
         (Fault::reset(), tokenkeeper::InstallError::Marked),
-        (Fault::status(400).error("invalid_grant"), tokenkeeper::InstallError::Dead),
+        (Fault::status(400).error("invalid_grant"), tokenkeeper::InstallError::Refused),
     ] {
         let scene = Scene::new(Wire::Shipped, profile(InDoubt::NeverReplay)).await;
         let held = scene.host.record().await.held().unwrap().credential.token().clone();

@@ -145,7 +145,11 @@ pub struct LoginAccess {
 pub enum Conflict {
     /// The record has changed through another login, a logout, or a newer token.
     Moved,
-    /// The refresh token to install is dead.
+    /// The refresh token to install is the one that the server refused when it ended this grant.
+    Refused,
+    /// The refresh token to install was replaced by a newer one.
+    Replaced,
+    /// The refresh token to install is dead: refused, replaced or perhaps used up, which the record does not tell apart.
     Dead,
     /// The refresh token to install is marked in this very record.
     Marked,
@@ -154,6 +158,8 @@ pub enum Conflict {
 impl From<Conflict> for InstallError {
     fn from(conflict: Conflict) -> Self {
         match conflict {
+            Conflict::Refused => InstallError::Refused,
+            Conflict::Replaced => InstallError::Replaced,
             Conflict::Dead => InstallError::Dead,
             Conflict::Marked => InstallError::Marked,
             // An install compares nothing that changes. A store that reports this has failed.
@@ -217,6 +223,21 @@ impl Record {
         }
     }
 
+    /// Why `digest` may not be installed, if it may not.
+    ///
+    /// The dead digests are of three kinds: refused, replaced, and in doubt when their epoch ended. In the first epoch with
+    /// a login a refusal ends the grant, and no epoch has ended, so the others were replaced. Later epochs inherit all
+    /// kinds.
+    fn why_dead(&self, digest: KeyedDigest) -> Option<Conflict> {
+        let first = self.epoch == Epoch::default().next();
+        match self.grant().map(|grant| &grant.refresh) {
+            Some(Refresh::Ended(refused)) if *refused == digest => Some(Conflict::Refused),
+            _ if !self.dead.contains(&digest) => None,
+            Some(_) if first => Some(Conflict::Replaced),
+            _ => Some(Conflict::Dead),
+        }
+    }
+
     /// The dead digests of the next epoch. They include a marked token, which may have been spent and must not be
     /// installed again.
     fn dead_of_successor(&self) -> DeadDigests {
@@ -230,8 +251,8 @@ impl Record {
 
 fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
     if let Some(refresh) = &login.refresh {
-        if record.dead.contains(&refresh.digest()) {
-            return Err(Conflict::Dead);
+        if let Some(conflict) = record.why_dead(refresh.digest()) {
+            return Err(conflict);
         }
         if record.held().is_some_and(|held| held.mark.is_some() && held.credential == *refresh) {
             return Err(Conflict::Marked);

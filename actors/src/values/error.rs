@@ -97,8 +97,14 @@ pub enum InstallError {
     /// This refresh token is being used, or may have been used up.
     #[error("this refresh token is in use or may be used up; sign in to get a new one")]
     Marked,
-    /// The server has already refused this refresh token.
-    #[error("the authorization server already refused this refresh token; sign in to get a new one")]
+    /// The server refused this refresh token, and so ended this session.
+    #[error("the authorization server refused this refresh token; sign in to get a new one")]
+    Refused,
+    /// A refresh of this session has replaced this refresh token with a newer one.
+    #[error("this session has already replaced this refresh token with a newer one; sign in to replace the session")]
+    Replaced,
+    /// This refresh token is not valid any more. Which of the three reasons applies is not known.
+    #[error("this refresh token was replaced or refused, or may be used up; sign in to get a new one")]
     Dead,
     /// The store could not be written.
     #[error("the login could not be stored: {0}")]

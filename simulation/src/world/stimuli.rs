@@ -158,7 +158,7 @@ impl World {
         self.count(match error {
             None => Kind::LoginInstalled,
             Some(InstallError::Marked) => Kind::LoginMarked,
-            Some(InstallError::Dead) => Kind::LoginDead,
+            Some(InstallError::Refused | InstallError::Replaced | InstallError::Dead) => Kind::LoginDead,
             Some(InstallError::HeldElsewhere) => Kind::LoginElsewhere,
             Some(_) => Kind::LoginTroubled,
         });

@@ -160,7 +160,7 @@ pub async fn a_refused_refresh_token_is_not_installed_again(harness: &dyn Harnes
     ensure(record.dead.contains(&sent), || "a refused refresh token was not remembered".to_owned())?;
     same("the refresh token after its refusal", held(&record), None)?;
     ensure(record.lease().is_some(), || "the access token went with the refresh token".to_owned())?;
-    desk.refused(desk.login("rt-1"), Conflict::Dead).await?;
+    desk.refused(desk.login("rt-1"), Conflict::Refused).await?;
     let record = desk.applied(desk.login("rt-2")).await?;
     same("the epoch of the login that followed", record.epoch, Epoch::new(2))?;
     desk.refused(desk.login("rt-1"), Conflict::Dead).await?;
@@ -172,7 +172,7 @@ pub async fn a_replaced_refresh_token_is_not_installed_again(harness: &dyn Harne
     let desk = Desk::open(harness).await?;
     desk.applied(desk.login("rt-1")).await?;
     desk.applied(desk.commit(1, "rt-1", "rt-2", 2)).await?;
-    desk.refused(desk.login("rt-1"), Conflict::Dead).await?;
+    desk.refused(desk.login("rt-1"), Conflict::Replaced).await?;
     // The stored one is unspent, and may come once more: from the same login, imported again.
     desk.applied(desk.login("rt-2")).await?;
     KEPT

@@ -140,7 +140,7 @@ impl Faulty {
             (Fault::ClearIgnoresTheEpoch, Change::Clear { .. }) => Change::Clear { epoch: record.epoch },
             (Fault::InstallsTheDead | Fault::InstallsTheMarked, Change::Install(login)) => {
                 match (fault, apply(before, &Change::Install(login.clone()))) {
-                    (Fault::InstallsTheDead, Err(Conflict::Dead))
+                    (Fault::InstallsTheDead, Err(Conflict::Refused | Conflict::Replaced | Conflict::Dead))
                     | (Fault::InstallsTheMarked, Err(Conflict::Marked)) => {
                         return Ok(pretend(record));
                     }

@@ -83,12 +83,30 @@ fn a_login_without_tokens_has_none() {
 #[test]
 fn a_token_that_is_dead_or_marked_is_not_installed() {
     let ended = changed(Some(&signed_in()), &Change::End { epoch: EPOCH, sent: rt("rt-1").digest() });
-    assert_eq!(apply(Some(&ended), &installs(new_login("rt-1"))), Err(Conflict::Dead));
+    assert_eq!(apply(Some(&ended), &installs(new_login("rt-1"))), Err(Conflict::Refused));
     let marked = marked_by(SIBLING, &signed_in());
     assert_eq!(apply(Some(&marked), &installs(new_login("rt-1"))), Err(Conflict::Marked));
     // Another token may be installed, and so may the same one if it is not in doubt.
     assert!(apply(Some(&marked), &installs(new_login("rt-2"))).is_ok());
     assert!(apply(Some(&signed_in()), &installs(new_login("rt-1"))).is_ok());
+}
+
+#[test]
+fn a_refresh_token_that_was_replaced_is_told_from_one_that_was_refused_as_long_as_the_record_knows() {
+    let install = |record: &Record, token| apply(Some(record), &installs(new_login(token))).map(|record| record.epoch);
+    let login = changed(None, &installs(new_login("rt-1")));
+    let rotated = refreshed_by_sibling(&login, "at-2", "rt-2", START);
+    assert_eq!(install(&rotated, "rt-1"), Err(Conflict::Replaced));
+    let ended = changed(Some(&rotated), &Change::End { epoch: EPOCH, sent: rt("rt-2").digest() });
+    assert_eq!(install(&ended, "rt-1"), Err(Conflict::Replaced));
+    assert_eq!(install(&ended, "rt-2"), Err(Conflict::Refused));
+    // The next login inherits both digests, and not what became of them.
+    let next = changed(Some(&ended), &installs(new_login("rt-3")));
+    assert_eq!(install(&next, "rt-1"), Err(Conflict::Dead));
+    assert_eq!(install(&next, "rt-2"), Err(Conflict::Dead));
+    let tombstone = changed(Some(&rotated), &Change::Clear { epoch: EPOCH });
+    assert_eq!(install(&tombstone, "rt-1"), Err(Conflict::Dead));
+    assert_eq!(install(&next, "rt-4"), Ok(Epoch::new(3)));
 }
 
 #[test]
@@ -135,6 +153,8 @@ fn what_never_was_stored_can_be_logged_out_of() {
 
 #[test]
 fn an_install_says_why_it_was_refused() {
+    assert_eq!(InstallError::from(Conflict::Refused), InstallError::Refused);
+    assert_eq!(InstallError::from(Conflict::Replaced), InstallError::Replaced);
     assert_eq!(InstallError::from(Conflict::Dead), InstallError::Dead);
     assert_eq!(InstallError::from(Conflict::Marked), InstallError::Marked);
     assert_eq!(InstallError::from(Conflict::Moved), InstallError::StoreTrouble(StoreFault::Failed));

@@ -105,7 +105,7 @@ fn every_change_meets_every_record() {
     type Row<'a> = (&'a str, Box<dyn Fn(Option<&Record>) -> Change + 'a>, &'a str);
     // Columns: no record, `rt-1` unmarked, marked by us, by a sibling, spent, no refresh token, ended, parked,
     // tombstone, another login, `rt-1` rotated away by a sibling.
-    // `+` applies, `m` moved, `d` dead, `k` marked.
+    // `+` applies, `m` moved, `r` refused, `p` replaced, `d` dead, `k` marked.
     let rows: Vec<Row<'_>> = vec![
         ("mark", Box::new(marks), "m++++mm+mmm"),
         ("withdraw", Box::new(always(withdraws())), "m++++mm+mmm"),
@@ -117,7 +117,7 @@ fn every_change_meets_every_record() {
         ("spent", Box::new(always(Change::Spent { epoch: EPOCH, flight: ME, sent })), "mm+m+mmmmmm"),
         ("park", Box::new(always(Change::Park { epoch: EPOCH, why: Parked::SubjectChanged })), "m+++++++mm+"),
         ("install", Box::new(always(installs(new_login("rt-other")))), "+++++++++++"),
-        ("install, the same token", Box::new(always(installs(new_login("rt-1")))), "++kkk+d+++d"),
+        ("install, the same token", Box::new(always(installs(new_login("rt-1")))), "++kkk+r+++p"),
         ("install, no token", Box::new(always(installs(login(None, "at", START, HOUR)))), "+++++++++++"),
         ("clear", Box::new(always(Change::Clear { epoch: EPOCH })), "++++++++mm+"),
     ];
@@ -130,6 +130,8 @@ fn every_change_meets_every_record() {
                     '+'
                 }
                 Err(Conflict::Moved) => 'm',
+                Err(Conflict::Refused) => 'r',
+                Err(Conflict::Replaced) => 'p',
                 Err(Conflict::Dead) => 'd',
                 Err(Conflict::Marked) => 'k',
             })
