@@ -11,7 +11,8 @@ use crate::who::Who;
 /// Logs out: the stored tokens are removed, and no process serves them any more
 ///
 /// Other processes on the same home notice within a second. The tokens are revoked at the authorization
-/// server where the login said how; a tombstone stays, so that no late answer brings the session back.
+/// server where the login said how; a tombstone stays, so that no late answer brings the session back
+/// (tokenkeeper status --all shows it, and tokenkeeper forget hides it for good).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
 pub(crate) struct Arguments {

@@ -1,6 +1,7 @@
 //! The `tokenkeeper` command.
 
 mod failure;
+mod forget;
 mod home;
 mod identity;
 mod import;
@@ -38,6 +39,7 @@ enum Command {
     Token(token::Arguments),
     Import(import::Arguments),
     Logout(logout::Arguments),
+    Forget(forget::Arguments),
     Why(why::Arguments),
     Identity(identity::Arguments),
     Storm(storm::Arguments),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Token(arguments) => token::run(&arguments, &home, &mut out),
         Command::Import(arguments) => import::run(&arguments, &home, &mut out),
         Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
+        Command::Forget(arguments) => forget::run(&arguments, &home, &mut out),
         Command::Why(arguments) => why::run(&arguments, &home, &mut out),
         Command::Identity(arguments) => identity::run(&arguments, &mut out),
         Command::Storm(arguments) => storm::run(&arguments, &home, &mut out),

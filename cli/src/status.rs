@@ -18,15 +18,18 @@ use tokio::time::timeout;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
 use crate::paint::print;
-use crate::standing::Standing;
+use crate::standing::{Standing, State};
 use crate::when;
 
 /// Shows the sessions of this home: how each stands, and why
 ///
-/// Nothing is refreshed by looking, and nothing is written.
+/// Sessions that were logged out are left out. Nothing is refreshed by looking, and nothing is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
 pub(crate) struct Arguments {
+    /// Show sessions that were logged out, too (unless they were forgotten: tokenkeeper forget)
+    #[arg(long)]
+    all: bool,
     /// Print one JSON object with the members home and sessions
     #[arg(long)]
     json: bool,
@@ -49,19 +52,27 @@ struct Session {
     trouble: Option<String>,
 }
 
+/// What is shown.
+#[derive(Default)]
+struct Shown {
+    sessions: Vec<Session>,
+    /// Sessions that were logged out, and that `--all` would show.
+    left_out: usize,
+}
+
 /// Shows the sessions of the home.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let dir = home.dir()?;
     let clock = SystemClock::new().map_err(io::Error::other)?;
     let store = if arguments.watch { Some(home.required()?) } else { home.open_existing()? };
-    let Some(store) = store else { return show(&dir, &[], &clock.now(), arguments, out) };
+    let Some(store) = store else { return show(&dir, &Shown::default(), &clock.now(), arguments, out) };
     home::block_on(async {
         if !arguments.watch {
-            return show(&dir, &sessions(&store, &clock.now()).await?, &clock.now(), arguments, out);
+            return show(&dir, &sessions(&store, &clock.now(), arguments.all).await?, &clock.now(), arguments, out);
         }
         let mut news = Newsreel::new(&store).await?;
         loop {
-            show(&dir, &sessions(&store, &clock.now()).await?, &clock.now(), arguments, out)?;
+            show(&dir, &sessions(&store, &clock.now(), arguments.all).await?, &clock.now(), arguments, out)?;
             out.flush()?;
             tokio::select! {
                 changed = news.next(if arguments.json { Duration::MAX } else { ANEW }) => changed?,
@@ -98,27 +109,33 @@ impl<'a> Newsreel<'a> {
     }
 }
 
-async fn sessions(store: &FileStore, now: &Moment) -> Result<Vec<Session>, Failure> {
+async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, Failure> {
     let mut identities = store.list().await.map_err(|fault| Failure::store_fault(fault, store))?;
     identities.sort_by_key(ServerIdentity::key);
-    let mut sessions = Vec::with_capacity(identities.len());
+    let mut shown = Shown::default();
     for identity in identities {
         let (standing, trouble) = match store.inspect(&identity).await {
             Ok(None) => continue,
             Ok(Some(record)) => {
-                let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await.unwrap_or_default();
-                (Standing::of(&record, &journal, now), None)
+                let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await;
+                let is_forgotten = journal.as_ref().is_ok_and(Vec::is_empty);
+                let standing = Standing::of(&record, &journal.unwrap_or_default(), now);
+                if standing.state == State::LoggedOut && (is_forgotten || !all) {
+                    shown.left_out += usize::from(!is_forgotten);
+                    continue;
+                }
+                (standing, None)
             }
             Err(error) => (Standing::unreadable(), Some(error.to_string())),
         };
-        sessions.push(Session { identity, standing, trouble });
+        shown.sessions.push(Session { identity, standing, trouble });
     }
-    Ok(sessions)
+    Ok(shown)
 }
 
 fn show(
     dir: &Path,
-    sessions: &[Session],
+    Shown { sessions, left_out }: &Shown,
     now: &Moment,
     arguments: &Arguments,
     out: &mut impl Write,
@@ -133,7 +150,11 @@ fn show(
         write!(out, "\x1b[2J\x1b[H")?;
     }
     if sessions.is_empty() {
-        writeln!(out, "no sessions in {}", dir.display())?;
+        let hint = match left_out {
+            0 => String::new(),
+            left_out => format!(" ({left_out} logged out: status --all shows them)"),
+        };
+        writeln!(out, "no sessions in {}{hint}", dir.display())?;
         return Ok(());
     }
     print(out, &table::table(sessions, now.wall))?;

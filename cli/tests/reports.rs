@@ -219,3 +219,68 @@ error: this refresh token was replaced or refused, or may be used up; sign in to
 
 "#]]);
 }
+
+/// The states that `status --json` shows.
+fn states(scene: &Scene, arguments: &[&str]) -> Vec<Value> {
+    let asserted = scene.command(&["status", "--json"]).args(arguments).assert().success();
+    let status: Value = serde_json::from_slice(&asserted.get_output().stdout).unwrap();
+    status["sessions"].as_array().unwrap().iter().map(|session| session["state"].clone()).collect()
+}
+
+#[test]
+fn sessions_that_were_logged_out_are_shown_on_demand_until_they_are_forgotten() {
+    let scene = Scene::signed_in();
+    let work = Scene { grant: scene.server.grant(), ..scene };
+    let mut login = work.login();
+    login["account"] = "work".into();
+    work.import(&login).success();
+    work.run("logout", &[]).success();
+    assert_eq!(states(&work, &[]), ["expired"]);
+    assert_eq!(states(&work, &["--all"]), ["logged_out", "expired"]);
+    work.run("forget", &["--account", "work"]).code(4).stdout_eq("").stderr_eq(str![[r#"
+error: http://127.0.0.1:[..]/mcp (work) was not logged out: tokenkeeper logout does that
+
+"#]]);
+    work.run("logout", &["--account", "work"]).success();
+    work.command(&["status"]).assert().success().stdout_eq(str![[r#"
+no sessions in [..] (2 logged out: status --all shows them)
+
+"#]]);
+
+    work.run("forget", &[]).success().stderr_eq("").stdout_eq(str![[r#"
+forgot http://127.0.0.1:[..]/mcp
+
+"#]]);
+    assert_eq!(states(&work, &["--all"]), ["logged_out"]);
+    work.command(&["forget", "--logged-out"]).assert().success().stdout_eq(str![[r#"
+forgot http://127.0.0.1:[..]/mcp (work)
+
+"#]]);
+    work.command(&["forget", "--logged-out"]).assert().success().stdout_eq("nothing to forget\n");
+    work.command(&["status", "--all"]).assert().success().stdout_eq(str![[r#"
+no sessions in [..]
+
+"#]]);
+    // What was forgotten is still logged out.
+    work.run("token", &[]).code(3).stdout_eq("");
+    assert_eq!(work.json("why", &["--json"])["reason"], "logged_out");
+
+    // A new login is a session like any other, and its logout is shown again.
+    let again = Scene { grant: work.server.grant(), ..work };
+    again.import(&again.login()).success();
+    assert_eq!(states(&again, &[]), ["expired"]);
+    again.run("logout", &[]).success();
+    assert_eq!(states(&again, &["--all"]), ["logged_out"]);
+    again.command(&["forget", "https://elsewhere.example/mcp"]).assert().code(2).stdout_eq("");
+    again.command(&["forget"]).assert().code(2).stdout_eq("");
+}
+
+#[test]
+fn a_refresh_token_that_died_stays_dead_in_a_session_that_was_forgotten() {
+    let scene = Scene::signed_in();
+    scene.run("token", &[]).success();
+    scene.run("logout", &[]).success();
+    scene.run("forget", &[]).success();
+    scene.import(&scene.login()).code(4).stdout_eq("");
+    assert_eq!(scene.server.counts().replays, 0);
+}

@@ -302,7 +302,7 @@ fn an_issuer_draws_nothing_on_the_terminal() {
     assert!(told.lines().count() == 2 && !told.contains(['\u{202e}', '\u{200b}']), "{told:?}");
 }
 
-/// `tokenkeeper status --watch --json`, and the lines it prints.
+/// `tokenkeeper status --watch --all --json`, and the lines it prints.
 struct Watching {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -311,7 +311,7 @@ struct Watching {
 impl Watching {
     fn of(scene: &Scene) -> Self {
         let mut process = Process::new(cargo_bin!("tokenkeeper"))
-            .args(["status", "--watch", "--json", "--home"])
+            .args(["status", "--watch", "--all", "--json", "--home"])
             .arg(scene.home.path())
             .stdout(Stdio::piped())
             .spawn()

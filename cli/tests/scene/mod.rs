@@ -68,7 +68,7 @@ impl Scene {
     }
 
     pub(crate) fn state(&self) -> Value {
-        let asserted = self.command(&["status", "--json"]).assert().success();
+        let asserted = self.command(&["status", "--all", "--json"]).assert().success();
         let status: Value = serde_json::from_slice(&asserted.get_output().stdout).unwrap();
         status["sessions"][0]["state"].clone()
     }

@@ -70,6 +70,12 @@ pub(crate) fn read(home: &Home, identity: &ServerIdentity, most: usize) -> Resul
     Ok(entries[entries.len().saturating_sub(most)..].to_vec())
 }
 
+/// Removes a journal, if there is one.
+pub(crate) fn remove(home: &Home, name: &Name) -> Result<(), FileError> {
+    let _lock = lock::wait(&home.locks, &name.journal_lock())?;
+    home.journals.remove(name.as_str()).map(drop)
+}
+
 impl Line {
     fn of(line: &JournalLine) -> Self {
         let Moment { wall, elapsed, boot } = line.at;

@@ -26,7 +26,7 @@
 //! | `held/boot` | the boot in which the former were last found complete |
 //! | `logins/<digest>` | a login that waits for a person, sealed |
 //! | `issuers/<digest>` | a client registration or the metadata of an issuer, sealed; the first one makes the folder |
-//! | `journal/<name>` | what happened to an identity, a line of JSON each |
+//! | `journal/<name>` | what happened to an identity, a line of JSON each; removed by [`FileStore::forget`] |
 //! | `….new` | a file that is being written, in the folder of what it becomes |
 //!
 //! `<name>` is the SHA-256 of the identity's key. Identities (accounts and URLs) are no secrets and stand readable in

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokenkeeper_actors::law::ledger::{Change, Changed, apply};
 use tokenkeeper_actors::values::ServerIdentity;
-use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::record::format;
+use tokenkeeper_actors::values::record::{Content, Record};
 
 use crate::claims;
 use crate::error::{FileError, Trouble};
 use crate::folder::Durability;
 use crate::home::Home;
+use crate::journal;
 use crate::key::Keys;
 use crate::lock;
 use crate::names::{Name, Names};
@@ -78,6 +79,18 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
         claims::collect(&place.home, &name, earlier.epoch);
     }
     Ok(Changed::Applied { before, after })
+}
+
+/// Removes the journal of an identity that was logged out; whether it was.
+pub(crate) fn forget(place: &Place, identity: &ServerIdentity) -> Result<bool, FileError> {
+    let name = Name::of(identity);
+    // No login is installed meanwhile.
+    let _commit = lock::wait(&place.home.locks, &name.commit_lock())?;
+    let is_logged_out = load(place, identity)?.is_some_and(|record| record.content == Content::Tombstone);
+    if is_logged_out {
+        journal::remove(&place.home, &name)?;
+    }
+    Ok(is_logged_out)
 }
 
 fn seal_record(

@@ -112,6 +112,21 @@ impl FileStore {
         self.run(move |_, place| journal::read(&place.home, &identity, most)).await
     }
 
+    /// Removes the journal of an identity that was logged out. Returns whether it was: an identity that is signed in, or has
+    /// no record, is left as it is.
+    ///
+    /// The record stays, a tombstone without a secret. It holds the epoch, revision and token number from which the next
+    /// login counts on. Without them a new login could be taken for an older one by a process that still runs, and a
+    /// refresh of the old session for one of the new. It also holds digests of refresh tokens that must not come back.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`], when the record cannot be read or the journal cannot be removed.
+    pub async fn forget(&self, identity: &ServerIdentity) -> Result<bool, FileError> {
+        let identity = identity.clone();
+        self.run(move |_, place| records::forget(place, &identity)).await
+    }
+
     /// Removes what processes that died have left behind: lock files that nobody holds, and files that were never
     /// finished. Safe at any time, next to anything; a watch does it when it begins.
     ///

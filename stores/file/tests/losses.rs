@@ -1,4 +1,5 @@
-//! What a home loses while it is used: a folder, a file, a permission. What can go on goes on, and what cannot says so.
+//! What a home loses while it is used: a folder, a file, a permission, a journal. What can go on goes on, and what cannot
+//! says so.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -8,7 +9,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use support::{Ground, applied, commit, digest, identity, install, login, mark, moment, token, who};
-use tokenkeeper_actors::ports::store::{Reservation, StoreEvent, TokenStore};
+use tokenkeeper_actors::law::ledger::Change;
+use tokenkeeper_actors::ports::store::{EventKind, JournalLine, Reservation, StoreEvent, TokenStore};
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_store_file::{FileStore, Trouble};
 
@@ -97,4 +99,28 @@ async fn a_reservation_of_a_far_future_waits_for_nobody() {
     let early = store.reserve(&who(), token, moment(99_990)).await.unwrap();
     assert_eq!(early, Reservation::HeldBy(identity("home")));
     assert_eq!(store.reserve(&who(), token, moment(0)).await.unwrap(), Reservation::Reserved);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_loses_its_journal_and_no_number() {
+    let ground = Ground::new();
+    let store = ground.open();
+    assert!(!store.forget(&who()).await.unwrap(), "there never was one");
+    let record = install(&store, &who(), "rt-1").await;
+    let line = JournalLine { at: moment(1), flight: None, kind: EventKind::LoggedIn, reason: None };
+    store.note(&who(), line.clone()).await.unwrap();
+    assert!(!store.forget(&who()).await.unwrap(), "a session that is there is not forgotten");
+    assert_eq!(store.journal(&who(), 9).await.unwrap(), std::slice::from_ref(&line));
+
+    applied(store.change(&who(), Change::Clear { epoch: record.epoch }).await.unwrap());
+    let tombstone = store.load(&who()).await.unwrap();
+    assert!(store.forget(&who()).await.unwrap());
+    assert!(store.forget(&who()).await.unwrap(), "once more changes nothing");
+    assert_eq!(store.journal(&who(), 9).await.unwrap(), []);
+    assert_eq!(store.load(&who()).await.unwrap(), tombstone);
+    assert_eq!(store.list().await.unwrap(), [who()]);
+    let next = install(&ground.open(), &who(), "rt-2").await;
+    assert_eq!((next.epoch, next.number), (record.epoch.next().next(), record.number + 2));
+    store.note(&who(), line.clone()).await.unwrap();
+    assert_eq!(store.journal(&who(), 9).await.unwrap(), [line]);
 }

@@ -1,0 +1,86 @@
+//! `tokenkeeper forget`: nothing more is shown of sessions that were logged out.
+
+use std::io::Write;
+
+use serde_json::json;
+use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{Account, ServerIdentity};
+
+use crate::failure::{EXIT_CODES, Failure};
+use crate::home::{self, HomeArguments};
+use crate::who;
+
+/// Forgets sessions that were logged out: their journals are removed, and no status shows them any more
+///
+/// A tombstone stays in the home: it names the server and the account, and holds no token. It has the numbers
+/// from which a later login counts on. Without them another process, or a refresh that is still under way,
+/// could take a new login for an old one. It also has digests of refresh tokens that must not be used again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The MCP server's URL, such as https://mcp.example.com/mcp
+    #[arg(required_unless_present = "logged_out", conflicts_with = "logged_out")]
+    url: Option<String>,
+    /// Whose session it was, where you had more than one at this server
+    #[arg(long, default_value_t = Account::default().as_str().to_owned(), conflicts_with = "logged_out")]
+    account: String,
+    /// All sessions that were logged out
+    #[arg(long)]
+    logged_out: bool,
+    /// Print one JSON object with the member forgotten: an array of objects with server and account
+    #[arg(long)]
+    json: bool,
+}
+
+/// Forgets the sessions that `arguments` name.
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    let named = arguments.url.as_deref().map(|url| who::identity(url, &arguments.account)).transpose()?;
+    let store = home.required()?;
+    let forgotten = home::block_on(async {
+        match named {
+            Some(identity) => one(&store, identity).await,
+            None => all(&store).await,
+        }
+    })?;
+    if arguments.json {
+        let forgotten = forgotten.iter().map(|identity| {
+            json!({
+                "server": identity.resource().map(|resource| resource.as_str()),
+                "account": identity.account().as_str(),
+            })
+        });
+        writeln!(out, "{}", json!({ "forgotten": forgotten.collect::<Vec<_>>() }))?;
+        return Ok(());
+    }
+    if forgotten.is_empty() {
+        writeln!(out, "nothing to forget")?;
+    }
+    for identity in forgotten {
+        writeln!(out, "forgot {identity}")?;
+    }
+    Ok(())
+}
+
+async fn one(store: &FileStore, identity: ServerIdentity) -> Result<Vec<ServerIdentity>, Failure> {
+    if store.forget(&identity).await? {
+        return Ok(vec![identity]);
+    }
+    Err(match store.inspect(&identity).await? {
+        Some(_) => Failure::Refused(format!("{identity} was not logged out: tokenkeeper logout does that")),
+        None => Failure::Usage(format!("there is no session of {identity} in this home: tokenkeeper status --all")),
+    })
+}
+
+/// All that `status --all` shows as logged out.
+async fn all(store: &FileStore) -> Result<Vec<ServerIdentity>, Failure> {
+    let mut identities = store.list().await.map_err(|fault| Failure::store_fault(fault, store))?;
+    identities.sort_by_key(ServerIdentity::key);
+    let mut forgotten = Vec::new();
+    for identity in identities {
+        if !store.history(&identity, 1).await?.is_empty() && store.forget(&identity).await? {
+            forgotten.push(identity);
+        }
+    }
+    Ok(forgotten)
+}
