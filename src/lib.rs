@@ -33,6 +33,7 @@
 
 pub mod grant;
 pub mod http;
+#[path = "issuers/providers.rs"]
 pub mod providers;
 #[cfg(all(feature = "file", unix))]
 pub mod stores;
