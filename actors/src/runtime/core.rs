@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering as Memory};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use ractor::{ActorRef, ActorStatus};
@@ -78,6 +78,8 @@ pub(crate) struct Core {
     tracker: TaskTracker,
     stopping: AtomicBool,
     unsaved: Mutex<Vec<Unsaved>>,
+    /// The reference to this core in all its slots. Made with the first slot.
+    router: OnceLock<Arc<Weak<dyn Router>>>,
 }
 
 impl Core {
@@ -96,6 +98,7 @@ impl Core {
             tracker: TaskTracker::new(),
             stopping: AtomicBool::new(false),
             unsaved: Mutex::default(),
+            router: OnceLock::new(),
         }
     }
 
@@ -126,9 +129,12 @@ impl Core {
     }
 
     /// The way back into this runtime for requests that were dropped without an answer.
-    pub(crate) fn router(self: &Arc<Self>) -> Weak<dyn Router> {
-        let core: Weak<Self> = Arc::downgrade(self);
-        core
+    pub(crate) fn router(self: &Arc<Self>) -> Arc<Weak<dyn Router>> {
+        let make = || -> Arc<Weak<dyn Router>> {
+            let core: Weak<Self> = Arc::downgrade(self);
+            Arc::new(core)
+        };
+        Arc::clone(self.router.get_or_init(make))
     }
 
     pub(crate) fn find(&self, identity: &ServerIdentity) -> Option<Arc<Slot>> {

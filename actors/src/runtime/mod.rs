@@ -4,7 +4,7 @@
 //! AuthSession (handles) ──hit──▶ cell        AuthRuntime ── address ──▶ AddressActor
 //!       │ otherwise                                                        │
 //!       ▼                                                                  ▼
-//!     slot ◀──────────────────────────── requests ──────────────────────────┘
+//!     slot ◀──────────────────────────── requests ─────────────────────────┘
 //!       │
 //!       ▼                        starts, restarts, passes the store's events on
 //!   TokenActor (session machine) ◀────────────────────────────────── AuthSupervisor ── linked into a host's tree

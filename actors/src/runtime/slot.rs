@@ -34,7 +34,8 @@ pub(crate) struct Slot {
     pub(crate) used: AtomicBool,
     /// The channel to the readers of the session's state. Made for the first of them.
     pub(crate) watchers: OnceLock<watch::Sender<SessionState>>,
-    router: Weak<dyn Router>,
+    /// One reference for all slots of a runtime, so that each slot holds a thin pointer.
+    router: Arc<Weak<dyn Router>>,
     /// The number of callers that wait.
     waiting: AtomicU32,
     state: Mutex<SlotState>,
@@ -186,7 +187,7 @@ enum Step {
 }
 
 impl Slot {
-    pub(crate) fn new(identity: ServerIdentity, plan: Arc<Plan>, router: Weak<dyn Router>) -> Self {
+    pub(crate) fn new(identity: ServerIdentity, plan: Arc<Plan>, router: Arc<Weak<dyn Router>>) -> Self {
         Self {
             identity,
             plan,

@@ -1,4 +1,4 @@
-//! Limiters at work, on tokio's paused time.
+//! Tests of limiters, on tokio's paused time.
 #![expect(clippy::disallowed_methods, reason = "the tests' own tasks, sleeps and clock, all on tokio's paused time")]
 
 #[path = "../../../tests/common/calm.rs"]
@@ -56,13 +56,13 @@ impl Setting {
         Self { permits: Arc::new(permits), supervisor, began }
     }
 
-    /// The supervisor ends, and its limiters with it. The next one is not there yet.
+    /// Ends the supervisor with its limiters. There is no next one yet.
     async fn tree_ends(&self) {
         let supervisor = self.supervisor.send_replace(None).unwrap();
         supervisor.stop_and_wait(None, None).await.unwrap();
     }
 
-    /// Another supervisor starts.
+    /// Starts another supervisor.
     async fn tree_starts(&self) {
         let (supervisor, _) = Calm::spawn(None, Calm, ()).await.unwrap();
         self.supervisor.send_replace(Some(supervisor.get_cell()));
@@ -120,7 +120,7 @@ fn held(permission: Permission) -> Duration {
     }
 }
 
-/// Lets everybody do what they can do without time going by.
+/// Lets all tasks run until each waits for time or for another task.
 async fn settle() {
     for _ in 0..100 {
         yield_now().await;
@@ -196,7 +196,7 @@ async fn an_ask_that_is_dropped_gives_up_its_place_and_a_grant_that_was_on_its_w
     let Permission::Granted(second) = kept.await.unwrap() else { panic!("held") };
     second.give_back(None);
     settle().await;
-    assert_eq!(setting.limiter().counts(), (1, 1), "granted, and nobody has looked");
+    assert_eq!(setting.limiter().counts(), (1, 1), "granted, and the answer was not read");
     drop(last);
     settle().await;
     assert_eq!(setting.limiter().counts(), (0, 0));
@@ -220,7 +220,7 @@ async fn a_flight_that_breaks_off_takes_no_permit_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limiter_killed_amid_its_queue_leaves_nobody_hanging_and_forgets_nothing() {
+async fn a_limiter_killed_amid_its_queue_leaves_no_asker_hanging_and_forgets_nothing() {
     let setting = Setting::new(1).await;
     let first = setting.granted().await;
     let askers = setting.askers(20).await;
@@ -254,7 +254,7 @@ async fn a_limiter_that_is_drained_or_stopped_is_replaced() {
     settle().await;
     assert_eq!(setting.limiter().counts(), (4, 1));
     first.give_back(None);
-    // Whoever asks again may come in another order: each gives back at once.
+    // Those that ask again may come in another order, so each returns its permit at once.
     let again = askers.into_iter().map(|asker| tokio::spawn(async move { asker.await.map(|one| format!("{one:?}")) }));
     for asker in again.collect::<Vec<_>>() {
         assert_eq!(asker.await.unwrap().unwrap(), "Granted(Permit)");
@@ -272,7 +272,7 @@ async fn while_the_tree_is_down_asks_wait_for_the_next_tree() {
     assert!(askers.iter().all(|asker| !asker.is_finished()), "an issuer that said nothing throttles no one");
     setting.tree_starts().await;
     first.give_back(None);
-    // They may come in another order: each gives back at once.
+    // They may come in another order, so each returns its permit at once.
     let granted =
         askers.into_iter().map(|asker| tokio::spawn(async move { asker.await.map(|one| format!("{one:?}")) }));
     for permission in granted.collect::<Vec<_>>() {
@@ -294,7 +294,7 @@ async fn a_supervisor_that_starts_nothing_throttles_no_one() {
     let setting = Setting::new(1).await;
     let stopped = setting.supervisor.borrow().clone().unwrap();
     stopped.stop_and_wait(None, None).await.unwrap();
-    // It has ended, and is still named as the one that stands: first for a moment, then for good.
+    // It has ended and is still found as the supervisor, first for a moment, then for ever.
     let asker = setting.ask_later();
     tokio::time::advance(Duration::from_millis(15)).await;
     setting.tree_starts().await;
@@ -315,7 +315,7 @@ async fn after_a_resume_an_ask_waits_for_its_instant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_too_long_is_told_to_come_again() {
+async fn an_asker_that_waits_too_long_gets_the_time_to_ask_again() {
     let setting = Setting::new(1).await;
     let _first = setting.granted().await;
     assert_eq!(setting.held().await, secs(5));
