@@ -21,7 +21,7 @@ use crate::ports::observer::EffectName;
 use crate::ports::permit::{Permission, Permit};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope};
 use crate::values::record::Issuer;
-use crate::values::{FlightId, StoreFault};
+use crate::values::{FlightId, MAX_SLEEP, StoreFault};
 
 /// The time limit of background work, such as ending a claim or revoking a token.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -106,7 +106,7 @@ impl FlightTask {
     /// Waits for the next event. Messages come first, then answers, then timers.
     async fn next(&mut self) -> FlightEvent {
         let now = self.core.ports.clock.now().elapsed;
-        let wait = self.machine.next_wake().map_or(timer::MAX_SLEEP, |wake| wake.since(now)).min(timer::MAX_SLEEP);
+        let wait = self.machine.next_wake().map_or(MAX_SLEEP, |wake| wake.since(now)).min(MAX_SLEEP);
         let event = tokio::select! {
             biased;
             Some(message) = self.messages.recv() => match message {

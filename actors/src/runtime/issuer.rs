@@ -26,8 +26,8 @@ use crate::law::issuer::IssuerPolicy;
 use crate::ports::clock::Clock;
 use crate::ports::permit::{IssuerPermits, Permission};
 use crate::sync::lock;
-use crate::values::Jitter;
 use crate::values::record::Issuer;
+use crate::values::{ExponentialBackoff, Jitter};
 
 pub use self::limiter::FindSupervisor;
 
@@ -39,11 +39,8 @@ const ATTEMPTS: u32 = 10;
 /// looks alive for a moment in which it starts no actor.
 const PROMPT_ATTEMPTS: u32 = 3;
 
-/// The first pause between two attempts. Each further pause is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// The longest pause between two attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// The pauses between further attempts.
+const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// The [`IssuerPermits`] of a runtime, with one limiter for each issuer, and one for flights that do not know their
 /// issuer.
@@ -100,7 +97,7 @@ impl IssuerPermits for Permits {
                 break;
             }
             if attempt >= PROMPT_ATTEMPTS {
-                timer::pause(timer::backoff(FIRST_PAUSE, MAX_PAUSE, attempt - PROMPT_ATTEMPTS + 1)).await;
+                timer::pause(BACKOFF.pause(attempt - PROMPT_ATTEMPTS + 1)).await;
             }
             let Some(supervisor) = (self.shared.supervisor)().await else { break };
             if let Some(permission) = limiter.ask(urgency, supervisor).await {

@@ -18,7 +18,7 @@ use super::watch;
 use crate::law::flight::FlightEvent;
 use crate::law::session::SessionEvent;
 use crate::ports::store::StoreEvent;
-use crate::values::{Reason, TokenError};
+use crate::values::{ExponentialBackoff, Reason, TokenError};
 
 /// Two unexpected ends of an actor are consecutive if at most this time passes between them.
 const CALM: Duration = Duration::from_secs(60);
@@ -26,11 +26,8 @@ const CALM: Duration = Duration::from_secs(60);
 /// The number of consecutive unexpected ends after which an actor is restarted at once.
 const RESTARTS: u32 = 5;
 
-/// The first pause before a restart after that. Each further pause is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest such pause.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The pauses before further starts of an actor that has ended too often in a row.
+const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// The time that the actors have to empty their mailboxes at the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -189,7 +186,7 @@ impl SupervisorState {
         tracing::warn!(identity = %slot.identity, crashes, "an actor ended unexpectedly");
         match crashes.checked_sub(RESTARTS) {
             None | Some(0) => drop(slot.detach(true)),
-            Some(too_many) => self.pause(slot, timer::backoff(FIRST_PAUSE, MAX_PAUSE, too_many)),
+            Some(too_many) => self.pause(slot, BACKOFF.pause(too_many)),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::law::flight::{FlightEvent, Urgency};
 use crate::law::line::Line;
 use crate::law::session::{Birth, Hit, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{EventKind, TokenStore};
-use crate::values::{ElapsedTime, FlightId, Moment, Now, ServerIdentity};
+use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now, ServerIdentity};
 
 /// One identity's actor.
 #[derive(Debug)]
@@ -341,7 +341,7 @@ impl TokenState {
         }
         self.timers += 1;
         self.timer = wake.map(|at| {
-            let span = at.since(now.elapsed).min(timer::MAX_SLEEP);
+            let span = at.since(now.elapsed).min(MAX_SLEEP);
             (at, timer::send_after(span, self.myself.clone(), TokenMessage::Tick(self.timers)))
         });
     }

@@ -9,15 +9,13 @@ use futures_util::FutureExt;
 use ractor::ActorRef;
 
 use super::core::{Core, SupervisorMessage};
-use super::timer::{backoff, pause};
+use super::timer::pause;
 use crate::ports::clock::Clock;
 use crate::ports::store::StoreEvent;
+use crate::values::ExponentialBackoff;
 
-/// The first pause before a lost watch is started again. Each further pause is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest such pause. Without a watch, every record counts as changed after each pause.
-const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// The pauses before a lost watch is started again. Without a watch, every record counts as changed after each pause.
+const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The interval at which the clocks are compared.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -40,7 +38,7 @@ pub(crate) async fn follow_store(core: Arc<Core>, supervisor: ActorRef<Superviso
         }
         send(SupervisorMessage::WatchLost);
         failures += 1;
-        pause(backoff(FIRST_PAUSE, MAX_PAUSE, failures)).await;
+        pause(BACKOFF.pause(failures)).await;
     }
 }
 

@@ -144,7 +144,7 @@ async fn a_shutdown_is_a_failure_of_the_session_only_if_a_caller_still_waits() {
         assert!(refreshing.await.expect("no panic").is_ok());
         // The journal says the same.
         let journal = rig.world.store.journal(&identity(1), usize::MAX).await.expect("a journal");
-        let stopped = journal.iter().filter(|line| line.why == Some(Reason::ShuttingDown)).count();
+        let stopped = journal.iter().filter(|line| line.reason == Some(Reason::ShuttingDown)).count();
         assert_eq!(stopped, usize::from(wanted.is_some()));
     }
 }
