@@ -5,7 +5,7 @@
 
 use crate::values::record::{
     Access, Binding, Content, DeadDigests, Grant, Held, Mark, MarkState, Parked, Record, Refresh, RefreshCredential,
-    Subject,
+    RenewalPlan, Subject,
 };
 use crate::values::{
     AccessToken, Cause, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, Moment, Revision, Scopes, TokenKind,
@@ -63,6 +63,14 @@ pub enum Change {
         /// Why.
         why: Parked,
     },
+    /// Changes how the grant is renewed, and nothing else. Compares the epoch. Source and spending stay as they are
+    /// while the refresh token is marked: they say how the presentation under way, or in doubt, is to be concluded.
+    Configure {
+        /// The epoch of the grant.
+        epoch: Epoch,
+        /// How it is renewed from now on.
+        renewal: RenewalPlan,
+    },
     /// Installs a login: the epoch moves, whatever is there, unless its refresh token may not be used.
     Install(Box<Login>),
     /// Clears the grant to a tombstone: the epoch moves. Compares the epoch, so that a loser never deletes a winner's
@@ -90,6 +98,8 @@ pub struct Commit {
     pub subject: Option<Subject>,
     /// Where a repeatable source's tokens belong: the first commit of such an identity makes its record.
     pub binding: Option<Binding>,
+    /// How the identity is renewed, where this commit makes its record. A record that is there keeps its own plan.
+    pub renewal: RenewalPlan,
     /// When the answer was asked for.
     pub at: Moment,
 }
@@ -107,6 +117,8 @@ pub struct Login {
     pub subject: Option<Subject>,
     /// The key the tokens are bound to, if they are.
     pub dpop_key: Option<DpopKey>,
+    /// Which source renews it, under which provider's profile.
+    pub renewal: RenewalPlan,
     /// The refresh token, if one was issued.
     pub refresh: Option<RefreshCredential>,
     /// The access token, if one came along.
@@ -133,7 +145,7 @@ pub enum Conflict {
     Moved,
     /// The refresh token to install is dead.
     Dead,
-    /// The refresh token to install is marked in this very record.
+    /// The refresh token to install, or whose source or spending was to change, is marked in this very record.
     Marked,
 }
 
@@ -246,6 +258,7 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             granted: login.granted.clone(),
             subject: login.subject.clone(),
             dpop_key: login.dpop_key.clone(),
+            renewal: login.renewal.clone(),
             refresh,
             access,
             parked: None,
@@ -278,6 +291,7 @@ fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
                 granted: commit.granted.clone().unwrap_or_default(),
                 subject: commit.subject.clone(),
                 dpop_key: None,
+                renewal: commit.renewal.clone(),
                 refresh: Refresh::None,
                 access: Some(commit.access.clone()),
                 parked: None,
@@ -334,6 +348,15 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
         Change::Park { epoch, why } => {
             within(epoch)?;
             grant.parked = grant.parked.or(Some(*why));
+        }
+        Change::Configure { epoch, renewal } => {
+            within(epoch)?;
+            let marked = matches!(&grant.refresh, Refresh::Held(held) if held.mark.is_some());
+            let RenewalPlan { source, spending, .. } = &grant.renewal;
+            if marked && (*source != renewal.source || *spending != renewal.spending) {
+                return Err(Conflict::Marked);
+            }
+            grant.renewal = renewal.clone();
         }
         // Handled by `apply`: they move the epoch.
         Change::Install(_) | Change::Clear { .. } => return Err(Conflict::Moved),

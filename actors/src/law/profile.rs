@@ -3,9 +3,10 @@
 //! A source reports neutral [`Evidence`]; the issuer's [`Profile`] judges it. The default profile is strict: whatever
 //! is not known to leave the refresh token unspent puts it in doubt.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Subject};
+use crate::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, ProviderName, RenewalPlan, Subject};
 use crate::values::{AccessToken, Reason, RefreshToken, Scopes, TokenKind, Validity};
 
 /// What a token request met. Neutral: it says what happened, not what it means.
@@ -89,6 +90,55 @@ pub struct Profile {
     /// Whether revoking a refresh token ends that lineage alone, so that dropping a superseded pair may revoke it.
     /// Default false: at some servers it ends the newer login too.
     pub revocation_confined: bool,
+}
+
+/// The profiles of providers by name, and the one of all other issuers. Plain data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profiles {
+    fallback: Profile,
+    named: BTreeMap<ProviderName, Profile>,
+}
+
+impl Profiles {
+    /// No named profile; `fallback` applies to a plan without a provider.
+    pub fn new(fallback: Profile) -> Self {
+        Self { fallback, named: BTreeMap::new() }
+    }
+
+    /// The same, with `profile` for the provider `name`. A name that is there gets the new profile.
+    #[must_use]
+    pub fn with(mut self, name: ProviderName, profile: Profile) -> Self {
+        self.named.insert(name, profile);
+        self
+    }
+
+    /// The profile of a grant that is renewed by `plan`.
+    ///
+    /// A provider that is not known here gets the strictest reading of the fallback, because at such a provider a replay
+    /// may cost more than one login: no replay, no status that leaves the token unspent, no revocation of a superseded
+    /// pair.
+    pub fn of(&self, plan: &RenewalPlan) -> Profile {
+        let mut profile = match &plan.provider {
+            None => self.fallback.clone(),
+            Some(name) => self.named.get(name).cloned().unwrap_or_else(|| Profile {
+                in_doubt: InDoubt::NeverReplay,
+                unspent_statuses: Vec::new(),
+                revocation_confined: false,
+                ..self.fallback.clone()
+            }),
+        };
+        if plan.never_replay {
+            profile.in_doubt = InDoubt::NeverReplay;
+        }
+        profile
+    }
+}
+
+/// Sets the profile of a plan without a provider, and knows no other.
+impl From<Profile> for Profiles {
+    fn from(fallback: Profile) -> Self {
+        Self::new(fallback)
+    }
 }
 
 /// What to do about a refresh token that was presented and whose answer was lost.

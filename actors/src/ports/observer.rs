@@ -115,7 +115,7 @@ impl FlightEffect {
                 Change::Commit(_) | Change::Install(_) => EffectName::Commit,
                 Change::End { .. } => EffectName::End,
                 Change::Spent { .. } => EffectName::Spent,
-                Change::Park { .. } | Change::Clear { .. } => EffectName::Close,
+                Change::Park { .. } | Change::Clear { .. } | Change::Configure { .. } => EffectName::Close,
             },
         }
     }

@@ -13,7 +13,7 @@ use crate::values::ServerIdentity;
 /// Shared by all flights of an identity, one at a time for each.
 #[async_trait]
 pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
-    /// Whether a request uses something up.
+    /// Whether a request uses something up. A record whose plan says otherwise is not renewed by this source.
     fn spending(&self) -> Spending;
 
     /// Makes the request and reports what happened.

@@ -25,7 +25,7 @@ use crate::ports::permit::IssuerPermits;
 use crate::ports::spawner::Spawner;
 use crate::ports::store::TokenStore;
 use crate::system::Entropy;
-use crate::values::{DigestKey, Nonce, Now, Reason, ServerIdentity, TokenError};
+use crate::values::{Nonce, Now, Reason, ServerIdentity, TokenError};
 
 /// What the runtime asks of the world.
 #[derive(Debug)]
@@ -49,7 +49,6 @@ pub(crate) struct Core {
     pub(crate) idle_after: Duration,
     pub(crate) events: broadcast::Sender<AuthEvent>,
     pub(crate) plan: Arc<Plan>,
-    digests: DigestKey,
     directory: Mutex<BTreeSet<Entry>>,
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
     /// Notified when a supervisor has started.
@@ -60,7 +59,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(ports: Ports, plan: Arc<Plan>, digests: DigestKey, nonce: Nonce, idle_after: Duration) -> Self {
+    pub(crate) fn new(ports: Ports, plan: Arc<Plan>, nonce: Nonce, idle_after: Duration) -> Self {
         let (events, _) = broadcast::channel(super::events::KEPT);
         Self {
             ports,
@@ -68,7 +67,6 @@ impl Core {
             idle_after,
             events,
             plan,
-            digests,
             directory: Mutex::default(),
             tree: Mutex::default(),
             grown: Notify::new(),
@@ -91,10 +89,7 @@ impl Core {
         if let Some(Entry(slot)) = directory.get(&spec.identity) {
             return Arc::clone(slot);
         }
-        let plan = match spec.settings {
-            Some(settings) => Arc::new(Plan::new(settings, self.digests.clone())),
-            None => Arc::clone(&self.plan),
-        };
+        let plan = self.plan.for_session(&spec);
         let slot = Arc::new(Slot::new(spec.identity, plan, Arc::downgrade(self)));
         directory.insert(Entry(Arc::clone(&slot)));
         drop(directory);

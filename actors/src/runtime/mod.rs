@@ -28,6 +28,7 @@ mod request;
 mod session;
 mod shutdown;
 mod slot;
+mod sources;
 #[cfg(feature = "scripted")]
 pub mod stand_in;
 mod state;
@@ -43,4 +44,5 @@ pub use events::{AuthEvent, EventStream};
 pub use plan::{SessionSpec, Settings};
 pub use session::{AuthSession, TokenOptions};
 pub use shutdown::{ShutdownReport, Unsaved};
+pub use sources::Sources;
 pub use state::{SessionState, StateWatch};

@@ -9,8 +9,8 @@ use super::session::WaiterGuard;
 use super::slot::Slot;
 use crate::law::ledger::Login;
 use crate::law::session::{Ask, LoggedOut, Refusal, RefusalAnswer};
-use crate::values::record::View;
-use crate::values::{InstallError, Lease, LogoutError, Reason, StoreFault, TokenError};
+use crate::values::record::{RenewalPlan, View};
+use crate::values::{ConfigureError, InstallError, Lease, LogoutError, Reason, StoreFault, TokenError};
 
 /// How often a request is handed to another actor because the one that had it ended.
 const HOPS: u8 = 8;
@@ -35,6 +35,7 @@ pub(crate) enum RequestKind {
     /// An install the machine has been handed: it is not asked for twice, because it may have taken effect.
     Installing(RpcReplyPort<Result<Box<View>, InstallError>>),
     Logout(RpcReplyPort<Result<LoggedOut, LogoutError>>),
+    Configure(Box<RenewalPlan>, RpcReplyPort<Result<Box<View>, ConfigureError>>),
 }
 
 impl Request {
@@ -76,7 +77,12 @@ impl Request {
         match &self.kind {
             Some(RequestKind::Token(_, reply)) => reply.is_closed(),
             Some(RequestKind::Installing(reply)) => reply.is_closed(),
-            Some(RequestKind::Refusal(..) | RequestKind::Install(..) | RequestKind::Logout(_)) => false,
+            Some(
+                RequestKind::Refusal(..)
+                | RequestKind::Install(..)
+                | RequestKind::Logout(_)
+                | RequestKind::Configure(..),
+            ) => false,
             None => true,
         }
     }
@@ -107,6 +113,12 @@ impl Request {
         }
     }
 
+    pub(crate) fn answer_configure(mut self, answer: Result<Box<View>, ConfigureError>) {
+        if let Some(RequestKind::Configure(_, reply)) = self.kind.take() {
+            drop(reply.send(answer));
+        }
+    }
+
     /// Says that nobody can see to it. That may be found out by anybody, a flight or another caller: one whose waker panics
     /// does not take them down with it.
     pub(crate) fn fail(mut self, error: TokenError) {
@@ -127,6 +139,10 @@ impl RequestKind {
             RequestKind::Install(_, reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::Failed)))),
             RequestKind::Installing(reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))),
             RequestKind::Logout(reply) => drop(reply.send(Err(LogoutError::NotDurable(StoreFault::Failed)))),
+            RequestKind::Configure(_, reply) if error.reason() == Reason::ShuttingDown => {
+                drop(reply.send(Err(ConfigureError::ShuttingDown)));
+            }
+            RequestKind::Configure(_, reply) => drop(reply.send(Err(ConfigureError::StoreTrouble(StoreFault::Failed)))),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Flight {
                 self.contentions += 1;
                 self.phase = Phase::Pausing { until: now.elapsed().after(pause + now.jitter.of(pause)) };
             }
-            Ok(ClaimAnswer::Unsupported) if self.equipment.spending == Spending::Repeatable => {
+            Ok(ClaimAnswer::Unsupported) if self.plan.spending == Spending::Repeatable => {
                 self.mint(None, None, now, effects);
             }
             Ok(ClaimAnswer::Unsupported) => self.land(failed(Reason::ClaimsUnsupported), None, None, effects),
@@ -124,23 +124,43 @@ impl Flight {
     }
 
     /// What the record allows; `Err` where that ends the flight at once.
-    pub(super) fn decision(&self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
+    pub(super) fn decision(&mut self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
         if record.is_some_and(|record| record.epoch != self.order.epoch) {
             // Another login or logout: the claim would be, or is, for an epoch that is over.
             return Err(Outcome::Moved);
         }
-        match decide::decide(record, self.order.adopt, self.equipment.spending, &now.moment) {
+        self.follow_plan(record);
+        match decide::decide(record, self.order.adopt, self.plan.spending, &now.moment) {
             Decision::Adopt => Err(Outcome::Adopted),
             Decision::LoginRequired(reason) => Err(Outcome::LoginRequired(reason)),
             // The permit came from another issuer's queue than the one the record is bound to (law 13).
             _ if record.is_some_and(|record| issuer_of(record) != self.order.issuer.as_ref()) => Err(Outcome::Moved),
+            // Before the mark, so that nothing is in doubt.
+            _ if !self.equipment.provides(&self.plan) => Err(self.source_missing()),
             decision => Ok(decision),
         }
     }
 
+    /// Takes the plan of the grant in `record`, and its profile; without a grant, those of the order.
+    fn follow_plan(&mut self, record: Option<&Record>) {
+        let plan = record.and_then(Record::grant).map_or(&self.order.renewal, |grant| &grant.renewal);
+        if *plan != self.plan {
+            self.profile = self.equipment.profiles.of(plan);
+            self.plan = plan.clone();
+        }
+    }
+
+    /// The outcome where this process has no source of the name and kind that the plan says.
+    fn source_missing(&self) -> Outcome {
+        Outcome::Failed(Trouble::new(Reason::SourceMissing))
+    }
+
     /// The store cannot be used. Nobody spends unclaimed; what spends nothing is minted all the same.
     pub(super) fn without_store(&mut self, now: Now, effects: &mut Vec<FlightEffect>) {
-        if self.equipment.spending == Spending::Repeatable {
+        if self.plan.spending == Spending::Repeatable {
+            if !self.equipment.provides(&self.plan) {
+                return self.land(self.source_missing(), None, None, effects);
+            }
             return self.mint(None, None, now, effects);
         }
         self.land(Outcome::Failed(Trouble::new(Reason::StoreTrouble)), None, None, effects);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decide::{self, Resolution};
-use super::machine::{Equipment, Flight};
+use super::machine::Flight;
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
 use super::{Doubt, FlightEffect, Outcome, TokenRequest};
 use crate::law::ledger::{Change, Changed};
@@ -71,8 +71,8 @@ impl Flight {
     }
 
     pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
-        let Equipment { profile, timeouts, .. } = &*self.equipment;
-        decide::resolve(mark, predecessor, profile, timeouts.send_within, doubt, &now.moment)
+        let send_within = self.equipment.timeouts.send_within;
+        decide::resolve(mark, predecessor, &self.profile, send_within, doubt, &now.moment)
     }
 
     pub(super) fn marked(
@@ -131,7 +131,7 @@ impl Flight {
     /// Why the attempt must not be sent any more, if it must not.
     fn obstacle(&self, attempt: &Attempt, now: Now) -> Option<Outcome> {
         let Some(spend) = &attempt.spend else { return self.called_off() };
-        let Equipment { profile, timeouts, .. } = &*self.equipment;
+        let (profile, timeouts) = (&self.profile, &self.equipment.timeouts);
         let must_last = profile.request_timeout.saturating_add(timeouts.store_timeout);
         let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
         let in_grace =
@@ -158,12 +158,12 @@ impl Flight {
     fn presentation_time(&self) -> Duration {
         let timeouts = &self.equipment.timeouts;
         let between = timeouts.store_timeout.saturating_add(timeouts.send_within.saturating_mul(2));
-        self.equipment.profile.request_timeout.saturating_add(between)
+        self.profile.request_timeout.saturating_add(between)
     }
 
     /// When a request must be on its way at the latest, so that it is over when its mark says so.
     fn send_by(&self, spend: &Spend) -> ElapsedTime {
-        let slack = spend.mark.timeout.saturating_sub(self.equipment.profile.request_timeout);
+        let slack = spend.mark.timeout.saturating_sub(self.profile.request_timeout);
         spend.mark.latest.elapsed.after(slack)
     }
 
@@ -207,11 +207,13 @@ impl Flight {
         self.limit = None;
         let not_after = attempt.checked.after(self.equipment.timeouts.send_within);
         let not_after = attempt.spend.as_ref().map_or(not_after, |spend| not_after.min(self.send_by(spend)));
+        let grant = attempt.record.as_ref().and_then(|record| record.grant());
         let request = TokenRequest {
             refresh: attempt.spend.as_ref().map(|spend| spend.credential.token().clone()),
-            grant: attempt.record.as_ref().and_then(|record| record.grant()).cloned().map(Box::new),
+            grant: grant.cloned().map(Box::new),
+            renewal: grant.map_or(&self.plan, |grant| &grant.renewal).clone(),
             not_after,
-            timeout: self.equipment.profile.request_timeout,
+            timeout: self.profile.request_timeout,
         };
         effects.push(FlightEffect::Send(op, Box::new(request)));
         self.phase = Phase::Sending { op, attempt };

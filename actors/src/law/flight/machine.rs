@@ -1,26 +1,34 @@
 //! The flight machine: from the order to the answer on the wire. What the answer calls for is in `settle`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::phase::{HeldClaim, Phase};
 use super::{FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts};
-use crate::law::profile::{Profile, Trouble};
+use crate::law::profile::{Profile, Profiles, Trouble};
 use crate::ports::store::{ClaimAnswer, ClaimEnding};
-use crate::values::record::Record;
+use crate::values::record::{Record, RenewalPlan, SourceName};
 use crate::values::{DigestKey, ElapsedTime, Epoch, FlightId, Now, Reason, StoreFault};
 
-/// What all flights of an identity share.
+/// What all flights of a process share.
 #[derive(Clone, Debug)]
 pub struct Equipment {
-    /// The issuer's profile.
-    pub profile: Profile,
+    /// The profiles that records name.
+    pub profiles: Profiles,
+    /// The sources that this process has, and whether their requests use something up.
+    pub sources: BTreeMap<SourceName, Spending>,
     /// How patient a flight is with the store.
     pub timeouts: StoreTimeouts,
     /// The store's digest key.
     pub digests: DigestKey,
-    /// Whether a token request uses something up.
-    pub spending: Spending,
+}
+
+impl Equipment {
+    /// Whether this process has the source that `plan` names, of the kind that it names.
+    pub fn provides(&self, plan: &RenewalPlan) -> bool {
+        self.sources.get(&plan.source) == Some(&plan.spending)
+    }
 }
 
 /// The flight machine. Its contract is the [module](super)'s.
@@ -29,6 +37,10 @@ pub struct Flight {
     pub(super) order: Order,
     pub(super) equipment: Arc<Equipment>,
     pub(super) phase: Phase,
+    /// How the grant is renewed, by the record as it was read last.
+    pub(super) plan: RenewalPlan,
+    /// The profile that goes with it.
+    pub(super) profile: Profile,
     pub(super) ops: Op,
     /// When the store operation that the phase waits for is given up on.
     pub(super) limit: Option<ElapsedTime>,
@@ -56,10 +68,13 @@ impl Flight {
     pub fn start(order: Order, equipment: Arc<Equipment>) -> (Self, Vec<FlightEffect>) {
         let op = Op(1);
         let ask = FlightEffect::AskPermit { op, issuer: order.issuer.clone(), urgency: order.urgency };
+        let (plan, profile) = (order.renewal.clone(), equipment.profiles.of(&order.renewal));
         let flight = Self {
             order,
             equipment,
             phase: Phase::Permitting(op),
+            plan,
+            profile,
             ops: op,
             limit: None,
             claiming_since: None,
@@ -270,7 +285,7 @@ impl Flight {
 
     /// What a claim must outlast: a request, and the writes before and after it.
     pub(super) fn claim_length(&self) -> Duration {
-        self.equipment.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout.saturating_mul(4))
+        self.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout.saturating_mul(4))
     }
 
     pub(super) fn load(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Op {

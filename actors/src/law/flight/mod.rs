@@ -29,7 +29,8 @@ use std::time::Duration;
 use super::ledger::{Change, Changed};
 use super::profile::{Evidence, Trouble};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, Renewed};
-use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, View};
+pub use crate::values::record::Spending;
+use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, RenewalPlan, View};
 use crate::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Nonce, Reason, RefreshToken, StoreFault};
 
 /// Stamps an effect and its completion: unique within one flight or one session.
@@ -49,6 +50,9 @@ pub struct Order {
     pub adopt: Adopt,
     /// The issuer the session took the permit's queue from; `None` for a session that knows no record.
     pub issuer: Option<Issuer>,
+    /// How the identity is renewed, as far as its session knows. It holds until a record with a grant is read, and for
+    /// the record that a repeatable source's first mint makes.
+    pub renewal: RenewalPlan,
     /// The highest token number the session knows of: what a token minted without a store counts on from.
     pub known: Generation,
     /// Tells this process's unstored tokens from those of others.
@@ -80,16 +84,6 @@ pub struct Doubt {
     pub flight: FlightId,
     /// When this process first saw it.
     pub seen: ElapsedTime,
-}
-
-/// Whether a source's request uses something up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Spending {
-    /// A refresh token that the server may rotate: claimed, marked, presented once.
-    #[default]
-    SingleUse,
-    /// Nothing (client credentials, JWT bearer, a command): never marked, and minted unclaimed while the store is down.
-    Repeatable,
 }
 
 /// Whom a flight is for.
@@ -224,6 +218,8 @@ pub struct TokenRequest {
     /// The grant it belongs to, read under the claim; `None` for a repeatable source's first mint. An RT goes to this
     /// grant's token endpoint and nowhere else (law 13).
     pub grant: Option<Box<Grant>>,
+    /// Which source this request is for, under which provider's dialect: the grant's own plan, where there is a grant.
+    pub renewal: RenewalPlan,
     /// To be checked immediately before the first byte leaves: past it, report [`NotSent::TooLate`] instead.
     ///
     /// [`NotSent::TooLate`]: super::profile::NotSent::TooLate
@@ -237,6 +233,8 @@ pub struct TokenRequest {
 pub struct Revocation {
     /// Where they belong.
     pub binding: Binding,
+    /// Which source revokes them, under which provider's dialect.
+    pub renewal: RenewalPlan,
     /// The refresh token; it goes first.
     pub refresh: Option<RefreshCredential>,
 }

@@ -48,6 +48,7 @@ impl Session {
                 _ => Adopt::Above { floor: newer(self.floor, newest), margin: self.policy.safety_margin },
             },
             issuer,
+            renewal: self.renewal().clone(),
             known: self.known,
             nonce: self.birth.nonce,
             doubt: self.doubt,

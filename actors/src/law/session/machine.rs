@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::closing::Closing;
+use super::configuring::Configuring;
 use super::flying::Airborne;
 use super::pacing::EarlyWindow;
 use super::serving::Knowledge;
@@ -13,10 +14,10 @@ use super::{
 };
 use crate::law::flight::{Doubt, Op};
 use crate::law::ledger::Login;
-use crate::values::record::{Issuer, View};
+use crate::values::record::{Issuer, RenewalPlan, View};
 use crate::values::{
-    ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, StoreFault, TokenError, Version,
-    Window,
+    ConfigureError, ElapsedTime, Epoch, Generation, InstallError, Lease, LogoutError, Now, Reason, StoreFault,
+    TokenError, Version, Window,
 };
 
 /// No sleep is longer than this (law 14): a clock that was stepped is noticed within it.
@@ -56,6 +57,9 @@ pub struct Session {
     pub(super) futility: Futility,
     pub(super) closing: Option<Closing>,
     pub(super) login: Option<Installing>,
+    pub(super) configuring: Option<Configuring>,
+    /// The plan of the newest grant seen, where it is not the policy's.
+    pub(super) plan: Option<Box<RenewalPlan>>,
     pub(super) barred: Option<Bar>,
     /// Why the newest record seen must not be served, where that is so.
     pub(super) closed: Option<Reason>,
@@ -128,6 +132,10 @@ impl Output {
         self.answers.push(SessionEffect::AnswerInstall(reply, answer));
     }
 
+    pub(super) fn answer_configure(&mut self, reply: ReplyId, answer: Result<Box<View>, ConfigureError>) {
+        self.answers.push(SessionEffect::AnswerConfigure(reply, answer));
+    }
+
     pub(super) fn answer_logout(&mut self, reply: ReplyId, answer: Result<LoggedOut, LogoutError>) {
         self.answers.push(SessionEffect::AnswerLogout(reply, answer));
     }
@@ -158,6 +166,8 @@ impl Session {
             futility: residue.futility,
             closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
             login: None,
+            configuring: None,
+            plan: residue.plan,
             barred: residue.barred.map(|epoch| Bar { epoch, retry_at: now.elapsed() }),
             closed: residue.closed,
             listed: None,
@@ -193,6 +203,7 @@ impl Session {
             && !matches!(self.policy.refresh, RefreshPolicy::KeepWarm { .. })
             && self.closing.is_none()
             && self.login.is_none()
+            && self.configuring.is_none()
             && self.barred.is_none()
             && !self.knowledge.in_doubt()
     }
@@ -221,6 +232,7 @@ impl Session {
             SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
             SessionEvent::Reserved(op, answer) => self.reserved(op, answer, now, out),
             SessionEvent::Logout(reply) => self.logout(reply, now, out),
+            SessionEvent::Configure(reply, renewal) => self.configure(reply, renewal, now, out),
             SessionEvent::IssuersListed(issuers) => self.issuers_listed(issuers, now, out),
             SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
             SessionEvent::Shutdown => self.shut_down(now, out),
@@ -233,6 +245,7 @@ impl Session {
     fn tick(&mut self, now: Now, out: &mut Output) {
         self.read_late(now, out);
         self.install_late(now, out);
+        self.configure_late(now, out);
         self.close_late(now, out);
         self.park_late(now, out);
         if self.backoff.resting.is_some_and(|(_, until)| until <= now.elapsed()) {
@@ -260,6 +273,7 @@ impl Session {
             };
             out.answer_install(installing.reply, Err(error));
         }
+        self.stop_configuring(out);
         self.stop_closing(out);
     }
 
@@ -313,6 +327,7 @@ impl Session {
                 closed: self.closed,
                 unstored: self.unstored.clone(),
                 known: self.known,
+                plan: self.plan.clone(),
             },
         }
     }
@@ -329,6 +344,7 @@ impl Session {
             .chain(pauses)
             .chain(self.knowledge.wake())
             .chain(self.login.as_ref().map(|installing| installing.limit))
+            .chain(self.configuring.as_ref().and_then(Configuring::wake))
             .chain(self.closing.as_ref().and_then(Closing::wake))
             .chain(self.barred.map(|bar| bar.retry_at))
             .chain(self.background_wake(now))

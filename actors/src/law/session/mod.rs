@@ -11,6 +11,7 @@
 //! finds the cell as the answer says (law 6).
 
 mod closing;
+mod configuring;
 mod flying;
 mod futility;
 mod landing;
@@ -25,13 +26,13 @@ pub use machine::Session;
 
 use std::time::Duration;
 
-use super::flight::{Op, Order, Report, Revocation, Spending};
+use super::flight::{Op, Order, Report, Revocation};
 use super::ledger::{Change, Changed, Login};
 use crate::ports::store::Reservation;
-use crate::values::record::{Issuer, View};
+use crate::values::record::{Issuer, RenewalPlan, View};
 use crate::values::{
-    ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment, Nonce, Reason,
-    StoreFault, TokenError, WallTime, Window,
+    ConfigureError, ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment,
+    Nonce, Reason, StoreFault, TokenError, WallTime, Window,
 };
 
 /// Names one waiting caller; unique within a session's life.
@@ -59,8 +60,8 @@ pub struct Policy {
     pub max_retry_after: Duration,
     /// Callers that may wait at once (65,536).
     pub max_waiters: usize,
-    /// Whether a token request uses something up; the source's word.
-    pub spending: Spending,
+    /// How an identity is renewed that has no grant in the store (the refresh grant). A stored grant has its own plan.
+    pub renewal: RenewalPlan,
 }
 
 /// When a session refreshes with nobody waiting.
@@ -89,7 +90,7 @@ impl Default for Policy {
             max_backoff: Duration::from_secs(300),
             max_retry_after: Duration::from_secs(3600),
             max_waiters: 65_536,
-            spending: Spending::default(),
+            renewal: RenewalPlan::default(),
         }
     }
 }
@@ -157,6 +158,8 @@ pub enum SessionEvent {
     Reserved(Op, Result<Reservation, StoreFault>),
     /// The identity is to be logged out.
     Logout(ReplyId),
+    /// The identity is to be renewed by this plan from now on.
+    Configure(ReplyId, Box<RenewalPlan>),
     /// The resource lists these issuers now (RFC 9728).
     IssuersListed(Vec<Issuer>),
     /// A write is done.
@@ -178,6 +181,8 @@ pub enum SessionEffect {
     AnswerInstall(ReplyId, Result<Box<View>, InstallError>),
     /// Answer a logout.
     AnswerLogout(ReplyId, Result<LoggedOut, LogoutError>),
+    /// Answer a configuration: the view that is in force now.
+    AnswerConfigure(ReplyId, Result<Box<View>, ConfigureError>),
     /// Read the record.
     Load(Op),
     /// Begin a flight.
@@ -246,6 +251,8 @@ pub struct Residue {
     pub unstored: Option<Lease>,
     /// The newest token number known: tokens minted without a store count on from here.
     pub known: Generation,
+    /// The plan of the newest grant seen, where it is not the policy's: a repeatable source mints without a store.
+    pub plan: Option<Box<RenewalPlan>>,
 }
 
 /// A logout that has begun.

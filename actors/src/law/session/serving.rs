@@ -136,7 +136,7 @@ impl Session {
         if self.barred.is_some_and(|bar| bar.epoch == view.epoch()) {
             return Some(Reason::IssuerChanged);
         }
-        let repeatable = self.policy.spending == Spending::Repeatable;
+        let repeatable = self.renewal().spending == Spending::Repeatable;
         let verdict = self.verdict.filter(|verdict| verdict.version == view.version && verdict.until > now.elapsed());
         match &view.renewal {
             Renewal::LoginRequired(reason) if !(repeatable && *reason == Reason::NeverSignedIn) => Some(*reason),
@@ -208,12 +208,13 @@ impl Session {
     /// The record could not be read. What is known goes on being used; a caller that needs more than that is told.
     fn unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
         self.closing_unread(fault, out);
+        self.configuring_unread(fault, out);
         self.hear(now, out);
         self.knowledge.again_at = Some(now.elapsed().after(READ_PAUSE + now.jitter.of(READ_PAUSE)));
         if self.knowledge.view.is_some() {
             return;
         }
-        if self.policy.spending == Spending::Repeatable {
+        if self.renewal().spending == Spending::Repeatable {
             // A repeatable source mints without a store, and counts on from what is known.
             let version = Version { epoch: self.known.epoch, ..Version::default() };
             let renewal = Renewal::LoginRequired(self.closed.unwrap_or(Reason::NeverSignedIn));
@@ -254,11 +255,13 @@ impl Session {
         // The bar is up until the record says the same, or the grant it was for is gone.
         self.barred = self.barred.filter(|bar| bar.epoch == epoch && view.closed().is_none());
         self.closed = view.closed();
+        self.learn_plan(view.plan.as_ref());
         self.knowledge.view = Some(view);
         self.knowledge.read = true;
         self.shed_unstored();
         self.hear(now, out);
         self.new_view_for_closing(now, out);
+        self.new_view_for_configuring(now, out);
         if let Some(issuers) = self.listed.take() {
             self.issuers_listed(issuers, now, out);
         }

@@ -1,6 +1,6 @@
 //! The words that stand for the values of small enums.
 
-use super::super::{ClientAuth, MarkState, Parked};
+use super::super::{ClientAuth, MarkState, Parked, Spending};
 use crate::values::{Cause, TokenKind};
 
 /// A value that is stored as a word.
@@ -41,6 +41,7 @@ words!(
     Refusal = "refusal",
     Force = "force"
 );
+words!(Spending: SingleUse = "single_use", Repeatable = "repeatable");
 words!(MarkState: Open = "open", Spent = "spent");
 words!(
     Parked: ClientRejected = "client_rejected",
