@@ -40,7 +40,7 @@ impl Host {
         let grant = server.grant_to(&server.register(auth));
         let clock = SystemClock::new().unwrap();
         let mut settings = Settings::new(source(&clock));
-        settings.profile = profile;
+        settings.profiles = profile.into();
         settings.policy.initial_backoff = Duration::from_millis(10);
         settings.policy.max_backoff = Duration::from_millis(10);
         let key = DigestKey::new(KEY);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tokenkeeper::engine::ports::store::EventKind;
-use tokenkeeper::engine::values::record::{Mark, MarkState, Record, Renewal};
+use tokenkeeper::engine::values::record::{Mark, MarkState, Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::stores::file::Entry;
 use tokenkeeper::{Reason, Validity};
@@ -61,11 +61,14 @@ impl Standing {
         let access = record.grant().and_then(|grant| grant.access.as_ref());
         let validity = access.map(|access| access.validity);
         let good = view.lease.as_ref().is_some_and(|lease| !is_over(&lease.validity(), now));
+        let is_repeatable = view.plan.as_ref().is_some_and(|plan| plan.spending == Spending::Repeatable);
         let (state, why) = match view.renewal {
             Renewal::LoginRequired(Reason::LoggedOut) => (State::LoggedOut, None),
             Renewal::LoginRequired(reason) if good => (State::SignedIn, Some(reason)),
             Renewal::LoginRequired(reason) => (State::LoginRequired, Some(reason)),
             Renewal::WithoutToken if good => (State::SignedIn, None),
+            // Its source mints again without a login.
+            Renewal::WithoutToken if is_repeatable => (State::Expired, None),
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
                 Some(mark) if mark.state == MarkState::Spent => (State::LoginRequired, Some(Reason::MaybeConsumed)),

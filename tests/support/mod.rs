@@ -99,7 +99,7 @@ impl Host {
         profile: Profile,
     ) -> Self {
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, Arc::new(clock.clone()))));
-        settings.profile = profile;
+        settings.profiles = profile.into();
         settings.policy.initial_backoff = Duration::from_millis(10);
         settings.policy.max_backoff = Duration::from_millis(10);
         settings.timeouts.store_timeout = MARK_LASTS;

@@ -105,6 +105,12 @@ impl Profiles {
         Self { fallback, named: BTreeMap::new() }
     }
 
+    /// The same, with `fallback` for a plan without a provider.
+    #[must_use]
+    pub fn with_fallback(self, fallback: Profile) -> Self {
+        Self { fallback, ..self }
+    }
+
     /// The same, with `profile` for the provider `name`. A name that is there gets the new profile.
     #[must_use]
     pub fn with(mut self, name: ProviderName, profile: Profile) -> Self {

@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     InstallsTheDead,
     InstallsTheMarked,
     LosesWhyItIsParked,
+    LosesThePlan,
+    ConfigureIgnoresTheEpoch,
     TombstoneRestartsTheRevision,
     LogoutDeletesTheRecord,
     LogoutForgetsTheDead,

@@ -1,5 +1,6 @@
 //! From the issuer's leave to the decision: read, claim, read again (law 2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{self, Decision};
@@ -145,7 +146,7 @@ impl Flight {
     fn follow_plan(&mut self, record: Option<&Record>) {
         let plan = record.and_then(Record::grant).map_or(&self.order.renewal, |grant| &grant.renewal);
         if *plan != self.plan {
-            self.profile = self.equipment.profiles.of(plan);
+            self.profile = Arc::new(self.equipment.profiles.of(plan));
             self.plan = plan.clone();
         }
     }

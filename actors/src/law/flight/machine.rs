@@ -40,7 +40,7 @@ pub struct Flight {
     /// How the grant is renewed, by the record as it was read last.
     pub(super) plan: RenewalPlan,
     /// The profile that goes with it.
-    pub(super) profile: Profile,
+    pub(super) profile: Arc<Profile>,
     pub(super) ops: Op,
     /// When the store operation that the phase waits for is given up on.
     pub(super) limit: Option<ElapsedTime>,
@@ -68,7 +68,7 @@ impl Flight {
     pub fn start(order: Order, equipment: Arc<Equipment>) -> (Self, Vec<FlightEffect>) {
         let op = Op(1);
         let ask = FlightEffect::AskPermit { op, issuer: order.issuer.clone(), urgency: order.urgency };
-        let (plan, profile) = (order.renewal.clone(), equipment.profiles.of(&order.renewal));
+        let (plan, profile) = (order.renewal.clone(), Arc::new(equipment.profiles.of(&order.renewal)));
         let flight = Self {
             order,
             equipment,

@@ -5,7 +5,7 @@ use super::{Backoff, ReplyId, SessionEffect};
 use crate::law::flight::Op;
 use crate::law::ledger::{Change, Changed, Conflict};
 use crate::values::record::{RenewalPlan, View};
-use crate::values::{ConfigureError, ElapsedTime, Now, StoreFault};
+use crate::values::{ConfigureError, ElapsedTime, Now, Reason, StoreFault, TokenError};
 
 /// A configuration that has been asked for.
 #[derive(Clone, Debug)]
@@ -134,8 +134,11 @@ impl Session {
     pub(super) fn learn_plan(&mut self, plan: Option<&RenewalPlan>) {
         let plan = plan.unwrap_or(&self.policy.renewal);
         if plan != self.renewal() {
-            // What failed before says nothing about the new source or profile.
-            self.backoff = Backoff::default();
+            // A source that was missing says nothing about the one that is named now.
+            let missing = |(error, _): &(TokenError, ElapsedTime)| error.reason() == Reason::SourceMissing;
+            if self.backoff.resting.as_ref().is_some_and(missing) {
+                self.backoff = Backoff::default();
+            }
             self.plan = (*plan != self.policy.renewal).then(|| Box::new(plan.clone()));
         }
     }
