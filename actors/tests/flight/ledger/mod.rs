@@ -6,7 +6,7 @@ mod marking;
 
 use tokenkeeper_actors::law::ledger::{Commit, Conflict, Login, apply};
 use tokenkeeper_actors::values::record::{Access, MarkState, Parked, Record, Refresh};
-use tokenkeeper_actors::values::{AccessToken, FlightId, Revision, TokenKind, Validity};
+use tokenkeeper_actors::values::{AccessToken, FlightId, RenewalPlan, Revision, TokenKind, Validity};
 
 use crate::support::*;
 
@@ -29,6 +29,7 @@ fn with_refresh(refresh: Refresh) -> Record {
 /// What `ME` brought for `rt-1` in epoch 1, as token number 2.
 fn commit() -> Commit {
     Commit {
+        renewal: RenewalPlan::default(),
         epoch: EPOCH,
         sent: Some(rt("rt-1").digest()),
         access: Access {

@@ -15,7 +15,7 @@ use tokenkeeper_actors::law::flight::{
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::Profile;
 use tokenkeeper_actors::ports::observer::EffectName;
-use tokenkeeper_actors::values::record::{Record, View};
+use tokenkeeper_actors::values::record::{Content, Record, RenewalPlan, SourceName, View};
 use tokenkeeper_actors::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Jitter, Nonce, Now, WallTime};
 
 use super::fixtures::{EPOCH, ME, START, above, after, before, digests, issuer, millis, signed_in};
@@ -38,6 +38,7 @@ impl Default for Setup {
             epoch: EPOCH,
             adopt: above(1),
             issuer: Some(issuer()),
+            renewal: RenewalPlan::default(),
             known,
             nonce: Nonce(0x99),
             doubt: None,
@@ -73,8 +74,13 @@ impl Story {
 
     /// The flight of `setup`, at [`START`].
     pub(crate) fn begin(setup: Setup) -> Self {
-        let Setup { order, profile, timeouts, spending, record } = setup;
-        let equipment = Equipment { profile, timeouts, digests: digests(), spending };
+        let Setup { mut order, profile, timeouts, spending, mut record } = setup;
+        let sources = [(SourceName::default(), spending)].into();
+        let equipment = Equipment { profiles: profile.into(), sources, timeouts, digests: digests() };
+        order.renewal.spending = spending;
+        if let Some(Record { content: Content::Grant(grant), .. }) = &mut record {
+            grant.renewal = order.renewal.clone();
+        }
         let now = Now { moment: START, jitter: Jitter::default() };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
         Self { flight, record, now, emitted: effects.into(), told: Vec::new(), sending: None }

@@ -129,7 +129,7 @@ impl Audit {
                     self.refused.push(generation);
                 }
             }
-            SessionEffect::AnswerInstall(reply, _) => {
+            SessionEffect::AnswerInstall(reply, _) | SessionEffect::AnswerConfigure(reply, _) => {
                 assert!(self.replies.remove(reply), "{reply:?} was answered before");
             }
             SessionEffect::AnswerLogout(reply, answer) => {
