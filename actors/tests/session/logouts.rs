@@ -1,6 +1,6 @@
 //! Logouts: nothing is served from the first moment on, and what is answered is true (law 12).
 
-use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Spending};
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy, SessionEffect, SessionEvent};
 use tokenkeeper_actors::values::{FlightId, StoreFault};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{Adopt, Spending, Urgency};
+use tokenkeeper_actors::law::flight::{Adopt, Urgency};
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::session::{Ask, Policy, SessionEvent};
 use tokenkeeper_actors::values::record::{MarkState, Parked, Record, Refresh};

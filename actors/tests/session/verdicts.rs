@@ -1,6 +1,6 @@
 //! What a flight found and the record does not say: a login is required, as long as that version stands.
 
-use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Spending};
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::values::{Cause, FlightId, Reason};
 

@@ -53,7 +53,7 @@ impl Audit {
                 self.replies.insert(*reply);
                 self.refusing.insert(*reply, refusal.generation);
             }
-            SessionEvent::Install(reply, _) => {
+            SessionEvent::Install(reply, _) | SessionEvent::Configure(reply, _) => {
                 self.replies.insert(*reply);
             }
             SessionEvent::Logout(reply) => {
