@@ -12,7 +12,7 @@ use tokenkeeper::engine::law::session::{Ask, Birth, Policy, Residue, Session, Se
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Record, RefreshCredential};
 use tokenkeeper::engine::values::{
     AccessToken, Cause, DigestKey, ElapsedTime, FlightId, Generation, Jitter, Lease, LeaseParts, Moment, Nonce, Now,
-    RefreshToken, Scopes, TokenKind, Validity,
+    RefreshToken, RenewalPlan, Scopes, SourceName, TokenKind, Validity,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);

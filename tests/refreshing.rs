@@ -15,8 +15,8 @@ use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenOptions,
-    providers,
+    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, RenewalPlan, Scopes, ServerIdentity, Settings, Target,
+    TokenOptions, providers,
 };
 use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
 
@@ -48,6 +48,7 @@ impl Host {
         let runtime = AuthRuntime::builder(store, settings).spawn().await.unwrap();
         let session = runtime.session(identity(&server));
         let login = Login {
+            renewal: RenewalPlan::default(),
             binding: grant.binding.clone(),
             requested: Scopes::default(),
             granted: Scopes::new(grant.scope.split(' ')),
@@ -192,7 +193,7 @@ async fn revoking_ends_the_chain() {
     let grant = server.grant();
     let source = source(&SystemClock::new().unwrap());
     let refresh = Some(RefreshCredential::new(grant.refresh_token.clone(), &DigestKey::new(KEY)));
-    let revocation = Revocation { binding: grant.binding.clone(), refresh };
+    let revocation = Revocation { renewal: RenewalPlan::default(), binding: grant.binding.clone(), refresh };
     assert!(source.revoke(&identity(&server), revocation.clone()).await);
     assert!(!server.is_alive(grant.chain));
 

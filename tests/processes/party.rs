@@ -17,7 +17,7 @@ use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, M
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, AuthSpec, InstallError, Lease, RefreshGrant, RefreshToken, Scopes,
+    Account, AuthRuntime, AuthSession, AuthSpec, InstallError, Lease, RefreshGrant, RefreshToken, RenewalPlan, Scopes,
     ServerIdentity, Settings, Target, TokenError, TokenOptions,
 };
 
@@ -145,6 +145,7 @@ impl Party {
         let digests = self.store.digest_key().await.unwrap();
         let refresh = RefreshCredential::new(RefreshToken::new(paper.refresh_token.clone()), &digests);
         let login = Login {
+            renewal: RenewalPlan::default(),
             binding,
             requested: Scopes::default(),
             granted: Scopes::new(paper.scope.split(' ')),

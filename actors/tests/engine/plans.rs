@@ -163,6 +163,6 @@ async fn configurations_are_taken_in_order_and_told_what_became_of_them() {
     assert_eq!(session.token().await.expect("the same lease").generation(), lease.generation());
     session.logout().await.expect("logged out");
     assert_eq!(session.configure(robot()).await.err(), Some(ConfigureError::NotSignedIn));
-    runtime.shutdown(s(5)).await;
+    assert!(runtime.shutdown(s(5)).await.is_clean());
     assert_eq!(session.configure(robot()).await.err(), Some(ConfigureError::ShuttingDown));
 }

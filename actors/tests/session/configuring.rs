@@ -50,7 +50,7 @@ fn before_the_first_read_it_waits_for_the_record() {
 
     let mut story = Story::over_a_login(Some(HOUR), Policy::default());
     story.configures(1, plan());
-    assert_eq!(story.read_fails(), ["configuration 1 failed: StoreTrouble(Failed)"]);
+    assert_eq!(story.read_fails(), ["load", "configuration 1 failed: StoreTrouble(Failed)"]);
 }
 
 #[test]
