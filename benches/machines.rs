@@ -7,12 +7,12 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tokenkeeper::engine::law::flight::{Equipment, Flight, Landing, Outcome, Report, Spending, StoreTimeouts};
 use tokenkeeper::engine::law::ledger::{self, Change, Login, LoginAccess};
-use tokenkeeper::engine::law::profile::Profile;
+use tokenkeeper::engine::law::profile::Profiles;
 use tokenkeeper::engine::law::session::{Ask, Birth, Policy, Residue, Session, SessionEffect, SessionEvent, WaiterId};
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Record, RefreshCredential};
 use tokenkeeper::engine::values::{
     AccessToken, Cause, DigestKey, ElapsedTime, FlightId, Generation, Jitter, Lease, LeaseParts, Moment, Nonce, Now,
-    RefreshToken, Scopes, TokenKind, Validity,
+    RefreshToken, RenewalPlan, Scopes, SourceName, TokenKind, Validity,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -36,6 +36,7 @@ fn record() -> Record {
         granted: Scopes::default(),
         subject: None,
         dpop_key: None,
+        renewal: RenewalPlan::default(),
         refresh: Some(RefreshCredential::new(RefreshToken::new("r".repeat(600)), &key)),
         access: Some(LoginAccess {
             token: AccessToken::new("a".repeat(600)),
@@ -120,10 +121,10 @@ fn cohort(criterion: &mut Criterion) {
 
 fn flight_start(criterion: &mut Criterion) {
     let equipment = Arc::new(Equipment {
-        profile: Profile::default(),
+        profiles: Profiles::default(),
+        sources: [(SourceName::REFRESH_TOKEN, Spending::SingleUse)].into(),
         timeouts: StoreTimeouts::default(),
         digests: DigestKey::new([7; 32]),
-        spending: Spending::SingleUse,
     });
     let expired = HOUR.as_secs() * 1_000;
     let order = session()

@@ -20,7 +20,8 @@ use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, RefreshCredential};
 use tokenkeeper::{
-    AccessToken, Account, AuthRuntime, RefreshToken, Scopes, ServerIdentity, Settings, Target, TokenKind, Validity,
+    AccessToken, Account, AuthRuntime, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Settings, Target, TokenKind,
+    Validity,
 };
 
 /// Stands in for a token endpoint: each refresh token is good once.
@@ -59,6 +60,7 @@ impl TokenSource for Endpoint {
 /// What a login brings: here a refresh token alone, so that the first caller finds no living token.
 fn login(key: &DigestKey, clock: &SystemClock) -> Login {
     Login {
+        renewal: RenewalPlan::default(),
         binding: Binding {
             issuer: Issuer("https://as.example.com".to_owned()),
             client: Client { id: "host".to_owned(), secret: None, auth: ClientAuth::None, secret_expires_at: None },

@@ -14,7 +14,9 @@
 //! - [`Lease`]: an access token as callers get it, with its [`Generation`], [`TokenKind`], [`Scopes`] and [`Validity`].
 //! - [`OperationKey`] and [`ChallengeKey`]: what a resource refused a lease for
 //!   ([`AuthSession::refused`]).
-//! - [`TokenError`], [`InstallError`] and [`LogoutError`], with [`Reason`] as their fixed vocabulary.
+//! - [`RenewalPlan`]: which source renews an identity, and which provider's profile applies. It is stored with the
+//!   login, and changed by [`AuthSession::configure`].
+//! - [`TokenError`], [`InstallError`], [`LogoutError`] and [`ConfigureError`], with [`Reason`] as their fixed vocabulary.
 //! - [`RefreshGrant`]: the source that renews tokens at a token endpoint, over the HTTP port ([`http`]). With the feature
 //!   `reqwest` there is a client for it; a host's own does as well. [`providers`] is what is known of some endpoints.
 //! - `stores::file`, with the feature `file`: the embedded store, one sealed file for each identity in a private folder,
@@ -45,12 +47,12 @@ pub use grant::{BodyFormat, Dialect, RefreshGrant, ScopeOnRefresh};
 pub use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
 pub use tokenkeeper_actors::runtime::{
     AuthEvent, AuthMessage, AuthRuntime, AuthSession, AuthSpec, BuildError, EventStream, SessionSpec, SessionState,
-    Settings, ShutdownReport, StateWatch, TokenOptions, Unsaved,
+    Settings, ShutdownReport, Sources, StateWatch, TokenOptions, Unsaved,
 };
 pub use tokenkeeper_actors::values::{
-    AccessToken, Account, Generation, IdentityError, IdpIssuer, InstallError, Lease, LogoutError, Provider, Reason,
-    RefreshToken, ResourceError, ResourceUri, Scopes, ServerIdentity, StoreFault, Target, TokenError, TokenKind,
-    Validity,
+    AccessToken, Account, ConfigureError, Generation, IdentityError, IdpIssuer, InstallError, Lease, LogoutError,
+    NameError, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri, Scopes,
+    ServerIdentity, SourceName, Spending, StoreFault, Target, TokenError, TokenKind, Validity,
 };
 
 /// The code in the README compiles and does what it says.

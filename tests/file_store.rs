@@ -16,7 +16,8 @@ use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenOptions,
+    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, RenewalPlan, Scopes, ServerIdentity, Settings, Target,
+    TokenOptions,
 };
 use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 
@@ -47,6 +48,7 @@ impl Host {
     async fn sign_in(&self, grant: &Grant) {
         let key = self.store.digest_key().await.unwrap();
         let login = Login {
+            renewal: RenewalPlan::default(),
             binding: grant.binding.clone(),
             requested: Scopes::default(),
             granted: Scopes::new(grant.scope.split(' ')),

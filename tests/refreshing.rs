@@ -15,8 +15,8 @@ use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, Scopes, ServerIdentity, Settings, Target, TokenOptions,
-    providers,
+    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, RenewalPlan, Scopes, ServerIdentity, Settings, Target,
+    TokenOptions, providers,
 };
 use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
 
@@ -40,7 +40,7 @@ impl Host {
         let grant = server.grant_to(&server.register(auth));
         let clock = SystemClock::new().unwrap();
         let mut settings = Settings::new(source(&clock));
-        settings.profile = profile;
+        settings.profiles = profile.into();
         settings.policy.initial_backoff = Duration::from_millis(10);
         settings.policy.max_backoff = Duration::from_millis(10);
         let key = DigestKey::new(KEY);
@@ -48,6 +48,7 @@ impl Host {
         let runtime = AuthRuntime::builder(store, settings).spawn().await.unwrap();
         let session = runtime.session(identity(&server));
         let login = Login {
+            renewal: RenewalPlan::default(),
             binding: grant.binding.clone(),
             requested: Scopes::default(),
             granted: Scopes::new(grant.scope.split(' ')),
@@ -192,7 +193,7 @@ async fn revoking_ends_the_chain() {
     let grant = server.grant();
     let source = source(&SystemClock::new().unwrap());
     let refresh = Some(RefreshCredential::new(grant.refresh_token.clone(), &DigestKey::new(KEY)));
-    let revocation = Revocation { binding: grant.binding.clone(), refresh };
+    let revocation = Revocation { renewal: RenewalPlan::default(), binding: grant.binding.clone(), refresh };
     assert!(source.revoke(&identity(&server), revocation.clone()).await);
     assert!(!server.is_alive(grant.chain));
 

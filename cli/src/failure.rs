@@ -52,7 +52,7 @@ impl Failure {
         let told = format!("{}: {error}", error.reason());
         match error.reason() {
             Reason::StoreTrouble | Reason::ClaimsUnsupported => Self::store(told, store),
-            Reason::RequestRefused | Reason::ResourceRefuses => Self::Refused(told),
+            Reason::RequestRefused | Reason::ResourceRefuses | Reason::SourceMissing => Self::Refused(told),
             reason if reason.is_login_required() => Self::LoginRequired(format!(
                 "{told}\n  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one"
             )),

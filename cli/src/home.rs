@@ -6,12 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
-use tokenkeeper::{AuthRuntime, AuthSession, Dialect, RefreshGrant, ServerIdentity, Settings, providers};
+use tokenkeeper::{AuthRuntime, AuthSession, RefreshGrant, ServerIdentity, Settings, providers};
 
 use crate::failure::Failure;
 
@@ -106,32 +105,6 @@ impl HomeArguments {
     }
 }
 
-/// What is known of the authorization server.
-#[derive(Debug, clap::Args)]
-pub(crate) struct IssuerArguments {
-    /// What the authorization server is, where it is one with habits of its own
-    #[arg(long, value_name = "NAME", value_parser = provider_names())]
-    provider: Option<String>,
-    /// Never present a refresh token again whose answer was lost: require a login instead
-    #[arg(long)]
-    never_replay: bool,
-}
-
-fn provider_names() -> clap::builder::PossibleValuesParser {
-    providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
-}
-
-impl IssuerArguments {
-    fn profile(&self) -> (Profile, Dialect) {
-        let facts = self.provider.as_deref().and_then(providers::named);
-        let (mut profile, dialect) = facts.map_or_else(Default::default, |facts| (facts.profile(), facts.dialect));
-        if self.never_replay {
-            profile.in_doubt = InDoubt::NeverReplay;
-        }
-        (profile, dialect)
-    }
-}
-
 /// A runtime over a home, for as long as one command takes.
 pub(crate) struct Keeper {
     pub(crate) store: FileStore,
@@ -140,15 +113,14 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) async fn open(store: FileStore, issuer: &IssuerArguments) -> Result<Self, Failure> {
+    pub(crate) async fn open(store: FileStore) -> Result<Self, Failure> {
         use tokenkeeper::engine::ports::store::TokenStore;
 
         let digests = store.digest_key().await.map_err(|fault| Failure::store_fault(fault, &store))?;
         let clock = SystemClock::new().map_err(io::Error::other)?;
         let http = ReqwestClient::new().map_err(io::Error::other)?;
-        let (profile, dialect) = issuer.profile();
-        let source = RefreshGrant::new(Arc::new(http), Arc::new(clock.clone())).dialect(dialect);
-        let settings = Settings { profile, ..Settings::new(Arc::new(source)) };
+        let source = RefreshGrant::new(Arc::new(http), Arc::new(clock.clone()));
+        let settings = Settings { profiles: providers::profiles(), ..Settings::new(Arc::new(source)) };
         let auth = AuthRuntime::builder(Arc::new(store.clone()), settings).clock(Arc::new(clock));
         let auth = auth.spawn().await.map_err(io::Error::other)?;
         Ok(Self { store, digests, auth })

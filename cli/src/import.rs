@@ -9,10 +9,11 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::engine::values::record::RefreshCredential;
+use tokenkeeper::{ProviderName, RenewalPlan, providers};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
+use crate::home::{self, HomeArguments, Keeper};
 use crate::when;
 use bundle::Bundle;
 
@@ -27,8 +28,12 @@ const MOST: u64 = 1024 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    issuer: IssuerArguments,
+    /// What the authorization server is, where it is one with habits of its own (stored with the login)
+    #[arg(long, value_name = "NAME", value_parser = provider_names())]
+    provider: Option<String>,
+    /// Never present a refresh token again whose answer was lost: require a login instead (stored with the login)
+    #[arg(long)]
+    never_replay: bool,
     /// Print one JSON object with the members server, account, issuer and expires_at
     #[arg(long)]
     json: bool,
@@ -62,13 +67,27 @@ Exit codes:
   5  temporarily unavailable: trying again may help
   6  store trouble: the home cannot be read or written";
 
+fn provider_names() -> clap::builder::PossibleValuesParser {
+    providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
+}
+
+impl Arguments {
+    /// How the login is renewed.
+    fn renewal(&self) -> Result<RenewalPlan, Failure> {
+        let provider = self.provider.clone().map(ProviderName::new).transpose();
+        let provider = provider.map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(RenewalPlan { provider, never_replay: self.never_replay, ..RenewalPlan::default() })
+    }
+}
+
 /// Takes over the login on standard input.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let bundle = Bundle::read(&input()?)?;
     let now = SystemClock::new().map_err(io::Error::other)?.now();
     let (identity, refresh_token, mut login) = (bundle.identity()?, bundle.refresh_token()?, bundle.login(now)?);
+    login.renewal = arguments.renewal()?;
     let (issuer, expires_at) = home::block_on(async {
-        let keeper = Keeper::open(home.open()?, &arguments.issuer).await?;
+        let keeper = Keeper::open(home.open()?).await?;
         login.refresh = Some(RefreshCredential::new(refresh_token, &keeper.digests));
         let issuer = login.binding.issuer.0.clone();
         let expires_at: Option<WallTime> = login.access.as_ref().and_then(|access| {

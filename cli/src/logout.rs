@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::failure::{EXIT_CODES, Failure};
-use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
+use crate::home::{self, HomeArguments, Keeper};
 use crate::who::Who;
 
 /// Logs out: the stored tokens are removed, and no process serves them any more
@@ -18,8 +18,6 @@ use crate::who::Who;
 pub(crate) struct Arguments {
     #[command(flatten)]
     who: Who,
-    #[command(flatten)]
-    issuer: IssuerArguments,
     /// Print one JSON object with the members server, account and may_still_live
     #[arg(long)]
     json: bool,
@@ -29,7 +27,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = arguments.who.identity()?;
     let done = home::block_on(async {
-        let keeper = Keeper::open(home.required()?, &arguments.issuer).await?;
+        let keeper = Keeper::open(home.required()?).await?;
         let done = keeper.session(identity.clone()).logout().await;
         let done = done.map_err(|error| Failure::not_logged_out(error, &keeper.store));
         // The revocation, which nobody waited for, has its time here.

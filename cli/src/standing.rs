@@ -4,7 +4,7 @@ use serde::Serialize;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::store::EventKind;
-use tokenkeeper::engine::values::record::{Mark, Record, Renewal};
+use tokenkeeper::engine::values::record::{Mark, Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::stores::file::Entry;
 
@@ -72,11 +72,14 @@ impl Standing {
         // The margin with which `token` decides.
         let margin = Policy::default().safety_margin;
         let good = view.lease.as_ref().is_some_and(|lease| lease.validity().is_good(margin, now));
+        let is_repeatable = view.plan.as_ref().is_some_and(|plan| plan.spending == Spending::Repeatable);
         let (state, why) = match view.renewal {
             Renewal::LoginRequired(Reason::LoggedOut) => (State::LoggedOut, None),
             Renewal::LoginRequired(reason) if good => (State::Ending, Some(reason)),
             Renewal::LoginRequired(reason) => (State::LoginRequired, Some(reason)),
             Renewal::WithoutToken if good => (State::SignedIn, None),
+            // Its source mints again without a login.
+            Renewal::WithoutToken if is_repeatable => (State::Expired, None),
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
                 Some(mark) if is_under_way(mark, journal, now) => (State::Refreshing, None),

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokenkeeper::{AuthSession, ChallengeKey, Lease, OperationKey, Reason, ServerIdentity, TokenKind, TokenOptions};
 
 use crate::failure::Failure;
-use crate::home::{self, HomeArguments, IssuerArguments, Keeper};
+use crate::home::{self, HomeArguments, Keeper};
 use crate::when;
 use crate::who::Who;
 
@@ -33,8 +33,6 @@ pub(crate) struct Arguments {
     /// that the session has ended, the stored token is not printed again)
     #[arg(long)]
     refresh: bool,
-    #[command(flatten)]
-    issuer: IssuerArguments,
     /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), scope, server, account,
     /// login_required
     #[arg(long)]
@@ -62,7 +60,7 @@ Exit codes:
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = arguments.who.identity()?;
     home::block_on(async {
-        let keeper = Keeper::open(home.required()?, &arguments.issuer).await?;
+        let keeper = Keeper::open(home.required()?).await?;
         let request =
             TokenOptions { timeout: arguments.timeout, min_lifetime: arguments.min_ttl, force: arguments.refresh };
         let session = keeper.session(identity.clone());

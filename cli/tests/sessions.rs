@@ -97,9 +97,10 @@ fn a_new_token_is_had_on_demand_or_when_too_little_is_left() {
 
 #[test]
 fn whatever_goes_wrong_has_an_exit_code() {
-    let scene = Scene::signed_in();
+    let scene = Scene::new();
+    scene.import_with(&scene.login(), &["--never-replay"]).success();
     scene.server.next(When::Before, Fault::status(503));
-    scene.run("token", &["--never-replay"]).code(3).stdout_eq("").stderr_eq(str![[r#"
+    scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
 error: maybe_consumed: the refresh token may have been used up and its answer was lost: sign in again
   tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
 
@@ -123,6 +124,27 @@ error: grant_ended: the authorization server ended this session: sign in again
     assert_eq!(happened, ["logged_in", "ended"]);
     // What is dead is refused; another login is not.
     scene.import(&scene.login()).code(4).stdout_eq("");
+}
+
+/// The provider is stored with the login: no other command has to be told.
+#[test]
+fn a_provider_named_at_the_import_decides_about_replays_ever_after() {
+    let scene = Scene::new();
+    scene.import_with(&scene.login(), &["--provider", "notion"]).success();
+    scene.server.next(When::After, Fault::reset());
+    scene.run("token", &[]).code(3).stdout_eq("");
+    scene.run("token", &[]).code(3).stdout_eq("");
+    assert_eq!(scene.server.counts().token_requests, 1, "presented once");
+
+    // Of a provider that is not named, a token in doubt is presented once more.
+    let scene = Scene::signed_in();
+    scene.server.next(When::After, Fault::reset());
+    scene.run("token", &[]).code(5).stdout_eq("");
+    assert_eq!(scene.state(), "in_doubt");
+
+    scene.run("token", &["--provider", "notion"]).code(2).stdout_eq("");
+    scene.run("logout", &["--never-replay"]).code(2).stdout_eq("");
+    scene.import_with(&scene.login(), &["--provider", "nobody"]).code(2).stdout_eq("");
 }
 
 #[test]

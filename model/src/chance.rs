@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent};
 use tokenkeeper_actors::law::ledger::{Change, Login, LoginAccess};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent};
-use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, Scopes, StoreFault, TokenKind, Validity};
+use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, RenewalPlan, Scopes, StoreFault, TokenKind, Validity};
 
 use crate::bounds::Span;
 use crate::identity;
@@ -91,6 +91,7 @@ impl Step<'_> {
             granted: Scopes::default(),
             subject: None,
             dpop_key: None,
+            renewal: RenewalPlan::default(),
             refresh: Some(rt.credential(&self.model.equipment.digests)),
             access: Some(access),
             at,

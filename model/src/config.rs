@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Equipment, Spending, StoreTimeouts};
 use tokenkeeper_actors::law::profile::{InDoubt, Profile};
-use tokenkeeper_actors::values::DigestKey;
+use tokenkeeper_actors::values::{DigestKey, SourceName};
 
 use crate::bounds::Bounds;
 
@@ -151,10 +151,10 @@ impl Config {
     /// What the flights are equipped with.
     pub fn equipment(&self) -> Equipment {
         Equipment {
-            profile: Profile { in_doubt: self.policy, ..Profile::default() },
+            profiles: Profile { in_doubt: self.policy, ..Profile::default() }.into(),
+            sources: [(SourceName::REFRESH_TOKEN, Spending::SingleUse)].into(),
             timeouts: self.timeouts(),
             digests: DigestKey::new([7; 32]),
-            spending: Spending::SingleUse,
         }
     }
 }

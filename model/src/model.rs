@@ -7,7 +7,9 @@ use tokenkeeper_actors::law::flight::Equipment;
 use tokenkeeper_actors::values::record::{
     Access, Binding, Client, ClientAuth, Content, DeadDigests, Grant, Held, Issuer, Record, Refresh,
 };
-use tokenkeeper_actors::values::{AccessToken, Cause, Epoch, Moment, Revision, Scopes, TokenKind, Validity};
+use tokenkeeper_actors::values::{
+    AccessToken, Cause, Epoch, Moment, RenewalPlan, Revision, Scopes, TokenKind, Validity,
+};
 
 use crate::actions::Action;
 use crate::config::Config;
@@ -56,6 +58,7 @@ impl TwoProcesses {
             granted: Scopes::default(),
             subject: None,
             dpop_key: None,
+            renewal: RenewalPlan::default(),
             refresh: Refresh::Held(Held { credential, since: at, mark: None }),
             access: Some(access),
             parked: None,

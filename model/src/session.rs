@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Adopt, Doubt, Landing, Order, Outcome, Urgency};
 use tokenkeeper_actors::values::record::{Renewal, View};
-use tokenkeeper_actors::values::{Cause, ElapsedTime, FlightId, Generation, Nonce, Version};
+use tokenkeeper_actors::values::{Cause, ElapsedTime, FlightId, Generation, Nonce, RenewalPlan, Version};
 
 use crate::identity::Sink;
 
@@ -121,6 +121,7 @@ impl Session {
             epoch: self.view.epoch(),
             adopt: Adopt::Above { floor: Some(self.newest), margin },
             issuer: self.view.issuer.clone(),
+            renewal: RenewalPlan::default(),
             known: self.newest,
             nonce: Nonce(1),
             doubt: self.doubt,

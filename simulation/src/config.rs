@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Spending, StoreTimeouts};
-use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+use tokenkeeper_actors::law::profile::{InDoubt, Profile, Profiles};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
+use tokenkeeper_actors::values::{ProviderName, RenewalPlan, SourceName};
 
 use crate::Millis;
 use crate::rng::{For, Rng};
@@ -18,7 +19,10 @@ pub(crate) struct Config {
     pub(crate) processes: Vec<usize>,
     pub(crate) identities: usize,
     pub(crate) store: StoreKind,
+    /// The profile that applies, by way of the plan in the records.
     pub(crate) profile: Profile,
+    /// The plan that records hold: it names the source and the provider.
+    pub(crate) renewal: RenewalPlan,
     pub(crate) timeouts: StoreTimeouts,
     pub(crate) policy: Policy,
     pub(crate) server: ServerConfig,
@@ -136,6 +140,7 @@ impl Config {
             _ => InDoubt::NeverReplay,
         };
         let server = server(rng, in_doubt);
+        let renewal = renewal(spending, in_doubt);
         Self {
             hosts,
             processes,
@@ -143,7 +148,8 @@ impl Config {
             store: if leased { StoreKind::Leased { knows_boots: rng.chance(300) } } else { StoreKind::Kernel },
             profile: profile(rng, in_doubt),
             timeouts: StoreTimeouts { store_timeout: seconds(rng.pick(&[5, 5, 2])), ..StoreTimeouts::default() },
-            policy: policy(rng, spending),
+            policy: policy(rng, &renewal),
+            renewal,
             weather: rng.weigh(&[(4, Weather::CALM), (4, Weather::BREEZY), (2, Weather::STORMY)]),
             flaky_watch: rng.chance(300),
             start: match spending {
@@ -165,7 +171,37 @@ impl Config {
     }
 
     pub(crate) fn repeatable(&self) -> bool {
-        self.policy.spending == Spending::Repeatable
+        self.renewal.spending == Spending::Repeatable
+    }
+
+    /// The profiles that flights are equipped with: the one that the records' plan names, and a rash one that no flight
+    /// may apply.
+    pub(crate) fn profiles(&self) -> Profiles {
+        let rash = Profile {
+            in_doubt: InDoubt::RetryWithin(seconds(1_000_000)),
+            request_timeout: seconds(1),
+            unspent_statuses: vec![400, 500, 502, 503, 504],
+            revocation_confined: true,
+            dead_words: Vec::new(),
+        };
+        // That a token in doubt is never replayed comes from the plan, and not from the profile.
+        let in_doubt = match self.profile.in_doubt {
+            InDoubt::NeverReplay => InDoubt::RetryOnce,
+            in_doubt => in_doubt,
+        };
+        let named = Profile { in_doubt, ..self.profile.clone() };
+        let [one, two, _] = self.plans();
+        let profiles = one.provider.into_iter().map(|name| (name, named.clone()));
+        let profiles = profiles.chain(two.provider.map(|name| (name, self.profile.clone())));
+        profiles.fold(Profiles::new(rash), |profiles, (name, profile)| profiles.with(name, profile))
+    }
+
+    /// Three plans of the same effect: the first one, one at another provider, and one with another source.
+    pub(crate) fn plans(&self) -> [RenewalPlan; 3] {
+        let provider = ProviderName::new("another-provider").ok();
+        let source = SourceName::new("another-source").unwrap_or_default();
+        let one = self.renewal.clone();
+        [one.clone(), RenewalPlan { provider, never_replay: false, ..one.clone() }, RenewalPlan { source, ..one }]
     }
 }
 
@@ -190,7 +226,17 @@ fn profile(rng: &mut Rng, in_doubt: InDoubt) -> Profile {
     }
 }
 
-fn policy(rng: &mut Rng, spending: Spending) -> Policy {
+/// The plan that records hold.
+fn renewal(spending: Spending, in_doubt: InDoubt) -> RenewalPlan {
+    RenewalPlan {
+        source: SourceName::new("drawn-source").unwrap_or_default(),
+        spending,
+        provider: ProviderName::new("drawn-provider").ok(),
+        never_replay: in_doubt == InDoubt::NeverReplay,
+    }
+}
+
+fn policy(rng: &mut Rng, renewal: &RenewalPlan) -> Policy {
     Policy {
         refresh: match rng.below(10) {
             0..4 => RefreshPolicy::OnDemand,
@@ -202,7 +248,11 @@ fn policy(rng: &mut Rng, spending: Spending) -> Policy {
         max_backoff: seconds(rng.pick(&[300, 60, 20])),
         max_retry_after: seconds(rng.pick(&[3600, 60])),
         max_waiters: if rng.chance(200) { 3 } else { 65_536 },
-        spending,
+        // A refresh grant is known by its record alone; a repeatable source mints before there is one.
+        renewal: match renewal.spending {
+            Spending::Repeatable => renewal.clone(),
+            Spending::SingleUse => RenewalPlan::default(),
+        },
         ..Policy::default()
     }
 }

@@ -17,6 +17,7 @@ pub(crate) fn change(change: &Change) -> String {
         Change::End { .. } => "ends the grant".to_owned(),
         Change::Discard { epoch, number } => format!("discards {}.{number}", epoch.number()),
         Change::Spent { .. } => "notes that the token is spent".to_owned(),
+        Change::Configure { renewal, .. } => format!("configures: {renewal:?}"),
         Change::Park { why, .. } => format!("parks: {why:?}"),
         Change::Install(login) => {
             format!("installs a login{}", if login.refresh.is_some() { "" } else { " without refresh" })
@@ -97,6 +98,10 @@ pub(crate) fn session_effect(effect: &SessionEffect) -> String {
             Err(error) => format!("answers an install: {error:?}"),
         },
         SessionEffect::AnswerLogout(_, answer) => format!("answers a logout: {answer:?}"),
+        SessionEffect::AnswerConfigure(_, answer) => match answer {
+            Ok(view) => format!("answers a configuration: revision {}", view.version.revision.number()),
+            Err(error) => format!("answers a configuration: {error:?}"),
+        },
         SessionEffect::Load(_) => "reads".to_owned(),
         SessionEffect::Fly(_) => "orders a flight".to_owned(),
         SessionEffect::TellLoggedOut(_, epoch) => {

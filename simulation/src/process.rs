@@ -7,7 +7,7 @@ use tokenkeeper_actors::law::flight::{Flight, FlightEffect, Op, Order, Report};
 use tokenkeeper_actors::law::ledger::{Changed, Login};
 use tokenkeeper_actors::law::session::{Published, Refusal, ReplyId, Session, WaiterId};
 use tokenkeeper_actors::ports::store::{Claim, Reservation};
-use tokenkeeper_actors::values::record::{Issuer, View};
+use tokenkeeper_actors::values::record::{Issuer, RenewalPlan, View};
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, Nonce, StoreFault};
 
 use crate::Millis;
@@ -109,6 +109,7 @@ pub(crate) enum Awaited {
     Logout {
         since: u64,
     },
+    Configure,
 }
 
 /// A message to an actor.
@@ -123,6 +124,7 @@ pub(crate) enum Mail {
         tries: u8,
     },
     Logout,
+    Configure(Box<RenewalPlan>),
     Issuers(Vec<Issuer>),
     Loaded(Op, Result<Option<Box<View>>, StoreFault>),
     Changed(Op, Box<Result<Changed, StoreFault>>),

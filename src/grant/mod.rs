@@ -9,6 +9,7 @@ mod endpoint;
 mod request;
 mod retry_after;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Refused};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::values::record::{Binding, Client, Grant};
-use tokenkeeper_actors::values::{RefreshToken, ServerIdentity};
+use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 
 use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent};
+use crate::providers;
 
 pub use answer::read as read_answer;
 pub use endpoint::may_receive_secrets;
@@ -57,7 +59,7 @@ const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
-    dialect: Dialect,
+    dialects: BTreeMap<ProviderName, Dialect>,
 }
 
 /// How a token endpoint wants to be spoken to, where the standard is not enough. Data, overridable; the default is the
@@ -81,16 +83,21 @@ pub enum ScopeOnRefresh {
 }
 
 impl RefreshGrant {
-    /// Refreshes over `http`, by the standard. `clock` is the runtime's: lifetimes are anchored by it, and requests held
-    /// back that would leave too late.
+    /// Refreshes over `http`. `clock` is the runtime's: lifetimes are anchored by it, and requests held back that would
+    /// leave too late.
+    ///
+    /// A grant whose record names a provider is refreshed in that provider's dialect, as [`providers::ALL`] has it, and
+    /// any other by the standard.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
-        Self { http, clock, dialect: Dialect::default() }
+        let dialects = providers::names().map(|(name, facts)| (name, facts.dialect)).collect();
+        Self { http, clock, dialects }
     }
 
-    /// The same, speaking as `dialect` says.
+    /// The same, speaking `dialect` to the provider `name`.
     #[must_use]
-    pub fn dialect(self, dialect: Dialect) -> Self {
-        Self { dialect, ..self }
+    pub fn dialect(mut self, name: ProviderName, dialect: Dialect) -> Self {
+        self.dialects.insert(name, dialect);
+        self
     }
 
     /// The request for this token, if one can be made.
@@ -98,7 +105,9 @@ impl RefreshGrant {
         if grant.dpop_key.is_some() {
             return None;
         }
-        let scopes = match self.dialect.scope {
+        let provider = grant.renewal.provider.as_ref();
+        let dialect = provider.and_then(|name| self.dialects.get(name)).copied().unwrap_or_default();
+        let scopes = match dialect.scope {
             ScopeOnRefresh::Omit => None,
             ScopeOnRefresh::Granted => {
                 let scopes = if grant.granted.is_empty() { &grant.requested } else { &grant.granted };
@@ -109,7 +118,7 @@ impl RefreshGrant {
         let mut parameters = vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())];
         parameters.extend(resource.as_deref().map(|resource| ("resource", resource)));
         parameters.extend(scopes.as_deref().map(|scopes| ("scope", scopes)));
-        request::build(token_endpoint, client, parameters, self.dialect.body)
+        request::build(token_endpoint, client, parameters, dialect.body)
     }
 }
 
@@ -120,7 +129,7 @@ impl TokenSource for RefreshGrant {
     }
 
     async fn request(&self, _identity: &ServerIdentity, request: TokenRequest) -> Evidence {
-        let TokenRequest { refresh, grant, not_after, timeout } = request;
+        let TokenRequest { refresh, grant, not_after, timeout, .. } = request;
         let (Some(token), Some(grant)) = (refresh, grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
         let Some(request) = self.refresh(&token, &grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
@@ -136,7 +145,7 @@ impl TokenSource for RefreshGrant {
     /// RFC 7009, for the refresh token; a server then ends the access tokens of that grant too (section 2.1). It may take
     /// three seconds. `false` also where the server has no revocation endpoint, or there is no refresh token to name.
     async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> bool {
-        let Revocation { binding, refresh } = revocation;
+        let Revocation { binding, refresh, .. } = revocation;
         let (Some(endpoint), Some(refresh)) = (&binding.revocation_endpoint, refresh) else { return false };
         let parameters = vec![("token", refresh.token().expose()), ("token_type_hint", "refresh_token")];
         let Some(request) = request::build(endpoint, &binding.client, parameters, BodyFormat::Form) else {

@@ -6,7 +6,7 @@ use http::{Response, StatusCode, header};
 use tokenkeeper_actors::law::profile::NotSent;
 use tokenkeeper_actors::values::record::{ClientAuth, Issuer, Refresh, RefreshCredential};
 use tokenkeeper_actors::values::{
-    Account, ClientSecret, DigestKey, DpopKey, ElapsedTime, Moment, Scopes, Target, WallTime,
+    Account, ClientSecret, DigestKey, DpopKey, ElapsedTime, Moment, ProviderName, RenewalPlan, Scopes, Target, WallTime,
 };
 
 use super::*;
@@ -47,6 +47,7 @@ const TOKENS: &str = r#"{"access_token":"at-1","refresh_token":"rt-2","expires_i
 
 fn grant() -> Grant {
     Grant {
+        renewal: RenewalPlan::default(),
         binding: Binding {
             issuer: Issuer("https://as.example.com".to_owned()),
             client: Client { id: "host 1".to_owned(), secret: None, auth: ClientAuth::None, secret_expires_at: None },
@@ -83,6 +84,7 @@ fn source(answer: Result<(u16, &'static str), HttpError>) -> (RefreshGrant, Arc<
 
 fn token_request(grant: Option<Grant>) -> TokenRequest {
     TokenRequest {
+        renewal: RenewalPlan::default(),
         refresh: Some(RefreshToken::new("rt 1+/=")),
         grant: grant.map(Box::new),
         not_after: ElapsedTime::from_millis(502_000),
@@ -144,9 +146,11 @@ async fn a_secret_goes_either_into_the_header_or_into_the_form() {
 #[tokio::test]
 async fn a_dialect_changes_the_body_and_names_scopes() {
     let json = Dialect { body: BodyFormat::Json, scope: ScopeOnRefresh::Granted };
-    let speak = |grant: Grant| async {
+    let name = || ProviderName::new("example").unwrap();
+    let speak = |grant: Grant| async move {
         let (source, http) = source(Ok((200, TOKENS)));
-        asked((source.dialect(json), http), grant).await.0
+        let grant = Grant { renewal: RenewalPlan::at(name()), ..grant };
+        asked((source.dialect(name(), json), http), grant).await.0
     };
     let exchange = speak(confidential(ClientAuth::Post)).await;
     assert_eq!(header(&exchange, header::CONTENT_TYPE), Some("application/json"));
@@ -162,6 +166,20 @@ async fn a_dialect_changes_the_body_and_names_scopes() {
     assert!(body(&unsaid).contains(r#""scope":"a b c""#), "{}", body(&unsaid));
     let neither = speak(Grant { granted: Scopes::default(), requested: Scopes::default(), ..grant() }).await;
     assert!(!body(&neither).contains("scope"));
+}
+
+#[tokio::test]
+async fn the_provider_in_the_record_has_its_dialect() {
+    let content_type = |renewal: RenewalPlan| async move {
+        let (exchange, _) = asked(source(Ok((200, TOKENS))), Grant { renewal, ..grant() }).await;
+        header(&exchange, header::CONTENT_TYPE).map(str::to_owned)
+    };
+    let at = |name: &'static str| RenewalPlan::at(ProviderName::new(name).unwrap());
+    let form = Some("application/x-www-form-urlencoded".to_owned());
+    assert_eq!(content_type(at("atlassian")).await.as_deref(), Some("application/json"));
+    for plan in [RenewalPlan::default(), at("notion"), at("unknown")] {
+        assert_eq!(content_type(plan).await, form);
+    }
 }
 
 #[tokio::test]
@@ -248,8 +266,11 @@ async fn a_word_that_repeats_a_secret_is_not_repeated() {
 #[tokio::test]
 async fn revoking_names_the_refresh_token_and_believes_only_a_success() {
     let key = DigestKey::new([1; 32]);
-    let revocation =
-        |binding| Revocation { binding, refresh: Some(RefreshCredential::new(RefreshToken::new("rt-1"), &key)) };
+    let revocation = |binding| Revocation {
+        renewal: RenewalPlan::default(),
+        binding,
+        refresh: Some(RefreshCredential::new(RefreshToken::new("rt-1"), &key)),
+    };
     for (answer, revoked) in [
         (Ok((200, "")), true),
         (Ok((204, "")), true),

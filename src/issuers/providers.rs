@@ -1,22 +1,29 @@
 //! What is known of providers' token endpoints, as data.
 //!
 //! A row says only where a provider differs from the standard *and* it was seen to: what a row leaves alone is the strict
-//! default. Nothing here is applied by itself, and a host may change whatever it knows better:
+//! default. A row applies to the identities whose records name its provider
+//! ([`RenewalPlan::provider`](crate::RenewalPlan::provider)), in a runtime that has [`profiles`] in its settings. A host
+//! may change whatever it knows better:
 //!
 //! ```
-//! # use std::sync::Arc;
-//! # use tokenkeeper::{Dialect, providers};
+//! # use tokenkeeper::{Dialect, ProviderName, RenewalPlan, providers};
 //! # use tokenkeeper::engine::law::profile::InDoubt;
+//! let name = ProviderName::new("github")?;
 //! let github = providers::named("github").expect("it has a row");
-//! let mut profile = github.profile();                  // for `Settings::profile`
+//! let mut profile = github.profile();
 //! profile.in_doubt = InDoubt::NeverReplay;
-//! let dialect: Dialect = github.dialect;               // for `RefreshGrant::dialect`
+//! let profiles = providers::profiles().with(name.clone(), profile);    // for `Settings::profiles`
+//! let dialect: Dialect = github.dialect;                               // for `RefreshGrant::dialect`
+//! # let profile = profiles.of(&RenewalPlan::at(name));
 //! # assert!(profile.dead_words.iter().any(|word| word == "bad_refresh_token"));
+//! # assert_eq!(profile.in_doubt, InDoubt::NeverReplay);
+//! # Ok::<(), tokenkeeper::NameError>(())
 //! ```
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+use tokenkeeper_actors::law::profile::{InDoubt, Profile, Profiles};
+use tokenkeeper_actors::values::ProviderName;
 
 use crate::grant::{BodyFormat, Dialect, ScopeOnRefresh};
 
@@ -48,6 +55,16 @@ impl ProviderFacts {
 /// The row of the provider with this name.
 pub fn named(name: &str) -> Option<&'static ProviderFacts> {
     ALL.iter().find(|facts| facts.name == name)
+}
+
+/// The profiles of all rows, by name. The strict default applies where a record names no provider.
+pub fn profiles() -> Profiles {
+    names().fold(Profiles::default(), |profiles, (name, facts)| profiles.with(name, facts.profile()))
+}
+
+/// All rows with their names.
+pub(crate) fn names() -> impl Iterator<Item = (ProviderName, &'static ProviderFacts)> {
+    ALL.iter().filter_map(|facts| Some((ProviderName::new(facts.name).ok()?, facts)))
 }
 
 const STANDARD: ProviderFacts = ProviderFacts {
@@ -139,6 +156,7 @@ mod tests {
             assert!(index == 0 || ALL[index - 1].name < facts.name, "{}", facts.name);
             assert!(facts.profile().dead_words.iter().any(|word| word == "invalid_grant"), "{}", facts.name);
         }
+        assert_eq!(names().count(), ALL.len());
         assert!(named("nobody").is_none());
     }
 }

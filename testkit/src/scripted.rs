@@ -112,7 +112,7 @@ impl ScriptedSession {
         Self::with(identity(), Policy::default())
     }
 
-    /// Like [`new`](Self::new), of `identity` and with `policy`; its `spending` means nothing here.
+    /// Like [`new`](Self::new), of `identity` and with `policy`; its `renewal` means nothing here.
     ///
     /// ```
     /// use tokenkeeper_actors::law::session::Policy;

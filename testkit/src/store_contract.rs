@@ -158,7 +158,7 @@ pub static CHECKS: &[Check] = checks! {
         of_many_commits_for_one_refresh_token_one_is_written,
         a_repeatable_source_makes_its_record_with_its_first_commit, a_refused_refresh_token_is_not_installed_again,
         a_replaced_refresh_token_is_not_installed_again, a_marked_refresh_token_is_not_installed_again,
-        a_parked_grant_is_kept_until_a_login_replaces_it;
+        a_parked_grant_is_kept_until_a_login_replaces_it, a_configuration_changes_the_plan_and_nothing_else;
     epochs: a_logout_leaves_a_tombstone_that_counts_on, a_logout_of_an_older_epoch_deletes_nothing,
         a_logout_before_the_first_record_leaves_a_tombstone, of_many_logouts_at_once_one_is_written,
         nothing_but_a_login_revives_a_tombstone,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell};
 use serde::{Deserialize, Serialize};
 use tokenkeeper::engine::law::ledger::Login;
-use tokenkeeper::engine::law::profile::InDoubt;
+use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::observer::EffectObserver;
 use tokenkeeper::engine::ports::store::TokenStore;
@@ -17,7 +17,7 @@ use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, M
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, AuthSpec, InstallError, Lease, RefreshGrant, RefreshToken, Scopes,
+    Account, AuthRuntime, AuthSession, AuthSpec, InstallError, Lease, RefreshGrant, RefreshToken, RenewalPlan, Scopes,
     ServerIdentity, Settings, Target, TokenError, TokenOptions,
 };
 
@@ -109,8 +109,8 @@ impl Party {
         let clock = Arc::new(SystemClock::new().unwrap());
         let http = Arc::new(ReqwestClient::new().unwrap());
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, clock.clone())));
-        settings.profile.in_doubt = if setup.never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
-        settings.profile.request_timeout = REQUEST_TIMEOUT;
+        let in_doubt = if setup.never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
+        settings.profiles = Profile { in_doubt, request_timeout: REQUEST_TIMEOUT, ..Profile::default() }.into();
         settings.policy.initial_backoff = Duration::from_millis(10);
         settings.policy.max_backoff = Duration::from_millis(10);
         settings.timeouts.store_timeout = STORE_TIMEOUT;
@@ -145,6 +145,7 @@ impl Party {
         let digests = self.store.digest_key().await.unwrap();
         let refresh = RefreshCredential::new(RefreshToken::new(paper.refresh_token.clone()), &digests);
         let login = Login {
+            renewal: RenewalPlan::default(),
             binding,
             requested: Scopes::default(),
             granted: Scopes::new(paper.scope.split(' ')),

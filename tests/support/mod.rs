@@ -18,8 +18,8 @@ use tokenkeeper::engine::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Mark
 use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, InstallError, RefreshGrant, RefreshToken, Scopes, ServerIdentity, Settings,
-    Target, TokenError, TokenOptions,
+    Account, AuthRuntime, AuthSession, InstallError, RefreshGrant, RefreshToken, RenewalPlan, Scopes, ServerIdentity,
+    Settings, Target, TokenError, TokenOptions,
 };
 use tokenkeeper_testkit::hostile::Grant;
 
@@ -99,7 +99,7 @@ impl Host {
         profile: Profile,
     ) -> Self {
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, Arc::new(clock.clone()))));
-        settings.profile = profile;
+        settings.profiles = profile.into();
         settings.policy.initial_backoff = Duration::from_millis(10);
         settings.policy.max_backoff = Duration::from_millis(10);
         settings.timeouts.store_timeout = MARK_LASTS;
@@ -127,6 +127,7 @@ impl Host {
 
     pub async fn install(&self, binding: Binding, scope: &str, refresh: RefreshToken) -> Result<(), InstallError> {
         let login = Login {
+            renewal: RenewalPlan::default(),
             binding,
             requested: Scopes::default(),
             granted: Scopes::new(scope.split(' ')),

@@ -18,8 +18,8 @@ use tokenkeeper_actors::system::SystemClock;
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Record, RefreshCredential};
 use tokenkeeper_actors::values::{
-    AccessToken, Account, DigestKey, FlightId, KeyedDigest, Moment, RefreshToken, Scopes, ServerIdentity, StoreFault,
-    Target, TokenKind, Validity,
+    AccessToken, Account, DigestKey, FlightId, KeyedDigest, Moment, RefreshToken, RenewalPlan, Scopes, ServerIdentity,
+    StoreFault, Target, TokenKind, Validity,
 };
 use tokio::sync::Semaphore;
 
@@ -75,6 +75,7 @@ pub(crate) fn login(number: usize, at: Moment, with_access: bool) -> Login {
         granted: Scopes::default(),
         subject: None,
         dpop_key: None,
+        renewal: RenewalPlan::default(),
         refresh: Some(RefreshCredential::new(RefreshToken::new(format!("{number:0>600}")), &digests())),
         access: with_access.then_some(access),
         at,

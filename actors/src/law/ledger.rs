@@ -11,7 +11,7 @@ pub use entries::{EntryChange, EntryChanged, apply_entry};
 
 use crate::values::record::{
     Access, Binding, Content, DeadDigests, Grant, Held, Mark, MarkState, Parked, Record, Refresh, RefreshCredential,
-    Subject,
+    RenewalPlan, Subject,
 };
 use crate::values::{
     AccessToken, Cause, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, Moment, Revision, Scopes, TokenKind,
@@ -77,6 +77,14 @@ pub enum Change {
         /// The reason.
         why: Parked,
     },
+    /// Changes how the grant is renewed, and nothing else. Compares the epoch. Source and spending stay as they are while
+    /// the refresh token is marked, because they decide how the presentation in progress or in doubt is concluded.
+    Configure {
+        /// The epoch of the grant.
+        epoch: Epoch,
+        /// How the grant is renewed from now on.
+        renewal: RenewalPlan,
+    },
     /// Installs a login over any record, and begins a new epoch, unless its refresh token must not be used.
     Install(Box<Login>),
     /// Replaces the grant with a tombstone, and begins a new epoch. Compares the epoch, so that a late logout never
@@ -104,6 +112,8 @@ pub struct Commit {
     pub subject: Option<Subject>,
     /// The binding of a repeatable source's tokens. The first commit of such an identity creates its record.
     pub binding: Option<Binding>,
+    /// How the identity is renewed, if this commit makes its record. An existing record keeps its own plan.
+    pub renewal: RenewalPlan,
     /// When the request was sent.
     pub at: Moment,
 }
@@ -121,6 +131,8 @@ pub struct Login {
     pub subject: Option<Subject>,
     /// The key the tokens are bound to, if they are.
     pub dpop_key: Option<DpopKey>,
+    /// Which source renews it, under which provider's profile.
+    pub renewal: RenewalPlan,
     /// The refresh token, if one was issued.
     pub refresh: Option<RefreshCredential>,
     /// The access token, if one was issued.
@@ -151,7 +163,7 @@ pub enum Conflict {
     Replaced,
     /// The refresh token to install is dead: refused, replaced or perhaps used up, which the record does not tell apart.
     Dead,
-    /// The refresh token to install is marked in this very record.
+    /// The refresh token to install, or whose source or spending was to change, is marked in this very record.
     Marked,
 }
 
@@ -282,6 +294,7 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             granted: login.granted.clone(),
             subject: login.subject.clone(),
             dpop_key: login.dpop_key.clone(),
+            renewal: login.renewal.clone(),
             refresh,
             access,
             parked: None,
@@ -314,6 +327,7 @@ fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
                 granted: commit.granted.clone().unwrap_or_default(),
                 subject: commit.subject.clone(),
                 dpop_key: None,
+                renewal: commit.renewal.clone(),
                 refresh: Refresh::None,
                 access: Some(commit.access.clone()),
                 parked: None,
@@ -374,6 +388,15 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
         Change::Park { epoch, why } => {
             within(epoch)?;
             grant.parked = grant.parked.or(Some(*why));
+        }
+        Change::Configure { epoch, renewal } => {
+            within(epoch)?;
+            let marked = matches!(&grant.refresh, Refresh::Held(held) if held.mark.is_some());
+            let RenewalPlan { source, spending, .. } = &grant.renewal;
+            if marked && (*source != renewal.source || *spending != renewal.spending) {
+                return Err(Conflict::Marked);
+            }
+            grant.renewal = renewal.clone();
         }
         // These begin a new epoch. `apply` handles them.
         Change::Install(_) | Change::Clear { .. } => return Err(Conflict::Moved),

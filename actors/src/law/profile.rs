@@ -3,9 +3,10 @@
 //! A source reports neutral [`Evidence`], which the issuer's [`Profile`] judges. The default profile is strict. A
 //! refresh token is in doubt unless the evidence is known to leave it unspent.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Subject};
+use crate::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, ProviderName, RenewalPlan, Subject};
 use crate::values::{AccessToken, Reason, RefreshToken, Scopes, TokenKind, Validity};
 
 /// The result of a token request, without a judgement of its effect on the refresh token.
@@ -90,6 +91,60 @@ pub struct Profile {
     /// Whether a revocation ends only the lineage of the revoked refresh token, so that a superseded pair may be
     /// revoked. Default false, because at some servers a revocation ends the newer login too.
     pub revocation_confined: bool,
+}
+
+/// The profiles of providers by name, and the one of all other issuers. Plain data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profiles {
+    fallback: Profile,
+    named: BTreeMap<ProviderName, Profile>,
+}
+
+impl Profiles {
+    /// No named profile; `fallback` applies to a plan without a provider.
+    pub fn new(fallback: Profile) -> Self {
+        Self { fallback, named: BTreeMap::new() }
+    }
+
+    /// The same, with `fallback` for a plan without a provider.
+    #[must_use]
+    pub fn with_fallback(self, fallback: Profile) -> Self {
+        Self { fallback, ..self }
+    }
+
+    /// The same, with `profile` for the provider `name`. A name that is there gets the new profile.
+    #[must_use]
+    pub fn with(mut self, name: ProviderName, profile: Profile) -> Self {
+        self.named.insert(name, profile);
+        self
+    }
+
+    /// The profile of a grant that is renewed by `plan`.
+    ///
+    /// A provider that is not known here gets the strictest form of the fallback, because a replay there may cost more than
+    /// one login. It has no replay, no status that leaves the token unspent, and no revocation of a superseded pair.
+    pub fn of(&self, plan: &RenewalPlan) -> Profile {
+        let mut profile = match &plan.provider {
+            None => self.fallback.clone(),
+            Some(name) => self.named.get(name).cloned().unwrap_or_else(|| Profile {
+                in_doubt: InDoubt::NeverReplay,
+                unspent_statuses: Vec::new(),
+                revocation_confined: false,
+                ..self.fallback.clone()
+            }),
+        };
+        if plan.never_replay {
+            profile.in_doubt = InDoubt::NeverReplay;
+        }
+        profile
+    }
+}
+
+/// Sets the profile of a plan without a provider, and knows no other.
+impl From<Profile> for Profiles {
+    fn from(fallback: Profile) -> Self {
+        Self::new(fallback)
+    }
 }
 
 /// The treatment of a refresh token that was presented and whose answer was lost.

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::law::ledger::Login;
     use crate::values::record::{Binding, Client, ClientAuth, Issuer};
-    use crate::values::{Account, Moment, ResourceUri, Scopes, Target};
+    use crate::values::{Account, Moment, RenewalPlan, ResourceUri, Scopes, Target};
 
     const SPEND: ClaimScope = ClaimScope::Spend(Epoch::new(1));
 
@@ -203,8 +203,17 @@ mod tests {
         };
         let (requested, granted) = (Scopes::default(), Scopes::default());
         let at = Moment::default();
-        let login =
-            Login { binding, requested, granted, subject: None, dpop_key: None, refresh: None, access: None, at };
+        let login = Login {
+            renewal: RenewalPlan::default(),
+            binding,
+            requested,
+            granted,
+            subject: None,
+            dpop_key: None,
+            refresh: None,
+            access: None,
+            at,
+        };
         Change::Install(Box::new(login))
     }
 

@@ -115,7 +115,9 @@ impl FlightEffect {
                 Change::Commit(_) | Change::Install(_) => EffectName::Commit,
                 Change::End { .. } => EffectName::End,
                 Change::Spent { .. } => EffectName::Spent,
-                Change::Park { .. } | Change::Clear { .. } | Change::Discard { .. } => EffectName::Close,
+                Change::Park { .. } | Change::Clear { .. } | Change::Configure { .. } | Change::Discard { .. } => {
+                    EffectName::Close
+                }
             },
         }
     }

@@ -13,7 +13,8 @@ use crate::values::ServerIdentity;
 /// Shared by all identities. Each has one request at a time.
 #[async_trait]
 pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
-    /// Returns whether a request may spend the refresh token.
+    /// Returns whether a request may spend the refresh token. A record whose plan says otherwise is not renewed by this
+    /// source.
     fn spending(&self) -> Spending;
 
     /// Makes the request and reports its result.

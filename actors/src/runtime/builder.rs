@@ -141,7 +141,7 @@ impl RuntimeBuilder {
             None => Arc::new(SystemClock::new().map_err(|error| BuildError::NoRandomness(error.to_string()))?),
         };
         let nonce = entropy.nonce();
-        let plan = Arc::new(Plan::new(self.settings, digests.clone()));
+        let plan = Arc::new(Plan::new(self.settings, digests));
         let core = Arc::new_cyclic(|core: &Weak<Core>| {
             let permits = self.permits.unwrap_or_else(|| {
                 let (core, jitter) = (core.clone(), entropy.clone());
@@ -152,7 +152,7 @@ impl RuntimeBuilder {
                 Arc::new(Permits::new(self.issuers, Arc::clone(&clock), move || jitter.jitter(), supervisor))
             });
             let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, entropy };
-            Core::new(ports, plan, digests, nonce, self.idle_after)
+            Core::new(ports, plan, nonce, self.idle_after)
         });
         let address = Actor::spawn(None, AddressActor, Arc::clone(&core)).await;
         let (address, _) = address.map_err(|error| BuildError::Spawn(error.to_string()))?;

@@ -24,7 +24,7 @@ use crate::ports::spawner::Spawner;
 use crate::ports::store::{StoreEvent, TokenStore};
 use crate::sync::lock;
 use crate::system::Entropy;
-use crate::values::{DigestKey, Nonce, Now, Reason, ServerIdentity, TokenError};
+use crate::values::{Nonce, Now, Reason, ServerIdentity, TokenError};
 
 /// The ports of a runtime.
 #[derive(Debug)]
@@ -70,7 +70,6 @@ pub(crate) struct Core {
     pub(crate) idle_after: Duration,
     pub(crate) events: broadcast::Sender<AuthEvent>,
     pub(crate) plan: Arc<Plan>,
-    digests: DigestKey,
     directory: Mutex<BTreeSet<Entry>>,
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
     /// Notified when a supervisor has started.
@@ -83,7 +82,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(ports: Ports, plan: Arc<Plan>, digests: DigestKey, nonce: Nonce, idle_after: Duration) -> Self {
+    pub(crate) fn new(ports: Ports, plan: Arc<Plan>, nonce: Nonce, idle_after: Duration) -> Self {
         let (events, _) = broadcast::channel(auth_event::CAPACITY);
         Self {
             ports,
@@ -91,7 +90,6 @@ impl Core {
             idle_after,
             events,
             plan,
-            digests,
             directory: Mutex::default(),
             tree: Mutex::default(),
             tree_started: Notify::new(),
@@ -115,10 +113,7 @@ impl Core {
         if let Some(Entry(slot)) = directory.get(&spec.identity) {
             return Arc::clone(slot);
         }
-        let plan = match spec.settings {
-            Some(settings) => Arc::new(Plan::new(settings, self.digests.clone())),
-            None => Arc::clone(&self.plan),
-        };
+        let plan = self.plan.for_session(&spec);
         let slot = Arc::new(Slot::new(spec.identity, plan, self.router()));
         directory.insert(Entry(Arc::clone(&slot)));
         drop(directory);

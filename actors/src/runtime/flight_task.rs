@@ -196,8 +196,8 @@ impl FlightTask {
                 self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Changed(op, answer));
             }
             FlightEffect::Send(op, request) => {
-                let source = Arc::clone(&self.slot.plan.source);
-                let work = async move { source.request(&identity, *request).await };
+                let sources = Arc::clone(&self.slot.plan.sources);
+                let work = async move { sources.request(&identity, *request).await };
                 let lost = Evidence::Lost(Lost::Aborted);
                 self.await_answer(name, work, lost, move |evidence| FlightEvent::Sent(op, evidence));
             }
@@ -210,9 +210,9 @@ impl FlightTask {
                 });
             }
             FlightEffect::Revoke(revocation) => {
-                let source = Arc::clone(&self.slot.plan.source);
+                let sources = Arc::clone(&self.slot.plan.sources);
                 self.run_in_background(name, async move {
-                    let revoked = source.revoke(&identity, *revocation).await;
+                    let revoked = sources.revoke(&identity, *revocation).await;
                     tracing::debug!(revoked, "revoked tokens that will not be used");
                 });
             }

@@ -39,6 +39,7 @@ mod request;
 mod session;
 mod shutdown;
 mod slot;
+mod sources;
 #[cfg(feature = "scripted")]
 pub mod stand_in;
 mod state;
@@ -54,4 +55,5 @@ pub use builder::{AuthSpec, BuildError, RuntimeBuilder};
 pub use plan::{SessionSpec, Settings};
 pub use session::{AuthSession, TokenOptions};
 pub use shutdown::{ShutdownReport, Unsaved};
+pub use sources::Sources;
 pub use state::{SessionState, StateWatch};

@@ -2,34 +2,38 @@
 
 use std::sync::Arc;
 
+use super::sources::Sources;
 use crate::law::flight::{Equipment, StoreTimeouts};
-use crate::law::profile::Profile;
+use crate::law::profile::Profiles;
 use crate::law::session::{Policy, RefreshPolicy};
 use crate::ports::source::TokenSource;
-use crate::values::{DigestKey, ServerIdentity};
+use crate::values::{DigestKey, RenewalPlan, ServerIdentity};
 
-/// The source of an identity's tokens, and the policy of its session. Most hosts use the same settings for all
-/// identities.
+/// Where tokens come from, and how sessions behave. One for all sessions of a runtime.
 ///
-/// Clones share the source and nothing else. One [`TokenSource`] serves all its sessions at once, with one request at a
-/// time for each session.
+/// Which source renews an identity, and which profile applies to it, is in its record. A login stores it, and
+/// [`AuthSession::configure`](super::AuthSession::configure) changes it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Makes the token requests.
-    pub source: Arc<dyn TokenSource>,
-    /// When to refresh, how long to back off, and how many callers may wait. `spending` is overwritten by the source's
-    /// value.
+    /// The sources that records name.
+    pub sources: Sources,
+    /// The profiles of the providers that records name. The default is strict, and knows no provider.
+    pub profiles: Profiles,
+    /// When to refresh, how long to back off, how many may wait, and how an identity without a record is renewed.
     pub policy: Policy,
-    /// The facts about the issuer. The default is strict.
-    pub profile: Profile,
     /// The timeouts of store operations.
     pub timeouts: StoreTimeouts,
 }
 
 impl Settings {
-    /// The default settings over `source`.
+    /// The default settings, with `source` for the refresh grant.
     pub fn new(source: Arc<dyn TokenSource>) -> Self {
-        Self { source, policy: Policy::default(), profile: Profile::default(), timeouts: StoreTimeouts::default() }
+        Self {
+            sources: Sources::new(source),
+            profiles: Profiles::default(),
+            policy: Policy::default(),
+            timeouts: StoreTimeouts::default(),
+        }
     }
 }
 
@@ -37,19 +41,27 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub struct SessionSpec {
     pub(crate) identity: ServerIdentity,
-    pub(crate) settings: Option<Settings>,
+    policy: Option<Policy>,
+    renewal: Option<RenewalPlan>,
 }
 
 impl SessionSpec {
-    /// The session of `identity`, with the runtime's own settings.
+    /// The session of `identity`, with the runtime's own policy.
     pub fn new(identity: ServerIdentity) -> Self {
-        Self { identity, settings: None }
+        Self { identity, policy: None, renewal: None }
     }
 
-    /// The same session with settings of its own.
+    /// The same session with a policy of its own.
     #[must_use]
-    pub fn settings(self, settings: Settings) -> Self {
-        Self { settings: Some(settings), ..self }
+    pub fn policy(self, policy: Policy) -> Self {
+        Self { policy: Some(policy), ..self }
+    }
+
+    /// The same session, renewed by `renewal` while it has no record: for a source that needs no login. A record has a
+    /// plan of its own, which holds whatever is said here.
+    #[must_use]
+    pub fn renewal(self, renewal: RenewalPlan) -> Self {
+        Self { renewal: Some(renewal), ..self }
     }
 }
 
@@ -59,20 +71,31 @@ impl From<ServerIdentity> for SessionSpec {
     }
 }
 
-/// Settings prepared for one store.
+/// Settings prepared for one store, as they hold for one session.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) source: Arc<dyn TokenSource>,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) policy: Policy,
     pub(crate) equipment: Arc<Equipment>,
 }
 
 impl Plan {
     pub(crate) fn new(settings: Settings, digests: DigestKey) -> Self {
-        let Settings { source, policy, profile, timeouts } = settings;
-        let spending = source.spending();
-        let equipment = Arc::new(Equipment { profile, timeouts, digests, spending });
-        Self { source, policy: Policy { spending, ..policy }, equipment }
+        let Settings { sources, profiles, policy, timeouts } = settings;
+        let equipment = Arc::new(Equipment { profiles, sources: sources.spending(), timeouts, digests });
+        Self { sources: Arc::new(sources), policy, equipment }
+    }
+
+    /// The plan of the session that `spec` describes.
+    pub(crate) fn for_session(self: &Arc<Self>, spec: &SessionSpec) -> Arc<Self> {
+        if spec.policy.is_none() && spec.renewal.is_none() {
+            return Arc::clone(self);
+        }
+        let mut policy = spec.policy.as_ref().unwrap_or(&self.policy).clone();
+        if let Some(renewal) = &spec.renewal {
+            policy.renewal = renewal.clone();
+        }
+        Arc::new(Self { sources: Arc::clone(&self.sources), policy, equipment: Arc::clone(&self.equipment) })
     }
 
     pub(crate) fn is_kept_warm(&self) -> bool {

@@ -8,8 +8,8 @@ use ractor::RpcReplyPort;
 
 use crate::law::ledger::Login;
 use crate::law::session::{Ask, LoggedOut, Refusal, RefusalAnswer};
-use crate::values::record::View;
-use crate::values::{InstallError, Lease, LogoutError, Reason, StoreFault, TokenError};
+use crate::values::record::{RenewalPlan, View};
+use crate::values::{ConfigureError, InstallError, Lease, LogoutError, Reason, StoreFault, TokenError};
 
 /// How often a request is sent to another actor after the actor that held it has ended.
 const MAX_REDELIVERIES: u8 = 8;
@@ -45,6 +45,7 @@ pub(crate) enum RequestKind {
     /// An install that the machine has taken. It is not delivered again, because it may have taken effect.
     Installing(RpcReplyPort<Result<Box<View>, InstallError>>),
     Logout(RpcReplyPort<Result<LoggedOut, LogoutError>>),
+    Configure(Box<RenewalPlan>, RpcReplyPort<Result<Box<View>, ConfigureError>>),
 }
 
 impl<S: Destination> Request<S> {
@@ -86,7 +87,12 @@ impl<S: Destination> Request<S> {
         match &self.kind {
             Some(RequestKind::Token(_, reply)) => reply.is_closed(),
             Some(RequestKind::Installing(reply)) => reply.is_closed(),
-            Some(RequestKind::Refusal(..) | RequestKind::Install(..) | RequestKind::Logout(_)) => false,
+            Some(
+                RequestKind::Refusal(..)
+                | RequestKind::Install(..)
+                | RequestKind::Logout(_)
+                | RequestKind::Configure(..),
+            ) => false,
             None => true,
         }
     }
@@ -117,6 +123,12 @@ impl<S: Destination> Request<S> {
         }
     }
 
+    pub(crate) fn answer_configure(mut self, answer: Result<Box<View>, ConfigureError>) {
+        if let Some(RequestKind::Configure(_, reply)) = self.kind.take() {
+            drop(reply.send(answer));
+        }
+    }
+
     /// Fails the request. May run in a flight or in another caller's task, so a panicking waker is caught.
     pub(crate) fn fail(mut self, error: TokenError) {
         if let Some(kind) = self.kind.take() {
@@ -136,6 +148,10 @@ impl RequestKind {
             RequestKind::Install(_, reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::Failed)))),
             RequestKind::Installing(reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))),
             RequestKind::Logout(reply) => drop(reply.send(Err(LogoutError::NotDurable(StoreFault::Failed)))),
+            RequestKind::Configure(_, reply) if error.reason() == Reason::ShuttingDown => {
+                drop(reply.send(Err(ConfigureError::ShuttingDown)));
+            }
+            RequestKind::Configure(_, reply) => drop(reply.send(Err(ConfigureError::StoreTrouble(StoreFault::Failed)))),
         }
     }
 }

@@ -16,9 +16,10 @@ use super::slot::{Slot, WaiterGuard};
 use super::state::{SessionState, StateWatch};
 use crate::law::ledger::Login;
 use crate::law::session::{Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer};
-use crate::values::record::{Issuer, RefreshCredential, View};
+use crate::values::record::{Issuer, RefreshCredential, RenewalPlan, View};
 use crate::values::{
-    Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity, StoreFault, TokenError,
+    ConfigureError, Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity, StoreFault,
+    TokenError,
 };
 
 /// A handle on one identity's session. Cheap to clone.
@@ -194,6 +195,30 @@ impl AuthSession {
     /// Safe to drop. Once polled, the logout continues.
     pub async fn logout(&self) -> Result<LoggedOut, LogoutError> {
         self.send(RequestKind::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
+    }
+
+    /// Changes which source renews the identity, and under which provider's profile.
+    ///
+    /// For a session that was stored with the wrong plan, or with none: a login imported without its provider, a record
+    /// of an older version, a source that was renamed. It changes the plan in the record and nothing else. The tokens, the
+    /// epoch and what is published stay, and the next refresh of any process on the store goes by the new plan. The
+    /// runtime need not have the source that `renewal` names; without it, a refresh fails with
+    /// [`SourceMissing`](Reason::SourceMissing).
+    ///
+    /// Requests are taken in order, so a login that was installed before this call is the one that is configured.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigureError`]. Nothing was changed then, unless the store timed out. While a refresh token is being
+    /// presented, or is in doubt, its source and spending cannot change ([`Marked`](ConfigureError::Marked)); its provider
+    /// and `never_replay` can.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the plan is stored all the same.
+    pub async fn configure(&self, renewal: RenewalPlan) -> Result<Box<View>, ConfigureError> {
+        let answer = self.send(|reply| RequestKind::Configure(Box::new(renewal), reply)).await;
+        answer.unwrap_or(Err(ConfigureError::StoreTrouble(StoreFault::TimedOut)))
     }
 
     /// Reports the issuers that the resource lists now (RFC 9728 section 3.2). A grant whose issuer is not among them

@@ -82,14 +82,14 @@ pub fn session<S: StandIn>(
     let plan = Settings { policy, ..Settings::new(Arc::new(Unused)) };
     let plan = Arc::new(Plan::new(plan, digests.clone()));
     let ports = Ports {
-        store: Arc::new(MemoryStore::new(digests.clone())),
+        store: Arc::new(MemoryStore::new(digests)),
         clock,
         spawner: Arc::new(Unused),
         permits: Arc::new(Unused),
         observer: None,
         entropy: Entropy::seeded(0),
     };
-    let core = Arc::new(Core::new(ports, Arc::clone(&plan), digests, Nonce(1), Duration::MAX));
+    let core = Arc::new(Core::new(ports, Arc::clone(&plan), Nonce(1), Duration::MAX));
     let slot = Arc::new(Slot::new(identity, plan, core.router()));
     let (incarnation, _) = slot.cell.begin();
     let stage = Stage(Arc::new(Shared { slot: Arc::downgrade(&slot), incarnation, requests: Mutex::default() }));
@@ -140,6 +140,11 @@ impl Stage {
                     request.answer_logout(answer);
                 }
             }
+            SessionEffect::AnswerConfigure(id, answer) => {
+                if let Some(request) = self.leave(id) {
+                    request.answer_configure(answer);
+                }
+            }
             other => return Some(other),
         }
         None
@@ -159,6 +164,7 @@ impl Stage {
             RequestKind::Refusal(refusal, _) => SessionEvent::Invalidate(reply, *refusal),
             RequestKind::Install(..) => SessionEvent::Install(reply, request.take_login()?),
             RequestKind::Logout(_) => SessionEvent::Logout(reply),
+            RequestKind::Configure(renewal, _) => SessionEvent::Configure(reply, renewal.clone()),
             RequestKind::Installing(_) => return None,
         };
         requests.replies.join(reply, request);

@@ -183,6 +183,7 @@ impl TokenState {
                 None => return,
             },
             Some(RequestKind::Logout(_)) => SessionEvent::Logout(reply),
+            Some(RequestKind::Configure(renewal, _)) => SessionEvent::Configure(reply, renewal.clone()),
             Some(RequestKind::Installing(_)) | None => return,
         };
         self.replies.join(reply, request);
@@ -263,6 +264,11 @@ impl TokenState {
                     request.answer_logout(answer);
                 }
             }
+            SessionEffect::AnswerConfigure(id, answer) => {
+                if let Some(request) = self.replies.leave(id) {
+                    request.answer_configure(answer);
+                }
+            }
             SessionEffect::Fly(order) => {
                 self.background_flight = (order.urgency != Urgency::Callers).then_some(order.flight);
                 flight_task::spawn(&self.core, &self.slot, *order);
@@ -291,9 +297,9 @@ impl TokenState {
                 );
             }
             SessionEffect::Revoke(revocation) => {
-                let (source, identity) = (Arc::clone(&self.slot.plan.source), self.slot.identity.clone());
+                let (sources, identity) = (Arc::clone(&self.slot.plan.sources), self.slot.identity.clone());
                 self.core.spawn_tracked(async move {
-                    let revoked = source.revoke(&identity, *revocation).await;
+                    let revoked = sources.revoke(&identity, *revocation).await;
                     tracing::debug!(%identity, revoked, "revoked");
                 });
             }

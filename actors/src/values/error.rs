@@ -133,6 +133,31 @@ pub enum LogoutError {
     Busy,
 }
 
+/// Why an identity's renewal plan was not changed. Nothing was changed, unless
+/// [`StoreTrouble`](ConfigureError::StoreTrouble) says that the store timed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigureError {
+    /// There is no grant to configure: nobody signed in, or the identity was logged out.
+    #[error("nobody is signed in here: sign in, and give the renewal plan with the login")]
+    NotSignedIn,
+    /// The refresh token is being presented, or in doubt; its source and spending stay as they are until that is over.
+    #[error("the refresh token is being used, or in doubt: try again when the refresh is over, or sign in again")]
+    Marked,
+    /// A login or logout came first; what it stored was left alone.
+    #[error("a newer login or logout came first: look at the session, then configure it again")]
+    Superseded,
+    /// The store could not be read or written.
+    #[error("the renewal plan could not be stored: {0}")]
+    StoreTrouble(StoreFault),
+    /// A login, logout or another configuration of this identity is being stored by this session.
+    #[error("another login, logout or configuration is being stored; try again")]
+    Busy,
+    /// The runtime is shutting down.
+    #[error("the session runtime is shutting down")]
+    ShuttingDown,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,12 +16,13 @@ mod time;
 
 pub use backoff::{ExponentialBackoff, MAX_SLEEP};
 pub use digest::{DigestKey, KeyedDigest};
-pub use error::{InstallError, LogoutError, StoreFault, TokenError};
+pub use error::{ConfigureError, InstallError, LogoutError, StoreFault, TokenError};
 pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target};
 pub use lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
 pub use lifetime::{Validity, Window};
 pub use lineage::{Epoch, FlightId, Generation, Nonce, Revision, Version};
 pub use reason::Reason;
+pub use record::{NameError, ProviderName, RenewalPlan, SourceName, Spending};
 pub use resource::{ResourceError, ResourceUri};
 pub use secret::{AccessToken, ClientSecret, DpopKey, RefreshToken, RegistrationToken};
 pub use time::{BootId, ElapsedTime, Jitter, Moment, Now, WallTime};

@@ -43,6 +43,8 @@ pub enum Reason {
     StoreTrouble,
     /// The store cannot give out claims, so nobody may spend a refresh token on it.
     ClaimsUnsupported,
+    /// The runtime has no token source of the name and kind in the record's renewal plan; nothing was presented.
+    SourceMissing,
 
     /// The resource refuses even a token that was minted for this refusal: refreshing does not help.
     ResourceRefuses,
@@ -58,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Reason::NeverSignedIn,
         Reason::LoggedOut,
         Reason::GrantEnded,
@@ -77,6 +79,7 @@ impl Reason {
         Reason::Contended,
         Reason::StoreTrouble,
         Reason::ClaimsUnsupported,
+        Reason::SourceMissing,
         Reason::ResourceRefuses,
         Reason::TooManyWaiters,
         Reason::ShuttingDown,
@@ -169,6 +172,11 @@ impl Reason {
             Reason::ClaimsUnsupported => (
                 "claims_unsupported",
                 "the credential store cannot lock here, so nothing may be refreshed safely: use another store or place",
+            ),
+            Reason::SourceMissing => (
+                "source_missing",
+                "this program has no token source of the kind that this session was stored with: give it that source, \
+                 or configure the session for another one",
             ),
             Reason::ResourceRefuses => (
                 "resource_refuses",

@@ -6,6 +6,7 @@
 mod cohort;
 mod crowd;
 mod lifecycle;
+mod plans;
 mod secrets;
 mod stress;
 mod support;

@@ -13,9 +13,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
+use tokenkeeper_actors::law::ledger::Login;
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper_actors::runtime::{AuthSession, SessionSpec, TokenOptions};
-use tokenkeeper_actors::values::{Lease, Reason, TokenError};
+use tokenkeeper_actors::runtime::{AuthSession, TokenOptions};
+use tokenkeeper_actors::values::{Lease, Reason, RenewalPlan, SourceName, TokenError};
 
 use self::endings::{Endings, Roll};
 use self::watchman::Watchman;
@@ -154,17 +155,28 @@ async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
     println!("TOKENKEEPER_SEED={seed}");
 
     let world = World::new();
-    let endings = Arc::new(Endings::begin(world.builder().idle_after(ms(2))).await);
-    let posts = join_all((0..IDENTITIES).map(|number| {
-        // A server of its own each, which counts what is in flight for this identity alone.
+    // A server of its own each, which counts what is in flight for this identity alone.
+    let own_world = |number: usize| {
         let mut own = world.clone();
         own.server = super::support::Server::new(world.clock.clone());
         own.server.numbers_from(number as u64 * 1_000_000_000);
         own.server.lives_for(s(1_000_000_000));
         own.server.takes(ms(1));
-        let session = endings.runtime().session(SessionSpec::new(identity(number)).settings(own.settings()));
+        own
+    };
+    let worlds: Vec<World> = (0..IDENTITIES).map(own_world).collect();
+    let name = |number: usize| SourceName::new(format!("server-{number}")).expect("a name");
+    let mut settings = world.settings();
+    for (number, own) in worlds.iter().enumerate() {
+        settings.sources = settings.sources.with(name(number), Arc::new(own.server.clone()));
+    }
+    let builder = world.builder_with(Arc::new(world.store.clone()), settings).idle_after(ms(2));
+    let endings = Arc::new(Endings::begin(builder).await);
+    let posts = join_all(worlds.into_iter().enumerate().map(|(number, own)| {
+        let session = endings.runtime().session(identity(number));
+        let renewal = RenewalPlan { source: name(number), ..RenewalPlan::default() };
         async move {
-            session.install(own.login()).await.expect("installed");
+            session.install(Login { renewal, ..own.login() }).await.expect("installed");
             Post { world: own, session, watchman: Watchman::default() }
         }
     }));

@@ -8,7 +8,7 @@ use tokenkeeper_actors::law::flight::{Equipment, Flight, Op, Report, StoreTimeou
 use tokenkeeper_actors::law::ledger::apply;
 use tokenkeeper_actors::law::profile::{Evidence, InDoubt, Profile};
 use tokenkeeper_actors::values::record::Record;
-use tokenkeeper_actors::values::{Jitter, Now};
+use tokenkeeper_actors::values::{Jitter, Now, SourceName};
 
 use crate::support::*;
 
@@ -58,7 +58,16 @@ impl World {
         if draw & 16 > 0 {
             record = record.map(|record| marked(&record, SIBLING, 1, before(START, secs(31))));
         }
-        let equipment = Equipment { profile, timeouts: StoreTimeouts::default(), digests: digests(), spending };
+        order.renewal.spending = spending;
+        if let Some(record) = &mut record {
+            grant_of(record).renewal = order.renewal.clone();
+        }
+        let equipment = Equipment {
+            profiles: profile.into(),
+            sources: [(SourceName::default(), spending)].into(),
+            timeouts: StoreTimeouts::default(),
+            digests: digests(),
+        };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
         let now = Now { moment: START, jitter: Jitter::default() };
         let mut world = Self {

@@ -17,6 +17,7 @@ mod ledger;
 mod logout;
 mod marking;
 mod outcomes;
+mod plans;
 mod profile;
 mod renewing;
 mod repeatable;

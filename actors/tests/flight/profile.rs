@@ -1,6 +1,9 @@
 //! Law 10 in the issuer's profile: the judgement for each kind of evidence.
 
-use tokenkeeper_actors::law::profile::{Evidence, InDoubt, Judgement, Lost, NotSent, Profile, Refused, Trouble};
+use tokenkeeper_actors::law::profile::{
+    Evidence, InDoubt, Judgement, Lost, NotSent, Profile, Profiles, Refused, Trouble,
+};
+use tokenkeeper_actors::values::{ProviderName, RenewalPlan};
 
 use crate::support::*;
 
@@ -126,4 +129,27 @@ fn where_nothing_was_spent_the_status_says_what_callers_are_told() {
 #[test]
 fn trouble_without_a_word_from_the_server_says_nothing_about_coming_back() {
     assert_eq!(Trouble::new(Reason::Throttled), Trouble { reason: Reason::Throttled, retry_after: None });
+}
+
+#[test]
+fn a_plan_names_its_profile() {
+    let name = |name: &'static str| ProviderName::new(name).unwrap();
+    let lax = Profile {
+        in_doubt: InDoubt::RetryWithin(secs(600)),
+        unspent_statuses: vec![503],
+        revocation_confined: true,
+        ..Profile::default()
+    };
+    let fallback = Profile { unspent_statuses: vec![502], revocation_confined: true, ..Profile::default() };
+    let profiles = Profiles::new(fallback.clone()).with(name("lax"), lax.clone());
+    assert_eq!(profiles.of(&RenewalPlan::default()), fallback);
+    assert_eq!(profiles.of(&RenewalPlan::at(name("lax"))), lax);
+    let never = InDoubt::NeverReplay;
+    let cautious = RenewalPlan { never_replay: true, ..RenewalPlan::at(name("lax")) };
+    assert_eq!(profiles.of(&cautious), Profile { in_doubt: never, ..lax });
+    // The strictest reading where the provider is unknown.
+    let unknown = profiles.of(&RenewalPlan::at(name("unknown")));
+    assert_eq!(unknown, Profile { in_doubt: never, ..Profile::default() });
+    let renamed = profiles.with_fallback(Profile::default()).with(name("lax"), Profile::default());
+    assert_eq!(renamed, Profiles::from(Profile::default()).with(name("lax"), Profile::default()));
 }

@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use tokenkeeper_actors::law::flight::{Outcome, Spending};
 use tokenkeeper_actors::law::profile::Trouble;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::values::{Cause, Reason, StoreFault};
+use tokenkeeper_actors::values::{Cause, Reason, RenewalPlan, StoreFault};
 
 use super::support::s;
 
@@ -181,7 +181,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     let spending = prop_oneof![2 => Just(Spending::SingleUse), 1 => Just(Spending::Repeatable)];
     (refresh, spending, 0..600_u64, 0..5_000_u64).prop_map(|(refresh, spending, early, margin)| Policy {
         refresh,
-        spending,
+        renewal: RenewalPlan { spending, ..RenewalPlan::default() },
         early_window: s(early),
         safety_margin: Duration::from_millis(margin),
         max_waiters: WAITERS_MOST,

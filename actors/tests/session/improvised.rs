@@ -187,7 +187,7 @@ impl Improvised {
             }
         };
         // A late answer is ignored. A single-use source needs the record, a repeatable one does not.
-        let enough = !matches!(answer, Answer::Failed(_)) || self.story.policy.spending == Spending::Repeatable;
+        let enough = !matches!(answer, Answer::Failed(_)) || self.story.policy.renewal.spending == Spending::Repeatable;
         self.knows |= took < s(5) && enough;
         self.happens(event);
     }

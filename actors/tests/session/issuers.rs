@@ -217,7 +217,7 @@ fn a_flight_that_lands_into_a_parked_record_is_told_as_that() {
 
 #[test]
 fn a_list_that_comes_while_nothing_can_be_read_counts_when_it_can() {
-    let policy = Policy { spending: tokenkeeper_actors::law::flight::Spending::Repeatable, ..Policy::default() };
+    let policy = Policy { renewal: super::support::repeatable(), ..Policy::default() };
     let mut store = super::support::Store::default();
     store.sign_in(Some(HOUR), super::support::beginning());
     let mut story = Story::begins_over(store, policy);

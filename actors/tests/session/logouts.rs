@@ -1,10 +1,10 @@
 //! Logouts: nothing is served from the start, and the answer is true (law 12).
 
-use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Spending};
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy, SessionEffect, SessionEvent};
 use tokenkeeper_actors::values::{FlightId, StoreFault};
 
-use super::support::{HOUR, Story, binding, generation, s};
+use super::support::{HOUR, Story, binding, generation, repeatable, s};
 
 fn signed_in() -> Story {
     Story::signed_in(HOUR, Policy::default())
@@ -165,7 +165,7 @@ fn a_tombstone_read_before_its_write_is_answered_may_be_anybodys() {
 
 #[test]
 fn what_was_minted_without_a_store_is_gone_with_the_logout() {
-    let policy = Policy { spending: Spending::Repeatable, ..Policy::default() };
+    let policy = Policy { renewal: repeatable(), ..Policy::default() };
     let mut story = Story::begins(policy);
     story.asks(1);
     story.read_fails();
@@ -180,7 +180,7 @@ fn what_was_minted_without_a_store_is_gone_with_the_logout() {
 
 #[test]
 fn a_logout_owed_to_an_unreadable_store_is_not_ended_by_what_was_made_up() {
-    let policy = Policy { spending: Spending::Repeatable, ..Policy::default() };
+    let policy = Policy { renewal: repeatable(), ..Policy::default() };
     let mut store = super::support::Store::default();
     store.sign_in(Some(HOUR), super::support::beginning());
     let mut story = Story::begins_over(store, policy);
@@ -250,7 +250,7 @@ fn an_install_beside_a_logout_decides_nothing_before_the_store_does() {
 #[test]
 fn over_a_tombstone_a_token_may_still_live_where_a_flight_or_an_earlier_attempt_may_have_brought_one() {
     // A flight runs for an identity that needs no login, and a sibling was faster.
-    let mut story = Story::begins(Policy { spending: Spending::Repeatable, ..Policy::default() });
+    let mut story = Story::begins(Policy { renewal: repeatable(), ..Policy::default() });
     story.reads();
     story.asks(1);
     story.store.sign_out();

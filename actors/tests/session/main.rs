@@ -6,6 +6,7 @@ mod acts;
 mod backoff;
 mod clocks;
 mod cohort;
+mod configuring;
 mod deadlines;
 mod degraded;
 mod early;

@@ -1,13 +1,12 @@
 //! Reads of the record: the first one, repeated and failed ones, and changes in between.
 
-use tokenkeeper_actors::law::flight::Spending;
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
 use tokenkeeper_actors::values::{Cause, Generation, Nonce, StoreFault};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
 fn repeatable() -> Policy {
-    Policy { spending: Spending::Repeatable, ..Policy::default() }
+    Policy { renewal: super::support::repeatable(), ..Policy::default() }
 }
 
 #[test]

@@ -241,8 +241,7 @@ fn a_refusal_in_backoff_is_noted_and_the_caller_told_when_to_come_back() {
 #[test]
 fn a_floor_over_an_empty_store_outlives_the_actor() {
     // No record was ever stored, so none was lost, and the refusal holds.
-    let spending = tokenkeeper_actors::law::flight::Spending::Repeatable;
-    let mut story = Story::begins(Policy { spending, ..Policy::default() });
+    let mut story = Story::begins(Policy { renewal: super::support::repeatable(), ..Policy::default() });
     story.reads();
     let refused = Generation { nonce: Nonce(0xabc), ..generation(0, 1) };
     story.refuses(1, refused);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{Adopt, Spending, Urgency};
+use tokenkeeper_actors::law::flight::{Adopt, Urgency};
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::session::{Ask, Policy, SessionEvent};
 use tokenkeeper_actors::values::record::{MarkState, Parked, Record, Refresh};
 use tokenkeeper_actors::values::{Cause, Epoch, FlightId};
 
-use super::support::{HOUR, Store, Story, beginning, generation, login, ms, s};
+use super::support::{HOUR, Store, Story, beginning, generation, login, ms, repeatable, s};
 
 #[test]
 fn a_fresh_lease_is_served_at_once_and_nothing_flies() {
@@ -234,7 +234,7 @@ fn without_a_refresh_token_the_access_token_is_served_while_it_lives() {
 
 #[test]
 fn a_repeatable_source_mints_where_nobody_signed_in_and_where_there_is_no_refresh_token() {
-    let policy = Policy { spending: Spending::Repeatable, ..Policy::default() };
+    let policy = Policy { renewal: repeatable(), ..Policy::default() };
     let mut story = Story::begins(policy);
     story.reads();
     assert_eq!(story.asks(1), ["publish", "fly for expiry"]);
@@ -251,7 +251,7 @@ fn a_repeatable_source_does_not_mint_where_somebody_logged_out() {
     let mut store = Store::default();
     store.sign_in(Some(HOUR), beginning());
     store.sign_out();
-    let mut story = Story::begins_over(store, Policy { spending: Spending::Repeatable, ..Policy::default() });
+    let mut story = Story::begins_over(store, Policy { renewal: repeatable(), ..Policy::default() });
     story.reads();
     assert_eq!(story.asks(1), ["1 is told logged_out"]);
     // The next actor does not either, when the store can no longer be read.

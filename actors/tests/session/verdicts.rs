@@ -1,10 +1,10 @@
 //! A flight's finding that a login is required. It holds for one version of the record.
 
-use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Spending};
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::values::{Cause, FlightId, Reason};
 
-use super::support::{HOUR, Story, generation, ms, s};
+use super::support::{HOUR, Story, generation, ms, repeatable, s};
 
 /// A session whose flight found a login required, while the record does not show it.
 fn found(reason: Reason) -> Story {
@@ -104,7 +104,7 @@ fn a_login_ends_it() {
 #[test]
 fn kept_warm_it_is_looked_at_again_when_its_time_is_over() {
     let warm = RefreshPolicy::KeepWarm { inactivity: None };
-    let policy = Policy { refresh: warm, spending: Spending::Repeatable, ..Policy::default() };
+    let policy = Policy { refresh: warm, renewal: repeatable(), ..Policy::default() };
     let mut story = Story::begins(policy);
     assert_eq!(story.reads(), ["publish", "fly for expiry"]);
     assert_eq!(story.lands(Outcome::LoginRequired(Reason::ClientRejected)), ["publish"]);

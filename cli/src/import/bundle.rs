@@ -6,7 +6,9 @@ use serde::Deserialize;
 use tokenkeeper::engine::law::ledger::{Login, LoginAccess};
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer};
 use tokenkeeper::engine::values::{ClientSecret, Moment, WallTime};
-use tokenkeeper::{AccessToken, Account, RefreshToken, Scopes, ServerIdentity, TokenKind, Validity, grant};
+use tokenkeeper::{
+    AccessToken, Account, RefreshToken, RenewalPlan, Scopes, ServerIdentity, TokenKind, Validity, grant,
+};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -92,6 +94,7 @@ impl Bundle {
             granted: Scopes::new(self.scope.iter().flat_map(|scope| scope.split_ascii_whitespace())),
             subject: None,
             dpop_key: None,
+            renewal: RenewalPlan::default(),
             refresh: None,
             access: self.access(now)?,
             at: now,

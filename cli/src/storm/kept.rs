@@ -13,8 +13,8 @@ use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::RefreshCredential;
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, ReqwestClient};
 use tokenkeeper::{
-    AccessToken, Account, AuthRuntime, AuthSession, Lease, RefreshGrant, Scopes, ServerIdentity, Settings, Target,
-    TokenError, TokenKind, Validity,
+    AccessToken, Account, AuthRuntime, AuthSession, Lease, RefreshGrant, RenewalPlan, Scopes, ServerIdentity, Settings,
+    Target, TokenError, TokenKind, Validity,
 };
 
 use super::arena::{Arena, Grant, Log};
@@ -68,6 +68,7 @@ impl Contestant for Kept {
             validity: Validity::new(now, Some(grant.lifetime)),
         };
         let login = Login {
+            renewal: RenewalPlan::default(),
             binding: grant.binding,
             requested: Scopes::default(),
             granted: Scopes::new(grant.scope.split_ascii_whitespace()),

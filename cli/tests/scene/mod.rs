@@ -59,7 +59,11 @@ impl Scene {
     }
 
     pub(crate) fn import(&self, login: &Value) -> OutputAssert {
-        self.command(&["import"]).stdin(login.to_string()).assert()
+        self.import_with(login, &[])
+    }
+
+    pub(crate) fn import_with(&self, login: &Value, arguments: &[&str]) -> OutputAssert {
+        self.command(&["import"]).args(arguments).stdin(login.to_string()).assert()
     }
 
     pub(crate) fn json(&self, command: &str, arguments: &[&str]) -> Value {

@@ -7,7 +7,7 @@ use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::ledger::Changed;
 use tokenkeeper_actors::law::session::{LoggedOut, Published, Refusal, RefusalAnswer, SessionEffect, WaiterId};
 use tokenkeeper_actors::values::record::{Issuer, View};
-use tokenkeeper_actors::values::{Cause, FlightId, InstallError, LogoutError, Reason, StoreFault};
+use tokenkeeper_actors::values::{Cause, ConfigureError, FlightId, InstallError, LogoutError, Reason, StoreFault};
 
 use super::answers::Occasion;
 use crate::Millis;
@@ -343,6 +343,19 @@ impl World {
         (known.failed, known.failures) = (None, 0);
         if known.owed.is_some_and(|owed| owed < view.epoch()) {
             known.owed = None;
+        }
+    }
+
+    pub(crate) fn check_configure_answer(&mut self, id: ActorId, answer: &Result<Box<View>, ConfigureError>) {
+        self.count(match answer {
+            Ok(_) => Kind::Configured,
+            Err(ConfigureError::Marked) => Kind::ConfigureMarked,
+            Err(_) => Kind::ConfigureTroubled,
+        });
+        if let Ok(view) = answer
+            && self.store.record(id.identity).is_none_or(|stored| stored.version() < view.version)
+        {
+            self.breach("12", "a plan is said to be stored and is not", || format!("{:?}", view.version));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Laws 4, 9, 10 and 12 at the store: what may replace what, judged anew at each write that took effect.
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit};
-use tokenkeeper_actors::values::record::{Held, MarkState, Parked, Record, Refresh};
+use tokenkeeper_actors::values::record::{Content, Held, MarkState, Parked, Record, Refresh, RenewalPlan};
 use tokenkeeper_actors::values::{Epoch, FlightId};
 
 use super::truth::State;
@@ -126,6 +126,9 @@ impl World {
         if old.subject.is_some() && old.subject != new.subject {
             self.breach("13", "a grant changes its subject", String::new);
         }
+        if old.renewal != new.renewal && !matches!(change, Change::Configure { .. }) {
+            self.breach("12", "a plan changes with no configuration", String::new);
+        }
         if old.parked.is_some() && new.parked != old.parked {
             self.breach("9", "a parked grant is taken up without a login", String::new);
         }
@@ -153,6 +156,7 @@ impl World {
                     self.breach("9", "a grant is ended for a token that is not the stored one", String::new);
                 }
             }
+            Change::Configure { renewal, .. } => self.check_configured(before, after, renewal),
             Change::Park { why, .. } => self.check_parked(asker, *why),
             Change::Install(login) => {
                 self.check_installed(identity, login.refresh.as_ref().map(|refresh| refresh.digest()), before)
@@ -169,6 +173,24 @@ impl World {
                 }
                 self.note_epoch_moved(identity, before);
             }
+        }
+    }
+
+    /// A configuration changes the plan and nothing else, and under a mark neither source nor spending.
+    fn check_configured(&mut self, before: Option<&Record>, after: &Record, plan: &RenewalPlan) {
+        let Some((before, old)) = before.and_then(|before| Some((before, before.grant()?))) else {
+            return self.breach("12", "a plan is changed where there is no grant", String::new);
+        };
+        let mut expected = Record { revision: after.revision, ..before.clone() };
+        if let Content::Grant(grant) = &mut expected.content {
+            grant.renewal = plan.clone();
+        }
+        if expected != *after {
+            self.breach("12", "a configuration changes more than the plan", || format!("{after:?} after {before:?}"));
+        }
+        let marked = before.held().is_some_and(|held| held.mark.is_some());
+        if marked && (old.renewal.source != plan.source || old.renewal.spending != plan.spending) {
+            self.breach("10", "a marked token changes its source", || format!("{plan:?}"));
         }
     }
 

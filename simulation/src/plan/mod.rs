@@ -35,6 +35,8 @@ pub(crate) enum Stimulus {
     Login { process: usize, identity: usize, kind: LoginKind },
     /// Somebody signs out.
     Logout { process: usize, identity: usize },
+    /// Somebody changes how the identity is renewed: to another plan of the same effect.
+    Configure { process: usize, identity: usize, plan: usize },
     /// The resource lists its issuers: the bound one among them, or another one.
     Issuers { process: usize, identity: usize, moved: bool },
     /// A session's actor is killed.

@@ -50,6 +50,12 @@ impl Script<'_> {
             self.at += 300;
             self.burst(3);
         }
+        if self.rng.chance(400) {
+            let (process, after, plan) = (self.process(), self.rng.below(4_000), self.rng.below(3) as usize);
+            self.at -= after.min(self.at);
+            self.push(0, Stimulus::Configure { process, identity, plan });
+            self.at += after;
+        }
     }
 
     /// The resource refuses whatever token it is shown.

@@ -123,10 +123,10 @@ impl World {
             (0u32..).zip(&config.hosts).map(|(i, (offset, drift))| Host::new(i, *offset, *drift)).collect();
         let store = SimStore::new(config.store, config.identities);
         let equipment = Equipment {
-            profile: config.profile.clone(),
+            profiles: config.profiles(),
+            sources: config.plans().map(|plan| (plan.source, plan.spending)).into(),
             timeouts: config.timeouts,
             digests: store.key.clone(),
-            spending: config.policy.spending,
         };
         let mut world = Self {
             seed,

@@ -192,6 +192,7 @@ impl World {
                 self.note_logout_begun(id);
                 SessionEvent::Logout(reply)
             }
+            Mail::Configure(plan) => SessionEvent::Configure(self.reply_id(id, Awaited::Configure), plan),
             Mail::Issuers(issuers) => {
                 self.note_issuers(id, &issuers);
                 SessionEvent::IssuersListed(issuers)
@@ -384,6 +385,10 @@ impl World {
                 let Some(Awaited::Logout { since }) = self.take_reply(id, reply) else { return };
                 self.check_logout_answer(id, since, &answer);
                 self.count(if answer.is_ok() { Kind::LoggedOut } else { Kind::LogoutNotDurable });
+            }
+            SessionEffect::AnswerConfigure(reply, answer) => {
+                let Some(Awaited::Configure) = self.take_reply(id, reply) else { return };
+                self.check_configure_answer(id, &answer);
             }
             SessionEffect::Load(op) => {
                 let (key, t) = (key(self), self.t);

@@ -23,6 +23,10 @@ impl World {
             Stimulus::Caller(spec) => self.new_caller(spec, false),
             Stimulus::Login { process, identity, kind } => self.login(process, identity, kind),
             Stimulus::Logout { process, identity } => self.person(process, identity, Mail::Logout),
+            Stimulus::Configure { process, identity, plan } => {
+                let plan = Box::new(self.config.plans()[plan].clone());
+                self.person(process, identity, Mail::Configure(plan));
+            }
             Stimulus::Issuers { process, identity, moved } => {
                 let listed = if moved { vec![issuer_name(7)] } else { vec![issuer_name(1), issuer_name(0)] };
                 self.person(process, identity, Mail::Issuers(listed));
@@ -148,6 +152,7 @@ impl World {
             granted: Self::scopes(),
             subject: self.server.config.names_subject.then(|| Subject("alice".to_owned())),
             dpop_key: None,
+            renewal: self.config.renewal.clone(),
             refresh: with_refresh.then_some(credential),
             access,
             at: moment,

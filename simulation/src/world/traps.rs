@@ -23,7 +23,9 @@ pub(super) fn name_of(call: &Call) -> Option<EffectName> {
             Change::Commit(_) | Change::Install(_) => EffectName::Commit,
             Change::End { .. } => EffectName::End,
             Change::Spent { .. } => EffectName::Spent,
-            Change::Park { .. } | Change::Clear { .. } | Change::Discard { .. } => EffectName::Close,
+            Change::Park { .. } | Change::Clear { .. } | Change::Configure { .. } | Change::Discard { .. } => {
+                EffectName::Close
+            }
         },
     })
 }
@@ -42,9 +44,10 @@ impl World {
             SessionEffect::Answer(..) => SessionPoint::Answer,
             SessionEffect::Change(..) => SessionPoint::Change,
             SessionEffect::Fly(_) => SessionPoint::Fly,
-            SessionEffect::AnswerRefusal(..) | SessionEffect::AnswerInstall(..) | SessionEffect::AnswerLogout(..) => {
-                SessionPoint::Reply
-            }
+            SessionEffect::AnswerRefusal(..)
+            | SessionEffect::AnswerInstall(..)
+            | SessionEffect::AnswerLogout(..)
+            | SessionEffect::AnswerConfigure(..) => SessionPoint::Reply,
             _ => return false,
         };
         let Some(place) = self.session_traps.iter().position(|trap| *trap == kind) else { return false };

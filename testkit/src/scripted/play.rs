@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokenkeeper_actors::law::flight::{
     Equipment, Flight, FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts,
 };
-use tokenkeeper_actors::law::profile::Profile;
+use tokenkeeper_actors::law::profile::Profiles;
 use tokenkeeper_actors::law::session::{
     Birth, Hit, Policy, Published, Refusal, Residue, Session, SessionEffect, SessionEvent,
 };
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed, Reservation};
 use tokenkeeper_actors::runtime::stand_in::Stage;
-use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::record::{Record, RenewalPlan, SourceName};
 use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Jitter, Moment, Nonce, Now, Validity, Window};
 
 use super::Counts;
@@ -66,12 +66,12 @@ enum Answer {
 impl Play {
     pub(super) fn new(stage: Stage, store: Store, policy: Policy, clock: TokioClock) -> Self {
         let equipment = Equipment {
-            profile: Profile::default(),
+            profiles: Profiles::default(),
+            sources: [(SourceName::REFRESH_TOKEN, Spending::SingleUse)].into(),
             timeouts: StoreTimeouts::default(),
             digests: store.digests.clone(),
-            spending: Spending::SingleUse,
         };
-        let policy = Policy { spending: Spending::SingleUse, ..policy };
+        let policy = Policy { renewal: RenewalPlan::default(), ..policy };
         let birth = Birth { nonce: Nonce(1), flights: FlightId(0) };
         let (session, effects) = Session::start(policy, birth, Residue::default(), present(&clock));
         let mut play = Self {

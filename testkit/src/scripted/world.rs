@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use tokenkeeper_actors::law::ledger::{self, Change, Changed, Login};
-use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Record, RefreshCredential};
+use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Record, RefreshCredential, RenewalPlan};
 use tokenkeeper_actors::values::{DigestKey, Epoch, Moment, RefreshToken, Scopes, StoreFault};
 
 use super::step::{Step, token};
@@ -51,6 +51,7 @@ impl Store {
             granted: Scopes::default(),
             subject: None,
             dpop_key: None,
+            renewal: RenewalPlan::default(),
             refresh: Some(refresh),
             access: None,
             at: now,

@@ -83,6 +83,7 @@ pub async fn nothing_but_a_login_revives_a_tombstone(harness: &dyn Harness) -> V
             kit::withdraw(epoch, 1, sent),
             Change::Spent { epoch, flight: flight(1), sent },
             Change::End { epoch, sent },
+            Change::Configure { epoch, renewal: kit::far_plan() },
             Change::Park { epoch, why: Parked::ClientRejected },
             Change::Clear { epoch },
         ];

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit, Conflict, Login, LoginAccess, apply};
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, TokenStore};
 use tokenkeeper_actors::values::record::{
-    Access, Binding, Client, ClientAuth, Issuer, Mark, MarkState, Record, RefreshCredential,
+    Access, Binding, Client, ClientAuth, Issuer, Mark, MarkState, ProviderName, Record, RefreshCredential, RenewalPlan,
+    SourceName, Spending,
 };
 use tokenkeeper_actors::values::{
     AccessToken, Account, BootId, Cause, DigestKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, RefreshToken,
@@ -202,9 +203,21 @@ pub(super) fn login(refresh: Option<RefreshCredential>) -> Login {
         granted: Scopes::new(["read"]),
         subject: None,
         dpop_key: None,
+        renewal: RenewalPlan::default(),
         refresh,
         access: Some(LoginAccess { token, kind: TokenKind::Bearer, validity: an_hour() }),
         at: moment(0),
+    }
+}
+
+/// A renewal plan that differs from the default in every member.
+pub(super) fn far_plan() -> RenewalPlan {
+    let source = SourceName::new("client_credentials").unwrap_or_default();
+    RenewalPlan {
+        source,
+        spending: Spending::Repeatable,
+        provider: ProviderName::new("example").ok(),
+        never_replay: true,
     }
 }
 
@@ -239,8 +252,8 @@ pub(super) fn commit(epoch: u64, sent: Option<KeyedDigest>, refresh: Option<Refr
         cause: Cause::Expiry,
         flight: Some(flight(u128::from(number))),
     };
-    let epoch = Epoch::new(epoch);
-    Commit { epoch, sent, access, refresh, granted: None, subject: None, binding: None, at: moment(20) }
+    let (epoch, renewal) = (Epoch::new(epoch), RenewalPlan::default());
+    Commit { epoch, sent, access, refresh, granted: None, subject: None, binding: None, renewal, at: moment(20) }
 }
 
 /// Lets all contenders loose at once, each in a task of its own, and gathers what they got in no particular order.

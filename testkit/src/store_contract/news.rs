@@ -6,7 +6,7 @@ use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
 use tokenkeeper_actors::values::{Epoch, ServerIdentity};
 
-use super::kit::{Desk, KEPT};
+use super::kit::{self, Desk, KEPT};
 use super::verdict::ensure;
 use super::{Breach, Harness, Outcome, Verdict};
 use crate::contract::within;
@@ -31,7 +31,7 @@ pub async fn a_watch_tells_of_its_own_processs_writes(harness: &dyn Harness) -> 
     KEPT
 }
 
-/// Logins, marks, commits, withdrawals and logouts are news, of whichever identity; what was written before a watch was
+/// Logins, marks, commits, configurations and logouts are news, of whichever identity; what was written before a watch was
 /// opened need not be. Every watch hears all of it.
 pub async fn a_watch_tells_of_every_kind_of_write(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
@@ -40,6 +40,7 @@ pub async fn a_watch_tells_of_every_kind_of_write(harness: &dyn Harness) -> Verd
     let writes = [
         desk.mark(version, "rt-1", 1),
         desk.commit(1, "rt-1", "rt-2", 2),
+        Change::Configure { epoch: Epoch::new(1), renewal: kit::far_plan() },
         Change::End { epoch: Epoch::new(1), sent: desk.digest("rt-2") },
         Change::Clear { epoch: Epoch::new(1) },
     ];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit, Conflict, Login};
 use tokenkeeper_actors::values::Epoch;
-use tokenkeeper_actors::values::record::{Parked, Record, RefreshCredential, Subject};
+use tokenkeeper_actors::values::record::{Content, Parked, Record, RefreshCredential, RenewalPlan, Subject};
 
 use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment, one_winner};
 use super::verdict::{ensure, same, same_record};
@@ -202,6 +202,29 @@ pub async fn a_parked_grant_is_kept_until_a_login_replaces_it(harness: &dyn Harn
     let record = desk.applied(Change::Install(Box::new(login))).await?;
     same("why the next login is parked", parked(&record), None)?;
     desk.refused(Change::Park { epoch, why: Parked::SubjectChanged }, Conflict::Moved).await?;
+    KEPT
+}
+
+/// A configuration puts another renewal plan into the grant of its epoch, and changes nothing else. Source and spending
+/// do not change under a mark; the rest of the plan does.
+pub async fn a_configuration_changes_the_plan_and_nothing_else(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let configure = |epoch, renewal| Change::Configure { epoch: Epoch::new(epoch), renewal };
+    desk.refused(configure(0, kit::far_plan()), Conflict::Moved).await?;
+    let before = desk.applied(desk.login("rt-1")).await?;
+    desk.refused(configure(2, kit::far_plan()), Conflict::Moved).await?;
+    let after = desk.applied(configure(1, kit::far_plan())).await?;
+    let mut expected = Record { revision: before.revision.next(), ..before };
+    if let Content::Grant(grant) = &mut expected.content {
+        grant.renewal = kit::far_plan();
+    }
+    same_record("the record after a configuration", Some(&after), Some(&expected))?;
+    same_record("the stored record", desk.load().await?.as_deref(), Some(&expected))?;
+    desk.applied(desk.mark(after.version(), "rt-1", 1)).await?;
+    desk.refused(configure(1, RenewalPlan::default()), Conflict::Marked).await?;
+    let cautious = RenewalPlan { never_replay: false, ..kit::far_plan() };
+    let record = desk.applied(configure(1, cautious.clone())).await?;
+    same("the plan", record.grant().map(|grant| grant.renewal.clone()), Some(cautious))?;
     KEPT
 }
 

@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     InstallsTheDead,
     InstallsTheMarked,
     LosesWhyItIsParked,
+    LosesThePlan,
+    ConfigureIgnoresTheEpoch,
     TombstoneRestartsTheRevision,
     LogoutDeletesTheRecord,
     LogoutForgetsTheDead,

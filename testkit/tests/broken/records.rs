@@ -36,6 +36,7 @@ impl Faulty {
         match self.shared.fault {
             Some(Fault::LosesTheDpopKey) => grant.dpop_key = None,
             Some(Fault::LosesWhyItIsParked) => grant.parked = None,
+            Some(Fault::LosesThePlan) => grant.renewal = Default::default(),
             _ => {}
         }
         let Refresh::Held(held) = &mut grant.refresh else { return Some(record) };
@@ -136,6 +137,9 @@ impl Faulty {
                     return Ok(Changed::Conflict { why: Conflict::Moved, current: current() });
                 }
                 change
+            }
+            (Fault::ConfigureIgnoresTheEpoch, Change::Configure { renewal, .. }) => {
+                Change::Configure { epoch: record.epoch, renewal }
             }
             (Fault::ClearIgnoresTheEpoch, Change::Clear { .. }) => Change::Clear { epoch: record.epoch },
             (Fault::InstallsTheDead | Fault::InstallsTheMarked, Change::Install(login)) => {

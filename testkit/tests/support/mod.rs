@@ -139,7 +139,17 @@ pub fn bare_login() -> Login {
     };
     let (requested, granted) = (Scopes::default(), Scopes::default());
     let at = Moment::default();
-    Login { binding, requested, granted, subject: None, dpop_key: None, refresh: None, access: None, at }
+    Login {
+        renewal: RenewalPlan::default(),
+        binding,
+        requested,
+        granted,
+        subject: None,
+        dpop_key: None,
+        refresh: None,
+        access: None,
+        at,
+    }
 }
 
 pub fn key() -> DigestKey {

@@ -1,5 +1,6 @@
 //! From the issuer's permit to the decision: read, claim, read again (law 2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{self, Decision};
@@ -63,7 +64,7 @@ impl FlightCore {
                 let pause = backoff.pause(self.contentions);
                 Phase::Pausing { until: now.elapsed().after(pause + now.jitter.of(pause)) }
             }
-            Ok(ClaimAnswer::Unsupported) if self.equipment.spending == Spending::Repeatable => {
+            Ok(ClaimAnswer::Unsupported) if self.plan.spending == Spending::Repeatable => {
                 self.mint(None, None, now, effects)
             }
             Ok(ClaimAnswer::Unsupported) => self.land(failed(Reason::ClaimsUnsupported), None, None, effects),
@@ -127,23 +128,43 @@ impl FlightCore {
     }
 
     /// The decision from the record, or the outcome that ends the flight at once.
-    pub(super) fn decision(&self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
+    pub(super) fn decision(&mut self, record: Option<&Record>, now: Now) -> Result<Decision, Outcome> {
         if record.is_some_and(|record| record.epoch != self.order.epoch) {
             // A login or logout has ended the epoch that the claim is for.
             return Err(Outcome::Moved);
         }
-        match decide::decide(record, self.order.adopt, self.equipment.spending, &now.moment) {
+        self.follow_plan(record);
+        match decide::decide(record, self.order.adopt, self.plan.spending, &now.moment) {
             Decision::Adopt => Err(Outcome::Adopted),
             Decision::LoginRequired(reason) => Err(Outcome::LoginRequired(reason)),
             // The permit is from the queue of another issuer than the record's (law 13).
             _ if record.is_some_and(|record| issuer_of(record) != self.order.issuer.as_ref()) => Err(Outcome::Moved),
+            // Before the mark, so that nothing is in doubt.
+            _ if !self.equipment.provides(&self.plan) => Err(self.source_missing()),
             decision => Ok(decision),
         }
     }
 
+    /// Takes the plan of the grant in `record`, and its profile. Without a grant, those of the order hold.
+    fn follow_plan(&mut self, record: Option<&Record>) {
+        let plan = record.and_then(Record::grant).map_or(&self.order.renewal, |grant| &grant.renewal);
+        if *plan != self.plan {
+            self.profile = Arc::new(self.equipment.profiles.of(plan));
+            self.plan = plan.clone();
+        }
+    }
+
+    /// The outcome if this process has no source of the name and kind in the plan.
+    fn source_missing(&self) -> Outcome {
+        Outcome::Failed(Trouble::new(Reason::SourceMissing))
+    }
+
     /// The store cannot be used. A refresh token is not presented without a claim; a repeatable source mints anyway.
     pub(super) fn without_store(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
-        if self.equipment.spending == Spending::Repeatable {
+        if self.plan.spending == Spending::Repeatable {
+            if !self.equipment.provides(&self.plan) {
+                return self.land(self.source_missing(), None, None, effects);
+            }
             return self.mint(None, None, now, effects);
         }
         self.land(Outcome::Failed(Trouble::new(Reason::StoreTrouble)), None, None, effects)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decide::{self, Resolution};
-use super::machine::{Equipment, FlightCore};
+use super::machine::FlightCore;
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
 use super::{Doubt, FlightEffect, Outcome, TokenRequest};
 use crate::law::ledger::{Change, Changed};
@@ -73,8 +73,8 @@ impl FlightCore {
 
     /// Resolves the doubt that `mark`, from an earlier presentation, has left.
     pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
-        let Equipment { profile, timeouts, .. } = &*self.equipment;
-        decide::resolve(mark, predecessor, profile, timeouts.send_within, doubt, &now.moment)
+        let send_within = self.equipment.timeouts.send_within;
+        decide::resolve(mark, predecessor, &self.profile, send_within, doubt, &now.moment)
     }
 
     pub(super) fn marked(
@@ -134,7 +134,7 @@ impl FlightCore {
     /// The outcome of an attempt that must not be sent any more; `None` if it may be sent.
     fn obstacle(&self, attempt: &Attempt, now: Now) -> Option<Outcome> {
         let Some(spend) = &attempt.spend else { return self.called_off() };
-        let Equipment { profile, timeouts, .. } = &*self.equipment;
+        let (profile, timeouts) = (&self.profile, &self.equipment.timeouts);
         let must_last = profile.request_timeout.saturating_add(timeouts.store_timeout);
         let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
         let in_grace =
@@ -161,12 +161,12 @@ impl FlightCore {
     fn presentation_time(&self) -> Duration {
         let timeouts = &self.equipment.timeouts;
         let between = timeouts.store_timeout.saturating_add(timeouts.send_within.saturating_mul(2));
-        self.equipment.profile.request_timeout.saturating_add(between)
+        self.profile.request_timeout.saturating_add(between)
     }
 
     /// The latest time to send the request, so that it has ended by the time its mark states.
     fn send_by(&self, spend: &Spend) -> ElapsedTime {
-        let slack = spend.mark.timeout.saturating_sub(self.equipment.profile.request_timeout);
+        let slack = spend.mark.timeout.saturating_sub(self.profile.request_timeout);
         spend.mark.latest.elapsed.after(slack)
     }
 
@@ -211,11 +211,13 @@ impl FlightCore {
         self.limit = None;
         let not_after = attempt.checked.after(self.equipment.timeouts.send_within);
         let not_after = attempt.spend.as_ref().map_or(not_after, |spend| not_after.min(self.send_by(spend)));
+        let grant = attempt.record.as_ref().and_then(|record| record.grant());
         let request = TokenRequest {
             refresh: attempt.spend.as_ref().map(|spend| spend.credential.token().clone()),
-            grant: attempt.record.as_ref().and_then(|record| record.grant()).cloned().map(Box::new),
+            grant: grant.cloned().map(Box::new),
+            renewal: grant.map_or(&self.plan, |grant| &grant.renewal).clone(),
             not_after,
-            timeout: self.equipment.profile.request_timeout,
+            timeout: self.profile.request_timeout,
         };
         effects.push(FlightEffect::Send(op, Box::new(request)));
         Phase::Sending { op, attempt }

@@ -4,27 +4,35 @@
 //! [`Flight`] is a [`FlightCore`] and a [`Phase`]. A handler is a method of the core that takes the phase, or its data,
 //! by value and returns the next phase. A handler that forgets the next phase does not compile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::phase::{HeldClaim, Phase};
 use super::{FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts};
-use crate::law::profile::{Profile, Trouble};
+use crate::law::profile::{Profile, Profiles, Trouble};
 use crate::ports::store::{ClaimAnswer, ClaimEnding};
-use crate::values::record::Record;
+use crate::values::record::{Record, RenewalPlan, SourceName};
 use crate::values::{DigestKey, ElapsedTime, Epoch, FlightId, Now, Reason, StoreFault};
 
-/// The settings that all flights of an identity share.
+/// The settings that all flights of a process share.
 #[derive(Clone, Debug)]
 pub struct Equipment {
-    /// The issuer's profile.
-    pub profile: Profile,
+    /// The profiles that records name.
+    pub profiles: Profiles,
+    /// The sources that this process has, and whether their requests consume a refresh token.
+    pub sources: BTreeMap<SourceName, Spending>,
     /// How long a flight waits for the store.
     pub timeouts: StoreTimeouts,
     /// The store's digest key.
     pub digests: DigestKey,
-    /// Whether a token request consumes a refresh token.
-    pub spending: Spending,
+}
+
+impl Equipment {
+    /// Returns `true` if this process has the source that `plan` names, of the kind that it names.
+    pub fn provides(&self, plan: &RenewalPlan) -> bool {
+        self.sources.get(&plan.source) == Some(&plan.spending)
+    }
 }
 
 /// The flight machine. Its contract is the [module](super)'s.
@@ -39,6 +47,10 @@ pub struct Flight {
 pub(super) struct FlightCore {
     pub(super) order: Order,
     pub(super) equipment: Arc<Equipment>,
+    /// How the grant is renewed, by the record as it was read last.
+    pub(super) plan: RenewalPlan,
+    /// The profile that belongs to the plan.
+    pub(super) profile: Arc<Profile>,
     pub(super) ops: Op,
     /// The time-out of the store operation that the phase waits for.
     pub(super) limit: Option<ElapsedTime>,
@@ -66,9 +78,12 @@ impl Flight {
     pub fn start(order: Order, equipment: Arc<Equipment>) -> (Self, Vec<FlightEffect>) {
         let op = Op(1);
         let ask = FlightEffect::AskPermit { op, issuer: order.issuer.clone(), urgency: order.urgency };
+        let (plan, profile) = (order.renewal.clone(), Arc::new(equipment.profiles.of(&order.renewal)));
         let core = FlightCore {
             order,
             equipment,
+            plan,
+            profile,
             ops: op,
             limit: None,
             claiming_since: None,
@@ -307,7 +322,7 @@ impl FlightCore {
 
     /// How long a claim must last: for one request and the writes before and after it.
     pub(super) fn claim_length(&self) -> Duration {
-        self.equipment.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout.saturating_mul(4))
+        self.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout.saturating_mul(4))
     }
 
     pub(super) fn load(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Op {

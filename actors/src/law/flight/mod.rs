@@ -33,7 +33,8 @@ use std::time::Duration;
 use super::ledger::{Change, Changed};
 use super::profile::{Evidence, Trouble};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, Renewed};
-use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, View};
+pub use crate::values::record::Spending;
+use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, RenewalPlan, View};
 use crate::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Nonce, Reason, RefreshToken, StoreFault};
 
 /// The number of an effect and its completion, unique within one flight or one session.
@@ -53,6 +54,9 @@ pub struct Order {
     pub adopt: Adopt,
     /// The issuer whose permit is asked for; `None` if the session knows no record.
     pub issuer: Option<Issuer>,
+    /// How the identity is renewed, as far as its session knows. It holds until a record with a grant is read, and for the
+    /// record that a repeatable source's first mint makes.
+    pub renewal: RenewalPlan,
     /// The newest generation that the session knows. A token that is minted without a store counts on from it.
     pub known: Generation,
     /// Distinguishes this process's unstored tokens from those of others.
@@ -84,17 +88,6 @@ pub struct Doubt {
     pub flight: FlightId,
     /// When this process first saw it.
     pub seen: ElapsedTime,
-}
-
-/// Whether a token request consumes a refresh token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Spending {
-    /// It presents a refresh token that the server may rotate. The token is claimed, marked and presented once.
-    #[default]
-    SingleUse,
-    /// It consumes nothing (client credentials, JWT bearer, a command). There is no mark, and a token is minted without
-    /// a claim while the store is down.
-    Repeatable,
 }
 
 /// The urgency of a flight's request.
@@ -230,6 +223,8 @@ pub struct TokenRequest {
     /// The grant it belongs to, read under the claim; `None` for a repeatable source's first mint. An RT goes to this
     /// grant's token endpoint and nowhere else (law 13).
     pub grant: Option<Box<Grant>>,
+    /// Which source this request is for, under which provider's dialect: the grant's own plan, where there is a grant.
+    pub renewal: RenewalPlan,
     /// To be checked immediately before the first byte leaves: past it, report [`NotSent::TooLate`] instead.
     ///
     /// [`NotSent::TooLate`]: super::profile::NotSent::TooLate
@@ -243,6 +238,8 @@ pub struct TokenRequest {
 pub struct Revocation {
     /// Where they belong.
     pub binding: Binding,
+    /// Which source revokes them, under which provider's dialect.
+    pub renewal: RenewalPlan,
     /// The refresh token; it goes first.
     pub refresh: Option<RefreshCredential>,
 }

@@ -28,7 +28,7 @@ impl FlightCore {
             Evidence::Refused(refused) => Some(refused.clone()),
             _ => None,
         };
-        let judgement = self.equipment.profile.judge(evidence);
+        let judgement = self.profile.judge(evidence);
         match judgement {
             Judgement::SendAgain => return self.depart_again(attempt, now, effects),
             Judgement::NonceWanted if !attempt.resent => {
@@ -100,6 +100,7 @@ impl FlightCore {
             granted: tokens.granted,
             subject: tokens.subject,
             binding: tokens.binding.map(|binding| *binding),
+            renewal: self.plan.clone(),
             at: tokens.validity.anchored(),
             access: Access {
                 token: tokens.access,
@@ -291,7 +292,7 @@ impl FlightCore {
     fn may_revoke(&self, epoch: Epoch, current: Option<&Record>) -> bool {
         match current {
             Some(Record { content: Content::Tombstone, .. }) => true,
-            Some(record) => record.epoch > epoch && self.equipment.profile.revocation_confined,
+            Some(record) => record.epoch > epoch && self.profile.revocation_confined,
             None => false,
         }
     }
@@ -305,7 +306,8 @@ impl FlightCore {
     fn revoke(&self, attempt: &Attempt, refresh: Option<RefreshCredential>, effects: &mut Vec<FlightEffect>) {
         let grant = attempt.record.as_deref().and_then(Record::grant);
         if let (Some(grant), Some(refresh)) = (grant, refresh) {
-            let revocation = Revocation { binding: grant.binding.clone(), refresh: Some(refresh) };
+            let revocation =
+                Revocation { binding: grant.binding.clone(), renewal: grant.renewal.clone(), refresh: Some(refresh) };
             effects.push(FlightEffect::Revoke(Box::new(revocation)));
         }
     }

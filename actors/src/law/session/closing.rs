@@ -172,6 +172,8 @@ impl Session {
         let closes = |closing: &Closing| matches!(closing.step, Step::Writing { op: writing, .. } if writing == op);
         if let Some(installing) = self.login.take_if(|installing| installing.waits_for(op)) {
             self.installed(&installing, answer, now, out);
+        } else if self.configuring.as_ref().is_some_and(|configuring| configuring.writes(op)) {
+            self.configured(answer, now, out);
         } else if self.closing.as_ref().is_some_and(closes) {
             self.closed(answer, now, out);
         } else {
@@ -241,7 +243,7 @@ impl Session {
             && let (Some(grant), Some(held)) = (record.grant(), record.held())
         {
             let refresh = Some(held.credential.clone());
-            let revocation = Revocation { binding: grant.binding.clone(), refresh };
+            let revocation = Revocation { binding: grant.binding.clone(), renewal: grant.renewal.clone(), refresh };
             out.effects.push(SessionEffect::Revoke(Box::new(revocation)));
         }
     }

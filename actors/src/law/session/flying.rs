@@ -102,6 +102,7 @@ impl Session {
                 _ => Adopt::Above { floor: newer(self.refusals.floor(), newest), margin: self.policy.safety_margin },
             },
             issuer,
+            renewal: self.renewal().clone(),
             known: self.knowledge.newest(),
             nonce: self.birth.nonce,
             doubt: self.knowledge.doubt(),

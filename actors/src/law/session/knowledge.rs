@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::SessionEffect;
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use crate::law::flight::{Doubt, Op, Spending};
-use crate::values::record::{Renewal, View};
+use crate::values::record::{Renewal, RenewalPlan, View};
 use crate::values::{ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version};
 
 /// The pause after a failed read, before jitter.
@@ -30,6 +30,8 @@ pub(super) struct Knowledge {
     closed: Option<Reason>,
     /// The mark in the record, and when this process first saw it.
     doubt: Option<Doubt>,
+    /// The plan of the newest grant; `None` if it is the policy's.
+    plan: Option<Box<RenewalPlan>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +44,23 @@ struct Reading {
 
 impl Knowledge {
     /// The knowledge that the previous actor left.
-    pub(super) fn inherited(unstored: Option<Lease>, newest: Generation, closed: Option<Reason>) -> Self {
-        Self { unstored, newest, closed, ..Self::default() }
+    pub(super) fn inherited(
+        unstored: Option<Lease>,
+        newest: Generation,
+        closed: Option<Reason>,
+        plan: Option<Box<RenewalPlan>>,
+    ) -> Self {
+        Self { unstored, newest, closed, plan, ..Self::default() }
+    }
+
+    /// The plan of the newest grant; `None` if it is the policy's.
+    pub(super) fn plan(&self) -> Option<&RenewalPlan> {
+        self.plan.as_deref()
+    }
+
+    /// Remembers the plan of the newest grant.
+    pub(super) fn set_plan(&mut self, plan: Option<RenewalPlan>) {
+        self.plan = plan.map(Box::new);
     }
 
     /// The newest view of the record; `None` until the first read has ended.
@@ -232,12 +249,13 @@ impl Session {
     /// The record could not be read. The session goes on with what it knows; without a view, the callers get an error.
     fn unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
         self.closing_unread(fault, out);
+        self.configuring_unread(fault, out);
         self.answer_deferred_refusals(now, out);
         self.knowledge.again_at = Some(now.elapsed().after(READ_PAUSE + now.jitter.of(READ_PAUSE)));
         if self.knowledge.view.is_some() {
             return;
         }
-        if self.policy.spending == Spending::Repeatable {
+        if self.renewal().spending == Spending::Repeatable {
             self.knowledge.assume();
             self.serve_waiters(now, out);
         } else {
@@ -262,9 +280,11 @@ impl Session {
             self.new_epoch();
         }
         self.issuers.record_seen(&view);
+        self.learn_plan(view.plan.as_ref());
         self.knowledge.update(view, now.elapsed());
         self.answer_deferred_refusals(now, out);
         self.new_view_for_closing(now, out);
+        self.new_view_for_configuring(now, out);
         if let Some(issuers) = self.issuers.take_deferred() {
             self.issuers_listed(issuers, now, out);
         }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::closing::Closing;
+use super::configuring::Configuring;
 use super::flying::Flights;
 use super::installing::Installing;
 use super::issuers::ListedIssuers;
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::law::flight::Op;
 use crate::values::record::View;
-use crate::values::{ElapsedTime, InstallError, Lease, LogoutError, MAX_SLEEP, Now, Reason, TokenError};
+use crate::values::{ConfigureError, ElapsedTime, InstallError, Lease, LogoutError, MAX_SLEEP, Now, Reason, TokenError};
 
 /// The time-out of the session's own store operations.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ pub struct Session {
     pub(super) issuers: ListedIssuers,
     /// The login that is being installed.
     pub(super) login: Option<Installing>,
+    /// The change of the renewal plan that is in progress.
+    pub(super) configuring: Option<Configuring>,
     /// The logout that is in progress.
     pub(super) closing: Option<Closing>,
     pub(super) stopping: bool,
@@ -74,6 +77,10 @@ impl Output {
         self.answers.push(SessionEffect::AnswerInstall(reply, answer));
     }
 
+    pub(super) fn answer_configure(&mut self, reply: ReplyId, answer: Result<Box<View>, ConfigureError>) {
+        self.answers.push(SessionEffect::AnswerConfigure(reply, answer));
+    }
+
     pub(super) fn answer_logout(&mut self, reply: ReplyId, answer: Result<LoggedOut, LogoutError>) {
         self.answers.push(SessionEffect::AnswerLogout(reply, answer));
     }
@@ -87,7 +94,7 @@ impl Session {
             policy,
             birth,
             ops: Op::default(),
-            knowledge: Knowledge::inherited(residue.unstored, residue.known, residue.closed),
+            knowledge: Knowledge::inherited(residue.unstored, residue.known, residue.closed, residue.plan),
             waiters: Waiters::default(),
             flights: Flights::inherited(residue.flight),
             landings: Landings::default(),
@@ -96,6 +103,7 @@ impl Session {
             refusals: Refusals::inherited(residue.floor, residue.futility),
             issuers: ListedIssuers::inherited(residue.barred, now.elapsed()),
             login: None,
+            configuring: None,
             closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
             stopping: false,
             wake: None,
@@ -127,6 +135,7 @@ impl Session {
             && self.closing.is_none()
             && self.login.is_none()
             && self.issuers.unlisted().is_none()
+            && self.configuring.is_none()
             && !self.knowledge.in_doubt()
     }
 
@@ -154,6 +163,7 @@ impl Session {
             SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
             SessionEvent::Reserved(op, answer) => self.reserved(op, answer, now, out),
             SessionEvent::Logout(reply) => self.logout(reply, now, out),
+            SessionEvent::Configure(reply, renewal) => self.configure(reply, renewal, now, out),
             SessionEvent::IssuersListed(issuers) => self.issuers_listed(issuers, now, out),
             SessionEvent::Changed(op, answer) => self.changed(op, answer, now, out),
             SessionEvent::Shutdown => self.shut_down(now, out),
@@ -167,6 +177,7 @@ impl Session {
     fn tick(&mut self, now: Now, out: &mut Output) {
         self.read_late(now, out);
         self.install_late(now, out);
+        self.configure_late(now, out);
         self.close_late(now, out);
         self.park_late(now, out);
         self.pauses.end_due(now.elapsed());
@@ -178,6 +189,7 @@ impl Session {
         self.answer_deferred_refusals(now, out);
         self.fail_waiters(TokenError::new(Reason::ShuttingDown), out);
         self.stop_installing(out);
+        self.stop_configuring(out);
         self.stop_closing(out);
     }
 
@@ -224,6 +236,7 @@ impl Session {
                 closed: self.knowledge.closed(),
                 unstored: self.knowledge.unstored().cloned(),
                 known: self.knowledge.newest(),
+                plan: self.knowledge.plan().cloned().map(Box::new),
             },
         }
     }
@@ -238,6 +251,7 @@ impl Session {
             .chain(pauses)
             .chain(self.knowledge.wake())
             .chain(self.login.as_ref().map(Installing::wake))
+            .chain(self.configuring.as_ref().and_then(Configuring::wake))
             .chain(self.closing.as_ref().and_then(Closing::wake))
             .chain(self.issuers.wake())
             .chain(self.background_wake(now))

@@ -11,6 +11,7 @@
 //! caller finds the matching lease in the cell (law 6).
 
 mod closing;
+mod configuring;
 mod flying;
 mod futility;
 mod installing;
@@ -29,13 +30,13 @@ pub use machine::Session;
 
 use std::time::Duration;
 
-use super::flight::{Op, Order, Report, Revocation, Spending};
+use super::flight::{Op, Order, Report, Revocation};
 use super::ledger::{Change, Changed, Login};
 use crate::ports::store::Reservation;
-use crate::values::record::{Issuer, View};
+use crate::values::record::{Issuer, RenewalPlan, View};
 use crate::values::{
-    ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment, Nonce, Reason,
-    StoreFault, TokenError, WallTime, Window,
+    ConfigureError, ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment,
+    Nonce, Reason, StoreFault, TokenError, WallTime, Window,
 };
 
 /// The id of a waiting caller, unique within a session's life.
@@ -64,8 +65,8 @@ pub struct Policy {
     pub max_retry_after: Duration,
     /// How many callers may wait at once (65,536).
     pub max_waiters: usize,
-    /// Whether a token request consumes a refresh token. Stated by the source.
-    pub spending: Spending,
+    /// How an identity without a grant in the store is renewed (the refresh grant). A stored grant has its own plan.
+    pub renewal: RenewalPlan,
 }
 
 /// When a session refreshes without a waiting caller.
@@ -94,7 +95,7 @@ impl Default for Policy {
             max_backoff: Duration::from_secs(300),
             max_retry_after: Duration::from_secs(3600),
             max_waiters: 65_536,
-            spending: Spending::default(),
+            renewal: RenewalPlan::default(),
         }
     }
 }
@@ -162,6 +163,8 @@ pub enum SessionEvent {
     Reserved(Op, Result<Reservation, StoreFault>),
     /// Log the identity out.
     Logout(ReplyId),
+    /// The identity is to be renewed by this plan from now on.
+    Configure(ReplyId, Box<RenewalPlan>),
     /// The resource lists these issuers now (RFC 9728).
     IssuersListed(Vec<Issuer>),
     /// A write is done.
@@ -183,6 +186,8 @@ pub enum SessionEffect {
     AnswerInstall(ReplyId, Result<Box<View>, InstallError>),
     /// Answer a logout.
     AnswerLogout(ReplyId, Result<LoggedOut, LogoutError>),
+    /// Answer a configuration: the view that is in force now.
+    AnswerConfigure(ReplyId, Result<Box<View>, ConfigureError>),
     /// Read the record.
     Load(Op),
     /// Begin a flight.
@@ -252,6 +257,8 @@ pub struct Residue {
     pub unstored: Option<Lease>,
     /// The newest generation known. Tokens minted without a store count on from it.
     pub known: Generation,
+    /// The plan of the newest grant seen, where it is not the policy's: a repeatable source mints without a store.
+    pub plan: Option<Box<RenewalPlan>>,
 }
 
 /// A logout that has begun.

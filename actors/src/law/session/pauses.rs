@@ -27,6 +27,13 @@ impl Pauses {
         self.backoff = Backoff::default();
     }
 
+    /// Ends the backoff after a failure that was due to a missing source, because another source is named now.
+    pub(super) fn forget_missing_source(&mut self) {
+        if self.backoff.resting.is_some_and(|(error, _)| error.reason() == Reason::SourceMissing) {
+            self.reset();
+        }
+    }
+
     /// Counts a failure and begins its pause. Returns the error for the callers.
     pub(super) fn fail(&mut self, trouble: Trouble, policy: &Policy, now: Now) -> TokenError {
         // An issuer's throttle is not a failure of this session.

@@ -83,7 +83,7 @@ impl Session {
         if self.issuers.block(view.epoch()) {
             return Some(Reason::IssuerChanged);
         }
-        let repeatable = self.policy.spending == Spending::Repeatable;
+        let repeatable = self.renewal().spending == Spending::Repeatable;
         match &view.renewal {
             Renewal::LoginRequired(reason) if !(repeatable && *reason == Reason::NeverSignedIn) => Some(*reason),
             Renewal::WithoutToken if !repeatable => Some(Reason::NotRefreshable),

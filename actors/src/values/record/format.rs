@@ -9,7 +9,7 @@
 //! - **[`CURRENT`]** is read strictly: each member present once, none unknown, no contradiction between them. A member
 //!   we do not know was written by somebody we do not understand; our next write would drop it, so the record is
 //!   refused instead. Whoever adds a member raises the number.
-//! - **An older format** is read as strictly by its own types, then taken forward one format at a time. Nothing is
+//! - **The previous format** is read as strictly by its own types, then made the current one. Nothing is
 //!   written by that: the record is stored in the current format with its next change.
 //! - **A newer format** is [`FormatError::Newer`], whatever else is in there.
 //!
@@ -42,7 +42,7 @@ use serde_json::error::Category;
 use super::Record;
 
 /// The format that [`encode`] writes.
-pub const CURRENT: u32 = 2;
+pub const CURRENT: u32 = 3;
 
 /// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record is a few kilobytes; the
 /// rest is room for huge tokens.
@@ -104,7 +104,7 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
     plaintext(&wire::Record::of(record))
 }
 
-/// The record whose sealed form held these bytes, in the [`CURRENT`] or any older format. The bytes stay the caller's
+/// The record whose sealed form held these bytes, in the [`CURRENT`] or the previous format. The bytes stay the caller's
 /// to wipe.
 ///
 /// That a refresh token belongs to the digest beside it cannot be checked without the store's key: the seal vouches
@@ -115,8 +115,9 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
 /// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). See there for what a caller must not do then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
     let wire = match number(bytes)? {
-        0 => return Err(FormatError::Damaged { what: "format" }),
-        1 => migrate::one_to_two(layout(bytes)?),
+        // Format 1 was never released.
+        0 | 1 => return Err(FormatError::Damaged { what: "format" }),
+        2 => migrate::two_to_three(layout(bytes)?),
         CURRENT => layout(bytes)?,
         newer => return Err(FormatError::Newer { found: newer, known: CURRENT }),
     };

@@ -5,9 +5,11 @@
 
 pub mod format;
 mod mark;
+mod plan;
 mod view;
 
 pub use mark::{Mark, MarkState};
+pub use plan::{NameError, ProviderName, RenewalPlan, SourceName, Spending};
 pub use view::{MarkView, Renewal, View};
 
 use std::collections::VecDeque;
@@ -62,7 +64,9 @@ pub struct Grant {
     pub signed_in: Option<WallTime>,
     /// The key the tokens are bound to (RFC 9449), if they are.
     pub dpop_key: Option<DpopKey>,
-    /// How it is renewed.
+    /// Which source renews it, under which provider's profile.
+    pub renewal: RenewalPlan,
+    /// What it is renewed with.
     pub refresh: Refresh,
     /// The newest access token, if there is one.
     pub access: Option<Access>,
@@ -121,7 +125,7 @@ pub enum ClientAuth {
     PrivateKeyJwt,
 }
 
-/// How a grant is renewed.
+/// What a grant is renewed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refresh {
     /// The server issued no refresh token, or the source needs none.

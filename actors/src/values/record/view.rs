@@ -4,7 +4,7 @@ use super::super::lease::Lease;
 use super::super::lineage::{Epoch, FlightId, Version};
 use super::super::reason::Reason;
 use super::super::time::{Moment, WallTime};
-use super::{Content, Issuer, MarkState, Record, Refresh};
+use super::{Content, Issuer, MarkState, Record, Refresh, RenewalPlan};
 
 /// A record without its secrets but for the access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct View {
     pub lease: Option<Lease>,
     /// How the grant can be renewed.
     pub renewal: Renewal,
+    /// Which source renews it, under which provider's profile; `None` without a grant.
+    pub plan: Option<RenewalPlan>,
     /// When the login was completed, by the wall clock.
     pub signed_in: Option<WallTime>,
 }
@@ -57,6 +59,7 @@ impl View {
             issuer: None,
             lease: None,
             renewal: Renewal::LoginRequired(Reason::NeverSignedIn),
+            plan: None,
             signed_in: None,
         }
     }
@@ -84,8 +87,16 @@ impl View {
                 None => (Some(&grant.binding.issuer), record.lease(), renewal(&grant.refresh)),
             },
         };
-        let signed_in = record.grant().and_then(|grant| grant.signed_in);
-        Self { version: record.version(), number: record.number, issuer: issuer.cloned(), lease, renewal, signed_in }
+        let grant = record.grant();
+        Self {
+            version: record.version(),
+            number: record.number,
+            issuer: issuer.cloned(),
+            lease,
+            renewal,
+            plan: grant.map(|grant| grant.renewal.clone()),
+            signed_in: grant.and_then(|grant| grant.signed_in),
+        }
     }
 }
 

@@ -19,8 +19,8 @@ use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, RuntimeBuilder, Sett
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, RefreshCredential};
 use tokenkeeper_actors::values::{
-    AccessToken, Account, DigestKey, Lease, RefreshToken, Scopes, ServerIdentity, Target, TokenError, TokenKind,
-    Validity,
+    AccessToken, Account, DigestKey, Lease, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenError,
+    TokenKind, Validity,
 };
 
 pub(crate) use clock::TestClock;
@@ -72,7 +72,11 @@ impl World {
     }
 
     pub(crate) fn builder_over(&self, store: Arc<dyn TokenStore>) -> RuntimeBuilder {
-        AuthRuntime::builder(store, self.settings()).clock(Arc::new(self.clock.clone())).entropy(Entropy::seeded(7))
+        self.builder_with(store, self.settings())
+    }
+
+    pub(crate) fn builder_with(&self, store: Arc<dyn TokenStore>, settings: Settings) -> RuntimeBuilder {
+        AuthRuntime::builder(store, settings).clock(Arc::new(self.clock.clone())).entropy(Entropy::seeded(7))
     }
 
     pub(crate) async fn runtime(&self) -> AuthRuntime {
@@ -89,6 +93,7 @@ impl World {
             granted: Scopes::default(),
             subject: None,
             dpop_key: None,
+            renewal: RenewalPlan::default(),
             refresh: Some(RefreshCredential::new(RefreshToken::new(refresh), &digests())),
             access: Some(LoginAccess {
                 token: AccessToken::new(access),

@@ -2,11 +2,14 @@
 
 mod closing;
 mod committing;
+mod configuring;
 mod marking;
 
 use tokenkeeper_actors::law::ledger::{Commit, Conflict, Login, apply};
 use tokenkeeper_actors::values::record::{Access, MarkState, Parked, Record, Refresh};
-use tokenkeeper_actors::values::{AccessToken, FlightId, Revision, TokenKind, Validity};
+use tokenkeeper_actors::values::{
+    AccessToken, FlightId, ProviderName, RenewalPlan, Revision, SourceName, Spending, TokenKind, Validity,
+};
 
 use crate::support::*;
 
@@ -29,6 +32,7 @@ fn with_refresh(refresh: Refresh) -> Record {
 /// The tokens that `ME` obtained for `rt-1` in epoch 1, as token number 2.
 fn commit() -> Commit {
     Commit {
+        renewal: RenewalPlan::default(),
         epoch: EPOCH,
         sent: Some(rt("rt-1").digest()),
         access: Access {
@@ -65,6 +69,17 @@ fn commits(commit: Commit) -> Change {
 
 fn installs(login: Login) -> Change {
     Change::Install(Box::new(login))
+}
+
+/// Another provider, no replay, and this source.
+fn configures(source: &str) -> Change {
+    let renewal = RenewalPlan {
+        source: SourceName::new(source.to_owned()).unwrap(),
+        provider: ProviderName::new("notion").ok(),
+        never_replay: true,
+        ..RenewalPlan::default()
+    };
+    Change::Configure { epoch: EPOCH, renewal }
 }
 
 fn withdraws() -> Change {
@@ -116,6 +131,8 @@ fn every_change_meets_every_record() {
         ("discard", Box::new(always(Change::Discard { epoch: EPOCH, number: 1 })), "m+++++++mmm"),
         ("spent", Box::new(always(Change::Spent { epoch: EPOCH, flight: ME, sent })), "mm+m+mmmmmm"),
         ("park", Box::new(always(Change::Park { epoch: EPOCH, why: Parked::SubjectChanged })), "m+++++++mm+"),
+        ("configure", Box::new(always(configures("refresh_token"))), "m+++++++mm+"),
+        ("configure, another source", Box::new(always(configures("another"))), "m+kkk+++mm+"),
         ("install", Box::new(always(installs(new_login("rt-other")))), "+++++++++++"),
         ("install, the same token", Box::new(always(installs(new_login("rt-1")))), "++kkk+r+++p"),
         ("install, no token", Box::new(always(installs(login(None, "at", START, HOUR)))), "+++++++++++"),

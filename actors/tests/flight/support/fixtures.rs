@@ -10,7 +10,7 @@ use tokenkeeper_actors::values::record::{
 };
 use tokenkeeper_actors::values::{
     AccessToken, BootId, Cause, DigestKey, ElapsedTime, Epoch, FlightId, Generation, Moment, Reason, RefreshToken,
-    Scopes, TokenKind, Validity, WallTime,
+    RenewalPlan, Scopes, TokenKind, Validity, WallTime,
 };
 
 /// The flight of the story.
@@ -84,6 +84,7 @@ pub(crate) fn login(refresh: Option<&str>, access: &str, at: Moment, lifetime: D
         granted: scopes(&["read"]),
         subject: None,
         dpop_key: None,
+        renewal: RenewalPlan::default(),
         refresh: refresh.map(rt),
         access: Some(LoginAccess {
             token: AccessToken::new(access),
@@ -163,6 +164,7 @@ pub(crate) fn refreshed_by_sibling(record: &Record, access: &str, refresh: &str,
         granted: None,
         subject: None,
         binding: None,
+        renewal: RenewalPlan::default(),
         at,
     };
     changed(Some(&marked), &Change::Commit(Box::new(commit)))

@@ -47,7 +47,7 @@ impl Story {
     pub(crate) fn revoked(&mut self) -> String {
         match self.next(EffectName::Revoke) {
             FlightEffect::Revoke(revocation) => {
-                let Revocation { binding, refresh } = *revocation;
+                let Revocation { binding, refresh, .. } = *revocation;
                 assert_eq!(binding, fixtures::binding());
                 refresh.expect("a refresh token to revoke").token().expose().to_owned()
             }

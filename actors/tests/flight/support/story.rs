@@ -12,9 +12,9 @@ use tokenkeeper_actors::law::flight::{
     Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Spending, StoreTimeouts, Urgency,
 };
 use tokenkeeper_actors::law::ledger::Change;
-use tokenkeeper_actors::law::profile::Profile;
+use tokenkeeper_actors::law::profile::{Profile, Profiles};
 use tokenkeeper_actors::ports::observer::EffectName;
-use tokenkeeper_actors::values::record::{Record, View};
+use tokenkeeper_actors::values::record::{Content, ProviderName, Record, RenewalPlan, SourceName, View};
 use tokenkeeper_actors::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Jitter, Nonce, Now, WallTime};
 
 use super::fixtures::{EPOCH, ME, START, above, after, before, digests, issuer, millis, signed_in};
@@ -22,7 +22,10 @@ use super::fixtures::{EPOCH, ME, START, above, after, before, digests, issuer, m
 /// The starting point of a story.
 pub(crate) struct Setup {
     pub(crate) order: Order,
+    /// The profile of a plan without a provider.
     pub(crate) profile: Profile,
+    /// The profiles of providers.
+    pub(crate) named: Vec<(ProviderName, Profile)>,
     pub(crate) timeouts: StoreTimeouts,
     pub(crate) spending: Spending,
     pub(crate) record: Option<Record>,
@@ -37,13 +40,15 @@ impl Default for Setup {
             epoch: EPOCH,
             adopt: above(1),
             issuer: Some(issuer()),
+            renewal: RenewalPlan::default(),
             known,
             nonce: Nonce(0x99),
             doubt: None,
             urgency: Urgency::Callers,
         };
         let (profile, timeouts) = (Profile::default(), StoreTimeouts::default());
-        Self { order, profile, timeouts, spending: Spending::SingleUse, record: Some(signed_in()) }
+        let (named, spending) = (Vec::new(), Spending::SingleUse);
+        Self { order, profile, named, timeouts, spending, record: Some(signed_in()) }
     }
 }
 
@@ -72,8 +77,14 @@ impl Story {
 
     /// The flight of `setup`, at [`START`].
     pub(crate) fn begin(setup: Setup) -> Self {
-        let Setup { order, profile, timeouts, spending, record } = setup;
-        let equipment = Equipment { profile, timeouts, digests: digests(), spending };
+        let Setup { mut order, profile, named, timeouts, spending, mut record } = setup;
+        let profiles = named.into_iter().fold(Profiles::new(profile), |all, (name, profile)| all.with(name, profile));
+        let sources = [(SourceName::default(), spending)].into();
+        let equipment = Equipment { profiles, sources, timeouts, digests: digests() };
+        order.renewal.spending = spending;
+        if let Some(Record { content: Content::Grant(grant), .. }) = &mut record {
+            grant.renewal.spending = spending;
+        }
         let now = Now { moment: START, jitter: Jitter::default() };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
         Self { flight, record, now, emitted: effects.into(), told: Vec::new(), sending: None }

@@ -53,7 +53,7 @@ impl Audit {
                 self.replies.insert(*reply);
                 self.refusing.insert(*reply, refusal.generation);
             }
-            SessionEvent::Install(reply, _) => {
+            SessionEvent::Install(reply, _) | SessionEvent::Configure(reply, _) => {
                 self.replies.insert(*reply);
             }
             SessionEvent::Logout(reply) => {
@@ -129,7 +129,7 @@ impl Audit {
                     self.refused.push(generation);
                 }
             }
-            SessionEffect::AnswerInstall(reply, _) => {
+            SessionEffect::AnswerInstall(reply, _) | SessionEffect::AnswerConfigure(reply, _) => {
                 assert!(self.replies.remove(reply), "{reply:?} was answered before");
             }
             SessionEffect::AnswerLogout(reply, answer) => {

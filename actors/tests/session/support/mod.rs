@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokenkeeper_actors::law::session::Birth;
 use tokenkeeper_actors::values::{
     AccessToken, BootId, Cause, ElapsedTime, Epoch, FlightId, Generation, Jitter, Lease, LeaseParts, Moment, Nonce,
-    Now, TokenKind, Validity, WallTime,
+    Now, RenewalPlan, SourceName, TokenKind, Validity, WallTime,
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -45,6 +45,11 @@ pub(crate) fn generation(epoch: u64, number: u64) -> Generation {
 
 pub(crate) fn epoch(number: u64) -> Epoch {
     Epoch::new(number)
+}
+
+/// The plan of an identity whose source needs no login.
+pub(crate) fn repeatable() -> RenewalPlan {
+    RenewalPlan::repeatable(SourceName::default())
 }
 
 /// The start of every story, some time after the boot and the epoch of the wall clock.

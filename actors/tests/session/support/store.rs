@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit, Login, LoginAccess, apply};
 use tokenkeeper_actors::values::record::{
-    Access, Binding, Client, ClientAuth, Issuer, Mark, MarkState, Record, RefreshCredential, View,
+    Access, Binding, Client, ClientAuth, Content, Issuer, Mark, MarkState, Record, RefreshCredential, View,
 };
 use tokenkeeper_actors::values::{
-    AccessToken, Cause, ClientSecret, DigestKey, DpopKey, FlightId, Lease, Moment, RefreshToken, Scopes, TokenKind,
-    Validity,
+    AccessToken, Cause, ClientSecret, DigestKey, DpopKey, FlightId, Lease, Moment, RefreshToken, RenewalPlan, Scopes,
+    TokenKind, Validity,
 };
 
 /// The issuer of every login in these tests.
@@ -61,6 +61,7 @@ pub(crate) fn login(refresh: &str, lifetime: Option<Duration>, at: Moment) -> Lo
         granted: Scopes::default(),
         subject: None,
         dpop_key: None,
+        renewal: RenewalPlan::default(),
         refresh: Some(RefreshCredential::new(RefreshToken::new(refresh), &digests())),
         access: Some(LoginAccess {
             token: AccessToken::new("at-login"),
@@ -76,6 +77,8 @@ pub(crate) fn login(refresh: &str, lifetime: Option<Duration>, at: Moment) -> Lo
 pub(crate) struct Store {
     pub(crate) record: Option<Record>,
     pub(crate) marks: Marks,
+    /// The plan of the logins and mints to come.
+    pub(crate) renewal: RenewalPlan,
     refreshes: u32,
 }
 
@@ -83,6 +86,14 @@ impl Store {
     /// An empty store whose secrets will begin like this.
     pub(crate) fn marked(marks: Marks) -> Self {
         Self { marks, ..Self::default() }
+    }
+
+    /// Everything stored, now and later, is renewed by `plan`.
+    pub(crate) fn renew_by(&mut self, plan: &RenewalPlan) {
+        self.renewal = plan.clone();
+        if let Some(Record { content: Content::Grant(grant), .. }) = &mut self.record {
+            grant.renewal = plan.clone();
+        }
     }
 
     /// One atomic write, as in every store.
@@ -114,6 +125,7 @@ impl Store {
         }
         login.binding.client.secret = self.marks.client.map(ClientSecret::new);
         login.dpop_key = self.marks.key.map(DpopKey::new);
+        login.renewal = self.renewal.clone();
         login
     }
 
@@ -153,6 +165,7 @@ impl Store {
             granted: None,
             subject: None,
             binding: None,
+            renewal: RenewalPlan::default(),
             at: validity.anchored(),
         }
     }
@@ -176,6 +189,7 @@ impl Store {
             granted: None,
             subject: None,
             binding: Some(binding()),
+            renewal: self.renewal.clone(),
             at: validity.anchored(),
         };
         assert!(matches!(self.change(&Change::Commit(Box::new(commit))), Changed::Applied { .. }));

@@ -52,7 +52,8 @@ impl Story {
     }
 
     /// A session has started over this store, and reads.
-    pub(crate) fn begins_over(store: Store, policy: Policy) -> Self {
+    pub(crate) fn begins_over(mut store: Store, policy: Policy) -> Self {
+        store.renew_by(&policy.renewal);
         let at = beginning();
         let (session, effects) = Session::start(policy.clone(), birth(0), Residue::default(), now(at, 0));
         let mut story = Self {

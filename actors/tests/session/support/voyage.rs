@@ -12,7 +12,8 @@ use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Refused
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
 use tokenkeeper_actors::values::record::Subject;
 use tokenkeeper_actors::values::{
-    AccessToken, Cause, Epoch, FlightId, Generation, Moment, Nonce, RefreshToken, StoreFault, TokenKind, Validity,
+    AccessToken, Cause, Epoch, FlightId, Generation, Moment, Nonce, RefreshToken, RenewalPlan, SourceName, StoreFault,
+    TokenKind, Validity,
 };
 
 use super::{Store, binding, digests, now};
@@ -65,7 +66,9 @@ pub(crate) const NAME: FlightId = FlightId(77);
 
 impl Voyage {
     /// A flight for this cause has been ordered by a session that knows the record.
-    pub(crate) fn begins(store: Store, cause: Cause, spending: Spending, profile: Profile) -> Self {
+    pub(crate) fn begins(mut store: Store, cause: Cause, spending: Spending, profile: Profile) -> Self {
+        let renewal = RenewalPlan { spending, ..RenewalPlan::default() };
+        store.renew_by(&renewal);
         let known = store.record.as_ref().map(|record| Generation::stored(record.epoch, record.number));
         let order = Order {
             flight: NAME,
@@ -76,12 +79,18 @@ impl Voyage {
                 _ => Adopt::Above { floor: known, margin: Duration::from_secs(1) },
             },
             issuer: store.record.as_ref().and_then(|record| record.grant()).map(|_| binding().issuer),
+            renewal,
             known: known.unwrap_or_default(),
             nonce: Nonce(0xabc),
             doubt: None,
             urgency: Urgency::Callers,
         };
-        let equipment = Equipment { profile, timeouts: StoreTimeouts::default(), digests: digests(), spending };
+        let equipment = Equipment {
+            profiles: profile.into(),
+            sources: [(SourceName::default(), spending)].into(),
+            timeouts: StoreTimeouts::default(),
+            digests: digests(),
+        };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
         let mut voyage = Self {
             flight,

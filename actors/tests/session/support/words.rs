@@ -59,6 +59,8 @@ fn word(effect: &SessionEffect) -> String {
         }
         SessionEffect::AnswerLogout(reply, Ok(_)) => format!("logout {} done", reply.0),
         SessionEffect::AnswerLogout(reply, Err(error)) => format!("logout {} failed: {error:?}", reply.0),
+        SessionEffect::AnswerConfigure(reply, Ok(_)) => format!("configuration {} done", reply.0),
+        SessionEffect::AnswerConfigure(reply, Err(error)) => format!("configuration {} failed: {error:?}", reply.0),
         SessionEffect::Load(_) => "load".to_owned(),
         SessionEffect::Fly(order) => format!("fly for {}", cause(order.cause)),
         SessionEffect::TellLoggedOut(_, epoch) => format!("tell flight it is logged out of {}", epoch.number()),
@@ -66,6 +68,7 @@ fn word(effect: &SessionEffect) -> String {
         SessionEffect::Change(_, change) => match &**change {
             Change::Install(_) => "write login".to_owned(),
             Change::Clear { epoch } => format!("write tombstone of {}", epoch.number()),
+            Change::Configure { epoch, .. } => format!("write plan of {}", epoch.number()),
             Change::Park { epoch, .. } => format!("park {}", epoch.number()),
             Change::Discard { epoch, number } => format!("discard {}.{number}", epoch.number()),
             change => format!("{change:?}"),

@@ -42,7 +42,7 @@ impl Host {
         let http = ReqwestClient::new().map_err(io::Error::other)?;
         let mut settings = Settings::new(Arc::new(RefreshGrant::new(Arc::new(http), Arc::new(clock.clone()))));
         let in_doubt = if never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
-        settings.profile = Profile { in_doubt, request_timeout: REQUEST_TIMEOUT, ..Profile::default() };
+        settings.profiles = Profile { in_doubt, request_timeout: REQUEST_TIMEOUT, ..Profile::default() }.into();
         settings.policy.initial_backoff = BACKOFF_FIRST;
         settings.policy.max_backoff = BACKOFF_MOST;
         settings.timeouts.store_timeout = STORE_TIMEOUT;

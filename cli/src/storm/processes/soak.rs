@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokenkeeper::engine::law::ledger::{Login, LoginAccess};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
-use tokenkeeper::engine::values::FlightId;
 use tokenkeeper::engine::values::record::{Refresh, RefreshCredential};
+use tokenkeeper::engine::values::{FlightId, RenewalPlan};
 use tokenkeeper::{Scopes, TokenKind, Validity};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -238,6 +238,7 @@ impl<W: Write> Soak<'_, W> {
             let Grant { binding, scope, access, refresh, lifetime } = self.arena.grant().await?;
             let at = self.host.clock.now();
             let login = Login {
+                renewal: RenewalPlan::default(),
                 binding,
                 requested: Scopes::default(),
                 granted: Scopes::new(scope.split_ascii_whitespace()),

@@ -3,7 +3,7 @@
 use tokenkeeper_actors::law::ledger::Login;
 use tokenkeeper_actors::values::record::format::FormatError;
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Content, Issuer, RefreshCredential};
-use tokenkeeper_actors::values::{Epoch, Moment, RefreshToken, Scopes, StoreFault};
+use tokenkeeper_actors::values::{Epoch, Moment, RefreshToken, RenewalPlan, Scopes, StoreFault};
 
 use super::*;
 use crate::builder::KeySource;
@@ -36,7 +36,17 @@ impl Desk {
         };
         let refresh = Some(RefreshCredential::new(RefreshToken::new(token), &self.place.keys.digest));
         let (requested, granted, at) = (Scopes::default(), Scopes::default(), Moment::default());
-        let login = Login { binding, requested, granted, subject: None, dpop_key: None, refresh, access: None, at };
+        let login = Login {
+            renewal: RenewalPlan::default(),
+            binding,
+            requested,
+            granted,
+            subject: None,
+            dpop_key: None,
+            refresh,
+            access: None,
+            at,
+        };
         change(&self.place, who, &Change::Install(Box::new(login)))
     }
 

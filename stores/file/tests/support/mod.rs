@@ -16,8 +16,8 @@ use tokenkeeper_actors::values::record::{
     Access, Binding, Client, ClientAuth, Issuer, Mark, MarkState, Record, RefreshCredential,
 };
 use tokenkeeper_actors::values::{
-    AccessToken, BootId, Cause, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, RefreshToken, Scopes,
-    ServerIdentity, TokenKind, Validity, Version, WallTime,
+    AccessToken, BootId, Cause, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, RefreshToken, RenewalPlan,
+    Scopes, ServerIdentity, TokenKind, Validity, Version, WallTime,
 };
 use tokenkeeper_store_file::{FileStore, KeySource, StoreKey};
 
@@ -109,6 +109,7 @@ pub async fn login(store: &FileStore, token: &str) -> Change {
         validity: Validity::new(moment(0), Some(Duration::from_secs(3_600))),
     };
     Change::Install(Box::new(Login {
+        renewal: RenewalPlan::default(),
         binding: binding(),
         requested: Scopes::new(["read"]),
         granted: Scopes::new(["read"]),
@@ -144,6 +145,7 @@ pub async fn commit(store: &FileStore, epoch: Epoch, sent: &str, got: &str, numb
         flight: Some(flight(1)),
     };
     Change::Commit(Box::new(Commit {
+        renewal: RenewalPlan::default(),
         epoch,
         sent: Some(digest(store, sent).await),
         access,

@@ -1,39 +1,40 @@
-//! Older formats, and how each becomes the next.
+//! The previous format, and how it becomes the current one.
 //!
-//! A format here has types of its own only where it differs from the next one. Whoever changes the current format
-//! copies the types that change to this file first, adds a step, and keeps a fixture of what was written until then.
+//! The format here has types of its own only where it differs from the current one. A change of the current format copies
+//! the types that change to this file first, replaces the step, and keeps a fixture of what was written until then.
 
 use serde::Deserialize;
 
 use super::secret::Secret;
-use super::wire::{self, At, Binding, Text, present};
+use super::wire::{self, Access, Binding, Refresh, Text, present};
+use super::words::Word;
+use crate::values::record::{RenewalPlan, SourceName, Spending};
 
-/// Format 1: a refresh token was presented once at most, so a mark has one time and no count; it is not known which
-/// flight brought an access token; the tokens that the server refused are not remembered, except the last one where
-/// its refusal ended the grant.
+/// Format 2: a grant does not say which source renews it, nor which provider's profile applies.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record1<'a> {
+pub(super) struct Record2<'a> {
     #[serde(rename = "format")]
     _format: u32,
     epoch: u64,
     revision: u64,
     number: u64,
+    dead: Vec<Text<'a>>,
     #[serde(borrow)]
-    content: Content1<'a>,
+    content: Content2<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Content1<'a> {
+enum Content2<'a> {
     Tombstone,
     #[serde(borrow)]
-    Grant(Box<Grant1<'a>>),
+    Grant(Box<Grant2<'a>>),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Grant1<'a> {
+struct Grant2<'a> {
     #[serde(borrow)]
     binding: Binding<'a>,
     requested: Vec<Text<'a>>,
@@ -43,114 +44,51 @@ struct Grant1<'a> {
     #[serde(borrow, deserialize_with = "present")]
     dpop_key: Option<Secret<'a>>,
     #[serde(borrow)]
-    refresh: Refresh1<'a>,
+    refresh: Refresh<'a>,
     #[serde(borrow, deserialize_with = "present")]
-    access: Option<Access1<'a>>,
+    access: Option<Access<'a>>,
     #[serde(deserialize_with = "present")]
     parked: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Refresh1<'a> {
-    None,
-    #[serde(borrow)]
-    Held(Held1<'a>),
-    Ended(Text<'a>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Held1<'a> {
-    #[serde(borrow)]
-    token: Secret<'a>,
-    digest: Text<'a>,
-    since: At<'a>,
     #[serde(deserialize_with = "present")]
-    mark: Option<Mark1<'a>>,
+    signed_in_ms: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mark1<'a> {
-    flight: Text<'a>,
-    digest: Text<'a>,
-    number: u64,
-    at: At<'a>,
-    timeout_ms: u64,
-    state: Text<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Access1<'a> {
-    #[serde(borrow)]
-    token: Secret<'a>,
-    kind: Text<'a>,
-    anchored: At<'a>,
-    #[serde(deserialize_with = "present")]
-    lifetime_ms: Option<u64>,
-    number: u64,
-    cause: Text<'a>,
-}
-
-/// From format 1 to format 2.
-pub(super) fn one_to_two(old: Record1<'_>) -> wire::Record<'_> {
-    let (dead, content) = match old.content {
-        Content1::Tombstone => (Vec::new(), wire::Content::Tombstone),
-        Content1::Grant(grant) => {
-            // Format 2 remembers every refused token, the one that ended the grant too.
-            let dead = match &grant.refresh {
-                Refresh1::Ended(refused) => vec![refused.clone()],
-                Refresh1::None | Refresh1::Held(_) => Vec::new(),
-            };
-            (dead, wire::Content::Grant(Box::new(grant_to_two(*grant))))
-        }
+/// From format 2 to format 3.
+pub(super) fn two_to_three(old: Record2<'_>) -> wire::Record<'_> {
+    let content = match old.content {
+        Content2::Tombstone => wire::Content::Tombstone,
+        Content2::Grant(grant) => wire::Content::Grant(Box::new(grant_to_three(*grant))),
     };
-    wire::Record { format: 2, epoch: old.epoch, revision: old.revision, number: old.number, dead, content }
+    wire::Record { format: 3, epoch: old.epoch, revision: old.revision, number: old.number, dead: old.dead, content }
 }
 
-fn grant_to_two(old: Grant1<'_>) -> wire::Grant<'_> {
+fn grant_to_three(old: Grant2<'_>) -> wire::Grant<'_> {
     wire::Grant {
+        renewal: renewal_to_three(&old),
         binding: old.binding,
         requested: old.requested,
         granted: old.granted,
         subject: old.subject,
         dpop_key: old.dpop_key,
-        refresh: match old.refresh {
-            Refresh1::None => wire::Refresh::None,
-            Refresh1::Held(Held1 { token, digest, since, mark }) => {
-                wire::Refresh::Held(Box::new(wire::Held { token, digest, since, mark: mark.map(mark_to_two) }))
-            }
-            Refresh1::Ended(refused) => wire::Refresh::Ended(refused),
-        },
-        access: old.access.map(access_to_two),
+        refresh: old.refresh,
+        access: old.access,
         parked: old.parked,
-        signed_in_ms: None,
+        signed_in_ms: old.signed_in_ms,
     }
 }
 
-fn mark_to_two(old: Mark1<'_>) -> wire::Mark<'_> {
-    wire::Mark {
-        flight: old.flight,
-        digest: old.digest,
-        presentations: 1,
-        number: old.number,
-        first: old.at.clone(),
-        latest: old.at,
-        timeout_ms: old.timeout_ms,
-        state: old.state,
-    }
-}
-
-fn access_to_two(old: Access1<'_>) -> wire::Access<'_> {
-    wire::Access {
-        token: old.token,
-        kind: old.kind,
-        anchored: old.anchored,
-        lifetime_ms: old.lifetime_ms,
-        number: old.number,
-        cause: old.cause,
-        flight: None,
+/// The default plan. A grant without a refresh token whose access token came from a flight was minted by a repeatable
+/// source. The name of that source was never stored, so such a session asks for its source (`source_missing`) until it is
+/// configured, and not for a login that could not help.
+fn renewal_to_three(old: &Grant2<'_>) -> wire::Renewal<'static> {
+    let minted =
+        matches!(old.refresh, Refresh::None) && old.access.as_ref().is_some_and(|access| access.flight.is_some());
+    let RenewalPlan { spending, never_replay, .. } = RenewalPlan::default();
+    let spending = if minted { Spending::Repeatable } else { spending };
+    wire::Renewal {
+        source: SourceName::REFRESH_TOKEN.as_str().to_owned().into(),
+        spending: spending.word().into(),
+        provider: None,
+        never_replay,
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::{
-    Access, Binding, Client, Content, DeadDigests, Grant, Held, Issuer, Mark, Record, Refresh, RefreshCredential,
-    Subject,
+    Access, Binding, Client, Content, DeadDigests, Grant, Held, Issuer, Mark, ProviderName, Record, Refresh,
+    RefreshCredential, RenewalPlan, SourceName, Subject,
 };
 use super::secret::{Secret, bytes};
 use super::wire;
@@ -72,6 +72,7 @@ fn grant(wire: wire::Grant<'_>) -> Result<Grant, Path> {
         granted: Scopes::new(wire.granted),
         subject: wire.subject.map(|subject| Subject(subject.into_owned())),
         dpop_key: wire.dpop_key.map(secret).transpose()?,
+        renewal: renewal(wire.renewal)?,
         refresh: refresh(wire.refresh)?,
         access: wire.access.map(access).transpose()?,
         parked: wire.parked.map(|parked| word(&parked, "content.grant.parked")).transpose()?,
@@ -97,6 +98,20 @@ pub(super) fn client(wire: wire::Client<'_>, at_secret: Path, at_auth: Path) -> 
         secret: wire.secret.map(secret).transpose()?,
         auth: word(&wire.auth, at_auth)?,
         secret_expires_at: wire.secret_expires_at_ms.map(WallTime::from_millis),
+    })
+}
+
+fn renewal(wire: wire::Renewal<'_>) -> Result<RenewalPlan, Path> {
+    let provider = |name: wire::Text<'_>| ProviderName::new(name.into_owned());
+    Ok(RenewalPlan {
+        source: match &*wire.source {
+            // The usual name takes no memory of its own.
+            name if name == SourceName::REFRESH_TOKEN.as_str() => SourceName::REFRESH_TOKEN,
+            name => SourceName::new(name.to_owned()).map_err(|_| "content.grant.renewal.source")?,
+        },
+        spending: word(&wire.spending, "content.grant.renewal.spending")?,
+        provider: wire.provider.map(provider).transpose().map_err(|_| "content.grant.renewal.provider")?,
+        never_replay: wire.never_replay,
     })
 }
 

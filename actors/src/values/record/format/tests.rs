@@ -8,8 +8,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::super::{
-    Access, Binding, Client, ClientAuth, Content, DeadDigests, Grant, Held, Issuer, Mark, MarkState, Parked, Record,
-    Refresh, RefreshCredential, Subject,
+    Access, Binding, Client, ClientAuth, Content, DeadDigests, Grant, Held, Issuer, Mark, MarkState, Parked,
+    ProviderName, Record, Refresh, RefreshCredential, RenewalPlan, SourceName, Spending, Subject,
 };
 use super::{FormatError, decode, encode};
 use crate::values::{
@@ -109,6 +109,12 @@ fn full() -> Record {
         granted: Scopes::new(["files:read", "offline_access"]),
         subject: Some(Subject("user-\"7\" ü".into())),
         dpop_key: Some(DpopKey::new(DPOP)),
+        renewal: RenewalPlan {
+            source: SourceName::new("jwt_bearer").unwrap(),
+            spending: Spending::Repeatable,
+            provider: Some(ProviderName::new("notion").unwrap()),
+            never_replay: true,
+        },
         refresh: Refresh::Held(Held {
             credential: credential(),
             since: moment(1_789_999_000_000, 4_000),
@@ -176,6 +182,7 @@ fn every_kind_of_record_comes_back() -> Result<(), FormatError> {
         with(|grant| grant.refresh = Refresh::Ended(digest(0xd2))),
         with(|grant| grant.access = None),
         with(|grant| grant.parked = None),
+        with(|grant| grant.renewal = RenewalPlan::default()),
         with_mark(|mark| mark.state = MarkState::Open),
     ];
     kinds.iter().try_for_each(|record| {

@@ -1,4 +1,4 @@
-//! Format 2, member by member, and how a record is written in it.
+//! Format 3, member by member, and how a record is written in it.
 //!
 //! Members are written in the order of the fields. All must be there when it is read: an absent mark must never pass
 //! for "no mark", so what has no value is written as `null`. No flattening and no internally tagged enums: serde
@@ -47,6 +47,7 @@ pub(super) struct Grant<'a> {
     pub(super) subject: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "present")]
     pub(super) dpop_key: Option<Secret<'a>>,
+    pub(super) renewal: Renewal<'a>,
     #[serde(borrow)]
     pub(super) refresh: Refresh<'a>,
     #[serde(borrow, deserialize_with = "present")]
@@ -79,6 +80,17 @@ pub(super) struct Client<'a> {
     pub(super) auth: Text<'a>,
     #[serde(deserialize_with = "present")]
     pub(super) secret_expires_at_ms: Option<u64>,
+}
+
+/// Which source renews the grant, under which provider's profile.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Renewal<'a> {
+    pub(super) source: Text<'a>,
+    pub(super) spending: Text<'a>,
+    #[serde(deserialize_with = "present")]
+    pub(super) provider: Option<Text<'a>>,
+    pub(super) never_replay: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,6 +181,7 @@ impl<'a> Grant<'a> {
             granted: scopes(&grant.granted),
             subject: grant.subject.as_ref().map(|subject| text(&subject.0)),
             dpop_key: grant.dpop_key.as_ref().map(|key| Secret::Plain(key.expose())),
+            renewal: Renewal::of(&grant.renewal),
             refresh: match &grant.refresh {
                 record::Refresh::None => Refresh::None,
                 record::Refresh::Held(held) => Refresh::Held(Box::new(Held {
@@ -205,6 +218,17 @@ impl<'a> Binding<'a> {
             token_endpoint: text(&binding.token_endpoint),
             revocation_endpoint: binding.revocation_endpoint.as_deref().map(text),
             resource: binding.resource.as_deref().map(text),
+        }
+    }
+}
+
+impl<'a> Renewal<'a> {
+    fn of(plan: &'a record::RenewalPlan) -> Self {
+        Self {
+            source: text(plan.source.as_str()),
+            spending: text(plan.spending.word()),
+            provider: plan.provider.as_ref().map(|provider| text(provider.as_str())),
+            never_replay: plan.never_replay,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The words that stand for the values of small enums.
 
-use super::super::{ClientAuth, MarkState, Parked};
+use super::super::{ClientAuth, MarkState, Parked, Spending};
 use crate::values::issuer::{ApplicationType, RegistrationOrigin};
 use crate::values::{Cause, TokenKind};
 
@@ -42,6 +42,7 @@ words!(
     Refusal = "refusal",
     Force = "force"
 );
+words!(Spending: SingleUse = "single_use", Repeatable = "repeatable");
 words!(MarkState: Open = "open", Spent = "spent");
 words!(
     Parked: ClientRejected = "client_rejected",

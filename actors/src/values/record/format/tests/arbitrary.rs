@@ -105,17 +105,30 @@ fn accesses(number: u64) -> impl Strategy<Value = Access> {
     )
 }
 
+fn renewals() -> impl Strategy<Value = RenewalPlan> {
+    let name = || "[a-z][a-z0-9]{0,5}(_[a-z0-9]{1,5}|-[a-z0-9]{1,5}){0,3}";
+    (name(), words(&["single_use", "repeatable"]), option::of(name()), any::<bool>()).prop_map(
+        |(source, spending, provider, never_replay)| RenewalPlan {
+            source: SourceName::new(source).unwrap(),
+            spending,
+            provider: provider.map(|name| ProviderName::new(name).unwrap()),
+            never_replay,
+        },
+    )
+}
+
 fn grants(number: u64) -> impl Strategy<Value = Grant> {
     let who = (scopes(), scopes(), option::of(text()), option::of(text()));
     let since = option::of(any::<u64>().prop_map(WallTime::from_millis));
     let tokens = (refreshes(number), option::of(accesses(number)), option::of(parked()), since);
-    (bindings(), who, tokens).prop_map(
-        |(binding, (requested, granted, subject, key), (refresh, access, parked, signed_in))| Grant {
+    (bindings(), who, renewals(), tokens).prop_map(
+        |(binding, (requested, granted, subject, key), renewal, (refresh, access, parked, signed_in))| Grant {
             binding,
             requested,
             granted,
             subject: subject.map(Subject),
             dpop_key: key.map(DpopKey::new),
+            renewal,
             refresh,
             access,
             parked,

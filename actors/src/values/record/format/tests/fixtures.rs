@@ -3,15 +3,15 @@
 use super::super::{CURRENT, FormatError, MAX_BYTES, decode, encode};
 use super::*;
 
-const ONE_HELD: &[u8] = include_bytes!("../../fixtures/format-1-held.json");
-const ONE_ENDED: &[u8] = include_bytes!("../../fixtures/format-1-ended.json");
-const ONE_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-1-tombstone.json");
 const TWO_GRANT: &[u8] = include_bytes!("../../fixtures/format-2-grant.json");
+const TWO_REPEATABLE: &[u8] = include_bytes!("../../fixtures/format-2-repeatable.json");
 const TWO_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-2-tombstone.json");
+const THREE_GRANT: &[u8] = include_bytes!("../../fixtures/format-3-grant.json");
+const THREE_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-3-tombstone.json");
 
 #[test]
 fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
-    for (record, fixture) in [(full(), TWO_GRANT), (tombstone(), TWO_TOMBSTONE)] {
+    for (record, fixture) in [(full(), THREE_GRANT), (tombstone(), THREE_TOMBSTONE)] {
         let text = fixture.strip_suffix(b"\n").unwrap_or(fixture);
         assert_eq!(encoded(&record)?, String::from_utf8_lossy(text));
         assert_same(&decode(fixture)?, &record);
@@ -20,37 +20,30 @@ fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
 }
 
 #[test]
-fn format_1_migrates() -> Result<(), FormatError> {
-    let mut expected = with_mark(|mark| {
-        mark.presentations = 1;
-        mark.latest = mark.first;
-    });
-    expected.dead = DeadDigests::default();
-    if let Content::Grant(grant) = &mut expected.content {
-        grant.access.iter_mut().for_each(|access| access.flight = None);
-        grant.signed_in = None;
-    }
-    assert_same(&decode(ONE_HELD)?, &expected);
+fn format_2_migrates_with_everything_it_holds() -> Result<(), FormatError> {
+    assert_same(&decode(TWO_GRANT)?, &with(|grant| grant.renewal = RenewalPlan::default()));
+    assert_same(&decode(TWO_TOMBSTONE)?, &tombstone());
+    Ok(())
+}
 
-    let mut expected = with(|grant| {
-        grant.binding.client =
-            Client { id: "client-1".into(), secret: None, auth: ClientAuth::None, secret_expires_at: None };
-        grant.dpop_key = None;
-        grant.refresh = Refresh::Ended(digest(0xd2));
-        grant.access = None;
-        grant.parked = None;
-        grant.signed_in = None;
-    });
-    expected.dead = DeadDigests::from_iter([digest(0xd2)]);
-    assert_same(&decode(ONE_ENDED)?, &expected);
-
-    assert_same(&decode(ONE_TOMBSTONE)?, &Record { dead: DeadDigests::default(), ..tombstone() });
+#[test]
+fn a_repeatable_grant_of_format_2_is_known_by_its_token() -> Result<(), FormatError> {
+    let plan = |text: &str| {
+        let record = decode(text.as_bytes())?;
+        Ok::<_, FormatError>(record.grant().expect("a grant").renewal.clone())
+    };
+    let minted = String::from_utf8_lossy(TWO_REPEATABLE);
+    // Which source minted it was never stored.
+    assert_eq!(plan(&minted)?, RenewalPlan::repeatable(SourceName::default()));
+    // An imported login without a refresh token.
+    let imported = minted.replace("\"flight\":\"000000000000000000000000000000f1\"", "\"flight\":null");
+    assert_eq!(plan(&imported)?, RenewalPlan::default());
     Ok(())
 }
 
 #[test]
 fn what_migrated_is_written_in_the_current_format() -> Result<(), FormatError> {
-    for fixture in [ONE_HELD, ONE_ENDED, ONE_TOMBSTONE] {
+    for fixture in [TWO_GRANT, TWO_REPEATABLE, TWO_TOMBSTONE] {
         let migrated = decode(fixture)?;
         let text = encoded(&migrated)?;
         assert!(text.starts_with(&format!("{{\"format\":{CURRENT},")), "{text}");
@@ -62,12 +55,12 @@ fn what_migrated_is_written_in_the_current_format() -> Result<(), FormatError> {
 #[test]
 fn a_newer_format_is_refused_whatever_it_looks_like() {
     let newer = |found| Err(FormatError::Newer { found, known: CURRENT });
-    assert_eq!(decode(br#"{"format":3}"#), newer(3));
+    assert_eq!(decode(br#"{"format":4}"#), newer(4));
     assert_eq!(decode(br#"{"record":[{"a":null}],"epoch":"x","format":4294967295}"#), newer(u32::MAX));
-    let two = String::from_utf8_lossy(TWO_GRANT);
-    assert_eq!(decode(two.replace("\"format\":2", "\"format\":3").as_bytes()), newer(3));
-    let message = FormatError::Newer { found: 3, known: CURRENT }.to_string();
-    assert!(message.contains("format 3") && message.contains("above 2") && message.contains("update"), "{message}");
+    let three = String::from_utf8_lossy(THREE_GRANT);
+    assert_eq!(decode(three.replace("\"format\":3", "\"format\":4").as_bytes()), newer(4));
+    let message = FormatError::Newer { found: 4, known: CURRENT }.to_string();
+    assert!(message.contains("format 4") && message.contains("above 3") && message.contains("update"), "{message}");
 }
 
 #[test]
@@ -77,14 +70,15 @@ fn a_record_without_a_usable_format_is_damaged() {
         r#"{}"#,
         r#"{"epoch":1}"#,
         r#"{"format":0}"#,
+        r#"{"format":1}"#,
         r#"{"format":-1}"#,
-        r#"{"format":2.0}"#,
-        r#"{"format":"2"}"#,
+        r#"{"format":3.0}"#,
+        r#"{"format":"3"}"#,
         r#"{"format":null}"#,
         r#"{"format":4294967296}"#,
-        r#"{"format":2,"format":3}"#,
-        r#""2""#,
-        r#"2"#,
+        r#"{"format":3,"format":4}"#,
+        r#""3""#,
+        r#"3"#,
     ] {
         assert_eq!(decode(text.as_bytes()), damaged, "{text}");
     }
@@ -93,9 +87,9 @@ fn a_record_without_a_usable_format_is_damaged() {
 #[test]
 fn one_format_is_not_read_as_another() {
     let layout = Err(FormatError::Damaged { what: "layout" });
-    let (one, two) = (String::from_utf8_lossy(ONE_HELD), String::from_utf8_lossy(TWO_GRANT));
-    assert_eq!(decode(one.replace("\"format\": 1", "\"format\": 2").as_bytes()), layout);
-    assert_eq!(decode(two.replace("\"format\":2", "\"format\":1").as_bytes()), layout);
+    let (two, three) = (String::from_utf8_lossy(TWO_GRANT), String::from_utf8_lossy(THREE_GRANT));
+    assert_eq!(decode(two.replace("\"format\":2", "\"format\":3").as_bytes()), layout);
+    assert_eq!(decode(three.replace("\"format\":3", "\"format\":2").as_bytes()), layout);
 }
 
 #[test]

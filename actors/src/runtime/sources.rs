@@ -1,0 +1,56 @@
+//! The token sources of a runtime, by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::law::flight::{Revocation, TokenRequest};
+use crate::law::profile::{Evidence, NotSent};
+use crate::ports::source::TokenSource;
+use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
+
+/// The token sources that a runtime has, each under the name by which records refer to it.
+///
+/// Plain data around shared sources. Clones share the sources and nothing else. One [`TokenSource`] serves all sessions
+/// whose records name it, each with one request at a time.
+#[derive(Clone, Debug)]
+pub struct Sources(BTreeMap<SourceName, Arc<dyn TokenSource>>);
+
+impl Sources {
+    /// One source, `refresh_token`: the refresh grant of every login that names no other source.
+    pub fn new(refresh_token: Arc<dyn TokenSource>) -> Self {
+        Self(BTreeMap::from([(SourceName::REFRESH_TOKEN, refresh_token)]))
+    }
+
+    /// The same, with `source` under `name`. A name that is there gets the new source.
+    #[must_use]
+    pub fn with(mut self, name: SourceName, source: Arc<dyn TokenSource>) -> Self {
+        self.0.insert(name, source);
+        self
+    }
+
+    /// The source that `plan` names, if it is here and says the same of its spending.
+    pub fn find(&self, plan: &RenewalPlan) -> Option<&Arc<dyn TokenSource>> {
+        self.0.get(&plan.source).filter(|source| source.spending() == plan.spending)
+    }
+
+    /// Makes `request` at the source that its plan names. The flight machine asks for none that is missing here.
+    pub(crate) async fn request(&self, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
+        match self.find(&request.renewal) {
+            Some(source) => source.request(identity, request).await,
+            None => Evidence::NotSent(NotSent::Unbuildable),
+        }
+    }
+
+    /// Revokes tokens at the source that their plan names; `false` where it is missing, too.
+    pub(crate) async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool {
+        match self.find(&revocation.renewal) {
+            Some(source) => source.revoke(identity, revocation).await,
+            None => false,
+        }
+    }
+
+    /// The names, and whether a request of that source uses something up.
+    pub(crate) fn spending(&self) -> BTreeMap<SourceName, Spending> {
+        self.0.iter().map(|(name, source)| (name.clone(), source.spending())).collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! A home that the previous version of the command wrote opens, serves and refreshes, and loses nothing.
+//!
+//! `fixtures/home-format-2` are its files, as three imports and one logout left them. Nothing in them is secret: the
+//! tokens were made up, and the authorization server is a closed port on loopback.
+#![cfg(unix)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::record::ClientAuth;
+use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, ReqwestClient};
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{
+    Account, AuthRuntime, AuthSession, ProviderName, Reason, RefreshGrant, RenewalPlan, ServerIdentity, Settings,
+    Target, TokenOptions, providers,
+};
+use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
+
+/// Where the files say that the authorization server is.
+const STORED_ISSUER: &str = "http://127.0.0.1:9";
+const STORED_RESOURCE: &str = "https://mcp.example.com/mcp";
+
+/// Sends what is meant for the stored server to one that runs, with the names it knows in place of the stored ones.
+#[derive(Debug)]
+struct Relay {
+    client: ReqwestClient,
+    issuer: String,
+    /// Stored names, and what the running server calls the same.
+    names: Vec<(&'static str, String)>,
+}
+
+fn encoded(value: &str) -> String {
+    url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
+}
+
+#[async_trait]
+impl HttpClient for Relay {
+    async fn send(&self, mut exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+        let uri = exchange.request.uri().to_string();
+        *exchange.request.uri_mut() = uri.replace(STORED_ISSUER, &self.issuer).parse().unwrap();
+        let mut body = String::from_utf8(exchange.request.body().as_bytes().to_vec()).unwrap();
+        for (stored, running) in &self.names {
+            body = body.replace(&encoded(stored), &encoded(running));
+        }
+        *exchange.request.body_mut() = Body::new(body);
+        self.client.send(exchange).await
+    }
+}
+
+/// A copy of the fixture, private as a home must be.
+fn home() -> TempDir {
+    let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/home-format-2"), home.path());
+    // Version control keeps no empty folder.
+    let logins = home.path().join("logins");
+    fs::create_dir_all(&logins).unwrap();
+    fs::set_permissions(logins, fs::Permissions::from_mode(0o700)).unwrap();
+    home
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+            fs::set_permissions(target, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+}
+
+fn identity(account: &str) -> ServerIdentity {
+    ServerIdentity::new(Account::new(account).unwrap(), Target::mcp(STORED_RESOURCE).unwrap())
+}
+
+/// A runtime over a copy of the home, and a server that stands for the stored one.
+struct Scene {
+    server: HostileAs,
+    store: FileStore,
+    runtime: AuthRuntime,
+    _home: TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let server = HostileAs::start().await.unwrap();
+        let public = server.register(ClientAuth::None);
+        let confidential = server.register(ClientAuth::Post);
+        let (plain, secret) = (server.grant_to(&public), server.grant_to(&confidential));
+        let names = vec![
+            (STORED_RESOURCE, server.resource()),
+            ("stored-confidential-client", confidential.id.clone()),
+            ("stored-client-secret", confidential.secret.as_ref().unwrap().expose().to_owned()),
+            ("stored-client", public.id.clone()),
+            ("stored-refresh-token-plain", plain.refresh_token.expose().to_owned()),
+            ("stored-refresh-token-secret", secret.refresh_token.expose().to_owned()),
+        ];
+        let client = ReqwestClient::new().unwrap();
+        let relay = Relay { client, issuer: server.issuer().to_owned(), names };
+        let home = home();
+        let store = FileStore::builder(home.path()).existing().open().unwrap();
+        let source = RefreshGrant::new(Arc::new(relay), Arc::new(SystemClock::new().unwrap()));
+        let settings = Settings { profiles: providers::profiles(), ..Settings::new(Arc::new(source)) };
+        let runtime = AuthRuntime::builder(Arc::new(store.clone()), settings).spawn().await.unwrap();
+        Self { server, store, runtime, _home: home }
+    }
+
+    fn session(&self, account: &str) -> AuthSession {
+        self.runtime.session(identity(account))
+    }
+}
+
+#[tokio::test]
+async fn a_home_of_the_previous_version_opens_serves_and_refreshes() {
+    let scene = Scene::new().await;
+    let mut listed = scene.store.list().await.unwrap();
+    listed.sort();
+    assert_eq!(listed, ["gone", "plain", "secret"].map(identity));
+
+    // What is stored and good is served, with no request.
+    let lease = scene.session("secret").token().await.unwrap();
+    assert_eq!(lease.token().expose(), "stored-access-token");
+    assert_eq!(lease.scopes().iter().collect::<Vec<_>>(), ["read"]);
+    assert_eq!(scene.server.counts().token_requests, 0);
+
+    // What is over is refreshed, again and again, with and without a client secret.
+    let force = TokenOptions { force: true, ..TokenOptions::default() };
+    for account in ["plain", "secret", "plain", "secret"] {
+        let lease = scene.session(account).token_with(force).await.unwrap();
+        assert!(lease.token().expose().starts_with("at-"), "{account}");
+    }
+    let counts = scene.server.counts();
+    assert_eq!((counts.token_requests, counts.replays), (4, 0));
+    for account in ["plain", "secret"] {
+        let record = scene.store.load(&identity(account)).await.unwrap().unwrap();
+        let grant = record.grant().unwrap();
+        assert_eq!(grant.renewal, RenewalPlan::default(), "{account}");
+        assert!(record.held().unwrap().credential.token().expose().starts_with("rt-"), "{account}");
+    }
+
+    // A tombstone is one still.
+    let error = scene.session("gone").token().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::LoggedOut);
+    assert!(scene.runtime.shutdown(std::time::Duration::from_secs(5)).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_session_of_the_previous_version_is_given_its_provider() {
+    let scene = Scene::new().await;
+    let session = scene.session("plain");
+    session.configure(RenewalPlan::at(ProviderName::new("notion").unwrap())).await.unwrap();
+    scene.server.next(When::After, Fault::reset());
+    let error = session.token().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::MaybeConsumed, "at this provider nothing is presented twice");
+    assert_eq!(scene.server.counts().token_requests, 1);
+    assert!(scene.runtime.shutdown(std::time::Duration::from_secs(5)).await.is_clean());
+}
