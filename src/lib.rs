@@ -20,7 +20,8 @@
 //!
 //! - [`http`]: the port that token requests go through, and its client over reqwest (feature `reqwest`).
 //! - [`grant`]: the refresh grant over that port.
-//! - `stores`: the embedded store, one sealed file for each identity, safe across processes (feature `file`).
+//! - [`stores`]: one sealed file for each identity, safe across processes (feature `file`), and one in memory (feature
+//!   `memory`).
 //! - [`actor`]: the runtime in a ractor supervision tree.
 //! - [`engine`]: for authors of stores, token sources and drivers.
 
@@ -33,7 +34,6 @@ mod lease;
 mod login;
 mod runtime;
 mod session;
-#[cfg(all(feature = "file", unix))]
 pub mod stores;
 
 pub use tokenkeeper_actors as engine;
