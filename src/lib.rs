@@ -1,58 +1,60 @@
 //! OAuth sessions for MCP agent hosts: one owner for each server identity, one refresh in flight, no lost token.
 //!
 //! An agent host calls tools in parallel. When the access token expires, every call refreshes with the same refresh
-//! token; the authorization server takes the second presentation for theft and revokes the session. And when the one
-//! caller that did refresh is cancelled after the server has rotated the token, the successor is lost. `tokenkeeper`
-//! gives each server identity one owner that outlives its callers.
+//! token. The authorization server takes the second presentation for theft and revokes the session. If the one caller that
+//! did refresh is cancelled after the server has rotated the token, the new token is lost. `tokenkeeper` gives each server
+//! identity one owner that outlives its callers.
 //!
-//! **What is here now** is that owner and what it stands on (the values, the law, and the runtime that drives it), and the
-//! refresh grant over HTTP. Login follows.
+//! # Where to start
 //!
-//! - [`AuthRuntime`] runs in a host and owns every session, [`AuthSession`] is the handle that a host's code holds.
-//! - [`ServerIdentity`], of an [`Account`] and a [`Target`]: whose session it is, with what. An MCP server is named by
-//!   its canonical URI, a [`ResourceUri`].
-//! - [`Lease`]: an access token as callers get it, with its [`Generation`], [`TokenKind`], [`Scopes`] and [`Validity`].
-//! - [`OperationKey`] and [`ChallengeKey`]: what a resource refused a lease for
-//!   ([`AuthSession::refused`]).
-//! - [`RenewalPlan`]: which source renews an identity, and which provider's profile applies. It is stored with the
-//!   login, and changed by [`AuthSession::configure`].
-//! - [`TokenError`], [`InstallError`], [`LogoutError`] and [`ConfigureError`], with [`Reason`] as their fixed vocabulary.
-//! - [`RefreshGrant`]: the source that renews tokens at a token endpoint, over the HTTP port ([`http`]). With the feature
-//!   `reqwest` there is a client for it; a host's own does as well. [`providers`] is what is known of some endpoints.
-//! - `stores::file`, with the feature `file`: the embedded store, one sealed file for each identity in a private folder,
-//!   safe across processes.
-//! - [`engine`]: for those who write stores, sources and drivers. The two state machines are in [`engine::law`], what
-//!   they ask of the world in [`engine::ports`].
+//! - [`AuthRuntime`] runs in a host and owns every session. [`RuntimeBuilder`] builds it over a store.
+//! - [`SessionSpec`] names a session, and [`AuthSession`] is the handle on it: [`token`](AuthSession::token),
+//!   [`invalidate`](AuthSession::invalidate) after a 401, [`install`](AuthSession::install) for a login,
+//!   [`logout`](AuthSession::logout).
+//! - [`Login`] carries the tokens of a sign-in or an import. [`issuers`] describes authorization servers.
+//! - [`Lease`] is an access token as a caller gets it.
+//! - [`TokenError`], with [`Reason`] as its fixed vocabulary, says why there is none.
+//! - [`AuthEvent`] and [`SessionState`] tell what happens to sessions and how they stand.
 //!
-//! ```
-//! use tokenkeeper::{Account, ServerIdentity, Target};
+//! # Modules
 //!
-//! let work = ServerIdentity::new(Account::new("work")?, Target::mcp("HTTPS://MCP.example.com:443/mcp")?);
-//! assert_eq!(work.key(), "mcp:https://mcp.example.com/mcp#work");
-//! assert_eq!(work.to_string(), "https://mcp.example.com/mcp (work)");
-//! # Ok::<(), tokenkeeper::IdentityError>(())
-//! ```
+//! - [`http`]: the port that token requests go through, and its client over reqwest (feature `reqwest`).
+//! - [`grant`]: the refresh grant over that port.
+//! - [`stores`]: one sealed file for each identity, safe across processes (feature `file`), and one in memory (feature
+//!   `memory`).
+//! - [`actor`]: the runtime in a ractor supervision tree.
+//! - [`engine`]: for authors of stores, token sources and drivers.
 
+pub mod actor;
+mod error;
 pub mod grant;
 pub mod http;
-#[path = "issuers/providers.rs"]
-pub mod providers;
-#[cfg(all(feature = "file", unix))]
+pub mod issuers;
+mod lease;
+mod login;
+mod runtime;
+mod session;
 pub mod stores;
 
 pub use tokenkeeper_actors as engine;
 
-pub use grant::{BodyFormat, Dialect, RefreshGrant, ScopeOnRefresh};
+pub use error::{BuildError, LoginError, TokenError};
+pub use lease::Lease;
+pub use login::Login;
+pub use runtime::{AuthRuntime, RuntimeBuilder};
+pub use session::{AuthSession, SessionSpec};
 
-pub use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
+pub use tokenkeeper_actors::law::flight::StoreTimeouts;
+pub use tokenkeeper_actors::law::issuer::IssuerPolicy;
+pub use tokenkeeper_actors::law::session::{ChallengeKey, LoggedOut, OperationKey, Policy, RefreshPolicy};
+pub use tokenkeeper_actors::ports::store::EventKind;
 pub use tokenkeeper_actors::runtime::{
-    AuthEvent, AuthMessage, AuthRuntime, AuthSession, AuthSpec, BuildError, EventStream, SessionSpec, SessionState,
-    Settings, ShutdownReport, Sources, StateWatch, TokenOptions, Unsaved,
+    AuthEvent, EventStream, SessionState, ShutdownReport, StateWatch, TokenOptions, Unsaved,
 };
 pub use tokenkeeper_actors::values::{
-    AccessToken, Account, ConfigureError, Generation, IdentityError, IdpIssuer, InstallError, Lease, LogoutError,
-    NameError, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri, Scopes,
-    ServerIdentity, SourceName, Spending, StoreFault, Target, TokenError, TokenKind, Validity,
+    AccessToken, Account, ClientSecret, ConfigureError, DpopKey, Generation, IdentityError, IdpIssuer, InstallError,
+    LogoutError, NameError, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri,
+    Scopes, ServerIdentity, SourceName, Spending, StoreFault, Target, TokenKind, Validity,
 };
 
 /// The code in the README compiles and does what it says.

@@ -9,9 +9,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper::{AuthSession, Lease, Reason, TokenError};
+use tokenkeeper::engine::runtime::AuthSession;
+use tokenkeeper::engine::values::{Lease, TokenError};
 use tokenkeeper_testkit::hostile::{Fault, Gate, Grant, HostileAs, When};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};

@@ -11,14 +11,13 @@ use std::time::Duration;
 use tokenkeeper::engine::law::ledger::Login;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
+use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, RenewalPlan, Scopes, ServerIdentity, Settings, Target,
-    TokenOptions,
-};
+use tokenkeeper::{Account, Reason, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 
 const PROCESSES: usize = 4;

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::ClientAuth;
+use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, ReqwestClient};
+use tokenkeeper::issuers::providers;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, ProviderName, Reason, RefreshGrant, RenewalPlan, ServerIdentity, Settings,
-    Target, TokenOptions, providers,
-};
+use tokenkeeper::{Account, ProviderName, Reason, RenewalPlan, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
 
 /// Where the files say that the authorization server is.

@@ -10,14 +10,14 @@ use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::source::TokenSource;
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
+use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::ReqwestClient;
-use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, Reason, RefreshGrant, RenewalPlan, Scopes, ServerIdentity, Settings, Target,
-    TokenOptions, providers,
-};
+use tokenkeeper::issuers::providers;
+use tokenkeeper::{Account, Reason, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
 
 const KEY: [u8; 32] = [7; 32];

@@ -22,7 +22,7 @@ use tokenkeeper_actors::values::record::{Binding, Client, Grant};
 use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 
 use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent};
-use crate::providers;
+use crate::issuers::providers;
 
 pub use answer::read as read_answer;
 pub use endpoint::may_receive_secrets;

@@ -1,23 +1,23 @@
 //! What is known of providers' token endpoints, as data.
 //!
-//! A row says only where a provider differs from the standard *and* it was seen to: what a row leaves alone is the strict
-//! default. A row applies to the identities whose records name its provider
-//! ([`RenewalPlan::provider`](crate::RenewalPlan::provider)), in a runtime that has [`profiles`] in its settings. A host
-//! may change whatever it knows better:
+//! A row holds only what is known to differ from the standard. Everything else is the strict default. A row applies to the
+//! sessions whose records name its provider ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A host can
+//! replace a row:
 //!
-//! ```
-//! # use tokenkeeper::{Dialect, ProviderName, RenewalPlan, providers};
-//! # use tokenkeeper::engine::law::profile::InDoubt;
-//! let name = ProviderName::new("github")?;
+//! ```no_run
+//! # #[cfg(all(feature = "memory", feature = "reqwest"))]
+//! # async fn host() -> Result<(), Box<dyn std::error::Error>> {
+//! use tokenkeeper::engine::law::profile::InDoubt;
+//! use tokenkeeper::issuers::providers;
+//! use tokenkeeper::{AuthRuntime, ProviderName, stores};
+//!
 //! let github = providers::named("github").expect("it has a row");
 //! let mut profile = github.profile();
 //! profile.in_doubt = InDoubt::NeverReplay;
-//! let profiles = providers::profiles().with(name.clone(), profile);    // for `Settings::profiles`
-//! let dialect: Dialect = github.dialect;                               // for `RefreshGrant::dialect`
-//! # let profile = profiles.of(&RenewalPlan::at(name));
-//! # assert!(profile.dead_words.iter().any(|word| word == "bad_refresh_token"));
-//! # assert_eq!(profile.in_doubt, InDoubt::NeverReplay);
-//! # Ok::<(), tokenkeeper::NameError>(())
+//! let builder = AuthRuntime::builder(stores::memory::open()?);
+//! let auth = builder.provider(ProviderName::new("github")?, profile, github.dialect).spawn().await?;
+//! # Ok(())
+//! # }
 //! ```
 
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tokenkeeper_actors::values::Reason;
+//! use tokenkeeper::Reason;
 //! use tokenkeeper_testkit::scripted::{ScriptedSession, login_required, token};
 //!
 //! # async fn advance(span: Duration) { tokio::time::advance(span).await }
@@ -22,7 +22,7 @@
 //!
 //! let counts = script.counts();
 //! assert_eq!((counts.asked, counts.token_requests), (2, 2));
-//! # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+//! # Ok::<(), tokenkeeper::TokenError>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -57,8 +57,10 @@ use std::sync::Arc;
 
 use tokenkeeper_actors::law::session::{Policy, Refusal, SessionEvent};
 use tokenkeeper_actors::ports::clock::Clock;
-use tokenkeeper_actors::runtime::{AuthSession, stand_in};
+use tokenkeeper_actors::runtime::stand_in;
 use tokenkeeper_actors::values::{Account, Moment, ServerIdentity, Target};
+
+use tokenkeeper::AuthSession;
 
 use clock::TokioClock;
 use desk::Desk;
@@ -85,7 +87,7 @@ pub struct Counts {
     pub asked: u64,
     /// Requests to the token endpoint: steps of the script that were used.
     pub token_requests: u64,
-    /// Calls of [`refused`](AuthSession::refused).
+    /// Calls of [`invalidate`](AuthSession::invalidate).
     pub refusals: u64,
     /// Calls of [`install`](AuthSession::install).
     pub installs: u64,
@@ -103,7 +105,7 @@ impl ScriptedSession {
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
     /// let script = ScriptedSession::new();
     /// assert_eq!(script.session().token().await?.token().expose(), "access-token");
-    /// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+    /// # Ok::<(), tokenkeeper::TokenError>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -115,14 +117,13 @@ impl ScriptedSession {
     /// Like [`new`](Self::new), of `identity` and with `policy`; its `renewal` means nothing here.
     ///
     /// ```
-    /// use tokenkeeper_actors::law::session::Policy;
-    /// use tokenkeeper_actors::values::{Account, ServerIdentity, Target};
+    /// use tokenkeeper::{Account, Policy, ServerIdentity, Target};
     /// use tokenkeeper_testkit::scripted::ScriptedSession;
     ///
     /// let work = ServerIdentity::new(Account::new("work")?, Target::mcp("https://files.example.com/mcp")?);
     /// let script = ScriptedSession::with(work.clone(), Policy { max_waiters: 2, ..Policy::default() });
     /// assert_eq!(script.session().identity(), &work);
-    /// # Ok::<(), tokenkeeper_actors::values::IdentityError>(())
+    /// # Ok::<(), tokenkeeper::IdentityError>(())
     /// ```
     pub fn with(identity: ServerIdentity, policy: Policy) -> Self {
         let script = Self::vacant(identity, policy);
@@ -131,10 +132,10 @@ impl ScriptedSession {
     }
 
     /// Like [`new`](Self::new), but nobody has ever signed in:
-    /// [`NeverSignedIn`](tokenkeeper_actors::values::Reason::NeverSignedIn).
+    /// [`NeverSignedIn`](tokenkeeper::Reason::NeverSignedIn).
     ///
     /// ```
-    /// use tokenkeeper_actors::values::Reason;
+    /// use tokenkeeper::Reason;
     /// use tokenkeeper_testkit::scripted::ScriptedSession;
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
@@ -152,7 +153,7 @@ impl ScriptedSession {
         let (session, desk) = stand_in::session(identity, policy.clone(), Arc::new(clock.clone()), |stage| {
             Desk::new(stage, Store::new(), policy, clock.clone())
         });
-        Self { session, desk, clock }
+        Self { session: session.into(), desk, clock }
     }
 
     /// The same session, whose script goes on with `step`.
@@ -165,7 +166,7 @@ impl ScriptedSession {
     /// From here on the script goes on with `step`, after the steps that are left.
     ///
     /// ```
-    /// use tokenkeeper_actors::runtime::TokenOptions;
+    /// use tokenkeeper::TokenOptions;
     /// use tokenkeeper_testkit::scripted::{ScriptedSession, token};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
@@ -175,7 +176,7 @@ impl ScriptedSession {
     /// script.push(token("at-2"));
     /// let forced = session.token_with(TokenOptions { force: true, ..TokenOptions::default() }).await?;
     /// assert_eq!(forced.token().expose(), "at-2");
-    /// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+    /// # Ok::<(), tokenkeeper::TokenError>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -202,7 +203,7 @@ impl ScriptedSession {
     /// assert!(session.token().await.unwrap_err().is_login_required());
     /// script.signed_in_elsewhere();
     /// assert_eq!(session.token().await?.token().expose(), "at-2");
-    /// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+    /// # Ok::<(), tokenkeeper::TokenError>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -216,10 +217,10 @@ impl ScriptedSession {
     }
 
     /// Somebody logs out in another process: nothing is served from now on, however fresh, and callers get
-    /// [`LoggedOut`](tokenkeeper_actors::values::Reason::LoggedOut).
+    /// [`LoggedOut`](tokenkeeper::Reason::LoggedOut).
     ///
     /// ```
-    /// use tokenkeeper_actors::values::Reason;
+    /// use tokenkeeper::Reason;
     /// use tokenkeeper_testkit::scripted::ScriptedSession;
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
@@ -228,7 +229,7 @@ impl ScriptedSession {
     /// session.token().await?;
     /// script.logged_out_elsewhere();
     /// assert_eq!(session.token().await.unwrap_err().reason(), Reason::LoggedOut);
-    /// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+    /// # Ok::<(), tokenkeeper::TokenError>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -243,7 +244,7 @@ impl ScriptedSession {
     /// is *degraded* (its token cannot be saved), and logins and logouts are not durable.
     ///
     /// ```
-    /// use tokenkeeper_actors::values::{LogoutError, StoreFault};
+    /// use tokenkeeper::{LogoutError, StoreFault};
     /// use tokenkeeper_testkit::scripted::ScriptedSession;
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
@@ -272,7 +273,7 @@ impl ScriptedSession {
     /// while watch.now().unsaved {
     ///     watch.next().await;
     /// }
-    /// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+    /// # Ok::<(), tokenkeeper::TokenError>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -307,7 +308,7 @@ impl ScriptedSession {
     /// let script = ScriptedSession::new().then(token("at-1").expires_in(Duration::from_secs(60)));
     /// let lease = script.session().token().await?;
     /// assert_eq!(lease.validity().remaining(&script.now()), Some(Duration::from_secs(60)));
-    /// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+    /// # Ok::<(), tokenkeeper::TokenError>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

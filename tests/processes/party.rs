@@ -11,15 +11,15 @@ use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::observer::EffectObserver;
 use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, AuthSpec, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::Moment;
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Mark, Record, RefreshCredential};
+use tokenkeeper::engine::values::{Lease, TokenError};
+use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, AuthSpec, InstallError, Lease, RefreshGrant, RefreshToken, RenewalPlan, Scopes,
-    ServerIdentity, Settings, Target, TokenError, TokenOptions,
-};
+use tokenkeeper::{Account, InstallError, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 
 use crate::authority::Grant;
 use crate::calm::Calm;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokenkeeper::Reason;
 use tokenkeeper::engine::values::record::{Record, Renewal};
-use tokenkeeper::{Lease, Reason, TokenError};
+use tokenkeeper::engine::values::{Lease, TokenError};
 use tokio::sync::Semaphore;
 
 use crate::authority::{Chain, Tally};

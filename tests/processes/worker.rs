@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokenkeeper::{AuthSession, Generation, Lease, SessionState, TokenError};
+use tokenkeeper::engine::runtime::AuthSession;
+use tokenkeeper::engine::values::{Lease, TokenError};
+use tokenkeeper::{Generation, SessionState};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 

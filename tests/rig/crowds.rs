@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper::{AuthSession, Lease, Reason};
+use tokenkeeper::engine::runtime::AuthSession;
+use tokenkeeper::engine::values::Lease;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 

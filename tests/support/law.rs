@@ -1,8 +1,9 @@
 //! What law 10 says of an answer, and what becomes of a host that gets it, at whichever server.
 
+use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::InDoubt;
+use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::engine::values::record::Refresh;
-use tokenkeeper::{Reason, TokenError};
 
 use super::Host;
 

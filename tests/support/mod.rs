@@ -13,14 +13,14 @@ use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
 use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::engine::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Mark, Record, RefreshCredential};
 use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
+use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::HttpClient;
-use tokenkeeper::{
-    Account, AuthRuntime, AuthSession, InstallError, RefreshGrant, RefreshToken, RenewalPlan, Scopes, ServerIdentity,
-    Settings, Target, TokenError, TokenOptions,
-};
+use tokenkeeper::{Account, InstallError, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::Grant;
 
 /// How long a caller of these tests waits. Less than a mark lasts, however slow the machine: whoever would have to wait for

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
+use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::http::HttpClient;
-use tokenkeeper::{Reason, TokenError};
 use tokenkeeper_testkit::hostile::{Counts, Fault, Grant, HostileAs, When};
 
 pub(crate) use crate::support::LONG_ENOUGH;

@@ -18,8 +18,8 @@ use crate::law::ledger::Login;
 use crate::law::session::{Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer};
 use crate::values::record::{Issuer, RefreshCredential, RenewalPlan, View};
 use crate::values::{
-    ConfigureError, Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity, StoreFault,
-    TokenError,
+    ConfigureError, Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity,
+    StoreFault, TokenError,
 };
 
 /// A handle on one identity's session. Cheap to clone.

@@ -11,6 +11,8 @@ pub use clock::SystemClock;
 pub use entropy::Entropy;
 pub use spawner::{FlightThread, HostSpawner};
 
+use crate::values::DigestKey;
+
 /// The operating system gives no random numbers.
 ///
 /// Very early in a boot, or in a sandbox without `getrandom` and `/dev/urandom`.
@@ -24,6 +26,17 @@ fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(bytes)
+}
+
+impl DigestKey {
+    /// A key of the operating system's randomness, for a new store.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`], if it has none to give.
+    pub fn random() -> Result<Self, NoRandomness> {
+        Ok(Self::new(draw()?))
+    }
 }
 
 #[cfg(test)]

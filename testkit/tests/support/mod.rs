@@ -12,7 +12,7 @@ use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::store::{Claim, Predecessor, TokenStore};
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer};
 use tokenkeeper_actors::values::{
-    Account, BootId, DigestKey, ElapsedTime, Moment, ResourceUri, Scopes, ServerIdentity, Target, WallTime,
+    Account, BootId, DigestKey, ElapsedTime, Moment, RenewalPlan, ResourceUri, Scopes, ServerIdentity, Target, WallTime,
 };
 use tokenkeeper_testkit::store_contract::{Harness, Place};
 

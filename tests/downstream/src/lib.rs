@@ -7,7 +7,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use tokenkeeper::{AccessToken, AuthSession, ChallengeKey, OperationKey, TokenError};
+use tokenkeeper::engine::runtime::AuthSession;
+use tokenkeeper::engine::values::TokenError;
+use tokenkeeper::{AccessToken, ChallengeKey, OperationKey};
 
 /// A connection to an MCP server.
 pub trait Server {

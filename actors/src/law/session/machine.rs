@@ -21,7 +21,9 @@ use super::{
 };
 use crate::law::flight::Op;
 use crate::values::record::View;
-use crate::values::{ConfigureError, ElapsedTime, InstallError, Lease, LogoutError, MAX_SLEEP, Now, Reason, TokenError};
+use crate::values::{
+    ConfigureError, ElapsedTime, InstallError, Lease, LogoutError, MAX_SLEEP, Now, Reason, TokenError,
+};
 
 /// The time-out of the session's own store operations.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,89 @@
+//! For hosts built on ractor: the runtime inside a supervision tree, and sessions by message.
+//!
+//! This is the one module whose signatures name ractor. A host that is not built on actors needs none of it.
+//!
+//! ```no_run
+//! # async fn host(
+//! #     supervisor: ractor::ActorCell,
+//! #     builder: tokenkeeper::RuntimeBuilder,
+//! #     work: tokenkeeper::ServerIdentity,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use tokenkeeper::actor::{self, AuthMessage};
+//! use tokenkeeper::{Lease, TokenOptions};
+//!
+//! let auth = actor::spawn_linked(builder, supervisor).await?;
+//! let address = actor::address(&auth);
+//! let get = |reply| AuthMessage::GetToken { identity: work, options: TokenOptions::default(), reply };
+//! let lease: Lease = address.call(get, None).await?.unwrap()?.into();
+//! # drop(lease);
+//! # Ok(())
+//! # }
+//! ```
+
+use ractor::{ActorCell, ActorRef};
+pub use tokenkeeper_actors::law::session::{Refusal, RefusalAnswer};
+pub use tokenkeeper_actors::runtime::AuthMessage;
+use tokenkeeper_actors::runtime::{self};
+
+use crate::{AuthRuntime, BuildError, RuntimeBuilder};
+
+/// Builds a runtime and starts it as a child of `host`, beside the host's own actors.
+///
+/// The runtime's voluntary end is not told to `host`, so that a host with ractor's default supervision lives on.
+///
+/// # Errors
+///
+/// As [`RuntimeBuilder::spawn`], and if `host` is ending.
+pub async fn spawn_linked(builder: RuntimeBuilder, host: ActorCell) -> Result<AuthRuntime, BuildError> {
+    prepare(builder).await?.spawn_linked(host).await
+}
+
+/// Builds a runtime without starting it, for a host whose own supervisor starts it, and starts it again.
+///
+/// # Errors
+///
+/// As [`RuntimeBuilder::spawn`].
+pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
+    Ok(AuthSpec(builder.engine()?.prepare().await?))
+}
+
+/// The address at which a host's actors reach every session by its identity. It stays the same for as long as the runtime
+/// lives, also while the supervision tree is down or restarts.
+///
+/// Answers carry the engine's lease and error; `.into()` makes them the front door's.
+pub fn address(runtime: &AuthRuntime) -> ActorRef<AuthMessage> {
+    runtime.0.address()
+}
+
+/// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept between one
+/// supervision tree and the next.
+///
+/// Cheap to clone. All clones are one runtime, and one tree of it runs at a time.
+#[derive(Clone, Debug)]
+pub struct AuthSpec(runtime::AuthSpec);
+
+impl AuthSpec {
+    /// Starts the runtime with no supervisor above it.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Runtime`] if it runs already or was shut down.
+    pub async fn spawn(&self) -> Result<AuthRuntime, BuildError> {
+        Ok(AuthRuntime(self.0.spawn().await?))
+    }
+
+    /// Starts the runtime as a child of `host`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Runtime`] if it runs already, was shut down, or `host` is ending.
+    pub async fn spawn_linked(&self, host: ActorCell) -> Result<AuthRuntime, BuildError> {
+        Ok(AuthRuntime(self.0.spawn_linked(host).await?))
+    }
+
+    /// The runtime's handle, whether the runtime has been started or not. Until it is, requests fail with
+    /// [`NotRunning`](crate::Reason::NotRunning).
+    pub fn runtime(&self) -> AuthRuntime {
+        AuthRuntime(self.0.runtime())
+    }
+}

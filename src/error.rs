@@ -1,0 +1,79 @@
+//! The errors of the front door.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::{runtime, values};
+
+use crate::{InstallError, Reason};
+
+/// Why a session has no token for a caller.
+///
+/// An opaque value: it carries a [`Reason`] from a fixed vocabulary and the time after which trying again makes sense. It
+/// holds no secret and no text of a server. `Display` says in one sentence what happened and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct TokenError(values::TokenError);
+
+impl TokenError {
+    /// The reason. Its word ([`Reason::as_str`]) is stable and may be logged, counted and matched on.
+    pub fn reason(&self) -> Reason {
+        self.0.reason()
+    }
+
+    /// Returns `true` if only a new login helps.
+    pub fn is_login_required(&self) -> bool {
+        self.0.is_login_required()
+    }
+
+    /// Returns `true` if trying again later may help without anyone doing anything.
+    pub fn is_transient(&self) -> bool {
+        self.0.is_transient()
+    }
+
+    /// The time after which trying again makes sense, counted from when the error was returned. `None` if it is not known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after()
+    }
+}
+
+impl From<values::TokenError> for TokenError {
+    fn from(error: values::TokenError) -> Self {
+        Self(error)
+    }
+}
+
+/// Why a runtime could not be built or started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No HTTP client was given, and there is no default one.
+    #[error("there is no HTTP client: give one with RuntimeBuilder::http, or turn on the feature `reqwest`")]
+    NoHttpClient,
+    /// The default HTTP client could not be built.
+    #[error("the HTTP client could not be built: {0}")]
+    HttpClient(String),
+    /// The runtime itself could not be built or started.
+    #[error(transparent)]
+    Runtime(#[from] runtime::BuildError),
+}
+
+/// Why a login was not stored. Nothing was changed, unless the store timed out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// A URL of the issuer's settings is none that may receive secrets.
+    #[error("the {member} is no https URL (or http on loopback) that stands alone: secrets are not sent there")]
+    Endpoint {
+        /// Which URL: `issuer`, `token endpoint` or `revocation endpoint`.
+        member: &'static str,
+    },
+    /// The name of the provider profile is not made like one.
+    #[error("the provider's name must be 1 to 64 lower-case letters, digits, dots, hyphens and underscores")]
+    Provider,
+    /// The login carries neither a refresh token nor an access token.
+    #[error("the login carries no token: give a refresh token, an access token, or both")]
+    NoToken,
+    /// The session did not take the login.
+    #[error(transparent)]
+    Refused(#[from] InstallError),
+}

@@ -1,0 +1,147 @@
+//! Authorization servers: where each is reached, as which client, and how it differs from the standard.
+//!
+//! [`IssuerSettings`] is all that a login needs to know of one server. [`providers`] lists the servers whose differences
+//! are known, each with its profile (what an answer means for the refresh token) and its dialect (how a request is
+//! written). A login stores the provider's name in the session's record, so every process that opens the session later
+//! treats the server in the same way.
+
+mod client;
+pub mod providers;
+
+use tokenkeeper_actors::values::record::{Binding, Issuer};
+
+pub use client::Client;
+
+use crate::grant::may_receive_secrets;
+use crate::{LoginError, ProviderName, RenewalPlan, ResourceUri};
+
+/// One authorization server, as a host is registered there.
+///
+/// ```
+/// use tokenkeeper::issuers::{Client, IssuerSettings};
+///
+/// let client = Client::secret_basic("our-host", "its secret");
+/// let notion = IssuerSettings::new("https://mcp.notion.com", "https://mcp.notion.com/token", client)?
+///     .revocation_endpoint("https://mcp.notion.com/revoke")?
+///     .provider("notion")?;
+/// # drop(notion);
+/// # Ok::<(), tokenkeeper::LoginError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSettings {
+    issuer: String,
+    client: Client,
+    token_endpoint: String,
+    revocation_endpoint: Option<String>,
+    resource: Resource,
+    renewal: RenewalPlan,
+}
+
+/// The `resource` parameter of token requests (RFC 8707).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Resource {
+    /// The canonical URI of the session's MCP server.
+    #[default]
+    OfSession,
+    /// This text.
+    Named(String),
+}
+
+impl IssuerSettings {
+    /// The server with the issuer identifier `issuer` (RFC 8414 section 2), whose tokens are requested at `token_endpoint`
+    /// as `client`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Endpoint`] if a URL is neither `https` nor `http` on loopback, or carries credentials or a fragment.
+    pub fn new(
+        issuer: impl Into<String>,
+        token_endpoint: impl Into<String>,
+        client: Client,
+    ) -> Result<Self, LoginError> {
+        Ok(Self {
+            issuer: checked(issuer, "issuer")?,
+            client,
+            token_endpoint: checked(token_endpoint, "token endpoint")?,
+            revocation_endpoint: None,
+            resource: Resource::default(),
+            renewal: RenewalPlan::default(),
+        })
+    }
+
+    /// The same server, which revokes tokens at `url` (RFC 7009). Default: it revokes none.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Endpoint`], as for [`new`](Self::new).
+    pub fn revocation_endpoint(self, url: impl Into<String>) -> Result<Self, LoginError> {
+        Ok(Self { revocation_endpoint: Some(checked(url, "revocation endpoint")?), ..self })
+    }
+
+    /// The same server, which is asked for tokens for `resource`, sent exactly so on every token request (RFC 8707).
+    /// Default: the canonical URI of the session's MCP server.
+    #[must_use]
+    pub fn resource(self, resource: impl Into<String>) -> Self {
+        Self { resource: Resource::Named(resource.into()), ..self }
+    }
+
+    /// The same server under the profile and dialect of this provider, by its name in [`providers`] or a name that the
+    /// runtime was given. Default: the strict standard. A runtime that does not know the name never presents a refresh
+    /// token again whose answer was lost, because reuse may end more than one session there.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Provider`] if no provider can have this name.
+    pub fn provider(mut self, name: &str) -> Result<Self, LoginError> {
+        self.renewal.provider = Some(ProviderName::new(name.to_owned()).map_err(|_| LoginError::Provider)?);
+        Ok(self)
+    }
+
+    /// The same server, where a refresh token whose answer was lost is never presented again: the session then asks for a
+    /// login. Default: as the provider's profile says, and one repeat without a provider.
+    #[must_use]
+    pub fn never_replay(mut self) -> Self {
+        self.renewal.never_replay = true;
+        self
+    }
+
+    /// The issuer identifier.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// What a login there is bound to, for a session with this MCP server.
+    pub(crate) fn bind(self, server: Option<&ResourceUri>) -> (Binding, RenewalPlan) {
+        let resource = match self.resource {
+            Resource::OfSession => server.map(|server| server.as_str().to_owned()),
+            Resource::Named(resource) => Some(resource),
+        };
+        let binding = Binding {
+            issuer: Issuer(self.issuer),
+            client: self.client.into(),
+            token_endpoint: self.token_endpoint,
+            revocation_endpoint: self.revocation_endpoint,
+            resource,
+        };
+        (binding, self.renewal)
+    }
+}
+
+/// For bindings that a store or the testkit already holds.
+impl From<Binding> for IssuerSettings {
+    fn from(binding: Binding) -> Self {
+        Self {
+            issuer: binding.issuer.0,
+            client: binding.client.into(),
+            token_endpoint: binding.token_endpoint,
+            revocation_endpoint: binding.revocation_endpoint,
+            resource: binding.resource.map_or_else(Resource::default, Resource::Named),
+            renewal: RenewalPlan::default(),
+        }
+    }
+}
+
+fn checked(url: impl Into<String>, member: &'static str) -> Result<String, LoginError> {
+    let url = url.into();
+    if may_receive_secrets(&url) { Ok(url) } else { Err(LoginError::Endpoint { member }) }
+}

@@ -1,0 +1,229 @@
+//! The runtime: opens sessions, and ends all of them in good order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper_actors::law::flight::StoreTimeouts;
+use tokenkeeper_actors::law::issuer::IssuerPolicy;
+use tokenkeeper_actors::law::profile::Profile;
+use tokenkeeper_actors::law::session::Policy;
+use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::ports::source::TokenSource;
+use tokenkeeper_actors::ports::spawner::Spawner;
+use tokenkeeper_actors::ports::store::TokenStore;
+use tokenkeeper_actors::runtime::{self, Settings, Sources};
+use tokenkeeper_actors::system::SystemClock;
+
+use crate::grant::{Dialect, RefreshGrant};
+use crate::http::HttpClient;
+use crate::issuers::providers;
+use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
+
+/// A running session runtime: one owner for each server identity and one refresh in flight. Cheap to clone.
+///
+/// # Concurrency
+///
+/// One runtime serves a whole host. Dropping handles ends nothing: the runtime ends with [`shutdown`](Self::shutdown), or
+/// with the supervisor that it was linked to ([`actor::spawn_linked`](crate::actor::spawn_linked)).
+#[derive(Clone, Debug)]
+pub struct AuthRuntime(pub(crate) runtime::AuthRuntime);
+
+impl AuthRuntime {
+    /// Begins to build a runtime over `store`.
+    ///
+    /// ```no_run
+    /// # #[cfg(all(feature = "file", feature = "reqwest", unix))]
+    /// # async fn host() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokenkeeper::AuthRuntime;
+    /// use tokenkeeper::stores::file::FileStore;
+    ///
+    /// let auth = AuthRuntime::builder(FileStore::open(FileStore::default_dir()?)?).spawn().await?;
+    /// # drop(auth);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(store: impl TokenStore) -> RuntimeBuilder {
+        Self::builder_over(Arc::new(store))
+    }
+
+    /// Begins to build a runtime over a store that is shared with other code.
+    pub fn builder_over(store: Arc<dyn TokenStore>) -> RuntimeBuilder {
+        RuntimeBuilder::new(store)
+    }
+
+    /// Opens the session of an identity. All handles on an identity are on one session. Nothing is read before the session is
+    /// first used, unless the policy keeps it warm.
+    pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
+        self.0.session(spec.into()).into()
+    }
+
+    /// Follows the events of all sessions from now on.
+    pub fn events(&self) -> EventStream {
+        self.0.events()
+    }
+
+    /// Ends the runtime. New requests and waiting callers are answered with
+    /// [`ShuttingDown`](crate::Reason::ShuttingDown) and no refresh begins. Refreshes in flight are waited for until
+    /// `deadline` has passed, and their tokens are stored.
+    ///
+    /// A host must await this before it drops its tokio runtime, on Ctrl-C as well. A refresh that is dropped in flight is
+    /// recovered from its mark only, as after the death of the process.
+    ///
+    /// # Cancellation
+    ///
+    /// Once polled, the end has begun. Dropping the future drops the report.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        self.0.shutdown(deadline).await
+    }
+}
+
+/// Builds an [`AuthRuntime`]. Only the store is required; defaults are named at each method.
+#[derive(Debug)]
+pub struct RuntimeBuilder {
+    store: Arc<dyn TokenStore>,
+    http: Option<Arc<dyn HttpClient>>,
+    sources: Vec<(SourceName, Arc<dyn TokenSource>)>,
+    profile: Profile,
+    providers: Vec<(ProviderName, Profile, Dialect)>,
+    policy: Policy,
+    throttle: IssuerPolicy,
+    timeouts: StoreTimeouts,
+    clock: Option<Arc<dyn Clock>>,
+    spawner: Option<Arc<dyn Spawner>>,
+    idle_after: Option<Duration>,
+}
+
+impl RuntimeBuilder {
+    fn new(store: Arc<dyn TokenStore>) -> Self {
+        Self {
+            store,
+            http: None,
+            sources: Vec::new(),
+            profile: Profile::default(),
+            providers: Vec::new(),
+            policy: Policy::default(),
+            throttle: IssuerPolicy::default(),
+            timeouts: StoreTimeouts::default(),
+            clock: None,
+            spawner: None,
+            idle_after: None,
+        }
+    }
+
+    /// The HTTP client that token requests go through. Default: the crate's own over reqwest, with the feature `reqwest`.
+    #[must_use]
+    pub fn http(self, client: Arc<dyn HttpClient>) -> Self {
+        Self { http: Some(client), ..self }
+    }
+
+    /// A further token source, for the sessions whose record names it. Default: the refresh grant alone
+    /// ([`RefreshGrant`], under the name `refresh_token`).
+    #[must_use]
+    pub fn source(mut self, name: SourceName, source: Arc<dyn TokenSource>) -> Self {
+        self.sources.push((name, source));
+        self
+    }
+
+    /// How the answers of servers without a provider profile are judged. Default: strictly ([`Profile::default`]).
+    #[must_use]
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// A provider of the host's own, or another view of one in [`providers`]: how its answers are judged and how it is
+    /// spoken to. Default: all of [`providers::ALL`].
+    #[must_use]
+    pub fn provider(mut self, name: ProviderName, profile: Profile, dialect: Dialect) -> Self {
+        self.providers.push((name, profile, dialect));
+        self
+    }
+
+    /// When sessions refresh, how long they back off, and how many callers may wait. Default: [`Policy::default`].
+    #[must_use]
+    pub fn policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// How many token requests are made to one issuer at a time, and for how long an issuer is left alone that asks for it.
+    /// Default: [`IssuerPolicy::default`].
+    #[must_use]
+    pub fn throttle(self, throttle: IssuerPolicy) -> Self {
+        Self { throttle, ..self }
+    }
+
+    /// How long the store may take. Default: [`StoreTimeouts::default`].
+    #[must_use]
+    pub fn store_timeouts(self, timeouts: StoreTimeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// The clock. Default: the system's.
+    #[must_use]
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Where refreshes run. Default: on the tokio runtime in which the runtime is built. A host that drops its tokio runtime
+    /// while it lives on takes a [`FlightThread`](tokenkeeper_actors::system::FlightThread).
+    #[must_use]
+    pub fn spawner(self, spawner: Arc<dyn Spawner>) -> Self {
+        Self { spawner: Some(spawner), ..self }
+    }
+
+    /// How long a session's actor stays awake with nothing to do. Default: 60 s. A sleeping session goes on serving its lease.
+    #[must_use]
+    pub fn idle_after(self, span: Duration) -> Self {
+        Self { idle_after: Some(span), ..self }
+    }
+
+    /// Builds the runtime and starts it with no supervisor above it.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, or if the store cannot be used.
+    pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
+        Ok(AuthRuntime(self.engine()?.spawn().await?))
+    }
+
+    /// The engine's builder, with everything that was set here.
+    pub(crate) fn engine(self) -> Result<runtime::RuntimeBuilder, BuildError> {
+        let clock = match self.clock {
+            Some(clock) => clock,
+            None => Arc::new(SystemClock::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?),
+        };
+        let http = match self.http {
+            Some(http) => http,
+            None => default_client()?,
+        };
+        let mut profiles = providers::profiles().with_fallback(self.profile);
+        let mut refresh = RefreshGrant::new(http, Arc::clone(&clock));
+        for (name, profile, dialect) in self.providers {
+            refresh = refresh.dialect(name.clone(), dialect);
+            profiles = profiles.with(name, profile);
+        }
+        let mut sources = Sources::new(Arc::new(refresh));
+        for (name, source) in self.sources {
+            sources = sources.with(name, source);
+        }
+        let settings = Settings { sources, profiles, policy: self.policy, timeouts: self.timeouts };
+        let mut builder = runtime::AuthRuntime::builder(self.store, settings).issuers(self.throttle).clock(clock);
+        if let Some(spawner) = self.spawner {
+            builder = builder.spawner(spawner);
+        }
+        if let Some(span) = self.idle_after {
+            builder = builder.idle_after(span);
+        }
+        Ok(builder)
+    }
+}
+
+#[cfg(feature = "reqwest")]
+fn default_client() -> Result<Arc<dyn HttpClient>, BuildError> {
+    let client = crate::http::ReqwestClient::new().map_err(|error| BuildError::HttpClient(error.to_string()))?;
+    Ok(Arc::new(client))
+}
+
+#[cfg(not(feature = "reqwest"))]
+fn default_client() -> Result<Arc<dyn HttpClient>, BuildError> {
+    Err(BuildError::NoHttpClient)
+}

@@ -1,0 +1,223 @@
+//! The session: what a host's code holds for one server identity.
+
+use tokenkeeper_actors::runtime;
+use tokenkeeper_actors::values::record::Issuer;
+
+use crate::{
+    Account, ChallengeKey, ConfigureError, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
+    OperationKey, RenewalPlan, ServerIdentity, SessionState, StateWatch, Target, TokenError, TokenOptions,
+};
+
+/// A handle on the session of one server identity. Cheap to clone; all handles of an identity are on one session.
+///
+/// # Concurrency
+///
+/// All methods take `&self`, and none holds a lock over an await. Every future is `Send` and safe to drop at any await: a
+/// caller that goes away cancels its own request only, and a token request that has begun goes on and is stored. Handles
+/// survive every restart of the session's actor.
+///
+/// After [`invalidate`](Self::invalidate) has returned, no [`token`](Self::token) of any task returns the invalidated lease
+/// or an older one (law 6).
+///
+/// Dropping handles ends nothing. A session lives in its runtime, sleeps while it is not used, and ends with
+/// [`AuthRuntime::shutdown`](crate::AuthRuntime::shutdown).
+#[derive(Clone, Debug)]
+pub struct AuthSession(runtime::AuthSession);
+
+impl AuthSession {
+    /// The identity that the session belongs to.
+    pub fn identity(&self) -> &ServerIdentity {
+        self.0.identity()
+    }
+
+    /// Returns a lease that is fit for use now.
+    ///
+    /// While the published lease is fresh this takes no message, no lock and no allocation (law 16). Otherwise the session's
+    /// actor answers, with a stored token or with the outcome of the one refresh that all callers share.
+    ///
+    /// # Errors
+    ///
+    /// The [`TokenError`] says why there is no token. It comes after 30 s at the latest
+    /// ([`token_with`](Self::token_with) takes another time-out).
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await.
+    #[inline]
+    pub async fn token(&self) -> Result<Lease, TokenError> {
+        match self.0.at_hand() {
+            Some(lease) => Ok(lease.into()),
+            None => Ok(self.0.token().await?.into()),
+        }
+    }
+
+    /// Returns a lease as `options` ask for it. Otherwise like [`token`](Self::token).
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token), after `options.timeout` at the latest, and at once if waiting cannot help.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await.
+    pub async fn token_with(&self, options: TokenOptions) -> Result<Lease, TokenError> {
+        Ok(self.0.token_with(options).await?.into())
+    }
+
+    /// Reports that the resource refused `lease` (401) for `operation` with `challenge`. The lease is not handed out again.
+    ///
+    /// `Ok` means that a further [`token`](Self::token) and one more attempt make sense. A refusal of a lease that has been
+    /// replaced meanwhile changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ResourceRefuses`](crate::Reason::ResourceRefuses) if the lease was itself minted because of a refusal, so that
+    /// refreshing is known not to help (law 11). Other callers keep the lease then. Otherwise the reason why the session
+    /// cannot be reached.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await. Once polled, the refusal is noted all the same.
+    pub async fn invalidate(
+        &self,
+        lease: &Lease,
+        operation: OperationKey,
+        challenge: ChallengeKey,
+    ) -> Result<(), TokenError> {
+        Ok(self.0.invalidate_generation(lease.generation(), operation, challenge).await?)
+    }
+
+    /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law 12).
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::NoToken`] for a login without any token, and [`LoginError::Refused`] if the session could not store it or
+    /// its refresh token is used elsewhere. Nothing was changed then, unless the store timed out.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the login is stored all the same.
+    pub async fn install(&self, login: Login) -> Result<(), LoginError> {
+        let login = login.complete(self.identity().resource(), self.0.now(), |token| self.0.credential(token))?;
+        self.0.install(login).await?;
+        Ok(())
+    }
+
+    /// Changes how the session is renewed: by which source, and under which provider's profile.
+    ///
+    /// For a session that was stored with the wrong plan or with none, such as a login that was imported without its
+    /// provider. It changes the plan in the record and nothing else. Every process on the store follows the new plan at its
+    /// next refresh. The runtime need not have the source that the plan names; a refresh then fails with
+    /// [`SourceMissing`](crate::Reason::SourceMissing).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigureError::Marked`] if source or spending would change while the refresh token is presented or in doubt, and
+    /// the other [`ConfigureError`]s. Nothing was changed then, unless the store timed out.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the plan is stored all the same.
+    pub async fn configure(&self, plan: RenewalPlan) -> Result<(), ConfigureError> {
+        self.0.configure(plan).await.map(drop)
+    }
+
+    /// Logs out. Nothing is served from now on, the record is cleared to a tombstone, and the tokens are revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`LogoutError::NotDurable`] if the store cannot be written. This process then serves nothing any more and keeps trying.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the logout goes on.
+    pub async fn logout(&self) -> Result<LoggedOut, LogoutError> {
+        self.0.logout().await
+    }
+
+    /// Reports the issuers that the resource lists now (RFC 9728 section 3.2). A grant whose issuer is not among them is
+    /// parked: nothing more is served from it until a login is accepted (law 13).
+    pub fn issuers_listed(&self, issuers: impl IntoIterator<Item = impl Into<String>>) {
+        self.0.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
+    }
+
+    /// The session's state as of its last event.
+    pub fn state(&self) -> SessionState {
+        self.0.state()
+    }
+
+    /// Follows the session's state.
+    pub fn watch(&self) -> StateWatch {
+        self.0.watch()
+    }
+}
+
+impl From<runtime::AuthSession> for AuthSession {
+    fn from(session: runtime::AuthSession) -> Self {
+        Self(session)
+    }
+}
+
+/// The session to open: an account at a target.
+///
+/// ```
+/// use tokenkeeper::SessionSpec;
+///
+/// let work = SessionSpec::mcp("https://mcp.example.com/mcp")?.account("work")?;
+/// assert_eq!(work.identity().key(), "mcp:https://mcp.example.com/mcp#work");
+/// # Ok::<(), tokenkeeper::IdentityError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSpec {
+    identity: ServerIdentity,
+    renewal: Option<RenewalPlan>,
+}
+
+impl SessionSpec {
+    /// The default account at the MCP server with this URL. Spellings of one URL are one session (RFC 8707 section 2).
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::BadResource`] if the URL names no MCP server.
+    pub fn mcp(url: &str) -> Result<Self, IdentityError> {
+        Ok(ServerIdentity::new(Account::default(), Target::mcp(url)?).into())
+    }
+
+    /// The same target under another account: the host's own label for the person or tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] if the label is empty, longer than 256 bytes, or contains control characters.
+    pub fn account(self, label: impl Into<String>) -> Result<Self, IdentityError> {
+        let identity = ServerIdentity::new(Account::new(label)?, self.identity.target().clone());
+        Ok(Self { identity, ..self })
+    }
+
+    /// The same session, renewed by `plan` while it has no record: for a source that needs no login. A stored record has a
+    /// plan of its own, which always wins. Default: the refresh grant, so that a session without a record needs a login.
+    #[must_use]
+    pub fn renewal(self, plan: RenewalPlan) -> Self {
+        Self { renewal: Some(plan), ..self }
+    }
+
+    /// The identity that names the session.
+    pub fn identity(&self) -> &ServerIdentity {
+        &self.identity
+    }
+}
+
+impl From<ServerIdentity> for SessionSpec {
+    fn from(identity: ServerIdentity) -> Self {
+        Self { identity, renewal: None }
+    }
+}
+
+impl From<SessionSpec> for runtime::SessionSpec {
+    fn from(spec: SessionSpec) -> Self {
+        let opened = Self::new(spec.identity);
+        match spec.renewal {
+            Some(plan) => opened.renewal(plan),
+            None => opened,
+        }
+    }
+}
