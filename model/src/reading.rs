@@ -65,16 +65,8 @@ impl Reading {
     pub(crate) fn of_flight(flight: &Flight, names: &Names) -> Self {
         let text = text(flight);
         let mut reader = Reader { names, tokens: Vec::with_capacity(96), of_mark: false };
-        let mut rest = text.as_str();
-        for (from, to) in [(", equipment: ", ", phase: "), (", contentions: ", ", permit: ")] {
-            if let Some((before, after)) = rest.split_once(from)
-                && let Some(end) = after.find(to)
-            {
-                reader.read(before);
-                rest = &after[end..];
-            }
-        }
-        reader.read(rest);
+        let (kept, _) = sift(&text);
+        kept.into_iter().for_each(|piece| reader.read(piece));
         Self(reader.tokens.into())
     }
 
@@ -101,6 +93,24 @@ impl Reading {
             }
         }
     }
+}
+
+/// The pieces of a flight's text that are read, and those that are left out: the equipment and the count of contended
+/// claims, each up to the field that follows it.
+fn sift(text: &str) -> (Vec<&str>, Vec<&str>) {
+    let (mut kept, mut left_out) = (Vec::with_capacity(3), Vec::with_capacity(2));
+    let mut rest = text;
+    for (from, to) in [(", equipment: ", ", ops: "), (", contentions: ", ", permit: ")] {
+        if let Some((before, after)) = rest.split_once(from)
+            && let Some(end) = after.find(to)
+        {
+            kept.push(before);
+            left_out.push(&after[..end]);
+            rest = &after[end..];
+        }
+    }
+    kept.push(rest);
+    (kept, left_out)
 }
 
 fn text(part: &impl Debug) -> String {
@@ -207,10 +217,15 @@ fn is_unread(before: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokenkeeper_actors::law::flight::Op;
-    use tokenkeeper_actors::values::{Epoch, Generation, Moment, RefreshToken, Validity, WallTime};
+    use std::sync::Arc;
+
+    use tokenkeeper_actors::law::flight::{Adopt, Op, Order, Urgency};
+    use tokenkeeper_actors::law::profile::InDoubt;
+    use tokenkeeper_actors::values::{Cause, Epoch, Generation, Moment, Nonce, RefreshToken, Validity, WallTime};
 
     use super::*;
+    use crate::bounds::Bounds;
+    use crate::config::{Claims, Config};
     use crate::identity::{Frame, Key, boot, flight, key};
 
     const FRAME: Frame = Frame { now: 9_000, ops: 7, revision: 5, number: 5, steps: [Some(3), None], asks: [None; 6] };
@@ -232,6 +247,28 @@ mod tests {
     #[test]
     fn no_two_tokens_look_alike() {
         assert!(Names::new(&digests()).differ());
+    }
+
+    /// If the fields of a flight change their order, nothing else may be left out of its key.
+    #[test]
+    fn only_the_equipment_and_the_contended_claims_of_a_flight_are_left_out() {
+        let equipment = Arc::new(Config::new(InDoubt::RetryOnce, Claims::Kernel, Bounds::CALM).equipment());
+        let order = Order {
+            flight: flight(0, 1),
+            cause: Cause::Expiry,
+            epoch: Epoch::new(1),
+            adopt: Adopt::Nothing,
+            issuer: None,
+            known: Generation::default(),
+            nonce: Nonce(1),
+            doubt: None,
+            urgency: Urgency::Callers,
+        };
+        let (flight, _) = Flight::start(order, Arc::clone(&equipment));
+        let text = text(&flight);
+        let (kept, left_out) = sift(&text);
+        assert_eq!(left_out, [format!("{equipment:?}").as_str(), "0"]);
+        assert_eq!(kept.len(), 3);
     }
 
     #[test]
