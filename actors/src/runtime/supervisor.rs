@@ -212,7 +212,7 @@ impl SupervisorState {
             StoreEvent::Lagged => {
                 self.core.slots().iter().for_each(|slot| slot.notify_or_clear(SessionEvent::StoreChanged));
             }
-            // No session depends on what is kept of an issuer.
+            // No session depends on an issuer's entry.
             StoreEvent::IssuerChanged(_) | StoreEvent::Ended => {}
         }
     }

@@ -82,8 +82,8 @@ fn key_of(place: &Place, folder: &Folder, name: &Name) -> Result<Option<IssuerKe
     // An entry under another's name is not listed as that other's.
     let key = key.filter(|key| name_of(place, key) == *name).and_then(|key| IssuerKey::from_key(key).ok());
     if key.is_none() {
-        // Damaged, or of a kind that a later version knows.
-        tracing::debug!(file = %folder.path_of(name.as_str()).display(), "no telling which issuer's entry this is");
+        // It is damaged, or of a kind that a later version knows.
+        tracing::debug!(file = %folder.path_of(name.as_str()).display(), "the file names no entry of a known kind");
     }
     Ok(key)
 }

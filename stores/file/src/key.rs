@@ -72,7 +72,7 @@ impl Keys {
         }
     }
 
-    /// A digest of `text` that nobody without the key can compare with a guess.
+    /// A keyed digest of `text`: without the key, no guess of the text can be checked against it.
     pub(crate) fn name(&self, text: &str) -> [u8; 32] {
         mac(&self.names, [text.as_bytes()])
     }

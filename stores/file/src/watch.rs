@@ -1,4 +1,4 @@
-//! StoreEvent: who has written which record, or which entry of an issuer.
+//! StoreEvent of records and of issuers' entries that were written.
 //!
 //! A record is written by renaming a file into the folder of records, so that is what is watched: once for each watch,
 //! by the operating system where it can, by looking where it cannot. The same goes for the folder of issuers' entries.
@@ -25,7 +25,7 @@ use crate::home::ISSUERS;
 use crate::names::Name;
 use crate::store::Inner;
 
-/// What was heard and not yet told. It is bounded by the number of identities and of entries: news of one is told once.
+/// StoreEvent that the watch has not returned yet, bounded by the number of identities and entries: each is in it once.
 #[derive(Default)]
 pub(crate) struct Hearing {
     heard: Mutex<Heard>,
@@ -134,7 +134,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     let records = &place.home.records;
     if watching == Watching::System && !records.is_remote() {
         let mut folders = vec![place.home.root.path().to_owned(), records.path().to_owned()];
-        // Where the folder of entries cannot be made, none can be written.
+        // If this store cannot make the folder of entries, it can write none.
         match place.home.make_issuers() {
             Ok(issuers) => folders.push(issuers.path().to_owned()),
             Err(error) => tracing::debug!(%error, "entries of issuers are not watched"),
@@ -204,7 +204,7 @@ fn tell(inner: &Inner, hearing: &Hearing, written: &Written) {
         Written::Record(name) => inner.whose(name).map(|identity| hearing.changed(identity)),
         Written::Entry(name) => inner.which_entry(name).map(|entry| hearing.entry_changed(entry)),
     };
-    // It belongs to one of them, then.
+    // The file does not say whose it is, so any record or entry may have changed.
     if told.is_none() {
         hearing.lagged();
     }

@@ -72,7 +72,7 @@ async fn registered(store: &FileStore) -> Option<(u64, String)> {
     }
 }
 
-/// What a child does. On its own it is no test.
+/// The child's part. On its own it is no test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let Some((role, home)) = role() else { return };
@@ -139,7 +139,7 @@ async fn an_entry_is_whole_whenever_its_writer_is_killed() {
         // One more write may be done that its writer could not report.
         assert!((said..=said + 1).contains(&revision), "{said}, {revision}");
     }
-    // What a writer leaves that was killed before it was done.
+    // The file that a writer leaves when it is killed halfway.
     let file = fs::read_dir(ground.home().join("issuers")).unwrap().next().unwrap().unwrap().path();
     fs::write(file.with_extension("new"), "unfinished").unwrap();
     assert!(store.sweep().await.unwrap().unfinished >= 1);

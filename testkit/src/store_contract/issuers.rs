@@ -111,7 +111,7 @@ pub async fn an_issuers_entry_changes_only_at_its_revision(harness: &dyn Harness
     KEPT
 }
 
-/// Of many that write one entry at once at one revision, exactly one does. All others are shown what it wrote.
+/// Of many that write one entry at once at one revision, exactly one does. The answers to all others show its entry.
 pub async fn of_many_that_write_an_issuers_entry_one_does(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let key = IssuerKey { issuer: issuer(), kind: EntryKind::Metadata };
@@ -234,7 +234,7 @@ pub async fn every_issuers_entry_is_listed_once(harness: &dyn Harness) -> Verdic
     KEPT
 }
 
-/// What a change wrote is there when all handles are closed and the place is opened again.
+/// A written entry is there when all handles are closed and the place is opened again.
 pub async fn an_issuers_entry_outlives_its_handle(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let registration = full_registration(&desk, name("loopback")?);

@@ -1,4 +1,4 @@
-//! Faults in what is kept of issuers.
+//! Faults in issuers' entries.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ impl Faulty {
         self.behind().change_issuer(&key.issuer, change).await
     }
 
-    /// What this store shows of an entry.
+    /// The entry as this store returns it.
     fn spoiled_entry(&self, entry: Option<Box<IssuerEntry>>) -> Option<Box<IssuerEntry>> {
         let Some(mut entry) = entry else {
             let made_up = || Box::new(IssuerEntry { revision: Revision::new(1), content: None });
@@ -145,7 +145,7 @@ impl Faulty {
         if self.has(Fault::EntryIsOfOneProcess) { &self.alone } else { self.inner() }
     }
 
-    /// What an entry is filed under.
+    /// The key under which this store keeps the entry.
     fn filed(&self, mut key: IssuerKey) -> IssuerKey {
         match self.shared.fault {
             Some(Fault::EntryKnowsNoIssuer) => key.issuer.0.clear(),

@@ -1,4 +1,4 @@
-//! What may replace what among an issuer's entries: each write names the revision it was decided on.
+//! Writes to an issuer's entries. Each names the revision it was decided on, and applies at that revision only.
 
 use crate::values::Revision;
 use crate::values::issuer::{EntryContent, EntryKind, IssuerEntry};
@@ -8,11 +8,11 @@ use super::Conflict;
 /// One write to an issuer's entry. It applies only at the revision that its caller read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryChange {
-    /// Stores `content`, whatever the entry held at that revision.
+    /// Stores `content` in place of the entry's content.
     Put {
         /// The entry's revision; `None` where there never was an entry. A removed entry has a revision.
         expected: Option<Revision>,
-        /// What it holds from now on. Its kind says which entry it is.
+        /// The new content. Its kind says which of the issuer's entries it is for.
         content: EntryContent,
     },
     /// Removes the content. The entry stays, and its revision goes on.
@@ -34,7 +34,7 @@ impl EntryChange {
     }
 }
 
-/// What a store made of an [`EntryChange`].
+/// A store's answer to an [`EntryChange`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryChanged {
     /// It was written, and this is the entry now.
@@ -104,7 +104,7 @@ mod tests {
         let first = apply_entry(None, &put(None, "{1}")).unwrap();
         let removed = apply_entry(Some(&first), &remove(1)).unwrap();
         assert_eq!(removed, IssuerEntry { revision: Revision::new(2), content: None });
-        // A caller that saw the first entry, or none, cannot take the removed one for what it saw.
+        // A caller that read the first entry, or none, cannot replace the removed one.
         for stale in [put(None, "{2}"), put(Some(1), "{2}"), remove(1)] {
             assert_eq!(apply_entry(Some(&removed), &stale), Err(Conflict::Moved), "{stale:?}");
         }

@@ -34,7 +34,7 @@ pub enum EntryKind {
 pub struct RegistrationName(String);
 
 impl RegistrationName {
-    /// The longest name, in bytes: a canonical resource URI and what stands beside it.
+    /// The longest name, in bytes: room for a canonical resource URI and some words.
     pub const MAX_BYTES: usize = 10 * 1024;
 
     /// The registration of this name.

@@ -1,7 +1,7 @@
-//! What belongs to an authorization server and not to an identity: client registrations and server metadata.
+//! Client registrations and server metadata: values that belong to an authorization server, and to no identity.
 //!
-//! An [`IssuerEntry`] is a plain value. [`ledger::apply_entry`](crate::law::ledger::apply_entry) decides what may replace
-//! it, and [`format`](mod@format) is its stored form. An [`IssuerKey`] names it in a store.
+//! An [`IssuerEntry`] is a plain value. [`ledger::apply_entry`](crate::law::ledger::apply_entry) decides which writes
+//! apply to it, and [`format`](mod@format) is its stored form. An [`IssuerKey`] names it in a store.
 //!
 //! A grant carries a copy of the [`Client`] it was obtained with, so it outlives the registration, and a
 //! registration outlives a logout.

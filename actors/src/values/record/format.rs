@@ -150,7 +150,7 @@ fn layout<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged { what: "layout" })
 }
 
-/// What `wire` is written as.
+/// The JSON of `wire`, in a buffer that wipes itself.
 fn plaintext(wire: &impl Serialize) -> Result<SecretSlice<u8>, FormatError> {
     let mut size = Size(0);
     write(wire, &mut size)?;

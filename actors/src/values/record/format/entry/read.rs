@@ -11,7 +11,7 @@ use crate::values::issuer::{
 };
 use crate::values::{RegistrationToken, Revision, Scopes, ServerIdentity, WallTime};
 
-/// What must hold in every entry: the first write makes its revision 1.
+/// Checks the one rule that every entry keeps: the first write makes its revision 1.
 pub(super) fn check(entry: &IssuerEntry) -> Result<(), Path> {
     if entry.revision == Revision::default() { Err("revision") } else { Ok(()) }
 }

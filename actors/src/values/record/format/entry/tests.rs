@@ -16,7 +16,7 @@ use crate::values::issuer::{
 use crate::values::record::{Client, ClientAuth};
 use crate::values::{ClientSecret, RegistrationToken, Revision, Scopes, ServerIdentity, WallTime};
 
-/// A marked secret. With what JSON must escape, so that it is stored in hexadecimal.
+/// A marked secret with characters that JSON must escape, so that it is stored in hexadecimal.
 const MANAGEMENT: &str = "rat-\"Hf7qZs3\\Lx9bNw2KdV5t";
 
 /// A registration with something in every member, and nothing of it at its default.

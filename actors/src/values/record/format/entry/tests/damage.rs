@@ -1,4 +1,4 @@
-//! Whatever happens to the bytes, reading them ends in an error or in an entry that makes sense.
+//! Damaged bytes are an error, or an entry that can be written and read again.
 
 use serde_json::{Map, Value, json};
 
