@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use tokenkeeper_actors::ports::store::StoreEvent;
 use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, SessionSpec};
+use tokenkeeper_actors::values::issuer::IssuerKey;
 use tokenkeeper_actors::values::{Lease, Reason};
 
 use super::rig::{Rig, all_served, turns};
@@ -142,6 +144,25 @@ async fn without_a_watch_hits_of_a_session_that_sleeps_go_the_slow_way() {
     assert_eq!(rig.session.token().await, Ok(newer), "a hit again");
     assert!(rig.actor().is_none());
     rig.world.server.is_content_with(7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_an_issuers_entry_wakes_no_session_and_ends_no_watch() {
+    let rig = Rig::new().await;
+    let (_runtime, sibling) = sibling(&rig.world).await;
+    let first = rig.works().await;
+    rig.world.clock.pass(s(SLEEPS)).await;
+    assert!(rig.actor().is_none());
+    rig.store.says(StoreEvent::IssuerChanged(IssuerKey::from_key("metadata:https://as.example.com#").expect("a key")));
+    turns(50).await;
+    assert_eq!(rig.session.token().await, Ok(first.clone()), "a hit");
+    assert!(rig.actor().is_none());
+    // The watch goes on.
+    refuse(&sibling, &first).await.expect("noted");
+    let second = sibling.token().await.expect("a lease");
+    turns(50).await;
+    serves(&rig, &second).await;
+    rig.world.server.is_content_with(1);
 }
 
 #[tokio::test(start_paused = true)]
