@@ -58,6 +58,6 @@ pub use tokenkeeper_actors::values::{
 };
 
 /// The code in the README compiles and does what it says.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "memory", feature = "reqwest"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
