@@ -39,11 +39,21 @@ fn verdict(name: &str, arguments: &[&str]) -> (Vec<Value>, Value) {
     let mut lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let verdict = lines.pop().unwrap();
     assert_eq!(verdict["broken"], serde_json::json!([]), "{verdict}");
+    assert_adds_up(&verdict);
     (lines, verdict)
 }
 
 fn counted(verdict: &Value, what: &str) -> u64 {
     verdict[what].as_u64().unwrap_or_else(|| panic!("{what}: {verdict}"))
+}
+
+/// The token requests are those whose token their process used, those whose token came too late for it, and those
+/// without a token; and the first of these are the new tokens that a process did not take over.
+fn assert_adds_up(verdict: &Value) {
+    let count = |what| counted(verdict, what);
+    assert_eq!(count("expiries"), count("adoptions") + count("token_requests_used"), "{verdict}");
+    let kinds = ["token_requests_used", "token_requests_unused", "token_requests_in_vain"];
+    assert_eq!(kinds.map(count).iter().sum::<u64>(), count("token_requests"), "{verdict}");
 }
 
 #[test]
@@ -70,6 +80,9 @@ fn undisturbed_they_refresh_as_often_as_one_alone_and_nobody_fails() {
     // Tokens were over, and each process took up what came: that is what was to be shown.
     let refreshes = counted(&verdict, "token_requests");
     assert!((1..=counted(&verdict, "token_requests_allowed")).contains(&refreshes), "{verdict}");
+    // The last answer may have come when the callers had left.
+    assert_eq!(counted(&verdict, "token_requests_in_vain"), 0, "{verdict}");
+    assert!(counted(&verdict, "token_requests_unused") <= 1, "{verdict}");
     assert!(counted(&verdict, "adoptions") > refreshes && counted(&verdict, "calls") > 12, "{verdict}");
     // Both `status` and `why`, meanwhile.
     assert!(counted(&verdict, "looks") > 1, "{verdict}");

@@ -122,6 +122,12 @@ Storms of processes:
   last up to 1.2 s; now and then one outlasts the request it interrupts, and somebody signs in anew
   meanwhile. Where a login is required, somebody signs in. Ctrl-C ends it, with the verdict so far.
 
+Token requests, with --processes:
+  A process needs a new token when its callers are given one that none of them had before. It takes
+  over what another process or a login has stored, or its own token request brings it. All other
+  token requests brought a token too late for their process, which had been killed or had ended, or
+  whose session a login had replaced; or they brought none.
+
 Laws, with --processes:
   never two token requests at once, over all processes; no more of them than one process alone would
   make (one for each three quarters of a token's life); none replayed; no caller failed; no process

@@ -25,7 +25,8 @@ pub(super) struct Account {
     pub(super) failures: BTreeMap<String, u64>,
     /// How often a process needed a new token.
     pub(super) expiries: u64,
-    /// How often it got one that another process had obtained, or that a login brought.
+    /// How often it got one that another process had obtained, or that a login brought. In all other cases its own token
+    /// request had brought it.
     pub(super) adoptions: u64,
     /// Tokens that processes have stored.
     #[serde(skip)]
@@ -171,6 +172,13 @@ pub(super) struct Verdict {
     pub(super) token_requests: u64,
     /// The most that there may have been in this time.
     pub(super) token_requests_allowed: u64,
+    /// Those whose token a caller of the same process got.
+    pub(super) token_requests_used: u64,
+    /// Those that the server answered with a token that no caller of the same process got: the process was killed or
+    /// ended first, or a login replaced the session.
+    pub(super) token_requests_unused: u64,
+    /// Those that brought no token: the refresh token was spent, or the process was killed before the request was whole.
+    pub(super) token_requests_in_vain: u64,
     /// The most that were with the server at once.
     pub(super) most_concurrent: u64,
     /// Spent refresh tokens presented, as the server counted.
@@ -191,11 +199,15 @@ impl Verdict {
             + account.logins_unasked
             + account.dead(Step::leaves_a_doubt)
             + account.refused_tokens;
+        let used = account.expiries - account.adoptions;
         let mut verdict = Self {
             circumstances,
             account,
             token_requests: tally.token_requests,
             token_requests_allowed: paced as u64 + 1 + besides,
+            token_requests_used: used,
+            token_requests_unused: tally.rotations.saturating_sub(used),
+            token_requests_in_vain: tally.token_requests.saturating_sub(tally.rotations),
             most_concurrent: tally.most_concurrent,
             replays: tally.replays,
             replays_allowed,

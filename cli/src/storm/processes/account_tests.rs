@@ -27,6 +27,19 @@ fn a_storm_in_which_nothing_happened_breaks_nothing() {
 }
 
 #[test]
+fn every_token_request_is_counted_as_one_of_three_kinds() {
+    let mut account = Account { saved: 30, ..Account::default() };
+    [true, false, false, true, false].into_iter().for_each(|own| account.token(own));
+    let tally = Tally { token_requests: 39, rotations: 32, ..clean() };
+    let verdict = Verdict::new(circumstances(), account, &tally);
+    assert_eq!((verdict.account.expiries, verdict.account.adoptions), (5, 3));
+    assert_eq!(
+        (verdict.token_requests_used, verdict.token_requests_unused, verdict.token_requests_in_vain),
+        (2, 30, 7)
+    );
+}
+
+#[test]
 fn every_broken_law_is_named() {
     let broken = |account: Account, tally: Tally| Verdict::new(circumstances(), account, &tally).broken;
     let account = Account::default;

@@ -12,6 +12,8 @@ use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Account, AuthRuntime, AuthSession, RefreshGrant, ServerIdentity, Settings, Target};
 
+use super::obtained::{Listed, Obtained};
+
 /// How long a token request may take. Shorter than the default, as everything here is: until it has passed for sure, nobody
 /// presents what a process that died has marked.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,6 +29,7 @@ pub(super) struct Host {
     pub(super) store: FileStore,
     pub(super) session: AuthSession,
     pub(super) clock: SystemClock,
+    pub(super) obtained: Obtained,
     runtime: AuthRuntime,
 }
 
@@ -40,7 +43,9 @@ impl Host {
         let store = FileStore::open(home).map_err(io::Error::other)?;
         let clock = SystemClock::new().map_err(io::Error::other)?;
         let http = ReqwestClient::new().map_err(io::Error::other)?;
-        let mut settings = Settings::new(Arc::new(RefreshGrant::new(Arc::new(http), Arc::new(clock.clone()))));
+        let obtained = Obtained::default();
+        let grant = RefreshGrant::new(Arc::new(http), Arc::new(clock.clone()));
+        let mut settings = Settings::new(Arc::new(Listed { grant, obtained: obtained.clone() }));
         let in_doubt = if never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
         settings.profiles = Profile { in_doubt, request_timeout: REQUEST_TIMEOUT, ..Profile::default() }.into();
         settings.policy.initial_backoff = BACKOFF_FIRST;
@@ -54,7 +59,7 @@ impl Host {
         let runtime = builder.spawn().await.map_err(io::Error::other)?;
         let target = Target::mcp(resource).map_err(io::Error::other)?;
         let session = runtime.session(ServerIdentity::new(Account::default(), target));
-        Ok(Self { store, session, clock, runtime })
+        Ok(Self { store, session, clock, obtained, runtime })
     }
 
     /// Ends the runtime: whether in good order.

@@ -5,6 +5,7 @@ mod chaos;
 mod crew;
 mod host;
 mod lookout;
+mod obtained;
 mod progress;
 mod schedule;
 mod soak;

@@ -66,6 +66,9 @@ fn table(verdict: &Verdict) -> String {
     row("times a process needed a new token", count(account.expiries), none());
     row("… and took over what was there", count(account.adoptions), none());
     row("token requests", count(verdict.token_requests), count(verdict.token_requests_allowed));
+    row("… with a token, used by its process", count(verdict.token_requests_used), none());
+    row("… with a token, too late for its process", count(verdict.token_requests_unused), none());
+    row("… without a token", count(verdict.token_requests_in_vain), none());
     row("… at once, at most", count(verdict.most_concurrent), count(1));
     row("spent refresh tokens presented", count(verdict.replays), count(verdict.replays_allowed));
     row("logins required", count(account.logins_required), count(account.logins_explained));

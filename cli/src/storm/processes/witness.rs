@@ -1,7 +1,6 @@
 //! Sees what the flights of a process do, says how far they are, and holds one up where that is asked for.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokenkeeper::ServerIdentity;
@@ -14,18 +13,12 @@ use super::words::{Point, Said, Step};
 #[derive(Debug, Default)]
 pub(super) struct Witness {
     armed: Mutex<Option<Point>>,
-    saved: AtomicBool,
 }
 
 impl Witness {
     /// The next flight that comes to this point stays there, until its process is killed.
     pub(super) fn arm(&self, point: Option<Point>) {
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = point;
-    }
-
-    /// Whether a flight has stored a token since this was asked last.
-    pub(super) fn has_saved(&self) -> bool {
-        self.saved.swap(false, Ordering::Relaxed)
     }
 
     fn pass(&self, name: EffectName, after: bool) {
@@ -60,10 +53,7 @@ impl EffectObserver for Witness {
         match effect {
             EffectName::Mark => say(&Said::Step(Step::Marked)),
             EffectName::Send => say(&Said::Step(Step::Answered)),
-            EffectName::Commit => {
-                self.saved.store(true, Ordering::Relaxed);
-                say(&Said::Step(Step::Saved));
-            }
+            EffectName::Commit => say(&Said::Step(Step::Saved)),
             // What is reported is over: a doubt that is left then was left by no death.
             EffectName::Report => say(&Said::Step(Step::Idle)),
             _ => {}

@@ -39,7 +39,8 @@ pub(super) enum Said {
     Step(Step),
     /// A flight stays at the point that was armed.
     Stays,
-    /// Its callers were given a token that none of them had seen. `own` where a flight of this process brought it.
+    /// A caller was given a token that no caller of this process had before. `own`: a refresh of this process obtained
+    /// it.
     Token { own: bool },
     /// The MCP server refused this token (its generation).
     Refused(String),

@@ -64,7 +64,6 @@ async fn work(setup: &Setup) -> io::Result<bool> {
         host,
         resource: setup.resource.clone(),
         wires: wire::pair(setup.http2)?,
-        witness: Arc::clone(&witness),
         newest: Mutex::default(),
         calls: Mutex::default(),
         epoch: AtomicU64::new(0),
@@ -122,7 +121,6 @@ struct Crowd {
     host: Host,
     resource: String,
     wires: [Wire; 2],
-    witness: Arc<Witness>,
     newest: Mutex<Option<Generation>>,
     calls: Mutex<Calls>,
     /// Of the last login that was heard of.
@@ -201,7 +199,7 @@ impl Crowd {
         let mut newest = lock(&self.newest);
         if newest.is_none_or(|newest| generation.supersedes(&newest)) {
             *newest = Some(generation);
-            say(&Said::Token { own: self.witness.has_saved() });
+            say(&Said::Token { own: self.host.obtained.take(lease.token()) });
         }
     }
 
