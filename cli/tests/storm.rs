@@ -91,8 +91,31 @@ fn faults_break_no_law_and_come_again_with_their_seed() {
     let summary = first.last().unwrap();
     assert_eq!((&summary["faults"], &summary["seed"]), (&true.into(), &3.into()));
     assert_eq!(summary["tokenkeeper"]["most_concurrent"], 1);
+    // Each caller that failed has its reason.
+    let reasons = summary["tokenkeeper"]["failures"].as_object().unwrap().values();
+    assert_eq!(reasons.map(|callers| callers.as_u64().unwrap()).sum::<u64>(), summary["tokenkeeper"]["failed_callers"]);
     assert_eq!(weather(&first), weather(&stormed("refusal", "3")));
     assert_ne!(weather(&first), weather(&stormed("expiry", "4")));
+}
+
+#[test]
+fn failures_that_faults_explain_are_explained_beside_the_verdict() {
+    let path = scratch("faults.html");
+    let told = |faults: &[&str]| {
+        let arguments = ["--callers", "8", "--rounds", "4", "--seed", "2", "--report", path.to_str().unwrap()];
+        let output = storm(&[&arguments[..], faults].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), fs::read_to_string(&path).unwrap())
+    };
+    // This seed begins with an answer that is lost after the refresh token was spent.
+    let (out, page) = told(&["--faults"]);
+    let (_, verdict) = out.split_once("✓ every law held: ").unwrap();
+    for says in ["callers failed, in time and with a reason (", "That breaks no law: a fault had struck in their round"]
+    {
+        assert!(verdict.contains(says) && page.contains(says), "{says}: {out}{page}");
+    }
+    let (out, page) = told(&[]);
+    assert!(!out.contains("callers failed,") && !page.contains("callers failed,"), "{out}{page}");
 }
 
 #[test]

@@ -106,10 +106,12 @@ Laws, without --faults:
   one token request per expiry, never two at once, none replayed, no caller failed, chain alive
 
 Laws, with --faults (delays, 503, 429, lost connections, half answers, before the refresh token was
-spent or after), where callers may fail with a reason:
+spent or after):
   never two token requests at once; a refresh token is presented a second time only where its answer
-  was lost, and never a third time; every caller is answered in time; nobody fails in a round in
-  which nothing is wrong and nothing was before
+  was lost, and never a third time; every caller is answered in time, with a token or a reason; no
+  caller fails in a round in which nothing is wrong and nothing was before. Callers may fail in all
+  other rounds, because the server gave no token, or because its answer with the new refresh token
+  was lost and only a login brings another.
 
 Storms of processes:
   Each call of a caller is a token from the shared home, and a request at the MCP server with it; then

@@ -16,7 +16,12 @@ impl Story<'_> {
         let span = span([*naive, *kept].into_iter());
         let (headline, circumstances) = (escaped(&self.headline()), escaped(&self.circumstances()));
         let verdict = match summary.broken.as_slice() {
-            [] => "<p class=\"verdict good\">✓ Every law held</p>".to_owned(),
+            [] => {
+                let explained = self
+                    .explained_failures()
+                    .map(|lines| format!("\n<p class=\"lead\">{}</p>", escaped(&lines.join(" "))));
+                format!("<p class=\"verdict good\">✓ Every law held</p>{}", explained.unwrap_or_default())
+            }
             broken => format!("<p class=\"verdict bad\">✗ A law broke: {}</p>", escaped(&broken.join("; "))),
         };
         let mut page = format!(

@@ -79,7 +79,26 @@ impl Story<'_> {
         } else {
             "one token request per expiry, none replayed, no caller failed, chain alive"
         };
-        let seed = paint(FAINT, "(tokenkeeper storm --help says what is measured)");
-        format!("{} {laws}\n  {seed}\n", paint(GOOD, "✓ every law held:"))
+        let explained =
+            self.explained_failures().map(|lines| format!("  {}\n", lines.join("\n  "))).unwrap_or_default();
+        let hint = paint(FAINT, "(tokenkeeper storm --help says what is measured)");
+        format!("{} {laws}\n{explained}  {hint}\n", paint(GOOD, "✓ every law held:"))
+    }
+
+    /// The reasons of callers that failed, and why the laws held nevertheless: lines of text, if any caller failed.
+    pub(super) fn explained_failures(&self) -> Option<[String; 3]> {
+        let score = &self.summary.tokenkeeper;
+        let failed = match score.failed_callers {
+            0 => return None,
+            1 => "1 caller failed, in time and with a reason".to_owned(),
+            more => format!("{} callers failed, in time and with a reason", count(more)),
+        };
+        let reasons: Vec<_> =
+            score.failures.iter().map(|(why, callers)| format!("{why} {}", count(*callers))).collect();
+        Some([
+            format!("{failed} ({}).", reasons.join(", ")),
+            "That breaks no law: a fault had struck in their round, or in one before it from which the".to_owned(),
+            "session had not recovered yet. Where an answer was lost, only a new login may help.".to_owned(),
+        ])
     }
 }
