@@ -145,12 +145,37 @@ fn the_report_is_one_well_formed_page_in_which_nothing_is_markup_that_was_not_me
     let output = storm(&["--callers", "8", "--rounds", "2", "--report", path.to_str().unwrap()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let page = fs::read_to_string(&path).unwrap();
-    assert_eq!(page.matches("<svg").count(), 2);
+    assert_eq!(page.matches("<figure").count(), 2);
     assert!(page.contains("storm &lt;b&gt; &amp;") && !page.contains("<b> &"), "{page}");
     for elsewhere in ["http://", "https://", "<script", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
     assert_eq!(unbalanced(&page), None, "{page}");
+}
+
+#[test]
+fn the_reports_text_is_as_large_on_a_narrow_screen_and_its_legend_names_every_mark() {
+    let path = scratch("narrow.html");
+    let output = storm(&["--callers", "8", "--rounds", "1", "--report", path.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let page = fs::read_to_string(&path).unwrap();
+    let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+    // Without a view box nothing in a picture is scaled, so that text keeps its size in pixels.
+    assert!(
+        style.contains("svg { display: block; width: 100%; overflow: visible; font: 12px ")
+            && !page.contains("viewBox")
+    );
+    for svg in page.split("<svg ").skip(1) {
+        let (attributes, drawn) = svg.split_once('>').unwrap();
+        assert!(
+            attributes.starts_with("height=\"") && !drawn.split("</svg>").next().unwrap().contains("font-size"),
+            "{svg}"
+        );
+    }
+    let legend = page.split_once("<p class=\"legend\">").unwrap().1.split_once("</p>").unwrap().0;
+    for mark in ["tick", "key rotated", "key replayed", "key refused", "key fault", "key served", "key unauthorized"] {
+        assert!(legend.contains(&format!("<span class=\"{mark}\">")), "{mark}: {legend}");
+    }
 }
 
 /// The first tag that does not close what was opened last.

@@ -38,7 +38,7 @@ impl Story<'_> {
             ("naive", &summary.naive, *naive, "Every caller presents the refresh token it has read."),
             ("tokenkeeper", &summary.tokenkeeper, *kept, "One owner presents it once; every caller gets what comes."),
         ] {
-            let chart = Chart { name, score, seen, span }.svg();
+            let chart = Chart { name, score, seen, span }.html();
             let _ = write!(page, "<figure>\n<figcaption><b>{name}</b> {says}</figcaption>\n{chart}</figure>\n");
         }
         let _ = write!(
@@ -86,7 +86,8 @@ fn escaped(text: &str) -> String {
 }
 
 const LEGEND: &str = "<p class=\"legend\">Each line is a token request, from its arrival to its answer, in the order of \
-    arrival: <span class=\"key rotated\"></span> exchanged for new tokens <span class=\"key replayed\"></span> a spent \
+    arrival; the dark tick in it <span class=\"tick\"></span> is when the server decided: \
+    <span class=\"key rotated\"></span> exchanged for new tokens <span class=\"key replayed\"></span> a spent \
     refresh token <span class=\"key refused\"></span> refused otherwise <span class=\"key fault\"></span> met a fault. \
     Below them, the callers' calls: <span class=\"key served\"></span> served <span class=\"key unauthorized\"></span> \
     refused.</p>\n";
@@ -117,9 +118,14 @@ td { font-weight: 600; width: 24%; }
 tbody tr:last-child > * { border-bottom: 0; }
 .legend { color: var(--soft); font-size: .9rem; margin: 0 0 1rem; }
 .key { display: inline-block; width: .8em; height: .8em; margin: 0 .15em 0 .5em; border-radius: 2px; }
+.tick { position: relative; display: inline-block; width: 2.2em; height: .8em; margin: 0 .15em; }
+.tick::before, .tick::after { content: ''; position: absolute; top: 0; bottom: 0; background: var(--good); border-radius: 1.5px; }
+.tick::before { left: 0; right: 0; opacity: .35; } .tick::after { left: 55%; width: 4px; }
 figure { margin: 0 0 1.25rem; padding: 1rem 1rem .5rem; background: var(--card); border: 1px solid var(--line); }
 figcaption { color: var(--soft); margin-bottom: .5rem; } figcaption b { color: var(--ink); margin-right: .4rem; }
-svg { display: block; width: 100%; height: auto; font: 12px system-ui, -apple-system, 'Segoe UI', sans-serif; }
+.chart { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); column-gap: .75rem; row-gap: .35rem; }
+.label { color: var(--soft); font-size: .8rem; line-height: 1rem; text-align: right; }
+svg { display: block; width: 100%; overflow: visible; font: 12px system-ui, -apple-system, 'Segoe UI', sans-serif; }
 svg text { fill: var(--soft); } svg text.good { fill: var(--good); } svg text.bad { fill: var(--bad); }
 .grid { stroke: var(--line); } .band { fill: var(--band); }
 .rotated, .served { background: var(--good); fill: var(--good); }
@@ -127,6 +133,11 @@ svg text { fill: var(--soft); } svg text.good { fill: var(--good); } svg text.ba
 .refused { background: var(--warn); fill: var(--warn); } .fault { background: var(--odd); fill: var(--odd); }
 .waiting { fill-opacity: .35; }
 .end { stroke: var(--bad); stroke-dasharray: 4 3; }
+@media (max-width: 40rem) {
+  main { padding: 1.5rem 1rem; } h1 { font-size: 1.5rem; }
+  th, td { padding: .4rem .5rem; } td { width: auto; }
+  .chart { grid-template-columns: minmax(0, 1fr); } .label { text-align: left; } .odd { display: none; }
+}
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem; } footer p { margin: 0; }
 pre { margin: .4rem 0 0; padding: .6rem .8rem; background: var(--band); color: var(--ink); overflow-x: auto; white-space: pre-wrap; }
 ";

@@ -1,4 +1,7 @@
-//! One contestant's first round, as a picture.
+//! One contestant's first round as a chart.
+//!
+//! The chart is as wide as the page allows. Its SVG elements place everything along the time axis in per cent and give all
+//! other lengths in pixels, so that no text is scaled down on a narrow screen.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,28 +12,25 @@ use super::super::score::{Chain, Score};
 use super::super::table::count;
 use super::super::timeline::revoked_at;
 
-/// In units of the picture: its width, where time begins in it, and where it ends.
-const WIDTH: f64 = 940.0;
-const LEFT: f64 = 124.0;
-const RIGHT: f64 = WIDTH - 16.0;
-/// Where the chain's band is, how high it is, and where the requests begin.
-const CHAIN: (f64, f64) = (6.0, 10.0);
-const REQUESTS: f64 = 28.0;
-/// Lines of requests; where there are more, one stands for several.
-const LINES: usize = 64;
-/// The strip of calls.
+/// Heights in pixels: the chain's strip, the strip of calls, the axis with its labels.
+const CHAIN: f64 = 16.0;
 const CALLS: f64 = 26.0;
+const AXIS: f64 = 20.0;
+/// The most lines of requests. Where there are more requests, a line stands for several.
+const LINES: usize = 64;
+/// The columns in the strip of calls.
+const COLUMNS: usize = 208;
 
-/// What is drawn.
+/// The input of a chart.
 pub(super) struct Chart<'a> {
     pub(super) name: &'a str,
     pub(super) score: &'a Score,
     pub(super) seen: &'a [Sighting],
-    /// How long the time axis is: the same for both contestants.
+    /// The length of the time axis, which is the same for both contestants.
     pub(super) span: Duration,
 }
 
-/// A line: one token request, or some that look alike.
+/// A line: one token request, or several that look alike.
 struct Line {
     from: Duration,
     decided: Duration,
@@ -40,39 +40,50 @@ struct Line {
 }
 
 impl Chart<'_> {
-    pub(super) fn svg(&self) -> String {
+    /// The chart as strips with a label each, which a narrow page puts above the strip.
+    pub(super) fn html(&self) -> String {
         let lines = self.lines();
+        let requests = self.times(What::Request).len();
+        let mut html = format!(
+            "<div class=\"chart\" role=\"img\" aria-label=\"{}: {} token request{}, chain {}\">\n",
+            self.name,
+            count(requests as u64),
+            plural(requests),
+            self.score.chain.as_str()
+        );
+        self.strip(&mut html, "chain", CHAIN, &self.chain());
+        let together = lines.iter().map(|line| line.requests).max().unwrap_or_default();
+        let mut label = format!("{} request{}", count(requests as u64), plural(requests));
+        if together > 1 {
+            let _ = write!(label, ", {} to a line", count(together as u64));
+        }
         let (height, gap) = match lines.len() {
             0..=4 => (14.0, 6.0),
             5..=40 => (6.0, 3.0),
             _ => (3.0, 1.0),
         };
-        let calls = REQUESTS + lines.len() as f64 * (height + gap) + 10.0;
-        let axis = calls + CALLS;
-        let bottom = axis + 24.0;
-        let mut svg = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {bottom:.0}\" role=\"img\" aria-label=\"{}: {} token requests, chain {}\">\n",
-            self.name,
-            count(self.times(What::Request).len() as u64),
-            self.score.chain.as_str()
-        );
-        self.draw_axis(&mut svg, axis);
-        self.draw_chain(&mut svg, axis);
-        let arrived = self.times(What::Request).len();
-        label(&mut svg, REQUESTS + 10.0, &format!("{} request{}", count(arrived as u64), plural(arrived)));
-        let together = lines.iter().map(|line| line.requests).max().unwrap_or_default();
-        if together > 1 {
-            label(&mut svg, REQUESTS + 26.0, &format!("{} to a line", count(together as u64)));
-        }
+        let mut drawn = String::new();
         for (index, line) in lines.iter().enumerate() {
-            self.draw_line(&mut svg, line, REQUESTS + index as f64 * (height + gap), height);
+            self.draw_line(&mut drawn, line, gap + index as f64 * (height + gap), height);
         }
-        label(&mut svg, calls + 12.0, "calls");
-        for (what, class) in [(What::Served, "served"), (What::Unauthorized, "unauthorized")] {
-            self.draw_calls(&mut svg, what, class, calls);
+        self.strip(&mut html, &label, gap + lines.len() as f64 * (height + gap), &drawn);
+        let calls = [(What::Served, "served"), (What::Unauthorized, "unauthorized")].map(|what| self.calls(what));
+        self.strip(&mut html, "calls", CALLS, &calls.concat());
+        let _ = writeln!(html, "<span></span><svg height=\"{AXIS}\">{}</svg>\n</div>", self.axis());
+        html
+    }
+
+    /// A label, and a strip of this height with the grid behind it and the chain's end before it.
+    fn strip(&self, html: &mut String, label: &str, height: f64, drawn: &str) {
+        let _ = writeln!(html, "<span class=\"label\">{label}</span><svg height=\"{height}\">");
+        for tick in self.ticks() {
+            html.push_str(&vertical("grid", self.percent(tick)));
         }
-        svg.push_str("</svg>\n");
-        svg
+        html.push_str(drawn);
+        if let Some(at) = revoked_at(self.seen) {
+            html.push_str(&vertical("end", self.percent(at)));
+        }
+        html.push_str("</svg>\n");
     }
 
     /// Requests in the order of arrival, with verdicts and answers in the order in which those came.
@@ -95,6 +106,7 @@ impl Chart<'_> {
         exchanged.into_iter().chain(others).collect()
     }
 
+    /// A pale bar from the arrival to the answer, with a dark tick where the server decided.
     fn draw_line(&self, svg: &mut String, line: &Line, y: f64, height: f64) {
         let (class, says) = match line.verdict {
             What::Rotated => ("rotated", "exchanged for new tokens"),
@@ -102,7 +114,7 @@ impl Chart<'_> {
             What::Refused => ("refused", "refused"),
             _ => ("fault", "met a fault"),
         };
-        let (from, decided, until) = (self.x(line.from), self.x(line.decided), self.x(line.until));
+        let (from, decided, until) = (self.percent(line.from), self.percent(line.decided), self.percent(line.until));
         let title = format!(
             "{} token request{}: {says}, {:.1} to {:.1} ms",
             count(line.requests as u64),
@@ -110,96 +122,107 @@ impl Chart<'_> {
             millis(line.from),
             millis(line.until)
         );
-        // What was decided, and then the wait for the answer.
         let _ = writeln!(
             svg,
-            "<g><title>{title}</title><rect class=\"{class} waiting\" x=\"{from:.1}\" y=\"{y:.1}\" width=\"{:.1}\" \
-             height=\"{height}\" rx=\"1.5\"/><rect class=\"{class}\" x=\"{:.1}\" y=\"{y:.1}\" width=\"4\" \
+            "<g><title>{title}</title><rect class=\"{class} waiting\" x=\"{from:.2}%\" y=\"{y:.1}\" width=\"{:.2}%\" \
+             height=\"{height}\" rx=\"1.5\"/><rect class=\"{class}\" x=\"{:.2}%\" y=\"{y:.1}\" width=\"4\" \
              height=\"{height}\" rx=\"1.5\"/></g>",
-            (until - from).max(4.0),
-            decided.min(RIGHT - 4.0)
+            until - from,
+            decided.min(98.8)
         );
     }
 
-    fn draw_chain(&self, svg: &mut String, axis: f64) {
-        let (y, height) = CHAIN;
-        label(svg, y + 10.0, "chain");
-        let mut band = |class: &str, from: f64, to: f64| {
-            let width = (to - from).max(0.0);
-            let _ = writeln!(
-                svg,
-                "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\" rx=\"2\"/>"
-            );
+    fn chain(&self) -> String {
+        let band = |class: &str, from: f64, to: f64| {
+            let (y, height, width) = (3.0, CHAIN - 6.0, (to - from).max(0.0));
+            format!(
+                "<rect class=\"{class}\" x=\"{from:.2}%\" y=\"{y}\" width=\"{width:.2}%\" height=\"{height}\" rx=\"2\"/>\n"
+            )
         };
         match (revoked_at(self.seen), self.score.chain) {
             (Some(at), _) => {
-                let x = self.x(at);
-                band("rotated", LEFT, x.max(LEFT + 2.0));
-                band("band", x.max(LEFT + 2.0), RIGHT);
-                let _ = writeln!(svg, "<line class=\"end\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{y}\" y2=\"{axis:.1}\"/>");
-                text(svg, "bad", (x + 8.0).min(RIGHT - 180.0), &format!("revoked after {:.1} ms", millis(at)));
+                let end = self.percent(at).max(0.3);
+                let says = format!("revoked after {:.1} ms", millis(at));
+                [band("rotated", 0.0, end), band("band", end, 100.0), beside(end, &says)].concat()
             }
-            (None, Chain::Alive) => {
-                band("rotated", LEFT, RIGHT);
-            }
-            (None, Chain::Revoked) => {
-                band("band", LEFT, RIGHT);
-                text(svg, "bad", LEFT + 8.0, "revoked");
-            }
+            (None, Chain::Alive) => band("rotated", 0.0, 100.0),
+            (None, Chain::Revoked) => [band("band", 0.0, 100.0), beside(0.0, "revoked")].concat(),
         }
     }
 
-    /// How many calls there were in each of many short times, as heights.
-    fn draw_calls(&self, svg: &mut String, what: What, class: &str, y: f64) {
-        const COLUMNS: usize = 208;
-        let width = (RIGHT - LEFT) / COLUMNS as f64;
+    /// The number of calls in each of many short times, as heights.
+    fn calls(&self, (what, class): (What, &str)) -> String {
+        let width = 100.0 / COLUMNS as f64;
         let mut columns = [0_usize; COLUMNS];
         for time in self.times(what) {
-            let column = ((self.x(time) - LEFT) / width) as usize;
+            let column = (self.percent(time) / width) as usize;
             columns[column.min(COLUMNS - 1)] += 1;
         }
         let most = columns.iter().copied().max().unwrap_or_default().max(1) as f64;
+        let mut svg = String::new();
         for (index, calls) in columns.iter().enumerate().filter(|(_, calls)| **calls > 0) {
-            // A single one among thousands is seen, too.
-            let height = 4.0 + *calls as f64 / most * (CALLS - 10.0);
-            let (x, y) = (LEFT + index as f64 * width, y + CALLS - 4.0 - height);
+            // A single call among thousands is high enough to be seen.
+            let height = 4.0 + *calls as f64 / most * (CALLS - 6.0);
             let _ = writeln!(
                 svg,
-                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\"><title>{} {class}</title></rect>",
-                width - 0.6,
+                "<rect class=\"{class}\" x=\"{:.2}%\" y=\"{:.1}\" width=\"{:.2}%\" height=\"{height:.1}\">\
+                 <title>{} {class}</title></rect>",
+                index as f64 * width,
+                CALLS - height,
+                width * 0.85,
                 count(*calls as u64)
             );
         }
+        svg
     }
 
-    fn draw_axis(&self, svg: &mut String, y: f64) {
-        let step = step(millis(self.span));
-        let mut tick = 0.0;
-        while tick <= millis(self.span) {
-            let x = self.x(Duration::from_secs_f64(tick / 1000.0));
-            let _ = writeln!(svg, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"22\" y2=\"{y:.1}\"/>");
-            let anchor = if tick == 0.0 { "start" } else { "middle" };
-            let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{tick} ms</text>", y + 16.0);
-            tick += step;
+    /// The labels of the axis. A narrow page hides every second one.
+    fn axis(&self) -> String {
+        let mut svg = "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"0.5\" y2=\"0.5\"/>\n".to_owned();
+        for (index, tick) in self.ticks().into_iter().enumerate() {
+            let class = if index % 2 == 0 { "even" } else { "odd" };
+            let x = self.percent(tick);
+            let anchor = match x {
+                ..5.0 => "start",
+                95.0.. => "end",
+                _ => "middle",
+            };
+            let ms = millis(tick);
+            let y = AXIS - 4.0;
+            let _ = writeln!(
+                svg,
+                "<text class=\"{class}\" x=\"{x:.2}%\" y=\"{y}\" text-anchor=\"{anchor}\">{ms} ms</text>"
+            );
         }
-        let _ = writeln!(svg, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
+        svg
+    }
+
+    fn ticks(&self) -> Vec<Duration> {
+        let (step, span) = (step(millis(self.span)), millis(self.span));
+        let ticks = (0..).map(|index| f64::from(index) * step).take_while(|tick| *tick <= span);
+        ticks.map(|tick| Duration::from_secs_f64(tick / 1000.0)).collect()
     }
 
     fn times(&self, what: What) -> Vec<Duration> {
         self.seen.iter().filter(|sighting| sighting.what == what).map(|sighting| sighting.at).collect()
     }
 
-    fn x(&self, at: Duration) -> f64 {
-        LEFT + (RIGHT - LEFT) * (at.as_secs_f64() / self.span.as_secs_f64()).min(1.0)
+    /// The place of a time on the axis.
+    fn percent(&self, at: Duration) -> f64 {
+        100.0 * (at.as_secs_f64() / self.span.as_secs_f64()).min(1.0)
     }
 }
 
-fn label(svg: &mut String, y: f64, label: &str) {
-    let _ = writeln!(svg, "<text x=\"{}\" y=\"{y:.1}\" text-anchor=\"end\">{label}</text>", LEFT - 12.0);
+/// A line from the top of a strip to its bottom.
+fn vertical(class: &str, x: f64) -> String {
+    format!("<line class=\"{class}\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"100%\"/>\n")
 }
 
-fn text(svg: &mut String, class: &str, x: f64, text: &str) {
-    let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\">{text}</text>", CHAIN.0 + 9.5);
+/// A text on the chain's strip: right of this place, or left of it where the right has no room.
+fn beside(x: f64, text: &str) -> String {
+    let (anchor, dx) = if x < 50.0 { ("start", 8) } else { ("end", -8) };
+    let y = CHAIN - 3.5;
+    format!("<text class=\"bad\" x=\"{x:.2}%\" dx=\"{dx}\" y=\"{y}\" text-anchor=\"{anchor}\">{text}</text>\n")
 }
 
 fn plural(number: usize) -> &'static str {
