@@ -1,7 +1,7 @@
 //! The home that commands share, and a runtime over it.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,11 +44,6 @@ enum Key {
 }
 
 impl HomeArguments {
-    /// The folder that was named, if one was.
-    pub(crate) fn given(&self) -> Option<&Path> {
-        self.home.as_deref()
-    }
-
     pub(crate) fn dir(&self) -> Result<PathBuf, Failure> {
         match &self.home {
             Some(dir) => Ok(dir.clone()),

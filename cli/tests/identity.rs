@@ -99,7 +99,6 @@ Commands:
   logout    Logs out: the stored tokens are removed, and no process serves them any more
   why       Tells what happened to a session, and so why it stands as it does
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
-  storm     Lets many callers find a dead token at once: naively, then through tokenkeeper
   help      Print this message or the help of the given subcommand(s)
 
 Options:

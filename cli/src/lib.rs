@@ -1,0 +1,78 @@
+//! The `tokenkeeper` command as a library: [`main_with`] runs it in the process of the caller.
+
+mod failure;
+mod home;
+mod identity;
+mod import;
+mod logout;
+mod paint;
+mod standing;
+mod status;
+mod token;
+mod when;
+mod who;
+mod why;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{EXIT_CODES, Failure};
+use home::HomeArguments;
+
+/// Keeps OAuth sessions for MCP servers: one owner of each refresh token, whoever asks
+#[derive(Parser)]
+#[command(name = "tokenkeeper", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    home: HomeArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Status(status::Arguments),
+    Token(token::Arguments),
+    Import(import::Arguments),
+    Logout(logout::Arguments),
+    Why(why::Arguments),
+    Identity(identity::Arguments),
+}
+
+/// Runs the command with these arguments, the first of which is the program's name, and returns its exit code.
+///
+/// Exits the process where the arguments are not acceptable (code 2) or only ask for help (code 0).
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Arguments { home, command } = Arguments::parse_from(arguments);
+    keep_secrets_out_of_core_dumps();
+    let mut out = io::stdout().lock();
+    let done = match command {
+        Command::Status(arguments) => status::run(&arguments, &home, &mut out),
+        Command::Token(arguments) => token::run(&arguments, &home, &mut out),
+        Command::Import(arguments) => import::run(&arguments, &home, &mut out),
+        Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
+        Command::Why(arguments) => why::run(&arguments, &home, &mut out),
+        Command::Identity(arguments) => identity::run(&arguments, &mut out),
+    };
+    match done.and_then(|()| out.flush().map_err(Failure::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when this fails too; the exit code still says it.
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// A crash is no reason to write tokens to the disk.
+fn keep_secrets_out_of_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        // A limit may always be lowered; should it not, a crash is as bad as that of any other program.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+}

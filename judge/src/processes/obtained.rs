@@ -1,0 +1,69 @@
+//! The tokens that this process obtained by its own token requests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokenkeeper::engine::law::flight::{Revocation, Spending, TokenOptions};
+use tokenkeeper::engine::law::profile::Evidence;
+use tokenkeeper::engine::ports::source::TokenSource;
+use tokenkeeper::{AccessToken, RefreshGrant, ServerIdentity};
+
+/// The access tokens that token requests of this process brought, oldest first. Clones share one list.
+#[derive(Clone, Debug, Default)]
+pub struct ObtainedTokens(Arc<Mutex<Vec<AccessToken>>>);
+
+impl ObtainedTokens {
+    /// Returns whether a token request of this process brought this token, and forgets it and those before it.
+    pub fn take(&self, token: &AccessToken) -> bool {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = tokens.iter().position(|obtained| obtained == token);
+        if let Some(index) = found {
+            tokens.drain(..=index);
+        }
+        found.is_some()
+    }
+}
+
+/// The refresh grant, with a list of the tokens that it obtains.
+#[derive(Debug)]
+pub(super) struct ListingGrant {
+    pub(super) grant: RefreshGrant,
+    pub(super) obtained: ObtainedTokens,
+}
+
+#[async_trait]
+impl TokenSource for ListingGrant {
+    fn spending(&self) -> Spending {
+        self.grant.spending()
+    }
+
+    async fn request(&self, identity: &ServerIdentity, request: TokenOptions) -> Evidence {
+        let evidence = self.grant.request(identity, request).await;
+        if let Evidence::Tokens(tokens) = &evidence {
+            let mut obtained = self.obtained.0.lock().unwrap_or_else(PoisonError::into_inner);
+            obtained.push(tokens.access.clone());
+        }
+        evidence
+    }
+
+    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool {
+        self.grant.revoke(identity, revocation).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_taken_once_and_with_those_before_it() {
+        let obtained = ObtainedTokens::default();
+        let tokens = ["one", "two", "three"].map(AccessToken::new);
+        obtained.0.lock().unwrap().extend(tokens.clone());
+        assert!(!obtained.take(&AccessToken::new("another")));
+        assert_eq!(
+            [&tokens[1], &tokens[1], &tokens[0], &tokens[2]].map(|token| obtained.take(token)),
+            [true, false, false, true]
+        );
+    }
+}
