@@ -1,6 +1,7 @@
 //! The `tokenkeeper` command as a library: [`main_with`] runs it in the process of the caller.
 
 mod failure;
+mod forget;
 mod home;
 mod identity;
 mod import;
@@ -38,6 +39,7 @@ enum Command {
     Token(token::Arguments),
     Import(import::Arguments),
     Logout(logout::Arguments),
+    Forget(forget::Arguments),
     Why(why::Arguments),
     Identity(identity::Arguments),
 }
@@ -54,6 +56,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Token(arguments) => token::run(&arguments, &home, &mut out),
         Command::Import(arguments) => import::run(&arguments, &home, &mut out),
         Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
+        Command::Forget(arguments) => forget::run(&arguments, &home, &mut out),
         Command::Why(arguments) => why::run(&arguments, &home, &mut out),
         Command::Identity(arguments) => identity::run(&arguments, &mut out),
     };

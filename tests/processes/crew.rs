@@ -1,20 +1,15 @@
 //! The parent's side: starts processes, tells them what to do, hears what they say, stops and kills them.
 
 use std::collections::VecDeque;
-use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command as Program};
+use tokenkeeper_judge::processes::{FlightPoint, WorkerOutput, WorkerProcess};
+use tokio::process::Command as Program;
 
 use crate::party::Setup;
-use crate::point::Point;
 use crate::worker::Command;
-
-/// What begins a line of a child; the test harness in it talks, too.
-pub(crate) const SAYS: &str = "@@";
 
 /// The variable that tells a child what it is.
 const SETUP: &str = "PROCESSES_TEST_SETUP";
@@ -29,9 +24,8 @@ pub(crate) fn told() -> Option<Setup> {
 
 /// A process. It dies with this.
 pub(crate) struct Member {
-    child: Child,
-    hears: ChildStdin,
-    says: Lines<BufReader<ChildStdout>>,
+    process: WorkerProcess,
+    output: WorkerOutput,
     /// Said, and not asked for yet.
     said: VecDeque<Value>,
     last: u64,
@@ -49,16 +43,9 @@ impl Member {
         if let Some(user) = user {
             program.uid(user).gid(user).current_dir("/");
         }
-        let mut child = program
-            .args(["--exact", "child", "--nocapture"])
-            .env(SETUP, serde_json::to_string(setup).unwrap())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let (hears, says) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut member = Self { child, hears, says: BufReader::new(says).lines(), said: VecDeque::new(), last: 0 };
+        program.args(["--exact", "child", "--nocapture"]).env(SETUP, serde_json::to_string(setup).unwrap());
+        let (process, output) = WorkerProcess::start(program).unwrap();
+        let mut member = Self { process, output, said: VecDeque::new(), last: 0 };
         member.hear(|said| said["event"] == "ready").await;
         member
     }
@@ -72,8 +59,7 @@ impl Member {
     /// Tells it what to do.
     pub(crate) async fn tell(&mut self, command: Command) -> u64 {
         self.last += 1;
-        let line = serde_json::to_string(&(self.last, command)).unwrap() + "\n";
-        self.hears.write_all(line.as_bytes()).await.unwrap();
+        self.process.send(&(self.last, command)).await.unwrap();
         self.last
     }
 
@@ -84,7 +70,7 @@ impl Member {
 
     /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call. While what a dead
     /// process had begun may still be under way, that is waited for.
-    pub(crate) async fn refresh_until(&mut self, point: Point) -> u64 {
+    pub(crate) async fn refresh_until(&mut self, point: FlightPoint) -> u64 {
         self.call(Command::Arm(point)).await;
         loop {
             let id = self.tell(Command::Token { force: true }).await;
@@ -101,7 +87,7 @@ impl Member {
     }
 
     /// Lets the flight that stands go on, and waits until it stands at `point`.
-    pub(crate) async fn go_until(&mut self, point: Point) {
+    pub(crate) async fn go_until(&mut self, point: FlightPoint) {
         self.call(Command::Arm(point)).await;
         self.tell(Command::Go).await;
         self.stops().await;
@@ -113,7 +99,7 @@ impl Member {
     }
 
     /// Where its flights have gone so far.
-    pub(crate) async fn track(&mut self) -> Vec<Point> {
+    pub(crate) async fn track(&mut self) -> Vec<FlightPoint> {
         serde_json::from_value(self.call(Command::Track).await["track"].take()).unwrap()
     }
 
@@ -155,11 +141,9 @@ impl Member {
             return self.said.remove(at).unwrap();
         }
         loop {
-            let line = tokio::time::timeout(SILENCE, self.says.next_line()).await;
-            let line = line.unwrap_or_else(|_| panic!("it says nothing more; it said {:#?}", self.said));
-            let line = line.unwrap().unwrap_or_else(|| panic!("it has ended; it said {:#?}", self.said));
-            let Some((_, said)) = line.split_once(SAYS) else { continue };
-            let said: Value = serde_json::from_str(said).unwrap();
+            let said = tokio::time::timeout(SILENCE, self.output.next::<Value>()).await;
+            let said = said.unwrap_or_else(|_| panic!("it says nothing more; it said {:#?}", self.said));
+            let said = said.unwrap_or_else(|| panic!("it has ended; it said {:#?}", self.said));
             if is_it(&said) {
                 return said;
             }
@@ -175,20 +159,18 @@ impl Member {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        self.process.signal(signal);
     }
 
     /// SIGKILL; and waits until it is dead.
-    pub(crate) async fn kill(mut self) {
-        self.child.kill().await.unwrap();
+    pub(crate) async fn kill(self) {
+        self.process.kill().await.unwrap();
     }
 
     /// Ends it in good order, with nothing left to save.
     pub(crate) async fn end(mut self) {
         let report = self.call(Command::ShutDown).await;
         assert_eq!((&report["unsaved"], &report["unfinished"]), (&0.into(), &0.into()));
-        drop(self.hears);
-        assert!(self.child.wait().await.unwrap().success());
+        assert!(self.process.end().await.unwrap().success());
     }
 }

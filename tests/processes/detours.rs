@@ -21,10 +21,10 @@ use crate::disk::stored;
 use crate::door::Door;
 use crate::kills;
 use crate::party::{CLAIM, Paper, STORE_TIMEOUT};
-use crate::point::Point;
 use crate::reckoning::{Account, Death, Fate, Field, Lane, Standing, insist, run};
 use crate::scene::{Scene, Server};
 use crate::worker::Command;
+use tokenkeeper_judge::processes::FlightPoint;
 
 /// A way that is not the ordinary one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +79,10 @@ impl Detour {
     }
 
     /// Where a process is killed, and what it has come to there.
-    fn points(self) -> Vec<(Point, Fate)> {
+    fn points(self) -> Vec<(FlightPoint, Fate)> {
         use EffectName::{Close, End, Revoke, Spent, Withdraw};
-        let around = |effect, before, after| vec![(Point::before(effect), before), (Point::after(effect), after)];
+        let around =
+            |effect, before, after| vec![(FlightPoint::before(effect), before), (FlightPoint::after(effect), after)];
         let closed = |fate, why| Fate { standing: Standing::Closed(why), ..fate };
         let (unspent, rotated) = (Fate::UNSPENT, Fate::ROTATED);
         match self {
@@ -136,7 +137,7 @@ impl Drop for Away<'_> {
 /// Where on a detour a process is killed.
 struct Place {
     detour: Detour,
-    point: Point,
+    point: FlightPoint,
     /// Before the token endpoint, where that is not always reachable.
     door: Option<Door>,
     /// Takes revocations and never answers, where nothing is to be revoked before the tombstone is stored.
@@ -144,9 +145,9 @@ struct Place {
 }
 
 impl Place {
-    fn new(detour: Detour, point: Point) -> Self {
+    fn new(detour: Detour, point: FlightPoint) -> Self {
         let door = (detour == Detour::Unreachable).then(Door::new);
-        let silent = point == Point::after(EffectName::Close);
+        let silent = point == FlightPoint::after(EffectName::Close);
         Self { detour, point, door, silent: silent.then(|| TcpListener::bind("127.0.0.1:0").unwrap()) }
     }
 
@@ -156,7 +157,7 @@ impl Place {
         match self.detour {
             Detour::Throttled | Detour::ClientRejected | Detour::Ended => {
                 self.detour.fault().iter().for_each(|fault| lane.server.authority.tell("/fail", fault));
-                victim.refresh_until(Point::before(EffectName::Send)).await;
+                victim.refresh_until(FlightPoint::before(EffectName::Send)).await;
                 // Once it is written that the grant is over, its call may be answered before the flight stands there.
                 victim.go_until(point).await;
             }
@@ -167,16 +168,16 @@ impl Place {
                 door.open(there).await;
             }
             Detour::CalledOff => {
-                victim.refresh_until(Point::before(EffectName::Mark)).await;
+                victim.refresh_until(FlightPoint::before(EffectName::Mark)).await;
                 victim.begin_end().await;
                 victim.go_until(point).await;
             }
             Detour::Spent => {
-                let call = victim.refresh_until(Point::after(EffectName::Send)).await;
-                let away = Away::take(&lane.setup.home);
+                let call = victim.refresh_until(FlightPoint::after(EffectName::Send)).await;
+                let away = Away::take(&lane.setup.shared.home);
                 victim.tell(Command::Go).await;
                 assert!(victim.answer(call).await["token"].is_string());
-                victim.call(Command::Arm(Point::before(EffectName::Spent))).await;
+                victim.call(Command::Arm(FlightPoint::before(EffectName::Spent))).await;
                 victim.begin_end().await;
                 victim.stops().await;
                 drop(away);
@@ -185,20 +186,20 @@ impl Place {
                 }
             }
             Detour::Late => {
-                victim.refresh_until(Point::before(EffectName::Commit)).await;
+                victim.refresh_until(FlightPoint::before(EffectName::Commit)).await;
                 let (heir, epoch) = (&lane.heir, lane.heir.record().await.epoch);
                 let cleared = heir.store.change(heir.session.identity(), Change::Clear { epoch }).await;
                 assert!(matches!(cleared, Ok(Changed::Applied { .. })));
                 victim.go_until(point).await;
             }
             Detour::Buried => {
-                victim.refresh_until(Point::before(EffectName::Send)).await;
-                let mut away = Some(Away::take(&lane.setup.home));
+                victim.refresh_until(FlightPoint::before(EffectName::Send)).await;
+                let mut away = Some(Away::take(&lane.setup.shared.home));
                 let out = victim.call(Command::LogOut).await;
                 assert!(out["error"].is_string(), "{out}");
                 victim.call(Command::Uproot).await;
                 // Nothing is stored before its pair has been revoked, if that is what is waited for.
-                away.take_if(|_| point != Point::after(EffectName::Revoke));
+                away.take_if(|_| point != FlightPoint::after(EffectName::Revoke));
                 victim.go_until(point).await;
             }
         }
@@ -255,7 +256,7 @@ async fn kills_leave_out_no_effect() {
     assert_eq!(missing, [EffectName::Renew]);
 }
 
-fn named(point: &Point) -> EffectName {
+fn named(point: &FlightPoint) -> EffectName {
     EffectName::ALL.into_iter().find(|effect| effect.as_str() == point.effect).unwrap()
 }
 
@@ -300,8 +301,8 @@ async fn kills_find_no_renewal_on_this_store() {
     scene.party.store.end_claim(identity, &claim, ClaimEnding::Released).await.unwrap();
 
     let mut victim = scene.member().await;
-    let call = victim.refresh_until(Point::after(EffectName::Send)).await;
-    let away = Away::take(&scene.setup.home);
+    let call = victim.refresh_until(FlightPoint::after(EffectName::Send)).await;
+    let away = Away::take(&scene.setup.shared.home);
     victim.tell(Command::Go).await;
     assert!(victim.answer(call).await["token"].is_string());
     // A claim that was granted for as long as it was asked for would be renewed by now.
@@ -310,7 +311,7 @@ async fn kills_find_no_renewal_on_this_store() {
     stored(&mut victim).await;
     victim.call(Command::ShutDown).await;
     let track = victim.track().await;
-    assert!(track.contains(&Point { nth: 3, ..Point::before(EffectName::Commit) }), "{track:?}");
+    assert!(track.contains(&FlightPoint { nth: 3, ..FlightPoint::before(EffectName::Commit) }), "{track:?}");
     assert!(track.iter().all(|point| named(point) != EffectName::Renew), "{track:?}");
     scene.assert_counts((1, 1, 0)).await;
     assert_eq!(scene.party.mark().await, None);

@@ -12,9 +12,9 @@ use tokenkeeper::engine::ports::observer::EffectName;
 use crate::authority::Tally;
 use crate::crew::Member;
 use crate::party::Setup;
-use crate::point::Point;
 use crate::scene::{Scene, Server};
 use crate::worker::Command;
+use tokenkeeper_judge::processes::FlightPoint;
 
 /// Waits until the holder has stored what it kept.
 pub(crate) async fn stored(holder: &mut Member) {
@@ -50,7 +50,7 @@ async fn disk_folder_that_is_taken_away_is_trouble_until_it_is_back() {
     let (mut holder, mut sibling) = (scene.member().await, scene.member().await);
     let first = holder.token(false).await;
     assert_eq!(sibling.token(false).await, first);
-    let (home, away) = (scene.setup.home.clone(), scene.setup.home.with_extension("away"));
+    let (home, away) = (scene.setup.shared.home.clone(), scene.setup.shared.home.with_extension("away"));
 
     // Before anything is spent.
     fs::rename(&home, &away).unwrap();
@@ -65,7 +65,7 @@ async fn disk_folder_that_is_taken_away_is_trouble_until_it_is_back() {
     scene.assert_counts((2, 2, 0)).await;
 
     // After the server has rotated.
-    let call = holder.refresh_until(Point::after(EffectName::Send)).await;
+    let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
     fs::rename(&home, &away).unwrap();
     holder.call(Command::Go).await;
     let answer = holder.answer(call).await;
@@ -112,7 +112,7 @@ async fn disk_folder_without_permission_to_write_is_trouble_until_there_is() {
     holder.token(true).await;
 
     // After the server has rotated.
-    let call = holder.refresh_until(Point::after(EffectName::Send)).await;
+    let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
     chmod(&records, 0o500);
     holder.call(Command::Go).await;
     let answer = holder.answer(call).await;

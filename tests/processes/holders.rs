@@ -7,9 +7,9 @@ use tokenkeeper::engine::ports::observer::EffectName;
 
 use crate::crew::Member;
 use crate::party::Setup;
-use crate::point::Point;
 use crate::scene::Scene;
 use crate::worker::Command;
+use tokenkeeper_judge::processes::FlightPoint;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holders_that_are_stopped_are_waited_for_and_not_for_ever() {
@@ -20,7 +20,7 @@ async fn holders_that_are_stopped_are_waited_for_and_not_for_ever() {
     assert_eq!(sibling.token(false).await, first);
 
     // It has an answer, and stores it when it goes on.
-    let call = holder.refresh_until(Point::after(EffectName::Send)).await;
+    let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
     holder.signal(Signal::STOP);
     assert_eq!(sibling.fails(true).await, "contended");
     // What is still valid is served.
@@ -36,7 +36,7 @@ async fn holders_that_are_stopped_are_waited_for_and_not_for_ever() {
     scene.assert_counts((3, 3, 0)).await;
 
     // It has sent nothing, and is killed while it is stopped: the kernel frees its claim.
-    holder.refresh_until(Point::after(EffectName::Claim)).await;
+    holder.refresh_until(FlightPoint::after(EffectName::Claim)).await;
     holder.signal(Signal::STOP);
     assert_eq!(sibling.fails(true).await, "contended");
     scene.assert_counts((3, 3, 0)).await;

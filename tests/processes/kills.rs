@@ -5,8 +5,6 @@
 //! under `NeverReplay`. After bytes left, `NeverReplay` always needs a login unless the pair was saved; `RetryOnce` does
 //! only where the server had rotated, and then, and only then, presents a used refresh token, once.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::ports::observer::EffectName;
@@ -15,30 +13,33 @@ use tokio::task::JoinSet;
 use crate::authority::Tally;
 use crate::crew::Member;
 use crate::party::{Party, Setup};
-use crate::point::{Point, Stops};
+use crate::point::TrackedFlights;
 use crate::reckoning::{Account, Death, Fate, Field, Lane, insist, run};
 use crate::scene::Server;
 use crate::worker::Command;
+use tokenkeeper_judge::processes::FlightPoint;
 
 /// How long the rig takes over a request in whose midst the client is to be killed, in milliseconds.
 const MIDST: u64 = 1_000;
 
 /// The way of an ordinary flight, in order, with what a process that is killed there has come to.
-pub(crate) fn way() -> Vec<(Point, Fate)> {
+pub(crate) fn way() -> Vec<(FlightPoint, Fate)> {
     use EffectName::{AskPermit, Claim, Commit, EndClaim, Load, Mark, Report, ReturnPermit, Send};
-    let again = |point: Point| Point { nth: 2, ..point };
+    let again = |point: FlightPoint| FlightPoint { nth: 2, ..point };
     let mut way = Vec::new();
     for effect in [AskPermit, Load, Claim] {
-        way.extend([Point::before(effect), Point::after(effect)].map(|point| (point, Fate::UNTOUCHED)));
+        way.extend([FlightPoint::before(effect), FlightPoint::after(effect)].map(|point| (point, Fate::UNTOUCHED)));
     }
     // It reads again, under the claim.
-    way.extend([Point::before(Load), Point::after(Load)].map(|point| (again(point), Fate::UNTOUCHED)));
-    way.extend([(Point::before(Mark), Fate::UNTOUCHED), (Point::after(Mark), Fate::MARKED)]);
-    way.extend([(Point::before(Send), Fate::MARKED), (Point::after(Send), Fate::ROTATED)]);
-    way.extend([Point::before(ReturnPermit), Point::after(ReturnPermit)].map(|point| (point, Fate::ROTATED)));
-    way.extend([(Point::before(Commit), Fate::ROTATED), (Point::after(Commit), Fate::SAVED)]);
-    way.extend([Point::before(EndClaim), Point::before(Report)].map(|point| (point, Fate::SAVED)));
-    way.extend([Point::after(Report), Point::after(EndClaim)].map(|point| (point, Fate::SAVED)));
+    way.extend([FlightPoint::before(Load), FlightPoint::after(Load)].map(|point| (again(point), Fate::UNTOUCHED)));
+    way.extend([(FlightPoint::before(Mark), Fate::UNTOUCHED), (FlightPoint::after(Mark), Fate::MARKED)]);
+    way.extend([(FlightPoint::before(Send), Fate::MARKED), (FlightPoint::after(Send), Fate::ROTATED)]);
+    way.extend(
+        [FlightPoint::before(ReturnPermit), FlightPoint::after(ReturnPermit)].map(|point| (point, Fate::ROTATED)),
+    );
+    way.extend([(FlightPoint::before(Commit), Fate::ROTATED), (FlightPoint::after(Commit), Fate::SAVED)]);
+    way.extend([FlightPoint::before(EndClaim), FlightPoint::before(Report)].map(|point| (point, Fate::SAVED)));
+    way.extend([FlightPoint::after(Report), FlightPoint::after(EndClaim)].map(|point| (point, Fate::SAVED)));
     way
 }
 
@@ -46,17 +47,18 @@ pub(crate) fn way() -> Vec<(Point, Fate)> {
 async fn kills_leave_out_no_point_of_the_way() {
     let Some(server) = Server::start(&[]).await else { return };
     let folder = tempfile::tempdir().unwrap();
-    let stops = Arc::new(Stops::default());
-    let party = Party::open(&Setup::new(folder.path(), server.authority.resource()), Some(stops.clone())).await;
+    let flights = TrackedFlights::new();
+    let party =
+        Party::open(&Setup::new(folder.path(), server.authority.resource()), Some(flights.observer.clone())).await;
     party.install(&server.sign_in().await.0).await.unwrap();
     party.token(true).await.unwrap();
     party.end().await;
-    let way: Vec<Point> = way().into_iter().map(|(point, _)| point).collect();
-    assert_eq!(stops.track(), way);
+    let way: Vec<FlightPoint> = way().into_iter().map(|(point, _)| point).collect();
+    assert_eq!(flights.track(), way);
 }
 
 /// At a point of the ordinary way.
-impl Death for Point {
+impl Death for FlightPoint {
     async fn kill(&self, lane: &Lane<'_>) {
         let mut victim = Member::start(&lane.setup).await;
         victim.refresh_until(self.clone()).await;
@@ -139,7 +141,7 @@ async fn kills_of_two_in_a_row_leave_no_third_presentation() {
     heir.install(&server.sign_in().await.0).await.unwrap();
     for presentations in 1..=2 {
         let mut victim = Member::start(&setup).await;
-        victim.refresh_until(Point::before(EffectName::Send)).await;
+        victim.refresh_until(FlightPoint::before(EffectName::Send)).await;
         victim.kill().await;
         assert_eq!(heir.mark().await.map(|mark| mark.presentations), Some(presentations));
     }

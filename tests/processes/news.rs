@@ -9,9 +9,9 @@ use tokenkeeper::engine::values::record::Content;
 
 use crate::crew::Member;
 use crate::party::Setup;
-use crate::point::Point;
 use crate::scene::Scene;
 use crate::worker::Command;
+use tokenkeeper_judge::processes::FlightPoint;
 
 /// Waits for the news of what was asked for at `asked`: what it took is the asking, the doing and the news, together.
 async fn news(member: &mut Member, asked: Instant, what: &str, is_it: impl Fn(&Value) -> bool) {
@@ -108,7 +108,7 @@ async fn news_of_a_logout_or_login_outlive_a_late_flight() {
         let Some(scene) = Scene::new().await else { return };
         let (mut acting, mut late) = (scene.member().await, scene.member().await);
         // The server has rotated, and the pair is about to be stored.
-        let call = late.refresh_until(Point::before(EffectName::Commit)).await;
+        let call = late.refresh_until(FlightPoint::before(EffectName::Commit)).await;
         scene.assert_counts((1, 1, 0)).await;
         let out = acting.call(Command::LogOut).await;
         // The successor is on its way: it cannot be revoked from here.

@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell};
 use serde::{Deserialize, Serialize};
-use tokenkeeper::engine::law::ledger::Login;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::observer::EffectObserver;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, AuthSpec, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::Moment;
-use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Mark, Record, RefreshCredential};
+use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Mark, Record};
 use tokenkeeper::engine::values::{Lease, TokenError};
-use tokenkeeper::grant::RefreshGrant;
-use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Account, InstallError, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
+use tokenkeeper::{InstallError, RefreshToken, TokenOptions};
+use tokenkeeper_judge::processes::{HomeIdentity, SharedHome, login};
 
 use crate::authority::Grant;
 use crate::calm::Calm;
@@ -30,9 +27,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one of their store operations may take, on a machine that is busy.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The most that may pass between their marks and their sends.
-const SEND_WITHIN: Duration = Duration::from_millis(500);
-
 /// Longer than a flight of theirs that is with the server: until then nobody presents what it marked.
 pub(crate) const FLIGHT: Duration = Duration::from_secs(5);
 
@@ -42,10 +36,7 @@ pub(crate) const CLAIM: Duration = REQUEST_TIMEOUT.saturating_add(STORE_TIMEOUT.
 /// What a process is told when it starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
-    pub(crate) home: PathBuf,
-    pub(crate) resource: String,
-    pub(crate) account: String,
-    pub(crate) never_replay: bool,
+    pub(crate) shared: HomeIdentity,
     /// How long a claim is waited for.
     pub(crate) claim_wait: Duration,
     pub(crate) idle_after: Duration,
@@ -54,17 +45,15 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn new(home: impl Into<PathBuf>, resource: &str) -> Self {
         Self {
-            home: home.into(),
-            resource: resource.to_owned(),
-            account: "work".to_owned(),
-            never_replay: false,
+            shared: HomeIdentity {
+                home: home.into(),
+                resource: resource.to_owned(),
+                account: "work".to_owned(),
+                never_replay: false,
+            },
             claim_wait: Duration::from_secs(90),
             idle_after: Duration::from_secs(60),
         }
-    }
-
-    pub(crate) fn identity(&self) -> ServerIdentity {
-        ServerIdentity::new(Account::new(&self.account).unwrap(), Target::mcp(&self.resource).unwrap())
     }
 }
 
@@ -106,20 +95,13 @@ pub(crate) struct Party {
 
 impl Party {
     pub(crate) async fn open(setup: &Setup, observer: Option<Arc<dyn EffectObserver>>) -> Self {
-        let clock = Arc::new(SystemClock::new().unwrap());
-        let http = Arc::new(ReqwestClient::new().unwrap());
-        let mut settings = Settings::new(Arc::new(RefreshGrant::new(http, clock.clone())));
-        let in_doubt = if setup.never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
-        settings.profiles = Profile { in_doubt, request_timeout: REQUEST_TIMEOUT, ..Profile::default() }.into();
+        let (home, mut settings) = SharedHome::open(&setup.shared, REQUEST_TIMEOUT, STORE_TIMEOUT).unwrap();
         settings.policy.initial_backoff = Duration::from_millis(10);
         settings.policy.max_backoff = Duration::from_millis(10);
-        settings.timeouts.store_timeout = STORE_TIMEOUT;
-        settings.timeouts.send_within = SEND_WITHIN;
         settings.timeouts.claim_wait = setup.claim_wait;
         settings.timeouts.save_pause = Duration::from_millis(50);
         settings.timeouts.max_save_pause = Duration::from_millis(200);
-        let store = FileStore::open(&setup.home).unwrap();
-        let builder = AuthRuntime::builder(Arc::new(store.clone()), settings).idle_after(setup.idle_after);
+        let builder = home.builder(settings).idle_after(setup.idle_after);
         let builder = match observer {
             Some(observer) => builder.observer(observer),
             None => builder,
@@ -128,7 +110,8 @@ impl Party {
         let (host, _) = Actor::spawn(None, Calm, ()).await.unwrap();
         let host = host.get_cell();
         let runtime = spec.spawn_linked(host.clone()).await.unwrap();
-        let session = runtime.session(setup.identity());
+        let SharedHome { store, clock, identity, .. } = home;
+        let session = runtime.session(identity);
         Self { store, session, runtime, spec, host, clock }
     }
 
@@ -143,19 +126,8 @@ impl Party {
             resource: paper.resource.clone(),
         };
         let digests = self.store.digest_key().await.unwrap();
-        let refresh = RefreshCredential::new(RefreshToken::new(paper.refresh_token.clone()), &digests);
-        let login = Login {
-            renewal: RenewalPlan::default(),
-            binding,
-            requested: Scopes::default(),
-            granted: Scopes::new(paper.scope.split(' ')),
-            subject: None,
-            dpop_key: None,
-            refresh: Some(refresh),
-            access: None,
-            at: self.now(),
-        };
-        self.session.install(login).await.map(drop)
+        let refresh = RefreshToken::new(paper.refresh_token.clone());
+        self.session.install(login(binding, &paper.scope, refresh, None, &digests, self.now())).await.map(drop)
     }
 
     /// A token, from a flight that begins now if so wished.

@@ -142,8 +142,8 @@ pub(crate) struct Lane<'a> {
 impl<'a> Lane<'a> {
     pub(crate) async fn open(server: &'a Server, never_replay: bool, death: &impl Death) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let setup = Setup::new(folder.path().join("home"), server.authority.resource());
-        let setup = Setup { never_replay, ..setup };
+        let mut setup = Setup::new(folder.path().join("home"), server.authority.resource());
+        setup.shared.never_replay = never_replay;
         let heir = Party::open(&setup, None).await;
         let login = log_in(server, &heir, death).await;
         Self { server, setup, heir, login, _folder: folder }
@@ -178,7 +178,7 @@ impl<'a> Lane<'a> {
 
         // What may come of it.
         let outcome = insist(&self.heir).await;
-        let (presents, refused) = match (standing, self.setup.never_replay) {
+        let (presents, refused) = match (standing, self.setup.shared.never_replay) {
             (Standing::Free, _) => (true, None),
             (Standing::Marked, true) => (false, Some(Reason::MaybeConsumed)),
             (Standing::Marked, false) => (true, (rotated || found.revoked).then_some(Reason::GrantEnded)),

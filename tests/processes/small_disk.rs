@@ -13,9 +13,9 @@ use crate::authority::LIFETIME;
 use crate::crew::Member;
 use crate::disk::{assert_degraded, assert_whole, may_skip, stored};
 use crate::party::Setup;
-use crate::point::Point;
 use crate::scene::{Scene, Server, until};
 use crate::worker::Command;
+use tokenkeeper_judge::processes::FlightPoint;
 
 /// A small file system in memory.
 struct Disk(PathBuf);
@@ -109,7 +109,7 @@ async fn small_disk_full_after_the_server_has_rotated_loses_nothing() {
         assert_eq!(sibling.token(false).await, first);
         scene.server.authority.tell("/config", &json!({ "accessTokenTtl": LIFETIME }));
 
-        let call = holder.refresh_until(Point::after(EffectName::Send)).await;
+        let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
         let filler = disk.fill();
         holder.call(Command::Go).await;
         let answer = holder.answer(call).await;

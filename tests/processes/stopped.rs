@@ -8,9 +8,9 @@ use tokenkeeper::engine::ports::observer::EffectName;
 
 use crate::crew::Member;
 use crate::party::FLIGHT;
-use crate::point::Point;
 use crate::scene::Scene;
 use crate::worker::Command;
+use tokenkeeper_judge::processes::FlightPoint;
 
 /// A new login is installed by another process, and used for longer than a flight of the stopped one could last: it has its
 /// claim yet, and hinders nobody.
@@ -62,16 +62,16 @@ async fn stopped_with_an_answer_on_its_way_it_overwrites_no_new_login() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_just_before_its_request_it_sends_nothing_any_more() {
-    stopped_at(Point::before(EffectName::Send), 0).await;
+    stopped_at(FlightPoint::before(EffectName::Send), 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_with_an_answer_in_hand_it_drops_that() {
-    stopped_at(Point::after(EffectName::Send), 1).await;
+    stopped_at(FlightPoint::after(EffectName::Send), 1).await;
 }
 
 /// At this point, by when its login's chain has been rotated so often.
-async fn stopped_at(point: Point, rotated: u64) {
+async fn stopped_at(point: FlightPoint, rotated: u64) {
     let Some(scene) = Scene::new().await else { return };
     let (mut stopped, mut acting) = (scene.member().await, scene.member().await);
     let call = stopped.refresh_until(point).await;

@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use tokenkeeper::engine::law::ledger::{Login, LoginAccess};
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::runtime::RuntimeBuilder;
+use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::{Binding, RefreshCredential};
 use tokenkeeper::engine::values::{DigestKey, Moment};
+use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{
-    AccessToken, Account, AuthRuntime, RefreshGrant, RefreshToken, Scopes, ServerIdentity, Settings, Target, TokenKind,
-    Validity,
+    AccessToken, Account, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenKind, Validity,
 };
 
 use super::obtained::{ListingGrant, ObtainedTokens};
@@ -80,7 +81,7 @@ impl SharedHome {
         let grant = RefreshGrant::new(Arc::new(http), Arc::<SystemClock>::clone(&clock));
         let mut settings = Settings::new(Arc::new(ListingGrant { grant, obtained: obtained.clone() }));
         let in_doubt = if shared.never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
-        settings.profile = Profile { in_doubt, request_timeout, ..Profile::default() };
+        settings.profiles = Profile { in_doubt, request_timeout, ..Profile::default() }.into();
         settings.timeouts.store_timeout = store_timeout;
         settings.timeouts.send_within = Duration::from_millis(500);
         Ok((Self { store, clock, obtained, identity: shared.identity()? }, settings))
@@ -104,6 +105,7 @@ pub fn login(
 ) -> Login {
     Login {
         binding,
+        renewal: RenewalPlan::default(),
         requested: Scopes::default(),
         granted: Scopes::new(scope.split_ascii_whitespace()),
         subject: None,

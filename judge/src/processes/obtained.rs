@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use tokenkeeper::engine::law::flight::{Revocation, Spending, TokenOptions};
 use tokenkeeper::engine::law::profile::Evidence;
 use tokenkeeper::engine::ports::source::TokenSource;
-use tokenkeeper::{AccessToken, RefreshGrant, ServerIdentity};
+use tokenkeeper::grant::RefreshGrant;
+use tokenkeeper::{AccessToken, ServerIdentity};
 
 /// The access tokens that token requests of this process brought, oldest first. Clones share one list.
 #[derive(Clone, Debug, Default)]

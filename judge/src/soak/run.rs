@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use tokenkeeper::Account;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession};
 use tokenkeeper::engine::values::FlightId;
 use tokenkeeper::engine::values::record::Refresh;
-use tokenkeeper::{Account, AuthRuntime, AuthSession};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::faults::{ProcessFault, draw_fault, draw_pause};

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokenkeeper::engine::law::session::{ChallengeKey, OperationKey};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::observer::EffectName;
-use tokenkeeper::{AuthRuntime, AuthSession, Generation, Lease, Reason, Settings, TokenError};
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
+use tokenkeeper::engine::values::{Lease, TokenError};
+use tokenkeeper::{Generation, Reason};
 use tokio::task::JoinSet;
 
 use super::messages::{CallCounts, FlightStage, WorkerReport, WorkerRequest, WorkerSetup};

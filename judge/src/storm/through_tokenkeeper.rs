@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use tokenkeeper::engine::law::session::{ChallengeKey, OperationKey};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
 use tokenkeeper::engine::values::DigestKey;
+use tokenkeeper::engine::values::{Lease, TokenError};
+use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, ReqwestClient};
-use tokenkeeper::{
-    AccessToken, Account, AuthRuntime, AuthSession, Lease, RefreshGrant, ServerIdentity, Settings, Target, TokenError,
-};
+use tokenkeeper::{AccessToken, Account, ServerIdentity, Target};
 
 use super::contest::{CallerFailure, Contestant};
 use crate::clock::OffsetClock;
