@@ -67,7 +67,7 @@ impl AuthSpec {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Runtime`] if it runs already or was shut down.
+    /// [`BuildError::NotStarted`] if it runs already or was shut down.
     pub async fn spawn(&self) -> Result<AuthRuntime, BuildError> {
         Ok(AuthRuntime(self.0.spawn().await?))
     }
@@ -76,7 +76,7 @@ impl AuthSpec {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Runtime`] if it runs already, was shut down, or `host` is ending.
+    /// [`BuildError::NotStarted`] if it runs already, was shut down, or `host` is ending.
     pub async fn spawn_linked(&self, host: ActorCell) -> Result<AuthRuntime, BuildError> {
         Ok(AuthRuntime(self.0.spawn_linked(host).await?))
     }

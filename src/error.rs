@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenkeeper_actors::{runtime, values};
 
-use crate::{InstallError, Reason};
+use crate::{InstallError, Reason, StoreFault};
 
 /// Why a session has no token for a caller.
 ///
@@ -52,9 +52,21 @@ pub enum BuildError {
     /// The default HTTP client could not be built.
     #[error("the HTTP client could not be built: {0}")]
     HttpClient(String),
-    /// The runtime itself could not be built or started.
-    #[error(transparent)]
-    Runtime(#[from] runtime::BuildError),
+    /// The store cannot be used.
+    #[error("the credential store cannot be used ({0}): check that it exists and may be read and written")]
+    Store(StoreFault),
+    /// The runtime could not be started: there is no tokio runtime or no randomness, it runs already, or it was shut down.
+    #[error("{0}")]
+    NotStarted(String),
+}
+
+impl From<runtime::BuildError> for BuildError {
+    fn from(error: runtime::BuildError) -> Self {
+        match error {
+            runtime::BuildError::Store(fault) => Self::Store(fault),
+            error => Self::NotStarted(error.to_string()),
+        }
+    }
 }
 
 /// Why a login was not stored. Nothing was changed, unless the store timed out.

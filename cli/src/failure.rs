@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::{fmt, io};
 
 use tokenkeeper::stores::file::{FileError, FileStore};
-use tokenkeeper::{InstallError, LogoutError, Reason, StoreFault, TokenError};
+use tokenkeeper::{InstallError, LoginError, LogoutError, Reason, StoreFault, TokenError};
 
 /// The end of every command's help.
 pub(crate) const EXIT_CODES: &str = "\
@@ -68,7 +68,8 @@ impl Failure {
     }
 
     /// Why a login was not stored.
-    pub(crate) fn not_installed(error: InstallError, store: &FileStore) -> Self {
+    pub(crate) fn not_installed(error: LoginError, store: &FileStore) -> Self {
+        let LoginError::Refused(error) = error else { return Self::Usage(error.to_string()) };
         match error {
             InstallError::StoreTrouble(_) => Self::store(error.to_string(), store),
             InstallError::HeldElsewhere

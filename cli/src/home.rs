@@ -3,14 +3,10 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::DigestKey;
-use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
-use tokenkeeper::{AuthRuntime, AuthSession, RefreshGrant, ServerIdentity, Settings, providers};
+use tokenkeeper::{AuthRuntime, AuthSession, BuildError, ServerIdentity};
 
 use crate::failure::Failure;
 
@@ -103,22 +99,17 @@ impl HomeArguments {
 /// A runtime over a home, for as long as one command takes.
 pub(crate) struct Keeper {
     pub(crate) store: FileStore,
-    pub(crate) digests: DigestKey,
     auth: AuthRuntime,
 }
 
 impl Keeper {
     pub(crate) async fn open(store: FileStore) -> Result<Self, Failure> {
-        use tokenkeeper::engine::ports::store::TokenStore;
-
-        let digests = store.digest_key().await.map_err(|fault| Failure::store_fault(fault, &store))?;
-        let clock = SystemClock::new().map_err(io::Error::other)?;
-        let http = ReqwestClient::new().map_err(io::Error::other)?;
-        let source = RefreshGrant::new(Arc::new(http), Arc::new(clock.clone()));
-        let settings = Settings { profiles: providers::profiles(), ..Settings::new(Arc::new(source)) };
-        let auth = AuthRuntime::builder(Arc::new(store.clone()), settings).clock(Arc::new(clock));
-        let auth = auth.spawn().await.map_err(io::Error::other)?;
-        Ok(Self { store, digests, auth })
+        let auth = AuthRuntime::builder(store.clone()).spawn().await;
+        let auth = auth.map_err(|error| match error {
+            BuildError::Store(fault) => Failure::store_fault(fault, &store),
+            error => Failure::Failed(io::Error::other(error)),
+        })?;
+        Ok(Self { store, auth })
     }
 
     pub(crate) fn session(&self, identity: ServerIdentity) -> AuthSession {

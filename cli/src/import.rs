@@ -7,9 +7,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use serde_json::json;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::WallTime;
-use tokenkeeper::engine::values::record::RefreshCredential;
-use tokenkeeper::{ProviderName, RenewalPlan, providers};
+use tokenkeeper::issuers::providers;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -71,34 +69,18 @@ fn provider_names() -> clap::builder::PossibleValuesParser {
     providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
 }
 
-impl Arguments {
-    /// How the login is renewed.
-    fn renewal(&self) -> Result<RenewalPlan, Failure> {
-        let provider = self.provider.clone().map(ProviderName::new).transpose();
-        let provider = provider.map_err(|error| Failure::Usage(error.to_string()))?;
-        Ok(RenewalPlan { provider, never_replay: self.never_replay, ..RenewalPlan::default() })
-    }
-}
-
 /// Takes over the login on standard input.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let bundle = Bundle::read(&input()?)?;
-    let now = SystemClock::new().map_err(io::Error::other)?.now();
-    let (identity, refresh_token, mut login) = (bundle.identity()?, bundle.refresh_token()?, bundle.login(now)?);
-    login.renewal = arguments.renewal()?;
-    let (issuer, expires_at) = home::block_on(async {
+    let now = SystemClock::new().map_err(io::Error::other)?.now().wall;
+    let (identity, issuer, expires_at) = (bundle.identity()?, bundle.issuer()?, bundle.expires_at(now)?);
+    let login = bundle.login(arguments.provider.as_deref(), arguments.never_replay, now)?;
+    home::block_on(async {
         let keeper = Keeper::open(home.open()?).await?;
-        login.refresh = Some(RefreshCredential::new(refresh_token, &keeper.digests));
-        let issuer = login.binding.issuer.0.clone();
-        let expires_at: Option<WallTime> = login.access.as_ref().and_then(|access| {
-            let lifetime = access.validity.lifetime()?;
-            Some(access.validity.anchored().wall.after(lifetime))
-        });
         let installed = keeper.session(identity.clone()).install(login).await;
         let installed = installed.map_err(|error| Failure::not_installed(error, &keeper.store));
         let closed = keeper.close().await;
-        installed?;
-        closed.map(|()| (issuer, expires_at))
+        installed.and(closed)
     })?;
 
     // A person reads this; a program reads standard output.

@@ -17,7 +17,7 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Account, AuthRuntime, Reason, RefreshGrant, ServerIdentity, Settings, Target, TokenRequest};
+use tokenkeeper::{Account, AuthRuntime, Reason, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, When};
 
 use scene::{Scene, stdout};
@@ -116,7 +116,7 @@ fn refresh_in_a_host(scene: &Scene) -> Result<(), Reason> {
         let source = RefreshGrant::new(Arc::new(ReqwestClient::new().unwrap()), Arc::new(SystemClock::new().unwrap()));
         let store = Arc::new(FileStore::open(scene.home.path()).unwrap());
         let host = AuthRuntime::builder(store, Settings::new(Arc::new(source))).spawn().await.unwrap();
-        let insisting = TokenRequest { force: true, ..TokenRequest::default() };
+        let insisting = TokenOptions { force: true, ..TokenOptions::default() };
         let lease = host.session(identity).token_with(insisting).await;
         assert!(host.shutdown(Duration::from_secs(10)).await.is_clean());
         lease.map(drop).map_err(|error| error.reason())

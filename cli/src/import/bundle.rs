@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokenkeeper::engine::law::ledger::{Login, LoginAccess};
-use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer};
-use tokenkeeper::engine::values::{ClientSecret, Moment, WallTime};
-use tokenkeeper::{
-    AccessToken, Account, RefreshToken, RenewalPlan, Scopes, ServerIdentity, TokenKind, Validity, grant,
-};
+use tokenkeeper::engine::values::WallTime;
+use tokenkeeper::issuers::{Client, IssuerSettings};
+use tokenkeeper::{Account, Login, LoginError, ServerIdentity, grant};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -80,96 +77,75 @@ impl Bundle {
         who::identity(required(self.server.as_deref(), "server")?, &account)
     }
 
-    /// What the login is about.
-    pub(super) fn refresh_token(&self) -> Result<RefreshToken, Failure> {
-        let token = required(self.refresh_token.as_ref().map(|token| token.as_str()), "refresh_token")?;
-        Ok(RefreshToken::new(token.to_owned()))
-    }
-
-    /// The login but for its refresh token, which needs the home's own digest.
-    pub(super) fn login(&self, now: Moment) -> Result<Login, Failure> {
-        Ok(Login {
-            binding: self.binding()?,
-            requested: Scopes::default(),
-            granted: Scopes::new(self.scope.iter().flat_map(|scope| scope.split_ascii_whitespace())),
-            subject: None,
-            dpop_key: None,
-            renewal: RenewalPlan::default(),
-            refresh: None,
-            access: self.access(now)?,
-            at: now,
-        })
-    }
-
-    fn binding(&self) -> Result<Binding, Failure> {
-        let token_endpoint = endpoint(required(self.token_endpoint.as_deref(), "token_endpoint")?, "token_endpoint")?;
-        let revocation_endpoint = self.revocation_endpoint.as_deref();
-        let revocation_endpoint = revocation_endpoint.map(|url| endpoint(url, "revocation_endpoint")).transpose()?;
-        let server = required(self.server.as_deref(), "server")?;
-        let identity = self.identity()?;
-        let canonical = identity.resource().map_or(server, |resource| resource.as_str());
-        Ok(Binding {
-            issuer: self.issuer()?,
-            client: Client {
-                id: required(self.client_id.as_deref(), "client_id")?.to_owned(),
-                secret: self.client_secret.as_ref().map(|secret| ClientSecret::new(secret.as_str().to_owned())),
-                auth: self.auth()?,
-                secret_expires_at: None,
-            },
-            token_endpoint,
-            revocation_endpoint,
-            resource: Some(self.resource.as_deref().unwrap_or(canonical).to_owned()),
-        })
-    }
-
-    /// An issuer identifier is a URL (RFC 8414 section 2).
-    fn issuer(&self) -> Result<Issuer, Failure> {
-        let issuer = required(self.issuer.as_deref(), "issuer")?;
-        if !grant::may_receive_secrets(issuer) {
-            return Err(Failure::Usage(
-                "the issuer is no https URL (or http on loopback) that stands alone: give the authorization server's \
-                 issuer identifier"
-                    .to_owned(),
-            ));
+    /// The login, at a provider of this name if it is one with a profile.
+    pub(super) fn login(&self, provider: Option<&str>, never_replay: bool, now: WallTime) -> Result<Login, Failure> {
+        let refresh = required(self.refresh_token.as_ref().map(|token| token.as_str()), "refresh_token")?;
+        let mut login = Login::at(self.issuer_settings(provider, never_replay)?)
+            .granted(self.scope.iter().flat_map(|scope| scope.split_ascii_whitespace()))
+            .refresh_token(refresh);
+        if let Some((token, expires)) = self.access(now)? {
+            login = login.access_token(token, expires.map(|expires| expires.since(now)));
         }
-        Ok(Issuer(issuer.to_owned()))
+        Ok(login)
     }
 
-    fn auth(&self) -> Result<ClientAuth, Failure> {
-        let has_secret = self.client_secret.is_some();
-        let auth = match self.token_endpoint_auth_method.as_deref() {
-            None if has_secret => ClientAuth::Basic,
-            None | Some("none") => ClientAuth::None,
-            Some("client_secret_basic") => ClientAuth::Basic,
-            Some("client_secret_post") => ClientAuth::Post,
-            Some(_) => {
-                let known = "none, client_secret_basic and client_secret_post";
-                return Err(Failure::Usage(format!("the token_endpoint_auth_method is not one of {known}")));
-            }
-        };
-        match (auth, has_secret) {
-            (ClientAuth::Basic | ClientAuth::Post, false) => {
+    /// The authorization server's issuer identifier.
+    pub(super) fn issuer(&self) -> Result<&str, Failure> {
+        let issuer = required(self.issuer.as_deref(), "issuer")?;
+        if grant::may_receive_secrets(issuer) {
+            return Ok(issuer);
+        }
+        Err(Failure::Usage(
+            "the issuer is no https URL (or http on loopback) that stands alone: give the authorization server's \
+             issuer identifier"
+                .to_owned(),
+        ))
+    }
+
+    /// When the access token expires, if it is known and the token is worth keeping.
+    pub(super) fn expires_at(&self, now: WallTime) -> Result<Option<WallTime>, Failure> {
+        Ok(self.access(now)?.and_then(|(_, expires)| expires))
+    }
+
+    fn issuer_settings(&self, provider: Option<&str>, never_replay: bool) -> Result<IssuerSettings, Failure> {
+        let token_endpoint = endpoint(required(self.token_endpoint.as_deref(), "token_endpoint")?, "token_endpoint")?;
+        let usage = |error: LoginError| Failure::Usage(error.to_string());
+        let mut issuer = IssuerSettings::new(self.issuer()?, token_endpoint, self.client()?).map_err(usage)?;
+        if let Some(url) = self.revocation_endpoint.as_deref() {
+            issuer = issuer.revocation_endpoint(endpoint(url, "revocation_endpoint")?).map_err(usage)?;
+        }
+        if let Some(resource) = self.resource.as_deref() {
+            issuer = issuer.resource(resource);
+        }
+        if let Some(provider) = provider {
+            issuer = issuer.provider(provider).map_err(usage)?;
+        }
+        Ok(if never_replay { issuer.never_replay() } else { issuer })
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        let id = required(self.client_id.as_deref(), "client_id")?;
+        let secret = self.client_secret.as_ref().map(|secret| secret.as_str());
+        match (self.token_endpoint_auth_method.as_deref(), secret) {
+            (None, None) | (Some("none"), _) => Ok(Client::public(id)),
+            (None | Some("client_secret_basic"), Some(secret)) => Ok(Client::secret_basic(id, secret)),
+            (Some("client_secret_post"), Some(secret)) => Ok(Client::secret_post(id, secret)),
+            (Some("client_secret_basic" | "client_secret_post"), None) => {
                 Err(Failure::Usage("the token_endpoint_auth_method needs a client_secret, which is missing".to_owned()))
             }
-            _ => Ok(auth),
+            (Some(_), _) => {
+                let known = "none, client_secret_basic and client_secret_post";
+                Err(Failure::Usage(format!("the token_endpoint_auth_method is not one of {known}")))
+            }
         }
     }
 
-    /// The access token, unless it is over.
-    fn access(&self, now: Moment) -> Result<Option<LoginAccess>, Failure> {
+    /// The access token with its end, unless it is over.
+    fn access(&self, now: WallTime) -> Result<Option<(&str, Option<WallTime>)>, Failure> {
         let Some(token) = &self.access_token else { return Ok(None) };
-        let lifetime = match &self.expires_at {
-            None => None,
-            Some(time) => Some(time.left(now.wall)?),
-        };
-        if lifetime.is_some_and(|left| left.is_zero()) {
-            return Ok(None);
-        }
-        Ok(Some(LoginAccess {
-            token: AccessToken::new(token.as_str().to_owned()),
-            kind: TokenKind::Bearer,
-            validity: Validity::new(now, lifetime),
-        }))
+        let Some(time) = &self.expires_at else { return Ok(Some((token.as_str(), None))) };
+        let left = time.left(now)?;
+        Ok(if left.is_zero() { None } else { Some((token.as_str(), Some(now.after(left)))) })
     }
 }
 
