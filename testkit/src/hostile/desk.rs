@@ -1,4 +1,4 @@
-//! Where requests are taken in and answered, whichever version of HTTP they came by; and where all is counted.
+//! Request dispatch for both versions of HTTP: faults, processing, and all counting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +15,16 @@ use super::rules::Rules;
 use super::script::{Script, Step};
 use super::tally::{Counts, Snapshot, Timeline, What};
 
-/// What all connections of a server share.
+/// The state shared by all connections of a server.
 pub(super) struct Desk {
-    /// `http://127.0.0.1:…`, without a slash at its end.
+    /// `http://127.0.0.1:…`, without a trailing slash.
     pub(super) origin: String,
     clock: Clock,
     state: Mutex<State>,
     counts: watch::Sender<Counts>,
 }
 
-/// Changed under its lock, which is never held over an await. `counts` are only written by who holds it.
+/// The state behind the lock, which is never held over an await. `counts` are only written by the holder of the lock.
 pub(super) struct State {
     pub(super) authority: Authority,
     pub(super) token: Script,
@@ -35,7 +35,7 @@ pub(super) struct State {
     timeline: Timeline,
 }
 
-/// The head of a request, as far as it matters.
+/// The parts of a request's head that matter here.
 pub(super) struct Head {
     pub(super) method: String,
     /// With the query, if there is one.
@@ -48,11 +48,11 @@ pub(super) struct Head {
 pub(super) struct Call {
     desk: Arc<Desk>,
     endpoint: Endpoint,
-    /// Whether it is counted as one that is with the server.
+    /// Whether the request counts as concurrent.
     inside: AtomicBool,
 }
 
-/// What was asked for.
+/// The requested endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
     Token,
@@ -62,7 +62,7 @@ enum Endpoint {
     Other,
 }
 
-/// What goes over the wire, and how.
+/// The reply and the way of its delivery.
 pub(super) struct Answer {
     pub(super) reply: Reply,
     pub(super) manner: Manner,
@@ -83,7 +83,7 @@ impl Desk {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // What it holds is whole between two statements, whoever panicked.
+        // The state is consistent between two statements, so a panic of another thread does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +102,7 @@ impl Desk {
         state.timeline.snapshot(counts)
     }
 
-    /// Counts, and adds an event to the timeline.
+    /// Updates the counts, and adds an event to the timeline.
     pub(super) fn note(
         &self,
         state: &mut State,
@@ -115,7 +115,7 @@ impl Desk {
         self.counts.send_modify(count);
     }
 
-    /// Counts what is no event.
+    /// Updates the counts without an event.
     pub(super) fn count(&self, count: impl FnOnce(&mut Counts)) {
         let _state = self.state();
         self.counts.send_modify(count);
@@ -125,7 +125,7 @@ impl Desk {
         self.note(&mut self.state(), What::Connected, None, None, |counts| counts.connections += 1);
     }
 
-    /// Takes in a request whose head has arrived.
+    /// Registers a request whose head has arrived.
     pub(super) fn arrive(self: &Arc<Self>, head: &Head) -> Call {
         let endpoint = Endpoint::of(head.path.split('?').next().unwrap_or_default());
         let mut state = self.state();
@@ -150,7 +150,7 @@ impl Desk {
         Call { desk: Arc::clone(self), endpoint, inside: AtomicBool::new(endpoint == Endpoint::Token) }
     }
 
-    /// Brings the gauges of chains up to date.
+    /// Updates the gauges of chains.
     pub(super) fn count_chains(&self, state: &State) {
         let (alive, revoked) = state.authority.chains();
         self.counts.send_modify(|counts| (counts.chains_alive, counts.chains_revoked) = (alive, revoked));
@@ -170,7 +170,7 @@ impl Endpoint {
 }
 
 impl Call {
-    /// Answers a request that was read to its end: faults, work, delay.
+    /// Answers a request that was read completely, with its fault, its processing and its delay.
     pub(super) async fn answer(&self, head: &Head, body: &[u8]) -> Answer {
         let step = self.next_fault();
         if let Some(Step { when: When::Before, fault }) = &step {
@@ -210,7 +210,7 @@ impl Call {
         self.desk.note(&mut self.desk.state(), What::Faulted, None, None, |counts| counts.faults += 1);
     }
 
-    /// Counts an answer and lets it go.
+    /// Counts an answer and returns it.
     async fn send(&self, answer: Answer) -> Answer {
         let (desk, status) = (&self.desk, answer.reply.status);
         if self.endpoint == Endpoint::Token {
@@ -235,15 +235,15 @@ impl Call {
         answer
     }
 
-    /// It is with the server no more. Said before the end of its answer is on its way: whoever has read that may be here
-    /// with another request sooner than this one is dropped.
+    /// Ends the request's share of `concurrent`. Called before the end of its answer is sent, because a client that has
+    /// read the answer may send another request before this one is dropped.
     pub(super) fn leave(&self) {
         if self.inside.swap(false, Ordering::Relaxed) {
             self.desk.count(|counts| counts.concurrent -= 1);
         }
     }
 
-    /// What a server does with which nothing is wrong.
+    /// The server's behaviour without faults.
     fn work(&self, head: &Head, body: &[u8]) -> (Reply, Option<Issued>) {
         let form = || Form::read(&head.content_type, head.authorization.as_deref(), body).map_err(Refusal::from);
         match (self.endpoint, &*head.method) {
@@ -326,7 +326,7 @@ impl Drop for Call {
     }
 }
 
-/// RFC 6750 section 2.1.
+/// The token of a bearer header (RFC 6750 section 2.1).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

@@ -1,4 +1,4 @@
-//! HTTP/2 by `h2`, but for what it would never say.
+//! HTTP/2 by `h2`, except for frames that `h2` never sends.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -21,40 +21,40 @@ use super::http1::{close, reset};
 use super::line::Line;
 use super::reply::Reply;
 
-/// How much a body may hold.
+/// The maximum size of a body.
 const MOST: usize = 1 << 20;
 
-/// What a stream asks of its connection. A stream that is left unanswered comes along, because h2 resets those that are
-/// dropped, and the client would hear of that first.
+/// A stream's request to its connection. It carries the unanswered stream along, because h2 resets dropped streams, and
+/// the client would see that reset first.
 enum Order {
-    /// Ends the connection; in good order, once all is said that streams have left with it.
+    /// Ends the connection. A clean end comes after the answers already handed over.
     End(End, Unanswered),
-    /// Says GOAWAY, with this last stream, and goes on.
+    /// Sends a GOAWAY with this last stream, and continues.
     GoAway(u32, Unanswered),
-    /// Resets it as soon as another request comes.
+    /// Resets the connection as soon as another request arrives.
     ResetOnNext,
 }
 
 type Unanswered = Box<dyn Any + Send>;
 type Orders = mpsc::UnboundedSender<Order>;
 
-/// How a connection ends.
+/// The way a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Reset,
     Close,
 }
 
-/// Answers requests until the client or a fault ends the connection. What has been read belongs to its beginning.
+/// Answers requests until the client or a fault ends the connection. `read` holds the bytes already read.
 ///
-/// Requests that are with the server then are still processed, as they are with HTTP/1.1; their answers are lost.
+/// Requests in progress at that time are still processed, as with HTTP/1.1. Their answers are lost.
 pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
     let line = Line::new(stream, read);
     let mut streams = JoinSet::new();
-    // In a block, so that the connection is gone before its socket is ended.
+    // In a block, so that the connection is dropped before its socket is ended.
     let end = {
         let mut builder = h2::server::Builder::new();
-        // A storm is what this server is for: no protection from clients that ask or cancel too much.
+        // Limits against too many requests or cancellations are off, because this server is for storms of them.
         builder
             .max_pending_accept_reset_streams(1 << 20)
             .max_local_error_reset_streams(None)
@@ -120,11 +120,11 @@ async fn converse(
     }
 }
 
-/// Sends what streams have left with their connection, as far as the client takes it.
+/// Sends the answers that streams have handed over, as far as the client takes them.
 async fn say_the_rest(desk: &Arc<Desk>, connection: &mut Connection<Line, Bytes>, line: &Line) {
     poll_fn(|cx| {
         while let Poll::Ready(Some(Ok((request, _)))) = connection.poll_accept(cx) {
-            // It came too late to be answered, and counts all the same.
+            // It arrives too late for an answer, and is counted all the same.
             drop(desk.arrive(&head(&request)));
         }
         Poll::Ready(())
@@ -133,7 +133,7 @@ async fn say_the_rest(desk: &Arc<Desk>, connection: &mut Connection<Line, Bytes>
     line.flush().await;
 }
 
-/// A request, and where its answer goes.
+/// A request, and the channel for its answer.
 struct Stream {
     call: Call,
     head: Head,
@@ -143,10 +143,10 @@ struct Stream {
 
 impl Stream {
     async fn serve(self, body: RecvStream) {
-        // A client that breaks off within its request is not answered.
+        // A client that breaks off within its request gets no answer.
         if let Some(body) = read(body).await {
             let answer = self.call.answer(&self.head, &body).await;
-            // An answer that cannot be sent is the client's loss.
+            // A failed delivery needs no handling.
             let _ = self.deliver(answer).await;
         }
     }
@@ -173,7 +173,7 @@ impl Stream {
                 return Ok(());
             }
             Manner::Silence => {
-                // The client cancels, or the connection ends.
+                // Until the client cancels or the connection ends.
                 poll_fn(|cx| self.respond.poll_reset(cx)).await?;
                 return Ok(());
             }
@@ -203,7 +203,7 @@ impl Stream {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in &reply.headers {
-            // What HTTP/2 cannot carry is left out.
+            // Headers that HTTP/2 forbids are left out.
             if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(*name), header::HeaderValue::try_from(value)) {
                 response.headers_mut().append(name, value);
             }
@@ -215,13 +215,13 @@ impl Stream {
     fn leave(self, order: impl FnOnce(Unanswered) -> Order) -> Result<(), h2::Error> {
         let Self { respond, orders, call, .. } = self;
         drop(call);
-        // Nobody takes orders where the connection has ended already.
+        // The send fails if the connection has ended already.
         let _ = orders.send(order(Box::new(respond)));
         Ok(())
     }
 
     fn order(&self, order: Order) {
-        // Nobody takes orders where the connection has ended already.
+        // The send fails if the connection has ended already.
         let _ = self.orders.send(order);
     }
 }
@@ -240,12 +240,12 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// The whole body; `None` where it breaks off, or is too long.
+/// The whole body. Returns `None` if it breaks off or is too long.
 async fn read(mut body: RecvStream) -> Option<BytesMut> {
     let mut whole = BytesMut::new();
     while let Some(data) = body.data().await {
         let data = data.ok()?;
-        // The window is the connection's, and others wait for it.
+        // The window belongs to the connection, and other streams wait for it.
         body.flow_control().release_capacity(data.len()).ok()?;
         whole.extend_from_slice(&data);
         if whole.len() > MOST {
@@ -255,7 +255,7 @@ async fn read(mut body: RecvStream) -> Option<BytesMut> {
     Some(whole)
 }
 
-/// Sends as the client's window allows.
+/// Sends the data as the client's window allows.
 async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> Result<(), h2::Error> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
@@ -294,10 +294,10 @@ async fn drip(
     }
 }
 
-/// GOAWAY with NO_ERROR (RFC 9113 section 6.8), which h2 says only of the last stream there was.
+/// A GOAWAY with NO_ERROR (RFC 9113 section 6.8). h2 sends it only for the actual last stream.
 fn go_away(last: u32) -> [u8; 17] {
     let mut frame = [0; 17];
-    // Eight bytes long, of type 7, on stream 0; the reason is 0.
+    // Eight bytes long, of type 7, on stream 0. The error code is 0.
     (frame[2], frame[3]) = (8, 7);
     frame[9..13].copy_from_slice(&last.to_be_bytes());
     frame

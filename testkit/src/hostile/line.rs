@@ -1,4 +1,4 @@
-//! A connection's socket beneath `h2`, into which frames can be slipped that `h2` does not send.
+//! A connection's socket beneath `h2`, which allows inserting frames that `h2` does not send.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,16 +10,16 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Clones are the same line. It takes whatever is written at once, and sends it when it is flushed: so whenever `h2` is
-/// not at work, what was written ends with a whole frame, and the next may be somebody else's. Memory is bounded by the
-/// client's window.
+/// Clones share one socket. Writes are buffered at once, and sent on a flush. Whenever `h2` is not being polled, the
+/// buffer therefore ends with a whole frame, and a frame from another source may follow. The client's window bounds the
+/// memory.
 #[derive(Clone)]
 pub(super) struct Line(Arc<Mutex<Ends>>);
 
 struct Ends {
-    /// `None` once it was taken back.
+    /// `None` after it was taken back.
     stream: Option<TcpStream>,
-    /// Read before there was a line.
+    /// The bytes that were read before this was created.
     read: BytesMut,
     written: BytesMut,
 }
@@ -29,17 +29,17 @@ impl Line {
         Self(Arc::new(Mutex::new(Ends { stream: Some(stream), read, written: BytesMut::new() })))
     }
 
-    /// Slips in a frame. Not while `h2` is at work.
+    /// Inserts a frame. Must not be called while `h2` is being polled.
     pub(super) fn say(&self, frame: &[u8]) {
         self.ends().written.extend_from_slice(frame);
     }
 
-    /// Sends what was written, as far as there is somebody to read it.
+    /// Sends the buffer, unless the client has left.
     pub(super) async fn flush(&self) {
         let _ = poll_fn(|cx| self.ends().flush(cx)).await;
     }
 
-    /// Takes the socket back. Nothing more is read or written here.
+    /// Takes the socket back. Nothing more is read or written through this.
     pub(super) fn take(&self) -> Option<TcpStream> {
         self.ends().stream.take()
     }

@@ -1,4 +1,4 @@
-//! Accepts connections, and tells by their first bytes what they speak.
+//! Accepts connections, and detects their protocol by the first bytes.
 
 use std::io;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::desk::Desk;
 use super::http1::Http1;
 use super::http2;
 
-/// How an HTTP/2 connection begins (RFC 9113 section 3.4).
+/// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Accepts until the task ends, and all connections with it.
+/// Accepts connections until the task ends. They end with it.
 pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     let mut connections = JoinSet::new();
     loop {
@@ -27,7 +27,7 @@ pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
                     desk.connected();
                     start(&mut connections, serve(Arc::clone(&desk), stream));
                 }
-                // Out of descriptors, most likely: some come back when clients leave.
+                // Most likely the process is out of descriptors. Some come back when clients leave.
                 Err(_) => pause(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -36,7 +36,7 @@ pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
 }
 
 async fn serve(desk: Arc<Desk>, mut stream: TcpStream) {
-    // An answer's halves are to arrive when they are sent. Where it cannot be had, they arrive a little later.
+    // The halves of an answer should arrive when they are sent. If the option fails, they arrive a little later.
     let _ = stream.set_nodelay(true);
     let mut read = BytesMut::new();
     match speaks_http2(&mut stream, &mut read).await {
@@ -45,7 +45,7 @@ async fn serve(desk: Arc<Desk>, mut stream: TcpStream) {
             http2::serve(desk, stream, read).await;
         }
         Ok(false) => Http1::new(desk, stream, read).serve().await,
-        // It was reset before it said anything.
+        // It was reset before its first byte.
         Err(_) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! The desk: where handles ask, and what rings when something is due.
+//! The target of session handles, in place of an actor, and its timer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -33,7 +33,7 @@ impl Desk {
         })
     }
 
-    /// Does something after whatever has become due before it, and sees to it that the next thing due is not missed.
+    /// Calls `act` after all due work is done, and sets the alarm for the next due time.
     pub(super) fn act<T>(&self, act: impl FnOnce(&mut Play) -> T) -> T {
         let mut state = self.state();
         state.play.catch_up();
@@ -42,7 +42,7 @@ impl Desk {
         done
     }
 
-    /// What is due happens, though nobody asks.
+    /// Does the due work when the alarm rings.
     fn ring(&self) {
         self.act(|_| {});
     }

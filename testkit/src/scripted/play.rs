@@ -1,4 +1,4 @@
-//! The play: the session's law, driven over the script. Nothing waits in here; what takes time has a time when it is due.
+//! The driver of the session's law over the script. Nothing waits in here. Work that takes time has a due time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::clock::TokioClock;
 use super::step::Step;
 use super::world::{Script, Store};
 
-/// The two machines, and what they are told of the world.
+/// The two machines, and the state of the world around them.
 #[derive(Debug)]
 pub(super) struct Play {
     pub(super) store: Store,
@@ -35,11 +35,11 @@ pub(super) struct Play {
     equipment: Arc<Equipment>,
     flights: Vec<Airborne>,
     cues: VecDeque<Cue>,
-    /// Until when the token endpoint is left alone.
+    /// Until this time the token endpoint gets no request.
     held: ElapsedTime,
 }
 
-/// What happens next.
+/// A queued event.
 #[derive(Debug)]
 enum Cue {
     Session(SessionEvent),
@@ -47,13 +47,13 @@ enum Cue {
     Answer(FlightId, Answer),
 }
 
-/// A flight in the air.
+/// A running flight.
 #[derive(Debug)]
 struct Airborne {
     id: FlightId,
-    /// `None` for one whose outcome the script tells.
+    /// `None` for a flight whose outcome comes straight from the script.
     machine: Option<Flight>,
-    /// What will come of its request, and when.
+    /// The pending answer to its request, and when it arrives.
     answer: Option<(ElapsedTime, Answer)>,
 }
 
@@ -92,7 +92,7 @@ impl Play {
         play
     }
 
-    /// The session hears of something, after whatever has become due before it.
+    /// Delivers `event` to the session, and counts it.
     pub(super) fn happen(&mut self, event: SessionEvent) {
         match &event {
             SessionEvent::GetToken(..) => self.counts.asked += 1,
@@ -108,7 +108,7 @@ impl Play {
         self.go_on();
     }
 
-    /// Sees to what is due by now.
+    /// Does all work that is due.
     pub(super) fn catch_up(&mut self) {
         let now = self.clock.now().elapsed;
         let is_due = |at: ElapsedTime| at <= now;
@@ -126,7 +126,7 @@ impl Play {
         }
     }
 
-    /// When something is due next.
+    /// The next due time.
     pub(super) fn next_wake(&self) -> Option<ElapsedTime> {
         let flights = self.flights.iter().flat_map(|flight| {
             let answer = flight.answer.as_ref().map(|(at, _)| *at);
@@ -135,7 +135,7 @@ impl Play {
         flights.chain(self.session.next_wake()).min()
     }
 
-    /// Hands every cue to its machine, and each effect to the world, until nothing more follows at once.
+    /// Delivers queued events to their machines, and performs the effects, until the queue is empty.
     fn go_on(&mut self) {
         while let Some(cue) = self.cues.pop_front() {
             match cue {
@@ -180,7 +180,7 @@ impl Play {
             SessionEffect::TellLoggedOut(flight, epoch) => {
                 return self.cues.push_back(Cue::Flight(flight, FlightEvent::LoggedOut(epoch)));
             }
-            // Nobody waits for it, and nobody is there to whom it would make a difference.
+            // No caller waits for a revocation, and no server would notice it.
             SessionEffect::Revoke(_) => return,
             answer => {
                 self.stage.carry_out(answer);
@@ -231,7 +231,7 @@ impl Play {
         self.cues.push_back(Cue::Flight(id, event));
     }
 
-    /// The flight's request begins, and comes to what the script says next.
+    /// Begins the flight's request with the next step of the script.
     fn begin_request(&mut self, id: FlightId, answer: impl FnOnce(Step) -> Answer) {
         self.counts.token_requests += 1;
         let step = self.script.next();
@@ -243,7 +243,7 @@ impl Play {
         }
     }
 
-    /// Forgets a flight that is over.
+    /// Removes a flight that is over.
     fn put_down(&mut self, id: FlightId, is_over: impl Fn(&Airborne) -> bool) {
         let before = self.flights.len();
         self.flights.retain(|flight| flight.id != id || !is_over(flight));
@@ -253,12 +253,13 @@ impl Play {
     }
 }
 
-/// The present, with entropy that always fall the same way.
+/// The current time, with fixed jitter.
 fn present(clock: &TokioClock) -> Now {
     Now { moment: clock.now(), jitter: Jitter::default() }
 }
 
-/// The same, but that no handle serves itself from it: everyone asks, and is counted. What they get is the same lease.
+/// Expires the published lease, so that every request of a handle is counted. The callers get the same lease from the
+/// session.
 fn never_hit(published: Published) -> Published {
     let over = Window::of(&Validity::new(Moment::default(), Some(Duration::from_millis(1))), BootId::default());
     Published { hit: published.hit.map(|hit| Hit { window: over, ..hit }), ..published }

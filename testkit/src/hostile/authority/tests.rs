@@ -1,4 +1,4 @@
-//! The server's own law: strict, and told apart from what a test may ask it to do wrong.
+//! Tests of the server's rules without faults.
 
 use super::*;
 
@@ -135,7 +135,7 @@ fn a_refresh_may_ask_for_less() {
     let form = Form { scope: Some("write".into()), ..desk.form(&token) };
     let less = desk.authority.token(&form, NOW).ok().unwrap();
     assert_eq!(less.scope, "write");
-    // The grant is what it was.
+    // The grant is unchanged.
     assert_eq!(desk.refresh(&refresh_of(&less)).ok().unwrap().scope, "read write");
 }
 
@@ -223,7 +223,7 @@ fn in_its_grace_a_spent_token_brings_new_pairs() {
     let first = refresh_of(&desk.grant());
     let lost = refresh_of(&desk.refresh_at(&first, NOW).ok().unwrap());
     let kept = refresh_of(&desk.refresh_at(&first, later(29)).ok().unwrap());
-    // The answer that was lost was replaced 29 s in, and has a grace of its own.
+    // The replacement for the lost answer was issued 29 s in, and has its own grace period.
     assert!(desk.refresh_at(&lost, later(58)).is_ok());
     assert_eq!(refused(desk.refresh_at(&first, later(30))), Refusal::Replayed { place: place(0), revoked: true });
     assert_eq!(refused(desk.refresh_at(&kept, later(30))).word(), "invalid_grant");
