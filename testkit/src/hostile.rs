@@ -39,17 +39,17 @@
 
 mod authority;
 mod clock;
-mod desk;
+mod dispatcher;
 mod fault;
 mod form;
 mod gate;
 mod http1;
 mod http2;
-mod line;
 mod listener;
 mod reply;
 mod rules;
 mod script;
+mod socket;
 mod tally;
 
 use std::fmt;
@@ -63,8 +63,8 @@ use tokenkeeper_actors::values::{AccessToken, RefreshToken};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use authority::Place;
-use desk::Desk;
+use authority::TokenId;
+use dispatcher::Dispatcher;
 use script::Step;
 
 pub use authority::ChainId;
@@ -82,7 +82,7 @@ const SCOPE: &str = "tools:read tools:call";
 /// Its methods may be called at any time and from any thread. Their changes apply to later requests.
 pub struct HostileAs {
     address: SocketAddr,
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
     public: Client,
     /// The listener's task, which owns all others.
     _tasks: JoinSet<()>,
@@ -124,11 +124,11 @@ impl HostileAs {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         // Concurrent servers have different ports, and so no token in common.
-        let desk = Arc::new(Desk::new(format!("http://{address}"), rules, u64::from(address.port())));
-        let public = desk.state().authority.register(ClientAuth::None);
+        let dispatcher = Arc::new(Dispatcher::new(format!("http://{address}"), rules, u64::from(address.port())));
+        let public = dispatcher.state().authority.register(ClientAuth::None);
         let mut tasks = JoinSet::new();
-        clock::start(&mut tasks, listener::listen(listener, Arc::clone(&desk)));
-        Ok(Self { address, desk, public, _tasks: tasks })
+        clock::start(&mut tasks, listener::listen(listener, Arc::clone(&dispatcher)));
+        Ok(Self { address, dispatcher, public, _tasks: tasks })
     }
 
     // --- addresses ---------------------------------------------------------------------------------------------------
@@ -140,22 +140,22 @@ impl HostileAs {
 
     /// Its issuer identifier, `http://127.0.0.1:…` without a trailing slash.
     pub fn issuer(&self) -> &str {
-        &self.desk.origin
+        &self.dispatcher.origin
     }
 
     /// The token endpoint.
     pub fn token_endpoint(&self) -> String {
-        format!("{}/token", self.desk.origin)
+        format!("{}/token", self.dispatcher.origin)
     }
 
     /// The revocation endpoint.
     pub fn revocation_endpoint(&self) -> String {
-        format!("{}/revoke", self.desk.origin)
+        format!("{}/revoke", self.dispatcher.origin)
     }
 
     /// The protected resource `…/mcp`, which is also its `resource` parameter.
     pub fn resource(&self) -> String {
-        format!("{}/mcp", self.desk.origin)
+        format!("{}/mcp", self.dispatcher.origin)
     }
 
     // --- clients and grants ------------------------------------------------------------------------------------------
@@ -163,13 +163,13 @@ impl HostileAs {
     /// Registers a client with this authentication method only. A [`ClientAuth::PrivateKeyJwt`] client can be
     /// registered but never authenticates, because this server reads no assertions.
     pub fn register(&self, auth: ClientAuth) -> Client {
-        self.desk.state().authority.register(auth)
+        self.dispatcher.state().authority.register(auth)
     }
 
     /// Removes a client, as servers do that prune their registrations. Its requests are answered `invalid_client` from
     /// now on. Its chains stay alive, but no client can use them.
     pub fn unregister(&self, client: &Client) {
-        self.desk.state().authority.unregister(&client.id);
+        self.dispatcher.state().authority.unregister(&client.id);
     }
 
     /// A first grant to the server's public client for its [`resource`](Self::resource).
@@ -184,15 +184,15 @@ impl HostileAs {
 
     /// A first grant to `client` for any resource and scopes. This server only serves `…/mcp` and paths below it.
     pub fn grant_for(&self, client: &Client, resource: &str, scope: &str) -> Grant {
-        let mut state = self.desk.state();
-        let now = self.desk.now(&state);
-        let (place, issued) = state.authority.grant(&client.id, resource, scope, now);
-        self.desk.note(&mut state, What::Granted, Some(place), None, |_| {});
-        self.desk.count_chains(&state);
+        let mut state = self.dispatcher.state();
+        let now = self.dispatcher.now(&state);
+        let (token_id, issued) = state.authority.grant(&client.id, resource, scope, now);
+        self.dispatcher.note(&mut state, What::Granted, Some(token_id), None, |_| {});
+        self.dispatcher.count_chains(&state);
         Grant {
-            chain: place.chain,
+            chain: token_id.chain,
             binding: Binding {
-                issuer: Issuer(self.desk.origin.clone()),
+                issuer: Issuer(self.dispatcher.origin.clone()),
                 client: client.clone(),
                 token_endpoint: self.token_endpoint(),
                 revocation_endpoint: Some(self.revocation_endpoint()),
@@ -207,40 +207,40 @@ impl HostileAs {
 
     /// Ends a chain with its refresh tokens and access tokens, as if the user had withdrawn consent.
     pub fn revoke(&self, chain: ChainId) {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         if state.authority.end(chain) {
-            let place = state.authority.newest(chain).map(|(_, ordinal)| Place { chain, ordinal });
-            self.desk.note(&mut state, What::ChainRevoked, place, None, |_| {});
-            self.desk.count_chains(&state);
+            let token_id = state.authority.newest(chain).map(|(_, ordinal)| TokenId { chain, ordinal });
+            self.dispatcher.note(&mut state, What::ChainRevoked, token_id, None, |_| {});
+            self.dispatcher.count_chains(&state);
         }
     }
 
     /// Whether a chain is alive.
     pub fn is_alive(&self, chain: ChainId) -> bool {
-        self.desk.state().authority.newest(chain).is_some_and(|(alive, _)| alive)
+        self.dispatcher.state().authority.newest(chain).is_some_and(|(alive, _)| alive)
     }
 
     /// The ordinal of a chain's newest refresh token, which is the number of its refreshes.
     pub fn newest(&self, chain: ChainId) -> u32 {
-        self.desk.state().authority.newest(chain).map_or(0, |(_, ordinal)| ordinal)
+        self.dispatcher.state().authority.newest(chain).map_or(0, |(_, ordinal)| ordinal)
     }
 
     /// Kills all access tokens issued so far. Refresh tokens stay alive.
     pub fn kill_access_tokens(&self) {
-        self.desk.state().authority.kill_access_tokens();
+        self.dispatcher.state().authority.kill_access_tokens();
     }
 
     // --- behaviour ---------------------------------------------------------------------------------------------------
 
     /// Changes the rules.
     pub fn rules(&self, change: impl FnOnce(&mut Rules)) {
-        change(&mut self.desk.state().authority.rules);
+        change(&mut self.dispatcher.state().authority.rules);
     }
 
     /// Advances the server's clock by `time`, which ages access tokens and grace periods at once. The timeline's clock
     /// is unaffected.
     pub fn advance(&self, time: Duration) {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         state.ahead = state.ahead.saturating_add(time);
     }
 
@@ -253,23 +253,23 @@ impl HostileAs {
 
     /// Like [`next`](Self::next), for the next `times` token requests.
     pub fn next_n(&self, times: usize, when: When, fault: Fault) {
-        self.desk.state().token.push(times, &Step { when, fault });
+        self.dispatcher.state().token.push(times, &Step { when, fault });
     }
 
     /// Injects this fault into every token request that has none queued, until [`calm`](Self::calm).
     pub fn always(&self, when: When, fault: Fault) {
-        self.desk.state().token.set_always(Some(Step { when, fault }));
+        self.dispatcher.state().token.set_always(Some(Step { when, fault }));
     }
 
     /// Injects this fault into the next `times` requests at the protected resource. [`Fault::challenge`] refuses a good
     /// token.
     pub fn next_at_resource(&self, times: usize, when: When, fault: Fault) {
-        self.desk.state().resource.push(times, &Step { when, fault });
+        self.dispatcher.state().resource.push(times, &Step { when, fault });
     }
 
     /// Injects this fault into the next `times` requests at the revocation endpoint.
     pub fn next_revocation(&self, times: usize, when: When, fault: Fault) {
-        self.desk.state().revocation.push(times, &Step { when, fault });
+        self.dispatcher.state().revocation.push(times, &Step { when, fault });
     }
 
     /// Holds the next token request, before or after it is processed, until the gate is opened.
@@ -282,7 +282,7 @@ impl HostileAs {
 
     /// Removes all faults that have not struck, at all endpoints.
     pub fn calm(&self) {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         state.token.clear();
         state.resource.clear();
         state.revocation.clear();
@@ -292,12 +292,12 @@ impl HostileAs {
 
     /// The counts so far.
     pub fn counts(&self) -> Counts {
-        self.desk.watch().borrow().clone()
+        self.dispatcher.watch().borrow().clone()
     }
 
     /// The counts so far, and the timeline.
     pub fn snapshot(&self) -> Snapshot {
-        self.desk.snapshot()
+        self.dispatcher.snapshot()
     }
 
     /// Waits until `met` returns true, and returns the counts. "A request has arrived" is
@@ -306,10 +306,10 @@ impl HostileAs {
     /// `met` is called after each change, and may see several changes as one. Compare counts that may grow further with
     /// `>=`. There is no time-out. The future may be dropped at any time.
     pub async fn until(&self, mut met: impl FnMut(&Counts) -> bool) -> Counts {
-        let mut news = self.desk.watch();
+        let mut news = self.dispatcher.watch();
         loop {
             let counts = news.borrow_and_update().clone();
-            // The desk lives as long as `self`, so that news does not end.
+            // The dispatcher lives as long as `self`, so the watch does not end.
             if met(&counts) || news.changed().await.is_err() {
                 return counts;
             }

@@ -48,9 +48,9 @@
 //! [`store_breaks`](ScriptedSession::store_breaks) and [`store_recovers`](ScriptedSession::store_recovers) may be called at any
 //! time, and so may [`push`](ScriptedSession::push).
 
+mod actor;
 mod clock;
-mod desk;
-mod play;
+mod driver;
 mod step;
 mod world;
 
@@ -61,8 +61,8 @@ use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::runtime::{AuthSession, stand_in};
 use tokenkeeper_actors::values::{Account, Moment, ServerIdentity, Target};
 
+use actor::ScriptedActor;
 use clock::TokioClock;
-use desk::Desk;
 use world::Store;
 
 pub use step::{Failure, Step, Token, failure, login_required, token};
@@ -73,7 +73,7 @@ pub use step::{Failure, Step, Token, failure, login_required, token};
 #[derive(Clone, Debug)]
 pub struct ScriptedSession {
     session: AuthSession,
-    desk: Arc<Desk>,
+    actor: Arc<ScriptedActor>,
     clock: TokioClock,
 }
 
@@ -150,10 +150,10 @@ impl ScriptedSession {
 
     fn vacant(identity: ServerIdentity, policy: Policy) -> Self {
         let clock = TokioClock::new();
-        let (session, desk) = stand_in::session(identity, policy.clone(), Arc::new(clock.clone()), |stage| {
-            Desk::new(stage, Store::new(), policy, clock.clone())
+        let (session, actor) = stand_in::session(identity, policy.clone(), Arc::new(clock.clone()), |stage| {
+            ScriptedActor::new(stage, Store::new(), policy, clock.clone())
         });
-        Self { session, desk, clock }
+        Self { session, actor, clock }
     }
 
     /// Appends `step` to the script, and returns the session.
@@ -181,7 +181,7 @@ impl ScriptedSession {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn push(&self, step: impl Into<Step>) {
-        self.desk.act(|play| play.script.push(step.into()));
+        self.actor.update(|driver| driver.script.push(step.into()));
     }
 
     /// A handle on the session, for the host's code. All handles share one session.
@@ -210,9 +210,9 @@ impl ScriptedSession {
     pub fn signed_in_elsewhere(&self) {
         let resource = self.session.identity().resource().map(ToString::to_string);
         let now = self.now();
-        self.desk.act(|play| {
-            play.store.sign_in(resource, now);
-            play.happen(SessionEvent::StoreChanged);
+        self.actor.update(|driver| {
+            driver.store.sign_in(resource, now);
+            driver.handle(SessionEvent::StoreChanged);
         });
     }
 
@@ -234,9 +234,9 @@ impl ScriptedSession {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn logged_out_elsewhere(&self) {
-        self.desk.act(|play| {
-            play.store.logout();
-            play.happen(SessionEvent::StoreChanged);
+        self.actor.update(|driver| {
+            driver.store.logout();
+            driver.handle(SessionEvent::StoreChanged);
         });
     }
 
@@ -255,7 +255,7 @@ impl ScriptedSession {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn store_breaks(&self) {
-        self.desk.act(|play| play.store.broken = true);
+        self.actor.update(|driver| driver.store.broken = true);
     }
 
     /// Makes the store work again. The next attempt to save an unsaved token succeeds, 30 s later at most.
@@ -278,24 +278,24 @@ impl ScriptedSession {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn store_recovers(&self) {
-        self.desk.act(|play| play.store.broken = false);
+        self.actor.update(|driver| driver.store.broken = false);
     }
 
     // --- counts ------------------------------------------------------------------------------------------------------
 
     /// The counts so far.
     pub fn counts(&self) -> Counts {
-        self.desk.act(|play| play.counts)
+        self.actor.update(|driver| driver.counts)
     }
 
     /// The refusals reported to the session, in order, with their operations and challenges.
     pub fn refusals(&self) -> Vec<Refusal> {
-        self.desk.act(|play| play.refusals.clone())
+        self.actor.update(|driver| driver.refusals.clone())
     }
 
     /// The number of unused script steps. The last step repeats for ever, and is not counted after its first use.
     pub fn steps_left(&self) -> usize {
-        self.desk.act(|play| play.script.left())
+        self.actor.update(|driver| driver.script.left())
     }
 
     /// The current time of the session. Leases are compared with it.

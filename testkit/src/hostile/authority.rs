@@ -33,13 +33,13 @@ pub(super) struct Authority {
     names: Names,
     clients: BTreeMap<String, Client>,
     chains: Vec<Chain>,
-    refresh: BTreeMap<String, Place>,
+    refresh: BTreeMap<String, TokenId>,
     access: BTreeMap<String, Access>,
 }
 
 /// The chain and ordinal of a refresh token. The first of a chain has ordinal 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct TokenId {
     pub(super) chain: ChainId,
     pub(super) ordinal: u32,
 }
@@ -67,7 +67,7 @@ struct Access {
 
 /// The result of a successful token request. No `Debug`, because it holds secrets.
 pub(super) struct Issued {
-    pub(super) place: Option<Place>,
+    pub(super) token_id: Option<TokenId>,
     pub(super) access: String,
     pub(super) refresh: Option<String>,
     pub(super) expires_in: Option<i64>,
@@ -92,9 +92,9 @@ pub(super) enum Refusal {
     /// Not a refresh token of this server, or another client's.
     Unknown,
     /// A spent refresh token. `revoked` if this request ended the chain.
-    Replayed { place: Place, revoked: bool },
+    Replayed { token_id: TokenId, revoked: bool },
     /// An unspent refresh token of an ended chain.
-    Ended(Place),
+    Ended(TokenId),
 }
 
 impl Chain {
@@ -163,8 +163,8 @@ impl Authority {
     }
 
     /// A first grant, as a login returns it.
-    pub(super) fn grant(&mut self, client: &str, resource: &str, scope: &str, now: Duration) -> (Place, Issued) {
-        let place = Place { chain: ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX)), ordinal: 0 };
+    pub(super) fn grant(&mut self, client: &str, resource: &str, scope: &str, now: Duration) -> (TokenId, Issued) {
+        let token_id = TokenId { chain: ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX)), ordinal: 0 };
         self.chains.push(Chain {
             client: client.to_owned(),
             resource: resource.to_owned(),
@@ -174,9 +174,9 @@ impl Authority {
             dead: 0,
             alive: true,
         });
-        let refresh = self.name_refresh(place);
-        let issued = Issued { refresh: Some(refresh), ..self.mint(Some(place), Some(resource), scope, now) };
-        (place, issued)
+        let refresh = self.name_refresh(token_id);
+        let issued = Issued { refresh: Some(refresh), ..self.mint(Some(token_id), Some(resource), scope, now) };
+        (token_id, issued)
     }
 
     /// Processes a token request.
@@ -202,9 +202,9 @@ impl Authority {
     pub(super) fn revoke(&mut self, form: &Form) -> Result<Option<ChainId>, Refusal> {
         self.authenticate(&form.client)?;
         let token = form.token.as_deref().ok_or(Refusal::Malformed)?;
-        if let Some(place) = self.refresh.get(token).copied() {
-            let own = self.chain(place.chain).is_some_and(|chain| chain.client == form.client.id);
-            return Ok((own && self.end(place.chain)).then_some(place.chain));
+        if let Some(token_id) = self.refresh.get(token).copied() {
+            let own = self.chain(token_id.chain).is_some_and(|chain| chain.client == form.client.id);
+            return Ok((own && self.end(token_id.chain)).then_some(token_id.chain));
         }
         self.access.remove(token);
         Ok(None)
@@ -241,19 +241,19 @@ impl Authority {
 
     fn refresh(&mut self, form: &Form, now: Duration) -> Result<Issued, Refusal> {
         let token = form.refresh_token.as_deref().ok_or(Refusal::Malformed)?;
-        let place = *self.refresh.get(token).ok_or(Refusal::Unknown)?;
+        let token_id = *self.refresh.get(token).ok_or(Refusal::Unknown)?;
         let rules = self.rules.clone();
-        let chain = self.chains.get_mut(place.chain.0 as usize).ok_or(Refusal::Unknown)?;
+        let chain = self.chains.get_mut(token_id.chain.0 as usize).ok_or(Refusal::Unknown)?;
         if chain.client != form.client.id {
             return Err(Refusal::Unknown);
         }
         // Checked before all other errors, so that a replay is always detected.
-        let spent = chain.spent.get(place.ordinal as usize);
+        let spent = chain.spent.get(token_id.ordinal as usize);
         if spent.is_some_and(|spent| !(chain.alive && rules.in_grace(*spent, now))) {
-            return Err(Refusal::Replayed { place, revoked: std::mem::take(&mut chain.alive) });
+            return Err(Refusal::Replayed { token_id, revoked: std::mem::take(&mut chain.alive) });
         }
         if !chain.alive {
-            return Err(Refusal::Ended(place));
+            return Err(Refusal::Ended(token_id));
         }
         if rules.checks_resource && form.resources != [&*chain.resource] {
             return Err(Refusal::Resource);
@@ -264,10 +264,10 @@ impl Authority {
         }
         let resource = chain.resource.clone();
         if rules.rotation == Rotation::None {
-            return Ok(self.mint(Some(place), Some(&resource), &scope, now));
+            return Ok(self.mint(Some(token_id), Some(&resource), &scope, now));
         }
         chain.spent.push(now);
-        let next = Place { ordinal: chain.newest(), ..place };
+        let next = TokenId { ordinal: chain.newest(), ..token_id };
         let refresh = self.name_refresh(next);
         Ok(Issued { refresh: Some(refresh), ..self.mint(Some(next), Some(&resource), &scope, now) })
     }
@@ -279,13 +279,13 @@ impl Authority {
         if same && client.auth == who.method { Ok(client.auth) } else { Err(refusal) }
     }
 
-    fn mint(&mut self, place: Option<Place>, resource: Option<&str>, scope: &str, now: Duration) -> Issued {
-        let access = self.names.draw("at", place);
+    fn mint(&mut self, token_id: Option<TokenId>, resource: Option<&str>, scope: &str, now: Duration) -> Issued {
+        let access = self.names.draw("at", token_id);
         let lifetime = self.rules.access_lifetime;
-        let origin = place.and_then(|place| {
-            let chain = self.chains.get_mut(place.chain.0 as usize)?;
+        let origin = token_id.and_then(|token_id| {
+            let chain = self.chains.get_mut(token_id.chain.0 as usize)?;
             chain.minted += 1;
-            Some((place.chain, chain.minted - 1))
+            Some((token_id.chain, chain.minted - 1))
         });
         let (resource, expires) = (resource.map(str::to_owned), now.saturating_add(lifetime));
         self.access.insert(access.clone(), Access { origin, resource, expires });
@@ -294,12 +294,12 @@ impl Authority {
             Announced::Nothing => None,
             Announced::Lie(seconds) => Some(seconds),
         };
-        Issued { place, access, refresh: None, expires_in, scope: scope.to_owned() }
+        Issued { token_id, access, refresh: None, expires_in, scope: scope.to_owned() }
     }
 
-    fn name_refresh(&mut self, place: Place) -> String {
-        let token = self.names.draw("rt", Some(place));
-        self.refresh.insert(token.clone(), place);
+    fn name_refresh(&mut self, token_id: TokenId) -> String {
+        let token = self.names.draw("rt", Some(token_id));
+        self.refresh.insert(token.clone(), token_id);
         token
     }
 

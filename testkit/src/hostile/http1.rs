@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::clock::pause;
-use super::desk::{Answer, Call, Desk, Head};
+use super::dispatcher::{Answer, Call, Dispatcher, Head};
 use super::fault::{Afterwards, Manner};
 use super::reply::Reply;
 
@@ -18,7 +18,7 @@ const MOST: usize = 1 << 20;
 
 /// A connection whose first bytes have been read.
 pub(super) struct Http1 {
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
     stream: TcpStream,
     read: BytesMut,
 }
@@ -41,8 +41,8 @@ enum Next {
 }
 
 impl Http1 {
-    pub(super) fn new(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) -> Self {
-        Self { desk, stream, read }
+    pub(super) fn new(dispatcher: Arc<Dispatcher>, stream: TcpStream, read: BytesMut) -> Self {
+        Self { dispatcher, stream, read }
     }
 
     /// Answers requests one after another, until the client or a fault ends the connection.
@@ -59,7 +59,7 @@ impl Http1 {
         let mut doomed = false;
         loop {
             let Some(start) = self.start().await? else { return Ok(Next::Close) };
-            let call = self.desk.arrive(&start.head);
+            let call = self.dispatcher.arrive(&start.head);
             if doomed {
                 return Ok(Next::Reset);
             }
@@ -98,7 +98,7 @@ impl Http1 {
     }
 
     fn broken(&self) -> io::Error {
-        self.desk.count(|counts| counts.broken_heads += 1);
+        self.dispatcher.count(|counts| counts.broken_heads += 1);
         ErrorKind::InvalidData.into()
     }
 

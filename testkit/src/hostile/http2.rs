@@ -15,18 +15,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::clock::{pause, start};
-use super::desk::{Answer, Call, Desk, Head};
+use super::dispatcher::{Answer, Call, Dispatcher, Head};
 use super::fault::{Afterwards, Manner};
 use super::http1::{close, reset};
-use super::line::Line;
 use super::reply::Reply;
+use super::socket::SharedSocket;
 
 /// The maximum size of a body.
 const MOST: usize = 1 << 20;
 
 /// A stream's request to its connection. It carries the unanswered stream along, because h2 resets dropped streams, and
 /// the client would see that reset first.
-enum Order {
+enum Command {
     /// Ends the connection. A clean end comes after the answers already handed over.
     End(End, Unanswered),
     /// Sends a GOAWAY with this last stream, and continues.
@@ -36,7 +36,7 @@ enum Order {
 }
 
 type Unanswered = Box<dyn Any + Send>;
-type Orders = mpsc::UnboundedSender<Order>;
+type Commands = mpsc::UnboundedSender<Command>;
 
 /// The way a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,8 @@ enum End {
 /// Answers requests until the client or a fault ends the connection. `read` holds the bytes already read.
 ///
 /// Requests in progress at that time are still processed, as with HTTP/1.1. Their answers are lost.
-pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
-    let line = Line::new(stream, read);
+pub(super) async fn serve(dispatcher: Arc<Dispatcher>, stream: TcpStream, read: BytesMut) {
+    let socket = SharedSocket::new(stream, read);
     let mut streams = JoinSet::new();
     // In a block, so that the connection is dropped before its socket is ended.
     let end = {
@@ -59,12 +59,12 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
             .max_pending_accept_reset_streams(1 << 20)
             .max_local_error_reset_streams(None)
             .data_frame_budget(1 << 30);
-        match builder.handshake(line.clone()).await {
-            Ok(connection) => converse(&desk, connection, &line, &mut streams).await,
+        match builder.handshake(socket.clone()).await {
+            Ok(connection) => converse(&dispatcher, connection, &socket, &mut streams).await,
             Err(_) => End::Close,
         }
     };
-    if let Some(stream) = line.take() {
+    if let Some(stream) = socket.take() {
         match end {
             End::Reset => {
                 reset(&stream);
@@ -77,40 +77,40 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
 }
 
 async fn converse(
-    desk: &Arc<Desk>,
-    mut connection: Connection<Line, Bytes>,
-    line: &Line,
+    dispatcher: &Arc<Dispatcher>,
+    mut connection: Connection<SharedSocket, Bytes>,
+    socket: &SharedSocket,
     streams: &mut JoinSet<()>,
 ) -> End {
-    let (orders, mut ordered) = mpsc::unbounded_channel();
+    let (commands, mut received) = mpsc::unbounded_channel();
     let mut unanswered = Vec::new();
     let mut doomed = false;
     loop {
         tokio::select! {
             biased;
-            Some(order) = ordered.recv() => match order {
-                Order::End(end, left) => {
+            Some(command) = received.recv() => match command {
+                Command::End(end, left) => {
                     unanswered.push(left);
                     if end == End::Close {
-                        say_the_rest(desk, &mut connection, line).await;
+                        flush_answers(dispatcher, &mut connection, socket).await;
                     }
                     return end;
                 }
-                Order::GoAway(last, left) => {
+                Command::GoAway(last, left) => {
                     unanswered.push(left);
-                    line.say(&go_away(last));
-                    line.flush().await;
+                    socket.insert_frame(&go_away(last));
+                    socket.flush().await;
                 }
-                Order::ResetOnNext => doomed = true,
+                Command::ResetOnNext => doomed = true,
             },
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
                     let head = head(&request);
-                    let call = desk.arrive(&head);
+                    let call = dispatcher.arrive(&head);
                     if doomed {
                         return End::Reset;
                     }
-                    let stream = Stream { call, head, respond, orders: orders.clone() };
+                    let stream = Stream { call, head, respond, commands: commands.clone() };
                     start(streams, stream.serve(request.into_body()));
                 }
                 Some(Err(_)) | None => return End::Close,
@@ -121,16 +121,20 @@ async fn converse(
 }
 
 /// Sends the answers that streams have handed over, as far as the client takes them.
-async fn say_the_rest(desk: &Arc<Desk>, connection: &mut Connection<Line, Bytes>, line: &Line) {
+async fn flush_answers(
+    dispatcher: &Arc<Dispatcher>,
+    connection: &mut Connection<SharedSocket, Bytes>,
+    socket: &SharedSocket,
+) {
     poll_fn(|cx| {
         while let Poll::Ready(Some(Ok((request, _)))) = connection.poll_accept(cx) {
             // It arrives too late for an answer, and is counted all the same.
-            drop(desk.arrive(&head(&request)));
+            drop(dispatcher.arrive(&head(&request)));
         }
         Poll::Ready(())
     })
     .await;
-    line.flush().await;
+    socket.flush().await;
 }
 
 /// A request, and the channel for its answer.
@@ -138,7 +142,7 @@ struct Stream {
     call: Call,
     head: Head,
     respond: SendResponse<Bytes>,
-    orders: Orders,
+    commands: Commands,
 }
 
 impl Stream {
@@ -169,7 +173,7 @@ impl Stream {
                 let mut sending = self.begin(&reply, false)?;
                 let half = reply.body.slice(..reply.body.len() / 2);
                 send(&mut sending, half, false).await?;
-                self.order(Order::End(End::Close, Box::new(sending)));
+                self.command(Command::End(End::Close, Box::new(sending)));
                 return Ok(());
             }
             Manner::Silence => {
@@ -181,20 +185,20 @@ impl Stream {
                 self.respond.send_reset(Reason::REFUSED_STREAM);
                 return Ok(());
             }
-            Manner::Reset => return self.leave(|left| Order::End(End::Reset, left)),
-            Manner::Close => return self.leave(|left| Order::End(End::Close, left)),
+            Manner::Reset => return self.leave(|left| Command::End(End::Reset, left)),
+            Manner::Close => return self.leave(|left| Command::End(End::Close, left)),
             Manner::GoAway { covering: false } => {
-                return self.leave(|left| Order::GoAway(id.saturating_sub(2), left));
+                return self.leave(|left| Command::GoAway(id.saturating_sub(2), left));
             }
             Manner::GoAway { covering: true } => {
-                self.order(Order::GoAway(id, Box::new(())));
-                return self.leave(|left| Order::End(End::Close, left));
+                self.command(Command::GoAway(id, Box::new(())));
+                return self.leave(|left| Command::End(End::Close, left));
             }
         }
         match afterwards {
             Afterwards::Keep => {}
-            Afterwards::Close => self.order(Order::End(End::Close, Box::new(()))),
-            Afterwards::ResetOnNext => self.order(Order::ResetOnNext),
+            Afterwards::Close => self.command(Command::End(End::Close, Box::new(()))),
+            Afterwards::ResetOnNext => self.command(Command::ResetOnNext),
         }
         Ok(())
     }
@@ -212,17 +216,17 @@ impl Stream {
     }
 
     /// Leaves the request unanswered.
-    fn leave(self, order: impl FnOnce(Unanswered) -> Order) -> Result<(), h2::Error> {
-        let Self { respond, orders, call, .. } = self;
+    fn leave(self, command: impl FnOnce(Unanswered) -> Command) -> Result<(), h2::Error> {
+        let Self { respond, commands, call, .. } = self;
         drop(call);
         // The send fails if the connection has ended already.
-        let _ = orders.send(order(Box::new(respond)));
+        let _ = commands.send(command(Box::new(respond)));
         Ok(())
     }
 
-    fn order(&self, order: Order) {
+    fn command(&self, command: Command) {
         // The send fails if the connection has ended already.
-        let _ = self.orders.send(order);
+        let _ = self.commands.send(command);
     }
 }
 

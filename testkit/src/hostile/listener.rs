@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::clock::{pause, start};
-use super::desk::Desk;
+use super::dispatcher::Dispatcher;
 use super::http1::Http1;
 use super::http2;
 
@@ -18,14 +18,14 @@ use super::http2;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Accepts connections until the task ends. They end with it.
-pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
+pub(super) async fn listen(listener: TcpListener, dispatcher: Arc<Dispatcher>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    desk.connected();
-                    start(&mut connections, serve(Arc::clone(&desk), stream));
+                    dispatcher.connected();
+                    start(&mut connections, serve(Arc::clone(&dispatcher), stream));
                 }
                 // Most likely the process is out of descriptors. Some come back when clients leave.
                 Err(_) => pause(Duration::from_millis(10)).await,
@@ -35,16 +35,16 @@ pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn serve(desk: Arc<Desk>, mut stream: TcpStream) {
+async fn serve(dispatcher: Arc<Dispatcher>, mut stream: TcpStream) {
     // The halves of an answer should arrive when they are sent. If the option fails, they arrive a little later.
     let _ = stream.set_nodelay(true);
     let mut read = BytesMut::new();
     match speaks_http2(&mut stream, &mut read).await {
         Ok(true) => {
-            desk.count(|counts| counts.http2_connections += 1);
-            http2::serve(desk, stream, read).await;
+            dispatcher.count(|counts| counts.http2_connections += 1);
+            http2::serve(dispatcher, stream, read).await;
         }
-        Ok(false) => Http1::new(desk, stream, read).serve().await,
+        Ok(false) => Http1::new(dispatcher, stream, read).serve().await,
         // It was reset before its first byte.
         Err(_) => {}
     }

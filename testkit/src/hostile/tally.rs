@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::authority::{ChainId, Place};
+use super::authority::{ChainId, TokenId};
 
 /// The counts since the start. All begin at 0 and only grow, except `concurrent` and `chains_alive`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -135,12 +135,12 @@ pub(super) struct Timeline {
 impl Timeline {
     const KEPT: usize = 200_000;
 
-    pub(super) fn add(&mut self, at: Duration, what: What, place: Option<Place>, status: Option<u16>) {
+    pub(super) fn add(&mut self, at: Duration, what: What, token_id: Option<TokenId>, status: Option<u16>) {
         if self.events.len() == Self::KEPT {
             self.left_out += 1;
             return;
         }
-        let (chain, ordinal) = place.map(|place| (place.chain, place.ordinal)).unzip();
+        let (chain, ordinal) = token_id.map(|token_id| (token_id.chain, token_id.ordinal)).unzip();
         self.events.push(Event { at, what, chain, ordinal, status });
     }
 

@@ -55,13 +55,13 @@ impl Store {
             access: None,
             at: now,
         };
-        self.record_anyway(&Change::Install(Box::new(login)));
+        self.write_elsewhere(&Change::Install(Box::new(login)));
     }
 
     /// Logs out.
     pub(super) fn logout(&mut self) {
         let epoch = self.record.as_ref().map_or(Epoch::default(), |record| record.epoch);
-        self.record_anyway(&Change::Clear { epoch });
+        self.write_elsewhere(&Change::Clear { epoch });
     }
 
     /// A new refresh token.
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// Writes from another process, whose store is not broken. An inapplicable change has no effect.
-    fn record_anyway(&mut self, change: &Change) {
+    fn write_elsewhere(&mut self, change: &Change) {
         if let Ok(record) = ledger::apply(self.record.as_ref(), change) {
             self.record = Some(record);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::authority::{Authority, Issued, Place, Refusal};
+use super::authority::{Authority, Issued, Refusal, TokenId};
 use super::clock::{Clock, pause};
 use super::fault::{Afterwards, Manner, When};
 use super::form::Form;
@@ -16,7 +16,7 @@ use super::script::{Script, Step};
 use super::tally::{Counts, Snapshot, Timeline, What};
 
 /// The state shared by all connections of a server.
-pub(super) struct Desk {
+pub(super) struct Dispatcher {
     /// `http://127.0.0.1:…`, without a trailing slash.
     pub(super) origin: String,
     clock: Clock,
@@ -46,7 +46,7 @@ pub(super) struct Head {
 
 /// A request that has arrived. Dropped when it is answered, or has broken off.
 pub(super) struct Call {
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
     endpoint: Endpoint,
     /// Whether the request counts as concurrent.
     inside: AtomicBool,
@@ -69,7 +69,7 @@ pub(super) struct Answer {
     pub(super) afterwards: Afterwards,
 }
 
-impl Desk {
+impl Dispatcher {
     pub(super) fn new(origin: String, rules: Rules, seed: u64) -> Self {
         let state = State {
             authority: Authority::new(rules, seed),
@@ -107,11 +107,11 @@ impl Desk {
         &self,
         state: &mut State,
         what: What,
-        place: Option<Place>,
+        token_id: Option<TokenId>,
         status: Option<u16>,
         count: impl FnOnce(&mut Counts),
     ) {
-        state.timeline.add(self.clock.elapsed(), what, place, status);
+        state.timeline.add(self.clock.elapsed(), what, token_id, status);
         self.counts.send_modify(count);
     }
 
@@ -147,7 +147,7 @@ impl Desk {
             Endpoint::Other => {}
         }
         drop(state);
-        Call { desk: Arc::clone(self), endpoint, inside: AtomicBool::new(endpoint == Endpoint::Token) }
+        Call { dispatcher: Arc::clone(self), endpoint, inside: AtomicBool::new(endpoint == Endpoint::Token) }
     }
 
     /// Updates the gauges of chains.
@@ -177,7 +177,7 @@ impl Call {
             fault.wait().await;
             if fault.strikes() {
                 self.struck();
-                let reply = Reply::page(503).changed(fault, None, &self.desk.origin);
+                let reply = Reply::page(503).changed(fault, None, &self.dispatcher.origin);
                 return self.send(Answer { reply, manner: fault.manner, afterwards: fault.afterwards }).await;
             }
         }
@@ -189,7 +189,7 @@ impl Call {
                 fault.wait().await;
                 if fault.strikes() {
                     self.struck();
-                    reply = reply.changed(fault, issued.as_ref(), &self.desk.origin);
+                    reply = reply.changed(fault, issued.as_ref(), &self.dispatcher.origin);
                 }
             }
         }
@@ -197,7 +197,7 @@ impl Call {
     }
 
     fn next_fault(&self) -> Option<Step> {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         match self.endpoint {
             Endpoint::Token => state.token.take(),
             Endpoint::Resource => state.resource.take(),
@@ -207,23 +207,23 @@ impl Call {
     }
 
     fn struck(&self) {
-        self.desk.note(&mut self.desk.state(), What::Faulted, None, None, |counts| counts.faults += 1);
+        self.dispatcher.note(&mut self.dispatcher.state(), What::Faulted, None, None, |counts| counts.faults += 1);
     }
 
     /// Counts an answer and returns it.
     async fn send(&self, answer: Answer) -> Answer {
-        let (desk, status) = (&self.desk, answer.reply.status);
+        let (dispatcher, status) = (&self.dispatcher, answer.reply.status);
         if self.endpoint == Endpoint::Token {
-            let delay = desk.state().authority.rules.answer_delay;
+            let delay = dispatcher.state().authority.rules.answer_delay;
             pause(delay).await;
         }
         if answer.manner == Manner::Whole {
-            let mut state = desk.state();
+            let mut state = dispatcher.state();
             match self.endpoint {
-                Endpoint::Token => desk.note(&mut state, What::TokenAnswer, None, Some(status), |counts| {
+                Endpoint::Token => dispatcher.note(&mut state, What::TokenAnswer, None, Some(status), |counts| {
                     *counts.token_answers.entry(status).or_default() += 1;
                 }),
-                Endpoint::Resource => desk.note(&mut state, What::ResourceAnswer, None, Some(status), |counts| {
+                Endpoint::Resource => dispatcher.note(&mut state, What::ResourceAnswer, None, Some(status), |counts| {
                     *counts.resource_answers.entry(status).or_default() += 1;
                 }),
                 Endpoint::Revocation | Endpoint::Elsewhere | Endpoint::Other => {}
@@ -239,7 +239,7 @@ impl Call {
     /// read the answer may send another request before this one is dropped.
     pub(super) fn leave(&self) {
         if self.inside.swap(false, Ordering::Relaxed) {
-            self.desk.count(|counts| counts.concurrent -= 1);
+            self.dispatcher.count(|counts| counts.concurrent -= 1);
         }
     }
 
@@ -255,30 +255,30 @@ impl Call {
             (Endpoint::Revocation, "POST") => (self.revoke(form()), None),
             (Endpoint::Token | Endpoint::Revocation, _) => (Reply::empty(405).with("allow", "POST"), None),
             (Endpoint::Elsewhere, _) => (Reply::refusal(Refusal::Malformed), None),
-            (Endpoint::Other, _) => (reply::metadata(&head.path, &self.desk.origin), None),
+            (Endpoint::Other, _) => (reply::metadata(&head.path, &self.dispatcher.origin), None),
         }
     }
 
     fn token(&self, form: Result<Form, Refusal>) -> Result<Issued, Refusal> {
-        let (desk, mut state) = (&self.desk, self.desk.state());
+        let (dispatcher, mut state) = (&self.dispatcher, self.dispatcher.state());
         let grant_type = form.as_ref().ok().and_then(|form| form.grant_type.clone());
-        let now = desk.now(&state);
+        let now = dispatcher.now(&state);
         let answer = form.and_then(|form| state.authority.token(&form, now));
-        let (what, place) = match &answer {
-            Ok(Issued { place: Some(place), .. }) => (What::Rotated, Some(*place)),
+        let (what, token_id) = match &answer {
+            Ok(Issued { token_id: Some(token_id), .. }) => (What::Rotated, Some(*token_id)),
             Ok(_) => (What::Minted, None),
-            Err(Refusal::Replayed { place, .. }) => (What::Replayed, Some(*place)),
-            Err(Refusal::Ended(place)) => (What::Refused, Some(*place)),
+            Err(Refusal::Replayed { token_id, .. }) => (What::Replayed, Some(*token_id)),
+            Err(Refusal::Ended(token_id)) => (What::Refused, Some(*token_id)),
             Err(_) => (What::Refused, None),
         };
-        desk.note(&mut state, what, place, None, |counts| {
+        dispatcher.note(&mut state, what, token_id, None, |counts| {
             match grant_type.as_deref() {
                 Some("refresh_token") => counts.refresh_grants += 1,
                 Some("client_credentials") => counts.client_credentials_grants += 1,
                 _ => counts.other_grants += 1,
             }
             match &answer {
-                Ok(Issued { place: Some(_), .. }) => counts.rotations += 1,
+                Ok(Issued { token_id: Some(_), .. }) => counts.rotations += 1,
                 Ok(_) => counts.mints += 1,
                 Err(refusal) => {
                     counts.replays += u64::from(matches!(refusal, Refusal::Replayed { .. }));
@@ -286,33 +286,33 @@ impl Call {
                 }
             }
         });
-        if let Err(Refusal::Replayed { place, revoked: true }) = answer {
-            desk.note(&mut state, What::ChainRevoked, Some(place), None, |_| {});
-            desk.count_chains(&state);
+        if let Err(Refusal::Replayed { token_id, revoked: true }) = answer {
+            dispatcher.note(&mut state, What::ChainRevoked, Some(token_id), None, |_| {});
+            dispatcher.count_chains(&state);
         }
         answer
     }
 
     fn resource(&self, head: &Head, method: &str) -> Reply {
-        let (desk, state) = (&self.desk, self.desk.state());
-        let resource = format!("{}{}", desk.origin, head.path.split('?').next().unwrap_or_default());
+        let (dispatcher, state) = (&self.dispatcher, self.dispatcher.state());
+        let resource = format!("{}{}", dispatcher.origin, head.path.split('?').next().unwrap_or_default());
         let bearer = head.authorization.as_deref().and_then(bearer);
-        let admitted = bearer.is_some_and(|access| state.authority.admits(access, &resource, desk.now(&state)));
+        let admitted = bearer.is_some_and(|access| state.authority.admits(access, &resource, dispatcher.now(&state)));
         match (admitted, method) {
             (true, "POST") => Reply::json(200, &serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": {} })),
             (true, _) => Reply::empty(405).with("allow", "POST"),
-            (false, _) => reply::challenge(&desk.origin, &head.path, bearer.is_some()),
+            (false, _) => reply::challenge(&dispatcher.origin, &head.path, bearer.is_some()),
         }
     }
 
     fn revoke(&self, form: Result<Form, Refusal>) -> Reply {
-        let (desk, mut state) = (&self.desk, self.desk.state());
+        let (dispatcher, mut state) = (&self.dispatcher, self.dispatcher.state());
         match form.and_then(|form| state.authority.revoke(&form)) {
             Ok(None) => Reply::empty(200),
             Ok(Some(chain)) => {
-                let place = state.authority.newest(chain).map(|(_, ordinal)| Place { chain, ordinal });
-                desk.note(&mut state, What::ChainRevoked, place, None, |_| {});
-                desk.count_chains(&state);
+                let token_id = state.authority.newest(chain).map(|(_, ordinal)| TokenId { chain, ordinal });
+                dispatcher.note(&mut state, What::ChainRevoked, token_id, None, |_| {});
+                dispatcher.count_chains(&state);
                 Reply::empty(200)
             }
             Err(refusal) => Reply::refusal(refusal),

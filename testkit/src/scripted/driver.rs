@@ -24,7 +24,7 @@ use super::world::{Script, Store};
 
 /// The two machines, and the state of the world around them.
 #[derive(Debug)]
-pub(super) struct Play {
+pub(super) struct Driver {
     pub(super) store: Store,
     pub(super) script: Script,
     pub(super) counts: Counts,
@@ -33,15 +33,15 @@ pub(super) struct Play {
     stage: Stage,
     session: Session,
     equipment: Arc<Equipment>,
-    flights: Vec<Airborne>,
-    cues: VecDeque<Cue>,
+    flights: Vec<ActiveFlight>,
+    queue: VecDeque<Event>,
     /// Until this time the token endpoint gets no request.
-    held: ElapsedTime,
+    throttled_until: ElapsedTime,
 }
 
 /// A queued event.
 #[derive(Debug)]
-enum Cue {
+enum Event {
     Session(SessionEvent),
     Flight(FlightId, FlightEvent),
     Answer(FlightId, Answer),
@@ -49,7 +49,7 @@ enum Cue {
 
 /// A running flight.
 #[derive(Debug)]
-struct Airborne {
+struct ActiveFlight {
     id: FlightId,
     /// `None` for a flight whose outcome comes straight from the script.
     machine: Option<Flight>,
@@ -60,10 +60,10 @@ struct Airborne {
 #[derive(Debug)]
 enum Answer {
     Sent(Op, Box<Step>, Moment),
-    Told(Outcome),
+    Outcome(Outcome),
 }
 
-impl Play {
+impl Driver {
     pub(super) fn new(stage: Stage, store: Store, policy: Policy, clock: TokioClock) -> Self {
         let equipment = Equipment {
             profile: Profile::default(),
@@ -74,7 +74,7 @@ impl Play {
         let policy = Policy { spending: Spending::SingleUse, ..policy };
         let birth = Birth { nonce: Nonce(1), flights: FlightId(0) };
         let (session, effects) = Session::start(policy, birth, Residue::default(), present(&clock));
-        let mut play = Self {
+        let mut driver = Self {
             store,
             script: Script::default(),
             counts: Counts::default(),
@@ -84,16 +84,16 @@ impl Play {
             session,
             equipment: Arc::new(equipment),
             flights: Vec::new(),
-            cues: VecDeque::new(),
-            held: ElapsedTime::default(),
+            queue: VecDeque::new(),
+            throttled_until: ElapsedTime::default(),
         };
-        effects.into_iter().for_each(|effect| play.for_session(effect));
-        play.go_on();
-        play
+        effects.into_iter().for_each(|effect| driver.for_session(effect));
+        driver.run_queue();
+        driver
     }
 
     /// Delivers `event` to the session, and counts it.
-    pub(super) fn happen(&mut self, event: SessionEvent) {
+    pub(super) fn handle(&mut self, event: SessionEvent) {
         match &event {
             SessionEvent::GetToken(..) => self.counts.asked += 1,
             SessionEvent::Invalidate(_, refusal) => {
@@ -104,8 +104,8 @@ impl Play {
             SessionEvent::Logout(_) => self.counts.logouts += 1,
             _ => {}
         }
-        self.cues.push_back(Cue::Session(event));
-        self.go_on();
+        self.queue.push_back(Event::Session(event));
+        self.run_queue();
     }
 
     /// Does all work that is due.
@@ -114,15 +114,15 @@ impl Play {
         let is_due = |at: ElapsedTime| at <= now;
         for flight in &mut self.flights {
             if let Some((_, answer)) = flight.answer.take_if(|(at, _)| is_due(*at)) {
-                self.cues.push_back(Cue::Answer(flight.id, answer));
+                self.queue.push_back(Event::Answer(flight.id, answer));
             } else if flight.machine.as_ref().and_then(Flight::next_wake).is_some_and(is_due) {
-                self.cues.push_back(Cue::Flight(flight.id, FlightEvent::Tick));
+                self.queue.push_back(Event::Flight(flight.id, FlightEvent::Tick));
             }
         }
-        self.go_on();
+        self.run_queue();
         if self.session.next_wake().is_some_and(is_due) {
-            self.cues.push_back(Cue::Session(SessionEvent::Tick));
-            self.go_on();
+            self.queue.push_back(Event::Session(SessionEvent::Tick));
+            self.run_queue();
         }
     }
 
@@ -136,29 +136,29 @@ impl Play {
     }
 
     /// Delivers queued events to their machines, and performs the effects, until the queue is empty.
-    fn go_on(&mut self) {
-        while let Some(cue) = self.cues.pop_front() {
-            match cue {
-                Cue::Session(event) => {
+    fn run_queue(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            match event {
+                Event::Session(event) => {
                     let effects = self.session.handle(event, present(&self.clock));
                     effects.into_iter().for_each(|effect| self.for_session(effect));
                 }
-                Cue::Flight(id, event) => {
+                Event::Flight(id, event) => {
                     let now = present(&self.clock);
                     let machine = self.flights.iter_mut().find(|flight| flight.id == id);
                     let effects = machine.and_then(|flight| Some(flight.machine.as_mut()?.handle(event, now)));
                     effects.into_iter().flatten().for_each(|effect| self.for_flight(id, effect));
-                    self.put_down(id, |flight| flight.machine.as_ref().is_some_and(Flight::is_over));
+                    self.remove_flight(id, |flight| flight.machine.as_ref().is_some_and(Flight::is_over));
                 }
-                Cue::Answer(id, Answer::Sent(op, step, sent)) => {
+                Event::Answer(id, Answer::Sent(op, step, sent)) => {
                     self.store.broken |= step.breaks_store();
                     let evidence = step.evidence(self.store.next_refresh_token(), sent);
-                    self.cues.push_front(Cue::Flight(id, FlightEvent::Sent(op, evidence)));
+                    self.queue.push_front(Event::Flight(id, FlightEvent::Sent(op, evidence)));
                 }
-                Cue::Answer(id, Answer::Told(outcome)) => {
+                Event::Answer(id, Answer::Outcome(outcome)) => {
                     let landing = Landing { outcome, view: None, keeping: false };
-                    self.cues.push_back(Cue::Session(SessionEvent::Flight(id, Report::Landed(landing))));
-                    self.put_down(id, |_| true);
+                    self.queue.push_back(Event::Session(SessionEvent::Flight(id, Report::Landed(landing))));
+                    self.remove_flight(id, |_| true);
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Play {
     fn for_session(&mut self, effect: SessionEffect) {
         let event = match effect {
             SessionEffect::Publish(published) => {
-                self.stage.carry_out(SessionEffect::Publish(Box::new(never_hit(*published))));
+                self.stage.carry_out(SessionEffect::Publish(Box::new(expired(*published))));
                 return;
             }
             SessionEffect::Load(op) => {
@@ -176,9 +176,9 @@ impl Play {
             }
             SessionEffect::Reserve(op, _) => SessionEvent::Reserved(op, self.store.answer(Reservation::Reserved)),
             SessionEffect::Change(op, change) => SessionEvent::Changed(op, self.store.change(&change)),
-            SessionEffect::Fly(order) => return self.take_off(*order),
+            SessionEffect::Fly(order) => return self.start_flight(*order),
             SessionEffect::TellLoggedOut(flight, epoch) => {
-                return self.cues.push_back(Cue::Flight(flight, FlightEvent::LoggedOut(epoch)));
+                return self.queue.push_back(Event::Flight(flight, FlightEvent::LoggedOut(epoch)));
             }
             // No caller waits for a revocation, and no server would notice it.
             SessionEffect::Revoke(_) => return,
@@ -187,29 +187,29 @@ impl Play {
                 return;
             }
         };
-        self.cues.push_back(Cue::Session(event));
+        self.queue.push_back(Event::Session(event));
     }
 
-    fn take_off(&mut self, order: Order) {
+    fn start_flight(&mut self, order: Order) {
         let id = order.flight;
         if let Some(outcome) = self.script.peek().outcome() {
-            self.flights.push(Airborne { id, machine: None, answer: None });
-            return self.begin_request(id, |_| Answer::Told(outcome));
+            self.flights.push(ActiveFlight { id, machine: None, answer: None });
+            return self.begin_request(id, |_| Answer::Outcome(outcome));
         }
         let (machine, effects) = Flight::start(order, Arc::clone(&self.equipment));
-        self.flights.push(Airborne { id, machine: Some(machine), answer: None });
+        self.flights.push(ActiveFlight { id, machine: Some(machine), answer: None });
         effects.into_iter().for_each(|effect| self.for_flight(id, effect));
     }
 
     fn for_flight(&mut self, id: FlightId, effect: FlightEffect) {
         let now = self.clock.now();
         let event = match effect {
-            FlightEffect::AskPermit { op, .. } if self.held > now.elapsed => {
-                FlightEvent::Held(op, self.held.since(now.elapsed))
+            FlightEffect::AskPermit { op, .. } if self.throttled_until > now.elapsed => {
+                FlightEvent::Held(op, self.throttled_until.since(now.elapsed))
             }
             FlightEffect::AskPermit { op, .. } => FlightEvent::Permitted(op),
             FlightEffect::ReturnPermit { throttle } => {
-                self.held = self.held.max(now.elapsed.after(throttle.unwrap_or_default()));
+                self.throttled_until = self.throttled_until.max(now.elapsed.after(throttle.unwrap_or_default()));
                 return;
             }
             FlightEffect::Load(op) => FlightEvent::Loaded(op, self.store.load().map(|record| record.map(Box::new))),
@@ -224,11 +224,11 @@ impl Play {
                 return self.begin_request(id, |step| Answer::Sent(op, Box::new(step), now));
             }
             FlightEffect::Report(report) => {
-                return self.cues.push_back(Cue::Session(SessionEvent::Flight(id, report)));
+                return self.queue.push_back(Event::Session(SessionEvent::Flight(id, report)));
             }
             FlightEffect::EndClaim { .. } | FlightEffect::Revoke(_) => return,
         };
-        self.cues.push_back(Cue::Flight(id, event));
+        self.queue.push_back(Event::Flight(id, event));
     }
 
     /// Begins the flight's request with the next step of the script.
@@ -237,18 +237,18 @@ impl Play {
         let step = self.script.next();
         let takes = step.takes();
         if takes.is_zero() {
-            self.cues.push_back(Cue::Answer(id, answer(step)));
+            self.queue.push_back(Event::Answer(id, answer(step)));
         } else if let Some(flight) = self.flights.iter_mut().find(|flight| flight.id == id) {
             flight.answer = Some((self.clock.now().elapsed.after(takes), answer(step)));
         }
     }
 
     /// Removes a flight that is over.
-    fn put_down(&mut self, id: FlightId, is_over: impl Fn(&Airborne) -> bool) {
+    fn remove_flight(&mut self, id: FlightId, is_over: impl Fn(&ActiveFlight) -> bool) {
         let before = self.flights.len();
         self.flights.retain(|flight| flight.id != id || !is_over(flight));
         if self.flights.len() < before {
-            self.cues.push_back(Cue::Session(SessionEvent::FlightOver(id)));
+            self.queue.push_back(Event::Session(SessionEvent::FlightOver(id)));
         }
     }
 }
@@ -260,7 +260,7 @@ fn present(clock: &TokioClock) -> Now {
 
 /// Expires the published lease, so that every request of a handle is counted. The callers get the same lease from the
 /// session.
-fn never_hit(published: Published) -> Published {
+fn expired(published: Published) -> Published {
     let over = Window::of(&Validity::new(Moment::default(), Some(Duration::from_millis(1))), BootId::default());
     Published { hit: published.hit.map(|hit| Hit { window: over, ..hit }), ..published }
 }
