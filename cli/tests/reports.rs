@@ -113,9 +113,7 @@ fn with_access_token() -> Scene {
 fn refresh_in_a_host(scene: &Scene) -> Result<(), Reason> {
     let identity = ServerIdentity::new(Account::default(), Target::mcp(&scene.server.resource()).unwrap());
     scene.runtime.block_on(async {
-        let source = RefreshGrant::new(Arc::new(ReqwestClient::new().unwrap()), Arc::new(SystemClock::new().unwrap()));
-        let store = Arc::new(FileStore::open(scene.home.path()).unwrap());
-        let host = AuthRuntime::builder(store, Settings::new(Arc::new(source))).spawn().await.unwrap();
+        let host = AuthRuntime::builder(FileStore::open(scene.home.path()).unwrap()).spawn().await.unwrap();
         let insisting = TokenOptions { force: true, ..TokenOptions::default() };
         let lease = host.session(identity).token_with(insisting).await;
         assert!(host.shutdown(Duration::from_secs(10)).await.is_clean());

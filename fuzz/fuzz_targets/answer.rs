@@ -1,7 +1,7 @@
-//! Arbitrary answers of a token endpoint: the first byte is the status, the rest the body.
+//! Arbitrary answers of a token endpoint. The first byte is the status, the rest is the body.
 //!
-//! Tokens that a straightforward reader finds must come through, and an answer that is cut off must never pass for one
-//! without a refresh token.
+//! Tokens that a straightforward reader finds must be read, and a truncated answer must never pass for one without a
+//! refresh token.
 #![no_main]
 
 use http::{Response, StatusCode};

@@ -1,12 +1,12 @@
-//! Which endpoints a secret may be sent to.
+//! The endpoints that may receive secrets.
 
 use http::Uri;
 use url::{Host, Url};
 
-/// The URI of an endpoint that secrets may go to: `https`, or `http` to this very machine (RFC 8252 section 8.3), without
-/// credentials and without a fragment (RFC 6749 section 3.2).
+/// Returns the URI of an endpoint that may receive secrets: `https`, or `http` on loopback (RFC 8252 section 8.3),
+/// without credentials and without a fragment (RFC 6749 section 3.2).
 pub(super) fn allowed(endpoint: &str) -> Option<Uri> {
-    // The URL parser drops some of these silently: what is asked would not be what was stored.
+    // The URL parser drops some of these silently. The request would then go to another URL than the stored one.
     if endpoint.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return None;
     }
@@ -20,9 +20,9 @@ pub(super) fn allowed(endpoint: &str) -> Option<Uri> {
     if safe && plain { url.as_str().parse().ok() } else { None }
 }
 
-/// Whether a token or revocation endpoint is one that secrets are sent to: `https`, or `http` to this very machine
-/// (RFC 8252 section 8.3), without credentials and without a fragment (RFC 6749 section 3.2). [`RefreshGrant`] sends
-/// nothing to any other.
+/// Whether a token or revocation endpoint may receive secrets: `https`, or `http` on loopback (RFC 8252 section 8.3),
+/// without credentials and without a fragment (RFC 6749 section 3.2). [`RefreshGrant`] sends nothing to any other
+/// endpoint.
 ///
 /// [`RefreshGrant`]: super::RefreshGrant
 pub fn may_receive_secrets(endpoint: &str) -> bool {

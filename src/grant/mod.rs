@@ -1,8 +1,8 @@
-//! The refresh grant (RFC 6749 section 6): one request to the token endpoint that the grant is bound to, and what came
-//! of it.
+//! The refresh grant (RFC 6749 section 6). It sends one request to the token endpoint of the grant and reports the
+//! outcome.
 //!
-//! [`RefreshGrant`] is a [`TokenSource`] over any [`HttpClient`]. It judges nothing: [`read_answer`] turns an answer into
-//! neutral [`Evidence`], and the engine's profile says what that means for the refresh token.
+//! [`RefreshGrant`] is a [`TokenSource`] over any [`HttpClient`]. It does not judge: [`read_answer`] turns an answer
+//! into neutral [`Evidence`], and the engine's profile decides the consequences for the refresh token.
 
 mod answer;
 mod endpoint;
@@ -29,14 +29,14 @@ pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;
 pub use retry_after::longest as retry_after;
 
-/// How long a revocation may take: nobody's logout waits longer for a server.
+/// The time-out of a revocation. A logout waits no longer for a server.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Renews tokens with a refresh token, over HTTP.
 ///
-/// Where and as whom is in the [`Grant`] that each request brings along: its token endpoint (`https`, or `http` on
-/// loopback), its client with secret and authentication method (`none`, `client_secret_basic`, `client_secret_post`), and
-/// its `resource` (RFC 8707), sent whenever there is one. One source serves any number of identities.
+/// The [`Grant`] of each request holds the token endpoint (`https`, or `http` on loopback), the client with its secret
+/// and authentication method (`none`, `client_secret_basic`, `client_secret_post`), and the `resource` (RFC 8707),
+/// which is sent if present. One source serves any number of identities.
 ///
 /// ```no_run
 /// # #[cfg(feature = "reqwest")]
@@ -53,8 +53,8 @@ const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 /// # }
 /// ```
 ///
-/// What it cannot do it reports as [`NotSent::Unbuildable`], with nothing sent: `private_key_jwt`, tokens bound to a DPoP
-/// key, a secret that is missing, an endpoint that is not allowed.
+/// It reports unsupported requests as [`NotSent::Unbuildable`] and sends nothing: `private_key_jwt`, tokens bound to a
+/// DPoP key, a missing secret, an endpoint that is not allowed.
 #[derive(Clone, Debug)]
 pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
@@ -62,45 +62,44 @@ pub struct RefreshGrant {
     dialects: BTreeMap<ProviderName, Dialect>,
 }
 
-/// How a token endpoint wants to be spoken to, where the standard is not enough. Data, overridable; the default is the
-/// standard.
+/// Deviations of a token endpoint from the standard. All fields are plain data; the default is the standard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dialect {
     /// How parameters are written. Default: form-encoded.
     pub body: BodyFormat,
-    /// Whether scopes are named. Default: they are not.
+    /// Whether a refresh sends `scope`. Default: it does not.
     pub scope: ScopeOnRefresh,
 }
 
-/// Whether a refresh names scopes.
+/// Whether a refresh sends `scope`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScopeOnRefresh {
-    /// No: what was granted stays granted (RFC 6749 section 6).
+    /// Sends no `scope`. The granted scopes stay granted (RFC 6749 section 6).
     #[default]
     Omit,
-    /// Those that were granted; those that were asked for where the server never said (Entra ID).
+    /// Sends the granted scopes, or the requested ones where the server never named the granted ones (Entra ID).
     Granted,
 }
 
 impl RefreshGrant {
-    /// Refreshes over `http`. `clock` is the runtime's: lifetimes are anchored by it, and requests held back that would
+    /// Refreshes over `http`. `clock` must be the runtime's clock. It anchors lifetimes and holds back requests that would
     /// leave too late.
     ///
-    /// A grant whose record names a provider is refreshed in that provider's dialect, as [`providers::ALL`] has it, and
-    /// any other by the standard.
+    /// A grant whose record names a provider is refreshed in the dialect of that provider ([`providers::ALL`]), and any
+    /// other by the standard.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let dialects = providers::names().map(|(name, facts)| (name, facts.dialect)).collect();
         Self { http, clock, dialects }
     }
 
-    /// The same, speaking `dialect` to the provider `name`.
+    /// Returns the same source with this `dialect` for the provider `name`.
     #[must_use]
     pub fn dialect(mut self, name: ProviderName, dialect: Dialect) -> Self {
         self.dialects.insert(name, dialect);
         self
     }
 
-    /// The request for this token, if one can be made.
+    /// The refresh request for `token`, or `None` if it cannot be built.
     fn refresh(&self, token: &RefreshToken, grant: &Grant) -> Option<http::Request<Body>> {
         if grant.dpop_key.is_some() {
             return None;
@@ -142,8 +141,9 @@ impl TokenSource for RefreshGrant {
         }
     }
 
-    /// RFC 7009, for the refresh token; a server then ends the access tokens of that grant too (section 2.1). It may take
-    /// three seconds. `false` also where the server has no revocation endpoint, or there is no refresh token to name.
+    /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1).
+    /// Takes at most three seconds. Returns `false` too if the server has no revocation endpoint or there is no refresh
+    /// token.
     async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> bool {
         let Revocation { binding, refresh, .. } = revocation;
         let (Some(endpoint), Some(refresh)) = (&binding.revocation_endpoint, refresh) else { return false };
@@ -161,7 +161,7 @@ impl TokenSource for RefreshGrant {
     }
 }
 
-/// An error's word goes into logs; a server that puts our own secrets there is not repeated.
+/// Clears the error code if it contains one of our own secrets, because error codes are logged.
 fn discreet(evidence: Evidence, token: &RefreshToken, client: &Client) -> Evidence {
     let secrets = [Some(token.expose()), client.secret.as_ref().map(|secret| secret.expose())];
     let tells =

@@ -1,4 +1,4 @@
-//! Requests to a token or revocation endpoint: parameters, and who asks.
+//! Requests to a token or revocation endpoint: parameters and client authentication.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::endpoint;
 use crate::http::Body;
 
-/// How parameters are written in the body.
+/// The encoding of the parameters in the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyFormat {
     /// `application/x-www-form-urlencoded` (RFC 6749 section 6).
@@ -22,8 +22,8 @@ pub enum BodyFormat {
     Json,
 }
 
-/// A request with these parameters, authenticated as `client` says and in no other way; `None` where that cannot be
-/// done, or the endpoint is none that secrets may go to.
+/// Builds a request with these parameters, authenticated by the method of `client` only. Returns `None` if that method
+/// is not supported or the endpoint may not receive secrets.
 pub(super) fn build<'a>(
     endpoint: &str,
     client: &'a Client,
@@ -68,7 +68,7 @@ fn basic(id: &str, secret: &ClientSecret) -> Option<HeaderValue> {
 }
 
 fn form(parameters: &[(&str, &str)]) -> Body {
-    // Room for all of it at once: a buffer that grows leaves copies behind, even if wiped ones.
+    // Reserves room for the whole body. A growing buffer leaves copies behind, even though they are wiped.
     let mut body = Body::with_capacity(parameters.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum());
     for (index, (name, value)) in parameters.iter().enumerate() {
         if index > 0 {

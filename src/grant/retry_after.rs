@@ -5,10 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderValue;
 use tokenkeeper_actors::values::WallTime;
 
-/// The longest that the `Retry-After` headers among `values` ask for, as seen at `now`; `None` where none can be read.
+/// Returns the longest delay of the `Retry-After` headers among `values`, as seen at `now`, or `None` if none can be
+/// read.
 ///
-/// Seconds, or a date in one of its three formats; a date that has passed asks for nothing. How much of it is believed is
-/// the engine's business.
+/// A header holds seconds or a date in one of three formats. A past date means no delay. The engine bounds the result.
 pub fn longest<'a>(values: impl IntoIterator<Item = &'a HeaderValue>, now: WallTime) -> Option<Duration> {
     values.into_iter().filter_map(|value| span(value.to_str().ok()?, now)).max()
 }
@@ -16,7 +16,7 @@ pub fn longest<'a>(values: impl IntoIterator<Item = &'a HeaderValue>, now: WallT
 fn span(value: &str, now: WallTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // What is too large for a number is the largest.
+        // A number too large for `u64` becomes the maximum.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     Some(date(value)?.since(now))

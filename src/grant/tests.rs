@@ -1,4 +1,4 @@
-//! What is asked, of whom, and what an answer or its lack is reported as.
+//! The requests that the grant sends, their targets, and the evidence it reports.
 
 use std::sync::Mutex;
 
@@ -25,7 +25,7 @@ impl Clock for Still {
     }
 }
 
-/// Answers everything the same way, and remembers what was asked.
+/// Answers every request the same way, and records the requests.
 #[derive(Debug)]
 struct Scripted {
     answer: Result<(u16, &'static str), HttpError>,
@@ -92,7 +92,7 @@ fn token_request(grant: Option<Grant>) -> TokenRequest {
     }
 }
 
-/// The one request that `source` makes for `grant`, and what it reports.
+/// The one request that `source` sends for `grant`, and the evidence it reports.
 async fn asked(source: (RefreshGrant, Arc<Scripted>), grant: Grant) -> (Exchange, Evidence) {
     let evidence = source.0.request(&identity(), token_request(Some(grant))).await;
     let mut asked = std::mem::take(&mut *source.1.asked.lock().unwrap());

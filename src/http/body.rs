@@ -4,14 +4,15 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// The body of a request or an answer. Tokens travel in it: it shows nothing, and is wiped when dropped.
+/// The body of a request or an answer. Its `Debug` output hides the content, because tokens travel in it, and it is
+/// wiped when dropped.
 ///
-/// What an HTTP client copies into buffers of its own is out of reach.
+/// Copies that an HTTP client makes into its own buffers are not wiped.
 #[derive(Clone, Default)]
 pub struct Body(Zeroizing<Vec<u8>>);
 
 impl Body {
-    /// A body of these bytes.
+    /// A body with these bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
@@ -26,7 +27,7 @@ impl Body {
         &self.0
     }
 
-    /// Adds `more`. Where that needs a larger buffer, the old one is wiped.
+    /// Appends `more`. If the buffer has to grow, the old one is wiped.
     pub fn extend(&mut self, more: &[u8]) {
         let needed = self.0.len().saturating_add(more.len());
         if needed > self.0.capacity() {

@@ -1,4 +1,4 @@
-//! The last look at the clock before a request leaves.
+//! The final deadline check before a request leaves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,14 +6,15 @@ use std::sync::Arc;
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::values::ElapsedTime;
 
-/// Until when a request may leave: asked by an [`HttpClient`](super::HttpClient) immediately before its first byte does.
+/// The deadline for sending a request. An [`HttpClient`](super::HttpClient) checks it immediately before the first byte
+/// leaves.
 ///
-/// It counts suspend: a machine that slept between the decision to send and the send finds that it is too late.
+/// Elapsed time includes suspend. If the machine sleeps between the decision to send and the send, the check fails.
 #[derive(Clone, Default)]
 pub struct Departure(Option<(Arc<dyn Clock>, ElapsedTime)>);
 
 impl Departure {
-    /// A request that may leave as long as `clock` shows no more than `not_after`.
+    /// A request that may leave until `clock` shows `not_after`, inclusive.
     pub fn by(clock: Arc<dyn Clock>, not_after: ElapsedTime) -> Self {
         Self(Some((clock, not_after)))
     }

@@ -1,11 +1,10 @@
-//! The HTTP port: how token requests reach an authorization server.
+//! The HTTP port, over which token requests reach an authorization server.
 //!
-//! A host that has an HTTP client of its own implements [`HttpClient`] over it; with the feature `reqwest`,
-//! [`ReqwestClient`] is there already. `tokenkeeper-testkit` holds the contract as a suite that any implementation runs
-//! through.
+//! A host that has its own HTTP client implements [`HttpClient`] over it. With the feature `reqwest`, [`ReqwestClient`]
+//! is ready to use. `tokenkeeper-testkit` holds the contract as a test suite for any implementation.
 //!
-//! The port is for requests that must not be repeated. So it knows no redirects, no retries, no cookies and no
-//! authentication of its own, and its errors answer one question: may the server have seen the request?
+//! The port is for requests that must not be repeated. It therefore has no redirects, no retries, no cookies and no
+//! authentication of its own. Its errors state whether the server may have seen the request.
 
 mod body;
 mod departure;
@@ -23,7 +22,7 @@ pub use departure::Departure;
 #[cfg(feature = "reqwest")]
 pub use reqwest::{ReqwestBuildError, ReqwestClient};
 
-/// The most of an answer's body that is read, by default: 1 MiB. The largest honest answers have some tens of KiB.
+/// The default limit for an answer's body, 1 MiB. The largest legitimate answers have some tens of KiB.
 pub const DEFAULT_ANSWER_MOST: usize = 1024 * 1024;
 
 /// Sends one HTTP request, at most once, and reads the whole answer.
@@ -31,46 +30,46 @@ pub const DEFAULT_ANSWER_MOST: usize = 1024 * 1024;
 /// Shared by all flights. Object safe.
 #[async_trait]
 pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
-    /// Sends `exchange.request` and reads its answer, whatever its status.
+    /// Sends `exchange.request` and reads its answer. Any status is an answer.
     ///
-    /// - **Once.** The request arrives at most one time: no redirect is followed, nothing is retried in any layer, no
-    ///   connection is used whose loss might bring a second copy onto the wire, no answer to a challenge is tried.
-    /// - **As it is.** Method, URI, headers and body go out as given, the body with a `Content-Length`; an
-    ///   implementation adds what HTTP needs, and no cookies. It asks the request's own host, by the scheme given; plain
-    ///   `http` never goes through a proxy.
-    /// - **In time.** [`Departure::may_leave`] is asked immediately before the first byte of the request leaves, once the
-    ///   connection stands; after a no, nothing leaves. The future resolves within [`Exchange::timeout`] of that moment,
-    ///   however slowly the peer writes.
-    /// - **Bounded.** No more than [`Exchange::max_answer`] bytes of the answer's body are kept. Its headers are bounded
-    ///   too, by the implementation.
+    /// - **Once.** The request arrives at most once. The client follows no redirect, retries in no layer, uses no
+    ///   connection whose loss might send a second copy, and answers no authentication challenge.
+    /// - **As it is.** Method, URI, headers and body go out as given, the body with a `Content-Length`. An
+    ///   implementation adds the headers HTTP needs, and no cookies. It connects to the request's own host with the
+    ///   given scheme. Plain `http` never goes through a proxy.
+    /// - **In time.** [`Departure::may_leave`] is checked immediately before the first byte of the request leaves,
+    ///   after the connection is established. If it returns `false`, nothing leaves. The future resolves within
+    ///   [`Exchange::timeout`] of that moment, however slowly the peer writes.
+    /// - **Bounded.** At most [`Exchange::max_answer`] bytes of the answer's body are kept. The implementation bounds
+    ///   the headers too.
     ///
     /// # Errors
     ///
-    /// [`HttpError::NotSent`] only where the server cannot have processed the request: the connection never stood, or
-    /// not a byte of the request's body has left and none will. Everything else is [`HttpError::MaybeSent`], a time-out,
-    /// a reset and half an answer among them. A status is no error.
+    /// [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
+    /// established, or no byte of the request's body has left or will leave. Everything else is
+    /// [`HttpError::MaybeSent`], including a time-out, a reset and a truncated answer. A status is not an error.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future gives up on the answer; the request may have arrived all the same. Flights never drop it.
+    /// Dropping the future abandons the answer. The request may have arrived all the same. Flights never drop it.
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError>;
 }
 
-/// One request, and the bounds it goes out under.
+/// One request with its limits.
 #[derive(Debug)]
 pub struct Exchange {
-    /// What is sent. Its URI is absolute. A header that carries a secret is marked
+    /// The request. Its URI is absolute. A header that carries a secret is marked
     /// [sensitive](http::HeaderValue::set_sensitive).
     pub request: http::Request<Body>,
-    /// How long it may take, from the first byte sent to the last one read.
+    /// The time-out, from the first byte sent to the last byte read.
     pub timeout: Duration,
-    /// The most bytes the answer's body may have. One more is [`MaybeSent::TooLarge`].
+    /// The maximum length of the answer's body in bytes. A longer body is [`MaybeSent::TooLarge`].
     pub max_answer: usize,
-    /// Until when it may leave.
+    /// The deadline for sending it.
     pub departure: Departure,
 }
 
-/// Why there is no answer. It tells nothing of the request.
+/// Why there is no answer. It reveals nothing about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// The server cannot have processed the request.
@@ -84,13 +83,13 @@ pub enum HttpError {
 /// Why no complete answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MaybeSent {
-    /// It took longer than it may.
+    /// The time-out passed.
     #[error("it took too long")]
     TimedOut,
-    /// The connection broke, or what came over it was no HTTP.
+    /// The connection broke, or the peer did not speak HTTP.
     #[error("the connection broke")]
     Broken,
-    /// The answer's body is larger than it may be.
+    /// The answer's body is longer than allowed.
     #[error("the answer is too large")]
     TooLarge,
 }

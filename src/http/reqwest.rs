@@ -1,31 +1,31 @@
 //! The HTTP port over reqwest 0.13.
 //!
-//! # What could send a request twice, and what is done about it
+//! # How requests could be sent twice, and the countermeasures
 //!
 //! Found in the sources of reqwest 0.13.5, hyper-util 0.1.21 and hyper 1.12:
 //!
-//! - **reqwest retries protocol NACKs** (HTTP/2 `REFUSED_STREAM`, `GOAWAY`) by default: `retry::never()`. Redirects
-//!   that keep the method and body (307, 308): `redirect::Policy::none()`.
-//! - **hyper-util sends again what a reused connection gave back.** Its legacy client has `retry_canceled_requests` on,
-//!   and reqwest has no switch for it: a pooled connection that turns out to be closed returns the request, which goes
-//!   out on another. hyper returns it only if it had not begun to write it; but that is a judgement about a race, made
-//!   elsewhere. With `pool_max_idle_per_host(0)` the pool is off: every request has a connection of its own, and
-//!   hyper-util refuses to send again what a fresh connection gave back. A token request comes once an hour; what a
-//!   kept-alive connection would save is not worth a race.
-//! - **HTTP/2 is off** (`http1_only()`): one request on one connection has nothing to be multiplexed with, and its
-//!   head would leave before its body is asked for.
-//! - And should a layer above or below try it nevertheless, there is **no second copy**: the body is a stream that gives
-//!   its bytes once ([`OnceBody`]). reqwest and tower cannot clone it, and a connection that gets the request back after
-//!   the bytes were taken has nothing to send.
+//! - **reqwest retries protocol NACKs** (HTTP/2 `REFUSED_STREAM`, `GOAWAY`) by default. `retry::never()` turns that
+//!   off. `redirect::Policy::none()` turns off redirects that keep the method and body (307, 308).
+//! - **hyper-util resends a request that a reused connection returned.** Its legacy client has
+//!   `retry_canceled_requests` on, and reqwest has no switch for it. A pooled connection that turns out to be closed
+//!   returns the request, which goes out on another connection. hyper returns it only if it had not begun to write it,
+//!   but that is a judgement about a race in code outside this crate. `pool_max_idle_per_host(0)` turns the pool off.
+//!   Every request then has its own connection, and hyper-util does not resend a request that a fresh connection
+//!   returned. A token request comes once an hour. The saving of a kept-alive connection is not worth a race.
+//! - **HTTP/2 is off** (`http1_only()`). One request on one connection needs no multiplexing, and its head would leave
+//!   before its body is polled.
+//! - **There is no second copy**, in case a layer above or below resends nevertheless. The body is a stream that yields
+//!   its bytes once ([`OnceBody`]). reqwest and tower cannot clone it, and a connection that gets the request back
+//!   after the bytes were taken has nothing to send.
 //!
 //! # How "not sent" is known
 //!
-//! Not from the kind of the error, which says where it surfaced: a connection that is closed before the request is handed
-//! to it and one that breaks within the answer are both `request` errors. It is known from the body. hyper's HTTP/1 dispatcher writes the head into a buffer, asks
-//! the body for its bytes, and flushes both after that; a body that fails to give them ends the connection with nothing
-//! flushed. So as long as nobody has taken the bytes, nothing has left; and when an attempt has failed, the [`Gate`] is
-//! shut, so that no task left behind can take them later. The clock is asked in the same place: it is the last thing
-//! that happens before the first byte can leave.
+//! The kind of the error does not decide it, because it only shows where the error surfaced. A connection that closes
+//! before it gets the request and one that breaks within the answer both give `request` errors. The body decides it.
+//! hyper's HTTP/1 dispatcher writes the head into a buffer, polls the body for its bytes, and flushes both after that.
+//! If the body returns an error instead, the connection ends with nothing flushed. As long as the bytes have not been
+//! taken, nothing has left. After a failed attempt the [`Gate`] is shut, so that no leftover task can take them later.
+//! The deadline is checked in the same place, which is the last step before the first byte can leave.
 
 use std::error::Error;
 use std::fmt;
@@ -42,22 +42,23 @@ use reqwest::{Client, ClientBuilder, redirect, retry};
 
 use super::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, NotSent};
 
-/// How long [`ReqwestClient::new`] lets a connection take to be established.
+/// The connect time-out of [`ReqwestClient::new`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// [`HttpClient`] over reqwest.
 ///
-/// It chooses no TLS provider: `https` works where the host turns on one of reqwest's own TLS features, in its own
-/// manifest. Cheap to clone.
+/// It chooses no TLS provider. `https` works if the host enables one of reqwest's own TLS features in its own manifest.
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ReqwestClient {
-    /// For `https`, through whatever proxy the host has.
+    /// For `https`, through the host's proxies.
     secure: Client,
-    /// For plain `http`, which is for loopback: it never goes through a proxy, which would read the tokens.
+    /// For plain `http`, which is for loopback. It never goes through a proxy, which would read the tokens.
     plain: Client,
 }
 
-/// A [`ReqwestClient`] could not be made: reqwest found no TLS provider, or could not read the system's configuration.
+/// A [`ReqwestClient`] could not be built, because reqwest found no TLS provider or could not read the system's
+/// configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client could not be built")]
 pub struct ReqwestBuildError(#[source] reqwest::Error);
@@ -79,17 +80,17 @@ impl ReqwestClient {
         })
     }
 
-    /// A client of the host's making: its TLS, roots, proxies, resolver, user agent and connect time-out.
+    /// A client configured by the host (TLS, roots, proxies, resolver, user agent and connect time-out).
     ///
-    /// It takes a builder, and not a [`Client`], because a client cannot be asked whether it repeats requests. It takes
+    /// It takes a builder and not a [`Client`], because a client does not reveal whether it repeats requests. It takes
     /// a closure, called twice, because plain `http` gets a client without proxies.
     ///
-    /// Whatever the builder says of redirects, retries, pooling, HTTP versions, referers and compression is overridden.
-    /// A cookie store is not, because reqwest takes it away only with its feature `cookies`: hand in none.
+    /// The builder's settings for redirects, retries, pooling, HTTP versions, referers and compression are overridden.
+    /// A cookie store is not, because reqwest can remove it only with its feature `cookies`. Do not configure one.
     ///
     /// # Errors
     ///
-    /// [`ReqwestBuildError`] when reqwest cannot be set up as told.
+    /// [`ReqwestBuildError`] when reqwest cannot be set up with this configuration.
     pub fn with(configure: impl Fn() -> ClientBuilder) -> Result<Self, ReqwestBuildError> {
         let build = |builder: ClientBuilder| once(builder).build().map_err(ReqwestBuildError);
         Ok(Self { secure: build(configure())?, plain: build(configure().no_proxy())? })
@@ -121,7 +122,7 @@ impl ReqwestClient {
     }
 }
 
-/// One request, one connection, no second attempt: see above.
+/// Allows one connection and no second attempt. The module documentation gives the reasons.
 fn once(builder: ClientBuilder) -> ClientBuilder {
     builder
         .redirect(redirect::Policy::none())
@@ -129,7 +130,7 @@ fn once(builder: ClientBuilder) -> ClientBuilder {
         .pool_max_idle_per_host(0)
         .http1_only()
         .referer(false)
-        // What is bounded is what is read, not what it unpacks to.
+        // The limit applies to the bytes read, not to their decompressed size.
         .no_gzip()
         .no_brotli()
         .no_deflate()
@@ -140,7 +141,7 @@ fn once(builder: ClientBuilder) -> ClientBuilder {
 impl HttpClient for ReqwestClient {
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
         let gate = Arc::new(Gate::new(exchange.departure.clone(), exchange.request.body()));
-        // Whoever is late already needs no connection.
+        // A late request needs no connection.
         if !exchange.departure.may_leave() {
             return Err(HttpError::NotSent(NotSent::TooLate));
         }
@@ -162,7 +163,7 @@ impl HttpClient for ReqwestClient {
     }
 }
 
-/// What went wrong, before it is asked whether anything had left.
+/// Why the attempt failed, without regard to whether bytes had left.
 enum Failure {
     Lost(MaybeSent),
     Reqwest(reqwest::Error),
@@ -170,7 +171,7 @@ enum Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        // The URL may have a query that is nobody's business.
+        // The URL may have a secret query.
         Self::Reqwest(error.without_url())
     }
 }
@@ -192,21 +193,21 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Where the bytes of a request pass once, or never.
+/// Lets the bytes of a request pass once, or never.
 #[derive(Debug)]
 struct Gate {
     departure: Departure,
     passage: AtomicU8,
 }
 
-/// What became of a request's bytes.
+/// The state of a request's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passage {
     /// The connection has them.
     Left,
-    /// They were asked for when it was too late.
+    /// They were polled after the deadline.
     TooLate,
-    /// Nobody has had them, and nobody will.
+    /// They have not left, and never will.
     Shut,
 }
 
@@ -217,7 +218,7 @@ impl Gate {
     const SHUT: u8 = 3;
 
     fn new(departure: Departure, body: &Body) -> Self {
-        // Nobody asks for the bytes of an empty body: it counts as gone from the start.
+        // The bytes of an empty body are never polled. They count as gone from the start.
         let passage = if body.as_bytes().is_empty() { Self::LEFT } else { Self::WAITING };
         Self { departure, passage: AtomicU8::new(passage) }
     }
@@ -228,7 +229,7 @@ impl Gate {
         self.settle(to) == Ok(Self::WAITING) && to == Self::LEFT
     }
 
-    /// Lets nothing pass any more, and says what has passed so far.
+    /// Blocks all later passage, and returns the state so far.
     fn shut(&self) -> Passage {
         match self.settle(Self::SHUT) {
             Err(Self::LEFT) => Passage::Left,
@@ -242,7 +243,7 @@ impl Gate {
     }
 }
 
-/// A body that gives its bytes once.
+/// A body that yields its bytes once.
 struct OnceBody {
     bytes: Option<Bytes>,
     gate: Arc<Gate>,
@@ -250,12 +251,12 @@ struct OnceBody {
 
 impl OnceBody {
     fn new(body: Body, gate: Arc<Gate>) -> Self {
-        // Owned, so that it is wiped when the connection drops it.
+        // Owned, so that they are wiped when the connection drops them.
         Self { bytes: Some(Bytes::from_owner(body)).filter(|bytes| !bytes.is_empty()), gate }
     }
 }
 
-/// The request was to leave when it was too late, or when everybody had given up on it.
+/// The bytes were polled after the deadline, or after the attempt was abandoned.
 #[derive(Debug, thiserror::Error)]
 #[error("the request may not leave any more")]
 struct MayNotLeave;

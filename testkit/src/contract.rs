@@ -1,4 +1,4 @@
-//! What all contracts have in common: what a check finds, how long it may take, and how it is told.
+//! Verdicts, reports and the time limit of a check, which all contracts share.
 
 use std::fmt::{self, Debug};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// How long one check may take before it counts as hanging.
+/// The time limit of one check. A longer check counts as hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a check found: how it ended, or the breach it met.
+/// The result of a check.
 pub type Verdict = Result<Outcome, Breach>;
 
-/// How a check ended that met no breach.
+/// The outcome of a check that found no breach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The contract was kept.
     Kept,
-    /// Nothing was shown: the harness cannot bring the situation about, for this reason.
+    /// The check showed nothing, because the harness cannot produce the situation, for this reason.
     NotShown(&'static str),
 }
 
-/// How what was checked broke its contract, in words. It names no secret.
+/// A breach of the contract, as a text. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach(String);
 
@@ -39,7 +39,7 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// What the checks of a contract found. It displays as a list of the breaches, and of what was not shown.
+/// The results of a contract's checks. It displays as a list of the breaches and of the checks that showed nothing.
 #[derive(Clone, Debug)]
 pub struct Report {
     whose: &'static str,
@@ -47,17 +47,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report on the contract of `whose`, with what each check found, by its name.
+    /// A report on the contract of `whose`, with the name and verdict of each check.
     pub(crate) fn new(whose: &'static str, findings: Vec<(&'static str, Verdict)>) -> Self {
         Self { whose, findings }
     }
 
-    /// The checks that found a breach, with the breach.
+    /// The checks that found a breach, each with its breach.
     pub fn failed(&self) -> impl Iterator<Item = (&'static str, &Breach)> {
         self.findings.iter().filter_map(|(name, verdict)| verdict.as_ref().err().map(|breach| (*name, breach)))
     }
 
-    /// The checks that showed nothing, with the reason.
+    /// The checks that showed nothing, each with the reason.
     pub fn not_shown(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.findings.iter().filter_map(|(name, verdict)| match verdict {
             Ok(Outcome::NotShown(why)) => Some((*name, *why)),
@@ -88,24 +88,24 @@ impl fmt::Display for Report {
     }
 }
 
-/// What `check` finds, or that it hangs.
+/// The verdict of `check`, or a breach if it exceeds the time limit.
 pub(crate) async fn timed(check: impl Future<Output = Verdict>) -> Verdict {
     let hangs = || Err(Breach::new(format!("it was not done within {LIMIT:?}")));
     within(LIMIT, check).await.unwrap_or_else(hangs)
 }
 
-/// A breach in these words, unless it `holds`.
+/// Returns a breach with this text unless `holds`.
 pub(crate) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Breach> {
     if holds { Ok(()) } else { Err(Breach(words())) }
 }
 
-/// A breach, unless `got` is what is `due`.
+/// Returns a breach unless `got` equals `due`.
 pub(crate) fn same<T: PartialEq + Debug>(what: &str, got: T, due: T) -> Result<(), Breach> {
     ensure(got == due, || format!("{what} is {got:?}, and not {due:?}"))
 }
 
-/// What `work` comes to, or `None` when it takes longer than `span`. The timer is a thread, so that checks need no
-/// particular runtime's clock and no test's paused one can stop it. It ends with the wait.
+/// The result of `work`, or `None` if it takes longer than `span`. The timer is a thread, so that checks need no
+/// particular runtime's clock and a test's paused clock cannot stop it. It ends with the wait.
 #[expect(clippy::disallowed_methods, reason = "a real time-out in tests, where no machine keeps timers")]
 pub(crate) async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     let (ring, over) = oneshot::channel::<()>();

@@ -1,16 +1,16 @@
-//! A hostile authorization server, and an MCP resource it protects: on loopback, in the test's own process.
+//! A hostile authorization server and an MCP resource that it protects, on loopback in the test's own process.
 //!
-//! It is *strict*: refresh tokens are single-use, and one that is presented again ends its whole chain. It is *hostile*:
-//! whatever can go wrong between a client and a server goes wrong on demand, before the refresh token was spent or
-//! after. And it *counts*: every request that arrived, processed or not.
+//! It is *strict*. Refresh tokens are single-use, and a replayed one ends its whole chain. It is *hostile*. On demand
+//! it produces any failure between a client and a server, before the refresh token is spent or after. And it *counts*
+//! every request that arrives, processed or not.
 //!
 //! ```
 //! use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let server = HostileAs::start().await?;
-//! let grant = server.grant();                     // as a login would bring it
-//! server.next(When::After, Fault::reset());       // spends the refresh token, and loses the answer
+//! let grant = server.grant();                     // as a login returns it
+//! server.next(When::After, Fault::reset());       // spends the refresh token and loses the answer
 //!
 //! // Let the client under test refresh `grant.refresh_token` at `grant.binding.token_endpoint` here.
 //!
@@ -22,7 +22,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! | path | what |
+//! | path | purpose |
 //! |---|---|
 //! | `POST /token` | the token endpoint: `refresh_token`, `client_credentials` |
 //! | `POST /revoke` | the revocation endpoint (RFC 7009) |
@@ -34,22 +34,22 @@
 //!
 //! # Without sleeps
 //!
-//! [`HostileAs::until`] waits for what is counted, a [`Gate`] holds requests until the test lets them go, and
-//! [`HostileAs::advance`] lets access tokens expire at once.
+//! [`HostileAs::until`] waits for counts, a [`Gate`] holds requests until the test releases them, and
+//! [`HostileAs::advance`] expires access tokens at once.
 
 mod authority;
 mod clock;
-mod desk;
+mod dispatcher;
 mod fault;
 mod form;
 mod gate;
 mod http1;
 mod http2;
-mod line;
 mod listener;
 mod reply;
 mod rules;
 mod script;
+mod socket;
 mod tally;
 
 use std::fmt;
@@ -63,8 +63,8 @@ use tokenkeeper_actors::values::{AccessToken, RefreshToken};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use authority::Place;
-use desk::Desk;
+use authority::TokenId;
+use dispatcher::Dispatcher;
 use script::Step;
 
 pub use authority::ChainId;
@@ -73,25 +73,25 @@ pub use gate::Gate;
 pub use rules::{Announced, Rotation, Rules};
 pub use tally::{Counts, Event, Snapshot, What};
 
-/// The scopes of a grant unless a test says otherwise.
+/// The default scopes of a grant.
 const SCOPE: &str = "tools:read tools:call";
 
-/// The server. It listens on a port of its own on 127.0.0.1. Dropping it stops it, with all its connections, as soon as its
-/// runtime comes round to it.
+/// The server. It listens on its own port on 127.0.0.1. Dropping it aborts its tasks and closes all its connections, as
+/// soon as the runtime gets to it.
 ///
-/// Its methods may be called at any time and from any thread; what they change holds for requests that come after.
+/// Its methods may be called at any time and from any thread. Their changes apply to later requests.
 pub struct HostileAs {
     address: SocketAddr,
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
     public: Client,
     /// The listener's task, which owns all others.
     _tasks: JoinSet<()>,
 }
 
-/// A first grant, as a login would bring it.
+/// A first grant, as a login returns it.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Its chain, as the timeline names it.
+    /// Its chain, as named in the timeline.
     pub chain: ChainId,
     /// Issuer, client, endpoints and resource.
     pub binding: Binding,
@@ -101,99 +101,98 @@ pub struct Grant {
     pub refresh_token: RefreshToken,
     /// The access token.
     pub access_token: AccessToken,
-    /// How long the access token lives.
+    /// The lifetime of the access token.
     pub lifetime: Duration,
 }
 
 impl HostileAs {
-    /// Starts a server with the default [`Rules`], on the runtime this is called from, which needs its I/O and time
-    /// enabled.
+    /// Starts a server with the default [`Rules`] on the current runtime, which needs I/O and time enabled.
     ///
     /// # Errors
     ///
-    /// When no port on 127.0.0.1 can be had.
+    /// If no port on 127.0.0.1 is available.
     pub async fn start() -> io::Result<Self> {
         Self::start_with(Rules::default()).await
     }
 
-    /// Starts a server with these rules; see [`start`](Self::start).
+    /// Starts a server with these rules. See [`start`](Self::start).
     ///
     /// # Errors
     ///
-    /// When no port on 127.0.0.1 can be had.
+    /// If no port on 127.0.0.1 is available.
     pub async fn start_with(rules: Rules) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        // Two servers at a time have two ports, and so no token in common.
-        let desk = Arc::new(Desk::new(format!("http://{address}"), rules, u64::from(address.port())));
-        let public = desk.state().authority.register(ClientAuth::None);
+        // Concurrent servers have different ports, and so no token in common.
+        let dispatcher = Arc::new(Dispatcher::new(format!("http://{address}"), rules, u64::from(address.port())));
+        let public = dispatcher.state().authority.register(ClientAuth::None);
         let mut tasks = JoinSet::new();
-        clock::start(&mut tasks, listener::listen(listener, Arc::clone(&desk)));
-        Ok(Self { address, desk, public, _tasks: tasks })
+        clock::start(&mut tasks, listener::listen(listener, Arc::clone(&dispatcher)));
+        Ok(Self { address, dispatcher, public, _tasks: tasks })
     }
 
-    // --- where it is -------------------------------------------------------------------------------------------------
+    // --- addresses ---------------------------------------------------------------------------------------------------
 
     /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its issuer identifier: `http://127.0.0.1:…`, without a slash at its end.
+    /// Its issuer identifier, `http://127.0.0.1:…` without a trailing slash.
     pub fn issuer(&self) -> &str {
-        &self.desk.origin
+        &self.dispatcher.origin
     }
 
     /// The token endpoint.
     pub fn token_endpoint(&self) -> String {
-        format!("{}/token", self.desk.origin)
+        format!("{}/token", self.dispatcher.origin)
     }
 
     /// The revocation endpoint.
     pub fn revocation_endpoint(&self) -> String {
-        format!("{}/revoke", self.desk.origin)
+        format!("{}/revoke", self.dispatcher.origin)
     }
 
-    /// The protected resource, which is also its `resource` parameter: `…/mcp`.
+    /// The protected resource `…/mcp`, which is also its `resource` parameter.
     pub fn resource(&self) -> String {
-        format!("{}/mcp", self.desk.origin)
+        format!("{}/mcp", self.dispatcher.origin)
     }
 
     // --- clients and grants ------------------------------------------------------------------------------------------
 
-    /// Registers a client with this one method of authentication. [`ClientAuth::PrivateKeyJwt`] can be registered, and
-    /// never authenticates: this server reads no assertions.
+    /// Registers a client with this authentication method only. A [`ClientAuth::PrivateKeyJwt`] client can be
+    /// registered but never authenticates, because this server reads no assertions.
     pub fn register(&self, auth: ClientAuth) -> Client {
-        self.desk.state().authority.register(auth)
+        self.dispatcher.state().authority.register(auth)
     }
 
-    /// Forgets a client, as servers do that prune their registrations: it is answered `invalid_client` from now on. Its
-    /// chains live on, of no use to anybody.
+    /// Removes a client, as servers do that prune their registrations. Its requests are answered `invalid_client` from
+    /// now on. Its chains stay alive, but no client can use them.
     pub fn unregister(&self, client: &Client) {
-        self.desk.state().authority.unregister(&client.id);
+        self.dispatcher.state().authority.unregister(&client.id);
     }
 
-    /// A first grant to the server's public client, for its [`resource`](Self::resource).
+    /// A first grant to the server's public client for its [`resource`](Self::resource).
     pub fn grant(&self) -> Grant {
         self.grant_to(&self.public)
     }
 
-    /// A first grant to `client`, for the server's [`resource`](Self::resource).
+    /// A first grant to `client` for the server's [`resource`](Self::resource).
     pub fn grant_to(&self, client: &Client) -> Grant {
         self.grant_for(client, &self.resource(), SCOPE)
     }
 
-    /// A first grant to `client` for any resource and scopes. Only `…/mcp`, and what is below it, is served here.
+    /// A first grant to `client` for any resource and scopes. This server only serves `…/mcp` and paths below it.
     pub fn grant_for(&self, client: &Client, resource: &str, scope: &str) -> Grant {
-        let mut state = self.desk.state();
-        let now = self.desk.now(&state);
-        let (place, issued) = state.authority.grant(&client.id, resource, scope, now);
-        self.desk.note(&mut state, What::Granted, Some(place), None, |_| {});
-        self.desk.count_chains(&state);
+        let mut state = self.dispatcher.state();
+        let now = self.dispatcher.now(&state);
+        let (token_id, issued) = state.authority.grant(&client.id, resource, scope, now);
+        self.dispatcher.note(&mut state, What::Granted, Some(token_id), None, |_| {});
+        self.dispatcher.count_chains(&state);
         Grant {
-            chain: place.chain,
+            chain: token_id.chain,
             binding: Binding {
-                issuer: Issuer(self.desk.origin.clone()),
+                issuer: Issuer(self.dispatcher.origin.clone()),
                 client: client.clone(),
                 token_endpoint: self.token_endpoint(),
                 revocation_endpoint: Some(self.revocation_endpoint()),
@@ -206,69 +205,71 @@ impl HostileAs {
         }
     }
 
-    /// Ends a chain, as a user does who withdraws a consent: its refresh tokens and access tokens die.
+    /// Ends a chain with its refresh tokens and access tokens, as if the user had withdrawn consent.
     pub fn revoke(&self, chain: ChainId) {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         if state.authority.end(chain) {
-            let place = state.authority.newest(chain).map(|(_, ordinal)| Place { chain, ordinal });
-            self.desk.note(&mut state, What::ChainRevoked, place, None, |_| {});
-            self.desk.count_chains(&state);
+            let token_id = state.authority.newest(chain).map(|(_, ordinal)| TokenId { chain, ordinal });
+            self.dispatcher.note(&mut state, What::ChainRevoked, token_id, None, |_| {});
+            self.dispatcher.count_chains(&state);
         }
     }
 
     /// Whether a chain is alive.
     pub fn is_alive(&self, chain: ChainId) -> bool {
-        self.desk.state().authority.newest(chain).is_some_and(|(alive, _)| alive)
+        self.dispatcher.state().authority.newest(chain).is_some_and(|(alive, _)| alive)
     }
 
-    /// The ordinal of a chain's newest refresh token: how often it was refreshed.
+    /// The ordinal of a chain's newest refresh token, which is the number of its refreshes.
     pub fn newest(&self, chain: ChainId) -> u32 {
-        self.desk.state().authority.newest(chain).map_or(0, |(_, ordinal)| ordinal)
+        self.dispatcher.state().authority.newest(chain).map_or(0, |(_, ordinal)| ordinal)
     }
 
-    /// Kills all access tokens issued so far; refresh tokens live on.
+    /// Kills all access tokens issued so far. Refresh tokens stay alive.
     pub fn kill_access_tokens(&self) {
-        self.desk.state().authority.kill_access_tokens();
+        self.dispatcher.state().authority.kill_access_tokens();
     }
 
     // --- behaviour ---------------------------------------------------------------------------------------------------
 
     /// Changes the rules.
     pub fn rules(&self, change: impl FnOnce(&mut Rules)) {
-        change(&mut self.desk.state().authority.rules);
+        change(&mut self.dispatcher.state().authority.rules);
     }
 
-    /// Puts the server's clock forward: access tokens and graces age by `time` at once. The timeline's clock stays.
+    /// Advances the server's clock by `time`, which ages access tokens and grace periods at once. The timeline's clock
+    /// is unaffected.
     pub fn advance(&self, time: Duration) {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         state.ahead = state.ahead.saturating_add(time);
     }
 
-    /// The next token request that no other fault is waiting for meets this one.
+    /// Injects a fault into the next token request that has none queued yet.
     ///
-    /// A request takes its fault when it has been read to its end.
+    /// A request takes its fault when it has been read completely.
     pub fn next(&self, when: When, fault: Fault) {
         self.next_n(1, when, fault);
     }
 
-    /// As [`next`](Self::next), for the next `times` token requests.
+    /// Like [`next`](Self::next), for the next `times` token requests.
     pub fn next_n(&self, times: usize, when: When, fault: Fault) {
-        self.desk.state().token.push(times, &Step { when, fault });
+        self.dispatcher.state().token.push(times, &Step { when, fault });
     }
 
-    /// Every token request meets this fault that no other is waiting for, until [`calm`](Self::calm).
+    /// Injects this fault into every token request that has none queued, until [`calm`](Self::calm).
     pub fn always(&self, when: When, fault: Fault) {
-        self.desk.state().token.set_always(Some(Step { when, fault }));
+        self.dispatcher.state().token.set_always(Some(Step { when, fault }));
     }
 
-    /// The next `times` requests at the protected resource meet this fault: [`Fault::challenge`] refuses a good token.
+    /// Injects this fault into the next `times` requests at the protected resource. [`Fault::challenge`] refuses a good
+    /// token.
     pub fn next_at_resource(&self, times: usize, when: When, fault: Fault) {
-        self.desk.state().resource.push(times, &Step { when, fault });
+        self.dispatcher.state().resource.push(times, &Step { when, fault });
     }
 
-    /// The next `times` requests at the revocation endpoint meet this fault.
+    /// Injects this fault into the next `times` requests at the revocation endpoint.
     pub fn next_revocation(&self, times: usize, when: When, fault: Fault) {
-        self.desk.state().revocation.push(times, &Step { when, fault });
+        self.dispatcher.state().revocation.push(times, &Step { when, fault });
     }
 
     /// Holds the next token request, before or after it is processed, until the gate is opened.
@@ -279,36 +280,36 @@ impl HostileAs {
         gate
     }
 
-    /// Takes back all faults, at all endpoints, that have not struck.
+    /// Removes all faults that have not struck, at all endpoints.
     pub fn calm(&self) {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         state.token.clear();
         state.resource.clear();
         state.revocation.clear();
     }
 
-    // --- what it saw -------------------------------------------------------------------------------------------------
+    // --- counts ------------------------------------------------------------------------------------------------------
 
-    /// The numbers so far.
+    /// The counts so far.
     pub fn counts(&self) -> Counts {
-        self.desk.watch().borrow().clone()
+        self.dispatcher.watch().borrow().clone()
     }
 
-    /// The numbers so far, and the timeline.
+    /// The counts so far, and the timeline.
     pub fn snapshot(&self) -> Snapshot {
-        self.desk.snapshot()
+        self.dispatcher.snapshot()
     }
 
-    /// Waits until the numbers are as a test wants them, and returns them: "a request has arrived" is
+    /// Waits until `met` returns true, and returns the counts. "A request has arrived" is
     /// `server.until(|counts| counts.token_requests == 1).await`.
     ///
-    /// It is asked after each change, and may see several changes as one: compare with `>=` what may go on growing. It
-    /// waits as long as it takes, and may be dropped at any time.
+    /// `met` is called after each change, and may see several changes as one. Compare counts that may grow further with
+    /// `>=`. There is no time-out. The future may be dropped at any time.
     pub async fn until(&self, mut met: impl FnMut(&Counts) -> bool) -> Counts {
-        let mut news = self.desk.watch();
+        let mut news = self.dispatcher.watch();
         loop {
             let counts = news.borrow_and_update().clone();
-            // The desk lives as long as `self`, so that news does not end.
+            // The dispatcher lives as long as `self`, so the watch does not end.
             if met(&counts) || news.changed().await.is_err() {
                 return counts;
             }

@@ -1,7 +1,8 @@
-//! The HTTP contract: what every [`HttpClient`] owes the refresh grant, as checks to run over any client.
+//! The HTTP contract, the requirements of the refresh grant on every [`HttpClient`], as checks to run over any client.
 //!
-//! Each check has servers of its own on loopback, most of them rude, and counts what arrives there: a client keeps the
-//! contract when a token request arrives once or not at all, whatever happens, and the client says which.
+//! Each check starts its own servers on loopback, most of them misbehaving, and counts the requests that arrive. A
+//! client keeps the contract if a token request arrives at most once in every case, and the client reports correctly
+//! whether it may have arrived.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -52,9 +53,9 @@ use tokenkeeper::http::HttpClient;
 use crate::contract::timed;
 pub use crate::contract::{Breach, Outcome, Report, Verdict};
 
-/// Makes the clients that are to be checked. It may panic: it is part of a test.
+/// Makes the clients under test. It may panic, as part of a test.
 pub trait Harness: Send + Sync {
-    /// A client as a host would make it. Each check asks for one of its own.
+    /// A client as a host would make it. Called once for each check.
     fn client(&self) -> Arc<dyn HttpClient>;
 }
 
@@ -65,22 +66,23 @@ pub struct Check {
     run: fn(Arc<dyn HttpClient>) -> Run,
 }
 
-/// What a check's function finds: nothing, or the breach it met. All that is asked of a client can be shown of it.
+/// The result of a check's function. There is no "not shown" here, because every requirement on a client can be
+/// checked.
 pub type Finding = Result<(), Breach>;
 
 type Run = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 impl Check {
-    /// What the contract says, as a sentence in snake case: the name of the check's function.
+    /// The contract's rule as a sentence in snake case. It is the name of the check's function.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Runs the check with a client of its own. It needs a tokio runtime with I/O and time.
+    /// Runs the check with its own client. It needs a tokio runtime with I/O and time.
     ///
     /// # Errors
     ///
-    /// The [`Breach`] it found; taking more than a minute is one. Dropping the future abandons the check.
+    /// The [`Breach`] that it found. Taking more than a minute is one. Dropping the future abandons the check.
     pub async fn run(&self, harness: &dyn Harness) -> Verdict {
         timed((self.run)(harness.client())).await
     }
@@ -96,7 +98,7 @@ impl fmt::Debug for Check {
 ///
 /// # Panics
 ///
-/// When a check found a breach. The message names each such check and says what it found.
+/// If a check found a breach. The message lists each such check and its breach.
 pub async fn run_all(harness: &dyn Harness) {
     examine(harness).await.assert_kept();
 }
@@ -116,7 +118,7 @@ macro_rules! checks {
     };
 }
 
-/// Every check of the contract: for a test of your own that runs each by its name, or leaves one out for a reason.
+/// Every check of the contract, for a test that runs each by name or leaves one out for a reason.
 pub static CHECKS: &[Check] = checks! {
     once: a_request_arrives_once_and_as_it_is, of_many_requests_at_once_each_arrives_once, every_status_is_an_answer,
         a_redirect_is_an_answer, an_answer_that_asks_for_more_is_an_answer, early_hints_are_no_answer,

@@ -1,7 +1,7 @@
-//! Tests for what you plug into tokenkeeper.
+//! Tests for implementations that plug into tokenkeeper.
 //!
-//! [`store_contract`] holds what a token store owes the engine, as a suite that any store runs through: the ones that
-//! come with tokenkeeper, and yours. Tell it how to make an empty store and how to open it once more, and run it:
+//! [`store_contract`] holds the contract of a token store as a test suite for any store, tokenkeeper's own or yours.
+//! Implement a harness that makes an empty store and opens it again, and run it:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -35,15 +35,15 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A harness can do more: make a claim be lost, let a process die, cut a watch. What it cannot do is reported as not
-//! shown, never as kept.
+//! A harness can do more. It can lose a claim, kill a process or cut a watch. A check that needs a missing ability is
+//! reported as not shown, never as kept.
 //!
-//! `hostile` is an authorization server and a protected resource on loopback, strict and with faults on demand, that
-//! counts everything: what a client does with its refresh token shows there (feature `hostile`, on by default).
+//! `hostile` is a strict authorization server and a protected resource on loopback, with faults on demand. It counts
+//! every request, so it shows how a client uses its refresh tokens (feature `hostile`, on by default).
 //!
 //! `scripted` has sessions that follow a script, for unit tests of hosts (feature `scripted`, on by default).
 //!
-//! `http_contract` is what an HTTP client owes the refresh grant (feature `http-contract`).
+//! `http_contract` is the contract of an HTTP client for the refresh grant (feature `http-contract`).
 
 mod contract;
 #[cfg(feature = "hostile")]
@@ -54,7 +54,7 @@ pub mod http_contract;
 pub mod scripted;
 pub mod store_contract;
 
-/// The code in the README compiles and does what it says.
+/// The README's examples, as doc tests.
 #[cfg(all(doctest, feature = "hostile", feature = "http-contract", feature = "scripted"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

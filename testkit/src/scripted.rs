@@ -1,8 +1,8 @@
-//! Sessions that follow a script: unit tests for host code that takes an [`AuthSession`].
+//! Sessions that follow a script, for unit tests of host code that takes an [`AuthSession`].
 //!
-//! A host's code gets the real handle, with the real answers: leases, errors with their reasons and times, refusals, states.
-//! Behind it are no actors, no network and no store, only the law that runs in production, over a script of what each token
-//! request comes to.
+//! The host's code gets the real handle with real results: leases, errors with their reasons and times, refusals,
+//! states. There are no actors, no network and no store behind it. The production law runs over a script of the results
+//! of token requests.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,63 +29,63 @@
 //!
 //! # The script
 //!
-//! Somebody has signed in, and there is no access token yet. Each token request comes to the next step, and the last step goes
-//! on for ever. Without any step, each request brings an `access-token` for an hour.
+//! The account is signed in, and has no access token yet. Each token request takes the next step, and the last step
+//! repeats for ever. Without any step, each request returns an `access-token` that lives for an hour.
 //!
-//! A step is used up by a *token request*, and the law says when one is made: not while a lease is fresh, one for all who wait,
-//! early in the last part of a lease's life (a quarter at most), after a refusal, and not before a failure's pause is over.
+//! Each *token request* uses up one step. The law decides when to make one. It makes none while a lease is fresh or
+//! before a failure's pause is over, one for all waiters, one early in the last part of a lease's life (a quarter at
+//! most), and one after a refusal.
 //!
 //! # Time
 //!
-//! Tokio's: `#[tokio::test(start_paused = true)]` and `tokio::time::advance` let tokens expire at once (of a host's own tokio,
-//! with its feature `test-util`). Entropy always fall the same way. Outside a tokio runtime a script works as well, but nothing
-//! happens by itself there: a step that [takes](Token::takes) time is over when somebody asks next.
+//! The time is tokio's. `#[tokio::test(start_paused = true)]` and `tokio::time::advance` expire tokens at once (they
+//! need the feature `test-util` in the host's own tokio). Jitter is fixed. A script also works outside a tokio runtime,
+//! but without timers. A step that [takes](Token::takes) time then ends at the next call after its time.
 //!
-//! # What happens elsewhere
+//! # External events
 //!
 //! [`logged_out_elsewhere`](ScriptedSession::logged_out_elsewhere), [`signed_in_elsewhere`](ScriptedSession::signed_in_elsewhere),
 //! [`store_breaks`](ScriptedSession::store_breaks) and [`store_recovers`](ScriptedSession::store_recovers) may be called at any
 //! time, and so may [`push`](ScriptedSession::push).
 
+mod actor;
 mod clock;
-mod desk;
-mod play;
+mod driver;
 mod step;
 mod world;
 
 use std::sync::Arc;
 
+use tokenkeeper::AuthSession;
 use tokenkeeper_actors::law::session::{Policy, Refusal, SessionEvent};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::runtime::stand_in;
 use tokenkeeper_actors::values::{Account, Moment, ServerIdentity, Target};
 
-use tokenkeeper::AuthSession;
-
+use actor::ScriptedActor;
 use clock::TokioClock;
-use desk::Desk;
 use world::Store;
 
 pub use step::{Failure, Step, Token, failure, login_required, token};
 
-/// A session that follows a script, and the test's way to write it, to change it and to count what it met.
+/// A session that follows a script. The test uses it to write the script, change it and read the counts.
 ///
-/// Cheap to clone; clones are one session. See the [module](self).
+/// Cheap to clone; clones share one session. See the [module](self).
 #[derive(Clone, Debug)]
 pub struct ScriptedSession {
     session: AuthSession,
-    desk: Arc<Desk>,
+    actor: Arc<ScriptedActor>,
     clock: TokioClock,
 }
 
-/// What a scripted session met so far.
+/// The counts of a scripted session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Calls of [`token`](AuthSession::token) and [`token_with`](AuthSession::token_with), answered from a fresh lease or
-    /// not. (One that found too many others waiting is not counted.)
+    /// Calls of [`token`](AuthSession::token) and [`token_with`](AuthSession::token_with), whether or not a fresh lease
+    /// answered them. (A call that exceeded the maximum number of waiters is not counted.)
     pub asked: u64,
-    /// Requests to the token endpoint: steps of the script that were used.
+    /// Token requests, which is the number of script steps used.
     pub token_requests: u64,
     /// Calls of [`invalidate`](AuthSession::invalidate).
     pub refusals: u64,
@@ -96,8 +96,8 @@ pub struct Counts {
 }
 
 impl ScriptedSession {
-    /// A session that somebody has signed in to, without an access token, of the account `test` at
-    /// `https://mcp.example.com/mcp`, with the default [`Policy`].
+    /// A signed-in session without an access token, for the account `test` at `https://mcp.example.com/mcp`, with the
+    /// default [`Policy`].
     ///
     /// ```
     /// use tokenkeeper_testkit::scripted::ScriptedSession;
@@ -114,7 +114,7 @@ impl ScriptedSession {
         Self::with(identity(), Policy::default())
     }
 
-    /// Like [`new`](Self::new), of `identity` and with `policy`; its `renewal` means nothing here.
+    /// Like [`new`](Self::new), with `identity` and `policy`. The policy's `renewal` has no effect here.
     ///
     /// ```
     /// use tokenkeeper::{Account, Policy, ServerIdentity, Target};
@@ -131,8 +131,8 @@ impl ScriptedSession {
         script
     }
 
-    /// Like [`new`](Self::new), but nobody has ever signed in:
-    /// [`NeverSignedIn`](tokenkeeper::Reason::NeverSignedIn).
+    /// Like [`new`](Self::new), but never signed in
+    /// ([`NeverSignedIn`](tokenkeeper::Reason::NeverSignedIn)).
     ///
     /// ```
     /// use tokenkeeper::Reason;
@@ -150,20 +150,20 @@ impl ScriptedSession {
 
     fn vacant(identity: ServerIdentity, policy: Policy) -> Self {
         let clock = TokioClock::new();
-        let (session, desk) = stand_in::session(identity, policy.clone(), Arc::new(clock.clone()), |stage| {
-            Desk::new(stage, Store::new(), policy, clock.clone())
+        let (session, actor) = stand_in::session(identity, policy.clone(), Arc::new(clock.clone()), |stage| {
+            ScriptedActor::new(stage, Store::new(), policy, clock.clone())
         });
-        Self { session: session.into(), desk, clock }
+        Self { session: session.into(), actor, clock }
     }
 
-    /// The same session, whose script goes on with `step`.
+    /// Appends `step` to the script, and returns the session.
     #[must_use]
     pub fn then(self, step: impl Into<Step>) -> Self {
         self.push(step);
         self
     }
 
-    /// From here on the script goes on with `step`, after the steps that are left.
+    /// Appends `step` to the script.
     ///
     /// ```
     /// use tokenkeeper::TokenOptions;
@@ -181,18 +181,18 @@ impl ScriptedSession {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn push(&self, step: impl Into<Step>) {
-        self.desk.act(|play| play.script.push(step.into()));
+        self.actor.update(|driver| driver.script.push(step.into()));
     }
 
-    /// A handle on the session: what a host's code takes. All handles are on one session.
+    /// A handle on the session, for the host's code. All handles share one session.
     pub fn session(&self) -> AuthSession {
         self.session.clone()
     }
 
-    // --- what happens elsewhere --------------------------------------------------------------------------------------
+    // --- external events ---------------------------------------------------------------------------------------------
 
-    /// Somebody signs in, in a login page or another process: whatever was there is replaced, and the next token request
-    /// comes to the script's next step.
+    /// Signs in again, as a login page or another process does. The previous grant is replaced, and the next token
+    /// request takes the script's next step.
     ///
     /// ```
     /// use tokenkeeper_testkit::scripted::{ScriptedSession, login_required, token};
@@ -210,13 +210,13 @@ impl ScriptedSession {
     pub fn signed_in_elsewhere(&self) {
         let resource = self.session.identity().resource().map(ToString::to_string);
         let now = self.now();
-        self.desk.act(|play| {
-            play.store.sign_in(resource, now);
-            play.happen(SessionEvent::StoreChanged);
+        self.actor.update(|driver| {
+            driver.store.sign_in(resource, now);
+            driver.handle(SessionEvent::StoreChanged);
         });
     }
 
-    /// Somebody logs out in another process: nothing is served from now on, however fresh, and callers get
+    /// Logs out, as another process does. No lease is served from now on, not even a fresh one, and callers get
     /// [`LoggedOut`](tokenkeeper::Reason::LoggedOut).
     ///
     /// ```
@@ -234,14 +234,14 @@ impl ScriptedSession {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn logged_out_elsewhere(&self) {
-        self.desk.act(|play| {
-            play.store.logout();
-            play.happen(SessionEvent::StoreChanged);
+        self.actor.update(|driver| {
+            driver.store.logout();
+            driver.handle(SessionEvent::StoreChanged);
         });
     }
 
-    /// The store fails from now on: what is there is served while it is good, no token request is begun, one that is under way
-    /// is *degraded* (its token cannot be saved), and logins and logouts are not durable.
+    /// Makes the store fail from now on. The present token is served while it is good, no token request begins, a
+    /// request in flight becomes *degraded* (its token cannot be saved), and logins and logouts are not durable.
     ///
     /// ```
     /// use tokenkeeper::{LogoutError, StoreFault};
@@ -255,10 +255,10 @@ impl ScriptedSession {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn store_breaks(&self) {
-        self.desk.act(|play| play.store.broken = true);
+        self.actor.update(|driver| driver.store.broken = true);
     }
 
-    /// The store works again. What could not be saved is saved by itself when the next attempt is due, 30 s later at most.
+    /// Makes the store work again. The next attempt to save an unsaved token succeeds, 30 s later at most.
     ///
     /// ```
     /// use tokenkeeper_testkit::scripted::{ScriptedSession, token};
@@ -278,27 +278,27 @@ impl ScriptedSession {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn store_recovers(&self) {
-        self.desk.act(|play| play.store.broken = false);
+        self.actor.update(|driver| driver.store.broken = false);
     }
 
-    // --- what it met -------------------------------------------------------------------------------------------------
+    // --- counts ------------------------------------------------------------------------------------------------------
 
-    /// What it met so far.
+    /// The counts so far.
     pub fn counts(&self) -> Counts {
-        self.desk.act(|play| play.counts)
+        self.actor.update(|driver| driver.counts)
     }
 
-    /// The refusals it was told of, in order, with their operations and challenges.
+    /// The refusals reported to the session, in order, with their operations and challenges.
     pub fn refusals(&self) -> Vec<Refusal> {
-        self.desk.act(|play| play.refusals.clone())
+        self.actor.update(|driver| driver.refusals.clone())
     }
 
-    /// How many steps of the script are left. The last step goes on for ever, and is not left once it was used.
+    /// The number of unused script steps. The last step repeats for ever, and is not counted after its first use.
     pub fn steps_left(&self) -> usize {
-        self.desk.act(|play| play.script.left())
+        self.actor.update(|driver| driver.script.left())
     }
 
-    /// The present, as the session sees it: what leases are compared with.
+    /// The current time of the session. Leases are compared with it.
     ///
     /// ```
     /// use std::time::Duration;

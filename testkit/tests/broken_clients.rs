@@ -1,4 +1,4 @@
-//! The HTTP contract can fail: each of these clients has one planted fault, and the checks find it.
+//! The HTTP contract can fail. Each of these clients has one planted fault, and the checks find it.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 mod clients;
@@ -45,7 +45,7 @@ impl Harness for Fault {
     }
 }
 
-/// Each fault, and a check that is there to find it. Others may find it too.
+/// Each fault, and a check that must find it. Other checks may find it too.
 const FOUND_BY: &[(Fault, &str)] = &[
     (Fault::SendsTwice, "a_request_arrives_once_and_as_it_is"),
     (Fault::SendsTwice, "of_many_requests_at_once_each_arrives_once"),
@@ -88,7 +88,7 @@ fn check(name: &str) -> &'static Check {
 async fn each_fault_is_found_by_the_check_that_is_there_for_it() {
     let mut running = tokio::task::JoinSet::new();
     for (fault, name) in FOUND_BY {
-        // Side by side: some of them are about a client that waits for ever.
+        // Concurrently, because some checks wait for a client that never returns.
         #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
         running.spawn(async move { check(name).run(fault).await.is_err().then_some(()).ok_or((fault, name)) });
     }

@@ -1,4 +1,4 @@
-//! The store contract can fail: each of these stores has one planted fault, and the checks find it.
+//! The store contract can fail. Each of these stores has one planted fault, and the checks find it.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 mod broken;
@@ -11,7 +11,7 @@ use broken::{BrokenHarness, Fault};
 use support::Leased;
 use tokenkeeper_testkit::store_contract::{CHECKS, Harness, Report, examine, run_all};
 
-/// Each fault, and the check that is there to find it. Others may find it too.
+/// Each fault, and the check that must find it. Other checks may find it too.
 const FOUND_BY: &[(Fault, &str)] = &[
     (Fault::MakesRecordsUp, "nothing_is_there_at_first"),
     (Fault::RevisionStartsAtZero, "a_login_begins_with_epoch_1_revision_1_and_number_1"),

@@ -1,4 +1,4 @@
-//! The store in memory keeps the store contract, with either kind of claim.
+//! The in-memory store keeps the store contract, with either kind of claim.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 mod support;
@@ -49,7 +49,7 @@ async fn one_thread_is_enough_to_run_the_checks() {
     run_all(&Leased).await;
 }
 
-/// A harness that does only what it must.
+/// A harness with only the required methods.
 struct Plain;
 
 #[async_trait]
@@ -129,15 +129,15 @@ async fn a_reservation_ends_with_its_ten_minutes_or_with_the_token_it_was_for() 
     assert_eq!(reserve("work", 0).await, Reservation::Reserved);
     assert_eq!(reserve("home", 599_999).await, Reservation::HeldBy(who()));
     assert_eq!(reserve("home", 600_000).await, Reservation::Reserved);
-    // A clock that stepped back makes nothing older.
+    // A clock that stepped back does not age a reservation.
     assert_eq!(reserve("work", 0).await, Reservation::HeldBy(named("home")));
 
-    // Installed without asking, which a login never does: the other one's reservation is left alone.
+    // An install without a reservation, which a login never does, leaves another process's reservation in place.
     let install = Change::Install(Box::new(Login { refresh: Some(credential), ..support::bare_login() }));
     store.change(&who(), install.clone()).await.unwrap();
     store.change(&who(), Change::Clear { epoch: Epoch::new(1) }).await.unwrap();
     assert_eq!(reserve("third", 600_001).await, Reservation::HeldBy(named("home")));
-    // Installed by the one that asked: no ten minutes are left over after the logout.
+    // An install by the owner of the reservation ends it, so that the logout leaves no ten minutes to wait.
     store.change(&named("home"), install).await.unwrap();
     assert_eq!(reserve("third", 600_001).await, Reservation::HeldBy(named("home")));
     store.change(&named("home"), Change::Clear { epoch: Epoch::new(1) }).await.unwrap();

@@ -1,7 +1,7 @@
-//! JSON, one member at a time: what was read before the text breaks off has been read.
+//! A JSON reader that yields one member at a time, so that the members before a truncation are still read.
 //!
-//! Values are taken as they stand and understood one by one, so that a number nobody can represent, or a lone surrogate,
-//! spoils its own member and no other. Nothing here recurses: serde_json skips nested values with a list of its own.
+//! Values are kept as raw text and parsed one by one. A number out of range, or a lone surrogate, therefore spoils only
+//! its own member. Nothing here recurses, because serde_json skips nested values with its own explicit stack.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,16 +9,16 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A value as it arrived.
+/// A member's value.
 pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
-    /// JSON other than a string, as its own text.
+    /// JSON other than a string, as raw text.
     Json(&'a str),
 }
 
-/// Hands each wanted member of the object that `json` begins with to `take`, in their order. `name` maps a member's name
-/// to the caller's, and unwanted ones to `None`. Returns whether the object was read to its end. The text after the object
-/// is not read.
+/// Calls `take` for each wanted member of the object at the start of `json`, in order. `name` maps a member's name to
+/// the caller's name for it, and unwanted members to `None`. Returns whether the object is complete. Text after the
+/// object is not read.
 pub(super) fn read_object<N>(json: &[u8], name: impl Fn(&str) -> Option<N>, take: impl FnMut(N, Value<'_>)) -> bool {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     (&mut deserializer).deserialize_map(Object { name, take }).is_ok()
@@ -30,7 +30,7 @@ pub(super) fn read_texts(json: &str, most: usize) -> Option<Vec<Cow<'_, str>>> {
     (&mut deserializer).deserialize_seq(Texts { most }).ok()
 }
 
-/// The value of the object's member `name`, as it stands.
+/// The value of the object's member `name`, as raw text.
 pub(super) fn member<'a>(json: &'a [u8], name: &'static str) -> Option<&'a str> {
     let mut found = None;
     let mut deserializer = serde_json::Deserializer::from_slice(json);
@@ -65,7 +65,8 @@ impl<'de, N, F: Fn(&str) -> Option<N>, T: FnMut(N, Value<'_>)> Visitor<'de> for 
     }
 }
 
-/// A string without its quotes, everything else as it stands. A string that is none (a lone surrogate) is nothing.
+/// A string without its quotes, or any other value as raw text. Returns `None` for an invalid string (a lone
+/// surrogate).
 fn value(raw: &str) -> Option<Value<'_>> {
     if !raw.starts_with('"') {
         return Some(Value::Json(raw));

@@ -1,4 +1,4 @@
-//! A JWT access token's `exp`: a hint at its lifetime where the server gave none. Nothing else in it is read.
+//! The `exp` of a JWT access token, a lifetime hint where the server gave none. No other claim is read.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 use super::json;
 use super::members::seconds;
 
-/// The longest claims that are looked at, encoded.
+/// The maximum length of claims that are parsed, encoded.
 const CLAIMS_MOST: usize = 16 * 1024;
 
-/// How long `token` lives from `asked` on, if it is a JWT that says so; `None` where its `exp` has passed by this
+/// The lifetime of `token` from `asked` on, if it is a JWT with an `exp`. Returns `None` if `exp` has passed by this
 /// machine's clock, because one of the two clocks is then wrong.
 pub(super) fn lifetime_hint(token: &str, asked: WallTime) -> Option<Duration> {
     let mut parts = token.split('.');

@@ -1,4 +1,4 @@
-//! The members of an answer that mean something here, each read for itself.
+//! The known members of an answer, each read independently.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use url::form_urlencoded;
 
 use super::json::{self, Value};
 
-/// The longest error word that is repeated.
+/// The maximum length of an error code that is repeated.
 const WORD_MOST: usize = 64;
 
-/// More scopes than anybody grants; such a list is taken for none.
+/// The maximum number of scopes. A longer list is treated as absent.
 const SCOPES_MOST: usize = 1_000;
 
-/// The most bytes all scopes may have together.
+/// The maximum total length of all scopes, in bytes.
 const SCOPES_BYTES_MOST: usize = 64 * 1024;
 
-/// What an answer says. Members that cannot be read are absent.
+/// The known members of an answer. Unreadable members are absent.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     pub(super) access: Option<AccessToken>,
@@ -26,16 +26,16 @@ pub(super) struct Members {
     pub(super) lifetime: Option<Duration>,
     pub(super) scopes: Option<Scopes>,
     pub(super) authed_user: Option<Box<Members>>,
-    /// Whether the answer was read to its end.
+    /// Whether the answer is complete.
     pub(super) whole: bool,
-    /// Whether there is an error, and its word if that can be repeated.
+    /// Whether there is an error, and its code if that may be repeated.
     pub(super) error: Option<Option<String>>,
     pub(super) error_code: Option<String>,
     pub(super) code: Option<String>,
     pub(super) not_ok: bool,
 }
 
-/// The names that mean something here.
+/// The known member names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
     AccessToken,
@@ -67,14 +67,14 @@ impl Name {
         })
     }
 
-    /// A name inside `authed_user`. An object in that object means nothing.
+    /// A name inside `authed_user`. An object inside that object is ignored.
     fn nested(name: &str) -> Option<Self> {
         Self::of(name).filter(|name| *name != Name::AuthedUser)
     }
 }
 
 impl Members {
-    /// What `body` says, whatever it is: a JSON object by its first character, form-encoded otherwise.
+    /// Reads `body` as a JSON object if it starts like one, and as form-encoded otherwise.
     pub(super) fn of(body: &[u8]) -> Self {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
         let mut members = Self::default();
@@ -91,13 +91,13 @@ impl Members {
         members
     }
 
-    /// Reads the object `authed_user`; `None` if it breaks off.
+    /// Reads the object `authed_user`. Returns `None` if it is truncated.
     fn nested(json: &str) -> Option<Self> {
         let mut members = Self::default();
         json::read_object(json.as_bytes(), Name::nested, |name, value| members.take(name, value)).then_some(members)
     }
 
-    /// Takes a member in, if it can be read.
+    /// Stores a member if it can be read.
     fn take(&mut self, name: Name, value: Value<'_>) {
         match name {
             Name::AccessToken => {
@@ -138,19 +138,19 @@ impl Members {
         }
     }
 
-    /// Whether the answer says that something went wrong.
+    /// Whether the answer has an error or `ok: false`.
     pub(super) fn is_refusal(&self) -> bool {
         self.error.is_some() || self.error_code.is_some() || self.not_ok
     }
 
-    /// The error's word, wherever it stands: `error` (RFC 6749 section 5.2), `error_code` (Supabase), `code`.
+    /// The error code from any of the known members: `error` (RFC 6749 section 5.2), `error_code` (Supabase), `code`.
     pub(super) fn word(&self) -> Option<String> {
         self.error.clone().flatten().or_else(|| self.error_code.clone()).or_else(|| self.code.clone())
     }
 }
 
 impl Value<'_> {
-    /// The text, if it is one.
+    /// The value if it is a string.
     fn text(&self) -> Option<Cow<'_, str>> {
         match self {
             Value::Text(text) => Some(Cow::Borrowed(text)),
@@ -158,7 +158,7 @@ impl Value<'_> {
         }
     }
 
-    /// A scalar's text, quoted or not.
+    /// The text of a scalar, quoted or not.
     fn plain(&self) -> &str {
         match self {
             Value::Text(text) => text,
@@ -176,14 +176,14 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// A word out of a fixed vocabulary, whichever: never free text, which might name people or tokens.
+/// Returns `text` if it looks like a code from a fixed vocabulary. Free text might name people or tokens.
 fn word(text: &str) -> Option<String> {
     let text = text.trim();
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     (!text.is_empty() && text.len() <= WORD_MOST && text.bytes().all(sane)).then(|| text.to_owned())
 }
 
-/// A number of seconds; zero for less than that.
+/// A number of seconds. Negative numbers become zero.
 pub(super) fn seconds(text: &str) -> Option<Duration> {
     let text = text.trim();
     let numeric = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
@@ -191,7 +191,7 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
         return None;
     }
     let seconds: f64 = text.parse().ok()?;
-    // What is too large for a duration is the longest there is.
+    // A number too large for a duration becomes the maximum.
     Some(if seconds > 0.0 { Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX) } else { Duration::ZERO })
 }
 
@@ -208,8 +208,8 @@ fn scopes(value: &Value<'_>) -> Option<Scopes> {
     (!named.is_empty() && small).then(|| Scopes::new(named))
 }
 
-/// Where there is whitespace, it is what separates, and a comma next to it belongs to nobody. Where there is none, commas
-/// separate (GitHub): a scope may have one in it by the grammar, and none is known that does.
+/// Splits at whitespace if there is any, and drops adjacent commas. Otherwise it splits at commas (GitHub). The grammar
+/// allows a comma within a scope, but no known provider uses one.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let text = text.trim();
     let spaced = text.contains(|c: char| c.is_ascii_whitespace());

@@ -3,7 +3,7 @@ use tokenkeeper_actors::values::{ElapsedTime, Moment};
 
 use super::*;
 
-/// Shows one more millisecond each time it is read.
+/// A clock that advances by one millisecond on each reading.
 #[derive(Debug, Default)]
 struct Ticking(AtomicU8);
 
@@ -21,7 +21,7 @@ fn gate(body: &str, not_after: u64) -> (Pin<Box<OnceBody>>, Arc<Gate>) {
     (Box::pin(OnceBody::new(body, Arc::clone(&gate))), gate)
 }
 
-/// What the connection gets that asks for the next bytes.
+/// The result of polling the body for its next bytes.
 fn ask(body: &mut Pin<Box<OnceBody>>) -> Option<Result<Vec<u8>, ()>> {
     match http_body::Body::poll_frame(body.as_mut(), &mut Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(frame) => Some(frame?.map(|frame| frame.into_data().unwrap().to_vec()).map_err(|_| ())),

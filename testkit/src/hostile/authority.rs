@@ -1,5 +1,5 @@
-//! The authorization server itself: clients, chains of refresh tokens, access tokens. Pure: time is an argument, and
-//! names come from a seed.
+//! The state of the authorization server: clients, chains of refresh tokens, access tokens. Pure; the time is an
+//! argument, and token values come from a seed.
 
 mod names;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use super::form::{Credentials, Form};
 use super::rules::{Announced, Rotation, Rules};
 use names::Names;
 
-/// A chain: the refresh tokens that descend from one grant. Counted from 0 for each server.
+/// A chain of refresh tokens that descend from one grant. Numbered from 0 in each server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ChainId(pub u32);
 
@@ -27,19 +27,19 @@ impl fmt::Display for ChainId {
     }
 }
 
-/// All that the server knows. No `Debug`: it holds secrets.
+/// The whole state. No `Debug`, because it holds secrets.
 pub(super) struct Authority {
     pub(super) rules: Rules,
     names: Names,
     clients: BTreeMap<String, Client>,
     chains: Vec<Chain>,
-    refresh: BTreeMap<String, Place>,
+    refresh: BTreeMap<String, TokenId>,
     access: BTreeMap<String, Access>,
 }
 
-/// Which refresh token of which chain. The first of a chain has ordinal 0.
+/// The chain and ordinal of a refresh token. The first of a chain has ordinal 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct TokenId {
     pub(super) chain: ChainId,
     pub(super) ordinal: u32,
 }
@@ -48,53 +48,53 @@ struct Chain {
     client: String,
     resource: String,
     scope: String,
-    /// When each of its refresh tokens was spent; the newest, which comes after them, is not. In a grace period, one is
-    /// also spent by an answer to the one before it.
+    /// The time at which each refresh token was spent, except the newest. In a grace period, an answer to the
+    /// predecessor spends a token too.
     spent: Vec<Duration>,
-    /// How many access tokens it has had, and how many of them are dead: the first ones.
+    /// The number of access tokens issued, and how many of them, counted from the first, are dead.
     minted: u32,
     dead: u32,
     alive: bool,
 }
 
 struct Access {
-    /// Its chain, and which of the chain's access tokens it is; `None` for client credentials, which have no chain.
+    /// The chain and the serial number of this access token in it. `None` for client credentials, which have no chain.
     origin: Option<(ChainId, u32)>,
-    /// `None` where none was asked for: good at every resource.
+    /// `None` if the request named none. The token is then good at every resource.
     resource: Option<String>,
     expires: Duration,
 }
 
-/// What a successful token request brings. No `Debug`: it holds secrets.
+/// The result of a successful token request. No `Debug`, because it holds secrets.
 pub(super) struct Issued {
-    pub(super) place: Option<Place>,
+    pub(super) token_id: Option<TokenId>,
     pub(super) access: String,
     pub(super) refresh: Option<String>,
     pub(super) expires_in: Option<i64>,
     pub(super) scope: String,
 }
 
-/// Why a token request got nothing.
+/// Why a token request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// No form, a parameter missing or twice, two ways of authentication.
+    /// Not a form, a missing or repeated parameter, or two ways of authentication.
     Malformed,
-    /// Unknown, wrong secret, or not the method it is registered for. `basic` where it tried HTTP Basic.
+    /// Unknown client, wrong secret, or not the registered method. `basic` if the request used HTTP Basic.
     Client { basic: bool },
-    /// A public client that asks for client credentials.
+    /// A public client requested client credentials.
     Unauthorized,
     /// Neither `refresh_token` nor `client_credentials`.
     Unsupported,
-    /// Not the resource of the grant, or none.
+    /// A missing resource, or not the resource of the grant.
     Resource,
-    /// More than was granted.
+    /// More scopes than granted.
     Scope,
-    /// No refresh token of this server, or another client's.
+    /// Not a refresh token of this server, or another client's.
     Unknown,
-    /// A spent one. `revoked` where this very request ended the chain.
-    Replayed { place: Place, revoked: bool },
-    /// One that was never spent, of a chain that has ended.
-    Ended(Place),
+    /// A spent refresh token. `revoked` if this request ended the chain.
+    Replayed { token_id: TokenId, revoked: bool },
+    /// An unspent refresh token of an ended chain.
+    Ended(TokenId),
 }
 
 impl Chain {
@@ -111,7 +111,7 @@ impl From<super::form::Malformed> for Refusal {
 }
 
 impl Refusal {
-    /// The `error` (RFC 6749 section 5.2, RFC 8707 section 2).
+    /// The `error` code (RFC 6749 section 5.2, RFC 8707 section 2).
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Malformed => "invalid_request",
@@ -134,7 +134,7 @@ impl Refusal {
 }
 
 impl Authority {
-    /// A server without clients. Two servers with different seeds give out different tokens.
+    /// A server without clients. Servers with different seeds issue different tokens.
     pub(super) fn new(rules: Rules, seed: u64) -> Self {
         Self {
             rules,
@@ -154,17 +154,17 @@ impl Authority {
         client
     }
 
-    /// Forgets the secret, the method and the name alike; its chains stay.
+    /// Makes the client unable to authenticate. Its chains stay.
     pub(super) fn unregister(&mut self, id: &str) {
         if let Some(client) = self.clients.get_mut(id) {
-            // The place is kept, so that ids are not given out twice; no request authenticates as this.
+            // The entry is kept, so that ids are not reused. No request can authenticate with this method.
             client.auth = ClientAuth::PrivateKeyJwt;
         }
     }
 
-    /// A first grant, as a login would bring it.
-    pub(super) fn grant(&mut self, client: &str, resource: &str, scope: &str, now: Duration) -> (Place, Issued) {
-        let place = Place { chain: ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX)), ordinal: 0 };
+    /// A first grant, as a login returns it.
+    pub(super) fn grant(&mut self, client: &str, resource: &str, scope: &str, now: Duration) -> (TokenId, Issued) {
+        let token_id = TokenId { chain: ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX)), ordinal: 0 };
         self.chains.push(Chain {
             client: client.to_owned(),
             resource: resource.to_owned(),
@@ -174,12 +174,12 @@ impl Authority {
             dead: 0,
             alive: true,
         });
-        let refresh = self.name_refresh(place);
-        let issued = Issued { refresh: Some(refresh), ..self.mint(Some(place), Some(resource), scope, now) };
-        (place, issued)
+        let refresh = self.name_refresh(token_id);
+        let issued = Issued { refresh: Some(refresh), ..self.mint(Some(token_id), Some(resource), scope, now) };
+        (token_id, issued)
     }
 
-    /// Answers a token request, and does what it asks for.
+    /// Processes a token request.
     pub(super) fn token(&mut self, form: &Form, now: Duration) -> Result<Issued, Refusal> {
         let client = self.authenticate(&form.client)?;
         match form.grant_type.as_deref() {
@@ -197,14 +197,14 @@ impl Authority {
         }
     }
 
-    /// Revokes the chain of a refresh token, or one access token (RFC 7009 section 2.1). Unknown ones are no error
-    /// (section 2.2), and neither is another client's, which is left alone.
+    /// Revokes the chain of a refresh token, or one access token (RFC 7009 section 2.1). Unknown tokens are not an
+    /// error (section 2.2). Neither are another client's, which are left alone.
     pub(super) fn revoke(&mut self, form: &Form) -> Result<Option<ChainId>, Refusal> {
         self.authenticate(&form.client)?;
         let token = form.token.as_deref().ok_or(Refusal::Malformed)?;
-        if let Some(place) = self.refresh.get(token).copied() {
-            let own = self.chain(place.chain).is_some_and(|chain| chain.client == form.client.id);
-            return Ok((own && self.end(place.chain)).then_some(place.chain));
+        if let Some(token_id) = self.refresh.get(token).copied() {
+            let own = self.chain(token_id.chain).is_some_and(|chain| chain.client == form.client.id);
+            return Ok((own && self.end(token_id.chain)).then_some(token_id.chain));
         }
         self.access.remove(token);
         Ok(None)
@@ -218,17 +218,17 @@ impl Authority {
         })
     }
 
-    /// Ends a chain: its newest refresh token and all its access tokens die. Whether it was alive.
+    /// Ends a chain with its newest refresh token and all its access tokens. Returns whether it was alive.
     pub(super) fn end(&mut self, chain: ChainId) -> bool {
         self.chains.get_mut(chain.0 as usize).is_some_and(|chain| std::mem::take(&mut chain.alive))
     }
 
-    /// Kills all access tokens issued so far; refresh tokens live on.
+    /// Kills all access tokens issued so far. Refresh tokens stay alive.
     pub(super) fn kill_access_tokens(&mut self) {
         self.access.clear();
     }
 
-    /// How many chains are alive, and how many have ended.
+    /// The number of live chains, and of ended ones.
     pub(super) fn chains(&self) -> (u64, u64) {
         let alive = self.chains.iter().filter(|chain| chain.alive).count();
         (alive as u64, (self.chains.len() - alive) as u64)
@@ -241,19 +241,19 @@ impl Authority {
 
     fn refresh(&mut self, form: &Form, now: Duration) -> Result<Issued, Refusal> {
         let token = form.refresh_token.as_deref().ok_or(Refusal::Malformed)?;
-        let place = *self.refresh.get(token).ok_or(Refusal::Unknown)?;
+        let token_id = *self.refresh.get(token).ok_or(Refusal::Unknown)?;
         let rules = self.rules.clone();
-        let chain = self.chains.get_mut(place.chain.0 as usize).ok_or(Refusal::Unknown)?;
+        let chain = self.chains.get_mut(token_id.chain.0 as usize).ok_or(Refusal::Unknown)?;
         if chain.client != form.client.id {
             return Err(Refusal::Unknown);
         }
-        // Before anything else that may be wrong with the request: a replay is a replay.
-        let spent = chain.spent.get(place.ordinal as usize);
+        // Checked before all other errors, so that a replay is always detected.
+        let spent = chain.spent.get(token_id.ordinal as usize);
         if spent.is_some_and(|spent| !(chain.alive && rules.in_grace(*spent, now))) {
-            return Err(Refusal::Replayed { place, revoked: std::mem::take(&mut chain.alive) });
+            return Err(Refusal::Replayed { token_id, revoked: std::mem::take(&mut chain.alive) });
         }
         if !chain.alive {
-            return Err(Refusal::Ended(place));
+            return Err(Refusal::Ended(token_id));
         }
         if rules.checks_resource && form.resources != [&*chain.resource] {
             return Err(Refusal::Resource);
@@ -264,10 +264,10 @@ impl Authority {
         }
         let resource = chain.resource.clone();
         if rules.rotation == Rotation::None {
-            return Ok(self.mint(Some(place), Some(&resource), &scope, now));
+            return Ok(self.mint(Some(token_id), Some(&resource), &scope, now));
         }
         chain.spent.push(now);
-        let next = Place { ordinal: chain.newest(), ..place };
+        let next = TokenId { ordinal: chain.newest(), ..token_id };
         let refresh = self.name_refresh(next);
         Ok(Issued { refresh: Some(refresh), ..self.mint(Some(next), Some(&resource), &scope, now) })
     }
@@ -279,13 +279,13 @@ impl Authority {
         if same && client.auth == who.method { Ok(client.auth) } else { Err(refusal) }
     }
 
-    fn mint(&mut self, place: Option<Place>, resource: Option<&str>, scope: &str, now: Duration) -> Issued {
-        let access = self.names.draw("at", place);
+    fn mint(&mut self, token_id: Option<TokenId>, resource: Option<&str>, scope: &str, now: Duration) -> Issued {
+        let access = self.names.draw("at", token_id);
         let lifetime = self.rules.access_lifetime;
-        let origin = place.and_then(|place| {
-            let chain = self.chains.get_mut(place.chain.0 as usize)?;
+        let origin = token_id.and_then(|token_id| {
+            let chain = self.chains.get_mut(token_id.chain.0 as usize)?;
             chain.minted += 1;
-            Some((place.chain, chain.minted - 1))
+            Some((token_id.chain, chain.minted - 1))
         });
         let (resource, expires) = (resource.map(str::to_owned), now.saturating_add(lifetime));
         self.access.insert(access.clone(), Access { origin, resource, expires });
@@ -294,12 +294,12 @@ impl Authority {
             Announced::Nothing => None,
             Announced::Lie(seconds) => Some(seconds),
         };
-        Issued { place, access, refresh: None, expires_in, scope: scope.to_owned() }
+        Issued { token_id, access, refresh: None, expires_in, scope: scope.to_owned() }
     }
 
-    fn name_refresh(&mut self, place: Place) -> String {
-        let token = self.names.draw("rt", Some(place));
-        self.refresh.insert(token.clone(), place);
+    fn name_refresh(&mut self, token_id: TokenId) -> String {
+        let token = self.names.draw("rt", Some(token_id));
+        self.refresh.insert(token.clone(), token_id);
         token
     }
 
@@ -313,7 +313,7 @@ impl Authority {
     }
 }
 
-/// RFC 6749 section 6: a refresh may ask for less than was granted, never for more.
+/// A refresh may request fewer scopes than granted, never more (RFC 6749 section 6).
 fn narrowed<'a>(granted: &'a str, asked: Option<&'a str>) -> Result<&'a str, Refusal> {
     match asked {
         None => Ok(granted),

@@ -1,11 +1,11 @@
-//! The server's time and its tasks: a test server runs on a real machine's clock, and on its test's runtime.
+//! The server's clock and tasks. A test server runs on the machine's real clock and on its test's runtime.
 
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 
-/// The time since it was made.
+/// The time since creation.
 pub(super) struct Clock(Instant);
 
 impl Clock {
@@ -26,13 +26,13 @@ impl Clock {
     }
 }
 
-/// The wall clock's time in `ahead` from now, as HTTP writes it (RFC 9110 section 5.6.7).
+/// The wall-clock time `ahead` from now, as an HTTP date (RFC 9110 section 5.6.7).
 #[expect(clippy::disallowed_methods, reason = "an HTTP date is of the wall clock")]
 pub(super) fn http_date(ahead: Duration) -> String {
     httpdate::fmt_http_date(SystemTime::now() + ahead)
 }
 
-/// Waits. Nothing is waited for where there is nothing to wait for: a timer would still cost a millisecond.
+/// Sleeps for `time`. A zero time returns at once, because a timer would still cost a millisecond.
 #[expect(clippy::disallowed_methods, reason = "a server that is slow on purpose")]
 pub(super) async fn pause(time: Duration) {
     if !time.is_zero() {
@@ -40,7 +40,7 @@ pub(super) async fn pause(time: Duration) {
     }
 }
 
-/// Starts a task of the server's. It ends with the set it belongs to.
+/// Spawns a task of the server. It ends with its set.
 #[expect(clippy::disallowed_methods, reason = "the server's own tasks, owned by the set")]
 pub(super) fn start(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
     tasks.spawn(task);

@@ -1,24 +1,24 @@
-//! A token request as it is read off the wire (RFC 6749 section 3.2).
+//! A token request in its wire format (RFC 6749 section 3.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::parse;
 use tokenkeeper_actors::values::record::ClientAuth;
 
-/// The parameters of a request to the token or revocation endpoint. No `Debug`: it holds secrets.
+/// The parameters of a request to the token or revocation endpoint. No `Debug`, because it holds secrets.
 #[derive(Default)]
 pub(super) struct Form {
     pub(super) client: Credentials,
     pub(super) grant_type: Option<String>,
     pub(super) refresh_token: Option<String>,
-    /// RFC 7009 section 2.1.
+    /// The token to revoke (RFC 7009 section 2.1).
     pub(super) token: Option<String>,
     pub(super) scope: Option<String>,
-    /// RFC 8707: the one parameter that may come more than once.
+    /// RFC 8707. The only parameter that may be repeated.
     pub(super) resources: Vec<String>,
 }
 
-/// Who asks, as far as the request says.
+/// The client's credentials in the request.
 #[derive(Default)]
 pub(super) struct Credentials {
     pub(super) id: String,
@@ -26,16 +26,16 @@ pub(super) struct Credentials {
     pub(super) method: ClientAuth,
 }
 
-/// A request that cannot be read: `invalid_request`.
+/// An unreadable request, which is answered with `invalid_request`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 impl Form {
-    /// Reads a request: its `Content-Type`, its `Authorization`, its body.
+    /// Reads a request from its `Content-Type`, `Authorization` and body.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] where it is no form, repeats a parameter, or authenticates in two ways.
+    /// [`Malformed`] if it is not a form, repeats a parameter, or authenticates in two ways.
     pub(super) fn read(content_type: &str, authorization: Option<&str>, body: &[u8]) -> Result<Self, Malformed> {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -73,7 +73,8 @@ impl Form {
     }
 }
 
-/// RFC 6749 section 2.3.1: both halves are form-encoded before they are joined. A `client_id` beside them must agree.
+/// HTTP Basic (RFC 6749 section 2.3.1). Both halves are form-encoded before they are joined. A `client_id` beside them
+/// must agree.
 fn basic(header: &str, id: Option<&str>) -> Option<Credentials> {
     let (scheme, encoded) = header.split_once(' ')?;
     let decoded = STANDARD.decode(encoded.trim()).ok()?;
@@ -84,7 +85,7 @@ fn basic(header: &str, id: Option<&str>) -> Option<Credentials> {
 }
 
 fn plain(encoded: &str) -> String {
-    // A form of one name and no value decodes to that name; what would end a name is escaped in a proper one.
+    // A form with one name and no value decodes to that name. A proper name has its separators escaped.
     parse(encoded.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 

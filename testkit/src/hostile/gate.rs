@@ -1,24 +1,24 @@
-//! Holding requests until a test lets them go.
+//! Gates that hold requests.
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Where requests wait until a test lets them go: for cancelling callers in mid-flight without a sleep.
+/// Holds requests until a test releases them, for example to cancel callers in mid-flight without a sleep.
 ///
 /// Put it into a [`Fault`](super::Fault) with [`Fault::hold`](super::Fault::hold) or [`held`](super::Fault::held).
-/// Clones are the same gate. A gate that is dropped while closed stays closed, and what waits there waits until the
-/// server stops.
+/// Clones share one gate. A gate that is dropped while closed stays closed, and its requests wait until the server
+/// stops.
 ///
-/// A request that was let go is processed even if its client has gone away meanwhile.
+/// A released request is processed even if its client has left.
 #[derive(Clone)]
 pub struct Gate(Arc<watch::Sender<State>>);
 
 #[derive(Clone, Copy, Default)]
 struct State {
     came: u64,
-    /// How many of those that come may pass, in the order in which they come.
+    /// How many requests may pass, in the order of their arrival.
     let_through: u64,
 }
 
@@ -28,28 +28,28 @@ impl Gate {
         Self(Arc::new(watch::Sender::new(State::default())))
     }
 
-    /// Waits until `count` requests have come to the gate, from the beginning. It may be dropped at any time.
+    /// Waits until `count` requests have reached the gate since its creation. The future may be dropped at any time.
     pub async fn reached(&self, count: u64) {
-        // The sender lives as long as `self`, so that waiting cannot fail.
+        // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.0.subscribe().wait_for(|state| state.came >= count).await;
     }
 
-    /// Opens the gate for good: for those that wait and for those to come.
+    /// Opens the gate for all waiting and later requests.
     pub fn open(&self) {
         self.0.send_modify(|state| state.let_through = u64::MAX);
     }
 
-    /// Lets one more request pass: the one that has waited longest, or the next to come.
+    /// Releases one request, the one that has waited longest or the next to arrive.
     pub fn let_one_through(&self) {
         self.0.send_modify(|state| state.let_through = state.let_through.saturating_add(1));
     }
 
-    /// How many requests have come to the gate.
+    /// The number of requests that have reached the gate.
     pub fn came(&self) -> u64 {
         self.0.borrow().came
     }
 
-    /// Comes to the gate, and waits to be let through.
+    /// Registers an arrival, and waits to be released.
     pub(super) async fn pass(&self) {
         let mut news = self.0.subscribe();
         let mut place = 0;

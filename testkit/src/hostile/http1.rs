@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: a fault needs the socket itself.
+//! HTTP/1.1, hand-written because faults need the socket itself.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -9,45 +9,45 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::clock::pause;
-use super::desk::{Answer, Call, Desk, Head};
+use super::dispatcher::{Answer, Call, Dispatcher, Head};
 use super::fault::{Afterwards, Manner};
 use super::reply::Reply;
 
-/// How much a head, or a body, may hold.
+/// The maximum size of a head, and of a body.
 const MOST: usize = 1 << 20;
 
-/// A connection whose first bytes have been read already.
+/// A connection whose first bytes have been read.
 pub(super) struct Http1 {
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
     stream: TcpStream,
     read: BytesMut,
 }
 
-/// A head, and what it says of the rest.
+/// A request's head, and the length of its body.
 struct Start {
     head: Head,
-    /// `None` where the length of the body is not told: this server reads no chunks.
+    /// `None` without a `Content-Length`. This server reads no chunks.
     body: Option<usize>,
     keep: bool,
 }
 
-/// What is left to do with a connection.
+/// The next step for a connection.
 enum Next {
     Another,
-    /// Another, which is not answered.
+    /// Read the next request, and reset the connection instead of answering.
     Doomed,
     Close,
     Reset,
 }
 
 impl Http1 {
-    pub(super) fn new(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) -> Self {
-        Self { desk, stream, read }
+    pub(super) fn new(dispatcher: Arc<Dispatcher>, stream: TcpStream, read: BytesMut) -> Self {
+        Self { dispatcher, stream, read }
     }
 
     /// Answers requests one after another, until the client or a fault ends the connection.
     pub(super) async fn serve(mut self) {
-        // Why a connection broke is the client's business, and what it was worth is counted.
+        // The reason of a broken connection is not reported. Its requests are counted.
         let next = self.converse().await.unwrap_or(Next::Reset);
         match next {
             Next::Reset => reset(&self.stream),
@@ -59,7 +59,7 @@ impl Http1 {
         let mut doomed = false;
         loop {
             let Some(start) = self.start().await? else { return Ok(Next::Close) };
-            let call = self.desk.arrive(&start.head);
+            let call = self.dispatcher.arrive(&start.head);
             if doomed {
                 return Ok(Next::Reset);
             }
@@ -76,7 +76,7 @@ impl Http1 {
         }
     }
 
-    /// Reads a head; `None` where the client has left before it began one.
+    /// Reads a head. Returns `None` if the client left before it began one.
     async fn start(&mut self) -> io::Result<Option<Start>> {
         loop {
             match parse(&self.read) {
@@ -98,7 +98,7 @@ impl Http1 {
     }
 
     fn broken(&self) -> io::Error {
-        self.desk.count(|counts| counts.broken_heads += 1);
+        self.dispatcher.count(|counts| counts.broken_heads += 1);
         ErrorKind::InvalidData.into()
     }
 
@@ -130,7 +130,7 @@ impl Http1 {
                 return Ok(Next::Close);
             }
             Manner::Silence => {
-                // It ends when the client leaves, and is one of the concurrent requests until then.
+                // The request ends when the client leaves, and counts as concurrent until then.
                 let _ = tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await;
                 drop(call);
                 return Ok(Next::Close);
@@ -179,14 +179,14 @@ impl Http1 {
     }
 }
 
-/// Ends a connection so that the client sees a reset.
+/// Resets a connection.
 #[allow(deprecated, reason = "what replaces it is younger than the tokio asked for; and it does not wait, with zero")]
 pub(super) fn reset(stream: &TcpStream) {
-    // A connection that is gone already cannot be reset.
+    // A broken connection cannot be reset.
     let _ = stream.set_linger(Some(Duration::ZERO));
 }
 
-/// Ends a connection in good order: what was written arrives, even where the client has sent what nobody reads.
+/// Closes a connection cleanly. Everything written arrives, even if unread bytes of the client remain.
 pub(super) async fn close(mut stream: TcpStream) {
     if stream.shutdown().await.is_ok() {
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
@@ -223,7 +223,7 @@ fn message(reply: &Reply, keep: bool) -> BytesMut {
     message
 }
 
-/// The head of an answer; without a length, of a chunked one.
+/// The head of an answer. Without a length the answer is chunked.
 fn head(reply: &Reply, length: Option<usize>, keep: bool) -> BytesMut {
     let reason = http::StatusCode::from_u16(reply.status).ok().and_then(|status| status.canonical_reason());
     let mut head = format!("HTTP/1.1 {} {}\r\n", reply.status, reason.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! HTTP/2 by `h2`, but for what it would never say.
+//! HTTP/2 by `h2`, except for frames that `h2` never sends.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -15,56 +15,56 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::clock::{pause, start};
-use super::desk::{Answer, Call, Desk, Head};
+use super::dispatcher::{Answer, Call, Dispatcher, Head};
 use super::fault::{Afterwards, Manner};
 use super::http1::{close, reset};
-use super::line::Line;
 use super::reply::Reply;
+use super::socket::SharedSocket;
 
-/// How much a body may hold.
+/// The maximum size of a body.
 const MOST: usize = 1 << 20;
 
-/// What a stream asks of its connection. A stream that is left unanswered comes along, because h2 resets those that are
-/// dropped, and the client would hear of that first.
-enum Order {
-    /// Ends the connection; in good order, once all is said that streams have left with it.
+/// A stream's request to its connection. It carries the unanswered stream along, because h2 resets dropped streams, and
+/// the client would see that reset first.
+enum Command {
+    /// Ends the connection. A clean end comes after the answers already handed over.
     End(End, Unanswered),
-    /// Says GOAWAY, with this last stream, and goes on.
+    /// Sends a GOAWAY with this last stream, and continues.
     GoAway(u32, Unanswered),
-    /// Resets it as soon as another request comes.
+    /// Resets the connection as soon as another request arrives.
     ResetOnNext,
 }
 
 type Unanswered = Box<dyn Any + Send>;
-type Orders = mpsc::UnboundedSender<Order>;
+type Commands = mpsc::UnboundedSender<Command>;
 
-/// How a connection ends.
+/// The way a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Reset,
     Close,
 }
 
-/// Answers requests until the client or a fault ends the connection. What has been read belongs to its beginning.
+/// Answers requests until the client or a fault ends the connection. `read` holds the bytes already read.
 ///
-/// Requests that are with the server then are still processed, as they are with HTTP/1.1; their answers are lost.
-pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
-    let line = Line::new(stream, read);
+/// Requests in progress at that time are still processed, as with HTTP/1.1. Their answers are lost.
+pub(super) async fn serve(dispatcher: Arc<Dispatcher>, stream: TcpStream, read: BytesMut) {
+    let socket = SharedSocket::new(stream, read);
     let mut streams = JoinSet::new();
-    // In a block, so that the connection is gone before its socket is ended.
+    // In a block, so that the connection is dropped before its socket is ended.
     let end = {
         let mut builder = h2::server::Builder::new();
-        // A storm is what this server is for: no protection from clients that ask or cancel too much.
+        // Limits against too many requests or cancellations are off, because this server is for storms of them.
         builder
             .max_pending_accept_reset_streams(1 << 20)
             .max_local_error_reset_streams(None)
             .data_frame_budget(1 << 30);
-        match builder.handshake(line.clone()).await {
-            Ok(connection) => converse(&desk, connection, &line, &mut streams).await,
+        match builder.handshake(socket.clone()).await {
+            Ok(connection) => converse(&dispatcher, connection, &socket, &mut streams).await,
             Err(_) => End::Close,
         }
     };
-    if let Some(stream) = line.take() {
+    if let Some(stream) = socket.take() {
         match end {
             End::Reset => {
                 reset(&stream);
@@ -77,40 +77,40 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, read: BytesMut) {
 }
 
 async fn converse(
-    desk: &Arc<Desk>,
-    mut connection: Connection<Line, Bytes>,
-    line: &Line,
+    dispatcher: &Arc<Dispatcher>,
+    mut connection: Connection<SharedSocket, Bytes>,
+    socket: &SharedSocket,
     streams: &mut JoinSet<()>,
 ) -> End {
-    let (orders, mut ordered) = mpsc::unbounded_channel();
+    let (commands, mut received) = mpsc::unbounded_channel();
     let mut unanswered = Vec::new();
     let mut doomed = false;
     loop {
         tokio::select! {
             biased;
-            Some(order) = ordered.recv() => match order {
-                Order::End(end, left) => {
+            Some(command) = received.recv() => match command {
+                Command::End(end, left) => {
                     unanswered.push(left);
                     if end == End::Close {
-                        say_the_rest(desk, &mut connection, line).await;
+                        flush_answers(dispatcher, &mut connection, socket).await;
                     }
                     return end;
                 }
-                Order::GoAway(last, left) => {
+                Command::GoAway(last, left) => {
                     unanswered.push(left);
-                    line.say(&go_away(last));
-                    line.flush().await;
+                    socket.insert_frame(&go_away(last));
+                    socket.flush().await;
                 }
-                Order::ResetOnNext => doomed = true,
+                Command::ResetOnNext => doomed = true,
             },
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
                     let head = head(&request);
-                    let call = desk.arrive(&head);
+                    let call = dispatcher.arrive(&head);
                     if doomed {
                         return End::Reset;
                     }
-                    let stream = Stream { call, head, respond, orders: orders.clone() };
+                    let stream = Stream { call, head, respond, commands: commands.clone() };
                     start(streams, stream.serve(request.into_body()));
                 }
                 Some(Err(_)) | None => return End::Close,
@@ -120,33 +120,37 @@ async fn converse(
     }
 }
 
-/// Sends what streams have left with their connection, as far as the client takes it.
-async fn say_the_rest(desk: &Arc<Desk>, connection: &mut Connection<Line, Bytes>, line: &Line) {
+/// Sends the answers that streams have handed over, as far as the client takes them.
+async fn flush_answers(
+    dispatcher: &Arc<Dispatcher>,
+    connection: &mut Connection<SharedSocket, Bytes>,
+    socket: &SharedSocket,
+) {
     poll_fn(|cx| {
         while let Poll::Ready(Some(Ok((request, _)))) = connection.poll_accept(cx) {
-            // It came too late to be answered, and counts all the same.
-            drop(desk.arrive(&head(&request)));
+            // It arrives too late for an answer, and is counted all the same.
+            drop(dispatcher.arrive(&head(&request)));
         }
         Poll::Ready(())
     })
     .await;
-    line.flush().await;
+    socket.flush().await;
 }
 
-/// A request, and where its answer goes.
+/// A request, and the channel for its answer.
 struct Stream {
     call: Call,
     head: Head,
     respond: SendResponse<Bytes>,
-    orders: Orders,
+    commands: Commands,
 }
 
 impl Stream {
     async fn serve(self, body: RecvStream) {
-        // A client that breaks off within its request is not answered.
+        // A client that breaks off within its request gets no answer.
         if let Some(body) = read(body).await {
             let answer = self.call.answer(&self.head, &body).await;
-            // An answer that cannot be sent is the client's loss.
+            // A failed delivery needs no handling.
             let _ = self.deliver(answer).await;
         }
     }
@@ -169,11 +173,11 @@ impl Stream {
                 let mut sending = self.begin(&reply, false)?;
                 let half = reply.body.slice(..reply.body.len() / 2);
                 send(&mut sending, half, false).await?;
-                self.order(Order::End(End::Close, Box::new(sending)));
+                self.command(Command::End(End::Close, Box::new(sending)));
                 return Ok(());
             }
             Manner::Silence => {
-                // The client cancels, or the connection ends.
+                // Until the client cancels or the connection ends.
                 poll_fn(|cx| self.respond.poll_reset(cx)).await?;
                 return Ok(());
             }
@@ -181,20 +185,20 @@ impl Stream {
                 self.respond.send_reset(Reason::REFUSED_STREAM);
                 return Ok(());
             }
-            Manner::Reset => return self.leave(|left| Order::End(End::Reset, left)),
-            Manner::Close => return self.leave(|left| Order::End(End::Close, left)),
+            Manner::Reset => return self.leave(|left| Command::End(End::Reset, left)),
+            Manner::Close => return self.leave(|left| Command::End(End::Close, left)),
             Manner::GoAway { covering: false } => {
-                return self.leave(|left| Order::GoAway(id.saturating_sub(2), left));
+                return self.leave(|left| Command::GoAway(id.saturating_sub(2), left));
             }
             Manner::GoAway { covering: true } => {
-                self.order(Order::GoAway(id, Box::new(())));
-                return self.leave(|left| Order::End(End::Close, left));
+                self.command(Command::GoAway(id, Box::new(())));
+                return self.leave(|left| Command::End(End::Close, left));
             }
         }
         match afterwards {
             Afterwards::Keep => {}
-            Afterwards::Close => self.order(Order::End(End::Close, Box::new(()))),
-            Afterwards::ResetOnNext => self.order(Order::ResetOnNext),
+            Afterwards::Close => self.command(Command::End(End::Close, Box::new(()))),
+            Afterwards::ResetOnNext => self.command(Command::ResetOnNext),
         }
         Ok(())
     }
@@ -203,7 +207,7 @@ impl Stream {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in &reply.headers {
-            // What HTTP/2 cannot carry is left out.
+            // Headers that HTTP/2 forbids are left out.
             if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(*name), header::HeaderValue::try_from(value)) {
                 response.headers_mut().append(name, value);
             }
@@ -212,17 +216,17 @@ impl Stream {
     }
 
     /// Leaves the request unanswered.
-    fn leave(self, order: impl FnOnce(Unanswered) -> Order) -> Result<(), h2::Error> {
-        let Self { respond, orders, call, .. } = self;
+    fn leave(self, command: impl FnOnce(Unanswered) -> Command) -> Result<(), h2::Error> {
+        let Self { respond, commands, call, .. } = self;
         drop(call);
-        // Nobody takes orders where the connection has ended already.
-        let _ = orders.send(order(Box::new(respond)));
+        // The send fails if the connection has ended already.
+        let _ = commands.send(command(Box::new(respond)));
         Ok(())
     }
 
-    fn order(&self, order: Order) {
-        // Nobody takes orders where the connection has ended already.
-        let _ = self.orders.send(order);
+    fn command(&self, command: Command) {
+        // The send fails if the connection has ended already.
+        let _ = self.commands.send(command);
     }
 }
 
@@ -240,12 +244,12 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// The whole body; `None` where it breaks off, or is too long.
+/// The whole body. Returns `None` if it breaks off or is too long.
 async fn read(mut body: RecvStream) -> Option<BytesMut> {
     let mut whole = BytesMut::new();
     while let Some(data) = body.data().await {
         let data = data.ok()?;
-        // The window is the connection's, and others wait for it.
+        // The window belongs to the connection, and other streams wait for it.
         body.flow_control().release_capacity(data.len()).ok()?;
         whole.extend_from_slice(&data);
         if whole.len() > MOST {
@@ -255,7 +259,7 @@ async fn read(mut body: RecvStream) -> Option<BytesMut> {
     Some(whole)
 }
 
-/// Sends as the client's window allows.
+/// Sends the data as the client's window allows.
 async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> Result<(), h2::Error> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
@@ -294,10 +298,10 @@ async fn drip(
     }
 }
 
-/// GOAWAY with NO_ERROR (RFC 9113 section 6.8), which h2 says only of the last stream there was.
+/// A GOAWAY with NO_ERROR (RFC 9113 section 6.8). h2 sends it only for the actual last stream.
 fn go_away(last: u32) -> [u8; 17] {
     let mut frame = [0; 17];
-    // Eight bytes long, of type 7, on stream 0; the reason is 0.
+    // Eight bytes long, of type 7, on stream 0. The error code is 0.
     (frame[2], frame[3]) = (8, 7);
     frame[9..13].copy_from_slice(&last.to_be_bytes());
     frame

@@ -1,4 +1,4 @@
-//! Accepts connections, and tells by their first bytes what they speak.
+//! Accepts connections, and detects their protocol by the first bytes.
 
 use std::io;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::clock::{pause, start};
-use super::desk::Desk;
+use super::dispatcher::Dispatcher;
 use super::http1::Http1;
 use super::http2;
 
-/// How an HTTP/2 connection begins (RFC 9113 section 3.4).
+/// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Accepts until the task ends, and all connections with it.
-pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
+/// Accepts connections until the task ends. They end with it.
+pub(super) async fn listen(listener: TcpListener, dispatcher: Arc<Dispatcher>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    desk.connected();
-                    start(&mut connections, serve(Arc::clone(&desk), stream));
+                    dispatcher.connected();
+                    start(&mut connections, serve(Arc::clone(&dispatcher), stream));
                 }
-                // Out of descriptors, most likely: some come back when clients leave.
+                // Most likely the process is out of descriptors. Some come back when clients leave.
                 Err(_) => pause(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -35,17 +35,17 @@ pub(super) async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn serve(desk: Arc<Desk>, mut stream: TcpStream) {
-    // An answer's halves are to arrive when they are sent. Where it cannot be had, they arrive a little later.
+async fn serve(dispatcher: Arc<Dispatcher>, mut stream: TcpStream) {
+    // The halves of an answer should arrive when they are sent. If the option fails, they arrive a little later.
     let _ = stream.set_nodelay(true);
     let mut read = BytesMut::new();
     match speaks_http2(&mut stream, &mut read).await {
         Ok(true) => {
-            desk.count(|counts| counts.http2_connections += 1);
-            http2::serve(desk, stream, read).await;
+            dispatcher.count(|counts| counts.http2_connections += 1);
+            http2::serve(dispatcher, stream, read).await;
         }
-        Ok(false) => Http1::new(desk, stream, read).serve().await,
-        // It was reset before it said anything.
+        Ok(false) => Http1::new(dispatcher, stream, read).serve().await,
+        // It was reset before its first byte.
         Err(_) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Answers before they are delivered.
+//! Answers before their delivery.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::authority::{Issued, Refusal};
 use super::clock::http_date;
 use super::fault::{Body, Fault, PAGE, Value};
 
-/// Status, headers, body. No `Debug`: it may hold tokens.
+/// Status, headers and body. No `Debug`, because it may hold tokens.
 #[derive(Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -24,12 +24,12 @@ impl Reply {
         Self { body: body.to_string().into(), ..Self::empty(status) }.with("content-type", "application/json")
     }
 
-    /// A page as proxies write them.
+    /// A page like those of proxies.
     pub(super) fn page(status: u16) -> Self {
         Self { body: Bytes::from_static(PAGE.as_bytes()), ..Self::empty(status) }.with("content-type", "text/html")
     }
 
-    /// RFC 6749 section 5.1.
+    /// A successful answer (RFC 6749 section 5.1).
     pub(super) fn tokens(issued: &Issued) -> Self {
         let mut body = json!({ "access_token": issued.access, "token_type": "Bearer" });
         if let Some(seconds) = issued.expires_in {
@@ -44,7 +44,7 @@ impl Reply {
         Self::json(200, &body).with("cache-control", "no-store")
     }
 
-    /// RFC 6749 section 5.2.
+    /// An error answer (RFC 6749 section 5.2).
     pub(super) fn refusal(refusal: Refusal) -> Self {
         let reply = Self::json(refusal.status(), &json!({ "error": refusal.word() })).with("cache-control", "no-store");
         match refusal {
@@ -53,14 +53,14 @@ impl Reply {
         }
     }
 
-    /// With a header, in the place of one of that name.
+    /// Adds a header, or replaces the one of that name.
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self.headers.push((name, value.into()));
         self
     }
 
-    /// As a fault has it.
+    /// Applies a fault's changes.
     pub(super) fn changed(mut self, fault: &Fault, issued: Option<&Issued>, origin: &str) -> Self {
         self.status = fault.status.unwrap_or(self.status);
         if let Some(body) = &fault.body {
@@ -81,7 +81,7 @@ impl Reply {
     }
 }
 
-/// RFC 6750 section 3, with RFC 9728 section 5.1: an error only where a token was presented.
+/// A challenge (RFC 6750 section 3, RFC 9728 section 5.1). It has an error only if a token was presented.
 pub(super) fn challenge(origin: &str, path: &str, presented: bool) -> Reply {
     let path = path.split('?').next().unwrap_or_default();
     let mut challenge = format!("Bearer resource_metadata=\"{origin}/.well-known/oauth-protected-resource{path}\"");
@@ -91,7 +91,7 @@ pub(super) fn challenge(origin: &str, path: &str, presented: bool) -> Reply {
     Reply::empty(401).with("www-authenticate", challenge)
 }
 
-/// What can be discovered: RFC 8414 for the server, RFC 9728 for its resources.
+/// Metadata documents (RFC 8414 for the server, RFC 9728 for its resources).
 pub(super) fn metadata(path: &str, origin: &str) -> Reply {
     let resource = path.strip_prefix("/.well-known/oauth-protected-resource");
     if path == "/.well-known/oauth-authorization-server" {

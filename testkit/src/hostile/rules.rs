@@ -1,23 +1,23 @@
-//! What the server does when nothing is wrong.
+//! The server's behaviour without faults.
 
 use std::time::Duration;
 
-/// How the server behaves, faults aside. The default is strict. Change it while the server runs with
-/// [`HostileAs::rules`](super::HostileAs::rules); what was issued before keeps what it was issued with.
+/// The server's behaviour without faults. The default is strict. [`HostileAs::rules`](super::HostileAs::rules) changes
+/// it while the server runs. Tokens issued earlier keep their properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// How long an access token lives. Default 1 h.
+    /// The lifetime of an access token. Default 1 h.
     pub access_lifetime: Duration,
-    /// What answers say of that lifetime. Default: the truth.
+    /// The lifetime that answers announce. Default: the truth.
     pub announced: Announced,
-    /// What a refresh does to the refresh token. Default: [`Rotation::Strict`].
+    /// The effect of a refresh on the refresh token. Default: [`Rotation::Strict`].
     pub rotation: Rotation,
-    /// Whether a refresh kills the access tokens issued before in its chain. Default: they live out their time.
+    /// Whether a refresh kills the earlier access tokens of its chain. Default: no.
     pub old_access_dies: bool,
-    /// Whether each token request must name the resource of its grant (RFC 8707). Default: it must, exactly once and to
-    /// the byte; otherwise `invalid_target`.
+    /// Whether each token request must name the resource of its grant (RFC 8707). Default: yes, exactly once and byte
+    /// for byte; otherwise `invalid_target`.
     pub checks_resource: bool,
-    /// How long the server takes for each answer of the token endpoint, between its work and the first byte. Default 0.
+    /// The pause between processing and the first byte of each answer of the token endpoint. Default 0.
     pub answer_delay: Duration,
 }
 
@@ -34,27 +34,27 @@ impl Default for Rules {
     }
 }
 
-/// What `expires_in` says.
+/// The value of `expires_in`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Announced {
     /// The lifetime, in whole seconds.
     #[default]
     Truth,
-    /// Nothing: the member is left out.
+    /// The member is left out.
     Nothing,
-    /// This many seconds, whatever is true.
+    /// This many seconds, regardless of the lifetime.
     Lie(i64),
 }
 
-/// What a refresh does to the refresh token that was presented.
+/// The effect of a refresh on the presented refresh token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rotation {
-    /// It is spent, and another takes its place. Presented again, it ends the whole chain (RFC 9700 section 4.14.2).
+    /// It is spent and replaced. A replay ends the whole chain (RFC 9700 section 4.14.2).
     #[default]
     Strict,
-    /// As above, but for this long after it was spent it may be presented again, and is answered with a new pair.
+    /// As above, but for this long after it was spent it may be presented again. The answer is then a new pair.
     Grace(Duration),
-    /// It stays as it is, and answers bring no refresh token.
+    /// It stays valid, and answers contain no refresh token.
     None,
 }
 
@@ -63,7 +63,7 @@ impl Rules {
     pub(super) fn in_grace(&self, spent: Duration, now: Duration) -> bool {
         match self.rotation {
             Rotation::Grace(grace) => now.saturating_sub(spent) < grace,
-            // What rotation has spent stays spent when rotation is turned off.
+            // Tokens spent under rotation stay spent when rotation is turned off.
             Rotation::Strict | Rotation::None => false,
         }
     }

@@ -1,21 +1,21 @@
-//! Which request meets which fault.
+//! The assignment of faults to requests.
 
 use std::collections::VecDeque;
 
 use super::fault::{Fault, When};
 
-/// A fault, and when it strikes.
+/// A fault with its time.
 #[derive(Clone)]
 pub(super) struct Step {
     pub(super) when: When,
     pub(super) fault: Fault,
 }
 
-/// The faults of one endpoint, first come first served.
+/// The faults of one endpoint, in a queue.
 #[derive(Default)]
 pub(super) struct Script {
     queue: VecDeque<Step>,
-    /// For when the queue is empty.
+    /// The fault for requests that find the queue empty.
     always: Option<Step>,
 }
 

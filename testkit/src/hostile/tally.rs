@@ -1,89 +1,88 @@
-//! What the server has seen and done, in numbers and in order.
+//! The counts and the timeline.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::authority::{ChainId, Place};
+use super::authority::{ChainId, TokenId};
 
-/// What happened so far, in numbers. All begin at 0 and only grow, but for `concurrent` and `chains_alive`.
+/// The counts since the start. All begin at 0 and only grow, except `concurrent` and `chains_alive`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
     /// TCP connections accepted.
     pub connections: u64,
-    /// Those of them that spoke HTTP/2.
+    /// Connections that used HTTP/2.
     pub http2_connections: u64,
-    /// Connections that ended, or went wrong, within the head of a request.
+    /// Connections that ended or failed within the head of a request.
     pub broken_heads: u64,
-    /// Requests that arrived at the token endpoint, counted when their head was there: processed or not, whatever
-    /// became of their body and their answer.
+    /// Requests that arrived at the token endpoint. Each is counted when its head has arrived, whether or not it is
+    /// processed and regardless of its body and answer.
     pub token_requests: u64,
-    /// Those of them, read to the end, that asked for `refresh_token`.
+    /// Complete token requests for `refresh_token`.
     pub refresh_grants: u64,
-    /// Those of them, read to the end, that asked for `client_credentials`.
+    /// Complete token requests for `client_credentials`.
     pub client_credentials_grants: u64,
-    /// Those of them, read to the end, that asked for anything else, or could not be understood.
+    /// Complete token requests for another grant type, or unreadable ones.
     pub other_grants: u64,
-    /// Token requests that are with the server now: arrived, and neither answered nor broken off. An answer counts from
-    /// before its end is sent: a client that has read it is not counted any more.
+    /// Token requests in progress, which have arrived and neither been answered nor broken off. A request stops
+    /// counting just before the end of its answer is sent, so a client that has read its answer is not counted.
     pub concurrent: u64,
-    /// The most there ever were at once.
+    /// The maximum of `concurrent` so far.
     pub most_concurrent: u64,
-    /// Refreshes processed: each brought new tokens, whether or not the answer arrived.
+    /// Processed refreshes. Each issued new tokens, whether or not the answer arrived.
     pub rotations: u64,
-    /// Client credentials processed.
+    /// Processed requests for client credentials.
     pub mints: u64,
-    /// Spent refresh tokens presented. The first one ends its chain.
+    /// Presentations of spent refresh tokens. The first one ends its chain.
     pub replays: u64,
-    /// Token requests that were processed and refused, by their `error`. A fault that answers in the server's stead is
-    /// not among them.
+    /// Token requests that were processed and refused, by their `error`. Answers of a fault are not included.
     pub refusals: BTreeMap<&'static str, u64>,
-    /// Whole answers of the token endpoint, by status, faults included.
+    /// Complete answers of the token endpoint, by status, faults included.
     pub token_answers: BTreeMap<u16, u64>,
     /// Chains that may be refreshed.
     pub chains_alive: u64,
-    /// Chains that have ended, by replay or revocation.
+    /// Chains that have ended by replay or revocation.
     pub chains_revoked: u64,
     /// Requests that arrived at the protected resource.
     pub resource_requests: u64,
-    /// Whole answers of the protected resource, by status, faults included.
+    /// Complete answers of the protected resource, by status, faults included.
     pub resource_answers: BTreeMap<u16, u64>,
     /// Requests that arrived at the revocation endpoint.
     pub revocation_requests: u64,
-    /// Requests that arrived where a redirect led to.
+    /// Requests that arrived at the target of a redirect.
     pub redirects_followed: u64,
-    /// Faults that struck, at any endpoint. Those that only delay or hold are not among them.
+    /// Faults that struck, at any endpoint. Faults that only delay or hold are not included.
     pub faults: u64,
 }
 
-/// [`Counts`] with what they are made of.
+/// The [`Counts`] with the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The numbers.
+    /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// What happened, oldest first: the first 200,000 events.
+    /// The first 200,000 events, oldest first.
     pub timeline: Vec<Event>,
-    /// How many events came after those.
+    /// The number of later events.
     pub events_left_out: u64,
 }
 
-/// Something that happened. No secret is in it.
+/// An event. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// When, since the server started, on a clock that only goes forward. Serialized in milliseconds, with a fraction.
+    /// The monotonic time since the server started. Serialized in milliseconds, with a fraction.
     #[serde(rename = "ms", serialize_with = "millis")]
     pub at: Duration,
-    /// What.
+    /// The kind of event.
     pub what: What,
-    /// On which chain, where that is known.
+    /// The chain, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<ChainId>,
-    /// Which refresh token of that chain: the one refused, or the new one. The first has ordinal 0.
+    /// The refresh token's ordinal in that chain. It is the refused token, or the new one. The first has ordinal 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<u32>,
     /// The HTTP status of an answer.
@@ -91,14 +90,14 @@ pub struct Event {
     pub status: Option<u16>,
 }
 
-/// What an [`Event`] is about.
+/// The kind of an [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum What {
     /// A connection was accepted.
     Connected,
-    /// A test was given a first grant.
+    /// A test received a first grant.
     Granted,
     /// A token request arrived.
     TokenRequest,
@@ -114,11 +113,11 @@ pub enum What {
     Refused,
     /// A fault struck.
     Faulted,
-    /// The token endpoint answered whole.
+    /// The token endpoint sent a complete answer.
     TokenAnswer,
     /// A request arrived at the protected resource.
     ResourceRequest,
-    /// The protected resource answered whole.
+    /// The protected resource sent a complete answer.
     ResourceAnswer,
     /// A request arrived at the revocation endpoint.
     RevocationRequest,
@@ -126,7 +125,7 @@ pub enum What {
     RedirectFollowed,
 }
 
-/// The events kept.
+/// The recorded events.
 #[derive(Default)]
 pub(super) struct Timeline {
     events: Vec<Event>,
@@ -136,12 +135,12 @@ pub(super) struct Timeline {
 impl Timeline {
     const KEPT: usize = 200_000;
 
-    pub(super) fn add(&mut self, at: Duration, what: What, place: Option<Place>, status: Option<u16>) {
+    pub(super) fn add(&mut self, at: Duration, what: What, token_id: Option<TokenId>, status: Option<u16>) {
         if self.events.len() == Self::KEPT {
             self.left_out += 1;
             return;
         }
-        let (chain, ordinal) = place.map(|place| (place.chain, place.ordinal)).unzip();
+        let (chain, ordinal) = token_id.map(|token_id| (token_id.chain, token_id.ordinal)).unzip();
         self.events.push(Event { at, what, chain, ordinal, status });
     }
 

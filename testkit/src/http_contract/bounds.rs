@@ -1,4 +1,4 @@
-//! Time and memory are bounded, whatever the peer does.
+//! Time and memory are bounded, regardless of the peer's behaviour.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::kit::{AMPLE, SHORT, answer, answered, arrived_once, call_within, mayb
 use super::server::{Act, Server};
 use crate::contract::same;
 
-/// What an answer's body may have here.
+/// The limit for an answer's body in these checks.
 const MOST: usize = 10_000;
 
 async fn is_over_in_time(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Finding {
@@ -27,7 +27,7 @@ async fn is_too_large(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Fin
     arrived_once(&server.log())
 }
 
-/// A server that accepts, and never says a word, or stops in the middle.
+/// A server that accepts and never answers, or stops in the middle of its answer.
 pub async fn silence_ends_in_time(client: Arc<dyn HttpClient>) -> Finding {
     for (what, begin) in [
         ("silence", ""),
@@ -41,7 +41,7 @@ pub async fn silence_ends_in_time(client: Arc<dyn HttpClient>) -> Finding {
     Ok(())
 }
 
-/// A byte now and then is no progress: the bound is on the whole.
+/// A byte now and then is not progress. The time-out covers the whole exchange.
 pub async fn an_answer_that_drips_ends_in_time(client: Arc<dyn HttpClient>) -> Finding {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n";
     is_over_in_time(&client, "a body that drips", Act::Drip(head.into(), b" ".to_vec())).await?;
@@ -51,16 +51,16 @@ pub async fn an_answer_that_drips_ends_in_time(client: Arc<dyn HttpClient>) -> F
     is_over_in_time(&client, "chunks that drip", Act::Drip(head.into(), b"1\r\n \r\n".to_vec())).await
 }
 
-/// Hints that never end in an answer.
+/// Informational responses that never end in an answer.
 pub async fn endless_hints_end_in_time(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Drip(Vec::new(), b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec())).await?;
     let outcome = call_within(&client, &server, SHORT, MOST).await?;
-    // In time, or after so many that the client has had enough.
+    // The client may stop at its time-out or at a maximum number of hints.
     maybe_sent(&outcome, "endless hints")?;
     arrived_once(&server.log())
 }
 
-/// The bound is what may come.
+/// The limit is inclusive.
 pub async fn a_body_as_large_as_allowed_is_read(client: Arc<dyn HttpClient>) -> Finding {
     let body = "x".repeat(MOST);
     let unmeasured = format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes();
@@ -73,7 +73,7 @@ pub async fn a_body_as_large_as_allowed_is_read(client: Arc<dyn HttpClient>) -> 
     Ok(())
 }
 
-/// One byte more is too much, however the body ends.
+/// A body one byte longer is too large, regardless of how it is framed.
 pub async fn a_body_one_byte_larger_is_too_large(client: Arc<dyn HttpClient>) -> Finding {
     let body = "x".repeat(MOST + 1);
     is_too_large(&client, "a length that is too large", Act::Answer(answer("200 OK", "", &body))).await?;
@@ -84,7 +84,7 @@ pub async fn a_body_one_byte_larger_is_too_large(client: Arc<dyn HttpClient>) ->
     is_too_large(&client, "chunks that are too large", Act::Answer(chunks.into())).await
 }
 
-/// A body that never ends is read no further than allowed.
+/// Reading of an endless body stops at the limit.
 pub async fn an_endless_body_is_too_large(client: Arc<dyn HttpClient>) -> Finding {
     let piece = vec![b' '; 4096];
     is_too_large(&client, "an endless body", Act::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), piece)).await?;
@@ -93,7 +93,7 @@ pub async fn an_endless_body_is_too_large(client: Arc<dyn HttpClient>) -> Findin
     is_too_large(&client, "endless chunks", Act::Flood(head, chunk)).await
 }
 
-/// A head that never ends is given up on, by its size or in time.
+/// Reading of an endless head stops at a size limit or at the time-out.
 pub async fn an_endless_head_ends(client: Arc<dyn HttpClient>) -> Finding {
     let begin = b"HTTP/1.1 200 OK\r\n".to_vec();
     for (what, begin, piece) in [
@@ -109,7 +109,7 @@ pub async fn an_endless_head_ends(client: Arc<dyn HttpClient>) -> Finding {
     Ok(())
 }
 
-/// Memory is taken for what comes, and not for what is announced.
+/// Memory is allocated for the bytes received, and not for the announced length.
 pub async fn a_length_that_lies_takes_no_memory(client: Arc<dyn HttpClient>) -> Finding {
     for length in ["4611686018427387904", "18446744073709551614"] {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{{}}");

@@ -1,4 +1,4 @@
-//! What checks are written with.
+//! Helper functions for the checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::contract::{Breach, ensure, within};
 
 pub(super) type Outcome = Result<Response<Body>, HttpError>;
 
-/// What a call may take where it is not about time.
+/// The time-out of a call whose time-out is not under test.
 pub(super) const AMPLE: Duration = Duration::from_secs(20);
 
-/// What a call may take where it is.
+/// The time-out of a call whose time-out is under test.
 pub(super) const SHORT: Duration = Duration::from_millis(300);
 
-/// How long after its time-out a call that is not over is taken never to be: long enough for the busiest machine.
+/// After this much time past its time-out, a call counts as hanging. It is long enough for the busiest machine.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The body of every request: a refresh token is in it.
+/// The body of every request. It contains a refresh token.
 pub(super) const BODY: &str = "grant_type=refresh_token&refresh_token=rt-hush-1";
 
 /// A token request to `uri`.
@@ -43,7 +43,7 @@ pub(super) async fn call(client: &Arc<dyn HttpClient>, server: &Server) -> Resul
     Ok(client.send(exchange(&server.uri("/token"))?).await)
 }
 
-/// The same, with `timeout` and `max_answer`. It is over in time.
+/// Sends one token request with `timeout` and `max_answer`. Returns a breach if it does not end in time.
 pub(super) async fn call_within(
     client: &Arc<dyn HttpClient>,
     server: &Server,
@@ -55,7 +55,7 @@ pub(super) async fn call_within(
     within(timeout + GRACE, call).await.ok_or_else(hangs)
 }
 
-/// An answer with this status and body, whose length is told.
+/// An answer with this status and body, with a `Content-Length`.
 pub(super) fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
@@ -64,42 +64,42 @@ pub(super) fn ok() -> Vec<u8> {
     answer("200 OK", "Content-Type: application/json\r\n", r#"{"access_token":"at"}"#)
 }
 
-/// A breach, unless `outcome` is an answer with this status.
+/// Returns a breach unless `outcome` is an answer with this status.
 pub(super) fn answered(outcome: &Outcome, status: u16) -> Finding {
     let right = outcome.as_ref().is_ok_and(|answer| answer.status().as_u16() == status);
     ensure(right, || format!("a server answered with {status}, and the client says {}", shown(outcome)))
 }
 
-/// A breach, unless `outcome` says that the request may have been sent.
+/// Returns a breach unless `outcome` is [`HttpError::MaybeSent`].
 pub(super) fn maybe_sent(outcome: &Outcome, what: &str) -> Finding {
     let right = matches!(outcome, Err(HttpError::MaybeSent(_)));
     ensure(right, || format!("{what}: it may have been sent, and the client says {}", shown(outcome)))
 }
 
-/// A breach, unless `outcome` is that it may have been sent, and why.
+/// Returns a breach unless `outcome` is [`HttpError::MaybeSent`] with the reason `why`.
 pub(super) fn maybe_sent_and(outcome: &Outcome, why: MaybeSent, what: &str) -> Finding {
     let right = matches!(outcome, Err(HttpError::MaybeSent(said)) if *said == why);
     ensure(right, || format!("{what}: that is {why:?}, and the client says {}", shown(outcome)))
 }
 
-/// A breach, unless one request arrived, and whole.
+/// Returns a breach unless exactly one complete request arrived.
 pub(super) fn arrived_once(log: &Log) -> Finding {
     arrived(log, 1)
 }
 
-/// A breach, unless so many requests arrived, all of them whole.
+/// Returns a breach unless exactly `due` complete requests arrived.
 pub(super) fn arrived(log: &Log, due: usize) -> Finding {
     ensure(log.arrivals.len() == due && log.fragments == 0, || {
         format!("{} requests and {} parts of one arrived, and not {due}", log.arrivals.len(), log.fragments)
     })
 }
 
-/// What came of a call, without its body.
+/// The outcome of a call as text, without the body.
 pub(super) fn shown(outcome: &Outcome) -> String {
     format!("{:?}", outcome.as_ref().map(Response::status))
 }
 
-/// No port can be had on loopback: nothing can be checked.
+/// No loopback port is available, so the check cannot run.
 impl From<std::io::Error> for Breach {
     fn from(error: std::io::Error) -> Self {
         Self::new(format!("a server could not be started: {error}"))

@@ -1,4 +1,4 @@
-//! An answer that is lost leaves a doubt: the request may have been sent.
+//! A request whose answer is lost may have been sent.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::kit::{arrived_once, call, maybe_sent_and, shown};
 use super::server::{Act, Server};
 use crate::contract::ensure;
 
-/// Begins an answer of 100 bytes.
+/// The head of an answer with a body of 100 bytes.
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
 
 async fn is_in_doubt(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Finding {
@@ -19,24 +19,25 @@ async fn is_in_doubt(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Find
     arrived_once(&server.log())
 }
 
-/// The server read the request, and reset the connection.
+/// The server reads the request, and resets the connection.
 pub async fn a_reset_before_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     is_in_doubt(&client, "a reset before the answer", Act::AnswerAndReset(Vec::new())).await
 }
 
-/// The server read the request, and closed the connection.
+/// The server reads the request, and closes the connection.
 pub async fn an_end_before_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     is_in_doubt(&client, "an end before the answer", Act::AnswerAndEnd(Vec::new())).await?;
     is_in_doubt(&client, "an end after a hint", Act::AnswerAndEnd(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec())).await
 }
 
-/// The connection was reset within the answer.
+/// The connection is reset within the answer.
 pub async fn a_reset_within_the_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     let answer = format!("{HEAD}{{\"access_token\":\"at\"");
     is_in_doubt(&client, "a reset within the answer", Act::AnswerAndReset(answer.into())).await
 }
 
-/// The connection ended within the answer. Half a body is no body: the refresh token may be in the other half.
+/// The connection ends within the answer. A truncated body is not an answer, because the refresh token may be in the
+/// missing part.
 pub async fn half_an_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (what, answer) in [
@@ -52,7 +53,7 @@ pub async fn half_an_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> F
     Ok(())
 }
 
-/// Something answered, and not in HTTP.
+/// The peer answers, but not in HTTP.
 pub async fn what_is_no_http_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     for (what, answer) in [
         ("another protocol", "220 mail.example.com ESMTP\r\n".to_owned()),
@@ -66,8 +67,8 @@ pub async fn what_is_no_http_may_have_been_sent(client: Arc<dyn HttpClient>) -> 
     Ok(())
 }
 
-/// The connection stood, and was reset before the request was read. Whether it was sent is the client's to know; it has no
-/// answer, and does not try again where it may have been.
+/// The connection is established, and reset before the request is read. The client decides whether it was sent. It has
+/// no answer, and does not retry if the request may have been sent.
 pub async fn a_connection_reset_at_once_brings_no_answer_and_no_second_copy(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::unwilling().await?;
     let outcome = call(&client, &server).await?;

@@ -1,4 +1,4 @@
-//! A request arrives once, and its answer is the answer.
+//! A request arrives once, and its answer is returned unchanged.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::kit::{BODY, answer, answered, arrived, arrived_once, call, exchange, 
 use super::server::{Act, Server};
 use crate::contract::{Breach, ensure, same};
 
-/// How many requests are made at once.
+/// The number of concurrent requests.
 const CROWD: usize = 16;
 
-/// Method, path, query, headers and body arrive as they were given, once, and the body's length with it.
+/// Method, path, query, headers and body arrive once and unchanged, with the body's length.
 pub async fn a_request_arrives_once_and_as_it_is(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Answer(ok())).await?;
     let outcome = client.send(exchange(&server.uri("/o/token?tenant=1&x=%2F"))?).await;
@@ -39,7 +39,7 @@ pub async fn a_request_arrives_once_and_as_it_is(client: Arc<dyn HttpClient>) ->
     Ok(())
 }
 
-/// Nothing is shared between requests that could bring one of them twice.
+/// No state shared between requests makes one of them arrive twice.
 pub async fn of_many_requests_at_once_each_arrives_once(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Answer(ok())).await?;
     let mut calls = JoinSet::new();
@@ -61,7 +61,7 @@ pub async fn of_many_requests_at_once_each_arrives_once(client: Arc<dyn HttpClie
     Ok(())
 }
 
-/// A status is no error.
+/// A status is not an error.
 pub async fn every_status_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     for status in [200, 201, 204, 304, 400, 401, 403, 404, 422, 429, 500, 502, 503, 504, 599] {
         let server = Server::always(Act::AnswerAndEnd(answer(&format!("{status} X"), "", ""))).await?;
@@ -71,7 +71,7 @@ pub async fn every_status_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     Ok(())
 }
 
-/// A redirect is not followed: it would carry the refresh token elsewhere (law 13), or a second time.
+/// A redirect is not followed. Following it would send the refresh token to another place (law 13), or a second time.
 pub async fn a_redirect_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     for status in [301, 302, 303, 307, 308] {
         let elsewhere = Server::always(Act::Answer(ok())).await?;
@@ -89,7 +89,7 @@ pub async fn a_redirect_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     Ok(())
 }
 
-/// Neither a challenge nor an invitation to try again is taken up.
+/// The client reacts to neither a challenge nor an invitation to retry.
 pub async fn an_answer_that_asks_for_more_is_an_answer(client: Arc<dyn HttpClient>) -> Finding {
     for (status, headers) in [
         (401, "WWW-Authenticate: Basic realm=\"as\"\r\n"),
@@ -107,7 +107,7 @@ pub async fn an_answer_that_asks_for_more_is_an_answer(client: Arc<dyn HttpClien
     Ok(())
 }
 
-/// 1xx answers go before the answer, and are none.
+/// 1xx responses precede the answer, and are not the answer.
 pub async fn early_hints_are_no_answer(client: Arc<dyn HttpClient>) -> Finding {
     let mut hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec();
     hints.extend(ok());
@@ -116,7 +116,7 @@ pub async fn early_hints_are_no_answer(client: Arc<dyn HttpClient>) -> Finding {
     arrived_once(&server.log())
 }
 
-/// What a server sets does not come back: a session at the token endpoint is nobody's.
+/// Cookies are not sent back. The token endpoint must see no cookie session.
 pub async fn no_cookie_is_sent_back(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::always(Act::Answer(answer("200 OK", "Set-Cookie: session=1; Path=/\r\n", "{}"))).await?;
     answered(&call(&client, &server).await?, 200)?;
@@ -127,7 +127,7 @@ pub async fn no_cookie_is_sent_back(client: Arc<dyn HttpClient>) -> Finding {
     same("the number of cookies sent", cookies, 0)
 }
 
-/// Headers and body come back as the server sent them, in whichever way the body ends.
+/// Headers and body are returned as the server sent them, however the body is framed.
 pub async fn an_answers_headers_and_body_are_given_as_they_are(client: Arc<dyn HttpClient>) -> Finding {
     let head = "HTTP/1.1 400 Bad Request\r\nRetry-After: 5\r\nretry-after: 7\r\nContent-Type: text/html\r\n";
     for (how, act) in [
@@ -153,8 +153,8 @@ pub async fn an_answers_headers_and_body_are_given_as_they_are(client: Arc<dyn H
     Ok(())
 }
 
-/// A connection that is kept alive, and reset when the first byte of the next request arrives, is the trap: that request
-/// arrived once, and must not arrive again.
+/// A kept-alive connection is reset when the first byte of the next request arrives. That request arrived once, and
+/// must not arrive again.
 pub async fn a_connection_that_dies_on_the_next_request_brings_no_second_copy(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::start(|number| match number {
         0 => Act::AnswerAndResetLater(answer("200 OK", "Connection: keep-alive\r\n", "{}")),
@@ -168,7 +168,7 @@ pub async fn a_connection_that_dies_on_the_next_request_brings_no_second_copy(cl
     if server.log().fragments > 0 { maybe_sent(&outcome, "the connection was reset") } else { answered(&outcome, 200) }
 }
 
-/// A connection that the server has closed meanwhile, without a word, is noticed or is not.
+/// The server has closed an idle connection, and the client may or may not have noticed.
 pub async fn a_connection_that_closed_meanwhile_brings_no_second_copy(client: Arc<dyn HttpClient>) -> Finding {
     let kept = answer("200 OK", "Connection: keep-alive\r\n", "{}");
     let acts = [Act::AnswerAndEnd(kept.clone()), Act::AnswerAndReset(kept)];
@@ -187,7 +187,7 @@ pub async fn a_connection_that_closed_meanwhile_brings_no_second_copy(client: Ar
     Ok(())
 }
 
-/// Nothing of a request or an answer stays in what a client shows of itself.
+/// The `Debug` output of a client contains nothing of a request or an answer.
 pub async fn a_client_shows_no_secret(client: Arc<dyn HttpClient>) -> Finding {
     let server = Server::start(|number| match number {
         0 => Act::Answer(answer("200 OK", "", r#"{"access_token":"at-hush-3"}"#)),

@@ -1,4 +1,4 @@
-//! A server that does what one check needs, and counts.
+//! A scriptable server for one check, which counts what arrives.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,25 +9,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// How long a server that drips lets its client wait for the next piece.
+/// The pause of a dripping server before each piece.
 const DRIP: Duration = Duration::from_millis(5);
 
-/// What a server does about a request.
+/// The server's reaction to a request.
 #[derive(Clone)]
 pub(super) enum Act {
-    /// Writes this, and reads on.
+    /// Writes these bytes, and reads on.
     Answer(Vec<u8>),
-    /// Writes this, and ends the connection in good order.
+    /// Writes these bytes, and closes the connection cleanly.
     AnswerAndEnd(Vec<u8>),
-    /// Writes this, and resets the connection.
+    /// Writes these bytes, and resets the connection.
     AnswerAndReset(Vec<u8>),
-    /// Writes this, and resets the connection as soon as another byte arrives.
+    /// Writes these bytes, and resets the connection as soon as another byte arrives.
     AnswerAndResetLater(Vec<u8>),
-    /// Writes this, and then never anything again.
+    /// Writes these bytes, and then nothing more.
     AnswerAndHang(Vec<u8>),
-    /// Writes the first, and then the second over and over, as fast as it is read.
+    /// Writes the first, and then the second repeatedly, as fast as the client reads.
     Flood(Vec<u8>, Vec<u8>),
-    /// The same, a piece at a time.
+    /// Writes the first, and then the second repeatedly, with a pause before each.
     Drip(Vec<u8>, Vec<u8>),
 }
 
@@ -40,26 +40,26 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// The values of the header with this name, which is in lower case.
+    /// The values of the header `name`, which is in lower case.
     pub(super) fn header(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 }
 
-/// What has arrived so far.
+/// The requests and connections so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     /// Complete requests.
     pub(super) arrivals: Vec<Arrival>,
-    /// Connections on which something began to arrive that never became a request.
+    /// Connections on which an incomplete request arrived.
     pub(super) fragments: usize,
     /// Connections.
     pub(super) connections: usize,
 }
 
 impl Log {
-    /// How often a request, or a part of one, arrived.
+    /// The number of complete and incomplete requests.
     pub(super) fn attempts(&self) -> usize {
         self.arrivals.len() + self.fragments
     }
@@ -75,12 +75,12 @@ pub(super) struct Server {
 type Script = Arc<dyn Fn(usize) -> Act + Send + Sync>;
 
 impl Server {
-    /// A server that does the same about every request.
+    /// A server that reacts to every request in the same way.
     pub(super) async fn always(act: Act) -> io::Result<Self> {
         Self::start(move |_| act.clone()).await
     }
 
-    /// A server that asks `script` what to do about the first request (0), the second, and so on.
+    /// A server that calls `script` for its reaction to the first request (0), the second, and so on.
     pub(super) async fn start(script: impl Fn(usize) -> Act + Send + Sync + 'static) -> io::Result<Self> {
         Self::listen(Some(Arc::new(script))).await
     }
@@ -102,7 +102,7 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 lock(&shared).connections += 1;
                 match &script {
-                    // A connection that fails is the client's doing, or this server's.
+                    // A failed connection is caused by the client or by this server's script.
                     Some(script) => drop(connections.spawn(serve(stream, Arc::clone(script), Arc::clone(&shared)))),
                     None => drop(stream.set_zero_linger()),
                 }
@@ -116,7 +116,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// What has arrived so far.
+    /// The requests and connections so far.
     pub(super) fn log(&self) -> Log {
         lock(&self.log).clone()
     }
@@ -144,7 +144,7 @@ async fn serve(mut stream: TcpStream, script: Script, log: Arc<Mutex<Log>>) {
     }
 }
 
-/// Does it, and says whether to read on.
+/// Performs `act`. Returns whether to read on.
 async fn perform(stream: &mut TcpStream, act: Act, log: &Mutex<Log>) -> io::Result<bool> {
     match act {
         Act::Answer(bytes) => stream.write_all(&bytes).await.map(|()| true),
@@ -166,7 +166,7 @@ async fn perform(stream: &mut TcpStream, act: Act, log: &Mutex<Log>) -> io::Resu
         }
         Act::AnswerAndHang(bytes) => {
             stream.write_all(&bytes).await?;
-            // Until the client has had enough.
+            // Waits until the client closes the connection.
             while stream.read(&mut [0; 1024]).await? > 0 {}
             Ok(false)
         }
@@ -191,7 +191,7 @@ async fn pause() {
     tokio::time::sleep(DRIP).await;
 }
 
-/// The next request, or `None` where none comes any more. What has come of one that is not complete is in `unread`.
+/// The next request, or `None` at the end of the connection. Bytes of an incomplete request remain in `unread`.
 async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<Option<Arrival>> {
     loop {
         if let Some((arrival, length)) = parse(unread) {
@@ -204,7 +204,7 @@ async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<Option
     }
 }
 
-/// The request that `bytes` begin with, and its length. A body without a length is what has come when the chunks end.
+/// The request at the start of `bytes`, and its length. The body of a chunked request is its raw chunks.
 fn parse(bytes: &[u8]) -> Option<(Arrival, usize)> {
     let begin = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let mut arrival = Arrival { head: String::from_utf8_lossy(&bytes[..begin]).into_owned(), body: Vec::new() };

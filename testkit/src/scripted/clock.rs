@@ -1,4 +1,4 @@
-//! The script's time, which is tokio's, and the one task that waits for it.
+//! The script's clock, which is tokio's, and its only timer task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// What the elapsed clock shows when the script begins: long enough after boot that what was before it has room.
+/// The elapsed clock's time at the start of the script. It is long enough after boot to leave room for earlier times.
 const BEGINNING: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the wall clock shows then: a day in November 2023.
+/// The wall clock's time at the start of the script, a day in November 2023.
 const WALL: u64 = 1_700_000_000_000;
 
-/// Both clocks, as tokio's time goes: a paused one stands still, and goes on where it is advanced. Clones are one clock.
+/// Both clocks, driven by tokio's time. With a paused runtime they advance only with it. Clones share one clock.
 #[derive(Clone, Debug)]
 pub(super) struct TokioClock(Arc<Instant>);
 
@@ -25,7 +25,7 @@ impl TokioClock {
         Self(Arc::new(Instant::now()))
     }
 
-    /// When tokio's clock shows `at`.
+    /// The tokio time of `at`.
     fn instant(&self, at: ElapsedTime) -> Instant {
         *self.0 + at.since(ElapsedTime::default().after(BEGINNING))
     }
@@ -44,7 +44,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// Rings once, and is gone with its owner.
+/// A one-shot timer that is cancelled on drop.
 #[derive(Debug)]
 pub(super) struct Alarm {
     at: ElapsedTime,
@@ -52,7 +52,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Calls `ring` at `at`. `None` outside a tokio runtime: what is due is seen to when somebody asks next.
+    /// Calls `ring` at `at`. Returns `None` outside a tokio runtime, where due work is done on the next call.
     #[expect(clippy::disallowed_methods, reason = "a script waits as its test does, in a task that its alarm owns")]
     pub(super) fn set(clock: &TokioClock, at: ElapsedTime, ring: impl FnOnce() + Send + 'static) -> Option<Self> {
         let instant = clock.instant(at);

@@ -1,4 +1,4 @@
-//! What a script says: what each token request comes to.
+//! The steps of a script, each the result of one token request.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokenkeeper_actors::law::flight::Outcome;
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Refused, Tokens, Trouble};
 use tokenkeeper_actors::values::{AccessToken, Moment, Reason, RefreshToken, Scopes, TokenKind, Validity};
 
-/// How long a token lives unless its step says otherwise.
+/// The default lifetime of a token.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What one token request comes to: a [`Token`] or a [`Failure`].
+/// The result of one token request, a [`Token`] or a [`Failure`].
 #[derive(Clone, Debug)]
 pub struct Step {
     what: What,
@@ -22,7 +22,7 @@ enum What {
     Failure(Failure),
 }
 
-/// A step that brings an access token. Begun with [`token`].
+/// A step that returns an access token. Made by [`token`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct Token {
     takes: Duration,
 }
 
-/// A step that brings an error. Begun with [`failure`] or [`login_required`].
+/// A step that returns an error. Made by [`failure`] or [`login_required`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,8 +69,8 @@ pub struct Failure {
     takes: Duration,
 }
 
-/// The access token `access`: a bearer token that lives for an hour, has no scopes of its own, is saved, and comes at
-/// once.
+/// Returns the access token `access` at once. It is a bearer token that lives for an hour, has no scopes of its own,
+/// and is saved.
 pub fn token(access: impl Into<String>) -> Token {
     Token {
         access: AccessToken::new(access),
@@ -82,54 +82,55 @@ pub fn token(access: impl Into<String>) -> Token {
     }
 }
 
-/// The authorization server ends the grant (`invalid_grant`): [`Reason::GrantEnded`], until somebody signs in.
+/// The authorization server ends the grant (`invalid_grant`). Callers get [`Reason::GrantEnded`] until the next login.
 pub fn login_required() -> Failure {
     failure(Reason::GrantEnded)
 }
 
-/// An error for this `reason`, at once.
+/// Returns an error with this `reason`, at once.
 ///
-/// Where a token endpoint's answer has that meaning, it answers so, and the law draws its conclusions: a rate limit leaves
-/// the refresh token alone, a lost answer puts it in doubt. Any other reason is what callers are told, no more.
+/// If an answer of a token endpoint has that meaning, that answer is simulated, and the law draws its conclusions. A
+/// rate limit leaves the refresh token alone, for example, and a lost answer puts it in doubt. Any other reason is only
+/// returned to callers.
 pub const fn failure(reason: Reason) -> Failure {
     Failure { reason, retry_after: None, takes: Duration::ZERO }
 }
 
 impl Token {
-    /// How long it lives (an hour), counted from when the request begins. Zero is taken as *unknown*, as everywhere.
+    /// Sets the lifetime, counted from the begin of the request. Default 1 h. Zero means *unknown*, as everywhere.
     ///
-    /// In the last part of its life, at most a quarter, a caller is still given the token and sets off the next request.
+    /// In the last part of its life, at most a quarter, a caller still gets the token and triggers the next request.
     #[must_use]
     pub fn expires_in(self, lifetime: Duration) -> Self {
         Self { lifetime: Some(lifetime), ..self }
     }
 
-    /// The server does not say how long it lives: it is used until it is refused.
+    /// Makes the lifetime unknown. The token is used until it is refused.
     #[must_use]
     pub fn without_expiry(self) -> Self {
         Self { lifetime: None, ..self }
     }
 
-    /// The scopes that were granted (those before, which are none to begin with).
+    /// Sets the granted scopes. Default: the previous ones, initially none.
     #[must_use]
     pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { scopes: Some(Scopes::new(scopes)), ..self }
     }
 
-    /// It is bound to a key (RFC 9449): presented as `DPoP`, never as `Bearer`.
+    /// Binds the token to a key (RFC 9449). It is presented as `DPoP`, never as `Bearer`.
     #[must_use]
     pub fn dpop(self) -> Self {
         Self { kind: TokenKind::Dpop, ..self }
     }
 
-    /// The store [breaks](super::ScriptedSession::store_breaks) while the request is under way, so that the token cannot be
-    /// saved: it is served while it is good, then callers get [`Reason::StoreTrouble`].
+    /// Lets the store [break](super::ScriptedSession::store_breaks) during the request, so that the token cannot be
+    /// saved. It is served while it is good. Then callers get [`Reason::StoreTrouble`].
     #[must_use]
     pub fn unsaved(self) -> Self {
         Self { saved: false, ..self }
     }
 
-    /// How long the request takes (no time): callers wait meanwhile.
+    /// Sets the duration of the request, for which callers wait. Default: none.
     #[must_use]
     pub fn takes(self, span: Duration) -> Self {
         Self { takes: span, ..self }
@@ -137,13 +138,13 @@ impl Token {
 }
 
 impl Failure {
-    /// What the server says about when to come back (nothing). Callers are told no less than that.
+    /// Sets the server's `Retry-After`. Default: none. Callers get at least this delay.
     #[must_use]
     pub const fn retry_after(self, span: Duration) -> Self {
         Self { retry_after: Some(span), ..self }
     }
 
-    /// How long the request takes (no time): callers wait meanwhile.
+    /// Sets the duration of the request, for which callers wait. Default: none.
     #[must_use]
     pub const fn takes(self, span: Duration) -> Self {
         Self { takes: span, ..self }
@@ -167,12 +168,12 @@ impl Step {
         self.takes
     }
 
-    /// Whether the store breaks before what it brings can be saved.
+    /// Whether the store breaks before the token can be saved.
     pub(super) fn breaks_store(&self) -> bool {
         matches!(&self.what, What::Token(token) if !token.saved)
     }
 
-    /// What callers get out of it, where no token endpoint says such a thing.
+    /// The outcome for callers, if no answer of a token endpoint has this meaning.
     pub(super) fn outcome(&self) -> Option<Outcome> {
         let What::Failure(failure) = self.what else { return None };
         let Failure { reason, retry_after, .. } = failure;
@@ -183,7 +184,7 @@ impl Step {
         }
     }
 
-    /// What the token request meets that begins at `now` and would bring `refresh`.
+    /// The evidence of a token request that begins at `now` and would return `refresh`.
     pub(super) fn evidence(&self, refresh: RefreshToken, now: Moment) -> Evidence {
         match &self.what {
             What::Token(token) => Evidence::Tokens(Box::new(Tokens {
@@ -201,7 +202,7 @@ impl Step {
 }
 
 impl Failure {
-    /// What on the wire has this meaning, under the strict profile.
+    /// The wire evidence with this meaning, under the strict profile.
     fn evidence(self) -> Option<Evidence> {
         let refused = |status, error: Option<&str>| {
             let error = error.map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What is around a scripted session: a store of one record, and a script of what the token endpoint answers.
+//! The environment of a scripted session. It has a store of one record and a script of the token endpoint's answers.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use tokenkeeper_actors::values::{DigestKey, Epoch, Moment, RefreshToken, Scopes,
 
 use super::step::{Step, token};
 
-/// A store of one record, which fails when it is told to.
+/// A store of one record, which fails while `broken`.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) digests: DigestKey,
@@ -42,7 +42,7 @@ impl Store {
         if self.broken { Err(StoreFault::Failed) } else { Ok(answer) }
     }
 
-    /// Somebody signs in: there is a refresh token, and no access token yet.
+    /// Signs in, with a refresh token and no access token yet.
     pub(super) fn sign_in(&mut self, resource: Option<String>, now: Moment) {
         let refresh = RefreshCredential::new(self.next_refresh_token(), &self.digests);
         let login = Login {
@@ -56,30 +56,30 @@ impl Store {
             access: None,
             at: now,
         };
-        self.record_anyway(&Change::Install(Box::new(login)));
+        self.write_elsewhere(&Change::Install(Box::new(login)));
     }
 
-    /// Somebody logs out.
+    /// Logs out.
     pub(super) fn logout(&mut self) {
         let epoch = self.record.as_ref().map_or(Epoch::default(), |record| record.epoch);
-        self.record_anyway(&Change::Clear { epoch });
+        self.write_elsewhere(&Change::Clear { epoch });
     }
 
-    /// A refresh token that was never issued before.
+    /// A new refresh token.
     pub(super) fn next_refresh_token(&mut self) -> RefreshToken {
         self.refresh_tokens += 1;
         RefreshToken::new(format!("refresh-token-{}", self.refresh_tokens))
     }
 
-    /// What others write: their store is not broken. What does not apply changes nothing.
-    fn record_anyway(&mut self, change: &Change) {
+    /// Writes from another process, whose store is not broken. An inapplicable change has no effect.
+    fn write_elsewhere(&mut self, change: &Change) {
         if let Ok(record) = ledger::apply(self.record.as_ref(), change) {
             self.record = Some(record);
         }
     }
 }
 
-/// The steps that are left. The last one goes on for ever.
+/// The unused steps. The last one repeats for ever.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     steps: VecDeque<Step>,
@@ -91,12 +91,12 @@ impl Script {
         self.steps.push_back(step);
     }
 
-    /// What the next request comes to, without beginning it.
+    /// The next step, without using it.
     pub(super) fn peek(&self) -> Step {
         self.steps.front().or(self.last.as_ref()).cloned().unwrap_or_else(|| token("access-token").into())
     }
 
-    /// What the next request comes to, which begins.
+    /// Uses the next step.
     pub(super) fn next(&mut self) -> Step {
         let step = self.peek();
         self.steps.pop_front();

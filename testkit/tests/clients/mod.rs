@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 
 use super::Fault;
 
-/// For ever.
+/// A practically infinite time-out.
 const EVER: Duration = Duration::from_secs(3_600);
 
-/// The client over reqwest, with a fault around it.
+/// The client over reqwest, wrapped with a fault.
 pub(crate) struct Faulty {
     fault: Fault,
     inner: ReqwestClient,
@@ -27,7 +27,7 @@ pub(crate) struct Faulty {
     cookie: Mutex<Option<HeaderValue>>,
 }
 
-/// A clock beyond every time to leave by.
+/// A clock that is past every deadline.
 #[derive(Debug)]
 struct Late;
 
@@ -47,7 +47,7 @@ impl Faulty {
         Self { fault, inner, last: Mutex::default(), cookie: Mutex::default() }
     }
 
-    /// The exchange as the fault makes it.
+    /// The exchange after the fault's change.
     fn bend(&self, mut exchange: Exchange) -> Exchange {
         match self.fault {
             Fault::ChangesTheBody => exchange.request.body_mut().extend(b"\n"),
@@ -67,7 +67,7 @@ impl Faulty {
         exchange
     }
 
-    /// The outcome as the fault makes it.
+    /// The outcome after the fault's change.
     fn bend_back(&self, outcome: Result<Response<Body>, HttpError>) -> Result<Response<Body>, HttpError> {
         match (self.fault, outcome) {
             (Fault::CallsAStatusAnError, Ok(answer)) if !answer.status().is_success() => {
@@ -134,7 +134,7 @@ impl fmt::Debug for Faulty {
     }
 }
 
-/// A naive client: it keeps its connections, and sends again what one of them lost.
+/// A naive client. It keeps its connections, and resends a request that a connection lost.
 #[derive(Debug, Default)]
 pub(crate) struct KeepAlive(Mutex<BTreeMap<String, TcpStream>>);
 

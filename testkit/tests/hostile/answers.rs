@@ -1,4 +1,4 @@
-//! Whole answers of any shape, and which request meets which fault.
+//! Complete answers in any format, and the assignment of faults to requests.
 
 use std::time::Duration;
 

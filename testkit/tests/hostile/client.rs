@@ -1,4 +1,4 @@
-//! The clients that talk to the server: one that follows and repeats nothing, and a bare socket.
+//! Two clients for the tests. One is an HTTP client that follows and repeats nothing, the other a bare socket.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Which version of HTTP a client speaks.
+/// The HTTP version of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     One,
@@ -64,14 +64,14 @@ pub(crate) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} in {value}"))
 }
 
-/// A refresh as it looks on an HTTP/1.1 connection.
+/// A refresh as the bytes of an HTTP/1.1 request.
 pub(crate) fn wire(grant: &Grant) -> String {
     let body = refresh_body(grant, grant.refresh_token.expose());
     let form = "application/x-www-form-urlencoded";
     format!("POST /token HTTP/1.1\r\nhost: x\r\ncontent-type: {form}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Writes `request` on a connection of its own, and reads until it ends: what came, and how it ended.
+/// Writes `request` on its own connection, and reads until it ends. Returns the bytes read and the kind of ending.
 pub(crate) async fn converse(server: &HostileAs, request: &str) -> (String, std::io::Result<()>) {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

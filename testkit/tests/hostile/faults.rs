@@ -1,4 +1,4 @@
-//! Whatever breaks the answer, before the work and after it, with the exact counts.
+//! All faults that destroy the answer, before processing and after it, with the exact counts.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -20,13 +20,13 @@ async fn server(when: When, fault: &Fault) -> (HostileAs, Grant) {
     (server, grant)
 }
 
-/// One request was on the wire, and was processed or not.
+/// One request arrived. `rotations` is 1 if it was processed.
 fn one(counts: &Counts, rotations: u64) {
     let told = (counts.token_requests, counts.rotations, counts.replays, counts.faults, counts.chains_alive);
     assert_eq!(told, (1, rotations, 0, 1, 1));
 }
 
-/// The refresh token is as good as it was before, or spent, as the counts say.
+/// The refresh token is still good, or spent, according to the counts.
 async fn spent(http: &Client, server: &HostileAs, grant: &Grant, spent: u64) {
     let answer = refresh(http, grant).send().await.unwrap();
     assert_eq!(answer.status(), if spent == 0 { 200 } else { 400 });

@@ -1,11 +1,11 @@
-//! What only HTTP/2 can say, and what a client makes of it that repeats requests unasked.
+//! Faults that only HTTP/2 has, and their effect on a client that repeats requests by itself.
 
 use reqwest::Client;
 use tokenkeeper_testkit::hostile::{Fault, Gate, HostileAs, When};
 
 use crate::client::{Version, client, refresh};
 
-/// reqwest as it comes: it repeats what it is told was not processed.
+/// A client with reqwest's defaults. It repeats requests that the server reports as not processed.
 fn trusting() -> Client {
     Client::builder().http2_prior_knowledge().no_proxy().build().unwrap()
 }

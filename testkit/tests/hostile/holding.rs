@@ -1,4 +1,4 @@
-//! Stopping time where it hurts, without a sleep.
+//! Requests held at a precise point, without a sleep.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ async fn an_arrival_can_be_waited_for() {
     server.until(|counts| counts.concurrent == 0).await;
 }
 
-/// However fast the client, and however slow the server to see to what is left of a request.
+/// With a fast client, and a server that is slow to finish the previous request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_has_been_answered_is_not_with_the_server_any_more() {
     let ends = [

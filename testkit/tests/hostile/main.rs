@@ -1,4 +1,4 @@
-//! The hostile authorization server does what it says, and counts it: over reqwest, and over bare sockets.
+//! The hostile authorization server does what it documents, and counts it, over reqwest and over bare sockets.
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod answers;

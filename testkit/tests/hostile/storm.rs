@@ -1,4 +1,4 @@
-//! Many callers that know nothing of each other.
+//! Many independent callers.
 
 use reqwest::Client;
 use tokenkeeper_testkit::hostile::HostileAs;
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Version, client, refresh};
 
-/// Lets `callers` refresh with one refresh token, each by itself: how many got tokens.
+/// Lets `callers` refresh concurrently with one refresh token. Returns the number of callers that got tokens.
 async fn storm(server: &HostileAs, callers: usize, http: impl Fn(usize) -> Client) -> usize {
     let grant = server.grant();
     let mut tasks = JoinSet::new();
@@ -32,7 +32,8 @@ async fn one_caller_of_many_is_served_and_the_chain_is_lost() {
         assert_eq!((counts.refresh_grants, counts.refusals["invalid_grant"]), (callers, callers - 1));
         assert_eq!((counts.chains_alive, counts.chains_revoked, counts.broken_heads), (0, 1, 0));
         assert_eq!((counts.token_answers[&200], counts.token_answers[&400]), (1, callers - 1));
-        // Granted and revoked once; each request arrives, is worked on, and is answered; and each connection.
+        // One grant and one revocation; for each request its arrival, its processing and its answer; and each
+        // connection.
         assert_eq!(snapshot.timeline.len() as u64, 2 + 3 * callers + counts.connections);
     }
 }

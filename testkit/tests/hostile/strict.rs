@@ -1,4 +1,4 @@
-//! What the server does when nothing is wrong.
+//! The server's behaviour without faults.
 
 use std::time::Duration;
 

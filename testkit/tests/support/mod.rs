@@ -16,7 +16,7 @@ use tokenkeeper_actors::values::{
 };
 use tokenkeeper_testkit::store_contract::{Harness, Place};
 
-/// A clock that stands still until it is told to go on.
+/// A clock that stands still until a test advances it.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicU64);
 
@@ -119,7 +119,7 @@ impl Place for LeasedPlace {
     }
 }
 
-/// Writes more than a watch keeps.
+/// Writes more events than a watch keeps.
 pub async fn overflow(store: &dyn TokenStore) {
     let resource = ResourceUri::parse("https://busy.example.com/mcp").unwrap();
     let busy = ServerIdentity::new(Account::new("busy").unwrap(), Target::Mcp(resource));

@@ -7,9 +7,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use tokenkeeper::engine::runtime::AuthSession;
-use tokenkeeper::engine::values::TokenError;
-use tokenkeeper::{AccessToken, ChallengeKey, OperationKey};
+use tokenkeeper::{AccessToken, AuthSession, ChallengeKey, OperationKey, TokenError};
 
 /// A connection to an MCP server.
 pub trait Server {

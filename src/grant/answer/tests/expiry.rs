@@ -1,4 +1,4 @@
-//! Lifetimes, in whatever form.
+//! Lifetimes in all formats.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::Validity;
 
 use super::{ASKED, lifetime, refresh, tokens};
 
-/// Ten years: the longest lifetime that is believed.
+/// Ten years, the longest accepted lifetime.
 const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
 
 fn told(expires_in: &str) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! Every answer shape that was seen in the field, and those that an enemy would think of.
+//! Every known answer format, and adversarial ones.
 
 mod expiry;
 mod odd;
@@ -11,7 +11,7 @@ use tokenkeeper_actors::values::{BootId, ElapsedTime, Moment, WallTime};
 use super::read;
 use crate::http::Body;
 
-/// When the request began: 2026-01-01T00:00:00Z.
+/// The time at which the request began: 2026-01-01T00:00:00Z.
 const ASKED: Moment = Moment {
     wall: WallTime::from_millis(1_767_225_600_000),
     elapsed: ElapsedTime::from_millis(7_000_000),
@@ -26,7 +26,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Evid
     read(&answer.body(Body::new(body.as_ref())).unwrap(), ASKED, ASKED.wall)
 }
 
-/// What a 200 brings.
+/// The tokens of an answer with status 200.
 #[track_caller]
 fn tokens(body: impl AsRef<[u8]>) -> Tokens {
     match answer(200, &[], body) {
@@ -43,7 +43,7 @@ fn refusal(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Ref
     }
 }
 
-/// Status and word of a refusal.
+/// The status and error code of a refusal.
 #[track_caller]
 fn word(status: u16, body: impl AsRef<[u8]>) -> (u16, Option<String>) {
     let refused = refusal(status, &[], body);

@@ -1,4 +1,4 @@
-//! Answers that are odd, damaged or meant to do harm.
+//! Odd, damaged and malicious answers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{ASKED, answer, refresh, refusal, said, scopes, tokens, word};
 
 const BOTH: &str = r#""access_token":"at","refresh_token":"rt""#;
 
-/// Both tokens came through.
+/// Both tokens were read.
 #[track_caller]
 fn both(body: impl AsRef<[u8]>) {
     let tokens = tokens(body);
@@ -210,7 +210,7 @@ fn a_refresh_token_without_an_access_token_is_kept_with_one_that_is_over() {
         assert_eq!(ASKED.wall.since(anchored.wall), Duration::from_secs(60), "{body}");
         assert_eq!(ASKED.elapsed_since(&anchored), Some(Duration::from_secs(60)), "{body}");
     }
-    // What breaks off may have had an error in the rest.
+    // The missing part of a truncated answer may have held an error.
     assert_eq!(word(200, r#"{"refresh_token":"rt","#), (200, None));
 }
 

@@ -1,4 +1,4 @@
-//! Answers as providers give them.
+//! Answers in the formats of real providers.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokenkeeper_actors::values::TokenKind;
 use super::{ASKED, answer, lifetime, refresh, refusal, said, scopes, tokens, word};
 use crate::providers::named;
 
-/// Whether this answer ends the grant by the profile of `provider`.
+/// Whether the profile of `provider` ends the grant on this answer.
 #[track_caller]
 fn is_dead(profile: &Profile, evidence: Evidence) -> bool {
     matches!(profile.judge(evidence), Judgement::Dead)

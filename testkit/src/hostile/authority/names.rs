@@ -1,8 +1,8 @@
-//! Tokens' names: unlike anything else in a log, told apart by a reader, and never the same at two servers.
+//! Token values that are easy to find in a log, tell a reader which token they are, and differ between servers.
 
-use super::Place;
+use super::TokenId;
 
-/// Draws from a fixed stream (SplitMix64): a test server needs no secrets, only tokens that nobody hits by accident.
+/// Draws from a fixed stream (SplitMix64). A test server needs no secrets, only tokens that do not collide.
 pub(super) struct Names(u64);
 
 impl Names {
@@ -10,11 +10,12 @@ impl Names {
         Self(seed)
     }
 
-    /// `rt-3.17-9e3779b97f4a7c15`: kind, place, and 64 bits of the stream.
-    pub(super) fn draw(&mut self, kind: &str, place: Option<Place>) -> String {
+    /// Returns for example `rt-3.17-9e3779b97f4a7c15`, which holds the kind, the chain and ordinal, and 64 bits of the
+    /// stream.
+    pub(super) fn draw(&mut self, kind: &str, token_id: Option<TokenId>) -> String {
         let word = self.next();
-        match place {
-            Some(Place { chain, ordinal }) => format!("{kind}-{chain}.{ordinal}-{word:016x}"),
+        match token_id {
+            Some(TokenId { chain, ordinal }) => format!("{kind}-{chain}.{ordinal}-{word:016x}"),
             None => format!("{kind}-{word:016x}"),
         }
     }

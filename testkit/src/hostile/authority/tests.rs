@@ -1,16 +1,16 @@
-//! The server's own law: strict, and told apart from what a test may ask it to do wrong.
+//! Tests of the server's rules without faults.
 
 use super::*;
 
 const RESOURCE: &str = "http://127.0.0.1:1/mcp";
 const NOW: Duration = Duration::from_secs(100);
 
-struct Desk {
+struct Fixture {
     authority: Authority,
     client: Client,
 }
 
-impl Desk {
+impl Fixture {
     fn new(rules: Rules) -> Self {
         let mut authority = Authority::new(rules, 7);
         let client = authority.register(ClientAuth::None);
@@ -61,55 +61,55 @@ fn refused(answer: Result<Issued, Refusal>) -> Refusal {
     answer.map(|_| ()).unwrap_err()
 }
 
-fn place(ordinal: u32) -> Place {
-    Place { chain: ChainId(0), ordinal }
+fn token_id(ordinal: u32) -> TokenId {
+    TokenId { chain: ChainId(0), ordinal }
 }
 
 #[test]
 fn each_refresh_spends_one_token_and_brings_another() {
-    let mut desk = Desk::strict();
-    let first = desk.grant();
-    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
-    let third = desk.refresh(&refresh_of(&second)).ok().unwrap();
-    assert_eq!(third.place, Some(place(2)));
+    let mut fixture = Fixture::strict();
+    let first = fixture.grant();
+    let second = fixture.refresh(&refresh_of(&first)).ok().unwrap();
+    let third = fixture.refresh(&refresh_of(&second)).ok().unwrap();
+    assert_eq!(third.token_id, Some(token_id(2)));
     assert_eq!((third.expires_in, &*third.scope), (Some(3600), "read write"));
-    assert!(desk.admits(&first) && desk.admits(&second) && desk.admits(&third));
-    assert_eq!(desk.authority.newest(ChainId(0)), Some((true, 2)));
+    assert!(fixture.admits(&first) && fixture.admits(&second) && fixture.admits(&third));
+    assert_eq!(fixture.authority.newest(ChainId(0)), Some((true, 2)));
     assert_ne!(first.access, third.access);
 }
 
 #[test]
 fn a_spent_token_presented_again_ends_its_whole_chain_and_no_other() {
-    let mut desk = Desk::strict();
-    let (other, first) = (desk.grant(), desk.grant());
-    let replay = |revoked| Refusal::Replayed { place: Place { chain: ChainId(1), ordinal: 0 }, revoked };
-    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
-    assert_eq!(refused(desk.refresh(&refresh_of(&first))), replay(true));
-    assert!(!desk.admits(&first) && !desk.admits(&second) && desk.admits(&other));
-    assert_eq!(refused(desk.refresh(&refresh_of(&second))).word(), "invalid_grant");
-    assert_eq!(refused(desk.refresh(&refresh_of(&first))), replay(false));
-    assert_eq!(desk.authority.chains(), (1, 1));
-    assert!(desk.refresh(&refresh_of(&other)).is_ok());
+    let mut fixture = Fixture::strict();
+    let (other, first) = (fixture.grant(), fixture.grant());
+    let replay = |revoked| Refusal::Replayed { token_id: TokenId { chain: ChainId(1), ordinal: 0 }, revoked };
+    let second = fixture.refresh(&refresh_of(&first)).ok().unwrap();
+    assert_eq!(refused(fixture.refresh(&refresh_of(&first))), replay(true));
+    assert!(!fixture.admits(&first) && !fixture.admits(&second) && fixture.admits(&other));
+    assert_eq!(refused(fixture.refresh(&refresh_of(&second))).word(), "invalid_grant");
+    assert_eq!(refused(fixture.refresh(&refresh_of(&first))), replay(false));
+    assert_eq!(fixture.authority.chains(), (1, 1));
+    assert!(fixture.refresh(&refresh_of(&other)).is_ok());
 }
 
 #[test]
 fn the_newest_token_of_a_chain_that_has_ended_is_no_replay() {
-    let mut desk = Desk::strict();
-    let first = desk.grant();
-    assert!(desk.authority.end(ChainId(0)));
-    assert!(!desk.authority.end(ChainId(0)));
-    assert_eq!(refused(desk.refresh(&refresh_of(&first))), Refusal::Ended(place(0)));
+    let mut fixture = Fixture::strict();
+    let first = fixture.grant();
+    assert!(fixture.authority.end(ChainId(0)));
+    assert!(!fixture.authority.end(ChainId(0)));
+    assert_eq!(refused(fixture.refresh(&refresh_of(&first))), Refusal::Ended(token_id(0)));
 }
 
 #[test]
 fn what_is_refused_for_its_form_spends_nothing() {
     type Change = fn(&mut Form);
-    let mut desk = Desk::strict();
-    let token = refresh_of(&desk.grant());
-    let asked = |change: Change, desk: &mut Desk| {
-        let mut form = desk.form(&token);
+    let mut fixture = Fixture::strict();
+    let token = refresh_of(&fixture.grant());
+    let asked = |change: Change, fixture: &mut Fixture| {
+        let mut form = fixture.form(&token);
         change(&mut form);
-        refused(desk.authority.token(&form, NOW))
+        refused(fixture.authority.token(&form, NOW))
     };
     let cases: [(Change, Refusal); 9] = [
         (|form| form.resources.clear(), Refusal::Resource),
@@ -123,149 +123,152 @@ fn what_is_refused_for_its_form_spends_nothing() {
         (|form| form.refresh_token = Some("rt-0.0-0".into()), Refusal::Unknown),
     ];
     for (change, refusal) in cases {
-        assert_eq!(asked(change, &mut desk), refusal);
+        assert_eq!(asked(change, &mut fixture), refusal);
     }
-    assert!(desk.refresh(&token).is_ok());
+    assert!(fixture.refresh(&token).is_ok());
 }
 
 #[test]
 fn a_refresh_may_ask_for_less() {
-    let mut desk = Desk::strict();
-    let token = refresh_of(&desk.grant());
-    let form = Form { scope: Some("write".into()), ..desk.form(&token) };
-    let less = desk.authority.token(&form, NOW).ok().unwrap();
+    let mut fixture = Fixture::strict();
+    let token = refresh_of(&fixture.grant());
+    let form = Form { scope: Some("write".into()), ..fixture.form(&token) };
+    let less = fixture.authority.token(&form, NOW).ok().unwrap();
     assert_eq!(less.scope, "write");
-    // The grant is what it was.
-    assert_eq!(desk.refresh(&refresh_of(&less)).ok().unwrap().scope, "read write");
+    // The grant is unchanged.
+    assert_eq!(fixture.refresh(&refresh_of(&less)).ok().unwrap().scope, "read write");
 }
 
 #[test]
 fn a_token_tells_its_place() {
-    let mut desk = Desk::strict();
-    desk.grant();
-    let (first, start) = (refresh_of(&desk.grant()), |token: &str| token[..7].to_owned());
+    let mut fixture = Fixture::strict();
+    fixture.grant();
+    let (first, start) = (refresh_of(&fixture.grant()), |token: &str| token[..7].to_owned());
     assert_eq!(start(&first), "rt-1.0-");
-    let second = desk.refresh(&first).ok().unwrap();
+    let second = fixture.refresh(&first).ok().unwrap();
     assert_eq!((start(&refresh_of(&second)), start(&second.access)), ("rt-1.1-".into(), "at-1.1-".into()));
 }
 
 #[test]
 fn a_confidential_client_authenticates_by_its_one_method() {
-    let mut desk = Desk::strict();
+    let mut fixture = Fixture::strict();
     for (auth, wrong) in [(ClientAuth::Basic, ClientAuth::Post), (ClientAuth::Post, ClientAuth::Basic)] {
-        desk.client = desk.authority.register(auth);
-        let token = refresh_of(&desk.grant());
-        let mut form = desk.form(&token);
+        fixture.client = fixture.authority.register(auth);
+        let token = refresh_of(&fixture.grant());
+        let mut form = fixture.form(&token);
         let refusal = Refusal::Client { basic: wrong == ClientAuth::Basic };
         form.client.method = wrong;
-        assert_eq!(refused(desk.authority.token(&form, NOW)), refusal);
-        form.client = Credentials { secret: Some("guess".into()), ..credentials(&desk.client) };
-        assert_eq!(refused(desk.authority.token(&form, NOW)).status(), 401);
-        form.client = Credentials { secret: None, method: ClientAuth::None, ..credentials(&desk.client) };
-        assert_eq!(refused(desk.authority.token(&form, NOW)).word(), "invalid_client");
-        assert!(desk.refresh(&token).is_ok());
-        desk.authority.unregister(&desk.client.id);
-        assert_eq!(refused(desk.refresh(&token)).word(), "invalid_client");
+        assert_eq!(refused(fixture.authority.token(&form, NOW)), refusal);
+        form.client = Credentials { secret: Some("guess".into()), ..credentials(&fixture.client) };
+        assert_eq!(refused(fixture.authority.token(&form, NOW)).status(), 401);
+        form.client = Credentials { secret: None, method: ClientAuth::None, ..credentials(&fixture.client) };
+        assert_eq!(refused(fixture.authority.token(&form, NOW)).word(), "invalid_client");
+        assert!(fixture.refresh(&token).is_ok());
+        fixture.authority.unregister(&fixture.client.id);
+        assert_eq!(refused(fixture.refresh(&token)).word(), "invalid_client");
     }
 }
 
 #[test]
 fn another_clients_token_is_unknown_and_its_chain_lives() {
-    let mut desk = Desk::strict();
-    let (owner, first) = (desk.client.clone(), desk.grant());
-    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
-    desk.client = desk.authority.register(ClientAuth::None);
-    assert_eq!(refused(desk.refresh(&refresh_of(&first))), Refusal::Unknown);
-    assert_eq!(refused(desk.refresh(&refresh_of(&second))), Refusal::Unknown);
-    desk.client = owner;
-    assert!(desk.refresh(&refresh_of(&second)).is_ok());
+    let mut fixture = Fixture::strict();
+    let (owner, first) = (fixture.client.clone(), fixture.grant());
+    let second = fixture.refresh(&refresh_of(&first)).ok().unwrap();
+    fixture.client = fixture.authority.register(ClientAuth::None);
+    assert_eq!(refused(fixture.refresh(&refresh_of(&first))), Refusal::Unknown);
+    assert_eq!(refused(fixture.refresh(&refresh_of(&second))), Refusal::Unknown);
+    fixture.client = owner;
+    assert!(fixture.refresh(&refresh_of(&second)).is_ok());
 }
 
 #[test]
 fn an_access_token_lives_its_lifetime_at_its_resource() {
-    let mut desk = Desk::new(Rules { access_lifetime: Duration::from_secs(10), ..Rules::default() });
-    let issued = desk.grant();
-    let admits = |at: Duration| desk.authority.admits(&issued.access, RESOURCE, at);
+    let mut fixture = Fixture::new(Rules { access_lifetime: Duration::from_secs(10), ..Rules::default() });
+    let issued = fixture.grant();
+    let admits = |at: Duration| fixture.authority.admits(&issued.access, RESOURCE, at);
     assert!(admits(NOW + Duration::from_millis(9_999)));
     assert!(!admits(NOW + Duration::from_secs(10)));
-    assert!(!desk.authority.admits(&issued.access, "http://127.0.0.1:1/mcp/other", NOW));
-    assert!(!desk.authority.admits("at-0.0-0", RESOURCE, NOW));
-    desk.authority.kill_access_tokens();
-    assert!(!desk.admits(&issued));
+    assert!(!fixture.authority.admits(&issued.access, "http://127.0.0.1:1/mcp/other", NOW));
+    assert!(!fixture.authority.admits("at-0.0-0", RESOURCE, NOW));
+    fixture.authority.kill_access_tokens();
+    assert!(!fixture.admits(&issued));
 }
 
 #[test]
 fn old_access_tokens_die_where_the_rules_say_so() {
-    let mut desk = Desk::new(Rules { old_access_dies: true, ..Rules::default() });
-    let first = desk.grant();
-    let second = desk.refresh(&refresh_of(&first)).ok().unwrap();
-    assert!(!desk.admits(&first) && desk.admits(&second));
-    desk.authority.rules.rotation = Rotation::None;
-    let third = desk.refresh(&refresh_of(&second)).ok().unwrap();
-    assert!(!desk.admits(&second) && desk.admits(&third));
+    let mut fixture = Fixture::new(Rules { old_access_dies: true, ..Rules::default() });
+    let first = fixture.grant();
+    let second = fixture.refresh(&refresh_of(&first)).ok().unwrap();
+    assert!(!fixture.admits(&first) && fixture.admits(&second));
+    fixture.authority.rules.rotation = Rotation::None;
+    let third = fixture.refresh(&refresh_of(&second)).ok().unwrap();
+    assert!(!fixture.admits(&second) && fixture.admits(&third));
 }
 
 #[test]
 fn without_rotation_the_refresh_token_stays() {
-    let mut desk = Desk::new(Rules { rotation: Rotation::None, ..Rules::default() });
-    let token = refresh_of(&desk.grant());
+    let mut fixture = Fixture::new(Rules { rotation: Rotation::None, ..Rules::default() });
+    let token = refresh_of(&fixture.grant());
     for _ in 0..3 {
-        let issued = desk.refresh(&token).ok().unwrap();
-        assert!(issued.refresh.is_none() && desk.admits(&issued));
+        let issued = fixture.refresh(&token).ok().unwrap();
+        assert!(issued.refresh.is_none() && fixture.admits(&issued));
     }
-    assert_eq!(desk.authority.newest(ChainId(0)), Some((true, 0)));
+    assert_eq!(fixture.authority.newest(ChainId(0)), Some((true, 0)));
 }
 
 #[test]
 fn in_its_grace_a_spent_token_brings_new_pairs() {
-    let mut desk = Desk::new(Rules { rotation: Rotation::Grace(Duration::from_secs(30)), ..Rules::default() });
+    let mut fixture = Fixture::new(Rules { rotation: Rotation::Grace(Duration::from_secs(30)), ..Rules::default() });
     let later = |seconds| NOW + Duration::from_secs(seconds);
-    let first = refresh_of(&desk.grant());
-    let lost = refresh_of(&desk.refresh_at(&first, NOW).ok().unwrap());
-    let kept = refresh_of(&desk.refresh_at(&first, later(29)).ok().unwrap());
-    // The answer that was lost was replaced 29 s in, and has a grace of its own.
-    assert!(desk.refresh_at(&lost, later(58)).is_ok());
-    assert_eq!(refused(desk.refresh_at(&first, later(30))), Refusal::Replayed { place: place(0), revoked: true });
-    assert_eq!(refused(desk.refresh_at(&kept, later(30))).word(), "invalid_grant");
+    let first = refresh_of(&fixture.grant());
+    let lost = refresh_of(&fixture.refresh_at(&first, NOW).ok().unwrap());
+    let kept = refresh_of(&fixture.refresh_at(&first, later(29)).ok().unwrap());
+    // The replacement for the lost answer was issued 29 s in, and has its own grace period.
+    assert!(fixture.refresh_at(&lost, later(58)).is_ok());
+    assert_eq!(
+        refused(fixture.refresh_at(&first, later(30))),
+        Refusal::Replayed { token_id: token_id(0), revoked: true }
+    );
+    assert_eq!(refused(fixture.refresh_at(&kept, later(30))).word(), "invalid_grant");
 }
 
 #[test]
 fn lifetimes_are_announced_as_the_rules_say() {
-    let mut desk = Desk::new(Rules { announced: Announced::Lie(-5), ..Rules::default() });
-    assert_eq!(desk.grant().expires_in, Some(-5));
-    desk.authority.rules.announced = Announced::Nothing;
-    assert_eq!(desk.grant().expires_in, None);
+    let mut fixture = Fixture::new(Rules { announced: Announced::Lie(-5), ..Rules::default() });
+    assert_eq!(fixture.grant().expires_in, Some(-5));
+    fixture.authority.rules.announced = Announced::Nothing;
+    assert_eq!(fixture.grant().expires_in, None);
 }
 
 #[test]
 fn client_credentials_are_for_confidential_clients_and_bring_no_refresh_token() {
-    let mut desk = Desk::strict();
-    let mut form = Form { grant_type: Some("client_credentials".into()), ..desk.form("") };
+    let mut fixture = Fixture::strict();
+    let mut form = Form { grant_type: Some("client_credentials".into()), ..fixture.form("") };
     form.refresh_token = None;
-    assert_eq!(refused(desk.authority.token(&form, NOW)), Refusal::Unauthorized);
-    let client = desk.authority.register(ClientAuth::Basic);
+    assert_eq!(refused(fixture.authority.token(&form, NOW)), Refusal::Unauthorized);
+    let client = fixture.authority.register(ClientAuth::Basic);
     form.client = credentials(&client);
-    let issued = desk.authority.token(&form, NOW).ok().unwrap();
-    assert!(issued.refresh.is_none() && issued.place.is_none() && desk.admits(&issued));
+    let issued = fixture.authority.token(&form, NOW).ok().unwrap();
+    assert!(issued.refresh.is_none() && issued.token_id.is_none() && fixture.admits(&issued));
     form.resources.clear();
-    assert_eq!(refused(desk.authority.token(&form, NOW)), Refusal::Resource);
-    assert_eq!(desk.authority.chains(), (0, 0));
+    assert_eq!(refused(fixture.authority.token(&form, NOW)), Refusal::Resource);
+    assert_eq!(fixture.authority.chains(), (0, 0));
 }
 
 #[test]
 fn a_revocation_ends_the_chain_and_is_repeatable() {
-    let mut desk = Desk::strict();
-    let (first, other) = (desk.grant(), desk.grant());
-    let revoke = |desk: &mut Desk, token: &str| {
-        let form = Form { token: Some(token.into()), ..desk.form("") };
-        desk.authority.revoke(&form)
+    let mut fixture = Fixture::strict();
+    let (first, other) = (fixture.grant(), fixture.grant());
+    let revoke = |fixture: &mut Fixture, token: &str| {
+        let form = Form { token: Some(token.into()), ..fixture.form("") };
+        fixture.authority.revoke(&form)
     };
-    assert_eq!(revoke(&mut desk, &refresh_of(&first)), Ok(Some(ChainId(0))));
-    assert_eq!(revoke(&mut desk, &refresh_of(&first)), Ok(None));
-    assert_eq!(revoke(&mut desk, "rt-unknown"), Ok(None));
-    assert!(!desk.admits(&first));
-    assert_eq!(revoke(&mut desk, &other.access), Ok(None));
-    assert!(!desk.admits(&other) && desk.refresh(&refresh_of(&other)).is_ok());
+    assert_eq!(revoke(&mut fixture, &refresh_of(&first)), Ok(Some(ChainId(0))));
+    assert_eq!(revoke(&mut fixture, &refresh_of(&first)), Ok(None));
+    assert_eq!(revoke(&mut fixture, "rt-unknown"), Ok(None));
+    assert!(!fixture.admits(&first));
+    assert_eq!(revoke(&mut fixture, &other.access), Ok(None));
+    assert!(!fixture.admits(&other) && fixture.refresh(&refresh_of(&other)).is_ok());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The desk: where handles ask, and what rings when something is due.
+//! The target of session handles, in place of an actor, and its timer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -6,55 +6,55 @@ use tokenkeeper_actors::law::session::{Policy, SessionEvent};
 use tokenkeeper_actors::runtime::stand_in::{Stage, StandIn};
 
 use super::clock::{Alarm, TokioClock};
-use super::play::Play;
+use super::driver::Driver;
 use super::world::Store;
 
 /// Stands in for a session's actor.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct ScriptedActor {
     clock: TokioClock,
-    myself: Weak<Desk>,
+    this: Weak<ScriptedActor>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    play: Play,
+    driver: Driver,
     alarm: Option<Alarm>,
 }
 
-impl Desk {
+impl ScriptedActor {
     pub(super) fn new(stage: Stage, store: Store, policy: Policy, clock: TokioClock) -> Arc<Self> {
-        let play = Play::new(stage, store, policy, clock.clone());
-        Arc::new_cyclic(|myself| Self {
+        let driver = Driver::new(stage, store, policy, clock.clone());
+        Arc::new_cyclic(|this| Self {
             clock,
-            myself: Weak::clone(myself),
-            state: Mutex::new(State { play, alarm: None }),
+            this: Weak::clone(this),
+            state: Mutex::new(State { driver, alarm: None }),
         })
     }
 
-    /// Does something after whatever has become due before it, and sees to it that the next thing due is not missed.
-    pub(super) fn act<T>(&self, act: impl FnOnce(&mut Play) -> T) -> T {
+    /// Calls `change` after all due work is done, and sets the alarm for the next due time.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut Driver) -> T) -> T {
         let mut state = self.state();
-        state.play.catch_up();
-        let done = act(&mut state.play);
+        state.driver.catch_up();
+        let done = change(&mut state.driver);
         self.set_alarm(&mut state);
         done
     }
 
-    /// What is due happens, though nobody asks.
+    /// Does the due work when the alarm rings.
     fn ring(&self) {
-        self.act(|_| {});
+        self.update(|_| {});
     }
 
     fn set_alarm(&self, state: &mut State) {
-        let due = state.play.next_wake();
+        let due = state.driver.next_wake();
         if due.is_none_or(|at| state.alarm.as_ref().is_none_or(|alarm| !alarm.rings_at(at))) {
             state.alarm = due.and_then(|at| {
-                let desk = Weak::clone(&self.myself);
+                let actor = Weak::clone(&self.this);
                 Alarm::set(&self.clock, at, move || {
-                    if let Some(desk) = desk.upgrade() {
-                        desk.ring();
+                    if let Some(actor) = actor.upgrade() {
+                        actor.ring();
                     }
                 })
             });
@@ -66,8 +66,8 @@ impl Desk {
     }
 }
 
-impl StandIn for Desk {
+impl StandIn for ScriptedActor {
     fn happen(&self, event: SessionEvent) {
-        self.act(|play| play.happen(event));
+        self.update(|driver| driver.handle(event));
     }
 }

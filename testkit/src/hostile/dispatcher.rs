@@ -1,4 +1,4 @@
-//! Where requests are taken in and answered, whichever version of HTTP they came by; and where all is counted.
+//! Request dispatch for both versions of HTTP: faults, processing, and all counting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::authority::{Authority, Issued, Place, Refusal};
+use super::authority::{Authority, Issued, Refusal, TokenId};
 use super::clock::{Clock, pause};
 use super::fault::{Afterwards, Manner, When};
 use super::form::Form;
@@ -15,16 +15,16 @@ use super::rules::Rules;
 use super::script::{Script, Step};
 use super::tally::{Counts, Snapshot, Timeline, What};
 
-/// What all connections of a server share.
-pub(super) struct Desk {
-    /// `http://127.0.0.1:…`, without a slash at its end.
+/// The state shared by all connections of a server.
+pub(super) struct Dispatcher {
+    /// `http://127.0.0.1:…`, without a trailing slash.
     pub(super) origin: String,
     clock: Clock,
     state: Mutex<State>,
     counts: watch::Sender<Counts>,
 }
 
-/// Changed under its lock, which is never held over an await. `counts` are only written by who holds it.
+/// The state behind the lock, which is never held over an await. `counts` are only written by the holder of the lock.
 pub(super) struct State {
     pub(super) authority: Authority,
     pub(super) token: Script,
@@ -35,7 +35,7 @@ pub(super) struct State {
     timeline: Timeline,
 }
 
-/// The head of a request, as far as it matters.
+/// The parts of a request's head that matter here.
 pub(super) struct Head {
     pub(super) method: String,
     /// With the query, if there is one.
@@ -46,13 +46,13 @@ pub(super) struct Head {
 
 /// A request that has arrived. Dropped when it is answered, or has broken off.
 pub(super) struct Call {
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
     endpoint: Endpoint,
-    /// Whether it is counted as one that is with the server.
+    /// Whether the request counts as concurrent.
     inside: AtomicBool,
 }
 
-/// What was asked for.
+/// The requested endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
     Token,
@@ -62,14 +62,14 @@ enum Endpoint {
     Other,
 }
 
-/// What goes over the wire, and how.
+/// The reply and the way of its delivery.
 pub(super) struct Answer {
     pub(super) reply: Reply,
     pub(super) manner: Manner,
     pub(super) afterwards: Afterwards,
 }
 
-impl Desk {
+impl Dispatcher {
     pub(super) fn new(origin: String, rules: Rules, seed: u64) -> Self {
         let state = State {
             authority: Authority::new(rules, seed),
@@ -83,7 +83,7 @@ impl Desk {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // What it holds is whole between two statements, whoever panicked.
+        // The state is consistent between two statements, so a panic of another thread does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,20 +102,20 @@ impl Desk {
         state.timeline.snapshot(counts)
     }
 
-    /// Counts, and adds an event to the timeline.
+    /// Updates the counts, and adds an event to the timeline.
     pub(super) fn note(
         &self,
         state: &mut State,
         what: What,
-        place: Option<Place>,
+        token_id: Option<TokenId>,
         status: Option<u16>,
         count: impl FnOnce(&mut Counts),
     ) {
-        state.timeline.add(self.clock.elapsed(), what, place, status);
+        state.timeline.add(self.clock.elapsed(), what, token_id, status);
         self.counts.send_modify(count);
     }
 
-    /// Counts what is no event.
+    /// Updates the counts without an event.
     pub(super) fn count(&self, count: impl FnOnce(&mut Counts)) {
         let _state = self.state();
         self.counts.send_modify(count);
@@ -125,7 +125,7 @@ impl Desk {
         self.note(&mut self.state(), What::Connected, None, None, |counts| counts.connections += 1);
     }
 
-    /// Takes in a request whose head has arrived.
+    /// Registers a request whose head has arrived.
     pub(super) fn arrive(self: &Arc<Self>, head: &Head) -> Call {
         let endpoint = Endpoint::of(head.path.split('?').next().unwrap_or_default());
         let mut state = self.state();
@@ -147,10 +147,10 @@ impl Desk {
             Endpoint::Other => {}
         }
         drop(state);
-        Call { desk: Arc::clone(self), endpoint, inside: AtomicBool::new(endpoint == Endpoint::Token) }
+        Call { dispatcher: Arc::clone(self), endpoint, inside: AtomicBool::new(endpoint == Endpoint::Token) }
     }
 
-    /// Brings the gauges of chains up to date.
+    /// Updates the gauges of chains.
     pub(super) fn count_chains(&self, state: &State) {
         let (alive, revoked) = state.authority.chains();
         self.counts.send_modify(|counts| (counts.chains_alive, counts.chains_revoked) = (alive, revoked));
@@ -170,14 +170,14 @@ impl Endpoint {
 }
 
 impl Call {
-    /// Answers a request that was read to its end: faults, work, delay.
+    /// Answers a request that was read completely, with its fault, its processing and its delay.
     pub(super) async fn answer(&self, head: &Head, body: &[u8]) -> Answer {
         let step = self.next_fault();
         if let Some(Step { when: When::Before, fault }) = &step {
             fault.wait().await;
             if fault.strikes() {
                 self.struck();
-                let reply = Reply::page(503).changed(fault, None, &self.desk.origin);
+                let reply = Reply::page(503).changed(fault, None, &self.dispatcher.origin);
                 return self.send(Answer { reply, manner: fault.manner, afterwards: fault.afterwards }).await;
             }
         }
@@ -189,7 +189,7 @@ impl Call {
                 fault.wait().await;
                 if fault.strikes() {
                     self.struck();
-                    reply = reply.changed(fault, issued.as_ref(), &self.desk.origin);
+                    reply = reply.changed(fault, issued.as_ref(), &self.dispatcher.origin);
                 }
             }
         }
@@ -197,7 +197,7 @@ impl Call {
     }
 
     fn next_fault(&self) -> Option<Step> {
-        let mut state = self.desk.state();
+        let mut state = self.dispatcher.state();
         match self.endpoint {
             Endpoint::Token => state.token.take(),
             Endpoint::Resource => state.resource.take(),
@@ -207,23 +207,23 @@ impl Call {
     }
 
     fn struck(&self) {
-        self.desk.note(&mut self.desk.state(), What::Faulted, None, None, |counts| counts.faults += 1);
+        self.dispatcher.note(&mut self.dispatcher.state(), What::Faulted, None, None, |counts| counts.faults += 1);
     }
 
-    /// Counts an answer and lets it go.
+    /// Counts an answer and returns it.
     async fn send(&self, answer: Answer) -> Answer {
-        let (desk, status) = (&self.desk, answer.reply.status);
+        let (dispatcher, status) = (&self.dispatcher, answer.reply.status);
         if self.endpoint == Endpoint::Token {
-            let delay = desk.state().authority.rules.answer_delay;
+            let delay = dispatcher.state().authority.rules.answer_delay;
             pause(delay).await;
         }
         if answer.manner == Manner::Whole {
-            let mut state = desk.state();
+            let mut state = dispatcher.state();
             match self.endpoint {
-                Endpoint::Token => desk.note(&mut state, What::TokenAnswer, None, Some(status), |counts| {
+                Endpoint::Token => dispatcher.note(&mut state, What::TokenAnswer, None, Some(status), |counts| {
                     *counts.token_answers.entry(status).or_default() += 1;
                 }),
-                Endpoint::Resource => desk.note(&mut state, What::ResourceAnswer, None, Some(status), |counts| {
+                Endpoint::Resource => dispatcher.note(&mut state, What::ResourceAnswer, None, Some(status), |counts| {
                     *counts.resource_answers.entry(status).or_default() += 1;
                 }),
                 Endpoint::Revocation | Endpoint::Elsewhere | Endpoint::Other => {}
@@ -235,15 +235,15 @@ impl Call {
         answer
     }
 
-    /// It is with the server no more. Said before the end of its answer is on its way: whoever has read that may be here
-    /// with another request sooner than this one is dropped.
+    /// Ends the request's share of `concurrent`. Called before the end of its answer is sent, because a client that has
+    /// read the answer may send another request before this one is dropped.
     pub(super) fn leave(&self) {
         if self.inside.swap(false, Ordering::Relaxed) {
-            self.desk.count(|counts| counts.concurrent -= 1);
+            self.dispatcher.count(|counts| counts.concurrent -= 1);
         }
     }
 
-    /// What a server does with which nothing is wrong.
+    /// The server's behaviour without faults.
     fn work(&self, head: &Head, body: &[u8]) -> (Reply, Option<Issued>) {
         let form = || Form::read(&head.content_type, head.authorization.as_deref(), body).map_err(Refusal::from);
         match (self.endpoint, &*head.method) {
@@ -255,30 +255,30 @@ impl Call {
             (Endpoint::Revocation, "POST") => (self.revoke(form()), None),
             (Endpoint::Token | Endpoint::Revocation, _) => (Reply::empty(405).with("allow", "POST"), None),
             (Endpoint::Elsewhere, _) => (Reply::refusal(Refusal::Malformed), None),
-            (Endpoint::Other, _) => (reply::metadata(&head.path, &self.desk.origin), None),
+            (Endpoint::Other, _) => (reply::metadata(&head.path, &self.dispatcher.origin), None),
         }
     }
 
     fn token(&self, form: Result<Form, Refusal>) -> Result<Issued, Refusal> {
-        let (desk, mut state) = (&self.desk, self.desk.state());
+        let (dispatcher, mut state) = (&self.dispatcher, self.dispatcher.state());
         let grant_type = form.as_ref().ok().and_then(|form| form.grant_type.clone());
-        let now = desk.now(&state);
+        let now = dispatcher.now(&state);
         let answer = form.and_then(|form| state.authority.token(&form, now));
-        let (what, place) = match &answer {
-            Ok(Issued { place: Some(place), .. }) => (What::Rotated, Some(*place)),
+        let (what, token_id) = match &answer {
+            Ok(Issued { token_id: Some(token_id), .. }) => (What::Rotated, Some(*token_id)),
             Ok(_) => (What::Minted, None),
-            Err(Refusal::Replayed { place, .. }) => (What::Replayed, Some(*place)),
-            Err(Refusal::Ended(place)) => (What::Refused, Some(*place)),
+            Err(Refusal::Replayed { token_id, .. }) => (What::Replayed, Some(*token_id)),
+            Err(Refusal::Ended(token_id)) => (What::Refused, Some(*token_id)),
             Err(_) => (What::Refused, None),
         };
-        desk.note(&mut state, what, place, None, |counts| {
+        dispatcher.note(&mut state, what, token_id, None, |counts| {
             match grant_type.as_deref() {
                 Some("refresh_token") => counts.refresh_grants += 1,
                 Some("client_credentials") => counts.client_credentials_grants += 1,
                 _ => counts.other_grants += 1,
             }
             match &answer {
-                Ok(Issued { place: Some(_), .. }) => counts.rotations += 1,
+                Ok(Issued { token_id: Some(_), .. }) => counts.rotations += 1,
                 Ok(_) => counts.mints += 1,
                 Err(refusal) => {
                     counts.replays += u64::from(matches!(refusal, Refusal::Replayed { .. }));
@@ -286,33 +286,33 @@ impl Call {
                 }
             }
         });
-        if let Err(Refusal::Replayed { place, revoked: true }) = answer {
-            desk.note(&mut state, What::ChainRevoked, Some(place), None, |_| {});
-            desk.count_chains(&state);
+        if let Err(Refusal::Replayed { token_id, revoked: true }) = answer {
+            dispatcher.note(&mut state, What::ChainRevoked, Some(token_id), None, |_| {});
+            dispatcher.count_chains(&state);
         }
         answer
     }
 
     fn resource(&self, head: &Head, method: &str) -> Reply {
-        let (desk, state) = (&self.desk, self.desk.state());
-        let resource = format!("{}{}", desk.origin, head.path.split('?').next().unwrap_or_default());
+        let (dispatcher, state) = (&self.dispatcher, self.dispatcher.state());
+        let resource = format!("{}{}", dispatcher.origin, head.path.split('?').next().unwrap_or_default());
         let bearer = head.authorization.as_deref().and_then(bearer);
-        let admitted = bearer.is_some_and(|access| state.authority.admits(access, &resource, desk.now(&state)));
+        let admitted = bearer.is_some_and(|access| state.authority.admits(access, &resource, dispatcher.now(&state)));
         match (admitted, method) {
             (true, "POST") => Reply::json(200, &serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": {} })),
             (true, _) => Reply::empty(405).with("allow", "POST"),
-            (false, _) => reply::challenge(&desk.origin, &head.path, bearer.is_some()),
+            (false, _) => reply::challenge(&dispatcher.origin, &head.path, bearer.is_some()),
         }
     }
 
     fn revoke(&self, form: Result<Form, Refusal>) -> Reply {
-        let (desk, mut state) = (&self.desk, self.desk.state());
+        let (dispatcher, mut state) = (&self.dispatcher, self.dispatcher.state());
         match form.and_then(|form| state.authority.revoke(&form)) {
             Ok(None) => Reply::empty(200),
             Ok(Some(chain)) => {
-                let place = state.authority.newest(chain).map(|(_, ordinal)| Place { chain, ordinal });
-                desk.note(&mut state, What::ChainRevoked, place, None, |_| {});
-                desk.count_chains(&state);
+                let token_id = state.authority.newest(chain).map(|(_, ordinal)| TokenId { chain, ordinal });
+                dispatcher.note(&mut state, What::ChainRevoked, token_id, None, |_| {});
+                dispatcher.count_chains(&state);
                 Reply::empty(200)
             }
             Err(refusal) => Reply::refusal(refusal),
@@ -326,7 +326,7 @@ impl Drop for Call {
     }
 }
 
-/// RFC 6750 section 2.1.
+/// The token of a bearer header (RFC 6750 section 2.1).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

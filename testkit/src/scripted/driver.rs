@@ -1,4 +1,4 @@
-//! The play: the session's law, driven over the script. Nothing waits in here; what takes time has a time when it is due.
+//! The driver of the session's law over the script. Nothing waits in here. Work that takes time has a due time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use super::clock::TokioClock;
 use super::step::Step;
 use super::world::{Script, Store};
 
-/// The two machines, and what they are told of the world.
+/// The two machines, and the state of the world around them.
 #[derive(Debug)]
-pub(super) struct Play {
+pub(super) struct Driver {
     pub(super) store: Store,
     pub(super) script: Script,
     pub(super) counts: Counts,
@@ -33,37 +33,37 @@ pub(super) struct Play {
     stage: Stage,
     session: Session,
     equipment: Arc<Equipment>,
-    flights: Vec<Airborne>,
-    cues: VecDeque<Cue>,
-    /// Until when the token endpoint is left alone.
-    held: ElapsedTime,
+    flights: Vec<ActiveFlight>,
+    queue: VecDeque<Event>,
+    /// Until this time the token endpoint gets no request.
+    throttled_until: ElapsedTime,
 }
 
-/// What happens next.
+/// A queued event.
 #[derive(Debug)]
-enum Cue {
+enum Event {
     Session(SessionEvent),
     Flight(FlightId, FlightEvent),
     Answer(FlightId, Answer),
 }
 
-/// A flight in the air.
+/// A running flight.
 #[derive(Debug)]
-struct Airborne {
+struct ActiveFlight {
     id: FlightId,
-    /// `None` for one whose outcome the script tells.
+    /// `None` for a flight whose outcome comes straight from the script.
     machine: Option<Flight>,
-    /// What will come of its request, and when.
+    /// The pending answer to its request, and when it arrives.
     answer: Option<(ElapsedTime, Answer)>,
 }
 
 #[derive(Debug)]
 enum Answer {
     Sent(Op, Box<Step>, Moment),
-    Told(Outcome),
+    Outcome(Outcome),
 }
 
-impl Play {
+impl Driver {
     pub(super) fn new(stage: Stage, store: Store, policy: Policy, clock: TokioClock) -> Self {
         let equipment = Equipment {
             profiles: Profiles::default(),
@@ -74,7 +74,7 @@ impl Play {
         let policy = Policy { renewal: RenewalPlan::default(), ..policy };
         let birth = Birth { nonce: Nonce(1), flights: FlightId(0) };
         let (session, effects) = Session::start(policy, birth, Residue::default(), present(&clock));
-        let mut play = Self {
+        let mut driver = Self {
             store,
             script: Script::default(),
             counts: Counts::default(),
@@ -84,16 +84,16 @@ impl Play {
             session,
             equipment: Arc::new(equipment),
             flights: Vec::new(),
-            cues: VecDeque::new(),
-            held: ElapsedTime::default(),
+            queue: VecDeque::new(),
+            throttled_until: ElapsedTime::default(),
         };
-        effects.into_iter().for_each(|effect| play.for_session(effect));
-        play.go_on();
-        play
+        effects.into_iter().for_each(|effect| driver.for_session(effect));
+        driver.run_queue();
+        driver
     }
 
-    /// The session hears of something, after whatever has become due before it.
-    pub(super) fn happen(&mut self, event: SessionEvent) {
+    /// Delivers `event` to the session, and counts it.
+    pub(super) fn handle(&mut self, event: SessionEvent) {
         match &event {
             SessionEvent::GetToken(..) => self.counts.asked += 1,
             SessionEvent::Invalidate(_, refusal) => {
@@ -104,29 +104,29 @@ impl Play {
             SessionEvent::Logout(_) => self.counts.logouts += 1,
             _ => {}
         }
-        self.cues.push_back(Cue::Session(event));
-        self.go_on();
+        self.queue.push_back(Event::Session(event));
+        self.run_queue();
     }
 
-    /// Sees to what is due by now.
+    /// Does all work that is due.
     pub(super) fn catch_up(&mut self) {
         let now = self.clock.now().elapsed;
         let is_due = |at: ElapsedTime| at <= now;
         for flight in &mut self.flights {
             if let Some((_, answer)) = flight.answer.take_if(|(at, _)| is_due(*at)) {
-                self.cues.push_back(Cue::Answer(flight.id, answer));
+                self.queue.push_back(Event::Answer(flight.id, answer));
             } else if flight.machine.as_ref().and_then(Flight::next_wake).is_some_and(is_due) {
-                self.cues.push_back(Cue::Flight(flight.id, FlightEvent::Tick));
+                self.queue.push_back(Event::Flight(flight.id, FlightEvent::Tick));
             }
         }
-        self.go_on();
+        self.run_queue();
         if self.session.next_wake().is_some_and(is_due) {
-            self.cues.push_back(Cue::Session(SessionEvent::Tick));
-            self.go_on();
+            self.queue.push_back(Event::Session(SessionEvent::Tick));
+            self.run_queue();
         }
     }
 
-    /// When something is due next.
+    /// The next due time.
     pub(super) fn next_wake(&self) -> Option<ElapsedTime> {
         let flights = self.flights.iter().flat_map(|flight| {
             let answer = flight.answer.as_ref().map(|(at, _)| *at);
@@ -135,30 +135,30 @@ impl Play {
         flights.chain(self.session.next_wake()).min()
     }
 
-    /// Hands every cue to its machine, and each effect to the world, until nothing more follows at once.
-    fn go_on(&mut self) {
-        while let Some(cue) = self.cues.pop_front() {
-            match cue {
-                Cue::Session(event) => {
+    /// Delivers queued events to their machines, and performs the effects, until the queue is empty.
+    fn run_queue(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            match event {
+                Event::Session(event) => {
                     let effects = self.session.handle(event, present(&self.clock));
                     effects.into_iter().for_each(|effect| self.for_session(effect));
                 }
-                Cue::Flight(id, event) => {
+                Event::Flight(id, event) => {
                     let now = present(&self.clock);
                     let machine = self.flights.iter_mut().find(|flight| flight.id == id);
                     let effects = machine.and_then(|flight| Some(flight.machine.as_mut()?.handle(event, now)));
                     effects.into_iter().flatten().for_each(|effect| self.for_flight(id, effect));
-                    self.put_down(id, |flight| flight.machine.as_ref().is_some_and(Flight::is_over));
+                    self.remove_flight(id, |flight| flight.machine.as_ref().is_some_and(Flight::is_over));
                 }
-                Cue::Answer(id, Answer::Sent(op, step, sent)) => {
+                Event::Answer(id, Answer::Sent(op, step, sent)) => {
                     self.store.broken |= step.breaks_store();
                     let evidence = step.evidence(self.store.next_refresh_token(), sent);
-                    self.cues.push_front(Cue::Flight(id, FlightEvent::Sent(op, evidence)));
+                    self.queue.push_front(Event::Flight(id, FlightEvent::Sent(op, evidence)));
                 }
-                Cue::Answer(id, Answer::Told(outcome)) => {
+                Event::Answer(id, Answer::Outcome(outcome)) => {
                     let landing = Landing { outcome, view: None, keeping: false };
-                    self.cues.push_back(Cue::Session(SessionEvent::Flight(id, Report::Landed(landing))));
-                    self.put_down(id, |_| true);
+                    self.queue.push_back(Event::Session(SessionEvent::Flight(id, Report::Landed(landing))));
+                    self.remove_flight(id, |_| true);
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Play {
     fn for_session(&mut self, effect: SessionEffect) {
         let event = match effect {
             SessionEffect::Publish(published) => {
-                self.stage.carry_out(SessionEffect::Publish(Box::new(never_hit(*published))));
+                self.stage.carry_out(SessionEffect::Publish(Box::new(expired(*published))));
                 return;
             }
             SessionEffect::Load(op) => {
@@ -176,40 +176,40 @@ impl Play {
             }
             SessionEffect::Reserve(op, _) => SessionEvent::Reserved(op, self.store.answer(Reservation::Reserved)),
             SessionEffect::Change(op, change) => SessionEvent::Changed(op, self.store.change(&change)),
-            SessionEffect::Fly(order) => return self.take_off(*order),
+            SessionEffect::Fly(order) => return self.start_flight(*order),
             SessionEffect::TellLoggedOut(flight, epoch) => {
-                return self.cues.push_back(Cue::Flight(flight, FlightEvent::LoggedOut(epoch)));
+                return self.queue.push_back(Event::Flight(flight, FlightEvent::LoggedOut(epoch)));
             }
-            // Nobody waits for it, and nobody is there to whom it would make a difference.
+            // No caller waits for a revocation, and no server would notice it.
             SessionEffect::Revoke(_) => return,
             answer => {
                 self.stage.carry_out(answer);
                 return;
             }
         };
-        self.cues.push_back(Cue::Session(event));
+        self.queue.push_back(Event::Session(event));
     }
 
-    fn take_off(&mut self, order: Order) {
+    fn start_flight(&mut self, order: Order) {
         let id = order.flight;
         if let Some(outcome) = self.script.peek().outcome() {
-            self.flights.push(Airborne { id, machine: None, answer: None });
-            return self.begin_request(id, |_| Answer::Told(outcome));
+            self.flights.push(ActiveFlight { id, machine: None, answer: None });
+            return self.begin_request(id, |_| Answer::Outcome(outcome));
         }
         let (machine, effects) = Flight::start(order, Arc::clone(&self.equipment));
-        self.flights.push(Airborne { id, machine: Some(machine), answer: None });
+        self.flights.push(ActiveFlight { id, machine: Some(machine), answer: None });
         effects.into_iter().for_each(|effect| self.for_flight(id, effect));
     }
 
     fn for_flight(&mut self, id: FlightId, effect: FlightEffect) {
         let now = self.clock.now();
         let event = match effect {
-            FlightEffect::AskPermit { op, .. } if self.held > now.elapsed => {
-                FlightEvent::Held(op, self.held.since(now.elapsed))
+            FlightEffect::AskPermit { op, .. } if self.throttled_until > now.elapsed => {
+                FlightEvent::Held(op, self.throttled_until.since(now.elapsed))
             }
             FlightEffect::AskPermit { op, .. } => FlightEvent::Permitted(op),
             FlightEffect::ReturnPermit { throttle } => {
-                self.held = self.held.max(now.elapsed.after(throttle.unwrap_or_default()));
+                self.throttled_until = self.throttled_until.max(now.elapsed.after(throttle.unwrap_or_default()));
                 return;
             }
             FlightEffect::Load(op) => FlightEvent::Loaded(op, self.store.load().map(|record| record.map(Box::new))),
@@ -224,42 +224,43 @@ impl Play {
                 return self.begin_request(id, |step| Answer::Sent(op, Box::new(step), now));
             }
             FlightEffect::Report(report) => {
-                return self.cues.push_back(Cue::Session(SessionEvent::Flight(id, report)));
+                return self.queue.push_back(Event::Session(SessionEvent::Flight(id, report)));
             }
             FlightEffect::EndClaim { .. } | FlightEffect::Revoke(_) => return,
         };
-        self.cues.push_back(Cue::Flight(id, event));
+        self.queue.push_back(Event::Flight(id, event));
     }
 
-    /// The flight's request begins, and comes to what the script says next.
+    /// Begins the flight's request with the next step of the script.
     fn begin_request(&mut self, id: FlightId, answer: impl FnOnce(Step) -> Answer) {
         self.counts.token_requests += 1;
         let step = self.script.next();
         let takes = step.takes();
         if takes.is_zero() {
-            self.cues.push_back(Cue::Answer(id, answer(step)));
+            self.queue.push_back(Event::Answer(id, answer(step)));
         } else if let Some(flight) = self.flights.iter_mut().find(|flight| flight.id == id) {
             flight.answer = Some((self.clock.now().elapsed.after(takes), answer(step)));
         }
     }
 
-    /// Forgets a flight that is over.
-    fn put_down(&mut self, id: FlightId, is_over: impl Fn(&Airborne) -> bool) {
+    /// Removes a flight that is over.
+    fn remove_flight(&mut self, id: FlightId, is_over: impl Fn(&ActiveFlight) -> bool) {
         let before = self.flights.len();
         self.flights.retain(|flight| flight.id != id || !is_over(flight));
         if self.flights.len() < before {
-            self.cues.push_back(Cue::Session(SessionEvent::FlightOver(id)));
+            self.queue.push_back(Event::Session(SessionEvent::FlightOver(id)));
         }
     }
 }
 
-/// The present, with entropy that always fall the same way.
+/// The current time, with fixed jitter.
 fn present(clock: &TokioClock) -> Now {
     Now { moment: clock.now(), jitter: Jitter::default() }
 }
 
-/// The same, but that no handle serves itself from it: everyone asks, and is counted. What they get is the same lease.
-fn never_hit(published: Published) -> Published {
+/// Expires the published lease, so that every request of a handle is counted. The callers get the same lease from the
+/// session.
+fn expired(published: Published) -> Published {
     let over = Window::of(&Validity::new(Moment::default(), Some(Duration::from_millis(1))), BootId::default());
     Published { hit: published.hit.map(|hit| Hit { window: over, ..hit }), ..published }
 }

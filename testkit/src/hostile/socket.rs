@@ -1,4 +1,4 @@
-//! A connection's socket beneath `h2`, into which frames can be slipped that `h2` does not send.
+//! A connection's socket beneath `h2`, which allows inserting frames that `h2` does not send.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,46 +10,46 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Clones are the same line. It takes whatever is written at once, and sends it when it is flushed: so whenever `h2` is
-/// not at work, what was written ends with a whole frame, and the next may be somebody else's. Memory is bounded by the
-/// client's window.
+/// Clones share one socket. Writes are buffered at once, and sent on a flush. Whenever `h2` is not being polled, the
+/// buffer therefore ends with a whole frame, and a frame from another source may follow. The client's window bounds the
+/// memory.
 #[derive(Clone)]
-pub(super) struct Line(Arc<Mutex<Ends>>);
+pub(super) struct SharedSocket(Arc<Mutex<SocketState>>);
 
-struct Ends {
-    /// `None` once it was taken back.
+struct SocketState {
+    /// `None` after it was taken back.
     stream: Option<TcpStream>,
-    /// Read before there was a line.
+    /// The bytes that were read before this was created.
     read: BytesMut,
     written: BytesMut,
 }
 
-impl Line {
+impl SharedSocket {
     pub(super) fn new(stream: TcpStream, read: BytesMut) -> Self {
-        Self(Arc::new(Mutex::new(Ends { stream: Some(stream), read, written: BytesMut::new() })))
+        Self(Arc::new(Mutex::new(SocketState { stream: Some(stream), read, written: BytesMut::new() })))
     }
 
-    /// Slips in a frame. Not while `h2` is at work.
-    pub(super) fn say(&self, frame: &[u8]) {
-        self.ends().written.extend_from_slice(frame);
+    /// Inserts a frame. Must not be called while `h2` is being polled.
+    pub(super) fn insert_frame(&self, frame: &[u8]) {
+        self.state().written.extend_from_slice(frame);
     }
 
-    /// Sends what was written, as far as there is somebody to read it.
+    /// Sends the buffer, unless the client has left.
     pub(super) async fn flush(&self) {
-        let _ = poll_fn(|cx| self.ends().flush(cx)).await;
+        let _ = poll_fn(|cx| self.state().flush(cx)).await;
     }
 
-    /// Takes the socket back. Nothing more is read or written here.
+    /// Takes the socket back. Nothing more is read or written through this.
     pub(super) fn take(&self) -> Option<TcpStream> {
-        self.ends().stream.take()
+        self.state().stream.take()
     }
 
-    fn ends(&self) -> MutexGuard<'_, Ends> {
+    fn state(&self) -> MutexGuard<'_, SocketState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ends {
+impl SocketState {
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -67,31 +67,31 @@ impl Ends {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for SharedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut ends = self.ends();
-        if ends.read.is_empty() {
-            return ends.stream()?.poll_read(cx, buf);
+        let mut state = self.state();
+        if state.read.is_empty() {
+            return state.stream()?.poll_read(cx, buf);
         }
-        let length = ends.read.len().min(buf.remaining());
-        buf.put_slice(&ends.read.split_to(length));
+        let length = state.read.len().min(buf.remaining());
+        buf.put_slice(&state.read.split_to(length));
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for SharedSocket {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.ends().written.extend_from_slice(buf);
+        self.state().written.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.ends().flush(cx)
+        self.state().flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut ends = self.ends();
-        ready!(ends.flush(cx))?;
-        ends.stream()?.poll_shutdown(cx)
+        let mut state = self.state();
+        ready!(state.flush(cx))?;
+        state.stream()?.poll_shutdown(cx)
     }
 }
