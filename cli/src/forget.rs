@@ -72,7 +72,7 @@ async fn one(store: &FileStore, identity: ServerIdentity) -> Result<Vec<ServerId
     })
 }
 
-/// All that `status --all` shows as logged out.
+/// Forgets every session that `status --all` shows as logged out.
 async fn all(store: &FileStore) -> Result<Vec<ServerIdentity>, Failure> {
     let mut identities = store.list().await.map_err(|fault| Failure::store_fault(fault, store))?;
     identities.sort_by_key(ServerIdentity::key);

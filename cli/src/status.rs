@@ -52,7 +52,7 @@ struct Session {
     trouble: Option<String>,
 }
 
-/// What is shown.
+/// The sessions to show.
 #[derive(Default)]
 struct Shown {
     sessions: Vec<Session>,

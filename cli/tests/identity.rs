@@ -97,6 +97,7 @@ Commands:
   token     Prints an access token that is fit for use
   import    Takes over a login that was made elsewhere: one JSON object on standard input
   logout    Logs out: the stored tokens are removed, and no process serves them any more
+  forget    Forgets sessions that were logged out: their journals are removed, and no status shows them any more
   why       Tells what happened to a session, and so why it stands as it does
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
   help      Print this message or the help of the given subcommand(s)

@@ -7,7 +7,6 @@ mod scene;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::process::{Child, Command as Process, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,7 +14,6 @@ use snapbox::cmd::cargo_bin;
 use snapbox::str;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Account, AuthRuntime, Reason, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, When};
@@ -109,7 +107,7 @@ fn with_access_token() -> Scene {
     scene
 }
 
-/// A host's own runtime on the home, which insists on a new token.
+/// Insists on a new token in a host's own runtime on the home.
 fn refresh_in_a_host(scene: &Scene) -> Result<(), Reason> {
     let identity = ServerIdentity::new(Account::default(), Target::mcp(&scene.server.resource()).unwrap());
     scene.runtime.block_on(async {
@@ -187,7 +185,7 @@ note: the authorization server ended this session: sign in again
 }
 
 #[test]
-fn a_login_that_is_imported_again_is_told_what_became_of_its_refresh_token() {
+fn importing_a_login_again_says_whether_its_refresh_token_was_replaced_or_refused() {
     let scene = Scene::signed_in();
     scene.run("token", &[]).success();
     scene.import(&scene.login()).code(4).stdout_eq("").stderr_eq(str![[r#"

@@ -221,7 +221,9 @@ mod tests {
 
     use tokenkeeper_actors::law::flight::{Adopt, Op, Order, Urgency};
     use tokenkeeper_actors::law::profile::InDoubt;
-    use tokenkeeper_actors::values::{Cause, Epoch, Generation, Moment, Nonce, RefreshToken, Validity, WallTime};
+    use tokenkeeper_actors::values::{
+        Cause, Epoch, Generation, Moment, Nonce, RefreshToken, RenewalPlan, Validity, WallTime,
+    };
 
     use super::*;
     use crate::bounds::Bounds;
@@ -259,6 +261,7 @@ mod tests {
             epoch: Epoch::new(1),
             adopt: Adopt::Nothing,
             issuer: None,
+            renewal: RenewalPlan::default(),
             known: Generation::default(),
             nonce: Nonce(1),
             doubt: None,

@@ -48,6 +48,7 @@ kinds! {
     DoubtEnded = "in doubt: ended by the owner's late commit",
     Reuse = "lineages ended by a second presentation",
     GrantEnded = "grants ended",
+    Discarded = "refused tokens removed from ended grants",
     ParkedClient = "parked: client rejected",
     ParkedIssuer = "parked: issuer changed",
     ParkedSubject = "parked: subject changed",

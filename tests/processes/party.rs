@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::observer::EffectObserver;
 use tokenkeeper::engine::ports::store::TokenStore;
-use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, AuthSpec, Settings};
+use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, AuthSpec};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::Moment;
 use tokenkeeper::engine::values::record::{Binding, Client, ClientAuth, Issuer, Mark, Record};

@@ -235,7 +235,7 @@ impl Record {
         }
     }
 
-    /// Why `digest` may not be installed, if it may not.
+    /// Returns why `digest` may not be installed; `None` if it may.
     ///
     /// The dead digests are of three kinds: refused, replaced, and in doubt when their epoch ended. In the first epoch with
     /// a login a refusal ends the grant, and no epoch has ended, so the others were replaced. Later epochs inherit all

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_early_end_is_a_failure_only_if_it_took_something() {
+    fn an_early_end_is_a_failure_only_if_a_caller_waits_or_a_mark_is_left() {
         assert_eq!(kind(Reason::ShuttingDown, false, false), None);
         assert_eq!(kind(Reason::ShuttingDown, false, true), Some(EventKind::Failed), "a caller waited");
         assert_eq!(kind(Reason::ShuttingDown, true, false), Some(EventKind::Failed), "a mark is left");

@@ -302,6 +302,17 @@ fn a_refused_token_of_an_ended_grant_is_removed_from_the_record() {
 }
 
 #[test]
+fn a_login_that_precedes_the_removal_of_a_refused_token_is_served_at_once() {
+    let mut story = signed_in();
+    grant_ends(&mut story);
+    story.hears();
+    story.refuses(1, generation(1, 1));
+    story.store.sign_in(Some(HOUR), story.at);
+    assert_eq!(story.writes(), ["publish"], "a conflict, which shows the login");
+    assert_eq!(story.asks(1), ["1 gets 2.2"]);
+}
+
+#[test]
 fn a_refused_token_is_removed_at_most_once_for_each_version_of_the_record() {
     let mut story = signed_in();
     grant_ends(&mut story);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use tokenkeeper::engine::law::flight::{Revocation, Spending, TokenOptions};
+use tokenkeeper::engine::law::flight::{Revocation, Spending, TokenRequest};
 use tokenkeeper::engine::law::profile::Evidence;
 use tokenkeeper::engine::ports::source::TokenSource;
 use tokenkeeper::grant::RefreshGrant;
@@ -38,7 +38,7 @@ impl TokenSource for ListingGrant {
         self.grant.spending()
     }
 
-    async fn request(&self, identity: &ServerIdentity, request: TokenOptions) -> Evidence {
+    async fn request(&self, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
         let evidence = self.grant.request(identity, request).await;
         if let Evidence::Tokens(tokens) = &evidence {
             let mut obtained = self.obtained.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -82,7 +82,7 @@ impl HostileTarget {
 
 fn event(event: &hostile::Event) -> Option<EndpointEvent> {
     let kind = match (event.what, event.status) {
-        (hostile::What::TokenOptions, _) => EndpointEventKind::Request,
+        (hostile::What::TokenRequest, _) => EndpointEventKind::Request,
         (hostile::What::Rotated, _) => EndpointEventKind::Rotated,
         (hostile::What::Replayed, _) => EndpointEventKind::Replayed,
         (hostile::What::ChainRevoked, _) => EndpointEventKind::Revoked,

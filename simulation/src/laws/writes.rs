@@ -2,7 +2,7 @@
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit};
 use tokenkeeper_actors::values::record::{Content, Held, MarkState, Parked, Record, Refresh, RenewalPlan};
-use tokenkeeper_actors::values::{Epoch, FlightId};
+use tokenkeeper_actors::values::{Epoch, FlightId, Generation};
 
 use super::truth::State;
 use crate::process::{Awaited, FlightRun, Marked};
@@ -68,6 +68,15 @@ impl World {
                 };
                 if !told {
                     self.breach("12", "a grant is cleared though nobody signed out", || format!("{epoch:?}"));
+                }
+            }
+            Change::Discard { epoch, number } => {
+                let refused = match asker {
+                    Asker::Actor(actor) => self.slot(actor).published.residue.floor,
+                    _ => None,
+                };
+                if refused.is_none_or(|floor| Generation::stored(*epoch, *number).supersedes(&floor)) {
+                    self.breach("8", "a token is removed that was not refused", || format!("{epoch:?}, {number}"));
                 }
             }
             _ => {}
@@ -158,6 +167,7 @@ impl World {
             }
             Change::Configure { renewal, .. } => self.check_configured(before, after, renewal),
             Change::Park { why, .. } => self.check_parked(asker, *why),
+            Change::Discard { number, .. } => self.check_discarded(*number, before),
             Change::Install(login) => {
                 self.check_installed(identity, login.refresh.as_ref().map(|refresh| refresh.digest()), before)
             }
@@ -255,6 +265,18 @@ impl World {
         }
         if let Some(why) = park {
             self.check_parked(asker, why);
+        }
+    }
+
+    fn check_discarded(&mut self, number: u64, before: Option<&Record>) {
+        self.count(Kind::Discarded);
+        let is_over = before.and_then(Record::grant).is_some_and(|grant| match &grant.refresh {
+            Refresh::Ended(_) => true,
+            Refresh::Held(held) => held.mark.as_ref().is_some_and(|mark| mark.state == MarkState::Spent),
+            Refresh::None => false,
+        });
+        if !is_over {
+            self.breach("8", "a token of a grant that has not ended is removed", || number.to_string());
         }
     }
 

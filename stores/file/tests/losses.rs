@@ -102,7 +102,7 @@ async fn a_reservation_of_a_far_future_waits_for_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_loses_its_journal_and_no_number() {
+async fn a_forgotten_session_loses_its_journal_and_keeps_its_numbers() {
     let ground = Ground::new();
     let store = ground.open();
     assert!(!store.forget(&who()).await.unwrap(), "there never was one");

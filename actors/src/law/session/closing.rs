@@ -178,14 +178,15 @@ impl Session {
             self.closed(answer, now, out);
         } else {
             match answer {
-                // The grant was parked, or a write that had timed out succeeded after all.
+                // The grant was parked, a refused token was removed, or a write that had timed out succeeded after all.
                 Ok(Changed::Applied { before, after }) => {
                     if after.content == Content::Tombstone {
                         self.revoke(before.as_deref(), out);
                     }
                     self.update(after.view(), now, out);
                 }
-                Ok(Changed::Conflict { .. }) => self.read(now, out),
+                Ok(Changed::Conflict { current: Some(current), .. }) => self.update(current.view(), now, out),
+                Ok(Changed::Conflict { current: None, .. }) => self.read(now, out),
                 Err(_) => {}
             }
         }

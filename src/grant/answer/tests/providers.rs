@@ -6,7 +6,7 @@ use tokenkeeper_actors::law::profile::{Evidence, Judgement, Profile};
 use tokenkeeper_actors::values::TokenKind;
 
 use super::{ASKED, answer, lifetime, refresh, refusal, said, scopes, tokens, word};
-use crate::providers::named;
+use crate::issuers::providers::named;
 
 /// Whether the profile of `provider` ends the grant on this answer.
 #[track_caller]

@@ -36,11 +36,10 @@ fn an_entry_without_a_usable_format_is_damaged() {
 
 #[test]
 fn a_record_is_no_entry_and_an_entry_no_record() {
-    let layout = FormatError::Damaged { what: "layout" };
-    let record = include_bytes!("../../../fixtures/format-1-tombstone.json");
-    assert_eq!(decode(record), Err(layout));
+    let record = include_bytes!("../../../fixtures/format-3-tombstone.json");
+    assert!(matches!(decode(record), Err(FormatError::Newer { found: 3, .. })), "the numbers count apart");
     for fixture in [ONE_REGISTRATION, ONE_METADATA, ONE_REMOVED] {
-        assert_eq!(super::super::super::decode(fixture), Err(layout));
+        assert_eq!(super::super::super::decode(fixture), Err(FormatError::Damaged { what: "format" }));
     }
 }
 
