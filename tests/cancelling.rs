@@ -12,14 +12,15 @@ use std::task::Poll;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper::engine::runtime::AuthSession;
 use tokenkeeper::engine::values::{Lease, TokenError};
 use tokenkeeper_testkit::hostile::{Fault, Gate, Grant, HostileAs, When};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use support::Host;
+use support::bounded::BoundedSession;
 use support::wire::Wire;
+use support::within::within;
 
 const CROWDS: [usize; 2] = [16, 200];
 
@@ -45,7 +46,7 @@ impl Scene {
     async fn is_whole_after(&self, refreshes: u32, story: &str) {
         let lease = self.host.session.token().await.unwrap();
         let requests = u64::from(refreshes);
-        let counts = self.server.until(|counts| counts.concurrent == 0).await;
+        let counts = within("what the server is to count", self.server.until(|counts| counts.concurrent == 0)).await;
         let told = (counts.token_requests, counts.rotations, counts.replays, counts.most_concurrent);
         assert_eq!(told, (requests, requests, 0, 1), "{story}: {:#?}", self.server.snapshot().timeline);
         let record = self.host.record().await;
@@ -93,7 +94,7 @@ struct Crowd {
 
 impl Crowd {
     /// `size` callers for a token.
-    fn of(size: usize, session: &AuthSession) -> Self {
+    fn of(size: usize, session: &BoundedSession) -> Self {
         let news = Arc::new(watch::Sender::new(0));
         let asked = news.subscribe();
         let caller = || {
@@ -118,7 +119,7 @@ impl Crowd {
 
     async fn have_all_asked(&mut self) {
         let size = self.callers.len();
-        self.asked.wait_for(|asked| *asked == size).await.unwrap();
+        within("all callers", self.asked.wait_for(|asked| *asked == size)).await.unwrap();
     }
 
     fn leave(&self, leaving: Leaving) {
@@ -135,7 +136,7 @@ impl Crowd {
         let size = self.callers.len();
         for (caller, task) in std::mem::take(&mut self.callers).into_iter().enumerate() {
             if leaving.takes(caller, size) {
-                assert!(task.await.is_err_and(|error| error.is_cancelled()));
+                assert!(within("a caller's end", task).await.is_err_and(|error| error.is_cancelled()));
             } else {
                 self.callers.push(task);
             }
@@ -146,7 +147,7 @@ impl Crowd {
     async fn leases(self) -> Vec<Lease> {
         let mut leases = Vec::new();
         for task in self.callers {
-            match task.await {
+            match within("a caller's answer", task).await {
                 Ok(answer) => leases.push(answer.unwrap()),
                 Err(error) => assert!(error.is_cancelled(), "{error}"),
             }
@@ -175,7 +176,7 @@ async fn callers_leave_while_the_server_holds_the_request() {
             let gate = scene.server.hold_next(when);
             let mut crowd = Crowd::of(size, &scene.host.session);
             crowd.have_all_asked().await;
-            gate.reached(1).await;
+            within("a request at the gate", gate.reached(1)).await;
             crowd.leave(leaving);
             crowd.are_gone(leaving).await;
             gate.open();
@@ -195,7 +196,7 @@ async fn callers_leave_while_the_answer_comes_in() {
             let gate = scene.server.hold_next(When::After);
             let mut crowd = Crowd::of(size, &scene.host.session);
             crowd.have_all_asked().await;
-            gate.reached(1).await;
+            within("a request at the gate", gate.reached(1)).await;
             gate.open();
             for _ in 0..turns {
                 tokio::task::yield_now().await;
@@ -227,7 +228,7 @@ async fn callers_leave_before_the_request_has_arrived() {
 }
 
 /// A caller as a host has it: its token was refused, and it asks for another.
-async fn after_a_refusal(session: AuthSession, lease: Lease) -> Answer {
+async fn after_a_refusal(session: BoundedSession, lease: Lease) -> Answer {
     session.invalidate(&lease, OperationKey::default(), ChallengeKey::default()).await?;
     session.token().await
 }
@@ -266,7 +267,7 @@ async fn callers_leave_at_each_of_their_awaits() {
             crowd.spawn(async move { (polls, work.await) });
         }
         let mut newer = Vec::new();
-        while let Some(left) = crowd.join_next().await {
+        while let Some(left) = within("a caller's answer", crowd.join_next()).await {
             match left.unwrap() {
                 (usize::MAX, None) => panic!("{story}: a caller that stayed was not answered"),
                 (_, None) => {}
@@ -294,7 +295,7 @@ async fn a_lone_caller_leaves_at_each_of_its_awaits() {
                 let mut states = scene.host.session.watch();
                 let mut state = states.now();
                 while state.lease.is_some_and(|(generation, _)| generation == first.generation()) {
-                    state = states.next().await.unwrap();
+                    state = within("a lease that is not the refused one", states.next()).await.unwrap();
                 }
             }
             let next = scene.host.session.token().await.unwrap();
@@ -305,6 +306,7 @@ async fn a_lone_caller_leaves_at_each_of_its_awaits() {
                 break;
             }
             polls += 1;
+            assert!(polls < 1_000, "it is never answered");
         }
     }
 }
@@ -324,7 +326,7 @@ fn callers_leave_with_their_whole_runtime() {
         };
         ours.block_on(async {
             crowd.have_all_asked().await;
-            gate.reached(1).await;
+            within("a request at the gate", gate.reached(1)).await;
         });
         drop(theirs);
         gate.open();
@@ -344,11 +346,11 @@ async fn a_lost_answer_that_nobody_waits_for_is_known_all_the_same() {
         scene.server.next(When::After, Fault::reset().held(&gate));
         let mut crowd = Crowd::of(16, &scene.host.session);
         crowd.have_all_asked().await;
-        gate.reached(1).await;
+        within("a request at the gate", gate.reached(1)).await;
         crowd.leave(Leaving::All);
         crowd.are_gone(Leaving::All).await;
         gate.open();
-        scene.server.until(|counts| counts.concurrent == 0).await;
+        within("what the server is to count", scene.server.until(|counts| counts.concurrent == 0)).await;
         let told = scene.host.token().await.unwrap_err();
         assert_eq!((told.reason(), scene.host.presentations().await), (Reason::InDoubt, 1), "{wire:?}");
         assert_eq!((scene.server.counts().token_requests, scene.server.counts().replays), (1, 0), "{wire:?}");

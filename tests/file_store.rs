@@ -2,16 +2,21 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a test")]
 
+#[path = "../actors/tests/common/bounded.rs"]
+mod bounded;
+#[path = "../actors/tests/common/within.rs"]
+mod within;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokenkeeper::engine::law::ledger::Login;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
-use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
+use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
 use tokenkeeper::grant::RefreshGrant;
@@ -20,14 +25,17 @@ use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Account, Reason, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 
+use bounded::{BoundedRuntime, BoundedSession};
+use within::{LONGEST, within};
+
 const PROCESSES: usize = 4;
 const CALLERS: usize = 32;
 
 /// One process of a host.
 struct Host {
     store: FileStore,
-    runtime: AuthRuntime,
-    session: AuthSession,
+    runtime: BoundedRuntime,
+    session: BoundedSession,
 }
 
 impl Host {
@@ -38,7 +46,8 @@ impl Host {
         let mut settings = Settings::new(Arc::new(source));
         settings.policy.initial_backoff = Duration::from_millis(10);
         settings.policy.max_backoff = Duration::from_millis(10);
-        let runtime = AuthRuntime::builder(Arc::new(store.clone()), settings).spawn().await.unwrap();
+        let builder = AuthRuntime::builder(Arc::new(store.clone()), settings);
+        let runtime = BoundedRuntime::from(within("a runtime", builder.spawn()).await.unwrap());
         let identity = ServerIdentity::new(Account::new("work").unwrap(), Target::mcp(resource).unwrap());
         let session = runtime.session(identity);
         Self { store, runtime, session }
@@ -71,7 +80,7 @@ impl Host {
             .collect();
         let mut tokens = Vec::new();
         for caller in callers {
-            let lease = caller.await.unwrap();
+            let lease = within("a caller's answer", caller).await.unwrap();
             tokens.push(lease.map(|lease| lease.token().expose().to_owned()).map_err(|error| error.reason()));
         }
         tokens.dedup();
@@ -79,13 +88,13 @@ impl Host {
     }
 
     /// Asks until the answer is as it should be. How soon that is, nobody measures; that it comes at all is the point.
-    async fn comes_to(&self, due: impl Fn(&Result<String, Reason>) -> bool) {
-        loop {
-            if due(&self.tokens(1).await[0]) {
-                return;
+    #[track_caller]
+    fn comes_to(&self, what: &'static str, due: impl Fn(&Result<String, Reason>) -> bool) -> impl Future<Output = ()> {
+        within(what, async move {
+            while !due(&self.tokens(1).await[0]) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        })
     }
 }
 
@@ -105,7 +114,8 @@ async fn child() {
 
 struct Process {
     child: Child,
-    says: BufReader<std::process::ChildStdout>,
+    /// What it says, read by a thread of its own, because reading blocks.
+    says: mpsc::Receiver<String>,
 }
 
 impl Process {
@@ -118,8 +128,16 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let says = BufReader::new(child.stdout.take().unwrap());
-        Self { child, says }
+        let (says, said) = mpsc::channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, line)) = line.split_once("@@") {
+                    drop(says.send(line.to_owned()));
+                }
+            }
+        });
+        Self { child, says: said }
     }
 
     fn tell(&mut self) {
@@ -127,14 +145,7 @@ impl Process {
     }
 
     fn hear(&mut self) -> String {
-        let mut line = String::new();
-        while self.says.read_line(&mut line).unwrap() > 0 {
-            if let Some((_, said)) = line.trim_end().split_once("@@") {
-                return said.to_owned();
-            }
-            line.clear();
-        }
-        panic!("a process ended");
+        self.says.recv_timeout(LONGEST).unwrap_or_else(|error| panic!("a process says nothing: {error}"))
     }
 }
 
@@ -176,13 +187,13 @@ async fn a_login_and_a_logout_reach_the_others() {
     let (one, other) = (Host::open(&home, &server.resource()).await, Host::open(&home, &server.resource()).await);
     assert_eq!(other.tokens(1).await, [Err(Reason::NeverSignedIn)]);
     one.sign_in(&server.grant_to(&client)).await;
-    other.comes_to(Result::is_ok).await;
+    other.comes_to("the login", Result::is_ok).await;
     let first = other.tokens(1).await.remove(0).unwrap();
     one.session.logout().await.unwrap();
-    other.comes_to(|token| *token == Err(Reason::LoggedOut)).await;
+    other.comes_to("the logout", |token| *token == Err(Reason::LoggedOut)).await;
     let grant = server.grant_to(&client);
     one.sign_in(&grant).await;
-    other.comes_to(|token| token.as_ref().is_ok_and(|token| *token != first)).await;
+    other.comes_to("the next login", |token| token.as_ref().is_ok_and(|token| *token != first)).await;
     let counts = server.counts();
     assert_eq!((counts.token_requests, counts.replays), (2, 0), "{:?}", server.snapshot().timeline);
     assert!(server.is_alive(grant.chain));

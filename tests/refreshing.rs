@@ -1,6 +1,11 @@
 //! From a caller to a socket and back: the runtime, the refresh grant, the client over reqwest, and a strict server.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
+#[path = "../actors/tests/common/bounded.rs"]
+mod bounded;
+#[path = "../actors/tests/common/within.rs"]
+mod within;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +15,7 @@ use tokenkeeper::engine::law::profile::{InDoubt, Profile};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::source::TokenSource;
-use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
+use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
@@ -20,14 +25,17 @@ use tokenkeeper::issuers::providers;
 use tokenkeeper::{Account, Reason, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
 
+use bounded::{BoundedRuntime, BoundedSession};
+use within::within;
+
 const KEY: [u8; 32] = [7; 32];
 
 /// A host: a runtime with a session that somebody has signed in to, and whose access token is gone.
 struct Host {
     server: HostileAs,
     grant: Grant,
-    session: AuthSession,
-    runtime: AuthRuntime,
+    session: BoundedSession,
+    runtime: BoundedRuntime,
 }
 
 impl Host {
@@ -45,7 +53,8 @@ impl Host {
         settings.policy.max_backoff = Duration::from_millis(10);
         let key = DigestKey::new(KEY);
         let store = Arc::new(MemoryStore::new(key.clone()));
-        let runtime = AuthRuntime::builder(store, settings).spawn().await.unwrap();
+        let builder = AuthRuntime::builder(store, settings);
+        let runtime = BoundedRuntime::from(within("a runtime", builder.spawn()).await.unwrap());
         let session = runtime.session(identity(&server));
         let login = Login {
             renewal: RenewalPlan::default(),
@@ -95,7 +104,7 @@ async fn thirty_two_callers_make_one_request() {
         #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
         callers.spawn(async move { session.token().await.unwrap() });
     }
-    let leases = callers.join_all().await;
+    let leases = within("an answer for everyone", callers.join_all()).await;
     assert!(leases.iter().all(|lease| lease == &leases[0]), "one token for everyone");
     assert_eq!(leases[0].scopes().iter().collect::<Vec<_>>(), host.grant.scope.split(' ').collect::<Vec<_>>());
     host.is_whole_after(1).await;
@@ -194,10 +203,10 @@ async fn revoking_ends_the_chain() {
     let source = source(&SystemClock::new().unwrap());
     let refresh = Some(RefreshCredential::new(grant.refresh_token.clone(), &DigestKey::new(KEY)));
     let revocation = Revocation { renewal: RenewalPlan::default(), binding: grant.binding.clone(), refresh };
-    assert!(source.revoke(&identity(&server), revocation.clone()).await);
+    assert!(within("a revocation", source.revoke(&identity(&server), revocation.clone())).await);
     assert!(!server.is_alive(grant.chain));
 
     server.next_revocation(1, When::Before, Fault::status(503));
-    assert!(!source.revoke(&identity(&server), revocation).await);
+    assert!(!within("a revocation", source.revoke(&identity(&server), revocation)).await);
     assert_eq!(server.counts().revocation_requests, 2);
 }

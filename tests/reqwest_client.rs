@@ -1,6 +1,9 @@
 //! What the client over reqwest knows between "connected" and "sent".
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
+#[path = "../actors/tests/common/within.rs"]
+mod within;
+
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
@@ -17,6 +20,8 @@ use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, NotSen
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, Service};
+
+use within::within;
 
 /// A clock that stands until it is moved.
 #[derive(Clone, Debug, Default)]
@@ -84,20 +89,20 @@ async fn send(
         departure: Departure::by(Arc::new(clock.clone()), ElapsedTime::from_millis(5)),
     };
     let client = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(Then(then.clone()))).unwrap();
-    let error = client.send(exchange).await.unwrap_err();
+    let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
     drop(client);
 
     // Connections are accepted in order: those of the client come before this one.
     let last = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let mut arrived = Vec::new();
     loop {
-        let (mut stream, peer) = listener.accept().await.unwrap();
+        let (mut stream, peer) = within("a connection", listener.accept()).await.unwrap();
         if peer == last.local_addr().unwrap() {
             return (error, arrived);
         }
         let mut bytes = Vec::new();
         // Until its end, which a client that gave up on it has brought about.
-        drop(stream.read_to_end(&mut bytes).await);
+        drop(within("the end of a connection", stream.read_to_end(&mut bytes)).await);
         arrived.push(bytes);
     }
 }
@@ -140,6 +145,7 @@ async fn what_cannot_be_asked_is_said_not_to_have_been_sent() {
             max_answer: 1_000,
             departure: Departure::at_any_time(),
         };
-        assert_eq!(client.send(exchange).await.unwrap_err(), HttpError::NotSent(why), "{uri}");
+        let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
+        assert_eq!(error, HttpError::NotSent(why), "{uri}");
     }
 }

@@ -1,8 +1,9 @@
 //! The requests that the grant sends, their targets, and the evidence it reports.
 
 use std::sync::Mutex;
+use std::time::UNIX_EPOCH;
 
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use tokenkeeper_actors::law::profile::NotSent;
 use tokenkeeper_actors::values::record::{ClientAuth, Issuer, Refresh, RefreshCredential};
 use tokenkeeper_actors::values::{
@@ -220,6 +221,72 @@ async fn what_cannot_be_asked_is_not_asked() {
     assert!(matches!(evidence, Evidence::NotSent(NotSent::Unbuildable)));
     assert_eq!(http.asked.lock().unwrap().len(), 0);
     assert_eq!(source.spending(), Spending::SingleUse);
+}
+
+/// A clock that shows the last moment it was set to.
+#[derive(Debug)]
+struct SetClock(Mutex<Moment>);
+
+impl Clock for SetClock {
+    fn now(&self) -> Moment {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A client whose answer takes 20 s by `clock`, and carries a `Retry-After` date.
+#[derive(Debug)]
+struct Slow {
+    clock: Arc<SetClock>,
+    status: StatusCode,
+    retry_at: WallTime,
+}
+
+#[async_trait]
+impl HttpClient for Slow {
+    async fn send(&self, _: Exchange) -> Result<Response<Body>, HttpError> {
+        *self.clock.0.lock().unwrap() = later(Still.now());
+        let mut answer = Response::new(Body::new(TOKENS));
+        *answer.status_mut() = self.status;
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(self.retry_at.as_millis()));
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_str(&date).unwrap());
+        Ok(answer)
+    }
+}
+
+/// 20 s after `moment`, on both clocks.
+fn later(moment: Moment) -> Moment {
+    let span = Duration::from_secs(20);
+    Moment { wall: moment.wall.after(span), elapsed: moment.elapsed.after(span), ..moment }
+}
+
+/// What a refresh reports whose answer takes 20 s, with this status and a `Retry-After` date 100 s after the request.
+async fn reported_after_20_s(status: StatusCode) -> (Evidence, Moment) {
+    let clock = Arc::new(SetClock(Mutex::new(Still.now())));
+    let retry_at = Still.now().wall.after(Duration::from_secs(100));
+    let http = Slow { clock: Arc::clone(&clock), status, retry_at };
+    let source = RefreshGrant::new(Arc::new(http), clock.clone());
+    let evidence = source.request(&identity(), token_request(Some(grant()))).await;
+    (evidence, clock.now())
+}
+
+#[tokio::test]
+async fn a_lifetime_counts_from_the_start_of_the_request() {
+    let (evidence, answered) = reported_after_20_s(StatusCode::OK).await;
+    let Evidence::Tokens(tokens) = evidence else { panic!("{evidence:?}") };
+    assert_eq!(tokens.validity.anchored(), Still.now());
+    // Either clock alone says the same.
+    for now in
+        [answered, Moment { wall: Still.now().wall, ..answered }, Moment { elapsed: Still.now().elapsed, ..answered }]
+    {
+        assert_eq!(tokens.validity.remaining(&now), Some(Duration::from_secs(60 - 20)));
+    }
+}
+
+#[tokio::test]
+async fn a_retry_after_date_counts_from_the_answer() {
+    let (evidence, _) = reported_after_20_s(StatusCode::TOO_MANY_REQUESTS).await;
+    let Evidence::Refused(refused) = evidence else { panic!("{evidence:?}") };
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(100 - 20)));
 }
 
 #[tokio::test]

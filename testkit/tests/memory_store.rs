@@ -2,6 +2,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 mod support;
+#[path = "../../actors/tests/common/within.rs"]
+mod within;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tokenkeeper_actors::values::{
     Account, Epoch, FlightId, Moment, RefreshToken, ResourceUri, ServerIdentity, Target, WallTime,
 };
 use tokenkeeper_testkit::store_contract::{CHECKS, Harness, Place, examine, run_all};
+use within::within;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn claims_that_live_with_their_process_keep_the_contract() {
@@ -161,7 +164,7 @@ async fn a_watch_ends_with_the_last_handle() {
     drop(store);
     sibling.change(&who(), Change::Install(Box::new(support::bare_login()))).await.unwrap();
     drop(sibling);
-    assert_eq!(watch.next().await, StoreEvent::Changed(who()));
-    assert_eq!(watch.next().await, StoreEvent::Ended);
-    assert_eq!(watch.next().await, StoreEvent::Ended);
+    assert_eq!(within("news", watch.next()).await, StoreEvent::Changed(who()));
+    assert_eq!(within("news", watch.next()).await, StoreEvent::Ended);
+    assert_eq!(within("news", watch.next()).await, StoreEvent::Ended);
 }

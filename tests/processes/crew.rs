@@ -1,7 +1,6 @@
 //! The parent's side: starts processes, tells them what to do, hears what they say, stops and kills them.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -9,13 +8,14 @@ use tokenkeeper_judge::processes::{FlightPoint, WorkerOutput, WorkerProcess};
 use tokio::process::Command as Program;
 
 use crate::party::Setup;
+use crate::within::{LONGEST, within};
 use crate::worker::Command;
 
 /// The variable that tells a child what it is.
 const SETUP: &str = "PROCESSES_TEST_SETUP";
 
-/// So long a process may be silent that was asked something. Nothing here takes so long: it keeps a test from hanging.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How often a refresh is begun anew because what a dead process had begun may still be under way.
+const REFRESHES_MOST: u32 = 20;
 
 /// What this process was told, where it is a child.
 pub(crate) fn told() -> Option<Setup> {
@@ -59,7 +59,7 @@ impl Member {
     /// Tells it what to do.
     pub(crate) async fn tell(&mut self, command: Command) -> u64 {
         self.last += 1;
-        self.process.send(&(self.last, command)).await.unwrap();
+        within("a process to read", self.process.send(&(self.last, command))).await.unwrap();
         self.last
     }
 
@@ -72,7 +72,7 @@ impl Member {
     /// process had begun may still be under way, that is waited for.
     pub(crate) async fn refresh_until(&mut self, point: FlightPoint) -> u64 {
         self.call(Command::Arm(point)).await;
-        loop {
+        for _ in 0..REFRESHES_MOST {
             let id = self.tell(Command::Token { force: true }).await;
             // Late points are reached when the call has been answered.
             let failed = |said: &Value| said["id"] == id && said["token"].is_null();
@@ -84,6 +84,7 @@ impl Member {
             let pause = serde_json::from_value(said["retry_after"].clone()).unwrap();
             tokio::time::sleep(pause).await;
         }
+        panic!("in doubt for ever");
     }
 
     /// Lets the flight that stands go on, and waits until it stands at `point`.
@@ -140,15 +141,19 @@ impl Member {
         if let Some(at) = self.said.iter().position(&is_it) {
             return self.said.remove(at).unwrap();
         }
-        loop {
-            let said = tokio::time::timeout(SILENCE, self.output.next::<Value>()).await;
-            let said = said.unwrap_or_else(|_| panic!("it says nothing more; it said {:#?}", self.said));
-            let said = said.unwrap_or_else(|| panic!("it has ended; it said {:#?}", self.said));
-            if is_it(&said) {
-                return said;
+        let hears = async {
+            loop {
+                let said = self.output.next::<Value>().await;
+                let said = said.unwrap_or_else(|| panic!("it has ended; it said {:#?}", self.said));
+                if is_it(&said) {
+                    return said;
+                }
+                self.said.push_back(said);
             }
-            self.said.push_back(said);
-        }
+        };
+        // However much else it says meanwhile.
+        let heard = tokio::time::timeout(LONGEST, hears).await;
+        heard.unwrap_or_else(|_| panic!("it did not say what it should; it said {:#?}", self.said))
     }
 
     /// Forgets the states it has told of so far: only what comes is news.
@@ -164,13 +169,13 @@ impl Member {
 
     /// SIGKILL; and waits until it is dead.
     pub(crate) async fn kill(self) {
-        self.process.kill().await.unwrap();
+        within("a process's end", self.process.kill()).await.unwrap();
     }
 
     /// Ends it in good order, with nothing left to save.
     pub(crate) async fn end(mut self) {
         let report = self.call(Command::ShutDown).await;
         assert_eq!((&report["unsaved"], &report["unfinished"]), (&0.into(), &0.into()));
-        assert!(self.process.end().await.unwrap().success());
+        assert!(within("a process's end", self.process.end()).await.unwrap().success());
     }
 }

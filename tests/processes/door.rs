@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::scene::until;
+use crate::within::within;
 
 /// A way to a server by a port of its own, shut at first.
 pub(crate) struct Door {
@@ -36,7 +37,7 @@ impl Door {
     pub(crate) async fn shut(&self) {
         if let Some(keeper) = self.keeper.lock().await.take() {
             keeper.abort();
-            drop(keeper.await);
+            drop(within("the door's end", keeper).await);
             // Where a process is just being started, that has it open, too, for as long as it is not itself yet.
             let mut bolted = self.bolt.lock().await;
             until("nobody listens", || {

@@ -29,6 +29,8 @@ mod authority;
 mod calm;
 #[path = "../rigs/mod.rs"]
 mod rigs;
+#[path = "../../actors/tests/common/within.rs"]
+mod within;
 
 mod crew;
 mod detours;

@@ -20,6 +20,7 @@ use tokenkeeper_judge::processes::{HomeIdentity, SharedHome, login};
 
 use crate::authority::Grant;
 use crate::calm::Calm;
+use crate::within::within;
 
 /// How long a token request of these processes may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -106,10 +107,10 @@ impl Party {
             Some(observer) => builder.observer(observer),
             None => builder,
         };
-        let spec = builder.prepare().await.unwrap();
-        let (host, _) = Actor::spawn(None, Calm, ()).await.unwrap();
+        let spec = within("a runtime", builder.prepare()).await.unwrap();
+        let (host, _) = within("a host", Actor::spawn(None, Calm, ())).await.unwrap();
         let host = host.get_cell();
-        let runtime = spec.spawn_linked(host.clone()).await.unwrap();
+        let runtime = within("a tree", spec.spawn_linked(host.clone())).await.unwrap();
         let SharedHome { store, clock, identity, .. } = home;
         let session = runtime.session(identity);
         Self { store, session, runtime, spec, host, clock }
@@ -127,12 +128,13 @@ impl Party {
         };
         let digests = self.store.digest_key().await.unwrap();
         let refresh = RefreshToken::new(paper.refresh_token.clone());
-        self.session.install(login(binding, &paper.scope, refresh, None, &digests, self.now())).await.map(drop)
+        let login = login(binding, &paper.scope, refresh, None, &digests, self.now());
+        within("the answer to a login", self.session.install(login)).await.map(drop)
     }
 
     /// A token, from a flight that begins now if so wished.
     pub(crate) async fn token(&self, force: bool) -> Result<Lease, TokenError> {
-        self.session.token_with(TokenOptions { force, ..TokenOptions::default() }).await
+        within("a token", self.session.token_with(TokenOptions { force, ..TokenOptions::default() })).await
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -157,7 +159,7 @@ impl Party {
     pub(crate) async fn kill_actors(&self) {
         for actor in self.supervisor().into_iter().flat_map(|supervisor| supervisor.get_children()) {
             actor.kill();
-            actor.wait(None).await.unwrap();
+            within("an actor's end", actor.wait(None)).await.unwrap();
         }
     }
 
@@ -167,14 +169,14 @@ impl Party {
         let actors = supervisor.get_children();
         supervisor.kill();
         for actor in actors.into_iter().chain([supervisor]) {
-            actor.wait(None).await.unwrap();
+            within("an actor's end", actor.wait(None)).await.unwrap();
         }
     }
 
     /// The same; and starts another.
     pub(crate) async fn fell(&self) {
         self.uproot().await;
-        self.spec.spawn_linked(self.host.clone()).await.unwrap();
+        within("a tree", self.spec.spawn_linked(self.host.clone())).await.unwrap();
     }
 
     fn supervisor(&self) -> Option<ActorCell> {
@@ -183,6 +185,6 @@ impl Party {
 
     /// Ends it; it has nothing left to save.
     pub(crate) async fn end(&self) {
-        assert!(self.runtime.shutdown(Duration::from_secs(10)).await.is_clean());
+        assert!(within("a shutdown", self.runtime.shutdown(Duration::from_secs(10))).await.is_clean());
     }
 }

@@ -14,6 +14,7 @@ use crate::crew::Member;
 use crate::disk::{assert_degraded, assert_whole, may_skip, stored};
 use crate::party::Setup;
 use crate::scene::{Scene, Server, until};
+use crate::within::within;
 use crate::worker::Command;
 use tokenkeeper_judge::processes::FlightPoint;
 
@@ -123,13 +124,16 @@ async fn small_disk_full_after_the_server_has_rotated_loses_nothing() {
         assert_degraded(&scene, &mut holder, &token).await;
 
         // The sibling's token is over.
-        let why = loop {
-            let answer = sibling.call(Command::Token { force: false }).await;
-            match answer["error"].as_str() {
-                None => assert_eq!(answer["token"], first.as_str()),
-                Some(why) => break why.to_owned(),
+        let ends = async {
+            loop {
+                let answer = sibling.call(Command::Token { force: false }).await;
+                match answer["error"].as_str() {
+                    None => assert_eq!(answer["token"], first.as_str()),
+                    Some(why) => break why.to_owned(),
+                }
             }
         };
+        let why = within("an end of the sibling's token", ends).await;
         assert_eq!(why, "contended", "{end:?}");
         assert_eq!(sibling.fails(true).await, "contended", "{end:?}");
         scene.assert_counts((2, 2, 0)).await;

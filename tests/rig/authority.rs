@@ -99,6 +99,8 @@ impl Authority {
         let rig = Rig::start(&[&usual[..], variables].concat())?;
         let http = reqwest::Client::builder()
             .no_proxy()
+            // Nothing that the rig is asked takes nearly as long.
+            .timeout(std::time::Duration::from_secs(30))
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             // The rig closes what lies idle for two seconds; a request must not meet that.

@@ -7,7 +7,6 @@ use serde_json::json;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper::engine::runtime::AuthSession;
 use tokenkeeper::engine::values::Lease;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,6 +14,8 @@ use tokio::task::JoinSet;
 use crate::authority::{Authority, LIFETIME};
 use crate::scene::Scene;
 use crate::support::Host;
+use crate::support::bounded::BoundedSession;
+use crate::support::within::within;
 
 /// Connections to the MCP server at once: a caller waits for one, so that a crowd takes no more files than a process has.
 const CONNECTIONS: usize = 64;
@@ -104,12 +105,12 @@ async fn storm(callers: u64, rounds: u64, processes: usize, end: End) {
 async fn is_at_rest(host: &Host) {
     let mut states = host.session.watch();
     while states.now().refreshing {
-        states.next().await.unwrap();
+        within("an end of the flight", states.next()).await.unwrap();
     }
 }
 
 /// The callers, spread over the processes, each with the lease that is about to come to its end.
-async fn gather(hosts: &[Host], callers: u64) -> Vec<(AuthSession, Lease)> {
+async fn gather(hosts: &[Host], callers: u64) -> Vec<(BoundedSession, Lease)> {
     let mut crowd = Vec::new();
     for host in hosts.iter().cycle().take(usize::try_from(callers).unwrap()) {
         crowd.push((host.session.clone(), host.session.token().await.unwrap()));
@@ -118,7 +119,7 @@ async fn gather(hosts: &[Host], callers: u64) -> Vec<(AuthSession, Lease)> {
 }
 
 /// All of them call the MCP server until it takes their token: what they came to in the end.
-async fn let_loose(authority: &Arc<Authority>, crowd: Vec<(AuthSession, Lease)>, end: End) -> Vec<Lease> {
+async fn let_loose(authority: &Arc<Authority>, crowd: Vec<(BoundedSession, Lease)>, end: End) -> Vec<Lease> {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let mut callers = JoinSet::new();
     for (session, mut lease) in crowd {

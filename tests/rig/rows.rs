@@ -13,6 +13,7 @@ use crate::authority::{Authority, Tally};
 use crate::row::{Law, POLICIES, Row, after_a_doubt};
 use crate::scene::{LONG_ENOUGH, Scene, install};
 use crate::support::time_runs_out;
+use crate::support::within::until;
 
 /// How long the rig takes for a request whose time runs out meanwhile.
 const DELAY: Duration = Duration::from_secs(3);
@@ -277,9 +278,7 @@ async fn runs_out_of_time(authority: &Authority, when: &str, policy: InDoubt) {
     authority.tell("/delay", &json!({ "ms": millis(DELAY), "n": delayed, "when": when }));
     let time_is_up = async {
         // Asked again and again: the rig tells nobody when a request is there.
-        while authority.stats()["token"]["delayed"] == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("a delayed request at the rig", || authority.stats()["token"]["delayed"] != 0).await;
         time_runs_out().await;
     };
     let told = tokio::join!(scene.host.renew(), time_is_up).0.unwrap_err();

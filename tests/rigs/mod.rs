@@ -16,8 +16,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::Value;
+
+/// The longest that one of these may take to start, or to answer.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// A running oidc-provider rig (see its README). It ends when this is dropped.
 pub struct Rig {
@@ -48,8 +53,7 @@ impl Rig {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let line = first_line(child.stdout.take().unwrap());
         let ready =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("the rig did not start: {error}: {line}"));
         Some(Self { line, ready, child })
@@ -69,6 +73,7 @@ impl Rig {
     fn ask(&self, method: &str, path: &str, body: &str) -> Value {
         let admin = self.ready["admin"].as_str().unwrap().trim_start_matches("http://");
         let mut stream = TcpStream::connect(admin).unwrap();
+        stream.set_read_timeout(Some(LONGEST)).unwrap();
         let length = body.len();
         write!(stream, "{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
@@ -86,6 +91,18 @@ impl Drop for Rig {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The first line that comes, read on a thread of its own, because reading blocks.
+#[allow(clippy::disallowed_methods, reason = "the thread ends with what it reads from")]
+fn first_line(from: impl Read + Send + 'static) -> String {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        BufReader::new(from).read_line(&mut line).unwrap();
+        drop(tell.send(line));
+    });
+    told.recv_timeout(LONGEST).expect("the rig says when it is ready")
 }
 
 /// Whichever package's test this is.

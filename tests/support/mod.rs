@@ -1,8 +1,12 @@
 //! A host, as the tests on real sockets have it: a runtime over a store in memory, with one session.
 #![allow(dead_code, unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "each test takes what it needs")]
 
+#[path = "../../actors/tests/common/bounded.rs"]
+pub mod bounded;
 pub mod law;
 pub mod wire;
+#[path = "../../actors/tests/common/within.rs"]
+pub mod within;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +17,7 @@ use tokenkeeper::engine::law::profile::Profile;
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
-use tokenkeeper::engine::runtime::{AuthRuntime, AuthSession, Settings};
+use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::engine::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Mark, Record, RefreshCredential};
@@ -22,6 +26,9 @@ use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::{Account, InstallError, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::Grant;
+
+use bounded::{BoundedRuntime, BoundedSession};
+use within::within;
 
 /// How long a caller of these tests waits. Less than a mark lasts, however slow the machine: whoever would have to wait for
 /// that is told at once.
@@ -79,8 +86,8 @@ impl Clock for Ahead {
 pub struct Host {
     pub store: MemoryStore,
     pub clock: Ahead,
-    pub runtime: AuthRuntime,
-    pub session: AuthSession,
+    pub runtime: BoundedRuntime,
+    pub session: BoundedSession,
     settings: Settings,
 }
 
@@ -109,7 +116,8 @@ impl Host {
 
     async fn start(store: MemoryStore, clock: Ahead, identity: ServerIdentity, settings: Settings) -> Self {
         let builder = AuthRuntime::builder(Arc::new(store.clone()), settings.clone());
-        let runtime = builder.clock(Arc::new(clock.clone())).spawn().await.unwrap();
+        let builder = builder.clock(Arc::new(clock.clone()));
+        let runtime = BoundedRuntime::from(within("a runtime", builder.spawn()).await.unwrap());
         let session = runtime.session(identity);
         Self { store, clock, runtime, session, settings }
     }

@@ -9,6 +9,7 @@ use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper_testkit::hostile::{Fault, Gate, Grant, HostileAs, Rotation, When};
 
 use crate::support::wire::Wire;
+use crate::support::within::within;
 use crate::support::{Ahead, Host, LONG_ENOUGH, digest_key};
 
 /// The grace of a server that has one.
@@ -27,7 +28,7 @@ async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_come
             let (server, grant, holder) = leased(wire, policy).await;
             let gate = server.hold_next(when);
             let asked = ask(&holder);
-            gate.reached(1).await;
+            within("a request at the gate", gate.reached(1)).await;
             holder.clock.pass(LONG_ENOUGH);
             server.advance(LONG_ENOUGH);
             let other = holder.another_process().await;
@@ -37,7 +38,7 @@ async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_come
             assert_eq!((server.counts().token_requests, other.presentations().await), (1, 1), "{story}");
             gate.open();
             is_at_rest(&holder).await;
-            drop(asked.await);
+            drop(within("the end of a call", asked).await);
             assert_eq!(other.mark().await, None, "{story}: {:#?}", server.snapshot().timeline);
             is_whole(&server, &grant, [&holder, &other], 1, &story).await;
         }
@@ -54,7 +55,7 @@ async fn within_a_grace_a_holder_that_may_live_is_overtaken_and_both_are_whole()
         let gate = Gate::closed();
         server.next(When::After, Fault::hold(&gate));
         let asked = ask(&holder);
-        gate.reached(1).await;
+        within("a request at the gate", gate.reached(1)).await;
         holder.clock.pass(LONG_ENOUGH);
         server.advance(LONG_ENOUGH);
         let other = holder.another_process().await;
@@ -62,7 +63,7 @@ async fn within_a_grace_a_holder_that_may_live_is_overtaken_and_both_are_whole()
         assert_eq!((server.counts().token_requests, server.counts().rotations), (2, 2), "{story}");
         gate.open();
         is_at_rest(&holder).await;
-        drop(asked.await);
+        drop(within("the end of a call", asked).await);
         is_whole(&server, &grant, [&holder, &other], 2, &story).await;
     }
 }
@@ -82,14 +83,14 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
             server.next(when, Fault::reset().held(&gate));
             #[expect(clippy::disallowed_methods, reason = "a task that dies with its runtime")]
             let asked = theirs.spawn(async move { holder.renew().await });
-            ours.block_on(gate.reached(1));
+            ours.block_on(within("a request at the gate", gate.reached(1)));
             drop(theirs);
             drop(asked);
             // Nobody looks for it within the very millisecond in which it died.
             host.clock.pass(Duration::from_secs(1));
             gate.open();
             ours.block_on(async {
-                server.until(|counts| counts.concurrent == 0).await;
+                within("what the server is to count", server.until(|counts| counts.concurrent == 0)).await;
                 assert_eq!(host.renew().await.unwrap_err().reason(), told(policy), "{story}");
                 assert_eq!((server.counts().token_requests, host.presentations().await), (1, 1), "{story}");
                 host.clock.pass(LONG_ENOUGH);
@@ -147,7 +148,7 @@ fn ask(host: &Host) -> tokio::task::JoinHandle<()> {
 async fn is_at_rest(host: &Host) {
     let mut states = host.session.watch();
     while states.now().refreshing {
-        states.next().await.unwrap();
+        within("an end of the flight", states.next()).await.unwrap();
     }
 }
 
@@ -155,7 +156,7 @@ async fn is_at_rest(host: &Host) {
 async fn is_whole<const N: usize>(server: &HostileAs, grant: &Grant, hosts: [&Host; N], requests: u64, story: &str) {
     for (more, host) in (1..).zip(hosts) {
         host.renew().await.unwrap_or_else(|error| panic!("{story}: {error}"));
-        let counts = server.until(|counts| counts.concurrent == 0).await;
+        let counts = within("what the server is to count", server.until(|counts| counts.concurrent == 0)).await;
         assert_eq!((counts.token_requests, counts.replays), (requests + more, 0), "{story}");
         assert_eq!(host.mark().await, None, "{story}");
     }

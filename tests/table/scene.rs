@@ -11,6 +11,7 @@ use tokenkeeper_testkit::hostile::{Counts, Fault, Grant, HostileAs, When};
 
 pub(crate) use crate::support::LONG_ENOUGH;
 use crate::support::wire::Wire;
+use crate::support::within::within;
 use crate::support::{Host, time_runs_out};
 
 pub(crate) struct Scene {
@@ -40,7 +41,7 @@ impl Scene {
     /// Renews, and gets no answer in time from a server that had the request: at once, whatever the time-out is.
     pub(crate) async fn renew_in_vain(&self) -> TokenError {
         let time_is_up = async {
-            self.server.until(|counts| counts.faults == 1).await;
+            within("what the server is to count", self.server.until(|counts| counts.faults == 1)).await;
             // Some of the answer may get through by then, if there is one.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
@@ -61,7 +62,7 @@ impl Scene {
 
     /// The counts, once no request is with the server.
     pub(crate) async fn counts(&self) -> Counts {
-        self.server.until(|counts| counts.concurrent == 0).await
+        within("what the server is to count", self.server.until(|counts| counts.concurrent == 0)).await
     }
 
     /// Requests, refreshes processed, and replays: as the server counted them.

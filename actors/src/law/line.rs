@@ -125,6 +125,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn it_is_a_map_in_the_order_of_its_ids(acts in acts()) {
             let (mut line, mut map) = (Line::default(), BTreeMap::new());

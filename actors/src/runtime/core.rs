@@ -24,7 +24,7 @@ use crate::ports::spawner::Spawner;
 use crate::ports::store::{StoreEvent, TokenStore};
 use crate::sync::lock;
 use crate::system::Entropy;
-use crate::values::{Nonce, Now, Reason, ServerIdentity, TokenError};
+use crate::values::{Moment, Nonce, Now, Reason, ServerIdentity, TokenError};
 
 /// The ports of a runtime.
 #[derive(Debug)]
@@ -274,6 +274,10 @@ impl Core {
 impl Router for Core {
     fn deliver(&self, request: Request<Slot>) {
         Core::deliver(self, request);
+    }
+
+    fn now(&self) -> Moment {
+        self.ports.clock.now()
     }
 }
 

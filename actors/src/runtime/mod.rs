@@ -46,6 +46,7 @@ mod state;
 mod supervisor;
 mod timer;
 mod token_actor;
+mod usage;
 mod watch;
 
 pub use address::AuthMessage;

@@ -259,7 +259,7 @@ impl AuthSession {
         if !fresh || !min_lifetime.is_zero() && !hit.lease.validity().outlasts(min_lifetime, &now) {
             return None;
         }
-        self.slot.note_use();
+        self.slot.usage.note();
         Some(hit.lease.clone())
     }
 

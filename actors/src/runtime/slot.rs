@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -18,11 +19,12 @@ use super::messages::{Mailbox, TokenMessage};
 use super::plan::Plan;
 use super::request::{Destination, Request};
 use super::state::SessionState;
+use super::usage::Usage;
 use crate::law::flight::{FlightEvent, Report};
 use crate::law::session::SessionEvent;
 use crate::sync::lock;
 use crate::values::record::Issuer;
-use crate::values::{ElapsedTime, FlightId, ServerIdentity};
+use crate::values::{ElapsedTime, FlightId, Moment, ServerIdentity};
 
 /// The slot of one identity.
 #[derive(Debug)]
@@ -30,8 +32,7 @@ pub(crate) struct Slot {
     pub(crate) identity: ServerIdentity,
     pub(crate) plan: Arc<Plan>,
     pub(crate) cell: Cell,
-    /// Whether the published lease was handed out since it was published.
-    pub(crate) used: AtomicBool,
+    pub(crate) usage: Usage,
     /// The channel to the readers of the session's state. Made for the first of them.
     pub(crate) watchers: OnceLock<watch::Sender<SessionState>>,
     /// One reference for all slots of a runtime, so that each slot holds a thin pointer.
@@ -41,9 +42,13 @@ pub(crate) struct Slot {
     state: Mutex<SlotState>,
 }
 
-/// Delivers requests that were dropped without an answer. The core implements it.
+/// The way back to the core, which implements it.
 pub(crate) trait Router: Debug + Send + Sync {
+    /// Delivers a request that was dropped without an answer.
     fn deliver(&self, request: Request<Slot>);
+
+    /// The present by the runtime's clock.
+    fn now(&self) -> Moment;
 }
 
 impl Destination for Slot {
@@ -192,7 +197,7 @@ impl Slot {
             identity,
             plan,
             cell: Cell::default(),
-            used: AtomicBool::new(false),
+            usage: Usage::default(),
             watchers: OnceLock::new(),
             router,
             waiting: AtomicU32::new(0),
@@ -205,12 +210,12 @@ impl Slot {
         lock(&self.state)
     }
 
-    /// Notes that the published lease was handed out. Costs one read if that is known already.
-    #[inline]
-    pub(crate) fn note_use(&self) {
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
-        }
+    /// Returns the time until the early window of the published lease begins, if the policy refreshes a lease that is in use.
+    /// `None` once the window has begun, and for an unknown lifetime; an actor then has no use to look for.
+    pub(crate) fn until_early(&self, now: &Moment) -> Option<Duration> {
+        let snapshot = self.cell.read();
+        let window = snapshot.hit.as_ref().filter(|_| self.plan.follows_use())?.window;
+        window.remaining(now).filter(|left| !left.is_zero())
     }
 
     /// Sends `event` to the actor, or clears the published lease if no actor runs. An actor that starts later loads the
@@ -338,10 +343,11 @@ impl Slot {
     /// Frees the slot after the end of its actor. Returns whether another is to be started now, which is the case if
     /// one is wanted, or if `anyway` is set.
     pub(crate) fn detach(&self, anyway: bool) -> bool {
+        let needed = anyway || self.needs_actor();
         let (former, wanted) = {
             let mut state = self.state();
             let former = std::mem::take(&mut state.actor_slot);
-            let wanted = anyway || state.has_work() || self.needs_actor();
+            let wanted = needed || state.has_work();
             if wanted {
                 state.actor_slot = ActorSlot::Awaited;
             } else {
@@ -364,12 +370,13 @@ impl Slot {
         let unfinished = snapshot
             .extra_residue()
             .is_some_and(|residue| residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some());
-        unfinished || self.plan.is_kept_warm()
+        let before_early_window = |router: Arc<dyn Router>| self.until_early(&router.now()).is_some();
+        unfinished || self.plan.is_kept_warm() || self.router.upgrade().is_some_and(before_early_window)
     }
 
     /// Counts an unexpected end of the actor. Returns the number of consecutive ones. Two are consecutive if at most
     /// `calm` passes between them.
-    pub(crate) fn crashed(&self, now: ElapsedTime, calm: std::time::Duration) -> u32 {
+    pub(crate) fn crashed(&self, now: ElapsedTime, calm: Duration) -> u32 {
         let mut state = self.state();
         let (count, last) = state.backlog().crashes;
         let count = if now.since(last) > calm { 1 } else { count.saturating_add(1) };

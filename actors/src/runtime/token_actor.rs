@@ -1,7 +1,6 @@
 //! The actor of one identity. It drives the session machine, and never waits inside a message.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
@@ -17,7 +16,7 @@ use super::state::SessionState;
 use super::timer;
 use crate::law::flight::{FlightEvent, Urgency};
 use crate::law::line::Line;
-use crate::law::session::{Birth, Hit, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
+use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{EventKind, TokenStore};
 use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now, ServerIdentity};
 
@@ -132,7 +131,6 @@ impl TokenState {
                     // The timer did not count the time of the suspend.
                     SessionEvent::Resumed => self.timer = None,
                     SessionEvent::Loaded(_, answer) => self.reading = answer.is_err(),
-                    SessionEvent::StoreChanged if self.retired => self.slot.clear_lease(),
                     _ => {}
                 }
                 self.step(*event);
@@ -238,6 +236,9 @@ impl TokenState {
         match effect {
             SessionEffect::Publish(published) => self.publish(*published),
             SessionEffect::Answer(id, answer) => {
+                if answer.is_ok() {
+                    self.slot.usage.note();
+                }
                 if let Some(request) = self.waiters.leave(id) {
                     request.answer_token(answer);
                 }
@@ -308,9 +309,8 @@ impl TokenState {
 
     /// Writes the published value to the cell, for hits and successors.
     fn publish(&mut self, published: Published) {
-        let generation = |hit: &Option<Hit>| hit.as_ref().map(|hit| hit.lease.generation());
-        if generation(&published.hit) != generation(&self.slot.cell.read().hit) {
-            self.slot.used.store(false, Ordering::Relaxed);
+        if let Some(hit) = published.hit.as_ref().filter(|_| self.slot.plan.follows_use()) {
+            self.slot.usage.begin(hit.lease.generation());
         }
         self.superseded = !self.slot.cell.publish(self.incarnation, published);
         // Looked up after the write. A watch that began before the write is notified, and a later one reads the new
@@ -339,9 +339,10 @@ impl TokenState {
     /// Sets the one timer for the next due time.
     fn set_timer(&mut self) {
         let now = self.moment;
-        let idle = (self.session.is_idle() && !self.reading && !self.is_in_use())
-            .then(|| self.asked.after(self.core.idle_after));
-        let wake = self.session.next_wake().into_iter().chain(idle).chain(self.next_use_check(now)).min();
+        let idle = self.may_sleep().then(|| self.asked.after(self.core.idle_after));
+        // At the beginning of the early window the actor checks whether the lease is in use.
+        let early = self.slot.until_early(&now).map(|left| now.elapsed.after(left));
+        let wake = self.session.next_wake().into_iter().chain(idle).chain(early).min();
         if self.timer.as_ref().map(|(at, _)| *at) == wake {
             return;
         }
@@ -352,24 +353,25 @@ impl TokenState {
         });
     }
 
-    /// Returns when to check whether the lease is in use, at the beginning of its early window.
-    fn next_use_check(&self, now: Moment) -> Option<ElapsedTime> {
+    /// Whether the lease is in use, if the policy refreshes leases that are in use. A lease that only a login can replace is
+    /// not refreshed.
+    fn is_in_use(&self) -> bool {
         let snapshot = self.slot.cell.read();
-        let window = snapshot.hit.as_ref().filter(|_| self.slot.plan.follows_use())?.window;
-        let left = window.remaining(&now).filter(|left| !left.is_zero())?;
-        Some(now.elapsed.after(left))
+        self.slot.plan.follows_use()
+            && self.slot.usage.is_noted()
+            && snapshot.hit.is_some()
+            && snapshot.standing.login_required.is_none()
     }
 
-    /// Whether the lease is in use, if the policy refreshes leases that are in use.
-    fn is_in_use(&self) -> bool {
-        self.slot.plan.follows_use() && self.slot.used.load(Ordering::Relaxed)
+    /// Whether no work needs an actor. A session that refreshes while it is in use needs one until the early window of its
+    /// lease begins, because only an actor that is awake can see the use.
+    fn may_sleep(&self) -> bool {
+        self.session.is_idle() && !self.reading && !self.is_in_use() && self.slot.until_early(&self.moment).is_none()
     }
 
     /// Ends this actor if its session is idle and there was no request for a while. The cell continues to serve hits.
     fn retire_if_idle(&mut self) {
-        let now = self.moment.elapsed;
-        if self.session.is_idle() && !self.reading && !self.is_in_use() && now.since(self.asked) >= self.core.idle_after
-        {
+        if self.may_sleep() && self.moment.elapsed.since(self.asked) >= self.core.idle_after {
             // Later requests, and those in the mailbox, go to the next incarnation.
             self.retired = true;
             drop(self.myself.drain());
@@ -380,7 +382,7 @@ impl TokenState {
 impl Drop for TokenState {
     fn drop(&mut self) {
         if self.reading {
-            // The answer of the load would be lost.
+            // The answer of the load would be lost, and with it an event that came after the actor had decided to end.
             self.slot.cell.clear_lease(self.incarnation);
         }
         self.slot.forget_address(self.incarnation);

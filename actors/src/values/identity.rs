@@ -294,6 +294,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn every_key_reads_back_as_the_identity_it_came_from(identity in identity()) {
             let key = identity.key();

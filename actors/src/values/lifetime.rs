@@ -136,6 +136,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..proptest::prelude::ProptestConfig::default() })]
+
         #[test]
         fn a_window_is_open_exactly_while_something_is_left(
             anchored in moments(), lifetime in proptest::option::of(0..400_000_u64), now in moments()

@@ -318,6 +318,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn canonicalising_twice_changes_nothing(
             uri in "(?i:https?)://[a-zA-Zä0-9.:%\\[\\]-]{1,12}[/a-z.%0-9A-Fé;|^{}\"'<>`?&=:@-]{0,40}",

@@ -2,32 +2,31 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::runtime::AuthSession;
+use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy, RefreshPolicy};
 use tokenkeeper_actors::values::Lease;
 use tokio::task::JoinHandle;
 
-use super::support::{World, ms, refuse, s};
+use super::support::{BoundedSession, World, each_within, ms, s};
 
-fn asks(session: &AuthSession) -> JoinHandle<Lease> {
-    let session = session.clone();
+fn asks(session: &BoundedSession) -> JoinHandle<Lease> {
+    let session = session.unbounded();
     tokio::spawn(async move { session.token().await.expect("a lease") })
 }
 
 /// Is told that `lease` was refused, after `late`, and asks for another.
-fn is_refused(session: &AuthSession, lease: &Lease, late: Duration) -> JoinHandle<Lease> {
-    let (session, lease) = (session.clone(), lease.clone());
+fn is_refused(session: &BoundedSession, lease: &Lease, late: Duration) -> JoinHandle<Lease> {
+    let (session, lease) = (session.unbounded(), lease.clone());
     tokio::spawn(async move {
         tokio::time::sleep(late).await;
-        refuse(&session, &lease).await.expect("noted");
+        session.invalidate(&lease, OperationKey(0), ChallengeKey(0)).await.expect("noted");
         session.token().await.expect("a lease")
     })
 }
 
 /// Everyone got the same token.
 async fn all_share_one(tasks: impl IntoIterator<Item = JoinHandle<Lease>>) -> Lease {
-    let leases: Vec<Lease> = join_all(tasks).await.into_iter().map(|lease| lease.expect("no panic")).collect();
+    let leases = each_within("a caller's answer", tasks).await;
+    let leases: Vec<Lease> = leases.into_iter().map(|lease| lease.expect("no panic")).collect();
     let first = leases.first().expect("somebody asked").clone();
     assert!(leases.iter().all(|lease| *lease == first), "one token for all");
     first
@@ -76,9 +75,7 @@ async fn refusals_during_an_early_refresh_are_content_with_it() {
     let session = world.signed_in(&runtime, 1).await;
     for refreshes in 1..=20 {
         let lease = session.token().await.expect("a lease");
-        while world.server.in_flight() == 0 {
-            world.clock.pass(s(1)).await;
-        }
+        world.takes_off(s(1)).await;
         let newer = all_share_one((0..1_000).map(|_| is_refused(&session, &lease, s(0)))).await;
         assert!(newer.generation().supersedes(&lease.generation()));
         world.server.is_content_with(refreshes);
@@ -131,9 +128,7 @@ async fn a_valid_lease_is_not_delayed_by_a_flight() {
     world.clock.pass(world.server.lifetime() - s(60)).await;
     let began = world.clock.moment().elapsed;
     let lease = session.token().await.expect("a lease");
-    while world.server.in_flight() == 0 {
-        world.clock.pass(ms(1)).await;
-    }
+    world.takes_off(ms(1)).await;
     for _ in 0..100 {
         assert_eq!(session.token().await.expect("a lease"), lease);
     }

@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use ractor::{ActorRef, RpcReplyPort, concurrency};
 use tokenkeeper_actors::law::session::Policy;
-use tokenkeeper_actors::runtime::{AuthMessage, AuthSession, TokenOptions};
+use tokenkeeper_actors::runtime::{AuthMessage, TokenOptions};
 use tokenkeeper_actors::values::{Lease, Reason, TokenError};
 use tokio::task::JoinHandle;
 
-use super::support::{Host, Leave, World, identity, ms, s};
+use super::support::{BoundedRuntime, BoundedSession, Host, Leave, World, each_within, identity, ms, s, within};
 
 /// The bound by default.
 const MOST: usize = 65_536;
 
 type Answered = Result<Lease, TokenError>;
 
-fn asks(session: &AuthSession) -> JoinHandle<Answered> {
-    let session = session.clone();
+fn asks(session: &BoundedSession) -> JoinHandle<Answered> {
+    let session = session.unbounded();
     tokio::spawn(async move { session.token().await })
 }
 
@@ -37,6 +36,13 @@ fn is_one_too_many(answer: &Answered) -> bool {
     answer.as_ref().is_err_and(|error| error.reason() == Reason::TooManyWaiters)
 }
 
+/// Everyone gets a lease.
+async fn all_served(callers: impl IntoIterator<Item = JoinHandle<Answered>>) {
+    for answer in each_within("a caller's answer", callers).await {
+        answer.expect("no panic").expect("a lease");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_caller_too_many_is_told_at_once_and_everyone_else_is_served() {
     let world = World::new();
@@ -49,12 +55,11 @@ async fn one_caller_too_many_is_told_at_once_and_everyone_else_is_served() {
     let began = world.clock.moment().elapsed;
     for _ in 0..10 {
         assert!(is_one_too_many(&session.token().await));
-        assert!(is_one_too_many(&asks_by_message(&runtime.address()).await.expect("an answer")));
+        let answer = within("an answer through the address", asks_by_message(&runtime.address())).await;
+        assert!(is_one_too_many(&answer.expect("an answer")));
     }
     assert!(world.clock.moment().elapsed.since(began) < ms(10), "at once");
-    for caller in callers {
-        caller.await.expect("no panic").expect("a lease");
-    }
+    all_served(callers).await;
     world.server.is_content_with(1);
     session.token().await.expect("there is room again");
 }
@@ -71,12 +76,11 @@ async fn a_flood_of_messages_is_held_to_the_same_bound() {
     world.clock.pass(ms(100)).await;
     let address = runtime.address();
     let flood: Vec<_> = (0..messages + beyond).map(|_| asks_by_message(&address)).collect();
-    let answers: Vec<Answered> = join_all(flood).await.into_iter().map(|answer| answer.expect("an answer")).collect();
+    let answers = each_within("an answer through the address", flood).await;
+    let answers: Vec<Answered> = answers.into_iter().map(|answer| answer.expect("an answer")).collect();
     assert_eq!(answers.iter().filter(|answer| is_one_too_many(answer)).count(), beyond);
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), messages);
-    for caller in callers {
-        caller.await.expect("no panic").expect("a lease");
-    }
+    all_served(callers).await;
     world.server.is_content_with(1);
 }
 
@@ -94,7 +98,7 @@ async fn callers_that_have_left_take_no_places_for_ever() {
         assert!(is_one_too_many(&session.token().await));
         for caller in callers {
             caller.abort();
-            assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+            assert!(within("a caller's end", caller).await.is_err_and(|error| error.is_cancelled()));
         }
     }
     // Those who wrote messages keep their places until they are answered, though nobody listens.
@@ -102,11 +106,9 @@ async fn callers_that_have_left_take_no_places_for_ever() {
     world.clock.pass(ms(10)).await;
     let last = asks(&session);
     world.clock.pass(s(30)).await;
-    drop(last.await.expect("no panic"));
+    drop(within("a caller's answer", last).await.expect("no panic"));
     let callers: Vec<_> = (0..8).map(|_| asks(&session)).collect();
-    for caller in callers {
-        caller.await.expect("no panic").expect("a lease");
-    }
+    all_served(callers).await;
     world.server.is_content_with(1);
 }
 
@@ -117,7 +119,9 @@ async fn identities_start_are_used_fall_asleep_and_come_back() {
     let count: usize = asked_for.map_or(2_000, |count| count.parse().expect("a number"));
     let world = World::new();
     let host = Host::start().await;
-    let runtime = world.builder().permits(Arc::new(Leave)).spawn_linked(host.cell()).await.expect("a runtime");
+    let builder = world.builder().permits(Arc::new(Leave));
+    let runtime = within("a runtime", builder.spawn_linked(host.cell())).await.expect("a runtime");
+    let runtime = BoundedRuntime::from(runtime);
     let mut sessions = Vec::new();
     for number in 0..count {
         sessions.push(world.signed_in(&runtime, number).await);
@@ -133,9 +137,7 @@ async fn identities_start_are_used_fall_asleep_and_come_back() {
         }
         assert_eq!(host.actors().len(), 0, "a hit wakes nobody");
         world.expire().await;
-        for answer in join_all(sessions.iter().map(AuthSession::token)).await {
-            answer.expect("a lease");
-        }
+        all_served(sessions.iter().map(asks)).await;
         assert_eq!(host.actors().len(), count, "all awake, and each once");
         world.server.is_content_with(count * (round + 1));
     }

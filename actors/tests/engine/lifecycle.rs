@@ -7,6 +7,7 @@ mod callers;
 mod doubts;
 mod endings;
 mod hosts;
+mod in_use;
 mod restarts;
 mod rig;
 mod saving;

@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a story that cannot go on is a failed test")]
 #![allow(clippy::disallowed_methods, reason = "these tests are the host: they own their tasks and their time")]
 
+mod address;
+mod bounds;
 mod cohort;
 mod crowd;
 mod lifecycle;

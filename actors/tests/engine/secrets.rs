@@ -5,12 +5,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokenkeeper_actors::runtime::{AuthMessage, AuthRuntime, AuthSession, TokenOptions};
+use tokenkeeper_actors::runtime::{AuthMessage, TokenOptions};
 use tokenkeeper_actors::values::{Lease, TokenError};
 
 use super::support::server::{ACCESS, Answer, REFRESH};
 use super::support::witness::Witness;
-use super::support::{World, identity, refuse, s};
+use super::support::{BoundedRuntime, BoundedSession, World, identity, refuse, s, within};
 
 /// Keeps everything that is written.
 #[derive(Clone, Default)]
@@ -58,10 +58,10 @@ impl Host {
 }
 
 /// Everything a session can go through, with everything that is shown of it.
-async fn a_life(world: &World, runtime: &AuthRuntime, host: &ActorRef<()>, page: &Page) {
+async fn a_life(world: &World, runtime: &BoundedRuntime, host: &ActorRef<()>, page: &Page) {
     let session = world.signed_in(runtime, 1).await;
     let show = |answer: &Result<Lease, TokenError>| page.note(&format!("{answer:?}\n"));
-    let shows = |session: &AuthSession| page.note(&format!("{session:?} {:?} {runtime:?}\n", session.state()));
+    let shows = |session: &BoundedSession| page.note(&format!("{session:?} {:?} {runtime:?}\n", session.state()));
     let lease = session.token().await;
     show(&lease);
     shows(&session);
@@ -87,7 +87,7 @@ async fn a_life(world: &World, runtime: &AuthRuntime, host: &ActorRef<()>, page:
             supervisor.get_children().iter().for_each(ractor::ActorCell::kill);
         }
     };
-    let (answer, ()) = futures_util::join!(call, kills);
+    let (answer, ()) = within("an answer through the address", async { futures_util::join!(call, kills) }).await;
     page.note(&format!("{answer:?}\n"));
     shows(&session);
     session.logout().await.expect("logged out");
@@ -109,7 +109,7 @@ async fn nothing_that_is_shown_holds_a_secret() {
 
     let world = World::new();
     let (host, _) = Host::spawn(None, Host, page.clone()).await.expect("a host");
-    let runtime = world.builder().spawn_linked(host.get_cell()).await.expect("a runtime");
+    let runtime = BoundedRuntime::from(world.builder().spawn_linked(host.get_cell()).await.expect("a runtime"));
     let mut news = runtime.events();
     a_life(&world, &runtime, &host, &page).await;
     for supervisor in host.get_children() {

@@ -20,7 +20,7 @@ use tokenkeeper_actors::values::{Lease, Reason, RenewalPlan, SourceName, TokenEr
 
 use self::endings::{Endings, Roll};
 use self::watchman::Watchman;
-use super::support::{World, identity, ms, s};
+use super::support::{World, identity, ms, s, within};
 
 const IDENTITIES: usize = 64;
 const CALLERS: u64 = 8;
@@ -176,7 +176,9 @@ async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
         let session = endings.runtime().session(identity(number));
         let renewal = RenewalPlan { source: name(number), ..RenewalPlan::default() };
         async move {
-            session.install(Login { renewal, ..own.login() }).await.expect("installed");
+            within("the answer to a login", session.install(Login { renewal, ..own.login() }))
+                .await
+                .expect("installed");
             Post { world: own, session, watchman: Watchman::default() }
         }
     }));
@@ -190,7 +192,7 @@ async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
             let caller = Caller { posts: Arc::clone(&posts), endings: Arc::clone(&endings), roll };
             tokio::spawn(caller.work())
         });
-        for caller in join_all(callers).await {
+        for caller in within("the end of a round", join_all(callers)).await {
             assert_eq!(caller.expect("no panic"), Ok(()), "round {rounds}");
         }
         rounds += 1;
@@ -208,7 +210,7 @@ async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
     }
     let requests: usize = posts.iter().map(|post| post.world.server.requests()).sum();
     println!("{incarnations} incarnations, {endings}, {requests} requests, {rounds} rounds, {:?}", began.elapsed());
-    assert!(endings.runtime().shutdown(s(5)).await.is_clean());
+    assert!(within("a shutdown", endings.runtime().shutdown(s(5))).await.is_clean());
 }
 
 /// Waits until nothing is in the air: a flight does not live through a minute's sleep.

@@ -2,15 +2,15 @@
 
 use futures_util::future::join_all;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::runtime::{AuthSession, TokenOptions};
+use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::Reason;
 
 use super::support::server::Answer;
-use super::support::{World, ms, s};
+use super::support::{BoundedSession, World, ms, s};
 
 const IDENTITIES: usize = 300;
 
-async fn signed_in(world: &World) -> Vec<AuthSession> {
+async fn signed_in(world: &World) -> Vec<BoundedSession> {
     let runtime = world.runtime().await;
     join_all((0..IDENTITIES).map(|number| world.signed_in(&runtime, number))).await
 }

@@ -139,6 +139,20 @@ fn while_in_use_who_waited_for_a_siblings_token_has_used_it() {
 }
 
 #[test]
+fn while_in_use_a_siblings_token_is_not_in_use_until_it_is_used_here() {
+    let mut story = Story::signed_in(HOUR, policy(RefreshPolicy::WhileInUse));
+    story.asks(1);
+    story.sibling_mints(HOUR, Cause::Early);
+    assert_eq!(story.hears(), ["publish"]);
+    assert_eq!(story.session.next_wake(), None);
+    assert_eq!(story.idles(DAY), []);
+    story.sibling_mints(HOUR, Cause::Expiry);
+    story.hears();
+    story.asks(2);
+    assert_eq!(story.idles(DAY), ["publish", "fly for early"]);
+}
+
+#[test]
 fn while_in_use_nothing_is_refreshed_that_was_not_used() {
     let mut story = Story::signed_in(HOUR, policy(RefreshPolicy::WhileInUse));
     assert_eq!(story.idles(DAY), []);

@@ -8,6 +8,8 @@ use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::within::within;
+
 /// The HTTP version of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -76,7 +78,7 @@ pub(crate) async fn converse(server: &HostileAs, request: &str) -> (String, std:
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    let end = stream.read_to_end(&mut answer).await.map(|_| ());
+    let end = within("the end of a connection", stream.read_to_end(&mut answer)).await.map(|_| ());
     (String::from_utf8(answer).unwrap(), end)
 }
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::client::{VERSIONS, Version, client, converse, header, json, refresh, refresh_with, wire, word};
+use crate::within::within;
 
 const WHEN: [(When, u64); 2] = [(When::Before, 0), (When::After, 1)];
 
@@ -56,7 +57,7 @@ async fn answers_that_never_come_whole_are_errors_and_count_once() {
             Err(error) => Err(error),
         };
         assert!(answer.is_err(), "{version:?} {when:?} {fault:?}");
-        let counts = server.until(|counts| counts.concurrent == 0).await;
+        let counts = within("what the server is to count", server.until(|counts| counts.concurrent == 0)).await;
         one(&counts, rotations);
         assert!(counts.token_answers.is_empty());
         spent(&client(version), &server, &grant, rotations).await;
@@ -123,7 +124,7 @@ async fn a_dripping_answer_may_never_end() {
         assert!(text.starts_with("{\"access_token\":\"at-") && text.ends_with("   "), "{text}");
         assert_eq!(server.counts().concurrent, 1);
         drop(answer);
-        one(&server.until(|counts| counts.concurrent == 0).await, 1);
+        one(&within("what the server is to count", server.until(|counts| counts.concurrent == 0)).await, 1);
     }
 }
 
@@ -145,11 +146,11 @@ async fn silence_lasts_until_the_client_leaves() {
         let (server, grant) = server(when, &Fault::silence()).await;
         let http = client(version);
         let caller = tokio::spawn(refresh(&http, &grant).send());
-        let counts = server.until(|counts| counts.faults == 1).await;
+        let counts = within("what the server is to count", server.until(|counts| counts.faults == 1)).await;
         assert_eq!(counts.concurrent, 1);
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
-        one(&server.until(|counts| counts.concurrent == 0).await, rotations);
+        one(&within("what the server is to count", server.until(|counts| counts.concurrent == 0)).await, rotations);
     }
 }
 
@@ -213,8 +214,9 @@ async fn requests_that_break_off_are_counted_and_not_processed() {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-        let counts = server.until(|counts| counts.concurrent == 0 && counts.broken_heads == broken).await;
+        let _ = within("the end of a connection", stream.read_to_end(&mut Vec::new())).await;
+        let counted = server.until(|counts| counts.concurrent == 0 && counts.broken_heads == broken);
+        let counts = within("what the server is to count", counted).await;
         assert_eq!((counts.token_requests, counts.rotations), (requests, 0));
     }
     let chunked = "POST /token HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";

@@ -4,6 +4,7 @@ use reqwest::Client;
 use tokenkeeper_testkit::hostile::{Fault, Gate, HostileAs, When};
 
 use crate::client::{Version, client, refresh};
+use crate::within::within;
 
 /// A client with reqwest's defaults. It repeats requests that the server reports as not processed.
 fn trusting() -> Client {
@@ -53,7 +54,7 @@ async fn streams_before_a_go_away_are_answered() {
     server.next(When::Before, Fault::hold(&gate));
     server.next(When::Before, Fault::go_away());
     let first = tokio::spawn(refresh(&http, &earlier).send());
-    gate.reached(1).await;
+    within("a request at the gate", gate.reached(1)).await;
     refresh(&http, &later).send().await.unwrap_err();
     gate.open();
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
@@ -82,12 +83,16 @@ async fn what_breaks_one_stream_with_its_connection_loses_the_others_answers_and
         let gate = server.hold_next(When::Before);
         server.next(When::After, fault.clone());
         let waiting = tokio::spawn(refresh(&http, &other).send());
-        gate.reached(1).await;
+        within("a request at the gate", gate.reached(1)).await;
         let answer = refresh(&http, &broken).send().await;
         assert!(answer.is_err() || answer.unwrap().bytes().await.is_err(), "{fault:?}");
         waiting.await.unwrap().unwrap_err();
         gate.open();
-        let counts = server.until(|counts| counts.rotations == 2 && counts.concurrent == 0).await;
+        let counts = within(
+            "what the server is to count",
+            server.until(|counts| counts.rotations == 2 && counts.concurrent == 0),
+        )
+        .await;
         assert_eq!((counts.connections, counts.token_requests, counts.replays), (1, 2, 0));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokenkeeper_testkit::hostile::{Fault, Gate, HostileAs, When};
 
 use crate::client::{VERSIONS, client, refresh};
+use crate::within::within;
 
 #[tokio::test]
 async fn a_caller_that_leaves_in_mid_flight_has_spent_its_token_all_the_same() {
@@ -13,7 +14,7 @@ async fn a_caller_that_leaves_in_mid_flight_has_spent_its_token_all_the_same() {
         let (http, grant) = (client(version), server.grant());
         let gate = server.hold_next(when);
         let caller = tokio::spawn(refresh(&http, &grant).send());
-        gate.reached(1).await;
+        within("a request at the gate", gate.reached(1)).await;
         let counts = server.counts();
         assert_eq!((counts.token_requests, counts.concurrent), (1, 1));
         assert_eq!(counts.rotations, u64::from(when == When::After), "{version:?} {when:?}");
@@ -21,7 +22,11 @@ async fn a_caller_that_leaves_in_mid_flight_has_spent_its_token_all_the_same() {
         assert!(caller.await.unwrap_err().is_cancelled());
         drop(http);
         gate.open();
-        let counts = server.until(|counts| counts.rotations == 1 && counts.concurrent == 0).await;
+        let counts = within(
+            "what the server is to count",
+            server.until(|counts| counts.rotations == 1 && counts.concurrent == 0),
+        )
+        .await;
         assert_eq!((counts.token_requests, counts.replays), (1, 0));
         assert_eq!(server.newest(grant.chain), 1);
     }
@@ -34,16 +39,16 @@ async fn a_gate_lets_through_as_many_as_it_is_told() {
     server.next_n(3, When::Before, Fault::hold(&gate));
     let http = client(crate::client::Version::Two);
     let callers = grants.each_ref().map(|grant| tokio::spawn(refresh(&http, grant).send()));
-    gate.reached(3).await;
+    within("a request at the gate", gate.reached(3)).await;
     assert_eq!((gate.came(), server.counts().most_concurrent), (3, 3));
     gate.let_one_through();
-    let counts = server.until(|counts| counts.concurrent == 2).await;
+    let counts = within("what the server is to count", server.until(|counts| counts.concurrent == 2)).await;
     assert_eq!(counts.rotations, 1);
     gate.open();
     for caller in callers {
         assert_eq!(caller.await.unwrap().unwrap().status(), 200);
     }
-    let counts = server.until(|counts| counts.concurrent == 0).await;
+    let counts = within("what the server is to count", server.until(|counts| counts.concurrent == 0)).await;
     assert_eq!((counts.rotations, counts.faults, counts.most_concurrent), (3, 0, 3));
 }
 
@@ -53,10 +58,10 @@ async fn an_arrival_can_be_waited_for() {
     let (http, grant) = (client(crate::client::Version::Two), server.grant());
     server.next(When::Before, Fault::silence());
     let caller = tokio::spawn(refresh(&http, &grant).send());
-    let counts = server.until(|counts| counts.faults == 1).await;
+    let counts = within("what the server is to count", server.until(|counts| counts.faults == 1)).await;
     assert_eq!((counts.token_requests, counts.rotations), (1, 0));
     caller.abort();
-    server.until(|counts| counts.concurrent == 0).await;
+    within("what the server is to count", server.until(|counts| counts.concurrent == 0)).await;
 }
 
 /// With a fast client, and a server that is slow to finish the previous request.

@@ -8,3 +8,5 @@ mod frames;
 mod holding;
 mod storm;
 mod strict;
+#[path = "../../../actors/tests/common/within.rs"]
+mod within;

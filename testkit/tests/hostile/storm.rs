@@ -5,6 +5,7 @@ use tokenkeeper_testkit::hostile::HostileAs;
 use tokio::task::JoinSet;
 
 use crate::client::{Version, client, refresh};
+use crate::within::within;
 
 /// Lets `callers` refresh concurrently with one refresh token. Returns the number of callers that got tokens.
 async fn storm(server: &HostileAs, callers: usize, http: impl Fn(usize) -> Client) -> usize {
@@ -14,7 +15,7 @@ async fn storm(server: &HostileAs, callers: usize, http: impl Fn(usize) -> Clien
         tasks.spawn(refresh(&http(caller), &grant).send());
     }
     let mut served = 0;
-    while let Some(answer) = tasks.join_next().await {
+    while let Some(answer) = within("an answer", tasks.join_next()).await {
         served += usize::from(answer.unwrap().unwrap().status() == 200);
     }
     served

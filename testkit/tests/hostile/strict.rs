@@ -6,6 +6,7 @@ use tokenkeeper_actors::values::record::ClientAuth;
 use tokenkeeper_testkit::hostile::{HostileAs, Rotation, Rules, What};
 
 use crate::client::{VERSIONS, Version, call, client, form, json, refresh, refresh_body, refresh_with, word};
+use crate::within::within;
 
 #[tokio::test]
 async fn a_refresh_brings_a_pair_that_works() {
@@ -248,7 +249,7 @@ async fn it_stops_when_it_is_dropped() {
     let (http, grant) = (client(Version::One), server.grant());
     let gate = server.hold_next(tokenkeeper_testkit::hostile::When::Before);
     let waiting = tokio::spawn(refresh(&http, &grant).send());
-    gate.reached(1).await;
+    within("a request at the gate", gate.reached(1)).await;
     drop(server);
     assert!(waiting.await.unwrap().is_err());
     assert!(refresh(&http, &grant).send().await.unwrap_err().is_connect());

@@ -101,11 +101,11 @@ impl Session {
     fn conclude_flight(&mut self, outcome: Outcome, (epoch, number): (Epoch, u64), now: Now, out: &mut Output) {
         match outcome {
             Outcome::Minted(lease) => {
-                self.new_token();
+                self.landings.forget_finding();
                 self.hand_out_minted(lease, (epoch, number), now, out);
             }
             Outcome::Adopted => {
-                self.new_token();
+                self.landings.forget_finding();
                 self.pauses.reset();
                 self.serve_waiters(now, out);
             }
@@ -128,12 +128,6 @@ impl Session {
                 self.refuse_cohort(TokenError::new(reason), now, out);
             }
         }
-    }
-
-    /// There is a new token, not yet used or refused.
-    fn new_token(&mut self) {
-        self.pacing.new_token();
-        self.landings.forget_finding();
     }
 
     /// Answers the callers that waited for the flight that minted `lease`.

@@ -75,7 +75,8 @@ pub enum RefreshPolicy {
     /// Only after a caller got a token within its early window.
     #[default]
     OnDemand,
-    /// In the early window, if the token was used since it was minted.
+    /// In the early window, if the token was used since it was minted. Use counts in this process alone, whoever
+    /// obtained the token. Until the window begins, the session's actor stays awake to see the use.
     WhileInUse,
     /// Always in the early window. If `inactivity` is set, also after three quarters of it without use of the refresh
     /// token.

@@ -47,11 +47,6 @@ impl Pacing {
         self.used = true;
     }
 
-    /// There is a new token, which was not handed out yet.
-    pub(super) fn new_token(&mut self) {
-        self.used = false;
-    }
-
     /// A flight has begun, so the wish for an early refresh is met.
     pub(super) fn flight_begun(&mut self) {
         self.early_wanted = false;
@@ -145,6 +140,8 @@ impl Session {
         let background_from = if foreign { now.elapsed().after(pause) } else { now.elapsed() };
         self.pacing.window = Some(EarlyWindow { generation, before: validity.shortened(margin), background_from });
         self.pacing.early_wanted = false;
+        // Callers wanted, or used, the previous lease, whichever process obtained this one.
+        self.pacing.used = false;
     }
 
     pub(super) fn in_early_window(&self, now: Now) -> bool {

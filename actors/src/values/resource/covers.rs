@@ -184,6 +184,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// However a path is written, if the resource covers it then every way of reading it stays below.
         #[test]
         fn whatever_is_covered_stays_below_after_any_decoding(

@@ -6,14 +6,13 @@ use std::task::{Context, Waker};
 
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::ports::store::StoreEvent;
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession};
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::record::Issuer;
 use tokenkeeper_actors::values::{Epoch, Reason};
 
 use super::rig::{End, Rig, all_served, answers, turns};
 use super::tricks::Writing;
-use crate::support::{World, identity, ms, refuse, s};
+use crate::support::{BoundedRuntime, BoundedSession, World, identity, ms, refuse, s, within};
 
 /// A session that nobody uses sleeps after a minute.
 const SLEEPS: u64 = 60;
@@ -24,9 +23,10 @@ fn sends_and_leaves<T>(asked: impl Future<Output = T>) {
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
-async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
+async fn sibling(world: &World) -> (BoundedRuntime, BoundedSession) {
     let builder = world.builder_over(Arc::new(world.store.process()));
-    let runtime = builder.entropy(Entropy::seeded(8)).spawn().await.expect("a sibling");
+    let runtime = within("a runtime", builder.entropy(Entropy::seeded(8)).spawn()).await.expect("a sibling");
+    let runtime = BoundedRuntime::from(runtime);
     let session = runtime.session(identity(1));
     (runtime, session)
 }
@@ -151,10 +151,13 @@ async fn what_happened_while_there_was_no_tree_is_known_to_the_next_one_at_once(
 async fn issuers_that_were_listed_while_the_session_rested_are_heard() {
     let rig = Rig::new().await;
     rig.works().await;
-    while rig.actor().is_some() {
-        rig.ends(End::Panic).await;
-        turns(20).await;
-    }
+    let rests = async {
+        while rig.actor().is_some() {
+            rig.ends(End::Panic).await;
+            turns(20).await;
+        }
+    };
+    within("an end of restarts", rests).await;
     rig.session.issuers_listed(vec![Issuer("https://other.example.com".to_owned())]);
     // Nobody asks.
     rig.world.clock.pass(s(2)).await;
@@ -173,9 +176,12 @@ async fn kept_warm_and_resumed() -> Rig {
     world.server.takes(s(1));
     let rig = Rig::of(world, |builder| builder).await;
     rig.world.clock.suspend(rig.world.server.lifetime() + s(60));
-    while !rig.session.state().refreshing {
-        rig.world.clock.pass(ms(100)).await;
-    }
+    let refreshes = async {
+        while !rig.session.state().refreshing {
+            rig.world.clock.pass(ms(100)).await;
+        }
+    };
+    within("a flight", refreshes).await;
     assert_eq!(rig.world.server.in_flight(), 0);
     rig
 }

@@ -6,7 +6,7 @@ use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::Reason;
 
 use super::rig::{Rig, all_served, turns};
-use crate::support::{ms, refuse, s};
+use crate::support::{ms, refuse, s, within};
 
 /// More turns than a flight takes to reach the server.
 const TURNS: usize = 60;
@@ -98,7 +98,7 @@ async fn callers_that_are_aborted_all_at_once_leave_the_flight_alone() {
                 (0..callers).map(|number| if number % 4 == 0 { rig.writes() } else { rig.calls() }).collect();
             turns(yields).await;
             cohort.iter().for_each(tokio::task::JoinHandle::abort);
-            let gone = join_all(cohort).await;
+            let gone = within("the end of all callers", join_all(cohort)).await;
             assert!(gone.iter().all(|caller| caller.as_ref().is_err_and(tokio::task::JoinError::is_cancelled)));
             rig.world.clock.pass(s(5)).await;
             // Aborted before their first poll, they asked for nothing.
@@ -125,7 +125,7 @@ async fn whoever_runs_out_of_time_is_told_on_the_dot_and_the_flight_goes_on() {
         })
     });
     let patient = [rig.calls(), rig.writes()];
-    for call in join_all(calls).await {
+    for call in within("an answer for everyone", join_all(calls)).await {
         let (timeout, answered, answer) = call.expect("no panic");
         assert_eq!(answer, Err(Reason::DeadlinePassed));
         assert_eq!(answered, timeout, "by its own deadline, and not before");

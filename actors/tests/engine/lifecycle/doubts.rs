@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenkeeper_actors::ports::store::TokenStore;
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, TokenOptions};
+use tokenkeeper_actors::runtime::{AuthSpec, TokenOptions};
 use tokenkeeper_actors::system::{Entropy, FlightThread};
 use tokenkeeper_actors::values::Reason;
 use tokio::runtime::{Builder, Runtime};
 
 use super::rig::{Rig, all_served, answers, turns};
 use crate::support::server::Answer;
-use crate::support::{World, identity, ms, s};
+use crate::support::{BoundedRuntime, BoundedSession, World, identity, ms, s, until, within};
 
 /// Longer than a marked request may take.
 const LOST: u64 = 40;
@@ -68,14 +68,19 @@ fn runtime() -> Runtime {
 }
 
 /// A runtime as another process would have it.
-async fn process(world: &World) -> (AuthRuntime, AuthSession) {
+async fn process(world: &World) -> (BoundedRuntime, BoundedSession) {
     // No two processes draw the same names.
     static PROCESSES: AtomicU64 = AtomicU64::new(100);
     let entropy = Entropy::seeded(PROCESSES.fetch_add(1, Ordering::SeqCst));
     let builder = world.builder_over(Arc::new(world.store.process())).entropy(entropy);
-    let runtime = builder.spawn().await.expect("a runtime");
+    let runtime = BoundedRuntime::from(within("a runtime", builder.spawn()).await.expect("a runtime"));
     let session = runtime.session(identity(1));
     (runtime, session)
+}
+
+/// Starts the tree of a runtime.
+async fn starts(spec: &AuthSpec) -> BoundedRuntime {
+    within("a tree", spec.spawn()).await.expect("a tree").into()
 }
 
 /// A tokio runtime is dropped after so many turns of a flight, or of what follows the answer.
@@ -85,9 +90,7 @@ fn dropped_after(world: &World, yields: usize, answered: bool) {
         let (_runtime, session) = process(world).await;
         let caller = tokio::spawn(async move { session.token().await });
         if answered {
-            while world.server.in_flight() == 0 {
-                tokio::task::yield_now().await;
-            }
+            until("a request at the server", || world.server.in_flight() > 0).await;
             world.server.opens(1);
         }
         turns(yields).await;
@@ -130,13 +133,19 @@ fn a_tokio_runtime_that_is_dropped_before_the_answer_leaves_a_mark_and_one_more_
             }
             let (_runtime, session) = process(&world).await;
             // A mark is waited out.
-            let mut answer = session.token().await;
-            while let Err(error) = answer {
-                assert_eq!(error.reason(), Reason::InDoubt);
-                world.clock.pass(error.retry_after().expect("a time")).await;
-                answer = session.token().await;
-            }
-            assert!(world.server.accepts(&answer.expect("a lease")));
+            let waits_it_out = async {
+                loop {
+                    match session.token().await {
+                        Ok(lease) => break lease,
+                        Err(error) => {
+                            assert_eq!(error.reason(), Reason::InDoubt);
+                            world.clock.pass(error.retry_after().expect("a time")).await;
+                        }
+                    }
+                }
+            };
+            let lease = within("an end of the doubt", waits_it_out).await;
+            assert!(world.server.accepts(&lease));
             world.server.is_content_with(1);
             assert!(!marked(&world).await);
         });
@@ -158,14 +167,17 @@ fn a_tokio_runtime_that_is_dropped_while_the_answer_arrives_is_a_dead_process() 
             let in_doubt = marked(&world).await;
             world.expire().await;
             let (_runtime, session) = process(&world).await;
-            let mut answer = session.token().await;
-            while let Err(error) = answer {
-                if !error.is_transient() {
-                    break;
+            let waits_it_out = async {
+                loop {
+                    match session.token().await {
+                        Err(error) if error.is_transient() => {
+                            world.clock.pass(error.retry_after().expect("a time").max(ms(1))).await;
+                        }
+                        answer => break answer,
+                    }
                 }
-                world.clock.pass(error.retry_after().expect("a time").max(ms(1))).await;
-                answer = session.token().await;
-            }
+            };
+            let answer = within("an end of the doubt", waits_it_out).await;
             let counts = (world.server.requests(), world.server.replays(), world.server.revoked());
             if in_doubt {
                 lost += 1;
@@ -189,27 +201,27 @@ fn flights_on_a_thread_of_their_own_lose_nothing_when_the_hosts_runtime_is_dropp
         let world = World::new();
         world.server.shuts();
         let thread = FlightThread::start().expect("a thread");
-        let spec = world.builder().spawner(Arc::new(thread)).prepare().await.expect("a runtime");
-        let session = spec.spawn().await.expect("a tree").session(identity(1));
+        let builder = world.builder().spawner(Arc::new(thread));
+        let spec = within("a runtime", builder.prepare()).await.expect("a runtime");
+        let session = starts(&spec).await.session(identity(1));
         session.install(world.login()).await.expect("installed");
         world.clock.suspend(s(3_600));
         tokio::spawn(async move { session.token().await });
-        while world.server.in_flight() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("a request at the server", || world.server.in_flight() > 0).await;
         (world, spec)
     });
     drop(host);
     world.server.opens(1);
     after.block_on(async {
         // Without a tree it says so at once, and the flight is waited for.
-        let answer = spec.runtime().session(identity(1)).token().await.map_err(|error| error.reason());
+        let runtime = BoundedRuntime::from(spec.runtime());
+        let answer = runtime.session(identity(1)).token().await.map_err(|error| error.reason());
         assert_eq!(answer, Err(Reason::NotRunning));
         // With one, the old handles work as before, and get what the flight brought.
-        let session = spec.spawn().await.expect("a tree").session(identity(1));
+        let session = starts(&spec).await.session(identity(1));
         assert!(world.server.accepts(&session.token().await.expect("a lease")));
         world.server.is_content_with(1);
-        assert!(spec.runtime().shutdown(s(60)).await.is_clean());
+        assert!(runtime.shutdown(s(60)).await.is_clean());
         world.server.is_content_with(1);
         assert!(!marked(&world).await, "it was stored");
         let (_runtime, session) = process(&world).await;

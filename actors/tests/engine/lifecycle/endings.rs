@@ -1,9 +1,10 @@
 //! The session's actor ends, in each of the ways an actor can, at each moment of a flight.
 
 use tokenkeeper_actors::runtime::TokenOptions;
-use tokenkeeper_actors::values::Reason;
+use tokenkeeper_actors::values::{Epoch, InstallError, Reason, StoreFault};
 
 use super::rig::{End, Rig, all_served, answers, turns};
+use super::tricks::Writing;
 use crate::support::{ms, refuse, s};
 
 /// More turns than a flight takes to reach the server.
@@ -239,8 +240,31 @@ async fn a_login_is_answered_once_and_its_answer_is_true_though_the_actor_ends()
                 }
             }
             assert!(moved || answer_was_not_stored(&rig, &old).await);
+            assert_eq!(rig.store.logins(), 1 + usize::from(moved), "it was written once, if at all");
             rig.world.server.is_content_with(0);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_written_once_though_the_actor_ends_while_it_is_being_written() {
+    for end in End::ALL {
+        let rig = Rig::new().await;
+        rig.store.writes(Writing::Slow(s(3)));
+        let install = tokio::spawn({
+            let (session, login) = (rig.session.clone(), rig.world.login());
+            async move { session.install(login).await }
+        });
+        turns(50).await;
+        assert_eq!((rig.store.logins(), rig.record().await.epoch), (2, Epoch::new(1)), "being written");
+        rig.ends(end).await;
+        // Only the store knows, and nobody asks for it again.
+        let answer = install.await.expect("no panic");
+        assert_eq!(answer, Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
+        rig.world.clock.pass(s(30)).await;
+        assert_eq!((rig.store.logins(), rig.record().await.epoch), (2, Epoch::new(2)), "written");
+        assert_eq!(rig.works().await.generation().epoch, Epoch::new(2));
+        rig.world.server.is_content_with(0);
     }
 }
 

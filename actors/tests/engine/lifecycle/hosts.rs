@@ -6,7 +6,7 @@ use tokenkeeper_actors::runtime::{AuthMessage, TokenOptions};
 use tokenkeeper_actors::values::{Generation, Lease, Reason, ServerIdentity, TokenError};
 
 use crate::support::calm::Nothing;
-use crate::support::identity;
+use crate::support::{identity, within};
 
 /// An answer to a caller.
 pub(crate) type Answer = Result<Lease, TokenError>;
@@ -71,5 +71,6 @@ impl Guest {
 
 /// Asks a guest for a token of the first identity.
 pub(crate) async fn guest_asks(guest: &ActorRef<Errand>) -> Answer {
-    guest.call(|reply| Errand::Token(identity(1), reply), None).await.expect("the guest lives").expect("an answer")
+    let answer = guest.call(|reply| Errand::Token(identity(1), reply), None);
+    within("an answer through the address", answer).await.expect("the guest lives").expect("an answer")
 }

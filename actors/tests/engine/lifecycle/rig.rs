@@ -3,11 +3,10 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use ractor::{Actor, ActorCell, ActorRef, ActorStatus};
 use tokenkeeper_actors::law::session::RefusalAnswer;
 use tokenkeeper_actors::ports::store::{StoreEvent, TokenStore};
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, AuthSpec, RuntimeBuilder, SessionState};
+use tokenkeeper_actors::runtime::{AuthSpec, RuntimeBuilder, SessionState};
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{Lease, Reason, TokenError};
 use tokio::task::JoinHandle;
@@ -15,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::hosts::{Answer, Errand, Guest, guest_asks};
 use super::tricks::{TrickSpawner, TrickStore};
 use crate::support::calm::Calm;
-use crate::support::{World, identity, s};
+use crate::support::{BoundedRuntime, BoundedSession, World, each_within, identity, s, within};
 
 /// How an actor of the runtime ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +36,8 @@ pub(crate) struct Rig {
     pub(crate) spawner: TrickSpawner,
     pub(crate) host: ActorCell,
     pub(crate) spec: AuthSpec,
-    pub(crate) runtime: AuthRuntime,
-    pub(crate) session: AuthSession,
+    pub(crate) runtime: BoundedRuntime,
+    pub(crate) session: BoundedSession,
     guest: ActorRef<Errand>,
     /// What tells token actors from the others.
     kind: TypeId,
@@ -61,7 +60,7 @@ impl Rig {
     }
 
     pub(crate) async fn of(world: World, build: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Self {
-        let (host, _) = Actor::spawn(None, Calm, ()).await.expect("a host");
+        let (host, _) = within("a host", Actor::spawn(None, Calm, ())).await.expect("a host");
         Self::under(host.get_cell(), world, build).await
     }
 
@@ -72,9 +71,10 @@ impl Rig {
     ) -> Self {
         let (store, spawner) = (TrickStore::new(world.store.process()), TrickSpawner::new());
         let builder = world.builder_over(Arc::new(store.clone())).spawner(Arc::new(spawner.clone()));
-        let spec = build(builder).prepare().await.expect("a runtime");
-        let runtime = spec.spawn_linked(host.clone()).await.expect("a tree");
-        let (guest, _) = Actor::spawn(None, Guest, runtime.address()).await.expect("a guest");
+        let spec = within("a runtime", build(builder).prepare()).await.expect("a runtime");
+        let runtime = within("a tree", spec.spawn_linked(host.clone())).await.expect("a tree");
+        let (guest, _) = within("a guest", Actor::spawn(None, Guest, runtime.address())).await.expect("a guest");
+        let runtime = BoundedRuntime::from(runtime);
         let session = world.signed_in(&runtime, 1).await;
         // No flight has begun: the session's actor is the supervisor's only child.
         let supervisor = supervisor_of(&host).expect("a supervisor");
@@ -99,7 +99,7 @@ impl Rig {
 
     /// Starts the tree again, under the same host.
     pub(crate) async fn grows_again(&self) {
-        self.spec.spawn_linked(self.host.clone()).await.expect("a tree");
+        within("a tree", self.spec.spawn_linked(self.host.clone())).await.expect("a tree");
     }
 
     // What is asked.
@@ -129,7 +129,8 @@ impl Rig {
     /// Tells of a refusal through the address.
     pub(crate) async fn guest_refuses(&self, lease: &Lease) -> Result<RefusalAnswer, TokenError> {
         let generation = lease.generation();
-        let answer = self.guest.call(|reply| Errand::Refuse(identity(1), generation, reply), None).await;
+        let answer = self.guest.call(|reply| Errand::Refuse(identity(1), generation, reply), None);
+        let answer = within("the answer to a refusal", answer).await;
         answer.expect("the guest lives").expect("an answer")
     }
 
@@ -173,7 +174,7 @@ impl Rig {
                 self.store.says(StoreEvent::Changed(identity(1)));
             }
         }
-        actor.wait(None).await.expect("an end");
+        within("an actor's end", actor.wait(None)).await.expect("an end");
         self.spawner.panics(0);
     }
 
@@ -181,7 +182,7 @@ impl Rig {
     pub(crate) async fn fells(&self) {
         let supervisor = self.supervisor();
         supervisor.kill();
-        supervisor.wait(None).await.expect("an end");
+        within("a supervisor's end", supervisor.wait(None)).await.expect("an end");
     }
 
     // What is there.
@@ -206,7 +207,8 @@ fn supervisor_of(host: &ActorCell) -> Option<ActorCell> {
 
 /// Everyone's answer, each exactly one.
 pub(crate) async fn answers(cohort: impl IntoIterator<Item = JoinHandle<Answer>>) -> Vec<Answer> {
-    join_all(cohort).await.into_iter().map(|answer| answer.expect("no caller panics")).collect()
+    let answers = each_within("a caller's answer", cohort).await;
+    answers.into_iter().map(|answer| answer.expect("no caller panics")).collect()
 }
 
 /// Everyone was answered with one and the same lease.

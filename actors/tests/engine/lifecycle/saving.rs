@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use tokenkeeper_actors::ports::store::{EventKind, TokenStore};
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, EventStream};
+use tokenkeeper_actors::runtime::EventStream;
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::record::MarkState;
-use tokenkeeper_actors::values::{LogoutError, Reason};
+use tokenkeeper_actors::values::{Epoch, InstallError, LogoutError, Reason, StoreFault};
 
 use super::rig::{End, Rig, all_served, answers, turns};
 use super::tricks::{TrickStore, Writing};
-use crate::support::{World, identity, refuse, s};
+use crate::support::{BoundedRuntime, BoundedSession, World, identity, refuse, s, within};
 
 /// Another process on the same store, which works for it.
-async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
+async fn sibling(world: &World) -> (BoundedRuntime, BoundedSession) {
     let store = TrickStore::new(world.store.process());
-    let runtime = world.builder_over(Arc::new(store)).entropy(Entropy::seeded(8)).spawn().await.expect("a sibling");
+    let builder = world.builder_over(Arc::new(store)).entropy(Entropy::seeded(8));
+    let runtime = BoundedRuntime::from(within("a runtime", builder.spawn()).await.expect("a sibling"));
     let session = runtime.session(identity(1));
     (runtime, session)
 }
@@ -189,6 +190,40 @@ async fn a_shutdown_past_its_deadline_says_what_is_unfinished_and_that_is_stored
     rig.world.server.is_content_with(1);
     assert!(rig.record().await.held().expect("a refresh token").mark.is_none());
     assert!(rig.runtime.shutdown(s(5)).await.is_clean(), "asked again, it is done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_a_logout_to_be_written_and_revoked() {
+    let rig = Rig::new().await;
+    let lease = rig.works().await;
+    rig.store.writes(Writing::Slow(s(3)));
+    rig.world.server.takes_to_revoke(s(1));
+    let session = rig.session.clone();
+    let logout = tokio::spawn(async move { session.logout().await });
+    turns(50).await;
+    assert!(rig.record().await.held().is_some(), "the tombstone is being written");
+    let began = rig.world.clock.moment().elapsed;
+    assert!(rig.runtime.shutdown(s(60)).await.is_clean());
+    assert_eq!(rig.world.clock.moment().elapsed.since(began), s(3 + 1));
+    assert!(rig.record().await.held().is_none());
+    assert!(!rig.world.server.accepts(&lease), "what was logged out of was revoked");
+    // The caller was not kept waiting, and could not be told more.
+    assert_eq!(logout.await.expect("no panic"), Err(LogoutError::NotDurable(StoreFault::TimedOut)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_a_login_to_be_written() {
+    let rig = Rig::new().await;
+    rig.store.writes(Writing::Slow(s(3)));
+    let (session, login) = (rig.session.clone(), rig.world.login());
+    let install = tokio::spawn(async move { session.install(login).await });
+    turns(50).await;
+    assert_eq!(rig.record().await.epoch, Epoch::new(1), "the login is being written");
+    let began = rig.world.clock.moment().elapsed;
+    assert!(rig.runtime.shutdown(s(60)).await.is_clean());
+    assert_eq!(rig.world.clock.moment().elapsed.since(began), s(3));
+    assert_eq!(rig.record().await.epoch, Epoch::new(2));
+    assert_eq!(install.await.expect("no panic"), Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
 }
 
 #[tokio::test(start_paused = true)]

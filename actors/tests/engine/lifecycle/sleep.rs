@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokenkeeper_actors::ports::store::StoreEvent;
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, SessionSpec};
+use tokenkeeper_actors::runtime::SessionSpec;
+use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::IssuerKey;
 use tokenkeeper_actors::values::{Lease, Reason};
+use tokio::time::Instant;
 
-use super::rig::{Rig, all_served, turns};
-use crate::support::{World, identity, refuse, s};
+use super::rig::{End, Rig, all_served, turns};
+use crate::support::{BoundedRuntime, BoundedSession, World, identity, ms, refuse, s, within};
 
 /// A session that nobody uses sleeps after a minute.
 const SLEEPS: u64 = 61;
 
 /// Another runtime on the same store, as another process would have it.
-async fn sibling(world: &World) -> (AuthRuntime, AuthSession) {
-    let builder = world.builder_over(Arc::new(world.store.process()));
-    let runtime = builder.entropy(tokenkeeper_actors::system::Entropy::seeded(8)).spawn().await.expect("a sibling");
+pub(super) async fn sibling(world: &World) -> (BoundedRuntime, BoundedSession) {
+    let builder = world.builder_over(Arc::new(world.store.process())).entropy(Entropy::seeded(8));
+    let runtime = BoundedRuntime::from(within("a runtime", builder.spawn()).await.expect("a sibling"));
     let session = runtime.session(SessionSpec::new(identity(1)));
     (runtime, session)
 }
@@ -177,6 +180,57 @@ async fn with_the_watch_lost_a_session_that_is_awake_reads_again_and_again() {
     rig.world.clock.pass(s(11)).await;
     serves(&rig, &second).await;
     rig.world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_siblings_logout_that_is_heard_of_while_falling_asleep_is_not_slept_through() {
+    let rig = Rig::new().await;
+    let (_runtime, sibling) = sibling(&rig.world).await;
+    rig.works().await;
+    rig.world.clock.pass(s(10)).await;
+    // StoreEvent of the logout and the end of the idle minute come at one moment, the news first, so that it is in the mailbox
+    // when the actor decides to end.
+    rig.store.holds_news_until(Instant::now() + s(60));
+    turns(50).await;
+    rig.guest_asks().await.expect("a lease");
+    sibling.logout().await.expect("logged out");
+    rig.world.clock.pass(s(60) - ms(1)).await;
+    assert!(matches!(rig.session.token().now_or_never(), Some(Ok(_))), "it knows nothing yet");
+    rig.world.clock.pass(ms(1)).await;
+    turns(50).await;
+    assert!(rig.actor().is_none(), "it sleeps");
+    rig.fails(Reason::LoggedOut).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_siblings_logout_that_was_being_read_when_the_actor_ended_is_not_slept_through() {
+    for end in End::ALL {
+        let rig = Rig::new().await;
+        let (_runtime, sibling) = sibling(&rig.world).await;
+        rig.works().await;
+        rig.store.answers(false);
+        sibling.logout().await.expect("logged out");
+        turns(50).await;
+        rig.ends(end).await;
+        turns(50).await;
+        assert!(rig.session.token().now_or_never().is_none(), "{end:?}: no hit");
+        rig.store.answers(true);
+        rig.fails(Reason::LoggedOut).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_falls_asleep_while_the_watch_is_lost_serves_no_hit() {
+    let rig = Rig::new().await;
+    let (_runtime, sibling) = sibling(&rig.world).await;
+    rig.store.falls_silent();
+    turns(50).await;
+    rig.works().await;
+    rig.world.clock.pass(s(60)).await;
+    turns(50).await;
+    assert!(rig.actor().is_none(), "it sleeps");
+    sibling.logout().await.expect("logged out");
+    rig.fails(Reason::LoggedOut).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use tokenkeeper_actors::values::Reason;
 
 use super::rig::{End, Rig, all_served, answers, turns};
 use crate::support::server::Answer;
-use crate::support::{identity, refuse, s};
+use crate::support::{BoundedRuntime, identity, refuse, s, within};
 
 /// Everything that was told since somebody last looked.
 async fn told(feed: &mut EventStream) -> Vec<(EventKind, Option<Reason>)> {
@@ -95,7 +95,7 @@ async fn a_flight_is_told_of_once_though_actors_and_trees_end() {
 async fn what_a_sibling_obtained_is_adopted_once() {
     let rig = Rig::new().await;
     let builder = rig.world.builder_over(Arc::new(rig.world.store.process())).entropy(Entropy::seeded(8));
-    let sibling = builder.spawn().await.expect("a sibling");
+    let sibling = BoundedRuntime::from(within("a runtime", builder.spawn()).await.expect("a sibling"));
     let other = sibling.session(identity(1));
     let (mut ours, mut theirs) = (rig.runtime.events(), sibling.events());
     let lease = rig.works().await;
@@ -159,7 +159,7 @@ async fn a_watch_follows_how_the_session_stands() {
     rig.world.expire().await;
     let caller = rig.calls();
     rig.takes_off().await;
-    let flying = watch.next().await.expect("a state");
+    let flying = within("a change of state", watch.next()).await.expect("a state");
     assert!(flying.refreshing);
     rig.ends(End::Kill).await;
     rig.fells().await;

@@ -6,14 +6,14 @@ use tokenkeeper_actors::values::Reason;
 use super::hosts::DefaultHost;
 use super::rig::{End, Rig, all_served, answers, turns};
 use crate::support::calm::Calm;
-use crate::support::{World, refuse, s};
+use crate::support::{World, refuse, s, within};
 
 /// More turns than a flight takes to reach the server.
 const TURNS: usize = 60;
 
 /// A rig under a host with ractor's default supervision.
 async fn under_default_host() -> Rig {
-    let (host, _) = Actor::spawn(None, DefaultHost, ()).await.expect("a host");
+    let (host, _) = within("a host", Actor::spawn(None, DefaultHost, ())).await.expect("a host");
     let world = World::new();
     world.server.takes(s(1));
     Rig::under(host.get_cell(), world, |builder| builder).await
@@ -108,12 +108,12 @@ async fn a_tree_grows_again_as_often_as_its_host_likes() {
 #[tokio::test(start_paused = true)]
 async fn one_tree_stands_at_a_time() {
     let rig = Rig::new().await;
-    assert!(rig.spec.spawn().await.is_err());
-    assert!(rig.spec.spawn_linked(rig.host.clone()).await.is_err());
+    assert!(within("a refusal", rig.spec.spawn()).await.is_err());
+    assert!(within("a refusal", rig.spec.spawn_linked(rig.host.clone())).await.is_err());
     rig.works().await;
     rig.fells().await;
-    rig.spec.spawn().await.expect("a tree without a host");
-    assert!(rig.spec.spawn().await.is_err());
+    within("a tree", rig.spec.spawn()).await.expect("a tree without a host");
+    assert!(within("a refusal", rig.spec.spawn()).await.is_err());
     rig.works().await;
     rig.world.server.is_content_with(0);
 }
@@ -131,7 +131,7 @@ async fn a_supervisor_that_is_stopped_or_drained_answers_everyone_and_its_flight
         } else {
             supervisor.stop(None);
         }
-        supervisor.wait(None).await.expect("an end");
+        within("a supervisor's end", supervisor.wait(None)).await.expect("an end");
         for answer in answers(cohort).await {
             assert_eq!(answer.map_err(|error| error.reason()), Err(Reason::NotRunning));
         }
@@ -162,7 +162,7 @@ async fn a_clean_shutdown_leaves_the_host_alive() {
     assert!(rig.host.get_children().is_empty());
     let answer = rig.session.token().await.map_err(|error| error.reason());
     assert_eq!(answer, Err(Reason::ShuttingDown));
-    assert!(rig.spec.spawn().await.is_err(), "a shutdown is for good");
+    assert!(within("a refusal", rig.spec.spawn()).await.is_err(), "a shutdown is for good");
     rig.world.server.is_content_with(1);
 }
 
@@ -196,7 +196,7 @@ async fn a_host_that_ends_takes_the_tree_with_it_and_no_flight() {
             let (sibling, _) = Actor::spawn_linked(None, Calm, (), rig.host.clone()).await.expect("a sibling");
             sibling.stop(None);
         }
-        rig.host.wait(None).await.expect("an end");
+        within("the host's end", rig.host.wait(None)).await.expect("an end");
         for answer in answers(cohort).await {
             assert_eq!(answer.map_err(|error| error.reason()), Err(Reason::NotRunning));
         }

@@ -18,6 +18,7 @@ use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Issuer, Record};
 use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 /// What becomes of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) enum Writing {
     CommitsPanic,
     /// Everything fails.
     Nothing,
+    /// Commits, logins and what clears a grant take so long.
+    Slow(Duration),
 }
 
 /// A store in memory that can be made to fail, and whose watch can be made to speak and to end. Clones are one store.
@@ -42,7 +45,10 @@ pub(crate) struct TrickStore {
     said: broadcast::Sender<StoreEvent>,
     /// Whether it can be watched.
     watched: watch::Sender<bool>,
+    /// Its watches say nothing of writes before then.
+    held_until: watch::Sender<Option<Instant>>,
     commits: Arc<AtomicUsize>,
+    logins: Arc<AtomicUsize>,
     /// Whether reads, and ends of claims, are answered.
     answering: watch::Sender<bool>,
 }
@@ -51,7 +57,8 @@ impl TrickStore {
     pub(crate) fn new(inner: MemoryStore) -> Self {
         let (writing, said) = (watch::Sender::new(Writing::Works), broadcast::Sender::new(64));
         let [watched, answering] = [true, true].map(watch::Sender::new);
-        Self { inner, writing, said, watched, commits: Arc::default(), answering }
+        let held_until = watch::Sender::new(None);
+        Self { inner, writing, said, watched, held_until, commits: Arc::default(), logins: Arc::default(), answering }
     }
 
     pub(crate) fn writes(&self, writing: Writing) {
@@ -73,6 +80,11 @@ impl TrickStore {
         self.watched.send_replace(true);
     }
 
+    /// Its watches hold news of writes back until then.
+    pub(crate) fn holds_news_until(&self, at: Instant) {
+        self.held_until.send_replace(Some(at));
+    }
+
     /// Reads, and ends of claims, hang from now on, or until now.
     pub(crate) fn answers(&self, answering: bool) {
         self.answering.send_replace(answering);
@@ -85,6 +97,11 @@ impl TrickStore {
     /// Commits that were tried.
     pub(crate) fn commits(&self) -> usize {
         self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Logins that were to be written.
+    pub(crate) fn logins(&self) -> usize {
+        self.logins.load(Ordering::SeqCst)
     }
 }
 
@@ -111,8 +128,10 @@ impl TokenStore for TrickStore {
 
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault> {
         let commits = matches!(change, Change::Commit(_) | Change::Clear { .. });
-        if matches!(change, Change::Commit(_)) {
-            self.commits.fetch_add(1, Ordering::SeqCst);
+        match change {
+            Change::Commit(_) => drop(self.commits.fetch_add(1, Ordering::SeqCst)),
+            Change::Install(_) => drop(self.logins.fetch_add(1, Ordering::SeqCst)),
+            _ => {}
         }
         let writing = *self.writing.borrow();
         match writing {
@@ -124,7 +143,8 @@ impl TokenStore for TrickStore {
                 return Err(StoreFault::Failed);
             }
             Writing::CommitsPanic if commits => panic!("a store that was told to panic"),
-            Writing::Works | Writing::NoCommits | Writing::CommitsHang | Writing::CommitsPanic => {}
+            Writing::Slow(span) if commits || matches!(change, Change::Install(_)) => tokio::time::sleep(span).await,
+            Writing::Works | Writing::Slow(_) | Writing::NoCommits | Writing::CommitsHang | Writing::CommitsPanic => {}
         }
         self.inner.change(identity, change).await
     }
@@ -180,7 +200,8 @@ impl TokenStore for TrickStore {
             return Err(StoreFault::Failed);
         }
         let (said, watched) = (self.said.subscribe(), self.watched.subscribe());
-        Ok(Box::new(TrickWatch { inner: self.inner.watch().await?, said, watched }))
+        let (inner, held_until) = (self.inner.watch().await?, self.held_until.subscribe());
+        Ok(Box::new(TrickWatch { inner, said, watched, held_until }))
     }
 
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
@@ -197,18 +218,31 @@ struct TrickWatch {
     inner: Box<dyn StoreWatch>,
     said: broadcast::Receiver<StoreEvent>,
     watched: watch::Receiver<bool>,
+    held_until: watch::Receiver<Option<Instant>>,
 }
 
 #[async_trait]
 impl StoreWatch for TrickWatch {
     async fn next(&mut self) -> StoreEvent {
-        tokio::select! {
-            biased;
-            _ = self.watched.wait_for(|watched| !watched) => StoreEvent::Ended,
-            Ok(news) = self.said.recv() => news,
-            news = self.inner.next() => news,
+        loop {
+            let held_until = *self.held_until.borrow_and_update();
+            tokio::select! {
+                biased;
+                _ = self.watched.wait_for(|watched| !watched) => return StoreEvent::Ended,
+                Ok(news) = self.said.recv() => return news,
+                Ok(()) = self.held_until.changed() => {}
+                news = late(held_until, &mut *self.inner) => return news,
+            }
         }
     }
+}
+
+/// The next news, once it is not held back any more.
+async fn late(held_until: Option<Instant>, inner: &mut dyn StoreWatch) -> StoreEvent {
+    if let Some(at) = held_until {
+        tokio::time::sleep_until(at).await;
+    }
+    inner.next().await
 }
 
 tokio::task_local! {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ractor::{ActorCell, ActorId};
 use tokenkeeper_actors::runtime::{AuthRuntime, AuthSpec, RuntimeBuilder};
 
-use crate::support::{Host, Leave, s};
+use crate::support::{Host, Leave, s, within};
 
 /// A seeded stream of numbers: SplitMix64.
 pub(super) struct Roll(pub(super) u64);
@@ -40,10 +40,10 @@ pub(super) struct Endings {
 
 impl Endings {
     pub(super) async fn begin(builder: RuntimeBuilder) -> Self {
-        let spec = builder.permits(Arc::new(Leave)).prepare().await.expect("a runtime");
+        let spec = within("a runtime", builder.permits(Arc::new(Leave)).prepare()).await.expect("a runtime");
         let host = Host::start().await;
         let begun = pid(&host.cell());
-        spec.spawn_linked(host.cell()).await.expect("a tree");
+        within("a tree", spec.spawn_linked(host.cell())).await.expect("a tree");
         let zero = AtomicU64::default;
         Self {
             spec,

@@ -7,6 +7,7 @@ use tokenkeeper_actors::ports::permit::{IssuerPermits, Permission, Permit};
 use tokenkeeper_actors::values::record::Issuer;
 
 use super::calm::Calm;
+use super::within::within;
 
 /// A host, through whose children a test finds the actors it wants to end.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub(crate) struct Host(ActorCell);
 
 impl Host {
     pub(crate) async fn start() -> Self {
-        let (host, _) = Actor::spawn(None, Calm, ()).await.expect("a host");
+        let (host, _) = within("a host", Actor::spawn(None, Calm, ())).await.expect("a host");
         Self(host.get_cell())
     }
 

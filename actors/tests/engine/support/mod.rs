@@ -1,10 +1,14 @@
 //! A runtime to tell stories about.
 
+#[path = "../../common/bounded.rs"]
+pub(crate) mod bounded;
 #[path = "../../common/calm.rs"]
 pub(crate) mod calm;
 pub(crate) mod clock;
 pub(crate) mod host;
 pub(crate) mod server;
+#[path = "../../common/within.rs"]
+pub(crate) mod within;
 #[path = "../../common/witness.rs"]
 pub(crate) mod witness;
 
@@ -15,7 +19,7 @@ use tokenkeeper_actors::law::ledger::{Login, LoginAccess};
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::store::TokenStore;
-use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, RuntimeBuilder, Settings};
+use tokenkeeper_actors::runtime::{AuthRuntime, RuntimeBuilder, Settings};
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, RefreshCredential};
 use tokenkeeper_actors::values::{
@@ -23,9 +27,11 @@ use tokenkeeper_actors::values::{
     TokenKind, Validity,
 };
 
+pub(crate) use bounded::{BoundedRuntime, BoundedSession};
 pub(crate) use clock::TestClock;
 pub(crate) use host::{Host, Leave};
 pub(crate) use server::Server;
+pub(crate) use within::{each_within, until, within};
 
 pub(crate) const ISSUER: &str = "https://as.example.com";
 
@@ -79,8 +85,8 @@ impl World {
         AuthRuntime::builder(store, settings).clock(Arc::new(self.clock.clone())).entropy(Entropy::seeded(7))
     }
 
-    pub(crate) async fn runtime(&self) -> AuthRuntime {
-        self.builder().spawn().await.expect("a runtime")
+    pub(crate) async fn runtime(&self) -> BoundedRuntime {
+        within("a runtime", self.builder().spawn()).await.expect("a runtime").into()
     }
 
     /// A login as a person would bring it: its access token lives for the server's lifetime.
@@ -105,10 +111,20 @@ impl World {
     }
 
     /// A session that is signed in.
-    pub(crate) async fn signed_in(&self, runtime: &AuthRuntime, number: usize) -> AuthSession {
-        let session = runtime.session(identity(number));
+    pub(crate) async fn signed_in(&self, runtime: &AuthRuntime, number: usize) -> BoundedSession {
+        let session = BoundedSession::from(runtime.session(identity(number)));
         session.install(self.login()).await.expect("installed");
         session
+    }
+
+    /// Time passes, in steps, until a request is with the server.
+    pub(crate) async fn takes_off(&self, step: Duration) {
+        let takes_off = async {
+            while self.server.in_flight() == 0 {
+                self.clock.pass(step).await;
+            }
+        };
+        within("a request at the server", takes_off).await;
     }
 
     /// Time passes until every token is over.
@@ -128,6 +144,6 @@ pub(crate) fn binding() -> Binding {
 }
 
 /// A refusal without particulars.
-pub(crate) async fn refuse(session: &AuthSession, lease: &Lease) -> Result<(), TokenError> {
+pub(crate) async fn refuse(session: &BoundedSession, lease: &Lease) -> Result<(), TokenError> {
     session.invalidate(lease, OperationKey(0), ChallengeKey(0)).await
 }

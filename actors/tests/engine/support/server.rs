@@ -53,6 +53,7 @@ struct State {
     most_in_flight: usize,
     plan: VecDeque<Answer>,
     delay: Duration,
+    revocation_delay: Duration,
     lifetime: Duration,
     kills_old: bool,
 }
@@ -101,6 +102,11 @@ impl Server {
     /// How long each request takes.
     pub(crate) fn takes(&self, delay: Duration) {
         self.state().delay = delay;
+    }
+
+    /// How long each revocation takes.
+    pub(crate) fn takes_to_revoke(&self, delay: Duration) {
+        self.state().revocation_delay = delay;
     }
 
     /// Refreshing kills the access token that was there.
@@ -247,6 +253,8 @@ impl TokenSource for Server {
     }
 
     async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> bool {
+        let delay = self.state().revocation_delay;
+        self.0.clock.pass(delay).await;
         let mut state = self.state();
         let lineage = revocation.refresh.and_then(|held| state.refresh.get(held.token().expose()).copied());
         lineage.is_some_and(|lineage| state.revoked.insert(lineage))

@@ -150,6 +150,8 @@ impl Account {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn whatever_happens_the_limiter_keeps_its_rules(
         max_concurrent in 1..4_usize,

@@ -151,6 +151,8 @@ fn records() -> impl Strategy<Value = Record> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_record_makes_the_round_trip(record in records()) {
         let bytes = encode(&record)?;

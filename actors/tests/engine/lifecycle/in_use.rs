@@ -1,0 +1,173 @@
+//! A session that refreshes while it is in use: in the early window of a lease that was handed out, with no caller waiting.
+
+use futures_util::FutureExt;
+use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
+use tokenkeeper_actors::values::{Lease, Reason};
+
+use super::rig::{End, Rig, all_served, turns};
+use super::sleep::sibling;
+use crate::support::server::Answer;
+use crate::support::{World, refuse, s};
+
+/// The early window begins between 300 s and 150 s before expiry.
+const EARLIEST: u64 = 300;
+const LATEST: u64 = 150;
+
+async fn rig() -> Rig {
+    let mut world = World::new();
+    world.policy = Policy { refresh: RefreshPolicy::WhileInUse, ..Policy::default() };
+    world.server.takes(s(1));
+    Rig::of(world, |builder| builder).await
+}
+
+/// How a lease is used.
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    /// It is handed out past the mailbox.
+    Hit,
+    /// The actor hands it out.
+    Message,
+}
+
+impl Use {
+    const ALL: [Use; 2] = [Use::Hit, Use::Message];
+
+    async fn of(self, rig: &Rig) -> Lease {
+        match self {
+            Use::Hit => rig.session.token().now_or_never().expect("a hit"),
+            Use::Message => rig.guest_asks().await,
+        }
+        .expect("a lease")
+    }
+}
+
+/// The session's lease, whose lifetime began just now, is refreshed in its early window, not before, and with no caller.
+async fn is_refreshed_early(rig: &Rig, story: &str) {
+    let before = rig.world.server.requests();
+    let left = rig.session.state().lease;
+    rig.world.clock.pass(rig.world.server.lifetime() - s(EARLIEST + 100)).await;
+    assert_eq!(rig.world.server.requests(), before, "{story}");
+    rig.world.clock.pass(s(EARLIEST + 100 - LATEST + 1)).await;
+    rig.world.server.is_content_with(before + 1);
+    assert_ne!(rig.session.state().lease, left, "{story}");
+}
+
+/// Two lifetimes pass, and the lease is left alone.
+async fn is_left_alone(rig: &Rig) {
+    let before = rig.world.server.requests();
+    rig.world.clock.pass(2 * rig.world.server.lifetime()).await;
+    rig.world.server.is_content_with(before);
+    assert!(rig.actor().is_none(), "and it sleeps");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_in_use_is_refreshed_in_its_early_window_with_no_caller_waiting() {
+    for way in Use::ALL {
+        let rig = rig().await;
+        let lease = way.of(&rig).await;
+        is_refreshed_early(&rig, &format!("{way:?}")).await;
+        let newer = Use::Hit.of(&rig).await;
+        assert!(newer.generation().supersedes(&lease.generation()));
+        assert_eq!(rig.works().await, newer);
+        rig.is_settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_not_in_use_is_left_alone() {
+    let rig = rig().await;
+    is_left_alone(&rig).await;
+    rig.world.server.is_content_with(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn use_is_counted_anew_for_each_lease() {
+    let rig = rig().await;
+    Use::Hit.of(&rig).await;
+    is_refreshed_early(&rig, "the first").await;
+    is_left_alone(&rig).await;
+    // The callers of a flight use the token that it brings.
+    all_served(rig.cohort()).await;
+    is_refreshed_early(&rig, "the second").await;
+    is_left_alone(&rig).await;
+    rig.world.server.is_content_with(3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_sibling_obtained_is_not_in_use_until_it_is_used_here() {
+    for used in [false, true] {
+        let rig = rig().await;
+        // The sibling refreshes on demand alone.
+        let (_runtime, sibling) = sibling(&World { policy: Policy::default(), ..rig.world.clone() }).await;
+        let first = Use::Message.of(&rig).await;
+        refuse(&sibling, &first).await.expect("noted");
+        let second = sibling.token().await.expect("a lease");
+        turns(50).await;
+        assert_eq!(rig.session.state().lease.map(|(generation, _)| generation), Some(second.generation()));
+        rig.world.server.is_content_with(1);
+        if used {
+            assert_eq!(Use::Hit.of(&rig).await, second);
+            is_refreshed_early(&rig, "used").await;
+        }
+        is_left_alone(&rig).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_in_use_however_late_it_is_used() {
+    for way in Use::ALL {
+        let rig = rig().await;
+        let actor = rig.actor().expect("awake").get_id();
+        rig.world.clock.pass(s(1_000)).await;
+        assert_eq!(rig.actor().map(|actor| actor.get_id()), Some(actor), "it has stayed awake to see the use");
+        way.of(&rig).await;
+        rig.world.clock.pass(rig.world.server.lifetime() - s(1_000 + LATEST - 1)).await;
+        rig.world.server.is_content_with(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_in_use_is_refreshed_early_however_the_actor_ends() {
+    for end in End::ALL {
+        for way in Use::ALL {
+            let rig = rig().await;
+            way.of(&rig).await;
+            rig.ends(end).await;
+            is_refreshed_early(&rig, &format!("{end:?} {way:?}")).await;
+            is_left_alone(&rig).await;
+        }
+    }
+}
+
+/// How a lease that is in use ends with no refresh to wait for.
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    LoggedOut,
+    /// The server has ended the grant, and its last token has expired.
+    GrantEnded,
+    /// The resource has refused it, and no caller has asked for another.
+    Refused,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_over_keeps_no_session_awake_though_it_was_in_use() {
+    for over in [Over::LoggedOut, Over::GrantEnded, Over::Refused] {
+        let rig = rig().await;
+        let lease = Use::Hit.of(&rig).await;
+        match over {
+            Over::LoggedOut => drop(rig.session.logout().await.expect("logged out")),
+            Over::GrantEnded => {
+                // The answer to the early refresh is lost, and the server takes the next one for theft.
+                rig.world.server.plans([Answer::LostAfter]);
+                rig.world.expire().await;
+                rig.fails(Reason::GrantEnded).await;
+            }
+            Over::Refused => refuse(&rig.session, &lease).await.expect("noted"),
+        }
+        let requests = rig.world.server.requests();
+        rig.world.clock.pass(s(61)).await;
+        assert!(rig.actor().is_none(), "{over:?}: it sleeps");
+        rig.world.expire().await;
+        assert_eq!(rig.world.server.requests(), requests, "{over:?}");
+    }
+}
