@@ -2,16 +2,16 @@
 //!
 //! The model's own state goes into the key field by field. A flight goes in as its `Debug` text, which shows the whole
 //! phase with everything in it. Values that this text leaves out decide nothing. A refresh token stands beside its
-//! digest, an access token beside its number, and the digest key and the timeouts are the same throughout. (Two tokens of
-//! one run whose digests begin with the same four bytes would look alike. A test ensures that none do.)
+//! digest, an access token beside its number, and the digest key and the timeouts are the same throughout. (Two tokens
+//! of one run whose digests begin with the same four bytes would look alike. A test ensures that none do.)
 //!
 //! Two states that differ only in the following ways behave alike for ever, and have the same key:
 //!
 //! - Times count from now. The machines compare times with now, plus or minus constants of whole seconds, so
-//!   milliseconds are left out. A run has fewer than a thousand of them (see [`MOMENT`]). Beyond 100 s into the past all
-//!   ages are one, because every constant is smaller, and an age only grows. One pair of times is compared with each
-//!   other, which is the time of the request for a claim and the time of a mark. The place of each of these among the
-//!   claims that are requested or held now goes into the key too.
+//!   milliseconds are left out. A run has fewer than a thousand of them (see [`MOMENT`]). Beyond 100 s into the past
+//!   all ages are one, because every constant is smaller, and an age only grows. One pair of times is compared with
+//!   each other, which is the time of the request for a claim and the time of a mark. The place of each of these among
+//!   the claims that are requested or held now goes into the key too.
 //! - Operations count from the flight's newest, revisions and token numbers from the store's, refresh tokens from the
 //!   one that works, because they are only compared with others of their kind. All tokens of a lineage that no process
 //!   can meet any more are one.
@@ -22,7 +22,7 @@
 //!   The key is the smaller of the keys of these two states. In the second one, flights and boots have the exchanged
 //!   names.
 //!
-//! A key has 64 bits of hash, which stateright uses anyway. With a million states, the odds that two different ones get
+//! A key has 64 bits of hash, which stateright uses anyway. With a million states, the odds that any two of them get
 //! the same key are about one in thirty million.
 
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -10,8 +10,8 @@
 //! - **Processes.** Each runs a few flights of one identity, one after the other, which its session orders. The session
 //!   uses the view and the doubt from its last flight, and waits for the end of its rest. It may read the record before
 //!   a flight begins, or use its present knowledge.
-//! - **The store.** It has one record, and claims of either kind. A crash frees kernel locks. Leases expire or are lost,
-//!   and their lost holders may be alive. The ledger decides which change may replace which.
+//! - **The store.** It has one record, and claims of either kind. A crash frees kernel locks. Leases expire or are
+//!   lost, and their lost holders may be alive. The ledger decides which change may replace which.
 //! - **The server.** A refresh token works once. A second presentation revokes its lineage. A request that has left is
 //!   processed before its time-out or never, whether or not its process is still alive and waits for the answer.
 //! - **Actions.** See [`Action`]. Effects are carried out one at a time in any order. Claims are lost, saves fail, and
@@ -21,12 +21,12 @@
 //! # Bounds
 //!
 //! [`Bounds::STATED`] has two flights of each process, one crash, one claim loss, one lost answer and one login, all in
-//! the same run. It is checked under `RetryOnce` and under `NeverReplay`, on leases and (with a failed save, and no claim
-//! to lose) on kernel locks. All kinds of event in one check would be too much for two cores. So a slow store, processes
-//! that stand still, and leases longer than requested have checks of their own, each with the events that matter to it
-//! (see [`Config::usual`]). [`Config::larger`] has the checks that take longer. `RetryWithin` is not explored, because it
-//! is for a server with a grace period. Logouts, shutdowns and an issuer that throttles are not explored either. The
-//! simulation has them.
+//! the same run. It is checked under `RetryOnce` and under `NeverReplay`, on leases and (with a failed save, and no
+//! claim to lose) on kernel locks. All kinds of event in one check would be too much for two cores. So a slow store,
+//! processes that stand still, and leases longer than requested have checks of their own, each with the events that
+//! matter to it (see [`Config::usual`]). [`Config::larger`] has the checks that take longer. `RetryWithin` is not
+//! explored, because it is for a server with a grace period. Logouts, shutdowns and an issuer that throttles are not
+//! explored either. The simulation has them.
 //!
 //! # Simplifications, and why they lose nothing
 //!
@@ -46,11 +46,11 @@
 //!
 //! # Checks
 //!
-//! The check tests each [`Law`] in every state. It also tests that each [`Sight`] that the bounds allow is seen, so that
-//! the laws do not hold for lack of events. It tests that the exploration was complete, which means that no bound on
-//! depth, time or states cut it off, and that as many states were expanded as were found. The model has no cycles, and a
-//! state in which nothing is due is checked for flights that have not landed ([`Law::NothingHangs`]). So every flight
-//! lands. A broken law is reported with about the shortest way to break it, step by step.
+//! The check tests each [`Law`] in every state. It also tests that each [`Sight`] that the bounds allow is seen, so
+//! that the laws do not hold for lack of events. It tests that the exploration was complete, which means that no bound
+//! on depth, time or states cut it off, and that as many states were expanded as were found. The model has no cycles,
+//! and a state in which nothing is due is checked for flights that have not landed ([`Law::NothingHangs`]). So every
+//! flight lands. A broken law is reported with about the shortest way to break it, step by step.
 //!
 //! `tests/two_processes.rs` plants [`Fault`]s in the store or the driver, to show that the check finds them.
 //!

@@ -32,7 +32,7 @@ macro_rules! sights {
 }
 
 sights! {
-    /// A flight adopts what a sibling obtained.
+    /// A flight adopts a token that a sibling obtained.
     Adopted "adoptions"
     /// A flight finds the claim held.
     Contended "contended claims"
