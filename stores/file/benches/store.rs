@@ -1,12 +1,12 @@
 //! The cost of the file store compared with the disk's. Run `cargo bench -p tokenkeeper-store-file`.
 //!
-//! - `bare` is the cost of durability alone. It writes, syncs and renames a file of a record's size twice, and syncs its
-//!   folder. `tasks` is the same from a task, with each file on a thread that may block, as it must be there. `store` is
-//!   the part of a refresh that waits for the store, which is both reads, claim, mark and commit. It makes the same syncs
-//!   on the same disk. The three run in turns, and the goal is at most 1.5 times. `end` is the end of the claim, which no
-//!   caller waits for.
-//! - `home of 10,000` opens a home, and lists it with a fresh handle. The goal is under 100 ms together. It also reserves
-//!   a refresh token there. The first reservation in a boot reads every record.
+//! - `bare` is the cost of durability alone. It writes, syncs and renames a file of a record's size twice, and syncs
+//!   its folder. `tasks` is the same from a task, with each file on a thread that may block, as it must be there.
+//!   `store` is the part of a refresh that waits for the store, which is both reads, claim, mark and commit. It makes
+//!   the same syncs on the same disk. The three run in turns, and the goal is at most 1.5 times. `end` is the end of
+//!   the claim, which no caller waits for.
+//! - `home of 10,000` opens a home, and lists it with a fresh handle. The goal is under 100 ms together. It also
+//!   reserves a refresh token there. The first reservation in a boot reads every record.
 //!
 //! `TMPDIR` selects the disk.
 #![cfg(unix)]
