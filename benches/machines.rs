@@ -1,4 +1,4 @@
-//! What the law itself costs, without any runtime: see `benches/README.md`.
+//! The cost of the state machines alone, without a runtime. See `benches/README.md`.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What reading the clocks costs: see `benches/README.md` at the root.
+//! The cost of reading the clocks. See `benches/README.md` at the root.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::system::{Entropy, SystemClock};
 
 fn clocks(criterion: &mut Criterion) {
-    // Behind the port, as everything in a runtime has it.
+    // Called through the port, as in the runtime.
     let Ok(clock) = SystemClock::new() else { return };
     let clock: Arc<dyn Clock> = Arc::new(clock);
     criterion.bench_function("clock: now", |bencher| bencher.iter(|| black_box(clock.now())));

@@ -1,4 +1,4 @@
-//! What may happen next in a state.
+//! The actions that are possible in a state.
 
 use tokenkeeper_actors::law::flight::{FlightEffect, Op};
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId};
@@ -13,31 +13,31 @@ use crate::store::Manner;
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// A process begins a flight and carries out its first read; it has read the record anew before, or goes by what it
-    /// knows.
+    /// A process begins a flight and carries out its first read. Its session has read the record first, or uses its
+    /// present knowledge.
     Begin {
-        /// Which process.
+        /// The process.
         process: usize,
         /// Whether its session reads the record first.
         informed: bool,
     },
-    /// The session of a process whose flight is in the air learns that a login was installed.
+    /// The session of a process with a running flight learns that a login was installed.
     Learn(usize),
-    /// A pending effect of a flight is carried out, and the flight is told.
+    /// A pending effect of a flight is carried out, and the flight gets the result.
     Perform(FlightId, Op),
-    /// A flight's claim is ended, as it asked.
+    /// A flight's claim is ended, as the flight requested.
     EndClaim(FlightId),
-    /// A flight is told the time.
+    /// A flight gets a tick with the present time.
     Tick(FlightId),
-    /// The server processes a request, and the flight gets the answer if it is still there.
+    /// The server processes a request, and the flight gets the answer if it still exists.
     Process(FlightId),
-    /// A request cannot be sent: the server cannot be reached.
+    /// A request cannot be sent, because the server is unreachable.
     Unsent(FlightId),
-    /// The store fails to write a flight's commit, and says so.
+    /// The store reports that it failed to write a flight's commit.
     FailSave(FlightId),
     /// The connection of a request breaks. The server may still process it.
     LoseAnswer(FlightId),
-    /// A store operation that was given up on takes effect.
+    /// A store operation that was given up takes effect.
     Land(FlightId, Op),
     /// A process crashes and restarts.
     Crash(usize),
@@ -49,17 +49,17 @@ pub enum Action {
     Pass(Span),
 }
 
-/// Who is behind an action.
+/// Whether an action is certain to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// It happens sooner or later.
+    /// The action happens sooner or later.
     Due,
-    /// It may happen.
+    /// The action may happen.
     Chance,
 }
 
 impl State {
-    /// Everything that may happen next, in a fixed order. Nothing follows a broken law.
+    /// Collects all possible actions in a fixed order. A state with a broken law has none.
     pub(crate) fn actions(&self, config: &Config, out: &mut Vec<Action>) {
         if self.broken.is_some() {
             return;
@@ -67,7 +67,7 @@ impl State {
         self.steps(config, &mut |_, action| out.push(action));
     }
 
-    /// Whether nothing happens any more unless something goes wrong, and nobody waits for time to pass.
+    /// Whether no action is due, and no flight or session waits for time to pass.
     pub(crate) fn is_at_rest(&self, config: &Config) -> bool {
         let busy = self.seats().any(|(_, seat)| !seat.pending.is_empty());
         if busy || self.wire.iter().any(|request| request.awaited) || self.waits_for_time() {
@@ -86,14 +86,14 @@ impl State {
         };
         for (number, process) in self.processes.iter().enumerate() {
             let version = self.store.record.version();
-            // A session that knows an older epoch only would find that out with its first read.
+            // A session that knows only an older epoch would learn of the new one with its first read.
             if process.session.may_fly(self.elapsed()) && !process.session.is_overtaken(version) {
                 step(Kind::Due, Action::Begin { process: number, informed: false });
             }
             if process.session.is_behind(version) && self.informed(&process.session).may_fly(self.elapsed()) {
                 step(Kind::Due, Action::Begin { process: number, informed: true });
             }
-            // Before its flight holds the claim, it makes no difference what the session knows.
+            // Before its flight holds the claim, the session's knowledge makes no difference.
             let overtaken = process.session.current.is_some() && process.session.is_overtaken(version);
             let claimed = process.seats.iter().any(|seat| seat.claim.is_some());
             if self.left.lessons > 0 && overtaken && process.session.flights > 0 && claimed {
@@ -132,14 +132,14 @@ impl State {
         }
     }
 
-    /// What a session would be after it has read the record.
+    /// The session after it has read the record.
     fn informed(&self, session: &Session) -> Session {
         let mut informed = session.clone();
         informed.absorb(self.store.record.view(), self.elapsed());
         informed
     }
 
-    /// Whether a process that crashed now would leave anything behind. One that would not may as well not have begun.
+    /// Whether a crash of the process would leave a trace. If not, the crash is the same as not having begun.
     fn leaves_a_trace(&self, process: usize) -> bool {
         // A crash before its claim is granted is the same as one just after.
         let asks =
@@ -174,13 +174,13 @@ impl State {
         }
     }
 
-    /// Whether telling the flight the time makes it give up on a store operation.
+    /// Whether a tick makes the flight give up a store operation.
     pub(crate) fn gives_up(&self, seat: &Seat, config: &Config) -> bool {
         let limit = config.timeouts().store_timeout;
         seat.pending.iter().any(|pending| is_store_op(&pending.effect) && pending.since.after(limit) <= self.elapsed())
     }
 
-    /// Whether a flight that pauses because the claim is held would do anything else than pause again.
+    /// Whether a flight that pauses for a held claim would do anything but pause again.
     fn is_worth_waking(&self, seat: &Seat, config: &Config) -> bool {
         let wait = config.timeouts().claim_wait;
         let wait_over = seat.claiming.is_some_and(|since| since.after(wait) <= self.elapsed());
@@ -189,15 +189,15 @@ impl State {
             || seat.seen != Some(self.store.record.version())
     }
 
-    /// Whether nothing is due, and somebody waits for time to pass.
+    /// Whether a flight or a session waits for time to pass.
     pub(crate) fn waits_for_time(&self) -> bool {
         let version = self.store.record.version();
         self.seats().any(|(_, seat)| seat.is_pausing())
             || self.processes.iter().any(|process| process.session.rests(version, self.elapsed()))
     }
 
-    /// Whether this much time may pass: some is left, or nothing else is due and somebody waits for it. No request
-    /// whose answer is awaited outlasts its time-out.
+    /// Whether this much time may pass. The bounds must allow it, or nothing else may be due while a flight or a
+    /// session waits for it. No request whose answer is awaited outlasts its time-out.
     fn may_pass(&self, span: Span, due: bool) -> bool {
         let until = ElapsedTime::from_millis(self.now + span.millis());
         let overdue = self.wire.iter().filter(|request| request.awaited && request.ends <= until).count();
@@ -218,7 +218,7 @@ impl State {
     }
 }
 
-/// Whether an effect is a store operation that a flight waits for, and gives up on when it takes too long.
+/// Whether an effect is a store operation that a flight waits for, and gives up after its time-out.
 pub(crate) fn is_store_op(effect: &FlightEffect) -> bool {
     matches!(
         effect,

@@ -1,42 +1,43 @@
-//! How much of each kind may happen in one run.
+//! The bounds on the number of events of each kind in one run.
 
 use std::fmt;
 
-/// How much of each kind may happen in one run. A check explores every order of everything within its bounds.
+/// The number of events of each kind in one run. A check explores every order of all events within its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bounds {
-    /// Flights of each process, one after the other; a process that crashes has those left that it had not begun.
+    /// Flights of each process, one after the other. A process that crashes keeps the ones it had not begun.
     pub flights: u8,
-    /// Processes that crash, at any point, and start again. What they have sent may still be processed, and on leases a
-    /// write that is on its way may still arrive.
+    /// Processes that crash, at any point, and start again. Requests that they have sent may still be processed. On
+    /// leases, a write that is on its way may still arrive.
     pub crashes: u8,
     /// Claims that are lost without their holder noticing. Leases only.
     pub claim_losses: u8,
-    /// Answers of the authorization server that are lost, before or after it has processed the request.
+    /// Lost answers of the authorization server. The server may have processed the request or not.
     pub lost_answers: u8,
-    /// Requests that cannot be sent, because the server cannot be reached.
+    /// Requests that cannot be sent, because the server is unreachable.
     pub unsent: u8,
-    /// Commits that the store fails to write, and says so: the flight keeps its tokens, and saves them again.
+    /// Commits that the store reports as failed. The flight keeps its tokens, and saves them again.
     pub failed_saves: u8,
-    /// Logins that are installed.
+    /// Installed logins.
     pub logins: u8,
-    /// Sessions that learn of a login while their flight holds its claim, and may begin another flight beside it. A
-    /// session that does not waits for its flight.
+    /// Sessions that learn of a login while their flight holds its claim, and may begin another flight beside it.
+    /// Other sessions wait for their flight.
     pub lessons: u8,
-    /// Store operations that a flight gives up on, and that take effect later or never. Only time makes it give up: see
-    /// `lulls` and `pauses`.
+    /// Store operations that a flight gives up, and that take effect later or never. A flight gives up only when time
+    /// passes, which `lulls` and `pauses` allow.
     pub timeouts: u8,
-    /// Stretches of 6 s: longer than a store operation may take, and than may pass between mark and send.
+    /// Stretches of 6 s. This is longer than a store operation may take, and longer than the allowed time between mark
+    /// and send.
     pub lulls: u8,
-    /// Stretches of 25 s: shorter than a request's time-out, but not together with a lull.
+    /// Stretches of 25 s. This is shorter than a request's time-out, but a stretch together with a lull is longer.
     pub waits: u8,
-    /// Stretches of 100 s, past every limit, at any point: the processes stood still, or were suspended. Besides these,
-    /// 100 s pass as often as needed where nothing else can happen and somebody waits.
+    /// Stretches of 100 s, past every limit, at any point. The processes stood still or were suspended. Besides these,
+    /// 100 s pass as often as needed where nothing else can happen and a flight or a session waits.
     pub pauses: u8,
 }
 
 impl Bounds {
-    /// Two flights each, and nothing goes wrong.
+    /// Two flights of each process, without faults.
     pub const CALM: Bounds = Bounds {
         flights: 2,
         crashes: 0,
@@ -52,22 +53,22 @@ impl Bounds {
         pauses: 0,
     };
 
-    /// Two flights each, a crash, a claim loss, a lost answer and a login, in one run.
+    /// Two flights of each process, a crash, a claim loss, a lost answer and a login, in one run.
     pub const STATED: Bounds = Bounds { crashes: 1, claim_losses: 1, lost_answers: 1, logins: 1, ..Bounds::CALM };
 
-    /// The same, and a save that fails.
+    /// The same, and a failed save.
     pub const UNSAVED: Bounds = Bounds { failed_saves: 1, ..Bounds::STATED };
 
-    /// A crash and a lost answer over a slow store: an operation is given up on and takes effect later.
+    /// A crash and a lost answer over a slow store. An operation is given up and takes effect later.
     pub const SLOW: Bounds = Bounds { crashes: 1, lost_answers: 1, timeouts: 1, lulls: 1, waits: 1, ..Bounds::CALM };
 
     /// A login over a slow store.
     pub const OVERTAKEN: Bounds = Bounds { logins: 1, timeouts: 1, lulls: 1, ..Bounds::CALM };
 
-    /// A claim loss and a lost answer, and the processes stand still at any point.
+    /// A claim loss and a lost answer. The processes may stand still at any point.
     pub const STILL: Bounds = Bounds { claim_losses: 1, lost_answers: 1, pauses: 1, ..Bounds::CALM };
 
-    /// A claim loss and a failed save, and the processes stand still at any point.
+    /// A claim loss and a failed save. The processes may stand still at any point.
     pub const LOST: Bounds = Bounds { claim_losses: 1, failed_saves: 1, pauses: 1, ..Bounds::CALM };
 }
 
@@ -111,7 +112,7 @@ impl Span {
     /// The spans, shortest first.
     pub const ALL: [Span; 3] = [Span::Lull, Span::Wait, Span::Pause];
 
-    /// How long it is, in milliseconds.
+    /// The length in milliseconds.
     pub const fn millis(self) -> u64 {
         match self {
             Span::Lull => 6_000,

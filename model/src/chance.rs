@@ -1,4 +1,4 @@
-//! What may go wrong, or come from outside: crashes, losses, logins, and time.
+//! Faults and external events. These are crashes, losses, logins and the passing of time.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::state::{Late, Process, is_commit};
 use crate::step::Step;
 
 impl Step<'_> {
-    /// The flight is told that its answer is lost. The server may yet process the request.
+    /// Reports a lost answer to the flight. The server may yet process the request.
     pub(crate) fn lose_answer(&mut self, flight: FlightId, how: Lost) {
         let Some(request) = self.state.wire.iter_mut().find(|request| request.by == flight) else { return };
         request.awaited = false;
@@ -24,7 +24,7 @@ impl Step<'_> {
         self.feed(flight, FlightEvent::Sent(op, Evidence::Lost(how)));
     }
 
-    /// The flight is told that the server cannot be reached; nothing has left.
+    /// Reports to the flight that the server is unreachable. Nothing was sent.
     pub(crate) fn unsent(&mut self, flight: FlightId) {
         self.state.left.unsent -= 1;
         let is_send = |effect: &FlightEffect| matches!(effect, FlightEffect::Send(..));
@@ -33,7 +33,7 @@ impl Step<'_> {
         }
     }
 
-    /// The flight is told that its commit was not written, and will not be.
+    /// Reports to the flight that its commit was not written. It will not be written later either.
     pub(crate) fn fail_save(&mut self, flight: FlightId) {
         self.state.left.failed_saves -= 1;
         if let Some(FlightEffect::Change(op, _)) = self.take_pending(flight, is_commit) {
@@ -55,7 +55,7 @@ impl Step<'_> {
         let writes = |effect: &FlightEffect| matches!(effect, FlightEffect::Change(..));
         self.state.late.retain(|late| !is_of_it(late.flight) || leased && writes(&late.effect));
         for seat in crashed.seats.iter().filter(|_| leased) {
-            // A write that is on its way to another host may arrive.
+            // A write that is on its way to another host may still arrive.
             let pending = seat.pending.iter().map(|pending| &pending.effect).filter(|effect| writes(effect));
             let flight = seat.flight.id();
             self.state.late.extend(pending.map(|effect| Late { flight, effect: effect.clone() }));
@@ -99,7 +99,7 @@ impl Step<'_> {
         self.change(&Change::Install(Box::new(login)), false);
     }
 
-    /// Time passes. A request that has outlasted its time-out is not processed any more.
+    /// Time passes. A request whose time-out has passed is no longer processed.
     pub(crate) fn pass(&mut self, span: Span) {
         let left = &mut self.state.left;
         match span {

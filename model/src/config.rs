@@ -1,4 +1,5 @@
-//! What one check explores: the issuer's policy, the kind of claim, the bounds, and faults planted on purpose.
+//! The configuration of one check. It contains the issuer's policy, the kind of claim, the bounds and the planted
+//! faults.
 
 use std::time::Duration;
 
@@ -11,33 +12,33 @@ use crate::bounds::Bounds;
 /// One check.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What to do about a refresh token in doubt.
+    /// The policy for a refresh token in doubt.
     pub policy: InDoubt,
-    /// What kind of claim the store gives out.
+    /// The kind of claim that the store grants.
     pub claims: Claims,
-    /// Whether the processes run on two hosts, so that neither can compare the other's elapsed time with its own.
+    /// Whether the processes run on two hosts. Their elapsed clocks cannot be compared then.
     pub apart: bool,
-    /// How much of each kind may happen in one run.
+    /// The bounds on the events of one run.
     pub bounds: Bounds,
-    /// Faults planted on purpose, to show that the check notices.
+    /// Faults planted on purpose, to show that the check finds them.
     pub faults: Vec<Fault>,
 }
 
-/// What kind of claim the store gives out.
+/// The kind of claim that the store grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claims {
-    /// A kernel lock: a crash frees the claim, and its holder is provably gone. It cannot be lost.
+    /// A kernel lock. A crash frees the claim, and its holder is provably gone. The claim cannot be lost.
     Kernel,
-    /// A lease: a holder that vanishes keeps it until it runs out, and is never known to be gone. The store grants this
-    /// long a lease, or what the flight asks for if that is more.
+    /// A lease. A holder that vanishes keeps it until it expires, and is never known to be gone. The store grants this
+    /// duration, or the requested one if that is longer.
     Leased(Duration),
 }
 
 impl Claims {
-    /// Leases as long as flights ask for.
+    /// Leases as long as flights request.
     pub const LEASED: Claims = Claims::Leased(Duration::ZERO);
 
-    /// Leases of an hour: as a store grants them that renews them by itself.
+    /// Leases of an hour, like those of a store that renews its leases by itself.
     pub const LONG: Claims = Claims::Leased(Duration::from_secs(3600));
 
     /// Whether a claim is a lease.
@@ -49,45 +50,45 @@ impl Claims {
 /// A fault planted in the model's driver or store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The driver answers the first read under the claim with what the read before the claim brought.
+    /// The driver answers the first read under the claim with the result of the read before the claim.
     StaleReread,
-    /// The store ignores the version a mark expects.
+    /// The store ignores the expected version of a mark.
     MarkAnywhere,
-    /// The store says that a mark is durable and does not write it.
+    /// The store reports a mark as durable and does not write it.
     MarkUnwritten,
-    /// A mark says that its request is over as soon as a request may be that leaves together with it.
+    /// A mark states an end for its request that holds only for a request sent at the time of the mark.
     MarkTooShort,
-    /// The store grants a claim that somebody holds.
+    /// The store grants a claim that another flight holds.
     SharedClaim,
-    /// The store says that a holder who lost its claim is gone.
+    /// The store reports that a holder that lost its claim is gone.
     LostIsGone,
-    /// The store ignores the epoch and the tokens that a commit compares with.
+    /// The store ignores the epoch and the tokens that a commit is compared by.
     CommitAnywhere,
-    /// The store keeps whole seconds: a mark seems made before the claim that was asked for just before it.
+    /// The store keeps whole seconds, so a mark seems older than the claim that was requested just before it.
     MarkBackdated,
-    /// The store ignores the epoch and the token that the end of a grant compares with.
+    /// The store ignores the epoch and the token that the end of a grant is compared by.
     EndAnywhere,
     /// The driver never ends a claim.
     ClaimLeft,
     /// The source sends although the time to send by has passed.
     SendLate,
-    /// The driver forgets that a claim it has given up on may be granted.
+    /// The driver forgets that a claim it gave up may still be granted.
     OrphanForgotten,
 }
 
-/// The policies that tell on a strict server. One with a grace period, for which `RetryWithin` is meant, is another
-/// server.
+/// The policies that matter on a strict server. `RetryWithin` is for servers with a grace period, which this server
+/// does not have.
 const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
 
 impl Config {
-    /// A check of `policy` and `claims` within `bounds`; leases are between two hosts.
+    /// A check of `policy` and `claims` within `bounds`. On leases, the processes run on two hosts.
     pub fn new(policy: InDoubt, claims: Claims, bounds: Bounds) -> Self {
         let claim_losses = if claims.is_leased() { bounds.claim_losses } else { 0 };
         let bounds = Bounds { claim_losses, ..bounds };
         Self { policy, claims, apart: claims.is_leased(), bounds, faults: Vec::new() }
     }
 
-    /// What is explored before a change is taken.
+    /// The checks that run before a change is accepted.
     pub fn usual() -> Vec<Self> {
         let kernel = |bounds| POLICIES.map(|policy| Self::new(policy, Claims::Kernel, bounds));
         let stated = POLICIES.map(|policy| Self::new(policy, Claims::LEASED, Bounds::STATED));
@@ -98,7 +99,7 @@ impl Config {
         stated.into_iter().chain(many).chain([late_login, still, long]).collect()
     }
 
-    /// The same and more at once: for those who have the time.
+    /// The same checks and larger ones, which take longer.
     pub fn larger() -> Vec<Self> {
         let both = |claims, bounds| POLICIES.map(|policy| Self::new(policy, claims, bounds));
         let three = Bounds { flights: 3, ..Bounds::STATED };
@@ -142,13 +143,13 @@ impl Config {
         format!("{:?}, {claims}: {}", self.policy, self.bounds)
     }
 
-    /// How patient flights are: as shipped, except that the pauses before another attempt to claim or to save take no
-    /// time. The model decides when a pause ends.
+    /// The time-outs of flights, as shipped. Only the pauses before another attempt to claim or to save take no time,
+    /// because the model decides when a pause ends.
     pub fn timeouts(&self) -> StoreTimeouts {
         StoreTimeouts { claim_pause: Duration::ZERO, save_pause: Duration::ZERO, ..StoreTimeouts::default() }
     }
 
-    /// What the flights are equipped with.
+    /// The equipment of the flights.
     pub fn equipment(&self) -> Equipment {
         Equipment {
             profiles: Profile { in_doubt: self.policy, ..Profile::default() }.into(),

@@ -1,27 +1,29 @@
-//! When two states are one: the canonical key of a state.
+//! The canonical key of a state. Two states with the same key count as one.
 //!
-//! What the model keeps itself goes into the key field by field. Of a flight it is the `Debug` text, which shows the
-//! whole phase with everything in it. What that text leaves out decides nothing: a refresh token stands beside its
-//! digest, an access token beside its number, and the digest key and the timeouts are the same throughout. (Two tokens of
-//! one run whose digests begin with the same four bytes would look alike; a test makes sure that none do.)
+//! The model's own state goes into the key field by field. A flight goes in as its `Debug` text, which shows the whole
+//! phase with everything in it. Values that this text leaves out decide nothing. A refresh token stands beside its
+//! digest, an access token beside its number, and the digest key and the timeouts are the same throughout. (Two tokens
+//! of one run whose digests begin with the same four bytes would look alike. A test ensures that none do.)
 //!
-//! Two states that differ only as follows behave alike for ever, and have the same key:
+//! Two states that differ only in the following ways behave alike for ever, and have the same key:
 //!
 //! - Times count from now. The machines compare times with now, plus or minus constants of whole seconds, so
-//!   milliseconds are left out; a run has fewer than a thousand of them (see [`MOMENT`]). Beyond 100 s into the past all
-//!   ages are one: every constant is smaller, and an age only grows. One pair of times is compared with each other:
-//!   when a claim was asked for, and when a mark was made. Of each, its place in the order of the claims that are asked
-//!   for or held now goes into the key too.
+//!   milliseconds are left out. A run has fewer than a thousand of them (see [`MOMENT`]). Beyond 100 s into the past
+//!   all ages are one, because every constant is smaller, and an age only grows. One pair of times is compared with
+//!   each other, which is the time of the request for a claim and the time of a mark. The place of each of these among
+//!   the claims that are requested or held now goes into the key too.
 //! - Operations count from the flight's newest, revisions and token numbers from the store's, refresh tokens from the
-//!   one that works: they are only compared with others of their kind. Tokens of a lineage that nobody can come upon
-//!   any more are one.
-//! - Left out are times that nothing reads where lifetimes are unknown and no grace period counts (`since`, `first`,
-//!   `at`, `signed_in`, and the anchor of a validity), and the count of contended claims, which only sets a pause that takes no time.
-//! - The two processes begin alike and follow the same rules, so a state and the one with both exchanged are the same:
-//!   the key is the smaller one of the two states', where flights and boots bear the exchanged names.
+//!   one that works, because they are only compared with others of their kind. All tokens of a lineage that no process
+//!   can meet any more are one.
+//! - Times that nothing reads are left out, where lifetimes are unknown and no grace period counts (`since`, `first`,
+//!   `at`, `signed_in`, and the anchor of a validity). The count of contended claims is left out too. It only sets a
+//!   pause, which takes no time here.
+//! - The two processes begin alike and follow the same rules, so a state and the one with both exchanged are the same.
+//!   The key is the smaller of the keys of these two states. In the second one, flights and boots have the exchanged
+//!   names.
 //!
-//! States are told apart by 64 bits of hash, as stateright does anyway: with a million states, the odds that two of
-//! them are taken for one are about one in thirty million.
+//! A key has 64 bits of hash, which stateright uses anyway. With a million states, the odds that any two of them get
+//! the same key are about one in thirty million.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -29,32 +31,32 @@ use tokenkeeper_actors::values::{BootId, ElapsedTime, Epoch, FlightId, Revision}
 
 use crate::server::Rt;
 
-/// Ages from here on are one; in seconds.
+/// The age from which all ages are one, in seconds.
 const ANCIENT: u64 = 100;
 
-/// What passes before a claim is asked for, in milliseconds: what was done before was done at an earlier time.
+/// The time that passes before a claim is requested, in milliseconds. So earlier actions have an earlier time.
 pub(crate) const MOMENT: u64 = 1;
 
-/// The wall clock shows this much more than the elapsed clock.
+/// The difference of the wall clock to the elapsed clock.
 pub(crate) const WALL: u64 = 1_800_000_000_000;
 
-/// The key of a part: as it is, and with the processes exchanged.
+/// The two keys of a part. The second one has the processes exchanged.
 pub(crate) type Key = [u64; 2];
 
-/// What a part is seen from.
+/// The values that a part's numbers and times count from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// The present, on the elapsed clock.
     pub(crate) now: u64,
-    /// The newest operation of the flight that is looked at.
+    /// The newest operation of the current flight.
     pub(crate) ops: u32,
     /// The store's revision.
     pub(crate) revision: u64,
     /// The store's highest token number.
     pub(crate) number: u64,
-    /// The steps that work; `None` for a lineage that nobody can come upon any more.
+    /// The steps that work. `None` for a lineage that no process can meet any more.
     pub(crate) steps: [Option<u8>; 2],
-    /// When the claims were asked for that are asked for or held now.
+    /// The request times of the claims that are requested or held now.
     pub(crate) asks: [Option<u64>; 6],
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn flight(process: usize, number: u8) -> FlightId {
     FlightId(16 * (process as u128 + 1) + u128::from(number))
 }
 
-/// The process a flight belongs to.
+/// The process of a flight.
 pub(crate) fn process_of(flight: FlightId) -> usize {
     usize::try_from(flight.0 / 16).unwrap_or(0).saturating_sub(1)
 }
@@ -73,14 +75,14 @@ pub(crate) fn boot(process: usize, apart: bool) -> BootId {
     BootId(if apart { process as u128 + 1 } else { 0 })
 }
 
-/// The key of what `write` writes.
+/// The key of everything that `write` writes.
 pub(crate) fn key(frame: Frame, write: impl FnOnce(&mut Sink)) -> Key {
     let mut sink = Sink { pair: [DefaultHasher::new(), DefaultHasher::new()], frame };
     write(&mut sink);
     sink.pair.map(|hasher| hasher.finish())
 }
 
-/// The key of several parts together.
+/// The key of several parts in this order.
 pub(crate) fn join(parts: impl IntoIterator<Item = Key>) -> Key {
     let mut pair = [DefaultHasher::new(), DefaultHasher::new()];
     for key in parts {
@@ -89,7 +91,7 @@ pub(crate) fn join(parts: impl IntoIterator<Item = Key>) -> Key {
     pair.map(|hasher| hasher.finish())
 }
 
-/// The key of several parts whose order means nothing.
+/// The key of several parts in any order.
 pub(crate) fn gather(parts: impl IntoIterator<Item = Key>) -> Key {
     let (mut straight, mut exchanged): (Vec<_>, Vec<_>) = parts.into_iter().map(|[one, two]| (one, two)).unzip();
     straight.sort_unstable();
@@ -97,14 +99,14 @@ pub(crate) fn gather(parts: impl IntoIterator<Item = Key>) -> Key {
     join(straight.into_iter().zip(exchanged).map(|(one, two)| [one, two]))
 }
 
-/// Takes in what tells a part from another.
+/// Hashes the distinguishing values of a part.
 pub(crate) struct Sink {
     pair: [DefaultHasher; 2],
     frame: Frame,
 }
 
 impl Sink {
-    /// Anything that is what it is, wherever and whenever.
+    /// A value that does not depend on the frame.
     pub(crate) fn plain(&mut self, value: impl Hash) {
         self.pair.iter_mut().for_each(|hasher| value.hash(hasher));
     }
@@ -152,7 +154,7 @@ impl Sink {
         self.name(name, other);
     }
 
-    /// Claims, whose order means nothing: with the processes exchanged, it is another one.
+    /// Claims in any order. Their flights have other names when the processes are exchanged.
     pub(crate) fn claims(&mut self, claims: impl Iterator<Item = (Epoch, FlightId)>) {
         let named = claims.map(|(epoch, flight)| (epoch, names(flight)));
         let (mut straight, mut exchanged): (Vec<_>, Vec<_>) =
@@ -173,14 +175,14 @@ impl Sink {
         self.name(number, if number > 0 { 3 - number } else { 0 });
     }
 
-    /// What is one thing as it is, and another with the processes exchanged.
+    /// A name, and the name that replaces it when the processes are exchanged.
     fn name(&mut self, name: u64, exchanged: u64) {
         self.pair[0].write_u64(name);
         self.pair[1].write_u64(exchanged);
     }
 }
 
-/// What a flight is called, and what it is called with the processes exchanged.
+/// The name of a flight, and the name that replaces it when the processes are exchanged.
 fn names(flight: FlightId) -> [u64; 2] {
     match flight.0 as u64 {
         first @ 16..32 => [first, first + 16],
@@ -189,7 +191,7 @@ fn names(flight: FlightId) -> [u64; 2] {
     }
 }
 
-/// From `time` to `now`, in seconds.
+/// The seconds from `time` to `now`.
 fn distance(time: u64, now: u64) -> u64 {
     match (now / 1000).checked_sub(time / 1000) {
         Some(age) => age.min(ANCIENT),

@@ -1,4 +1,4 @@
-//! What must hold always. A step that breaks a law says so in the state it leads to.
+//! Conditions that hold in every state. A step that breaks a law notes it in the next state.
 
 use tokenkeeper_actors::law::flight::FlightEffect;
 use tokenkeeper_actors::law::ledger::Change;
@@ -16,32 +16,32 @@ use crate::state::{Seat, State, is_commit};
 pub enum Law {
     /// Law 1: at most one token request is under way per lineage.
     OneSpend,
-    /// Law 2: nobody presents a token without the claim, and two live flights hold the claim of one epoch only after a
-    /// loss.
+    /// Law 2: no flight presents a token without the claim, and two live flights hold the claim of one epoch only
+    /// after a loss.
     OneClaim,
     /// Law 3: a token that the store knows to be spent or dead is never presented again.
     NoKnowingReplay,
-    /// Laws 4 and 10: before each presentation a mark with its count is durable.
+    /// A mark with its count is durable before each presentation (laws 4 and 10).
     MarkedFirst,
-    /// Law 10: at most two presentations of one token, or one where the policy is never to replay.
+    /// Law 10: at most two presentations of one token, or one where the policy is `NeverReplay`.
     Presentations,
-    /// Law 10: the second presentation goes out only when whoever made the first can commit nothing more, and that
+    /// Law 10: the second presentation goes out only when the flight of the first can commit nothing more, and that
     /// request's own time-out has passed.
     ReplayInTime,
     /// Law 10: the server never has cause to revoke a lineage while the owner of the token's successor may yet commit
-    /// it, nor at all where the policy is never to replay.
+    /// it, nor at all where the policy is `NeverReplay`.
     Unrevoked,
-    /// Law 12: what an older epoch brought is never stored.
+    /// Law 12: a result of an older epoch is never stored.
     Epochs,
     /// Law 12: epoch, revision and number only grow.
     Growth,
-    /// Law 9: no grant is ended while its token works; a loser never deletes a winner's tokens.
+    /// Law 9: no grant is ended while its token works. A loser never deletes a winner's tokens.
     WinnersStay,
-    /// Laws 4 and 5: without a crash or a lost answer, the store ends up with the token that works.
+    /// Without a crash or a lost answer, the store ends up with the token that works (laws 4 and 5).
     NothingLost,
-    /// The contract of the flight: it lands exactly once.
+    /// The contract of the flight. It lands exactly once.
     LandsOnce,
-    /// Nothing hangs: where nothing more can happen, every flight has landed and no claim is left behind.
+    /// Nothing hangs. Where nothing more can happen, every flight has landed and no claim is left behind.
     NothingHangs,
 }
 
@@ -84,13 +84,14 @@ impl Law {
 }
 
 impl State {
-    /// Notes that a law is broken; the first one counts.
+    /// Notes a broken law. Only the first one counts.
     pub(crate) fn breaks(&mut self, law: Law) {
         self.broken = self.broken.or(Some(law));
     }
 
-    /// Checks a presentation, immediately before its first byte leaves. `before` is how many times the token left
-    /// before, `last` by whom and until when the last of those may be under way.
+    /// Checks a presentation, immediately before its first byte leaves. `before` is the number of earlier
+    /// presentations of the token. `last` is the flight of the last one, and the time until which that request may be
+    /// under way.
     pub(crate) fn check_presentation(
         &mut self,
         request: &Request,
@@ -108,7 +109,7 @@ impl State {
         if self.server.presented.iter().any(|presented| presented.rt == request.rt && presented.over) {
             self.breaks(Law::NoKnowingReplay);
         }
-        // A login may have been installed since the flight looked last; the mark was durable then.
+        // A login may have been installed since the flight's last read. The mark was durable then.
         let record = &self.store.record;
         let mark = record.held().and_then(|held| held.mark.as_ref());
         let marked = mark.is_some_and(|mark| mark.flight == request.by && mark.presentations > u32::from(before));
@@ -126,22 +127,22 @@ impl State {
         }
     }
 
-    /// Whether a flight may still commit what it brought.
+    /// Whether a flight may still commit its result.
     pub(crate) fn may_commit(&self, flight: FlightId) -> bool {
         let alive = self.seats().any(|(_, seat)| seat.flight.id() == flight && seat.may_commit());
         alive || self.late.iter().any(|late| late.flight == flight && is_commit(&late.effect))
     }
 
-    /// Checks that the server's revoking a lineage was no fault of ours. `owner` was given the successor of the token
-    /// that was presented once more.
+    /// Checks that the flights did not cause the revocation of a lineage. `owner` received the successor of the token
+    /// that was presented again.
     pub(crate) fn check_revocation(&mut self, owner: Option<FlightId>, policy: InDoubt) {
         if policy == InDoubt::NeverReplay || owner.is_some_and(|owner| self.may_commit(owner)) {
             self.breaks(Law::Unrevoked);
         }
     }
 
-    /// Checks a claim that was just granted to `flight`; whether another flight believes to hold it too. `lost` says
-    /// that claims may have been lost.
+    /// Checks a claim that was just granted to `flight`. Returns whether another flight also believes to hold it.
+    /// `lost` is true if claims may have been lost.
     pub(crate) fn check_claims(&mut self, flight: FlightId, lost: bool) -> bool {
         let claim = |seat: &Seat| seat.claim;
         let ours = self.seats().find(|(_, seat)| seat.flight.id() == flight).and_then(|(_, seat)| claim(seat));
@@ -178,7 +179,7 @@ impl State {
         }
     }
 
-    /// Checks a state in which nothing more can happen by itself.
+    /// Checks a state in which only faults and external events can happen.
     pub(crate) fn check_rest(&mut self, bounds: &Bounds) {
         let crashed = self.left.crashes < bounds.crashes;
         let hangs = self.seats().any(|(_, seat)| !seat.landed || seat.claim.is_some());
@@ -194,7 +195,7 @@ impl State {
         }
     }
 
-    /// Whether a claim's holder has crashed, or never learnt that it was granted: the lease has to run out.
+    /// Whether a claim's holder has crashed, or never learnt of the grant. Its lease has to expire.
     fn is_unheard_of(&self, flight: FlightId, crashed: bool) -> bool {
         let late = |effect: &FlightEffect| matches!(effect, FlightEffect::Claim { .. });
         let gone = self.seats().all(|(_, seat)| seat.flight.id() != flight);

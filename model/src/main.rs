@@ -1,5 +1,5 @@
-//! Explores everything, and prints the number of states of each check. Fails when one is not complete, when a law is
-//! broken, or when something never happened that should.
+//! Runs every check, and prints its number of states. Fails when a check is not complete, when a law is broken, or
+//! when an expected event was never seen.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What to check, and on how many threads; `None` where that cannot be understood.
+/// The checks to run, and the number of threads. `None` if the arguments cannot be parsed.
 fn options() -> Option<(Vec<Config>, usize)> {
     let (mut checks, mut only, mut threads) = (Config::usual(), String::new(), 2);
     let mut words = std::env::args().skip(1);

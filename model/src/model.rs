@@ -1,4 +1,4 @@
-//! The model: initial state, steps, properties.
+//! The model, with its initial state, steps and properties.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ use crate::store::Store;
 /// Two processes, each with a session of the same identity, over one store and one authorization server.
 #[derive(Debug)]
 pub struct TwoProcesses {
-    /// What is explored.
+    /// The configuration of the check.
     pub config: Config,
-    /// What was come across so far.
+    /// The events seen so far.
     pub sightings: Arc<Sightings>,
     pub(crate) equipment: Arc<Equipment>,
     pub(crate) names: Names,
@@ -40,7 +40,7 @@ impl TwoProcesses {
         Self { config, sightings: Arc::default(), equipment, names }
     }
 
-    /// A record that was just made by a login.
+    /// The record of a login that was just installed.
     fn first_record(&self, server: &mut Server) -> Record {
         let credential = server.sign_in().credential(&self.equipment.digests);
         let (at, kind) = (Moment::default(), TokenKind::Bearer);
@@ -74,7 +74,7 @@ impl TwoProcesses {
     }
 }
 
-/// Where all grants belong.
+/// The binding of all grants.
 pub(crate) fn binding() -> Binding {
     let client = Client { id: "c".to_owned(), secret: None, auth: ClientAuth::None, secret_expires_at: None };
     let issuer = Issuer("i".to_owned());

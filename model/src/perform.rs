@@ -1,4 +1,4 @@
-//! Effects carried out, and what the flight is told.
+//! Carries out effects, and hands their results to the flight.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::state::{Late, Seat};
 use crate::step::Step;
 
 impl Step<'_> {
-    /// Carries out an effect, and tells the flight; `late` if the flight has given up on it.
+    /// Carries out an effect, and hands its result to the flight. `late` if the flight has given it up.
     pub(crate) fn perform(&mut self, flight: FlightId, effect: FlightEffect, late: bool) {
         match effect {
             FlightEffect::Load(op) => self.load(flight, op),
@@ -110,12 +110,12 @@ impl Step<'_> {
         answer
     }
 
-    /// Whether the store would not call the flight behind a commit the holder of its claim.
+    /// Whether the store no longer regards the flight behind a commit as the holder of its claim.
     fn has_lost_claim(&self, commit: &Commit) -> bool {
         self.state.store.holders().all(|(epoch, holder)| (epoch, Some(holder)) != (commit.epoch, commit.access.flight))
     }
 
-    /// The store knows now that a token is spent or dead.
+    /// Notes that the store now knows a token to be spent or dead.
     fn learn(&mut self, change: &Change) {
         let sent = match change {
             Change::Commit(commit) => commit.sent,
@@ -129,7 +129,7 @@ impl Step<'_> {
         }
     }
 
-    /// The source sends a request, unless it is too late to.
+    /// The source sends a request, unless the time to send has passed.
     fn send(&mut self, flight: FlightId, op: Op, request: &TokenRequest) {
         let left = self.state.elapsed();
         let rt = request.refresh.as_ref().and_then(Rt::of);
@@ -146,7 +146,7 @@ impl Step<'_> {
         self.state.wire.push(request);
     }
 
-    /// The server processes a request. Whoever waits is told.
+    /// The server processes a request. The flight gets the answer if it still waits for it.
     pub(crate) fn process_request(&mut self, flight: FlightId) {
         let Some(found) = self.state.wire.iter().position(|request| request.by == flight) else { return };
         let request = self.state.wire.remove(found);
@@ -169,7 +169,7 @@ impl Step<'_> {
         self.feed(flight, FlightEvent::Sent(request.op, took.evidence(asked)));
     }
 
-    /// Tells a flight the time: it may give up on a store operation, which may take effect all the same.
+    /// Hands a tick to a flight. The flight may give up a store operation, which may still take effect.
     pub(crate) fn tick(&mut self, flight: FlightId) {
         let now = self.state.elapsed();
         let config = &self.model.config;
@@ -195,7 +195,8 @@ impl Step<'_> {
             .extract_if(.., |pending| is_store_op(&pending.effect) && pending.since.after(limit) <= now)
             .map(|pending| pending.effect)
             .filter(|effect| !(forgets && matches!(effect, FlightEffect::Claim { .. })))
-            // What a read brings late means nothing, and so does a renewal that is asked for again.
+            // A late answer to a read has no effect, and a late renewal neither, because the flight requests another
+            // one.
             .filter(|effect| matches!(effect, FlightEffect::Change(..) | FlightEffect::Claim { .. }))
             .collect();
         self.state.late.extend(given_up.into_iter().map(|effect| Late { flight, effect }));

@@ -1,4 +1,4 @@
-//! A machine read from its `Debug` text, as a list of what must be seen from the present and what is what it is.
+//! Parses a machine's `Debug` text into the values that depend on the frame and the ones that do not.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
@@ -10,7 +10,7 @@ use tokenkeeper_actors::values::{BootId, DigestKey, ElapsedTime, FlightId, Keyed
 use crate::identity::{Sink, WALL};
 use crate::server::Rt;
 
-/// A `Debug` text, read.
+/// A parsed `Debug` text.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading(Box<[Token]>);
 
@@ -29,7 +29,7 @@ enum Token {
     Rt(Rt),
 }
 
-/// The refresh tokens of a run, by the beginning of their digests that is shown.
+/// The refresh tokens of a run, by the beginning of their digests that `Debug` shows.
 #[derive(Debug)]
 pub(crate) struct Names {
     by_shown: BTreeMap<String, Rt>,
@@ -48,12 +48,12 @@ impl Names {
         names
     }
 
-    /// Whose digest this is.
+    /// The token of a digest.
     pub(crate) fn of(&self, digest: KeyedDigest) -> Option<Rt> {
         self.by_digest.get(&digest).copied()
     }
 
-    /// Whether no two look alike.
+    /// Whether the shown beginnings of all digests differ.
     #[cfg(test)]
     fn differ(&self) -> bool {
         self.by_shown.len() == self.by_digest.len()
@@ -61,7 +61,7 @@ impl Names {
 }
 
 impl Reading {
-    /// Reads a flight: without its equipment, which never changes, and its count of contended claims.
+    /// Parses a flight. Leaves out its equipment, which never changes, and its count of contended claims.
     pub(crate) fn of_flight(flight: &Flight, names: &Names) -> Self {
         let text = text(flight);
         let mut reader = Reader { names, tokens: Vec::with_capacity(96), of_mark: false };
@@ -70,14 +70,14 @@ impl Reading {
         Self(reader.tokens.into())
     }
 
-    /// Reads anything that shows itself in full.
+    /// Parses a value whose `Debug` text shows everything.
     pub(crate) fn of(part: &impl Debug, names: &Names) -> Self {
         let mut reader = Reader { names, tokens: Vec::new(), of_mark: false };
         reader.read(&text(part));
         Self(reader.tokens.into())
     }
 
-    /// Everything that tells it from another.
+    /// Writes the distinguishing values.
     pub(crate) fn put(&self, sink: &mut Sink) {
         for token in &self.0 {
             match *token {
@@ -95,8 +95,8 @@ impl Reading {
     }
 }
 
-/// The pieces of a flight's text that are read, and those that are left out: the equipment and the count of contended
-/// claims, each up to the field that follows it.
+/// Splits a flight's text into the pieces to parse and the ones to leave out. The equipment and the count of contended
+/// claims are left out, each up to the next field.
 fn sift(text: &str) -> (Vec<&str>, Vec<&str>) {
     let (mut kept, mut left_out) = (Vec::with_capacity(3), Vec::with_capacity(2));
     let mut rest = text;
@@ -123,7 +123,7 @@ fn text(part: &impl Debug) -> String {
 struct Reader<'a> {
     names: &'a Names,
     tokens: Vec<Token>,
-    /// The moment that is being read is when a mark was made.
+    /// The moment in the text is the time of a mark.
     of_mark: bool,
 }
 
@@ -131,7 +131,7 @@ impl Reader<'_> {
     fn read(&mut self, text: &str) {
         let mut done = 0;
         let mut from = 0;
-        // Bytes will do: both are ASCII, and this is where most of a check's time goes.
+        // A search in bytes is enough, because both characters are ASCII. A check spends most of its time here.
         while let Some(found) = text.as_bytes()[from..].iter().position(|byte| matches!(byte, b'(' | b':')) {
             let at = from + found;
             let (token, end) = if text.as_bytes()[at] == b'(' {
@@ -155,7 +155,7 @@ impl Reader<'_> {
         self.tokens.push(Token::Text(hasher.finish()));
     }
 
-    /// What stands in a bracket that opens after `before`, and how much of `after` it is.
+    /// Parses the token in a bracket that opens after `before`. Returns it with its length in `after`.
     fn in_brackets(&mut self, before: &str, after: &str) -> (Option<Token>, usize) {
         let word = before.rsplit([' ', '(', '{', '[']).next().unwrap_or("");
         if word == "KeyedDigest" {
@@ -165,9 +165,9 @@ impl Reader<'_> {
         }
         let Some((number, end)) = digits(after) else { return (None, 0) };
         let token = match word {
-            // The whole moment.
+            // Skips the whole moment.
             "WallTime" if is_unread(before) => return (None, after.find('}').unwrap_or(end)),
-            // Told to people, and read by nothing.
+            // Only shown to people, and read by no machine.
             "WallTime" if before.ends_with("signed_in: Some(WallTime") => return (None, end),
             "WallTime" => {
                 self.of_mark = before.ends_with("latest: Moment { wall: WallTime");
@@ -187,12 +187,12 @@ impl Reader<'_> {
     }
 }
 
-/// What stands after a colon that follows `before`, and how much of `after` it is.
+/// Parses the token after a colon that follows `before`. Returns it with its length in `after`.
 fn after_colon(before: &str, after: &str) -> (Option<Token>, usize) {
     let skipped = if before.ends_with(" number") {
         1
     } else if before.ends_with(" generation") {
-        // A lease shows epoch and number with a dot between.
+        // A lease shows its epoch and its number with a dot between them.
         1 + digits(&after[1..]).map_or(0, |(_, end)| end + 1)
     } else {
         return (None, 0);
@@ -203,13 +203,13 @@ fn after_colon(before: &str, after: &str) -> (Option<Token>, usize) {
     }
 }
 
-/// The number that `text` begins with, and its length.
+/// The number at the start of `text`, and its length.
 fn digits(text: &str) -> Option<(u64, usize)> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..end].parse().ok()?, end))
 }
 
-/// Whether a moment that begins here is one that nothing reads.
+/// Whether nothing reads the moment that begins here.
 fn is_unread(before: &str) -> bool {
     let Some(before) = before.strip_suffix(": Moment { wall: WallTime") else { return false };
     ["since", "first", "anchored", "at"].iter().any(|field| before.ends_with(field))
@@ -251,7 +251,7 @@ mod tests {
         assert!(Names::new(&digests()).differ());
     }
 
-    /// If the fields of a flight change their order, nothing else may be left out of its key.
+    /// If the order of a flight's fields changes, no further field may drop out of its key.
     #[test]
     fn only_the_equipment_and_the_contended_claims_of_a_flight_are_left_out() {
         let equipment = Arc::new(Config::new(InDoubt::RetryOnce, Claims::Kernel, Bounds::CALM).equipment());

@@ -1,4 +1,4 @@
-//! Runs a check, and says what it found.
+//! Runs a check, and reports the result.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use crate::model::TwoProcesses;
 use crate::sightings::{Sight, Sightings};
 use crate::story;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
-    /// What was explored.
+    /// The configuration of the check.
     pub config: Config,
-    /// The states there are.
+    /// The number of states.
     pub states: usize,
-    /// The steps that lead from one to another, or to the same.
+    /// The number of steps between states, including steps that lead back to the same state.
     pub steps: usize,
-    /// The greatest number of steps that a state is away from the beginning.
+    /// The maximum number of steps from the initial state to another one.
     pub depth: usize,
-    /// Whether every state was gone on from, in every way there is.
+    /// Whether every state was expanded with all of its actions.
     pub complete: bool,
-    /// The laws that were found broken, each with a way to break it.
+    /// The broken laws, each with a way to break it.
     pub broken: Vec<Broken>,
-    /// What was come across.
+    /// The events that were seen.
     pub sightings: Arc<Sightings>,
 }
 
-/// A law that was found broken.
+/// A broken law.
 #[derive(Debug)]
 pub struct Broken {
     /// The law.
@@ -39,13 +39,13 @@ pub struct Broken {
     pub story: String,
 }
 
-/// Explores everything that `config` allows, with this many threads.
+/// Explores everything that `config` allows, on `threads` threads.
 pub fn check(config: Config, threads: usize) -> Report {
     let model = TwoProcesses::new(config.clone());
     let sightings = Arc::clone(&model.sightings);
     let checker = model.checker().threads(threads).spawn_bfs().join();
     let (states, steps, depth) = (checker.unique_state_count(), checker.state_count(), checker.max_depth());
-    // To be counted before stories are told: they go over states again.
+    // This count comes before the stories, because making a story visits states again.
     let complete = checker.is_done() && sightings.expanded() == states as u64;
     let broken = Law::ALL.into_iter().filter_map(|law| {
         let path = checker.discovery(law.name())?;
@@ -56,18 +56,18 @@ pub fn check(config: Config, threads: usize) -> Report {
 }
 
 impl Report {
-    /// What the bounds allow, and was not come across.
+    /// The events that the bounds allow, and that were not seen.
     pub fn missing(&self) -> Vec<Sight> {
         let missing = |sight: &Sight| sight.is_expected(&self.config) && self.sightings.count(*sight) == 0;
         Sight::ALL.iter().copied().filter(missing).collect()
     }
 
-    /// Whether everything was explored, every law holds, and everything was come across that should be.
+    /// Whether everything was explored, every law holds, and every expected event was seen.
     pub fn is_good(&self) -> bool {
         self.complete && self.broken.is_empty() && self.missing().is_empty()
     }
 
-    /// Whether this law was found broken.
+    /// Whether this law was broken.
     pub fn broke(&self, law: Law) -> bool {
         self.broken.iter().any(|broken| broken.law == law)
     }

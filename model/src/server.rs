@@ -1,4 +1,4 @@
-//! A strict authorization server: a refresh token works once, and presenting it again ends its whole lineage.
+//! A strict authorization server. A refresh token works once, and a second presentation ends its whole lineage.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use tokenkeeper_actors::values::{
 use crate::identity::Sink;
 use crate::state::State;
 
-/// A refresh token: the `step`th of the `lineage`th login.
+/// A refresh token, the `step`th of the `lineage`th login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Rt {
     pub(crate) lineage: usize,
@@ -29,14 +29,14 @@ impl Rt {
         RefreshCredential::new(RefreshToken::new(self.text()), key)
     }
 
-    /// Which token this is.
+    /// Parses a token.
     pub(crate) fn of(token: &RefreshToken) -> Option<Self> {
         let (lineage, step) = token.expose().strip_prefix("rt-")?.split_once('-')?;
         Some(Self { lineage: lineage.parse().ok()?, step: step.parse().ok()? })
     }
 }
 
-/// One login, and what descends from it.
+/// One login, and the tokens that descend from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Lineage {
     /// The step that works.
@@ -50,24 +50,24 @@ impl fmt::Display for Rt {
     }
 }
 
-/// What is true of a token that was presented.
+/// The history of a token that was presented.
 #[derive(Clone, Debug)]
 pub(crate) struct Presented {
     pub(crate) rt: Rt,
-    /// How many times it left.
+    /// The number of presentations.
     pub(crate) times: u8,
-    /// Who presented it last.
+    /// The flight of the last presentation.
     pub(crate) by: FlightId,
-    /// When that request's own time-out passes.
+    /// The time-out of the last request.
     pub(crate) ends: ElapsedTime,
-    /// Who was given its successor.
+    /// The flight that received its successor.
     pub(crate) taken_by: Option<FlightId>,
     /// The store knows that it is spent or dead.
     pub(crate) over: bool,
 }
 
 impl Presented {
-    /// Everything that tells it from another.
+    /// Writes the distinguishing values.
     pub(crate) fn put(&self, sink: &mut Sink) {
         sink.rt(self.rt);
         sink.plain((self.times, self.over));
@@ -83,7 +83,7 @@ pub(crate) struct Request {
     pub(crate) by: FlightId,
     /// Stamps the answer.
     pub(crate) op: Op,
-    /// Whether somebody waits for its answer.
+    /// Whether a flight waits for its answer.
     pub(crate) awaited: bool,
     pub(crate) rt: Rt,
     pub(crate) left: ElapsedTime,
@@ -91,7 +91,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Everything that tells it from another.
+    /// Writes the distinguishing values.
     pub(crate) fn put(&self, sink: &mut Sink) {
         sink.rt(self.rt);
         sink.plain(self.awaited);
@@ -101,19 +101,19 @@ impl Request {
     }
 }
 
-/// The server, and the truth about the tokens it gave out.
+/// The server, and the true history of its tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) lineages: Vec<Lineage>,
     pub(crate) presented: Vec<Presented>,
 }
 
-/// How the server took a request.
+/// The server's decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Took {
-    /// The token worked; its successor is this.
+    /// The token worked. This is its successor.
     Rotated(Rt),
-    /// The token was spent already: the lineage is revoked. Who was given the successor is named.
+    /// The token was already spent, so the lineage is revoked. The value is the flight that received the successor.
     Reused(Option<FlightId>),
     /// The lineage was revoked before.
     Refused,
@@ -124,7 +124,7 @@ impl Server {
         Self { lineages: Vec::new(), presented: Vec::new() }
     }
 
-    /// Somebody signs in.
+    /// A person signs in.
     pub(crate) fn sign_in(&mut self) -> Rt {
         self.lineages.push(Lineage { current: 0, revoked: false });
         Rt { lineage: self.lineages.len() - 1, step: 0 }
@@ -140,17 +140,17 @@ impl Server {
         self.presented.iter_mut().find(|presented| presented.rt == rt)
     }
 
-    /// Who presented a token last, and when that request's time-out passes.
+    /// The flight of a token's last presentation, and the time-out of that request.
     pub(crate) fn last_of(&self, rt: Rt) -> Option<(FlightId, ElapsedTime)> {
         self.presented.iter().find(|presented| presented.rt == rt).map(|presented| (presented.by, presented.ends))
     }
 
-    /// How many times a token was presented.
+    /// The number of a token's presentations.
     pub(crate) fn times(&self, rt: Rt) -> u8 {
         self.presented.iter().find(|presented| presented.rt == rt).map_or(0, |presented| presented.times)
     }
 
-    /// Notes that a request has left; how many times its token has left before.
+    /// Notes that a request has left. Returns the number of earlier presentations of its token.
     pub(crate) fn note(&mut self, request: &Request) -> u8 {
         match self.presented(request.rt) {
             Some(presented) => {
@@ -167,7 +167,7 @@ impl Server {
         }
     }
 
-    /// Whether there is something to forget.
+    /// Whether there is history to forget.
     pub(crate) fn is_stale(&self, state: &State) -> bool {
         let over =
             |number, lineage: &Lineage| !state.matters(number) && lineage.current + u8::from(lineage.revoked) > 0;
@@ -175,7 +175,7 @@ impl Server {
             || self.lineages.iter().enumerate().any(|(number, lineage)| over(number, lineage))
     }
 
-    /// Forgets what nobody can come upon any more.
+    /// Forgets history that no process can meet any more.
     pub(crate) fn forget(&mut self, state: &State) {
         self.presented.retain(|presented| state.may_present(presented.rt));
         for (number, lineage) in self.lineages.iter_mut().enumerate().filter(|(number, _)| !state.matters(*number)) {
@@ -204,7 +204,7 @@ impl Server {
 }
 
 impl Took {
-    /// What the one who waits is told.
+    /// The evidence for the waiting flight.
     pub(crate) fn evidence(self, asked: Moment) -> Evidence {
         match self {
             Took::Rotated(successor) => Evidence::Tokens(Box::new(Tokens {

@@ -1,5 +1,5 @@
-//! What a session knows between two flights, and what it orders from that: the few rules of the session machine that
-//! the flight protocol depends on.
+//! The knowledge of a session between two flights, and the orders that follow from it. These are the few rules of the
+//! session machine that the flight protocol depends on.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use tokenkeeper_actors::values::{Cause, ElapsedTime, FlightId, Generation, Nonce
 
 use crate::identity::Sink;
 
-/// How long a session believes that only a login helps, at the least.
+/// The minimum time for which a session believes that only a login helps.
 const VERDICT: Duration = Duration::from_secs(100);
 
-/// What a session knows.
+/// The knowledge of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    /// Flights it may still begin.
+    /// The number of flights it may still begin.
     pub(crate) flights: u8,
-    /// Flights it has begun.
+    /// The number of flights it has begun.
     pub(crate) begun: u8,
     view: View,
     /// The newest token it has had.
     pub(crate) newest: Generation,
     doubt: Option<Doubt>,
-    /// The flight it waits for, and whether that one has landed and is keeping something.
+    /// The flight it waits for, and whether that flight has landed with something unsaved.
     pub(crate) current: Option<(FlightId, bool)>,
     resting: Option<ElapsedTime>,
     verdict: Option<(Version, ElapsedTime)>,
@@ -46,14 +46,14 @@ impl Session {
         session
     }
 
-    /// Everything that tells it from another. Of the record it has seen, it uses no more than this.
+    /// Writes the distinguishing values. The session uses no other part of the record it has seen.
     pub(crate) fn put(&self, sink: &mut Sink, store: Version, now: ElapsedTime) {
         let Version { epoch, revision } = self.view.version;
         sink.plain((self.flights, self.begun, epoch));
         sink.flight_if(self.current.map(|(flight, _)| flight));
         sink.plain(self.current.is_some_and(|(_, keeping)| keeping));
         if epoch < store.epoch {
-            // It reads the record before it does anything else, and then nothing of this counts.
+            // The session reads the record before any other action, and then none of these values count.
             return;
         }
         sink.plain(self.newest.epoch);
@@ -62,13 +62,13 @@ impl Session {
         sink.plain(matches!(self.view.renewal, Renewal::Token { .. }));
         sink.flight_if(self.doubt.map(|doubt| doubt.flight));
         sink.time_if(self.doubt.map(|doubt| doubt.seen));
-        // What is over is as good as forgotten.
+        // A rest that is over makes no difference.
         sink.time_if(self.resting.filter(|until| *until > now));
         let verdict = self.verdict.filter(|(version, until)| *version == self.view.version && *until > now);
         sink.time_if(verdict.map(|(_, until)| until));
     }
 
-    /// Takes in what the store holds, unless something newer is known already.
+    /// Takes over the store's view, unless a newer one is known already.
     pub(crate) fn absorb(&mut self, view: View, now: ElapsedTime) {
         if view.version < self.view.version {
             return;
@@ -92,12 +92,12 @@ impl Session {
         self.view = view;
     }
 
-    /// Whether the store has moved on since.
+    /// Whether the store has a newer version.
     pub(crate) fn is_behind(&self, version: Version) -> bool {
         self.view.version < version
     }
 
-    /// Whether the store has moved to another epoch since.
+    /// Whether the store has moved to another epoch.
     pub(crate) fn is_overtaken(&self, version: Version) -> bool {
         self.view.version.epoch < version.epoch
     }
@@ -154,13 +154,13 @@ impl Session {
         }
     }
 
-    /// A flight that was keeping something has settled it.
+    /// A flight that landed with something unsaved has settled it.
     pub(crate) fn settled(&mut self, flight: FlightId, view: View, now: ElapsedTime) {
         self.current.take_if(|(current, _)| *current == flight);
         self.absorb(view, now);
     }
 
-    /// Whether a pause in this session is still to pass.
+    /// Whether a pause in this session still has to pass.
     pub(crate) fn rests(&self, store: Version, now: ElapsedTime) -> bool {
         if self.is_overtaken(store) {
             return false;

@@ -1,4 +1,4 @@
-//! What must happen sometimes, so that what holds always is not empty talk.
+//! Events that must be seen in some state, so that the laws do not hold for lack of events.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use crate::laws::Law;
 
 macro_rules! sights {
     ($($(#[$doc:meta])* $sight:ident $name:literal)*) => {
-        /// Things the exploration comes across.
+        /// Events that the exploration can see.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
         pub enum Sight {
@@ -32,7 +32,7 @@ macro_rules! sights {
 }
 
 sights! {
-    /// A flight adopts what a sibling obtained.
+    /// A flight adopts a token that a sibling obtained.
     Adopted "adoptions"
     /// A flight finds the claim held.
     Contended "contended claims"
@@ -54,15 +54,15 @@ sights! {
     Overtaken "results overtaken by a login"
     /// A process crashes while its request is on the wire.
     CrashMidSend "crashes in mid-send"
-    /// The server processes a request whose answer nobody waits for.
+    /// The server processes a request whose answer no flight waits for.
     AnswerLost "answers nobody heard"
     /// A flight lands in doubt.
     InDoubt "landings in doubt"
-    /// A flight gives a token up that was perhaps spent.
+    /// A flight gives up a token that may have been consumed.
     MaybeConsumed "tokens given up"
     /// A token is presented a second time, and works.
     Replayed "replays that worked"
-    /// A token is presented a second time, and was spent: the lineage, which was lost already, ends.
+    /// A token is presented a second time, and was spent. The lineage, which was lost already, ends.
     ReplayedInVain "replays in vain"
     /// A grant is ended, because the server refused its token.
     Ended "grants ended"
@@ -70,30 +70,30 @@ sights! {
     Withdrawn "withdrawn marks"
     /// A flight reads again between mark and send.
     Verified "second looks before the send"
-    /// A source is told to send after the time to send by.
+    /// A source gets an order to send after the time to send by.
     TooLate "sends that came too late"
     /// A flight lands with something unsaved.
     Degraded "degraded landings"
     /// A flight that landed with something unsaved saves it.
     Settled "degraded flights that saved"
-    /// A write that was given up on takes effect: not a commit.
+    /// A write that was given up takes effect. Commits are counted separately.
     LateWrite "late writes"
-    /// A commit that was given up on takes effect.
+    /// A commit that was given up takes effect.
     LateCommit "late commits"
-    /// A mark that was given up on comes too late.
+    /// A mark that was given up comes too late.
     LateMarkRefused "late marks refused"
-    /// A claim that was given up on is granted, and ended at once.
+    /// A claim that was given up is granted, and ended at once.
     LateClaim "late claims"
 }
 
 impl Sight {
-    /// Whether a check of `config` must come across it.
+    /// Whether a check of `config` must see this event.
     pub fn is_expected(self, config: &Config) -> bool {
         let Bounds { crashes, claim_losses, lost_answers, unsent, failed_saves, .. } = config.bounds;
         let Bounds { logins, timeouts, lulls, pauses, .. } = config.bounds;
         let leased = config.claims.is_leased();
         let (crash, loss, doubt) = (crashes > 0, claim_losses > 0, crashes + lost_answers > 0);
-        // A lease that the holder did not end leaves it open whether it lives.
+        // After a lease that its holder did not end, the holder may be alive.
         let may_live = leased && (crash || loss || pauses > 0);
         let replays = config.policy == InDoubt::RetryOnce && (lost_answers > 0 || crash && !leased);
         let late = timeouts > 0 && lulls > 0;
@@ -118,14 +118,14 @@ impl Sight {
     }
 }
 
-/// How often each was seen, over all steps of an exploration. Not part of a state: a step is seen whether or not the
-/// state it leads to is new.
+/// The number of times that each event was seen, over all steps of an exploration. It is not part of a state. A step
+/// is counted whether or not it leads to a new state.
 #[derive(Debug)]
 pub struct Sightings {
     counts: Box<[AtomicU64]>,
-    /// The states that were gone on from.
+    /// The number of expanded states.
     expanded: AtomicU64,
-    /// The laws that were found broken.
+    /// The laws that were broken.
     broken: [AtomicBool; Law::ALL.len()],
 }
 
@@ -145,18 +145,18 @@ impl Sightings {
         self.expanded.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The number of states that were gone on from, in every way there is.
+    /// The number of states that were expanded with all of their actions.
     pub(crate) fn expanded(&self) -> u64 {
         self.expanded.load(Ordering::Relaxed)
     }
 
-    /// The number of steps in which it was seen.
+    /// The number of steps in which the event was seen.
     pub fn count(&self, sight: Sight) -> u64 {
         self.counts[sight as usize].load(Ordering::Relaxed)
     }
 
-    /// Whether this is the first time that `law` is found broken. The search goes from near to far, so the first way
-    /// to break it is about the shortest.
+    /// Whether this is the first breach of `law`. The search is breadth-first, so the first way to break it is about
+    /// the shortest.
     pub(crate) fn is_news(&self, law: Law) -> bool {
         !self.broken[law as usize].swap(true, Ordering::Relaxed)
     }

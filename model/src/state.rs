@@ -1,4 +1,4 @@
-//! A state of the model: two processes, the store, the server, and what is under way between them.
+//! A state of the model. It has two processes, the store, the server, and the operations and requests between them.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -17,7 +17,7 @@ use crate::server::{Request, Rt, Server};
 use crate::session::Session;
 use crate::store::{Store, put_record};
 
-/// A state. Two are equal when their keys are; see the module `identity` for why.
+/// A state. Two states are equal when their keys are. The module `identity` explains why.
 #[derive(Clone)]
 pub struct State {
     pub(crate) now: u64,
@@ -25,15 +25,15 @@ pub struct State {
     pub(crate) store: Arc<Store>,
     pub(crate) server: Arc<Server>,
     pub(crate) wire: Vec<Request>,
-    /// Store operations that were given up on, and may still take effect.
+    /// Store operations that were given up, and may still take effect.
     pub(crate) late: Vec<Late>,
-    /// What may still happen.
+    /// The events that may still happen.
     pub(crate) left: Bounds,
     pub(crate) broken: Option<Law>,
     key: u64,
 }
 
-/// A process: its session, and the flights that are not over.
+/// A process with its session and its running flights.
 #[derive(Clone)]
 pub(crate) struct Process {
     pub(crate) session: Session,
@@ -49,29 +49,29 @@ pub(crate) struct Seat {
     pub(crate) pending: Vec<Pending>,
     /// The newest operation.
     pub(crate) ops: u32,
-    /// The claim it believes to hold.
+    /// The claim that it believes to hold.
     pub(crate) claim: Option<Epoch>,
     pub(crate) landed: bool,
-    /// Since when it has asked for the claim.
+    /// The time since which it has requested the claim.
     pub(crate) claiming: Option<ElapsedTime>,
-    /// When it asked for the claim that it waits for or holds.
+    /// The time of its request for the claim that it waits for or holds.
     pub(crate) asked: Option<u64>,
     /// Its mark was written.
     pub(crate) marked: bool,
     /// The version that the read before its claim saw, until it has the claim.
     pub(crate) seen: Option<Version>,
-    /// What the first read brought: kept for a planted fault alone.
+    /// The result of the first read. It is kept only for a planted fault.
     pub(crate) first_read: Option<Box<Record>>,
 }
 
-/// An effect that was asked for and has not happened yet.
+/// An effect that was requested and has not happened yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) effect: FlightEffect,
     pub(crate) since: ElapsedTime,
 }
 
-/// A store operation that was given up on.
+/// A store operation that was given up.
 #[derive(Clone, Debug)]
 pub(crate) struct Late {
     pub(crate) flight: FlightId,
@@ -87,7 +87,7 @@ impl Process {
         self.seats.iter().find(|seat| seat.flight.id() == flight)
     }
 
-    /// Its key, once all of its flights are read.
+    /// The key, once all of its flights are parsed.
     fn key(&self, frame: Frame, store: Version, names: &Names) -> Key {
         let session = key(frame, |sink| self.session.put(sink, store, ElapsedTime::from_millis(frame.now)));
         let seats = self.seats.iter().map(|seat| key(Frame { ops: seat.ops, ..frame }, |sink| seat.put(sink, names)));
@@ -114,12 +114,12 @@ impl Seat {
         }
     }
 
-    /// Everything that tells it from another.
+    /// Writes the distinguishing values.
     fn put(&self, sink: &mut Sink, names: &Names) {
         sink.plain((self.claim, self.landed, self.seen.map(|seen| seen.epoch)));
         self.seen.iter().for_each(|seen| sink.revision(seen.revision));
         for pending in &self.pending {
-            // What an effect says in detail, the phase that waits for it says too, unless the flight is over.
+            // The phase that waits for an effect has the effect's details too, unless the flight is over.
             let op = op(&pending.effect);
             sink.plain(op.is_some());
             op.iter().for_each(|op| sink.op(op.0));
@@ -132,7 +132,7 @@ impl Seat {
         self.reading.iter().for_each(|reading| reading.put(sink));
     }
 
-    /// The seat, about to be changed.
+    /// The seat, prepared for a change.
     pub(crate) fn touched(&mut self) -> &mut Self {
         self.reading = None;
         self
@@ -143,7 +143,7 @@ impl Seat {
         !self.landed && self.pending.is_empty() && self.flight.next_wake().is_some()
     }
 
-    /// Whether a commit of it may still land.
+    /// Whether a commit of this flight may still take effect.
     pub(crate) fn may_commit(&self) -> bool {
         !self.flight.is_over() || self.pending.iter().any(|pending| is_commit(&pending.effect))
     }
@@ -177,17 +177,17 @@ impl State {
         state
     }
 
-    /// Whether time enough has passed for a lease to run out.
+    /// Whether enough time has passed for a lease to expire.
     pub(crate) fn has_aged(&self) -> bool {
         self.now >= Span::Pause.millis()
     }
 
-    /// Whether anybody may still claim an epoch.
+    /// Whether a flight may still claim an epoch.
     pub(crate) fn may_claim(&self, epoch: Epoch) -> bool {
         epoch == self.store.record.epoch || self.seats().any(|(_, seat)| seat.epoch == epoch)
     }
 
-    /// Whether a lineage can still be come upon: it is the stored one, or flights of its epoch or requests are left.
+    /// Whether a process can still meet a lineage. It is the stored one, or flights of its epoch or requests are left.
     pub(crate) fn matters(&self, lineage: usize) -> bool {
         let of = |epoch: Epoch| usize::try_from(epoch.number()).unwrap_or(0) == lineage + 1;
         of(self.store.record.epoch)
@@ -195,8 +195,8 @@ impl State {
             || self.wire.iter().any(|request| request.rt.lineage == lineage)
     }
 
-    /// Whether a refresh token may still be presented, or processed: it is stored, or flights that may have read it or
-    /// requests that carry it are left.
+    /// Whether a refresh token may still be presented or processed. It is stored, or flights that may have read it are
+    /// left, or requests that carry it are.
     pub(crate) fn may_present(&self, rt: Rt) -> bool {
         let held = self.store.record.held().and_then(|held| Rt::of(held.credential.token()));
         let of = |seat: &Seat| usize::try_from(seat.epoch.number()).unwrap_or(0) == rt.lineage + 1;
@@ -205,7 +205,7 @@ impl State {
             || self.wire.iter().any(|request| request.rt == rt)
     }
 
-    /// Whether both processes know the same newest token, which is the stored one and which a flight brought.
+    /// Whether both processes know the same newest token. It must be the stored one, and the result of a flight.
     pub(crate) fn agrees(&self) -> bool {
         let [one, two] = [0, 1].map(|process: usize| self.processes[process].session.newest);
         let stored = self.store.record.grant().and_then(|grant| grant.access.as_ref());
@@ -237,7 +237,7 @@ impl State {
             .flat_map(|(number, process)| process.seats.iter().map(move |seat| (number, seat)))
     }
 
-    /// Works out the key.
+    /// Computes the key.
     pub(crate) fn seal(&mut self, names: &Names) {
         for process in &mut self.processes {
             if process.seats.iter().any(|seat| seat.reading.is_none()) {
@@ -255,7 +255,7 @@ impl State {
         let presented = gather(self.server.presented.iter().map(|presented| key(frame, |sink| presented.put(sink))));
         let wire = gather(self.wire.iter().map(|request| key(frame, |sink| request.put(sink))));
         let late = gather(self.late.iter().map(|late| {
-            // Nobody compares the operations of a flight that is gone.
+            // The operations of a flight that is gone are not compared.
             let last = op(&late.effect).map_or(0, |op| op.0);
             let ops = self.seats().find(|(_, seat)| seat.flight.id() == late.flight).map_or(last, |(_, seat)| seat.ops);
             key(Frame { ops, ..frame }, |sink| Reading::of(late, names).put(sink))

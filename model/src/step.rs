@@ -1,4 +1,4 @@
-//! One step: what an action makes of a state.
+//! One step, from a state and an action to the next state.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::sightings::Sight;
 use crate::state::{Pending, Process, Seat, State, op};
 use crate::store::{Manner, Store};
 
-/// What `action` makes of `last`.
+/// The state after `action` in `last`.
 pub(crate) fn step(model: &TwoProcesses, last: &State, action: &Action) -> State {
     let mut step = Step { model, state: last.clone() };
     step.act(action);
     step.conclude()
 }
 
-/// A step that is being taken.
+/// A step in progress.
 pub(crate) struct Step<'a> {
     pub(crate) model: &'a TwoProcesses,
     pub(crate) state: State,
@@ -99,7 +99,7 @@ impl Step<'_> {
         self.state
     }
 
-    /// Forgets writes of flights that are gone and that cannot take effect any more.
+    /// Forgets late writes of flights that are gone, if the writes cannot take effect any more.
     fn forget_dead_letters(&mut self) {
         let State { late, store, processes, .. } = &mut self.state;
         late.retain(|late| {
@@ -120,7 +120,7 @@ impl Step<'_> {
         self.model.config.claims.is_leased()
     }
 
-    /// The store, about to be changed, and what it is like now.
+    /// The store, prepared for a change, and its present behaviour.
     pub(crate) fn store(&mut self) -> (&mut Store, Manner<'_>) {
         let manner = Manner { config: &self.model.config, now: self.state.elapsed() };
         (Arc::make_mut(&mut self.state.store), manner)
@@ -162,7 +162,7 @@ impl Step<'_> {
         self.take(id, effects);
     }
 
-    /// Tells a flight what happened, and takes what it wants done.
+    /// Hands an event to a flight, and takes over the effects it requests.
     pub(crate) fn feed(&mut self, flight: FlightId, event: FlightEvent) {
         let now = self.state.at(identity::process_of(flight), self.apart());
         if let Some(seat) = self.seat(flight) {
@@ -178,10 +178,11 @@ impl Step<'_> {
             }
             let claimed = self.is_claimed(flight);
             match effect {
-                // The issuer's leave is a process's own affair.
+                // The issuer's permit concerns a single process only.
                 FlightEffect::AskPermit { op, .. } => self.feed(flight, FlightEvent::Permitted(op)),
                 FlightEffect::ReturnPermit { .. } => {}
-                // The first read of an attempt binds nobody: it may as well happen at once, or the attempt begin later.
+                // The first read of an attempt has no effect on others. So it can happen at once, because a later read
+                // is the same as an attempt that begins later.
                 FlightEffect::Load(op) if !claimed => self.perform(flight, FlightEffect::Load(op), false),
                 FlightEffect::EndClaim { claim, ending } => {
                     self.end_claim(flight, FlightEffect::EndClaim { claim, ending })
@@ -211,14 +212,14 @@ impl Step<'_> {
         if self.model.config.has(Fault::ClaimLeft) {
             return;
         }
-        // The kernel frees the claim of a process that crashes before it ends it.
+        // The kernel frees the claim of a process that crashes before it ends the claim.
         let Bounds { crashes, claim_losses, pauses, .. } = self.state.left;
         let at_once = !self.leased() || (crashes, claim_losses, pauses) == (0, 0, 0);
         let since = self.state.elapsed();
         let Some(seat) = self.seat(flight) else { return };
         (seat.claim, seat.asked) = (None, None);
         match effect {
-            // Where nothing can come in between, it happens at once.
+            // The end of a claim happens at once where no other event can come before it.
             FlightEffect::EndClaim { claim, .. } if at_once => self.store().0.end_claim(&claim),
             effect => seat.pending.push(Pending { effect, since }),
         }

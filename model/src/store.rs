@@ -1,4 +1,4 @@
-//! The shared store: one record, changed by the ledger that ships, and its claims.
+//! The shared store. It has one record, which the shipped ledger changes, and its claims.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,23 +14,23 @@ use crate::config::{Claims, Config, Fault};
 use crate::identity::Sink;
 use crate::reading::Names;
 
-/// The store as the contract of the port has it.
+/// The store as the port's contract describes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pub(crate) record: Record,
     held: BTreeMap<Epoch, Seat>,
-    /// Holders whose claim was lost, and who have not ended it since.
+    /// Holders that lost their claim, and have not ended it since.
     lost: BTreeSet<(Epoch, FlightId)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Seat {
     by: FlightId,
-    /// When the lease runs out; `None` for a kernel lock.
+    /// The expiry of the lease. `None` for a kernel lock.
     until: Option<ElapsedTime>,
 }
 
-/// What the store is like, now.
+/// The store's present behaviour.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner<'a> {
     pub(crate) config: &'a Config,
@@ -59,10 +59,10 @@ impl Store {
         Self { record, held: BTreeMap::new(), lost: BTreeSet::new() }
     }
 
-    /// Everything that tells it from another.
+    /// Writes the distinguishing values.
     pub(crate) fn put(&self, sink: &mut Sink, names: &Names, matters: impl Fn(Epoch) -> bool) {
         put_record(&self.record, sink, names);
-        // Claims of an epoch that is over and that no flight is left of are in nobody's way.
+        // A claim makes no difference if its epoch is over and has no flight left.
         for (epoch, seat) in self.held.iter().filter(|(epoch, _)| matters(**epoch)) {
             sink.plain(epoch);
             sink.flight(seat.by);
@@ -71,7 +71,7 @@ impl Store {
         sink.claims(self.lost.iter().copied().filter(|(epoch, _)| matters(*epoch)));
     }
 
-    /// Whether a write would be applied now. One that would not never will be: versions, epochs and tokens do not come
+    /// Whether a write would be applied now. If not, it never will be, because versions, epochs and tokens do not come
     /// back.
     pub(crate) fn would_apply(&self, effect: &FlightEffect) -> bool {
         matches!(effect, FlightEffect::Change(_, change) if ledger::apply(Some(&self.record), change).is_ok())
@@ -92,8 +92,8 @@ impl Store {
         }
     }
 
-    /// A commit settles what lost holders of its epoch may still have had under way; a move to another epoch settles
-    /// everything before it.
+    /// A commit settles the operations that lost holders of its epoch may still have had under way. A move to another
+    /// epoch settles everything before it.
     fn settle(&mut self, change: &Change, epoch: Epoch, manner: Manner<'_>) {
         let commits = matches!(change, Change::Commit(_));
         let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
@@ -103,7 +103,7 @@ impl Store {
         }
     }
 
-    /// Ends the leases that have run out.
+    /// Ends the expired leases.
     fn expire(&mut self, now: ElapsedTime) {
         let lost = &mut self.lost;
         self.held.retain(|epoch, seat| {
@@ -159,7 +159,7 @@ impl Store {
         self.lost.remove(&(epoch, claim.holder));
     }
 
-    /// The holder's process died: the kernel frees its locks, a lease runs out by itself.
+    /// The holder's process died. The kernel frees its locks, and its leases last until they expire.
     pub(crate) fn died(&mut self, is_of_it: impl Fn(FlightId) -> bool, claims: Claims) {
         if claims == Claims::Kernel {
             self.held.retain(|_, seat| !is_of_it(seat.by));
@@ -173,7 +173,7 @@ impl Store {
         }
     }
 
-    /// Who holds what.
+    /// The held claims, with their holders.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (Epoch, FlightId)> {
         self.held.iter().map(|(epoch, seat)| (*epoch, seat.by))
     }
@@ -184,7 +184,7 @@ impl Store {
     }
 }
 
-/// Everything in a record that may differ from that in another: what is bound to whom and what is granted never does.
+/// Writes the values of a record that may differ between records. The bindings and the granted scopes never do.
 pub(crate) fn put_record(record: &Record, sink: &mut Sink, names: &Names) {
     sink.plain(record.epoch);
     sink.revision(record.revision);
@@ -214,7 +214,7 @@ pub(crate) fn put_record(record: &Record, sink: &mut Sink, names: &Names) {
     }
 }
 
-/// The write that a store with the planted faults would make of this one.
+/// The write that a store with the planted faults makes of this one.
 fn faulty<'a>(change: &'a Change, current: &Record, manner: Manner<'_>) -> Cow<'a, Change> {
     let mut changed = change.clone();
     match &mut changed {

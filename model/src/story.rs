@@ -13,7 +13,7 @@ use crate::state::{Seat, State, op};
 /// The two processes.
 const PROCESSES: [&str; 2] = ["A", "B"];
 
-/// A path in words: what happened, and what is true then.
+/// A path in words, with its actions and the state at its end.
 pub(crate) fn path(path: Path<State, Action>) -> String {
     let steps = path.into_vec();
     let mut told = String::new();
@@ -24,7 +24,7 @@ pub(crate) fn path(path: Path<State, Action>) -> String {
     told
 }
 
-/// An action in words, where `state` is what it begins from.
+/// An action in words. `state` is the state before it.
 fn action(state: &State, action: &Action) -> String {
     match action {
         Action::Begin { process, informed: true } => {
@@ -56,7 +56,7 @@ fn action(state: &State, action: &Action) -> String {
     }
 }
 
-/// What is true in a state, one thing a line.
+/// The facts of a state, one a line.
 pub(crate) fn state(state: &State) -> String {
     let record = &state.store.record;
     let held = record.held();
@@ -106,7 +106,7 @@ fn name(flight: FlightId) -> String {
     format!("{}{}", PROCESSES[process_of(flight).min(1)], flight.0 % 16)
 }
 
-/// The phase a flight is in, as its machine calls it, and what it waits for.
+/// The flight's phase by its machine's name, and the effects it waits for.
 fn phase(seat: &Seat) -> String {
     let text = format!("{:?}", seat.flight);
     let phase = text.split_once(", phase: ").map_or("", |(_, rest)| rest);

@@ -1,5 +1,5 @@
-//! What the check takes for one state goes on as one: by whichever way it came there, one step further are the same
-//! states. So it does not matter which of them the check goes on from (module `identity`).
+//! States with the same key have the same successors. Two paths to one key lead to the same keys one step later. So it
+//! does not matter which of the states the check continues from (module `identity`).
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ fn key(state: &State) -> u64 {
     hasher.finish()
 }
 
-/// What follows a state: each once, in one order.
+/// The successors of a state, without duplicates, in a fixed order.
 fn following(model: &TwoProcesses, state: &State) -> Vec<(u64, State)> {
     let mut actions = Vec::new();
     model.actions(state, &mut actions);
@@ -26,7 +26,7 @@ fn following(model: &TwoProcesses, state: &State) -> Vec<(u64, State)> {
     keyed
 }
 
-/// Goes every way there is; gives the number of states.
+/// Explores all paths. Returns the number of states.
 fn explore(config: Config) -> usize {
     let model = TwoProcesses::new(config.clone());
     let mut known: BTreeMap<u64, Vec<u64>> = BTreeMap::new();

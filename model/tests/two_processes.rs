@@ -1,12 +1,12 @@
-//! Two processes over one store and one strict authorization server, explored completely at small sizes.
+//! Explores two processes over one store and one strict authorization server completely, at small sizes.
 //!
-//! Everything at the stated bounds takes minutes without optimisation: `cargo run --release -p tokenkeeper-model` does
-//! that, as CI does, or these tests with `--release`.
+//! All checks at the stated bounds take minutes without optimisation. `cargo run --release -p tokenkeeper-model` runs
+//! them, as CI does. These tests also run them with `--release`.
 
 use tokenkeeper_actors::law::profile::InDoubt::{self, NeverReplay, RetryOnce};
 use tokenkeeper_model::{Bounds, Claims, Config, Fault, Law, Report, check};
 
-/// What may happen in one run, a little at a time.
+/// Bounds for small runs, each with a few kinds of event.
 const SMALL: [Bounds; 5] = [
     Bounds::CALM,
     Bounds { flights: 1, crashes: 1, lost_answers: 1, failed_saves: 1, ..Bounds::CALM },
@@ -28,7 +28,7 @@ fn all_is_well(config: Config) {
     assert!(report.broken.is_empty(), "{report}");
 }
 
-/// With `faults` planted, `law` is found broken; without them it is not.
+/// With `faults` planted, `law` is broken. Without them it is not.
 fn is_noticed(config: Config, faults: &[Fault], law: Law) {
     assert!(!explore(config.clone()).broke(law));
     let report = explore(config.with(faults));
@@ -65,7 +65,8 @@ fn every_law_holds_on_leases() {
 fn a_long_lease_that_was_lost_says_nothing_about_later_marks() {
     let bounds = Bounds { flights: 1, claim_losses: 1, pauses: 1, ..Bounds::CALM };
     let config = Config::new(RetryOnce, Claims::LONG, bounds).together();
-    // A mark that seems older than the claim passes for one that the claim's word is about.
+    // The claim's answer about its predecessor covers earlier marks only. A mark that seems older than the claim looks
+    // covered by it.
     is_noticed(config, &[Fault::MarkBackdated], Law::ReplayInTime);
 }
 

@@ -4,28 +4,29 @@ use tokenkeeper_actors::values::{BootId, ElapsedTime, Moment, WallTime};
 
 use crate::Millis;
 
-/// A host: its two clocks, its boot, and whether it sleeps.
+/// A host with its two clocks, its boot and its sleep.
 ///
-/// The elapsed clock keeps true time and counts suspend. The wall clock drifts, and steps when somebody sets it.
+/// The elapsed clock keeps true time and counts suspend. The wall clock drifts, and a person can set it.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     boots: u32,
     index: u32,
     booted: Millis,
-    /// What the wall clock shows is `wall + (t - set) * (1 + drift)`.
+    /// The wall clock shows `wall + (t - set) * (1 + drift)`.
     wall: Millis,
     set: Millis,
     drift_ppm: i64,
-    /// When somebody last set the wall clock.
+    /// The last time at which a person set the wall clock.
     pub(crate) stepped: Option<Millis>,
-    /// Set while the host is suspended, or down.
+    /// Set while the host is suspended or down.
     pub(crate) asleep_until: Option<Millis>,
 }
 
-/// What wall clocks show, give or take, when a simulation begins: far from zero, so that steps back stay above it.
+/// The approximate wall time at the start of a simulation. It is far above zero, so that it stays positive when a
+/// clock is set back.
 const EPOCH: Millis = 1_800_000_000_000;
 
-/// How long hosts have been up when a simulation begins.
+/// The uptime of hosts at the start of a simulation.
 const UPTIME: Millis = 5_000_000;
 
 impl Host {

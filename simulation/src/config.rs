@@ -1,4 +1,4 @@
-//! The world a seed stands for: its machines, its store, its server, and how rough the weather is.
+//! The world of a seed. It has machines, a store, a server, and rates for random faults.
 
 use std::time::Duration;
 
@@ -10,70 +10,71 @@ use tokenkeeper_actors::values::{ProviderName, RenewalPlan, SourceName};
 use crate::Millis;
 use crate::rng::{For, Rng};
 
-/// Everything that does not change while a schedule runs.
+/// The settings that stay constant while a schedule runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// For each host: how far its wall clock is off, in milliseconds, and its drift in parts per million.
+    /// For each host, the error of its wall clock in milliseconds and its drift in parts per million.
     pub(crate) hosts: Vec<(i64, i64)>,
-    /// For each process, its host.
+    /// The host of each process.
     pub(crate) processes: Vec<usize>,
     pub(crate) identities: usize,
     pub(crate) store: StoreKind,
-    /// The profile that applies, by way of the plan in the records.
+    /// The profile that applies. The plan in the records names it.
     pub(crate) profile: Profile,
-    /// The plan that records hold: it names the source and the provider.
+    /// The renewal plan in the records. It names the source and the provider.
     pub(crate) renewal: RenewalPlan,
     pub(crate) timeouts: StoreTimeouts,
     pub(crate) policy: Policy,
     pub(crate) server: ServerConfig,
     pub(crate) weather: Weather,
-    /// Whether news of writes comes late and twice, or is lost, which the watch then says.
+    /// Whether notifications of writes come late and twice, or are lost. The watch reports a loss.
     pub(crate) flaky_watch: bool,
     pub(crate) start: Start,
 }
 
-/// What a claim is made of.
+/// The mechanism behind a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
-    /// A lock that the kernel frees when its process dies: one host.
+    /// A lock on one host, which the kernel frees when its process dies.
     Kernel,
-    /// A lease in a database, renewed or run out: a fleet. It may know which boot of which host a holder belongs to.
+    /// A lease in a database, which is renewed or expires, for several hosts. It may record the holder's boot and
+    /// host.
     Leased { knows_boots: bool },
 }
 
-/// How the authorization server behaves when nothing is wrong.
+/// The behaviour of the authorization server without faults.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerConfig {
-    /// In how many of a thousand refreshes the refresh token is replaced.
+    /// The number of refreshes in a thousand that replace the refresh token.
     pub(crate) rotates: u64,
-    /// Whether a refresh token that is not replaced is repeated in the answer.
+    /// Whether the answer repeats a refresh token that is not replaced.
     pub(crate) repeats: bool,
-    /// How long a spent refresh token may be presented again.
+    /// The time during which a spent refresh token may be presented again.
     pub(crate) grace: Option<Millis>,
-    /// Whether it then brings the same successor again, or another one.
+    /// Whether such a presentation returns the same successor again, or a new one.
     pub(crate) same_successor: bool,
-    /// Whether a refresh ends the older access tokens of its lineage.
+    /// Whether a refresh invalidates the older access tokens of its lineage.
     pub(crate) kills_older: bool,
-    /// Whether the end of a lineage ends its access tokens.
+    /// Whether the end of a lineage invalidates its access tokens.
     pub(crate) family_takes_access: bool,
-    /// Whether a nonce is asked for now and then (RFC 9449).
+    /// Whether the server sometimes requires a nonce (RFC 9449).
     pub(crate) nonces: bool,
     /// Whether answers name the subject.
     pub(crate) names_subject: bool,
     pub(crate) lifetimes: Lifetimes,
 }
 
-/// What the server says about how long access tokens live.
+/// The lifetime that the server states for access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetimes {
     Seconds(u64),
-    /// Nothing, though there is an end.
+    /// The server states no lifetime, and the token expires all the same.
     Unsaid,
     Zero,
     Huge,
 }
 
-/// How often things go wrong by themselves, times in a thousand.
+/// The rates of random faults, per thousand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
     pub(crate) store_fails: u64,
@@ -115,13 +116,13 @@ impl Weather {
     };
 }
 
-/// What the store holds for each identity when a schedule begins.
+/// The stored state of each identity at the start of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     Nothing,
     Fresh,
     Expired,
-    /// Signed in, and marked by a flight of which nothing is known.
+    /// Signed in, with a mark by an unknown flight.
     Doubtful,
     Tombstone,
 }
@@ -174,8 +175,8 @@ impl Config {
         self.renewal.spending == Spending::Repeatable
     }
 
-    /// The profiles that flights are equipped with: the one that the records' plan names, and a rash one that no flight
-    /// may apply.
+    /// The profiles that flights are equipped with. One is named by the records' plan. The other one is unsafe, and no
+    /// flight may apply it.
     pub(crate) fn profiles(&self) -> Profiles {
         let rash = Profile {
             in_doubt: InDoubt::RetryWithin(seconds(1_000_000)),
@@ -184,7 +185,7 @@ impl Config {
             revocation_confined: true,
             dead_words: Vec::new(),
         };
-        // That a token in doubt is never replayed comes from the plan, and not from the profile.
+        // The plan forbids the replay of a token in doubt. The profile does not.
         let in_doubt = match self.profile.in_doubt {
             InDoubt::NeverReplay => InDoubt::RetryOnce,
             in_doubt => in_doubt,
@@ -196,7 +197,7 @@ impl Config {
         profiles.fold(Profiles::new(rash), |profiles, (name, profile)| profiles.with(name, profile))
     }
 
-    /// Three plans of the same effect: the first one, one at another provider, and one with another source.
+    /// Three plans with the same effect. The second one names another provider, the third one another source.
     pub(crate) fn plans(&self) -> [RenewalPlan; 3] {
         let provider = ProviderName::new("another-provider").ok();
         let source = SourceName::new("another-source").unwrap_or_default();
@@ -226,7 +227,7 @@ fn profile(rng: &mut Rng, in_doubt: InDoubt) -> Profile {
     }
 }
 
-/// The plan that records hold.
+/// The renewal plan in the records.
 fn renewal(spending: Spending, in_doubt: InDoubt) -> RenewalPlan {
     RenewalPlan {
         source: SourceName::new("drawn-source").unwrap_or_default(),
@@ -248,7 +249,8 @@ fn policy(rng: &mut Rng, renewal: &RenewalPlan) -> Policy {
         max_backoff: seconds(rng.pick(&[300, 60, 20])),
         max_retry_after: seconds(rng.pick(&[3600, 60])),
         max_waiters: if rng.chance(200) { 3 } else { 65_536 },
-        // A refresh grant is known by its record alone; a repeatable source mints before there is one.
+        // A flight of a refresh grant learns the plan from its record. A repeatable source mints before a record
+        // exists.
         renewal: match renewal.spending {
             Spending::Repeatable => renewal.clone(),
             Spending::SingleUse => RenewalPlan::default(),

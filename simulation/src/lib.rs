@@ -1,14 +1,15 @@
-//! A deterministic simulation of tokenkeeper: the machines that ship, in a world that goes wrong.
+//! A deterministic simulation of tokenkeeper. It runs the shipped state machines in a world with faults.
 //!
 //! Processes on several hosts, each with sessions and flights, share one simulated store and one strict authorization
-//! server, over virtual time. A seed decides everything: which machines there are, what people and programs do, which
-//! operation fails, hangs, or is the last before a crash, when clocks step and hosts sleep. After every step the laws
-//! are checked on the ground truth ([the modules of `laws`](self)), and every answer against what a caller may be told.
+//! server, over virtual time. A seed decides on the machines, on the actions of people and programs, on the operations
+//! that fail, hang or precede a crash, and on the times at which clocks step and hosts sleep. After every step the
+//! simulation checks the laws against the ground truth ([the modules of `laws`](self)), and every answer against the
+//! answers that a caller may get.
 //!
 //! ```text
-//! config   the world a seed stands for           server   the authorization server and the resource
-//! plan     what is done to it, and when          store    records and claims, with the ledger that ships
-//! world    what follows from that, step by step  laws     what must be true at each step
+//! config   the world of a seed                   server   the authorization server and the resource
+//! plan     events from outside, with their times store    records and claims, with the shipped ledger
+//! world    all that follows, step by step        laws     conditions that hold at each step
 //! ```
 
 mod clock;
@@ -38,47 +39,47 @@ use world::World;
 /// Virtual milliseconds.
 pub(crate) type Millis = u64;
 
-/// Time that has passed when a schedule's first event may happen: long enough for a token to be old.
+/// The virtual time before the first event of a schedule. It is long enough for a token to be old.
 pub(crate) const PRELUDE: Millis = 4_000_000;
 
-/// A fault planted into the driver on purpose, to see that the simulation finds it.
+/// A fault planted into the driver on purpose, to show that the simulation finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// A mark is not written, and its flight is told that it was.
+    /// A mark is not written, and the driver reports to its flight that it was.
     MarkSkipped,
-    /// A restarted actor forgets what was refused.
+    /// A restarted actor forgets the refused generations.
     FloorForgotten,
-    /// The claim of a flight that breaks off is ended as if all were settled.
+    /// The driver ends the claim of an aborted flight as if the flight had settled everything.
     ReleasedOnBreak,
-    /// Now and then a waiter is answered twice.
+    /// A waiter is sometimes answered twice.
     AnsweredTwice,
 }
 
-/// A law that was broken.
+/// A broken law.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
     /// The law's number.
     pub law: &'static str,
-    /// What must not have happened.
+    /// The forbidden event.
     pub what: &'static str,
-    /// With whom and when, for a reader.
+    /// The identity, the process and the values concerned, as text.
     pub detail: String,
     /// Virtual milliseconds since the schedule began.
     pub at: u64,
 }
 
-/// What came of one schedule.
+/// The result of one schedule.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The seed it was made from.
+    /// The seed of the schedule.
     pub seed: u64,
-    /// The law it broke, if it broke one.
+    /// The broken law, if any.
     pub breach: Option<Breach>,
-    /// What happened, counted.
+    /// The number of events of each kind.
     pub tally: Tally,
-    /// A digest of every step, with or without a story.
+    /// A digest of every step. It does not depend on whether a story is kept.
     pub digest: u64,
-    /// One line a step, if it was to be told.
+    /// The story, one line a step. Empty unless it was requested.
     pub story: String,
 }
 
@@ -92,25 +93,25 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule that `seed` stands for.
+    /// The schedule of `seed`.
     pub fn new(seed: u64) -> Self {
         let config = Config::draw(seed);
         let plan = Plan::draw(seed, &config);
         Self { seed, config, plan, planted: None }
     }
 
-    /// The same with a fault planted into the driver.
+    /// The same schedule with a fault planted into the driver.
     #[must_use]
     pub fn with(self, planted: Planted) -> Self {
         Self { planted: Some(planted), ..self }
     }
 
-    /// How many events it has.
+    /// The number of events.
     pub fn events(&self) -> usize {
         self.plan.events.len()
     }
 
-    /// What it is about, for a reader: the world, and what is done to it.
+    /// The world and its events, as text.
     pub fn describe(&self) -> String {
         let events = self.plan.events.iter().map(|event| format!("{:>9} {:?}\n", event.at, event.what));
         format!(
@@ -122,7 +123,7 @@ impl Schedule {
         )
     }
 
-    /// Runs it; `told` says whether anybody wants to read the story.
+    /// Runs the schedule. `told` requests the story.
     pub fn run(&self, told: bool) -> Outcome {
         let run = || {
             let mut world = World::new(self.seed, self.config.clone(), self.plan.clone(), told, self.planted);

@@ -1,4 +1,4 @@
-//! Runs simulated schedules, and says what happened.
+//! Runs simulated schedules, and prints the results.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -26,13 +26,13 @@ Ends with 1 when a law is broken, or when one of the kinds of event that are cou
 schedules or more to say anything.
 ";
 
-/// How often each kind must occur for a run to count.
+/// The number of times that each kind must occur for a run to count.
 const LEAST: u64 = 50;
 
-/// Runs shorter than this need not meet every kind.
+/// Shorter runs need not meet every kind.
 const ENOUGH: u64 = 5_000;
 
-/// Violations of which a story is printed.
+/// The number of violations whose story is printed.
 const STORIES: usize = 3;
 
 struct Options {
@@ -156,7 +156,7 @@ fn work(options: &Options, next: &AtomicU64, result: &Mutex<(Tally, u64, Vec<Out
         }
         let outcome = Schedule::new(options.seed.wrapping_add(index)).run(false);
         tally.add(&outcome.tally);
-        // A sum, so that the order in which threads come does not matter.
+        // A sum does not depend on the order in which threads finish.
         digest = digest.wrapping_add(outcome.digest);
         if outcome.breach.is_some() {
             broken.push(outcome);
@@ -193,7 +193,7 @@ fn in_threads(threads: usize, work: impl Fn() + Sync) {
     });
 }
 
-/// A machine that panics is a breach, and is told as one.
+/// A panic of a machine is a breach, and is reported as a breach.
 fn silence_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }

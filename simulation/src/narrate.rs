@@ -1,4 +1,4 @@
-//! How things are told in a story: short, and free of what changes from run to run.
+//! Formats values for a story. The text is short, and leaves out values that change from run to run.
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::ledger::{Change, Changed};

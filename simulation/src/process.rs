@@ -1,4 +1,5 @@
-//! A simulated process: slots, actors, flights and permits, as thin as the runtime that drives the machines in earnest.
+//! A simulated process with slots, actors, flights and permits. It is as thin as the runtime that drives the shipped
+//! machines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -13,14 +14,14 @@ use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId, KeyedDigest, Mome
 use crate::Millis;
 use crate::laws::known::Known;
 
-/// Names a process in one of its lives: what belongs to an earlier life means nothing to a later one.
+/// Names a process in one of its lives. Items of an earlier life do not reach a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pid {
     pub(crate) process: usize,
     pub(crate) life: u32,
 }
 
-/// Names an actor: a session of a process in one of its incarnations.
+/// Names an actor, which is one incarnation of a session in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ActorId {
     pub(crate) pid: Pid,
@@ -34,24 +35,25 @@ pub(crate) struct Process {
     pub(crate) life: u32,
     pub(crate) up: bool,
     pub(crate) paused_until: Option<Millis>,
-    /// The last time it stood still: from when to when.
+    /// The start and the end of the last standstill.
     pub(crate) stood: (Millis, Millis),
     pub(crate) nonce: Nonce,
     pub(crate) slots: Vec<Slot>,
     pub(crate) flights: BTreeMap<FlightId, FlightRun>,
     pub(crate) permits: Permits,
     pub(crate) stopping: bool,
-    /// No news of writes until then.
+    /// The process gets no notifications of writes until then.
     pub(crate) deaf_until: Option<Millis>,
-    /// Flights begun in this life.
+    /// The number of flights begun in this life.
     pub(crate) begun: u64,
 }
 
-/// How long after a standstill a process may take to learn what it missed: its first read may fail.
+/// The time that a process may need after a standstill to learn the changes it missed. Its first read may fail.
 const CATCH_UP: Millis = 10_000;
 
 impl Process {
-    /// It stands still from `t` until `until`; standstills between which it cannot catch up are one.
+    /// The process stands still from `t` until `until`. Two standstills merge when the process cannot catch up between
+    /// them.
     pub(crate) fn stand_still(&mut self, t: Millis, until: Millis) {
         let caught_up = self.stood.1 == 0 || t > self.stood.1 + CATCH_UP;
         let from = if caught_up { t } else { self.stood.0 };
@@ -59,21 +61,21 @@ impl Process {
     }
 }
 
-/// An identity's place in a process: it outlives the actors.
+/// An identity's place in a process. It outlives the actors.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     pub(crate) published: Published,
     pub(crate) actor: Option<Actor>,
-    /// An actor is being started.
+    /// An actor is starting.
     pub(crate) starting: bool,
-    /// Messages that wait for the actor to start.
+    /// Messages that wait until the actor has started.
     pub(crate) parked: VecDeque<Mail>,
-    /// What flights reported and no actor has taken in yet; `None` says that the flight is over.
+    /// Reports of flights that no actor has taken yet. `None` marks the end of the flight.
     pub(crate) reports: VecDeque<(FlightId, Option<Report>)>,
     pub(crate) incarnations: u32,
     /// The published lease was handed out since the last tick.
     pub(crate) used: bool,
-    /// What the laws remember of this identity in this process.
+    /// The state that the checks of the laws keep for this identity in this process.
     pub(crate) known: Known,
 }
 
@@ -83,7 +85,7 @@ pub(crate) struct Actor {
     pub(crate) machine: Session,
     pub(crate) incarnation: u32,
     pub(crate) mailbox: VecDeque<Mail>,
-    /// An item that will take the next message is pending.
+    /// An item that makes the actor take its next message is pending.
     pub(crate) scheduled: bool,
     pub(crate) waiters: BTreeMap<WaiterId, usize>,
     pub(crate) replies: BTreeMap<ReplyId, Awaited>,
@@ -91,16 +93,16 @@ pub(crate) struct Actor {
     pub(crate) wake: Option<ElapsedTime>,
     pub(crate) ticks: u32,
     pub(crate) ops: u64,
-    /// Since when an operation of its own has been under way.
+    /// The start of the actor's own operation that is under way.
     pub(crate) reading: Option<Millis>,
-    /// The read that it began last: only that one tells it something.
+    /// The actor's newest read. It ignores the answers of older ones.
     pub(crate) read: Op,
 }
 
-/// What a reply is awaited for.
+/// The request behind an awaited reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
-    /// By this caller, for this refusal.
+    /// A caller's report of a refused token.
     Refusal(usize, Refusal),
     Install {
         rt: Option<usize>,
@@ -138,60 +140,60 @@ pub(crate) enum Mail {
     Shutdown,
 }
 
-/// The leave to make requests, for all identities of a process.
+/// Permits for token requests, shared by all identities of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Permits {
-    /// Issuers that want to be left alone, and until when.
-    /// `None` is the issuer of whoever knows none yet.
+    /// The issuers that asked for a pause, each with its end. `None` stands for the issuer of sessions that do not
+    /// know theirs yet.
     pub(crate) throttled: BTreeMap<Option<Issuer>, ElapsedTime>,
     pub(crate) given: BTreeSet<FlightId>,
 }
 
-/// A flight machine, with what the laws remember of it.
+/// A flight machine, with the state that the checks of the laws keep for it.
 #[derive(Debug)]
 pub(crate) struct FlightRun {
     pub(crate) machine: Flight,
     pub(crate) identity: usize,
     pub(crate) order: Order,
-    /// Its number in the story.
+    /// The flight's number in the story.
     pub(crate) name: u32,
-    /// Names its rng.
+    /// Seeds the flight's random draws.
     pub(crate) key: u64,
     pub(crate) ops: u64,
-    /// Effects that are to be carried out.
+    /// Effects to carry out.
     pub(crate) backlog: VecDeque<FlightEffect>,
     pub(crate) wake: Option<ElapsedTime>,
     pub(crate) ticks: u32,
-    /// What those who waited when it began asked for at the most.
+    /// The longest minimum lifetime among the callers that waited when the flight began.
     pub(crate) need: Duration,
     pub(crate) facts: Facts,
 }
 
-/// What is true of a flight, whatever its machine believes.
+/// The true facts about a flight, independent of its machine's state.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     /// The last attempt to claim that was granted.
     pub(crate) granted: Option<Op>,
-    /// The claim it was given and has not ended.
+    /// The granted claim, until the flight ends it.
     pub(crate) claim: Option<Claim>,
     /// Whether a read has begun since the claim was granted.
     pub(crate) read_since_claim: bool,
-    /// Whether somebody who held the claim before may live.
+    /// Whether an earlier holder of the claim may be alive.
     pub(crate) predecessor_may_live: bool,
     pub(crate) mark: Option<Marked>,
     pub(crate) tokens: Option<Brought>,
-    /// It learned that this token is dead.
+    /// The flight learned that this token is dead.
     pub(crate) dead: Option<KeyedDigest>,
-    /// It learned that the client is not known.
+    /// The flight learned that the server does not know the client.
     pub(crate) client_rejected: bool,
-    /// A nonce was asked for, and nothing sent since.
+    /// The server asked for a nonce, and the flight has sent nothing since.
     pub(crate) nonce_wanted: bool,
-    /// The server it heard from wants to be left alone: until when, and since when.
+    /// The server that asked for a pause, the end of the pause, and the time of the request.
     pub(crate) rest: Option<(u8, ElapsedTime, Millis)>,
     pub(crate) sends: u32,
-    /// When it was given the issuer's leave.
+    /// The time at which the limiter permitted the flight.
     pub(crate) permitted: Option<Millis>,
-    /// A store operation of its own failed, or hung for longer than it had to wait.
+    /// One of the flight's own store operations failed, or hung past its time-out.
     pub(crate) store_trouble: bool,
     pub(crate) landed: bool,
     pub(crate) keeping: bool,
@@ -200,40 +202,40 @@ pub(crate) struct Facts {
     pub(crate) revoked: bool,
     pub(crate) stopping: bool,
     pub(crate) logged_out: Option<Epoch>,
-    /// A write of its tokens met a newer epoch: whether that was a logout.
+    /// A write of the flight's tokens met a newer epoch. The value is true if that was a logout.
     pub(crate) superseded: Option<bool>,
 }
 
 impl Facts {
-    /// Whether the flight has told all it had to tell.
+    /// Whether the flight has delivered its last report.
     pub(crate) fn is_settled(&self) -> bool {
         self.landed && (!self.keeping || self.settled || self.lost_reported)
     }
 }
 
-/// A mark a flight has asked for.
+/// A mark that a flight has requested.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked {
     pub(crate) epoch: Epoch,
     pub(crate) rt: usize,
     pub(crate) digest: KeyedDigest,
-    /// When it was decided, on the host's clocks.
+    /// The time of the decision, on the host's clocks.
     pub(crate) moment: Moment,
     pub(crate) presentations: u32,
     pub(crate) number: u64,
     pub(crate) first: Moment,
-    /// When it became durable.
+    /// The time at which the mark became durable.
     pub(crate) applied: Option<Millis>,
 }
 
-/// Tokens a flight was given.
+/// Tokens that a flight received.
 #[derive(Clone, Debug)]
 pub(crate) struct Brought {
     pub(crate) at: usize,
     pub(crate) rt: Option<usize>,
     pub(crate) sent: Option<KeyedDigest>,
     pub(crate) epoch: Epoch,
-    /// Whether there is a new refresh token among them.
+    /// Whether they include a new refresh token.
     pub(crate) replaces: bool,
     pub(crate) foreign: bool,
     pub(crate) saved: bool,

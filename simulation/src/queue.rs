@@ -1,4 +1,4 @@
-//! What is pending, in the order of virtual time.
+//! The pending items, in the order of virtual time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use crate::Millis;
 use crate::rng::join;
 
-/// Pending items. Those that are due at the same millisecond come out in an order that the seed decides.
+/// Pending items. The seed decides the order of items that are due at the same millisecond.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<(Millis, u64, u64)>>,
@@ -37,7 +37,7 @@ impl<T> Queue<T> {
         self.heap.push(Reverse((due, tie, place as u64)));
     }
 
-    /// The next item, with the time at which it is due.
+    /// The next item, with its due time.
     pub(crate) fn pop(&mut self) -> Option<(Millis, T)> {
         let Reverse((due, _, place)) = self.heap.pop()?;
         let place = place as usize;

@@ -1,14 +1,14 @@
-//! Randomness that is the same on every machine, and stays the same for one thing when another thing is taken away.
+//! Randomness that is the same on every machine. A draw for one purpose does not change when another draw is removed.
 //!
-//! There is no stream of random numbers that everything draws from. Each draw is made from rng of its own, which are
-//! named by the seed and by what they are for ("the fate of the third store operation of the second flight of process
-//! 1"). So a schedule can be shrunk by dropping events from its plan: what is left still meets the same fates.
+//! There is no single stream of random numbers. Each draw has a generator of its own, which is seeded by the schedule's
+//! seed and by the draw's purpose ("the fate of the third store operation of the second flight of process 1"). So a
+//! schedule can be shrunk by dropping events from its plan, and the other events keep their fates.
 
 /// A generator (SplitMix64, which passes BigCrush and needs eight bytes of state).
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
 
-/// What rng are for: the first part of their name.
+/// The purpose of a generator, which is the first part of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
     Config = 1,
@@ -27,20 +27,20 @@ pub(crate) enum For {
     Login = 16,
 }
 
-/// Stirs all bits of `word` into all others.
+/// Mixes each bit of `word` into all others.
 pub(crate) const fn mix(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
 }
 
-/// One name out of two, depending on their order.
+/// Combines two names into one. The order matters.
 pub(crate) const fn join(left: u64, right: u64) -> u64 {
     mix(left.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(mix(right.wrapping_add(0x632b_e59b_d9b4_e019))))
 }
 
 impl Rng {
-    /// The rng for `what`, the `key`-th of their kind.
+    /// The `key`-th generator for the purpose `what`.
     pub(crate) fn new(seed: u64, what: For, key: u64) -> Self {
         Self(join(join(seed, what as u64), key))
     }
@@ -60,17 +60,17 @@ impl Rng {
         least + self.below(most.saturating_sub(least) + 1)
     }
 
-    /// True this many times in a thousand.
+    /// True in `per_mille` of a thousand draws.
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
-    /// One of these.
+    /// One of the choices, all equally likely.
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
 
-    /// One of these, each as often as its weight says.
+    /// One of the choices, as often as its weight states.
     pub(crate) fn weigh<T: Copy>(&mut self, choices: &[(u64, T)]) -> T {
         let total = choices.iter().map(|(weight, _)| weight).sum();
         let mut rest = self.below(total);
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(roll(1, 2), roll(1, 2));
         assert_ne!(roll(1, 2), roll(2, 1));
         assert_ne!(roll(1, 2), roll(1, 3));
-        // Pinned: a story must be the same on every machine, and in every version until it is meant to change.
+        // Pinned values. A story is the same on every machine, and in every version until a deliberate change.
         assert_eq!(roll(1, 2), 13_160_244_813_957_254_757);
     }
 

@@ -1,4 +1,4 @@
-//! A strict authorization server, and the resource behind it: the ground truth that the laws are checked against.
+//! A strict authorization server and the resource behind it. They are the ground truth for the checks of the laws.
 
 use tokenkeeper_actors::law::profile::Refused;
 use tokenkeeper_actors::values::record::RefreshCredential;
@@ -15,20 +15,20 @@ pub(crate) struct Lineage {
     pub(crate) issuer: u8,
     pub(crate) client: u32,
     pub(crate) ended: Option<End>,
-    /// Requests that present one of its refresh tokens and are under way.
+    /// Requests under way that present one of its refresh tokens.
     pub(crate) under_way: Vec<usize>,
 }
 
-/// How a lineage ended.
+/// The reason why a lineage ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// A spent refresh token was presented again: taken for theft.
+    /// A spent refresh token was presented again, which the server treats as theft.
     Reuse,
-    /// We revoked it.
+    /// A flight or a session revoked the lineage.
     Revoked,
-    /// We revoked an older lineage, and this server took that to mean all.
+    /// A flight or a session revoked an older lineage, and this server revoked all lineages of the identity.
     Swept,
-    /// The server's own doing.
+    /// The server ended it for a reason of its own.
     Whim,
 }
 
@@ -36,10 +36,10 @@ pub(crate) enum End {
 pub(crate) struct Rt {
     pub(crate) lineage: usize,
     pub(crate) credential: RefreshCredential,
-    /// When it was spent, and for which successor.
+    /// The time at which it was spent, and its successor.
     pub(crate) spent: Option<(Millis, usize)>,
     pub(crate) presentations: Vec<Presentation>,
-    /// Presentations before this one have been settled by a commit that kept the token.
+    /// The number of presentations that were settled by a commit that kept the token.
     pub(crate) settled: usize,
 }
 
@@ -52,17 +52,19 @@ pub(crate) struct Presentation {
     pub(crate) process: usize,
     pub(crate) life: u32,
     pub(crate) timeout: Millis,
-    /// What the flight was told; `None` while it was told nothing.
+    /// The verdict on the answer that the flight received. `None` until an answer arrives.
     pub(crate) verdict: Option<Verdict>,
-    /// It left late, because its process stood still between the last check and the first byte: the stated limit.
+    /// The request left late, because its process stood still between the last check and the first byte. Law 1 states
+    /// this limit.
     pub(crate) excused: bool,
 }
 
-/// What a presentation turned out to be, by law 10's table: worked out anew here, from the profile's plain data.
+/// The class of a presentation by law 10's table. The simulation works it out independently, from the profile's plain
+/// data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Usable,
-    /// Usable, and the refresh token stays as it is.
+    /// The answer is usable, and the refresh token stays the same.
     Kept,
     Unspent,
     NonceWanted,
@@ -72,7 +74,7 @@ pub(crate) enum Verdict {
 }
 
 impl Presentation {
-    /// Whether it counts as one that may have spent the token.
+    /// Whether the presentation counts as one that may have spent the token.
     pub(crate) fn counts(&self) -> bool {
         !matches!(self.verdict, Some(Verdict::Unspent | Verdict::Kept | Verdict::NonceWanted | Verdict::ClientRejected))
     }
@@ -82,38 +84,38 @@ impl Presentation {
 pub(crate) struct At {
     pub(crate) identity: usize,
     pub(crate) lineage: Option<usize>,
-    /// When the request that brought it was sent, and on which boot of which host.
+    /// The time at which the request for this token was sent, and the boot of the sender's host.
     pub(crate) asked: Millis,
     pub(crate) boot: BootId,
-    /// When it ends, in truth.
+    /// The true expiry.
     pub(crate) ends: Option<Millis>,
     pub(crate) killed: bool,
-    /// It is somebody else's.
+    /// The token belongs to another subject.
     pub(crate) foreign: bool,
     pub(crate) flight: Option<FlightId>,
-    /// A record that holds it was durable at some time.
+    /// A record with this token was durable at some time.
     pub(crate) durable: bool,
-    /// Storing it failed or timed out.
+    /// Storing the token failed or timed out.
     pub(crate) save_failed: bool,
 }
 
-/// The whole truth about tokens.
+/// The true state of all tokens.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) config: ServerConfig,
     pub(crate) lineages: Vec<Lineage>,
     pub(crate) rts: Vec<Rt>,
     pub(crate) ats: Vec<At>,
-    /// Clients up to this number are not known any more.
+    /// The server no longer knows clients up to this number.
     pub(crate) rejects_to: u32,
     pub(crate) clients: u32,
-    /// The next answer is for somebody else.
+    /// The next answer is for another subject.
     pub(crate) wrong_subject: bool,
-    /// Operations that are refused whatever the token, until then, with this challenge.
+    /// Operations that the resource refuses with any token, each with its challenge and the time until which it does.
     pub(crate) caprices: Vec<(u8, u8, Millis)>,
 }
 
-/// What the server sends back.
+/// The server's answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Tokens(Issued),
@@ -129,7 +131,7 @@ pub(crate) struct Issued {
     pub(crate) foreign: bool,
 }
 
-/// What a token request carries.
+/// The content of a token request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) identity: usize,
@@ -155,7 +157,7 @@ impl Server {
         }
     }
 
-    /// The number in a token's text.
+    /// Parses the number in a token's text.
     pub(crate) fn number(token: &str) -> Option<usize> {
         token.split_once('-').and_then(|(_, number)| number.parse().ok())
     }
@@ -175,13 +177,13 @@ impl Server {
         self.rts.len() - 1
     }
 
-    /// Somebody signs in: a lineage with its first refresh token.
+    /// A person signs in. Creates a lineage with its first refresh token.
     pub(crate) fn sign_in(&mut self, identity: usize, issuer: u8, client: u32, key: &DigestKey) -> usize {
         self.lineages.push(Lineage { identity, issuer, client, ended: None, under_way: Vec::new() });
         self.new_rt(self.lineages.len() - 1, key)
     }
 
-    /// An access token and what is said about how long it lives.
+    /// Issues an access token, with the lifetime that the server states for it.
     pub(crate) fn issue(
         &mut self,
         asked: &Asked,
@@ -233,7 +235,7 @@ impl Server {
         }
     }
 
-    /// Revokes a refresh token's lineage; where revocation is not confined, the identity's other lineages too.
+    /// Revokes a refresh token's lineage. Where revocation is not confined, revokes the identity's other lineages too.
     pub(crate) fn revoke(&mut self, rt: usize, confined: bool) {
         let lineage = self.rts[rt].lineage;
         self.end(lineage, End::Revoked);
@@ -247,7 +249,7 @@ impl Server {
         }
     }
 
-    /// Answers a token request, with nothing going wrong on the way.
+    /// Answers a token request. Faults on the network are not simulated here.
     pub(crate) fn answer(&mut self, asked: &Asked, now: Millis, key: &DigestKey, rng: &mut Rng) -> Reply {
         if asked.client <= self.rejects_to {
             return refused(401, "invalid_client");
@@ -286,7 +288,7 @@ impl Server {
         Reply::Tokens(Issued { at, rt: successor, expires_in, foreign })
     }
 
-    /// Whether the resource accepts an access token for an operation; the challenge, if not.
+    /// Whether the resource accepts an access token for an operation. Returns the challenge if it does not.
     pub(crate) fn accepts(&self, at: usize, operation: u8, now: Millis) -> Result<(), u64> {
         let caprice = self.caprices.iter().find(|(refused, _, until)| *refused == operation && *until > now);
         if let Some((_, challenge, _)) = caprice {

@@ -1,12 +1,13 @@
-//! Shrinking: as few events as still break the same law.
+//! Shrinks a schedule to a small number of events that still break the same law.
 
 use crate::plan::Event;
 use crate::{Breach, Schedule};
 
-/// Attempts made at most.
+/// The maximum number of attempts.
 const ATTEMPTS: usize = 600;
 
-/// The smallest schedule found that breaks the same law in the same way; `schedule` itself when it breaks none.
+/// Returns the smallest schedule found that breaks the same law in the same way. Returns `schedule` itself if it
+/// breaks none.
 pub fn shrink(schedule: &Schedule) -> Schedule {
     let Some(breach) = schedule.run(false).breach else { return schedule.clone() };
     let mut search = Search { breach, best: schedule.clone(), left: ATTEMPTS };
@@ -24,7 +25,7 @@ struct Search {
 }
 
 impl Search {
-    /// Takes the candidate if it still breaks the law.
+    /// Keeps the candidate if it still breaks the law.
     fn try_it(&mut self, candidate: Schedule) -> bool {
         if self.left == 0 {
             return false;
@@ -38,7 +39,7 @@ impl Search {
         breaks
     }
 
-    /// Tries to drop events, in chunks that halve. Says whether any could go.
+    /// Tries to drop events, in chunks that halve. Returns whether any chunk was dropped.
     fn pass(&mut self) -> bool {
         let before = self.best.plan.events.len();
         let mut size = before.div_ceil(2);
@@ -58,7 +59,8 @@ impl Search {
         self.left > 0 && self.best.plan.events.len() < before
     }
 
-    /// Makes what is left plainer: one process or identity fewer is not tried, since rng are named after them.
+    /// Simplifies the remaining events. It does not remove a process or an identity, because the random draws are
+    /// named after them.
     fn soften(&mut self) {
         for place in 0..self.best.plan.events.len() {
             let mut candidate = self.best.clone();

@@ -1,4 +1,4 @@
-//! The simulated store: atomic steps over records, with the ledger that ships, and claims of two kinds.
+//! The simulated store. It makes atomic changes to records with the shipped ledger, and grants claims of two kinds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, KeyedDigest};
 use crate::Millis;
 use crate::config::StoreKind;
 
-/// Who asks for a claim, as far as the store can tell.
+/// The process that asks for a claim, as far as the store can identify it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) flight: FlightId,
@@ -24,16 +24,16 @@ pub(crate) struct Holder {
 #[derive(Clone, Debug)]
 struct Held {
     by: Holder,
-    /// When the lease runs out, by the store's clock, which is true; `None` for a kernel lock.
+    /// The expiry of the lease by the store's clock, which is true. `None` for a kernel lock.
     until: Option<Millis>,
 }
 
-/// What is stored of one identity.
+/// The stored state of one identity.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
     pub(crate) record: Option<Record>,
     claims: BTreeMap<ClaimScope, Held>,
-    /// Holders whose lease ran out, and who have not been heard of since.
+    /// Holders whose lease expired, and that have not contacted the store since.
     lost: BTreeMap<ClaimScope, Vec<Holder>>,
 }
 
@@ -42,13 +42,14 @@ pub(crate) struct SimStore {
     pub(crate) kind: StoreKind,
     pub(crate) key: DigestKey,
     pub(crate) rows: Vec<Row>,
-    /// Refresh tokens reserved for an identity until then, besides those that records hold.
+    /// Refresh tokens reserved for an identity, each with the end of its reservation. Tokens in records are not
+    /// listed.
     reserved: BTreeMap<KeyedDigest, (usize, Millis)>,
-    /// Flights whose claim was taken from them by a fault of the store.
+    /// Flights that lost their claim through a fault of the store.
     pub(crate) robbed: BTreeSet<FlightId>,
 }
 
-/// How long a reservation lasts for the install that follows it.
+/// The duration of a reservation, for the install that follows.
 const RESERVED_FOR: Millis = 600_000;
 
 impl SimStore {
@@ -66,7 +67,7 @@ impl SimStore {
         self.rows[identity].record.as_ref()
     }
 
-    /// Read, judge, write: one step.
+    /// Reads, judges and writes in one step.
     pub(crate) fn change(&mut self, identity: usize, change: &Change) -> Changed {
         let row = &mut self.rows[identity];
         match ledger::apply(row.record.as_ref(), change) {
@@ -103,7 +104,7 @@ impl SimStore {
         }
         lost.retain(|other| other.flight != by.flight);
         if knows_boots {
-            // A holder on this host, in an earlier boot of it, is gone for good.
+            // A holder on this host from an earlier boot is gone for good.
             lost.retain(|other| other.host != by.host || other.boot == by.boot);
         }
         let predecessor = if lost.is_empty() { Predecessor::Gone } else { Predecessor::MayLive };
@@ -143,7 +144,7 @@ impl SimStore {
         self.lasts(identity, scope, flight).is_some_and(|until| until.is_none_or(|until| until > now))
     }
 
-    /// Until when `flight` holds the claim: the inner `None` for as long as its process lives.
+    /// The expiry of the claim that `flight` holds. The inner `None` means that it lasts as long as the process.
     pub(crate) fn lasts(&self, identity: usize, scope: ClaimScope, flight: FlightId) -> Option<Option<Millis>> {
         self.rows[identity].claims.get(&scope).filter(|held| held.by.flight == flight).map(|held| held.until)
     }
@@ -153,12 +154,12 @@ impl SimStore {
         self.rows[identity].claims.iter().map(|(scope, held)| (*scope, held.by, held.until))
     }
 
-    /// Makes a holder one of whom nothing is known: for worlds that begin in doubt.
+    /// Adds a holder of unknown fate, for worlds that begin in doubt.
     pub(crate) fn lose(&mut self, identity: usize, scope: ClaimScope, by: Holder) {
         self.rows[identity].lost.entry(scope).or_default().push(by);
     }
 
-    /// A process died: the kernel frees its locks; leases run out by themselves.
+    /// A process died. The kernel frees its locks, while leases last until they expire.
     pub(crate) fn process_died(&mut self, process: usize, life: u32) {
         if self.kind == StoreKind::Kernel {
             for row in &mut self.rows {
@@ -167,7 +168,7 @@ impl SimStore {
         }
     }
 
-    /// The store forgets who holds what. It remembers that somebody may.
+    /// The store forgets the holders of its claims. It remembers that they may be alive.
     pub(crate) fn forget_claims(&mut self) -> u64 {
         let mut robbed = 0;
         for row in &mut self.rows {
@@ -180,7 +181,7 @@ impl SimStore {
         robbed
     }
 
-    /// Reserves a refresh token; the identity that holds it otherwise, if another does.
+    /// Reserves a refresh token. Returns the identity that already holds it, if another one does.
     pub(crate) fn reserve(&mut self, identity: usize, digest: KeyedDigest, now: Millis) -> Option<usize> {
         let holds = |row: &Row| {
             row.record.as_ref().and_then(Record::held).is_some_and(|held| held.credential.digest() == digest)

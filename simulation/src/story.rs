@@ -1,11 +1,11 @@
-//! The story of a schedule: one line a step, the same to the byte each time.
+//! The story of a schedule, one line a step. It is identical to the byte in each run.
 
 use std::fmt::Write;
 
 use crate::Millis;
 use crate::rng::join;
 
-/// Lines, if somebody reads them, and a digest of every step in any case.
+/// The lines, if they were requested, and a digest of every step in any case.
 #[derive(Debug)]
 pub(crate) struct Story {
     text: Option<String>,
@@ -17,7 +17,7 @@ impl Story {
         Self { text: told.then(String::new), digest: 0 }
     }
 
-    /// Whether lines are worth making.
+    /// Whether lines are kept.
     pub(crate) fn is_told(&self) -> bool {
         self.text.is_some()
     }
@@ -29,7 +29,7 @@ impl Story {
         }
     }
 
-    /// Takes a step into the digest.
+    /// Adds a step to the digest.
     pub(crate) fn stamp(&mut self, word: u64) {
         self.digest = join(self.digest, word);
     }

@@ -1,4 +1,4 @@
-//! What happened, counted: a simulation that never got into trouble has shown nothing.
+//! Counts the events of each kind. A simulation without trouble shows nothing.
 
 use std::fmt;
 
@@ -102,13 +102,13 @@ kinds! {
 const KINDS: usize = WORDS.len();
 const EFFECTS: usize = EffectName::ALL.len();
 
-/// How often each kind of event happened.
+/// The number of events of each kind.
 #[derive(Clone, Debug)]
 pub struct Tally {
     kinds: [u64; KINDS],
-    /// Crashes, breaks and reboots at each effect of a flight: before it, and after it began.
+    /// Crashes, aborts and reboots at each effect of a flight, before it begins and after.
     crashes: [[u64; 2]; EFFECTS],
-    /// Steps taken.
+    /// The number of steps taken.
     pub steps: u64,
 }
 
@@ -129,7 +129,7 @@ impl Tally {
         }
     }
 
-    /// Adds what another schedule met.
+    /// Adds the counts of another schedule.
     pub fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.kinds.iter_mut().zip(other.kinds).for_each(|(ours, theirs)| *ours += theirs);

@@ -1,8 +1,8 @@
-//! A thousand schedules, the same each time; and proof that the checks bite.
+//! Runs a thousand fixed schedules, and shows that the checks find planted faults.
 
 use tokenkeeper_simulation::{Planted, Schedule, Tally, shrink};
 
-/// More run on demand: `cargo run --release -p tokenkeeper-simulation -- --schedules 100000`.
+/// More can run on demand: `cargo run --release -p tokenkeeper-simulation -- --schedules 100000`.
 const SCHEDULES: u64 = 1_000;
 
 #[test]
@@ -15,7 +15,7 @@ fn no_schedule_breaks_a_law() {
     }
     let rows: Vec<(String, u64)> = tally.rows().collect();
     let count = |kind: &str| rows.iter().find(|(word, _)| word == kind).map_or(0, |(_, count)| *count);
-    // Schedules in which nothing goes wrong would show nothing.
+    // Schedules without faults would show nothing.
     for kind in
         ["tokens minted", "answers lost", "processes crashed", "degraded flights", "hosts suspended", "futile refusals"]
     {

@@ -1,4 +1,4 @@
-//! Callers parked on one flight, beside the least that waking so many tasks can cost.
+//! Callers parked on one flight, compared with the minimum cost of waking so many tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +15,12 @@ use crate::{allocations, line, nanos};
 
 const CALLERS: usize = 10_000;
 const ROUNDS: usize = 120;
-/// Long enough for everybody to be where they wait.
+/// Long enough for all callers to park.
 const QUIET: Duration = Duration::from_millis(60);
 
-/// Notes when the last of a round is done.
+/// Notes when the last caller of a round is done.
 struct Finish<T> {
-    /// What the callers share.
+    /// The value that the callers share.
     shared: T,
     left: AtomicUsize,
     done: std::sync::Mutex<Option<oneshot::Sender<Instant>>>,
@@ -90,7 +90,7 @@ async fn oneshots(lease: Lease) -> f64 {
         .collect();
     tokio::time::sleep(QUIET).await;
     let began = Instant::now();
-    // From a task, as an actor would.
+    // Sent from a task, as by an actor.
     tokio::spawn(async move { waiting.into_iter().for_each(|tell| drop(tell.send(lease.clone()))) });
     nanos(told.await.expect("an end") - began) / 1e6
 }

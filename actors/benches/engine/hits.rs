@@ -1,4 +1,4 @@
-//! A hit, beside what else a host might do to share a token.
+//! A hit, compared with other ways in which a host can share a token.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{allocations, line, nanos};
 /// Samples of each kind at each number of tasks.
 const SAMPLES: usize = 256;
 
-/// An actor as one would write it first: it answers every caller by message.
+/// A first, simple actor. It answers every caller by message.
 struct Plain;
 
 enum PlainMessage {
@@ -61,7 +61,7 @@ pub(crate) async fn run() {
     let mutex = Arc::new(Mutex::new(Some(lease)));
     for tasks in [1, 2, 8, 64] {
         let (mut loads, mut hits) = (Vec::new(), Vec::new());
-        // In turns, so that whatever else the machine does falls on both.
+        // Measured in turns, so that other load on the machine affects both.
         for _ in 0..SAMPLES.div_ceil(tasks).max(8) {
             loads.extend(sample(tasks, || load(Arc::clone(&bare))).await);
             hits.extend(sample(tasks, || hit(session.clone())).await);
@@ -115,7 +115,7 @@ async fn ask(plain: ActorRef<PlainMessage>) -> f64 {
     nanos(began.elapsed()) / f64::from(CALLS)
 }
 
-/// What one operation took in each of `tasks` that run side by side.
+/// The time of one operation in each of `tasks` that run side by side.
 async fn sample<F>(tasks: usize, work: impl Fn() -> F) -> Vec<f64>
 where
     F: Future<Output = f64> + Send + 'static,

@@ -1,4 +1,5 @@
-//! What the engine costs in a host: hits, cohorts, memory. Prints one table; see `benches/README.md` at the root.
+//! The cost of the engine in a host, for hits, cohorts and memory. Prints one table. See `benches/README.md` at the
+//! root.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark that cannot go on says so and ends")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark owns its tasks, and measures with a watch of its own")]
@@ -16,7 +17,7 @@ use std::time::Duration;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::runtime::Builder;
 
-/// Counts what is allocated: its own counters cost everybody who allocates the same.
+/// Counts allocations. Its counters cost all allocating code the same.
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
@@ -32,7 +33,7 @@ fn allocations() -> usize {
     stats.allocations + stats.reallocations
 }
 
-/// Prints a line of the table: what, and the least, the middle and the most of `samples`.
+/// Prints a line of the table with the minimum, the median and the maximum of `samples`.
 fn line(what: &str, unit: &str, samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
     let (least, middle, most) = (samples[0], samples[samples.len() / 2], samples[samples.len() - 1]);

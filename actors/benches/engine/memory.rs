@@ -1,4 +1,4 @@
-//! What an identity occupies, awake and asleep.
+//! The memory of an identity, awake and idle.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::setting::{self, Lean, Server, resident};
 use crate::{allocations, live};
 
 const IDENTITIES: usize = 100_000;
-/// Long enough for all to be awake at once, even on a machine that is busy with something else.
+/// Long enough for all to be awake at once, even on a busy machine.
 const IDLE_AFTER: Duration = Duration::from_secs(25);
 
-/// How many actors of identities live.
+/// The number of live actors of identities.
 fn awake(host: &ActorCell) -> usize {
     host.get_children().iter().map(|supervisor| supervisor.get_children().len()).sum()
 }
@@ -46,7 +46,7 @@ pub(crate) async fn run() {
         println!("| {IDENTITIES} sessions {round} and answered | {:.2} s | | |", began.elapsed().as_secs_f64());
         assert_eq!(awake(&host.get_cell()), IDENTITIES, "all are awake at once");
         tell("awake");
-        // Until the supervisor has taken leave of the last of them.
+        // Waits until the supervisor has removed the last actor.
         let mut before = f64::MAX;
         while awake(&host.get_cell()) > 0 || live() < before {
             before = live();
@@ -59,13 +59,14 @@ pub(crate) async fn run() {
         session.token().await.expect("a lease");
     }
     println!("| allocations in {IDENTITIES} hits on idle identities | {} | | |", allocations() - before);
-    assert_eq!(awake(&host.get_cell()), 0, "nobody had to wake up");
+    assert_eq!(awake(&host.get_cell()), 0, "no actor had to wake up");
     drop(runtime.shutdown(Duration::from_secs(10)).await);
 }
 
-/// Asks every session's actor, some hundred at a time.
+/// Requests a token from every session's actor, several hundred at a time.
 async fn use_all(sessions: &[AuthSession]) {
-    // More than a hit can tell by itself: the actor says that it is the most there is.
+    // No published lease lasts this long, so the request goes to the actor. The actor answers with the longest
+    // lifetime available.
     let request = TokenOptions { min_lifetime: Duration::from_secs(86_400), ..TokenOptions::default() };
     for some in sessions.chunks(500) {
         let asked = some.iter().map(|session| session.token_with(request));

@@ -1,4 +1,5 @@
-//! What is around the engine while it is measured: a store that holds nothing, and a source that answers when it may.
+//! The surroundings of the engine during a measurement. The store keeps no records, and the source answers when it
+//! gets a permit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use tokio::sync::Semaphore;
 
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// Says what is measured on, as far as the system tells.
+/// Prints the machine's description, as far as the system provides it.
 pub(crate) fn machine() {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
@@ -38,7 +39,7 @@ pub(crate) fn machine() {
     println!("features: default {} {}", feature(tracing, "async-trait"), feature(cluster, "cluster"));
 }
 
-/// What the process occupies, in bytes; zero where the system does not tell.
+/// The resident memory of the process, in bytes. Zero where the system does not provide it.
 pub(crate) fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
@@ -59,7 +60,7 @@ pub(crate) fn identity(number: usize) -> ServerIdentity {
     ServerIdentity::new(account, Target::mcp("https://mcp.example.com/mcp").expect("a target"))
 }
 
-/// A login with tokens of 600 bytes; without an access token the first caller needs a flight.
+/// A login with tokens of 600 bytes. Without an access token the first caller needs a flight.
 pub(crate) fn login(number: usize, at: Moment, with_access: bool) -> Login {
     let validity = Validity::new(at, Some(LIFETIME));
     let access = LoginAccess { token: AccessToken::new("a".repeat(600)), kind: TokenKind::Bearer, validity };
@@ -82,7 +83,7 @@ pub(crate) fn login(number: usize, at: Moment, with_access: bool) -> Login {
     }
 }
 
-/// A server that answers as soon as it may.
+/// A server that answers as soon as it has a permit.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) clock: Arc<SystemClock>,
@@ -114,7 +115,7 @@ impl TokenSource for Server {
     }
 }
 
-/// A store in which everybody is signed in, and which keeps nothing in memory for it.
+/// A store in which every identity is signed in, and which keeps no memory for it.
 #[derive(Debug)]
 pub(crate) struct Lean {
     pub(crate) clock: Arc<SystemClock>,
@@ -128,7 +129,7 @@ impl TokenStore for Lean {
         Ok(apply(None, &Change::Install(Box::new(login))).ok().map(Box::new))
     }
 
-    // The rest is never asked for, or has nothing to do with what is measured.
+    // The other methods are never called, or do not matter to the measurement.
 
     async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
         self.inner.digest_key().await

@@ -1,4 +1,4 @@
-//! The workloads. Everything here is generic over `Peer`; nothing knows a peer by name.
+//! The workloads. Everything here is generic over `Peer`. No workload names a peer.
 use crate::{
     env::Env,
     peer::{First, Peer},
@@ -51,7 +51,7 @@ impl<P: Peer> Hot for HotPeer<P> {
     fn name(&self) -> &'static str {
         P::NAME
     }
-    /// Wall time for `conc` tasks doing `iters` gets each.
+    /// The wall time of `conc` tasks with `iters` gets each.
     fn run(&self, conc: usize, iters: u64) -> Pin<Box<dyn Future<Output = Duration> + Send + '_>> {
         Box::pin(async move {
             let (go, rx) = watch::channel(false);
@@ -123,7 +123,7 @@ pub async fn storm<P: Peer>(env: &Env, n: usize, delay_ms: u64, cap: Duration) -
         })
         .collect();
     if P::FIRST != First::Background {
-        // let every caller park on the start line
+        // Lets every caller park on the start line.
         tokio::time::sleep(Duration::from_millis(5 + n as u64 / 200)).await;
     }
     go.send(true).unwrap();
@@ -158,11 +158,11 @@ pub async fn storm<P: Peer>(env: &Env, n: usize, delay_ms: u64, cap: Duration) -
     }
 }
 
-/// The resource takes this long, so that all callers are out with the old token before the
-/// first of them hears its 401.
+/// The resource's delay. It is long enough for all callers to have sent the old token before the first of them gets
+/// its 401.
 pub const RESOURCE_MS: u64 = 100;
 
-/// W2b. The resource refuses the cached, unexpired token; `n` callers meet the 401 at once.
+/// W2b. The resource refuses the cached, unexpired token, and `n` callers get the 401 at once.
 pub async fn reject_storm<P: Peer>(env: &Env, n: usize, delay_ms: u64, cap: Duration) -> StormCase {
     let seed = env.new_family("delay_ms=0&expires_in=3600").await;
     let fam = seed.fam;
@@ -221,16 +221,16 @@ pub async fn reject_storm<P: Peer>(env: &Env, n: usize, delay_ms: u64, cap: Dura
 // ---------------------------------------------------------------- cancellation and chain
 
 pub struct CancelCase {
-    /// the retry, once the cancelled exchange has settled
+    /// The retry, after the cancelled exchange has settled.
     pub retry: Result<(), String>,
-    /// a caller that was waiting on the same refresh when the first was cancelled
+    /// A caller that was waiting on the same refresh when the first one was cancelled.
     pub waiter: Result<(), String>,
     pub posts: u64,
     pub revoked: bool,
 }
 
-/// One caller starts a refresh; `waiters` others join it; the first is dropped after the server
-/// has rotated but before it has answered; then one more call.
+/// One caller starts a refresh, and `waiters` others join it. The first caller is dropped after the server has rotated
+/// the token and before it has answered. Then one more call follows.
 pub async fn cancel<P: Peer>(env: &Env, with_waiter: bool) -> CancelCase {
     let seed = env.new_family("delay_ms=0&expires_in=1").await;
     let fam = seed.fam;
@@ -258,7 +258,7 @@ pub async fn cancel<P: Peer>(env: &Env, with_waiter: bool) -> CancelCase {
                 .map(|r| r.map(|_| ()))
         })
     });
-    // wait until the server has seen the POST (and so has rotated)
+    // Waits until the server has received the POST, and so has rotated the token.
     for _ in 0..200 {
         if env.stat(fam).await.posts > 0 {
             break;
@@ -286,7 +286,7 @@ pub async fn cancel<P: Peer>(env: &Env, with_waiter: bool) -> CancelCase {
     }
 }
 
-/// Two refreshes in sequence: does the peer use the rotated refresh token?
+/// Runs two refreshes in sequence, to see whether the peer uses the rotated refresh token.
 pub async fn chain<P: Peer>(env: &Env) -> (Result<(), String>, u64, bool) {
     let seed = env.new_family("delay_ms=0&expires_in=1").await;
     let fam = seed.fam;

@@ -1,38 +1,38 @@
-//! The one interface every adapter implements.
+//! The interface that every adapter implements.
 use crate::env::{Env, Seed};
 use std::future::Future;
 
-/// How an adapter comes by its first token, which decides how W2 makes "the moment of expiry".
+/// The source of an adapter's first token. It decides how W2 causes the moment of expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum First {
-    /// `create` is given a token set (access, refresh, expires_in) and holds it at once.
+    /// `create` receives a token set (access, refresh, expires_in) and holds it at once.
     Seeded,
-    /// The first `get` fetches from the server; the token it gets obeys the family's expires_in.
+    /// The first `get` fetches a token from the server. The family's expires_in sets its lifetime.
     Fetched,
-    /// As `Fetched`, but the peer's own timer decides when to refresh, so
-    /// an expiry cannot be provoked by a short lifetime. W2 is the cold start.
+    /// As `Fetched`, but the peer's own timer decides when to refresh, so a short lifetime cannot cause an expiry. W2
+    /// is the cold start.
     Background,
 }
 
 pub trait Peer: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     const FIRST: First = First::Seeded;
-    /// False: a limit line without refresh; only W1, W3, W4.
+    /// False for a limit line without refresh, which has only W1, W3 and W4.
     const REFRESHES: bool = true;
-    /// False: the grant it uses has no refresh token (client_credentials, jwt-bearer).
+    /// False for a grant without a refresh token (client_credentials, jwt-bearer).
     const ROTATES: bool = true;
-    /// True: a token of a second's lifetime is served for most of that second. (The others keep a margin of some seconds,
-    /// so that they take it for expired at once.) The chain waits for its end, then.
+    /// True if the peer serves a token with a lifetime of one second for most of that second. (The others keep a
+    /// margin of some seconds, so they treat it as expired at once.) The chain waits for the token's end then.
     const SERVES_UNTIL_EXPIRY: bool = false;
-    /// What the peer hands its user, in its own type.
+    /// The value that the peer returns to its user, in its own type.
     type Out: Send + 'static;
 
     fn create(env: &Env, seed: Seed) -> impl Future<Output = Self> + Send;
     fn get(&self) -> impl Future<Output = Result<Self::Out, String>> + Send;
-    /// True where the peer (or its user, in the baselines) answers a 401 from the resource.
+    /// True if the peer (or its user, in the baselines) handles a 401 from the resource.
     const ANSWERS_401: bool = false;
-    /// One request to the protected resource at `url` with the cached token; on 401 the peer's
-    /// own recovery and one retry. (W2b: the analogue of Invalidate + GetToken.)
+    /// One request to the protected resource at `url` with the cached token. After a 401, the peer's own recovery and
+    /// one retry follow. (W2b measures this counterpart of Invalidate + GetToken.)
     fn call(
         &self,
         _http: &reqwest::Client,
@@ -44,6 +44,6 @@ pub trait Peer: Send + Sync + Sized + 'static {
     fn warm(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
-    /// Adapters whose peer keeps something shared between identities put it here (W3).
+    /// Prepares the state that a peer shares between identities (W3).
     fn prepare_many(_n: usize) {}
 }

@@ -1,5 +1,5 @@
-//! The reference: which answers a caller may get, from nothing but what has happened. Laws 4, 6, 7, 8, 12, 13 and 14 as
-//! a caller sees them.
+//! The reference for the answers that a caller may get. It derives them from past events alone. Covers laws 4, 6, 7,
+//! 8, 12, 13 and 14 from the caller's side.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::server::Server;
 use crate::tally::Kind;
 use crate::world::World;
 
-/// What a session was handed when it said what it said.
+/// The event that a session was handling when it produced its effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Occasion {
     Asked(WaiterId, Ask),
     Tick(ElapsedTime),
-    /// A flight of its own came back with nothing.
+    /// One of the session's own flights returned without a token.
     Failed(FlightId),
     Other,
 }
 
-/// How long a record's state may be unknown to a process, with a watch that works and a store that answers.
+/// The time for which a process may not know a record's state, while its watch works and the store answers.
 const NEWS: Millis = 5_000;
 
-/// The same with a watch, a store or a machine that is in trouble.
+/// The same time while a watch, a store or a machine is in trouble.
 const LATE_NEWS: Millis = 400_000;
 
-/// How long after a standstill a caller may get what was under way before it.
+/// The time after a standstill during which a caller may get the result of a flight that began before it.
 const AGED: Millis = 120_000;
 
 impl World {
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    /// Whether a lease may be handed out to somebody who asked in `step`.
+    /// Whether a lease may be handed out to a caller that asked in `step`.
     pub(crate) fn check_lease(&mut self, pid: Pid, identity: usize, lease: &Lease, step: u64) {
         let generation = lease.generation();
         let at = Server::number(lease.token().expose()).and_then(|at| self.server.ats.get(at));
@@ -89,13 +89,13 @@ impl World {
         self.check_alive(pid, lease, at.asked, at.boot);
     }
 
-    /// What a token minted without a store needs: that the store could not be used.
+    /// Whether a token may be minted without a store. It may only be while the store is unusable.
     fn store_was_down(&self, pid: Pid, identity: usize, unstored: bool) -> bool {
         let met = &self.processes[pid.process].slots[identity].known.met;
         unstored && self.config.repeatable() && met.contains_key(&Reason::StoreTrouble)
     }
 
-    /// Law 14: the lease is alive on either clock of its host, and in truth, if it was asked for in this boot.
+    /// Law 14: the lease is valid on both clocks of its host, and in true time if it was requested in this boot.
     fn check_alive(&mut self, pid: Pid, lease: &Lease, asked: Millis, boot: tokenkeeper_actors::values::BootId) {
         let Some(lifetime) = lease.validity().lifetime() else { return };
         let (moment, anchor) = (self.moment(pid.process), lease.validity().anchored());
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// Whether the lease is what this caller asked for.
+    /// Whether the lease meets this caller's request.
     fn check_lease_for(&mut self, pid: Pid, caller: usize, lease: &Lease) {
         let generation = lease.generation();
         let at = Server::number(lease.token().expose()).and_then(|at| self.server.ats.get(at)).cloned();
@@ -126,7 +126,7 @@ impl World {
         let Some(lifetime) = lease.validity().lifetime() else { return };
         let need = self.need_of(spec.min_lifetime, lifetime);
         let left = lease.validity().remaining(&self.moment(pid.process)).unwrap_or_default();
-        // A flight that a standstill held up brings a token that has aged.
+        // A token is no longer fresh when a standstill delayed its flight.
         let aged = self.processes[pid.process].stood.1 > asked_at.saturating_sub(AGED);
         let fresh = aged || at.is_some_and(|at| at.asked >= asked_at) || begun.is_some_and(|begun| begun >= asked_step);
         if left + Duration::from_millis(1) < need && !fresh && !self.was_under_way(caller, lease) {
@@ -136,13 +136,15 @@ impl World {
         }
     }
 
-    /// What must be left of a token of this lifetime for somebody who asks for so much: not more than can be had.
+    /// The remaining lifetime that a caller with this minimum gets. It never exceeds the remaining lifetime that a new
+    /// token can offer.
     fn need_of(&self, min_lifetime: Millis, lifetime: Duration) -> Duration {
         let margin = self.config.policy.safety_margin.min(lifetime / 4);
         Duration::from_millis(min_lifetime).min(lifetime / 4 * 3).max(margin)
     }
 
-    /// Whether the lease came from a flight that was under way when the caller asked: nothing better can be had.
+    /// Whether the lease came from a flight that was running when the caller asked. The caller cannot get a better
+    /// one.
     fn was_under_way(&self, caller: usize, lease: &Lease) -> bool {
         let at = Server::number(lease.token().expose()).and_then(|at| self.server.ats.get(at));
         let asked = self.callers[caller].asked_at;
@@ -166,10 +168,10 @@ impl World {
         self.check_not_spared(pid, identity, caller, reason);
     }
 
-    /// Law 8: nobody who could be served gets an error.
+    /// Law 8: a caller gets no error while a valid token could serve it.
     fn check_not_spared(&mut self, pid: Pid, identity: usize, caller: usize, reason: Reason) {
         let spec = self.callers[caller].spec;
-        // A list of issuers may hold against a login that came meanwhile, too.
+        // A list of issuers may exclude the issuer of a newer login, too.
         if spec.force || matches!(reason, Reason::ShuttingDown | Reason::LoggedOut | Reason::IssuerChanged) {
             return;
         }
@@ -181,7 +183,7 @@ impl World {
         let closed = known.logging_out.max(known.owed).is_some_and(|epoch| generation.epoch <= epoch);
         let gone = known.logged_out.iter().any(|(epoch, _)| generation.epoch <= *epoch);
         let above = known.refused.iter().all(|(refused, _)| generation.supersedes(refused));
-        // Of two tokens with one number, one process's own and the store's, neither is newer.
+        // A process's own token and the store's may have the same number. Neither is newer then.
         let twin = self.processes[pid.process].slots[identity].published.residue.unstored.as_ref();
         let twin = twin.is_some_and(|twin| !generation.supersedes(&twin.generation()));
         let closing = self.processes[pid.process].slots[identity].published.residue.closing.is_some();
@@ -197,7 +199,7 @@ impl World {
         }
     }
 
-    /// Whether something happened that explains an error.
+    /// Whether an earlier event explains an error.
     fn is_supported(&self, pid: Pid, identity: usize, caller: usize, reason: Reason) -> bool {
         let process = &self.processes[pid.process];
         let slot = &process.slots[identity];
@@ -223,7 +225,7 @@ impl World {
                     && (logs_out || slot.published.residue.closing.is_some() || !slot.known.logged_out.is_empty());
                 evident || closing || self.truth.was(identity, since, |state| state.justifies(reason))
             }
-            // Where the store fails, what spends nothing is minted beside what others store.
+            // When the store fails, a repeatable source mints tokens besides the stored ones.
             Reason::ExpiredOnArrival if self.config.repeatable() => {
                 met || slot.known.met.contains_key(&Reason::StoreTrouble)
             }
@@ -231,7 +233,7 @@ impl World {
         }
     }
 
-    /// Since when a process that was asked at `asked` may have gone without news of a record.
+    /// The time since which a process may have missed changes to a record. The caller asked at `asked`.
     pub(crate) fn knows_since(&self, pid: Pid, asked: Millis) -> Millis {
         let calm = self.weather().store_fails == 0 && self.store_troubles.is_empty() && !self.config.flaky_watch;
         let process = &self.processes[pid.process];

@@ -1,4 +1,5 @@
-//! What must be true in the end, when all faults are over: everything has come right, or says truly why it cannot.
+//! Conditions at the end, when all faults are over. Every process has recovered, or returns a true error that a person
+//! can resolve.
 
 use tokenkeeper_actors::law::profile::InDoubt;
 use tokenkeeper_actors::values::record::{MarkState, Record};
@@ -9,7 +10,7 @@ use crate::process::Pid;
 use crate::world::World;
 
 impl World {
-    /// The last question of a process was answered with an error: only one that is true, and that a person can mend.
+    /// The last request in a process failed. The error must be true, and a person must be able to resolve it.
     pub(crate) fn check_probe(&mut self, pid: Pid, identity: usize, error: TokenError) {
         let reason = error.reason();
         let brief = matches!(self.config.server.lifetimes, Lifetimes::Seconds(..=4));
@@ -19,7 +20,7 @@ impl World {
         }
         let known = &self.processes[pid.process].slots[identity].known;
         let closing = reason == Reason::LoggedOut && known.owed.is_some();
-        // What a flight learned and could not store is known to this process alone.
+        // Only this process knows a result that its flight could not store.
         let learned = known.met.contains_key(&reason);
         let lately = self.truth.was(identity, self.knows_since(pid, self.t), |state| state.justifies(reason));
         if !reason.is_login_required() || !lately && !closing && !learned {

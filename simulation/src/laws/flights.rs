@@ -1,4 +1,4 @@
-//! What flights learn, hold and leave behind: laws 4, 5, 10 and 12 over a flight's life.
+//! Checks on the facts that flights learn, on their claims and on the state they leave. Covers laws 4, 5, 10 and 12.
 
 use tokenkeeper_actors::law::flight::{FlightEvent, Landing, Op, Outcome, Report, Revocation};
 use tokenkeeper_actors::law::ledger::{Changed, Conflict};
@@ -13,11 +13,11 @@ use crate::server::{Server, Verdict};
 use crate::tally::Kind;
 use crate::world::{Asker, World};
 
-/// How long after a standstill its effects may show.
+/// The time after a standstill during which its effects may show.
 const STANDSTILL_SHOWS: Millis = 60_000;
 
 impl Facts {
-    /// A write met another record than it was meant for: is what this flight brought superseded?
+    /// A write met a conflict. Decides whether the flight's result is superseded.
     fn meet_conflict(&mut self, current: &Record) {
         let Some(tokens) = &self.tokens else { return };
         let moved = current.epoch > tokens.epoch;
@@ -31,7 +31,7 @@ impl Facts {
 }
 
 impl World {
-    /// What an event tells a flight, before its machine hears of it.
+    /// Notes the facts that an event brings to a flight, before its machine handles it.
     pub(crate) fn before_flight(&mut self, pid: Pid, id: FlightId, event: &FlightEvent) {
         let (t, elapsed) = (self.t, self.moment(pid.process).elapsed);
         let send_within = self.config.timeouts.send_within;
@@ -43,7 +43,7 @@ impl World {
         let delayed = facts.mark.as_ref().is_some_and(|mark| elapsed.since(mark.moment.elapsed) > send_within);
         let held_up = facts.sends == 0 && delayed || stood > 0 && t < stood + STANDSTILL_SHOWS;
         match event {
-            // The same answer once more tells it nothing.
+            // A repeated answer brings no new fact.
             FlightEvent::Claimed(op, Ok(ClaimAnswer::Granted(_))) if facts.granted >= Some(*op) => {}
             FlightEvent::Claimed(op, Ok(ClaimAnswer::Granted(claim))) => {
                 self.truth.released.remove(&id);
@@ -74,7 +74,7 @@ impl World {
                     self.server.ats[tokens.at].save_failed = true;
                 }
             }
-            // A tick may mean that an operation was given up on.
+            // On a tick, the flight may give up on an operation.
             FlightEvent::Tick => {
                 facts.store_trouble = true;
                 met = Some(Reason::StoreTrouble);
@@ -98,13 +98,13 @@ impl World {
             known.meet(reason, t);
         }
         if held_up {
-            // Something stood still between mark and send: the attempt may be given up.
+            // The process or the claim stood still between mark and send, so the flight may give up the attempt.
             known.meet(Reason::Aborted, t);
             known.meet(Reason::Contended, t);
         }
     }
 
-    /// What the source reports. False when there is no flight left to hear it.
+    /// Notes the source's evidence. Returns false when the flight no longer exists.
     pub(crate) fn note_evidence(
         &mut self,
         pid: Pid,
@@ -163,12 +163,12 @@ impl World {
             known.meet(Reason::Contended, t);
         }
         if verdict == Verdict::NonceWanted {
-            // What is left of the claim may not be enough for a second request.
+            // The rest of the claim may be too short for a second request.
             known.meet(Reason::Contended, t);
             known.meet(Reason::Aborted, t);
         }
         if rt.is_none() && matches!(evidence, Evidence::Lost(_)) {
-            // Where nothing is spent nothing is in doubt.
+            // Without a spent token there is no doubt.
             known.meet(Reason::Unreachable, t);
         }
         if let Evidence::Refused(refused) = evidence {
@@ -178,7 +178,7 @@ impl World {
                 && verdict != Verdict::NonceWanted
                 && verdict != Verdict::Dead
             {
-                // Law 8: what the server asked for is owed to it, once the flight has told.
+                // Law 8: the process owes the server the pause it asked for, once the flight has reported.
                 let rest = Some((issuer, elapsed.after(span.min(most)), t));
                 if let Some(run) = self.processes[pid.process].flights.get_mut(&id) {
                     run.facts.rest = rest;
@@ -214,7 +214,7 @@ impl World {
         }
     }
 
-    /// The driver ends the claim of a flight that broke off.
+    /// The driver ends the claim of an aborted flight.
     pub(crate) fn check_driver_claim_end(&mut self, id: FlightId, identity: usize, ending: ClaimEnding) {
         if ending == ClaimEnding::Released {
             self.check_no_mark_left(identity, id);
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// Counts leases that have run out while their holder still lives, when another asks.
+    /// Counts expired leases whose holder is alive, when another flight asks for the claim.
     pub(crate) fn note_claims_run_out(&mut self, identity: usize, scope: ClaimScope, asker: FlightId) {
         let t = self.t;
         let out = |(held, by, until): (ClaimScope, crate::store::Holder, Option<u64>)| {
@@ -240,7 +240,7 @@ impl World {
         }
     }
 
-    /// A flight revokes what it brought.
+    /// A flight revokes the tokens it received.
     pub(crate) fn check_flight_revocation(&mut self, pid: Pid, id: FlightId, revocation: &Revocation) {
         let confined = self.config.profile.revocation_confined;
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
@@ -318,7 +318,7 @@ impl World {
         }
     }
 
-    /// A flight that had to leave a token in doubt alone says so: true if there was one.
+    /// Notes a reported doubt, if the record was marked at that time.
     fn note_doubt(&mut self, pid: Pid, id: FlightId, report: &Report) {
         let Report::Landed(Landing { outcome: Outcome::Failed(trouble), .. }) = report else { return };
         let Some(run) = self.processes[pid.process].flights.get(&id) else { return };
@@ -329,7 +329,7 @@ impl World {
         }
     }
 
-    /// What a server asked for is owed by the whole process once the flight that heard it has told.
+    /// After the flight's report, the whole process owes the server the pause it asked for.
     fn owe_rest(&mut self, pid: Pid, id: FlightId) {
         let process = &mut self.processes[pid.process];
         let Some(run) = process.flights.get_mut(&id) else { return };
@@ -339,7 +339,7 @@ impl World {
         }
     }
 
-    /// A flight's machine is over: nothing it was given may have got lost without a word (law 5).
+    /// A flight's machine has ended. It reported every result that was lost (law 5).
     pub(crate) fn check_flight_over(&mut self, pid: Pid, id: FlightId) {
         let asker = Asker::Flight(pid, id);
         let Some(run) = self.run_of(asker) else { return };
@@ -364,7 +364,7 @@ impl World {
         }
         let Some(tokens) = tokens.filter(|tokens| tokens.sent.is_some()) else { return };
         if stopping && !tokens.replaces {
-            // The refresh token is what it was; an access token alone is no loss at a stop.
+            // The refresh token did not change. Losing an access token alone at a stop is no loss.
             return;
         }
         let after_logout = superseded == Some(true);
@@ -385,7 +385,7 @@ impl World {
         }
     }
 
-    /// A process that was told to stop ends now: what it says got lost must be what is true.
+    /// A process that was shutting down ends now. The losses it reports must match the true ones.
     pub(crate) fn check_exit(&mut self, pid: Pid) {
         for (id, run) in &self.processes[pid.process].flights {
             if run.facts.tokens.as_ref().is_some_and(|tokens| !tokens.saved) && !run.facts.lost_reported {
@@ -395,7 +395,7 @@ impl World {
         }
     }
 
-    /// A planted fault: the mark is not written, and the flight is told that it was.
+    /// A planted fault. The mark is not written, and the driver reports to the flight that it was.
     pub(crate) fn pretend_marked(&mut self, pid: Pid, id: FlightId, op: Op) {
         let Some(run) = self.processes[pid.process].flights.get(&id) else { return };
         let Some(record) = self.store.record(run.identity).cloned().map(Box::new) else { return };

@@ -1,5 +1,5 @@
-//! What an identity's sessions in one process have been told, and have promised. It outlives the actors, as what was
-//! promised must.
+//! The facts that the sessions of one identity in one process have received, and the promises they made. They outlive
+//! the actors, because the promises do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,46 +12,46 @@ use crate::Millis;
 
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// Refused generations, and the step in which the refusal was answered.
+    /// Refused generations, each with the step in which the refusal was answered.
     pub(crate) refused: Vec<(Generation, u64)>,
-    /// Epochs that were logged out of, and the step in which that was answered.
+    /// Epochs that were logged out of, each with the step of the answer.
     pub(crate) logged_out: Vec<(Epoch, u64)>,
-    /// The epoch that a logout under way is to end.
+    /// The epoch that the running logout ends.
     pub(crate) logging_out: Option<Epoch>,
-    /// An epoch whose logout was answered as not durable: the process owes its tombstone.
+    /// An epoch whose logout was answered as not durable. The process owes its tombstone.
     pub(crate) owed: Option<Epoch>,
-    /// Troubles met so far in this process, and when last.
+    /// The troubles that this process has met so far, each with its last time.
     pub(crate) met: BTreeMap<Reason, Millis>,
-    /// The newest view that the present incarnation was given.
+    /// The version of the newest view that the present incarnation received.
     pub(crate) version: Option<Version>,
-    /// The lease that the present incarnation must have.
+    /// The lease that the present incarnation holds.
     pub(crate) lease: Option<Lease>,
-    /// The epoch whose issuer the resource no longer lists, as far as this incarnation was told.
+    /// The epoch whose issuer the resource no longer lists, according to the last list this incarnation received.
     pub(crate) barred: Option<Epoch>,
     /// The issuer of that view's grant.
     pub(crate) issuer: Option<Issuer>,
-    /// A view came too late for the present incarnation to make use of it, or perhaps not.
+    /// A view arrived too late, and the present incarnation may or may not have used it.
     pub(crate) heard_late: bool,
-    /// The issuers it was told of before it had read.
+    /// The issuers that the session received before its first read.
     pub(crate) listed: Option<Vec<Issuer>>,
-    /// An epoch that was parked, as this process was told: nothing of it is served.
+    /// A parked epoch that this process knows of. No lease of it is served.
     pub(crate) parked: Option<Epoch>,
-    /// The last failed landing: when, and the least pause it calls for.
+    /// The time of the last failed landing, and the minimum pause after it.
     pub(crate) failed: Option<(ElapsedTime, Duration)>,
     pub(crate) failures: u32,
-    /// Until when the issuer is to be left alone, as the present incarnation was told.
+    /// The end of the issuer's pause, as the present incarnation received it.
     pub(crate) throttled: Option<ElapsedTime>,
-    /// For each server, until when it asked to be left alone, and when it did.
+    /// For each server, the end of the pause it asked for, and the time of the request.
     pub(crate) owed_rest: BTreeMap<u8, (ElapsedTime, Millis)>,
-    /// For each operation and challenge, the generation refused last, where that was noted.
+    /// For each operation and challenge, the last refused generation that was noted.
     pub(crate) chain: BTreeMap<(OperationKey, ChallengeKey), Generation>,
-    /// Operations and challenges for which refreshing was said not to help.
+    /// Operations and challenges that were answered as `Futile`, because a refresh does not help.
     pub(crate) futile: BTreeSet<(OperationKey, ChallengeKey)>,
     pub(crate) stopping: bool,
 }
 
 impl Known {
-    /// A new incarnation knows only what the slot holds.
+    /// A new incarnation knows only the content of the slot.
     pub(crate) fn reborn(&mut self) {
         self.version = None;
         self.lease = None;
@@ -69,13 +69,13 @@ impl Known {
         self.throttled = self.throttled.max(Some(until));
     }
 
-    /// A view was handed to the session.
+    /// The session received a view.
     pub(crate) fn saw(&mut self, view: &View) {
         if self.version.is_some_and(|version| version > view.version) {
             return;
         }
         if self.version.is_none_or(|version| version.epoch < view.version.epoch) {
-            // Another login or logout ends what was before, and a backoff with it.
+            // Another login or logout ends an earlier backoff.
             (self.failed, self.failures) = (None, 0);
         }
         self.version = Some(view.version);
@@ -101,7 +101,7 @@ impl Known {
         }
     }
 
-    /// Whether a generation may not be handed out to somebody who asked in `step`.
+    /// Returns the refusal that forbids this generation to a caller that asked in `step`.
     pub(crate) fn refuses(&self, generation: &Generation, step: u64) -> Option<Generation> {
         let barred = |(refused, answered): &&(Generation, u64)| {
             *answered < step && (refused == generation || refused.supersedes(generation))

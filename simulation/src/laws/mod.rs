@@ -1,7 +1,8 @@
-//! The laws, as checks on the ground truth: what the server saw, what the store held, and what callers were told.
+//! The laws, as checks on the ground truth. The checks use the requests at the server, the records in the store and
+//! the answers to callers.
 //!
-//! Nothing here asks a machine what it thinks. What an answer on the wire means, what may replace what in the store,
-//! and which answers a caller may get are worked out anew from DESIGN's words, so that a mistake in the machines, in
+//! No check asks a machine for its own view. The meaning of an answer on the wire, the changes that the store may make
+//! and the answers that a caller may get are worked out again from DESIGN's words. So a mistake in the machines, in
 //! the ledger or in the profile shows.
 
 pub(crate) mod answers;
@@ -22,13 +23,13 @@ use crate::server::Verdict;
 /// No sleep is longer than a minute (law 14).
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// An answer of the store that came within this time was not given up on.
+/// A store answer within this time arrived before the operation timed out.
 pub(crate) const STORE_PATIENCE: crate::Millis = 4_900;
 
-/// What an actor waits for a store operation of its own, at the least, before it calls that trouble.
+/// The minimum time that an actor waits for its own store operation before it reports trouble.
 pub(crate) const PATIENCE_WITH_STORE: crate::Millis = 1_500;
 
-/// Law 10's table, from the profile's plain data.
+/// Applies law 10's table to the profile's plain data.
 pub(crate) fn judge(profile: &Profile, evidence: &Evidence) -> Verdict {
     let refused = match evidence {
         Evidence::NotSent(_) => return Verdict::Unspent,

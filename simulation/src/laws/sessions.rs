@@ -1,4 +1,4 @@
-//! What sessions do with what they are told: laws 4, 6, 7, 8, 11 and 12 at each event.
+//! Checks on the reactions of sessions. Covers laws 4, 6, 7, 8, 11 and 12 at each event.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::tally::Kind;
 use crate::world::{World, issuer_name};
 
 impl World {
-    /// A read was answered: `in_time`, or after the session had given it up.
+    /// A read was answered. `in_time` is false if the session had given it up.
     pub(crate) fn note_loaded(&mut self, id: ActorId, answer: &Result<Option<Box<View>>, StoreFault>, in_time: bool) {
         let t = self.t;
         let known = &mut self.slot(id).known;
         match answer {
             Ok(Some(view)) if in_time => known.saw(view),
-            // It may have come too late to be of use.
+            // The answer may have come too late to be used.
             Ok(_) if !in_time => {
                 (known.lease, known.listed, known.heard_late) = (None, None, true);
                 (known.failed, known.failures) = (None, 0);
@@ -36,7 +36,7 @@ impl World {
     pub(crate) fn note_changed(&mut self, id: ActorId, answer: &Result<Changed, StoreFault>) {
         let t = self.t;
         let known = &mut self.slot(id).known;
-        // It belongs to a login or a logout, which ends a backoff.
+        // The write belongs to a login or a logout, which ends a backoff.
         (known.failed, known.failures) = (None, 0);
         match answer {
             Ok(Changed::Applied { after, .. }) => known.saw(&after.view()),
@@ -52,12 +52,12 @@ impl World {
     }
 
     pub(crate) fn note_logout_begun(&mut self, id: ActorId) {
-        // A session that has not read yet says later which epoch it means.
+        // A session that has not read its record yet names the epoch later.
         let known = &mut self.slot(id).known;
         known.logging_out = known.logging_out.or(known.version.map(|version| version.epoch));
     }
 
-    /// A session is told which issuers the resource lists now.
+    /// A session receives the issuers that the resource lists now.
     pub(crate) fn note_issuers(&mut self, id: ActorId, listed: &[Issuer]) {
         let t = self.t;
         let known = &mut self.slot(id).known;
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// A report is handed to a session.
+    /// A session receives a report.
     pub(crate) fn note_reported(&mut self, id: ActorId, flight: FlightId, report: Option<&Report>) -> Occasion {
         let (t, elapsed) = (self.t, self.moment(id.pid.process).elapsed);
         let moment = self.moment(id.pid.process);
@@ -86,7 +86,7 @@ impl World {
             Some(Report::Settled(view)) => Some(&**view),
             Some(Report::Lost { .. }) | None => None,
         };
-        // Whoever has not read yet cannot tell how old another flight's view is.
+        // Before its first read, a session cannot compare the age of another flight's view.
         if let Some(view) = view.filter(|_| ours || known.version.is_some()) {
             known.saw(view);
         }
@@ -115,14 +115,14 @@ impl World {
                     return Occasion::Other;
                 }
                 Outcome::Failed(trouble) => Some(trouble.reason),
-                // It was found in a record that has moved on since.
+                // The flight found this in an older version of the record.
                 Outcome::LoginRequired(_) if view.is_some_and(|view| former > Some(view.version)) => {
                     known.meet(Reason::Contended, t);
                     return Occasion::Other;
                 }
                 Outcome::LoginRequired(_) => None,
             },
-            // It broke off, unless it had landed and had nothing to keep.
+            // The flight was aborted, unless it had landed with nothing unsaved.
             None if ours => {
                 known.meet(Reason::Aborted, t);
                 Some(Reason::Aborted)
@@ -140,7 +140,7 @@ impl World {
         Occasion::Failed(flight)
     }
 
-    /// What a session wants done, before it is done.
+    /// Checks a session's effects before they are carried out.
     pub(crate) fn check_session_effects(&mut self, id: ActorId, occasion: &Occasion, effects: &[SessionEffect]) {
         let first_answer = effects.iter().position(|effect| {
             matches!(
@@ -180,7 +180,7 @@ impl World {
         let waiters: Vec<(WaiterId, usize)> = actor.waiters.iter().map(|(waiter, caller)| (*waiter, *caller)).collect();
         let left = waiters.iter().find(|(waiter, caller)| {
             let caller = &self.callers[*caller];
-            // Who came later and insists waits for the next flight.
+            // A caller that came later with `force` waits for the next flight.
             let next = caller.spec.force && caller.handled >= begun;
             !answered.contains(waiter) && !next
         });
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// How a session stands after an event.
+    /// Checks a session's state after an event.
     pub(crate) fn check_session(&mut self, id: ActorId, occasion: &Occasion) {
         let elapsed = self.moment(id.pid.process).elapsed;
         let most = self.config.policy.max_waiters;
@@ -225,7 +225,7 @@ impl World {
         }
     }
 
-    /// Law 7: who could only be answered too late is told so at once.
+    /// Law 7: a caller that can only be answered after its deadline gets an error at once.
     fn check_waits_in_vain(&mut self, id: ActorId, caller: usize, deadline: tokenkeeper_actors::values::ElapsedTime) {
         let elapsed = self.moment(id.pid.process).elapsed;
         if deadline <= elapsed {
@@ -235,7 +235,7 @@ impl World {
         let flying = slot.published.residue.flight.is_some();
         let resting = slot.published.residue.backoff.resting.map(|(_, until)| until);
         let until = resting.max(slot.known.throttled).filter(|until| *until > elapsed);
-        // Before it has read, a session knows nothing: perhaps there is a valid token.
+        // Before its first read, a session cannot exclude that a valid token exists.
         let knows = slot.known.version.is_some();
         if let Some(until) = until.filter(|until| *until >= deadline && !flying && knows) {
             self.breach("7", "a caller waits who can only be answered too late", || {
@@ -244,7 +244,7 @@ impl World {
         }
     }
 
-    /// Laws 5 and 6: what the next incarnation must know is in the slot.
+    /// The slot holds the facts that the next incarnation needs (laws 5 and 6).
     fn check_residue(&mut self, id: ActorId) {
         let process = &self.processes[id.pid.process];
         let running = process.flights.iter().filter(|(_, run)| run.identity == id.identity && !run.facts.landed);
@@ -261,7 +261,7 @@ impl World {
         let Some(hit) = &published.hit else { return };
         let lease = hit.lease.clone();
         if !lease.validity().outlasts(Duration::ZERO, &self.moment(id.pid.process)) {
-            // It may be published; nobody is handed it.
+            // An expired lease may be published, because it is never handed out.
             return;
         }
         if let Some(version) = self.slot(id).known.version.filter(|version| version.epoch > lease.generation().epoch) {
@@ -293,7 +293,7 @@ impl World {
             RefusalAnswer::Noted => {
                 known.refused.push((refusal.generation, step));
                 known.chain.insert(key, refusal.generation);
-                // The floor may have risen past this lease already, for another operation's sake.
+                // The floor may already be above this lease, because of another operation.
                 let passed = known
                     .refused
                     .iter()
@@ -306,8 +306,8 @@ impl World {
                 let ended = known.parked.max(known.owed).max(known.logging_out).max(known.barred);
                 let over = known.version.is_some_and(|version| version.epoch > refusal.generation.epoch)
                     || ended.is_some_and(|ended| ended >= refusal.generation.epoch);
-                // Where the store fails, a token that spends nothing may go by two names, and a session may have to
-                // answer before it knows any.
+                // When the store fails, a repeatable source's token may have two names. A session may also have to
+                // answer before its first read.
                 let unread = known.version.is_none();
                 let ambiguous = unread || repeatable && known.met.contains_key(&Reason::StoreTrouble);
                 if young && again && !passed && !over && !ambiguous {

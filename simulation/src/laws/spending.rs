@@ -1,5 +1,5 @@
-//! Laws 1, 2, 3, 10 and 13: each presentation of a refresh token, before it is decided, when it is ordered, and when its
-//! first byte leaves.
+//! Laws 1, 2, 3, 10 and 13 for each presentation of a refresh token. They are checked before its decision, at the
+//! order to send, and at its first byte.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::server::{Presentation, Server};
 use crate::tally::Kind;
 use crate::world::{Asker, World, issuer_name, issuer_number, rt_of};
 
-/// What the check and the first byte may lie apart without counting as a standstill.
+/// The time between the check and the first byte that does not count as a standstill.
 const SEND_SLACK: Millis = 3_000;
 
-/// How long a flight may have been under way when the clock was set.
+/// The maximum time for which a flight may have been running when the clock was set.
 const CLOCK_SETTLES: Millis = 240_000;
 
-/// How far two hosts' clocks may lie apart and still agree about what is nearly over.
+/// The difference between two hosts' clocks up to which they agree about an expiry that is near.
 const SKEW: Millis = 20_000;
 
 impl World {
@@ -67,7 +67,7 @@ impl World {
         self.count(kind);
     }
 
-    /// A flight decides to present, and asks for its mark.
+    /// A flight decides to present its token, and requests its mark.
     pub(crate) fn check_mark_decision(&mut self, asker: Asker, identity: usize, marked: Marked) {
         let (t, scope) = (self.t, ClaimScope::Spend(marked.epoch));
         let Some(flight) = asker.flight() else {
@@ -87,14 +87,15 @@ impl World {
         }
     }
 
-    /// Whether a flight's claim may be gone without its knowing: its process stood still, or the store forgot it.
+    /// Whether a flight may have lost its claim without noticing. Its process stood still, or the store forgot the
+    /// claim.
     fn claim_excused(&self, asker: Asker) -> bool {
         let stood = self.processes[asker.pid().process].stood;
         let robbed = asker.flight().is_some_and(|flight| self.store.robbed.contains(&flight));
         robbed || self.config.is_leased() && stood.1 > 0 && self.t < stood.1 + 60_000
     }
 
-    /// A spend was decided from `before`, and noted: was it called for? (Laws 2, 6 and 11.)
+    /// Checks that a decision to spend from `before` was justified, after the mark was noted (laws 2, 6 and 11).
     pub(crate) fn check_spend_justified(&mut self, asker: Asker, identity: usize, before: &Record) {
         let Some(run) = self.run_of(asker) else { return };
         let Some(marked) = &run.facts.mark else { return };
@@ -126,11 +127,11 @@ impl World {
         let host = self.processes[pid.process].host;
         let just_set = self.hosts[host].stepped.is_some_and(|stepped| self.t < stepped + CLOCK_SETTLES);
         if just_set || self.skew(lease, moment) > SKEW {
-            // What was nearly over may look young again: on a clock that was set back, or one that lags so far behind
-            // another host's that the token seems to come from the future.
+            // A token near its expiry may look young again. The clock was set back, or it lags so far behind another
+            // host's that the token seems to come from the future.
             return true;
         }
-        // A token that this process has and the store does not counts for more.
+        // A newer token that only this process has takes precedence over the stored one.
         let own = slot.published.residue.unstored.as_ref().or(slot.known.lease.as_ref());
         if own.is_some_and(|own| own.generation().supersedes(&generation)) {
             return true;
@@ -148,7 +149,7 @@ impl World {
         left <= window.max(policy.safety_margin).max(need.min(most)) || order.cause == Cause::KeepAlive
     }
 
-    /// How far the clock behind `moment` is from the one that a lease was anchored by.
+    /// The difference between the clock of `moment` and the clock that anchored a lease.
     fn skew(&self, lease: &Lease, moment: &Moment) -> Millis {
         let at = Server::number(lease.token().expose()).and_then(|at| self.server.ats.get(at));
         let age = self.t.saturating_sub(at.map_or(self.t, |at| at.asked));
@@ -156,7 +157,7 @@ impl World {
         shown.abs_diff(moment.wall.as_millis())
     }
 
-    /// The most that anybody who waits asks for.
+    /// The longest minimum lifetime among the waiting callers.
     pub(crate) fn need(&self, pid: Pid, identity: usize) -> Duration {
         let slot = &self.processes[pid.process].slots[identity];
         let wanted = |caller: &usize| Duration::from_millis(self.callers[*caller].spec.min_lifetime);
@@ -176,7 +177,7 @@ impl World {
         let issuer = request.grant.as_ref().map_or(0, |grant| issuer_number(&grant.binding));
         let rest = self.processes[pid.process].slots[identity].known.owed_rest.get(&issuer).copied();
         let rest = rest.filter(|(until, _)| *until > elapsed);
-        // Whoever had the issuer's leave before may still be on its way.
+        // A flight that got its permit before the server's answer may send in spite of it.
         let permitted = self.run_of(asker).filter(|run| run.facts.sends == 0).and_then(|run| run.facts.permitted);
         if rest.is_some_and(|(_, since)| permitted.is_some_and(|permitted| permitted > since)) {
             self.breach("8", "a request is sent before the server's Retry-After is over", || {
@@ -233,8 +234,8 @@ impl World {
         let Some(marked) = run.facts.mark.clone() else { return };
         let sends = run.facts.sends;
         self.check_under_way(id, rt, excused);
-        // Law 2: the mark was durable before, and still is what the store says, unless the epoch moved meanwhile or the
-        // process stood still after its last look.
+        // Law 2: the mark was durable before the send, and is still in the store. A moved epoch or a standstill after
+        // the last check excuses its absence.
         let digest = self.server.rts[rt].credential.digest();
         let noted = self.store.record(identity).is_some_and(|record| {
             record.epoch > marked.epoch
@@ -243,7 +244,7 @@ impl World {
                     .and_then(|held| held.mark.as_ref())
                     .is_some_and(|mark| mark.flight == flight && mark.digest == digest && mark.state == MarkState::Open)
         });
-        // A holder that was given up may commit late; the flight need not look again so soon after its mark.
+        // A holder that was given up may commit late. The flight need not read again so soon after its mark.
         let just_now = marked.applied.is_some_and(|applied| self.t <= applied + SEND_SLACK);
         let replaced = self.store.record(identity).is_some_and(|record| rt_of(record) != Some(rt)) && just_now;
         if marked.applied.is_none() || !noted && !excused && !replaced {
@@ -256,7 +257,7 @@ impl World {
         if known_dead && !excused && !replaced {
             self.breach("3", "a token leaves that the store knows to be spent or dead", || format!("f{name}"));
         }
-        // What another identity did with the token is not in this one's record.
+        // This identity's record does not show presentations by another identity.
         let own = |one: &&Presentation| self.requests[one.request].identity == identity;
         let presentations = &self.server.rts[rt].presentations;
         let settled = presentations[..self.server.rts[rt].settled.min(presentations.len())].iter().filter(own).count();
@@ -272,7 +273,7 @@ impl World {
         self.check_replay(id, rt, &marked, &earlier, settled);
     }
 
-    /// Law 1: nothing else of this lineage is under way.
+    /// Law 1: no other request of this lineage is under way.
     fn check_under_way(&mut self, id: usize, rt: usize, excused: bool) {
         let lineage = self.server.rts[rt].lineage;
         let t = self.t;
@@ -280,7 +281,7 @@ impl World {
             self.server.lineages[lineage].under_way.iter().filter(|other| **other != id).copied().find(|other| {
                 let other = &self.requests[*other];
                 let left = other.sent.unwrap_or_default();
-                // A process that is gone reads no answer; its request ends with its own time-out.
+                // A dead process reads no answer. Its request ends with its own time-out.
                 !other.delivered && t < left + other.timeout && !other.excused
             });
         if let Some(beside) = beside.filter(|_| !excused) {
@@ -294,7 +295,7 @@ impl World {
     fn check_replay(&mut self, id: usize, rt: usize, marked: &Marked, earlier: &[Presentation], settled: usize) {
         let (t, flight) = (self.t, self.requests[id].flight);
         if self.requests[id].excused || earlier.iter().any(|one| one.excused) {
-            // One of them left long after it was decided: nobody could count with it.
+            // One of the requests left long after its decision, so no flight could have taken it into account.
             return;
         }
         let counted: Vec<&Presentation> = earlier[settled..].iter().filter(|one| one.counts()).collect();

@@ -1,4 +1,4 @@
-//! What has been true of each identity, and of each flight: remembered for the checks.
+//! The history of each identity and of each flight, kept for the checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,25 +8,25 @@ use tokenkeeper_actors::values::{Epoch, FlightId, Reason};
 use crate::Millis;
 use crate::process::Pid;
 
-/// What is remembered of the world as a whole.
+/// The history of the world as a whole.
 #[derive(Debug)]
 pub(crate) struct Truth {
-    /// For each identity, what its record has said to those who want a token, and since when.
+    /// For each identity, the states of its record, each with its start.
     states: Vec<Vec<(Millis, State)>>,
     flights: BTreeMap<FlightId, (Pid, u64)>,
-    /// The epochs that an actor logged out of while their refresh token was marked: identity, epoch, process.
+    /// The epochs that an actor logged out of while their refresh token was marked, as (identity, epoch, process).
     pub(crate) closed_marked: BTreeSet<(usize, Epoch, usize)>,
-    /// Flights that ended their claim: they promised to commit nothing more.
+    /// Flights that ended their claim. They promised no further commit.
     pub(crate) claim_ended: BTreeSet<FlightId>,
-    /// Flights that broke off: what they alone knew is forgotten.
+    /// Flights that were aborted. Facts that only they knew are lost.
     pub(crate) aborted: BTreeSet<FlightId>,
-    /// Flights whose machines are there no more.
+    /// Flights whose machines no longer exist.
     over: BTreeSet<FlightId>,
     /// Flights that ended their claim as settled.
     pub(crate) released: BTreeSet<FlightId>,
 }
 
-/// What a record says to those who want a token.
+/// A record's state from a caller's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) login_required: Option<Reason>,
@@ -73,7 +73,7 @@ impl Truth {
         }
     }
 
-    /// Whether the record has been in a state that satisfies `wanted` at some time since `since`.
+    /// Whether the record has been in a state that satisfies `wanted` at any time since `since`.
     pub(crate) fn was(&self, identity: usize, since: Millis, wanted: impl Fn(&State) -> bool) -> bool {
         let states = &self.states[identity];
         let until = |place: usize| states.get(place + 1).map_or(Millis::MAX, |(next, _)| *next);
@@ -84,7 +84,7 @@ impl Truth {
         self.flights.insert(flight, (pid, step));
     }
 
-    /// Whose a flight was, and in which step it began.
+    /// The process of a flight, and the step in which it began.
     pub(crate) fn flight(&self, flight: FlightId) -> Option<(Pid, u64)> {
         self.flights.get(&flight).copied()
     }

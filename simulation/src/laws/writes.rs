@@ -1,4 +1,4 @@
-//! Laws 4, 9, 10 and 12 at the store: what may replace what, judged anew at each write that took effect.
+//! Laws 4, 9, 10 and 12 at the store. Each write that took effect is judged again, independently of the ledger.
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit};
 use tokenkeeper_actors::values::record::{Content, Held, MarkState, Parked, Record, Refresh, RenewalPlan};
@@ -11,7 +11,7 @@ use crate::tally::Kind;
 use crate::world::{Asker, World, rt_of};
 
 impl World {
-    /// The run of a flight that is still there.
+    /// The run of a flight that still exists.
     pub(crate) fn run_of(&self, asker: Asker) -> Option<&FlightRun> {
         match asker {
             Asker::Flight(pid, flight) => {
@@ -33,7 +33,7 @@ impl World {
         }
     }
 
-    /// A write is asked for.
+    /// Checks a requested write.
     pub(crate) fn check_change(&mut self, asker: Asker, identity: usize, change: &Change) {
         match change {
             Change::Mark { expected, mark } => {
@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    /// What a world begins with was written.
+    /// The initial record of a world was written.
     pub(crate) fn furnished(&mut self, identity: usize, change: &Change, changed: &Changed) {
         if let Changed::Applied { after, .. } = changed {
             self.note_record(identity, after);
@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    /// Law 12: nothing restarts, and an epoch moves only with a login or a logout.
+    /// Law 12: no counter restarts, and an epoch moves only with a login or a logout.
     fn check_progress(&mut self, before: Option<&Record>, after: &Record, change: &Change) {
         let (revision, number) = before.map_or((0, 0), |record| (record.revision.number(), record.number));
         if after.revision.number() != revision + 1 || after.number < number {
@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// A configuration changes the plan and nothing else, and under a mark neither source nor spending.
+    /// A configuration changes only the plan. Under a mark it changes neither source nor spending.
     fn check_configured(&mut self, before: Option<&Record>, after: &Record, plan: &RenewalPlan) {
         let Some((before, old)) = before.and_then(|before| Some((before, before.grant()?))) else {
             return self.breach("12", "a plan is changed where there is no grant", String::new);
@@ -333,7 +333,7 @@ impl World {
             }
         }
         let held_now = now_held.and_then(|now| self.server.rts.iter().position(|rt| rt.credential.digest() == now));
-        // By what this process itself learned: a token it has seen replaced must never come back.
+        // A token that this process has seen replaced must never be stored again.
         let rolled_back = commit.sent.is_some()
             && commit.refresh.is_some()
             && held_now.is_some_and(|rt| {
@@ -393,7 +393,7 @@ fn digest(refresh: &Refresh) -> Option<tokenkeeper_actors::values::KeyedDigest> 
 }
 
 impl State {
-    /// Whether a caller may be told `reason` over a record in this state.
+    /// Whether a caller may get `reason` while the record is in this state.
     pub(crate) fn justifies(&self, reason: tokenkeeper_actors::values::Reason) -> bool {
         use tokenkeeper_actors::values::Reason;
         self.login_required == Some(reason) || reason == Reason::MaybeConsumed && self.marked

@@ -81,20 +81,20 @@ impl Script<'_> {
         ])
     }
 
-    /// The end of whoever is at work.
+    /// Draws an end for the flight or the process that reaches a trap.
     pub(super) fn end(&mut self) -> Deed {
         let down = self.rng.pick(&[20, 500, 4_000]);
         self.rng.weigh(&[(6, Deed::Crash { down }), (3, Deed::BreakFlight), (1, Deed::Reboot { down })])
     }
 
-    /// Whoever is at work ends at this effect.
+    /// Ends the flight, its process or its host at this effect.
     pub(super) fn end_at(&mut self, effect: EffectName) {
         let when = self.rng.pick(&[When::Before, When::Before, When::Begun, When::Done]);
         let deed = self.end();
         self.push(0, Stimulus::Trap(Trap { effect, when, deed }));
     }
 
-    /// What seldom happens, and the end of whoever does it.
+    /// A rare effect, often with the end of its flight or process.
     pub(super) fn rare(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let saves_fail = |span| Stimulus::StoreTrouble { kind: StoreTrouble::SavesFail, span };
@@ -109,7 +109,7 @@ impl Script<'_> {
                 self.push(0, Stimulus::EndLineages { identity });
             }
             3..8 => {
-                // Nothing but the note that the token is spent can be written, or not even that.
+                // Only the note that the token is spent can be written, or not even that.
                 if self.rng.chance(600) {
                     self.end_at(EffectName::Spent);
                 }
@@ -124,7 +124,7 @@ impl Script<'_> {
                 self.push(0, saves_fail(90_000));
             }
             11..14 => {
-                // The pair arrives after the logout.
+                // The token pair arrives after the logout.
                 let deed = Deed::Logout;
                 let effect = self.rng.pick(&[EffectName::Send, EffectName::Commit]);
                 self.push(0, Stimulus::Trap(Trap { effect, when: When::Begun, deed }));
@@ -165,7 +165,7 @@ impl Script<'_> {
         self.push(after, Stimulus::Trap(Trap { effect, when, deed }));
     }
 
-    /// Something happens at an effect of a flight that all the common effects belong to.
+    /// Sets a trap at one of the common effects of a flight.
     pub(super) fn trap(&mut self) {
         let effect = self.effect();
         if self.rng.chance(500) {
@@ -186,7 +186,7 @@ impl Script<'_> {
         }
     }
 
-    /// A flight gets an answer and cannot store it; meanwhile something else happens.
+    /// A flight gets an answer and cannot store it. Another event happens in the meantime.
     pub(super) fn degraded(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let kind = self.rng.pick(&[
@@ -245,7 +245,7 @@ impl Script<'_> {
         self.burst(4);
     }
 
-    /// Actors die and idle, and flights break off.
+    /// Actors die and idle, and flights are aborted.
     pub(super) fn kills(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         self.forced(0, process, identity);
@@ -283,7 +283,7 @@ impl Script<'_> {
         self.burst(5);
     }
 
-    /// A process stops in the middle of a flight, for longer than its claim lasts, and comes back.
+    /// A process stands still in the middle of a flight, for longer than its claim lasts, and then continues.
     pub(super) fn zombie(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let effect = self.rng.pick(&[EffectName::Mark, EffectName::Send, EffectName::Commit, EffectName::Load]);

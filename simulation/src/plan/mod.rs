@@ -1,4 +1,5 @@
-//! What is done to the world, and when: drawn from the seed, and an explicit list, so that it can be shrunk.
+//! The events that act on the world, with their times. They are drawn from the seed into an explicit list, so that it
+//! can be shrunk.
 
 mod faults;
 mod people;
@@ -16,66 +17,66 @@ pub(crate) struct Event {
     pub(crate) what: Stimulus,
 }
 
-/// A schedule: what happens from outside, in the order of time. Everything else follows from it and the seed.
+/// The external events of a schedule, in the order of time. Everything else follows from them and the seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) events: Vec<Event>,
-    /// When all faults end, and everything has to come right by itself.
+    /// The time at which all faults end. After it, every process has to recover by itself.
     pub(crate) heals: Millis,
-    /// Whether things also go wrong by themselves.
+    /// Whether faults also happen at random.
     pub(crate) weather: bool,
 }
 
-/// What comes from outside.
+/// An external event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stimulus {
     /// A caller wants a token and uses it.
     Caller(CallerSpec),
-    /// Somebody signs in.
+    /// A person signs in.
     Login { process: usize, identity: usize, kind: LoginKind },
-    /// Somebody signs out.
+    /// A person signs out.
     Logout { process: usize, identity: usize },
-    /// Somebody changes how the identity is renewed: to another plan of the same effect.
+    /// A person changes the identity's renewal plan to another one with the same effect.
     Configure { process: usize, identity: usize, plan: usize },
-    /// The resource lists its issuers: the bound one among them, or another one.
+    /// The resource lists its issuers. `moved` leaves the bound one out.
     Issuers { process: usize, identity: usize, moved: bool },
     /// A session's actor is killed.
     KillSession { process: usize, identity: usize },
-    /// All flights of a process break off, as if by a defect.
+    /// All flights of a process are aborted, as if by a defect.
     BreakFlights { process: usize },
-    /// A process dies, and another takes its place.
+    /// A process dies, and another one takes its place.
     Crash { process: usize, down: Millis },
-    /// A process stops in order, for as long as `grace`, and another takes its place.
+    /// A process shuts down within `grace`, and another one takes its place.
     Shutdown { process: usize, grace: Millis },
-    /// A process is stopped, and goes on later, as if nothing had happened.
+    /// A process is paused, and continues later as if nothing had happened.
     Pause { process: usize, span: Millis },
     /// A host is suspended.
     Suspend { host: usize, span: Millis },
-    /// A host boots anew.
+    /// A host reboots.
     Reboot { host: usize, down: Millis },
-    /// Somebody sets a wall clock.
+    /// A person sets a wall clock.
     StepClock { host: usize, by: i64 },
-    /// An issuer wants to be left alone, as another session of the process learned.
+    /// An issuer asks for a pause. Another session of the process reports it.
     Throttle { process: usize, span: Millis },
     /// The store is in trouble.
     StoreTrouble { kind: StoreTrouble, span: Millis },
-    /// The way to the server, or the server, is in trouble.
+    /// The network or the server is in trouble.
     ServerTrouble { kind: ServerTrouble, span: Millis },
-    /// The resource refuses an operation, whatever the token.
+    /// The resource refuses an operation with any token.
     Caprice { operation: u8, challenge: u8, span: Millis },
     /// The store forgets its claims, as after a failover.
     ForgetClaims,
     /// The server ends all lineages of an identity.
     EndLineages { identity: usize },
-    /// The server ends all access tokens of an identity that are out.
+    /// The server ends all valid access tokens of an identity.
     EndAccess { identity: usize },
     /// The server forgets the clients registered so far.
     RejectClients,
-    /// The server answers the next refresh for somebody else.
+    /// The server answers the next refresh with a token of another subject.
     WrongSubject,
-    /// The watch of a process breaks: no news for a while, and then the word that some was lost.
+    /// The watch of a process breaks. It delivers no notifications for a while, and then reports that some were lost.
     LoseWatch { process: usize, span: Millis },
-    /// Something happens at a named effect of a flight.
+    /// Sets a trap at a named effect of a flight.
     Trap(Trap),
     /// A process dies before an effect of a session.
     SessionTrap(SessionPoint),
@@ -99,16 +100,16 @@ pub(crate) struct CallerSpec {
     pub(crate) timeout: Millis,
     pub(crate) min_lifetime: Millis,
     pub(crate) force: bool,
-    /// How often it comes back after an error or a refusal.
+    /// How often it asks again after an error or a refusal.
     pub(crate) rounds: u8,
-    /// How long it takes between two steps.
+    /// The time between two steps.
     pub(crate) think: Millis,
-    /// When it loses interest.
+    /// The time after which the caller is cancelled.
     pub(crate) leaves_after: Option<Millis>,
     pub(crate) operation: u8,
 }
 
-/// Where a login's refresh token comes from.
+/// The origin of a login's refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoginKind {
     Fresh,
@@ -116,11 +117,11 @@ pub(crate) enum LoginKind {
     Elsewhere,
     /// Without a refresh token.
     WithoutRefresh,
-    /// One that the server has refused before.
+    /// A token that the server has refused before.
     Dead,
-    /// The one that is held, which may be marked.
+    /// The stored token, which may be marked.
     Held,
-    /// The one that another identity holds.
+    /// A token that another identity holds.
     Foreign,
 }
 
@@ -132,13 +133,13 @@ pub(crate) enum StoreTrouble {
     Hangs,
     /// Tokens cannot be stored; small writes can.
     SavesFail,
-    /// Writes fail, and reads do not.
+    /// Writes fail, and reads work.
     WritesFail,
     /// Records cannot be read.
     Unreadable,
-    /// Claiming fails.
+    /// Requests for claims fail.
     NoClaims,
-    /// The store says that it cannot give out claims.
+    /// The store reports that it does not support claims.
     CannotClaim,
     /// Operations take seconds.
     Slow,
@@ -157,13 +158,13 @@ pub(crate) enum ServerTrouble {
     Throttles,
     /// 5xx, before or after the refresh token was spent.
     Breaks,
-    /// 4xx that say nothing, before or after.
+    /// 4xx without a clear meaning, before or after the refresh token was spent.
     Complains,
-    /// A success that cannot be read.
+    /// A success that cannot be parsed.
     Garbles,
 }
 
-/// Something that happens at an effect.
+/// A trap, which triggers an event at an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trap {
     pub(crate) effect: EffectName,
@@ -171,18 +172,18 @@ pub(crate) struct Trap {
     pub(crate) deed: Deed,
 }
 
-/// Which point of an effect.
+/// A point in the course of an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum When {
-    /// Before it is carried out.
+    /// Before the effect is carried out.
     Before,
-    /// Once it has begun, and has no effect yet.
+    /// The operation has begun, and has not taken effect yet.
     Begun,
-    /// When it has had its effect and has not been answered.
+    /// The operation has taken effect, and has not been answered.
     Done,
 }
 
-/// What happens at a trap.
+/// The event that a trap triggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
     Crash { down: Millis },

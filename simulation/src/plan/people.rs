@@ -1,4 +1,4 @@
-//! Scenes in which people, servers and resources change their minds.
+//! Scenes in which people, servers and resources change their behaviour.
 
 use tokenkeeper_actors::ports::observer::EffectName;
 
@@ -6,7 +6,7 @@ use super::scenes::Script;
 use super::{LoginKind, ServerTrouble, SessionPoint, Stimulus};
 
 impl Script<'_> {
-    /// The access token dies before its time, and many notice.
+    /// The access token dies early, and many callers notice.
     pub(super) fn refusals(&mut self) {
         let identity = self.identity();
         self.burst(5);
@@ -58,7 +58,7 @@ impl Script<'_> {
         }
     }
 
-    /// The resource refuses whatever token it is shown.
+    /// The resource refuses every token.
     pub(super) fn caprice(&mut self) {
         let span = self.rng.pick(&[2_000, 15_000, 60_000]);
         for challenge in 0..self.rng.between(1, 2) {

@@ -1,11 +1,11 @@
-//! Plans are made of scenes: each brings together what belongs together, so that rare things meet.
+//! Builds plans from scenes. Each scene combines related events, so that rare conditions coincide.
 
 use super::{CallerSpec, Event, Plan, Stimulus};
 use crate::Millis;
 use crate::config::{Config, Lifetimes};
 use crate::rng::{For, Rng};
 
-/// How long after the last event the world is left as it is before it heals.
+/// The time between the last event and the end of all faults.
 const CURTAIN: Millis = 20_000;
 
 pub(super) fn draw(seed: u64, config: &Config) -> Plan {
@@ -23,13 +23,13 @@ pub(super) fn draw(seed: u64, config: &Config) -> Plan {
 pub(super) struct Script<'a> {
     pub(super) rng: Rng,
     pub(super) config: &'a Config,
-    /// When the present scene begins.
+    /// The start of the current scene.
     pub(super) at: Millis,
     events: Vec<Event>,
 }
 
 impl Script<'_> {
-    /// Lets time pass between two scenes: a moment, or until tokens get old.
+    /// Lets a moment pass between two scenes, or enough time for tokens to age.
     fn pass(&mut self) {
         let lifetime = match self.config.server.lifetimes {
             Lifetimes::Seconds(seconds) => seconds * 1000,

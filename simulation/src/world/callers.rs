@@ -1,4 +1,4 @@
-//! Callers: they want tokens, use them, are refused, come back, and lose interest.
+//! Callers ask for tokens, use them, are refused, ask again, and are cancelled.
 
 use tokenkeeper_actors::law::session::{Ask, ChallengeKey, OperationKey, Refusal, RefusalAnswer};
 use tokenkeeper_actors::values::{ElapsedTime, Lease, Reason, TokenError};
@@ -17,24 +17,24 @@ pub(crate) struct Caller {
     pub(crate) pid: Pid,
     pub(crate) spec: CallerSpec,
     pub(crate) doing: Doing,
-    /// When it asked, on its host's elapsed clock, in truth, and in steps.
+    /// The time of its request on its host's elapsed clock, in true time, and in steps.
     pub(crate) asked: ElapsedTime,
     pub(crate) asked_at: Millis,
     pub(crate) asked_step: u64,
-    /// The step in which its session heard of it.
+    /// The step in which its session handled its request.
     pub(crate) handled: u64,
     pub(crate) lease: Option<Lease>,
     pub(crate) refusal: Option<Refusal>,
-    /// Stamps its steps.
+    /// Numbers its steps.
     turn: u32,
     rounds: u8,
-    /// What its last question came to.
+    /// The result of its last request.
     pub(crate) result: Option<Result<Lease, TokenError>>,
-    /// It asks after everything has healed, and has to be satisfied.
+    /// It asks after all faults have ended, and has to get a token.
     pub(crate) probes: bool,
 }
 
-/// What a caller is doing.
+/// The state of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// About to ask.
@@ -43,9 +43,9 @@ pub(crate) enum Doing {
     Asking,
     /// About to use its lease.
     Using,
-    /// About to say that its lease was refused.
+    /// About to report that its lease was refused.
     Complaining,
-    /// Waiting for the answer to that.
+    /// Waiting for the answer to that report.
     Refusing,
     Done,
 }
@@ -81,7 +81,7 @@ impl World {
         });
         self.act_after(id, 0);
         if let Some(after) = spec.leaves_after {
-            // Its turn number is out of reach of its steps.
+            // Its steps never reach this turn number.
             self.queue.push(self.t + after, Item::Caller(id, u32::MAX));
         }
     }
@@ -125,7 +125,7 @@ impl World {
         }
     }
 
-    /// Asks for a token: past the mailbox if the published lease will do, as a handle does.
+    /// Asks for a token. If the published lease meets the request, takes it without a message, as a handle does.
     fn caller_asks(&mut self, id: usize, anew: bool) {
         let moment = self.moment(self.callers[id].pid.process);
         let (t, step) = (self.t, self.step);
@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// Its actor ended: the handle asks the next one, with what is left of the caller's timeout.
+    /// The caller's actor ended. The handle asks the next actor with the rest of the caller's timeout.
     pub(crate) fn caller_dropped(&mut self, id: usize) {
         self.count(Kind::CallerDropped);
         let elapsed = self.moment(self.callers[id].pid.process).elapsed;
@@ -255,7 +255,7 @@ impl World {
         match answer {
             RefusalAnswer::Noted | RefusalAnswer::Superseded => {
                 caller.doing = Doing::Idle;
-                // Force was for the first time; a refusal is satisfied by any newer token.
+                // `force` applies to the first request only. Any newer token satisfies a refusal.
                 caller.spec.force = false;
                 let wait = if caller.spec.think > 1_000 { caller.spec.think } else { 0 };
                 self.act_after(id, wait);

@@ -1,4 +1,4 @@
-//! The driver of flights: begins them, carries their effects out in order, and tells their reports.
+//! The driver of flights. It begins them, carries out their effects in order, and delivers their reports.
 
 use std::collections::VecDeque;
 
@@ -43,7 +43,7 @@ impl World {
         };
         process.flights.insert(id, run);
         self.truth.flight_begun(id, pid, self.step);
-        // The flight is a task of its own: it starts a moment later.
+        // The flight is a task of its own, so it starts a moment later.
         self.queue.push(self.t, Item::Continue(pid, id));
     }
 
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// Hands an event to a flight, after whatever it was doing.
+    /// Hands an event to a flight, after its backlog.
     pub(crate) fn tell_flight(&mut self, pid: Pid, id: FlightId, event: FlightEvent) {
         if self.processes[pid.process].flights.get(&id).is_some_and(|run| !run.backlog.is_empty()) {
             self.drain(pid, id);
@@ -93,7 +93,7 @@ impl World {
         self.after_flight(pid, id);
     }
 
-    /// The flight cannot go on: if its process only stands still, it goes on later.
+    /// The flight cannot continue now. If its process only stands still, it continues later.
     fn hold(&mut self, pid: Pid, id: FlightId, effect: Option<FlightEffect>) {
         let Some(until) = self.still_until(pid.process) else {
             return;
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// Puts a report into the slot, from where the actor takes it.
+    /// Puts a report into the slot, where the actor takes it.
     fn report(&mut self, pid: Pid, identity: usize, id: FlightId, report: Option<Report>) {
         self.processes[pid.process].slots[identity].reports.push_back((id, report));
         self.nudge(pid, identity);
@@ -198,7 +198,7 @@ impl World {
         self.report(pid, run.identity, id, None);
     }
 
-    /// A flight breaks off: its machine is gone, its driver ends its claim, and its mark stays.
+    /// A flight is aborted. Its machine is gone, its driver ends its claim, and its mark stays.
     pub(crate) fn break_flight(&mut self, pid: Pid, id: FlightId) {
         let Some(run) = self.processes[pid.process].flights.remove(&id) else { return };
         self.count(Kind::FlightBroke);
@@ -229,7 +229,7 @@ impl World {
         let throttled = throttles.get(&run.order.issuer).max(throttles.get(&None));
         let event = match throttled {
             Some(until) if *until > elapsed => FlightEvent::Held(op, until.since(elapsed)),
-            // A few at once.
+            // At most three flights have a permit at the same time.
             _ if process.permits.given.len() >= 3 => {
                 return self.queue.push(self.t + 20, Item::Permit(pid, id, op));
             }
@@ -263,7 +263,7 @@ impl World {
     }
 }
 
-/// Whether a driver awaits an answer to an effect, so that there is a moment between its doing and its answer.
+/// Whether a driver waits for an answer to an effect. If so, a trap can trigger between the effect and its answer.
 fn has_answer(name: tokenkeeper_actors::ports::observer::EffectName) -> bool {
     use tokenkeeper_actors::ports::observer::EffectName as E;
     !matches!(name, E::AskPermit | E::ReturnPermit | E::EndClaim | E::Revoke | E::Report)
@@ -287,5 +287,5 @@ fn shown(effect: &FlightEffect) -> String {
     }
 }
 
-/// How late a timer may fire.
+/// The maximum delay of a timer.
 pub(crate) const TICK: Millis = 6;

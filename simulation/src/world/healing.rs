@@ -1,4 +1,4 @@
-//! How a schedule begins and ends: furnished with a record, and healed, so that everything has to come right.
+//! The start and the end of a schedule. It begins with records in the store, and ends with all faults healed.
 
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::ports::store::ClaimScope;
@@ -12,20 +12,21 @@ use crate::plan::CallerSpec;
 use crate::store::Holder;
 use crate::{Millis, PRELUDE};
 
-/// How long after healing the last questions are asked.
+/// The time between the end of all faults and the last requests.
 const RECOVERY: Millis = 40_000;
 
-/// How often a caller may be told to come back before it must have been satisfied.
+/// The maximum number of times that a caller has to ask again before it must get a token.
 const PROBES: u8 = 6;
 
-/// How long one of the last questions may take: longer than a claim is waited for, and the longest backoff.
+/// The maximum time for one of the last requests. It is longer than the wait for a claim, and than the longest
+/// backoff.
 const PATIENCE: Millis = 400_000;
 
-/// How often it is looked whether all have been answered.
+/// The interval between checks for callers without an answer.
 const GLANCE: Millis = 5_000;
 
 impl World {
-    /// Puts into the store what the schedule begins with.
+    /// Writes the initial records of the schedule into the store.
     pub(super) fn furnish(&mut self) {
         for identity in 0..self.config.identities {
             match self.config.start {
@@ -59,7 +60,7 @@ impl World {
         self.furnished(identity, change, &changed);
     }
 
-    /// A mark by a flight of which nothing is known.
+    /// Writes a mark by an unknown flight.
     fn furnish_doubt(&mut self, identity: usize) {
         let Some(record) = self.store.record(identity) else { return };
         let Some(held) = record.held() else { return };
@@ -83,7 +84,8 @@ impl World {
         }
     }
 
-    /// All faults end. Who is down comes up, who is stopping ends, who stands still goes on.
+    /// Ends all faults. A process that is down comes up, one that is stopping ends, and one that stands still
+    /// continues.
     pub(super) fn heal(&mut self) {
         if let Some(until) = (0..self.processes.len()).filter_map(|process| self.still_until(process)).max() {
             return self.queue.push(until + 1, Item::Heal);
@@ -96,16 +98,16 @@ impl World {
         self.server_troubles.clear();
         self.server.caprices.clear();
         if self.config.repeatable() {
-            // No login can bring another client; the registration comes back.
+            // A login cannot bring another client, so the server accepts the old registration again.
             self.server.rejects_to = 0;
         }
         self.queue.push(self.t + RECOVERY, Item::Probe);
     }
 
-    /// Asks for a token everywhere; whoever is told to come back later does.
+    /// Asks for a token everywhere. A caller that gets a retryable error asks again later.
     pub(super) fn probe(&mut self) {
         if (0..self.processes.len()).any(|process| !self.runs(self.pid(process))) {
-            // Somebody still sleeps, or starts.
+            // A process still sleeps or starts.
             return self.queue.push(self.t + 20_000, Item::Probe);
         }
         self.tell(|| "*".to_owned(), |_| "everybody asks once more".to_owned());
@@ -129,7 +131,7 @@ impl World {
         self.queue.push(self.t + GLANCE, Item::Finish);
     }
 
-    /// Ends the schedule once everybody was answered, or should have been.
+    /// Ends the schedule once every caller was answered, or should have been.
     pub(super) fn finish(&mut self) {
         if self.t < self.last_call && self.callers.iter().any(|caller| caller.doing != Doing::Done) {
             return self.queue.push(self.t + GLANCE, Item::Finish);

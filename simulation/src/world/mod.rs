@@ -1,4 +1,4 @@
-//! The world: everything that is simulated, and the loop that takes it from one step to the next.
+//! The simulated world, and the loop that takes it from one step to the next.
 
 mod callers;
 mod flights;
@@ -33,25 +33,25 @@ pub(crate) use callers::Caller;
 pub(crate) use ops::{Asker, Call, StoreOp};
 pub(crate) use wire::Request;
 
-/// More steps than this are a machine that runs in circles.
+/// A schedule with more steps has a machine that loops for ever.
 const STEPS_MOST: u64 = 400_000;
 
-/// Something that is pending.
+/// A pending item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     Stimulus(usize),
-    /// A stimulus that the schedule itself brought about.
+    /// A stimulus that an earlier step caused.
     Extra(usize),
     /// An actor starts.
     Birth(Pid, usize),
     /// An actor takes its next message.
     Mail(ActorId),
     ActorTick(ActorId, u32),
-    /// A flight goes on with the effects it has begun to carry out.
+    /// A flight continues with its effects.
     Continue(Pid, FlightId),
     FlightTick(Pid, FlightId, u32),
     Permit(Pid, FlightId, Op),
-    /// A store operation has its effect.
+    /// A store operation takes effect.
     StoreEffect(u64),
     /// A store operation is answered.
     StoreDone(u64),
@@ -59,22 +59,22 @@ pub(crate) enum Item {
     Check(usize),
     /// The first byte leaves.
     Send(usize),
-    /// The server has the request.
+    /// The request reaches the server.
     Arrive(usize),
-    /// The source has what it reports.
+    /// The source may have evidence to report.
     Evidence(usize),
     /// A revocation reaches the server.
     Revoke(usize),
-    /// A caller does its next step.
+    /// A caller takes its next step.
     Caller(usize, u32),
     /// A process starts anew.
     Restart(usize, u32),
     /// A host wakes.
     Wake(usize),
-    /// A process that shuts down has used up its time.
+    /// The grace period of a shutting-down process is over.
     Exit(Pid),
     StoreEvent(Pid, usize),
-    /// A planted fault's answer.
+    /// The answer that a planted fault makes up.
     Planted(usize),
     Heal,
     Probe,
@@ -112,7 +112,7 @@ pub(crate) struct World {
     pub(crate) story: Story,
     pub(crate) breach: Option<Breach>,
     pub(crate) healed: bool,
-    /// When the schedule ends at the latest.
+    /// The latest end of the schedule.
     last_call: Millis,
     finished: bool,
 }
@@ -153,7 +153,8 @@ impl World {
             healed: false,
             last_call: 0,
             finished: false,
-            // Some time before the first event, so that a token can have been asked for and be over.
+            // The first event happens some time later, so that a token can have been requested and have expired before
+            // it.
             t: 0,
             step: 0,
             hosts,
@@ -170,7 +171,7 @@ impl World {
         world
     }
 
-    /// Runs to the end, or to the first breach of a law.
+    /// Runs until the end, or until the first breach of a law.
     pub(crate) fn run(&mut self) {
         for index in 0..self.plan.events.len() {
             self.queue.push(self.plan.events[index].at + crate::PRELUDE, Item::Stimulus(index));
@@ -251,7 +252,7 @@ impl World {
         }
     }
 
-    /// Until when a process stands still, if it does.
+    /// The time until which a process stands still, if it does.
     pub(crate) fn still_until(&self, process: usize) -> Option<Millis> {
         let process = &self.processes[process];
         let asleep = self.hosts[process.host].asleep_until;
@@ -334,7 +335,7 @@ impl World {
         run.map_or_else(|| "f?".to_owned(), |run| format!("f{}", run.name))
     }
 
-    /// Adds a line to the story, if it is being told.
+    /// Adds a line to the story, if one is kept.
     pub(crate) fn tell(&mut self, who: impl FnOnce() -> String, what: impl FnOnce(&Self) -> String) {
         if self.story.is_told() {
             let (who, what) = (who(), what(self));
@@ -346,7 +347,7 @@ impl World {
         self.tally.count(kind);
     }
 
-    /// A law is broken. The first breach ends the schedule.
+    /// Records the breach of a law. The first breach ends the schedule.
     pub(crate) fn breach(&mut self, law: &'static str, what: &'static str, detail: impl FnOnce() -> String) {
         if self.breach.is_none() {
             let detail = detail();
@@ -363,7 +364,7 @@ enum Hindrance {
 }
 
 impl Item {
-    /// A number that stands for the item in the digest of the story.
+    /// A number for the item in the digest of the story.
     fn code(self) -> u64 {
         let (kind, part) = match self {
             Item::Stimulus(index) => (1, index as u64),
@@ -412,7 +413,7 @@ fn identity(index: usize) -> Option<ServerIdentity> {
     Some(ServerIdentity::new(account, Target::mcp(&format!("https://mcp.example/{index}")).ok()?))
 }
 
-/// The digest's place in the server's books.
+/// The number of the record's refresh token at the server.
 pub(crate) fn rt_of(record: &Record) -> Option<usize> {
     Server::number(record.held()?.credential.token().expose())
 }

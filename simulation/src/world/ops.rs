@@ -1,4 +1,4 @@
-//! Store operations on their way: begun, taking effect, answered; or failed, or hanging.
+//! Store operations. Each begins, takes effect and is answered, or fails, or hangs.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::rng::{For, Rng, join};
 use crate::store::Holder;
 use crate::tally::Kind;
 
-/// Who asked the store for something.
+/// The originator of a store operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     Flight(Pid, FlightId),
     Actor(ActorId),
-    /// The driver itself, tidying up after a flight that broke off.
+    /// The driver itself, which ends the claim of an aborted flight.
     Driver(Pid),
 }
 
@@ -41,7 +41,7 @@ impl Asker {
     }
 }
 
-/// What the store is asked for.
+/// The request to the store.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Load,
@@ -69,16 +69,16 @@ pub(crate) struct StoreOp {
     op: Op,
     pub(crate) call: Call,
     fault: Option<StoreFault>,
-    /// It is on its way to another machine, and goes on when its process does not.
+    /// The request has left for another machine, and continues when its process does not.
     pub(crate) left: bool,
-    /// Items that are still to come for it.
+    /// The number of its items that are still pending.
     pending: u8,
     effected: bool,
     result: Option<Answer>,
     begun: Millis,
 }
 
-/// What becomes of an operation.
+/// The fate of an operation.
 struct Fate {
     effect: Option<Millis>,
     done: Option<Millis>,
@@ -90,7 +90,7 @@ impl World {
     pub(crate) fn begin_op(&mut self, asker: Asker, identity: usize, op: Op, call: Call, key: u64) {
         let mut rng = self.rng(For::StoreOp, key);
         let fate = self.fate(asker, &call, &mut rng);
-        // An operation that is under way when its process dies may have left, or not.
+        // An operation that is under way when its process dies may or may not have left.
         let left = self.config.is_leased() && rng.chance(600);
         let id = self.next_op;
         self.next_op += 1;
@@ -118,13 +118,13 @@ impl World {
         let weather = self.weather();
         let mut fate = Fate { effect: Some(base / 2), done: Some(base), again: false, fault: None };
         if matches!(call, Call::End { .. }) && !self.config.is_leased() {
-            // A kernel lock is freed by closing its file.
+            // The holder frees a kernel lock by closing its file.
             return fate;
         }
         let fail = |fate: &mut Fate, fault| {
             *fate = Fate { effect: None, done: Some(base), again: false, fault: Some(fault) };
         };
-        // It reports that it timed out, and takes effect before, after, or not at all.
+        // The operation reports a time-out, and takes effect before it, after it, or not at all.
         let hang = |fate: &mut Fate, rng: &mut Rng| {
             let effect =
                 rng.weigh(&[(4, None), (3, Some(timeout / 2)), (2, Some(timeout * 2)), (1, Some(timeout * 5))]);
@@ -164,11 +164,12 @@ impl World {
             }
         }
         if matches!(call, Call::Claim { .. }) && !self.config.is_leased() && fate.fault.is_some() {
-            // Giving up on a kernel lock lets go of it.
+            // A time-out on a kernel lock also releases it.
             fate.effect = None;
         }
         if fate.done.is_none() && (!matches!(call, Call::Load | Call::Change(_)) || asker.flight().is_none()) {
-            // A driver that hears nothing of a claim cannot leave it at that; nor may it leave an actor waiting.
+            // A driver does not leave a claim without an answer, nor an actor waiting. So such an operation is always
+            // answered.
             fate.done = Some(timeout * 3);
         }
         fate
@@ -250,7 +251,7 @@ impl World {
             && self.processes[pid.process].flights.contains_key(&flight)
             && self.spring_done(pid, flight, &op)
         {
-            // Whatever sprang, the answer is there for whoever is left to take it.
+            // The answer stays pending after a trap. The flight or its driver takes it.
             self.ops.insert(id, op);
             self.queue.push(self.t, Item::StoreDone(id));
             return;
@@ -325,7 +326,8 @@ impl World {
         }
     }
 
-    /// An answer for a flight; for one that broke off meanwhile, its driver ends the claim it was given.
+    /// Delivers an answer to a flight. If the flight was aborted meanwhile, its driver ends the claim that was granted
+    /// to it.
     fn op_answered(&mut self, pid: Pid, flight: FlightId, identity: usize, event: FlightEvent) {
         if self.processes[pid.process].flights.contains_key(&flight) {
             return self.tell_flight(pid, flight, event);

@@ -1,4 +1,4 @@
-//! The driver of actors: hands messages to session machines, and carries their effects out in order.
+//! The driver of actors. It hands messages to session machines, and carries out their effects in order.
 
 use tokenkeeper_actors::law::flight::{FlightEvent, Op};
 use tokenkeeper_actors::law::session::{
@@ -29,7 +29,7 @@ impl World {
         process.slots[id.identity].actor.as_mut().filter(|actor| alive && actor.incarnation == id.incarnation)
     }
 
-    /// Sends a message to an identity's actor, which is started if there is none.
+    /// Sends a message to an identity's actor. Starts an actor if there is none.
     pub(crate) fn mail(&mut self, pid: Pid, identity: usize, mail: Mail) {
         match self.actor_id(pid, identity) {
             Some(id) => self.mail_to_incarnation(id, mail),
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// Sends a message to one incarnation of an actor; lost if that is gone.
+    /// Sends a message to one incarnation of an actor. The message is lost if that incarnation is gone.
     pub(crate) fn mail_to_incarnation(&mut self, id: ActorId, mail: Mail) {
         if let Some(actor) = self.actor(id) {
             actor.mailbox.push_back(mail);
@@ -67,7 +67,7 @@ impl World {
         self.queue.push(self.t + wait, Item::Mail(id));
     }
 
-    /// Tells an identity's actor that its slot has a report; without an actor, the next one finds it there.
+    /// Notifies an identity's actor of a report in its slot. Without an actor, the next one finds the report there.
     pub(crate) fn nudge(&mut self, pid: Pid, identity: usize) {
         if let Some(id) = self.actor_id(pid, identity) {
             self.mail_to_incarnation(id, Mail::Report);
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    /// An actor starts, and goes on from what the slot holds.
+    /// An actor starts, and continues from the slot's content.
     pub(crate) fn birth(&mut self, pid: Pid, identity: usize) {
         let now = self.now(pid.process);
         let (nonce, stopping) = (self.processes[pid.process].nonce, self.processes[pid.process].stopping);
@@ -101,10 +101,10 @@ impl World {
         slot.known.reborn();
         let mut mailbox = std::mem::take(&mut slot.parked);
         let reports = slot.reports.len();
-        // What was reported meanwhile comes first.
+        // Reports that arrived meanwhile come first.
         (0..reports).for_each(|_| mailbox.push_front(Mail::Report));
         if stopping {
-            // The supervisor tells whomever it still has to start.
+            // The supervisor forwards the stop to each actor that it still has to start.
             mailbox.push_front(Mail::Shutdown);
         }
         let name = join(join(pid.process as u64, u64::from(pid.life)), join(identity as u64, u64::from(incarnation)));
@@ -138,7 +138,7 @@ impl World {
         self.schedule_mail(id);
     }
 
-    /// An actor is killed, with its mailbox. Those who wait for an answer learn of it.
+    /// An actor is killed with its mailbox. Callers that wait for its answer learn of it.
     pub(crate) fn kill_actor(&mut self, pid: Pid, identity: usize) {
         let Some(actor) = self.processes[pid.process].slots[identity].actor.take() else { return };
         self.tell(|| format!("p{} i{identity}", pid.process), |_| format!("actor {} is killed", actor.incarnation));
@@ -153,7 +153,7 @@ impl World {
         for mail in actor.mailbox {
             match mail {
                 Mail::Ask(caller) | Mail::Refuse(caller, _) => self.caller_dropped(caller),
-                // The stop is the supervisor's order: whoever comes next gets it too.
+                // The supervisor ordered the stop, so the next actor gets it too.
                 Mail::Shutdown => self.processes[pid.process].slots[identity].parked.push_back(Mail::Shutdown),
                 _ => {}
             }
@@ -430,7 +430,7 @@ impl World {
     }
 }
 
-/// What a caller asks of a session, as its handle puts it.
+/// A caller's request in the form that its handle gives it.
 pub(crate) fn ask(asked: ElapsedTime, spec: &crate::plan::CallerSpec) -> Ask {
     Ask {
         asked,

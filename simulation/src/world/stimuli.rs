@@ -1,4 +1,4 @@
-//! What comes from outside: people, operators, and machines that stop.
+//! External events from people, operators and machines that stop.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// A message that a person causes.
+    /// Delivers a message that a person causes.
     fn person(&mut self, process: usize, identity: usize, mail: Mail) {
         if self.processes[process].up && !self.processes[process].stopping {
             self.mail(self.pid(process), identity, mail);
@@ -127,7 +127,7 @@ impl World {
         self.mail(self.pid(process), identity, Mail::Install { login: Box::new(login), rt, tries: 2 });
     }
 
-    /// What a login brought: the refresh token, and mostly an access token with it.
+    /// The tokens of a login. They are a refresh token and mostly an access token.
     pub(crate) fn new_login(&mut self, process: usize, identity: usize, rt: usize, with_refresh: bool) -> Login {
         let lineage = self.server.rts[rt].lineage;
         let (issuer, client) = (self.server.lineages[lineage].issuer, self.server.lineages[lineage].client);
@@ -169,7 +169,7 @@ impl World {
         });
     }
 
-    /// After an actor's end, the next one starts when there is something for it to do: reports, a running flight, or a
+    /// Starts the next actor after an actor's end, if it has work to do. Work is a report, a running flight, or a
     /// logout that is not stored yet.
     fn revive(&mut self, pid: Pid, identity: usize) {
         let slot = &self.processes[pid.process].slots[identity];
@@ -244,7 +244,7 @@ impl World {
         self.queue.push(self.t + grace, Item::Exit(pid));
     }
 
-    /// A process that shut down has ended, with whatever it did not finish.
+    /// A process that was shutting down has ended. Its unfinished work is dropped.
     pub(crate) fn exit(&mut self, pid: Pid) {
         self.check_exit(pid);
         self.kill_process(pid.process, 200);
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// A record was written: each process hears of it, sooner or later.
+    /// A record was written. Each process is notified sooner or later.
     pub(crate) fn spread_news(&mut self, identity: usize) {
         for process in 0..self.processes.len() {
             if !self.processes[process].up {
@@ -320,7 +320,7 @@ impl World {
 
     pub(crate) fn news(&mut self, pid: Pid, identity: usize) {
         if let Some(until) = self.processes[pid.process].deaf_until.filter(|until| *until > self.t) {
-            // The watch breaks, and says so later: every record may have changed.
+            // The watch breaks, and reports it later. Every record may have changed.
             self.count(Kind::NewsLost);
             return self.queue.push(until, Item::StoreEvent(pid, identity));
         }

@@ -1,4 +1,4 @@
-//! Traps: something happens at a named effect of a flight.
+//! Traps trigger events at a named effect of a flight.
 
 use tokenkeeper_actors::law::session::SessionEffect;
 use tokenkeeper_actors::ports::observer::EffectName;
@@ -31,13 +31,13 @@ pub(super) fn name_of(call: &Call) -> Option<EffectName> {
 }
 
 impl World {
-    /// Does something right after the present step.
+    /// Applies a stimulus right after the present step.
     fn soon(&mut self, stimulus: Stimulus) {
         self.extra.push(stimulus);
         self.queue.push(self.t, Item::Extra(self.extra.len() - 1));
     }
 
-    /// Lets a process die before an effect of one of its actors, if a trap says so.
+    /// Kills a process before an effect of one of its actors, if a trap is set there.
     pub(crate) fn spring_session(&mut self, id: ActorId, effect: &SessionEffect) -> bool {
         let kind = match effect {
             SessionEffect::Publish(_) => SessionPoint::Publish,
@@ -56,8 +56,8 @@ impl World {
         true
     }
 
-    /// Lets a trap at this point of this effect spring, if one is set. Says whether the flight cannot go on with what
-    /// it was doing: its process stands still or died, or it broke off itself.
+    /// Triggers a trap at this point of this effect, if one is set. Returns whether the flight cannot continue with
+    /// this effect, because its process stands still or died, or because it was aborted.
     pub(crate) fn spring(&mut self, pid: Pid, flight: FlightId, effect: EffectName, when: When) -> bool {
         let Some(place) = self.traps.iter().position(|trap| trap.effect == effect && trap.when == when) else {
             return false;

@@ -1,4 +1,4 @@
-//! Token requests on their way: checked, sent, processed or not, answered or not.
+//! Token requests. Each is checked, sent, processed or not, and answered or not.
 
 use std::time::Duration;
 
@@ -27,30 +27,30 @@ pub(crate) struct Request {
     client: u32,
     pub(crate) timeout: Millis,
     not_after: ElapsedTime,
-    /// When the clock was checked, and what it showed.
+    /// The time of the clock check, and the clock's reading.
     checked: Millis,
     started: Moment,
     pub(crate) sent: Option<Millis>,
-    /// It left late, because its process stood still after the check.
+    /// The request left late, because its process stood still after the check.
     pub(crate) excused: bool,
     key: u64,
     fate: Fate,
-    /// What comes back, and when.
+    /// The evidence for the flight, with its time.
     outcome: Option<(Millis, Evidence)>,
     pub(crate) delivered: bool,
     carries_nonce: bool,
 }
 
-/// What becomes of a request on the network.
+/// The fate of a request on the network.
 #[derive(Clone, Copy, Debug)]
 struct Fate {
     unreachable: bool,
     standstill: Option<Millis>,
     loses_request: bool,
     loses_answer: bool,
-    /// A loss shows as a broken connection after this time, and not as a time-out.
+    /// The loss shows as a broken connection after this time. `None` shows it as a time-out.
     breaks_after: Option<Millis>,
-    /// The source itself broke off.
+    /// The source itself aborted the request.
     breaks_off: bool,
     there: Millis,
     back: Millis,
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// The source looks at the clock, immediately before the first byte.
+    /// The source checks the clock, immediately before the first byte.
     pub(crate) fn check_clock(&mut self, id: usize) {
         let (t, moment) = (self.t, self.moment(self.requests[id].pid.process));
         let request = &mut self.requests[id];
@@ -178,7 +178,7 @@ impl World {
         self.queue.push(t + timeout, Item::Evidence(id));
     }
 
-    /// The server has the request.
+    /// The request reaches the server.
     pub(crate) fn arrive(&mut self, id: usize) {
         let request = &self.requests[id];
         let asked = Asked {
@@ -216,7 +216,7 @@ impl World {
 
     fn reply(&mut self, asked: &Asked, carries_nonce: bool, rng: &mut Rng) -> Reply {
         let (t, key) = (self.t, self.store.key.clone());
-        // A second challenge in a row is trouble.
+        // A second nonce challenge in a row is a fault.
         let second = if self.healed { 0 } else { 60 };
         let unspent_503 = self.config.profile.unspent_statuses.contains(&503);
         if self.server.config.nonces && rng.chance(if carries_nonce { second } else { 500 }) {
@@ -287,7 +287,7 @@ impl World {
         }
     }
 
-    /// The source reports, unless it has.
+    /// The source reports its evidence, unless it already has.
     pub(crate) fn evidence(&mut self, id: usize) {
         let t = self.t;
         let request = &self.requests[id];
@@ -307,7 +307,7 @@ impl World {
         let request = &mut self.requests[id];
         request.delivered = true;
         let late = deadline.is_some_and(|deadline| t > deadline + 1);
-        // A source that slept past its time-out may see the timer first, or the answer.
+        // A source that slept past its time-out may see either the timer or the answer first.
         let sees_timer = late && request.key.is_multiple_of(2);
         let evidence = match request.outcome.take() {
             Some((_, evidence)) if ready && !sees_timer => evidence,

@@ -7,7 +7,7 @@ pub mod rmcp_auth;
 pub mod tokenkeeper;
 pub mod yup;
 
-/// The one list of peers. To add one: write a module that implements `Peer`, name it here.
+/// The only list of peers. A new peer needs a module that implements `Peer`, and an entry here.
 #[macro_export]
 macro_rules! for_each_peer {
     ($m:ident) => {

@@ -1,4 +1,5 @@
-//! tokenkeeper over its refresh grant, its client over reqwest and its store in memory. One runtime, as a host has it.
+//! tokenkeeper with its refresh grant, its client over reqwest and its store in memory. All identities share one
+//! runtime, as in a host.
 use crate::{
     env::{Env, Seed},
     peer::Peer,
@@ -30,8 +31,8 @@ use tokenkeeper::{
 };
 use tokio::sync::OnceCell;
 
-/// The age of a seeded access token. One of a second's lifetime has expired then, as it has for the adapters that keep a
-/// margin of that many seconds.
+/// The age of a seeded access token. A token with a lifetime of one second has expired then, as it has for the
+/// adapters that keep a margin of that many seconds.
 const AGE_MS: u64 = 30_000;
 
 struct House {
@@ -76,7 +77,8 @@ impl Peer for Tokenkeeper {
         let house = house().await;
         let account = house.accounts.fetch_add(1, Ordering::Relaxed);
         let resource = format!("{}/f/{}/mcp", env.base, seed.fam);
-        // W3 gives all identities one refresh token, and no two of ours may hold the same. None is presented there.
+        // W3 gives all identities one refresh token. tokenkeeper's store holds a refresh token for one identity only.
+        // None is presented there.
         let refresh = match house.family.swap(seed.fam, Ordering::Relaxed) == seed.fam {
             true => format!("{}-{account}", seed.refresh_token),
             false => seed.refresh_token,
