@@ -1,12 +1,14 @@
-//! What the file store costs beside the disk: `cargo bench -p tokenkeeper-store-file`.
+//! The cost of the file store beside the cost of the disk. Run it with `cargo bench -p tokenkeeper-store-file`.
 //!
-//! - `bare`: what durability alone costs: twice a file of a record's size written, synced and renamed, and its folder
-//!   synced. `tasks`: the same from a task, each file on a thread that may block, as it must be there. `store`: what a refresh waits for through the store: both reads, claim, mark and commit. The same syncs, on the
-//!   same disk, by turns; the goal is at most 1.5 times. `end`: ending the claim, which no caller waits for.
-//! - `home of 10,000`: opening one, and listing it with a fresh handle. The goal is under 100 ms together. Reserving a
-//!   refresh token in it; the first time in a boot, that reads every record.
+//! - `bare`: the cost of durability alone. Twice, a file of a record's size is written, synced and renamed, and its
+//!   folder is synced. `tasks`: the same from a task, with each file on a thread that may block, as a store must do
+//!   it. `store`: the part of a refresh that waits for the store, namely both reads, claim, mark and commit. It makes
+//!   the same syncs on the same disk. The three are measured in turns. The goal is at most 1.5 times. `end`: ending
+//!   the claim, which no caller waits for.
+//! - `home of 10,000`: the time to open such a home and to list it with a fresh handle. The goal is under 100 ms
+//!   together. Also the time to reserve a refresh token in it. The first reservation of a boot reads every record.
 //!
-//! `TMPDIR` says on which disk.
+//! `TMPDIR` selects the disk.
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -35,7 +37,7 @@ use tokenkeeper_actors::ports::store::{Claim, ClaimEnding, TokenStore};
 use tokenkeeper_actors::values::Epoch;
 use tokenkeeper_store_file::FileStore;
 
-/// Disks have moods, so what is compared is measured by turns.
+/// Disk speed varies over time, so the compared runs are measured in turns.
 const TURNS: usize = 4_000;
 
 const MANY: usize = 10_000;
@@ -81,7 +83,7 @@ fn refresh() {
     println!();
 }
 
-/// What is written without a store.
+/// Files written without the store, for comparison.
 struct Files {
     dir: PathBuf,
     folder: File,
@@ -110,7 +112,7 @@ async fn refreshed(store: &FileStore, number: u64) -> Claim {
 fn home_of_many(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let ground = Ground::new();
-    // Nothing reads these records: the first one, as often as it takes, under other names.
+    // The bench never opens these records. They are copies of the first one under other names.
     runtime.block_on(install(&ground.open(), &who(), "rt-1"));
     let record = fs::read(ground.record(&who())).unwrap();
     let mut index = fs::OpenOptions::new().append(true).open(ground.home().join("identities")).unwrap();
