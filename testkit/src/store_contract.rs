@@ -1,10 +1,12 @@
-//! The store contract: what every [`TokenStore`] owes the engine, as checks to run over any store, ours or your own.
+//! The store contract, a set of checks that every [`TokenStore`] must pass. Run them over this project's stores or
+//! your own.
 //!
-//! A store is one atomic step around [`apply`](tokenkeeper_actors::law::ledger::apply), exclusive claims, and news. The
-//! checks say so piece by piece. Where the ledger decides, they compare the store with the ledger; where many ask at
-//! once, they let many ask at once; where a holder is to lose its claim or to die, the [`Harness`] makes it happen.
+//! A store consists of one atomic step around [`apply`](tokenkeeper_actors::law::ledger::apply), exclusive claims, and
+//! store events. Each check tests one property of these. Where the ledger decides, the check compares the store with
+//! the ledger. Where many callers may ask at once, the check runs them concurrently. Where a holder must lose its
+//! claim or die, the [`Harness`] makes it happen.
 //!
-//! Run them on tokio's multi-threaded runtime: on a single thread, tasks take turns only at awaits, and a race that
+//! Run them on tokio's multi-threaded runtime. On a single thread, tasks take turns only at awaits, so a race that
 //! needs two threads is not found.
 
 mod kit;
@@ -34,56 +36,60 @@ use tokenkeeper_actors::values::ServerIdentity;
 use crate::contract::timed;
 pub use crate::contract::{Breach, Outcome, Report, Verdict};
 
-/// Makes the stores that are to be checked. Its methods, and those of [`Place`], may panic: they are part of a test.
+/// Makes the stores under test. Its methods, and those of [`Place`], are part of a test and may panic.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// A place with nothing in it: a new directory, schema or key prefix. Each check asks for one of its own, and
+    /// Makes an empty place, such as a new directory, schema or key prefix. Each check uses one of its own, and
     /// several checks may run at the same time.
     async fn place(&self) -> Box<dyn Place>;
 
-    /// Whether the store gives out claims. Default: it does. A store that does not must say
-    /// [`Unsupported`](tokenkeeper_actors::ports::store::ClaimAnswer::Unsupported) each time, and is checked for that.
+    /// Whether the store grants claims. Default: it does. A store that does not must always answer
+    /// [`Unsupported`](tokenkeeper_actors::ports::store::ClaimAnswer::Unsupported), and a check tests that.
     fn gives_claims(&self) -> bool {
         true
     }
 
-    /// The most lines the store keeps of one identity's journal. Default 1,000. The checks write one more.
+    /// The maximal number of lines that the store keeps of one identity's journal. Default 1,000. The checks write one
+    /// more.
     fn journal_bound(&self) -> usize {
         1_000
     }
 
-    /// How long news may take to reach a watch. Default 5 s; it is waited for only where the news does not come.
+    /// The time within which a watch must get its events. Default 5 s. A check waits that long only if an event does
+    /// not come.
     fn timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
 }
 
-/// A place where records lie. It keeps them as long as it lives, whether or not a handle is open on it.
+/// A place that holds records. It keeps them as long as it lives, with or without an open handle.
 #[async_trait]
 pub trait Place: Send + Sync {
-    /// Opens a handle on the place, as a process of its own would: nothing is shared with other handles but the place.
+    /// Opens a handle on the place, as another process would. Handles share only the place.
     async fn open(&self) -> Arc<dyn TokenStore>;
 
-    /// Makes the holder of `claim` lose it without ending it: lets its lease run out, say. Others may be lost with it.
+    /// Makes the holder of `claim` lose it without ending it, for example by letting its lease run out. Other claims
+    /// may be lost with it.
     ///
-    /// Returns what the next holder must be told of this one, or `None` where claims cannot be lost this way (kernel
+    /// Returns the predecessor that the next holder must see, or `None` where claims cannot be lost this way (kernel
     /// locks). Default: `None`.
     async fn lose_claim(&self, _identity: &ServerIdentity, _claim: &Claim) -> Option<Predecessor> {
         None
     }
 
-    /// Lets the process die that has `handle`, without ending its claims, and lets as much time pass as it takes until
-    /// they are free. `handle` is the only one of its process, and nothing else refers to it.
+    /// Kills the process that has `handle` without ending its claims, and lets enough time pass to free them. `handle`
+    /// is the only handle of its process, and nothing else refers to it.
     ///
-    /// Returns what the next holder of its claims must be told, or `None` where this cannot be had. Default: `None`.
+    /// Returns the predecessor that the next holder of its claims must see, or `None` if the harness cannot do this.
+    /// Default: `None`.
     async fn kill(&self, handle: Arc<dyn TokenStore>) -> Option<Predecessor> {
         drop(handle);
         None
     }
 
-    /// Makes every watch that is open now lose news, by cutting its connection or overflowing it.
+    /// Makes every open watch miss events, by cutting its connection or overflowing it.
     ///
-    /// Returns whether it did. Default: it does not.
+    /// Returns whether it did. Default: `false`.
     async fn lose_news(&self) -> bool {
         false
     }
@@ -99,16 +105,17 @@ pub struct Check {
 type Run<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
 
 impl Check {
-    /// What the contract says, as a sentence in snake case: the name of the check's function.
+    /// The property, as a sentence in snake case. It is the name of the check's function.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Runs the check in a place of its own. It needs a tokio runtime.
+    /// Runs the check in a place of its own. Needs a tokio runtime.
     ///
     /// # Errors
     ///
-    /// The [`Breach`] it found; taking more than a minute is one. Dropping the future abandons the check.
+    /// The [`Breach`] that the check found. Taking more than a minute is a breach too. Dropping the future abandons
+    /// the check.
     pub async fn run(&self, harness: &dyn Harness) -> Verdict {
         timed((self.run)(harness)).await
     }
@@ -120,11 +127,11 @@ impl fmt::Debug for Check {
     }
 }
 
-/// Runs all checks, one after another, and panics with a readable report if the store broke the contract.
+/// Runs all checks, one after another. Panics with a readable report if the store broke the contract.
 ///
 /// # Panics
 ///
-/// When a check found a breach. The message names each such check and says what it found.
+/// When a check found a breach. The message names each such check and its breach.
 pub async fn run_all(harness: &dyn Harness) {
     examine(harness).await.assert_kept();
 }
@@ -144,7 +151,7 @@ macro_rules! checks {
     };
 }
 
-/// Every check of the contract: for a test of your own that runs each by its name, or leaves one out for a reason.
+/// Every check of the contract. Use it for a test that runs each check by its name, or leaves one out for a reason.
 pub static CHECKS: &[Check] = checks! {
     records: nothing_is_there_at_first, a_login_begins_with_epoch_1_revision_1_and_number_1, a_record_comes_back_whole,
         each_write_moves_the_revision_by_one, every_identity_with_a_record_is_listed_once, identities_are_told_apart,

@@ -1,4 +1,4 @@
-//! Law 10 as a table: the result of a token request, and its effect on the refresh token.
+//! Law 10 as a table, from the result of a token request to its effect on the refresh token.
 //!
 //! A source reports neutral [`Evidence`], which the issuer's [`Profile`] judges. The default profile is strict. A
 //! refresh token is in doubt unless the evidence is known to leave it unspent.
@@ -22,7 +22,7 @@ pub enum Evidence {
     Lost(Lost),
 }
 
-/// Why nothing was sent.
+/// The reason why nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotSent {
     /// The connection was never established.
@@ -34,7 +34,7 @@ pub enum NotSent {
     Unbuildable,
 }
 
-/// Why an answer was lost.
+/// The reason why an answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// None arrived in time.
@@ -101,18 +101,18 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// No named profile; `fallback` applies to a plan without a provider.
+    /// Makes a table without named profiles. `fallback` applies to a plan without a provider.
     pub fn new(fallback: Profile) -> Self {
         Self { fallback, named: BTreeMap::new() }
     }
 
-    /// The same, with `fallback` for a plan without a provider.
+    /// Replaces the profile of plans without a provider by `fallback`.
     #[must_use]
     pub fn with_fallback(self, fallback: Profile) -> Self {
         Self { fallback, ..self }
     }
 
-    /// The same, with `profile` for the provider `name`. A name that is there gets the new profile.
+    /// Adds `profile` for the provider `name`. Replaces a profile of the same name.
     #[must_use]
     pub fn with(mut self, name: ProviderName, profile: Profile) -> Self {
         self.named.insert(name, profile);
@@ -121,8 +121,8 @@ impl Profiles {
 
     /// The profile of a grant that is renewed by `plan`.
     ///
-    /// A provider that is not known here gets the strictest form of the fallback, because a replay there may cost more than
-    /// one login. It has no replay, no status that leaves the token unspent, and no revocation of a superseded pair.
+    /// An unknown provider gets the strictest form of the fallback, because a replay there may cost more than one
+    /// login. It has no replay, no status that leaves the token unspent, and no revocation of a superseded pair.
     pub fn of(&self, plan: &RenewalPlan) -> Profile {
         let mut profile = match &plan.provider {
             None => self.fallback.clone(),
@@ -140,7 +140,7 @@ impl Profiles {
     }
 }
 
-/// Sets the profile of a plan without a provider, and knows no other.
+/// Makes a table with this profile for plans without a provider, and no other profile.
 impl From<Profile> for Profiles {
     fn from(fallback: Profile) -> Self {
         Self::new(fallback)
@@ -178,7 +178,7 @@ pub enum Judgement {
     Usable(Box<Tokens>),
     /// It was not spent.
     Unspent(Trouble),
-    /// It was not spent, and the same request may be sent once more, with the nonce that the server asked for (RFC 9449
+    /// It was not spent. The same request may be sent once more, with the nonce that the server asked for (RFC 9449
     /// section 8).
     NonceWanted,
     /// It was not spent, and the issuer does not accept the client.
@@ -204,7 +204,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// Trouble for `reason`, without a `Retry-After`.
+    /// The value for `reason`, without a `Retry-After`.
     pub const fn new(reason: Reason) -> Self {
         Self { reason, retry_after: None }
     }

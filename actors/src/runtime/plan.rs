@@ -9,17 +9,18 @@ use crate::law::session::{Policy, RefreshPolicy};
 use crate::ports::source::TokenSource;
 use crate::values::{DigestKey, RenewalPlan, ServerIdentity};
 
-/// Where tokens come from, and how sessions behave. One for all sessions of a runtime.
+/// The sources of tokens and the behaviour of sessions, for all sessions of a runtime.
 ///
-/// Which source renews an identity, and which profile applies to it, is in its record. A login stores it, and
-/// [`AuthSession::configure`](super::AuthSession::configure) changes it.
+/// The record of an identity names its source and its profile. A login stores them, and
+/// [`AuthSession::configure`](super::AuthSession::configure) changes them.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The sources that records name.
     pub sources: Sources,
-    /// The profiles of the providers that records name. The default is strict, and knows no provider.
+    /// The profiles of the providers that records name. The default is strict, and has no provider.
     pub profiles: Profiles,
-    /// When to refresh, how long to back off, how many may wait, and how an identity without a record is renewed.
+    /// When to refresh, how long to back off, how many callers may wait, and how an identity without a record is
+    /// renewed.
     pub policy: Policy,
     /// The timeouts of store operations.
     pub timeouts: StoreTimeouts,
@@ -37,7 +38,7 @@ impl Settings {
     }
 }
 
-/// Names a session to open. The settings of the first call for an identity apply.
+/// Names a session to open. The settings of an identity's first call apply.
 #[derive(Clone, Debug)]
 pub struct SessionSpec {
     pub(crate) identity: ServerIdentity,
@@ -57,8 +58,8 @@ impl SessionSpec {
         Self { policy: Some(policy), ..self }
     }
 
-    /// The same session, renewed by `renewal` while it has no record: for a source that needs no login. A record has a
-    /// plan of its own, which holds whatever is said here.
+    /// The same session, renewed by `renewal` while it has no record. This is for a source that needs no login. The
+    /// plan of a record overrides it.
     #[must_use]
     pub fn renewal(self, renewal: RenewalPlan) -> Self {
         Self { renewal: Some(renewal), ..self }

@@ -16,24 +16,24 @@ use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
 pub struct Sources(BTreeMap<SourceName, Arc<dyn TokenSource>>);
 
 impl Sources {
-    /// One source, `refresh_token`: the refresh grant of every login that names no other source.
+    /// Starts with one source, `refresh_token`. It is the refresh grant of every login that names no other source.
     pub fn new(refresh_token: Arc<dyn TokenSource>) -> Self {
         Self(BTreeMap::from([(SourceName::REFRESH_TOKEN, refresh_token)]))
     }
 
-    /// The same, with `source` under `name`. A name that is there gets the new source.
+    /// Adds `source` under `name`. Replaces a source of the same name.
     #[must_use]
     pub fn with(mut self, name: SourceName, source: Arc<dyn TokenSource>) -> Self {
         self.0.insert(name, source);
         self
     }
 
-    /// The source that `plan` names, if it is here and says the same of its spending.
+    /// The source that `plan` names, if the runtime has it with the same spending.
     pub fn find(&self, plan: &RenewalPlan) -> Option<&Arc<dyn TokenSource>> {
         self.0.get(&plan.source).filter(|source| source.spending() == plan.spending)
     }
 
-    /// Makes `request` at the source that its plan names. The flight machine asks for none that is missing here.
+    /// Makes `request` at the source that its plan names. The flight machine never asks for a missing one.
     pub(crate) async fn request(&self, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
         match self.find(&request.renewal) {
             Some(source) => source.request(identity, request).await,
@@ -41,7 +41,7 @@ impl Sources {
         }
     }
 
-    /// Revokes tokens at the source that their plan names; `false` where it is missing, too.
+    /// Revokes tokens at the source that their plan names. Returns `false` where it is missing, too.
     pub(crate) async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool {
         match self.find(&revocation.renewal) {
             Some(source) => source.revoke(identity, revocation).await,
@@ -49,7 +49,7 @@ impl Sources {
         }
     }
 
-    /// The names, and whether a request of that source uses something up.
+    /// The spending of each source, by name.
     pub(crate) fn spending(&self) -> BTreeMap<SourceName, Spending> {
         self.0.iter().map(|(name, source)| (name.clone(), source.spending())).collect()
     }

@@ -1,13 +1,13 @@
-//! Pauses between attempts: how long to wait after failures in a row, and how long any sleep may be.
+//! Pauses between attempts after consecutive failures, and the longest sleep.
 
 use std::time::Duration;
 
 use super::Jitter;
 
-/// The longest sleep of any machine or driver (law 14). A clock that was stepped, or a suspend, is noticed within it.
+/// The longest sleep of any machine or driver (law 14). A stepped clock or a suspend is noticed within it.
 pub const MAX_SLEEP: Duration = Duration::from_secs(60);
 
-/// A pause that doubles with each failure in a row, up to a limit.
+/// A pause that doubles with each consecutive failure, up to a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExponentialBackoff {
     /// The pause after the first failure.
@@ -17,7 +17,7 @@ pub struct ExponentialBackoff {
 }
 
 impl ExponentialBackoff {
-    /// Doublings after which the pause grows no further, whatever its limit.
+    /// The number of doublings after which the pause stops growing, whichever limit it has.
     const MAX_DOUBLINGS: u32 = 16;
 
     /// A backoff from `initial` up to `max`.
@@ -25,14 +25,14 @@ impl ExponentialBackoff {
         Self { initial, max }
     }
 
-    /// The pause after `failures` failures in a row. After none it is as long as after one.
+    /// The pause after `failures` consecutive failures. After none it is as long as after one.
     pub fn pause(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(Self::MAX_DOUBLINGS);
         self.initial.saturating_mul(1 << doublings).min(self.max)
     }
 
-    /// The pause after `failures` failures in a row, with jitter. At least half of [`pause`](Self::pause), and never
-    /// more than all of it.
+    /// The pause after `failures` consecutive failures, with jitter. It is at least half of [`pause`](Self::pause),
+    /// and never more than all of it.
     pub fn jittered(&self, failures: u32, jitter: Jitter) -> Duration {
         let half = self.pause(failures) / 2;
         half + jitter.of(half)

@@ -1,4 +1,4 @@
-//! Keyed digests: how refresh tokens are compared and remembered without being kept.
+//! Keyed digests, by which refresh tokens are compared and remembered without being kept.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::secret::RefreshToken;
 
-/// The key of a store's digests (HMAC-SHA-256). All who share a store share its key; nobody else can tell from a
-/// digest which token it stands for.
+/// The key of a store's digests (HMAC-SHA-256). All processes that share a store share its key. Without the key, a
+/// digest does not reveal its token.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct DigestKey([u8; 32]);
 
@@ -21,7 +21,8 @@ impl DigestKey {
 
     /// The digest of `token` under this key.
     pub fn digest(&self, token: &RefreshToken) -> KeyedDigest {
-        // HMAC pads a short key with zeros to the block of its hash; doing it here leaves no length to get wrong.
+        // HMAC pads a short key with zeros to its hash's block size. Padding here leaves no key length that could be
+        // rejected.
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&self.0);
         let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());

@@ -1,4 +1,4 @@
-//! The errors callers see. They carry a [`Reason`] and times, never a secret and never a server's own words.
+//! The errors that callers see. They carry a [`Reason`] and times, never a secret and never a server's own words.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::lineage::Version;
 use super::reason::Reason;
 
-/// Why no token could be had.
+/// The error of a request for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenError {
     reason: Reason,
@@ -14,12 +14,12 @@ pub struct TokenError {
 }
 
 impl TokenError {
-    /// The error for `reason`, with no advice on when to come back.
+    /// The error for `reason`, without a time for another attempt.
     pub const fn new(reason: Reason) -> Self {
         Self { reason, retry_after: None }
     }
 
-    /// The same error, with the time after which trying again makes sense.
+    /// The same error, with the time after which another attempt makes sense.
     #[must_use]
     pub const fn with_retry_after(self, span: Duration) -> Self {
         Self { retry_after: Some(span), ..self }
@@ -30,7 +30,8 @@ impl TokenError {
         self.reason
     }
 
-    /// When trying again makes sense, counted from when the error was returned; `None` when nothing is known.
+    /// The time after which another attempt makes sense, counted from when the error was returned. `None` when it is
+    /// not known.
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -40,7 +41,7 @@ impl TokenError {
         self.reason.is_login_required()
     }
 
-    /// Whether trying again later may help.
+    /// Whether a later attempt may succeed.
     pub const fn is_transient(&self) -> bool {
         self.reason.is_transient()
     }
@@ -58,52 +59,53 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// What went wrong in a store, as far as the law cares. A store's own error, with file names and causes, goes to the
-/// log and the journal; the machines need only know that there was trouble.
+/// The kind of a store's error, as far as the law needs it. A store's own error, with file names and causes, goes to
+/// the log and the journal. The machines only need the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreFault {
     /// The operation failed, and changed nothing.
     #[error("the store failed")]
     Failed,
-    /// The operation did not finish in time; whether it took effect is not known.
+    /// The operation did not finish in time. Whether it took effect is not known.
     #[error("the store did not answer in time")]
     TimedOut,
-    /// The record exists and cannot be read: damaged, sealed with another key, or of a newer format.
+    /// The record exists and cannot be read. It is damaged, sealed with another key, or of a newer format.
     #[error("the stored record cannot be read")]
     Unreadable,
-    /// Another process is using this part of the store and has not finished; nothing was changed.
+    /// Another process is using this part of the store and has not finished. Nothing was changed.
     #[error("another process is using the store and has not finished: try again")]
     Busy,
-    /// There is no room where the store lies; nothing was changed.
+    /// The store's disk is full. Nothing was changed.
     #[error("there is no room where the store lies: free some")]
     Full,
-    /// The store may not be read or written, or is read-only; nothing was changed.
+    /// The store may not be read or written, or is read-only. Nothing was changed.
     #[error("the store may not be used: check its permissions, and that it is writable")]
     Denied,
-    /// The place where the store lies is gone; nothing was changed.
+    /// The store's folder or server is gone. Nothing was changed.
     #[error("the place where the store lies is gone: bring it back")]
     Gone,
 }
 
-/// Why a login could not be installed. Nothing was changed, unless [`StoreTrouble`](InstallError::StoreTrouble) says
-/// that the store timed out.
+/// The reason why a login could not be installed. Nothing was changed, unless
+/// [`StoreTrouble`](InstallError::StoreTrouble) reports that the store timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// Another identity holds this refresh token; two owners of one refresh token kill it.
+    /// Another identity holds this refresh token. Two owners of one refresh token would cause a reuse, and the server
+    /// would revoke it.
     #[error("another session already owns this refresh token; sign in separately for this one")]
     HeldElsewhere,
     /// This refresh token is being used, or may have been used up.
     #[error("this refresh token is in use or may be used up; sign in to get a new one")]
     Marked,
-    /// The server refused this refresh token, and so ended this session.
+    /// The server refused this refresh token, which ended this session.
     #[error("the authorization server refused this refresh token; sign in to get a new one")]
     Refused,
     /// A refresh of this session has replaced this refresh token with a newer one.
     #[error("this session has already replaced this refresh token with a newer one; sign in to replace the session")]
     Replaced,
-    /// This refresh token is not valid any more. Which of the three reasons applies is not known.
+    /// This refresh token is no longer valid. Which of the three reasons applies is not known.
     #[error("this refresh token was replaced or refused, or may be used up; sign in to get a new one")]
     Dead,
     /// The store could not be written.
@@ -117,15 +119,16 @@ pub enum InstallError {
     ShuttingDown,
 }
 
-/// Why a logout is not what was asked for. Only [`NotDurable`](LogoutError::NotDurable) stops serving all the same.
+/// The reason why a logout did not complete as requested. Only [`NotDurable`](LogoutError::NotDurable) stops serving
+/// all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogoutError {
-    /// The store could not be written: this process serves nothing any more and keeps trying, yet the credential may
-    /// come back with the next process.
+    /// The store could not be written. This process stops serving and keeps trying, but the next process may find the
+    /// credential again.
     #[error("logged out in this process only: the store cannot be written ({0})")]
     NotDurable(StoreFault),
-    /// Somebody signed in meanwhile; that login was left alone.
+    /// A newer login was installed meanwhile. It was left alone.
     #[error("a newer login (version {}.{}) was left in place", .0.epoch.number(), .0.revision.number())]
     Superseded(Version),
     /// Another login or logout of this identity is being stored by this session.
@@ -133,18 +136,19 @@ pub enum LogoutError {
     Busy,
 }
 
-/// Why an identity's renewal plan was not changed. Nothing was changed, unless
-/// [`StoreTrouble`](ConfigureError::StoreTrouble) says that the store timed out.
+/// The reason why an identity's renewal plan was not changed. Nothing was changed, unless
+/// [`StoreTrouble`](ConfigureError::StoreTrouble) reports that the store timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigureError {
-    /// There is no grant to configure: nobody signed in, or the identity was logged out.
+    /// There is no grant to configure. No login was installed, or the identity was logged out.
     #[error("nobody is signed in here: sign in, and give the renewal plan with the login")]
     NotSignedIn,
-    /// The refresh token is being presented, or in doubt; its source and spending stay as they are until that is over.
+    /// The refresh token is being presented, or is in doubt. Its source and spending stay as they are until that is
+    /// over.
     #[error("the refresh token is being used, or in doubt: try again when the refresh is over, or sign in again")]
     Marked,
-    /// A login or logout came first; what it stored was left alone.
+    /// A login or logout came first. Its record was left alone.
     #[error("a newer login or logout came first: look at the session, then configure it again")]
     Superseded,
     /// The store could not be read or written.

@@ -1,4 +1,4 @@
-//! Whose session, with what: the key of an actor.
+//! Server identities, the keys of actors.
 
 mod account;
 mod shown;
@@ -16,11 +16,11 @@ use sha2::{Digest, Sha256};
 
 use super::resource::{ResourceError, ResourceUri, decoded};
 
-/// Whose session, with what: account and target. It names an actor, its slot, its record and its claim.
+/// An account and a target. It names an actor, its slot, its record and its claim.
 ///
-/// `Display` and `Debug` give a name for logs: at most 256 characters on one line, with no query, no key in a path, no
-/// whole e-mail address and nothing a terminal would act on. Where something was left out, eight hexadecimal digits of
-/// the [`key`](Self::key)'s SHA-256 follow, so that two identities stay two. Cheap to clone.
+/// `Display` and `Debug` give a name for logs. It has at most 256 characters on one line, with no query, no key in a
+/// path, no whole e-mail address and nothing that acts on a terminal. If anything was left out, eight hexadecimal
+/// digits of the [`key`](Self::key)'s SHA-256 follow, so that two identities stay distinct. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerIdentity(Arc<Whole>);
 
@@ -30,7 +30,7 @@ struct Whole {
     target: Target,
 }
 
-/// Why a text is no identity, or no part of one. Never repeats the text.
+/// The reason why a text is no identity, or no part of one. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -43,19 +43,19 @@ pub enum IdentityError {
     /// The account's label contains a control character.
     #[error("the account's label contains a control character: remove it")]
     UnprintableAccount,
-    /// The provider's name is not made as [`Provider`] says.
+    /// The provider's name breaks the rules of [`Provider`].
     #[error(
         "the provider's name must be 1 to 64 lower-case letters, digits, dots, hyphens and underscores, and begin with \
          a letter or digit"
     )]
     BadProvider,
-    /// The MCP server's URL is not one.
+    /// The MCP server's URL is not a valid resource.
     #[error(transparent)]
     BadResource(#[from] ResourceError),
-    /// The issuer is no URL.
+    /// The issuer is not a URL.
     #[error("the issuer is not usable: {0}")]
     BadIssuer(ResourceError),
-    /// The issuer has a query (RFC 8414 section 2 forbids it) or characters no URL has.
+    /// The issuer has a query (RFC 8414 section 2 forbids it) or characters that no URL has.
     #[error("the issuer has a query or characters outside ASCII: use the identifier exactly as its metadata gives it")]
     StrangeIssuer,
     /// The text was not made by [`ServerIdentity::key`].
@@ -69,17 +69,17 @@ impl ServerIdentity {
         Self(Arc::new(Whole { account, target }))
     }
 
-    /// Whose session it is.
+    /// The account.
     pub fn account(&self) -> &Account {
         &self.0.account
     }
 
-    /// What it is with.
+    /// The target.
     pub fn target(&self) -> &Target {
         &self.0.target
     }
 
-    /// The MCP server, if the session is with one.
+    /// The MCP server, if that is the target.
     pub fn resource(&self) -> Option<&ResourceUri> {
         match &self.0.target {
             Target::Mcp(resource) => Some(resource),
@@ -87,12 +87,12 @@ impl ServerIdentity {
         }
     }
 
-    /// The key under which stores keep what belongs to this identity: printable ASCII, the same for ever, and no two
-    /// identities share one. The kind of target, a colon, the target, a `#` (which no target contains), and the account
-    /// percent-encoded: `mcp:https://mcp.example.com/mcp#work`.
+    /// The key under which stores keep this identity's data. It is printable ASCII, it never changes, and no two
+    /// identities share one. It consists of the kind of target, a colon, the target, a `#` (which no target contains),
+    /// and the account percent-encoded. For example `mcp:https://mcp.example.com/mcp#work`.
     ///
-    /// It is as secret as the resource's query and the account's label are: it belongs in a store, not in a log. It may
-    /// be as long as 9 KiB, so where names are short a store uses a digest of it.
+    /// It is as secret as the resource's query and the account's label, so it belongs in a store and not in a log. It
+    /// may be as long as 9 KiB. A store with short names uses a digest of it.
     pub fn key(&self) -> String {
         let (kind, name) = self.0.target.kind_and_name();
         let mut key = [kind, ":", name, "#"].concat();
@@ -121,7 +121,7 @@ impl fmt::Display for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (target, account) = (self.0.target.shown(), self.0.account.shown());
         f.write_str(&target.text)?;
-        // No target has a space in it, so what follows one is never taken for a part of it.
+        // No target contains a space, so the text after a space is never taken for a part of the target.
         if self.0.account != Account::default() {
             write!(f, " ({})", account.text)?;
         }

@@ -1,4 +1,4 @@
-//! The lease: an access token as callers get it.
+//! The lease, which is an access token in the form that callers get.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,24 +7,25 @@ use super::lifetime::Validity;
 use super::lineage::Generation;
 use super::secret::{AccessToken, DpopKey};
 
-/// An access token with what belongs to it. Cheap to clone: clones share one token, wiped when the last is dropped.
+/// An access token with its properties. Cheap to clone. Clones share one token, which is wiped when the last is
+/// dropped.
 #[derive(Clone)]
 pub struct Lease(Arc<LeaseParts>);
 
-/// What a [`Lease`] is made of.
+/// The parts of a [`Lease`].
 #[derive(Debug)]
 pub struct LeaseParts {
     /// The token itself.
     pub token: AccessToken,
-    /// How it is presented.
+    /// How the token is presented.
     pub kind: TokenKind,
-    /// Its name within the identity: what a refusal refers to.
+    /// The generation of the token within its identity. An invalidation refers to it.
     pub generation: Generation,
-    /// The scopes it was granted, where the server said so.
+    /// The scopes it was granted, if the server named them.
     pub scopes: Scopes,
-    /// How long it lives.
+    /// Its lifetime.
     pub validity: Validity,
-    /// Why it was minted.
+    /// Why the token was minted.
     pub cause: Cause,
     /// The key that its proofs of possession are signed with (RFC 9449), if it is bound to one.
     pub proof_key: Option<DpopKey>,
@@ -41,12 +42,12 @@ impl Lease {
         &self.0.token
     }
 
-    /// How it is presented: RFC 6750 or RFC 9449.
+    /// How the token is presented, by RFC 6750 or RFC 9449.
     pub fn kind(&self) -> TokenKind {
         self.0.kind
     }
 
-    /// Its name within the identity.
+    /// The generation of the token within its identity.
     pub fn generation(&self) -> Generation {
         self.0.generation
     }
@@ -56,7 +57,7 @@ impl Lease {
         &self.0.scopes
     }
 
-    /// How long it lives.
+    /// Its lifetime.
     pub fn validity(&self) -> Validity {
         self.0.validity
     }
@@ -66,7 +67,7 @@ impl Lease {
         self.0.proof_key.as_ref()
     }
 
-    /// Why it was minted.
+    /// Why the token was minted.
     pub fn cause(&self) -> Cause {
         self.0.cause
     }
@@ -108,15 +109,15 @@ pub enum Cause {
     /// A person signed in, or a credential was imported.
     #[default]
     Login,
-    /// There was no usable token: none yet, or an expired one.
+    /// There was no usable token, because none was there yet or it had expired.
     Expiry,
     /// The token was about to expire.
     Early,
-    /// The refresh token would have died of disuse.
+    /// The refresh token would have expired of inactivity.
     KeepAlive,
-    /// The resource refused its predecessor. A second refusal soon after is not answered with another refresh.
+    /// The resource refused its predecessor. A second refusal soon after does not cause another refresh.
     Refusal,
-    /// The caller insisted.
+    /// The caller forced a refresh.
     Force,
 }
 
@@ -135,7 +136,7 @@ impl Scopes {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether there is none: the server's default then applies.
+    /// Whether there is none. The server's default then applies.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

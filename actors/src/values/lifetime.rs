@@ -1,19 +1,19 @@
-//! Expiry on two clocks (law 14): the earlier one wins, and a wall clock that steps back never extends a token.
+//! Expiry on two clocks (law 14). The earlier one wins, and a wall clock that steps back never extends a token.
 
 use std::time::Duration;
 
 use super::time::{BootId, ElapsedTime, Moment, WallTime};
 
-/// Longest lifetime believed: an authorization server that says more is taken to say this.
+/// The longest lifetime accepted. A longer one from an authorization server is cut to this.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// How far another host's wall clock may run ahead of ours before we stop believing what it anchored.
+/// How far another host's wall clock may run ahead of this one's. An anchor further ahead is not trusted.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// When a token was asked for, and how long it lives from then.
+/// The time of a token's request, and the token's lifetime from then on.
 ///
-/// The anchor is the *start of the request* that brought the token, so that a slow answer never makes it look younger
-/// than it is. RFC 6749 section 5.1 (`expires_in`).
+/// The anchor is the *start of the request* that brought the token, so a slow answer never makes the token look
+/// younger than it is. RFC 6749 section 5.1 (`expires_in`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     anchored: Moment,
@@ -23,9 +23,9 @@ pub struct Validity {
 impl Validity {
     /// A validity of `lifetime` from `anchored` on.
     ///
-    /// `None` and zero both mean *unknown*: the token is used until it is refused. (Some servers send `0` for "not
-    /// limited", some by mistake; reading it literally would mint a token for every call.) A lifetime of more than ten
-    /// years counts as ten years.
+    /// `None` and zero both mean *unknown*. The token is then used until it is refused. (Some servers send `0` for
+    /// "not limited", some by mistake. Taken literally, it would cause a refresh for every call.) A lifetime of more
+    /// than ten years counts as ten years.
     pub fn new(anchored: Moment, lifetime: Option<Duration>) -> Self {
         let lifetime = lifetime.filter(|span| !span.is_zero()).map(|span| span.min(LONGEST));
         Self { anchored, lifetime }
@@ -36,15 +36,15 @@ impl Validity {
         self.anchored
     }
 
-    /// The whole lifetime; `None` when unknown.
+    /// The whole lifetime, or `None` if it is unknown.
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
 
-    /// What is left at `now`: the smaller remainder of the two clocks, zero when expired, `None` when unknown.
+    /// The time left at `now`. It is the smaller remainder of the two clocks, zero when expired, `None` when unknown.
     ///
-    /// In another boot (after a restart, or on another host) only the wall clock counts, and an anchor more than a
-    /// minute in the future is not believed: nothing is left then.
+    /// In another boot (after a restart, or on another host) only the wall clock counts. An anchor more than a minute
+    /// in the future is then not trusted, and no time is left.
     pub fn remaining(&self, now: &Moment) -> Option<Duration> {
         let lifetime = self.lifetime?;
         let age = match now.elapsed_since(&self.anchored) {
@@ -60,23 +60,23 @@ impl Validity {
         self.remaining(now).is_none_or(|left| left > need)
     }
 
-    /// Whether the token is worth handing out at `now`: more than `margin` is left, or more than a quarter of its
-    /// lifetime where that is less.
+    /// Whether the token may be handed out at `now`. More than `margin` must be left, or more than a quarter of its
+    /// lifetime if that is less.
     pub fn is_good(&self, margin: Duration, now: &Moment) -> bool {
         let margin = self.lifetime.map_or(margin, |lifetime| margin.min(lifetime / 4));
         self.outlasts(margin, now)
     }
 
-    /// The same anchor with `margin` taken off the end: the window in which a lease is handed out without a thought.
-    /// A margin that leaves nothing leaves a window that is over at once.
+    /// The same anchor with a lifetime shorter by `margin`. This is the window in which a lease is handed out without
+    /// further checks. A margin that leaves nothing gives a window that has ended already.
     pub fn shortened(&self, margin: Duration) -> Self {
         let lifetime = self.lifetime.map(|span| span.saturating_sub(margin).max(Duration::from_millis(1)));
         Self { anchored: self.anchored, lifetime }
     }
 }
 
-/// A [`Validity`] as plain limits for the clocks of one boot, so that asking costs some comparisons. Which boot that is
-/// it does not remember: it never leaves the process that made it.
+/// A [`Validity`] as plain limits for the clocks of one boot, so that a check takes a few comparisons. It does not
+/// store the boot, because it never leaves the process that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     elapsed_before: ElapsedTime,
@@ -86,7 +86,7 @@ pub struct Window {
 
 impl Window {
     /// The limits of `validity` for clocks of `boot`. At every moment of that boot the window is open exactly while
-    /// something is left of `validity`.
+    /// `validity` has time left.
     pub fn of(validity: &Validity, boot: BootId) -> Self {
         let Validity { anchored, lifetime } = *validity;
         let always = Self {
@@ -103,7 +103,7 @@ impl Window {
         }
     }
 
-    /// How much longer it is open at `now`, by the clock that says less; `None` where nothing ends it.
+    /// The time until it closes, from `now`, by the clock that leaves less. Returns `None` if it never closes.
     pub fn remaining(&self, now: &Moment) -> Option<Duration> {
         if !self.is_open(now) {
             return Some(Duration::ZERO);
@@ -148,7 +148,8 @@ mod tests {
             assert!(open == validity.outlasts(Duration::ZERO, &now) || !open && ends);
             let far = |at: Moment| at.wall.as_millis().max(at.elapsed.as_millis()) > 1_000_000;
             if !far(now) && !far(anchored) {
-                // Of another boot's token a clock that is a little behind sees more than there ever was.
+                // For a token of another boot, a clock that is a little behind shows more time than the whole
+                // lifetime.
                 let left = Window::of(&validity, now.boot).remaining(&now);
                 assert_eq!(left.zip(validity.lifetime()).map(|(left, all)| left.min(all)), validity.remaining(&now));
             }

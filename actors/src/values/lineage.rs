@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Grows with each login that installs and each logout that commits. Zero: nobody ever signed in.
+/// Grows with each login that installs and each logout that commits. Zero means that no login was ever installed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
@@ -46,7 +46,7 @@ impl Revision {
     }
 }
 
-/// The place of one write in an identity's history: compared before anything is replaced.
+/// The place of one write in an identity's history. It is compared before anything is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// The login or logout the record belongs to.
@@ -55,27 +55,27 @@ pub struct Version {
     pub revision: Revision,
 }
 
-/// Told apart from zero, the process that minted a token while it could not reach the store.
+/// Identifies the process that minted a token while it could not reach the store. Never zero for such a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Nonce(pub u64);
 
-/// Names one access token of an identity: its epoch, its number within the identity's history, and, for a token minted
-/// without a store, the process that minted it.
+/// Names one access token of an identity by its epoch, its number within the identity's history, and, for a token
+/// minted without a store, the process that minted it.
 ///
-/// Generations are ordered by [`supersedes`](Generation::supersedes) and deliberately not by `Ord`: two tokens that two
-/// processes minted without a store may share their number, and neither supersedes the other.
+/// Generations are ordered by [`supersedes`](Generation::supersedes) and deliberately not by `Ord`. Two tokens that
+/// two processes minted without a store may share their number, and neither supersedes the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Generation {
     /// The epoch the token belongs to.
     pub epoch: Epoch,
     /// Grows with each token the identity gets, over all epochs.
     pub number: u64,
-    /// Zero for a token the store knows.
+    /// Zero for a token that the store has.
     pub nonce: Nonce,
 }
 
 impl Generation {
-    /// The generation of a token the store knows.
+    /// The generation of a token that the store has.
     pub const fn stored(epoch: Epoch, number: u64) -> Self {
         Self { epoch, number, nonce: Nonce(0) }
     }
@@ -96,7 +96,7 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Names one flight, over all processes and hosts: 128 random bits drawn by the driver.
+/// Names one flight among all processes and hosts. 128 random bits drawn by the driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlightId(pub u128);
 

@@ -1,4 +1,4 @@
-//! Plain values of the law: tokens, times, identities, records. No I/O, no clock, no randomness.
+//! Plain values of the law, such as tokens, times, identities and records. No I/O, no clock, no randomness.
 
 mod backoff;
 mod digest;

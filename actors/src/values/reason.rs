@@ -1,12 +1,13 @@
-//! The fixed vocabulary of reasons: in errors, events, metrics and the journal alike.
+//! The fixed vocabulary of reasons, shared by errors, events, metrics and the journal.
 
 use std::fmt;
 
-/// Why a session cannot do what was asked. The words are stable: they may be matched on, counted and stored.
+/// The reason why a session cannot do what a caller asked. The words are stable, so they may be matched, counted and
+/// stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Nobody ever signed in.
+    /// No login was ever installed.
     NeverSignedIn,
     /// The session was logged out.
     LoggedOut,
@@ -14,47 +15,47 @@ pub enum Reason {
     GrantEnded,
     /// The refresh token may have been spent, the answer was lost, and policy forbids presenting it again.
     MaybeConsumed,
-    /// The access token is over and the server never issued a refresh token.
+    /// The access token has expired and the server never issued a refresh token.
     NotRefreshable,
-    /// The server does not accept the client any more (`invalid_client`).
+    /// The server no longer accepts the client (`invalid_client`).
     ClientRejected,
     /// The resource no longer lists the issuer that the session belongs to.
     IssuerChanged,
-    /// The server answered for another subject than the one who signed in.
+    /// The server's answer was for another subject than the signed-in one.
     SubjectChanged,
 
     /// The caller's deadline passed.
     DeadlinePassed,
-    /// The token endpoint could not be reached; nothing was sent.
+    /// The token endpoint could not be reached. Nothing was sent.
     Unreachable,
-    /// The server had trouble of its own (5xx).
+    /// The server reported an error of its own (5xx).
     ServerTrouble,
     /// The server limits the rate of requests (429, or an issuer's `Retry-After`).
     Throttled,
-    /// The answer was lost or could not be read; whether the refresh token was spent is not known yet.
+    /// The answer was lost or unreadable. Whether the refresh token was spent is not known yet.
     InDoubt,
-    /// The server refused the request for a reason that neither ends the grant nor passes by itself.
+    /// The server refused the request. The reason neither ends the grant nor passes by itself.
     RequestRefused,
-    /// The token was over before it arrived.
+    /// The token expired before it arrived.
     ExpiredOnArrival,
     /// Another process holds the right to refresh and has not finished.
     Contended,
     /// The store cannot be read or written.
     StoreTrouble,
-    /// The store cannot give out claims, so nobody may spend a refresh token on it.
+    /// The store cannot grant claims, so no flight may spend a refresh token on it.
     ClaimsUnsupported,
-    /// The runtime has no token source of the name and kind in the record's renewal plan; nothing was presented.
+    /// The runtime has no token source of the name and kind in the record's renewal plan. Nothing was presented.
     SourceMissing,
 
-    /// The resource refuses even a token that was minted for this refusal: refreshing does not help.
+    /// The resource refuses even a token that was minted for this refusal, so refreshing does not help.
     ResourceRefuses,
-    /// Too many callers wait for this identity.
+    /// Too many callers are waiting for this identity.
     TooManyWaiters,
     /// The runtime is shutting down.
     ShuttingDown,
-    /// The runtime has not been started, or its supervision tree has ended and was not started again.
+    /// The runtime has not been started, or its supervision tree has ended and has not been restarted.
     NotRunning,
-    /// The attempt broke off inside this process (a defect, or a runtime that was dropped).
+    /// The attempt was aborted inside this process, by a defect or a dropped runtime.
     Aborted,
 }
 
@@ -92,7 +93,7 @@ impl Reason {
         self.words().0
     }
 
-    /// One sentence for a person: what is wrong and what to do.
+    /// One sentence for people, with the problem and the remedy.
     pub const fn advice(self) -> &'static str {
         self.words().1
     }
@@ -112,7 +113,7 @@ impl Reason {
         )
     }
 
-    /// Whether trying again later may help, with nobody doing anything.
+    /// Whether a later attempt may succeed without any action.
     pub const fn is_transient(self) -> bool {
         matches!(
             self,

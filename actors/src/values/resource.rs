@@ -1,4 +1,4 @@
-//! The canonical URI of an MCP server: the name of what an access token is for.
+//! The canonical URI of an MCP server, which names the resource of an access token.
 
 mod covers;
 mod parts;
@@ -16,21 +16,23 @@ use url::{ParseError, Position, Url};
 use super::identity::Shown;
 use parts::Parts;
 
-/// Longest URI taken in, and longest canonical form, in bytes.
+/// The longest URI accepted, and the longest canonical form, in bytes.
 const LONGEST: usize = 8 * 1024;
 
 /// The canonical URI of an MCP server (RFC 8707 section 2; MCP specification, authorization, "Canonical Server URI").
 ///
-/// Two spellings of one server are one value: scheme and host in lower case (host names in their ASCII form, IP
-/// addresses in their shortest), the default port dropped, dot segments resolved, and no slash after a bare host. A
-/// slash at the end of a longer path stays, since some servers tell `/mcp` from `/mcp/`; the query stays as it is.
+/// Two spellings of one server are one value. Scheme and host are in lower case (host names in their ASCII form, IP
+/// addresses in their shortest), the default port is dropped, dot segments are resolved, and a bare host has no slash
+/// after it. A slash at the end of a longer path stays, because some servers distinguish `/mcp` and `/mcp/`. The query
+/// stays as it is.
 ///
-/// `Display` and `Debug` are made for logs: they hide what may be a credential (the query, and path segments that look
+/// `Display` and `Debug` are made for logs. They hide possible credentials (the query, and path segments that look
 /// like keys). The whole text is in [`as_str`](Self::as_str). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceUri(Arc<str>);
 
-/// Why a text names no resource. Says what is wrong and what to do, and never repeats the text: it may hold a secret.
+/// The reason why a text names no resource. It gives the problem and the remedy, and never repeats the text, which may
+/// hold a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResourceError {
@@ -40,7 +42,7 @@ pub enum ResourceError {
     /// There is white space or a control character in it.
     #[error("the URL contains white space or a control character: remove it, or percent-encode it")]
     Unprintable,
-    /// There is a backslash in it, which some parsers take for a slash.
+    /// It contains a backslash, which some parsers take for a slash.
     #[error("the URL contains a backslash: write a slash, or %5C if a backslash is meant")]
     Backslash,
     /// It is not an absolute URL.
@@ -67,7 +69,7 @@ pub enum ResourceError {
 }
 
 impl ResourceUri {
-    /// The resource that `uri` names, in whatever spelling.
+    /// The resource that `uri` names, in any spelling.
     ///
     /// # Errors
     ///
@@ -77,7 +79,7 @@ impl ResourceUri {
         canonical(uri).map(|text| Self(text.into()))
     }
 
-    /// The canonical form, whole: what goes into the `resource` parameter. Its query may hold a secret.
+    /// The whole canonical form, for the `resource` parameter. Its query may hold a secret.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -87,8 +89,8 @@ impl ResourceUri {
         self.0.starts_with("https:")
     }
 
-    /// Whether it is on this machine: `localhost`, or an address in 127.0.0.0/8 or `::1`. Only there is plain `http`
-    /// acceptable. Names below `localhost` do not count, as some resolvers ask the network for them.
+    /// Whether it is on this machine, at `localhost`, at an address in 127.0.0.0/8 or at `::1`. Only there is plain
+    /// `http` acceptable. Names below `localhost` do not count, because some resolvers ask the network for them.
     pub fn is_loopback(&self) -> bool {
         let (_, authority) = Parts::of(&self.0).origin.split_once("://").unwrap_or_default();
         let (host, bracketed) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -114,7 +116,7 @@ impl FromStr for ResourceUri {
     }
 }
 
-/// Safe to log: see the type.
+/// Safe to log, as the type's documentation describes.
 impl fmt::Display for ResourceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown().text)
@@ -129,8 +131,8 @@ impl fmt::Debug for ResourceUri {
 
 /// The canonical form of `uri`.
 pub(super) fn canonical(uri: &str) -> Result<String, ResourceError> {
-    // The URL parser is made for what people type: it strips white space, turns backslashes round, supplies missing
-    // slashes and forgets an empty user name. A name that credentials hang on had better mean what it says.
+    // The URL parser is made for text that people type. It strips white space, converts backslashes, supplies missing
+    // slashes and drops an empty user name. A name that decides where credentials go must be exact.
     if uri.len() > LONGEST {
         return Err(ResourceError::TooLong);
     }
@@ -206,7 +208,7 @@ mod tests {
             ("http://0x7f.1/mcp", "http://127.0.0.1/mcp"),
             ("http://[0:0:0:0:0:0:0:1]:80/", "http://[::1]"),
         ]);
-        // A dot at the end of a host makes another name, for TLS and for cookies: it stays.
+        // A dot at the end of a host makes another name, for TLS and for cookies, so it stays.
         assert_ne!(ResourceUri::parse("https://a.example."), ResourceUri::parse("https://a.example"));
     }
 

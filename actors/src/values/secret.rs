@@ -1,4 +1,4 @@
-//! Secrets have types. They show nothing, are wiped when dropped, and cannot be serialized: only the sealed form of a
+//! Types for secrets. They show nothing, are wiped when dropped, and cannot be serialized. Only the sealed form of a
 //! record or of an issuer's entry carries them, through [`expose`](RefreshToken::expose).
 
 use std::fmt;
@@ -13,12 +13,12 @@ macro_rules! secret {
         pub struct $name(SecretString);
 
         impl $name {
-            /// Takes the secret in. The caller's copy, if any, stays the caller's to wipe.
+            /// Wraps the secret. The caller wipes its own copy, if it has one.
             pub fn new(secret: impl Into<String>) -> Self {
                 Self(SecretString::from(secret.into()))
             }
 
-            /// The secret itself. Each call is a place to look at in a review.
+            /// The secret itself. A review should look at each call.
             pub fn expose(&self) -> &str {
                 self.0.expose_secret()
             }
@@ -36,7 +36,7 @@ macro_rules! secret {
             }
         }
 
-        /// In constant time.
+        /// Compares in constant time.
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
                 self.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
@@ -54,11 +54,12 @@ macro_rules! secret {
 }
 
 secret! {
-    /// An access token: goes to its resource, and nowhere else.
+    /// An access token. It is sent to its resource and nowhere else.
     AccessToken
 }
 secret! {
-    /// A refresh token: goes to the token and revocation endpoints of the issuer that issued it, and nowhere else.
+    /// A refresh token. It is sent to the token and revocation endpoints of the issuer that issued it, and nowhere
+    /// else.
     RefreshToken
 }
 secret! {
@@ -66,13 +67,13 @@ secret! {
     ClientSecret
 }
 secret! {
-    /// The registration access token of a client that registered dynamically (RFC 7592 section 1.3): goes to that
-    /// client's own configuration endpoint, and nowhere else.
+    /// The registration access token of a client that registered dynamically (RFC 7592 section 1.3). It is sent to
+    /// that client's own configuration endpoint and nowhere else.
     RegistrationToken
 }
 secret! {
-    /// The private key that DPoP proofs are signed with (RFC 9449), as its source encodes it. Losing it loses a grant
-    /// that is bound to it.
+    /// The private key that signs DPoP proofs (RFC 9449), as its source encodes it. Losing it loses the grant that is
+    /// bound to it.
     DpopKey
 }
 

@@ -1,8 +1,8 @@
-//! Time as an argument: two clocks read together, and the jitter that travels with them.
+//! Time as an argument, as two clocks read together and the jitter that accompanies them.
 
 use std::time::{Duration, SystemTime};
 
-/// Wall-clock time: milliseconds since the Unix epoch. It may step in either direction.
+/// Wall-clock time in milliseconds since the Unix epoch. It may step in either direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(u64);
 
@@ -25,7 +25,7 @@ impl WallTime {
         self.0
     }
 
-    /// The time from `earlier` to `self`; zero when the clock shows `earlier` as later.
+    /// The time from `earlier` to `self`, or zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -41,8 +41,8 @@ impl WallTime {
     }
 }
 
-/// Time since the machine booted, suspend included, in milliseconds. It never steps back within one boot, and means
-/// nothing in another: compare it only beside an equal [`BootId`].
+/// Time since the machine booted, suspend included, in milliseconds. It never steps back within one boot and means
+/// nothing in another. Compare it only beside an equal [`BootId`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ElapsedTime(u64);
 
@@ -57,7 +57,7 @@ impl ElapsedTime {
         self.0
     }
 
-    /// The time from `earlier` to `self`; zero when `earlier` is later.
+    /// The time from `earlier` to `self`, or zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -75,7 +75,8 @@ impl ElapsedTime {
 
 /// Identifies one boot of one machine, so that elapsed time is never compared across a reboot or between hosts.
 ///
-/// Aligned like its neighbours: it is in everything that has a time, and a hundred thousand sessions sleep on that.
+/// Packed to the alignment of its neighbours. Every value with a time contains one, and the memory of a hundred
+/// thousand idle sessions depends on its size.
 #[repr(Rust, packed(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BootId(pub u128);
@@ -83,28 +84,28 @@ pub struct BootId(pub u128);
 /// Both clocks, read together on one machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Moment {
-    /// What the wall clock showed.
+    /// The wall clock's time.
     pub wall: WallTime,
-    /// What the elapsed clock showed.
+    /// The elapsed clock's time.
     pub elapsed: ElapsedTime,
     /// The boot in which `elapsed` counts.
     pub boot: BootId,
 }
 
 impl Moment {
-    /// How long ago `earlier` was, by the clock that shows *more*; `None` when `earlier` belongs to another boot, so
-    /// that no upper bound can be had.
+    /// The time since `earlier`, by the clock that shows *more*. Returns `None` when `earlier` belongs to another
+    /// boot, because no upper bound is known then.
     pub fn at_most_since(&self, earlier: &Moment) -> Option<Duration> {
         (self.boot == earlier.boot).then(|| self.elapsed.since(earlier.elapsed).max(self.wall.since(earlier.wall)))
     }
 
-    /// How long ago `earlier` was, by the elapsed clock; `None` when `earlier` belongs to another boot.
+    /// The time since `earlier`, by the elapsed clock. Returns `None` when `earlier` belongs to another boot.
     pub fn elapsed_since(&self, earlier: &Moment) -> Option<Duration> {
         (self.boot == earlier.boot).then(|| self.elapsed.since(earlier.elapsed))
     }
 }
 
-/// A fraction in `[0, 1)`, drawn by the driver: randomness as an argument.
+/// A random fraction in `[0, 1)`, drawn by the driver. The machines take randomness as an argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Jitter(u16);
 
@@ -121,23 +122,23 @@ impl Jitter {
     }
 }
 
-/// What a driver hands to a machine with each event: the present moment, and one roll of the entropy.
+/// The input that a driver passes to a machine with each event, namely the present moment and a random fraction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// The present, on both clocks.
+    /// The present moment, on both clocks.
     pub moment: Moment,
-    /// Fresh for each event.
+    /// A random fraction, drawn for each event.
     pub jitter: Jitter,
 }
 
 impl Now {
-    /// The elapsed clock's reading, in which the machines keep their timers and deadlines.
+    /// The elapsed clock's time. The machines keep their timers and deadlines in it.
     pub fn elapsed(&self) -> ElapsedTime {
         self.moment.elapsed
     }
 }
 
-/// Whole milliseconds, rounded up: a timer must not be due before its time has come.
+/// Whole milliseconds, rounded up, so that no timer is due too early.
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,12 @@
-//! The cost of the file store compared with the disk's. Run `cargo bench -p tokenkeeper-store-file`.
+//! The cost of the file store beside the cost of the disk. Run it with `cargo bench -p tokenkeeper-store-file`.
 //!
-//! - `bare` is the cost of durability alone. It writes, syncs and renames a file of a record's size twice, and syncs
-//!   its folder. `tasks` is the same from a task, with each file on a thread that may block, as it must be there.
-//!   `store` is the part of a refresh that waits for the store, which is both reads, claim, mark and commit. It makes
-//!   the same syncs on the same disk. The three run in turns, and the goal is at most 1.5 times. `end` is the end of
+//! - `bare`: the cost of durability alone. Twice, a file of a record's size is written, synced and renamed, and its
+//!   folder is synced. `tasks`: the same from a task, with each file on a thread that may block, as a store must do
+//!   it. `store`: the part of a refresh that waits for the store, namely both reads, claim, mark and commit. It makes
+//!   the same syncs on the same disk. The three are measured in turns. The goal is at most 1.5 times. `end`: ending
 //!   the claim, which no caller waits for.
-//! - `home of 10,000` opens a home, and lists it with a fresh handle. The goal is under 100 ms together. It also
-//!   reserves a refresh token there. The first reservation in a boot reads every record.
+//! - `home of 10,000`: the time to open such a home and to list it with a fresh handle. The goal is under 100 ms
+//!   together. Also the time to reserve a refresh token in it. The first reservation of a boot reads every record.
 //!
 //! `TMPDIR` selects the disk.
 #![cfg(unix)]
@@ -37,7 +37,7 @@ use tokenkeeper_actors::ports::store::{Claim, ClaimEnding, TokenStore};
 use tokenkeeper_actors::values::Epoch;
 use tokenkeeper_store_file::FileStore;
 
-/// A disk's speed varies, so the compared lines are measured in turns.
+/// Disk speed varies over time, so the compared runs are measured in turns.
 const TURNS: usize = 4_000;
 
 const MANY: usize = 10_000;
@@ -83,7 +83,7 @@ fn refresh() {
     println!();
 }
 
-/// The files that the bench writes without a store.
+/// Files written without the store, for comparison.
 struct Files {
     dir: PathBuf,
     folder: File,
@@ -112,7 +112,7 @@ async fn refreshed(store: &FileStore, number: u64) -> Claim {
 fn home_of_many(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let ground = Ground::new();
-    // No code reads these records. They are copies of the first one under other names.
+    // The bench never opens these records. They are copies of the first one under other names.
     runtime.block_on(install(&ground.open(), &who(), "rt-1"));
     let record = fs::read(ground.record(&who())).unwrap();
     let mut index = fs::OpenOptions::new().append(true).open(ground.home().join("identities")).unwrap();

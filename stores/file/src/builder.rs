@@ -1,4 +1,4 @@
-//! How a home is opened: where it lies, and where its key comes from.
+//! Options for opening a home, such as its folder and the source of its key.
 
 use std::path::PathBuf;
 
@@ -7,29 +7,30 @@ use crate::home::Where;
 use crate::key::StoreKey;
 use crate::store::FileStore;
 
-/// Where the key of a home comes from.
+/// The place where a home keeps its key.
 ///
-/// A home remembers where its key is from the day it was made; opening it with a key from elsewhere is an error, and no
-/// other place is ever tried.
+/// A home records its key's place when it is made. Opening it with another source is an error, and no other place is
+/// tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySource {
-    /// A file in the home, readable by its owner alone. **It protects from whoever gets hold of records only** (a backup
-    /// of single files, say), **and not from whoever can read the home**: that is what the folder's permissions do. The
-    /// default.
+    /// A file in the home, readable by its owner alone. **It protects records that are copied without the key file**,
+    /// such as a backup of single files. **It does not protect from a reader of the whole home**; the folder's
+    /// permissions do that. The default.
     #[default]
     File,
-    /// The operating system's keychain: the login keychain on macOS, the Secret Service (GNOME Keyring, KWallet,
-    /// KeePassXC) elsewhere, or what the host has set as `keyring-core`'s default store. One item for each home, written
-    /// once and read once when the home is opened; it stays in the keychain when a home is removed.
+    /// The operating system's keychain. That is the login keychain on macOS, the Secret Service (GNOME Keyring,
+    /// KWallet, KeePassXC) elsewhere, or the default store that the host has set for `keyring-core`. Each home has one
+    /// item, written once, and read once when the home is opened. The item stays in the keychain when a home is
+    /// removed.
     #[cfg(feature = "keychain")]
     Keychain,
-    /// The host's own: from its key management, or from a passphrase by way of a slow function.
+    /// A key that the host supplies from its key management, or derives from a passphrase with a slow function.
     Given(StoreKey),
 }
 
 impl KeySource {
-    /// What a home says of itself.
+    /// The name of this source in the home's file.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::File => "file",
@@ -39,7 +40,7 @@ impl KeySource {
         }
     }
 
-    /// Where the key is that `word` stands for.
+    /// The place of the key that the home's file calls `word`, for people to read.
     pub(crate) fn place(word: &str) -> &'static str {
         match word {
             "file" => "in a file of the home",
@@ -50,15 +51,16 @@ impl KeySource {
     }
 }
 
-/// How a watch learns of what other processes write.
+/// The method by which a watch learns of other processes' writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Watching {
-    /// From the operating system (inotify, FSEvents), within milliseconds; by looking where that cannot be had, and where
-    /// the home lies on a network file system, which tells of this machine's writes only. The default.
+    /// Events of the operating system (inotify, FSEvents), within milliseconds. Falls back to polling where events are
+    /// unavailable, and where the home lies on a network file system, which reports only this machine's writes. The
+    /// default.
     #[default]
     System,
-    /// By looking, twice a second: for file systems that tell of nothing.
+    /// Polling twice a second, for file systems that report no events.
     Polling,
 }
 
@@ -76,34 +78,35 @@ impl FileStoreBuilder {
         Self { dir, key: KeySource::default(), watching: Watching::default(), wanted: Where::Anywhere }
     }
 
-    /// Where the key comes from. Default: [`KeySource::File`].
+    /// Sets the source of the key. Default: [`KeySource::File`].
     #[must_use]
     pub fn key(self, key: KeySource) -> Self {
         Self { key, ..self }
     }
 
-    /// How watches learn of news. Default: [`Watching::System`].
+    /// Sets how watches learn of changes. Default: [`Watching::System`].
     #[must_use]
     pub fn watching(self, watching: Watching) -> Self {
         Self { watching, ..self }
     }
 
-    /// Makes no home: where there is none, opening is [`Trouble::NoHome`](crate::Trouble::NoHome), and nothing is touched.
+    /// Makes no new home. Where there is none, opening fails with [`Trouble::NoHome`](crate::Trouble::NoHome) and
+    /// touches nothing.
     #[must_use]
     pub fn existing(self) -> Self {
         Self { wanted: Where::AtHome, ..self }
     }
 
-    /// Opens the home, and makes it where there is none: in a folder that is not there yet, or is empty. It reads no record.
+    /// Opens the home. Makes one if its folder is missing or empty. Reads no record.
     ///
-    /// This touches the disk, and may wait: up to three seconds for another process that is just making the home, and
-    /// with a key from the keychain five seconds for the keychain and then thirty for a person who unlocks it. A question
-    /// to the keychain that was given up on occupies a thread until it is answered, so do not ask again and again. It needs
-    /// no tokio runtime, though the store does.
+    /// This reads and writes the disk, and may wait. It waits up to three seconds for another process that is making
+    /// the home. With a key from the keychain it waits five seconds for the keychain and then thirty for the user to
+    /// unlock it. A keychain request that timed out occupies a thread until the keychain answers, so do not repeat it
+    /// in a loop. No tokio runtime is needed here, though the store needs one.
     ///
     /// # Errors
     ///
-    /// A [`FileError`], when the home cannot be used as it is: it says which file is the matter, and what to do.
+    /// A [`FileError`] when the home cannot be used as it is. It names the file and the remedy.
     pub fn open(self) -> Result<FileStore, FileError> {
         FileStore::open_with(&self.dir, &self.key, self.watching, self.wanted)
     }

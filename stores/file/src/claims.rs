@@ -1,7 +1,8 @@
-//! Claims: locks that are held as long as a flight needs them, and freed by the kernel if its process dies.
+//! Claims as file locks. A flight holds its lock as long as it needs it, and the kernel frees the lock when the
+//! process dies.
 //!
-//! Each identity, epoch and purpose has a lock file of its own. What this handle holds stands in a table besides, so that
-//! the same flight may ask again and nobody else ends its claim.
+//! Each identity, epoch and purpose has a lock file of its own. A table of this handle's claims lets the same flight
+//! claim again, and keeps other flights from ending its claim.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,7 +17,7 @@ use crate::home::Home;
 use crate::lock::{self, Attempt, Lock, Stamp};
 use crate::names::Name;
 
-/// What one handle on a home holds.
+/// The claims that one handle on a home holds.
 #[derive(Debug, Default)]
 pub(crate) struct Claims(Mutex<BTreeMap<String, Taken>>);
 
@@ -33,7 +34,7 @@ impl Taken {
 }
 
 impl Claims {
-    /// Takes a claim, without waiting; and whether it was taken by this very call.
+    /// Takes a claim without waiting. Also returns whether this very call took it.
     pub(crate) fn claim(
         &self,
         home: &Home,
@@ -42,7 +43,7 @@ impl Claims {
         holder: FlightId,
     ) -> Result<(ClaimAnswer, bool), FileError> {
         let file = lock_file(&Name::of(identity), scope);
-        // The lock is free, or ours already: everybody before has let go of it, or is dead.
+        // The lock is free, or this handle has it already. Every earlier holder has released it or is dead.
         let claim = Claim { holder, scope, remaining: None, predecessor: Predecessor::Gone };
         let known = self.known(&file);
         match known.filter(|(_, stamp)| stamp.is_good(&home.locks, &file)) {
@@ -56,8 +57,8 @@ impl Claims {
             Attempt::Unsupported => return Ok((ClaimAnswer::Unsupported, false)),
         };
         let mut table = self.table();
-        // Two locks of one name can only be where its file was removed between them: the later one counts, and it is not
-        // known which that is.
+        // Two locks of one name exist only if the file was removed between them. Only the later one counts, and their
+        // order is not known.
         if table.get(&file).map(Taken::tag) != known {
             return Ok((ClaimAnswer::Contended, false));
         }
@@ -67,7 +68,7 @@ impl Claims {
         Ok((ClaimAnswer::Granted(claim), true))
     }
 
-    /// Whether the claim is still held. It needs no renewing.
+    /// Returns whether the claim is still held. A lock needs no renewal.
     pub(crate) fn renew(&self, home: &Home, identity: &ServerIdentity, claim: &Claim) -> Renewed {
         let file = lock_file(&Name::of(identity), claim.scope);
         let known = self.known(&file).filter(|(holder, _)| *holder == claim.holder);
@@ -78,7 +79,7 @@ impl Claims {
         }
     }
 
-    /// Ends a claim, if `holder` has it. The file stays for the next one, until its epoch is over.
+    /// Ends a claim if `holder` has it. The file stays for the next claim until its epoch is over.
     pub(crate) fn end(&self, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
         let ended = match self.table().entry(lock_file(&Name::of(identity), scope)) {
             Entry::Occupied(taken) if taken.get().holder == holder => Some(taken.remove()),
@@ -87,23 +88,23 @@ impl Claims {
         drop(ended);
     }
 
-    /// Which flight of this handle was granted the claim, and what it locked for it.
+    /// Returns the flight of this handle that was granted the claim, and the stamp of its lock.
     fn known(&self, file: &str) -> Option<(FlightId, Stamp)> {
         self.table().get(file).map(Taken::tag)
     }
 
-    /// Never kept over a look at the disk: no identity waits for another's.
+    /// The guard is never held during disk access, so no identity waits for another's.
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Removes the lock file of an epoch that is over, unless somebody holds it.
+/// Removes the lock file of an epoch that is over, unless it is locked.
 pub(crate) fn collect(home: &Home, name: &Name, epoch: Epoch) {
     collect_file(&home.locks, &lock_file(name, ClaimScope::Spend(epoch)));
 }
 
-/// Removes the lock file `file` if it is one of a claim and nobody holds it; whether it did.
+/// Removes the lock file `file` if it belongs to a claim and is not locked. Returns whether it was removed.
 pub(crate) fn collect_file(locks: &Folder, file: &str) -> bool {
     if !is_claim(file) || !matches!(locks.stat(file), Ok(Some(_))) {
         return false;

@@ -1,4 +1,4 @@
-//! What goes wrong in a home: which file, why, and what to do.
+//! Errors of a home, with the file, the reason and the remedy.
 
 use std::fmt;
 use std::io;
@@ -8,63 +8,64 @@ use rustix::io::Errno;
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_actors::values::record::format::FormatError;
 
-/// What went wrong, with the file it went wrong with. It displays as both and what to do about it, and names no secret:
-/// files are named by digests.
+/// An error, with the file that it concerns. Its text has both and the remedy. It names no secret, because files are
+/// named by digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
     trouble: Trouble,
     path: PathBuf,
 }
 
-/// The kinds of trouble.
+/// The kinds of errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// There is no room left, or a quota is used up.
+    /// The disk is full, or a quota is used up.
     Full,
     /// Reading or writing it is not permitted, or the file system is read-only.
     Denied,
-    /// It is not there, and should be: the home was removed, or its file system is not mounted.
+    /// It is missing. The home was removed, or its file system is not mounted.
     Missing,
-    /// There is no home, and none was to be made.
+    /// There is no home, and the options forbid making one.
     NoHome,
-    /// It is no home, and holds other things: none is made there.
+    /// The folder is no home and holds other things, so no home is made in it.
     Occupied,
-    /// A symbolic link stands in its place. None is followed.
+    /// It is a symbolic link. The store follows none.
     Link,
-    /// It is of another kind than it should be.
+    /// Its file type is not the expected one.
     Strange,
-    /// It belongs to another user, or others may write it (a folder), or use it at all (the key file).
+    /// It belongs to another user, or its permissions are too wide. A folder must not be writable by others. The key
+    /// file must not be accessible to others at all.
     Exposed,
-    /// What it holds cannot be opened: it was cut off or changed, or sealed with another key.
+    /// Its contents cannot be opened. They were cut off, changed, or sealed with another key.
     Damaged,
-    /// It holds what belongs to another identity, or to another issuer: files were exchanged.
+    /// It belongs to another identity or another issuer. Files were exchanged.
     Foreign,
     /// A later version of this program wrote it. It is left as it is.
     Newer,
-    /// It was opened, and what was in it cannot be read, or what should be in it cannot be written.
+    /// It was opened, but its contents cannot be read, or the new contents cannot be written.
     Format(FormatError),
-    /// Another process holds its lock and has not let go of it in time.
+    /// Another process held its lock for too long.
     Busy,
     /// The file system cannot lock.
     NoLocks,
-    /// The key is not the one this home was made with.
+    /// The home was made with another key.
     WrongKey,
-    /// The home was made with a key from another place, which is named here. No other place is tried.
+    /// The home was made with a key from another place, which is named here. The store tries no other place.
     KeyElsewhere(&'static str),
-    /// The key is not where it should be, though the home has one.
+    /// The home has a key, but the key is not in its place.
     KeyMissing,
-    /// The keychain is locked, or refused the key to this program, or it asked a person who did not answer in time.
+    /// The keychain is locked or denies this program the key, or the user did not answer its prompt in time.
     KeyLocked,
-    /// There is no keychain to be reached, or it failed, or said nothing.
+    /// No keychain is reachable, or it failed, or it did not answer.
     NoKeychain,
-    /// Randomness could not be had from the operating system.
+    /// The operating system supplied no randomness.
     NoRandomness,
-    /// No folder is known to keep a home in: neither `XDG_STATE_HOME` nor the user's home directory is set.
+    /// There is no default folder for a home. Neither `XDG_STATE_HOME` nor the user's home directory is set.
     NoDirectory,
-    /// It was replaced, and whether that is durable is not known.
+    /// It was replaced, but the new version may not be durable.
     Unsure,
-    /// The work on it broke off inside this process.
+    /// Its task in this process was aborted.
     Aborted,
     /// Any other failure of the operating system.
     Io(io::ErrorKind),
@@ -83,7 +84,7 @@ impl FileError {
         Self::io(&errno.into(), path)
     }
 
-    /// What kind of trouble it is.
+    /// The kind of error.
     pub fn trouble(&self) -> &Trouble {
         &self.trouble
     }
@@ -93,7 +94,7 @@ impl FileError {
         &self.path
     }
 
-    /// What the law is told of it.
+    /// The fault that the store port reports for this error.
     pub fn fault(&self) -> StoreFault {
         match self.trouble {
             Trouble::Full => StoreFault::Full,
@@ -122,7 +123,7 @@ impl Trouble {
     }
 }
 
-/// A later version's format is told apart from damage.
+/// Maps the format of a later version to an error of its own, apart from damage.
 impl From<FormatError> for Trouble {
     fn from(error: FormatError) -> Self {
         match error {

@@ -1,7 +1,7 @@
-//! A folder of a home: the only room that opens, replaces and removes files.
+//! A folder of a home. Only this module opens, replaces and removes files.
 //!
-//! Everything is relative to the open folder, so that nothing can be slipped in between a look and a use; no symbolic
-//! link is followed; what is not a plain file of ours is refused.
+//! Every operation is relative to the open folder, so that nothing can be slipped in between a check and a use. No
+//! symbolic link is followed. Anything but a plain file of this user is refused.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{FileError, Trouble};
 
-/// What a file is called while it is written. Whoever writes a file holds a lock for it, so one such name is enough,
-/// and a stale one is removed by the next who writes.
+/// The suffix of a file while it is written. The writer holds the file's lock, so one such name is enough. The next
+/// writer removes a stale one.
 const UNFINISHED: &str = ".new";
 
 /// An open folder.
@@ -27,34 +27,36 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
-/// Which file it is, whatever name it has. As long as it is open, no other file is the same; later another one may be.
+/// The identity of a file, independent of its name. While the file is open no other file has the same identity;
+/// afterwards the system may reuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inode {
     device: u64,
     number: u64,
 }
 
-/// Whether a change has to outlast a power failure.
+/// Whether a change must survive a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// On the disk when the call returns: the file, and the folder that names it.
+    /// The file and the folder entry that names it are on the disk when the call returns.
     Durable,
-    /// For all processes of this boot. What must not be lost can be found again otherwise.
+    /// The change is visible to all processes of this boot. Anything that must not be lost can be rebuilt from other
+    /// files.
     ThisBoot,
 }
 
 impl Folder {
-    /// Opens the folder at `path`, and makes it where it is missing, with its parents. It must be this user's, and nobody
-    /// else's to write.
+    /// Opens the folder at `path`. Makes it, and its parents, where missing. It must belong to this user, and others
+    /// must not be able to write it.
     pub(crate) fn create(path: &Path) -> Result<Self, FileError> {
         use std::os::unix::fs::DirBuilderExt;
         let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
         match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
-            // What stands there instead is said below.
+            // The check below reports anything else that stands at this path.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(FileError::io(&error, path)),
             _ => {}
         }
-        // A record is no more durable than the folders it lies in. Where a parent cannot be read, it is left to itself.
+        // A record is no more durable than the folders that contain it. A parent that cannot be read is skipped.
         for parent in missing.iter().filter_map(|path| path.parent()) {
             if let Ok(fd) = rustix::fs::openat(CWD, parent, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
                 synced(&fd).map_err(|errno| FileError::errno(errno, parent))?;
@@ -68,7 +70,7 @@ impl Folder {
         Self::checked(rustix::fs::openat(CWD, path, folder(), Mode::empty()), path.to_owned())
     }
 
-    /// Opens the folder `name` in this one, and makes it where it is missing.
+    /// Opens the folder `name` in this one. Makes it where missing.
     pub(crate) fn subfolder(&self, name: &str) -> Result<Self, FileError> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
             Ok(()) => self.sync()?,
@@ -83,14 +85,14 @@ impl Folder {
         Self::checked(rustix::fs::openat(&self.fd, name, folder(), Mode::empty()), self.path.join(name))
     }
 
-    /// Keeps everybody else out, of a folder that somebody made for a home with the usual permissions.
+    /// Removes other users' access to a folder that was made in advance with the usual permissions.
     pub(crate) fn make_private(&self) -> Result<(), FileError> {
         rustix::fs::fchmod(&self.fd, Mode::RWXU).map_err(|errno| FileError::errno(errno, &self.path))
     }
 
     fn checked(opened: rustix::io::Result<OwnedFd>, path: PathBuf) -> Result<Self, FileError> {
         let fd = opened.map_err(|errno| match errno {
-            // A symbolic link is no folder, says the kernel where it is asked for both.
+            // The kernel reports a symbolic link as "not a directory" when both flags are set.
             Errno::NOTDIR if path.is_symlink() => FileError::new(Trouble::Link, &path),
             errno => FileError::errno(errno, &path),
         })?;
@@ -110,7 +112,7 @@ impl Folder {
         &self.path
     }
 
-    /// Whether other machines may write here without this one noticing.
+    /// Whether other machines may write here without this one being notified.
     pub(crate) fn is_remote(&self) -> bool {
         // NFS, SMB, CIFS, SMB 2, FUSE, 9P, Ceph, AFS, Lustre: `statfs(2)`.
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -123,28 +125,28 @@ impl Folder {
         false
     }
 
-    /// Whether the path still leads here.
+    /// Whether the path still leads to this folder.
     pub(crate) fn is_current(&self) -> bool {
         let there = rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
         there.is_ok_and(|there| Inode::of(&there) == self.inode)
     }
 
-    /// The whole of the file `name`, wiped when dropped; `None` where there is none. One larger than `most` bytes is
-    /// [`Trouble::Damaged`].
+    /// Reads the whole file `name` into a buffer that is wiped when dropped. Returns `None` where there is no file. A
+    /// file larger than `most` bytes is [`Trouble::Damaged`].
     pub(crate) fn read(&self, name: &str, most: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
         let Some((file, stat)) = self.open_file(name, OFlags::RDONLY)? else { return Ok(None) };
         let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         if size > most {
             return Err(self.error(Trouble::Damaged, name));
         }
-        // One more than there is, so that reading it never has to grow the buffer, and to see that it ended.
+        // The spare byte keeps the read from growing the buffer, and shows where the file ends.
         let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
         let room = u64::try_from(size + 1).unwrap_or(u64::MAX);
         file.take(room).read_to_end(&mut bytes).map_err(|error| self.io(&error, name))?;
         if bytes.len() > size { Err(self.error(Trouble::Damaged, name)) } else { Ok(Some(bytes)) }
     }
 
-    /// The file `name` from byte `from` on, up to `most` bytes of it; `None` where there is none.
+    /// Reads up to `most` bytes of the file `name`, starting at byte `from`. Returns `None` where there is no file.
     pub(crate) fn read_part(&self, name: &str, from: u64, most: u64) -> Result<Option<Vec<u8>>, FileError> {
         let Some((mut file, _)) = self.open_file(name, OFlags::RDONLY)? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -153,20 +155,20 @@ impl Folder {
         Ok(Some(bytes))
     }
 
-    /// Opens the file `name` to be locked, and makes it where it is missing.
+    /// Opens the file `name` for locking. Makes it where missing.
     pub(crate) fn open_lock(&self, name: &str) -> Result<(File, Inode), FileError> {
         let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE)?;
         file.map(|(file, stat)| (file, Inode::of(&stat))).ok_or_else(|| self.error(Trouble::Missing, name))
     }
 
-    /// Opens the file `name` to add to it, and makes it where it is missing.
+    /// Opens the file `name` for appending. Makes it where missing.
     pub(crate) fn open_to_append(&self, name: &str) -> Result<File, FileError> {
         let file = self.open_file(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)?;
         file.map(|(file, _)| file).ok_or_else(|| self.error(Trouble::Missing, name))
     }
 
     fn open_file(&self, name: &str, flags: OFlags) -> Result<Option<(File, Stat)>, FileError> {
-        // Opening a pipe that somebody put there must not wait for its other end.
+        // Opening a pipe that was planted there must not wait for its other end.
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => fd,
@@ -183,20 +185,21 @@ impl Folder {
         Ok(Some((File::from(fd), stat)))
     }
 
-    /// Whether this folder has not been removed. A file missing from a folder that is gone is not "no file".
+    /// Whether this folder still exists. A file missing from a removed folder does not count as "no file".
     fn exists(&self) -> bool {
         rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0)
     }
 
-    /// Puts `bytes` in the place of the file `name`, at once and whole. Whoever calls holds a lock for that file.
+    /// Replaces the file `name` with `bytes` atomically. The caller holds the file's lock.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Unsure`] when it was replaced and is perhaps not durable; after any other, what was there is there.
+    /// [`Trouble::Unsure`] when the file was replaced but may not be durable. After any other error the old file is
+    /// unchanged.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
         let unfinished = [name, UNFINISHED].concat();
         let failed = |error: io::Error| {
-            // Of a full disk, nothing may be left behind.
+            // A full disk must keep no unfinished file.
             let _ = rustix::fs::unlinkat(&self.fd, &*unfinished, AtFlags::empty());
             self.io(&error, name)
         };
@@ -220,12 +223,12 @@ impl Folder {
         }
     }
 
-    /// Gives the file `name` a second name, where it is free; whether that was done.
+    /// Gives the file `name` a second name if that name is free. Returns whether it did.
     pub(crate) fn link(&self, name: &str, second: &str) -> bool {
         rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty()).is_ok()
     }
 
-    /// Removes the file `name`, if there is one; whether there was.
+    /// Removes the file `name`. Returns whether there was one.
     pub(crate) fn remove(&self, name: &str) -> Result<bool, FileError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
@@ -234,17 +237,18 @@ impl Folder {
         }
     }
 
-    /// Removes what writing the file `name` left behind, if anything. Whoever calls holds a lock for that file.
+    /// Removes the unfinished file that an aborted write of `name` left behind, if any. The caller holds the file's
+    /// lock.
     pub(crate) fn remove_unfinished(&self, name: &str) -> Result<bool, FileError> {
         self.remove(&[name, UNFINISHED].concat())
     }
 
-    /// The file that an unfinished one of this `name` was to become.
+    /// The final name of an unfinished file called `name`.
     pub(crate) fn finished(name: &str) -> Option<&str> {
         name.strip_suffix(UNFINISHED)
     }
 
-    /// The names of everything in this folder, in no order.
+    /// The names of all entries of this folder, unordered.
     pub(crate) fn names(&self) -> Result<Vec<String>, FileError> {
         let failed = |errno| FileError::errno(errno, &self.path);
         if !self.exists() {
@@ -253,7 +257,7 @@ impl Folder {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // Whatever is not UTF-8 is none of ours.
+            // Names that are not UTF-8 do not belong to the store.
             match entry.file_name().to_str() {
                 Ok("." | "..") | Err(_) => {}
                 Ok(name) => names.push(name.to_owned()),
@@ -262,7 +266,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Looks at the file `name` itself, not at where it points to; `None` where there is none.
+    /// Reads the metadata of the file `name` itself, not of a link's target. Returns `None` where there is no file.
     pub(crate) fn stat(&self, name: &str) -> Result<Option<Stat>, FileError> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -271,12 +275,12 @@ impl Folder {
         }
     }
 
-    /// Whether `file` is what `name` stands for now.
+    /// Whether `name` stands for `file` now.
     pub(crate) fn is_at(&self, file: Inode, name: &str) -> bool {
         matches!(self.stat(name), Ok(Some(there)) if Inode::of(&there) == file)
     }
 
-    /// Makes the names in this folder durable.
+    /// Makes the entries of this folder durable.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
         synced(&self.fd).map_err(|errno| FileError::errno(errno, &self.path))
     }
@@ -297,25 +301,25 @@ impl Inode {
     }
 }
 
-/// The file name of an event's path, where it is one of ours.
+/// The file name in an event's path, if it is one of the store's.
 pub(crate) fn file_name(path: &Path) -> Option<&str> {
     path.file_name().and_then(OsStr::to_str)
 }
 
-/// Whether others than its owner may use the file at all.
+/// Whether only the owner has any access to the file.
 pub(crate) fn is_private(stat: &Stat) -> bool {
     is_ours(stat) && !Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO)
 }
 
-/// Makes a folder durable, as std does files.
+/// Syncs a folder as durably as std syncs files.
 fn synced(folder: &OwnedFd) -> rustix::io::Result<()> {
-    // Here a plain sync goes no further than the disk's own memory.
+    // On Apple systems a plain sync only reaches the disk's own memory.
     #[cfg(target_vendor = "apple")]
     if rustix::fs::fcntl_fullfsync(folder).is_ok() {
         return Ok(());
     }
     match rustix::fs::fsync(folder) {
-        // Where folders cannot be synced, their names are as durable as that file system makes them.
+        // Some file systems cannot sync folders. Names there are as durable as the file system makes them.
         Err(Errno::INVAL) => Ok(()),
         synced => synced,
     }

@@ -1,4 +1,4 @@
-//! The home: the folder that a store keeps everything in.
+//! The home, which is the folder that holds all files of a store.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ use crate::folder::{Durability, Folder};
 use crate::key::{self, Keys, StoreKey};
 use crate::lock;
 
-/// The newest kind of home known.
+/// The newest format of a home that this version knows.
 const FORMAT: u32 = 1;
 
-/// The file that says what kind of home this is.
+/// The file that describes the home.
 const ABOUT: &str = "home";
 
-/// The longest such file.
+/// The maximal size of that file, in bytes.
 const ABOUT_MOST: usize = 4 * 1024;
 
 /// An open home.
@@ -31,19 +31,19 @@ pub(crate) struct Home {
     pub(crate) journals: Folder,
 }
 
-/// What a home says of itself. Nothing in it is secret.
+/// The home's description of itself. Nothing in it is secret.
 #[derive(Debug, Serialize, Deserialize)]
 struct About {
     format: u32,
-    /// Random: tells this home from every other.
+    /// A random id, different for each home.
     id: String,
-    /// Where its key is.
+    /// The place of the key.
     key: String,
-    /// Tells the right key from others.
+    /// A check value that only the right key produces.
     check: String,
 }
 
-/// What there is to know of a format that may be a newer one.
+/// The part of the description that every format has, a newer one too.
 #[derive(Deserialize)]
 struct Envelope {
     format: u32,
@@ -52,15 +52,15 @@ struct Envelope {
 /// The folder of issuers' entries.
 pub(crate) const ISSUERS: &str = "issuers";
 
-/// Whatever may stand in a folder that is becoming a home.
+/// Names that may exist in a folder that is becoming a home.
 const PARTS: [&str; 8] = ["records", "locks", "held", "logins", ISSUERS, "journal", "key", "identities"];
 
-/// What is done where there is no home.
+/// The action of opening where there is no home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Where {
-    /// One is made.
+    /// It makes one.
     Anywhere,
-    /// That is an error, and nothing is touched.
+    /// It fails and touches nothing.
     AtHome,
 }
 
@@ -83,12 +83,13 @@ impl Home {
         Ok((home, keys))
     }
 
-    /// The folder of a home, or one that is fit to become one: what holds other things is somebody's mistake.
+    /// Opens the folder of a home, or one that may become a home. A folder that holds other things is refused, because
+    /// its path is probably a mistake.
     fn ground(path: &Path) -> Result<Folder, FileError> {
         let root = Folder::create(path)?;
         let is_part = |name: &str| PARTS.contains(&name.strip_suffix(".new").unwrap_or(name)) || name == "home.new";
         if root.stat(ABOUT)?.is_none() {
-            // Somebody else may have finished making one meanwhile.
+            // Another process may have finished making the home meanwhile.
             if root.names()?.iter().any(|name| !is_part(name)) && root.stat(ABOUT)?.is_none() {
                 return Err(FileError::new(Trouble::Occupied, path));
             }
@@ -97,7 +98,7 @@ impl Home {
         Ok(root)
     }
 
-    /// The folder of a home that is there.
+    /// Opens the folder of an existing home.
     fn found(path: &Path) -> Result<Folder, FileError> {
         let none = || FileError::new(Trouble::NoHome, path);
         let root = Folder::open(path).map_err(|error| match error.trouble() {
@@ -110,16 +111,16 @@ impl Home {
         // Records or entries without a `home` file mean a damaged home.
         let holds_any = holds_any(&root);
         match holds_any {
-            // Somebody else may have finished making one meanwhile.
+            // Another process may have finished making the home meanwhile.
             _ if root.stat(ABOUT)?.is_some() => Ok(root),
             Ok(true) => Err(root.error(Trouble::Missing, ABOUT)),
             _ => Err(none()),
         }
     }
 
-    /// Opens the home at `path` once more: the same one, which needs no key for that, or none.
+    /// Opens the home at `path` again. It must be the same home, so the key is not read again.
     pub(crate) fn reopen(path: &Path, keys: &Keys) -> Result<Self, FileError> {
-        // Nothing is made here: a home that is gone is not replaced by an empty one.
+        // Makes nothing. An empty home must not replace a missing one.
         let root = Folder::open(path)?;
         if root.stat(ABOUT)?.is_none() {
             return Err(root.error(Trouble::Missing, ABOUT));
@@ -132,22 +133,23 @@ impl Home {
         }
     }
 
-    /// Whether this home is still where it was found.
+    /// Whether this home still exists at its path.
     pub(crate) fn is_current(&self) -> bool {
         [&self.root, &self.records, &self.locks].into_iter().all(Folder::is_current)
     }
 
-    /// The folder of issuers' entries; `None` where none was ever written. Homes of older versions have none.
+    /// The folder of issuers' entries. Returns `None` where no entry was ever written. Homes of older versions have no
+    /// such folder.
     pub(crate) fn issuers(&self) -> Result<Option<Folder>, FileError> {
         match self.root.existing(ISSUERS) {
             Ok(folder) => Ok(Some(folder)),
-            // In a home that is gone, nothing says that none was written.
+            // In a home that is gone, a missing folder does not prove that no entry was written.
             Err(error) if *error.trouble() == Trouble::Missing && self.root.is_current() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The folder of issuers' entries, made where it is missing.
+    /// The folder of issuers' entries. Makes it where missing.
     pub(crate) fn make_issuers(&self) -> Result<Folder, FileError> {
         self.root.subfolder(ISSUERS)
     }
@@ -157,8 +159,7 @@ impl Home {
     }
 
     fn folders(root: Folder) -> Result<Self, FileError> {
-        // A home that has been begun has had its records: where they are missing, an empty folder would say that nobody
-        // ever signed in.
+        // A complete home has a folder of records. If that folder is missing, an empty one would hide all logins.
         let begun = root.stat(ABOUT)?.is_some();
         Ok(Self {
             records: if begun { root.existing("records")? } else { root.subfolder("records")? },
@@ -180,7 +181,7 @@ impl Home {
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
-    /// Finds the key of a home that has one. It comes from where the home says it is, and from nowhere else.
+    /// Reads the key of a home that has one. Only the place that the home names is tried.
     fn unlock(&self, about: &About, source: &KeySource) -> Result<Keys, FileError> {
         if about.key != source.word() {
             let place = KeySource::place(&about.key);
@@ -204,9 +205,9 @@ impl Home {
         }
     }
 
-    /// Makes a home of an empty folder. Whoever calls holds the lock for it.
+    /// Makes a home in an empty folder. The caller holds its lock.
     fn make(&self, source: &KeySource) -> Result<Keys, FileError> {
-        // Records or entries without a word about their home: a new key would make them unreadable for ever.
+        // Records or entries without a `home` file mean a damaged home. A new key would make them unreadable for ever.
         if holds_any(&self.root)? {
             return Err(self.root.error(Trouble::Missing, ABOUT));
         }
@@ -219,7 +220,7 @@ impl Home {
         let new = || StoreKey::generate().ok_or_else(no_randomness);
         let key = match source {
             KeySource::Given(key) => key.clone(),
-            // Left by somebody who did not come further than that.
+            // A process that died while it made the home may have left this key.
             KeySource::File => match key::read_file(&self.root)? {
                 Some(key) => key,
                 None => {

@@ -1,7 +1,8 @@
-//! Issuers' entries: one sealed file for each, in a folder that the first write makes.
+//! Issuers' entries. Each is a sealed file in a folder that the first write makes.
 //!
-//! A file is named by a digest of its entry's key under a key of the home, so that a name in a log confirms no guess of
-//! an issuer. The entry's key stands in the file's header, which the seal binds in: a file under another name is refused.
+//! A file is named by a digest of its entry's key under a key of the home, so a name in a log confirms no guess of an
+//! issuer. The file's header holds the entry's key, and the seal covers the header. A file under another name is
+//! refused.
 
 use tokenkeeper_actors::law::ledger::{EntryChange, EntryChanged, apply_entry};
 use tokenkeeper_actors::values::issuer::format::{decode, encode};
@@ -18,16 +19,16 @@ use crate::names::Name;
 use crate::records::Place;
 use crate::seal::{self, Kind};
 
-/// The lock for writing any entry. Registrations and metadata are written seldom, each in milliseconds.
+/// The lock for writing any entry. Registrations and metadata are written seldom, and each write takes milliseconds.
 pub(crate) const LOCK: &str = "issuers";
 
-/// The longest key of an entry: an issuer and the longest name of a registration, percent-encoded.
+/// The maximal length of an entry's key, which is an issuer and a registration's name, percent-encoded.
 const MAX_KEY: usize = 40 * 1024;
 
-/// The largest file.
+/// The maximal size of a file.
 const MAX_FILE: usize = MAX_BYTES + MAX_KEY + seal::OVERHEAD;
 
-/// The entry under `key`; `None` where there never was one.
+/// Reads the entry under `key`. Returns `None` where there never was one.
 pub(crate) fn load(place: &Place, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, FileError> {
     let Some(folder) = place.home.issuers()? else { return Ok(None) };
     let key = key.key();
@@ -42,7 +43,7 @@ pub(crate) fn load(place: &Place, key: &IssuerKey) -> Result<Option<Box<IssuerEn
     Ok(Some(Box::new(entry)))
 }
 
-/// Reads, applies, writes: one step for all processes.
+/// Reads, applies and writes the entry as one step for all processes.
 pub(crate) fn change(place: &Place, issuer: &Issuer, change: &EntryChange) -> Result<EntryChanged, FileError> {
     let key = IssuerKey { issuer: issuer.clone(), kind: change.kind() };
     let _lock = lock::wait(&place.home.locks, LOCK)?;
@@ -61,7 +62,7 @@ pub(crate) fn change(place: &Place, issuer: &Issuer, change: &EntryChange) -> Re
     Ok(EntryChanged::Applied(Box::new(after)))
 }
 
-/// The keys of all entries. It opens no entry.
+/// The keys of all entries. Opens no entry.
 pub(crate) fn list(place: &Place) -> Result<Vec<IssuerKey>, FileError> {
     let Some(folder) = place.home.issuers()? else { return Ok(Vec::new()) };
     let names = folder.names()?;
@@ -69,7 +70,7 @@ pub(crate) fn list(place: &Place) -> Result<Vec<IssuerKey>, FileError> {
     keys.collect()
 }
 
-/// The key of the entry in the file of this name, as far as the file says it.
+/// The key that the header of the file `name` states, if it can be read.
 pub(crate) fn whose(place: &Place, name: &Name) -> Option<IssuerKey> {
     let folder = place.home.issuers().ok()??;
     key_of(place, &folder, name).ok()?
@@ -79,10 +80,10 @@ fn key_of(place: &Place, folder: &Folder, name: &Name) -> Result<Option<IssuerKe
     let most = u64::try_from(MAX_KEY + seal::OVERHEAD).unwrap_or(u64::MAX);
     let Some(bytes) = folder.read_part(name.as_str(), 0, most)? else { return Ok(None) };
     let key = seal::header(Kind::Entry, &bytes).ok().and_then(|at| std::str::from_utf8(&bytes[at]).ok());
-    // An entry under another's name is not listed as that other's.
+    // A file whose header names the key of another file is not listed.
     let key = key.filter(|key| name_of(place, key) == *name).and_then(|key| IssuerKey::from_key(key).ok());
     if key.is_none() {
-        // It is damaged, or of a kind that a later version knows.
+        // The file is damaged, or its kind belongs to a later version.
         tracing::debug!(file = %folder.path_of(name.as_str()).display(), "the file names no entry of a known kind");
     }
     Ok(key)

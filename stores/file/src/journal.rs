@@ -1,4 +1,4 @@
-//! The journal: what happened to an identity, one line of JSON each, free of secrets.
+//! The journal of an identity's events, one line of JSON for each, free of secrets.
 
 use serde::{Deserialize, Serialize};
 use tokenkeeper_actors::ports::store::{EventKind, JournalLine};
@@ -10,18 +10,18 @@ use crate::home::Home;
 use crate::lock;
 use crate::names::{Name, append_line};
 
-/// Past this size, in bytes, the older half of the lines goes.
+/// Above this size, in bytes, the older half of the lines is dropped.
 const MOST: u64 = 64 * 1024;
 
-/// The most lines kept of one identity: no line is shorter than 66 bytes.
+/// The maximal number of lines kept of one identity. No line is shorter than 66 bytes.
 pub(crate) const KEPT: usize = 1_000;
 
-/// A line of the journal, and which process noted it.
+/// A line of the journal, and the process that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What happened.
+    /// The event.
     pub line: JournalLine,
-    /// The process that noted it: its id at the time.
+    /// The id that the writing process had at the time.
     pub process: u32,
 }
 
@@ -32,7 +32,7 @@ struct Line {
     boot: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flight: Option<String>,
-    /// Homes of version 0.1 before the first release say `what`.
+    /// Homes of version 0.1 before the first release call this member `what`.
     #[serde(alias = "what")]
     kind: String,
     #[serde(alias = "why", default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ pub(crate) fn note(home: &Home, identity: &ServerIdentity, line: &JournalLine) -
     if size > MOST { shorten(home, &name) } else { Ok(()) }
 }
 
-/// Keeps the newer half. Whoever calls holds the lock.
+/// Keeps the newer half. The caller holds the lock.
 fn shorten(home: &Home, name: &Name) -> Result<(), FileError> {
     let Some(bytes) = home.journals.read_part(name.as_str(), 0, 2 * MOST)? else { return Ok(()) };
     let half = bytes.len() / 2;
@@ -65,7 +65,7 @@ pub(crate) fn read(home: &Home, identity: &ServerIdentity, most: usize) -> Resul
     let Some(bytes) = home.journals.read_part(Name::of(identity).as_str(), 0, 2 * MOST)? else {
         return Ok(Vec::new());
     };
-    // A line that a crash cut off, or that a later version wrote, is passed over.
+    // A line that a crash cut off, or that a later version wrote, is skipped.
     let entries: Vec<Entry> = bytes.split(|byte| *byte == b'\n').filter_map(Line::read).collect();
     Ok(entries[entries.len().saturating_sub(most)..].to_vec())
 }

@@ -1,4 +1,4 @@
-//! The key of a home, and what is made of it.
+//! The key of a home, and the keys derived from it.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::error::{FileError, Trouble};
 use crate::folder::{Durability, Folder, is_private};
 
-/// The key of a home: 32 bytes that nobody can guess. Shown to nobody, wiped when dropped.
+/// The key of a home, 32 unguessable bytes. It is never displayed, and it is wiped when dropped.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct StoreKey([u8; 32]);
 
 impl StoreKey {
-    /// The key of these bytes, which must be random, not a password: derive a key from one with a slow function first.
+    /// Makes a key of these bytes. They must be random. Derive a key from a password with a slow function first.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// A new key, from the operating system.
+    /// A new key from the operating system's randomness.
     pub(crate) fn generate() -> Option<Self> {
         let mut key = Self([0; 32]);
         fill(&mut key.0).then_some(key)
@@ -36,7 +36,7 @@ impl StoreKey {
         &self.0
     }
 
-    /// A key for one purpose in one home: each home has other keys, even where two are given the same.
+    /// Derives a key for one purpose in one home. Every home has other keys, even where two homes share a master key.
     fn derive(&self, purpose: &str, home: &[u8]) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(mac(&self.0, [b"tokenkeeper file store\0", purpose.as_bytes(), b"\0", home]))
     }
@@ -48,15 +48,15 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// What is made of a key in one home.
+/// The keys derived from a home's key.
 pub(crate) struct Keys {
     /// Seals records and logins.
     pub(crate) cipher: XChaCha20Poly1305,
     /// Digests refresh tokens.
     pub(crate) digest: DigestKey,
-    /// Names the files of issuers' entries.
+    /// Names the files of issuers' entries by keyed digests.
     names: Zeroizing<[u8; 32]>,
-    /// Tells the right key from others, and gives nothing away of it.
+    /// A check value that only the right key produces. It reveals nothing of the key.
     pub(crate) check: [u8; 16],
 }
 
@@ -72,15 +72,16 @@ impl Keys {
         }
     }
 
-    /// A keyed digest of `text`: without the key, no guess of the text can be checked against it.
+    /// A keyed digest of `text`. Without the key, no guess of the text can be checked against it.
     pub(crate) fn name(&self, text: &str) -> [u8; 32] {
         mac(&self.names, [text.as_bytes()])
     }
 }
 
-/// HMAC-SHA-256 over `parts`, one after the other.
+/// HMAC-SHA-256 over the concatenated `parts`.
 fn mac<'a>(key: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
-    // HMAC pads a short key with zeros to the block of its hash; doing it here leaves no length to get wrong.
+    // HMAC pads a short key with zeros to its hash's block size. Padding here leaves no key length that could be
+    // rejected.
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key);
     let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
@@ -88,10 +89,10 @@ fn mac<'a>(key: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32
     mac.finalize().into_bytes().into()
 }
 
-/// Where the key file lies in a home.
+/// The name of the key file in a home.
 const FILE: &str = "key";
 
-/// The key in its file; `None` where there is none.
+/// Reads the key from its file. Returns `None` where there is none.
 pub(crate) fn read_file(root: &Folder) -> Result<Option<StoreKey>, FileError> {
     let Some(stat) = root.stat(FILE)? else { return Ok(None) };
     if !is_private(&stat) {
@@ -105,7 +106,7 @@ pub(crate) fn write_file(root: &Folder, key: &StoreKey) -> Result<(), FileError>
     root.replace(FILE, &key.0, Durability::Durable)
 }
 
-/// Fills `bytes` with randomness; whether it could.
+/// Fills `bytes` with randomness. Returns whether it succeeded.
 #[expect(clippy::disallowed_methods, reason = "keys and nonces come from the operating system, and from nobody else")]
 pub(crate) fn fill(bytes: &mut [u8]) -> bool {
     getrandom::fill(bytes).is_ok()

@@ -1,4 +1,4 @@
-//! The key in the operating system's keychain: one item for each home, read once when it is opened.
+//! The key in the operating system's keychain. Each home has one item, read once when the home is opened.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -10,26 +10,26 @@ use zeroize::Zeroizing;
 use crate::error::Trouble;
 use crate::key::StoreKey;
 
-/// What the item is filed under. Its account is the home's own id.
+/// The service name of the item. Its account is the home's id.
 const SERVICE: &str = "tokenkeeper";
 
-/// How long a keychain is waited for.
+/// The timeouts for a keychain.
 #[derive(Clone, Copy)]
 struct Patience {
-    /// Until it says that it is there. Nobody has to do anything for that.
+    /// For the keychain to accept the connection. This needs no action of the user.
     keychain: Duration,
-    /// Until it has answered. It may ask a person first, to unlock it or to allow this.
+    /// For the answer. The keychain may first ask the user to unlock it or to allow the access.
     person: Duration,
 }
 
 const PATIENCE: Patience = Patience { keychain: Duration::from_secs(5), person: Duration::from_secs(30) };
 
-/// The key of the home with this id; `None` where the keychain has none.
+/// Reads the key of the home with this id. Returns `None` where the keychain has none.
 pub(crate) fn read(home: &str) -> Result<Option<StoreKey>, Trouble> {
     ask(PATIENCE, entry(home), kept, |_| ())
 }
 
-/// Keeps the key of the home with this id. A home that cannot read it back is not begun.
+/// Stores the key of the home with this id. Making a home fails if its key cannot be read back.
 pub(crate) fn write(home: &str, key: &StoreKey) -> Result<(), Trouble> {
     let key = key.clone();
     let keep = move |entry: &Entry| {
@@ -39,7 +39,7 @@ pub(crate) fn write(home: &str, key: &StoreKey) -> Result<(), Trouble> {
             _ => Err(Trouble::NoKeychain),
         }
     };
-    // The home was given up meanwhile: its key is nobody's.
+    // Making the home was given up meanwhile, so no home needs its key.
     ask(PATIENCE, entry(home), keep, |entry| drop(entry.delete_credential()))
 }
 
@@ -51,19 +51,20 @@ fn kept(entry: &Entry) -> Result<Option<StoreKey>, Trouble> {
     }
 }
 
-/// Asks `question` about the item that `find` finds, and waits no longer than `patience`; `undo` is for what comes later.
+/// Runs `question` on the item that `find` finds, and waits no longer than `patience`. `undo` handles an answer that
+/// arrives later.
 ///
-/// This is done on a thread of its own for two reasons. What asks a keychain takes no deadline and cannot be cancelled:
-/// a person who is not there, or a service that says nothing, would be waited for without end. And what speaks D-Bus may
-/// block on a tokio runtime of its own (where any crate of the host has turned on `zbus/tokio`), which panics on a thread
-/// that runs another. A thread that nobody waits for any more ends when the keychain answers.
+/// The work runs on a thread of its own for two reasons. First, a keychain call takes no deadline and cannot be
+/// cancelled, so an absent user or a silent service would block the caller without end. Second, a D-Bus call may block
+/// on a tokio runtime of its own (if any crate of the host has turned on `zbus/tokio`), and that panics on a thread
+/// that runs another runtime. A thread that timed out ends when the keychain answers.
 fn ask<T: Send + 'static>(
     patience: Patience,
     find: impl FnOnce() -> Result<Entry, Trouble> + Send + 'static,
     question: impl FnOnce(&Entry) -> Result<T, Trouble> + Send + 'static,
     undo: impl FnOnce(&Entry) + Send + 'static,
 ) -> Result<T, Trouble> {
-    // Without room in between: what is said is heard, or whoever says it learns that nobody listens any more.
+    // The channel has no buffer. An answer is either received, or the sender learns that the receiver has given up.
     let (found, is_found) = sync_channel(0);
     let (answer, is_answered) = sync_channel(0);
     start(move || match find() {
@@ -91,8 +92,8 @@ fn hear<T>(from: &Receiver<T>, patience: Duration, late: Trouble) -> Result<T, T
     })
 }
 
-/// The process-wide default of `keyring-core` is the host's affair: it is used where the host has set one, and not set
-/// where it has not.
+/// The process-wide default of `keyring-core` belongs to the host. It is used where the host has set one, and never
+/// set here.
 fn entry(home: &str) -> impl FnOnce() -> Result<Entry, Trouble> + Send + 'static {
     let home = home.to_owned();
     move || {
@@ -116,7 +117,7 @@ fn system() -> Result<Arc<CredentialStore>, Trouble> {
     Ok(store)
 }
 
-/// What an error of the keychain means. Its own words stay here.
+/// Maps an error of the keychain. Its own text is dropped.
 fn trouble(error: &Error) -> Trouble {
     match error {
         Error::NoStorageAccess(_) => Trouble::KeyLocked,
@@ -153,7 +154,7 @@ mod tests {
         let answer = ask(patience, find, move |_| Ok(asked.send(())), |_| ());
         assert_eq!(answer.unwrap_err(), Trouble::NoKeychain);
         drop(go_on);
-        // The thread has ended, and with it the question.
+        // The thread has ended and has dropped the question.
         assert!(was_asked.recv().is_err());
     }
 

@@ -1,11 +1,11 @@
-//! Locks between processes: `flock` on files of their own.
+//! Locks between processes, made with `flock` on files of their own.
 //!
-//! A lock file is never renamed and holds nothing. It belongs to the open file, so two holders in one process exclude
-//! each other like any others; the kernel frees it when the last process that has the file open ends, and a program that
-//! is started does not inherit it.
+//! A lock file is never renamed and holds no data. The lock belongs to the open file, so two holders in one process
+//! exclude each other like any others. The kernel frees it when the last process that has the file open ends. A
+//! program that this process starts does not inherit it.
 //!
-//! One that is not needed any more is removed while it is locked. Who was waiting for it then has a lock on a file that
-//! no longer has the name; therefore whoever has locked a file looks whether it is still the one of that name.
+//! An unneeded lock file is removed while it is locked. A process that waited for it then has a lock on a file that no
+//! longer has the name. Therefore each process checks after locking that its file still has its name.
 
 use std::fs::{File, TryLockError};
 use std::time::Duration;
@@ -15,46 +15,46 @@ use rustix::io::Errno;
 use crate::error::{FileError, Trouble};
 use crate::folder::{Folder, Inode};
 
-/// How long a short lock is waited for. Shorter than the machines wait for a store, so that the answer is "busy" and not
-/// silence.
+/// The timeout for a short lock. It is shorter than the engine's timeout for a store, so that the caller gets "busy"
+/// instead of a timeout.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The first and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
 
-/// What says that nothing can be locked here, rather than that somebody else has.
+/// The errors that mean that no file can be locked here, rather than that another process holds the lock.
 const UNSUPPORTED: [Errno; 5] = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS, Errno::INVAL];
 
-/// How often a lock is tried whose file keeps being removed.
+/// The maximal number of attempts at a lock whose file keeps being removed.
 const REMOVALS: u32 = 64;
 
-/// A lock that is held. Dropping it frees it at once, even where a child that has not yet become another program shares
-/// the file. A child's own copy frees nothing.
+/// A held lock. Dropping it frees it at once, even while a forked child that has not yet become another program shares
+/// the file. Dropping a child's copy frees nothing.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
     stamp: Stamp,
 }
 
-/// What was locked, and by whom.
+/// The identity of the locked file, and the process that locked it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: Inode,
     process: u32,
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// The lock is ours.
+    /// This process has the lock.
     Locked(Lock),
-    /// Somebody has it.
+    /// Another holder has it.
     Held,
     /// This file system cannot lock.
     Unsupported,
 }
 
-/// Tries to take the lock `name`, without waiting.
+/// Tries to take the lock `name` without waiting.
 pub(crate) fn attempt(locks: &Folder, name: &str) -> Result<Attempt, FileError> {
     for _ in 0..REMOVALS {
         let (file, inode) = locks.open_lock(name)?;
@@ -75,11 +75,11 @@ pub(crate) fn attempt(locks: &Folder, name: &str) -> Result<Attempt, FileError> 
     Ok(Attempt::Held)
 }
 
-/// Takes the lock `name`, and waits for it a while. It blocks its thread.
+/// Takes the lock `name`, and waits for it up to the timeout. It blocks its thread.
 ///
 /// # Errors
 ///
-/// [`Trouble::Busy`] when whoever has it does not let go in time, [`Trouble::NoLocks`] where nothing can be locked.
+/// [`Trouble::Busy`] when the holder does not release it in time, [`Trouble::NoLocks`] where nothing can be locked.
 pub(crate) fn wait(locks: &Folder, name: &str) -> Result<Lock, FileError> {
     let (mut pause, longest) = PAUSES;
     let mut waited = Duration::ZERO;
@@ -97,30 +97,30 @@ pub(crate) fn wait(locks: &Folder, name: &str) -> Result<Lock, FileError> {
 }
 
 impl Lock {
-    /// What was locked, and by whom.
+    /// The identity of the locked file, and the process that locked it.
     pub(crate) fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Frees the lock, and removes its file.
+    /// Frees the lock and removes its file.
     pub(crate) fn remove(self, locks: &Folder, name: &str) -> Result<(), FileError> {
         if self.stamp.is_good(locks, name) { locks.remove(name).map(drop) } else { Ok(()) }
     }
 }
 
 impl Stamp {
-    /// Whether a lock with this stamp excludes others. A child that was forked off has a copy, and no lock; and one whose
-    /// file was removed excludes nobody.
+    /// Whether a lock with this stamp excludes others. A forked child has a copy and no lock. A lock whose file was
+    /// removed does not exclude other holders.
     pub(crate) fn is_good(self, locks: &Folder, name: &str) -> bool {
         self.is_ours() && self.is_at(locks, name)
     }
 
-    /// Whether the file is still the one of this name: whoever locks that name now competes with us.
+    /// Whether the file still has its name. If so, other processes that lock the name compete with this lock.
     fn is_at(self, locks: &Folder, name: &str) -> bool {
         locks.is_at(self.inode, name)
     }
 
-    /// Whether this process took it, and is not a child with a copy.
+    /// Whether this process took the lock, rather than inherited a copy by a fork.
     fn is_ours(self) -> bool {
         self.process == std::process::id()
     }
@@ -128,7 +128,7 @@ impl Stamp {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file would leave the lock with a child that was forked and has not closed it yet.
+        // Closing the file would leave the lock with a forked child that has not closed its copy yet.
         if self.stamp.is_ours() {
             let _ = self.file.unlock();
         }

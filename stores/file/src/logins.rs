@@ -1,4 +1,4 @@
-//! Logins that wait for a person: sealed, and taken once.
+//! Logins that wait for their users. Each is sealed, and taken once.
 
 use base16ct::lower as hex;
 use secrecy::{ExposeSecret, SecretSlice};
@@ -15,7 +15,7 @@ use crate::seal::{self, Kind};
 /// The lock for all logins.
 const LOCK: &str = "logins";
 
-/// The longest file of a login.
+/// The maximal size of a login's file.
 const MOST: usize = 1024 * 1024;
 
 pub(crate) fn put(place: &Place, key: LoginKey, login: &PendingLogin) -> Result<(), FileError> {
@@ -23,7 +23,7 @@ pub(crate) fn put(place: &Place, key: LoginKey, login: &PendingLogin) -> Result<
     let (identity, secret) = (login.identity.key(), login.sealed.expose_secret());
     let mut plaintext = Zeroizing::new(Vec::with_capacity(identity.len() + 1 + secret.len()));
     plaintext.extend_from_slice(identity.as_bytes());
-    // No key of an identity has this in it.
+    // No key of an identity contains a line break.
     plaintext.push(b'\n');
     plaintext.extend_from_slice(secret);
     let expires = login.expires.as_millis().to_le_bytes();
@@ -40,7 +40,7 @@ pub(crate) fn take(place: &Place, key: &LoginKey, now: Moment) -> Result<Option<
     let Some(bytes) = logins.read(&file, MOST)? else { return Ok(None) };
     let opened = seal::open(&place.keys, Kind::Login, &key.0, bytes).map_err(|trouble| logins.error(trouble, &file))?;
     let login = read(&opened).ok_or_else(|| logins.error(Trouble::Damaged, &file))?;
-    // Gone before anybody has it, after a power failure too.
+    // The file is removed durably before the caller gets the login.
     logins.remove(&file)?;
     logins.sync()?;
     Ok(Some(login))

@@ -1,11 +1,12 @@
-//! Which file belongs to which identity.
+//! The names of identities' files.
 //!
-//! A file is named by the SHA-256 of its identity's key: a name of fixed length for keys of up to nine kilobytes, equal
-//! on file systems that do not tell capitals apart, and safe to log. The first eight digits are those that logs show
-//! beside a shortened identity.
+//! A file is named by the SHA-256 of its identity's key. This gives a name of fixed length for keys of up to nine
+//! kilobytes. It is unambiguous on file systems that ignore case, and it is safe to log. Logs show its first eight
+//! digits beside a shortened identity.
 //!
-//! The way back is the index, one key a line, so that listing reads no record. It only ever grows, and is no authority:
-//! what it does not know is read from the record's header, and what has no record is not listed.
+//! The index maps names back to identities, one key a line, so that listing reads no record. It only grows, and it is
+//! no authority. An identity missing from it is read from the record's header, and an identity without a record is not
+//! listed.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -19,10 +20,10 @@ use crate::error::FileError;
 use crate::home::Home;
 use crate::{lock, seal};
 
-/// The index's own file, and its lock.
+/// The file of the index, and its lock.
 const INDEX: &str = "identities";
 
-/// The longest key of an identity there is, with some room.
+/// The maximal length of an identity's key, with some margin.
 const KEY_MOST: u64 = 16 * 1024;
 
 /// The name of an identity's files, or of an issuer's entry.
@@ -38,12 +39,12 @@ impl Name {
         Self(hex::encode_string(&Sha256::digest(key)))
     }
 
-    /// The name of an issuer's entry, of the digest of its key.
+    /// The name of an issuer's entry, made of its key's digest.
     pub(crate) fn of_entry(digest: &[u8; 32]) -> Self {
         Self(hex::encode_string(digest))
     }
 
-    /// The name that a file has, if it is one.
+    /// The name that a file's name stands for, if it is one.
     pub(crate) fn read(file: &str) -> Option<Self> {
         hex::decode(file, &mut [0; 32]).is_ok_and(|hash| hash.len() == 32).then(|| Self(file.to_owned()))
     }
@@ -63,14 +64,14 @@ impl Name {
     }
 }
 
-/// What is known of the index.
+/// The part of the index that this handle has read.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     identities: BTreeMap<Name, ServerIdentity>,
-    /// How far the index was read.
+    /// The number of bytes read of the index.
     read: u64,
 }
 
@@ -90,12 +91,12 @@ impl Names {
         Ok(listed)
     }
 
-    /// The identity whose record this is, as far as that can be known.
+    /// The identity of this record, if it can be determined.
     pub(crate) fn whose(&self, home: &Home, name: &Name) -> Option<ServerIdentity> {
         let mut known = self.known();
         match known.identities.get(name) {
             Some(identity) => Some(identity.clone()),
-            // Whoever wrote the record has written this down before, as a rule.
+            // The writer of the record has usually indexed it before.
             None => {
                 known.read_on(home).ok()?;
                 match known.identities.get(name) {
@@ -106,7 +107,7 @@ impl Names {
         }
     }
 
-    /// Takes an identity up that is about to get its first record.
+    /// Adds an identity to the index before its first record is written.
     pub(crate) fn add(&self, home: &Home, name: &Name, identity: &ServerIdentity) -> Result<(), FileError> {
         let mut known = self.known();
         write(home, &identity.key())?;
@@ -114,7 +115,7 @@ impl Names {
         Ok(())
     }
 
-    /// Forgets how far the index was read: it is another one.
+    /// Discards the position in the index, because the file was replaced.
     pub(crate) fn forget(&self) {
         *self.known() = Known::default();
     }
@@ -125,14 +126,14 @@ impl Names {
 }
 
 impl Known {
-    /// Reads what was added to the index since.
+    /// Reads the lines that were added to the index since the last read.
     fn read_on(&mut self, home: &Home) -> Result<(), FileError> {
         let length = home.root.stat(INDEX)?.and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
         if length < self.read {
             *self = Self::default();
         }
         let Some(added) = home.root.read_part(INDEX, self.read, u64::MAX)? else { return Ok(()) };
-        // A line that somebody is still writing is read the next time.
+        // An unfinished line is read the next time.
         let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.read += u64::try_from(whole).unwrap_or(0);
         for line in added[..whole].split(|byte| *byte == b'\n') {
@@ -144,7 +145,7 @@ impl Known {
         Ok(())
     }
 
-    /// Reads whose a record is from the record itself, and writes it down for the next time.
+    /// Reads the identity from the record itself, and adds it to the index.
     fn learn(&mut self, home: &Home, name: &Name) -> Result<Option<ServerIdentity>, FileError> {
         let Some(bytes) = home.records.read_part(name.as_str(), 0, KEY_MOST)? else { return Ok(None) };
         let key = seal::header(seal::Kind::Record, &bytes).ok().and_then(|at| std::str::from_utf8(&bytes[at]).ok());
@@ -152,7 +153,7 @@ impl Known {
             tracing::warn!(file = %home.records.path_of(name.as_str()).display(), "no telling whose record this is");
             return Ok(None);
         };
-        // A record that lies under another's name is not listed as that other's.
+        // A record under another identity's name is not listed as that identity's.
         if Name::of(&identity) != *name {
             return Ok(None);
         }
@@ -169,7 +170,7 @@ fn write(home: &Home, key: &str) -> Result<(), FileError> {
     append_line(home.root.open_to_append(INDEX)?, key).map_err(|error| home.root.io(&error, INDEX))
 }
 
-/// Adds a line, on a line of its own even where the last one was never finished. Whoever calls holds the file's lock.
+/// Appends a line. Starts a new line first if the last one was never finished. The caller holds the file's lock.
 pub(crate) fn append_line(mut file: std::fs::File, line: &str) -> std::io::Result<()> {
     let mut text = String::with_capacity(line.len() + 2);
     if file.metadata()?.len() > 0 {

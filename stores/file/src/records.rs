@@ -1,4 +1,4 @@
-//! Records: one sealed file for each identity.
+//! Records. Each identity has one sealed file.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::names::{Name, Names};
 use crate::reservations;
 use crate::seal::{self, Kind};
 
-/// The longest file of a record.
+/// The maximal size of a record's file.
 const MOST: usize = format::MAX_BYTES + seal::OVERHEAD;
 
-/// An open home with what is needed to read it.
+/// An open home, with everything needed to read it.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) home: Arc<Home>,
@@ -30,7 +30,7 @@ pub(crate) struct Place {
     pub(crate) names: Arc<Names>,
 }
 
-/// The record of `identity`; `None` where there never was one.
+/// Reads the record of `identity`. Returns `None` where there never was one.
 pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Box<Record>>, FileError> {
     let name = Name::of(identity);
     let records = &place.home.records;
@@ -44,7 +44,7 @@ pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Bo
     Ok(Some(Box::new(record)))
 }
 
-/// Reads, applies, writes: one step for all processes.
+/// Reads, applies and writes the record as one step for all processes.
 pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) -> Result<Changed, FileError> {
     let name = Name::of(identity);
     let _commit = lock::wait(&place.home.locks, &name.commit_lock())?;
@@ -55,15 +55,16 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
     };
     let sealed = seal_record(place, &name, identity, &after)?;
     if before.is_none() {
-        // The record says whose it is, too.
+        // The record names its identity too, so the index can be rebuilt.
         if let Err(error) = place.names.add(&place.home, &name, identity) {
             tracing::debug!(%error, "an identity is missing from the index");
         }
     }
-    // Whoever asks for the token between these two finds us named, and waits for our lock to see whether we hold it.
+    // A process that reserves the token between these two steps finds this identity named. It waits for this lock and
+    // then checks whether the record holds the token.
     let moved = match reservations::before(place, identity, before.as_deref(), &after) {
         Ok(moved) => Some(moved),
-        // The server has just made this token, and here is its only copy: nobody else can have it to install.
+        // The server has just issued this token, and this is its only copy. No other identity can have it to install.
         Err(error) if matches!(change, Change::Commit(_)) => {
             tracing::warn!(%error, "who holds the new refresh token could not be noted");
             reservations::look_again(place);
@@ -81,10 +82,10 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
     Ok(Changed::Applied { before, after })
 }
 
-/// Removes the journal of an identity that was logged out; whether it was.
+/// Removes the journal of an identity that was logged out. Returns whether it was.
 pub(crate) fn forget(place: &Place, identity: &ServerIdentity) -> Result<bool, FileError> {
     let name = Name::of(identity);
-    // No login is installed meanwhile.
+    // The lock keeps a login from being installed meanwhile.
     let _commit = lock::wait(&place.home.locks, &name.commit_lock())?;
     let is_logged_out = load(place, identity)?.is_some_and(|record| record.content == Content::Tombstone);
     if is_logged_out {

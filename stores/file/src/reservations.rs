@@ -1,12 +1,13 @@
-//! Who owns which refresh token: no two identities may hold the same one.
+//! The owners of refresh tokens. No two identities may hold the same one.
 //!
-//! One small file for each token that is held or waited for, named by the token's digest and naming the identities. What
-//! it says of a holder is a hint: it is written before the record is, taken back after, and believed only where the
-//! record, read under its own lock, agrees. So a process that dies in between leaves nothing false behind. Where it cannot
-//! be written, no login is stored; but what a refresh has just obtained is, and the next reservation looks for it.
+//! Each token that is held or waited for has one small file. The file is named by the token's digest and names the
+//! identities. Its word about a holder is only a hint. The hint is written before the record, taken back after it, and
+//! trusted only if the record agrees when read under its own lock. So a process that dies in between leaves no false
+//! owner. If the hint cannot be written, no login is stored. The result of a refresh is stored all the same, and the
+//! next reservation searches all records.
 //!
-//! The hints are not forced to the disk, because every refresh would pay for that. A power failure may lose some;
-//! therefore the first reservation of each boot reads all records, once, and writes down what is missing.
+//! The hints are not synced to the disk, because every refresh would pay for that. A power failure may lose some.
+//! Therefore the first reservation of each boot reads all records once and writes the missing hints.
 
 use std::time::Duration;
 
@@ -21,40 +22,40 @@ use crate::lock::{self, Lock};
 use crate::names::Name;
 use crate::records::{self, Place};
 
-/// How long a reservation waits for its install.
+/// The time after which a reservation without an install lapses.
 const WAITS: Duration = Duration::from_secs(600);
 
-/// The lock for writing any hint. While it is held, no other is waited for but the index's.
+/// The lock for writing any hint. Its holder waits for no other lock but the index's.
 const LOCK: &str = "held";
 
-/// The file that says in which boot the hints were last found complete.
+/// The file that names the boot in which the hints were last found complete.
 const BOOT: &str = "boot";
 
-/// The longest hint.
+/// The maximal size of a hint.
 const MOST: usize = 1024 * 1024;
 
-/// How often somebody else may get in between.
+/// The maximal number of attempts when other processes get in between.
 const ATTEMPTS: u32 = 16;
 
-/// What a file says.
+/// The contents of a hint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Hint {
-    /// Whose records held the token, or were about to.
+    /// The identities whose records hold the token, or were about to.
     holders: Vec<ServerIdentity>,
-    /// Who waits to install it, since when.
+    /// The identity that waits to install it, and since when.
     waiting: Option<(WallTime, ServerIdentity)>,
 }
 
-/// What a write leaves to be taken back.
+/// The hints that a finished write has to take back.
 #[derive(Default)]
 pub(crate) struct Moved {
-    /// The refresh token that goes with it.
+    /// The refresh token that the write replaced.
     gone: Option<KeyedDigest>,
-    /// The one that comes, if its identity may have waited to install it.
+    /// The new refresh token, if its identity may have waited to install it.
     installed: Option<KeyedDigest>,
 }
 
-/// Notes, before a record is written, what it is going to hold.
+/// Before a record is written, adds a hint for its new refresh token.
 pub(crate) fn before(
     place: &Place,
     identity: &ServerIdentity,
@@ -68,7 +69,8 @@ pub(crate) fn before(
     let mut moved = Moved { gone, installed: None };
     if let Some(come) = come {
         let _lock = lock::wait(&place.home.locks, LOCK)?;
-        // A rotation, as a rule: the same word under another name, which costs the disk next to nothing.
+        // In a rotation, the usual case, the hint keeps its contents under a new name. That costs the disk next to
+        // nothing.
         let only_ours = Hint { holders: vec![identity.clone()], waiting: None };
         let old = gone.map(|gone| read(place, gone).map(|hint| (gone, hint))).transpose()?;
         let renamed = old.filter(|(_, hint)| *hint == only_ours);
@@ -85,7 +87,7 @@ pub(crate) fn before(
 }
 
 impl Moved {
-    /// Takes back, after the record was written, what it no longer holds or waits for.
+    /// After the record was written, takes back the hints that no longer hold.
     pub(crate) fn after(self, place: &Place, identity: &ServerIdentity) -> Result<(), FileError> {
         let Self { gone, installed } = self;
         if (gone, installed) == (None, None) {
@@ -103,7 +105,7 @@ impl Moved {
     }
 }
 
-/// Reserves `digest` for `identity`, unless another one holds it or waits for it.
+/// Reserves `digest` for `identity`, unless another identity holds it or waits for it.
 pub(crate) fn reserve(
     place: &Place,
     identity: &ServerIdentity,
@@ -112,7 +114,7 @@ pub(crate) fn reserve(
 ) -> Result<Reservation, FileError> {
     for _ in 0..ATTEMPTS {
         let named = read(place, digest)?;
-        // Their records must stand still while they are looked at. The lock of the hints comes last, as it does where
+        // Their records must not change while they are read. The lock of the hints is taken last, as it is where
         // records are written.
         let (_standing, _lock) = (hold_still(place, identity, &named)?, lock::wait(&place.home.locks, LOCK)?);
         look_through(place, now.boot)?;
@@ -131,7 +133,7 @@ pub(crate) fn reserve(
     Err(place.home.held.error(Trouble::Busy, &file(digest)))
 }
 
-/// Takes the locks of all other records that are named, in one order for everybody.
+/// Takes the locks of all other named records, in one global order.
 fn hold_still(place: &Place, identity: &ServerIdentity, hint: &Hint) -> Result<Vec<Lock>, FileError> {
     let mut names: Vec<Name> = hint.holders.iter().filter(|holder| *holder != identity).map(Name::of).collect();
     names.sort();
@@ -150,20 +152,20 @@ fn other_owner(
             return Ok(Some(holder.clone()));
         }
     }
-    // By a clock that may have been set since, either way.
+    // The clock may have been set either way since.
     let lately = |since: WallTime| now.since(since).max(since.since(now)) < WAITS;
     let waiting = hint.waiting.as_ref().filter(|(since, who)| who != identity && lately(*since));
     Ok(waiting.map(|(_, who)| who.clone()))
 }
 
-/// Has the next reservation look through all records once more: a hint could not be written.
+/// Makes the next reservation search all records again, because a hint could not be written.
 pub(crate) fn look_again(place: &Place) {
     if let Err(error) = place.home.held.remove(BOOT) {
         tracing::debug!(%error, "no look through the records was ordered");
     }
 }
 
-/// Looks through all records, once in each boot, for tokens whose hint was lost. Whoever calls holds the lock.
+/// Searches all records, once in each boot, for tokens whose hint was lost. The caller holds the lock.
 fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
     let this = hex::encode_string(&boot.0.to_le_bytes());
     if place.home.held.read(BOOT, 64)?.is_some_and(|last| *last == this.as_bytes()) {
@@ -180,14 +182,14 @@ fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
                     })?;
                 }
             }
-            // Which token it holds, nobody can say; and no login of another identity is to wait for it.
+            // The token of an unreadable record is unknown. Logins of other identities must not wait for it.
             Err(error) => tracing::warn!(%error, "a record cannot be read"),
         }
     }
     place.home.held.replace(BOOT, this.as_bytes(), Durability::ThisBoot)
 }
 
-/// Whoever calls holds the lock.
+/// The caller holds the lock.
 fn update(place: &Place, digest: KeyedDigest, with: impl FnOnce(&mut Hint)) -> Result<(), FileError> {
     let found = read(place, digest)?;
     let mut hint = found.clone();
@@ -213,7 +215,7 @@ impl Hint {
         self.holders.iter().map(|holder| format!("held {}\n", holder.key())).chain(waiting).collect()
     }
 
-    /// A line that was cut off by a power failure says nothing; that is noticed by the boot.
+    /// A line that a power failure cut off is ignored. The next boot's search replaces it.
     fn from_text(text: &str) -> Self {
         let mut hint = Self::default();
         for line in text.lines() {

@@ -1,17 +1,17 @@
-//! What lies in a sealed file.
+//! The layout of a sealed file.
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
 //! | 11 | `tokenkeeper` |
 //! | 1 | the version of this layout, 1 |
-//! | 1 | what is in it: `R` a record, `L` a login, `I` an issuer's entry |
+//! | 1 | the kind of contents, `R` for a record, `L` for a login, `I` for an issuer's entry |
 //! | 4 | the header's length, little-endian |
-//! | … | the header: for a record, the identity's key; for a login, when it ends; for an entry, its key |
+//! | … | the header, namely a record's identity key, a login's end time, or an entry's key |
 //! | 24 | a nonce, random for each write |
 //! | … | the plaintext, sealed with XChaCha20-Poly1305, and its tag |
 //!
-//! Everything before the nonce is bound in as associated data, and with it whatever the file's place says. The layout
-//! has a version of its own; the record's own format is read after it was opened.
+//! The seal covers everything before the nonce as associated data, and with it the context that the file's place
+//! implies. The layout has a version of its own. The record's own format is read after the file was opened.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::error::Trouble;
 use crate::key::{Keys, fill};
 
-/// The most a file may have over its plaintext.
+/// The maximal size of a file beyond its plaintext.
 pub(crate) const OVERHEAD: usize = 16 * 1024;
 
 const MAGIC: &[u8; 11] = b"tokenkeeper";
@@ -31,7 +31,7 @@ const PREFIX: usize = MAGIC.len() + 2 + 4;
 const NONCE: usize = 24;
 const TAG: usize = 16;
 
-/// What a sealed file holds.
+/// The kinds of contents of a sealed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Entry = b'I',
 }
 
-/// A file that was opened. Its bytes are wiped when dropped.
+/// An opened file. Its bytes are wiped when dropped.
 pub(crate) struct Opened {
     bytes: Zeroizing<Vec<u8>>,
     plaintext: Range<usize>,
@@ -56,7 +56,7 @@ impl Opened {
     }
 }
 
-/// Seals `plaintext`. Whoever opens it must name the same `context`.
+/// Seals `plaintext`. Opening it requires the same `context`.
 pub(crate) fn seal(
     keys: &Keys,
     kind: Kind,
@@ -65,7 +65,7 @@ pub(crate) fn seal(
     plaintext: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Trouble> {
     let length = u32::try_from(header.len()).map_err(|_| Trouble::Damaged)?;
-    // One buffer of the final size, in which the plaintext is sealed where it stands.
+    // One buffer of the final size, in which the plaintext is sealed in place.
     let mut bytes = Zeroizing::new(Vec::with_capacity(PREFIX + header.len() + NONCE + plaintext.len() + TAG));
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&[LAYOUT, kind as u8]);
@@ -87,7 +87,7 @@ pub(crate) fn seal(
     Ok(bytes)
 }
 
-/// Opens what [`seal`] made.
+/// Opens a file that [`seal`] made.
 pub(crate) fn open(keys: &Keys, kind: Kind, context: &[u8], bytes: Zeroizing<Vec<u8>>) -> Result<Opened, Trouble> {
     let mut bytes = bytes;
     let header = header(kind, &bytes)?;
@@ -102,7 +102,7 @@ pub(crate) fn open(keys: &Keys, kind: Kind, context: &[u8], bytes: Zeroizing<Vec
     Ok(Opened { bytes, plaintext: start..end })
 }
 
-/// Where the header stands in a file, of which the beginning is enough. Nothing vouches for what it says.
+/// The position of the header in a file, of which the beginning is enough. The header is not authenticated here.
 pub(crate) fn header(kind: Kind, bytes: &[u8]) -> Result<Range<usize>, Trouble> {
     let (layout, of) = match bytes.strip_prefix(MAGIC) {
         Some([layout, of, ..]) => (*layout, *of),

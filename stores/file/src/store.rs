@@ -1,4 +1,4 @@
-//! The store: every operation on a thread that may block, and what goes wrong said in words.
+//! The store. It runs every operation on a thread that may block, and describes each error in words.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,54 +28,54 @@ use crate::records::{self, Place};
 use crate::watch::{self, Hearing};
 use crate::{issuers, logins, reservations};
 
-/// A handle on a home. Clones are one handle; to open a home twice gives two, which share nothing but the home, also in
-/// one process: neither gets a claim that the other holds.
+/// A handle on a home. Clones share one handle. Opening a home twice, even in one process, gives two handles that
+/// share only the home. Neither gets a claim that the other holds.
 ///
-/// Claims are held until they are ended, until the last clone of the handle is dropped, or until the process is dead.
-/// Dropping a future of this store stops nothing that has begun: a change is made or not made, a claim that nobody is
-/// told of is given back.
+/// A claim is held until it is ended, until the last clone of the handle is dropped, or until the process is dead.
+/// Dropping a future of this store stops no operation that has begun. A change is made whole or not at all. A claim
+/// whose caller was dropped is given back.
 ///
-/// It needs a tokio runtime, and works on its threads for blocking work: a host that occupies all of those makes the
-/// store wait.
+/// It needs a tokio runtime and uses its threads for blocking work. A host that occupies all of these makes the store
+/// wait.
 #[derive(Clone)]
 pub struct FileStore(Arc<Inner>);
 
-/// What [`FileStore::sweep`] has removed.
+/// The files that [`FileStore::sweep`] has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Swept {
-    /// Lock files of claims that nobody holds.
+    /// Lock files of claims without a holder.
     pub locks: usize,
-    /// Files that somebody had begun to write, and died.
+    /// Unfinished files of writers that died.
     pub unfinished: usize,
 }
 
 impl FileStore {
-    /// The most lines kept of each identity's journal. The older half goes at once, so it may be fewer.
+    /// The maximal number of lines kept of each identity's journal. When full, the older half is dropped.
     pub const JOURNAL_KEPT: usize = journal::KEPT;
 
-    /// Opens the home in the folder `dir`, and makes it where there is none; its key is in a file of the home, unless it
-    /// was made otherwise. For anything else see [`builder`](Self::builder).
+    /// Opens the home in the folder `dir`. Makes it where there is none. Its key is in a file of the home, unless the
+    /// home was made otherwise. For other options see [`builder`](Self::builder).
     ///
     /// # Errors
     ///
-    /// See [`FileStoreBuilder::open`], which says, too, what this waits for.
+    /// See [`FileStoreBuilder::open`], which also lists the waits.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, FileError> {
         Self::builder(dir).open()
     }
 
-    /// Opens the home in the folder `dir`, in another way than by default.
+    /// Returns a builder for the home in the folder `dir`, for options other than the default.
     pub fn builder(dir: impl Into<PathBuf>) -> FileStoreBuilder {
         FileStoreBuilder::new(dir.into())
     }
 
-    /// Where a home lies by convention: `$XDG_STATE_HOME/tokenkeeper`, which is `~/.local/state/tokenkeeper` unless set
-    /// otherwise. That is the folder for what belongs to this machine: a home that is copied to a second one gives each
-    /// refresh token two owners, and that kills it.
+    /// The conventional folder of a home, `$XDG_STATE_HOME/tokenkeeper`, by default `~/.local/state/tokenkeeper`. It
+    /// is meant for data that belongs to this machine. A home copied to a second machine gives each refresh token two
+    /// owners, and the server then revokes it.
     ///
     /// # Errors
     ///
-    /// [`Trouble::NoDirectory`], where there is no home directory.
+    /// [`Trouble::NoDirectory`] where there is no home directory.
     pub fn default_dir() -> Result<PathBuf, FileError> {
         let folders = etcetera::base_strategy::Xdg::new().ok();
         let state = folders.and_then(|folders| folders.state_dir());
@@ -87,60 +87,60 @@ impl FileStore {
         &self.0.dir
     }
 
-    /// What went wrong last, with the file and what to do: the words for a [`StoreFault`], which has none of its own.
+    /// The last error, with the file and the remedy. It explains a [`StoreFault`], which has no text of its own.
     pub fn last_trouble(&self) -> Option<FileError> {
         self.0.trouble().clone()
     }
 
-    /// The record of `identity`, as [`load`](TokenStore::load) gives it, with the store's own words where it fails.
+    /// The record of `identity`, like [`load`](TokenStore::load), but with the store's own errors.
     ///
     /// # Errors
     ///
-    /// A [`FileError`], when there is a record and it cannot be read.
+    /// A [`FileError`] when there is a record and it cannot be read.
     pub async fn inspect(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, FileError> {
         let identity = identity.clone();
         self.run(move |_, place| records::load(place, &identity)).await
     }
 
-    /// The newest `most` lines of the identity's journal, oldest first, with the processes that noted them.
+    /// The newest `most` lines of the identity's journal, oldest first, with the processes that wrote them.
     ///
     /// # Errors
     ///
-    /// A [`FileError`], when the journal cannot be read.
+    /// A [`FileError`] when the journal cannot be read.
     pub async fn history(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
         let identity = identity.clone();
         self.run(move |_, place| journal::read(&place.home, &identity, most)).await
     }
 
-    /// Removes the journal of an identity that was logged out. Returns whether it was: an identity that is signed in, or has
-    /// no record, is left as it is.
+    /// Removes the journal of an identity that was logged out. Returns whether it was removed. An identity that is
+    /// signed in, or has no record, is left as it is.
     ///
-    /// The record stays, a tombstone without a secret. It holds the epoch, revision and token number from which the next
-    /// login counts on. Without them a new login could be taken for an older one by a process that still runs, and a
-    /// refresh of the old session for one of the new. It also holds digests of refresh tokens that must not come back.
+    /// The record stays as a tombstone without a secret. It holds the epoch, revision and token number from which the
+    /// next login counts on. Without them a running process could take a new login for an older one, and a refresh of
+    /// the old session for one of the new. It also holds digests of refresh tokens that must not be used again.
     ///
     /// # Errors
     ///
-    /// A [`FileError`], when the record cannot be read or the journal cannot be removed.
+    /// A [`FileError`] when the record cannot be read or the journal cannot be removed.
     pub async fn forget(&self, identity: &ServerIdentity) -> Result<bool, FileError> {
         let identity = identity.clone();
         self.run(move |_, place| records::forget(place, &identity)).await
     }
 
-    /// Removes what processes that died have left behind: lock files that nobody holds, and files that were never
-    /// finished. Safe at any time, next to anything; a watch does it when it begins.
+    /// Removes the leftovers of dead processes, namely unlocked lock files and unfinished files. It is safe at any
+    /// time, concurrently with any other operation. A watch calls it when it begins.
     ///
     /// # Errors
     ///
-    /// A [`FileError`], when a folder of the home cannot be read.
+    /// A [`FileError`] when a folder of the home cannot be read.
     pub async fn sweep(&self) -> Result<Swept, FileError> {
         self.run(|_, place| sweep(&place.home)).await
     }
 
     pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching, wanted: Where) -> Result<Self, FileError> {
-        // The same folder for as long as this handle lives, wherever the process goes meanwhile.
+        // An absolute path keeps the folder the same if the process changes its working directory.
         let dir = std::path::absolute(dir).map_err(|error| FileError::io(&error, dir))?;
-        // Without a slash at its end, behind which the system would follow a link.
+        // Without a trailing slash, which would make the system follow a link.
         let dir: PathBuf = dir.components().collect();
         let (home, keys) = Home::open(&dir, key, wanted)?;
         Ok(Self(Arc::new(Inner {
@@ -154,7 +154,7 @@ impl FileStore {
         })))
     }
 
-    /// Works on the home, on a thread that may block.
+    /// Runs `work` on the home, on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Inner>, &Place) -> Result<T, FileError> + Send + 'static,
@@ -164,7 +164,7 @@ impl FileStore {
         done.unwrap_or_else(|| Err(FileError::new(Trouble::Aborted, &self.0.dir)))
     }
 
-    /// The same, for the law: it is told the fault, and people are told the rest.
+    /// Runs `work` for the store port. The caller gets the fault, and the full error is kept for people.
     async fn serve<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Inner>, &Place) -> Result<T, FileError> + Send + 'static,
@@ -231,7 +231,7 @@ impl TokenStore for FileStore {
 
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
         let (inner, identity, claim) = (Arc::clone(&self.0), identity.clone(), claim.clone());
-        // A home that is gone keeps nobody from letting go.
+        // A claim can be ended even if the home is gone.
         let ended = blocking(move || inner.claims.end(&identity, claim.scope, claim.holder));
         ended.await.ok_or(StoreFault::TimedOut)
     }
@@ -272,7 +272,7 @@ impl TokenStore for FileStore {
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
         let watch = self.serve(|inner, place| {
             let watch = watch::begin(inner, inner.watching)?;
-            // Whoever watches stays for long: a good time to tidy up, and no reason to fail.
+            // A watch lives long, so its start is a good time to tidy up. A failure here does not matter.
             if let Err(error) = sweep(&place.home) {
                 tracing::debug!(%error, "what dead processes left was not removed");
             }
@@ -293,7 +293,7 @@ impl TokenStore for FileStore {
     }
 }
 
-/// What all clones of a handle share.
+/// The state that all clones of a handle share.
 pub(crate) struct Inner {
     dir: PathBuf,
     digest: DigestKey,
@@ -305,7 +305,7 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// The home as it is now: one that was moved away or removed is looked for where it was, each time.
+    /// Opens the home as it is now. A home that was moved or removed is looked up at its path each time.
     pub(crate) fn place(&self) -> Result<Place, FileError> {
         let mut place = self.lock_place();
         if !place.home.is_current() {
@@ -351,9 +351,9 @@ impl Drop for Inner {
     }
 }
 
-/// A claim that was taken, and that its flight does not know of yet. If nobody is there to be told, it is given back.
+/// A claim that was taken but not yet delivered to its flight. Dropping it gives the claim back.
 struct Untold {
-    /// `None` once it was told.
+    /// `None` once it was delivered.
     inner: Option<Arc<Inner>>,
     identity: ServerIdentity,
     scope: ClaimScope,
@@ -385,8 +385,8 @@ fn sweep(home: &Home) -> Result<Swept, FileError> {
     Ok(swept)
 }
 
-/// Removes what was never finished in a folder, each under the lock under which it is written; what is being written now
-/// is left alone.
+/// Removes unfinished files from a folder, each under the lock for writing it. Files that are being written now are
+/// left alone.
 fn sweep_unfinished(home: &Home, folder: &Folder, lock: impl Fn(&str) -> Option<String>) -> Result<usize, FileError> {
     let mut removed = 0;
     for file in folder.names()? {
@@ -399,7 +399,7 @@ fn sweep_unfinished(home: &Home, folder: &Folder, lock: impl Fn(&str) -> Option<
     Ok(removed)
 }
 
-/// Does `work` on a thread that may block; `None` where it broke off or could not begin.
+/// Runs `work` on a thread that may block. Returns `None` if it panicked or could not begin.
 #[expect(clippy::disallowed_methods, reason = "disk work blocks its thread; nobody needs to own what ends by itself")]
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::runtime::Handle::try_current().ok()?.spawn_blocking(work).await.ok()

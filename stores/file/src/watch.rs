@@ -1,7 +1,7 @@
-//! StoreEvent of records and of issuers' entries that were written.
+//! Store events for written records and issuers' entries.
 //!
-//! A record is written by renaming a file into the folder of records, so that is what is watched: once for each watch,
-//! by the operating system where it can, by looking where it cannot. The same goes for the folder of issuers' entries.
+//! A record is written by renaming a file into the folder of records, so each watch observes that folder. It uses the
+//! operating system's events where possible, and polling elsewhere. The folder of issuers' entries is watched alike.
 
 mod polling;
 
@@ -25,7 +25,8 @@ use crate::home::ISSUERS;
 use crate::names::Name;
 use crate::store::Inner;
 
-/// StoreEvent that the watch has not returned yet, bounded by the number of identities and entries: each is in it once.
+/// Store events that the watch has not returned yet. Each identity and entry occurs at most once, which bounds the
+/// queue.
 #[derive(Default)]
 pub(crate) struct Hearing {
     heard: Mutex<Heard>,
@@ -68,7 +69,7 @@ impl Hearing {
     fn take(&self) -> Option<StoreEvent> {
         let mut heard = self.heard();
         if std::mem::take(&mut heard.lagged) {
-            // That covers each of them.
+            // A lag covers each of them.
             heard.changed.clear();
             heard.entries.clear();
             return Some(StoreEvent::Lagged);
@@ -83,7 +84,7 @@ impl Hearing {
     }
 }
 
-/// A file that was written, by its name.
+/// A written file, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Written {
     /// A record.
@@ -93,7 +94,7 @@ enum Written {
 }
 
 impl Written {
-    /// The file of an event's path, where it is a record or an entry.
+    /// The file in an event's path, if it is a record or an entry.
     fn at(path: &Path) -> Option<Self> {
         let name = Name::read(file_name(path)?)?;
         let is_entry = path.parent().and_then(file_name) == Some(ISSUERS);
@@ -104,7 +105,7 @@ impl Written {
 /// A watch on the folders of records and of entries. It does not keep the store alive.
 pub(crate) struct FileWatch {
     hearing: Arc<Hearing>,
-    /// Stops watching when it is dropped; `None` where a thread looks, which stops by itself.
+    /// Stops watching when it is dropped. `None` for a polling thread, which stops by itself.
     _watcher: Option<RecommendedWatcher>,
 }
 
@@ -126,7 +127,7 @@ impl fmt::Debug for FileWatch {
     }
 }
 
-/// Begins to watch. What is written after this has returned is heard.
+/// Begins to watch. Every write after this has returned is reported.
 pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch, FileError> {
     let place = inner.place()?;
     let hearing = Arc::new(Hearing::default());
@@ -134,7 +135,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     let records = &place.home.records;
     if watching == Watching::System && !records.is_remote() {
         let mut folders = vec![place.home.root.path().to_owned(), records.path().to_owned()];
-        // If this store cannot make the folder of entries, it can write none.
+        // If this store cannot make the folder of entries, it can write no entry.
         match place.home.make_issuers() {
             Ok(issuers) => folders.push(issuers.path().to_owned()),
             Err(error) => tracing::debug!(%error, "entries of issuers are not watched"),
@@ -142,7 +143,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
         let ear = Ear { inner: Arc::downgrade(inner), hearing: Arc::clone(&hearing), folders };
         match listen(ear) {
             Ok(watcher) => return Ok(FileWatch { hearing, _watcher: Some(watcher) }),
-            // Too many watches, or none here: it can still be looked.
+            // The system has too many watches or supports none, so poll instead.
             Err(error) => tracing::info!(%error, "the system tells of no changes; looking twice a second instead"),
         }
     }
@@ -150,7 +151,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     Ok(FileWatch { hearing, _watcher: None })
 }
 
-/// Listens to the folders of records and of entries, and to the home, which alone tells that they are removed.
+/// Listens to the folders of records and of entries, and to the home, which alone reports their removal.
 fn listen(ear: Ear) -> notify::Result<RecommendedWatcher> {
     let folders = ear.folders.clone();
     let mut watcher = notify::recommended_watcher(move |event| ear.hear(event))?;
@@ -160,7 +161,7 @@ fn listen(ear: Ear) -> notify::Result<RecommendedWatcher> {
     Ok(watcher)
 }
 
-/// Makes news of the system's events, on the watcher's own thread.
+/// Turns the system's events into store events, on the watcher's own thread.
 struct Ear {
     inner: Weak<Inner>,
     hearing: Arc<Hearing>,
@@ -171,7 +172,7 @@ struct Ear {
 impl Ear {
     fn hear(&self, event: notify::Result<Event>) {
         match event {
-            // Whatever went wrong, something was not heard.
+            // After any error, an event may have been missed.
             Err(_) => self.hearing.lagged(),
             Ok(event) if event.need_rescan() => self.hearing.lagged(),
             Ok(event) => match event.kind {
@@ -181,7 +182,7 @@ impl Ear {
                 {
                     self.hearing.end();
                 }
-                // Of a renaming, the new name is told by itself.
+                // The new name of a renamed file has an event of its own.
                 EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {}
                 _ => {
                     let written = event.paths.iter().filter_map(|path| Written::at(path));
@@ -192,7 +193,7 @@ impl Ear {
     }
 
     fn tell(&self, written: &Written) {
-        // Without a store nobody listens.
+        // Without a store there is no listener.
         if let Some(inner) = self.inner.upgrade() {
             tell(&inner, &self.hearing, written);
         }
@@ -204,7 +205,7 @@ fn tell(inner: &Inner, hearing: &Hearing, written: &Written) {
         Written::Record(name) => inner.whose(name).map(|identity| hearing.changed(identity)),
         Written::Entry(name) => inner.which_entry(name).map(|entry| hearing.entry_changed(entry)),
     };
-    // The file does not say whose it is, so any record or entry may have changed.
+    // The file does not reveal its identity, so any record or entry may have changed.
     if told.is_none() {
         hearing.lagged();
     }

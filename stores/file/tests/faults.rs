@@ -1,5 +1,5 @@
-//! What the world does to a home: links, permissions, a full disk, a folder that goes away. Each is an error that names
-//! the file and what to do; nothing is lost by it, and it is over when its cause is.
+//! Faults from outside a home, such as links, permissions, a full disk, or a folder that goes away. Each is an error
+//! that names the file and the remedy. It loses nothing, and it ends when its cause does.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -21,10 +21,10 @@ use tokenkeeper_actors::ports::store::{
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble, Watching};
 
-/// A user that is not root, and owns nothing.
+/// A user that is not root and owns nothing.
 const NOBODY: u32 = 65_534;
 
-/// What a child does. On its own it is no test.
+/// The child's part. On its own it is no test.
 #[tokio::test]
 async fn child() {
     let Some((role, home)) = role() else { return };
@@ -53,7 +53,7 @@ fn refused(dir: &Path) -> FileError {
     FileStore::open(dir).unwrap_err()
 }
 
-/// Everything that is in a home.
+/// The paths of everything in a home.
 fn everything(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found = vec![dir.to_owned()];
     let mut at = 0;
@@ -129,7 +129,7 @@ fn a_folder_with_other_things_in_it_becomes_no_home() {
     assert_eq!(error.trouble(), &Trouble::Occupied);
     assert_eq!(everything(ground.path()), [ground.path().to_owned(), ground.path().join("letters.txt")]);
 
-    // What somebody left who did not finish making one is no hindrance, nor are usual permissions.
+    // Leftovers of an unfinished home, and the usual permissions, do not prevent a new one.
     fs::remove_file(ground.path().join("letters.txt")).unwrap();
     fs::write(ground.path().join("home.new"), "{").unwrap();
     chmod(ground.path(), 0o755);
@@ -169,7 +169,7 @@ async fn no_symbolic_link_is_followed() {
     fs::remove_file(&journal).unwrap();
     fs::rename(ground.0.path().join("moved"), &journal).unwrap();
 
-    // A record: reading and writing it.
+    // A record, read and written.
     symlink(&outside, ground.record(&who())).unwrap();
     assert_eq!(store.load(&who()).await, Err(StoreFault::Denied));
     assert_eq!(store.change(&who(), login(&store, "rt-1").await).await, Err(StoreFault::Denied));
@@ -177,7 +177,7 @@ async fn no_symbolic_link_is_followed() {
     assert_eq!((error.trouble(), error.path()), (&Trouble::Link, &*ground.record(&who())));
     fs::remove_file(ground.record(&who())).unwrap();
 
-    // The file that a record is written to: it is removed, and what it led to is not.
+    // The file to which a record is written. The link is removed, and its target is not.
     symlink(&outside, ground.home().join("records").join(name(&who()) + ".new")).unwrap();
     install(&store, &who(), "rt-1").await;
     assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-1"));
@@ -218,7 +218,7 @@ async fn a_writer_that_does_not_finish_makes_others_busy_and_not_wait_for_ever()
     lock.lock().unwrap();
     assert_eq!(store.change(&who(), login(&store, "rt-2").await).await, Err(StoreFault::Busy));
     assert!(store.last_trouble().unwrap().to_string().contains("another process uses it"));
-    // Reading waits for nobody, nor does another identity.
+    // Reading needs no lock, and another identity's lock does not matter.
     assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-1"));
     install(&store, &identity("home"), "rt-9").await;
     lock.unlock().unwrap();
@@ -232,14 +232,14 @@ async fn a_token_that_is_just_being_stored_is_nobody_elses_and_one_that_never_wa
     install(&store, &who(), "rt-1").await;
     let coming = digest(&store, "rt-2").await;
     store.reserve(&other, digest(&store, "rt-9").await, moment(0)).await.unwrap();
-    // What a write of `who` leaves when it has come half way: its word that a token comes, and its lock.
+    // The state after half of a write of `who`, namely its hint for a new token, and its lock.
     let file: String = coming.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     fs::write(ground.home().join("held").join(file), format!("held {}\n", who().key())).unwrap();
     let lock = File::open(ground.lock(&(name(&who()) + ".commit"))).unwrap();
     lock.lock().unwrap();
     assert_eq!(store.reserve(&other, coming, moment(0)).await, Err(StoreFault::Busy));
     lock.unlock().unwrap();
-    // It died: the word was never true.
+    // The writer died, so its hint never became true.
     assert_eq!(store.reserve(&other, coming, moment(0)).await, Ok(Reservation::Reserved));
     assert_eq!(store.reserve(&who(), coming, moment(0)).await, Ok(Reservation::HeldBy(other)));
 }
@@ -255,7 +255,7 @@ async fn a_home_is_opened_with_the_key_it_was_made_with_and_with_no_other() {
     assert_eq!(error.trouble(), &Trouble::KeyElsewhere("given by the host"));
     assert!(!ground.home().join("key").exists());
     assert_eq!(token(ground.open().load(&who()).await.unwrap()).as_deref(), Some("rt-1"));
-    // What the home says of itself is gone: no new key for old records.
+    // The home's description is gone. No new key may be made for old records.
     fs::remove_file(ground.home().join("home")).unwrap();
     assert_eq!(with(KeySource::File).unwrap_err().path(), ground.home().join("home"));
 
@@ -305,7 +305,7 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
     install(&store, &who(), "rt-2").await;
     assert_eq!(watch.next().await, StoreEvent::Changed(who()));
 
-    // A part of it is as bad as all of it: no records are not "nobody signed in".
+    // Losing a part is as bad as losing all. A missing folder of records does not mean that no login exists.
     let records = ground.home().join("records");
     fs::rename(&records, &away).unwrap();
     assert_eq!(watch.next().await, StoreEvent::Ended);
@@ -316,7 +316,7 @@ async fn a_home_that_goes_away_is_an_error_until_it_is_back() {
     assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-2"));
     let mut watch = store.watch().await.unwrap();
 
-    // Removed for good, and another one made in its place: that is not this store's.
+    // The home is removed for good and another one made in its place. It does not belong to this store.
     fs::remove_dir_all(ground.home()).unwrap();
     while watch.next().await != StoreEvent::Ended {}
     assert_eq!(store.change(&who(), login(&store, "rt-3").await).await, Err(StoreFault::Gone));
@@ -349,7 +349,7 @@ async fn without_permission_to_write_nothing_changes_until_there_is() {
     process.expect("written");
 }
 
-/// A small file system in memory.
+/// A small file system in memory, mounted for a test.
 #[cfg(target_os = "linux")]
 struct Disk(std::path::PathBuf);
 
@@ -395,7 +395,7 @@ async fn a_full_or_read_only_disk_leaves_what_was_there_until_there_is_room() {
     filler.set_len(0).unwrap();
     drop(filler);
     install(&store, &who(), "rt-2").await;
-    // Nobody holds what could not be written.
+    // A token that could not be written has no holder.
     let answer = store.reserve(&identity("home"), digest(&store, "rt-1").await, moment(0)).await;
     assert_eq!(answer, Ok(Reservation::Reserved));
 
@@ -453,7 +453,7 @@ async fn a_future_that_is_dropped_leaves_its_change_made_or_not_made() {
         let (who, change) = (who(), login(&store, &format!("rt-{round}")).await);
         let changing = store.change(&who, change);
         let _ = tokio::time::timeout(Duration::from_micros(round * 50), changing).await;
-        // Under the commit lock: whatever was under way is done by then.
+        // The install waits for the commit lock, so every earlier change has ended by then.
         let record = install(&store, &who, &format!("rt-after-{round}")).await;
         let moved = record.epoch.number() - last.number();
         assert!(moved == 1 || moved == 2, "{moved}");

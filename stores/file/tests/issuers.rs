@@ -1,4 +1,4 @@
-//! Issuers' entries in a home: several processes, processes that die, and homes that older versions made.
+//! Issuers' entries in a home, with several processes, processes that die, and homes of older versions.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -29,7 +29,7 @@ fn key() -> IssuerKey {
     IssuerKey { issuer: issuer(), kind: EntryKind::Registration(RegistrationName::new("loopback").unwrap()) }
 }
 
-/// Registers this client, at the revision that was read.
+/// Registers this client at the revision that was read.
 fn register(id: &str, expected: Option<u64>) -> EntryChange {
     let registration = ClientRegistration {
         name: RegistrationName::new("loopback").unwrap(),
@@ -79,7 +79,7 @@ async fn child() {
     let store = open(&home);
     let me = format!("client-{}", std::process::id());
     match role.as_str() {
-        // At each word, registers a client at the revision that the word names.
+        // For each word, registers a client at the revision that the word names.
         "registrar" => {
             say("ready");
             loop {
@@ -90,7 +90,7 @@ async fn child() {
                 }
             }
         }
-        // Registers again and again, and says each revision that was stored.
+        // Registers again and again, and reports each stored revision.
         "writer" => loop {
             let expected = registered(&store).await.map(|(revision, _)| revision);
             match store.change_issuer(&issuer(), register(&me, expected)).await.unwrap() {
@@ -136,10 +136,10 @@ async fn an_entry_is_whole_whenever_its_writer_is_killed() {
             said = more.parse().unwrap();
         }
         let (revision, _) = registered(&store).await.unwrap();
-        // One more write may be done that its writer could not report.
+        // One more write may have been stored without a report.
         assert!((said..=said + 1).contains(&revision), "{said}, {revision}");
     }
-    // The file that a writer leaves when it is killed halfway.
+    // Leaves the file that a writer killed halfway leaves.
     let file = fs::read_dir(ground.home().join("issuers")).unwrap().next().unwrap().unwrap().path();
     fs::write(file.with_extension("new"), "unfinished").unwrap();
     assert!(store.sweep().await.unwrap().unfinished >= 1);
@@ -184,7 +184,7 @@ async fn files_of_entries_are_private_sealed_and_named_by_a_digest() {
     for secret in [&b"secret"[..], b"c2VjcmV0", b"736563726574", b"client-1"] {
         assert!(!bytes.windows(secret.len()).any(|piece| piece.eq_ignore_ascii_case(secret)), "{secret:?}");
     }
-    // Errors name the file, and show no issuer.
+    // Errors name the file and show no issuer.
     fs::write(file, "damaged").unwrap();
     assert_eq!(store.load_issuer(&key()).await, Err(StoreFault::Unreadable));
     let error = store.last_trouble().unwrap();
@@ -222,7 +222,7 @@ async fn no_link_is_followed_to_another_folder() {
     assert_eq!(store.change_issuer(&issuer(), register("client-1", None)).await, Err(StoreFault::Denied));
     assert_eq!(store.last_trouble().unwrap().trouble(), &Trouble::Link);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-    // Records do not depend on it.
+    // Records do not depend on the entries.
     install(&store, &who(), "rt-1").await;
 }
 

@@ -1,4 +1,5 @@
-//! The key in a keychain: a pretended one, and none. (nextest gives each test a process, and so a keychain of its own.)
+//! The key in a mock keychain, and without a keychain. (nextest runs each test in a process of its own, so each has
+//! its own mock.)
 #![cfg(unix)]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -13,7 +14,7 @@ use support::{Ground, install, token, who};
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_store_file::{FileError, FileStore, KeySource, Trouble};
 
-/// The default keychain is one for the whole process.
+/// All tests of a process share one default keychain.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn open(ground: &Ground) -> Result<FileStore, FileError> {
@@ -37,7 +38,7 @@ async fn a_home_has_one_item_that_is_read_when_it_is_opened() {
     let item = items(&*keychain).pop().unwrap();
     assert_eq!(item.get_secret().unwrap().len(), 32);
 
-    // Locked now: what is open goes on, and nothing else is opened, or tried.
+    // The keychain is locked now. Open handles go on, and no other home is opened or tried.
     let fail_with = |error| item.as_any().downcast_ref::<Cred>().unwrap().set_error(error);
     fail_with(Error::NoStorageAccess("locked".into()));
     install(&store, &who(), "rt-2").await;
@@ -56,7 +57,7 @@ async fn a_home_has_one_item_that_is_read_when_it_is_opened() {
     drop(open(&other).unwrap());
     assert_eq!(items(&*keychain).len(), 2);
 
-    // A key that is gone is not replaced.
+    // A lost key is not replaced.
     item.delete_credential().unwrap();
     assert_eq!(open(&ground).unwrap_err().trouble(), &Trouble::KeyMissing);
     item.set_secret(&[0; 32]).unwrap();
@@ -75,7 +76,7 @@ fn where_no_keychain_can_be_reached_no_home_is_begun() {
     let error = open(&ground).unwrap_err();
     assert_eq!(error.trouble(), &Trouble::NoKeychain);
     assert!(!ground.home().join("home").exists() && !ground.home().join("key").exists());
-    // Nothing was decided by that: the home may be begun otherwise.
+    // The failure decided nothing. The home may still be made with another source of the key.
     drop(FileStore::open(ground.home()).unwrap());
     assert_eq!(fs::read(ground.home().join("key")).unwrap().len(), 32);
 }

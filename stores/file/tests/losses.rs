@@ -1,5 +1,5 @@
-//! What a home loses while it is used: a folder, a file, a permission, a journal. What can go on goes on, and what cannot
-//! says so.
+//! Losses of a home in use, such as a folder, a file, a permission or a journal. Operations that do not need the lost
+//! part succeed, and the others fail with an error that names it.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -29,9 +29,9 @@ async fn a_token_that_was_just_obtained_is_stored_even_where_nobody_can_note_who
     in_the_way.iter().for_each(|note| fs::create_dir(note).unwrap());
     applied(store.change(&who(), commit(&store, record.epoch, "rt-1", "rt-2", 2).await).await.unwrap());
     assert_eq!(token(store.load(&who()).await.unwrap()).unwrap(), "rt-2");
-    // A login can be made again.
+    // A login can be repeated, so this one fails.
     assert_eq!(store.change(&who(), login(&store, "rt-3").await).await.unwrap_err(), StoreFault::Failed);
-    // What was not noted is found once it can be.
+    // A missing hint is found as soon as hints can be written.
     in_the_way.iter().for_each(|note| fs::remove_dir(note).unwrap());
     let reserved = store.reserve(&identity("home"), digest(&store, "rt-2").await, moment(30)).await.unwrap();
     assert_eq!(reserved, Reservation::HeldBy(who()));
@@ -63,7 +63,7 @@ async fn a_home_that_moved_into_another_folder_is_found_there() {
     let ground = Ground::new();
     let store = ground.open();
     install(&store, &who(), "rt-1").await;
-    // The folders are the same, and what they lie in is not.
+    // The folders are the same, but their parent is not.
     let new = ground.0.path().join("new");
     fs::create_dir(&new).unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o700)).unwrap();
@@ -95,7 +95,7 @@ async fn a_reservation_of_a_far_future_waits_for_nobody() {
     let store = ground.open();
     let token = digest(&store, "rt-1").await;
     store.reserve(&identity("home"), token, moment(100_000)).await.unwrap();
-    // A clock that is set right by a moment ends nothing; one that was years ahead does.
+    // A clock that is set back by a moment ends no reservation. A clock that was years ahead does.
     let early = store.reserve(&who(), token, moment(99_990)).await.unwrap();
     assert_eq!(early, Reservation::HeldBy(identity("home")));
     assert_eq!(store.reserve(&who(), token, moment(0)).await.unwrap(), Reservation::Reserved);

@@ -1,4 +1,4 @@
-//! One home, several processes: killed, stopped, all at once.
+//! One home used by several processes. They are killed, stopped, and run concurrently.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -20,7 +20,7 @@ use tokenkeeper_actors::ports::store::{
 use tokenkeeper_actors::values::Epoch;
 use tokenkeeper_store_file::FileStore;
 
-/// What a child does. On its own it is no test.
+/// The child's part. On its own it is no test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let Some((role, home)) = role() else { return };
@@ -58,7 +58,7 @@ async fn child() {
     }
 }
 
-/// Claims an epoch at each word, says what came of it, and ends the claim at the next word.
+/// For each word, claims an epoch, reports the answer, and ends the claim at the next word.
 async fn rival(store: &FileStore) {
     say("ready");
     loop {
@@ -74,7 +74,7 @@ async fn rival(store: &FileStore) {
     }
 }
 
-/// Refreshes on and on as a flight does, and says each token it has stored.
+/// Refreshes in a loop as flights do, and reports each stored token.
 async fn rotate(store: &FileStore) {
     loop {
         let ClaimAnswer::Granted(claim) =
@@ -127,12 +127,12 @@ async fn of_several_processes_that_claim_at_once_one_is_granted_while_files_are_
     let mut rivals: Vec<_> = (0..4).map(|_| Process::start("rival", &ground.home())).collect();
     rivals.iter_mut().for_each(|rival| rival.expect("ready"));
     for round in 0..25_u64 {
-        // Every other round, on the file of the last one.
+        // Every second round reuses the lock file of the round before.
         rivals.iter_mut().for_each(|rival| rival.tell(&(round / 2).to_string()));
         store.sweep().await.unwrap();
         let said: Vec<_> = rivals.iter_mut().map(|rival| rival.hear().unwrap()).collect();
         let granted = said.iter().filter(|said| *said == "granted").count();
-        // The sweep itself may have had the lock for a moment.
+        // The sweep itself may have held the lock for a moment.
         assert!(granted <= 1, "round {round}: {said:?}");
         store.sweep().await.unwrap();
         rivals.iter_mut().for_each(|rival| rival.tell("end"));
@@ -157,7 +157,7 @@ async fn whenever_a_process_is_killed_the_record_is_whole_and_what_it_said_was_s
     let mut last = 1;
     for round in 0..24 {
         let mut rotator = Process::start("rotator", &ground.home());
-        // At another point each time: after so many words, and then a little later.
+        // The point of death varies. It follows a number of reports and then a short delay.
         let mut said = String::new();
         for _ in 0..=round % 5 {
             said = rotator.hear().unwrap();
@@ -170,13 +170,13 @@ async fn whenever_a_process_is_killed_the_record_is_whole_and_what_it_said_was_s
         let (what, number) = said.split_once(' ').unwrap();
         let record = store.load(&who()).await.unwrap().unwrap();
         let number: u64 = number.parse().unwrap();
-        // What was said was done; and one more step perhaps, of which nothing could be said any more.
+        // Every reported step was done. One more step may have been done without a report.
         assert!((number..=number + 1).contains(&record.number), "{said}, {}", record.number);
         let shown = record.grant().unwrap().access.as_ref().unwrap().number;
         assert!(what == "marked" || shown >= number, "{said}, {shown}");
         assert!(record.number >= last);
         last = record.number;
-        // Whatever it holds is reserved for it, and nothing else is.
+        // The token it holds is reserved for it, and no other token is.
         let held = digest(&store, &token(Some(record)).unwrap()).await;
         let answer = store.reserve(&identity("home"), held, moment(0)).await;
         assert_eq!(answer, Ok(Reservation::HeldBy(who())));
@@ -233,7 +233,7 @@ async fn a_watch_hears_of_another_processs_writes_and_reads_them() {
         assert_eq!(watch.next().await, StoreEvent::Changed(who()));
         assert_eq!(token(store.load(&who()).await.unwrap()), Some(format!("rt-{round}")));
         writer.expect("written");
-        // One write is one piece of news here; elsewhere it may be told again.
+        // One write gives one event here. On other systems it may be reported twice.
     }
 }
 
@@ -259,7 +259,7 @@ async fn a_claim_whose_lock_file_was_removed_is_lost() {
     std::fs::remove_file(&file).unwrap();
     granted(sibling.claim(&who(), SPEND, flight(2), AT_LEAST).await.unwrap());
     assert_eq!(store.renew(&who(), &claim, AT_LEAST).await, Ok(Renewed::Lost));
-    // The late end of it leaves the new one's file alone.
+    // The late end of the old claim leaves the new claim's lock file alone.
     store.end_claim(&who(), &claim, ClaimEnding::Released).await.unwrap();
     assert!(file.exists());
 }
@@ -284,7 +284,7 @@ async fn a_claim_that_nobody_is_told_of_is_given_back() {
         let asking = store.claim(&who, SPEND, flight(1), AT_LEAST);
         let asked = tokio::time::timeout(Duration::from_micros(20 * round), asking);
         let told = asked.await.is_ok();
-        // Whatever was under way is over once the same handle has answered again.
+        // Every earlier operation has ended once the same handle has answered again.
         loop {
             match sibling.claim(&who, SPEND, flight(2), AT_LEAST).await.unwrap() {
                 ClaimAnswer::Granted(claim) => {
@@ -341,7 +341,7 @@ async fn no_line_is_lost_between_those_who_write_one_journal() {
     }
     let kept = ground.open().journal(&who(), usize::MAX).await.unwrap();
     assert!((300..=FileStore::JOURNAL_KEPT).contains(&kept.len()), "{}", kept.len());
-    // Of each one the last lines, with none missing in between.
+    // The last lines of each writer are kept, with none missing in between.
     for writer in 0..4 {
         let of_it = kept.iter().map(|line| line.at.wall.since(moment(0).wall).as_secs());
         let of_it: Vec<_> = of_it.filter(|number| number / LINES == writer).collect();

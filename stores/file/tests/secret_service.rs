@@ -1,4 +1,4 @@
-//! The key in a real Secret Service: GNOME Keyring, on a message bus that nobody else is on.
+//! The key in a real Secret Service, GNOME Keyring, on a private message bus.
 #![cfg(all(unix, not(target_vendor = "apple")))]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -22,7 +22,7 @@ use tokenkeeper_store_file::{FileStore, KeySource};
 use tokio::runtime::Builder;
 use zbus_secret_service_keyring_store::Store;
 
-/// What a child does, in a session of the test's. On its own it is no test.
+/// The child's part, in a session of the test's. On its own it is no test.
 #[test]
 fn child() {
     let Some((role, home)) = role() else { return };
@@ -38,7 +38,7 @@ fn child() {
     }
 }
 
-/// Opens the home and works with it, at each word; within a runtime, as hosts do.
+/// Opens the home and uses it once for each word, within a runtime as hosts do.
 async fn host(home: PathBuf) {
     let mut opened = None;
     loop {
@@ -73,7 +73,7 @@ async fn refresh(store: &FileStore) {
     );
 }
 
-/// Looks into the keychain with means of its own.
+/// Reads the keychain with a client of its own.
 fn user() {
     let keychain = Store::new().unwrap();
     let items = || keychain.search(&[("service", "tokenkeeper")].into()).unwrap();
@@ -90,7 +90,7 @@ fn user() {
     }
 }
 
-/// Whose an item is, and what it is.
+/// The account and the secret of an item, in text.
 fn shown(item: &Entry) -> String {
     format!("{}:{}", item.get_attributes().unwrap()["username"], hex(&item.get_secret().unwrap()))
 }
@@ -99,7 +99,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A session with an unlocked keyring, a home whose key is in it, and a host that is signed in there.
+/// A session with an unlocked keyring, a home whose key is in it, and a host process that has installed a login.
 fn signed_in() -> Option<(Session, Ground, Process)> {
     if !session::is_possible() {
         may_skip("a real Secret Service (gnome-keyring and dbus)");
@@ -110,7 +110,7 @@ fn signed_in() -> Option<(Session, Ground, Process)> {
     let mut first = start("a host with one thread", &ground.home(), &session);
     assert_eq!(session.calls(), [""; 0]);
     assert_eq!(ask(&mut first, "open"), "open");
-    // It looks whether there is one, keeps it, and reads it back.
+    // Making a home looks for an item, writes one, and reads it back.
     let made = session.calls();
     for call in ["Collection.CreateItem", "Item.GetSecret"] {
         assert_eq!(made.iter().filter(|made| *made == call).count(), 1, "{made:?}");
@@ -123,7 +123,7 @@ fn start(role: &str, home: &Path, session: &Session) -> Process {
     Process::start_with(role, home, |command| session.surround(command))
 }
 
-/// What a process says to a word.
+/// The answer of a process to a word.
 fn ask(process: &mut Process, word: &str) -> String {
     process.tell(word);
     process.hear().unwrap()
@@ -139,7 +139,7 @@ fn none(ground: &Ground) -> String {
     format!("NoKeychain: {}: {what_to_do}", ground.home().display())
 }
 
-/// Everything in a home.
+/// The contents of all files in a home.
 fn content(home: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut content = BTreeMap::new();
     let mut folders = vec![home.to_owned()];
@@ -174,7 +174,7 @@ fn a_home_has_one_item_and_asks_for_it_once() {
     assert_eq!(ask(&mut second, "open"), "open");
     assert_eq!(session.calls(), ["Service.OpenSession", "Service.SearchItems", "Item.GetSecret"]);
 
-    // What is open needs no keychain.
+    // An open home needs no keychain.
     session.stop_keyring();
     for refreshed in 0..50 {
         let (refreshes, reads) = if refreshed % 2 == 0 { (&mut first, &mut second) } else { (&mut second, &mut first) };
@@ -183,7 +183,7 @@ fn a_home_has_one_item_and_asks_for_it_once() {
     }
     assert_eq!(session.calls(), [""; 0]);
 
-    // The key is in none of the files.
+    // No file contains the key.
     let content = content(&ground.home());
     assert!(!content.contains_key(&ground.home().join("key")));
     let bytes: Vec<_> = (0..32).map(|at| u8::from_str_radix(&key[2 * at..][..2], 16).unwrap()).collect();
@@ -199,7 +199,7 @@ fn a_locked_keyring_keeps_its_key() {
     let other = Ground::new();
     let mut second = start("a host with workers", &ground.home(), &session);
     let mut new = start("a host with one thread", &other.home(), &session);
-    // By its user, and from the beginning.
+    // The keyring is locked by its user, or from its start.
     for restarted in [false, true] {
         if restarted {
             session.stop_keyring();
@@ -260,7 +260,7 @@ fn a_keyring_that_is_not_there_is_no_keychain() {
     });
     let before = content(&ground.home());
     assert_eq!(ask(&mut without_a_bus, "open"), none(&ground));
-    // Gone, and there without a word.
+    // The service is gone, or present and silent.
     for silent in [false, true] {
         if silent {
             session.signal_keyring(Signal::STOP);

@@ -1,4 +1,4 @@
-//! Claims: exclusive for an identity and an epoch, over all who share the store.
+//! Claims, exclusive for an identity and an epoch among all processes that share the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::kit::{
 use super::verdict::{ensure, same};
 use super::{Breach, Harness, Outcome, Verdict};
 
-/// A store that cannot give out claims says so each time: nobody may spend on it, and nobody is told otherwise.
+/// A store without claims always answers `Unsupported`. No flight may spend on it, and no flight gets another answer.
 pub async fn a_store_without_claims_says_so(harness: &dyn Harness) -> Verdict {
     if harness.gives_claims() {
         return Ok(Outcome::NotShown("the store gives out claims"));
@@ -26,8 +26,8 @@ pub async fn a_store_without_claims_says_so(harness: &dyn Harness) -> Verdict {
     KEPT
 }
 
-/// While a claim is held, nobody else gets it: not in the same process, and not in another. It lasts as long as its
-/// holder asked.
+/// While a claim is held, no other flight gets it, in the same process or in another. It lasts as long as its holder
+/// asked.
 pub async fn a_claim_has_one_holder(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     for scope in [SPEND, ClaimScope::Login] {
@@ -39,7 +39,7 @@ pub async fn a_claim_has_one_holder(harness: &dyn Harness) -> Verdict {
     KEPT
 }
 
-/// Of many flights that claim at once, from several processes, exactly one is granted.
+/// Of many flights that claim concurrently, from several processes, exactly one is granted.
 pub async fn of_many_claims_at_once_one_is_granted(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     for round in 1..=ROUNDS {
@@ -57,7 +57,7 @@ pub async fn of_many_claims_at_once_one_is_granted(harness: &dyn Harness) -> Ver
     KEPT
 }
 
-/// Claims of two epochs do not know of each other: a stopped holder of the old one never starves a new login.
+/// Claims of two epochs are independent. A stopped holder of the old one never starves a new login.
 pub async fn another_epoch_is_no_hindrance(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     desk.applied(desk.login("rt-1")).await?;
@@ -71,7 +71,7 @@ pub async fn another_epoch_is_no_hindrance(harness: &dyn Harness) -> Verdict {
     KEPT
 }
 
-/// Claims of two identities do not know of each other, whichever process holds them.
+/// Claims of two identities are independent, in whichever processes their holders run.
 pub async fn another_identity_is_no_hindrance(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let ours = desk.granted(&desk.store, SPEND, 1).await?;
@@ -83,7 +83,8 @@ pub async fn another_identity_is_no_hindrance(harness: &dyn Harness) -> Verdict 
     KEPT
 }
 
-/// A person who signs in takes minutes, and no machine waits for them; nor they for a machine.
+/// Claims for spending and for a login are independent. A user takes minutes to sign in, and no flight waits for that.
+/// Nor does the login wait for a flight.
 pub async fn spending_and_login_do_not_hinder_each_other(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let login = desk.granted(&desk.store, ClaimScope::Login, 1).await?;
@@ -96,7 +97,7 @@ pub async fn spending_and_login_do_not_hinder_each_other(harness: &dyn Harness) 
     KEPT
 }
 
-/// A holder whose answer was lost asks again, and has the claim it was given; ending it once is enough.
+/// A holder whose answer was lost may claim again and keeps its claim. Ending it once is enough.
 pub async fn the_holder_that_asks_again_has_its_claim(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     desk.granted(&desk.store, SPEND, 1).await?;
@@ -108,7 +109,7 @@ pub async fn the_holder_that_asks_again_has_its_claim(harness: &dyn Harness) -> 
     KEPT
 }
 
-/// An ended claim is free at once, and the next holder knows that its predecessor cannot act any more.
+/// An ended claim is free at once. The next holder learns that its predecessor can no longer act.
 pub async fn an_ended_claim_is_free_and_its_holder_gone(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let mut held = desk.granted(&desk.store, SPEND, 1).await?;
@@ -116,7 +117,7 @@ pub async fn an_ended_claim_is_free_and_its_holder_gone(harness: &dyn Harness) -
         let (ends, next) = if by % 2 == 0 { (&desk.store, &desk.sibling) } else { (&desk.sibling, &desk.store) };
         desk.contended(next, SPEND, by).await?;
         ends.end_claim(&desk.who, &held, ClaimEnding::Released).await?;
-        // Repeated, because its answer may have been lost.
+        // The call is repeated, because its answer may have been lost.
         ends.end_claim(&desk.who, &held, ClaimEnding::Released).await?;
         held = desk.granted(next, SPEND, by).await?;
         same("the predecessor that released its claim", held.predecessor, Predecessor::Gone)?;
@@ -124,7 +125,8 @@ pub async fn an_ended_claim_is_free_and_its_holder_gone(harness: &dyn Harness) -
     KEPT
 }
 
-/// A holder that stops in doubt leaves its mark in the record and frees the claim: the next one finds both so.
+/// A holder that stops in doubt frees the claim and leaves its mark in the record. The next holder finds the claim
+/// free and the mark in place.
 pub async fn an_abandoned_claim_is_free_and_its_mark_stays(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -137,7 +139,7 @@ pub async fn an_abandoned_claim_is_free_and_its_mark_stays(harness: &dyn Harness
     KEPT
 }
 
-/// A claim is renewed by its holder for as long as it asks; a claim that was ended, or never held, is lost.
+/// A holder can renew its claim as often as it asks. A claim that was ended, or never held, is lost.
 pub async fn a_held_claim_is_renewed_and_an_ended_one_is_lost(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let claim = desk.granted(&desk.store, SPEND, 1).await?;
@@ -161,7 +163,7 @@ pub async fn a_held_claim_is_renewed_and_an_ended_one_is_lost(harness: &dyn Harn
     KEPT
 }
 
-/// Ending a claim that another flight holds, or that was ended before, frees nothing: claims are ended by holder, not
+/// Ending a claim that another flight holds, or that was ended before, frees nothing. Claims are ended by holder, not
 /// by name.
 pub async fn ending_what_another_holds_changes_nothing(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
@@ -176,7 +178,7 @@ pub async fn ending_what_another_holds_changes_nothing(harness: &dyn Harness) ->
     KEPT
 }
 
-/// A claim needs no record, and no write ends it: not a mark, a commit, a logout or a login.
+/// A claim needs no record. No write ends it, whether a mark, a commit, a logout or a login.
 pub async fn writing_ends_no_claim(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let early = desk.granted(&desk.store, ClaimScope::Spend(Epoch::default()), 1).await?;

@@ -1,4 +1,4 @@
-//! Epochs: logins and logouts, and what comes too late for them.
+//! Epochs, changed by logins and logouts, and the writes that come too late for them.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, flight, one_winn
 use super::verdict::{ensure, same};
 use super::{Harness, Verdict};
 
-/// A logout clears to a tombstone: the epoch moves on, and epoch, revision and number never restart, not with the next
-/// login either.
+/// A logout clears the record to a tombstone and raises the epoch. Epoch, revision and number never restart, not with
+/// the next login either.
 pub async fn a_logout_leaves_a_tombstone_that_counts_on(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     desk.applied(desk.login("rt-1")).await?;
@@ -26,7 +26,7 @@ pub async fn a_logout_leaves_a_tombstone_that_counts_on(harness: &dyn Harness) -
     KEPT
 }
 
-/// A logout of an epoch that is over deletes nothing: the loser never deletes the winner's tokens.
+/// A logout of an epoch that is over deletes nothing. The loser never deletes the winner's tokens.
 pub async fn a_logout_of_an_older_epoch_deletes_nothing(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     desk.applied(desk.login("rt-1")).await?;
@@ -37,7 +37,7 @@ pub async fn a_logout_of_an_older_epoch_deletes_nothing(harness: &dyn Harness) -
     KEPT
 }
 
-/// A logout of an identity without a record leaves a tombstone too, so that a first commit still under way finds it.
+/// A logout of an identity without a record also leaves a tombstone, so that a first commit still under way finds it.
 pub async fn a_logout_before_the_first_record_leaves_a_tombstone(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let tombstone = desk.applied(Change::Clear { epoch: Epoch::default() }).await?;
@@ -51,7 +51,7 @@ pub async fn a_logout_before_the_first_record_leaves_a_tombstone(harness: &dyn H
     KEPT
 }
 
-/// Of many logouts of one epoch at once, exactly one is written.
+/// Of many concurrent logouts of one epoch, exactly one is written.
 pub async fn of_many_logouts_at_once_one_is_written(harness: &dyn Harness) -> Verdict {
     for _ in 0..ROUNDS {
         let desk = Desk::open(harness).await?;
@@ -69,7 +69,7 @@ pub async fn of_many_logouts_at_once_one_is_written(harness: &dyn Harness) -> Ve
     KEPT
 }
 
-/// A tombstone takes nothing but a login, in its own epoch or in the one before.
+/// A tombstone accepts only a login, in its own epoch or in the one before.
 pub async fn nothing_but_a_login_revives_a_tombstone(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let sent = desk.digest("rt-1");
@@ -94,7 +94,7 @@ pub async fn nothing_but_a_login_revives_a_tombstone(harness: &dyn Harness) -> V
     KEPT
 }
 
-/// A flight that comes back after a logout and a login finds another's tokens, and leaves them alone.
+/// A flight that commits after a logout and a login finds the new login's tokens and leaves them alone.
 pub async fn a_late_commit_leaves_a_newer_login_alone(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -107,7 +107,7 @@ pub async fn a_late_commit_leaves_a_newer_login_alone(harness: &dyn Harness) -> 
     KEPT
 }
 
-/// The same with the very same refresh token, so that its digest tells the two logins not apart: the epoch does.
+/// The same where both logins have the same refresh token. Its digest cannot distinguish them, but the epoch does.
 pub async fn a_late_commit_is_refused_even_where_the_refresh_token_is_the_same(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -125,7 +125,7 @@ pub async fn a_late_commit_is_refused_even_where_the_refresh_token_is_the_same(h
     KEPT
 }
 
-/// What is known to be dead stays known, through logout and login.
+/// The digest of a dead refresh token is remembered through logout and login.
 pub async fn dead_refresh_tokens_are_remembered_through_logout_and_login(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let (refused, doubted) = (desk.digest("rt-1"), desk.digest("rt-2"));

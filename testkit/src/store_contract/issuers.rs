@@ -1,4 +1,5 @@
-//! Issuers' entries: client registrations and metadata, each replaced only at the revision that its writer read.
+//! Issuers' entries, which are client registrations and metadata. Each is replaced only at the revision that its
+//! writer read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub async fn nothing_is_kept_of_an_issuer_at_first(harness: &dyn Harness) -> Ver
     KEPT
 }
 
-/// Every field of an entry survives, in every shape an entry can take, to the last secret and character.
+/// Every field of an entry is stored and read back exactly, secrets included, in every shape an entry can take.
 pub async fn an_issuers_entry_comes_back_whole(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let (name, issuer) = (name("loopback https://mcp.example.com/mcp?key=\u{e9}\n")?, issuer());
@@ -53,7 +54,7 @@ pub async fn an_issuers_entry_comes_back_whole(harness: &dyn Harness) -> Verdict
         suspect_since: None,
         ..full.clone()
     };
-    // No scopes, and none named, are two things.
+    // An absent set of scopes differs from an empty one.
     let unscoped = ClientRegistration { scopes: Some(Scopes::default()), ..bare.clone() };
     for (revision, registration) in [full, bare, unscoped].into_iter().enumerate() {
         let expected = u64::try_from(revision).ok().filter(|revision| *revision > 0);
@@ -88,8 +89,8 @@ pub async fn an_issuers_entry_is_created_once(harness: &dyn Harness) -> Verdict 
     KEPT
 }
 
-/// A change applies at the revision it names and at no other, and each one that applies moves the revision by one. The
-/// answer to any other shows the entry that is there.
+/// A change applies only at the revision it names. Each change that applies raises the revision by one. The answer to
+/// any other change shows the entry that is there.
 pub async fn an_issuers_entry_changes_only_at_its_revision(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let issuer = issuer();
@@ -103,7 +104,7 @@ pub async fn an_issuers_entry_changes_only_at_its_revision(harness: &dyn Harness
         let expected = Revision::new(revision);
         refused(&desk, &issuer, EntryChange::Remove { expected, kind: EntryKind::Metadata }).await?;
     }
-    // A sibling's write is seen by the next one of this process.
+    // The next write of this process sees a sibling's write.
     let sibling = desk.sibling.change_issuer(&issuer, put(Some(4), document("{4}"))).await?;
     ensure(matches!(sibling, EntryChanged::Applied(_)), || "a sibling's change was refused".to_owned())?;
     refused(&desk, &issuer, put(Some(4), document("{stale}"))).await?;
@@ -111,12 +112,13 @@ pub async fn an_issuers_entry_changes_only_at_its_revision(harness: &dyn Harness
     KEPT
 }
 
-/// Of many that write one entry at once at one revision, exactly one does. The answers to all others show its entry.
+/// Of many concurrent writes to one entry at one revision, exactly one applies. The answers to all others show its
+/// entry.
 pub async fn of_many_that_write_an_issuers_entry_one_does(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let key = IssuerKey { issuer: issuer(), kind: EntryKind::Metadata };
     for round in 0..u64::from(ROUNDS) {
-        // The first of them create it.
+        // The first round creates the entry.
         let expected = (round > 0).then_some(round);
         let attempts = (0..CONTENDERS).map(|number| {
             let store = Arc::clone(if number % 2 == 0 { &desk.store } else { &desk.sibling });
@@ -140,8 +142,8 @@ pub async fn of_many_that_write_an_issuers_entry_one_does(harness: &dyn Harness)
     KEPT
 }
 
-/// A removed entry keeps its place: its revision goes on, and a writer that saw the entry before its removal, or saw
-/// none, does not take the place for a new one.
+/// A removed entry keeps its revision count. A writer that saw the entry before its removal, or saw none, cannot write
+/// as if it were new.
 pub async fn a_removed_entry_counts_on(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let (issuer, kind) = (issuer(), EntryKind::Registration(name("loopback")?));
@@ -159,7 +161,7 @@ pub async fn a_removed_entry_counts_on(harness: &dyn Harness) -> Verdict {
     KEPT
 }
 
-/// Issuers that look alike have entries of their own, and so has each kind and each name of a registration.
+/// Issuers with similar names have separate entries. So have the kinds and the names of registrations.
 pub async fn issuers_and_their_entries_are_told_apart(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let issuers = [
@@ -207,7 +209,8 @@ pub async fn issuers_and_their_entries_are_told_apart(harness: &dyn Harness) -> 
     KEPT
 }
 
-/// The list has each entry of each issuer once, removed ones too, and no identity; nor are issuers among the identities.
+/// The list has each entry of each issuer once, removed ones included, and no identity. The list of identities has no
+/// issuer.
 pub async fn every_issuers_entry_is_listed_once(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let other = Issuer("https://other.example.com".to_owned());
@@ -248,7 +251,7 @@ pub async fn an_issuers_entry_outlives_its_handle(harness: &dyn Harness) -> Verd
     KEPT
 }
 
-/// A watch tells of every write to an entry, by this process and by others, a removal included. The write can be read by
+/// A watch reports every write to an entry, by this process and by others, removals included. The write is readable by
 /// then.
 pub async fn a_watch_tells_of_issuers_entries(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
@@ -269,13 +272,13 @@ pub async fn a_watch_tells_of_issuers_entries(harness: &dyn Harness) -> Verdict 
         let (heard, written) = tokio::join!(heard, store.change_issuer(&issuer, change));
         ensure(matches!(written?, EntryChanged::Applied(_)), || format!("write {round} was refused"))?;
         same("the revision when news of its write came", heard?, Some(Revision::new(round + 1)))?;
-        // Repeated news of this write is not news of the next one.
+        // A repeated event of this write must not count for the next one.
         watch = desk.store.watch().await?;
     }
     KEPT
 }
 
-/// No secret of a registration is in anything a store shows of itself: not in whole, and not in a piece of eight
+/// No secret of a registration is in the debug output of a store or its answers, neither whole nor as a piece of eight
 /// characters.
 pub async fn an_issuers_entry_shows_no_secret(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
@@ -328,7 +331,7 @@ fn document(document: &str) -> EntryContent {
     }))
 }
 
-/// A registration with everything in it.
+/// A registration with every member set.
 fn full_registration(desk: &Desk, name: RegistrationName) -> ClientRegistration {
     ClientRegistration {
         name,
@@ -354,8 +357,8 @@ fn full_registration(desk: &Desk, name: RegistrationName) -> ClientRegistration 
     }
 }
 
-/// Makes a change, and compares the store with the ledger: in its answer, and in what both handles load afterwards. For
-/// writes that no other write interferes with.
+/// Makes a change, and compares the store's answer, and the loads of both handles afterwards, with the ledger. Only
+/// for writes without concurrent writes.
 async fn change(desk: &Desk, issuer: &Issuer, change: EntryChange) -> Result<Option<IssuerEntry>, Breach> {
     let key = IssuerKey { issuer: issuer.clone(), kind: change.kind() };
     let before = desk.store.load_issuer(&key).await?;
@@ -372,20 +375,20 @@ async fn change(desk: &Desk, issuer: &Issuer, change: EntryChange) -> Result<Opt
     Ok(due.map(|entry| *entry))
 }
 
-/// Makes a change that is due to apply.
+/// Makes a change that must apply.
 async fn applied(desk: &Desk, issuer: &Issuer, due: EntryChange) -> Result<IssuerEntry, Breach> {
     let shown = format!("{due:?}");
     change(desk, issuer, due).await?.ok_or_else(|| Breach::new(format!("there is no reason to refuse {shown}")))
 }
 
-/// Makes a change that is due to be refused, and to write nothing.
+/// Makes a change that must be refused and must write nothing.
 async fn refused(desk: &Desk, issuer: &Issuer, due: EntryChange) -> Result<(), Breach> {
     let shown = format!("{due:?}");
     let written = change(desk, issuer, due).await?;
     ensure(written.is_none(), || format!("this was written: {shown}"))
 }
 
-/// Listens until there was news of the entry under `wanted`.
+/// Waits until the watch reports the entry under `wanted`.
 async fn hears(watch: &mut Box<dyn StoreWatch>, timeout: Duration, wanted: &IssuerKey) -> Result<(), Breach> {
     loop {
         match within(timeout, watch.next()).await {

@@ -1,4 +1,4 @@
-//! The journal: what happened to an identity, for a person to read.
+//! The journal of an identity's events, for people to read.
 
 use tokenkeeper_actors::ports::store::{EventKind, JournalLine};
 use tokenkeeper_actors::values::Reason;
@@ -7,14 +7,14 @@ use super::kit::{Desk, KEPT, flight, moment};
 use super::verdict::{ensure, same};
 use super::{Harness, Verdict};
 
-/// The journal gives as many of the newest lines as it is asked for, the oldest of them first, as they were noted by
-/// all processes.
+/// The journal returns as many of the newest lines as requested, oldest first, in the order in which all processes
+/// noted them.
 pub async fn a_journal_gives_the_newest_lines_oldest_first(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let lines = [
         JournalLine { at: moment(5), flight: None, kind: EventKind::LoggedIn, reason: None },
         JournalLine { at: moment(9), flight: Some(flight(1)), kind: EventKind::Refreshed, reason: None },
-        // A wall clock that stepped back changes no order.
+        // A wall clock that was set back does not change the order.
         JournalLine {
             at: moment(1),
             flight: Some(flight(2)),
@@ -39,7 +39,7 @@ pub async fn a_journal_gives_the_newest_lines_oldest_first(harness: &dyn Harness
     KEPT
 }
 
-/// A journal keeps its newest lines, and no more than its bound.
+/// A journal keeps its newest lines, up to its bound.
 pub async fn a_journal_is_bounded(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let bound = harness.journal_bound();

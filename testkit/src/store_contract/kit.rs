@@ -1,4 +1,4 @@
-//! What checks are made of: places, handles, plain values, and the few tools they share.
+//! Helpers of the checks, namely places, handles, sample values, and a few shared tools.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use tokio::task::JoinSet;
 use super::verdict::{Breach, ensure, same, same_record};
 use super::{Harness, Outcome, Place, Verdict};
 
-/// What every claim is asked to outlast.
+/// The time that every claim is asked to last at least.
 pub(super) const AT_LEAST: Duration = Duration::from_secs(45);
 
-/// How many ask at once in a race, and how often it is run.
+/// The number of contenders in a race, and the number of its rounds.
 pub(super) const CONTENDERS: u32 = 16;
 pub(super) const ROUNDS: u32 = 8;
 
-/// A place with nothing in it, two handles on it as two processes would have them, and two identities.
+/// An empty place, two handles on it as two processes would have them, and two identities.
 pub(super) struct Desk {
     pub(super) place: Box<dyn Place>,
     pub(super) store: Arc<dyn TokenStore>,
@@ -45,7 +45,7 @@ impl Desk {
         Ok(Self { place, store, sibling, who: identity("work")?, other: identity("home")?, key })
     }
 
-    /// A desk for a check about claims; `None` where the store gives none.
+    /// A desk for a check about claims. Returns `None` where the store grants none.
     pub(super) async fn claiming(harness: &dyn Harness) -> Result<Option<Self>, Breach> {
         if harness.gives_claims() { Self::open(harness).await.map(Some) } else { Ok(None) }
     }
@@ -77,8 +77,8 @@ impl Desk {
         Ok(self.store.load(&self.who).await?)
     }
 
-    /// Makes a change, and holds the store to the ledger's word for it: in its answer, and in what both handles read
-    /// before and afterwards. For writes nobody interferes with.
+    /// Makes a change, and compares the store's answer, and the reads of both handles before and afterwards, with the
+    /// ledger. Only for writes without concurrent writes.
     pub(super) async fn change(&self, change: Change) -> Result<Result<Record, Conflict>, Breach> {
         let before = self.load().await?;
         let due = apply(before.as_deref(), &change);
@@ -100,13 +100,13 @@ impl Desk {
         Ok(due)
     }
 
-    /// Makes a change that is due to apply.
+    /// Makes a change that must apply.
     pub(super) async fn applied(&self, change: Change) -> Result<Record, Breach> {
         let shown = format!("{change:?}");
         self.change(change).await?.map_err(|why| Breach::new(format!("{why:?} is no reason to refuse {shown}")))
     }
 
-    /// Makes a change that is due to be refused, and to write nothing.
+    /// Makes a change that must be refused and must write nothing.
     pub(super) async fn refused(&self, change: Change, why: Conflict) -> Result<(), Breach> {
         let shown = format!("{change:?}");
         match self.change(change).await? {
@@ -115,7 +115,7 @@ impl Desk {
         }
     }
 
-    /// Takes a claim that is due to be granted.
+    /// Takes a claim that must be granted.
     pub(super) async fn granted(
         &self,
         store: &Arc<dyn TokenStore>,
@@ -125,7 +125,7 @@ impl Desk {
         granted(store, &self.who, scope, by).await
     }
 
-    /// Asks for a claim that somebody else holds.
+    /// Asks for a claim that another flight holds.
     pub(super) async fn contended(
         &self,
         store: &Arc<dyn TokenStore>,
@@ -175,7 +175,7 @@ pub(super) fn flight(number: u128) -> FlightId {
     FlightId((0xf11e << 112) + number)
 }
 
-/// So many seconds after the checks' beginning of time.
+/// The moment this many seconds after the start of the checks' clock.
 pub(super) fn moment(seconds: u64) -> Moment {
     Moment {
         wall: WallTime::from_millis(1_800_000_000_000 + 1_000 * seconds),
@@ -238,7 +238,7 @@ pub(super) fn mark(digest: KeyedDigest, by: u128, number: u64) -> Mark {
     }
 }
 
-/// Takes back the mark by this flight, before which there was none.
+/// Withdraws the mark by this flight, which had no predecessor.
 pub(super) fn withdraw(epoch: Epoch, by: u128, sent: KeyedDigest) -> Change {
     Change::Withdraw { epoch, flight: flight(by), sent, earlier: None, park: None }
 }
@@ -256,7 +256,7 @@ pub(super) fn commit(epoch: u64, sent: Option<KeyedDigest>, refresh: Option<Refr
     Commit { epoch, sent, access, refresh, granted: None, subject: None, binding: None, renewal, at: moment(20) }
 }
 
-/// Lets all contenders loose at once, each in a task of its own, and gathers what they got in no particular order.
+/// Starts all contenders at once, each in a task of its own, and returns their results in no particular order.
 #[expect(clippy::disallowed_methods, reason = "a race needs tasks; the set owns them")]
 pub(super) async fn at_once<F, T>(contenders: impl IntoIterator<Item = F>) -> Result<Vec<T>, Breach>
 where
@@ -280,7 +280,7 @@ where
     Ok(results)
 }
 
-/// A breach, unless exactly one of the contenders was told that it won.
+/// Returns a breach unless exactly one of the contenders won by its answer.
 pub(super) fn one_winner(what: &str, won: impl IntoIterator<Item = bool>) -> Result<(), Breach> {
     let winners = won.into_iter().filter(|won| *won).count();
     ensure(winners == 1, || format!("{winners} of {CONTENDERS} at once were told that {what}"))

@@ -1,4 +1,4 @@
-//! Pending logins: completed once, by whichever replica the person comes back to.
+//! Pending logins. Each is completed once, by any replica that serves the returning user.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment};
 use super::verdict::{ensure, same};
 use super::{Breach, Harness, Verdict};
 
-/// A pending login is taken whole, in another process than it was put in, and then it is gone.
+/// A pending login is taken whole, also by another process than the one that put it in, and then it is gone.
 pub async fn a_pending_login_is_taken_once_and_whole(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let key = LoginKey(std::array::from_fn(|index| u8::try_from(index * 8).unwrap_or(0)));
@@ -28,7 +28,7 @@ pub async fn a_pending_login_is_taken_once_and_whole(harness: &dyn Harness) -> V
     KEPT
 }
 
-/// Of many that take a login at once, exactly one gets it.
+/// Of many concurrent attempts to take a login, exactly one gets it.
 pub async fn of_many_that_take_a_login_one_gets_it(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     for round in 0..ROUNDS {
@@ -44,7 +44,7 @@ pub async fn of_many_that_take_a_login_one_gets_it(harness: &dyn Harness) -> Ver
     KEPT
 }
 
-/// A login that has ended is not found, by the wall clock of who asks.
+/// A login that has ended by the caller's wall clock is not found.
 pub async fn an_expired_login_is_not_found(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let (early, late) = (LoginKey([1; 32]), LoginKey([2; 32]));

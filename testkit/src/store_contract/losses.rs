@@ -1,4 +1,4 @@
-//! Losses: claims that end without their holder's word.
+//! Losses of claims, which end without a call of their holder.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const NO_LOSS: Verdict = Ok(Outcome::NotShown("the harness cannot make a claim b
 
 const NO_DOUBT: Verdict = Ok(Outcome::NotShown("who loses a claim in this store is provably gone"));
 
-/// A lost claim goes to the next who asks, who is told what is known of the one that lost it. That one cannot renew.
+/// A lost claim goes to the next flight that asks. It learns the predecessor's state. The loser cannot renew.
 pub async fn a_lost_claim_goes_to_the_next_who_is_told(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let Some((lost, told)) = lose(&desk, &desk.store, 1).await? else { return NO_LOSS };
@@ -26,7 +26,7 @@ pub async fn a_lost_claim_goes_to_the_next_who_is_told(harness: &dyn Harness) ->
     KEPT
 }
 
-/// Who ends a claim it lost long ago frees nobody else's.
+/// A flight that ends a claim it lost long ago frees no other flight's claim.
 pub async fn the_late_end_of_a_lost_claim_frees_nobody_elses(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let Some((lost, _)) = lose(&desk, &desk.store, 1).await? else { return NO_LOSS };
@@ -37,7 +37,7 @@ pub async fn the_late_end_of_a_lost_claim_frees_nobody_elses(harness: &dyn Harne
     KEPT
 }
 
-/// Every later holder of the epoch's claim is told that a loser may live, not only the next one, until each loser has
+/// Every later holder of the epoch's claim, not only the next one, learns that a loser may live, until each loser has
 /// ended its claim late.
 pub async fn who_lost_a_claim_may_live_until_it_ends_it_late(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
@@ -55,8 +55,7 @@ pub async fn who_lost_a_claim_may_live_until_it_ends_it_late(harness: &dyn Harne
     KEPT
 }
 
-/// A commit shows that whatever a loser had in flight is settled. A mark, a withdrawal or a refused commit shows
-/// nothing.
+/// A commit proves that a loser's requests are settled. A mark, a withdrawal or a refused commit proves nothing.
 pub async fn a_commit_settles_a_lost_claim_and_no_other_write_does(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -74,8 +73,8 @@ pub async fn a_commit_settles_a_lost_claim_and_no_other_write_does(harness: &dyn
     KEPT
 }
 
-/// What a flight brought is committed by epoch and refresh token, whoever holds the claim by then; and that commit
-/// settles the loss, even where nobody has asked for the claim since.
+/// A flight's tokens are committed by epoch and refresh token, even if another flight holds the claim by then. That
+/// commit settles the loss, even if the claim has not been requested since.
 pub async fn what_a_lost_claim_brought_is_still_stored(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -87,7 +86,7 @@ pub async fn what_a_lost_claim_brought_is_still_stored(harness: &dyn Harness) ->
     KEPT
 }
 
-/// A loser of an older epoch is nothing to the holders of a newer one.
+/// A loser of an older epoch does not concern the holders of a newer one.
 pub async fn a_new_epoch_knows_no_lost_claims(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     desk.applied(desk.login("rt-1")).await?;
@@ -101,7 +100,7 @@ pub async fn a_new_epoch_knows_no_lost_claims(harness: &dyn Harness) -> Verdict 
     KEPT
 }
 
-/// A process that dies leaves its claim to the next one, and its mark in the record.
+/// When a process dies, its claim goes to the next flight, and its mark stays in the record.
 pub async fn a_dead_process_frees_its_claim_and_leaves_its_mark(harness: &dyn Harness) -> Verdict {
     let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -118,13 +117,13 @@ pub async fn a_dead_process_frees_its_claim_and_leaves_its_mark(harness: &dyn Ha
     KEPT
 }
 
-/// Claims for flight `by`, and makes it lose the claim; what the next holder must be told of it.
+/// Claims for flight `by` and makes it lose the claim. Also returns the predecessor that the next holder must see.
 async fn lose(desk: &Desk, store: &Arc<dyn TokenStore>, by: u128) -> Result<Option<(Claim, Predecessor)>, Breach> {
     let claim = desk.granted(store, SPEND, by).await?;
     Ok(desk.place.lose_claim(&desk.who, &claim).await.map(|told| (claim, told)))
 }
 
-/// Claims for flight `by`, looks at what it is told, and ends the claim.
+/// Claims for flight `by`, checks the predecessor in the answer, and ends the claim.
 async fn told_next(desk: &Desk, by: u128, when: &str, due: Predecessor) -> Result<(), Breach> {
     let claim = desk.granted(&desk.sibling, SPEND, by).await?;
     same(&format!("the predecessor {when}"), claim.predecessor, due)?;

@@ -1,4 +1,4 @@
-//! Marks: written before each presentation, by one flight at a time.
+//! Marks, written before each presentation, by one flight at a time.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, flight, moment, 
 use super::verdict::{ensure, same};
 use super::{Harness, Verdict};
 
-/// A mark is written at the version its flight decided from, and at no other: neither another revision nor another
-/// token will do. It reserves its number.
+/// A mark is written only at the version from which its flight decided. Another revision or another token is refused.
+/// The mark reserves its number.
 pub async fn a_mark_compares_the_whole_version(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let first = desk.applied(desk.login("rt-1")).await?.version();
     desk.refused(desk.mark(first, "rt-2", 1), Conflict::Moved).await?;
     let record = desk.applied(desk.mark(first, "rt-1", 1)).await?;
     same("the number a mark reserved", record.number, 2)?;
-    // What moved does not matter: here, only the mark itself.
+    // The reason of the conflict is not checked here, only the mark itself.
     desk.refused(desk.mark(first, "rt-1", 2), Conflict::Moved).await?;
     let again = Mark { presentations: 2, latest: moment(90), ..kit::mark(desk.digest("rt-1"), 2, 3) };
     let record = desk.applied(Change::Mark { expected: record.version(), mark: again.clone() }).await?;
@@ -28,8 +28,8 @@ pub async fn a_mark_compares_the_whole_version(harness: &dyn Harness) -> Verdict
     KEPT
 }
 
-/// Of many flights that mark at the same version, from several processes, exactly one is told that its mark is written,
-/// and it is.
+/// Of many flights that mark at the same version, from several processes, exactly one gets the answer that its mark is
+/// written. The record has that mark.
 pub async fn of_many_marks_at_once_one_is_written(harness: &dyn Harness) -> Verdict {
     for _ in 0..ROUNDS {
         let desk = Desk::open(harness).await?;
@@ -51,8 +51,8 @@ pub async fn of_many_marks_at_once_one_is_written(harness: &dyn Harness) -> Verd
     KEPT
 }
 
-/// A withdrawn mark gives way to the one before it, if there was one. A withdrawal writes even where its mark never
-/// landed, so that the mark, still on its way, cannot land any more.
+/// A withdrawn mark is replaced by the one before it, if there was one. A withdrawal writes even if its mark never
+/// arrived, so that a mark still on its way can no longer be written.
 pub async fn a_withdrawal_restores_what_was_there_and_fences_the_mark(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let sent = desk.digest("rt-1");
@@ -83,7 +83,7 @@ pub async fn a_withdrawal_restores_what_was_there_and_fences_the_mark(harness: &
     KEPT
 }
 
-/// A withdrawal takes back its own flight's mark only.
+/// A withdrawal removes only its own flight's mark.
 pub async fn a_withdrawal_leaves_another_flights_mark_alone(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let sent = desk.digest("rt-1");
@@ -95,7 +95,7 @@ pub async fn a_withdrawal_leaves_another_flights_mark_alone(harness: &dyn Harnes
     KEPT
 }
 
-/// A mark turned to *spent* is read so by every process, and a late commit still replaces it.
+/// Every process reads a mark turned to *spent* as such, and a late commit still replaces it.
 pub async fn a_spent_mark_says_so_to_everybody(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let sent = desk.digest("rt-1");

@@ -1,4 +1,4 @@
-//! StoreEvent: whoever watches learns of every write, or learns that it did not.
+//! Store events. A watch reports every write, or reports that it missed some.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::verdict::ensure;
 use super::{Breach, Harness, Outcome, Verdict};
 use crate::contract::within;
 
-/// A watch tells of what other processes write.
+/// A watch reports other processes' writes.
 pub async fn a_watch_tells_of_a_siblings_writes(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let mut watch = desk.store.watch().await?;
@@ -22,7 +22,7 @@ pub async fn a_watch_tells_of_a_siblings_writes(harness: &dyn Harness) -> Verdic
     KEPT
 }
 
-/// A watch tells of what is written through its own handle: within a process, sessions hear of each other that way.
+/// A watch reports the writes of its own handle too. Sessions of one process learn of each other's writes that way.
 pub async fn a_watch_tells_of_its_own_processs_writes(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let mut watch = desk.store.watch().await?;
@@ -31,8 +31,8 @@ pub async fn a_watch_tells_of_its_own_processs_writes(harness: &dyn Harness) -> 
     KEPT
 }
 
-/// Logins, marks, commits, configurations and logouts are news, of whichever identity; what was written before a watch was
-/// opened need not be. Every watch hears all of it.
+/// Logins, marks, commits, configurations and logouts of every identity are reported. Writes from before a watch was
+/// opened need not be. Every watch gets all events.
 pub async fn a_watch_tells_of_every_kind_of_write(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -56,7 +56,7 @@ pub async fn a_watch_tells_of_every_kind_of_write(harness: &dyn Harness) -> Verd
     KEPT
 }
 
-/// Who reads a record on hearing of its write finds the write there.
+/// A reader that reads a record after its event finds the write.
 pub async fn news_does_not_come_before_its_write(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     for round in 1..=20 {
@@ -74,7 +74,7 @@ pub async fn news_does_not_come_before_its_write(harness: &dyn Harness) -> Verdi
     KEPT
 }
 
-/// A wait for news may be broken off at any time; what comes afterwards is not lost by it.
+/// A wait for an event may be cancelled at any time. Later events are not lost.
 pub async fn waiting_for_news_may_be_broken_off(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let mut watch = desk.store.watch().await?;
@@ -86,7 +86,7 @@ pub async fn waiting_for_news_may_be_broken_off(harness: &dyn Harness) -> Verdic
     KEPT
 }
 
-/// A watch that lost news says so, and goes on; or it ends, and a new one hears again.
+/// A watch that missed events reports that and goes on, or it ends, and a new watch gets events again.
 pub async fn a_watch_says_when_it_has_lost_news(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let mut watch = desk.store.watch().await?;
@@ -109,7 +109,8 @@ pub async fn a_watch_says_when_it_has_lost_news(harness: &dyn Harness) -> Verdic
     KEPT
 }
 
-/// Listens until there was news of all of `wanted`. StoreEvent may come more than once, in any order, or all at once.
+/// Waits until the watch has reported all of `wanted`. An event may come more than once, in any order, or together
+/// with others.
 async fn hears(watch: &mut Box<dyn StoreWatch>, timeout: Duration, wanted: &[&ServerIdentity]) -> Result<(), Breach> {
     let mut missing: Vec<&ServerIdentity> = wanted.to_vec();
     while !missing.is_empty() {

@@ -1,4 +1,4 @@
-//! Records: written whole, read whole, listed, and told apart.
+//! Records, which are written whole, read whole, listed, and kept apart.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use super::verdict::{ensure, same, same_record};
 use super::{Breach, Harness, Verdict};
 use crate::contract::within;
 
-/// An empty place has no record, no identity and no journal, and nothing but a login (or a repeatable source's first
-/// commit) makes a record.
+/// An empty place has no record, no identity and no journal. Only a login, or a repeatable source's first commit,
+/// makes a record.
 pub async fn nothing_is_there_at_first(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     same("the record of an unknown identity", desk.load().await?, None)?;
@@ -37,7 +37,7 @@ pub async fn a_login_begins_with_epoch_1_revision_1_and_number_1(harness: &dyn H
     KEPT
 }
 
-/// Every field of a record survives, in every shape a record can take, to the last secret and character.
+/// Every field of a record is stored and read back exactly, secrets included, in every shape a record can take.
 pub async fn a_record_comes_back_whole(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let sent = desk.digest(REFRESH_SECRET);
@@ -56,7 +56,7 @@ pub async fn a_record_comes_back_whole(harness: &dyn Harness) -> Verdict {
     KEPT
 }
 
-/// The revision grows by one with each write, of whatever kind and through logout and login, and not with a refusal.
+/// The revision grows by one with each write of every kind, through logout and login, and not with a refusal.
 pub async fn each_write_moves_the_revision_by_one(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let epoch = Epoch::new(1);
@@ -80,7 +80,7 @@ pub async fn each_write_moves_the_revision_by_one(harness: &dyn Harness) -> Verd
     KEPT
 }
 
-/// The list has each identity with a record once, a tombstone's too, and nobody else.
+/// The list has each identity with a record once, tombstones included, and no other identity.
 pub async fn every_identity_with_a_record_is_listed_once(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let third = kit::identity("third")?;
@@ -98,14 +98,14 @@ pub async fn every_identity_with_a_record_is_listed_once(harness: &dyn Harness) 
     KEPT
 }
 
-/// Identities that look alike have records of their own: other case, other path, signs that mean something to file
-/// systems, queries and patterns.
+/// Identities with similar keys have separate records. They differ in case, in the path, or in characters with a
+/// meaning in file systems, queries and patterns.
 pub async fn identities_are_told_apart(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let accounts =
         ["work", "WORK", "Work", "wörk", "work.", "work:", "work*", "w%rk", "w_rk", "../work", "work/1", "a'b"];
     let paths = ["/mcp", "/MCP", "/mcp/1", "/m%2Fcp", "/"];
-    // An account or a resource the engine itself refuses needs no record.
+    // An account or a resource that the engine itself refuses needs no record.
     let mut all: BTreeSet<_> =
         accounts.iter().filter_map(|account| kit::named(account, "https://mcp.example.com/mcp").ok()).collect();
     all.extend(paths.iter().filter_map(|path| kit::named("work", &format!("https://mcp.example.com{path}")).ok()));
@@ -121,7 +121,7 @@ pub async fn identities_are_told_apart(harness: &dyn Harness) -> Verdict {
     KEPT
 }
 
-/// What a change wrote is there when all handles are closed and the place is opened again.
+/// A change is still there after all handles are closed and the place is opened again.
 pub async fn what_was_written_outlives_its_handle(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let record = desk.applied(desk.login("rt-1")).await?;
@@ -137,7 +137,7 @@ pub async fn what_was_written_outlives_its_handle(harness: &dyn Harness) -> Verd
     KEPT
 }
 
-/// All who share a store share the key of its digests, each time they ask.
+/// All handles on a store get the same key for its digests, on every call.
 pub async fn all_processes_have_one_digest_key(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let sibling = desk.sibling.digest_key().await?;
@@ -147,7 +147,7 @@ pub async fn all_processes_have_one_digest_key(harness: &dyn Harness) -> Verdict
     KEPT
 }
 
-/// No secret is in anything a store shows of itself: not in whole, and not in a piece of eight characters.
+/// No secret is in the debug output of a store or its answers, neither whole nor as a piece of eight characters.
 pub async fn a_store_shows_no_secret(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let mut watch = desk.store.watch().await?;
@@ -180,7 +180,7 @@ const CLIENT_SECRET: &str = "cs_W9xu%2Bk!7Jd#mZ";
 const DPOP_SECRET: &str = "-----dpop\nkEy0Hr5Vb8Nc\n-----";
 const SEALED_SECRET: &str = "pkce-Yt6Bn2Xe9Ga4Mf";
 
-/// A login with everything in it.
+/// A login with every member set.
 fn full_login(desk: &Desk) -> Login {
     let client = Client {
         id: "https://host.example.com/client.json?a=b&c".to_owned(),

@@ -1,4 +1,4 @@
-//! Reservations: no two identities ever hold one refresh token.
+//! Reservations. No two identities ever hold one refresh token.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment};
 use super::verdict::{ensure, same};
 use super::{Breach, Harness, Verdict};
 
-/// What one identity has reserved, another is refused, in every process, and told whose it is; the one itself may ask
-/// again.
+/// A token that one identity has reserved is refused to another in every process, and the answer names its owner. The
+/// owner itself may reserve it again.
 pub async fn a_refresh_token_is_reserved_for_one_identity(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let digest = desk.digest("rt-1");
@@ -26,7 +26,8 @@ pub async fn a_refresh_token_is_reserved_for_one_identity(harness: &dyn Harness)
     expect(&desk, &desk.other, "rt-2", 0, Reservation::Reserved).await
 }
 
-/// Of many identities that reserve one refresh token at once, exactly one gets it, and the others are told who.
+/// Of many identities that reserve one refresh token concurrently, exactly one gets it. The answers to the others name
+/// it.
 pub async fn of_many_that_reserve_one_token_one_gets_it(harness: &dyn Harness) -> Verdict {
     for _ in 0..ROUNDS {
         let desk = Desk::open(harness).await?;
@@ -53,7 +54,7 @@ pub async fn of_many_that_reserve_one_token_one_gets_it(harness: &dyn Harness) -
     KEPT
 }
 
-/// A refresh token that a record holds is reserved, however long ago that was asked for; and also where nobody asked.
+/// A refresh token in a record is reserved, however old its reservation is, and even if it never had one.
 pub async fn a_reservation_outlasts_ten_minutes_while_the_token_is_held(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     expect(&desk, &desk.who, "rt-1", 0, Reservation::Reserved).await?;
@@ -77,7 +78,7 @@ pub async fn a_reservation_moves_with_a_commit(harness: &dyn Harness) -> Verdict
     expect(&desk, &desk.other, "rt-1", DAY, Reservation::Reserved).await
 }
 
-/// Who logged out holds no refresh token, and reserves none.
+/// An identity that was logged out holds no refresh token, and reserves none.
 pub async fn a_logout_frees_the_reservation(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     expect(&desk, &desk.who, "rt-1", 0, Reservation::Reserved).await?;
@@ -86,7 +87,7 @@ pub async fn a_logout_frees_the_reservation(harness: &dyn Harness) -> Verdict {
     expect(&desk, &desk.other, "rt-1", DAY, Reservation::Reserved).await
 }
 
-/// A reservation waits ten minutes for its install, by the wall clock of who asks, and not for ever.
+/// A reservation waits ten minutes for its install, by the caller's wall clock, and then lapses.
 pub async fn a_reservation_without_an_install_lapses_after_ten_minutes(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     expect(&desk, &desk.who, "rt-1", 0, Reservation::Reserved).await?;

@@ -1,4 +1,4 @@
-//! Tokens: what a flight brought, and what may be installed.
+//! Tokens, in the commits of flights and in the installs of logins.
 
 use std::sync::Arc;
 
@@ -10,8 +10,7 @@ use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment, one_winn
 use super::verdict::{ensure, same, same_record};
 use super::{Breach, Harness, Verdict};
 
-/// A commit applies wherever the record still holds the token it sent, in its epoch, however often it was written
-/// meanwhile.
+/// A commit applies if the record still holds the token it sent, in its epoch, however many writes came in between.
 pub async fn a_commit_goes_by_epoch_and_token_and_not_by_revision(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -25,7 +24,7 @@ pub async fn a_commit_goes_by_epoch_and_token_and_not_by_revision(harness: &dyn 
     KEPT
 }
 
-/// A commit whose refresh token is not the stored one writes nothing, be its number ever so high.
+/// A commit whose refresh token is not the stored one writes nothing, however high its number.
 pub async fn a_commit_for_another_refresh_token_conflicts(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     desk.applied(desk.login("rt-1")).await?;
@@ -35,8 +34,8 @@ pub async fn a_commit_for_another_refresh_token_conflicts(harness: &dyn Harness)
     KEPT
 }
 
-/// A commit whose number is that of the stored access token, or lower, writes nothing, even where the refresh token
-/// did not change.
+/// A commit whose number does not exceed that of the stored access token writes nothing, even if the refresh token did
+/// not change.
 pub async fn a_commit_that_brings_no_newer_number_conflicts(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     desk.applied(desk.login("rt-1")).await?;
@@ -51,7 +50,8 @@ pub async fn a_commit_that_brings_no_newer_number_conflicts(harness: &dyn Harnes
     KEPT
 }
 
-/// A commit made twice is written once; the second answer shows what the first wrote, by which its flight knows it.
+/// A commit made twice is written once. The second answer shows the first one's record, in which the flight recognizes
+/// its own commit.
 pub async fn a_repeated_commit_conflicts_and_shows_the_committed_record(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     desk.applied(desk.login("rt-1")).await?;
@@ -67,8 +67,8 @@ pub async fn a_repeated_commit_conflicts_and_shows_the_committed_record(harness:
     KEPT
 }
 
-/// An answer without a refresh token keeps the old one (RFC 6749 section 6), unmarked, and everything else it is silent
-/// about.
+/// An answer without a refresh token keeps the old one (RFC 6749 section 6), unmarked, and keeps every other member
+/// that it omits.
 pub async fn a_commit_without_a_refresh_token_keeps_the_old_one(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -82,7 +82,7 @@ pub async fn a_commit_without_a_refresh_token_keeps_the_old_one(harness: &dyn Ha
     let granted = record.grant().map(|grant| grant.granted.clone());
     same("the scopes after a commit without any", granted, Some(kit::login(None).granted))?;
 
-    // The late answer to an earlier presentation leaves the note of a later one where it is.
+    // The late answer to an earlier presentation leaves a later one's note in place.
     let later = kit::mark(desk.digest("rt-1"), 2, 5);
     desk.applied(Change::Mark { expected: record.version(), mark: later.clone() }).await?;
     let late = kit::commit(1, Some(desk.digest("rt-1")), None, 4);
@@ -91,7 +91,8 @@ pub async fn a_commit_without_a_refresh_token_keeps_the_old_one(harness: &dyn Ha
     KEPT
 }
 
-/// An answer for somebody else than the one who signed in is never stored (law 13); one that names nobody is.
+/// An answer for another account than the signed-in one is never stored (law 13). An answer that names no account is
+/// stored.
 pub async fn a_commit_for_another_subject_conflicts(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let subject = |name: &str| Some(Subject(name.to_owned()));
@@ -108,7 +109,7 @@ pub async fn a_commit_for_another_subject_conflicts(harness: &dyn Harness) -> Ve
     KEPT
 }
 
-/// Of many commits for one refresh token at once, each with a successor of its own, exactly one is written.
+/// Of many concurrent commits for one refresh token, each with its own successor, exactly one is written.
 pub async fn of_many_commits_for_one_refresh_token_one_is_written(harness: &dyn Harness) -> Verdict {
     for _ in 0..ROUNDS {
         let desk = Desk::open(harness).await?;
@@ -133,7 +134,7 @@ pub async fn of_many_commits_for_one_refresh_token_one_is_written(harness: &dyn 
     KEPT
 }
 
-/// A source that spends nothing needs no login: its first commit makes the record, in epoch 0, and the second needs no
+/// A source that spends nothing needs no login. Its first commit makes the record, in epoch 0, and the second needs no
 /// refresh token either.
 pub async fn a_repeatable_source_makes_its_record_with_its_first_commit(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
@@ -148,8 +149,8 @@ pub async fn a_repeatable_source_makes_its_record_with_its_first_commit(harness:
     KEPT
 }
 
-/// A refresh token the server has refused is remembered by its digest: it is never installed again, and a login with
-/// another one is unaffected.
+/// The digest of a refused refresh token is remembered. The token is never installed again, and a login with another
+/// one is unaffected.
 pub async fn a_refused_refresh_token_is_not_installed_again(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let (epoch, sent) = (Epoch::new(1), desk.digest("rt-1"));
@@ -173,12 +174,13 @@ pub async fn a_replaced_refresh_token_is_not_installed_again(harness: &dyn Harne
     desk.applied(desk.login("rt-1")).await?;
     desk.applied(desk.commit(1, "rt-1", "rt-2", 2)).await?;
     desk.refused(desk.login("rt-1"), Conflict::Replaced).await?;
-    // The stored one is unspent, and may come once more: from the same login, imported again.
+    // The stored token is unspent and may be installed again, by an import of the same login.
     desk.applied(desk.login("rt-2")).await?;
     KEPT
 }
 
-/// A refresh token that is being presented, or in doubt, is not installed; and once its record is replaced, never.
+/// A refresh token that is being presented, or is in doubt, is not installed. After its record is replaced, it is
+/// never installed.
 pub async fn a_marked_refresh_token_is_not_installed_again(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let version = desk.applied(desk.login("rt-1")).await?.version();
@@ -189,7 +191,7 @@ pub async fn a_marked_refresh_token_is_not_installed_again(harness: &dyn Harness
     KEPT
 }
 
-/// A parked grant keeps its refresh token, and why it was parked first, until a login replaces all of it.
+/// A parked grant keeps its refresh token and its first reason for parking, until a login replaces all of it.
 pub async fn a_parked_grant_is_kept_until_a_login_replaces_it(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let parked = |record: &Record| record.grant().and_then(|grant| grant.parked);
@@ -205,8 +207,8 @@ pub async fn a_parked_grant_is_kept_until_a_login_replaces_it(harness: &dyn Harn
     KEPT
 }
 
-/// A configuration puts another renewal plan into the grant of its epoch, and changes nothing else. Source and spending
-/// do not change under a mark; the rest of the plan does.
+/// A configuration replaces the renewal plan of its epoch's grant, and changes nothing else. Under a mark, the source
+/// and the spending do not change, but the rest of the plan does.
 pub async fn a_configuration_changes_the_plan_and_nothing_else(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let configure = |epoch, renewal| Change::Configure { epoch: Epoch::new(epoch), renewal };

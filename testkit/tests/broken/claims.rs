@@ -104,7 +104,7 @@ impl Faulty {
         self.inner().end_claim(&seat.0, &ended, ending).await
     }
 
-    /// Whether somebody had the claim of this epoch and has lost it.
+    /// Whether a holder had the claim of this epoch and has lost it.
     pub(super) async fn is_lost(&self, identity: &ServerIdentity, epoch: Epoch) -> Result<bool, StoreFault> {
         let held = self.notes().holders.get(&(identity.clone(), ClaimScope::Spend(epoch))).cloned();
         match held {
@@ -113,7 +113,7 @@ impl Faulty {
         }
     }
 
-    /// What writes do to claims in a store that is wrong about it.
+    /// The effect of writes on claims in a faulty store.
     pub(super) async fn written(&self, identity: &ServerIdentity, settles: bool) -> Result<(), StoreFault> {
         if self.has(Fault::WriteEndsTheClaim) {
             let held = std::mem::take(&mut self.notes().holders);
@@ -141,7 +141,7 @@ impl Faulty {
         Ok(())
     }
 
-    /// What a claim is filed under.
+    /// The key of a claim.
     fn seat(&self, identity: &ServerIdentity, scope: ClaimScope) -> (ServerIdentity, ClaimScope) {
         match self.shared.fault {
             Some(Fault::ClaimKnowsNoEpoch) if scope != ClaimScope::Login => {

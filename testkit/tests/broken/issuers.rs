@@ -36,7 +36,7 @@ impl Faulty {
         Ok(list)
     }
 
-    /// The issuers that have an entry, as a store lists them that keeps entries among the records.
+    /// The issuers with an entry, as listed by a store that keeps entries among the records.
     pub(super) async fn issuers_as_identities(&self) -> Result<Vec<ServerIdentity>, StoreFault> {
         let keys = self.behind().list_issuers().await?;
         let targets = keys.iter().filter_map(|key| Target::idp(&key.issuer.0).ok());

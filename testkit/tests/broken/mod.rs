@@ -152,7 +152,7 @@ impl Harness for BrokenHarness {
     }
 
     fn timeout(&self) -> Duration {
-        // Memory has no delay; and a silent watch is to be found in a blink.
+        // Memory has no delay, and a silent watch must be found quickly.
         Duration::from_millis(50)
     }
 }

@@ -1,4 +1,4 @@
-//! Faults in what a watch tells.
+//! Faults in the events of a watch.
 
 use async_trait::async_trait;
 use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Fault;
 use super::store::Faulty;
 
-/// A piece of news before a watch makes of it what it will.
+/// A store event before the watch applies its fault.
 #[derive(Clone, Debug)]
 pub(super) struct Word {
     news: StoreEvent,

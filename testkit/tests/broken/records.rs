@@ -1,4 +1,4 @@
-//! Faults in what is written and read.
+//! Faults in writes and reads.
 
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit, Conflict, Login, apply};
 use tokenkeeper_actors::ports::store::TokenStore;
@@ -13,7 +13,7 @@ use super::Fault;
 use super::store::Faulty;
 
 impl Faulty {
-    /// What this store shows of a record.
+    /// The record as this store returns it.
     pub(super) fn spoiled(&self, record: Option<Box<Record>>, key: &DigestKey) -> Option<Box<Record>> {
         let Some(mut record) = record else {
             let made_up = || apply(None, &Change::Install(Box::new(bare_login()))).ok().map(Box::new);
@@ -52,7 +52,7 @@ impl Faulty {
         Some(record)
     }
 
-    /// Makes a change, and spoils the answer as reads are spoiled.
+    /// Makes a change, and spoils its answer in the same way as reads.
     pub(super) async fn changed(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault> {
         let key = self.inner().digest_key().await?;
         let before = self.inner().load(identity).await?;

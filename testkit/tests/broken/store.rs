@@ -1,4 +1,4 @@
-//! The store with the fault; what it does not spoil, it leaves to the store in memory.
+//! The store with the fault. It delegates everything else to the store in memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ use tokio::task::yield_now;
 use super::Fault;
 use super::news::Word;
 
-/// What all handles on a faulty store share.
+/// The state that all handles on a faulty store share.
 pub(super) struct Shared {
     pub(super) inner: MemoryStore,
     pub(super) fault: Option<Fault>,
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     handles: AtomicUsize,
 }
 
-/// What a fault has to keep in mind.
+/// The state that a fault needs between calls.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) identities: BTreeMap<String, ServerIdentity>,
@@ -89,7 +89,7 @@ impl Faulty {
         self.notes().identities.entry(folded).or_insert_with(|| identity.clone()).clone()
     }
 
-    /// The reservation table of a store that does not look into its records.
+    /// The reservation table of a store that does not read its records.
     fn reserve_by_table(
         &self,
         who: &ServerIdentity,

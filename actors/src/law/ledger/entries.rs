@@ -1,4 +1,4 @@
-//! Writes to an issuer's entries. Each names the revision it was decided on, and applies at that revision only.
+//! Writes to an issuer's entries. Each names the revision it was decided on, and applies only at that revision.
 
 use crate::values::Revision;
 use crate::values::issuer::{EntryContent, EntryKind, IssuerEntry};
@@ -10,16 +10,16 @@ use super::Conflict;
 pub enum EntryChange {
     /// Stores `content` in place of the entry's content.
     Put {
-        /// The entry's revision; `None` where there never was an entry. A removed entry has a revision.
+        /// The entry's revision, or `None` if there never was an entry. A removed entry has a revision.
         expected: Option<Revision>,
-        /// The new content. Its kind says which of the issuer's entries it is for.
+        /// The new content. Its kind selects the issuer's entry.
         content: EntryContent,
     },
     /// Removes the content. The entry stays, and its revision goes on.
     Remove {
         /// The entry's revision.
         expected: Revision,
-        /// Which of the issuer's entries.
+        /// The kind of the entry.
         kind: EntryKind,
     },
 }
@@ -37,14 +37,14 @@ impl EntryChange {
 /// A store's answer to an [`EntryChange`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryChanged {
-    /// It was written, and this is the entry now.
+    /// It was written. This is the new entry.
     Applied(Box<IssuerEntry>),
-    /// The entry has another revision than the change expected. This is the entry; nothing was written.
+    /// The entry has another revision than the change expected. This is the entry. Nothing was written.
     Conflict(Option<Box<IssuerEntry>>),
 }
 
-/// The entry that `change` makes of `before`, which is the entry of the change's own kind; `None` where there never was
-/// one. The revision grows by one.
+/// Returns the entry that `change` makes of `before`, the entry of the change's own kind, or `None` where there never
+/// was one. The revision grows by one.
 ///
 /// # Errors
 ///

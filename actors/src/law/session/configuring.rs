@@ -1,4 +1,4 @@
-//! A change of how the identity is renewed, and of nothing else.
+//! Configurations, which change the renewal plan of an identity and nothing else.
 
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use super::{ReplyId, SessionEffect};
@@ -7,7 +7,7 @@ use crate::law::ledger::{Change, Changed, Conflict};
 use crate::values::record::{RenewalPlan, View};
 use crate::values::{ConfigureError, ElapsedTime, Now, StoreFault};
 
-/// A configuration that has been asked for.
+/// A requested configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Configuring {
     reply: ReplyId,
@@ -37,7 +37,7 @@ impl Configuring {
 }
 
 impl Session {
-    /// The identity is to be renewed by `renewal` from now on.
+    /// Starts to make `renewal` the identity's renewal plan.
     pub(super) fn configure(&mut self, reply: ReplyId, renewal: Box<RenewalPlan>, now: Now, out: &mut Output) {
         if self.stopping {
             return out.answer_configure(reply, Err(ConfigureError::ShuttingDown));
@@ -53,7 +53,7 @@ impl Session {
         }
     }
 
-    /// The record is known, or has moved.
+    /// Continues when the record is known or has changed.
     pub(super) fn new_view_for_configuring(&mut self, now: Now, out: &mut Output) {
         self.write_plan(now, out);
     }
@@ -75,7 +75,7 @@ impl Session {
         out.effects.push(SessionEffect::Change(op, Box::new(Change::Configure { epoch, renewal: *renewal })));
     }
 
-    /// The record cannot be read.
+    /// Fails the configuration, because the record cannot be read.
     pub(super) fn configuring_unread(&mut self, fault: StoreFault, out: &mut Output) {
         let waits = |configuring: &mut Configuring| matches!(configuring.step, Step::Reading(_));
         if let Some(configuring) = self.configuring.take_if(waits) {
@@ -83,7 +83,7 @@ impl Session {
         }
     }
 
-    /// A write that the store does not answer. A read will show whether it took effect.
+    /// Handles a write that the store did not answer in time. A read will show whether it took effect.
     pub(super) fn configure_late(&mut self, now: Now, out: &mut Output) {
         let late = |configuring: &mut Configuring| configuring.wake().is_some_and(|limit| limit <= now.elapsed());
         if let Some(configuring) = self.configuring.take_if(late) {
@@ -92,7 +92,7 @@ impl Session {
         }
     }
 
-    /// The store has answered the write.
+    /// Handles the store's answer to the write.
     pub(super) fn configured(&mut self, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let Some(Configuring { reply, .. }) = self.configuring.take() else { return };
         let answer = match answer {
@@ -113,10 +113,10 @@ impl Session {
         out.answer_configure(reply, answer);
     }
 
-    /// The process stops.
+    /// Fails the configuration, because the process stops.
     pub(super) fn stop_configuring(&mut self, out: &mut Output) {
         if let Some(configuring) = self.configuring.take() {
-            // Once the write is under way, only the store knows.
+            // Once the write is under way, only the store knows its outcome.
             let error = match configuring.step {
                 Step::Reading(_) => ConfigureError::ShuttingDown,
                 Step::Writing { .. } => ConfigureError::StoreTrouble(StoreFault::TimedOut),
@@ -125,16 +125,16 @@ impl Session {
         }
     }
 
-    /// How the identity is renewed, as far as is known: by the plan of its newest grant, or by the policy's.
+    /// The known renewal plan of the identity, which is its newest grant's, or else the policy's.
     pub(super) fn renewal(&self) -> &RenewalPlan {
         self.knowledge.plan().unwrap_or(&self.policy.renewal)
     }
 
-    /// Takes in the plan of the newest record, `None` for a record without a grant.
+    /// Remembers the plan of the newest record. `None` for a record without a grant.
     pub(super) fn learn_plan(&mut self, plan: Option<&RenewalPlan>) {
         let plan = plan.unwrap_or(&self.policy.renewal);
         if plan != self.renewal() {
-            // That one source was missing means nothing for another.
+            // A missing source does not concern the new one.
             self.pauses.forget_missing_source();
             let other = (*plan != self.policy.renewal).then(|| plan.clone());
             self.knowledge.set_plan(other);

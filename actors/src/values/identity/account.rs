@@ -1,15 +1,15 @@
-//! The account: whose session it is.
+//! The account of a server identity.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::{IdentityError, Shown};
 
-/// The host's label for whose session it is: `default` unless the host tells accounts apart.
+/// The host's label for an account. It is `default` unless the host has several.
 ///
-/// 1 to 256 bytes without control characters, compared to the byte. Not a secret, yet often an e-mail address:
-/// `Display` and `Debug` show at most 64 characters, of an address its first letter and its domain (`a…@example.com`).
-/// The whole label is in [`as_str`](Self::as_str). Cheap to clone.
+/// 1 to 256 bytes without control characters, compared byte by byte. It is not a secret, yet often an e-mail address.
+/// `Display` and `Debug` show at most 64 characters, and of an address only its first letter and its domain
+/// (`a…@example.com`). The whole label is in [`as_str`](Self::as_str). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account(Arc<str>);
 
@@ -51,7 +51,7 @@ impl Account {
         shown
     }
 
-    /// Adds the label to `key`, percent-encoded but for letters, digits and a few marks that stay readable.
+    /// Appends the label to `key`. It is percent-encoded except for letters, digits and a few readable marks.
     pub(super) fn escape_into(&self, key: &mut String) {
         for byte in self.0.bytes() {
             match byte {
@@ -64,14 +64,14 @@ impl Account {
     }
 }
 
-/// The account of a host that does not tell accounts apart.
+/// The account of a host that has only one.
 impl Default for Account {
     fn default() -> Self {
         Self("default".into())
     }
 }
 
-/// Safe to log: see the type.
+/// Safe to log, as the type's documentation describes.
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown().text)

@@ -1,27 +1,27 @@
-//! What of a name may be logged.
+//! The part of a name that may be logged.
 
-/// A text that may be logged, and whether it is less than the whole.
+/// A text that may be logged. It knows whether it is shorter than the whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Shown {
-    /// Nothing in it acts on a terminal, is invisible or changes the direction of reading.
+    /// The text. Nothing in it acts on a terminal, is invisible, or changes the direction of reading.
     pub(in super::super) text: String,
     /// Whether anything was left out or replaced.
     pub(in super::super) elided: bool,
-    /// In characters.
+    /// The room left, in characters.
     room: usize,
 }
 
 impl Shown {
-    /// Room for a target, in characters.
+    /// The room for a target, in characters.
     pub(in super::super) const TARGET: usize = 160;
 
-    /// An empty text with room for `room` characters, the mark of what did not fit included.
+    /// An empty text with room for `room` characters, including the mark for omitted text.
     pub(in super::super) fn with_room(room: usize) -> Self {
         Self { text: String::new(), elided: false, room }
     }
 
-    /// Adds `text` as far as there is room. Letters and digits of any script, spaces and ASCII punctuation are shown as
-    /// they are; anything else is replaced.
+    /// Appends `text` as far as there is room. Letters and digits of any script, spaces and ASCII punctuation are
+    /// shown as they are. Any other character is replaced.
     pub(in super::super) fn push(&mut self, text: &str) {
         for c in text.chars() {
             let plain = c.is_alphanumeric() || c == ' ' || c.is_ascii_graphic();
@@ -30,7 +30,7 @@ impl Shown {
         }
     }
 
-    /// Marks that something is left out here.
+    /// Marks an omission at this place.
     pub(in super::super) fn elide(&mut self) {
         self.elided = true;
         self.place('…');
@@ -39,7 +39,7 @@ impl Shown {
     fn place(&mut self, c: char) {
         match self.room {
             0 => return,
-            // Whether more follows is not known here, so the last place is always taken as the end of what fits.
+            // More text may follow, so the last place always holds the mark for omitted text.
             1 => {
                 self.text.push('…');
                 self.elided = true;

@@ -1,4 +1,4 @@
-//! The target: what a session is with.
+//! The target of a server identity.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::super::resource::{canonical, show};
 use super::{IdentityError, ResourceUri, Shown};
 
-/// What a session is with.
+/// The other side of a session.
 ///
-/// `Display` and `Debug` are safe to log, as are those of what a target is made of.
+/// `Display` and `Debug` are safe to log, as are those of its parts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Target {
@@ -16,29 +16,29 @@ pub enum Target {
     Mcp(ResourceUri),
     /// A provider's API that is no MCP server.
     Api {
-        /// Which provider.
+        /// The provider.
         provider: Provider,
     },
-    /// The session at an identity provider that cross-application access starts from.
+    /// The session at an identity provider from which cross-application access starts.
     Idp {
-        /// Which identity provider.
+        /// The identity provider's issuer.
         issuer: IdpIssuer,
     },
 }
 
-/// The name of an API's provider, such as `github`: 1 to 64 lower-case letters, digits, dots, hyphens and
+/// The name of an API's provider, such as `github`. It has 1 to 64 lower-case letters, digits, dots, hyphens and
 /// underscores, the first of them a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Provider(Arc<str>);
 
-/// An identity provider's issuer identifier (RFC 8414 section 2, OpenID Connect Discovery section 3): an absolute URL
-/// in ASCII, without query, fragment or credentials, of at most 8 KiB. It is kept and compared to the byte: two
-/// spellings are two issuers.
+/// An identity provider's issuer identifier (RFC 8414 section 2, OpenID Connect Discovery section 3). It is an
+/// absolute URL in ASCII, without query, fragment or credentials, of at most 8 KiB. It is kept and compared byte by
+/// byte, so two spellings are two issuers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdpIssuer(Arc<str>);
 
 impl Target {
-    /// The MCP server at `uri`, in whatever spelling.
+    /// The MCP server at `uri`, in any spelling.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Target {
         }
     }
 
-    /// Without spaces. An MCP server is shown as its URL alone: it is what most identities are with.
+    /// The form for logs, without spaces. An MCP server, the usual target, is shown as its URL alone.
     pub(super) fn shown(&self) -> Shown {
         match self {
             Target::Mcp(resource) => resource.shown(),
@@ -109,7 +109,7 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::BadProvider`] when the name is not made as the type says.
+    /// [`IdentityError::BadProvider`] when the name breaks the rules of the type.
     pub fn new(name: &str) -> Result<Self, IdentityError> {
         let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let good = name.len() <= Self::LONGEST
@@ -129,7 +129,7 @@ impl IdpIssuer {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::BadIssuer`] when it is no URL an issuer could have, and [`IdentityError::StrangeIssuer`] when
+    /// [`IdentityError::BadIssuer`] when it is not a possible issuer's URL, and [`IdentityError::StrangeIssuer`] when
     /// it has a query or characters outside ASCII.
     pub fn new(issuer: &str) -> Result<Self, IdentityError> {
         canonical(issuer).map_err(IdentityError::BadIssuer)?;
@@ -140,7 +140,7 @@ impl IdpIssuer {
         }
     }
 
-    /// The identifier, to the byte.
+    /// The identifier, byte for byte.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -164,7 +164,7 @@ impl fmt::Display for Provider {
     }
 }
 
-/// Safe to log: a path segment that looks like a key is left out.
+/// Safe to log. A path segment that looks like a key is left out.
 impl fmt::Display for IdpIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&show(&self.0).text)

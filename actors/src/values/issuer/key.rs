@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 use super::super::record::Issuer;
 use super::super::resource::decoded;
 
-/// Names one entry in a store: an issuer, and which of its entries.
+/// Names one entry in a store, by its issuer and its kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IssuerKey {
     /// The issuer. Two spellings are two issuers.
     pub issuer: Issuer,
-    /// Which of the issuer's entries.
+    /// The kind of entry.
     pub kind: EntryKind,
 }
 
-/// The kinds of entries an issuer may have. A later version may add kinds: to add one here, add a variant, its content
-/// and its word.
+/// The kinds of entries of an issuer. A later version may add kinds. To add one here, add a variant, its content and
+/// its word.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
     /// The client registration of this name.
@@ -26,15 +26,15 @@ pub enum EntryKind {
     Metadata,
 }
 
-/// Tells the client registrations of one issuer apart, for example by the form of the redirect address and the resource.
-/// The login that registers chooses it. Stores compare it to the byte and read nothing in it.
+/// Distinguishes the client registrations of one issuer, for example by the form of the redirect address and the
+/// resource. The login that registers chooses it. Stores compare it byte by byte and do not interpret it.
 ///
 /// `Debug` shows eight digits of its SHA-256, because a resource's URL may hold a key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistrationName(String);
 
 impl RegistrationName {
-    /// The longest name, in bytes: room for a canonical resource URI and some words.
+    /// The longest name, in bytes. It has room for a canonical resource URI and some words.
     pub const MAX_BYTES: usize = 10 * 1024;
 
     /// The registration of this name.
@@ -61,25 +61,26 @@ impl fmt::Debug for RegistrationName {
     }
 }
 
-/// Why a text names no entry. It never repeats the text.
+/// The reason why a text names no entry. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The name of a registration is longer than [`RegistrationName::MAX_BYTES`].
     #[error("the name of the registration is longer than {} bytes: shorten it", RegistrationName::MAX_BYTES)]
     TooLong,
-    /// [`IssuerKey::key`] did not return this text, or a later version did.
+    /// [`IssuerKey::key`] of this version did not return this text. A later version may have.
     #[error("this is not the key of an issuer's entry")]
     BadKey,
 }
 
 impl IssuerKey {
-    /// The key under which stores keep the entry: printable ASCII, the same for ever, and no two entries share one. The
-    /// word for the kind, a colon, the issuer, a `#`, and the registration's name; in both, `%`, `#` and everything that is
-    /// not visible ASCII are percent-encoded. For example `metadata:https://as.example.com#`.
+    /// The key under which stores keep the entry. It is printable ASCII, it never changes, and no two entries share
+    /// one. It consists of the word for the kind, a colon, the issuer, a `#`, and the registration's name. In the
+    /// issuer and the name, `%`, `#` and everything that is not visible ASCII are percent-encoded. For example
+    /// `metadata:https://as.example.com#`.
     ///
-    /// It is as secret as the names of registrations are: it belongs in a store, not in a log. Where names are short a
-    /// store uses a keyed digest of it.
+    /// It is as secret as the names of registrations, so it belongs in a store and not in a log. A store with short
+    /// names uses a keyed digest of it.
     pub fn key(&self) -> String {
         let (word, name) = match &self.kind {
             EntryKind::Registration(name) => (REGISTRATION, name.as_str()),
@@ -96,8 +97,8 @@ impl IssuerKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError::BadKey`] for anything that `key` does not return, and for a kind of entry that only a later version
-    /// knows.
+    /// [`KeyError::BadKey`] for anything that `key` does not return, and for a kind of entry that belongs to a later
+    /// version.
     pub fn from_key(key: &str) -> Result<Self, KeyError> {
         let text = |escaped: &str| String::from_utf8(decoded(escaped.as_bytes())).ok();
         let parse = || {

@@ -1,4 +1,4 @@
-//! Client registrations and server metadata: values that belong to an authorization server, and to no identity.
+//! Client registrations and server metadata. These values belong to an authorization server, and to no identity.
 //!
 //! An [`IssuerEntry`] is a plain value. [`ledger::apply_entry`](crate::law::ledger::apply_entry) decides which writes
 //! apply to it, and [`format`](mod@format) is its stored form. An [`IssuerKey`] names it in a store.
@@ -20,12 +20,12 @@ use super::record::Client;
 use super::secret::RegistrationToken;
 use super::time::{Moment, WallTime};
 
-/// All that a store keeps of one issuer under one [`EntryKind`].
+/// Everything that a store keeps of one issuer under one [`EntryKind`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerEntry {
     /// Grows by one with each write, a removal included, and never restarts. The first write makes it 1.
     pub revision: Revision,
-    /// The content; `None` after a removal. The entry stays, so that its revision goes on.
+    /// The content, or `None` after a removal. The entry stays, so that its revision goes on.
     pub content: Option<EntryContent>,
 }
 
@@ -48,42 +48,43 @@ impl EntryContent {
     }
 }
 
-/// A client that one issuer knows. It is never used at another issuer.
+/// A client registration at one issuer. It is never used at another issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientRegistration {
-    /// Tells this registration from the issuer's other ones.
+    /// Distinguishes this registration from the issuer's other ones.
     pub name: RegistrationName,
-    /// How the issuer came to know the client.
+    /// How the client was registered with the issuer.
     pub origin: RegistrationOrigin,
-    /// The client identifier, its secret with its expiry, and how it authenticates: a grant carries a copy of these.
+    /// The client identifier, its secret with its expiry, and its authentication method. A grant carries a copy of
+    /// these.
     pub client: Client,
     /// The redirect addresses the issuer accepts for it (RFC 7591 section 2), with their ports. Empty for a client that
     /// needs none.
     pub redirect_uris: Vec<String>,
-    /// `application_type` (OpenID Connect Registration section 2); `None` where neither side named one.
+    /// `application_type` (OpenID Connect Registration section 2), or `None` if neither side named one.
     pub application_type: Option<ApplicationType>,
     /// `grant_types` as the issuer confirmed them (RFC 7591 section 2). Empty where it named none.
     pub grant_types: Vec<String>,
-    /// The scopes the client is registered for; `None` where the issuer named none.
+    /// The scopes the client is registered for, or `None` if the issuer named none.
     pub scopes: Option<Scopes>,
-    /// How to read or delete the registration (RFC 7592); `None` where the issuer offers no management.
+    /// The means to read or delete the registration (RFC 7592), or `None` if the issuer offers no management.
     pub management: Option<RegistrationManagement>,
     /// A digest of the client metadata that was sent, so that changed settings lead to a new registration. `None` where
     /// nothing was sent.
     pub metadata_digest: Option<[u8; 32]>,
-    /// When it was registered or configured, by the wall clock.
+    /// The time of registration or configuration, by the wall clock.
     pub registered_at: WallTime,
-    /// The identity whose login registered it; `None` where the host configured it.
+    /// The identity whose login registered it, or `None` if the host configured it.
     pub registered_by: Option<ServerIdentity>,
-    /// Set when a login with this client ended without a callback: the issuer may have forgotten the client, so the next
-    /// login checks it first.
+    /// Set when a login with this client ended without a callback. The issuer may have forgotten the client, so the
+    /// next login checks it first.
     pub suspect_since: Option<WallTime>,
 }
 
-/// How an issuer came to know a client.
+/// How a client was registered with an issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RegistrationOrigin {
-    /// The host was given the client by the issuer's operator.
+    /// The issuer's operator registered the client and gave it to the host.
     PreRegistered,
     /// The client identifier is the address of a client ID metadata document, which the issuer reads.
     MetadataDocument,
@@ -91,7 +92,7 @@ pub enum RegistrationOrigin {
     Dynamic,
 }
 
-/// `application_type` (OpenID Connect Registration section 2): it decides which redirect addresses an issuer accepts.
+/// `application_type` (OpenID Connect Registration section 2). It decides which redirect addresses an issuer accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ApplicationType {
     /// Redirects to loopback addresses or a custom scheme.
@@ -114,13 +115,14 @@ pub struct RegistrationManagement {
 pub struct ServerMetadata {
     /// The URL it was fetched from.
     pub url: String,
-    /// The document, exactly as the server sent it. It is checked before it is stored, and again by each reader.
+    /// The document, exactly as the server sent it. It is checked before it is stored, and each reader checks it
+    /// again.
     pub document: String,
-    /// When it was asked for, on both clocks: `fresh_for` counts from here.
+    /// The time of the request, on both clocks. `fresh_for` counts from here.
     pub fetched: Moment,
-    /// How long it may be used unasked (RFC 9111 section 4.2), to the millisecond. Zero where the server wants to be asked
-    /// each time, `None` where it said nothing.
+    /// How long the document may be used without revalidation (RFC 9111 section 4.2), to the millisecond. Zero if the
+    /// server wants revalidation each time, `None` if it stated no lifetime.
     pub fresh_for: Option<Duration>,
-    /// The entity tag to ask with (RFC 9110 section 8.8.3), exactly as it was sent.
+    /// The entity tag for revalidation (RFC 9110 section 8.8.3), exactly as it was sent.
     pub etag: Option<String>,
 }

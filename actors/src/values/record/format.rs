@@ -1,28 +1,28 @@
-//! The stored form of a record: versioned JSON, which a store seals before it leaves the process.
+//! The stored form of a record. It is versioned JSON, which a store seals before it leaves the process.
 //!
-//! This is the one room where secrets are serialized; the value types themselves have no serde. [`encode`] gives the
-//! plaintext of the sealed form in a buffer that wipes itself, [`decode`] reads it back, whatever known format it is in.
-//! An issuer's entries have a format of their own, in [`entry`], with the same rules.
+//! Only this module serializes secrets. The value types themselves have no serde. [`encode`] returns the plaintext of
+//! the sealed form in a buffer that wipes itself. [`decode`] reads it back from any known format. An issuer's entries
+//! have a format of their own, in [`entry`], with the same rules.
 //!
-//! The outermost member `format` is read first, and it alone decides who may read the rest:
+//! The outermost member `format` is read first. It alone decides how the rest is read:
 //!
-//! - **[`CURRENT`]** is read strictly: each member present once, none unknown, no contradiction between them. A member
-//!   we do not know was written by somebody we do not understand; our next write would drop it, so the record is
-//!   refused instead. Whoever adds a member raises the number.
-//! - **The previous format** is read as strictly by its own types, then made the current one. Nothing is
-//!   written by that: the record is stored in the current format with its next change.
-//! - **A newer format** is [`FormatError::Newer`], whatever else is in there.
+//! - **[`CURRENT`]** is read strictly. Each member is present once, none is unknown, and none contradicts another. An
+//!   unknown member has an unknown meaning, and the next write would drop it, so the record is refused. A version that
+//!   adds a member raises the number.
+//! - **The previous format** is read as strictly by its own types, then converted to the current one. Reading writes
+//!   nothing. The next change stores the record in the current format.
+//! - **A newer format** is [`FormatError::Newer`], regardless of the other members.
 //!
-//! # What is wiped
+//! # Wiping
 //!
-//! Nothing here copies a secret to a place that is freed unwiped, as long as what is read is undamaged. Written, a
-//! secret goes from its own type straight to a buffer which was given its final size while it held only zeros, so it
-//! never grows and moves. Read, it goes from the caller's bytes (the caller's to wipe) straight into its own type: a
+//! Nothing here copies a secret to memory that is freed unwiped, as long as the input is undamaged. A written secret
+//! goes from its own type straight to a buffer. That buffer got its final size while it held only zeros, so it never
+//! grows and moves. A read secret goes from the caller's bytes, which the caller wipes, straight into its own type. A
 //! secret is never escaped, so the JSON reader needs no scratch space for it.
 //!
-//! Not covered: the stack and registers, what the operating system pages out, and damaged input. Where a secret stands
-//! in a place that is for something else, the reader may copy it into an error text; that text is never shown, but it
-//! is freed unwiped.
+//! Not covered are the stack and registers, memory that the operating system pages out, and damaged input. If a secret
+//! is in the place of another member, the reader may copy it into an error text. That text is never shown, but it is
+//! freed unwiped.
 
 pub mod entry;
 mod migrate;
@@ -44,13 +44,13 @@ use super::Record;
 /// The format that [`encode`] writes.
 pub const CURRENT: u32 = 3;
 
-/// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record is a few kilobytes; the
-/// rest is room for huge tokens.
+/// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record is a few kilobytes.
+/// The rest is room for huge tokens.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// Why a record or an issuer's entry was not written or read. Nothing of its content is in here.
+/// The reason why a record or an issuer's entry was not written or read. It contains nothing of the content.
 ///
-/// Whatever the error, bytes that could not be read may be all that is left of a login: report them as
+/// Bytes that could not be read may be all that is left of a login, after any of these errors. Report them as
 /// [`StoreFault::Unreadable`](crate::values::StoreFault::Unreadable) and leave them where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -61,17 +61,18 @@ pub enum FormatError {
          authorization server issues"
     )]
     TooLarge,
-    /// What was unsealed is no JSON, or not the whole of it.
+    /// The unsealed text is not JSON, or is not complete.
     #[error("the stored record is no JSON, or cut off: restore it, or remove it and sign in again")]
     NotJson,
-    /// The stored record is no record of the format it claims to be.
+    /// The stored record does not follow the format that it names.
     #[error("the stored record is damaged ({what}): restore it, or remove it and sign in again")]
     Damaged {
-        /// The path of the member that is wrong; `layout` when a member is missing, unknown or of the wrong type.
+        /// The path of the wrong member, or `layout` when a member is missing, unknown or of the wrong type.
         what: &'static str,
     },
-    /// A later version of this program wrote the record. It must stay as it is: not migrated, not overwritten, not by
-    /// a login or a logout either, because what its members mean, and where its counters stand, is not known here.
+    /// A later version of this program wrote the record. It must stay as it is. It must not be migrated or
+    /// overwritten, not by a login or a logout either, because this version does not know the meaning of its members
+    /// or the position of its counters.
     #[error(
         "the stored record has format {found} and this version knows none above {known}: update this program; the \
          record was left as it is"
@@ -79,11 +80,11 @@ pub enum FormatError {
     Newer {
         /// The record's format.
         found: u32,
-        /// The newest format known: [`CURRENT`], or [`entry::CURRENT`].
+        /// The newest known format, [`CURRENT`] or [`entry::CURRENT`].
         known: u32,
     },
-    /// The record to be written contradicts itself and could not be read back. Nothing was encoded; what is stored
-    /// should stay. This is a defect of the program.
+    /// The record to be written contradicts itself and could not be read back. Nothing was encoded, and the stored
+    /// record should stay. This is a defect of the program.
     #[error("the record to be stored contradicts itself ({what}) and was not written: please report this")]
     Inconsistent {
         /// The path of the member that contradicts another.
@@ -91,10 +92,10 @@ pub enum FormatError {
     },
 }
 
-/// The plaintext of `record`'s sealed form, in the [`CURRENT`] format. It is full of secrets, and wiped when dropped.
+/// The plaintext of `record`'s sealed form, in the [`CURRENT`] format. It holds secrets, and is wiped when dropped.
 ///
-/// Spans are kept to the millisecond: a lifetime is rounded down (though never to nothing, which would mean
-/// *unknown*), a request's time-out up. The same record always gives the same bytes.
+/// Durations are kept to the millisecond. A lifetime is rounded down, though never to zero, which would mean
+/// *unknown*. A request's time-out is rounded up. The same record always gives the same bytes.
 ///
 /// # Errors
 ///
@@ -104,15 +105,16 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
     plaintext(&wire::Record::of(record))
 }
 
-/// The record whose sealed form held these bytes, in the [`CURRENT`] or the previous format. The bytes stay the caller's
-/// to wipe.
+/// The record whose sealed form held these bytes, in the [`CURRENT`] or the previous format. The caller wipes the
+/// bytes.
 ///
-/// That a refresh token belongs to the digest beside it cannot be checked without the store's key: the seal vouches
-/// for that.
+/// Whether a refresh token belongs to the digest beside it cannot be checked without the store's key. The seal
+/// guarantees it.
 ///
 /// # Errors
 ///
-/// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). See there for what a caller must not do then.
+/// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). Its documentation lists what a caller must not
+/// do then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
     let wire = match number(bytes)? {
         // Format 1 was never released.
@@ -126,7 +128,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
     Ok(record)
 }
 
-/// All that is read of a record before it is known who can read it. Every other member, of whatever shape, is skipped.
+/// The only member that is read before the format is known. All other members are skipped.
 #[derive(Deserialize)]
 struct Envelope {
     format: u32,
@@ -137,7 +139,7 @@ fn number(bytes: &[u8]) -> Result<u32, FormatError> {
     if bytes.len() > MAX_BYTES {
         return Err(FormatError::TooLarge);
     }
-    // Errors of the JSON reader are told apart and then dropped, here and below: they may quote their input.
+    // Errors of the JSON reader are classified and then dropped, here and below, because they may quote their input.
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         Category::Data => FormatError::Damaged { what: "format" },
         Category::Syntax | Category::Eof | Category::Io => FormatError::NotJson,
@@ -145,7 +147,7 @@ fn number(bytes: &[u8]) -> Result<u32, FormatError> {
     Ok(envelope.format)
 }
 
-/// All of a record, in a format whose types are `T`. The envelope was read, so whatever does not fit is in the layout.
+/// A whole record, in a format whose types are `T`. The envelope was readable, so any error is in the layout.
 fn layout<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged { what: "layout" })
 }
@@ -157,19 +159,19 @@ fn plaintext(wire: &impl Serialize) -> Result<SecretSlice<u8>, FormatError> {
     if size.0 > MAX_BYTES {
         return Err(FormatError::TooLarge);
     }
-    // Boxed while it is all zeros: from here on there is one buffer, which neither grows nor moves, and is wiped even
-    // when writing fails.
+    // The buffer is boxed while it is all zeros. From here on it is the only buffer, it neither grows nor moves, and
+    // it is wiped even when writing fails.
     let mut plaintext = SecretBox::new(vec![0; size.0].into_boxed_slice());
     write(wire, &mut plaintext.expose_secret_mut())?;
     Ok(plaintext)
 }
 
-/// Neither target of this can fail, the second one having the size that the first one found.
+/// Neither target can fail, because the second has the size that the first one counted.
 fn write(wire: &impl Serialize, to: &mut impl Write) -> Result<(), FormatError> {
     serde_json::to_writer(to, wire).map_err(|_| FormatError::Inconsistent { what: "layout" })
 }
 
-/// Counts what is written, and keeps nothing of it.
+/// Counts the written bytes and keeps none of them.
 struct Size(usize);
 
 impl Write for Size {

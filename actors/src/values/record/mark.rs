@@ -1,4 +1,4 @@
-//! The mark: the durable note that a refresh token is being presented.
+//! The mark, a durable note that a refresh token is being presented.
 
 use std::time::Duration;
 
@@ -6,33 +6,34 @@ use super::super::digest::KeyedDigest;
 use super::super::lineage::FlightId;
 use super::super::time::Moment;
 
-/// Written before each presentation of a refresh token, removed by the commit that follows, and left where the answer
-/// was lost (laws 3, 5 and 10).
+/// Written before each presentation of a refresh token. The following commit removes it. It stays if the answer was
+/// lost (laws 3, 5 and 10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The flight that presents, or presented, the token last.
+    /// The flight that presented the token last, or presents it now.
     pub flight: FlightId,
-    /// Which token.
+    /// The digest of the token.
     pub digest: KeyedDigest,
-    /// How many flights have presented it, this one included. (A DPoP nonce resend belongs to its flight.)
+    /// The number of flights that have presented it, including this one. (A DPoP nonce resend belongs to its flight.)
     pub presentations: u32,
-    /// The token number reserved for what the flight brings.
+    /// The token number reserved for the flight's result.
     pub number: u64,
-    /// When it was marked for its first presentation: what an authorization server's grace period counts from.
+    /// The time of the mark for its first presentation. An authorization server's grace period counts from here.
     pub first: Moment,
-    /// When it was marked for its last presentation.
+    /// The time of the mark for its last presentation.
     pub latest: Moment,
-    /// How long after `latest` that presentation is over for sure: nobody presents the token again before.
+    /// The time after `latest` at which that presentation has certainly ended. The token is not presented again
+    /// before.
     pub timeout: Duration,
-    /// Where the presentation stands.
+    /// The state of the presentation.
     pub state: MarkState,
 }
 
-/// Where a marked presentation stands.
+/// The state of a marked presentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarkState {
-    /// Being presented, or in doubt: the answer, if one came, was never stored.
+    /// Being presented, or in doubt. The answer, if one came, was never stored.
     Open,
-    /// Certainly spent, and its successor lost: never presented again.
+    /// Certainly spent, with its successor lost. Never presented again.
     Spent,
 }

@@ -1,7 +1,7 @@
-//! The record: everything an identity needs to go on after a restart, with no discovery.
+//! The record, which is everything that an identity needs after a restart, without discovery.
 //!
-//! A record is a plain value. What may replace what is decided in [`ledger`](crate::law::ledger), and its stored form
-//! in [`format`](mod@format).
+//! A record is a plain value. [`ledger`](crate::law::ledger) decides which writes apply to it, and
+//! [`format`](mod@format) is its stored form.
 
 pub mod format;
 mod mark;
@@ -23,78 +23,78 @@ use super::reason::Reason;
 use super::secret::{AccessToken, ClientSecret, DpopKey, RefreshToken};
 use super::time::{Moment, WallTime};
 
-/// All that is stored of one identity. `epoch`, `revision` and `number` never restart, not even through a logout.
+/// The stored data of one identity. `epoch`, `revision` and `number` never restart, not even through a logout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Grows with each login that installs and each logout that commits.
     pub epoch: Epoch,
     /// Grows with each write.
     pub revision: Revision,
-    /// The highest token number given out or reserved so far.
+    /// The highest token number assigned or reserved so far.
     pub number: u64,
-    /// Refresh tokens that the server has refused or replaced, or that may have been spent when their grant ended; never
-    /// presented or installed again.
+    /// Refresh tokens that the server has refused or replaced, or that may have been spent when their grant ended.
+    /// They are never presented or installed again.
     pub dead: DeadDigests,
-    /// The credential, or what is left of it.
+    /// The credential, or its tombstone.
     pub content: Content,
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// The identity was logged out.
     Tombstone,
-    /// Somebody is signed in (or was, until the server ended it).
+    /// A login was installed. The server may have ended it since.
     Grant(Box<Grant>),
 }
 
-/// A credential: one login, bound to one issuer and one client.
+/// A credential of one login, bound to one issuer and one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Where it belongs.
+    /// The issuer, the client and the endpoints that it is bound to.
     pub binding: Binding,
-    /// The scopes that were asked for.
+    /// The scopes that were requested.
     pub requested: Scopes,
-    /// The scopes that were granted, carried forward through every refresh that does not say otherwise.
+    /// The scopes that were granted, carried forward through every refresh that does not change them.
     pub granted: Scopes,
-    /// Who is signed in, where the server said so.
+    /// The signed-in subject, if the server named one.
     pub subject: Option<Subject>,
-    /// When the login was completed, by the wall clock: the grant's age. `None` where no person signed in, and in a
-    /// record of an older format.
+    /// The time at which the login was completed, by the wall clock, from which the grant's age counts. `None` if no
+    /// person signed in, and in a record of an older format.
     pub signed_in: Option<WallTime>,
     /// The key the tokens are bound to (RFC 9449), if they are.
     pub dpop_key: Option<DpopKey>,
-    /// Which source renews it, under which provider's profile.
+    /// The source that renews it, and the provider's profile.
     pub renewal: RenewalPlan,
-    /// What it is renewed with.
+    /// The means of renewal.
     pub refresh: Refresh,
     /// The newest access token, if there is one.
     pub access: Option<Access>,
-    /// Set when the grant waits for a person: nothing is served or renewed from it until a login replaces it.
+    /// Set when the grant waits for a person. Nothing is served or renewed from it until a login replaces it.
     pub parked: Option<Parked>,
 }
 
-/// What a grant is bound to (law 13). It changes only with a login.
+/// The binding of a grant (law 13). It changes only with a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The authorization server's issuer identifier, compared to the byte (RFC 8414 section 3.3).
+    /// The authorization server's issuer identifier, compared byte by byte (RFC 8414 section 3.3).
     pub issuer: Issuer,
     /// The registration used there.
     pub client: Client,
-    /// Where tokens are requested.
+    /// The address for token requests.
     pub token_endpoint: String,
-    /// Where tokens are revoked (RFC 7009), if the server offers it.
+    /// The address for revocations (RFC 7009), if the server offers it.
     pub revocation_endpoint: Option<String>,
-    /// The `resource` of every token request (RFC 8707), exactly as it was sent the first time; `None` for targets
+    /// The `resource` of every token request (RFC 8707), exactly as it was sent the first time. `None` for targets
     /// that are no MCP resource.
     pub resource: Option<String>,
 }
 
-/// An authorization server's issuer identifier. No normalisation: two spellings are two issuers.
+/// An authorization server's issuer identifier. It is not normalised, so two spellings are two issuers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Issuer(pub String);
 
-/// Who is signed in, as the issuer names them. Compared, never interpreted.
+/// The signed-in subject, as the issuer names it. Compared, never interpreted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(pub String);
 
@@ -105,13 +105,13 @@ pub struct Client {
     pub id: String,
     /// The secret, for a confidential client.
     pub secret: Option<ClientSecret>,
-    /// How the client authenticates at the token endpoint; fixed in advance, never probed.
+    /// How the client authenticates at the token endpoint. It is fixed in advance and never probed.
     pub auth: ClientAuth,
-    /// When the secret ends (RFC 7591 section 3.2.1); `None` when it does not.
+    /// The time at which the secret ends (RFC 7591 section 3.2.1), or `None` when it does not.
     pub secret_expires_at: Option<WallTime>,
 }
 
-/// `token_endpoint_auth_method` (RFC 7591 section 2), one for each request and never two.
+/// `token_endpoint_auth_method` (RFC 7591 section 2). Each request uses exactly one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ClientAuth {
     /// A public client: `client_id` in the body.
@@ -125,24 +125,24 @@ pub enum ClientAuth {
     PrivateKeyJwt,
 }
 
-/// What a grant is renewed with.
+/// The means of renewing a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refresh {
     /// The server issued no refresh token, or the source needs none.
     None,
     /// A refresh token is held.
     Held(Held),
-    /// The server ended the grant by refusing the refresh token with this digest; the access token may live a little
+    /// The server ended the grant by refusing the refresh token with this digest. The access token may live a little
     /// longer.
     Ended(KeyedDigest),
 }
 
-/// A refresh token in our possession.
+/// A refresh token in the store's possession.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The token with its digest.
     pub credential: RefreshCredential,
-    /// When it arrived, or was last of use: what an inactivity window counts from.
+    /// The time of its arrival or its last use. An inactivity window counts from here.
     pub since: Moment,
     /// Set while it is being presented, or may have been spent.
     pub mark: Option<Mark>,
@@ -156,14 +156,14 @@ pub struct RefreshCredential {
 }
 
 impl RefreshCredential {
-    /// Takes `token` in under the store's `key`.
+    /// Makes a credential of `token` under the store's `key`.
     pub fn new(token: RefreshToken, key: &DigestKey) -> Self {
         let digest = key.digest(&token);
         Self { token, digest }
     }
 
-    /// A credential as a store kept it: `digest` is what [`new`](Self::new) computed when `token` arrived. Only the
-    /// store's key could tell whether the two belong together, so this is for [`format::decode`] alone.
+    /// A credential as a store kept it. `digest` is what [`new`](Self::new) computed when `token` arrived. Whether the
+    /// two belong together cannot be checked without the store's key, so this is for [`format::decode`] alone.
     pub(in crate::values::record) fn from_stored(token: RefreshToken, digest: KeyedDigest) -> Self {
         Self { token, digest }
     }
@@ -188,37 +188,37 @@ impl PartialEq for RefreshCredential {
 
 impl Eq for RefreshCredential {}
 
-/// An access token as it is stored.
+/// A stored access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The token.
     pub token: AccessToken,
-    /// How it is presented.
+    /// How the token is presented.
     pub kind: TokenKind,
-    /// How long it lives.
+    /// Its lifetime.
     pub validity: Validity,
     /// Its number within the identity's history.
     pub number: u64,
-    /// Why it was minted.
+    /// Why the token was minted.
     pub cause: Cause,
-    /// The flight that brought it; `None` when a login did.
+    /// The flight that brought it, or `None` when a login did.
     pub flight: Option<FlightId>,
 }
 
-/// Why a grant waits for a person. Each is an error that keeps the old record until a login is accepted.
+/// The reason why a grant waits for a person. Each is an error that keeps the old record until a login is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Parked {
-    /// `invalid_client`: the registration is gone or its secret is wrong. The refresh token is never carried to a new
+    /// `invalid_client`. The registration is gone or its secret is wrong. The refresh token is never carried to a new
     /// client.
     ClientRejected,
     /// The resource no longer lists the bound issuer.
     IssuerChanged,
-    /// The server answered for another subject.
+    /// The server's answer was for another subject.
     SubjectChanged,
 }
 
 impl Parked {
-    /// The reason callers are given.
+    /// The reason in the callers' errors.
     pub const fn reason(self) -> Reason {
         match self {
             Parked::ClientRejected => Reason::ClientRejected,
@@ -228,15 +228,15 @@ impl Parked {
     }
 }
 
-/// The digests of refresh tokens that must not be used again, refused and replaced ones alike: the last sixteen, oldest
-/// first. What died before them is no longer known here; the server still knows.
+/// The digests of the last sixteen refresh tokens that must not be used again, refused and replaced ones alike, oldest
+/// first. Older ones are no longer known here, but the server still knows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadDigests(VecDeque<KeyedDigest>);
 
 impl DeadDigests {
     const KEPT: usize = 16;
 
-    /// Remembers `digest` as the youngest, forgetting the oldest beyond sixteen.
+    /// Adds `digest` as the newest. Drops the oldest beyond sixteen.
     pub fn remember(&mut self, digest: KeyedDigest) {
         self.0.retain(|known| *known != digest);
         if self.0.len() == Self::KEPT {
@@ -245,7 +245,7 @@ impl DeadDigests {
         self.0.push_back(digest);
     }
 
-    /// Forgets `digest`: the server has issued that token again.
+    /// Removes `digest`, because the server has issued that token again.
     pub fn forget(&mut self, digest: &KeyedDigest) {
         self.0.retain(|known| known != digest);
     }
@@ -291,7 +291,7 @@ impl Record {
         }
     }
 
-    /// The stored access token as a lease, whatever its age.
+    /// The stored access token as a lease, even an expired one.
     pub fn lease(&self) -> Option<Lease> {
         let grant = self.grant()?;
         let access = grant.access.as_ref()?;
@@ -306,11 +306,11 @@ impl Record {
         }))
     }
 
-    /// What a session needs to know of this record: no refresh token in it.
+    /// The view of this record that a session keeps. It has no refresh token.
     pub fn view(&self) -> View {
         View::of(self)
     }
 }
 
-/// How long a source may take for one token request, from the first byte sent to the last one read.
+/// The default time-out of one token request, from the first byte sent to the last one read.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! The renewal plan: which source renews a grant, and which provider's profile applies.
+//! The renewal plan, which names the source of a grant's renewals and the provider's profile.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,16 +11,16 @@ use std::fmt;
 pub struct RenewalPlan {
     /// The source that makes the token requests, by its name in the runtime.
     pub source: SourceName,
-    /// Whether a request uses something up. It must agree with what the source says of itself.
+    /// Whether a request consumes a token. It must agree with the source's own spending.
     pub spending: Spending,
-    /// The provider whose profile and dialect apply; `None` for the runtime's own profile.
+    /// The provider whose profile and dialect apply, or `None` for the runtime's own profile.
     pub provider: Option<ProviderName>,
-    /// Whether a refresh token in doubt is never presented again, whatever the profile allows.
+    /// Whether a refresh token in doubt is never presented again, even if the profile allows it.
     pub never_replay: bool,
 }
 
 impl RenewalPlan {
-    /// The plan of an identity whose tokens `source` mints with no refresh token.
+    /// The plan of an identity whose tokens `source` mints without a refresh token.
     pub fn repeatable(source: SourceName) -> Self {
         Self { source, spending: Spending::Repeatable, ..Self::default() }
     }
@@ -31,21 +31,22 @@ impl RenewalPlan {
     }
 }
 
-/// Whether a source's request uses something up.
+/// Whether a source's request consumes a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Spending {
-    /// A refresh token that the server may rotate: claimed, marked, presented once.
+    /// Consumes a refresh token that the server may rotate. It is claimed, marked and presented once.
     #[default]
     SingleUse,
-    /// Nothing (client credentials, JWT bearer, a command): never marked, and minted unclaimed while the store is down.
+    /// Consumes nothing (client credentials, JWT bearer, a command). Never marked, and minted unclaimed while the
+    /// store is down.
     Repeatable,
 }
 
 /// The longest name of a source or a provider, in bytes.
 const MAX_NAME: usize = 64;
 
-/// A name that cannot be used: not 1 to 64 bytes of words in `a-z` and `0-9`, joined by single `_` or `-`, of which the
-/// first begins with a letter.
+/// The error for an unusable name. A name has 1 to 64 bytes and consists of words in `a-z` and `0-9`, joined by single
+/// `_` or `-`. The first word begins with a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a name is 1 to {MAX_NAME} characters: lower-case letters and digits, with single _ or - between them")]
 pub struct NameError;
@@ -66,8 +67,8 @@ macro_rules! name {
         pub struct $type(Cow<'static, str>);
 
         impl $type {
-            /// The name, if it follows the grammar: 1 to 64 bytes of words in `a-z` and `0-9`, joined by single `_` or
-            /// `-`, of which the first begins with a letter.
+            /// Makes a name of 1 to 64 bytes. It consists of words in `a-z` and `0-9`, joined by single `_` or `-`.
+            /// The first word begins with a letter.
             ///
             /// # Errors
             ///
@@ -92,7 +93,7 @@ macro_rules! name {
 }
 
 name! {
-    /// The name under which a runtime has a token source. The default is `refresh_token`, the refresh grant.
+    /// The name of a token source in its runtime. The default is `refresh_token`, the refresh grant.
     SourceName
 }
 
@@ -102,7 +103,7 @@ name! {
 }
 
 impl SourceName {
-    /// The refresh grant's own name, which is the default.
+    /// The name of the refresh grant's source, which is the default.
     pub const REFRESH_TOKEN: Self = Self(Cow::Borrowed("refresh_token"));
 }
 

@@ -1,4 +1,4 @@
-//! What a session knows of a record: enough to serve and to decide, and no refresh token.
+//! The part of a record that a session keeps. It suffices to serve and to decide, and has no refresh token.
 
 use super::super::lease::Lease;
 use super::super::lineage::{Epoch, FlightId, Version};
@@ -6,52 +6,52 @@ use super::super::reason::Reason;
 use super::super::time::{Moment, WallTime};
 use super::{Content, Issuer, MarkState, Record, Refresh, RenewalPlan};
 
-/// A record without its secrets but for the access token.
+/// A record without its secrets, except for the access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// The record's place in the identity's history.
     pub version: Version,
     /// The highest token number given out or reserved so far.
     pub number: u64,
-    /// The issuer the grant is bound to; `None` after a logout.
+    /// The issuer the grant is bound to, or `None` after a logout.
     pub issuer: Option<Issuer>,
-    /// The newest access token, whatever its age. Absent when it must not be served (parked, logged out).
+    /// The newest access token, even an expired one. Absent when it must not be served (parked, logged out).
     pub lease: Option<Lease>,
     /// How the grant can be renewed.
     pub renewal: Renewal,
-    /// Which source renews it, under which provider's profile; `None` without a grant.
+    /// The source that renews it, and the provider's profile. `None` without a grant.
     pub plan: Option<RenewalPlan>,
-    /// When the login was completed, by the wall clock.
+    /// The time at which the login was completed, by the wall clock.
     pub signed_in: Option<WallTime>,
 }
 
-/// How a grant can be renewed, as far as its record says.
+/// How a grant can be renewed, according to its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// It cannot: only a login helps, for this reason.
+    /// It cannot be renewed. Only a login helps, for this reason.
     LoginRequired(Reason),
-    /// There is no refresh token; a source that needs none can mint.
+    /// There is no refresh token. A source that needs none can mint.
     WithoutToken,
     /// A refresh token is held.
     Token {
-        /// When it arrived or was last of use.
+        /// The time of its arrival or its last use.
         since: Moment,
-        /// Set when it is being presented, or in doubt.
+        /// Set while it is being presented or is in doubt.
         mark: Option<MarkView>,
     },
 }
 
-/// What a session knows of a mark.
+/// The part of a mark that a session keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarkView {
-    /// The flight that presents, or presented, the token.
+    /// The flight that presented the token, or presents it now.
     pub flight: FlightId,
-    /// How many flights have presented it.
+    /// The number of flights that have presented it.
     pub presentations: u32,
 }
 
 impl View {
-    /// What a session sees where there is no record at all.
+    /// The view of an identity without a record.
     pub fn vacant() -> Self {
         Self {
             version: Version::default(),
@@ -69,7 +69,7 @@ impl View {
         self.version.epoch
     }
 
-    /// Why nothing of the grant may be served, where that is so: it is parked, or was logged out of.
+    /// The reason why nothing of the grant may be served, if it is parked or was logged out.
     pub fn closed(&self) -> Option<Reason> {
         match self.renewal {
             Renewal::LoginRequired(

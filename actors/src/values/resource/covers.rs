@@ -1,17 +1,18 @@
-//! Where an access token may go: its resource, at its path or below.
+//! The URLs that an access token may be sent to, which are its resource's path and those below it.
 
 use super::parts::Parts;
 use super::{ResourceUri, canonical};
 
 impl ResourceUri {
-    /// Whether a request to `url` goes to this resource: same origin, and at its path or below (law 13: an access token
-    /// goes nowhere else).
+    /// Whether a request to `url` goes to this resource. It must have the same origin, and its path must be the
+    /// resource's or below it. By law 13 an access token is sent to no other URL.
     ///
-    /// Paths are compared segment by segment and to the byte, so `/mcp` covers `/mcp/x` and neither `/mcpx` nor
-    /// `/m%63p`; `/mcp/` does not cover `/mcp`. A URL that some server could read as leading out again is not covered:
-    /// dot segments before they are resolved, and below the path encoded slashes and backslashes, or dot segments in
-    /// any number of layers of percent-encoding or with `;` parameters. The query plays no part. Whatever
-    /// [`parse`](Self::parse) would refuse, but for a fragment, is not covered either.
+    /// Paths are compared segment by segment and byte by byte, so `/mcp` covers `/mcp/x` and neither `/mcpx` nor
+    /// `/m%63p`. `/mcp/` does not cover `/mcp`. A URL that some server could read as leading out of the path is not
+    /// covered. Such a URL has dot segments before they are resolved. Below the resource's path it may also have
+    /// encoded slashes and backslashes, or dot segments in any number of layers of percent-encoding or with `;`
+    /// parameters. The query is ignored. A URL that [`parse`](Self::parse) would refuse is not covered, except that a
+    /// fragment is allowed.
     pub fn covers(&self, url: &str) -> bool {
         let url = url.split(['?', '#']).next().unwrap_or_default();
         let Ok(request) = canonical(url) else { return false };
@@ -24,15 +25,16 @@ impl ResourceUri {
         }
         let Some(below) = theirs.path.strip_prefix(ours.path) else { return false };
         let at_a_boundary = below.is_empty() || below.starts_with('/') || ours.path.ends_with('/');
-        // The request may be sent by a client that does not resolve dot segments: what counts is what it will send.
+        // A client may send the request without resolving dot segments. The check applies to the URL that it would
+        // send.
         let mut sent = url.split('/').skip(3);
         let resolved_before = sent.any(|segment| matches!(decoded(segment.as_bytes()).as_slice(), b"." | b".."));
         at_a_boundary && !resolved_before && !below.split('/').any(may_lead_out)
     }
 }
 
-/// Whether some server may read more in a segment than one step down. Each proxy on the way may decode once; a name in
-/// more layers than anybody has a use for is not trusted.
+/// Whether some server may read a segment as more than one step down. Each proxy on the way may decode once. A name in
+/// more layers than any real use needs is not trusted.
 fn may_lead_out(segment: &str) -> bool {
     const LAYERS: usize = 8;
     let mut bytes = segment.as_bytes().to_vec();
@@ -51,7 +53,7 @@ fn may_lead_out(segment: &str) -> bool {
     true
 }
 
-/// `text` with its percent-encoding undone once; what is no valid escape stays (RFC 3986 section 2.1).
+/// `text` with one layer of percent-encoding removed. Invalid escapes stay as they are (RFC 3986 section 2.1).
 pub(in super::super) fn decoded(text: &[u8]) -> Vec<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut rest = text;

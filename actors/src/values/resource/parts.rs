@@ -1,8 +1,8 @@
-//! A URL cut at its joints, and what of it may be logged.
+//! The parts of a URL, and its form for logs.
 
 use super::super::identity::Shown;
 
-/// An `http` or `https` URL without a fragment, cut at its joints.
+/// An `http` or `https` URL without a fragment, split into parts.
 pub(super) struct Parts<'a> {
     /// Scheme, host and port.
     pub(super) origin: &'a str,
@@ -21,7 +21,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// What of a URL may be logged: no query, and no path segment that may be a credential.
+/// The form of a URL for logs. It has no query, and no path segment that may be a credential.
 pub(in super::super) fn show(url: &str) -> Shown {
     let parts = Parts::of(url);
     let mut shown = Shown::with_room(Shown::TARGET);
@@ -43,8 +43,9 @@ pub(in super::super) fn show(url: &str) -> Shown {
     shown
 }
 
-/// Whether a path segment may be a credential: some servers hand out URLs with a key in them. It has the form of a
-/// parameter or an e-mail address, or is as long as a key and holds a digit, as nearly every key does.
+/// Whether a path segment may be a credential, because some servers hand out URLs that contain a key. Such a segment
+/// has the form of a parameter or an e-mail address, or is as long as a key and contains a digit, as nearly every key
+/// does.
 fn may_be_a_credential(segment: &str) -> bool {
     const SHORTEST_KEY: usize = 20;
     segment.contains([';', '=', '@']) || segment.len() >= SHORTEST_KEY && segment.contains(|c: char| c.is_ascii_digit())

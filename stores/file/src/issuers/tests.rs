@@ -1,4 +1,5 @@
-//! Damage: a file is read as the right entry or is a clear error, is never another's entry, and is never overwritten.
+//! Damaged files. A file is read as the right entry or is a clear error. It is never read as another's entry, and it
+//! is never overwritten.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ fn a_home_without_the_folder_reads_as_empty_and_gets_it_with_the_first_write() {
     assert!(!folder.exists(), "a change that was refused writes nothing");
     fixture.put(ISSUER, None, "{}").unwrap();
     assert_eq!(list(&fixture.place), Ok(vec![metadata(ISSUER)]));
-    // A home that is gone has an error, not an empty list.
+    // A home that is gone gives an error, not an empty list.
     std::fs::remove_dir_all(fixture.dir.path().join("home")).unwrap();
     assert_eq!(load(&fixture.place, &metadata(ISSUER)).unwrap_err().fault(), StoreFault::Gone);
     assert_eq!(list(&fixture.place).unwrap_err().fault(), StoreFault::Gone);
@@ -176,11 +177,11 @@ fn what_is_listed_is_what_the_files_say_of_themselves() {
     let name = RegistrationName::new("é".repeat(RegistrationName::MAX_BYTES / 2)).unwrap();
     let long = IssuerKey { issuer: Issuer(ISSUER.into()), kind: EntryKind::Registration(name) };
     fixture.seal(&long, "{\"format\":1,\"revision\":1,\"content\":\"removed\"}");
-    // A kind that only a later version knows.
+    // A kind that belongs to a later version.
     let header = "cool_down:https://as.example.com#";
     let sealed = seal::seal(&fixture.place.keys, Kind::Entry, header.as_bytes(), &[], b"{}").unwrap();
     std::fs::write(fixture.file(&key).with_file_name(name_of(&fixture.place, header).as_str()), &*sealed).unwrap();
-    // No entry at all.
+    // A file that is no entry at all.
     std::fs::write(fixture.file(&key).with_file_name("0".repeat(64)), "damaged").unwrap();
     std::fs::write(fixture.file(&key).with_file_name("notes"), "mine").unwrap();
     let mut listed = list(&fixture.place).unwrap();

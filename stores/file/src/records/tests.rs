@@ -1,4 +1,4 @@
-//! Damage: whatever becomes of a record's file, it is the right record or a clear error, and never another one's.
+//! Damaged files. A record's file is read as the right record or is a clear error, and never as another's record.
 
 use tokenkeeper_actors::law::ledger::Login;
 use tokenkeeper_actors::values::record::format::FormatError;
@@ -72,7 +72,7 @@ impl Desk {
         self.write(who, &sealed.unwrap());
     }
 
-    /// Neither a read nor a login takes the file for what it is not, and it stays as it is.
+    /// Asserts that neither a read nor a login accepts the file, and that the file stays as it is.
     fn is_refused(&self, who: &ServerIdentity) -> Trouble {
         let before = self.read(who);
         let error = load(&self.place, who).unwrap_err();
@@ -105,7 +105,7 @@ fn every_part_of_a_record_and_every_changed_byte_is_refused() {
         changed[at] ^= 1 << (at % 8);
         desk.write(&who, &changed);
         let trouble = desk.is_refused(&who);
-        // Which layout it is has to be read first.
+        // The layout's version is read first.
         assert!(trouble == Trouble::Damaged || at == 11 && trouble == Trouble::Newer, "byte {at}: {trouble:?}");
     }
     desk.write(&who, &[&whole[..], b"\n"].concat());
@@ -125,7 +125,7 @@ fn another_identitys_record_is_never_read_for_ones_own() {
     desk.write(&work, &of_home);
     desk.write(&home, &of_work);
     assert_eq!((desk.is_refused(&work), desk.is_refused(&home)), (Trouble::Foreign, Trouble::Foreign));
-    // Both are listed still, as what they are: the index knows whose each file is.
+    // Both are still listed under their own identities, because the index knows each file's identity.
     assert_eq!(desk.place.names.list(&desk.place.home).unwrap().len(), 2);
     let other = Desk::new();
     other.write(&work, &of_work);
@@ -142,7 +142,7 @@ fn an_older_format_is_read_and_a_newer_one_is_left_alone() {
     assert_eq!(desk.is_refused(&who), Trouble::Newer);
     desk.seal(&who, "{\"format\":");
     assert_eq!(desk.is_refused(&who), Trouble::Format(FormatError::NotJson));
-    // The older one goes on, in the current format.
+    // The record of the older format is read, and continues in the current format.
     desk.seal(&who, FORMAT_1);
     let changed = desk.install(&who, "rt-1").unwrap();
     assert!(matches!(changed, Changed::Applied { after, .. } if after.epoch == Epoch::new(6)));
@@ -165,7 +165,8 @@ fn the_index_is_made_again_from_the_records() {
         assert_eq!(listed(), all, "{length} bytes of the index");
         assert_eq!(listed(), all, "the index that was mended");
     }
-    // What has no record is not listed, whatever the index says; and what is not known by either is passed over.
+    // An identity without a record is not listed, even if the index has it. A file that neither the index nor its
+    // header can name is skipped.
     std::fs::remove_file(desk.file(&all.remove(1))).unwrap();
     std::fs::write(desk.file(&who("d")), "no record").unwrap();
     assert_eq!(listed(), all);

@@ -1,4 +1,4 @@
-//! Looking at the folders, where the system does not tell.
+//! Polling the folders, where the system reports no events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -11,10 +11,10 @@ use crate::names::Name;
 use crate::records::Place;
 use crate::store::Inner;
 
-/// How often it is looked.
+/// The pause between two polls.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How a file was seen: each write makes it another one, with a later time of change.
+/// The observed state of a file. Each write changes the inode, and the time of change grows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen {
     inode: u64,
@@ -24,7 +24,7 @@ struct Seen {
 
 type Snapshot = BTreeMap<Written, Seen>;
 
-/// Begins to look: the first time now, then on a thread, until the watch or the store is gone.
+/// Begins to poll. The first poll is made now, the others on a thread, until the watch or the store is gone.
 pub(super) fn begin(inner: &Arc<Inner>, place: &Place, hearing: &Arc<Hearing>) -> Result<(), FileError> {
     let seen = look(place)?;
     let (inner, hearing) = (Arc::downgrade(inner), Arc::downgrade(hearing));

@@ -1,4 +1,4 @@
-//! What the tests of the file store are made of: homes, plain values, and processes of their own.
+//! Helpers of the file store's tests, namely homes, sample values, and child processes.
 #![allow(clippy::print_stderr, clippy::print_stdout, dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -25,7 +25,7 @@ pub const SPEND: ClaimScope = ClaimScope::Spend(Epoch::new(1));
 
 pub const AT_LEAST: Duration = Duration::from_secs(45);
 
-/// A folder that nothing else lives in; the home is `home` in it.
+/// A folder of the test's own. The home is `home` in it.
 pub struct Ground(pub TempDir);
 
 impl Ground {
@@ -54,7 +54,7 @@ pub fn open(home: &Path) -> FileStore {
     FileStore::builder(home).key(given_key()).open().unwrap()
 }
 
-/// A given key, so that a test may look into every file.
+/// A fixed key, so that a test can inspect every file.
 pub fn given_key() -> KeySource {
     KeySource::Given(StoreKey::new([9; 32]))
 }
@@ -179,14 +179,14 @@ pub fn token(record: Option<Box<Record>>) -> Option<String> {
     Some(record?.held()?.credential.token().expose().to_owned())
 }
 
-/// A process of its own: this test binary once more, as its test `child` in a role.
+/// A child process. It runs this test binary again, as its test `child` in a role.
 pub struct Process {
     child: Child,
     says: BufReader<ChildStdout>,
     hears: Option<ChildStdin>,
 }
 
-/// The variables that tell a child what it is.
+/// The variables that give a child its role and its home.
 const ROLE: &str = "FILE_STORE_TEST_ROLE";
 const HOME: &str = "FILE_STORE_TEST_HOME";
 
@@ -195,7 +195,7 @@ impl Process {
         Self::start_as(role, home, None)
     }
 
-    /// As another user, where one is named.
+    /// Starts the child, as another user if one is given.
     pub fn start_as(role: &str, home: &Path, user: Option<u32>) -> Self {
         Self::start_with(role, home, |command| {
             if let Some(user) = user {
@@ -204,7 +204,7 @@ impl Process {
         })
     }
 
-    /// In surroundings of its own.
+    /// Starts the child after `surround` has changed its command.
     pub fn start_with(role: &str, home: &Path, surround: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "child", "--nocapture"]).env(ROLE, role).env(HOME, home);
@@ -214,7 +214,7 @@ impl Process {
         Self { child, says, hears }
     }
 
-    /// The next thing it says; `None` when it has ended.
+    /// The next report of the child. Returns `None` when it has ended.
     pub fn hear(&mut self) -> Option<String> {
         let mut line = String::new();
         loop {
@@ -222,7 +222,7 @@ impl Process {
             if self.says.read_line(&mut line).unwrap() == 0 {
                 return None;
             }
-            // The test harness of the child talks, too.
+            // The child's test harness prints lines too.
             if let Some((_, said)) = line.trim_end().split_once("@@") {
                 return Some(said.to_owned());
             }
@@ -241,7 +241,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Kills it, and waits until it is dead.
+    /// Kills the child and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         self.child.wait().unwrap();
@@ -255,7 +255,7 @@ impl Drop for Process {
     }
 }
 
-/// What this process is, where it is a child.
+/// The role and the home of this process, if it is a child.
 pub fn role() -> Option<(String, PathBuf)> {
     Some((std::env::var(ROLE).ok()?, std::env::var_os(HOME)?.into()))
 }
@@ -264,7 +264,7 @@ pub fn say(word: impl std::fmt::Display) {
     println!("@@{word}");
 }
 
-/// Waits for the parent's next word; an end of the input ends the child.
+/// Waits for the parent's next word. The end of the input ends the child.
 pub fn wait_for_word() -> String {
     let mut line = String::new();
     if std::io::stdin().read_line(&mut line).unwrap() == 0 {
@@ -273,7 +273,7 @@ pub fn wait_for_word() -> String {
     line.trim_end().to_owned()
 }
 
-/// Whether a part of the tests that needs a privilege may be left out here. In CI it may not.
+/// Checks that a part of the tests that needs a privilege may be left out here. In CI it may not.
 pub fn may_skip(what: &str) {
     assert!(std::env::var_os("CI").is_none(), "{what} is not possible here, and CI must show it");
     eprintln!("NOT SHOWN: {what} is not possible here");

@@ -1,5 +1,5 @@
-//! A desktop session of a test's own: a message bus, a GNOME Keyring, and what goes over the bus. It ends with the test,
-//! also with one that fails, and touches nothing of the user's.
+//! A desktop session for one test, with a message bus, a GNOME Keyring and a monitor of the bus. It ends with the
+//! test, also with a failing one, and it leaves the user's own session alone.
 #![allow(clippy::disallowed_types, unreachable_pub, reason = "a part of a test, and what zbus makes of an interface")]
 
 use std::fs::{self, DirBuilder};
@@ -18,7 +18,7 @@ const SERVICE: &str = "org.freedesktop.secrets";
 /// The one collection that the keyring has.
 const COLLECTION: &str = "/org/freedesktop/secrets/collection/login";
 
-/// Nothing is started by being asked for: neither a second keyring, nor what would ask a person on a display.
+/// The bus activates no service on request. That excludes a second keyring and any prompt on a display.
 const BUS: &str = r#"<busconfig>
 <type>session</type><listen>unix:dir=/LISTEN</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
@@ -34,7 +34,7 @@ pub struct Session {
     ground: TempDir,
 }
 
-/// A process that does not outlive whoever holds it.
+/// A process that is killed when its owner drops it.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -54,7 +54,7 @@ pub fn is_possible() -> bool {
 }
 
 impl Session {
-    /// A bus with nothing on it yet.
+    /// Starts a bus without services.
     pub fn start() -> Self {
         let ground = tempfile::tempdir().unwrap();
         for folder in ["data", "run", "user"] {
@@ -75,12 +75,12 @@ impl Session {
         let sees = BufReader::new(monitor.0.stdout.take().unwrap());
         let mut session =
             Self { keyring: None, monitor: sees, address, markers: 0, _monitor: monitor, _bus: bus, ground };
-        // With its name it loses everything but its view.
+        // A monitor loses its bus name and may only observe from then on.
         session.see_until(|header, _| header.ends_with("member=NameLost"));
         session
     }
 
-    /// Makes `command` one that runs in this session.
+    /// Makes `command` run in this session.
     pub fn surround(&self, command: &mut Command) {
         for (name, folder) in [("XDG_DATA_HOME", "data"), ("XDG_RUNTIME_DIR", "run"), ("HOME", "user")] {
             command.env(name, self.ground.path().join(folder));
@@ -88,7 +88,7 @@ impl Session {
         command.env("DBUS_SESSION_BUS_ADDRESS", &self.address).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
     }
 
-    /// Starts the keyring, unlocked or locked as it is after a login without a password. What it keeps, it keeps.
+    /// Starts the keyring, either unlocked or locked as it is after a login without a password. Its items persist.
     pub fn start_keyring(&mut self, unlocked: bool) {
         let mut command = Command::new("gnome-keyring-daemon");
         self.surround(&mut command);
@@ -113,14 +113,14 @@ impl Session {
         kill_process(Pid::from_child(&self.keyring.as_ref().unwrap().0), signal).unwrap();
     }
 
-    /// Locks the keyring, as its user does.
+    /// Locks the keyring as its user does.
     pub fn lock(&self) {
         let of = format!("array:objpath:{COLLECTION}");
         let to = format!("--dest={SERVICE}");
         self.send(&["--print-reply", &to], "/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock", &[&of]);
     }
 
-    /// What the Secret Service was called with since this was asked last, reading of properties left out.
+    /// The calls to the Secret Service since the last call of this function, without reads of properties.
     pub fn calls(&mut self) -> Vec<String> {
         self.markers += 1;
         let marker = format!("/marker/{}", self.markers);
@@ -141,8 +141,8 @@ impl Session {
         self.see_until(|header, line| header.ends_with("member=NameOwnerChanged") && line == name);
     }
 
-    /// Reads on in what goes over the bus, until the head of a message and a line of it are the ones meant. Returns the
-    /// calls of the Secret Service on the way.
+    /// Reads the bus traffic until the head of a message and a line of it match. Returns the calls to the Secret
+    /// Service on the way.
     fn see_until(&mut self, is_end: impl Fn(&str, &str) -> bool) -> Vec<String> {
         let (mut head, mut calls) = (String::new(), Vec::new());
         loop {
@@ -164,7 +164,7 @@ impl Session {
     }
 }
 
-/// Is what the keyring asks for its password on a display, until it is told to end. Nobody answers.
+/// Serves the keyring's password prompt until the prompt is cancelled, and never answers it.
 pub fn display_unseen() {
     let prompter = zbus::blocking::connection::Builder::session().unwrap().name("org.gnome.keyring.SystemPrompter");
     let _shown = prompter.unwrap().serve_at("/org/gnome/keyring/Prompter", Unseen).unwrap().build().unwrap();

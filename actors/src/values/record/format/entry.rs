@@ -1,11 +1,11 @@
-//! The stored form of an issuer's entry: versioned JSON with a number of its own, read and written by the rules of a
-//! record's.
+//! The stored form of an issuer's entry. It is versioned JSON with a format number of its own, read and written by the
+//! rules of a record's.
 //!
-//! It says nothing about which entry it is. A store binds the [`IssuerKey`](crate::values::issuer::IssuerKey) to it when
-//! it seals it, so that one entry never passes for another.
+//! It does not contain the entry's key. A store binds the [`IssuerKey`](crate::values::issuer::IssuerKey) to it when
+//! sealing, so that one entry never passes for another.
 //!
-//! A version that adds a member to a known kind raises the number. A version that adds a kind need not: an older version
-//! never asks for entries of a kind that it does not know.
+//! A version that adds a member to a known kind raises the number. A version that adds a kind need not, because older
+//! versions never ask for entries of an unknown kind.
 
 mod read;
 #[cfg(test)]
@@ -26,19 +26,19 @@ pub const CURRENT: u32 = 1;
 ///
 /// # Errors
 ///
-/// [`FormatError::TooLarge`] for more than [`MAX_BYTES`](super::MAX_BYTES), and [`FormatError::Inconsistent`] for an entry
-/// that [`decode`] would refuse.
+/// [`FormatError::TooLarge`] for more than [`MAX_BYTES`](super::MAX_BYTES), and [`FormatError::Inconsistent`] for an
+/// entry that [`decode`] would refuse.
 pub fn encode(entry: &IssuerEntry) -> Result<SecretSlice<u8>, FormatError> {
     read::check(entry).map_err(|what| FormatError::Inconsistent { what })?;
     plaintext(&wire::Entry::of(entry))
 }
 
-/// The entry whose sealed form held these bytes. The bytes stay the caller's to wipe.
+/// The entry whose sealed form held these bytes. The caller wipes the bytes.
 ///
 /// # Errors
 ///
-/// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). Bytes that cannot be read stay where they are: they
-/// are neither migrated nor overwritten.
+/// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). Bytes that cannot be read stay where they are.
+/// They are neither migrated nor overwritten.
 pub fn decode(bytes: &[u8]) -> Result<IssuerEntry, FormatError> {
     let wire = match number(bytes)? {
         0 => return Err(FormatError::Damaged { what: "format" }),

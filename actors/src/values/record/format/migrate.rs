@@ -1,7 +1,8 @@
-//! The previous format, and how it becomes the current one.
+//! The previous format, and its migration to the current one.
 //!
-//! The format here has types of its own only where it differs from the current one. A change of the current format copies
-//! the types that change to this file first, replaces the step, and keeps a fixture of what was written until then.
+//! The format has types of its own here only where it differs from the current one. A change of the current format
+//! first copies the changed types to this file, replaces the migration, and keeps a fixture of the format written
+//! until then.
 
 use serde::Deserialize;
 
@@ -10,7 +11,7 @@ use super::wire::{self, Access, Binding, Refresh, Text, present};
 use super::words::Word;
 use crate::values::record::{RenewalPlan, SourceName, Spending};
 
-/// Format 2: a grant does not say which source renews it, nor which provider's profile applies.
+/// Format 2, in which a grant names neither its source nor its provider's profile.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record2<'a> {
@@ -78,8 +79,8 @@ fn grant_to_three(old: Grant2<'_>) -> wire::Grant<'_> {
 }
 
 /// The default plan. A grant without a refresh token whose access token came from a flight was minted by a repeatable
-/// source. The name of that source was never stored, so such a session asks for its source (`source_missing`) until it is
-/// configured, and not for a login that could not help.
+/// source. The name of that source was never stored. Such a session therefore reports a missing source
+/// (`source_missing`) until it is configured, rather than ask for a login that could not help.
 fn renewal_to_three(old: &Grant2<'_>) -> wire::Renewal<'static> {
     let minted =
         matches!(old.refresh, Refresh::None) && old.access.as_ref().is_some_and(|access| access.flight.is_some());

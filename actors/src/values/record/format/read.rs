@@ -1,4 +1,4 @@
-//! How a record is made of the members of the current format. Whatever is wrong is named by the path of its member.
+//! Makes a record of the members of the current format. An error names the path of the wrong member.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::values::{
     Revision, Scopes, Validity, WallTime,
 };
 
-/// The path of a member that is wrong.
+/// The path of a wrong member.
 pub(super) type Path = &'static str;
 
 const MARK_DIGEST: Path = "content.grant.refresh.held.mark.digest";
@@ -22,23 +22,23 @@ const MARK_NUMBER: Path = "content.grant.refresh.held.mark.number";
 const PRESENTATIONS: Path = "content.grant.refresh.held.mark.presentations";
 const ACCESS_NUMBER: Path = "content.grant.access.number";
 
-/// What must agree within every record. Everything the ledger makes does, so a record in which it does not was damaged,
-/// or is about to become unreadable.
+/// Checks the invariants of a record. The ledger keeps them, so a record that breaks one was damaged, or would become
+/// unreadable.
 pub(super) fn check(record: &Record) -> Result<(), Path> {
     let Some(grant) = record.grant() else { return Ok(()) };
-    // A number above the highest one given out would be given out again.
+    // A number above the highest assigned one would be assigned again.
     if grant.access.as_ref().is_some_and(|access| access.number > record.number) {
         return Err(ACCESS_NUMBER);
     }
     let Some(Held { credential, mark: Some(mark), .. }) = record.held() else { return Ok(()) };
-    // A mark for another token would leave the one that is held unprotected.
+    // A mark for another token would leave the held token unprotected.
     if mark.digest != credential.digest() {
         return Err(MARK_DIGEST);
     }
     if mark.number > record.number {
         return Err(MARK_NUMBER);
     }
-    // A mark is written before a presentation and counts it; zero would permit one too many.
+    // A mark is written before a presentation and counts it. Zero would permit one presentation too many.
     if mark.presentations == 0 {
         return Err(PRESENTATIONS);
     }
@@ -58,7 +58,7 @@ pub(super) fn record(wire: wire::Record<'_>) -> Result<Record, Path> {
     })
 }
 
-/// Forgets none: more than are kept, or one of them twice, is not what a writer of this format writes.
+/// Refuses a list that is longer than the number kept, or names a digest twice. No writer of this format makes one.
 fn dead(wire: &[wire::Text<'_>]) -> Result<DeadDigests, Path> {
     let dead = wire.iter().map(|digits| digest(digits, "dead")).collect::<Result<DeadDigests, _>>()?;
     if dead.iter().count() == wire.len() { Ok(dead) } else { Err("dead") }
@@ -90,7 +90,7 @@ fn binding(wire: wire::Binding<'_>) -> Result<Binding, Path> {
     })
 }
 
-/// The client, whose secret and authentication stand at these paths.
+/// The client. Its secret and its authentication are at these paths.
 pub(super) fn client(wire: wire::Client<'_>, at_secret: Path, at_auth: Path) -> Result<Client, Path> {
     let secret = |secret: Secret<'_>| secret.reveal(|secret| ClientSecret::new(secret)).ok_or(at_secret);
     Ok(Client {
@@ -105,7 +105,7 @@ fn renewal(wire: wire::Renewal<'_>) -> Result<RenewalPlan, Path> {
     let provider = |name: wire::Text<'_>| ProviderName::new(name.into_owned());
     Ok(RenewalPlan {
         source: match &*wire.source {
-            // The usual name takes no memory of its own.
+            // The usual name needs no allocation.
             name if name == SourceName::REFRESH_TOKEN.as_str() => SourceName::REFRESH_TOKEN,
             name => SourceName::new(name.to_owned()).map_err(|_| "content.grant.renewal.source")?,
         },
@@ -144,7 +144,7 @@ fn mark(wire: wire::Mark<'_>) -> Result<Mark, Path> {
 }
 
 fn access(wire: wire::Access<'_>) -> Result<Access, Path> {
-    // Zero is never written, and would be taken for *unknown*.
+    // Zero is never written. It would be taken for *unknown*.
     if wire.lifetime_ms == Some(0) {
         return Err("content.grant.access.lifetime_ms");
     }

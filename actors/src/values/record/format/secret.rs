@@ -8,24 +8,26 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// What a secret begins with that is written in hexadecimal.
+/// The prefix of a secret that is written in hexadecimal.
 const IN_HEX: &str = "hex:";
 
-/// A secret on its way: a part of the record that is written, or of the bytes that are read. Never a copy.
+/// A secret on its way in or out. It borrows from the record that is written or from the bytes that are read, and is
+/// never a copy.
 ///
-/// A reader of JSON unescapes a string in scratch space of its own, which nobody wipes. So no secret is ever escaped:
-/// one that would have to be (a private key in JSON or PEM, say) is written in hexadecimal after `hex:`, and so is one
-/// that begins with `hex:` itself.
+/// A reader of JSON unescapes a string in scratch space of its own, which is never wiped. So no secret is ever
+/// escaped. A secret that would need an escape, such as a private key in JSON or PEM, is written in hexadecimal after
+/// `hex:`. So is a secret that begins with `hex:` itself.
 #[derive(Clone, Copy)]
 pub(super) enum Secret<'a> {
-    /// To be written.
+    /// A secret to be written.
     Plain(&'a str),
-    /// As it was read.
+    /// A secret as it was read.
     Stored(&'a str),
 }
 
 impl Secret<'_> {
-    /// Hands the secret to `take`, which must not leave a copy behind; `None` when it was not stored as it should be.
+    /// Passes the secret to `take`, which must not leave a copy behind. Returns `None` when it was not stored in the
+    /// right form.
     pub(super) fn reveal<T>(self, take: impl FnOnce(&str) -> T) -> Option<T> {
         let stored = match self {
             Secret::Plain(secret) => return Some(take(secret)),
@@ -70,7 +72,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Secret<'a> {
                 Ok(Secret::Stored(text))
             }
 
-            // An escaped string: none of ours. The default would quote it in its error.
+            // No writer of this format escapes a secret. The default would quote it in its error.
             fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
                 Err(E::custom("an escaped secret"))
             }
@@ -80,13 +82,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Secret<'a> {
     }
 }
 
-/// Bytes of a fixed number that are no secret, in hexadecimal. (128-bit numbers too, since most readers of JSON lose
-/// what exceeds 53 bits.)
+/// Bytes of a fixed number that are no secret, in hexadecimal. (128-bit numbers too, because most readers of JSON lose
+/// precision above 53 bits.)
 pub(super) fn hex(bytes: &[u8]) -> Cow<'static, str> {
     lower::encode_string(bytes).into()
 }
 
-/// The bytes behind [`hex`]. Each value has one spelling: lower case, all digits.
+/// The bytes that [`hex`] encoded. Each value has one spelling, with all digits and in lower case.
 pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     (lower::decode(digits, &mut bytes).ok()?.len() == N).then_some(bytes)

@@ -17,16 +17,17 @@ use crate::values::{
     RefreshToken, Revision, Scopes, TokenKind, Validity, WallTime,
 };
 
-/// Marked secrets: no eight characters in a row of one of these stand anywhere else.
+/// Marked secrets. No eight consecutive characters of one of these occur anywhere else.
 const ACCESS: &str = "at-Xq7vJm2ZrK9wLt4BnC8y";
 const REFRESH: &str = "rt-Gd5hWs1PfU6kVe3AoM0x";
 pub(super) const CLIENT: &str = "cs-Yb8cRj4NiT7lQg2DzH5u/+";
-/// With what JSON must escape, so that it is stored in hexadecimal.
+/// Contains characters that JSON must escape, so that it is stored in hexadecimal.
 const DPOP: &str = "{\"kty\":\"EC\",\"d\":\"dk-Ew6aSx9FvO3mIp1\"}\n\\Kb4u";
 const MARKED: [&str; 4] = [ACCESS, REFRESH, CLIENT, DPOP];
 
-/// Fails when `shown` holds any eight characters in a row of a marked secret, as it is or in a form it may take on its
-/// way out: quoted, URL-encoded, in Base64 of either alphabet (at each of the three offsets) or in hexadecimal.
+/// Fails when `shown` contains any eight consecutive characters of a marked secret. Also detects its other likely
+/// forms, which are quoted, URL-encoded, in Base64 of either alphabet (at each of the three offsets) and in
+/// hexadecimal.
 fn assert_unmarked(shown: &str) {
     for secret in MARKED {
         assert_eq!(trace(shown, secret), None, "of {secret:?} in {shown:?}");
@@ -56,7 +57,7 @@ pub(super) fn trace(shown: &str, secret: &str) -> Option<String> {
     pieces.into_iter().find(|piece| shown.contains(piece))
 }
 
-/// Base64 of the whole groups of three bytes (RFC 4648 section 4).
+/// Base64 of the complete groups of three bytes (RFC 4648 section 4).
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |bits: u32| char::from(ALPHABET[bits as usize % 64]);
@@ -80,7 +81,7 @@ fn credential() -> RefreshCredential {
     RefreshCredential::new(RefreshToken::new(REFRESH), &DigestKey::new([7; 32]))
 }
 
-/// A record with something in every member, and nothing of it at its default.
+/// A record with every member set, and none at its default.
 fn full() -> Record {
     let mark = Mark {
         flight: FlightId(u128::MAX - 1),
@@ -166,7 +167,7 @@ fn encoded(record: &Record) -> Result<String, FormatError> {
     Ok(String::from_utf8_lossy(encode(record)?.expose_secret()).into_owned())
 }
 
-/// Asserts that two records are the same to the last member. Their own equality compares credentials by digest alone.
+/// Asserts that two records have the same members. Their own equality compares credentials by digest alone.
 fn assert_same(one: &Record, other: &Record) {
     let token = |record: &Record| record.held().map(|held| held.credential.token().clone());
     assert_eq!(one, other);

@@ -1,8 +1,8 @@
-//! Format 3, member by member, and how a record is written in it.
+//! Format 3, member by member, and its writer.
 //!
-//! Members are written in the order of the fields. All must be there when it is read: an absent mark must never pass
-//! for "no mark", so what has no value is written as `null`. No flattening and no internally tagged enums: serde
-//! buffers those, and the buffer would hold secrets.
+//! Members are written in the order of the fields. All must be present when a record is read, because an absent mark
+//! must never pass for "no mark". A member without a value is written as `null`. Flattening and internally tagged
+//! enums are not used, because serde buffers those, and the buffer would hold secrets.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub(super) struct Client<'a> {
     pub(super) secret_expires_at_ms: Option<u64>,
 }
 
-/// Which source renews the grant, under which provider's profile.
+/// The source that renews the grant, and the provider's profile.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Renewal<'a> {
@@ -141,7 +141,7 @@ pub(super) struct Access<'a> {
     pub(super) flight: Option<Text<'a>>,
 }
 
-/// A moment: both clocks, and the boot that the elapsed one counts in.
+/// A moment, with both clocks and the boot of the elapsed one.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct At<'a> {
@@ -150,14 +150,14 @@ pub(super) struct At<'a> {
     pub(super) boot: Text<'a>,
 }
 
-/// An optional member that must be there, if only as `null`: serde takes an absent `Option` for `None` unless it is
-/// told how to read it.
+/// An optional member that must be present, if only as `null`. Without this function, serde takes an absent `Option`
+/// for `None`.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
 
 impl<'a> Record<'a> {
-    /// `record`, as it is written.
+    /// `record` in its written form.
     pub(super) fn of(record: &'a record::Record) -> Self {
         Self {
             format: CURRENT,
@@ -242,7 +242,7 @@ impl Mark<'_> {
             number: mark.number,
             first: At::of(&mark.first),
             latest: At::of(&mark.latest),
-            // Up: nobody may present the token again before this time has passed.
+            // Rounded up, because the token must not be presented again before this time has passed.
             timeout_ms: millis(mark.timeout.checked_add(Duration::from_nanos(999_999)).unwrap_or(Duration::MAX)),
             state: text(mark.state.word()),
         }
@@ -255,7 +255,7 @@ impl<'a> Access<'a> {
             token: Secret::Plain(access.token.expose()),
             kind: text(access.kind.word()),
             anchored: At::of(&access.validity.anchored()),
-            // Down, so that no token looks younger than it is; but zero would mean that nothing is known.
+            // Rounded down, so that no token looks younger than it is, but not to zero, which would mean *unknown*.
             lifetime_ms: access.validity.lifetime().map(|lifetime| millis(lifetime).max(1)),
             number: access.number,
             cause: text(access.cause.word()),

@@ -1,4 +1,4 @@
-//! The words that stand for the values of small enums.
+//! The stored words for the values of small enums.
 
 use super::super::{ClientAuth, MarkState, Parked, Spending};
 use crate::values::issuer::{ApplicationType, RegistrationOrigin};
@@ -9,7 +9,7 @@ pub(super) trait Word: Sized {
     /// The word for it.
     fn word(self) -> &'static str;
 
-    /// The value that a word stands for.
+    /// The value of a word.
     fn meant_by(word: &str) -> Option<Self>;
 }
 

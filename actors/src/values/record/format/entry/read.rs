@@ -1,4 +1,4 @@
-//! How an entry is made of the members of format 1. A member that is wrong is named by its path.
+//! Makes an entry of the members of format 1. An error names the path of the wrong member.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::values::issuer::{
 };
 use crate::values::{RegistrationToken, Revision, Scopes, ServerIdentity, WallTime};
 
-/// Checks the one rule that every entry keeps: the first write makes its revision 1.
+/// Checks that the revision is at least 1, because the first write makes it 1.
 pub(super) fn check(entry: &IssuerEntry) -> Result<(), Path> {
     if entry.revision == Revision::default() { Err("revision") } else { Ok(()) }
 }

@@ -19,7 +19,7 @@ use crate::values::{ClientSecret, RegistrationToken, Revision, Scopes, ServerIde
 /// A marked secret with characters that JSON must escape, so that it is stored in hexadecimal.
 const MANAGEMENT: &str = "rat-\"Hf7qZs3\\Lx9bNw2KdV5t";
 
-/// A registration with something in every member, and nothing of it at its default.
+/// A registration with every member set, and none at its default.
 fn registration() -> IssuerEntry {
     let registration = ClientRegistration {
         name: RegistrationName::new("loopback https://mcp.example.com/mcp").unwrap(),
@@ -108,7 +108,7 @@ fn every_kind_of_entry_comes_back() {
             registration.registered_by = None;
             registration.suspect_since = None;
         }),
-        // No scopes are not the same as none named.
+        // An empty set of scopes differs from an absent one.
         with(|registration| registration.scopes = Some(Scopes::default())),
         with_metadata(|metadata| (metadata.fresh_for, metadata.etag) = (None, None)),
         with_metadata(|metadata| metadata.fresh_for = Some(Duration::ZERO)),
@@ -143,7 +143,7 @@ fn no_entry_and_no_error_shows_a_secret() {
         format!("{:?}", decode(text.as_bytes())),
         format!("{:?}", RegistrationToken::new(MANAGEMENT)),
     ];
-    // A secret in place of each value and of each name, so that a reader that quotes its input would quote it.
+    // Puts a secret in place of each value and of each name. A reader that quotes its input would then quote it.
     for at in text.match_indices(['"', ':', ',', '{', '[']).map(|(at, found)| at + found.len()) {
         for secret in [CLIENT, MANAGEMENT] {
             let quoted = serde_json::Value::from(secret).to_string();

@@ -1,7 +1,7 @@
 //! Format 1 of an entry, member by member.
 //!
-//! `Client` and `At` are those of the record's current format. Before they change there, copy them here: this format
-//! does not change with the record's, and its fixtures say so.
+//! `Client` and `At` are those of the record's current format. Before they change there, copy them here. This format
+//! does not change with the record's, and its fixtures test that.
 
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ pub(super) struct Metadata<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// `entry`, as it is written.
+    /// `entry` in its written form.
     pub(super) fn of(entry: &'a issuer::IssuerEntry) -> Self {
         let content = match &entry.content {
             None => Content::Removed,
@@ -116,7 +116,7 @@ impl<'a> Metadata<'a> {
             url: text(&metadata.url),
             document: text(&metadata.document),
             fetched: At::of(&metadata.fetched),
-            // Down, so that no document looks fresher than it is.
+            // Rounded down, so that no document looks fresher than it is.
             fresh_for_ms: metadata.fresh_for.map(millis),
             etag: metadata.etag.as_deref().map(text),
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::words::Word;
 use super::*;
 
-/// Any text, and often such that JSON must escape it or that begins like a secret in hexadecimal.
+/// Any text. Often JSON must escape it, or it begins like a secret in hexadecimal.
 pub(in super::super) fn text() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec!['"', '\\', '\n', '\0', '\u{1f}', '\u{7f}', 'ü', '\u{1f600}', 'h', 'a']);
     let chars = |odd| vec(prop_oneof![any::<char>(), odd], 0..24).prop_map(String::from_iter);
@@ -63,7 +63,7 @@ fn bindings() -> impl Strategy<Value = Binding> {
     )
 }
 
-/// Marks of the token with this digest, in a record whose highest number is `number`.
+/// Marks of the token with this digest, for a record whose highest number is `number`.
 fn marks(digest: KeyedDigest, number: u64) -> impl Strategy<Value = Mark> {
     let state = words(&["open", "spent"]);
     (flights(), 1..=u32::MAX, 0..=number, times(), times(), any::<u64>(), state).prop_map(

@@ -1,11 +1,12 @@
-//! Whatever happens to the bytes, reading them ends in an error or in a record that makes sense.
+//! Damaged bytes are an error, or a record that can be written and read again.
 
 use serde_json::{Map, Value, json};
 
 use super::super::read;
 use super::*;
 
-/// An error, or a record that can be written and read again; and no secret shown in either.
+/// Checks that the result is an error, or a record that can be written and read again, and that neither shows a
+/// secret. Returns whether it is an error.
 fn assert_sane(bytes: &[u8]) -> bool {
     match decode(bytes) {
         Err(error) => {
@@ -58,7 +59,7 @@ fn objects(value: &Value, path: &str, found: &mut Vec<(String, Map<String, Value
     }
 }
 
-/// `value` with what stands at `path` replaced.
+/// `value` with another value at `path`.
 fn replaced(value: &Value, path: &str, by: Value) -> Vec<u8> {
     let mut value = value.clone();
     value.pointer_mut(path).into_iter().for_each(|place| *place = by.clone());

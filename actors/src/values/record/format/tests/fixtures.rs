@@ -1,4 +1,4 @@
-//! What was ever written, kept as files: never edit one. A change that does not fit them is a new format.
+//! Every form that was ever written, kept as files. Never edit one. A change that does not fit them is a new format.
 
 use super::super::{CURRENT, FormatError, MAX_BYTES, decode, encode};
 use super::*;
@@ -33,7 +33,7 @@ fn a_repeatable_grant_of_format_2_is_known_by_its_token() -> Result<(), FormatEr
         Ok::<_, FormatError>(record.grant().expect("a grant").renewal.clone())
     };
     let minted = String::from_utf8_lossy(TWO_REPEATABLE);
-    // Which source minted it was never stored.
+    // The source that minted it was never stored.
     assert_eq!(plan(&minted)?, RenewalPlan::repeatable(SourceName::default()));
     // An imported login without a refresh token.
     let imported = minted.replace("\"flight\":\"000000000000000000000000000000f1\"", "\"flight\":null");

@@ -1,4 +1,4 @@
-//! Nothing shows a secret, and none is ever escaped.
+//! No output shows a secret, and no secret is ever escaped.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -46,7 +46,7 @@ fn no_value_shows_a_secret() -> Result<(), FormatError> {
 #[test]
 fn no_error_shows_a_secret() -> Result<(), FormatError> {
     let text = encoded(&full())?;
-    // A secret in place of each value and of each name, so that a reader that quotes its input would quote it.
+    // Puts a secret in place of each value and of each name. A reader that quotes its input would then quote it.
     let names_and_values = text.match_indices(['"', ':', ',', '{', '[']).map(|(at, found)| at + found.len());
     let mut errors = BTreeMap::new();
     for at in names_and_values {

@@ -1,4 +1,4 @@
-//! Every form that was ever written, kept as files. Never edit one: a change that does not fit them is a new format.
+//! Every form that was ever written, kept as files. Never edit one. A change that does not fit them is a new format.
 
 use super::*;
 
