@@ -1,4 +1,4 @@
-//! Several real processes on one home, against a real authorization server: the rig of `tests/rigs`. The server's own
+//! Several real processes on one home, against a real authorization server (the rig of `tests/rigs`). The server's own
 //! log decides what was lost.
 //!
 //! A process is this test binary, run again for its test [`child`]. It takes commands on its standard input and answers

@@ -1,4 +1,4 @@
-//! The worker process: executes commands from its standard input and reports the results.
+//! The worker process, which executes commands from its standard input and reports the results.
 
 use std::pin::pin;
 use std::sync::Arc;
