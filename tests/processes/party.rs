@@ -149,7 +149,7 @@ impl Party {
         self.record().await.held().and_then(|held| held.mark.clone())
     }
 
-    /// The number of running actors: the session's, and one for each issuer that was asked for a permit.
+    /// The number of running actors, which are the session's and one for each issuer that was asked for a permit.
     pub(crate) fn actors(&self) -> usize {
         self.supervisor().map_or(0, |supervisor| supervisor.get_children().len())
     }

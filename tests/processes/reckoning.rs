@@ -19,7 +19,7 @@ use crate::scene::Server;
 /// The number of processes that are started and killed at once. More would only slow this machine down.
 const AT_ONCE: usize = 3;
 
-/// The progress of a process when it is killed: the new events at the server, and the state in the home.
+/// The progress of a process when it is killed, as new events at the server and the state in the home.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fate {
     /// Its request has arrived.

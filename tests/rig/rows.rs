@@ -209,7 +209,7 @@ async fn invalid_target_consumes_the_token() {
 async fn a_revoked_chain_ends_the_grant() {
     let Some(authority) = Authority::start().await else { return };
     for policy in POLICIES {
-        // The flight revokes the stored token, and the rig counts that.
+        // `/revoke-all` revokes and counts every stored grant, so those of earlier rounds are removed.
         authority.tell("/reset", &json!({ "store": true }));
         let scene = Scene::new(&authority, Authority::public(), profile(policy)).await;
         authority.tell("/revoke-all", &json!({}));

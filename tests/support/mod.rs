@@ -1,4 +1,4 @@
-//! The host of the tests on real sockets: a runtime over a store in memory, with one session.
+//! The host of the tests on real sockets, which is a runtime over a store in memory with one session.
 #![allow(dead_code, unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "each test takes what it needs")]
 
 pub mod law;

@@ -37,7 +37,7 @@ impl Scene {
         Self { server, grant, host, access }
     }
 
-    /// Renews, and times out at once, whatever the time-out is, after the server has received the request.
+    /// Renews, and times out as soon as the server has received the request, without waiting for the real time-out.
     pub(crate) async fn renew_in_vain(&self) -> TokenError {
         let time_is_up = async {
             self.server.until(|counts| counts.faults == 1).await;
