@@ -1,4 +1,4 @@
-//! A login is imported, a tool is called, and a 401 costs one refresh and one more attempt.
+//! Imports a login and calls a tool. A 401 costs one refresh and one more attempt.
 
 use std::time::Duration;
 

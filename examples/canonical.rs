@@ -1,4 +1,4 @@
-//! Prints how spellings of server URLs come down to identities.
+//! Prints the identities for different spellings of server URLs.
 //!
 //!     cargo run --example canonical
 
@@ -22,7 +22,7 @@ fn main() -> Result<(), IdentityError> {
         }
     }
 
-    // Where the access token of a session may go.
+    // The URLs that may receive the access token of a session.
     let resource = ResourceUri::parse("https://mcp.example.com/mcp")?;
     for url in ["https://mcp.example.com/mcp/messages?session=1", "https://mcp.example.com/mcp/%2e%2e/admin"] {
         let verb = if resource.covers(url) { "goes" } else { "does not go" };

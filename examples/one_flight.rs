@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let auth = AuthRuntime::builder(stores::memory::open()?).spawn().await?;
     let session = auth.session(SessionSpec::mcp(&server.resource())?.account("work")?);
-    // A login without an access token: the first caller finds none that is valid.
+    // The login has no access token, so the first caller finds none that is valid.
     session.install(Login::at(grant.binding).refresh_token(grant.refresh_token.expose())).await?;
 
     let callers: Vec<_> = (0..32)

@@ -1,12 +1,12 @@
-//! Properties of the reading of answers, over arbitrary ones.
+//! Properties of the reader of answers, over arbitrary answers.
 //!
-//! CI runs a few hundred cases of each. To search for longer, say how many:
+//! CI runs a few hundred cases of each. A longer search takes the number of cases from a variable:
 //!
 //! ```sh
 //! PROPTEST_CASES=2000000 cargo test --release -p tokenkeeper --test answers
 //! ```
 //!
-//! `fuzz/` looks for the same with coverage to guide it.
+//! The coverage-guided targets in `fuzz/` check the same properties.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -37,7 +37,7 @@ fn read(status: u16, header: Option<&[u8]>, body: &[u8]) -> Evidence {
     read_answer(&answer, ASKED, ASKED.wall)
 }
 
-/// Both tokens, of an answer that has both.
+/// Both tokens of an answer that has both.
 fn both(evidence: Evidence) -> Option<(String, String)> {
     let Evidence::Tokens(tokens) = evidence else { return None };
     let Tokens { access, refresh, .. } = *tokens;
@@ -70,7 +70,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Names that mean something, and others.
+/// Member names that the reader knows, and others.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
@@ -91,7 +91,7 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// An object with both tokens among arbitrary members, in any order, as text.
+/// The text of an object with both tokens among arbitrary members, in any order.
 fn answer_with(access: &str, refresh: &str, others: Vec<(String, Value)>, place: (usize, usize)) -> String {
     let mut members: Vec<_> =
         others.into_iter().filter(|(name, _)| name != "access_token" && name != "refresh_token").collect();
@@ -102,7 +102,7 @@ fn answer_with(access: &str, refresh: &str, others: Vec<(String, Value)>, place:
     format!("{{{}}}", members.join(","))
 }
 
-/// What a straightforward reader makes of it: both tokens, if both are there and usable.
+/// The result of a straightforward reader: both tokens, if both are there and usable.
 fn straightforward(body: &[u8]) -> Option<(String, String)> {
     let object: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -1,5 +1,5 @@
-//! Callers that go away during a refresh, at every await and at every stage of the request: the rotated refresh token is
-//! stored all the same, and whoever stays is answered.
+//! Callers that are cancelled during a refresh, at every await and at every stage of the request. The rotated refresh
+//! token is stored all the same, and every caller that stays is answered.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 mod support;
@@ -26,7 +26,7 @@ const CROWDS: [usize; 2] = [16, 200];
 
 type Answer = Result<Lease, TokenError>;
 
-/// A host that somebody has signed in to, and whose access token is gone.
+/// A host with a stored login, whose access token is gone.
 struct Scene {
     server: HostileAs,
     grant: Grant,
@@ -42,7 +42,8 @@ impl Scene {
         Self { server, grant, host }
     }
 
-    /// What was rotated is stored, the next call works, and so does the next refresh: `refreshes` were there so far.
+    /// Asserts that the rotated token is stored, and that the next call and the next refresh succeed, after `refreshes`
+    /// refreshes.
     async fn is_whole_after(&self, refreshes: u32, story: &str) {
         let lease = self.host.session.token().await.unwrap();
         let requests = u64::from(refreshes);
@@ -61,7 +62,7 @@ impl Scene {
     }
 }
 
-/// Who goes away.
+/// The way in which callers are cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     All,
@@ -85,10 +86,10 @@ impl Leaving {
     }
 }
 
-/// Callers, each a task of its own.
+/// Callers, each in its own task.
 struct Crowd {
     callers: Vec<JoinHandle<Answer>>,
-    /// How many of them have asked.
+    /// The number of callers that have asked.
     asked: watch::Receiver<usize>,
 }
 
@@ -131,7 +132,7 @@ impl Crowd {
         }
     }
 
-    /// Waits until those that were cancelled are gone.
+    /// Waits until the cancelled callers are gone.
     async fn are_gone(&mut self, leaving: Leaving) {
         let size = self.callers.len();
         for (caller, task) in std::mem::take(&mut self.callers).into_iter().enumerate() {
@@ -143,7 +144,7 @@ impl Crowd {
         }
     }
 
-    /// The leases of all that were not cancelled, each answered once.
+    /// The leases of all callers that were not cancelled, each answered once.
     async fn leases(self) -> Vec<Lease> {
         let mut leases = Vec::new();
         for task in self.callers {
@@ -157,7 +158,7 @@ impl Crowd {
     }
 }
 
-/// Every wire, crowd and way to leave.
+/// Every combination of wire, crowd size and way to leave.
 fn all() -> impl Iterator<Item = (Wire, usize, Leaving)> {
     let wires = Wire::ALL.into_iter();
     wires
@@ -165,8 +166,8 @@ fn all() -> impl Iterator<Item = (Wire, usize, Leaving)> {
         .flat_map(|(wire, size)| Leaving::ALL.map(|l| (wire, size, l)))
 }
 
-/// The request is with the server, which has not begun or has rotated the token already; the answer comes when those who
-/// leave are gone.
+/// The server has the request, and has not processed it or has rotated the token already. The answer comes after the
+/// cancelled callers are gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_leave_while_the_server_holds_the_request() {
     for when in [When::Before, When::After] {
@@ -186,7 +187,7 @@ async fn callers_leave_while_the_server_holds_the_request() {
     }
 }
 
-/// Those who leave race with the answer: some of them get it.
+/// The cancelled callers race with the answer, and some of them get it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_leave_while_the_answer_comes_in() {
     for turns in 0..6 {
@@ -208,7 +209,7 @@ async fn callers_leave_while_the_answer_comes_in() {
     }
 }
 
-/// The flight may be anywhere between its order and its answer, or may never be called for.
+/// The flight may be at any step between its start and its answer, or may never start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_leave_before_the_request_has_arrived() {
     for turns in 0..6 {
@@ -233,7 +234,7 @@ async fn after_a_refusal(session: BoundedSession, lease: Lease) -> Answer {
     session.token().await
 }
 
-/// Polls `work` so many times and drops it, wherever it is then.
+/// Polls `work` at most `polls` times, and drops it after that.
 async fn for_so_many_polls<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
     let mut work = Box::pin(work);
     let mut left = polls;
@@ -244,7 +245,7 @@ async fn for_so_many_polls<T>(polls: usize, work: impl Future<Output = T>) -> Op
         left -= 1;
         match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
-            // Dropped at this await, before anything wakes it.
+            // The future is dropped at this await, before anything wakes it.
             Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -260,7 +261,7 @@ async fn callers_leave_at_each_of_their_awaits() {
         let first = scene.host.session.token().await.unwrap();
         let mut crowd = JoinSet::new();
         for caller in 0..size {
-            // One in five stays.
+            // One caller in five stays.
             let polls = if caller % 5 == 4 { usize::MAX } else { caller % 5 };
             let work = for_so_many_polls(polls, after_a_refusal(scene.host.session.clone(), first.clone()));
             #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
@@ -280,7 +281,7 @@ async fn callers_leave_at_each_of_their_awaits() {
     }
 }
 
-/// As above, one caller alone: nobody else keeps the flight in the air.
+/// One caller alone, with no other caller to keep the flight in the air.
 #[tokio::test]
 async fn a_lone_caller_leaves_at_each_of_its_awaits() {
     for wire in Wire::ALL {
@@ -291,7 +292,7 @@ async fn a_lone_caller_leaves_at_each_of_its_awaits() {
             let left = for_so_many_polls(polls, after_a_refusal(scene.host.session.clone(), first.clone())).await;
             let story = format!("{wire:?} {polls}");
             if polls > 0 {
-                // Once it was polled, the refusal is noted, whether anybody waits for that or not.
+                // Once the call was polled, the refusal is noted, even if no caller waits for it.
                 let mut states = scene.host.session.watch();
                 let mut state = states.now();
                 while state.lease.is_some_and(|(generation, _)| generation == first.generation()) {
@@ -337,7 +338,7 @@ fn callers_leave_with_their_whole_runtime() {
     }
 }
 
-/// The answer is lost, and with it everybody who waited for it: the next caller is told what became of it.
+/// The answer is lost, with every caller that waited for it. The next caller learns the outcome.
 #[tokio::test]
 async fn a_lost_answer_that_nobody_waits_for_is_known_all_the_same() {
     for wire in Wire::ALL {

@@ -1,4 +1,4 @@
-//! Several processes of a host on one home: one refresh between them, and each hears of the others.
+//! Several processes of a host on one home share one refresh, and each receives the others' changes.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a test")]
 
@@ -69,7 +69,7 @@ impl Host {
         self.session.install(login).await.unwrap();
     }
 
-    /// What so many callers at once get: the one token, or the one reason.
+    /// The results of `callers` concurrent callers, each a token or a reason.
     async fn tokens(&self, callers: usize) -> Vec<Result<String, Reason>> {
         let callers: Vec<_> = (0..callers)
             .map(|_| {
@@ -98,7 +98,7 @@ impl Host {
     }
 }
 
-/// What a child does. On its own it is no test.
+/// The body of a child process. It does nothing when run as a test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let (Ok(home), Ok(resource)) = (std::env::var("FILE_STORE_HOME"), std::env::var("FILE_STORE_RESOURCE")) else {
@@ -168,7 +168,7 @@ async fn the_callers_of_several_processes_share_one_request() {
     processes.iter_mut().for_each(|process| assert_eq!(process.hear(), "ready"));
     processes.iter_mut().for_each(Process::tell);
     let said: Vec<_> = processes.iter_mut().map(Process::hear).collect();
-    // One token, and each process has it for all of its callers.
+    // There is one token, and each process serves it to all of its callers.
     let token = host.tokens(CALLERS).await;
     assert!(token[0].is_ok() && token.len() == 1, "{token:?}");
     assert!(said.iter().all(|said| *said == format!("{token:?}")), "{said:?} {token:?}");

@@ -14,7 +14,7 @@ impl Harness for Reqwest {
     }
 }
 
-/// What a host may hand in: everything that repeats requests, turned on.
+/// A host's client with every feature that repeats requests turned on.
 struct AsEagerAsCanBe;
 
 impl Harness for AsEagerAsCanBe {
@@ -24,7 +24,7 @@ impl Harness for AsEagerAsCanBe {
                 reqwest::Client::builder()
                     .redirect(reqwest::redirect::Policy::limited(10))
                     .retry(reqwest::retry::for_host("127.0.0.1").no_budget().classify_fn(|seen| {
-                        // Whatever came of it.
+                        // Retries after every outcome.
                         seen.retryable()
                     }))
                     .pool_max_idle_per_host(8)

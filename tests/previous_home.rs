@@ -1,6 +1,6 @@
-//! A home that the previous version of the command wrote opens, serves and refreshes, and loses nothing.
+//! A home that the previous version of the command wrote opens, serves, refreshes, and loses nothing.
 //!
-//! `fixtures/home-format-2` are its files, as three imports and one logout left them. Nothing in them is secret: the
+//! `fixtures/home-format-2` has the files of such a home after three imports and one logout. They hold no secrets. The
 //! tokens were made up, and the authorization server is a closed port on loopback.
 #![cfg(unix)]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
@@ -23,16 +23,16 @@ use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Account, ProviderName, Reason, RenewalPlan, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
 
-/// Where the files say that the authorization server is.
+/// The authorization server's address in the files.
 const STORED_ISSUER: &str = "http://127.0.0.1:9";
 const STORED_RESOURCE: &str = "https://mcp.example.com/mcp";
 
-/// Sends what is meant for the stored server to one that runs, with the names it knows in place of the stored ones.
+/// Redirects requests for the stored server to a running one, and translates the stored names into the names it knows.
 #[derive(Debug)]
 struct Relay {
     client: ReqwestClient,
     issuer: String,
-    /// Stored names, and what the running server calls the same.
+    /// Stored names, each with the running server's name for the same thing.
     names: Vec<(&'static str, String)>,
 }
 
@@ -58,7 +58,7 @@ impl HttpClient for Relay {
 fn home() -> TempDir {
     let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/home-format-2"), home.path());
-    // Version control keeps no empty folder.
+    // Git does not track empty folders.
     let logins = home.path().join("logins");
     fs::create_dir_all(&logins).unwrap();
     fs::set_permissions(logins, fs::Permissions::from_mode(0o700)).unwrap();
@@ -84,7 +84,7 @@ fn identity(account: &str) -> ServerIdentity {
     ServerIdentity::new(Account::new(account).unwrap(), Target::mcp(STORED_RESOURCE).unwrap())
 }
 
-/// A runtime over a copy of the home, and a server that stands for the stored one.
+/// A runtime on a copy of the home, and a server in place of the stored one.
 struct Scene {
     server: HostileAs,
     store: FileStore,
@@ -128,13 +128,13 @@ async fn a_home_of_the_previous_version_opens_serves_and_refreshes() {
     listed.sort();
     assert_eq!(listed, ["gone", "plain", "secret"].map(identity));
 
-    // What is stored and good is served, with no request.
+    // A stored token that is valid is served without a request.
     let lease = scene.session("secret").token().await.unwrap();
     assert_eq!(lease.token().expose(), "stored-access-token");
     assert_eq!(lease.scopes().iter().collect::<Vec<_>>(), ["read"]);
     assert_eq!(scene.server.counts().token_requests, 0);
 
-    // What is over is refreshed, again and again, with and without a client secret.
+    // An expired token is refreshed, repeatedly, with and without a client secret.
     let force = TokenOptions { force: true, ..TokenOptions::default() };
     for account in ["plain", "secret", "plain", "secret"] {
         let lease = scene.session(account).token_with(force).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_home_of_the_previous_version_opens_serves_and_refreshes() {
         assert!(record.held().unwrap().credential.token().expose().starts_with("rt-"), "{account}");
     }
 
-    // A tombstone is one still.
+    // A tombstone is still a tombstone.
     let error = scene.session("gone").token().await.unwrap_err();
     assert_eq!(error.reason(), Reason::LoggedOut);
     assert!(scene.runtime.shutdown(std::time::Duration::from_secs(5)).await.is_clean());

@@ -1,4 +1,5 @@
-//! From a caller to a socket and back: the runtime, the refresh grant, the client over reqwest, and a strict server.
+//! The whole way from a caller to a socket and back, through the runtime, the refresh grant and the client over
+//! reqwest, to a strict server.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 #[path = "../actors/tests/common/bounded.rs"]
@@ -30,7 +31,7 @@ use within::within;
 
 const KEY: [u8; 32] = [7; 32];
 
-/// A host: a runtime with a session that somebody has signed in to, and whose access token is gone.
+/// A host: a runtime with a stored login whose access token is gone.
 struct Host {
     server: HostileAs,
     grant: Grant,
@@ -71,13 +72,13 @@ impl Host {
         Self { server, grant, session, runtime }
     }
 
-    /// A token from a flight that begins now.
+    /// Returns a token from a flight that begins now.
     async fn renew(&self) -> Result<String, Reason> {
         let lease = self.session.token_with(TokenOptions { force: true, ..TokenOptions::default() }).await;
         lease.map(|lease| lease.token().expose().to_owned()).map_err(|error| error.reason())
     }
 
-    /// Renews once more, which only the newest refresh token can do: nothing was lost, and nothing presented twice.
+    /// Renews once more, which only the newest refresh token can do. So nothing was lost, and nothing presented twice.
     async fn is_whole_after(&self, requests: u64) {
         self.renew().await.unwrap();
         let counts = self.server.counts();

@@ -1,4 +1,4 @@
-//! What the client over reqwest knows between "connected" and "sent".
+//! The client over reqwest distinguishes the stages between "connected" and "sent".
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 #[path = "../actors/tests/common/within.rs"]
@@ -33,7 +33,7 @@ impl Clock for Hand {
     }
 }
 
-/// What happens once the connection stands, and before it is handed over.
+/// The event between the end of connecting and the handover of the connection.
 #[derive(Clone)]
 struct Then<F>(F);
 
@@ -73,7 +73,7 @@ where
     }
 }
 
-/// What a client with this layer says of a request that may leave until 5, and all that arrived.
+/// The result of a client with this layer for a request that may leave until 5, and the bytes that arrived.
 async fn send(
     clock: &Hand,
     then: impl Fn() -> io::Result<()> + Clone + Send + Sync + 'static,
@@ -92,7 +92,7 @@ async fn send(
     let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
     drop(client);
 
-    // Connections are accepted in order: those of the client come before this one.
+    // Connections are accepted in order, so those of the client come before this one.
     let last = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let mut arrived = Vec::new();
     loop {
@@ -120,7 +120,7 @@ async fn the_clock_is_asked_when_the_connection_stands() {
     assert_eq!(arrived, [b""], "one connection, and not a byte");
 }
 
-/// A TLS handshake that fails, as reqwest sees it: the connector fails after TCP has connected.
+/// A TLS handshake fails. In reqwest the connector fails after TCP has connected.
 #[tokio::test]
 async fn a_connection_that_fails_while_it_is_made_sends_nothing() {
     let (error, arrived) = send(&Hand::default(), || Err(io::ErrorKind::InvalidData.into())).await;
@@ -128,7 +128,7 @@ async fn a_connection_that_fails_while_it_is_made_sends_nothing() {
     assert_eq!(arrived, [b""]);
 }
 
-/// A host without a TLS feature finds out at its first `https` request, and nothing has left.
+/// A host without a TLS feature gets an error at its first `https` request, and nothing has left.
 #[tokio::test]
 async fn what_cannot_be_asked_is_said_not_to_have_been_sent() {
     let client = ReqwestClient::new().unwrap();

@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked to, as a person reads it and as a program sees it.
+//! The reasons for which a command failed, in text for people and as exit codes for programs.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -17,16 +17,16 @@ Exit codes:
   5  temporarily unavailable: trying again may help
   6  store trouble: the home cannot be read or written";
 
-/// Why a command did not do what it was asked to. Each kind has an exit code of its own.
+/// The reason for which a command failed. Each kind has its own exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was asked for could not be done.
+    /// The command could not do its work.
     Failed(io::Error),
-    /// What was asked for makes no sense.
+    /// The arguments or the input are not acceptable.
     Usage(String),
     /// Only a new login helps.
     LoginRequired(String),
-    /// The server does not want it, or it would do harm.
+    /// The server refused it, or it would do harm.
     Refused(String),
     /// Trying again may help.
     Unavailable(String),
@@ -35,7 +35,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// See [`EXIT_CODES`].
+    /// The exit code, as [`EXIT_CODES`] lists it.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// Why there is no token. A store's trouble is told in its own words.
+    /// The failure for a missing token. A store fault is described in the store's words.
     pub(crate) fn no_token(error: TokenError, store: &FileStore) -> Self {
         let told = format!("{}: {error}", error.reason());
         match error.reason() {
@@ -61,13 +61,13 @@ impl Failure {
         }
     }
 
-    /// Why there is no token where there is no home in `dir`.
+    /// The failure for a missing token where `dir` holds no home.
     pub(crate) fn no_home(dir: PathBuf) -> Self {
         let reason = Reason::NeverSignedIn;
         Self::LoginRequired(format!("{reason}: {}\n  there is no home in {}", reason.advice(), dir.display()))
     }
 
-    /// Why a login was not stored.
+    /// The failure for a login that was not stored.
     pub(crate) fn not_installed(error: LoginError, store: &FileStore) -> Self {
         let LoginError::Refused(error) = error else { return Self::Usage(error.to_string()) };
         match error {
@@ -82,7 +82,7 @@ impl Failure {
         }
     }
 
-    /// Why a logout is not what was asked for.
+    /// The failure for a logout that did not end as requested.
     pub(crate) fn not_logged_out(error: LogoutError, store: &FileStore) -> Self {
         match error {
             LogoutError::NotDurable(_) => Self::store(error.to_string(), store),
@@ -92,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// Trouble with the home, in the store's words where it has any.
+    /// The failure for a fault of the home, in the store's words where it has any.
     pub(crate) fn store_fault(fault: StoreFault, store: &FileStore) -> Self {
         Self::store(fault.to_string(), store)
     }

@@ -1,4 +1,4 @@
-//! `tokenkeeper forget`: nothing more is shown of sessions that were logged out.
+//! `tokenkeeper forget`: hides sessions that were logged out.
 
 use std::io::Write;
 
@@ -11,11 +11,12 @@ use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
 use crate::who;
 
-/// Forgets sessions that were logged out: their journals are removed, and no status shows them any more
+/// Forgets sessions that were logged out, so that no status shows them any more
 ///
-/// A tombstone stays in the home: it names the server and the account, and holds no token. It has the numbers
-/// from which a later login counts on. Without them another process, or a refresh that is still under way,
-/// could take a new login for an old one. It also has digests of refresh tokens that must not be used again.
+/// Their journals are removed. A tombstone stays in the home. It names the server and the account, and holds no
+/// token. It has the numbers from which a later login counts on. Without them another process, or a refresh that
+/// is still under way, could take a new login for an old one. It also has digests of refresh tokens that must not
+/// be used again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
     /// All sessions that were logged out
     #[arg(long)]
     logged_out: bool,
-    /// Print one JSON object with the member forgotten: an array of objects with server and account
+    /// Print one JSON object with the member forgotten, an array of objects with server and account
     #[arg(long)]
     json: bool,
 }
@@ -72,7 +73,7 @@ async fn one(store: &FileStore, identity: ServerIdentity) -> Result<Vec<ServerId
     })
 }
 
-/// Forgets every session that `status --all` shows as logged out.
+/// The sessions that `status --all` shows as logged out.
 async fn all(store: &FileStore) -> Result<Vec<ServerIdentity>, Failure> {
     let mut identities = store.list().await.map_err(|fault| Failure::store_fault(fault, store))?;
     identities.sort_by_key(ServerIdentity::key);

@@ -1,4 +1,4 @@
-//! The home that commands share, and a runtime over it.
+//! The home that the commands share, and a runtime on it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use tokenkeeper::{AuthRuntime, AuthSession, BuildError, ServerIdentity};
 
 use crate::failure::Failure;
 
-/// How long a command that is done waits for what goes on behind it: a revocation, a last save.
+/// How long a finished command waits for background work, such as a revocation or a last save.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long for a refresh that is under way, whose answer may be the only copy of a token: the request's own time-out, and
-/// saving what came.
+/// How long a command waits for a refresh in flight, whose answer may be the only copy of a token. It covers the
+/// request's time-out and the save.
 const FLIGHT: Duration = Duration::from_secs(45);
 
-/// After how much of that a person is told what is waited for.
+/// The wait after which a note explains to the person at the terminal why the command has not ended.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Which home.
+/// The options that select a home.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HomeArguments {
     /// The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]
@@ -47,19 +47,19 @@ impl HomeArguments {
         }
     }
 
-    /// The home, which is made where there is none.
+    /// Opens the home, and creates it if it does not exist.
     pub(crate) fn open(&self) -> Result<FileStore, Failure> {
         if let Some(store) = self.open_existing()? {
             return Ok(store);
         }
         let store = self.builder()?.open()?;
-        // A person may want to know where secrets go; a program reads standard output.
+        // The note goes to standard error, because programs read standard output.
         let (dir, place) = (store.dir().display(), self.place());
         let _ = writeln!(io::stderr(), "note: made the home {dir}; its key is in {place}");
         Ok(store)
     }
 
-    /// The home; `None` where there is none, and then none is made.
+    /// Opens the home, or returns `None` if it does not exist. Never creates one.
     pub(crate) fn open_existing(&self) -> Result<Option<FileStore>, Failure> {
         match self.builder()?.existing().open() {
             Ok(store) => Ok(Some(store)),
@@ -68,8 +68,7 @@ impl HomeArguments {
         }
     }
 
-    /// The home, which must be there: a folder that is not (a slip of the pen, or not mounted) is not made into one where
-    /// nobody ever signed in.
+    /// Opens the home, which must exist. A mistyped or unmounted folder must not become a new, empty home.
     pub(crate) fn required(&self) -> Result<FileStore, Failure> {
         self.open_existing()?.ok_or_else(|| self.dir().map_or_else(|error| error, Failure::no_home))
     }
@@ -87,7 +86,7 @@ impl HomeArguments {
         }
     }
 
-    /// Where the key of a new home is.
+    /// Where the key of a new home is kept.
     fn place(&self) -> &'static str {
         match self.key {
             Key::File => "a file in it that only you can read",
@@ -96,7 +95,7 @@ impl HomeArguments {
     }
 }
 
-/// A runtime over a home, for as long as one command takes.
+/// A runtime on a home, for the duration of one command.
 pub(crate) struct Keeper {
     pub(crate) store: FileStore,
     auth: AuthRuntime,
@@ -116,10 +115,10 @@ impl Keeper {
         self.auth.session(identity)
     }
 
-    /// Waits for what is to be done, unless the person at the terminal does not want to.
+    /// Waits for `work` until it ends or the person at the terminal interrupts it.
     ///
-    /// A refresh that is under way then still ends, because its answer may be the only copy of a token; a second
-    /// interruption gives that up.
+    /// After an interruption a refresh in flight still ends, because its answer may be the only copy of a token. A
+    /// second interruption abandons it.
     pub(crate) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         let mut interruptions = Interruptions::new()?;
         tokio::select! {
@@ -131,12 +130,12 @@ impl Keeper {
         }
     }
 
-    /// Ends the runtime after a refresh: what was obtained is saved by then, or it is said that it is not.
+    /// Shuts the runtime down after a refresh. Returns an error if the new token is not saved by then.
     pub(crate) async fn land(self) -> Result<(), Failure> {
         self.end(FLIGHT).await
     }
 
-    /// Ends the runtime.
+    /// Shuts the runtime down.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.end(PATIENCE).await
     }
@@ -171,7 +170,7 @@ impl Keeper {
     }
 }
 
-/// What asks a command to end: Ctrl-C, the end of a job or of the terminal.
+/// The signals that ask a command to end: Ctrl-C, termination, a closed terminal.
 struct Interruptions {
     #[cfg(unix)]
     signals: [tokio::signal::unix::Signal; 3],
@@ -211,7 +210,7 @@ fn interrupted() -> Failure {
     Failure::Failed(io::Error::new(io::ErrorKind::Interrupted, "interrupted"))
 }
 
-/// Runs a command's work.
+/// Runs the work of a command on a new tokio runtime.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
 }

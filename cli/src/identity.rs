@@ -1,4 +1,4 @@
-//! `tokenkeeper identity`: how a server's URL is understood.
+//! `tokenkeeper identity`: shows how a server's URL is understood.
 
 use std::io::Write;
 

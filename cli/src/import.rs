@@ -1,4 +1,4 @@
-//! `tokenkeeper import`: a login that was made elsewhere.
+//! `tokenkeeper import`: stores a login that was made elsewhere.
 
 mod bundle;
 
@@ -15,21 +15,21 @@ use crate::home::{self, HomeArguments, Keeper};
 use crate::when;
 use bundle::Bundle;
 
-/// More than this is no login.
+/// The maximum size of the input in bytes. No login is larger.
 const MOST: u64 = 1024 * 1024;
 
 /// Takes over a login that was made elsewhere: one JSON object on standard input
 ///
-/// From then on this home owns the refresh token. Two owners of one refresh token kill it: the server takes
-/// the second use of a single-use token for theft, and ends the session of both. So remove it from where it
-/// came from, or let that program ask `tokenkeeper token` from now on.
+/// From then on this home owns the refresh token. Two owners of one refresh token kill it. The server takes the
+/// second use of a single-use token for theft, and ends the session of both. So remove it from where it came
+/// from, or let that program ask `tokenkeeper token` from now on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// What the authorization server is, where it is one with habits of its own (stored with the login)
+    /// The provider of the authorization server, where it is one with habits of its own (stored with the login)
     #[arg(long, value_name = "NAME", value_parser = provider_names())]
     provider: Option<String>,
-    /// Never present a refresh token again whose answer was lost: require a login instead (stored with the login)
+    /// Never present a refresh token again whose answer was lost, but require a login (stored with the login)
     #[arg(long)]
     never_replay: bool,
     /// Print one JSON object with the members server, account, issuer and expires_at
@@ -69,7 +69,7 @@ fn provider_names() -> clap::builder::PossibleValuesParser {
     providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
 }
 
-/// Takes over the login on standard input.
+/// Stores the login that is on standard input.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let bundle = Bundle::read(&input()?)?;
     let now = SystemClock::new().map_err(io::Error::other)?.now().wall;
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         installed.and(closed)
     })?;
 
-    // A person reads this; a program reads standard output.
+    // The note goes to standard error, because programs read standard output.
     let _ = writeln!(
         io::stderr(),
         "note: this home owns the refresh token now; remove it from where it came from, because two owners kill it"
@@ -102,12 +102,12 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     Ok(())
 }
 
-/// All of standard input, wiped when it was read.
+/// Reads all of standard input into a buffer that is wiped when dropped.
 fn input() -> Result<Zeroizing<Vec<u8>>, Failure> {
     if io::stdin().is_terminal() {
         writeln!(io::stderr(), "reading one JSON object from the terminal; end it with Ctrl-D on a line of its own")?;
     }
-    // Room enough at once: a buffer that grows leaves copies behind.
+    // The initial capacity suffices for most logins. A buffer that grows leaves copies of secrets behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {

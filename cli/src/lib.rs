@@ -1,4 +1,4 @@
-//! The `tokenkeeper` command as a library: [`main_with`] runs it in the process of the caller.
+//! The `tokenkeeper` command as a library. [`main_with`] runs it in the caller's process.
 
 mod failure;
 mod forget;
@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 use failure::{EXIT_CODES, Failure};
 use home::HomeArguments;
 
-/// Keeps OAuth sessions for MCP servers: one owner of each refresh token, whoever asks
+/// Keeps OAuth sessions for MCP servers, with one owner of each refresh token
 #[derive(Parser)]
 #[command(name = "tokenkeeper", version, after_help = EXIT_CODES)]
 struct Arguments {
@@ -46,7 +46,7 @@ enum Command {
 
 /// Runs the command with these arguments, the first of which is the program's name, and returns its exit code.
 ///
-/// Exits the process where the arguments are not acceptable (code 2) or only ask for help (code 0).
+/// Exits the process if the arguments are not acceptable (code 2) or only ask for help (code 0).
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Arguments { home, command } = Arguments::parse_from(arguments);
     keep_secrets_out_of_core_dumps();
@@ -63,19 +63,19 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done.and_then(|()| out.flush().map_err(Failure::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to tell when this fails too; the exit code still says it.
+            // If standard error cannot be written either, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "error: {failure}");
             ExitCode::from(failure.code())
         }
     }
 }
 
-/// A crash is no reason to write tokens to the disk.
+/// Disables core dumps, because a crash must not write tokens to the disk.
 fn keep_secrets_out_of_core_dumps() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
-        // A limit may always be lowered; should it not, a crash is as bad as that of any other program.
+        // Lowering a limit is always allowed. If it fails nevertheless, the command still runs.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
 }

@@ -1,4 +1,4 @@
-//! `tokenkeeper logout`: the end of a session.
+//! `tokenkeeper logout`: ends a session.
 
 use std::io::Write;
 
@@ -11,8 +11,8 @@ use crate::who::Who;
 /// Logs out: the stored tokens are removed, and no process serves them any more
 ///
 /// Other processes on the same home notice within a second. The tokens are revoked at the authorization
-/// server where the login said how; a tombstone stays, so that no late answer brings the session back
-/// (tokenkeeper status --all shows it, and tokenkeeper forget hides it for good).
+/// server where the login names a revocation endpoint. A tombstone stays, so that no late answer brings the
+/// session back (tokenkeeper status --all shows it, and tokenkeeper forget hides it for good).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let keeper = Keeper::open(home.required()?).await?;
         let done = keeper.session(identity.clone()).logout().await;
         let done = done.map_err(|error| Failure::not_logged_out(error, &keeper.store));
-        // The revocation, which nobody waited for, has its time here.
+        // The logout does not wait for the revocation. Closing does.
         let closed = keeper.close().await;
         let done = done?;
         closed.map(|()| done)

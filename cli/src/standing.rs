@@ -1,4 +1,4 @@
-//! How a session stands, as its record and its journal say.
+//! The state of a session, computed from its record and its journal.
 
 use serde::Serialize;
 use tokenkeeper::Reason;
@@ -8,25 +8,25 @@ use tokenkeeper::engine::values::record::{Mark, Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::stores::file::Entry;
 
-/// How a session stands.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
-    /// Its token is good.
+    /// The access token is valid.
     SignedIn,
-    /// Its token is over, and will be refreshed for whoever asks next.
+    /// The access token has expired, and the next request refreshes it.
     Expired,
-    /// Some process is refreshing it.
+    /// A process is refreshing the token.
     Refreshing,
     /// A refresh got no clear answer.
     InDoubt,
-    /// Its last token is good, and nothing will renew it: a login is needed before that is over.
+    /// The last access token is valid and cannot be renewed. A login is needed before it expires.
     Ending,
     /// Only a login helps.
     LoginRequired,
-    /// Somebody logged out.
+    /// The session was logged out.
     LoggedOut,
-    /// There is a record, and it cannot be read.
+    /// The record exists and cannot be read.
     Unreadable,
 }
 
@@ -50,26 +50,27 @@ impl State {
     }
 }
 
-/// What there is to say about a session.
+/// The state of a session with the details that the commands show.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     pub(crate) state: State,
     pub(crate) issuer: Option<String>,
-    /// When its access token is over, where that is known.
+    /// When the access token expires, if known.
     pub(crate) expires: Option<WallTime>,
-    /// When its newest token was asked for, if by a refresh.
+    /// When the newest token was requested, if a refresh brought it.
     pub(crate) refreshed: Option<WallTime>,
-    /// Why it stands so, where that is no good news.
+    /// The reason for a state that needs attention.
     pub(crate) why: Option<Reason>,
 }
 
 impl Standing {
-    /// What `record` says at `now`, and its `journal`, oldest line first, where that is newer than the token.
+    /// Computes the state at `now` from `record` and from the lines of `journal` that are newer than the token. The
+    /// journal's oldest line is first.
     pub(crate) fn of(record: &Record, journal: &[Entry], now: &Moment) -> Self {
         let view = record.view();
         let access = record.grant().and_then(|grant| grant.access.as_ref());
         let validity = access.map(|access| access.validity);
-        // The margin with which `token` decides.
+        // The margin that `token` uses, too.
         let margin = Policy::default().safety_margin;
         let good = view.lease.as_ref().is_some_and(|lease| lease.validity().is_good(margin, now));
         let is_repeatable = view.plan.as_ref().is_some_and(|plan| plan.spending == Spending::Repeatable);
@@ -78,7 +79,7 @@ impl Standing {
             Renewal::LoginRequired(reason) if good => (State::Ending, Some(reason)),
             Renewal::LoginRequired(reason) => (State::LoginRequired, Some(reason)),
             Renewal::WithoutToken if good => (State::SignedIn, None),
-            // Its source mints again without a login.
+            // A repeatable source mints again without a login.
             Renewal::WithoutToken if is_repeatable => (State::Expired, None),
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
@@ -89,7 +90,7 @@ impl Standing {
             },
         };
         let refreshed = access.filter(|access| access.flight.is_some()).map(|access| access.validity.anchored().wall);
-        // That a process stopped says nothing about the session.
+        // A line about a process's shutdown is no fault of the session.
         let newest = journal.iter().rev().find(|entry| entry.line.reason != Some(Reason::ShuttingDown));
         let trouble = newest
             .filter(|entry| matches!(entry.line.kind, EventKind::Failed | EventKind::InDoubt | EventKind::Degraded))
@@ -104,14 +105,14 @@ impl Standing {
         }
     }
 
-    /// What can be said of a record that cannot be read.
+    /// The state of a session whose record cannot be read.
     pub(crate) fn unreadable() -> Self {
         Self { state: State::Unreadable, issuer: None, expires: None, refreshed: None, why: None }
     }
 }
 
-/// Whether a process presents the marked token right now, as far as can be told from here: the presentation may last yet,
-/// and the journal has no line about it.
+/// Whether a process presents the marked token right now, as far as the store shows. The presentation's time-out has
+/// not passed, and the journal has no line about its flight.
 fn is_under_way(mark: &Mark, journal: &[Entry], now: &Moment) -> bool {
     let concluded = journal.iter().any(|entry| entry.line.flight == Some(mark.flight));
     !concluded && now.at_most_since(&mark.latest).is_some_and(|age| age < mark.timeout)

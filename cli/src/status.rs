@@ -1,4 +1,4 @@
-//! `tokenkeeper status`: all sessions of a home.
+//! `tokenkeeper status`: shows all sessions of a home.
 
 mod table;
 
@@ -27,28 +27,28 @@ use crate::when;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// Show sessions that were logged out, too (unless they were forgotten: tokenkeeper forget)
+    /// Show sessions that were logged out, too (unless tokenkeeper forget hid them)
     #[arg(long)]
     all: bool,
     /// Print one JSON object with the members home and sessions
     #[arg(long)]
     json: bool,
-    /// Go on, and show it again whenever something changes (with --json: a line each time)
+    /// Go on, and show it again whenever something changes (with --json, one line each time)
     #[arg(long)]
     watch: bool,
 }
 
-/// What changes together is shown once.
+/// Changes closer together than this are shown once.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// Times are told as spans, which change by themselves.
+/// How often the table is redrawn without a change, because it shows times relative to now.
 const ANEW: Duration = Duration::from_secs(5);
 
-/// A session, and how it stands.
+/// A session and its state.
 struct Session {
     identity: ServerIdentity,
     standing: Standing,
-    /// The store's words for a record that cannot be read.
+    /// The store's description of a record that cannot be read.
     trouble: Option<String>,
 }
 
@@ -56,7 +56,7 @@ struct Session {
 #[derive(Default)]
 struct Shown {
     sessions: Vec<Session>,
-    /// Sessions that were logged out, and that `--all` would show.
+    /// The number of sessions that were logged out and that only `--all` shows.
     left_out: usize,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     })
 }
 
-/// When to show everything again.
+/// Waits for changes in the home.
 struct Newsreel<'a> {
     store: &'a FileStore,
     watch: Box<dyn StoreWatch>,
@@ -94,7 +94,7 @@ impl<'a> Newsreel<'a> {
         Ok(Self { store, watch })
     }
 
-    /// Waits until something has changed, or for `most`.
+    /// Waits until the home has changed, at most for `most`.
     #[expect(clippy::disallowed_methods, reason = "a screen is drawn anew; no request depends on it")]
     async fn next(&mut self, most: Duration) -> Result<(), Failure> {
         let Ok(mut news) = timeout(most, self.watch.next()).await else { return Ok(()) };
@@ -146,7 +146,7 @@ fn show(
         return Ok(());
     }
     if arguments.watch && io::stdout().is_terminal() {
-        // From the top of a cleared screen (ECMA-48).
+        // Clears the screen and moves the cursor to its top (ECMA-48).
         write!(out, "\x1b[2J\x1b[H")?;
     }
     if sessions.is_empty() {

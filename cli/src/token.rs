@@ -1,4 +1,4 @@
-//! `tokenkeeper token`: an access token that is fit for use.
+//! `tokenkeeper token`: prints an access token that is fit for use.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::who::Who;
 
 /// Prints an access token that is fit for use
 ///
-/// A stored token that is still good is printed as it is. Otherwise it is refreshed first: once, however
-/// many processes ask at the same time, and the new one is stored before it is printed.
+/// A stored token that is still good is printed as it is. Otherwise it is refreshed first. However many
+/// processes ask at the same time, there is one refresh, and the new token is stored before it is printed.
 ///
-/// A session that the server has ended may have a token that is good yet: it is printed, with a note that a
+/// A session that the server has ended may have a token that is good yet. It is printed, with a note that a
 /// login is needed, until it is over or was refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                     give_up_stored(&session).await;
                 }
                 let failure = Failure::no_token(error, &keeper.store);
-                // The error is what was asked about; what could not be saved on top of it, the next command finds out.
+                // The error answers the caller's request. If saving failed too, the next command reports that.
                 keeper.land().await.ok();
                 return Err(failure);
             }
@@ -85,19 +85,19 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 reason.advice()
             );
         }
-        // The token may be the only thing that can still be had, should saving it fail.
+        // If saving fails, the printed token may be all that is left of the refresh.
         print(&lease, &identity, ended.is_some(), arguments, out)?;
         out.flush()?;
         keeper.land().await
     })
 }
 
-/// The caller wanted another token than the stored one, and the session has ended. That is as good as a refusal by the
-/// MCP server, which a command has no other way to report: the stored token is removed, for every process.
+/// Removes the stored token for every process, once the session has ended and the caller asked for another token. A
+/// command cannot report a refusal by the MCP server, so the request for another token counts as one.
 async fn give_up_stored(session: &AuthSession) {
     let ended = session.state().login_required == Some(Reason::GrantEnded);
     if ended && let Ok(lease) = session.token().await {
-        // Where it cannot be removed, the next command finds it as it was.
+        // If it cannot be removed, the next command finds it unchanged.
         session.invalidate(&lease, OperationKey::default(), ChallengeKey::default()).await.ok();
     }
 }

@@ -1,17 +1,17 @@
-//! Times and spans, as people read them and as programs do.
+//! Times and spans in the notations of people and of programs.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokenkeeper::engine::values::WallTime;
 
-/// A time by the wall clock, in UTC, to the second: RFC 3339.
+/// A wall-clock time in UTC, to the second (RFC 3339).
 pub(crate) fn stamp(at: WallTime) -> String {
     let seconds = i64::try_from(at.as_millis() / 1000).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).map_or_else(|_| "in the far future".to_owned(), |at| at.to_string())
 }
 
-/// A time that was written either way: RFC 3339, or seconds since 1970.
+/// Parses a time in RFC 3339 or in seconds since 1970.
 pub(crate) fn read(text: &str) -> Option<WallTime> {
     let millis = match text.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() => seconds * 1000.0,
@@ -25,7 +25,7 @@ pub(crate) fn read(text: &str) -> Option<WallTime> {
     Some(WallTime::from_millis(millis))
 }
 
-/// "in 58 min", "3 h ago", "now".
+/// A time relative to `now`, such as "in 58 min", "3 h ago" or "now".
 pub(crate) fn relative(at: WallTime, now: WallTime) -> String {
     match (span(at.since(now)), span(now.since(at))) {
         (Some(ahead), _) => format!("in {ahead}"),
@@ -34,7 +34,7 @@ pub(crate) fn relative(at: WallTime, now: WallTime) -> String {
     }
 }
 
-/// The largest unit that fits; `None` for less than a second.
+/// A span in the largest unit that fits, or `None` for less than a second.
 fn span(span: Duration) -> Option<String> {
     let seconds = span.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
@@ -42,7 +42,7 @@ fn span(span: Duration) -> Option<String> {
     Some(format!("{} {unit}", seconds / size))
 }
 
-/// Reads a span such as `60s`, `5m`, `1h30m` or `90`, which is seconds.
+/// Parses a span such as `60s`, `5m`, `1h30m` or `90`, which is in seconds.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));

@@ -1,4 +1,4 @@
-//! Which session is meant.
+//! The arguments that select a session.
 
 use tokenkeeper::{Account, ServerIdentity, Target};
 

@@ -1,4 +1,4 @@
-//! `tokenkeeper why`: what happened to a session.
+//! `tokenkeeper why`: shows what happened to a session.
 
 use std::io::Write;
 
@@ -16,9 +16,9 @@ use crate::standing::{Standing, State};
 use crate::when;
 use crate::who::Who;
 
-/// Tells what happened to a session, and so why it stands as it does
+/// Shows what happened to a session, and so why it stands as it does
 ///
-/// Prints the session's journal, oldest first: logins, refreshes, tokens taken over from other processes,
+/// Prints the session's journal, oldest first, with logins, refreshes, tokens taken over from other processes,
 /// answers that were lost, refusals, and which process noted each. No secret is in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Tells of the session that `arguments` name.
+/// Shows the journal of the session that `arguments` name.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = arguments.who.identity()?;
     let now = SystemClock::new().map_err(std::io::Error::other)?.now();

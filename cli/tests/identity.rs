@@ -88,7 +88,7 @@ For more information, try '--help'.
 #[test]
 fn help_documents_the_exit_codes() {
     tokenkeeper(&["--help"]).success().stderr_eq("").stdout_eq(str![[r#"
-Keeps OAuth sessions for MCP servers: one owner of each refresh token, whoever asks
+Keeps OAuth sessions for MCP servers, with one owner of each refresh token
 
 Usage: tokenkeeper [OPTIONS] <COMMAND>
 
@@ -97,8 +97,8 @@ Commands:
   token     Prints an access token that is fit for use
   import    Takes over a login that was made elsewhere: one JSON object on standard input
   logout    Logs out: the stored tokens are removed, and no process serves them any more
-  forget    Forgets sessions that were logged out: their journals are removed, and no status shows them any more
-  why       Tells what happened to a session, and so why it stands as it does
+  forget    Forgets sessions that were logged out, so that no status shows them any more
+  why       Shows what happened to a session, and so why it stands as it does
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
   help      Print this message or the help of the given subcommand(s)
 
@@ -166,7 +166,7 @@ Exit codes:
 "#]]);
 }
 
-/// A full disk, as far as a program can see.
+/// Standard output that fails like a full disk.
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_is_a_failure() -> std::io::Result<()> {

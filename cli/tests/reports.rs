@@ -1,4 +1,4 @@
-//! What `status`, `why` and `token` report of a session: the same, and nothing that did not happen.
+//! `status`, `why` and `token` report the same about a session, and nothing that did not happen.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -40,7 +40,7 @@ fn happened(scene: &Scene) -> Vec<Value> {
 fn refreshes_that_processes_share_leave_no_failure_in_the_journal() {
     let mut scene = Scene::signed_in();
     for round in 1..=5 {
-        // Slow enough that the other seven wait for the one that refreshes.
+        // The delay lets the other seven callers join the refresh.
         scene.server.next(When::Before, Fault::delay(Duration::from_millis(200)));
         let asking: Vec<_> = (0..8).map(|_| begin_token(&scene)).collect();
         let told: Vec<_> = asking.into_iter().map(|process| process.wait_with_output().unwrap()).collect();
@@ -64,7 +64,7 @@ http://127.0.0.1:[..]/mcp  default  signed in  in [..]  [..]  http://127.0.0.1:[
 "#]]);
 }
 
-/// Adds a line to the session's journal, a second after the newest: what `changes` say, the rest as it is there.
+/// Adds a copy of the session's newest journal line, one second later and with `changes` to its members.
 fn add_to_journal(scene: &Scene, changes: &[(&str, Value)]) {
     let journal = fs::read_dir(scene.home.path().join("journal")).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(&journal).unwrap();
@@ -80,7 +80,7 @@ fn add_to_journal(scene: &Scene, changes: &[(&str, Value)]) {
 fn a_process_that_stopped_is_no_trouble_of_the_session() {
     let scene = Scene::signed_in();
     scene.run("token", &[]).success();
-    // As they stand in journals of earlier versions.
+    // Lines that earlier versions wrote.
     for _ in 0..32 {
         add_to_journal(&scene, &[("what", "failed".into()), ("why", "shutting_down".into())]);
     }
@@ -89,14 +89,14 @@ fn a_process_that_stopped_is_no_trouble_of_the_session() {
     assert_eq!(why["journal"][0]["why"], "shutting_down", "the journal is shown as it is");
     assert!(!stdout(&scene.command(&["status"]).assert().success()).contains("shutting down"));
 
-    // What failed before that is still told.
+    // An earlier failure is still reported.
     add_to_journal(&scene, &[("what", "failed".into()), ("why", "unreachable".into())]);
     add_to_journal(&scene, &[("what", "failed".into()), ("why", "shutting_down".into())]);
     assert_eq!(scene.json("why", &["--json", "--lines", "1"])["reason"], "unreachable");
     assert!(stdout(&scene.command(&["status"]).assert().success()).contains("cannot be reached"));
 }
 
-/// A session with an access token that lives for another half an hour.
+/// A session with an access token that is valid for another half an hour.
 fn with_access_token() -> Scene {
     let scene = Scene::new();
     let mut login = scene.login();
@@ -119,7 +119,7 @@ fn refresh_in_a_host(scene: &Scene) -> Result<(), Reason> {
     })
 }
 
-/// State, reason and whether a login is required, as `status` and `why` give them: the same.
+/// State, reason and whether a login is required. Asserts that `status` and `why` agree.
 fn standing(scene: &Scene) -> (Value, Value) {
     let why = scene.json("why", &["--json"]);
     let status = scene.command(&["status", "--json"]).assert().success();
@@ -156,7 +156,7 @@ error: grant_ended: the authorization server ended this session: sign in again
 fn a_token_that_was_never_refused_is_printed_with_a_note_after_the_session_has_ended() {
     let scene = with_access_token();
     scene.server.revoke(scene.grant.chain);
-    // A host on the same home refreshes. Nothing is known against the token that is there.
+    // A host on the same home refreshes. The stored token has not been refused.
     assert_eq!(refresh_in_a_host(&scene), Err(Reason::GrantEnded));
     assert_eq!(standing(&scene), ("ending".into(), true.into()));
     let printed = scene.run("token", &[]).success().stderr_eq(str![[r#"
@@ -171,12 +171,12 @@ note: the authorization server ended this session: sign in again
     assert!(status.contains("\u{1b}[31mending\u{1b}[0m"), "{status:?}");
     assert!(status.contains("in 29 min") && !status.contains("signed in"), "{status}");
 
-    // Until it is refused.
+    // The token is served until it is refused.
     scene.run("token", &["--refresh"]).code(3).stdout_eq("");
     assert_eq!(standing(&scene), ("login_required".into(), true.into()));
     scene.run("token", &[]).code(3).stdout_eq("");
 
-    // A login ends all that.
+    // A login ends this state.
     let grant = scene.server.grant();
     let scene = Scene { grant, ..scene };
     scene.import(&scene.login()).success();
@@ -202,7 +202,7 @@ error: the authorization server refused this refresh token; sign in to get a new
 
 "#]]);
 
-    // After another login it is known only that the token is over.
+    // After another login only the token's expiry is known.
     let another = Scene { grant: scene.server.grant(), ..scene };
     another.import(&another.login()).success();
     another.run("token", &[]).success();
@@ -257,11 +257,11 @@ forgot http://127.0.0.1:[..]/mcp (work)
 no sessions in [..]
 
 "#]]);
-    // What was forgotten is still logged out.
+    // A forgotten session is still logged out.
     work.run("token", &[]).code(3).stdout_eq("");
     assert_eq!(work.json("why", &["--json"])["reason"], "logged_out");
 
-    // A new login is a session like any other, and its logout is shown again.
+    // A new login makes an ordinary session, and its logout is shown again.
     let again = Scene { grant: work.server.grant(), ..work };
     again.import(&again.login()).success();
     assert_eq!(states(&again, &[]), ["expired"]);

@@ -1,4 +1,4 @@
-//! Transcripts of `tokenkeeper status`, `token`, `import`, `logout` and `why`, against a strict authorization server.
+//! Transcripts of `tokenkeeper status`, `token`, `import`, `logout` and `why` against a strict authorization server.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -122,11 +122,11 @@ error: grant_ended: the authorization server ended this session: sign in again
     assert_eq!((&why["state"], &why["reason"]), (&"login_required".into(), &"grant_ended".into()));
     let happened: Vec<_> = why["journal"].as_array().unwrap().iter().map(|line| line["what"].clone()).collect();
     assert_eq!(happened, ["logged_in", "ended"]);
-    // What is dead is refused; another login is not.
+    // A dead refresh token is refused. Another login is accepted.
     scene.import(&scene.login()).code(4).stdout_eq("");
 }
 
-/// The provider is stored with the login: no other command has to be told.
+/// The provider is stored with the login, so other commands need no option for it.
 #[test]
 fn a_provider_named_at_the_import_decides_about_replays_ever_after() {
     let scene = Scene::new();
@@ -136,7 +136,7 @@ fn a_provider_named_at_the_import_decides_about_replays_ever_after() {
     scene.run("token", &[]).code(3).stdout_eq("");
     assert_eq!(scene.server.counts().token_requests, 1, "presented once");
 
-    // Of a provider that is not named, a token in doubt is presented once more.
+    // Without a provider's name, a token in doubt is presented once more.
     let scene = Scene::signed_in();
     scene.server.next(When::After, Fault::reset());
     scene.run("token", &[]).code(5).stdout_eq("");
@@ -191,7 +191,7 @@ fn an_unacceptable_login_is_told_without_its_secrets() {
         assert!(!told.contains(scene.grant.refresh_token.expose()), "{told}");
         told
     };
-    // No home is made for what is not taken.
+    // A refused import creates no home.
     fs::remove_dir_all(scene.home.path()).unwrap();
     let told = bad(&|login| login["refresh_token"] = Value::Null);
     assert!(told.contains("the member \"refresh_token\" is missing"), "{told}");
@@ -297,7 +297,7 @@ fn whatever_asks_it_to_end_a_refresh_under_way_is_stored() {
             .unwrap();
         scene.runtime.block_on(gate.reached(1));
         kill_process(Pid::from_child(&token), signal).unwrap();
-        // It has heard of it when it says what it waits for.
+        // Its message about the wait shows that it received the signal.
         let mut said = String::new();
         let mut errors = std::io::BufReader::new(token.stderr.take().unwrap());
         std::io::BufRead::read_line(&mut errors, &mut said).unwrap();
@@ -316,7 +316,7 @@ fn an_issuer_draws_nothing_on_the_terminal() {
         login["issuer"] = format!("https://as.example/{drawing}").into();
         scene.import(&login).code(2);
     }
-    // These turn letters around, and hide them.
+    // These characters reverse or hide the letters that follow.
     login["issuer"] = "https://as.example/\u{202e}moc\u{200b}".into();
     scene.import(&login).success();
     let asserted = scene.command(&["status"]).env("CLICOLOR_FORCE", "1").assert().success();
@@ -324,7 +324,7 @@ fn an_issuer_draws_nothing_on_the_terminal() {
     assert!(told.lines().count() == 2 && !told.contains(['\u{202e}', '\u{200b}']), "{told:?}");
 }
 
-/// `tokenkeeper status --watch --all --json`, and the lines it prints.
+/// A running `tokenkeeper status --watch --all --json`, and the lines it prints.
 struct Watching {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -342,7 +342,7 @@ impl Watching {
         Self { process, lines }
     }
 
-    /// The state of the one session, in the next line.
+    /// The state of the only session in the next line.
     fn state(&mut self) -> Value {
         let line: Value = serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap();
         line["sessions"][0]["state"].clone()
@@ -370,7 +370,7 @@ fn watching_prints_a_line_for_each_change() {
 fn a_crash_writes_no_secret_to_the_disk() {
     let scene = Scene::signed_in();
     let mut watching = Watching::of(&scene);
-    // It has begun when it has printed something.
+    // The first line shows that it is watching.
     watching.state();
     let limits = fs::read_to_string(format!("/proc/{}/limits", watching.process.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();

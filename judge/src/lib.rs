@@ -3,8 +3,8 @@
 //! - `tokenkeeper-judge storm`: many callers in one process find an expired token, first with a refresh by each of them,
 //!   then through tokenkeeper.
 //! - `tokenkeeper-judge soak` and [`soak`]: several processes share one home for a while, and are killed and stopped.
-//! - [`processes`]: what the soak and the tests of several processes have in common: worker processes, the points at
-//!   which their flights are held, a runtime on a shared home.
+//! - [`processes`]: the common parts of the soak and the tests of several processes, which are worker processes, the
+//!   points at which their flights are held, and a runtime on a shared home.
 //! - [`target`]: the servers, which are the testkit's own or an oidc-provider rig that runs already.
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! `tokenkeeper-judge` against a real authorization server: oidc-provider, by its own counters.
+//! `tokenkeeper-judge` against a real authorization server, oidc-provider, by its own counters.
 
 #[path = "../../tests/rigs/mod.rs"]
 mod rigs;

@@ -1,4 +1,4 @@
-//! The parent's side: starts processes, tells them what to do, hears what they say, stops and kills them.
+//! The parent's side: starts, commands, stops and kills worker processes, and receives their messages.
 
 use std::collections::VecDeque;
 
@@ -11,33 +11,33 @@ use crate::party::Setup;
 use crate::within::{LONGEST, within};
 use crate::worker::Command;
 
-/// The variable that tells a child what it is.
+/// The variable that holds the setup of a worker process.
 const SETUP: &str = "PROCESSES_TEST_SETUP";
 
 /// How often a refresh is begun anew because what a dead process had begun may still be under way.
 const REFRESHES_MOST: u32 = 20;
 
-/// What this process was told, where it is a child.
+/// The setup of this process, if it is a worker.
 pub(crate) fn told() -> Option<Setup> {
     std::env::var(SETUP).ok().map(|setup| serde_json::from_str(&setup).unwrap())
 }
 
-/// A process. It dies with this.
+/// A worker process. It is killed when this is dropped.
 pub(crate) struct Member {
     process: WorkerProcess,
     output: WorkerOutput,
-    /// Said, and not asked for yet.
+    /// Messages that were received and not taken yet.
     said: VecDeque<Value>,
     last: u64,
 }
 
 impl Member {
-    /// Starts one, and waits until it is ready.
+    /// Starts a process, and waits until it is ready.
     pub(crate) async fn start(setup: &Setup) -> Self {
         Self::start_as(setup, None).await
     }
 
-    /// The same, as another user where one is named.
+    /// Like [`start`](Self::start), as `user` if there is one.
     pub(crate) async fn start_as(setup: &Setup, user: Option<u32>) -> Self {
         let mut program = Program::new(std::env::current_exe().unwrap());
         if let Some(user) = user {
@@ -50,31 +50,31 @@ impl Member {
         member
     }
 
-    /// Tells it what to do, and waits until that is done.
+    /// Sends a command, and waits for its result.
     pub(crate) async fn call(&mut self, command: Command) -> Value {
         let id = self.tell(command).await;
         self.answer(id).await
     }
 
-    /// Tells it what to do.
+    /// Sends a command, and returns its id.
     pub(crate) async fn tell(&mut self, command: Command) -> u64 {
         self.last += 1;
         within("a process to read", self.process.send(&(self.last, command))).await.unwrap();
         self.last
     }
 
-    /// What came of what it was told.
+    /// Waits for the result of the command `id`.
     pub(crate) async fn answer(&mut self, id: u64) -> Value {
         self.hear(|said| said["id"] == id).await
     }
 
-    /// Starts a forced refresh, and waits until it stands at `point`: gives the name of the call. While what a dead
-    /// process had begun may still be under way, that is waited for.
+    /// Starts a forced refresh, waits until its flight stops at `point`, and returns the id of the command. Asks again
+    /// while the request of a dead process may still be in flight.
     pub(crate) async fn refresh_until(&mut self, point: FlightPoint) -> u64 {
         self.call(Command::Arm(point)).await;
         for _ in 0..REFRESHES_MOST {
             let id = self.tell(Command::Token { force: true }).await;
-            // Late points are reached when the call has been answered.
+            // A flight may reach late points after its call was answered.
             let failed = |said: &Value| said["id"] == id && said["token"].is_null();
             let said = self.hear(|said| said["event"] == "stopped" || failed(said)).await;
             if said["event"] == "stopped" {
@@ -87,56 +87,55 @@ impl Member {
         panic!("in doubt for ever");
     }
 
-    /// Lets the flight that stands go on, and waits until it stands at `point`.
+    /// Releases the held flight, and waits until it stops at `point`.
     pub(crate) async fn go_until(&mut self, point: FlightPoint) {
         self.call(Command::Arm(point)).await;
         self.tell(Command::Go).await;
         self.stops().await;
     }
 
-    /// Waits until a flight stands at the point that was armed.
+    /// Waits until a flight stops at the armed point.
     pub(crate) async fn stops(&mut self) {
         self.hear(|said| said["event"] == "stopped").await;
     }
 
-    /// Where its flights have gone so far.
+    /// The points that the process's flights have passed so far.
     pub(crate) async fn track(&mut self) -> Vec<FlightPoint> {
         serde_json::from_value(self.call(Command::Track).await["track"].take()).unwrap()
     }
 
-    /// Tells its runtime to end, and waits until everything in it knows: gives the name of the call.
+    /// Starts the shutdown of the runtime, waits until it has begun, and returns the id of the command.
     pub(crate) async fn begin_end(&mut self) -> u64 {
         let id = self.tell(Command::ShutDown).await;
         self.hear(|said| said["event"] == "stopping").await;
         id
     }
 
-    /// A token that it got, which it must have got.
+    /// Returns a token, and panics if the process gets none.
     pub(crate) async fn token(&mut self, force: bool) -> String {
         self.lease(force).await.0
     }
 
-    /// The same, with the name of its lease.
+    /// Like [`token`](Self::token), with the name of the lease.
     pub(crate) async fn lease(&mut self, force: bool) -> (String, String) {
         let answer = self.call(Command::Token { force }).await;
         let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned();
         (text("token"), text("lease"))
     }
 
-    /// Waits until its session has this lease, which another process got.
+    /// Waits until the session has this lease, which another process obtained.
     pub(crate) async fn follows(&mut self, lease: &str) {
         self.call(Command::Follow).await;
         self.hear(|said| said["event"] == "state" && said["lease"] == lease).await;
     }
 
-    /// Why it got no token.
+    /// Returns the error of a request for a token, and panics if the process gets one.
     pub(crate) async fn fails(&mut self, force: bool) -> String {
         let answer = self.call(Command::Token { force }).await;
         answer["error"].as_str().unwrap_or_else(|| panic!("a token: {answer}")).to_owned()
     }
 
-    /// The first thing of this kind that it has said and nobody has heard yet, or else that it says next. Other things it
-    /// says are kept.
+    /// Returns the first received message that matches, or else waits for the next that does. Other messages are kept.
     pub(crate) async fn hear(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.said.iter().position(&is_it) {
             return self.said.remove(at).unwrap();
@@ -156,9 +155,9 @@ impl Member {
         heard.unwrap_or_else(|_| panic!("it did not say what it should; it said {:#?}", self.said))
     }
 
-    /// Forgets the states it has told of so far: only what comes is news.
+    /// Drops all state messages received so far, so that only later ones are seen.
     pub(crate) async fn forget(&mut self) {
-        // Whatever it had said before it answers this is there by then.
+        // All earlier messages are received before this answer.
         self.call(Command::State).await;
         self.said.retain(|said| said["event"] != "state");
     }
@@ -167,12 +166,12 @@ impl Member {
         self.process.signal(signal);
     }
 
-    /// SIGKILL; and waits until it is dead.
+    /// Sends SIGKILL, and waits until the process is dead.
     pub(crate) async fn kill(self) {
         within("a process's end", self.process.kill()).await.unwrap();
     }
 
-    /// Ends it in good order, with nothing left to save.
+    /// Shuts the process down, with nothing left to save.
     pub(crate) async fn end(mut self) {
         let report = self.call(Command::ShutDown).await;
         assert_eq!((&report["unsaved"], &report["unfinished"]), (&0.into(), &0.into()));

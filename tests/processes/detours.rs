@@ -1,7 +1,8 @@
-//! A process is killed on a flight's extraordinary ways: it takes its mark back, or stores that its grant is over, that its
-//! token is spent and the successor lost, or a tombstone; or it revokes a pair that nobody will use.
+//! A process is killed on a path that a flight takes when it does not end in a saved token. It withdraws its mark, or
+//! stores that its grant has ended, or that its token is spent and the successor lost, or a tombstone, or it revokes a
+//! pair that will not be used.
 //!
-//! What must come of it is computed as on the ordinary way, which these ways share up to where they turn off.
+//! The expected outcome is computed as on the ordinary path, with which each of these paths begins.
 
 use std::fs;
 use std::net::TcpListener;
@@ -26,24 +27,24 @@ use crate::scene::{Scene, Server};
 use crate::worker::Command;
 use tokenkeeper_judge::processes::FlightPoint;
 
-/// A way that is not the ordinary one.
+/// A path that is not the ordinary one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Detour {
-    /// No connection to the server comes about: the mark is taken back.
+    /// No connection to the server can be established, and the mark is withdrawn.
     Unreachable,
-    /// The server is too busy: the mark is taken back.
+    /// The server is too busy, and the mark is withdrawn.
     Throttled,
-    /// The server does not know the client: the mark is taken back, and the grant parked.
+    /// The server does not know the client. The mark is withdrawn, and the grant parked.
     ClientRejected,
-    /// The process is told to stop between its mark and its request: the mark is taken back, and nothing was sent.
+    /// The process shuts down between its mark and its request. The mark is withdrawn, and nothing was sent.
     CalledOff,
-    /// Somebody else has presented a used refresh token, and the server has ended the chain.
+    /// Another program has presented a used refresh token, and the server has ended the chain.
     Ended,
-    /// The process is told to stop while it cannot store its pair; then the disk is back, for a word at least.
+    /// The process shuts down while it cannot store its pair. Then the disk is back, for one short write.
     Spent,
     /// Another process has logged out, and was killed before it could revoke anything.
     Late,
-    /// The process has logged out and could not store that, and lost its actors: only its flight is left to do it.
+    /// The process logged out, could not store that, and lost its actors. Only its flight is left to store the logout.
     Buried,
 }
 
@@ -59,7 +60,7 @@ impl Detour {
         Detour::Buried,
     ];
 
-    /// The effects of such a flight, in order; what is tried again and again is there once.
+    /// The effects of such a flight in order. An effect that is retried is listed once.
     fn way(self) -> Vec<EffectName> {
         use EffectName::{
             AskPermit, Claim, Close, Commit, End, EndClaim, Load, Mark, Report, ReturnPermit, Revoke, Send, Spent,
@@ -78,7 +79,7 @@ impl Detour {
         [&[AskPermit, Load, Claim, Load, Mark], rest].concat()
     }
 
-    /// Where a process is killed, and what it has come to there.
+    /// The points where a process is killed, each with the fate that it has come to there.
     fn points(self) -> Vec<(FlightPoint, Fate)> {
         use EffectName::{Close, End, Revoke, Spent, Withdraw};
         let around =
@@ -95,7 +96,7 @@ impl Detour {
                 let late = closed(rotated, Reason::LoggedOut);
                 around(Revoke, late, Fate { revoked: true, ..late })
             }
-            // It does both at once; each alone is made to hang or fail.
+            // The flight does both at the same time. Each alone is made to hang or fail.
             Detour::Buried => {
                 let revoked = around(Revoke, rotated, Fate { revoked: true, ..rotated });
                 [revoked, around(Close, rotated, closed(rotated, Reason::LoggedOut))].concat()
@@ -103,7 +104,7 @@ impl Detour {
         }
     }
 
-    /// What the server says to the next refresh, which it does not process.
+    /// The server's answer to the next refresh, which it does not process.
     fn fault(self) -> Option<Value> {
         let fault = |status, error| Some(json!({ "n": 1, "status": status, "error": error, "grant": "refresh_token" }));
         match self {
@@ -114,7 +115,7 @@ impl Detour {
     }
 }
 
-/// A home that is taken away. It is back when this is dropped.
+/// A home that is moved away, until this is dropped.
 struct Away<'a> {
     home: &'a Path,
     away: PathBuf,
@@ -134,13 +135,13 @@ impl Drop for Away<'_> {
     }
 }
 
-/// Where on a detour a process is killed.
+/// A point on a detour where a process is killed.
 struct Place {
     detour: Detour,
     point: FlightPoint,
-    /// Before the token endpoint, where that is not always reachable.
+    /// A door before the token endpoint, if the endpoint must be unreachable at times.
     door: Option<Door>,
-    /// Takes revocations and never answers, where nothing is to be revoked before the tombstone is stored.
+    /// A listener that accepts revocations and never answers, if nothing may be revoked before the tombstone is stored.
     silent: Option<TcpListener>,
 }
 
@@ -151,14 +152,14 @@ impl Place {
         Self { detour, point, door, silent: silent.then(|| TcpListener::bind("127.0.0.1:0").unwrap()) }
     }
 
-    /// A process goes this way, and stops there.
+    /// Makes `victim` take this path, and stop at the point.
     async fn lead(&self, lane: &Lane<'_>, victim: &mut Member) {
         let point = self.point.clone();
         match self.detour {
             Detour::Throttled | Detour::ClientRejected | Detour::Ended => {
                 self.detour.fault().iter().for_each(|fault| lane.server.authority.tell("/fail", fault));
                 victim.refresh_until(FlightPoint::before(EffectName::Send)).await;
-                // Once it is written that the grant is over, its call may be answered before the flight stands there.
+                // Once the grant's end is stored, the call may be answered before the flight stops at the point.
                 victim.go_until(point).await;
             }
             Detour::Unreachable => {
@@ -198,7 +199,8 @@ impl Place {
                 let out = victim.call(Command::LogOut).await;
                 assert!(out["error"].is_string(), "{out}");
                 victim.call(Command::Uproot).await;
-                // Nothing is stored before its pair has been revoked, if that is what is waited for.
+                // If the point is after the revocation, the home stays away until then, so that nothing is stored
+                // before.
                 away.take_if(|_| point != FlightPoint::after(EffectName::Revoke));
                 victim.go_until(point).await;
             }
@@ -240,7 +242,7 @@ async fn kills_leave_out_no_effect() {
         let mut victim = Member::start(&lane.setup).await;
         place.lead(&lane, &mut victim).await;
         victim.tell(Command::Go).await;
-        // It waits for the flight.
+        // Shutting down waits for the flight.
         victim.call(Command::ShutDown).await;
         let mut way: Vec<EffectName> = victim.track().await.iter().filter(|point| point.before).map(named).collect();
         way.dedup();
@@ -252,7 +254,7 @@ async fn kills_leave_out_no_effect() {
         lane.heir.end().await;
     }
     let missing: Vec<EffectName> = EffectName::ALL.into_iter().filter(|effect| !met.contains(effect)).collect();
-    // And a flight on this store has nothing to renew.
+    // A flight on this store has nothing to renew either.
     assert_eq!(missing, [EffectName::Renew]);
 }
 
@@ -260,7 +262,7 @@ fn named(point: &FlightPoint) -> EffectName {
     EffectName::ALL.into_iter().find(|effect| effect.as_str() == point.effect).unwrap()
 }
 
-/// On demand with more kills at each point: `KILLS`.
+/// `KILLS` sets a larger number of kills at each point.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_on_every_detour_cost_what_they_must_and_no_more() {
     let Some(shared) = Field::open().await else { return };
@@ -288,8 +290,8 @@ async fn kills_on_every_detour_cost_what_they_must_and_no_more() {
     account.settle(&shared.server).await;
 }
 
-/// A claim on this store is a kernel lock, and lasts as long as its process: a flight that keeps what it cannot store keeps
-/// its claim, and has nothing to renew, however long that takes.
+/// A claim on this store is a kernel lock, and lasts as long as its process. A flight that keeps a pair that it cannot
+/// store keeps its claim, and has nothing to renew, however long that takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_find_no_renewal_on_this_store() {
     let Some(scene) = Scene::new().await else { return };
@@ -305,7 +307,7 @@ async fn kills_find_no_renewal_on_this_store() {
     let away = Away::take(&scene.setup.shared.home);
     victim.tell(Command::Go).await;
     assert!(victim.answer(call).await["token"].is_string());
-    // A claim that was granted for as long as it was asked for would be renewed by now.
+    // A claim with a limited duration would have been renewed by now.
     tokio::time::sleep(CLAIM / 2 + STORE_TIMEOUT).await;
     drop(away);
     stored(&mut victim).await;

@@ -1,5 +1,4 @@
-//! What becomes of several processes whose folder is taken away, or may not be written any more, before a refresh token is
-//! spent and after.
+//! Several processes whose folder is moved away, or made read-only, before a refresh token is spent and after.
 
 use std::fmt::Display;
 use std::fs::{self, Permissions};
@@ -16,13 +15,13 @@ use crate::scene::{Scene, Server};
 use crate::worker::Command;
 use tokenkeeper_judge::processes::FlightPoint;
 
-/// Waits until the holder has stored what it kept.
+/// Waits until the holder has stored the pair that it kept.
 pub(crate) async fn stored(holder: &mut Member) {
     holder.call(Command::Follow).await;
     holder.hear(|said| said["event"] == "state" && said["unsaved"] == false).await;
 }
 
-/// The holder serves what it cannot store: a token that the resource takes, and says so.
+/// Asserts that the holder serves a token that it cannot store, that it reports this, and that the resource accepts it.
 pub(crate) async fn assert_degraded(scene: &Scene, holder: &mut Member, token: &str) {
     assert_eq!(holder.token(false).await, token);
     assert_eq!(scene.call(token).await, 200);
@@ -31,7 +30,7 @@ pub(crate) async fn assert_degraded(scene: &Scene, holder: &mut Member, token: &
     assert_eq!(holder.fails(true).await, "store_trouble");
 }
 
-/// Nothing was lost: the chain goes on.
+/// Asserts that nothing was lost and the chain goes on.
 pub(crate) async fn assert_whole(scene: &Scene, members: [Member; 2], before: u64) {
     let [mut one, mut other] = members;
     let token = one.token(true).await;
@@ -52,7 +51,7 @@ async fn disk_folder_that_is_taken_away_is_trouble_until_it_is_back() {
     assert_eq!(sibling.token(false).await, first);
     let (home, away) = (scene.setup.shared.home.clone(), scene.setup.shared.home.with_extension("away"));
 
-    // Before anything is spent.
+    // The folder disappears before anything is spent.
     fs::rename(&home, &away).unwrap();
     for member in [&mut holder, &mut sibling] {
         assert_eq!(member.fails(true).await, "store_trouble");
@@ -64,7 +63,7 @@ async fn disk_folder_that_is_taken_away_is_trouble_until_it_is_back() {
     holder.token(true).await;
     scene.assert_counts((2, 2, 0)).await;
 
-    // After the server has rotated.
+    // The folder disappears after the server has rotated.
     let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
     fs::rename(&home, &away).unwrap();
     holder.call(Command::Go).await;
@@ -78,7 +77,7 @@ async fn disk_folder_that_is_taken_away_is_trouble_until_it_is_back() {
     assert_whole(&scene, [holder, sibling], 3).await;
 }
 
-/// A user that is not root, who ignores modes, and owns nothing.
+/// A user other than root, because root ignores modes. It owns no files.
 const NOBODY: u32 = 65_534;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,7 +100,7 @@ async fn disk_folder_without_permission_to_write_is_trouble_until_there_is() {
     let first = holder.token(false).await;
     let counted = |posts| Tally { posts, rotations: posts, ..Tally::default() };
 
-    // Before anything is spent.
+    // The folder becomes read-only before anything is spent.
     chmod(&records, 0o500);
     for member in [&mut holder, &mut sibling] {
         assert_eq!(member.fails(true).await, "store_trouble");
@@ -111,7 +110,7 @@ async fn disk_folder_without_permission_to_write_is_trouble_until_there_is() {
     chmod(&records, 0o700);
     holder.token(true).await;
 
-    // After the server has rotated.
+    // The folder becomes read-only after the server has rotated.
     let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
     chmod(&records, 0o500);
     holder.call(Command::Go).await;
@@ -129,7 +128,7 @@ async fn disk_folder_without_permission_to_write_is_trouble_until_there_is() {
     sibling.end().await;
 }
 
-/// A loud notice that something cannot be tried here; with `CI=true` that is a failure.
+/// Prints a loud notice that something cannot be tested here. With `CI=true` it panics instead.
 pub(crate) fn may_skip(what: &str, why: &dyn Display) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{what} is not possible here ({why}), and CI must show it");
     eprintln!("SKIPPED: {what} is not possible here ({why}), so nothing was tried with it");

@@ -1,4 +1,4 @@
-//! A door before a server: while it is shut, no connection to it comes about.
+//! A door before a server. While it is shut, no connection to the server can be established.
 
 use std::net::SocketAddr;
 
@@ -11,12 +11,12 @@ use url::Url;
 use crate::scene::until;
 use crate::within::within;
 
-/// A way to a server by a port of its own, shut at first.
+/// A forwarder to a server on a port of its own, shut at first.
 pub(crate) struct Door {
     address: SocketAddr,
-    /// Keeps the port, and does not listen.
+    /// Reserves the port without listening.
     bolt: Mutex<Option<TcpSocket>>,
-    /// Listens, and passes on to the server what comes.
+    /// Listens, and forwards connections to the server.
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -26,7 +26,7 @@ impl Door {
         Self { address: bolt.local_addr().unwrap(), bolt: Mutex::new(Some(bolt)), keeper: Mutex::default() }
     }
 
-    /// What lies there, by this door.
+    /// The URL `there` with this door's address.
     pub(crate) fn before(&self, there: &str) -> String {
         let mut url = Url::parse(there).unwrap();
         url.set_ip_host(self.address.ip()).unwrap();
@@ -48,7 +48,7 @@ impl Door {
         }
     }
 
-    /// Opens it, where it is shut, to the server that lies there.
+    /// Opens the door, if it is shut, to the server at `there`.
     pub(crate) async fn open(&self, there: &str) {
         let Some(bolt) = self.bolt.lock().await.take() else { return };
         let listener = bolt.listen(64).unwrap();
@@ -67,7 +67,7 @@ impl Door {
 
 fn bolt(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    // Connections from when the door was open may linger.
+    // Connections from the time when the door was open may linger.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)

@@ -1,4 +1,4 @@
-//! A claim whose holder is stopped: siblings are told so, spend nothing, and go on when it does, or when it is dead.
+//! The holder of a claim is stopped. Siblings report that, spend nothing, and go on when the holder does or is dead.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ async fn holders_that_are_stopped_are_waited_for_and_not_for_ever() {
     let first = holder.token(false).await;
     assert_eq!(sibling.token(false).await, first);
 
-    // It has an answer, and stores it when it goes on.
+    // The holder has an answer, and stores it when it goes on.
     let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
     holder.signal(Signal::STOP);
     assert_eq!(sibling.fails(true).await, "contended");
-    // What is still valid is served.
+    // A token that is still valid is served.
     assert_eq!(sibling.token(false).await, first);
     scene.assert_counts((2, 2, 0)).await;
     holder.tell(Command::Go).await;
@@ -35,7 +35,7 @@ async fn holders_that_are_stopped_are_waited_for_and_not_for_ever() {
     sibling.token(true).await;
     scene.assert_counts((3, 3, 0)).await;
 
-    // It has sent nothing, and is killed while it is stopped: the kernel frees its claim.
+    // The holder has sent nothing, and is killed while it is stopped. The kernel frees its claim.
     holder.refresh_until(FlightPoint::after(EffectName::Claim)).await;
     holder.signal(Signal::STOP);
     assert_eq!(sibling.fails(true).await, "contended");

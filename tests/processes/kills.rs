@@ -1,9 +1,9 @@
-//! A process is killed at each point of a flight's ordinary way, and another one asks for a token.
+//! A process is killed at each point of a flight's ordinary path, and another one asks for a token.
 //!
-//! What must come of it is computed, exactly, from what the authorization server's own log says had happened: killed before
-//! the mark, nothing is lost. After the mark and before a byte left, nothing is under `RetryOnce`, and a login is needed
-//! under `NeverReplay`. After bytes left, `NeverReplay` always needs a login unless the pair was saved; `RetryOnce` does
-//! only where the server had rotated, and then, and only then, presents a used refresh token, once.
+//! The expected outcome is computed, exactly, from the events in the authorization server's own log. A kill before the
+//! mark loses nothing. A kill after the mark and before a byte left loses nothing under `RetryOnce`, and needs a login
+//! under `NeverReplay`. After bytes left, `NeverReplay` always needs a login unless the pair was saved. `RetryOnce`
+//! needs one only where the server had rotated. Then, and only then, it presents a used refresh token, once.
 
 use serde_json::json;
 use tokenkeeper::Reason;
@@ -19,10 +19,10 @@ use crate::scene::Server;
 use crate::worker::Command;
 use tokenkeeper_judge::processes::FlightPoint;
 
-/// How long the rig takes over a request in whose midst the client is to be killed, in milliseconds.
+/// How long the rig delays a request during which the client is to be killed, in milliseconds.
 const MIDST: u64 = 1_000;
 
-/// The way of an ordinary flight, in order, with what a process that is killed there has come to.
+/// The points of an ordinary flight in order, each with the fate of a process that is killed there.
 pub(crate) fn way() -> Vec<(FlightPoint, Fate)> {
     use EffectName::{AskPermit, Claim, Commit, EndClaim, Load, Mark, Report, ReturnPermit, Send};
     let again = |point: FlightPoint| FlightPoint { nth: 2, ..point };
@@ -30,7 +30,7 @@ pub(crate) fn way() -> Vec<(FlightPoint, Fate)> {
     for effect in [AskPermit, Load, Claim] {
         way.extend([FlightPoint::before(effect), FlightPoint::after(effect)].map(|point| (point, Fate::UNTOUCHED)));
     }
-    // It reads again, under the claim.
+    // The flight reads again, under the claim.
     way.extend([FlightPoint::before(Load), FlightPoint::after(Load)].map(|point| (again(point), Fate::UNTOUCHED)));
     way.extend([(FlightPoint::before(Mark), Fate::UNTOUCHED), (FlightPoint::after(Mark), Fate::MARKED)]);
     way.extend([(FlightPoint::before(Send), Fate::MARKED), (FlightPoint::after(Send), Fate::ROTATED)]);
@@ -57,7 +57,7 @@ async fn kills_leave_out_no_point_of_the_way() {
     assert_eq!(flights.track(), way);
 }
 
-/// At a point of the ordinary way.
+/// A kill at a point of the ordinary path.
 impl Death for FlightPoint {
     async fn kill(&self, lane: &Lane<'_>) {
         let mut victim = Member::start(&lane.setup).await;
@@ -66,7 +66,7 @@ impl Death for FlightPoint {
     }
 }
 
-/// On demand with more kills at each point: `KILLS`.
+/// `KILLS` sets a larger number of kills at each point.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_every_effect_cost_what_they_must_and_no_more() {
     let Some(field) = Field::open().await else { return };
@@ -84,7 +84,7 @@ async fn kills_at_every_effect_cost_what_they_must_and_no_more() {
     account.settle(&field.server).await;
 }
 
-/// While the server has the request, which it processes, or not.
+/// Whether the server processes the request during which the client is killed.
 #[derive(Clone, Copy, Debug)]
 struct Midst {
     processed: bool,
@@ -109,7 +109,7 @@ impl Death for Midst {
     }
 }
 
-/// The same, killed while the server has the request: whether it had rotated decides.
+/// A kill while the server has the request. The outcome depends on whether the server had rotated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_in_the_midst_of_a_request_cost_what_the_server_has_done() {
     let Some(field) = Field::open().await else { return };
@@ -130,8 +130,8 @@ async fn kills_in_the_midst_of_a_request_cost_what_the_server_has_done() {
     }
 }
 
-/// Under `RetryOnce` a mark that was found is counted on from: a refresh token is presented twice in all, by whomever, and
-/// what a dead process marked counts as presented.
+/// Under `RetryOnce` the count in a found mark is continued. A refresh token is presented twice in all, over all
+/// processes, and a presentation that a dead process marked counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_of_two_in_a_row_leave_no_third_presentation() {
     let Some(server) = Server::start(&[]).await else { return };

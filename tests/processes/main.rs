@@ -1,17 +1,17 @@
-//! Several real processes on one home, against a real authorization server: the rig of `tests/rigs`, whose own log
-//! decides what was lost.
+//! Several real processes on one home, against a real authorization server (the rig of `tests/rigs`). The server's own
+//! log decides what was lost.
 //!
-//! A process is this test binary once more, as its test [`child`], which does what it is told on its standard input and
-//! answers in lines of JSON. It stops at a named effect of its flight, says so, and can be killed exactly there.
+//! A process is this test binary, run again for its test [`child`]. It takes commands on its standard input and answers
+//! in lines of JSON. It stops at a named effect of its flight, reports that, and can be killed exactly there.
 //!
-//! More of it, on demand (in seconds, and kills at each point):
+//! Longer runs, with a duration in seconds or a number of kills at each point:
 //!
 //! ```text
 //! STORM_SECONDS=60 cargo test --features file,reqwest --test processes storm -- --nocapture
 //! KILLS=50 cargo test --features file,reqwest --test processes kills -- --nocapture
 //! ```
 //!
-//! On a machine without Node these tests say that they were skipped; with `CI=true` that is a failure.
+//! On a machine without Node these tests print that they were skipped. With `CI=true` they fail instead.
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -49,7 +49,7 @@ mod stopped;
 mod storm;
 mod worker;
 
-/// What a child does. On its own it is no test.
+/// The body of a worker process. It does nothing when run as a test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn child() {
     if let Some(setup) = crew::told() {
@@ -57,7 +57,7 @@ async fn child() {
     }
 }
 
-/// So much of something that takes long: as this variable says, else what is enough for every day.
+/// The value of this variable, or else `usual`, which is enough for an everyday run.
 fn on_demand(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }

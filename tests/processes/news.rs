@@ -1,5 +1,5 @@
-//! A login, a logout or a refresh in one process reaches the sessions of another, the busy and the sleeping; and a flight
-//! that comes late neither brings back what was logged out nor overwrites what was installed.
+//! A login, a logout or a refresh in one process reaches the sessions of another process, busy or idle. A late flight
+//! neither brings back a session that was logged out nor overwrites a login that was installed.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::scene::Scene;
 use crate::worker::Command;
 use tokenkeeper_judge::processes::FlightPoint;
 
-/// Waits for the news of what was asked for at `asked`: what it took is the asking, the doing and the news, together.
+/// Waits for the news of a change that was requested at `asked`, and prints the time from the request to the news.
 async fn news(member: &mut Member, asked: Instant, what: &str, is_it: impl Fn(&Value) -> bool) {
     member.hear(|said| said["event"] == "state" && is_it(said)).await;
     let took = asked.elapsed();
@@ -21,7 +21,7 @@ async fn news(member: &mut Member, asked: Instant, what: &str, is_it: impl Fn(&V
     assert!(took < Duration::from_secs(5), "{what}: {took:?}");
 }
 
-/// Waits until no actor is awake in there.
+/// Waits until the process has no running actor.
 async fn sleeps(member: &mut Member) {
     for _ in 0..1_000 {
         if member.call(Command::Actors).await["actors"] == 0 {
@@ -45,7 +45,7 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
     sleeps(&mut idle).await;
     scene.assert_counts((1, 1, 0)).await;
 
-    // A refresh.
+    // The first change is a refresh.
     busy.forget().await;
     let asked = Instant::now();
     let (second, lease) = acting.lease(true).await;
@@ -56,7 +56,7 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
     }
     scene.assert_counts((2, 2, 0)).await;
 
-    // A logout.
+    // The second change is a logout.
     sleeps(&mut idle).await;
     busy.forget().await;
     let asked = Instant::now();
@@ -69,7 +69,7 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
         assert_eq!(member.fails(false).await, "logged_out");
     }
 
-    // A login.
+    // The third change is a login.
     sleeps(&mut idle).await;
     busy.forget().await;
     let (paper, chain) = scene.server.sign_in().await;
@@ -82,7 +82,7 @@ async fn news_of_one_process_reach_the_sessions_of_another() {
     }
     scene.assert_counts((3, 3, 0)).await;
 
-    // A login over a login: nobody serves the former one's token any more.
+    // The fourth change is a login over a login. No process serves the former login's token any more.
     sleeps(&mut idle).await;
     busy.forget().await;
     let (paper, newest) = scene.server.sign_in().await;
@@ -111,7 +111,7 @@ async fn news_of_a_logout_or_login_outlive_a_late_flight() {
         let call = late.refresh_until(FlightPoint::before(EffectName::Commit)).await;
         scene.assert_counts((1, 1, 0)).await;
         let out = acting.call(Command::LogOut).await;
-        // The successor is on its way: it cannot be revoked from here.
+        // The successor is in flight, so it cannot be revoked from here.
         assert_eq!((&out["error"], &out["may_still_live"]), (&Value::Null, &json!(true)), "{out}");
         let mut chain = None;
         if installs {
@@ -119,13 +119,13 @@ async fn news_of_a_logout_or_login_outlive_a_late_flight() {
             assert_eq!(acting.call(Command::Install(paper)).await["error"], Value::Null);
             chain = Some(next);
         }
-        // Whoever waited was told at once.
+        // The waiting caller is answered at once.
         assert_eq!(late.answer(call).await["error"], "logged_out");
         let before = scene.party.record().await;
         late.call(Command::Go).await;
         match chain {
             None => {
-                // It ends when its flight has.
+                // The process ends after its flight.
                 late.end().await;
                 assert_eq!(scene.party.record().await, before, "nothing was written");
                 assert_eq!(before.content, Content::Tombstone);

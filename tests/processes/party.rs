@@ -1,4 +1,4 @@
-//! One process's part in a home: a runtime over the file store, with one session.
+//! A runtime over the file store with one session, as each process has it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,23 +22,24 @@ use crate::authority::Grant;
 use crate::calm::Calm;
 use crate::within::within;
 
-/// How long a token request of these processes may take.
+/// The time-out of a token request in these processes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long one of their store operations may take, on a machine that is busy.
+/// The time-out of a store operation in these processes, sufficient for a busy machine.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longer than a flight of theirs that is with the server: until then nobody presents what it marked.
+/// Longer than a flight that waits for the server. Until it has passed, no process presents a token that another one
+/// marked.
 pub(crate) const FLIGHT: Duration = Duration::from_secs(5);
 
-/// What a claim of theirs must outlast, as a flight reckons: one that would last so long is renewed at half-time.
+/// The time that a flight expects its claim to last. A claim with a limited duration is renewed after half of it.
 pub(crate) const CLAIM: Duration = REQUEST_TIMEOUT.saturating_add(STORE_TIMEOUT.saturating_mul(4));
 
-/// What a process is told when it starts.
+/// The setup of a process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) shared: HomeIdentity,
-    /// How long a claim is waited for.
+    /// How long a flight waits for a claim.
     pub(crate) claim_wait: Duration,
     pub(crate) idle_after: Duration,
 }
@@ -67,7 +68,7 @@ pub(crate) struct Paper {
     resource: Option<String>,
     scope: String,
     pub(crate) refresh_token: String,
-    /// None, as long as nobody says where.
+    /// `None` unless a test sets it.
     pub(crate) revocation_endpoint: Option<String>,
 }
 
@@ -132,7 +133,7 @@ impl Party {
         within("the answer to a login", self.session.install(login)).await.map(drop)
     }
 
-    /// A token, from a flight that begins now if so wished.
+    /// Returns a token, from a flight that begins now if `force` is set.
     pub(crate) async fn token(&self, force: bool) -> Result<Lease, TokenError> {
         within("a token", self.session.token_with(TokenOptions { force, ..TokenOptions::default() })).await
     }
@@ -150,7 +151,7 @@ impl Party {
         self.record().await.held().and_then(|held| held.mark.clone())
     }
 
-    /// How many actors are awake: the session's, and one for each issuer that was asked for leave.
+    /// The number of running actors, which are the session's and one for each issuer that was asked for a permit.
     pub(crate) fn actors(&self) -> usize {
         self.supervisor().map_or(0, |supervisor| supervisor.get_children().len())
     }
@@ -173,7 +174,7 @@ impl Party {
         }
     }
 
-    /// The same; and starts another.
+    /// Kills the supervisor and the tree, and attaches a new supervisor.
     pub(crate) async fn fell(&self) {
         self.uproot().await;
         within("a tree", self.spec.spawn_linked(self.host.clone())).await.unwrap();
@@ -183,7 +184,7 @@ impl Party {
         self.host.get_children().into_iter().next()
     }
 
-    /// Ends it; it has nothing left to save.
+    /// Shuts the runtime down, with nothing left to save.
     pub(crate) async fn end(&self) {
         assert!(within("a shutdown", self.runtime.shutdown(Duration::from_secs(10))).await.is_clean());
     }

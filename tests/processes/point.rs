@@ -1,4 +1,4 @@
-//! An observer that keeps the points that flights reach, and tells the parent of a flight that is held.
+//! An observer that keeps the points that flights reach, and reports a held flight to the parent.
 
 use std::sync::{Arc, Mutex};
 

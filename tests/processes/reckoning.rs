@@ -1,5 +1,5 @@
-//! What the death of a process costs: computed, exactly, from what the authorization server's own log and the store say
-//! had happened by then, and compared with what the server counts in the end.
+//! The cost of a killed process. It is computed, exactly, from the events in the authorization server's own log and the
+//! store at that time, and compared with the server's final counts.
 
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::on_demand;
 use crate::party::{Paper, Party, Setup};
 use crate::scene::Server;
 
-/// Processes that are started and killed at once: more would only make this machine slow.
+/// The number of processes that are started and killed at once. More would only slow this machine down.
 const AT_ONCE: usize = 3;
 
-/// What a process has come to when it is killed: at the server, beyond what was there before, and in the home.
+/// The progress of a process when it is killed, as new events at the server and the state in the home.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fate {
     /// Its request has arrived.
@@ -31,27 +31,27 @@ pub(crate) struct Fate {
     pub(crate) standing: Standing,
 }
 
-/// How an identity stands in the store.
+/// The state of an identity in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It has a refresh token that nobody has marked.
+    /// It has a refresh token without a mark.
     Free,
-    /// It has one with a mark.
+    /// It has a refresh token with a mark.
     Marked,
-    /// Nobody may present anything before a login.
+    /// Nothing may be presented before a login.
     Closed(Reason),
 }
 
 impl Fate {
-    /// No mark.
+    /// There is no mark.
     pub(crate) const UNTOUCHED: Self = Self { posted: false, rotated: false, revoked: false, standing: Standing::Free };
-    /// A mark, and no byte has left.
+    /// There is a mark, and no byte has left.
     pub(crate) const MARKED: Self = Self { standing: Standing::Marked, ..Self::UNTOUCHED };
     /// Bytes have left, and the refresh token is not spent.
     pub(crate) const UNSPENT: Self = Self { posted: true, ..Self::MARKED };
     /// The server has rotated.
     pub(crate) const ROTATED: Self = Self { rotated: true, ..Self::UNSPENT };
-    /// And the pair is stored.
+    /// The server has rotated, and the pair is stored.
     pub(crate) const SAVED: Self = Self { standing: Standing::Free, ..Self::ROTATED };
 }
 
@@ -65,13 +65,13 @@ impl Standing {
     }
 }
 
-/// What is counted: by us before, by the server after.
+/// The expected counts at first, which are compared with the server's in the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     kills: u64,
     tally: Tally,
     logins: u64,
-    /// How long each chain of refresh tokens has become.
+    /// The number of rotations of each chain of refresh tokens.
     chains: Vec<u64>,
 }
 
@@ -85,7 +85,7 @@ impl AddAssign for Account {
 }
 
 impl Account {
-    /// Compares what was computed with what the server has counted.
+    /// Compares the computed counts with those of the server.
     pub(crate) async fn settle(mut self, server: &Server) {
         let tally = server.tally(self.tally.posts).await;
         assert_eq!(tally, self.tally, "{:#}", server.authority.stats());
@@ -94,21 +94,21 @@ impl Account {
     }
 }
 
-/// How a process is killed.
+/// A way to kill a process.
 pub(crate) trait Death: Send + Sync {
-    /// Changes of a login what is to be other than the server gives it.
+    /// Changes the login where it must differ from the server's.
     fn amend(&self, _: &Server, _: &mut Paper) {}
 
-    /// What comes to pass before, at the server, which counts it.
+    /// Prepares the server, and returns the events that this adds to its counts.
     fn prepare(&self, _: &Lane<'_>) -> impl Future<Output = Tally> + Send {
         std::future::ready(Tally::default())
     }
 
-    /// A process begins a refresh, and is killed.
+    /// Starts a refresh in a process, and kills the process.
     fn kill(&self, lane: &Lane<'_>) -> impl Future<Output = ()> + Send;
 }
 
-/// The server, and leave for a process to start and be killed.
+/// The server, and the permits that limit how many processes are started and killed at once.
 #[derive(Clone)]
 pub(crate) struct Field {
     pub(crate) server: Arc<Server>,
@@ -116,20 +116,20 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// `None`, and a loud notice, where there is no Node.
+    /// Returns `None`, and prints a loud notice, on a machine without Node.
     pub(crate) async fn open() -> Option<Self> {
         let server = Arc::new(Server::start(&[]).await?);
         Some(Self { server, leave: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
-    /// The same, with a server of its own: faults meet whoever comes next.
+    /// Like this, with another server, because a fault applies to the next request from any process.
     pub(crate) async fn apart(&self) -> Option<Self> {
         let server = Arc::new(Server::start(&[]).await?);
         Some(Self { server, leave: self.leave.clone() })
     }
 }
 
-/// One home, with processes that are killed in one way and another one, the heir, that lives.
+/// One home, with processes that are all killed in one way, and a process that lives, the heir.
 pub(crate) struct Lane<'a> {
     pub(crate) server: &'a Server,
     pub(crate) setup: Setup,
@@ -153,7 +153,7 @@ impl<'a> Lane<'a> {
         self.server.chain(&self.login.1)
     }
 
-    /// A process dies, which leaves what its `fate` says; the heir asks for a token.
+    /// A process is killed, and leaves the state that `fate` describes. Then the heir asks for a token.
     async fn round(&mut self, field: &Field, death: &impl Death, fate: Fate, story: &str) -> Account {
         let mut account = Account { kills: 1, ..Account::default() };
         account.tally += death.prepare(self).await;
@@ -163,7 +163,7 @@ impl<'a> Lane<'a> {
             death.kill(self).await;
         }
 
-        // What had happened, by the server's log and by the store.
+        // The events before the kill, by the server's log and by the store.
         let Fate { posted, rotated, revoked, standing } = fate;
         let found = self.chain();
         let rotations = before.rotations + u64::from(rotated);
@@ -176,7 +176,7 @@ impl<'a> Lane<'a> {
             ..Tally::default()
         };
 
-        // What may come of it.
+        // The outcome for the heir.
         let outcome = insist(&self.heir).await;
         let (presents, refused) = match (standing, self.setup.shared.never_replay) {
             (Standing::Free, _) => (true, None),
@@ -187,7 +187,7 @@ impl<'a> Lane<'a> {
         assert_eq!(outcome.map(drop).map_err(|error| error.reason()), refused.map_or(Ok(()), Err), "{story}");
         let served = u64::from(refused.is_none());
         let replayed = presents && standing == Standing::Marked && rotated;
-        // Of a chain that is over already the server remembers nothing.
+        // The server remembers nothing of a chain that has ended.
         let caught = replayed && !found.revoked;
         let (rotations, reuse) = (found.rotations + served, found.reuse + u64::from(caught));
         assert_eq!(self.chain(), Chain { rotations, reuse, revoked: found.revoked || caught }, "{story}");
@@ -207,7 +207,7 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// Processes are killed on one home, one after the other: `KILLS` of them.
+/// Kills `KILLS` processes on one home, one after the other.
 pub(crate) async fn run(field: Field, death: impl Death, fate: Fate, never_replay: bool, story: String) -> Account {
     let story = format!("{story}, {}", if never_replay { "NeverReplay" } else { "RetryOnce" });
     let mut lane = Lane::open(&field.server, never_replay, &death).await;
@@ -215,7 +215,7 @@ pub(crate) async fn run(field: Field, death: impl Death, fate: Fate, never_repla
     for round in 0..on_demand("KILLS", 3) {
         account += lane.round(&field, &death, fate, &format!("{story}, round {round}")).await;
     }
-    // Nothing is left behind but a chain that is whole.
+    // In the end only a whole chain is left.
     assert!(insist(&lane.heir).await.is_ok(), "{story}");
     account.tally += Tally { posts: 1, rotations: 1, ..Tally::default() };
     account.chains.push(lane.chain().rotations);
@@ -231,7 +231,7 @@ async fn log_in(server: &Server, heir: &Party, death: &impl Death) -> (Paper, St
     (paper, chain)
 }
 
-/// A token from a flight that begins now; while what a dead process had begun may still be under way, that is waited for.
+/// Returns a token from a flight that begins now. Waits while the request of a dead process may still be in flight.
 pub(crate) async fn insist(heir: &Party) -> Result<Lease, TokenError> {
     for _ in 0..10 {
         match heir.token(true).await {

@@ -1,4 +1,4 @@
-//! The rig, with a name for each chain of refresh tokens; and a home with processes on it.
+//! The rig, with a name for each chain of refresh tokens, and a home with processes on it.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `None`, and a loud notice, where there is no Node.
+    /// Returns `None`, and prints a loud notice, on a machine without Node.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Option<Self> {
         let authority = Authority::with(variables).await?;
         Some(Self { authority, signing_in: Mutex::default() })
     }
 
-    /// Somebody signs in: what came of it, and the rig's name for the new chain.
+    /// Signs a user in, and returns the login with the rig's name for the new chain.
     pub(crate) async fn sign_in(&self) -> (Paper, String) {
         let _alone = self.signing_in.lock().await;
         let before = self.authority.chains_by_id();
@@ -45,15 +45,15 @@ impl Server {
         until(&format!("{pointer} is {count}"), || read() == count).await;
     }
 
-    /// What the rig has counted, once as many refreshes have been answered as arrived: one whose client was killed may be
-    /// worked on yet.
+    /// The rig's counts, once at least `posts` refreshes have been counted. The rig may still work on a request whose
+    /// client was killed.
     pub(crate) async fn tally(&self, posts: u64) -> Tally {
         until(&format!("{posts} posts"), || self.authority.tally().posts >= posts).await;
         self.authority.tally()
     }
 }
 
-/// Waits for something that nobody tells of.
+/// Polls until `is_so`, for conditions that send no notification.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..4_000 {
         if is_so() {
@@ -64,12 +64,12 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-/// A home in which somebody has signed in, and the test's own process on it.
+/// A home with a stored login, and the test's own process on it.
 pub(crate) struct Scene {
     pub(crate) server: Server,
     pub(crate) setup: Setup,
     pub(crate) party: Party,
-    /// The first login's.
+    /// The chain of the first login.
     pub(crate) chain: String,
     _folder: TempDir,
 }
@@ -82,7 +82,7 @@ impl Scene {
         Some(Self::at(server, home, folder).await)
     }
 
-    /// The same, with the home in this place.
+    /// Like [`new`](Self::new), with the home in this place.
     pub(crate) async fn at(server: Server, home: std::path::PathBuf, folder: TempDir) -> Self {
         let setup = Setup::new(home, server.authority.resource());
         let party = Party::open(&setup, None).await;
@@ -95,12 +95,12 @@ impl Scene {
         Member::start(&self.setup).await
     }
 
-    /// What the resource says to this token.
+    /// The status with which the resource answers this token.
     pub(crate) async fn call(&self, token: &str) -> u16 {
         self.server.authority.call(&tokenkeeper::AccessToken::new(token)).await
     }
 
-    /// So many refreshes arrived and rotated, and so many presented what was spent.
+    /// Asserts how many refreshes arrived, how many rotated, and how many presented a spent token.
     pub(crate) async fn assert_counts(&self, (posts, rotations, replays): (u64, u64, u64)) {
         let counted = self.server.tally(posts).await;
         let expected = Tally { posts, rotations, consumed: replays, reuse: replays, revoked: replays };

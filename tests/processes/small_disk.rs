@@ -1,4 +1,4 @@
-//! What becomes of several processes whose disk fills up or is made read-only, before a refresh token is spent and after.
+//! Several processes whose disk fills up or is made read-only, before a refresh token is spent and after.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -22,7 +22,7 @@ use tokenkeeper_judge::processes::FlightPoint;
 struct Disk(PathBuf);
 
 impl Disk {
-    /// `None`, and a loud notice, where that is not allowed; with `CI=true` that is a failure.
+    /// Returns `None`, and prints a loud notice, where mounting is not allowed. With `CI=true` it panics instead.
     fn mount(folder: &TempDir) -> Option<Self> {
         use rustix::mount::{MountFlags, mount};
         let at = folder.path().join("disk");
@@ -37,11 +37,11 @@ impl Disk {
     async fn make_read_only(&self, read_only: bool) {
         use rustix::mount::{MountFlags, mount_remount};
         let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-        // What a process was just writing, its journal say, it may have open yet.
+        // A process may still have a file open for writing, such as its journal.
         until("nobody writes", || mount_remount(&self.0, flags, "size=384k").is_ok()).await;
     }
 
-    /// Writes until nothing more goes in. What lies there takes up room until it is freed.
+    /// Writes until the disk is full. The returned file takes up the room until it is freed.
     fn fill(&self) -> File {
         let mut filler = File::create(self.0.join("filler")).unwrap();
         while filler.write_all(&[0; 512]).is_ok() {}
@@ -55,7 +55,7 @@ impl Drop for Disk {
     }
 }
 
-/// A home on a small disk, which is to go first.
+/// A home on a small disk. The scene is dropped first.
 async fn on_a_disk() -> Option<(Scene, Disk)> {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::mount(&folder)?;
@@ -91,7 +91,7 @@ async fn small_disk_that_cannot_be_written_keeps_refresh_tokens_unspent() {
     assert_whole(&scene, [holder, sibling], 3).await;
 }
 
-/// How the holder's actors end while it cannot store what it has.
+/// How the holder's actors end while it cannot store its pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Nothing,

@@ -1,4 +1,4 @@
-//! A process is stopped (SIGSTOP, a laptop's lid, a debugger) in the middle of its request, for longer than a flight lasts.
+//! A process is stopped (SIGSTOP, a laptop's lid, a debugger) during its request, for longer than a flight lasts.
 
 use std::time::Instant;
 
@@ -12,8 +12,8 @@ use crate::scene::Scene;
 use crate::worker::Command;
 use tokenkeeper_judge::processes::FlightPoint;
 
-/// A new login is installed by another process, and used for longer than a flight of the stopped one could last: it has its
-/// claim yet, and hinders nobody.
+/// Another process installs a new login, and uses it for longer than a flight of the stopped process could last. The
+/// stopped process still has its claim, and hinders no other one.
 async fn replaced(scene: &Scene, acting: &mut Member) -> (String, u64) {
     let (paper, chain) = scene.server.sign_in().await;
     assert_eq!(acting.call(Command::Install(paper)).await["error"], Value::Null);
@@ -26,7 +26,7 @@ async fn replaced(scene: &Scene, acting: &mut Member) -> (String, u64) {
     (chain, refreshes)
 }
 
-/// The new lineage lives, and serves both.
+/// Asserts that the new lineage lives and serves both processes.
 async fn assert_alive(scene: &Scene, members: [&mut Member; 2], chain: &str, refreshes: u64, dropped: u64) {
     let [one, other] = members;
     let (token, lease) = one.lease(true).await;
@@ -50,8 +50,8 @@ async fn stopped_with_an_answer_on_its_way_it_overwrites_no_new_login() {
     stopped.signal(Signal::STOP);
     let (chain, refreshes) = replaced(&scene, &mut acting).await;
     stopped.signal(Signal::CONT);
-    // Its flight brought nothing that may be kept. Whoever insisted gets a token of the new lineage by another one; or,
-    // where the time-out was noticed before the news of the login, is told to come back.
+    // The result of the stopped process's flight may not be kept. The forced call gets a token of the new lineage from
+    // another flight. If the time-out was noticed before the news of the login, it fails and may be repeated.
     let answer = stopped.answer(call).await;
     let served = answer["lease"].as_str().is_some_and(|lease| lease.starts_with("2."));
     assert!(served || answer["error"] == "in_doubt", "{answer}");
@@ -70,7 +70,7 @@ async fn stopped_with_an_answer_in_hand_it_drops_that() {
     stopped_at(FlightPoint::after(EffectName::Send), 1).await;
 }
 
-/// At this point, by when its login's chain has been rotated so often.
+/// Stops a process at this point, after the server has rotated its login's chain `rotated` times.
 async fn stopped_at(point: FlightPoint, rotated: u64) {
     let Some(scene) = Scene::new().await else { return };
     let (mut stopped, mut acting) = (scene.member().await, scene.member().await);

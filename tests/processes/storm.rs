@@ -1,5 +1,6 @@
-//! A soak of many callers in many processes, whose token expires every few seconds: no caller fails, and together the
-//! processes refresh as often as one alone. The judge computes its verdict from what the callers and the server saw.
+//! A soak with many callers in several processes, whose token expires every few seconds. No caller fails, and together
+//! the processes refresh as often as one alone. The judge computes its verdict from the counts of the callers and the
+//! server.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const CALLERS: u32 = 32;
 /// The variable that makes a process of this test a worker of the soak.
 const WORKER: &str = "PROCESSES_TEST_SOAK_WORKER";
 
-/// A worker of the soak. On its own it is no test.
+/// A worker of the soak. It does nothing when run as a test.
 #[test]
 fn soak_worker() {
     if std::env::var_os(WORKER).is_some() {
@@ -24,7 +25,7 @@ fn soak_worker() {
     }
 }
 
-/// On demand for longer: `STORM_SECONDS`.
+/// `STORM_SECONDS` sets a longer duration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storm_of_eight_processes_is_served_by_one_refresh_at_a_time() {
     // On a busy machine a call may be in flight for longer than its token lives. So the resource forgives a late call. It

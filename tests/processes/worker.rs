@@ -1,4 +1,4 @@
-//! What a child process does: as it is told, and it says what came of it.
+//! The worker process, which executes commands from its standard input and reports the results.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::party::{Paper, Party, Setup};
 use crate::point::TrackedFlights;
 use tokenkeeper_judge::processes::{FlightPoint, read_requests, report};
 
-/// What a process is told to do. Each is answered once.
+/// A command to a worker process. Each is answered once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
     Token {
@@ -24,20 +24,20 @@ pub(crate) enum Command {
     State,
     Install(Paper),
     LogOut,
-    /// The next flight that gets to this point stops there, and says so.
+    /// Holds the next flight that reaches this point, and reports that.
     Arm(FlightPoint),
-    /// Lets it go on.
+    /// Releases the held flight.
     Go,
-    /// Where its flights have gone so far.
+    /// Returns the points that the process's flights have passed so far.
     Track,
-    /// From now on it says when its session's state has changed.
+    /// Reports every change of the session's state from now on.
     Follow,
-    /// How many actors are awake.
+    /// Returns the number of running actors.
     Actors,
     KillActors,
     Uproot,
     Fell,
-    /// It says when the end has begun, too.
+    /// Shuts the runtime down. Also reports when the shutdown has begun.
     ShutDown,
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn work(setup: &Setup) {
             report(&answer);
         });
     }
-    // The parent is gone, or wants nothing more. A flight that stands at a point would not let a runtime end.
+    // The parent is gone or has closed the input. A held flight would keep a runtime from ending.
     std::process::exit(0);
 }
 
@@ -99,7 +99,7 @@ async fn obey(party: &Party, flights: &TrackedFlights, command: Command) -> Valu
         }
         Command::ShutDown => {
             let mut end = pin!(party.runtime.shutdown(Duration::from_secs(10)));
-            // Once polled, it has begun.
+            // The shutdown has begun once it was polled.
             let ended = tokio::select! {
                 biased;
                 ended = &mut end => ended,
@@ -136,7 +136,7 @@ fn state(state: &SessionState) -> Value {
     })
 }
 
-/// Looks often, and not by a watch: a session that sleeps publishes nothing, and has its lease taken away all the same.
+/// Polls the state often instead of watching it. An idle session publishes nothing, and yet its lease may be cleared.
 async fn follow(session: AuthSession) {
     let mut last = Value::Null;
     loop {

@@ -1,4 +1,4 @@
-//! The rig as an authorization server: who signs in there, and what it counted.
+//! The rig as an authorization server: its clients, its logins and its counters.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -13,12 +13,12 @@ use url::{Url, form_urlencoded};
 
 use crate::rigs::Rig;
 
-/// How long its access tokens live, in seconds.
+/// The lifetime of its access tokens in seconds.
 pub(crate) const LIFETIME: u64 = 3600;
 
 const REDIRECT: &str = "http://127.0.0.1:1/callback";
 const SCOPE: &str = "mcp:tools";
-/// RFC 7636 appendix B: what they protect is worth nothing.
+/// The verifier of RFC 7636 appendix B, which is public. It protects nothing of value here.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
@@ -45,7 +45,7 @@ struct Tokens {
     scope: String,
 }
 
-/// What a login brings.
+/// The tokens and the client of a login.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) binding: Binding,
@@ -53,18 +53,18 @@ pub(crate) struct Grant {
     pub(crate) refresh: RefreshToken,
 }
 
-/// What the rig counted since it was reset.
+/// The rig's counts since it was reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Refreshes that arrived.
     pub(crate) posts: u64,
-    /// Those that were processed with success.
+    /// Refreshes that were processed with success.
     pub(crate) rotations: u64,
-    /// Used refresh tokens presented, by a list of all that were exchanged.
+    /// Presentations of used refresh tokens, by a list of all exchanged ones.
     pub(crate) consumed: u64,
     /// Chains ended because of reuse.
     pub(crate) reuse: u64,
-    /// Chains that are over, for whatever reason.
+    /// Chains that have ended for any reason.
     pub(crate) revoked: u64,
 }
 
@@ -78,7 +78,7 @@ impl AddAssign for Tally {
     }
 }
 
-/// One chain of refresh tokens, as the rig tells.
+/// One chain of refresh tokens, as the rig reports it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Chain {
     pub(crate) rotations: u64,
@@ -87,12 +87,12 @@ pub(crate) struct Chain {
 }
 
 impl Authority {
-    /// `None`, and a loud notice, where there is no Node.
+    /// Returns `None`, and prints a loud notice, on a machine without Node.
     pub(crate) async fn start() -> Option<Self> {
         Self::with(&[]).await
     }
 
-    /// The same, with these environment variables for the rig.
+    /// Like [`start`](Self::start), with these environment variables for the rig.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Option<Self> {
         let lifetime = LIFETIME.to_string();
         let usual = [("AUTO_CONSENT", "1"), ("AT_TTL", lifetime.as_str())];
@@ -103,7 +103,7 @@ impl Authority {
             .timeout(std::time::Duration::from_secs(30))
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
-            // The rig closes what lies idle for two seconds; a request must not meet that.
+            // The rig closes connections that were idle for two seconds. No request may meet that.
             .pool_idle_timeout(std::time::Duration::from_secs(1))
             .build()
             .unwrap();
@@ -117,22 +117,22 @@ impl Authority {
         self.rig.ready["mcp"].as_str().unwrap()
     }
 
-    /// Another MCP server behind it, which nobody consents to here.
+    /// Another MCP server behind it, for which no login here has consent.
     pub(crate) fn other_resource(&self) -> &str {
         self.rig.ready["mcp2"].as_str().unwrap()
     }
 
-    /// Where it gives out tokens.
+    /// The token endpoint.
     pub(crate) fn token_endpoint(&self) -> &str {
         &self.endpoints.token_endpoint
     }
 
-    /// Where it takes tokens back (RFC 7009).
+    /// The revocation endpoint (RFC 7009).
     pub(crate) fn revocation_endpoint(&self) -> &str {
         &self.endpoints.revocation_endpoint
     }
 
-    /// Tells an admin endpoint something.
+    /// Posts to an admin endpoint.
     pub(crate) fn tell(&self, path: &str, what: &Value) {
         self.rig.post(path, what);
     }
@@ -177,7 +177,7 @@ impl Authority {
         Client { id: registered["client_id"].as_str().unwrap().into(), secret, auth, secret_expires_at: None }
     }
 
-    /// Somebody signs in with this client, and consents.
+    /// Signs a user in with this client, with consent.
     pub(crate) async fn sign_in(&self, client: &Client) -> Grant {
         let parameters = [
             ("response_type", "code"),
@@ -223,7 +223,7 @@ impl Authority {
         }
     }
 
-    /// Presents a refresh token of the rig's public client, as whoever stole it would: the answer's status.
+    /// Presents a refresh token of the rig's public client, as a thief would, and returns the answer's status.
     pub(crate) async fn present(&self, refresh: &str) -> u16 {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "refresh_token")
@@ -239,7 +239,7 @@ impl Authority {
         status
     }
 
-    /// The rig's own client that authenticates with `client_secret_post` gets a token in its own name.
+    /// Gets a token in the name of the rig's own client that authenticates with `client_secret_post`.
     pub(crate) async fn client_credentials(&self) {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials").append_pair("client_id", "rig-post");
@@ -250,7 +250,7 @@ impl Authority {
         assert!(tokens["access_token"].is_string());
     }
 
-    /// Calls the MCP server with this token: the answer's status.
+    /// Calls the MCP server with this token, and returns the answer's status.
     pub(crate) async fn call(&self, token: &AccessToken) -> u16 {
         let request = self.http.post(self.resource()).bearer_auth(token.expose());
         let request = request.header("accept", "application/json, text/event-stream");
@@ -288,13 +288,13 @@ impl Authority {
         chains
     }
 
-    /// The same, each under the rig's own name for it.
+    /// Like [`chains`](Self::chains), each under the rig's own name for it.
     pub(crate) fn chains_by_id(&self) -> BTreeMap<String, Chain> {
         serde_json::from_value(self.rig.get("/chains")).unwrap()
     }
 }
 
-/// A whole answer, which must be a good one.
+/// The body of an answer, which must be a success.
 async fn body<T: DeserializeOwned>(answer: reqwest::Response) -> T {
     let status = answer.status();
     let bytes = answer.bytes().await.unwrap();

@@ -1,4 +1,4 @@
-//! How a client authenticates: none, basic, post.
+//! The ways in which a client authenticates: none, basic, post.
 
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
@@ -29,7 +29,7 @@ async fn registered_clients_refresh() {
     }
 }
 
-/// `invalid_client`: the refresh token is as good as before, for who knows the secret.
+/// After `invalid_client` the refresh token is as good as before for a client with the right secret.
 #[tokio::test]
 async fn a_wrong_secret_spends_nothing() {
     let Some(authority) = Authority::start().await else { return };
@@ -47,7 +47,7 @@ async fn a_wrong_secret_spends_nothing() {
                 assert_eq!(scene.host.mark().await, None, "{story}");
                 scene.assert_counts((2, 1, 0, 0), &story);
             }
-            // The very same refresh token, with the client as it should be.
+            // The same refresh token succeeds with the correct client.
             install(&scene.host, grant).await.unwrap();
             assert!(scene.host.renew().await.is_ok(), "{story}");
             scene.assert_counts((3, 2, 0, 0), &story);

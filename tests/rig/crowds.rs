@@ -1,4 +1,4 @@
-//! Crowds of callers whose token is over, or refused: one refresh each time.
+//! Crowds of callers whose token has expired or is refused share one refresh each time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use crate::support::Host;
 use crate::support::bounded::BoundedSession;
 use crate::support::within::within;
 
-/// Connections to the MCP server at once: a caller waits for one, so that a crowd takes no more files than a process has.
+/// The number of connections to the MCP server at once. It bounds the open files of a crowd.
 const CONNECTIONS: usize = 64;
 
-/// A refusal so long after the last one is another story.
+/// A refusal so long after the last one is independent of it (law 11).
 const SOON: Duration = Duration::from_secs(31);
 
 /// How the token of a crowd comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Everybody knows that it is over.
+    /// Every caller knows the expiry.
     Expiry,
-    /// Nobody knows before the resource says so.
+    /// No caller knows of the end before the resource refuses the token.
     Refusal,
 }
 
@@ -56,7 +56,7 @@ async fn callers_of_four_processes_refresh_once() {
     }
 }
 
-/// `callers` of `processes` that share a store, whose token comes to its end `rounds` times.
+/// Runs `callers` in `processes` that share a store, whose token comes to its end `rounds` times.
 async fn storm(callers: u64, rounds: u64, processes: usize, end: End) {
     let Some(authority) = Authority::start().await else { return };
     let authority = Arc::new(authority);
@@ -74,8 +74,8 @@ async fn storm(callers: u64, rounds: u64, processes: usize, end: End) {
         for host in &hosts {
             is_at_rest(host).await;
         }
-        // The clock is one for all processes. A token that was minted for a refusal and is refused again at once would be a
-        // sign that refreshing does not help (law 11).
+        // All processes share one clock. The refusal of a token that was just minted for a refusal would mean that
+        // refreshing does not help (law 11).
         hosts[0].clock.pass(if end == End::Expiry { Duration::from_secs(LIFETIME) } else { SOON });
         authority.tell("/expire-all", &json!({}));
         let before = authority.stats()["mcp"]["by_status"].clone();
@@ -101,7 +101,7 @@ async fn storm(callers: u64, rounds: u64, processes: usize, end: End) {
     }
 }
 
-/// A process whose callers were served by another's flight may still wait for its turn, and is not to wait for hours.
+/// Waits until the process has no flight. Its callers may have been served by another process's flight already.
 async fn is_at_rest(host: &Host) {
     let mut states = host.session.watch();
     while states.now().refreshing {
@@ -146,7 +146,7 @@ async fn let_loose(authority: &Arc<Authority>, crowd: Vec<(BoundedSession, Lease
     callers.join_all().await
 }
 
-/// Law 11: a good token is refused, and so is the one that was minted for that.
+/// Law 11, where a good token is refused, and so is the token that was minted for that refusal.
 #[tokio::test]
 async fn a_refresh_that_does_not_help_is_not_repeated() {
     let Some(authority) = Authority::start().await else { return };
@@ -162,7 +162,7 @@ async fn a_refresh_that_does_not_help_is_not_repeated() {
     let told = session.invalidate(&second, operation, challenge).await.unwrap_err();
     assert_eq!(told.reason(), Reason::ResourceRefuses);
     scene.assert_counts((2, 2, 0, 0), "refused");
-    // It raises no floor: others keep the lease, and it is good.
+    // It raises no floor. Other callers keep the lease, which is good.
     assert_eq!(session.token().await.unwrap(), second);
     assert_eq!(authority.call(second.token()).await, 200);
     scene.assert_whole((2, 2), "refused").await;

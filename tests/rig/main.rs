@@ -1,8 +1,8 @@
-//! Against a real authorization server: oidc-provider, in the rig of `tests/rigs`, judged by its own counters.
+//! Tests against a real authorization server, oidc-provider in the rig of `tests/rigs`, judged by its own counters.
 //!
-//! It rotates refresh tokens, takes the second presentation of one for theft, and knows no grace. What was processed, what
-//! was presented twice and what became of the chain, it counts itself. On a machine without Node these tests say that they
-//! were skipped; with `CI=true` that is a failure.
+//! It rotates refresh tokens, takes the second presentation of one for theft, and has no grace period. It counts itself
+//! how many requests were processed, how many tokens were presented twice, and how the chain ended. On a machine
+//! without Node these tests print that they were skipped. With `CI=true` they fail instead.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 #[path = "../rigs/mod.rs"]

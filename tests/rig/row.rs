@@ -1,4 +1,4 @@
-//! One row of law 10's table: what is done with it.
+//! One row of law 10's table, and its checks.
 
 use serde_json::{Value, json};
 use tokenkeeper::Reason;
@@ -8,10 +8,10 @@ use crate::authority::Authority;
 use crate::scene::{LONG_ENOUGH, Scene};
 pub(crate) use crate::support::law::Law;
 
-/// The policies that the rig, which knows no grace, can be met with.
+/// The policies that suit the rig, which has no grace period.
 pub(crate) const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
 
-/// What the rig does with the second refresh of a scene, and what the law says of it.
+/// A fault for the second refresh of a scene, and the law's verdict on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     law: Law,
@@ -22,12 +22,12 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The rig kills the connection: `before` the work, `after` it, or with a `partial` answer.
+    /// The rig kills the connection `before` the work, `after` it, or with a `partial` answer.
     pub(crate) fn drop(when: &'static str) -> Self {
         Self::new(Law::Doubt, "/drop", json!({ "n": 1, "when": when }), when != "before")
     }
 
-    /// The rig answers so, instead of what it did or did not do.
+    /// The rig gives this answer instead of its own, whether or not it has processed the request.
     pub(crate) fn fail(law: Law, status: u16, processed: bool, more: &Value) -> Self {
         let mut fault = more.clone();
         fault["n"] = 1.into();
@@ -46,7 +46,7 @@ impl Row {
         self
     }
 
-    /// Meets the row under each policy.
+    /// Checks the row under each policy.
     pub(crate) async fn holds(&self, authority: &Authority) {
         for policy in POLICIES {
             self.meet(authority, policy).await;
@@ -71,15 +71,16 @@ impl Row {
     }
 }
 
-/// The second refresh ended in doubt, and the policy allows one more presentation. `rotations` were processed so far.
+/// Follows up a second refresh in doubt, under a policy that allows one more presentation. `rotations` were processed
+/// so far.
 pub(crate) async fn after_a_doubt(scene: Scene<'_>, rotations: u64, story: &str) {
-    // The request may still be under way: nobody presents the token again before its time-out has passed.
+    // The request may still be in flight, so the token is not presented again before its time-out has passed.
     scene.assert_refused(Reason::InDoubt, story).await;
     scene.assert_counts((2, rotations, 0, 0), story);
     again(scene, rotations, story).await;
 }
 
-/// The token is presented once more. Where the second refresh was processed, that is a replay, and the last one.
+/// Presents the token once more. If the second refresh was processed, that is a replay, and the last one.
 pub(crate) async fn again(scene: Scene<'_>, rotations: u64, story: &str) {
     scene.host.clock.pass(LONG_ENOUGH);
     if rotations == 1 {

@@ -1,4 +1,4 @@
-//! The rows.
+//! The rows of the table, at the rig.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::scene::{LONG_ENOUGH, Scene, install};
 use crate::support::time_runs_out;
 use crate::support::within::until;
 
-/// How long the rig takes for a request whose time runs out meanwhile.
+/// How long the rig takes for a request that times out meanwhile.
 const DELAY: Duration = Duration::from_secs(3);
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_word_that_ends_the_grant_or_rejects_the_client_is_believed() {
     }
 }
 
-/// RFC 9449 section 8: the one request that may go out a second time within its flight.
+/// The one request that may go out a second time within its flight (RFC 9449 section 8).
 #[tokio::test]
 async fn a_nonce_that_is_wanted_permits_one_more_request() {
     let Some(authority) = Authority::start().await else { return };
@@ -151,7 +151,7 @@ async fn a_nonce_that_is_wanted_permits_one_more_request() {
     }
 }
 
-/// Nobody listens where the token is to go: it goes on being good.
+/// No server listens at the token endpoint, and the refresh token stays good.
 #[tokio::test]
 async fn where_nobody_listens_nothing_is_spent() {
     let Some(authority) = Authority::start().await else { return };
@@ -168,7 +168,7 @@ async fn where_nobody_listens_nothing_is_spent() {
             scene.host.clock.pass(Duration::from_secs(1));
         }
         scene.assert_counts((1, 1, 0, 0), "astray");
-        // The very same refresh token, where it belongs.
+        // The same refresh token succeeds at the right server.
         install(&scene.host, grant).await.unwrap();
         assert!(scene.host.renew().await.is_ok());
         scene.assert_counts((2, 2, 0, 0), "found");
@@ -176,7 +176,7 @@ async fn where_nobody_listens_nothing_is_spent() {
     }
 }
 
-// --- by the rig's own word, not a scripted one -------------------------------------------------------------------
+// --- the rig's own answers, not scripted ones --------------------------------------------------------------------
 
 /// oidc-provider consumes the refresh token before it looks at the resource.
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn invalid_target_consumes_the_token() {
         install(&scene.host, grant).await.unwrap();
         let told = scene.host.renew().await.unwrap_err();
         assert_eq!(authority.stats()["token"]["by_grant"]["refresh_token"]["error"], json!({ "invalid_target": 1 }));
-        // It is spent, though not exchanged: the rig counts its presentation as reuse, and as nothing else.
+        // It is spent, though not exchanged. The rig counts its presentation as reuse, and as nothing else.
         let spent = Tally { posts: 2, rotations: 1, ..Tally::default() };
         assert_eq!(authority.tally(), spent, "{story}");
         if policy == InDoubt::NeverReplay {
@@ -210,7 +210,7 @@ async fn invalid_target_consumes_the_token() {
 async fn a_revoked_chain_ends_the_grant() {
     let Some(authority) = Authority::start().await else { return };
     for policy in POLICIES {
-        // It revokes what is stored, and counts that.
+        // `/revoke-all` revokes and counts every stored grant, so those of earlier rounds are removed.
         authority.tell("/reset", &json!({ "store": true }));
         let scene = Scene::new(&authority, Authority::public(), profile(policy)).await;
         authority.tell("/revoke-all", &json!({}));
@@ -262,7 +262,7 @@ async fn no_answer_in_time_is_a_doubt_when_the_work_is_done() {
     }
 }
 
-/// The rig goes on when nobody listens any more.
+/// The rig goes on after its client has gone.
 #[tokio::test]
 async fn no_answer_in_time_is_a_doubt_when_the_work_is_yet_to_be_done() {
     let Some(authority) = Authority::start().await else { return };
@@ -285,7 +285,7 @@ async fn runs_out_of_time(authority: &Authority, when: &str, policy: InDoubt) {
     if when == "before" {
         let begun = &authority.stats()["token"];
         assert_eq!((&begun["delayed"], &begun["by_grant"]["refresh_token"]["success"]), (&json!(1), &json!(1)));
-        // Delayed as well, and answered after what came before it.
+        // This request is delayed as well, and answered after the earlier ones.
         authority.client_credentials().await;
     }
     scene.assert_counts((2, 2, 0, 0), &story);

@@ -20,7 +20,7 @@ pub(crate) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// Resets the rig's counters first: they tell of this scene alone.
+    /// Resets the rig's counters first, so that they count this scene alone.
     pub(crate) async fn new(authority: &'a Authority, client: Client, profile: Profile) -> Self {
         authority.tell("/reset", &serde_json::json!({}));
         let http = Arc::new(ReqwestClient::new().unwrap());
@@ -30,21 +30,21 @@ impl<'a> Scene<'a> {
         Self { authority, host, client, access }
     }
 
-    /// What the rig has counted: refreshes that arrived, those that rotated, used tokens presented, and chains that are
-    /// over.
+    /// Asserts the rig's counts of refreshes that arrived, refreshes that rotated, used tokens presented, and chains
+    /// that have ended.
     pub(crate) fn assert_counts(&self, (posts, rotations, replays, revoked): (u64, u64, u64, u64), story: &str) {
         let expected = Tally { posts, rotations, consumed: replays, reuse: replays, revoked };
         assert_eq!(self.authority.tally(), expected, "{story}: {:#}", self.authority.stats());
     }
 
-    /// What is refused, and that the access token is served all the same.
+    /// Asserts that a refresh fails for this reason, and that the access token is served all the same.
     pub(crate) async fn assert_refused(&self, reason: Reason, story: &str) {
         assert_eq!(self.host.renew().await.map_err(|error| error.reason()), Err(reason), "{story}");
         assert_eq!(self.host.token().await.as_ref(), Ok(&self.access), "{story}");
     }
 
-    /// Renews twice, which only the newest refresh tokens can do: nothing was lost, and nothing presented twice. `posts`
-    /// refreshes arrived before, of which `rotations` were processed.
+    /// Renews twice, which only the newest refresh tokens can do. So nothing was lost, and nothing presented twice.
+    /// `posts` refreshes arrived before, of which `rotations` were processed.
     pub(crate) async fn assert_whole(self, (posts, rotations): (u64, u64), story: &str) {
         for more in 1..=2 {
             assert!(self.host.renew().await.is_ok_and(|token| token != self.access), "{story}");
@@ -56,7 +56,7 @@ impl<'a> Scene<'a> {
         self.host.shut_down().await;
     }
 
-    /// Only a login helps, for this reason: nothing is presented any more, by whatever process; and a login does help.
+    /// Asserts that only a login helps, for this reason. No process presents anything any more, and a login does help.
     pub(crate) async fn assert_over(self, reason: Reason, story: &str) {
         let before = self.authority.tally();
         let told = self.host.renew().await.unwrap_err();
@@ -69,7 +69,7 @@ impl<'a> Scene<'a> {
         self.assert_revived(story).await;
     }
 
-    /// A login brings a new chain, which is whole.
+    /// Asserts that a login brings a new chain, which is whole.
     async fn assert_revived(self, story: &str) {
         let before = self.authority.tally();
         install(&self.host, self.authority.sign_in(&self.client).await).await.unwrap();

@@ -1,5 +1,5 @@
-//! Starts the rigs of this folder: servers by others, for tests that are to meet the real thing. Taken in by
-//! `#[path = "…/tests/rigs/mod.rs"] mod rigs;`.
+//! Starts the rigs of this folder, which are servers by other authors, for tests against a real server. A test includes
+//! it by `#[path = "…/tests/rigs/mod.rs"] mod rigs;`.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -26,17 +26,18 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// A running oidc-provider rig (see its README). It ends when this is dropped.
 pub struct Rig {
-    /// The line it printed when it was ready, as it was printed.
+    /// The line that it printed when it was ready, unchanged.
     pub line: String,
-    /// The same, read.
+    /// The same line, parsed.
     pub ready: Value,
     child: Child,
 }
 
 impl Rig {
-    /// Starts one with these environment variables, installing it first where that was not done yet.
+    /// Starts a rig with these environment variables. Installs it first if that was not done yet.
     ///
-    /// `None`, and a notice on standard error, where there is no Node; with `CI=true` that is a failure.
+    /// Returns `None`, and prints a notice on standard error, on a machine without Node. With `CI=true` it panics
+    /// instead.
     pub fn start(variables: &[(&str, &str)]) -> Option<Self> {
         if Command::new("node").arg("--version").stdout(Stdio::null()).status().is_err() {
             assert!(env::var("CI").as_deref() != Ok("true"), "there is no Node here, and CI wants the rigs");
@@ -59,17 +60,17 @@ impl Rig {
         Some(Self { line, ready, child })
     }
 
-    /// What an admin endpoint says: `/stats`, `/chains`.
+    /// Reads from an admin endpoint such as `/stats` or `/chains`.
     pub fn get(&self, path: &str) -> Value {
         self.ask("GET", path, "")
     }
 
-    /// Tells an admin endpoint something: `/config`, `/delay`, `/reset`…
+    /// Posts to an admin endpoint such as `/config`, `/delay` or `/reset`.
     pub fn post(&self, path: &str, body: &Value) -> Value {
         self.ask("POST", path, &body.to_string())
     }
 
-    /// One request of HTTP/1.0, whose answer ends with its connection.
+    /// Sends one request of HTTP/1.0, whose answer ends with its connection.
     fn ask(&self, method: &str, path: &str, body: &str) -> Value {
         let admin = self.ready["admin"].as_str().unwrap().trim_start_matches("http://");
         let mut stream = TcpStream::connect(admin).unwrap();
@@ -86,7 +87,7 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        // It leaves by itself when its standard input ends; it is not waited for longer than that takes.
+        // The rig ends by itself when its standard input closes. The wait is no longer than that takes.
         drop(self.child.stdin.take());
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -112,7 +113,7 @@ fn folder() -> PathBuf {
     folders.map(rig).find(|rig| rig.join("server.mjs").is_file()).expect("the rig lies in this repository")
 }
 
-/// Once, however many tests want it at the same time.
+/// Installs the rig once, even if several tests need it at the same time.
 fn install(folder: &Path) {
     let lock = File::create(folder.join(".installing")).unwrap();
     lock.lock().unwrap();

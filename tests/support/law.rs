@@ -1,4 +1,4 @@
-//! What law 10 says of an answer, and what becomes of a host that gets it, at whichever server.
+//! The verdict of law 10 on an answer, and the checks of a host that gets it, at any server.
 
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::InDoubt;
@@ -7,22 +7,22 @@ use tokenkeeper::engine::values::record::Refresh;
 
 use super::Host;
 
-/// What law 10 says of an answer.
+/// The verdict of law 10 on an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Law {
-    /// The refresh token was not spent, and callers are told this.
+    /// The refresh token was not spent, and callers get this reason.
     Unspent(Reason),
-    /// It was not spent, and the issuer does not know the client.
+    /// The refresh token was not spent, and the issuer does not know the client.
     ClientRejected,
-    /// It is dead.
+    /// The refresh token is dead.
     Dead,
-    /// Nobody knows.
+    /// It is unknown whether the refresh token was spent.
     Doubt,
 }
 
 impl Law {
-    /// What callers were `told`, what the store knows, and what goes on being served: `access`, from the refresh before,
-    /// as long as the client may use it. Why only a login helps now, where that is so.
+    /// Asserts which error the callers were `told`, the record in the store, and that `access`, the token of the
+    /// refresh before, is still served while the client may use it. Returns the reason if only a login helps now.
     pub async fn assert_kept(
         self,
         policy: InDoubt,

@@ -1,4 +1,4 @@
-//! A host, as the tests on real sockets have it: a runtime over a store in memory, with one session.
+//! The host of the tests on real sockets, which is a runtime over a store in memory with one session.
 #![allow(dead_code, unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "each test takes what it needs")]
 
 #[path = "../../actors/tests/common/bounded.rs"]
@@ -40,7 +40,7 @@ const MARK_LASTS: Duration = Duration::from_secs(60);
 /// Longer than any mark of these hosts lasts.
 pub const LONG_ENOUGH: Duration = Duration::from_secs(300);
 
-/// Lets the time of requests that are under way run out, at once. On a runtime of one thread, whose timers all go off.
+/// Makes the requests in flight time out at once. Needs a runtime of one thread, all of whose timers fire.
 pub async fn time_runs_out() {
     tokio::time::pause();
     tokio::time::advance(DEFAULT_REQUEST_TIMEOUT).await;
@@ -52,7 +52,7 @@ pub fn digest_key() -> DigestKey {
     DigestKey::new([7; 32])
 }
 
-/// The machine's clock, which a test can put forward.
+/// The machine's clock, which a test can set forward.
 #[derive(Clone, Debug)]
 pub struct Ahead {
     system: SystemClock,
@@ -92,12 +92,12 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host that nobody has signed in to.
+    /// A host without a login.
     pub async fn new(resource: &str, http: Arc<dyn HttpClient>, profile: Profile) -> Self {
         Self::over(MemoryStore::new(digest_key()), Ahead::new(), resource, http, profile).await
     }
 
-    /// Like [`new`](Self::new), over this store, whose digests are of [`digest_key`].
+    /// Like [`new`](Self::new), over this store, whose digests are made with [`digest_key`].
     pub async fn over(
         store: MemoryStore,
         clock: Ahead,
@@ -122,7 +122,7 @@ impl Host {
         Self { store, clock, runtime, session, settings }
     }
 
-    /// Another process on the same store, with the same settings: it knows what the store knows.
+    /// Another process on the same store with the same settings. It knows only the content of the store.
     pub async fn another_process(&self) -> Self {
         let identity = self.session.identity().clone();
         Self::start(self.store.process(), self.clock.clone(), identity, self.settings.clone()).await
@@ -148,13 +148,13 @@ impl Host {
         self.session.install(login).await.map(drop)
     }
 
-    /// A token from a flight that begins now.
+    /// Returns a token from a flight that begins now.
     pub async fn renew(&self) -> Result<String, TokenError> {
         let request = TokenOptions { force: true, timeout: PATIENCE, ..TokenOptions::default() };
         self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
     }
 
-    /// A token, whichever will do.
+    /// Returns any valid token.
     pub async fn token(&self) -> Result<String, TokenError> {
         let request = TokenOptions { timeout: PATIENCE, ..TokenOptions::default() };
         self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
@@ -169,12 +169,12 @@ impl Host {
         self.record().await.held().and_then(|held| held.mark.clone())
     }
 
-    /// How often the refresh token in the store has been presented, as far as its mark says.
+    /// The number of presentations of the refresh token in the store, by its mark.
     pub async fn presentations(&self) -> u32 {
         self.mark().await.map_or(0, |mark| mark.presentations)
     }
 
-    /// Ends the process, which has nothing left to save.
+    /// Shuts the process down, which has nothing left to save.
     pub async fn shut_down(&self) {
         assert!(self.runtime.shutdown(Duration::from_secs(5)).await.is_clean());
     }

@@ -1,11 +1,11 @@
-//! The ways to a server: the client that ships, and clients as hosts have them, which keep their connections.
+//! The clients that reach a server: the client that ships, and clients of hosts, which keep their connections.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, MaybeSent, NotSent, ReqwestClient};
 
-/// How requests get to the server.
+/// The client and the protocol of the requests to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// The client that ships: HTTP/1.1, and a connection of its own for each request.
@@ -19,7 +19,7 @@ pub enum Wire {
 impl Wire {
     pub const ALL: [Wire; 3] = [Wire::Shipped, Wire::KeptAlive, Wire::Shared];
 
-    /// A client with no connections yet.
+    /// Returns a client without connections.
     pub fn client(self) -> Arc<dyn HttpClient> {
         let builder = reqwest::Client::builder()
             .retry(reqwest::retry::never())
@@ -32,7 +32,7 @@ impl Wire {
         }
     }
 
-    /// How many connections `requests` need, one after another and with none lost.
+    /// The number of connections that `requests` need, one after another and with none lost.
     pub fn connections(self, requests: u64) -> u64 {
         match self {
             Wire::Shipped => requests,
@@ -41,7 +41,7 @@ impl Wire {
     }
 }
 
-/// A host's own client. It says "not sent" of nothing but a connection that never stood.
+/// A host's own client. It reports "not sent" only for a connection that was never established.
 #[derive(Debug)]
 struct Own(reqwest::Client);
 

@@ -1,4 +1,4 @@
-//! Whoever left a mark may be gone, or may yet come back with an answer.
+//! The holder of a mark may be gone, or may yet come back with an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,15 @@ use crate::support::wire::Wire;
 use crate::support::within::within;
 use crate::support::{Ahead, Host, LONG_ENOUGH, digest_key};
 
-/// The grace of a server that has one.
+/// The grace period of a server that has one.
 const GRACE: Duration = Duration::from_secs(30 * 60);
 
 fn profile(in_doubt: InDoubt) -> Profile {
     Profile { in_doubt, ..Profile::default() }
 }
 
-/// A process whose claim ran out, and which nobody knows to be gone: it may be suspended, with the answer on its way.
+/// A process whose claim ran out, and which may be suspended with the answer on its way, because its end is
+/// unconfirmed.
 #[tokio::test]
 async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_comes_back() {
     for (wire, when) in Wire::ALL.into_iter().flat_map(|wire| [(wire, When::Before), (wire, When::After)]) {
@@ -45,7 +46,7 @@ async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_come
     }
 }
 
-/// Within a server's grace nothing is lost by a second presentation, whoever is still there.
+/// Within a server's grace period a second presentation loses nothing, even if the holder still lives.
 #[tokio::test]
 async fn within_a_grace_a_holder_that_may_live_is_overtaken_and_both_are_whole() {
     for wire in Wire::ALL {
@@ -68,7 +69,7 @@ async fn within_a_grace_a_holder_that_may_live_is_overtaken_and_both_are_whole()
     }
 }
 
-/// A process that died in mid-request: the kernel knows, and the policy decides.
+/// A process that died during its request. The kernel reports its death, and the policy decides.
 #[test]
 fn of_a_holder_that_is_gone_the_policy_decides() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -86,7 +87,7 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
             ours.block_on(within("a request at the gate", gate.reached(1)));
             drop(theirs);
             drop(asked);
-            // Nobody looks for it within the very millisecond in which it died.
+            // Time passes between its death and the next look at the record.
             host.clock.pass(Duration::from_secs(1));
             gate.open();
             ours.block_on(async {
@@ -113,19 +114,19 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
     }
 }
 
-/// What callers are told while the marked request may still be under way.
+/// The reason that callers get while the marked request may still be in flight.
 fn told(policy: InDoubt) -> Reason {
     if policy == InDoubt::NeverReplay { Reason::MaybeConsumed } else { Reason::InDoubt }
 }
 
-/// On a store whose claims are leases.
+/// A host on a store whose claims are leases.
 async fn leased(wire: Wire, policy: InDoubt) -> (HostileAs, Grant, Host) {
     let clock = Ahead::new();
     let store = MemoryStore::leased(digest_key(), Arc::new(clock.clone()), Duration::from_secs(1));
     sign_in(wire, policy, store, clock).await
 }
 
-/// On a store whose claims end with their process.
+/// A host on a store whose claims end with their process.
 async fn signed_in(wire: Wire, policy: InDoubt) -> (HostileAs, Grant, Host) {
     sign_in(wire, policy, MemoryStore::new(digest_key()), Ahead::new()).await
 }
@@ -138,7 +139,7 @@ async fn sign_in(wire: Wire, policy: InDoubt, store: MemoryStore, clock: Ahead) 
     (server, grant, host)
 }
 
-/// A caller that sets a refresh off. Its timeout is over long before the answer comes.
+/// Starts a caller that triggers a refresh. Its timeout passes long before the answer comes.
 fn ask(host: &Host) -> tokio::task::JoinHandle<()> {
     let session = host.session.clone();
     #[expect(clippy::disallowed_methods, reason = "a task of this test, which waits for it")]
@@ -152,7 +153,8 @@ async fn is_at_rest(host: &Host) {
     }
 }
 
-/// Each process renews once more: nothing was lost, and nothing presented twice. `requests` arrived before.
+/// Asserts that each process can renew once more, so that nothing was lost or presented twice. `requests` arrived
+/// before.
 async fn is_whole<const N: usize>(server: &HostileAs, grant: &Grant, hosts: [&Host; N], requests: u64, story: &str) {
     for (more, host) in (1..).zip(hosts) {
         host.renew().await.unwrap_or_else(|error| panic!("{story}: {error}"));

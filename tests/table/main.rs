@@ -1,8 +1,9 @@
-//! Law 10 on real sockets, row by row: what happens to a token request, and what it means for the refresh token.
+//! Law 10 on real sockets, row by row. Each row is an event of a token request, and its meaning for the refresh token.
 //!
-//! Each row is met by a request that the server has processed and by one that it has not, over the client that ships and
-//! over clients that keep their connections (HTTP/1.1 and HTTP/2), under each policy for a token in doubt. The server
-//! counts what arrives; the follow-up is what the law says, whatever the server did.
+//! Each row is tested with a request that the server has processed and with one that it has not, over the client that
+//! ships and over clients that keep their connections (HTTP/1.1 and HTTP/2), under each policy for a token in doubt.
+//! The server counts the requests that arrive. The follow-up is the one that the law demands, whether or not the server
+//! had processed the request.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 #[path = "../support/mod.rs"]

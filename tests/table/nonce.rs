@@ -1,4 +1,4 @@
-//! A nonce that the server wants (RFC 9449 section 8): the one request that may go out a second time within its flight.
+//! A nonce that the server demands. This request alone may go out a second time within its flight (RFC 9449 section 8).
 
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{InDoubt, Profile};
@@ -40,7 +40,7 @@ async fn a_nonce_that_is_wanted_twice_is_refused_and_spends_nothing() {
     }
 }
 
-/// No server of the protocol's does that: what it costs is the lineage, and nothing else.
+/// No server of the protocol does that. It costs the lineage, and nothing else.
 #[tokio::test]
 async fn a_server_that_spends_the_token_and_wants_a_nonce_sees_one_replay() {
     for (wire, profile) in ways() {

@@ -1,4 +1,4 @@
-//! What a policy says beyond the first follow-up.
+//! The rules of a policy beyond the first follow-up.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn retry_once_presents_a_token_twice_and_never_a_third_time() {
         let story = format!("{wire:?} {when:?}");
         let scene = Scene::new(wire, profile(InDoubt::RetryOnce)).await;
         scene.server.next(when, Fault::reset());
-        // Whatever the first did, the second does nothing: it is its answer that counts.
+        // Independently of the first fault, the second leaves the request unprocessed. Only its answer counts.
         scene.server.next(When::Before, Fault::reset());
         assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt, "{story}");
         scene.pass(LONG_ENOUGH);
@@ -77,7 +77,7 @@ async fn a_grace_that_has_passed_is_over() {
     }
 }
 
-/// The grace of the profile, and no grace at the server.
+/// The profile has a grace period, and the server has none.
 #[tokio::test]
 async fn a_grace_the_server_does_not_have_costs_the_lineage_and_no_more() {
     let scene = Scene::new(Wire::Shipped, profile(InDoubt::RetryWithin(Duration::from_secs(600)))).await;
@@ -107,7 +107,7 @@ async fn a_token_in_doubt_or_dead_is_not_installed_again() {
     }
 }
 
-/// By the server's own word, not a scripted one.
+/// The server's own answer, not a scripted one.
 #[tokio::test]
 async fn a_revoked_chain_and_an_unknown_client_are_told_apart() {
     for wire in Wire::ALL {
@@ -126,7 +126,7 @@ async fn a_revoked_chain_and_an_unknown_client_are_told_apart() {
         assert_eq!(host.token().await.unwrap_err().reason(), Reason::ClientRejected);
         assert_eq!(host.token().await.unwrap_err().reason(), Reason::ClientRejected);
         assert_eq!((server.counts().token_requests, host.mark().await), (1, None));
-        // The old refresh token stays with the old client; a login brings both anew.
+        // The old refresh token stays with the old client. A login brings a new pair of both.
         host.sign_in(&server.grant()).await.unwrap();
         host.renew().await.unwrap();
         assert_eq!((server.counts().token_requests, server.counts().replays), (2, 0));

@@ -11,7 +11,7 @@ fn profile(in_doubt: InDoubt) -> Profile {
     Profile { in_doubt, ..Profile::default() }
 }
 
-/// The race that every connection pool loses sometimes: the server ends a kept connection while a request is on its way.
+/// The race that a connection pool sometimes loses. The server closes a kept connection while a request is on its way.
 #[tokio::test]
 async fn a_kept_connection_that_dies_on_the_next_request_is_a_doubt() {
     for wire in [Wire::KeptAlive, Wire::Shared] {

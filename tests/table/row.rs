@@ -1,4 +1,4 @@
-//! One row of the table: what is done with it.
+//! One row of the table, and its checks.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::scene::{LONG_ENOUGH, Scene};
 pub(crate) use crate::support::law::Law;
 use crate::support::wire::Wire;
 
-/// The grace of a server that has one.
+/// The grace period of a server that has one.
 const GRACE: Duration = Duration::from_secs(30 * 60);
 
-/// What happens to a request, and what the law says of it.
+/// An event of a request, and the law's verdict on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     law: Law,
     fault: Fault,
     profile: Profile,
-    /// Whether the client's time runs out.
+    /// Whether the client times out.
     in_vain: bool,
 }
 
-/// One way to meet a row.
+/// One combination in which a row is tested.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     wire: Wire,
@@ -42,12 +42,12 @@ impl Row {
         self
     }
 
-    /// The answer is waited for in vain.
+    /// The client times out before the answer comes.
     pub(crate) fn in_vain(self) -> Self {
         Self { in_vain: true, ..self }
     }
 
-    /// Meets the row in every way: all at once, but where time runs out for everybody.
+    /// Checks the row in every combination, concurrently unless the client times out.
     pub(crate) async fn holds(self) {
         let mut cases = JoinSet::new();
         for wire in Wire::ALL {
@@ -75,7 +75,7 @@ impl Row {
         }
         let processed = u64::from(when == When::After);
 
-        // The flight: one request, on a connection that was kept where the client keeps any.
+        // The flight sends one request, on a kept connection if the client keeps any.
         scene.server.next(when, self.fault);
         let told = if self.in_vain { scene.renew_in_vain().await } else { scene.host.renew().await.unwrap_err() };
         scene.assert_counts((2, 1 + processed, 0), &story).await;
@@ -89,7 +89,7 @@ impl Row {
 
         // The follow-up.
         if self.law == Law::Doubt {
-            // The request may still be under way: nobody presents the token again before its time-out has passed.
+            // The request may still be in flight, so the token is not presented again before its time-out has passed.
             assert!(told.retry_after().is_some(), "{story}");
             scene.assert_refused(Reason::InDoubt, &story).await;
             let other = scene.host.another_process().await;
@@ -101,7 +101,7 @@ impl Row {
         if processed == 0 || graceful {
             return scene.assert_whole(2, &story).await;
         }
-        // The server did spend it, and says so now: the second presentation was the last.
+        // The server had spent the token, and reports it now. The second presentation was the last.
         assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::GrantEnded, "{story}");
         scene.assert_counts((3, 2, 1), &story).await;
         assert!(!scene.server.is_alive(scene.grant.chain), "{story}");

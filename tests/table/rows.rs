@@ -13,7 +13,7 @@ fn refused(status: u16, word: &str) -> Fault {
     Fault::status(status).error(word)
 }
 
-/// Nothing of these says whether the request was processed.
+/// None of these faults shows whether the request was processed.
 async fn puts_in_doubt(fault: Fault) {
     Row::new(Law::Doubt, fault).holds().await;
 }

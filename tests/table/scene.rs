@@ -27,7 +27,7 @@ impl Scene {
         Self::with(wire.client(), profile, Fault::pass()).await
     }
 
-    /// The answer to the first refresh goes as `first` says.
+    /// A scene in which the first refresh is answered with `first`.
     pub(crate) async fn with(http: Arc<dyn HttpClient>, profile: Profile, first: Fault) -> Self {
         let server = HostileAs::start().await.unwrap();
         let grant = server.grant();
@@ -38,7 +38,7 @@ impl Scene {
         Self { server, grant, host, access }
     }
 
-    /// Renews, and gets no answer in time from a server that had the request: at once, whatever the time-out is.
+    /// Renews, and times out as soon as the server has received the request, without waiting for the real time-out.
     pub(crate) async fn renew_in_vain(&self) -> TokenError {
         let time_is_up = async {
             within("what the server is to count", self.server.until(|counts| counts.faults == 1)).await;
@@ -49,7 +49,7 @@ impl Scene {
             time_runs_out().await;
         };
         let told = tokio::join!(self.host.renew(), time_is_up).0.unwrap_err();
-        // The machines' clock has not moved, and nobody's request runs out of time within a millisecond.
+        // The clock of the machines has not moved, and no real request times out within a millisecond.
         self.pass(Duration::from_secs(1));
         told
     }
@@ -60,12 +60,12 @@ impl Scene {
         self.server.advance(span);
     }
 
-    /// The counts, once no request is with the server.
+    /// The server's counts, once it has no request in progress.
     pub(crate) async fn counts(&self) -> Counts {
         within("what the server is to count", self.server.until(|counts| counts.concurrent == 0)).await
     }
 
-    /// Requests, refreshes processed, and replays: as the server counted them.
+    /// Asserts the server's counts of requests, processed refreshes and replays.
     pub(crate) async fn assert_counts(&self, expected: (u64, u64, u64), story: &str) {
         let counts = self.counts().await;
         let told = (counts.token_requests, counts.rotations, counts.replays);
@@ -73,14 +73,14 @@ impl Scene {
         assert_eq!(counts.redirects_followed, 0, "{story}");
     }
 
-    /// What is refused, and that the access token is served all the same.
+    /// Asserts that a refresh fails for this reason, and that the access token is served all the same.
     pub(crate) async fn assert_refused(&self, reason: Reason, story: &str) {
         assert_eq!(self.host.renew().await.map_err(|error| error.reason()), Err(reason), "{story}");
         assert_eq!(self.host.token().await.as_ref(), Ok(&self.access), "{story}");
     }
 
-    /// Renews twice, which only the newest refresh tokens can do: nothing was lost, and nothing presented twice.
-    /// `requests` is how many were made before.
+    /// Renews twice, which only the newest refresh tokens can do. So nothing was lost, and nothing presented twice.
+    /// `requests` arrived before.
     pub(crate) async fn assert_whole(&self, requests: u64, story: &str) {
         for more in 1..=2 {
             assert!(self.host.renew().await.is_ok_and(|token| token != self.access), "{story}");
@@ -92,7 +92,7 @@ impl Scene {
         self.host.shut_down().await;
     }
 
-    /// Only a login helps, for this reason: nothing is presented any more, by whatever process; and a login does help.
+    /// Asserts that only a login helps, for this reason. No process presents anything any more, and a login does help.
     pub(crate) async fn assert_over(mut self, reason: Reason, story: &str) {
         let before = self.counts().await;
         let told = self.host.renew().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! `Retry-After`: how long an issuer is left alone.
+//! `Retry-After`: the time for which an issuer gets no request.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
 async fn where_nobody_listens_nothing_is_spent() {
     for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
         let scene = Scene::new(wire, Profile { in_doubt, ..Profile::default() }).await;
-        // A login whose token endpoint is a port that was just given up.
+        // The login's token endpoint is a port that was just given up.
         let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
         let mut grant = scene.server.grant();
         grant.binding.token_endpoint = format!("http://{gone}/token");
@@ -41,7 +41,7 @@ async fn where_nobody_listens_nothing_is_spent() {
     }
 }
 
-/// A TLS handshake that fails, as reqwest sees it: its connector fails after TCP has connected.
+/// A TLS handshake fails. In reqwest the connector fails after TCP has connected.
 #[tokio::test]
 async fn what_fails_before_the_connection_stands_spends_nothing() {
     for in_doubt in POLICIES {
@@ -68,7 +68,7 @@ async fn a_request_that_cannot_be_made_spends_nothing() {
     for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
         let scene = Scene::new(wire, Profile { in_doubt, ..Profile::default() }).await;
         let mut grant = scene.server.grant();
-        // No secret to authenticate with.
+        // The client has no secret to authenticate with.
         grant.binding.client.auth = ClientAuth::Basic;
         scene.host.sign_in(&grant).await.unwrap();
         for _ in 0..3 {
@@ -81,7 +81,7 @@ async fn a_request_that_cannot_be_made_spends_nothing() {
     }
 }
 
-/// Too much time between the mark and the send: the record is read again, and the request goes out once.
+/// Too much time passes between the mark and the send. The record is read again, and the request goes out once.
 #[tokio::test]
 async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
     for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
@@ -91,7 +91,7 @@ async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
         late.store(1, Ordering::SeqCst);
         assert!(scene.host.renew().await.is_ok_and(|token| token != scene.access), "{wire:?}");
         scene.assert_counts((2, 2, 0), "late once").await;
-        // Too late again and again: it is given up, and the mark taken back.
+        // It is too late every time, so the flight gives up and withdraws the mark.
         late.store(u32::MAX, Ordering::SeqCst);
         assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::Aborted, "{wire:?}");
         assert_eq!(scene.host.mark().await, None, "{wire:?}");
@@ -102,7 +102,7 @@ async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
     }
 }
 
-/// A client for which it is too late, so many times.
+/// A client that is too late for a number of requests.
 #[derive(Debug)]
 struct Late {
     http: Arc<dyn HttpClient>,
@@ -120,7 +120,7 @@ impl HttpClient for Late {
     }
 }
 
-/// While the flag is up, no connection gets ready.
+/// A connector that completes no connection while the flag is up.
 #[derive(Clone)]
 struct Breaking(Arc<AtomicBool>);
 

@@ -21,12 +21,12 @@ use crate::values::{Lease, Reason, ServerIdentity, TokenError};
 /// actor takes no messages, and a message that is sent then comes back to its sender with its port.
 #[derive(Debug)]
 pub enum AuthMessage {
-    /// Asks for a lease. A timeout of the call itself shortens `request.timeout`.
+    /// Asks for a lease. A timeout of the call itself shortens `options.timeout`.
     GetToken {
         /// The session's identity.
         identity: ServerIdentity,
         /// The options of the request.
-        request: TokenOptions,
+        options: TokenOptions,
         /// The port for the lease.
         reply: RpcReplyPort<Result<Lease, TokenError>>,
     },
@@ -65,14 +65,14 @@ impl AddressActor {
         core: &mut Arc<Core>,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            AuthMessage::GetToken { identity, request, reply } => {
+            AuthMessage::GetToken { identity, options, reply } => {
                 let slot = core.slot(SessionSpec::new(identity));
-                let timeout = reply.get_timeout().map_or(request.timeout, |limit| limit.min(request.timeout));
+                let timeout = reply.get_timeout().map_or(options.timeout, |limit| limit.min(options.timeout));
                 let Some(guard) = WaiterGuard::take(Arc::clone(&slot)) else {
                     drop(reply.send(Err(TokenError::new(Reason::TooManyWaiters))));
                     return Ok(());
                 };
-                let ask = TokenOptions { timeout, ..request }.ask(core);
+                let ask = TokenOptions { timeout, ..options }.ask(core);
                 core.deliver(Request::new(slot, RequestKind::Token(ask, reply)).holding(guard));
             }
             AuthMessage::Invalidate { identity, refusal, reply } => {

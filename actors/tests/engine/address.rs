@@ -25,8 +25,8 @@ fn asks(
         Some(timeout) => RpcReplyPort::from((tell, timeout)),
         None => RpcReplyPort::from(tell),
     };
-    let request = TokenOptions { timeout, ..TokenOptions::default() };
-    address.send_message(AuthMessage::GetToken { identity: identity(1), request, reply }).expect("the address stands");
+    let options = TokenOptions { timeout, ..TokenOptions::default() };
+    address.send_message(AuthMessage::GetToken { identity: identity(1), options, reply }).expect("the address stands");
     within("an answer through the address", told)
 }
 

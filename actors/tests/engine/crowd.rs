@@ -25,7 +25,7 @@ fn asks_by_message(address: &ActorRef<AuthMessage>) -> concurrency::OneshotRecei
     let (tell, told) = concurrency::oneshot();
     let message = AuthMessage::GetToken {
         identity: identity(1),
-        request: TokenOptions::default(),
+        options: TokenOptions::default(),
         reply: RpcReplyPort::from(tell),
     };
     address.send_message(message).expect("the address stands");

@@ -80,7 +80,7 @@ async fn a_life(world: &World, runtime: &BoundedRuntime, host: &ActorRef<()>, pa
     world.expire().await;
     let address = runtime.address();
     let call = address
-        .call(|reply| AuthMessage::GetToken { identity: identity(1), request: TokenOptions::default(), reply }, None);
+        .call(|reply| AuthMessage::GetToken { identity: identity(1), options: TokenOptions::default(), reply }, None);
     let kills = async {
         world.clock.pass(s(1)).await;
         for supervisor in host.get_children() {

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::{when, who};
 
-/// No access token lives so long. A time in milliseconds, read as seconds, is tens of thousands of years ahead.
+/// The longest lifetime that an access token may have. A time in milliseconds, read as seconds, is tens of thousands of
+/// years ahead.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// A login, as somebody wrote it down. Each member is optional to read, so that what is missing is said by its name.
+/// A login as the input describes it. Every member is optional here, so that the error can name a missing one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bundle {
@@ -33,7 +34,7 @@ pub(super) struct Bundle {
     expires_at: Option<Time>,
 }
 
-/// A time, written either way.
+/// A time in either accepted notation.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Time {
@@ -42,7 +43,7 @@ enum Time {
 }
 
 impl Bundle {
-    /// Reads the object. What is wrong with it is told without repeating a value: it may be a secret.
+    /// Parses the object. The errors repeat no value, because it may be a secret.
     pub(super) fn read(json: &[u8]) -> Result<Self, Failure> {
         if json.trim_ascii().is_empty() {
             return Err(Failure::Usage(
@@ -71,13 +72,13 @@ impl Bundle {
         })
     }
 
-    /// Whose login it is.
+    /// The server identity that the login is for.
     pub(super) fn identity(&self) -> Result<ServerIdentity, Failure> {
         let account = self.account.as_deref().unwrap_or(Account::default().as_str()).to_owned();
         who::identity(required(self.server.as_deref(), "server")?, &account)
     }
 
-    /// The login, at a provider of this name if it is one with a profile.
+    /// The login, with the profile of the named provider if there is one.
     pub(super) fn login(&self, provider: Option<&str>, never_replay: bool, now: WallTime) -> Result<Login, Failure> {
         let refresh = required(self.refresh_token.as_ref().map(|token| token.as_str()), "refresh_token")?;
         let mut login = Login::at(self.issuer_settings(provider, never_replay)?)
@@ -102,7 +103,7 @@ impl Bundle {
         ))
     }
 
-    /// When the access token expires, if it is known and the token is worth keeping.
+    /// When the access token expires. `None` if that is unknown or the token is not worth keeping.
     pub(super) fn expires_at(&self, now: WallTime) -> Result<Option<WallTime>, Failure> {
         Ok(self.access(now)?.and_then(|(_, expires)| expires))
     }
@@ -140,7 +141,7 @@ impl Bundle {
         }
     }
 
-    /// The access token with its end, unless it is over.
+    /// The access token with its expiry, unless it has expired.
     fn access(&self, now: WallTime) -> Result<Option<(&str, Option<WallTime>)>, Failure> {
         let Some(token) = &self.access_token else { return Ok(None) };
         let Some(time) = &self.expires_at else { return Ok(Some((token.as_str(), None))) };
@@ -150,7 +151,7 @@ impl Bundle {
 }
 
 impl Time {
-    /// From now until then.
+    /// The time from now until the access token expires.
     fn left(&self, now: WallTime) -> Result<Duration, Failure> {
         let (read, hint) = match self {
             Self::Seconds(number) => (when::read(&number.to_string()), "a number counts the seconds since 1970"),

@@ -12,7 +12,7 @@ use crate::when;
 
 const HEAD: [&str; 6] = ["server", "account", "state", "expires", "refreshed", "issuer"];
 
-/// A line for each session, and under it why it stands as it does, where that is no good news.
+/// A line for each session, followed by the reason for a state that needs attention.
 pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).remove_style(TableComponent::VerticalLines);
@@ -42,7 +42,7 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
             State::Ending | State::LoginRequired | State::Unreadable | State::InDoubt => BAD,
             _ => PLAIN,
         };
-        // Colours go on afterwards: the table would count them as letters.
+        // Colours are added after the layout, because the table would count them as letters.
         let words = session.standing.state.words();
         let line = line.trim().replacen(words, &paint(style, words), 1);
         text.push_str(&format!("{line}\n"));
@@ -53,7 +53,7 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
     text
 }
 
-/// A word from elsewhere, which nobody has looked at: it must not draw on the terminal what it likes.
+/// A text from outside, made safe to print. It must not control the terminal.
 fn shown(word: &str) -> String {
     word.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '\u{fffd}' }).collect()
 }

@@ -11,12 +11,12 @@ use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 use tokio::runtime::Runtime;
 
-/// A server, a grant of its, and a home.
+/// A server, a grant of it, and a home.
 pub(crate) struct Scene {
     pub(crate) server: HostileAs,
     pub(crate) grant: Grant,
     pub(crate) home: TempDir,
-    /// The server lives in it.
+    /// The runtime that the server runs on.
     pub(crate) runtime: Runtime,
 }
 
@@ -26,12 +26,12 @@ impl Scene {
         let server = runtime.block_on(HostileAs::start()).unwrap();
         let grant = server.grant_to(&server.register(ClientAuth::None));
         let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // As the home that a person has: there already.
+        // A person's home usually exists already.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
         Self { server, grant, home, runtime }
     }
 
-    /// One that somebody has signed in to.
+    /// A scene with a stored login.
     pub(crate) fn signed_in() -> Self {
         let scene = Self::new();
         scene.import(&scene.login()).success();
@@ -53,7 +53,7 @@ impl Scene {
         Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(self.home.path()).args(arguments)
     }
 
-    /// A command about the server.
+    /// Runs a command on the server's session.
     pub(crate) fn run(&self, command: &str, arguments: &[&str]) -> OutputAssert {
         self.command(&[command, &self.server.resource()]).args(arguments).assert()
     }

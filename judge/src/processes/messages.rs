@@ -1,4 +1,4 @@
-//! The worker's side of the messages: one JSON value a line, on standard input and standard output.
+//! The worker's side of the messages, which are one JSON value a line on standard input and standard output.
 
 use std::io::{self, BufRead, Write};
 
@@ -25,8 +25,8 @@ pub fn report(message: &impl Serialize) {
 
 /// Reads the parent's requests from standard input until it ends, and calls `at_end` then.
 ///
-/// A thread of its own reads them: a held flight keeps a thread of the runtime busy. A line that is no request counts as
-/// the end.
+/// A thread of its own reads them, because a held flight keeps a thread of the runtime busy. A line that is no request
+/// counts as the end.
 pub fn read_requests<T>(at_end: impl FnOnce() + Send + 'static) -> mpsc::UnboundedReceiver<T>
 where
     T: DeserializeOwned + Send + 'static,

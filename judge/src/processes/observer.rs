@@ -8,7 +8,7 @@ use tokenkeeper::ServerIdentity;
 use tokenkeeper::engine::ports::observer::{EffectName, EffectObserver};
 use tokenkeeper::engine::values::FlightId;
 
-/// A point on a flight's way: just before an effect, or just after.
+/// A point of a flight, just before an effect or just after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlightPoint {
     /// The effect's word ([`EffectName::as_str`]).

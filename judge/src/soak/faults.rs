@@ -21,7 +21,7 @@ const ORDINARY_EFFECTS: [EffectName; 7] = [
 /// A fault of one of the processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProcessFault {
-    /// One process is killed, whatever it does.
+    /// One process is killed at any stage of its work.
     Kill,
     /// The first process whose flight reaches this point is killed there.
     KillAt(FlightPoint),

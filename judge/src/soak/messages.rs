@@ -42,7 +42,7 @@ pub(super) enum WorkerReport {
     Token { own: bool },
     /// The MCP server refused the token of this generation.
     Refused(String),
-    /// Callers have been told for a while that a login is required. The last login known here was of this epoch.
+    /// Callers have got errors that require a login for a while. The last login known here was of this epoch.
     LoginRequired { epoch: u64, reason: String },
     /// The calls since the last report.
     Calls(CallCounts),

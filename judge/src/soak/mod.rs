@@ -100,7 +100,7 @@ impl SoakPrograms {
 ///
 /// # Errors
 ///
-/// When it cannot be run: the home cannot be opened, a process cannot be started, the server cannot be reached.
+/// When the home cannot be opened, a process cannot be started or the server cannot be reached.
 pub async fn run(plan: &SoakPlan, site: &TargetSite, programs: SoakPrograms) -> io::Result<SoakVerdict> {
     room_for(plan)?;
     Soak::start(plan, site, programs, SoakProgress::<io::Sink>::hidden()).await?.run().await

@@ -71,7 +71,7 @@ impl Prober {
             Subcommand::Status => command.arg("status"),
             Subcommand::Why => command.arg("why").arg(&self.server),
         };
-        // A soak's home has its key in a file, whatever the user's default is.
+        // A soak's home has its key in a file, independently of the user's default.
         command.arg("--json").args(["--key", "file"]);
         #[expect(clippy::disallowed_methods, reason = "ends with its command, or with the prober")]
         self.commands.spawn(run(subcommand, command));

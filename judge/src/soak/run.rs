@@ -1,4 +1,4 @@
-//! The run of a soak: keeps the workers going, injects faults, and signs in where a login is required.
+//! The run of a soak, which keeps the workers going, injects faults, and signs in where a login is required.
 
 use std::io::{self, Write};
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::clock::Stopwatch;
 pub(super) enum DueAction {
     /// The next fault begins.
     BeginFault,
-    /// No flight has reached the point, or sent a request: the fault is given up.
+    /// No flight has reached the point or sent a request by then, and the fault is given up.
     GiveUpFault,
     Kill(WorkerNumber),
     /// This worker, which is sending, is stopped for this time, and a user signs in meanwhile.

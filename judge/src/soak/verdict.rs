@@ -143,7 +143,7 @@ impl SoakCounts {
         self.killed_at.iter().filter(|(stage, _)| stages(**stage)).map(|(_, count)| count).sum()
     }
 
-    /// The most spent refresh tokens that may have been presented: one for each answer that the server had given and
+    /// The maximum number of presented spent refresh tokens. It is one for each answer that the server had given and
     /// that was lost with a process.
     fn replays_allowed(&self, target: &TargetCounts, never_replay: bool) -> u64 {
         if never_replay {

@@ -21,14 +21,13 @@ use crate::transport::{self, Transport};
 
 /// A call that takes longer has failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Every session knows of a login after this time. A caller that is told later that a login is required is told the
-/// truth.
+/// Every session knows of a login after this time. From then on, a caller's error that requires a login is correct.
 const NEWS_DELAY: Duration = Duration::from_secs(1);
-/// The shortest pause of a caller that was told to ask later.
+/// The shortest pause of a caller before it asks again after an error.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The pause between two reports of calls.
 const REPORT_PAUSE: Duration = Duration::from_millis(250);
-/// A caller's pause between two calls in milliseconds: the minimum, and the range above it.
+/// A caller's pause between two calls in milliseconds, as the minimum and the range above it.
 const CALL_PAUSE: (u64, u64) = (50, 200);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// A store operation takes long on a busy machine.
@@ -175,7 +174,7 @@ impl Callers {
         }
     }
 
-    /// Calls the MCP server, and waits wherever it is told to ask later.
+    /// Calls the MCP server. Waits and asks again after an error that passes or that requires a login.
     async fn call(&self, transport: &Transport, watch: Stopwatch, held_up: &mut bool) -> Result<(), &'static str> {
         let mut required = None;
         loop {
@@ -229,8 +228,8 @@ impl Callers {
         }
     }
 
-    /// Reports that a login is required, once a caller has been told so for [`NEWS_DELAY`], and again after each further
-    /// one. `required` is the epoch of the last login then, and the time since the last report.
+    /// Reports that a login is required, once callers have got that error for [`NEWS_DELAY`], and again after each
+    /// further one. `required` is the epoch of the last login then, and the time since the last report.
     fn report_required_login(&self, reason: Reason, required: &mut Option<(u64, Stopwatch)>) {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let (since, watch) = required.get_or_insert_with(|| (epoch, Stopwatch::start()));

@@ -1,4 +1,4 @@
-//! The naive contestant: each caller refreshes by itself, as most clients do.
+//! The naive contestant. Each caller refreshes by itself, as most clients do.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -83,7 +83,7 @@ impl StormReport<'_> {
         format!("{} {laws}\n{explained}  {hint}\n", paint(GOOD, "✓ every law held:"))
     }
 
-    /// The reasons of callers that failed, and why the laws held nevertheless: lines of text, if any caller failed.
+    /// The reasons of callers that failed, and why the laws held nevertheless, as lines of text. `None` if none failed.
     pub(super) fn explained_failures(&self) -> Option<[String; 3]> {
         let score = &self.summary.tokenkeeper;
         if score.failed_callers == 0 {

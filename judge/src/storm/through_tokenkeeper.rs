@@ -1,4 +1,4 @@
-//! The tokenkeeper contestant: callers get their tokens from a session of a runtime.
+//! The tokenkeeper contestant. Callers get their tokens from a session of a runtime.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The built-in server: the testkit's hostile authorization server, in this process.
+//! The built-in server, which is the testkit's hostile authorization server in this process.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A rig that runs already: a real authorization server (oidc-provider) with counters and an admin interface.
+//! A rig that runs already, a real authorization server (oidc-provider) with counters and an admin interface.
 
 use std::fs;
 use std::io::{self, BufRead};

@@ -1,8 +1,8 @@
-//! A piece of a host, as somebody else would write it: tool calls with a session's token, and what a user reads where there
-//! is none.
+//! A part of a host by an independent author. It makes tool calls with a session's token, and explains to the user why
+//! there is none.
 //!
-//! It is here to be read, and to notice what a change asks of those who build on tokenkeeper: it names nothing but what
-//! the front door publishes, and its tests nothing but that and the testkit's scripted sessions.
+//! It is an example to read, and it shows what a change requires from dependents of tokenkeeper. It names only items
+//! that the front door publishes, and its tests name only those and the testkit's scripted sessions.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -15,35 +15,36 @@ pub trait Server {
     fn call(&self, tool: &str, token: &AccessToken) -> impl Future<Output = Answer> + Send;
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// What the tool said.
+    /// The tool's answer.
     Said(String),
-    /// 401: the server does not take the token.
+    /// The server does not accept the token (401).
     Unauthorized,
 }
 
-/// What the user reads where a tool said nothing.
+/// The text for the user if the tool gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Beside a button to sign in with.
+    /// A text beside a button to sign in.
     SignIn(String),
-    /// It passes by itself, after this time if that is known.
+    /// A trouble that passes by itself, after this time if that is known.
     Wait(String, Option<Duration>),
-    /// Somebody has to look into it.
+    /// A trouble that a person has to investigate.
     Trouble(String),
 }
 
-/// Calls `tool` with the session's token, and once more with another one where the server refuses that.
+/// Calls `tool` with the session's token, and once more with another token if the server refuses the first.
 ///
 /// # Errors
 ///
-/// What the user is to read.
+/// Returns the notice for the user.
 ///
 /// # Cancellation
 ///
-/// Safe to drop at any await, as far as the server's call is: a refresh that has begun goes on, and is stored.
+/// Safe to drop at any await, as far as the server's call is. A refresh that has begun goes on, and its result is
+/// stored.
 pub async fn call(session: &AuthSession, server: &impl Server, tool: &str) -> Result<String, Notice> {
     let mut lease = session.token().await?;
     if let Answer::Said(text) = server.call(tool, lease.token()).await {
@@ -54,7 +55,8 @@ pub async fn call(session: &AuthSession, server: &impl Server, tool: &str) -> Re
     if let Answer::Said(text) = server.call(tool, lease.token()).await {
         return Ok(text);
     }
-    // The session is told that refreshing did not help, and says so; unless others have a newer token by now.
+    // Reports that refreshing did not help. The session returns an error, unless other callers have a newer token by
+    // now.
     session.invalidate(&lease, operation(tool), ChallengeKey::default()).await?;
     Err(Notice::Trouble(format!("the server does not let you use {tool}")))
 }
@@ -72,7 +74,7 @@ impl From<TokenError> for Notice {
     }
 }
 
-/// A tool is an operation of its own: what one is refused does not say that another will be.
+/// Each tool is an operation of its own. A refusal of one tool does not mean that another tool is refused.
 fn operation(tool: &str) -> OperationKey {
     let mut hasher = DefaultHasher::new();
     tool.hash(&mut hasher);

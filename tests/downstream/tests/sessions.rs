@@ -1,4 +1,4 @@
-//! The host's code over sessions that follow a script: no network, no store, no waiting.
+//! The host's code over sessions that follow a script, without network, store or waiting.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::advance;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A server that says with which token it was called, unless it refuses that.
+/// A server that answers with the token of the call, unless it refuses that token.
 struct Echo {
     refuses: &'static [&'static str],
 }
@@ -30,7 +30,7 @@ fn said(text: &str) -> Result<String, Notice> {
     Ok(text.to_owned())
 }
 
-/// What the user reads for this reason.
+/// The text that the user reads for this reason.
 fn advice(reason: Reason) -> String {
     reason.advice().to_owned()
 }

@@ -54,7 +54,7 @@ impl Guest {
     ) -> Result<(), ActorProcessingErr> {
         let message = match errand {
             Errand::Token(identity, reply) => {
-                AuthMessage::GetToken { identity, request: TokenOptions::default(), reply }
+                AuthMessage::GetToken { identity, options: TokenOptions::default(), reply }
             }
             Errand::Refuse(identity, generation, reply) => {
                 let refusal = Refusal { generation, operation: OperationKey(0), challenge: ChallengeKey(0) };

@@ -227,7 +227,7 @@ fn vertical(class: &str, x: f64) -> String {
     format!("<line class=\"{class}\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"100%\"/>\n")
 }
 
-/// A text on the chain's strip: right of this place, or left of it where the right has no room.
+/// A text on the chain's strip, right of this place, or left of it where the right has no room.
 fn beside(x: f64, text: &str) -> String {
     let (anchor, dx) = if x < 50.0 { ("start", 8) } else { ("end", -8) };
     let y = CHAIN - 3.5;
