@@ -12,7 +12,7 @@ fn signed_in() -> Story {
 }
 
 fn plan() -> RenewalPlan {
-    RenewalPlan::at(ProviderName::new("notion").unwrap())
+    RenewalPlan::at(ProviderName::new("notion").expect("a name"))
 }
 
 impl Story {
