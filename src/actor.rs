@@ -29,7 +29,7 @@ use crate::{AuthRuntime, BuildError, RuntimeBuilder};
 
 /// Builds a runtime and starts it as a child of `host`, beside the host's own actors.
 ///
-/// The runtime's voluntary end is not told to `host`, so that a host with ractor's default supervision lives on.
+/// `host` gets no event for a voluntary end of the runtime, so a host with ractor's default supervision lives on.
 ///
 /// # Errors
 ///

@@ -8,8 +8,8 @@ use crate::{InstallError, Reason, StoreFault};
 
 /// Why a session has no token for a caller.
 ///
-/// An opaque value: it carries a [`Reason`] from a fixed vocabulary and the time after which trying again makes sense. It
-/// holds no secret and no text of a server. `Display` says in one sentence what happened and what to do.
+/// The error is opaque. It carries a [`Reason`] from a fixed vocabulary and the time after which trying again makes sense.
+/// It holds no secret and no text of a server. `Display` says in one sentence what happened and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct TokenError(values::TokenError);
@@ -25,7 +25,7 @@ impl TokenError {
         self.0.is_login_required()
     }
 
-    /// Returns `true` if trying again later may help without anyone doing anything.
+    /// Returns `true` if trying again later may help without any action of a person or the host.
     pub fn is_transient(&self) -> bool {
         self.0.is_transient()
     }
@@ -55,7 +55,8 @@ pub enum BuildError {
     /// The store cannot be used.
     #[error("the credential store cannot be used ({0}): check that it exists and may be read and written")]
     Store(StoreFault),
-    /// The runtime could not be started: there is no tokio runtime or no randomness, it runs already, or it was shut down.
+    /// The runtime could not be started, because there is no tokio runtime or no randomness, it runs already, or it was
+    /// shut down.
     #[error("{0}")]
     NotStarted(String),
 }

@@ -8,7 +8,7 @@ use crate::{AccessToken, DpopKey, Generation, Scopes, TokenKind, Validity};
 
 /// An access token with its generation, type, scopes and lifetime.
 ///
-/// Cheap to clone: clones share one token, which is wiped when the last of them is dropped. A lease is a value and never
+/// A lease is cheap to clone. Clones share one token, which is wiped when the last of them is dropped. A lease never
 /// changes. It stays readable after the session has moved on, so keep the lease that a request was sent with and name it
 /// in [`AuthSession::invalidate`](crate::AuthSession::invalidate) if the resource refuses it.
 ///
@@ -22,7 +22,7 @@ impl Lease {
         self.0.token()
     }
 
-    /// How the token is presented: as a bearer token (RFC 6750) or with a proof of possession (RFC 9449).
+    /// How the token is presented, as a bearer token (RFC 6750) or with a proof of possession (RFC 9449).
     pub fn kind(&self) -> TokenKind {
         self.0.kind()
     }
@@ -32,7 +32,7 @@ impl Lease {
         self.0.proof_key()
     }
 
-    /// The token's name within its identity. Generations are ordered: a newer token has a greater one.
+    /// The token's name within its identity. A newer token has a greater generation.
     pub fn generation(&self) -> Generation {
         self.0.generation()
     }

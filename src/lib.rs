@@ -13,8 +13,8 @@
 //!   [`logout`](AuthSession::logout).
 //! - [`Login`] carries the tokens of a sign-in or an import. [`issuers`] describes authorization servers.
 //! - [`Lease`] is an access token as a caller gets it.
-//! - [`TokenError`], with [`Reason`] as its fixed vocabulary, says why there is none.
-//! - [`AuthEvent`] and [`SessionState`] tell what happens to sessions and how they stand.
+//! - [`TokenError`] is the reason why there is none, with [`Reason`] as its fixed vocabulary.
+//! - [`AuthEvent`] reports a change of a session, and [`SessionState`] its state.
 //!
 //! # Modules
 //!

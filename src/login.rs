@@ -11,7 +11,7 @@ use crate::{AccessToken, DpopKey, LoginError, RefreshToken, ResourceUri, Scopes,
 
 /// Tokens that a person's sign-in, an import or a host's own flow brought, for [`AuthSession::install`].
 ///
-/// A refresh token has one owner: after the login is installed, the session presents and replaces it, and no other program
+/// A refresh token has one owner. After the login is installed, the session presents and replaces it, and no other program
 /// may use it. An authorization server takes the second use of a single-use refresh token for theft.
 ///
 /// ```
@@ -62,8 +62,8 @@ impl Login {
     }
 
     /// The same login with this access token, which lives for `lifetime` from the moment at which the login is installed.
-    /// `None` if its lifetime is not known: it is then used until a resource refuses it. Default: no access token, and the
-    /// first caller refreshes.
+    /// `None` if its lifetime is not known. The token is then used until a resource refuses it. Default: no access token,
+    /// and the first caller refreshes.
     #[must_use]
     pub fn access_token(self, token: impl Into<AccessToken>, lifetime: Option<Duration>) -> Self {
         Self { access: Some((token.into(), lifetime)), ..self }

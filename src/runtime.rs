@@ -19,11 +19,11 @@ use crate::http::HttpClient;
 use crate::issuers::providers;
 use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
 
-/// A running session runtime: one owner for each server identity and one refresh in flight. Cheap to clone.
+/// A running session runtime, with one owner for each server identity and one refresh in flight. Cheap to clone.
 ///
 /// # Concurrency
 ///
-/// One runtime serves a whole host. Dropping handles ends nothing: the runtime ends with [`shutdown`](Self::shutdown), or
+/// One runtime serves a whole host. Dropping handles ends nothing. The runtime ends with [`shutdown`](Self::shutdown), or
 /// with the supervisor that it was linked to ([`actor::spawn_linked`](crate::actor::spawn_linked)).
 #[derive(Clone, Debug)]
 pub struct AuthRuntime(pub(crate) runtime::AuthRuntime);
@@ -130,8 +130,8 @@ impl RuntimeBuilder {
         Self { profile, ..self }
     }
 
-    /// A provider of the host's own, or another view of one in [`providers`]: how its answers are judged and how it is
-    /// spoken to. Default: all of [`providers::ALL`].
+    /// Adds a provider of the host's own, or replaces one of [`providers`]. `profile` judges its answers, and `dialect` is
+    /// the form of its requests. Default: all of [`providers::ALL`].
     #[must_use]
     pub fn provider(mut self, name: ProviderName, profile: Profile, dialect: Dialect) -> Self {
         self.providers.push((name, profile, dialect));

@@ -12,8 +12,8 @@ use crate::{
 ///
 /// # Concurrency
 ///
-/// All methods take `&self`, and none holds a lock over an await. Every future is `Send` and safe to drop at any await: a
-/// caller that goes away cancels its own request only, and a token request that has begun goes on and is stored. Handles
+/// All methods take `&self`, and none holds a lock over an await. Every future is `Send` and safe to drop at any await.
+/// Dropping it cancels the caller's own request only. A token request that has begun goes on and is stored. Handles
 /// survive every restart of the session's actor.
 ///
 /// After [`invalidate`](Self::invalidate) has returned, no [`token`](Self::token) of any task returns the invalidated lease
@@ -37,7 +37,7 @@ impl AuthSession {
     ///
     /// # Errors
     ///
-    /// The [`TokenError`] says why there is no token. It comes after 30 s at the latest
+    /// The [`TokenError`] holds the reason why there is no token. It comes after 30 s at the latest
     /// ([`token_with`](Self::token_with) takes another time-out).
     ///
     /// # Cancellation
@@ -103,7 +103,7 @@ impl AuthSession {
         Ok(())
     }
 
-    /// Changes how the session is renewed: by which source, and under which provider's profile.
+    /// Changes the source that renews the session, and the provider whose profile applies.
     ///
     /// For a session that was stored with the wrong plan or with none, such as a login that was imported without its
     /// provider. It changes the plan in the record and nothing else. Every process on the store follows the new plan at its
@@ -136,7 +136,7 @@ impl AuthSession {
     }
 
     /// Reports the issuers that the resource lists now (RFC 9728 section 3.2). A grant whose issuer is not among them is
-    /// parked: nothing more is served from it until a login is accepted (law 13).
+    /// parked. Nothing more is served from it until a login is accepted (law 13).
     pub fn issuers_listed(&self, issuers: impl IntoIterator<Item = impl Into<String>>) {
         self.0.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
     }
@@ -158,7 +158,7 @@ impl From<runtime::AuthSession> for AuthSession {
     }
 }
 
-/// The session to open: an account at a target.
+/// The session to open, which is an account at a target.
 ///
 /// ```
 /// use tokenkeeper::SessionSpec;
@@ -183,7 +183,7 @@ impl SessionSpec {
         Ok(ServerIdentity::new(Account::default(), Target::mcp(url)?).into())
     }
 
-    /// The same target under another account: the host's own label for the person or tenant.
+    /// The same target under another account. `label` is the host's own name for the person or tenant.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl SessionSpec {
         Ok(Self { identity, ..self })
     }
 
-    /// The same session, renewed by `plan` while it has no record: for a source that needs no login. A stored record has a
+    /// The same session, renewed by `plan` while it has no record, for a source that needs no login. A stored record has a
     /// plan of its own, which always wins. Default: the refresh grant, so that a session without a record needs a login.
     #[must_use]
     pub fn renewal(self, plan: RenewalPlan) -> Self {

@@ -1,6 +1,7 @@
 //! The stores that come with tokenkeeper, each behind a feature.
 
-/// The embedded store: one sealed file for each identity in a private folder, safe across processes (feature `file`).
+/// The embedded store, with one sealed file for each identity in a private folder. It is safe across processes (feature
+/// `file`).
 ///
 /// ```no_run
 /// use tokenkeeper::AuthRuntime;

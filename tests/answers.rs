@@ -112,7 +112,7 @@ fn straightforward(body: &[u8]) -> Option<(String, String)> {
 }
 
 proptest! {
-    // No file of regressions: a failure prints the smallest input, which belongs in a test of its own.
+    // No file of regressions is kept. A failure prints the smallest input, which belongs in a test of its own.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

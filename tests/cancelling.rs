@@ -228,7 +228,7 @@ async fn callers_leave_before_the_request_has_arrived() {
     }
 }
 
-/// A caller as a host has it: its token was refused, and it asks for another.
+/// A caller like those of a host. Its token was refused, and it asks for another.
 async fn after_a_refusal(session: BoundedSession, lease: Lease) -> Answer {
     session.invalidate(&lease, OperationKey::default(), ChallengeKey::default()).await?;
     session.token().await

@@ -87,7 +87,7 @@ impl Host {
         tokens
     }
 
-    /// Asks until the answer is as it should be. How soon that is, nobody measures; that it comes at all is the point.
+    /// Asks until the answer is as it should be. The time is not measured.
     #[track_caller]
     fn comes_to(&self, what: &'static str, due: impl Fn(&Result<String, Reason>) -> bool) -> impl Future<Output = ()> {
         within(what, async move {
@@ -114,7 +114,7 @@ async fn child() {
 
 struct Process {
     child: Child,
-    /// What it says, read by a thread of its own, because reading blocks.
+    /// The lines of its output, read by a thread of its own, because reading blocks.
     says: mpsc::Receiver<String>,
 }
 

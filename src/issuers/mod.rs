@@ -97,7 +97,7 @@ impl IssuerSettings {
         Ok(self)
     }
 
-    /// The same server, where a refresh token whose answer was lost is never presented again: the session then asks for a
+    /// The same server, where a refresh token whose answer was lost is never presented again. The session then asks for a
     /// login. Default: as the provider's profile says, and one repeat without a provider.
     #[must_use]
     pub fn never_replay(mut self) -> Self {
@@ -110,7 +110,7 @@ impl IssuerSettings {
         &self.issuer
     }
 
-    /// What a login there is bound to, for a session with this MCP server.
+    /// The binding and the renewal plan of a login at this server, for a session with the MCP server `server`.
     pub(crate) fn bind(self, server: Option<&ResourceUri>) -> (Binding, RenewalPlan) {
         let resource = match self.resource {
             Resource::OfSession => server.map(|server| server.as_str().to_owned()),

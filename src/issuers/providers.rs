@@ -1,6 +1,6 @@
-//! What is known of providers' token endpoints, as data.
+//! Known differences of providers' token endpoints, as data.
 //!
-//! A row holds only what is known to differ from the standard. Everything else is the strict default. A row applies to the
+//! A row holds only known differences from the standard. Everything else is the strict default. A row applies to the
 //! sessions whose records name its provider ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A host can
 //! replace a row:
 //!
@@ -27,24 +27,24 @@ use tokenkeeper_actors::values::ProviderName;
 
 use crate::grant::{BodyFormat, Dialect, ScopeOnRefresh};
 
-/// What is known of one provider's token endpoint.
+/// The known differences of one provider's token endpoint.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ProviderFacts {
-    /// Its name here: lower case.
+    /// The provider's name in lower case, as records and hosts write it.
     pub name: &'static str,
-    /// How it wants to be spoken to.
+    /// The form of a request that it accepts.
     pub dialect: Dialect,
-    /// Its own words for a dead refresh token, besides `invalid_grant`.
+    /// Its own error codes for a dead refresh token, besides `invalid_grant`.
     pub dead_words: &'static [&'static str],
-    /// What to do about a refresh token in doubt.
+    /// The rule for a refresh token in doubt.
     pub in_doubt: InDoubt,
-    /// Where this is known from.
+    /// The source of these facts.
     pub why: &'static str,
 }
 
 impl ProviderFacts {
-    /// The default profile with what is known of this provider.
+    /// The default profile with the differences of this provider.
     pub fn profile(&self) -> Profile {
         let mut profile = Profile { in_doubt: self.in_doubt, ..Profile::default() };
         profile.dead_words.extend(self.dead_words.iter().map(|word| (*word).to_owned()));

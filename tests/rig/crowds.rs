@@ -118,7 +118,7 @@ async fn gather(hosts: &[Host], callers: u64) -> Vec<(BoundedSession, Lease)> {
     crowd
 }
 
-/// All of them call the MCP server until it takes their token: what they came to in the end.
+/// Lets all of them call the MCP server until it takes their token, and returns their last leases.
 async fn let_loose(authority: &Arc<Authority>, crowd: Vec<(BoundedSession, Lease)>, end: End) -> Vec<Lease> {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let mut callers = JoinSet::new();

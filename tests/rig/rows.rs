@@ -277,7 +277,7 @@ async fn runs_out_of_time(authority: &Authority, when: &str, policy: InDoubt) {
     let delayed = if when == "before" { 2 } else { 1 };
     authority.tell("/delay", &json!({ "ms": millis(DELAY), "n": delayed, "when": when }));
     let time_is_up = async {
-        // Asked again and again: the rig tells nobody when a request is there.
+        // The test polls, because the rig does not report the arrival of a request.
         until("a delayed request at the rig", || authority.stats()["token"]["delayed"] != 0).await;
         time_runs_out().await;
     };
