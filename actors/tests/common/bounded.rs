@@ -1,4 +1,4 @@
-//! A runtime and a session each of whose waits is bounded: in all else the runtime and the session themselves.
+//! Test wrappers of a runtime and a session that bound each of their waits.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
 use std::future::Future;
@@ -61,7 +61,7 @@ impl Deref for BoundedSession {
 }
 
 impl BoundedSession {
-    /// The session without bounds, for crowds of callers, whose tasks are waited for with a bound.
+    /// The session without bounds, for crowds of callers. The test bounds the wait for their tasks.
     pub fn unbounded(&self) -> AuthSession {
         self.0.clone()
     }

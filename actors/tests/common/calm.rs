@@ -1,11 +1,11 @@
-//! A host that lets its children end, however they do. It understands nothing; it only supervises.
+//! A host that supervises, and does nothing when one of its children ends.
 
 use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
 
 #[derive(Debug)]
 pub(crate) struct Calm;
 
-/// Nobody tells it anything. (Under ractor's feature `cluster` not every type is a message; this one is.)
+/// The host gets no message. (Under ractor's feature `cluster` not every type is a message, but this one is.)
 pub(crate) type Nothing = ();
 
 #[ractor::actor(message = Nothing, state = (), arguments = ())]

@@ -1,4 +1,4 @@
-//! A bound on the waits of tests: a test that waits for something that never comes fails, and names it.
+//! A bound on the waits of tests. A test whose wait never ends fails, and the panic names the wait.
 #![allow(
     clippy::disallowed_methods,
     clippy::panic,
@@ -21,19 +21,19 @@ use tokio::time::Sleep;
 /// The longest wait, in real time. Nothing that a test waits for takes nearly as long, however slow the machine.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// The longest wait, in tokio's time. Where a test has paused that, it passes at once when nothing else happens, so that
-/// such a test fails without a wait in real time.
+/// The longest wait, in tokio's time. Where a test has paused that time, it passes at once when no task can run, so
+/// that such a test fails without a wait in real time.
 const LONGEST_PAUSED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Waits for `wait`, and panics where it takes too long. `what` is what is waited for.
+/// Waits for `wait`, and panics after the longest wait. `what` names the wait in the panic.
 ///
-/// One poll of it is one poll of `wait`. Real time counts whether or not the test's runtime is idle, busy, or paused.
+/// One poll of it is one poll of `wait`. Real time counts whether the test's runtime is idle, busy or paused.
 #[track_caller]
 pub fn within<W: IntoFuture>(what: impl Into<Cow<'static, str>>, wait: W) -> Within<W::IntoFuture> {
     Within { wait: Box::pin(wait.into_future()), what: what.into(), at: Location::caller(), limit: None }
 }
 
-/// Lets everything else run until `is_so`, and panics where that takes too long. No time passes meanwhile.
+/// Lets all other tasks run until `is_so` returns `true`, and panics after the longest wait. No time passes meanwhile.
 #[track_caller]
 pub fn until(
     what: impl Into<Cow<'static, str>>,
@@ -46,8 +46,8 @@ pub fn until(
     })
 }
 
-/// Waits for each of these, one after the other, each with the bound of one wait: for crowds, which may take longer as long
-/// as something comes. Only for waits that need not be polled to go on, like tasks and the answers of actors.
+/// Waits for each of these in turn, each with the bound of one wait. It is for crowds, which may take longer as long as
+/// some member completes. Use it only for waits that need not be polled to go on, like tasks and the answers of actors.
 #[track_caller]
 pub fn each_within<W: IntoFuture>(
     what: &'static str,
@@ -69,7 +69,7 @@ pub struct Within<F> {
     wait: Pin<Box<F>>,
     what: Cow<'static, str>,
     at: &'static Location<'static>,
-    /// `None` until it was pending for the first time.
+    /// `None` until the first poll that returned `Pending`.
     limit: Option<Limit>,
 }
 
@@ -124,8 +124,8 @@ impl Wakeup {
     }
 }
 
-/// The thread that wakes the tasks of all waits of a process. All waits last equally long, so the first one set is the first
-/// one due.
+/// The thread that wakes the tasks of all waits of a process. All waits have the same length, so the first one set is
+/// the first one due.
 #[derive(Default)]
 struct Timer {
     wakeups: Mutex<VecDeque<(Instant, Weak<Wakeup>)>>,
@@ -144,7 +144,7 @@ impl Timer {
 
     fn set(&self, at: Instant, wakeup: Weak<Wakeup>) {
         let mut wakeups = self.wakeups.lock().unwrap_or_else(PoisonError::into_inner);
-        // Waits that are over are forgotten, the oldest first, so that few are kept however many there were.
+        // Completed waits are dropped, the oldest first, so that the queue stays short however many waits there were.
         while wakeups.front().is_some_and(|(_, wakeup)| wakeup.strong_count() == 0) {
             wakeups.pop_front();
         }

@@ -1,19 +1,19 @@
-//! Looks for secrets in whatever is shown: whole, encoded, or in pieces of eight characters.
+//! Looks for secrets in text, in plain or encoded form, whole or in pieces of eight characters.
 
 use std::collections::BTreeSet;
 
-/// Everything a secret might look like, in pieces of eight bytes.
+/// All forms of some secrets, in pieces of eight bytes.
 #[derive(Debug)]
 pub(crate) struct Witness {
     pieces: BTreeSet<[u8; 8]>,
-    /// With which two bytes pieces begin, to be quick about the rest.
+    /// Indexed by two bytes, whether a piece begins with them. It skips most positions of a text.
     firsts: Vec<bool>,
-    /// Words that were waited for, and not seen yet.
+    /// Expected words that were not seen yet.
     unseen: BTreeSet<&'static str>,
 }
 
 impl Witness {
-    /// Looks for these secrets, and hopes to see these words.
+    /// Looks for `secrets`, and expects to see each of `words`.
     pub(crate) fn new(secrets: &[&str], words: &[&'static str]) -> Self {
         let mut pieces = BTreeSet::new();
         for form in secrets.iter().flat_map(|secret| forms(secret)) {
@@ -24,7 +24,7 @@ impl Witness {
         Self { pieces, firsts, unseen: words.iter().copied().collect() }
     }
 
-    /// Whether something of a secret is in this text.
+    /// Returns the first piece of a secret that `text` contains.
     pub(crate) fn finds(&self, text: &str) -> Option<String> {
         let mut windows = text.as_bytes().windows(8).filter(|window| self.firsts[first(window)]);
         windows.find(|window| self.pieces.contains(*window)).map(|window| String::from_utf8_lossy(window).into_owned())
@@ -35,7 +35,7 @@ impl Witness {
         self.unseen.retain(|word| !text.contains(word));
     }
 
-    /// Every word that was waited for was seen.
+    /// Asserts that every expected word was seen.
     pub(crate) fn is_content(&self) {
         assert!(self.unseen.is_empty(), "never seen: {:?}", self.unseen);
     }
@@ -56,7 +56,7 @@ fn forms(secret: &str) -> Vec<String> {
         bytes(|byte| format!("{byte:02X}")),
         bytes(|byte| format!("{byte}, ")),
     ];
-    // What stands before a secret decides which bits of it make up a digit.
+    // The bytes before a secret shift its bits among the digits of Base64. There are three shifts.
     for offset in 0..3 {
         let standard = base64(&secret.as_bytes()[offset..]);
         forms.push(standard.replace('+', "-").replace('/', "_"));

@@ -1,4 +1,4 @@
-//! Callers through the runtime's address: their time-out, and the bound on how many may wait.
+//! Callers through the runtime's address, with their time-out and the bound on waiting callers.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::support::{World, identity, ms, s, within};
 
 type Answered = Result<Lease, TokenError>;
 
-/// Asks by a message. A call's time-out goes with its reply port; whoever calls would stop listening then, and this does not.
+/// Asks by a message. The time-out is part of the reply port alone, so the receiver goes on listening after it. A
+/// caller through ractor's `call` would stop then.
 fn asks(
     address: &ActorRef<AuthMessage>,
     timeout: Duration,
@@ -73,7 +74,7 @@ async fn callers_through_the_address_are_counted_with_the_others_before_anything
         by_handle.iter_mut().for_each(|caller| assert!(caller.now_or_never().is_none(), "it waits"));
         let by_message: Vec<_> = (handles..MOST).map(|_| asks(&address, s(30), None)).collect();
         world.clock.pass(ms(1)).await;
-        // All places are taken. A handle finds out by itself, without a message.
+        // All places are taken. A handle sees that by itself, without a message.
         let answer = session.token().now_or_never();
         assert!(answer.as_ref().is_some_and(is_one_too_many), "{answer:?}");
         let began = world.clock.moment().elapsed;
@@ -99,7 +100,7 @@ async fn callers_through_the_address_give_their_places_back() {
     let session = world.signed_in(&runtime, 1).await;
     let address = runtime.address();
     world.expire().await;
-    // As often as there are places, all of them are taken, and run out of time.
+    // Each round takes all places, and its callers time out.
     for _ in 0..MOST {
         let callers: Vec<_> = (0..MOST).map(|_| asks(&address, s(30), Some(s(1)))).collect();
         for caller in callers {

@@ -1,4 +1,4 @@
-//! However many come at once, one token request is made, and everyone is served by it.
+//! Any number of callers at once cause one token request, and all of them get its token.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn asks(session: &BoundedSession) -> JoinHandle<Lease> {
     tokio::spawn(async move { session.token().await.expect("a lease") })
 }
 
-/// Is told that `lease` was refused, after `late`, and asks for another.
+/// A caller that invalidates `lease` after `late`, and asks for another token.
 fn is_refused(session: &BoundedSession, lease: &Lease, late: Duration) -> JoinHandle<Lease> {
     let (session, lease) = (session.unbounded(), lease.clone());
     tokio::spawn(async move {
@@ -23,7 +23,7 @@ fn is_refused(session: &BoundedSession, lease: &Lease, late: Duration) -> JoinHa
     })
 }
 
-/// Everyone got the same token.
+/// Asserts that all callers got the same token.
 async fn all_share_one(tasks: impl IntoIterator<Item = JoinHandle<Lease>>) -> Lease {
     let leases = each_within("a caller's answer", tasks).await;
     let leases: Vec<Lease> = leases.into_iter().map(|lease| lease.expect("no panic")).collect();
@@ -60,7 +60,8 @@ async fn refused_all_at_once_one_request_serves_all() {
             let newer = all_share_one((0..callers).map(|_| is_refused(&session, &lease, s(0)))).await;
             assert!(newer.generation().supersedes(&lease.generation()));
             world.server.is_content_with(refusals);
-            // A refusal of a token that was minted for a refusal is another matter when it comes at once.
+            // A refusal soon after a token was minted for a refusal is covered by other tests, so some time passes
+            // first.
             world.clock.pass(s(60)).await;
         }
     }
@@ -92,7 +93,8 @@ async fn a_server_that_kills_the_old_token_each_time_is_asked_once_each_time() {
     for refreshes in 1..=20 {
         let lease = session.token().await.expect("a lease");
         assert!(world.server.accepts(&lease));
-        // Somebody insists, and by that kills the token that the others hold: their refusals find the newer one there.
+        // One caller forces a refresh, which kills the token that the others hold. When they report their refusals, the
+        // newer token is there.
         let force = tokenkeeper_actors::runtime::TokenOptions { force: true, ..Default::default() };
         session.token_with(force).await.expect("a lease");
         assert!(!world.server.accepts(&lease));
@@ -124,7 +126,7 @@ async fn a_valid_lease_is_not_delayed_by_a_flight() {
     world.server.takes(s(1));
     let runtime = world.runtime().await;
     let session = world.signed_in(&runtime, 1).await;
-    // In the early window a caller sets a refresh off, and is served at once.
+    // In the early window a caller starts a refresh, and is served at once.
     world.clock.pass(world.server.lifetime() - s(60)).await;
     let began = world.clock.moment().elapsed;
     let lease = session.token().await.expect("a lease");

@@ -1,4 +1,4 @@
-//! Many callers, and many identities: bounds that hold, and everyone who was let in is served.
+//! Many callers and many identities. The bounds hold, and each accepted caller is served.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::support::{BoundedRuntime, BoundedSession, Host, Leave, World, each_within, identity, ms, s, within};
 
-/// The bound by default.
+/// The default bound.
 const MOST: usize = 65_536;
 
 type Answered = Result<Lease, TokenError>;
@@ -36,7 +36,7 @@ fn is_one_too_many(answer: &Answered) -> bool {
     answer.as_ref().is_err_and(|error| error.reason() == Reason::TooManyWaiters)
 }
 
-/// Everyone gets a lease.
+/// Asserts that each caller gets a lease.
 async fn all_served(callers: impl IntoIterator<Item = JoinHandle<Answered>>) {
     for answer in each_within("a caller's answer", callers).await {
         answer.expect("no panic").expect("a lease");
@@ -101,7 +101,7 @@ async fn callers_that_have_left_take_no_places_for_ever() {
             assert!(within("a caller's end", caller).await.is_err_and(|error| error.is_cancelled()));
         }
     }
-    // Those who wrote messages keep their places until they are answered, though nobody listens.
+    // Callers by message keep their places until they are answered, even if their reply ports are dropped.
     drop((0..8).map(|_| asks_by_message(&runtime.address())).collect::<Vec<_>>());
     world.clock.pass(ms(10)).await;
     let last = asks(&session);
@@ -114,7 +114,7 @@ async fn callers_that_have_left_take_no_places_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn identities_start_are_used_fall_asleep_and_come_back() {
-    // `TOKENKEEPER_IDENTITIES=100000` on demand; `benches/README.md` has the time and memory of that many.
+    // `TOKENKEEPER_IDENTITIES=100000` sets another number. `benches/README.md` has the time and memory of that many.
     let asked_for = std::env::var("TOKENKEEPER_IDENTITIES").ok();
     let count: usize = asked_for.map_or(2_000, |count| count.parse().expect("a number"));
     let world = World::new();

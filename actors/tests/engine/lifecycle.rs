@@ -1,6 +1,8 @@
-//! Whatever ends, the token that was rotated is stored, everyone is answered, and the next call works or says why.
+//! Actors, trees and runtimes end at each moment. A rotated token is stored, every caller is answered, and the next
+//! call works or returns the reason.
 //!
-//! One row a test. In each, a foreign ractor actor (the guest) asks through the runtime's address beside the handles.
+//! Each test is one row. In each, an actor outside the tree (the guest) asks through the runtime's address, and other
+//! callers ask through handles.
 
 mod attacks;
 mod callers;

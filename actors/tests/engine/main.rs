@@ -1,4 +1,5 @@
-//! The engine in a tokio runtime: actors, flights, supervision and handles, over a store in memory and a strict server.
+//! The engine in a tokio runtime, with actors, flights, supervision and handles, over a store in memory and a strict
+//! server.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a story that cannot go on is a failed test")]
 #![allow(clippy::disallowed_methods, reason = "these tests are the host: they own their tasks and their time")]

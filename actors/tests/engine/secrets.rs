@@ -1,5 +1,5 @@
-//! No secret leaves the engine by accident (law 15): not in what it logs at the finest level, what it tells a host, what a
-//! supervisor is handed, or what a panic says.
+//! No secret leaves the engine by accident (law 15), neither in its logs at the finest level, nor in events,
+//! supervision events or panics.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use super::support::server::{ACCESS, Answer, REFRESH};
 use super::support::witness::Witness;
 use super::support::{BoundedRuntime, BoundedSession, World, identity, refuse, s, within};
 
-/// Keeps everything that is written.
+/// Keeps all written text.
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
 
@@ -37,7 +37,7 @@ impl io::Write for Page {
     }
 }
 
-/// A host that writes down every supervision event, and takes out what it is handed.
+/// A host that writes down each supervision event, and its content.
 struct Host;
 
 #[ractor::actor(message = (), state = Page, arguments = Page)]
@@ -57,7 +57,7 @@ impl Host {
     }
 }
 
-/// Everything a session can go through, with everything that is shown of it.
+/// Brings a session into all its states, and writes down all that is shown of it.
 async fn a_life(world: &World, runtime: &BoundedRuntime, host: &ActorRef<()>, page: &Page) {
     let session = world.signed_in(runtime, 1).await;
     let show = |answer: &Result<Lease, TokenError>| page.note(&format!("{answer:?}\n"));
@@ -74,7 +74,7 @@ async fn a_life(world: &World, runtime: &BoundedRuntime, host: &ActorRef<()>, pa
         show(&session.token().await);
         shows(&session);
     }
-    // A foreign actor asks, and an actor is killed with a caller waiting in it.
+    // An actor outside the tree asks, and an actor is killed while a caller waits in it.
     world.server.takes(s(2));
     session.install(world.login()).await.expect("installed");
     world.expire().await;

@@ -1,8 +1,8 @@
-//! Incarnations by the thousand, ended in every way there is, while callers ask and refuse: order (law 6), one flight at
-//! a time (law 1), nobody left hanging (law 7).
+//! Thousands of incarnations, which end in each possible way while callers ask and refuse. The test checks order (law
+//! 6), one flight at a time (law 1), and an answer for each caller (law 7).
 //!
-//! Runs for some seconds; `TOKENKEEPER_STRESS=100000` asks for that many incarnations instead, `TOKENKEEPER_SEED` for the
-//! entropy of an earlier run (threads interleave as they like all the same).
+//! It runs for some seconds. `TOKENKEEPER_STRESS=100000` sets the number of incarnations instead, and
+//! `TOKENKEEPER_SEED` the entropy of an earlier run. The interleaving of threads still differs.
 
 mod endings;
 mod watchman;
@@ -24,25 +24,25 @@ use super::support::{World, identity, ms, s, within};
 
 const IDENTITIES: usize = 64;
 const CALLERS: u64 = 8;
-/// What each caller does between two pauses.
+/// Steps of each caller between two pauses.
 const STEPS: u64 = 150;
-/// How long it runs, unless a number of incarnations is asked for.
+/// The duration of the test, unless a number of incarnations is set.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// A waker that panics in the face of whoever calls it: the one way to make an actor panic from outside.
+/// A waker that panics when it is called, which is the one way to make an actor panic from outside.
 #[derive(Default)]
 struct Bomb(AtomicBool);
 
 impl Wake for Bomb {
     fn wake(self: Arc<Self>) {
         if !self.0.swap(true, Ordering::SeqCst) {
-            // Without the hook, which would tell of it thousands of times.
+            // This skips the panic hook, which would print thousands of messages.
             std::panic::resume_unwind(Box::new("a waker that panics"));
         }
     }
 }
 
-/// One identity: its session, what surrounds it, and what was seen of it.
+/// One identity, with its session, its world, and the refusals that were observed.
 struct Post {
     world: World,
     session: AuthSession,
@@ -78,7 +78,7 @@ fn insisting() -> TokenOptions {
     TokenOptions { force: true, ..TokenOptions::default() }
 }
 
-/// Everyone is answered. What nobody can help here is to be asked again, and no failure.
+/// Waits for the answer, which must come. The errors that no caller can avoid here mean that it has to ask again.
 async fn answered<T>(asked: impl Future<Output = Result<T, TokenError>>) -> Result<Option<T>, String> {
     match tokio::time::timeout(s(20), asked).await {
         Ok(Ok(answer)) => Ok(Some(answer)),
@@ -102,7 +102,7 @@ async fn refuse(post: &Post, unique: u64) -> Result<(), String> {
     let Some(lease) = token(post, TokenOptions::default()).await? else { return Ok(()) };
     let noted = async {
         match post.session.invalidate(&lease, OperationKey(unique), ChallengeKey(0)).await {
-            // It was minted for a refusal just now: law 11. Whoever insists gets another one all the same.
+            // The token was minted for a refusal just now (law 11). A forced request gets another one all the same.
             Err(error) if error.reason() == Reason::ResourceRefuses => Ok(false),
             answer => answer.map(|()| true),
         }
@@ -112,12 +112,12 @@ async fn refuse(post: &Post, unique: u64) -> Result<(), String> {
         Some(false) => drop(token(post, insisting()).await?),
         None => {}
     }
-    // The same task, at once.
+    // The same task asks again at once.
     drop(token(post, TokenOptions::default()).await?);
     Ok(())
 }
 
-/// Asks, and goes away.
+/// Asks, and drops the future.
 fn leave(post: &Post) {
     let mut asked = Box::pin(post.session.token_with(insisting()));
     let _ = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -138,7 +138,7 @@ async fn startle(post: &Post, unique: u64) -> Result<(), String> {
             break;
         }
     }
-    // Whoever wakes it from here on meets no bomb.
+    // The waker no longer panics from here on.
     bomb.0.store(true, Ordering::SeqCst);
     match answered(asked).await? {
         Some(lease) => floor.allows(&lease),
@@ -155,7 +155,7 @@ async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
     println!("TOKENKEEPER_SEED={seed}");
 
     let world = World::new();
-    // A server of its own each, which counts what is in flight for this identity alone.
+    // Each identity has a server of its own, which counts the requests in flight for this identity alone.
     let own_world = |number: usize| {
         let mut own = world.clone();
         own.server = super::support::Server::new(world.clock.clone());
@@ -198,7 +198,7 @@ async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
         rounds += 1;
         incarnations = endings.incarnations().await;
         calm_down(&world, &posts).await;
-        // Crashes are forgotten, and what was minted for a refusal is young no more.
+        // Restarts no longer count, and no token is one that was minted for a refusal just now.
         world.clock.suspend(s(61));
     }
 
@@ -213,7 +213,7 @@ async fn order_and_single_flight_hold_over_any_number_of_incarnations() {
     assert!(within("a shutdown", endings.runtime().shutdown(s(5))).await.is_clean());
 }
 
-/// Waits until nothing is in the air: a flight does not live through a minute's sleep.
+/// Waits until no flight is under way, because a flight does not survive a suspend of a minute.
 async fn calm_down(world: &World, posts: &[Post]) {
     for post in posts {
         let began = Instant::now();
@@ -221,7 +221,7 @@ async fn calm_down(world: &World, posts: &[Post]) {
             assert!(began.elapsed() < s(10), "a flight that never ends: {:?}", post.session.state());
             tokio::time::sleep(ms(1)).await;
             if began.elapsed() > ms(100) && posts.iter().all(|post| post.world.server.in_flight() == 0) {
-                // Its actor ended too often, and rests: somebody has to ask when that is over.
+                // Its actor ended too often, and pauses. A call after the pause starts it again.
                 world.clock.suspend(s(61));
                 drop(token(post, TokenOptions::default()).await.expect("an answer"));
             }

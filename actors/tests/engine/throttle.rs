@@ -1,4 +1,4 @@
-//! An issuer that wants to be left alone is left alone by everyone; clocks that step and machines that sleep.
+//! An issuer's `Retry-After` holds for all its identities, through steps of the clock and suspends.
 
 use futures_util::future::join_all;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
@@ -28,7 +28,7 @@ async fn an_issuers_word_holds_every_identity_back() {
     let told = sessions[0].token().await.expect_err("told off");
     assert_eq!((told.reason(), told.retry_after()), (Reason::Throttled, Some(s(60))));
     let began = world.clock.moment().elapsed;
-    // Whoever could only be answered too late is told so at once.
+    // A caller whose time-out is shorter than the pause fails at once.
     for answer in join_all(sessions.iter().map(|session| session.token_with(within(30)))).await {
         let told = answer.expect_err("told off");
         assert_eq!(told.reason(), Reason::Throttled);
@@ -36,7 +36,7 @@ async fn an_issuers_word_holds_every_identity_back() {
     }
     assert!(world.clock.moment().elapsed.since(began) < ms(500), "at once");
     world.server.is_content_with(1);
-    // Who has the time waits, and is served when the time is over; not a request leaves before.
+    // A caller with a longer time-out waits, and is served after the pause. No request is sent before.
     let patient: Vec<_> = sessions
         .iter()
         .cloned()
@@ -55,7 +55,7 @@ async fn an_issuers_word_holds_every_identity_back() {
 async fn a_lease_that_still_lives_is_served_through_a_throttle() {
     let world = World::new();
     let sessions = signed_in(&world).await;
-    // In the early window: each caller would like a newer token, and has a good one.
+    // In the early window each caller would like a newer token, and has a valid one.
     world.clock.pass(world.server.lifetime() - s(30)).await;
     world.server.plans([Answer::Refuse(429, Some(s(60)))]);
     sessions[0].token().await.expect("a lease");
@@ -83,7 +83,7 @@ async fn after_eight_hours_of_sleep_background_work_is_spread() {
     let most = made.windows(2).map(|pair| pair[1] - pair[0]).max().expect("a minute");
     assert!(most <= IDENTITIES / 10, "at most {most} in a second");
     world.server.is_content_with(IDENTITIES);
-    // A person who comes meanwhile is served: everyone has a living token now.
+    // A login during the pause is served, so each session has a valid token now.
     for session in &sessions {
         assert!(world.server.accepts(&session.token().await.expect("a lease")));
     }

@@ -1,4 +1,5 @@
-//! Rows that were not thought of at first, each found by an attack on the runtime that lost a token, hung or lied.
+//! Rows that were added later. Each comes from an attack on the runtime that lost a token, hung, or returned a wrong
+//! answer.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use super::rig::{End, Rig, all_served, answers, turns};
 use super::tricks::Writing;
 use crate::support::{BoundedRuntime, BoundedSession, World, identity, ms, refuse, s, within};
 
-/// A session that nobody uses sleeps after a minute.
+/// An unused session sleeps after a minute.
 const SLEEPS: u64 = 60;
 
-/// Sends what is asked, and goes away before there is an answer.
+/// Sends a request, and drops its future before there is an answer.
 fn sends_and_leaves<T>(asked: impl Future<Output = T>) {
     let mut asked = Box::pin(asked);
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -50,7 +51,7 @@ async fn a_store_that_panics_when_it_is_to_save_loses_nothing() {
     rig.world.server.is_content_with(2);
 }
 
-// What was said stays said, though nobody waits for the answer.
+// A logout, a login or a refusal takes effect even if its caller has left.
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_holds_though_whoever_asked_for_it_has_left() {
@@ -102,7 +103,7 @@ async fn a_login_that_meets_a_session_falling_asleep_is_stored() {
     }
 }
 
-// Nobody serves what the store may have taken away.
+// No session serves a token that the store may have invalidated.
 
 #[tokio::test(start_paused = true)]
 async fn news_that_meet_a_session_falling_asleep_are_heard() {
@@ -159,17 +160,17 @@ async fn issuers_that_were_listed_while_the_session_rested_are_heard() {
     };
     within("an end of restarts", rests).await;
     rig.session.issuers_listed(vec![Issuer("https://other.example.com".to_owned())]);
-    // Nobody asks.
+    // There is no caller.
     rig.world.clock.pass(s(2)).await;
     assert_eq!(rig.session.state().lease, None);
     assert!(rig.session.token().await.expect_err("its issuer is listed no more").is_login_required());
     rig.world.server.is_content_with(0);
 }
 
-// Nobody waits for what waits for nobody.
+// Callers and shutdowns do not wait for background work that has no deadline of its own.
 
-/// A session that is kept warm, after a suspend in which its token ended: a flight has begun, whose turn comes within half
-/// a minute, and nobody has asked yet.
+/// A session that is kept warm, after a suspend in which its token ended. A flight has begun, which gets its turn
+/// within half a minute, and no caller has asked yet.
 async fn kept_warm_and_resumed() -> Rig {
     let mut world = World::new();
     world.policy = Policy { refresh: RefreshPolicy::KeepWarm { inactivity: None }, ..Policy::default() };

@@ -1,4 +1,4 @@
-//! Callers that leave, and callers whose time is up.
+//! Callers that leave, and callers whose time-out passes.
 
 use futures_util::future::join_all;
 use futures_util::{FutureExt, poll};
@@ -8,7 +8,7 @@ use tokenkeeper_actors::values::Reason;
 use super::rig::{Rig, all_served, turns};
 use crate::support::{ms, refuse, s, within};
 
-/// More turns than a flight takes to reach the server.
+/// More turns of the scheduler than a flight takes to reach the server.
 const TURNS: usize = 60;
 
 #[tokio::test(start_paused = true)]
@@ -24,7 +24,7 @@ async fn a_caller_that_leaves_at_any_await_takes_nothing_with_it() {
             }
         }
         rig.world.clock.pass(s(5)).await;
-        // What was asked for before the first poll was not asked for.
+        // A future that was never polled asks for nothing.
         rig.world.server.is_content_with(usize::from(polls > 0));
         let lease = rig.works().await;
         rig.world.server.is_content_with(1);
@@ -101,7 +101,7 @@ async fn callers_that_are_aborted_all_at_once_leave_the_flight_alone() {
             let gone = within("the end of all callers", join_all(cohort)).await;
             assert!(gone.iter().all(|caller| caller.as_ref().is_err_and(tokio::task::JoinError::is_cancelled)));
             rig.world.clock.pass(s(5)).await;
-            // Aborted before their first poll, they asked for nothing.
+            // Tasks that were aborted before their first poll asked for nothing.
             rig.world.server.is_content_with(usize::from(yields > 0));
             rig.works().await;
             rig.world.server.is_content_with(1);

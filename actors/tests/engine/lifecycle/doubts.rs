@@ -1,4 +1,5 @@
-//! Flights that break off: the source panics, or the tokio runtime is dropped. What was sent is in doubt, and marked.
+//! Flights that are aborted, because the source panics or the tokio runtime is dropped. The refresh token that was sent
+//! is in doubt, and marked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,14 +43,14 @@ async fn a_flight_that_panics_with_the_answer_in_hand_costs_what_the_law_says() 
     assert!(told.iter().all(|answer| answer.as_ref().is_err_and(|error| error.reason() == Reason::InDoubt)));
     rig.world.server.is_content_with(1);
     assert!(rig.record().await.held().expect("a refresh token").mark.is_some());
-    // Nobody presents it before the marked request's own time is up.
+    // The token is not presented again before the time of the marked request is over.
     rig.world.clock.pass(s(10)).await;
     let request = TokenOptions { timeout: s(5), ..TokenOptions::default() };
     let error = rig.session.token_with(request).await.expect_err("in doubt");
     assert_eq!(error.reason(), Reason::InDoubt);
     assert!(error.retry_after() > Some(s(5)), "longer than the caller would wait, so it was told at once");
     rig.world.server.is_content_with(1);
-    // Then once more, and no more: this server takes it for theft.
+    // It is then presented once more, which this server takes for theft, and never again.
     rig.world.clock.pass(s(LOST)).await;
     rig.fails(Reason::GrantEnded).await;
     let counts = (rig.world.server.requests(), rig.world.server.replays(), rig.world.server.revoked());
@@ -57,7 +58,7 @@ async fn a_flight_that_panics_with_the_answer_in_hand_costs_what_the_law_says() 
     rig.world.clock.pass(s(600)).await;
     rig.fails(Reason::GrantEnded).await;
     assert_eq!(rig.world.server.requests(), 2);
-    // A login makes it all good.
+    // A login repairs the session.
     rig.session.install(rig.world.login()).await.expect("installed");
     rig.works().await;
     assert_eq!(rig.world.server.requests(), 2);
@@ -67,9 +68,9 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().expect("a tokio runtime")
 }
 
-/// A runtime as another process would have it.
+/// A runtime like that of another process.
 async fn process(world: &World) -> (BoundedRuntime, BoundedSession) {
-    // No two processes draw the same names.
+    // Each process has a seed of its own, so that no two draw the same names.
     static PROCESSES: AtomicU64 = AtomicU64::new(100);
     let entropy = Entropy::seeded(PROCESSES.fetch_add(1, Ordering::SeqCst));
     let builder = world.builder_over(Arc::new(world.store.process())).entropy(entropy);
@@ -83,7 +84,7 @@ async fn starts(spec: &AuthSpec) -> BoundedRuntime {
     within("a tree", spec.spawn()).await.expect("a tree").into()
 }
 
-/// A tokio runtime is dropped after so many turns of a flight, or of what follows the answer.
+/// Drops a tokio runtime after so many turns of a flight, or of the work that follows the answer.
 fn dropped_after(world: &World, yields: usize, answered: bool) {
     let tokio = runtime();
     tokio.block_on(async {
@@ -104,13 +105,13 @@ async fn marked(world: &World) -> bool {
     record.held().is_some_and(|held| held.mark.is_some())
 }
 
-/// A world with a session that is signed in, and whose token is over.
+/// A world with a session that is signed in, and whose token has expired.
 async fn expired() -> World {
     let world = World::new();
     let (runtime, session) = process(&world).await;
     session.install(world.login()).await.expect("installed");
     assert!(runtime.shutdown(s(1)).await.is_clean());
-    // Every tokio runtime counts its time from its own beginning; the machine's goes on.
+    // Each tokio runtime counts its time from its own start. The machine's time goes on.
     world.clock.suspend(world.server.lifetime());
     world
 }
@@ -124,7 +125,7 @@ fn a_tokio_runtime_that_is_dropped_before_the_answer_leaves_a_mark_and_one_more_
         dropped_after(&world, yields, false);
         runtime().block_on(async {
             assert_eq!(world.server.requests(), 0, "nothing arrived");
-            // No process starts in the millisecond in which another died.
+            // No process starts in the millisecond in which another one ended.
             world.clock.suspend(s(1));
             if marked(&world).await {
                 waiting += 1
@@ -132,7 +133,7 @@ fn a_tokio_runtime_that_is_dropped_before_the_answer_leaves_a_mark_and_one_more_
                 unmarked += 1
             }
             let (_runtime, session) = process(&world).await;
-            // A mark is waited out.
+            // The session waits until the mark is over.
             let waits_it_out = async {
                 loop {
                     match session.token().await {
@@ -213,11 +214,11 @@ fn flights_on_a_thread_of_their_own_lose_nothing_when_the_hosts_runtime_is_dropp
     drop(host);
     world.server.opens(1);
     after.block_on(async {
-        // Without a tree it says so at once, and the flight is waited for.
+        // Without a tree it returns at once. The test waits for the flight.
         let runtime = BoundedRuntime::from(spec.runtime());
         let answer = runtime.session(identity(1)).token().await.map_err(|error| error.reason());
         assert_eq!(answer, Err(Reason::NotRunning));
-        // With one, the old handles work as before, and get what the flight brought.
+        // With a tree, the old handles work as before, and get the token of the flight.
         let session = starts(&spec).await.session(identity(1));
         assert!(world.server.accepts(&session.token().await.expect("a lease")));
         world.server.is_content_with(1);

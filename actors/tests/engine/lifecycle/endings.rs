@@ -1,4 +1,4 @@
-//! The session's actor ends, in each of the ways an actor can, at each moment of a flight.
+//! The end of the session's actor, in each possible way, at each moment of a flight.
 
 use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::{Epoch, InstallError, Reason, StoreFault};
@@ -7,7 +7,7 @@ use super::rig::{End, Rig, all_served, answers, turns};
 use super::tricks::Writing;
 use crate::support::{ms, refuse, s};
 
-/// More turns than a flight takes to reach the server.
+/// More turns of the scheduler than a flight takes to reach the server.
 const TURNS: usize = 60;
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +110,7 @@ async fn deadlines_hold_though_the_actor_ends() {
     }
 }
 
-// Law 6.
+// Law 6, that a refused token is not served again.
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_is_never_served_again_whatever_becomes_of_the_actor() {
@@ -123,7 +123,7 @@ async fn what_was_refused_is_never_served_again_whatever_becomes_of_the_actor() 
             } else {
                 refuse(&rig.session, &refused).await.expect("noted");
             }
-            // The store still holds it.
+            // The store still holds the refused token.
             rig.ends(end).await;
             let lease = all_served(rig.cohort()).await;
             assert!(lease.generation().supersedes(&refused.generation()));
@@ -139,7 +139,7 @@ async fn what_was_refused_while_nobody_could_refresh_is_not_served_afterwards_ei
     for end in End::ALL {
         let rig = Rig::new().await;
         let refused = rig.works().await;
-        // Each attempt fails before anything is sent: the store goes on holding the refused token.
+        // Each attempt fails before anything is sent. The store still holds the refused token.
         rig.world.server.plans((0..3).map(|_| crate::support::server::Answer::Refuse(429, None)));
         refuse(&rig.session, &refused).await.expect("noted");
         for attempts in 1..=3 {
@@ -172,7 +172,7 @@ async fn what_was_refused_is_not_served_by_a_session_that_slept() {
     rig.world.server.is_content_with(1);
 }
 
-// Requests other than for tokens.
+// Requests other than token requests.
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_heard_though_the_actor_ends() {
@@ -234,7 +234,7 @@ async fn a_login_is_answered_once_and_its_answer_is_true_though_the_actor_ends()
             let moved = lease.generation().epoch != old.generation().epoch;
             match answer {
                 Ok(view) => assert_eq!(view.lease.as_ref().map(|lease| lease.generation()), Some(lease.generation())),
-                // Only the store knows, and it may say either.
+                // Only the store knows, and either answer is possible.
                 Err(error) => {
                     assert_eq!(error.to_string(), "the login could not be stored: the store did not answer in time");
                 }
@@ -258,7 +258,7 @@ async fn a_login_is_written_once_though_the_actor_ends_while_it_is_being_written
         turns(50).await;
         assert_eq!((rig.store.logins(), rig.record().await.epoch), (2, Epoch::new(1)), "being written");
         rig.ends(end).await;
-        // Only the store knows, and nobody asks for it again.
+        // Only the store knows, and the session does not ask it again.
         let answer = install.await.expect("no panic");
         assert_eq!(answer, Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
         rig.world.clock.pass(s(30)).await;
@@ -268,7 +268,7 @@ async fn a_login_is_written_once_though_the_actor_ends_while_it_is_being_written
     }
 }
 
-/// The record is still the one from before.
+/// Whether the record is the one from before.
 async fn answer_was_not_stored(rig: &Rig, old: &tokenkeeper_actors::values::Lease) -> bool {
     rig.works().await == *old
 }

@@ -1,4 +1,4 @@
-//! Actors around the runtime: hosts to link it under, and a guest that holds nothing but its address.
+//! Actors around the runtime, which are hosts to link it to and a guest that holds only its address.
 
 use ractor::{ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort};
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Refusal, RefusalAnswer};
@@ -11,7 +11,7 @@ use crate::support::{identity, within};
 /// An answer to a caller.
 pub(crate) type Answer = Result<Lease, TokenError>;
 
-/// A host with ractor's default supervision: it stops when a child of its own ends, however.
+/// A host with ractor's default supervision, which stops when a child of its own ends in any way.
 #[derive(Debug)]
 pub(crate) struct DefaultHost;
 
@@ -22,7 +22,7 @@ impl DefaultHost {
     }
 }
 
-/// What the guest is asked to do.
+/// A request to the guest.
 #[derive(Debug)]
 pub(crate) enum Errand {
     Token(ServerIdentity, RpcReplyPort<Answer>),
@@ -32,7 +32,7 @@ pub(crate) enum Errand {
 #[cfg(feature = "cluster")]
 impl ractor::Message for Errand {}
 
-/// An actor of the host's own, outside its tree, that knows the runtime's address from before and nothing else.
+/// An actor of the host's own, outside the runtime's tree. It got the runtime's address earlier and holds nothing else.
 #[derive(Debug)]
 pub(crate) struct Guest;
 
@@ -61,7 +61,7 @@ impl Guest {
                 AuthMessage::Invalidate { identity, refusal, reply }
             }
         };
-        // After a shutdown nobody is at home, and the message comes back.
+        // After a shutdown there is no actor at the address, and the message is returned.
         if let Err(MessagingErr::SendErr(AuthMessage::GetToken { reply, .. })) = address.send_message(message) {
             let _ = reply.send(Err(TokenError::new(Reason::ShuttingDown)));
         }

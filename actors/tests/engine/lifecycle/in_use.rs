@@ -1,4 +1,4 @@
-//! A session that refreshes while it is in use: in the early window of a lease that was handed out, with no caller waiting.
+//! A session that is in use refreshes in the early window of a lease that it handed out, without a waiting caller.
 
 use futures_util::FutureExt;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
@@ -23,9 +23,9 @@ async fn rig() -> Rig {
 /// How a lease is used.
 #[derive(Clone, Copy, Debug)]
 enum Use {
-    /// It is handed out past the mailbox.
+    /// A handle serves it, without a message.
     Hit,
-    /// The actor hands it out.
+    /// The actor serves it.
     Message,
 }
 
@@ -41,7 +41,8 @@ impl Use {
     }
 }
 
-/// The session's lease, whose lifetime began just now, is refreshed in its early window, not before, and with no caller.
+/// Asserts that the session's lease, whose lifetime began just now, is refreshed in its early window, not before, and
+/// without a caller.
 async fn is_refreshed_early(rig: &Rig, story: &str) {
     let before = rig.world.server.requests();
     let left = rig.session.state().lease;
@@ -52,7 +53,7 @@ async fn is_refreshed_early(rig: &Rig, story: &str) {
     assert_ne!(rig.session.state().lease, left, "{story}");
 }
 
-/// Two lifetimes pass, and the lease is left alone.
+/// Asserts that the lease is not refreshed within two lifetimes.
 async fn is_left_alone(rig: &Rig) {
     let before = rig.world.server.requests();
     rig.world.clock.pass(2 * rig.world.server.lifetime()).await;
@@ -86,7 +87,7 @@ async fn use_is_counted_anew_for_each_lease() {
     Use::Hit.of(&rig).await;
     is_refreshed_early(&rig, "the first").await;
     is_left_alone(&rig).await;
-    // The callers of a flight use the token that it brings.
+    // The callers of a flight use its token.
     all_served(rig.cohort()).await;
     is_refreshed_early(&rig, "the second").await;
     is_left_alone(&rig).await;
@@ -97,7 +98,7 @@ async fn use_is_counted_anew_for_each_lease() {
 async fn a_lease_that_a_sibling_obtained_is_not_in_use_until_it_is_used_here() {
     for used in [false, true] {
         let rig = rig().await;
-        // The sibling refreshes on demand alone.
+        // The sibling refreshes only on demand.
         let (_runtime, sibling) = sibling(&World { policy: Policy::default(), ..rig.world.clone() }).await;
         let first = Use::Message.of(&rig).await;
         refuse(&sibling, &first).await.expect("noted");
@@ -139,13 +140,13 @@ async fn a_lease_in_use_is_refreshed_early_however_the_actor_ends() {
     }
 }
 
-/// How a lease that is in use ends with no refresh to wait for.
+/// The end of a lease in use after which no refresh is due.
 #[derive(Clone, Copy, Debug)]
 enum Over {
     LoggedOut,
     /// The server has ended the grant, and its last token has expired.
     GrantEnded,
-    /// The resource has refused it, and no caller has asked for another.
+    /// The resource has refused the lease, and no caller has asked for another.
     Refused,
 }
 

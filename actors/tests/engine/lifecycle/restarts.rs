@@ -1,4 +1,5 @@
-//! Actors that panic at each start: restarts are bounded, callers are told when to come back, and it ends well.
+//! Actors that panic at each start. Restarts are bounded, the errors of callers carry a time to retry, and the session
+//! recovers.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ async fn an_actor_that_cannot_start_is_tried_once_a_while_and_callers_are_told_w
         }
         let tried = before - rig.spawner.panics_left();
         assert!(tried <= 7, "{tried} starts for one pause");
-        // While it rests, nobody is started however many ask.
+        // While the session pauses, calls start no actor, however many there are.
         let before = rig.spawner.panics_left();
         for _ in 0..10 {
             let told = answers(rig.cohort()).await;
@@ -49,7 +50,7 @@ async fn an_actor_that_cannot_start_in_mid_flight_leaves_the_flight_alone() {
     rig.world.expire().await;
     let cohort = rig.cohort();
     rig.takes_off().await;
-    // The flight itself spawns nothing before it lands.
+    // The flight itself spawns nothing before it reports.
     rig.ends(End::Kill).await;
     rig.spawner.panics(1_000);
     rig.ends(End::Kill).await;
@@ -71,7 +72,7 @@ async fn an_actor_that_panics_again_and_again_is_given_a_rest_and_works_afterwar
     let rig = Rig::new().await;
     let lease = rig.works().await;
     let mut ended = 0;
-    // Started again at once so many times in a row, and then not.
+    // The actor is restarted at once for a bounded number of times in a row.
     while let Some(_actor) = rig.actor() {
         rig.ends(End::Panic).await;
         ended += 1;
@@ -79,7 +80,7 @@ async fn an_actor_that_panics_again_and_again_is_given_a_rest_and_works_afterwar
         assert!(ended < 100, "no end of restarts");
     }
     assert_eq!(ended, 6);
-    // Its lease is not served meanwhile: news of the store went down with it.
+    // Its lease is not served meanwhile, because events of the store are lost without an actor.
     for answer in [rig.session.token().await, rig.guest_asks().await] {
         let error = answer.expect_err("nobody is there");
         assert_eq!((error.reason(), error.retry_after()), (Reason::Aborted, Some(s(1))));
@@ -98,7 +99,7 @@ async fn ends_that_are_far_apart_are_not_in_a_row() {
         turns(20).await;
         rig.world.clock.pass(s(61)).await;
         rig.works().await;
-        // Awake again, if it slept.
+        // Wakes the session, if it slept.
         let _ = rig.guest_asks().await;
     }
     rig.world.server.is_content_with(0);

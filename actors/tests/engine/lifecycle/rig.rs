@@ -1,4 +1,4 @@
-//! A runtime linked under a host, with a session, a guest, and ways to end things.
+//! A runtime linked to a host, with a session, a guest, and ways to end actors.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -39,19 +39,19 @@ pub(crate) struct Rig {
     pub(crate) runtime: BoundedRuntime,
     pub(crate) session: BoundedSession,
     guest: ActorRef<Errand>,
-    /// What tells token actors from the others.
+    /// The type of token actors, which distinguishes them from the others.
     kind: TypeId,
 }
 
 impl Rig {
-    /// Requests take a second; the host is patient.
+    /// A rig with long time-outs, whose token requests take a second.
     pub(crate) async fn new() -> Self {
         let world = World::new();
         world.server.takes(s(1));
         Self::of(world, |builder| builder).await
     }
 
-    /// The same with tokens that live for a minute, for stories that are told many times.
+    /// The same with tokens that live for a minute, for tests that repeat many times.
     pub(crate) async fn brief() -> Self {
         let world = World::new();
         world.server.takes(s(1));
@@ -76,20 +76,20 @@ impl Rig {
         let (guest, _) = within("a guest", Actor::spawn(None, Guest, runtime.address())).await.expect("a guest");
         let runtime = BoundedRuntime::from(runtime);
         let session = world.signed_in(&runtime, 1).await;
-        // No flight has begun: the session's actor is the supervisor's only child.
+        // No flight has begun, so the session's actor is the supervisor's only child.
         let supervisor = supervisor_of(&host).expect("a supervisor");
         let [actor] = &supervisor.get_children()[..] else { panic!("one child") };
         let kind = actor.get_type_id();
         Self { world, store, spawner, host, spec, runtime, session, guest, kind }
     }
 
-    // Whom there is.
+    // Actors.
 
     pub(crate) fn supervisor(&self) -> ActorCell {
         supervisor_of(&self.host).expect("a supervisor")
     }
 
-    /// The session's actor, if it is awake.
+    /// The session's actor, if it runs.
     pub(crate) fn actor(&self) -> Option<ActorCell> {
         let children = supervisor_of(&self.host)?.get_children();
         children
@@ -102,31 +102,31 @@ impl Rig {
         within("a tree", self.spec.spawn_linked(self.host.clone())).await.expect("a tree");
     }
 
-    // What is asked.
+    // Requests.
 
-    /// A caller, through a handle.
+    /// Spawns a caller through a handle.
     pub(crate) fn calls(&self) -> JoinHandle<Answer> {
         let session = self.session.clone();
         tokio::spawn(async move { session.token().await })
     }
 
-    /// A caller, through the address.
+    /// Spawns a caller through the address.
     pub(crate) fn writes(&self) -> JoinHandle<Answer> {
         let guest = self.guest.clone();
         tokio::spawn(async move { guest_asks(&guest).await })
     }
 
-    /// Some of both.
+    /// Spawns some callers of both kinds.
     pub(crate) fn cohort(&self) -> Vec<JoinHandle<Answer>> {
         vec![self.calls(), self.writes(), self.calls(), self.writes(), self.calls()]
     }
 
-    /// Asks through the address.
+    /// Asks for a token through the address.
     pub(crate) async fn guest_asks(&self) -> Answer {
         guest_asks(&self.guest).await
     }
 
-    /// Tells of a refusal through the address.
+    /// Reports a refusal through the address.
     pub(crate) async fn guest_refuses(&self, lease: &Lease) -> Result<RefusalAnswer, TokenError> {
         let generation = lease.generation();
         let answer = self.guest.call(|reply| Errand::Refuse(identity(1), generation, reply), None);
@@ -134,7 +134,7 @@ impl Rig {
         answer.expect("the guest lives").expect("an answer")
     }
 
-    /// The next call works, both ways, with a token that the resource accepts.
+    /// Asserts that the next call works, both ways, and returns a token that the resource accepts.
     pub(crate) async fn works(&self) -> Lease {
         let lease = self.session.token().await.expect("a lease");
         assert!(self.world.server.accepts(&lease), "a token that is good");
@@ -142,15 +142,15 @@ impl Rig {
         lease
     }
 
-    /// The next call fails, both ways, for this reason.
+    /// Asserts that the next call fails, both ways, for this reason.
     pub(crate) async fn fails(&self, reason: Reason) {
         assert_eq!(self.session.token().await.map_err(|error| error.reason()), Err(reason));
         assert_eq!(self.guest_asks().await.map_err(|error| error.reason()), Err(reason));
     }
 
-    // What happens.
+    // Events.
 
-    /// Time passes until a request is with the server.
+    /// Lets time pass until the server has received a request.
     pub(crate) async fn takes_off(&self) {
         for _ in 0..1_000 {
             if self.world.server.in_flight() > 0 {
@@ -161,7 +161,7 @@ impl Rig {
         panic!("no flight took off");
     }
 
-    /// Ends the session's actor, if there is one, and waits until it is over.
+    /// Ends the session's actor, if there is one, and waits for its end.
     pub(crate) async fn ends(&self, end: End) {
         let Some(actor) = self.actor() else { return };
         match end {
@@ -170,7 +170,7 @@ impl Rig {
             End::Kill => actor.kill(),
             End::Panic => {
                 self.spawner.panics(1);
-                // It reads the record again.
+                // The actor reads the record again.
                 self.store.says(StoreEvent::Changed(identity(1)));
             }
         }
@@ -185,13 +185,13 @@ impl Rig {
         within("a supervisor's end", supervisor.wait(None)).await.expect("an end");
     }
 
-    // What is there.
+    // State.
 
     pub(crate) async fn record(&self) -> Box<Record> {
         self.world.store.load(&identity(1)).await.expect("a store").expect("a record")
     }
 
-    /// The store holds the newest pair, unmarked, and nothing is left to do.
+    /// Asserts that the store holds the newest pair, without a mark, and that no work is left.
     pub(crate) async fn is_settled(&self) {
         let record = self.record().await;
         let held = record.held().expect("a refresh token");
@@ -205,13 +205,13 @@ fn supervisor_of(host: &ActorCell) -> Option<ActorCell> {
     host.get_children().into_iter().next()
 }
 
-/// Everyone's answer, each exactly one.
+/// The answers of all callers, one for each.
 pub(crate) async fn answers(cohort: impl IntoIterator<Item = JoinHandle<Answer>>) -> Vec<Answer> {
     let answers = each_within("a caller's answer", cohort).await;
     answers.into_iter().map(|answer| answer.expect("no caller panics")).collect()
 }
 
-/// Everyone was answered with one and the same lease.
+/// Asserts that all callers got the same lease, and returns it.
 pub(crate) async fn all_served(cohort: impl IntoIterator<Item = JoinHandle<Answer>>) -> Lease {
     let leases: Vec<Lease> = answers(cohort).await.into_iter().map(|answer| answer.expect("a lease")).collect();
     let first = leases.first().expect("somebody asked").clone();
@@ -219,7 +219,7 @@ pub(crate) async fn all_served(cohort: impl IntoIterator<Item = JoinHandle<Answe
     first
 }
 
-/// Lets everything that can run take so many turns, without any time passing.
+/// Lets all tasks that can run take so many turns, without any time passing.
 pub(crate) async fn turns(count: usize) {
     for _ in 0..count {
         tokio::task::yield_now().await;

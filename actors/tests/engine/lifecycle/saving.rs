@@ -1,4 +1,5 @@
-//! A store that fails or hangs when a token is to be saved: it is served, kept, and saved later, whatever ends meanwhile.
+//! A store that fails or hangs when a token is saved. The token is served, kept, and saved later, even if actors end
+//! meanwhile.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::rig::{End, Rig, all_served, answers, turns};
 use super::tricks::{TrickStore, Writing};
 use crate::support::{BoundedRuntime, BoundedSession, World, identity, refuse, s, within};
 
-/// Another process on the same store, which works for it.
+/// Another process on the same store, for which the store works.
 async fn sibling(world: &World) -> (BoundedRuntime, BoundedSession) {
     let store = TrickStore::new(world.store.process());
     let builder = world.builder_over(Arc::new(store)).entropy(Entropy::seeded(8));
@@ -21,7 +22,7 @@ async fn sibling(world: &World) -> (BoundedRuntime, BoundedSession) {
     (runtime, session)
 }
 
-/// What was told, each with its number of times.
+/// The number of events of this kind since the last call.
 async fn told(feed: &mut EventStream, what: EventKind) -> usize {
     let mut times = 0;
     turns(20).await;
@@ -49,11 +50,11 @@ async fn a_token_that_cannot_be_saved_is_served_and_saved_when_the_store_returns
                 assert!(rig.session.state().unsaved, "it is the flight's, not the actor's");
             }
             assert_eq!(rig.works().await, lease);
-            // Nobody else spends meanwhile.
+            // No other process spends the token meanwhile.
             let answer = sibling.token().await.map_err(|error| error.reason());
             assert!(matches!(answer, Err(Reason::Contended | Reason::DeadlinePassed)), "{answer:?}");
             rig.world.server.is_content_with(1);
-            // Nor do we, though it was refused.
+            // Nor does this process, even after a refusal.
             refuse(&rig.session, &lease).await.expect("noted");
             rig.fails(Reason::StoreTrouble).await;
             rig.world.server.is_content_with(1);
@@ -137,7 +138,7 @@ async fn a_logout_that_cannot_be_stored_holds_in_this_process_and_is_stored_late
     }
 }
 
-// The end.
+// Shutdown.
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_that_cannot_save_says_whose_and_whether_the_store_knows() {
@@ -162,7 +163,7 @@ async fn a_shutdown_that_cannot_save_says_whose_and_whether_the_store_knows() {
             let answer = rig.session.token().await.map_err(|error| error.reason());
             assert_eq!(answer, Err(Reason::ShuttingDown));
             if noted {
-                // Whoever comes next never presents it again.
+                // The next process never presents it again.
                 let (_runtime, sibling) = sibling(&rig.world).await;
                 rig.world.clock.pass(s(120)).await;
                 let answer = sibling.token().await.map_err(|error| error.reason());
@@ -207,7 +208,7 @@ async fn a_shutdown_waits_for_a_logout_to_be_written_and_revoked() {
     assert_eq!(rig.world.clock.moment().elapsed.since(began), s(3 + 1));
     assert!(rig.record().await.held().is_none());
     assert!(!rig.world.server.accepts(&lease), "what was logged out of was revoked");
-    // The caller was not kept waiting, and could not be told more.
+    // The caller did not have to wait, and its answer is all that was known.
     assert_eq!(logout.await.expect("no panic"), Err(LogoutError::NotDurable(StoreFault::TimedOut)));
 }
 

@@ -1,4 +1,4 @@
-//! Sessions that sleep: they serve hits, wake for what hits cannot serve, and hear what siblings do.
+//! Sessions that sleep. They serve hits, wake for other calls, and see the changes of siblings.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::rig::{End, Rig, all_served, turns};
 use crate::support::{BoundedRuntime, BoundedSession, World, identity, ms, refuse, s, within};
 
-/// A session that nobody uses sleeps after a minute.
+/// A time after which an unused session sleeps.
 const SLEEPS: u64 = 61;
 
-/// Another runtime on the same store, as another process would have it.
+/// Another runtime on the same store, like that of another process.
 pub(super) async fn sibling(world: &World) -> (BoundedRuntime, BoundedSession) {
     let builder = world.builder_over(Arc::new(world.store.process())).entropy(Entropy::seeded(8));
     let runtime = BoundedRuntime::from(within("a runtime", builder.spawn()).await.expect("a sibling"));
@@ -24,7 +24,7 @@ pub(super) async fn sibling(world: &World) -> (BoundedRuntime, BoundedSession) {
     (runtime, session)
 }
 
-/// The rig's session serves `lease`, past the mailbox and through it.
+/// Asserts that the rig's session serves `lease`, with and without a message.
 async fn serves(rig: &Rig, lease: &Lease) {
     assert_eq!(rig.works().await, *lease);
 }
@@ -101,7 +101,7 @@ async fn a_siblings_doings_reach_sessions_that_sleep_and_that_are_awake() {
         turns(50).await;
         rig.fails(Reason::LoggedOut).await;
         rest().await;
-        // And back.
+        // Another login.
         sibling.install(rig.world.login()).await.expect("installed");
         let fourth = sibling.token().await.expect("a lease");
         turns(50).await;
@@ -119,12 +119,12 @@ async fn without_a_watch_hits_of_a_session_that_sleeps_go_the_slow_way() {
     assert!(rig.actor().is_none());
     rig.store.falls_silent();
     turns(50).await;
-    // Nobody tells of it.
+    // No event reports this refresh.
     refuse(&sibling, &first).await.expect("noted");
     let second = sibling.token().await.expect("a lease");
     serves(&rig, &second).await;
     rig.world.server.is_content_with(1);
-    // And asleep again, with the watch still lost.
+    // The session sleeps again, and the watch is still lost.
     for _ in 0..5 {
         rig.world.clock.pass(s(SLEEPS + 10)).await;
         let known = rig.works().await;
@@ -134,7 +134,7 @@ async fn without_a_watch_hits_of_a_session_that_sleeps_go_the_slow_way() {
         serves(&rig, &newer).await;
     }
     rig.world.server.is_content_with(6);
-    // What happened while nobody listened is found when somebody does.
+    // A change without a watch is found at the next call.
     let known = rig.works().await;
     rig.world.clock.pass(s(SLEEPS)).await;
     refuse(&sibling, &known).await.expect("noted");
@@ -188,8 +188,8 @@ async fn a_siblings_logout_that_is_heard_of_while_falling_asleep_is_not_slept_th
     let (_runtime, sibling) = sibling(&rig.world).await;
     rig.works().await;
     rig.world.clock.pass(s(10)).await;
-    // StoreEvent of the logout and the end of the idle minute come at one moment, the news first, so that it is in the mailbox
-    // when the actor decides to end.
+    // The event of the logout and the end of the idle minute come at the same time, the event first, so that it is in
+    // the mailbox when the actor decides to end.
     rig.store.holds_news_until(Instant::now() + s(60));
     turns(50).await;
     rig.guest_asks().await.expect("a lease");

@@ -1,4 +1,4 @@
-//! Everything ends all the time, on threads that really run at once. Counts stay exact.
+//! Actors and trees end again and again, on several threads. Counts stay exact.
 
 use futures_util::future::join_all;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
@@ -7,7 +7,7 @@ use tokenkeeper_actors::values::Reason;
 use super::rig::{End, Rig, all_served, answers, turns};
 use crate::support::{World, s};
 
-/// Numbers that look random and are the same each time.
+/// A sequence of pseudo-random numbers, the same in each run.
 struct Rolls(u64);
 
 impl Rolls {
@@ -17,7 +17,7 @@ impl Rolls {
     }
 }
 
-/// The session has heard the end of its flight: a token that is over when its flight lands is another matter.
+/// Waits until the session has received the report of its flight. Tokens that expire before that are covered elsewhere.
 async fn rests(rig: &Rig) {
     while rig.session.state().refreshing {
         turns(1).await;
@@ -30,7 +30,7 @@ async fn actors_end_under_load_and_each_expiry_costs_one_request() {
     let rig = Rig::of(world, |builder| builder).await;
     let mut rolls = Rolls(1);
     for round in 1..=300 {
-        // The machine's time, not tokio's; and no end is in a row with the one before.
+        // The machine's time passes, not tokio's. No end counts as one in a row with the one before.
         rests(&rig).await;
         rig.world.clock.suspend(rig.world.server.lifetime());
         let mut cohort: Vec<_> = (0..4).flat_map(|_| rig.cohort()).collect();
@@ -90,7 +90,7 @@ async fn a_shutdown_under_load_answers_everyone() {
     }
 }
 
-// A session that is kept warm has business though nobody asks.
+// A session that is kept warm stays awake without callers.
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_kept_warm_is_so_whatever_ends() {
@@ -127,7 +127,7 @@ async fn whatever_actor_of_the_tree_ends_nobody_notices() {
             rig.world.expire().await;
             let cohort = rig.cohort();
             turns(yields).await;
-            // The session's actor, and the desk at which its flight asks for a permit.
+            // The session's actor, and the issuer's actor that grants permits to flights.
             let mut children = rig.supervisor().get_children();
             children.sort_by_key(|child| child.get_id());
             if order == 1 {

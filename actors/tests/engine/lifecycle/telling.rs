@@ -1,4 +1,4 @@
-//! What a runtime tells of its sessions: each happening once, whatever ends meanwhile; and how a session stands.
+//! The events of a runtime, each reported once even if actors end meanwhile, and the state of a session.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::rig::{End, Rig, all_served, answers, turns};
 use crate::support::server::Answer;
 use crate::support::{BoundedRuntime, identity, refuse, s, within};
 
-/// Everything that was told since somebody last looked.
+/// All events since the last call.
 async fn told(feed: &mut EventStream) -> Vec<(EventKind, Option<Reason>)> {
     let mut told = Vec::new();
     turns(50).await;
@@ -51,12 +51,12 @@ async fn each_happening_is_told_once() {
     rig.world.clock.pass(s(60)).await;
     all_served(rig.cohort()).await;
     assert_eq!(told(&mut feed).await.last(), Some(&(EventKind::Refreshed, None)));
-    // In and out.
+    // A logout and a login.
     rig.session.logout().await.expect("logged out");
     assert_eq!(told(&mut feed).await, [(EventKind::LoggedOut, None)]);
     rig.session.install(rig.world.login()).await.expect("installed");
     assert_eq!(told(&mut feed).await, [(EventKind::LoggedIn, None)]);
-    // The end of a grant: its refresh token is not one of the server's.
+    // The end of a grant, whose refresh token the server does not know.
     rig.world.expire().await;
     rig.world.server.plans([Answer::LostAfter]);
     answers([rig.calls()]).await;
@@ -101,7 +101,7 @@ async fn what_a_sibling_obtained_is_adopted_once() {
     let lease = rig.works().await;
     assert_eq!(other.token().await, Ok(lease.clone()));
     rig.world.server.takes(s(5));
-    // Both want one; one of them asks the server, the other one waits for its claim.
+    // Both want a token. One of them asks the server, and the other waits for its claim.
     refuse(&rig.session, &lease).await.expect("noted");
     refuse(&other, &lease).await.expect("noted");
     let (one, two) = tokio::join!(rig.session.token(), other.token());
@@ -113,7 +113,7 @@ async fn what_a_sibling_obtained_is_adopted_once() {
     assert_eq!(told, [(EventKind::Refreshed, None), (EventKind::Adopted, None)]);
 }
 
-/// A sibling refreshes and takes 5 s for it; our flight waits for its claim when the runtime stops.
+/// A sibling refreshes, which takes 5 s. The flight of this process waits for its claim when the runtime stops.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_is_a_failure_of_the_session_only_if_a_caller_still_waits() {
     for wanted in [None, Some(Rig::calls as fn(&Rig) -> _), Some(Rig::writes)] {
@@ -142,7 +142,7 @@ async fn a_shutdown_is_a_failure_of_the_session_only_if_a_caller_still_waits() {
             assert_eq!(answer.map_err(|error| error.reason()), Err(Reason::ShuttingDown));
         }
         assert!(refreshing.await.expect("no panic").is_ok());
-        // The journal says the same.
+        // The journal has the same entries.
         let journal = rig.world.store.journal(&identity(1), usize::MAX).await.expect("a journal");
         let stopped = journal.iter().filter(|line| line.reason == Some(Reason::ShuttingDown)).count();
         assert_eq!(stopped, usize::from(wanted.is_some()));

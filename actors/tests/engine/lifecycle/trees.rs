@@ -1,4 +1,4 @@
-//! The supervisor ends, or its host does, and a host starts the tree again.
+//! The supervisor or its host ends, and a host starts the tree again.
 
 use ractor::{Actor, ActorStatus};
 use tokenkeeper_actors::values::Reason;
@@ -8,7 +8,7 @@ use super::rig::{End, Rig, all_served, answers, turns};
 use crate::support::calm::Calm;
 use crate::support::{World, refuse, s, within};
 
-/// More turns than a flight takes to reach the server.
+/// More turns of the scheduler than a flight takes to reach the server.
 const TURNS: usize = 60;
 
 /// A rig under a host with ractor's default supervision.
@@ -33,7 +33,7 @@ async fn a_tree_that_is_killed_takes_no_flight_with_it_and_grows_again() {
         }
         rig.fails(Reason::NotRunning).await;
         rig.grows_again().await;
-        // The flight, if one was in the air, is still the one.
+        // If a flight was under way, it is still the only one.
         let lease = all_served(rig.cohort()).await;
         assert_eq!(rig.works().await, lease);
         rig.world.server.is_content_with(1);
@@ -192,7 +192,7 @@ async fn a_host_that_ends_takes_the_tree_with_it_and_no_flight() {
         if kill {
             rig.host.kill();
         } else {
-            // A sibling of ours that ends: the host's default is to stop, and to take everyone with it.
+            // A sibling actor of the runtime ends. By default the host then stops, and ends all its children.
             let (sibling, _) = Actor::spawn_linked(None, Calm, (), rig.host.clone()).await.expect("a sibling");
             sibling.stop(None);
         }
@@ -203,7 +203,7 @@ async fn a_host_that_ends_takes_the_tree_with_it_and_no_flight() {
         rig.world.clock.pass(s(5)).await;
         rig.world.server.is_content_with(1);
         assert!(rig.record().await.held().expect("a refresh token").mark.is_none());
-        // Another host takes it in.
+        // Another host links the tree.
         let (host, _) = Actor::spawn(None, Calm, ()).await.expect("a host");
         rig.host = host.get_cell();
         rig.grows_again().await;

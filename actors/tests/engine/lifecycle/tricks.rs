@@ -1,4 +1,4 @@
-//! A store and a spawner that do what the test says.
+//! A store and a spawner that fail on demand.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, Serve
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
-/// What becomes of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writing {
-    /// It is done.
+    /// It succeeds.
     Works,
-    /// Commits, and what clears a grant, fail.
+    /// Commits and cleared grants fail.
     NoCommits,
-    /// Commits hang until that changes, and have failed then.
+    /// Commits hang until this setting changes, and then fail.
     CommitsHang,
     /// Commits panic.
     CommitsPanic,
     /// Everything fails.
     Nothing,
-    /// Commits, logins and what clears a grant take so long.
+    /// Commits, logins and cleared grants take this long.
     Slow(Duration),
 }
 
-/// A store in memory that can be made to fail, and whose watch can be made to speak and to end. Clones are one store.
+/// A store in memory with faults on demand, whose watches can report events and end. Clones are one store.
 #[derive(Clone)]
 pub(crate) struct TrickStore {
     inner: MemoryStore,
@@ -45,11 +45,11 @@ pub(crate) struct TrickStore {
     said: broadcast::Sender<StoreEvent>,
     /// Whether it can be watched.
     watched: watch::Sender<bool>,
-    /// Its watches say nothing of writes before then.
+    /// Its watches report no writes before then.
     held_until: watch::Sender<Option<Instant>>,
     commits: Arc<AtomicUsize>,
     logins: Arc<AtomicUsize>,
-    /// Whether reads, and ends of claims, are answered.
+    /// Whether reads and releases of claims are answered.
     answering: watch::Sender<bool>,
 }
 
@@ -65,27 +65,27 @@ impl TrickStore {
         self.writing.send_replace(writing);
     }
 
-    /// Its watch says so.
+    /// Reports `news` through its watches.
     pub(crate) fn says(&self, news: StoreEvent) {
         let _ = self.said.send(news);
     }
 
-    /// Its watches end, and no other can be had.
+    /// Ends its watches, and refuses new ones.
     pub(crate) fn falls_silent(&self) {
         self.watched.send_replace(false);
     }
 
-    /// It can be watched again.
+    /// Allows new watches.
     pub(crate) fn speaks(&self) {
         self.watched.send_replace(true);
     }
 
-    /// Its watches hold news of writes back until then.
+    /// Holds the events of writes back until `at`.
     pub(crate) fn holds_news_until(&self, at: Instant) {
         self.held_until.send_replace(Some(at));
     }
 
-    /// Reads, and ends of claims, hang from now on, or until now.
+    /// With `false`, reads and releases of claims hang. With `true`, they are answered.
     pub(crate) fn answers(&self, answering: bool) {
         self.answering.send_replace(answering);
     }
@@ -94,12 +94,12 @@ impl TrickStore {
         let _ = self.answering.subscribe().wait_for(|answering| *answering).await;
     }
 
-    /// Commits that were tried.
+    /// Commits that were attempted.
     pub(crate) fn commits(&self) -> usize {
         self.commits.load(Ordering::SeqCst)
     }
 
-    /// Logins that were to be written.
+    /// Logins that were attempted.
     pub(crate) fn logins(&self) -> usize {
         self.logins.load(Ordering::SeqCst)
     }
@@ -237,7 +237,7 @@ impl StoreWatch for TrickWatch {
     }
 }
 
-/// The next news, once it is not held back any more.
+/// The next event, once it is no longer held back.
 async fn late(held_until: Option<Instant>, inner: &mut dyn StoreWatch) -> StoreEvent {
     if let Some(at) = held_until {
         tokio::time::sleep_until(at).await;
@@ -246,12 +246,12 @@ async fn late(held_until: Option<Instant>, inner: &mut dyn StoreWatch) -> StoreE
 }
 
 tokio::task_local! {
-    /// Set in whatever the spawner runs.
+    /// Set in each task that the spawner runs.
     static SPAWNED: ();
 }
 
-/// A spawner that panics as often as it is told to, when an actor asks: that is within its messages, and for its first
-/// read when it starts. What was spawned itself may spawn in peace.
+/// A spawner that panics for a set number of times when an actor calls it, within its messages or for its first read at
+/// the start. Tasks that it spawned may spawn without a panic.
 #[derive(Clone, Debug)]
 pub(crate) struct TrickSpawner {
     inner: HostSpawner,
@@ -268,7 +268,7 @@ impl TrickSpawner {
         self.panics.store(times, Ordering::SeqCst);
     }
 
-    /// Panics that are still to come.
+    /// Panics that are left.
     pub(crate) fn panics_left(&self) -> usize {
         self.panics.load(Ordering::SeqCst)
     }

@@ -30,7 +30,7 @@ pub(super) struct Endings {
     spec: AuthSpec,
     host: Host,
     begun: u64,
-    /// Actors started that are not an identity's.
+    /// Started actors that belong to no identity.
     others: AtomicU64,
     drained: AtomicU64,
     stopped: AtomicU64,
@@ -61,7 +61,7 @@ impl Endings {
         self.spec.runtime()
     }
 
-    /// Ends some actor in some way; seldom the whole tree.
+    /// Ends some actor in some way, and seldom the whole tree.
     pub(super) async fn end(&self, roll: &mut Roll) -> Result<(), String> {
         if roll.below(2_000) == 0 {
             return self.fell().await;
@@ -72,7 +72,8 @@ impl Endings {
         }
         let actor = &actors[roll.below(actors.len() as u64) as usize];
         match roll.below(10) {
-            // Unasked ends are counted by the supervisor, which lets a session rest after some: mostly the others.
+            // The supervisor counts unrequested ends, and pauses a session after some, so most ends are of the other
+            // kinds.
             0 => {
                 actor.kill();
                 self.killed.fetch_add(1, Ordering::Relaxed);
@@ -89,7 +90,7 @@ impl Endings {
         Ok(())
     }
 
-    /// Kills the supervisor, and has the host start another.
+    /// Kills the supervisor, and makes the host start another.
     async fn fell(&self) -> Result<(), String> {
         let mut trees = self.trees.lock().await;
         let Some(supervisor) = self.host.supervisor() else { return Ok(()) };

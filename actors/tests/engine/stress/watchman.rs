@@ -1,18 +1,18 @@
-//! What was refused, and must not come back.
+//! Checks that refused leases are not served again.
 
 use std::sync::Mutex;
 
 use tokenkeeper_actors::values::{Generation, Lease};
 
-/// Remembers the newest refusal of an identity that was answered, for all tasks.
+/// The newest refusal of an identity that was answered, shared by all tasks.
 #[derive(Debug, Default)]
 pub(super) struct Watchman(Mutex<Option<Generation>>);
 
-/// What was refused when a caller asked.
+/// The newest refused generation at the time of a call.
 pub(super) struct Floor(Option<Generation>);
 
 impl Watchman {
-    /// A refusal of `lease` was answered.
+    /// Notes that a refusal of `lease` was answered.
     pub(super) fn refused(&self, lease: &Lease) {
         let mut newest = self.0.lock().expect("nothing panics in here");
         if newest.is_none_or(|newest| lease.generation().supersedes(&newest)) {
@@ -20,7 +20,7 @@ impl Watchman {
         }
     }
 
-    /// What is refused now.
+    /// The newest refused generation now.
     pub(super) fn floor(&self) -> Floor {
         Floor(*self.0.lock().expect("nothing panics in here"))
     }

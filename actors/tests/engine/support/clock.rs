@@ -1,4 +1,4 @@
-//! A clock that follows tokio's paused time, and can be stepped and put to sleep.
+//! A clock that follows tokio's paused time. Tests can step it and suspend the machine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ struct Inner {
     start: Instant,
     /// Milliseconds of suspend so far.
     slept: AtomicU64,
-    /// How far the wall clock was stepped, in milliseconds.
+    /// The sum of all steps of the wall clock, in milliseconds.
     stepped: AtomicI64,
 }
 
@@ -36,17 +36,17 @@ impl TestClock {
         Moment { wall: WallTime::from_millis(wall), elapsed, boot: BootId(1) }
     }
 
-    /// Lets time pass, and whatever is due in it happen.
+    /// Lets time pass, with all events that are due in it.
     pub(crate) async fn pass(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }
 
-    /// The machine sleeps: elapsed and wall time go on, tokio's does not.
+    /// Suspends the machine. Elapsed and wall time go on, and tokio's does not.
     pub(crate) fn suspend(&self, span: Duration) {
         self.0.slept.fetch_add(u64::try_from(span.as_millis()).expect("millis"), Ordering::SeqCst);
     }
 
-    /// The wall clock is stepped by so many milliseconds.
+    /// Steps the wall clock by so many milliseconds.
     pub(crate) fn step_wall(&self, millis: i64) {
         self.0.stepped.fetch_add(millis, Ordering::SeqCst);
     }

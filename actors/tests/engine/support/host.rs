@@ -1,4 +1,4 @@
-//! A host: an actor that the runtime is linked to, and that lets its children end.
+//! A host, which is an actor that the runtime is linked to and that lets its children end.
 
 use async_trait::async_trait;
 use ractor::{Actor, ActorCell};
@@ -9,7 +9,7 @@ use tokenkeeper_actors::values::record::Issuer;
 use super::calm::Calm;
 use super::within::within;
 
-/// A host, through whose children a test finds the actors it wants to end.
+/// A host, through whose children a test finds the actors to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Host(ActorCell);
 
@@ -28,13 +28,13 @@ impl Host {
         self.0.get_children().into_iter().next()
     }
 
-    /// The supervisor's actors: of identities, and of issuers unless permits are [`Leave`].
+    /// The supervisor's actors, which are those of identities, and those of issuers unless permits are [`Leave`].
     pub(crate) fn actors(&self) -> Vec<ActorCell> {
         self.supervisor().map_or_else(Vec::new, |supervisor| supervisor.get_children())
     }
 }
 
-/// Leave for everyone, without an actor for it: so that every actor is an identity's.
+/// Grants each permit without an actor, so that every actor is an identity's.
 #[derive(Debug)]
 pub(crate) struct Leave;
 

@@ -1,4 +1,4 @@
-//! A runtime to tell stories about.
+//! A runtime for tests, with its store, server and clock.
 
 #[path = "../../common/bounded.rs"]
 pub(crate) mod bounded;
@@ -52,7 +52,7 @@ pub(crate) fn identity(number: usize) -> ServerIdentity {
     ServerIdentity::new(account, Target::mcp("https://mcp.example.com/mcp").expect("a target"))
 }
 
-/// A runtime with what surrounds it.
+/// A runtime with its surroundings.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) clock: TestClock,
@@ -89,7 +89,7 @@ impl World {
         within("a runtime", self.builder().spawn()).await.expect("a runtime").into()
     }
 
-    /// A login as a person would bring it: its access token lives for the server's lifetime.
+    /// A login like one of a person. Its access token lives for the server's lifetime.
     pub(crate) fn login(&self) -> Login {
         let (access, refresh) = self.server.sign_in();
         let at = self.clock.moment();
@@ -117,7 +117,7 @@ impl World {
         session
     }
 
-    /// Time passes, in steps, until a request is with the server.
+    /// Lets time pass, in steps, until the server has received a request.
     pub(crate) async fn takes_off(&self, step: Duration) {
         let takes_off = async {
             while self.server.in_flight() == 0 {
@@ -127,7 +127,7 @@ impl World {
         within("a request at the server", takes_off).await;
     }
 
-    /// Time passes until every token is over.
+    /// Lets time pass until all tokens have expired.
     pub(crate) async fn expire(&self) {
         self.clock.pass(self.server.lifetime()).await;
     }
@@ -143,7 +143,7 @@ pub(crate) fn binding() -> Binding {
     }
 }
 
-/// A refusal without particulars.
+/// Refuses a lease, with default keys.
 pub(crate) async fn refuse(session: &BoundedSession, lease: &Lease) -> Result<(), TokenError> {
     session.invalidate(lease, OperationKey(0), ChallengeKey(0)).await
 }

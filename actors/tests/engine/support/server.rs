@@ -1,5 +1,5 @@
-//! A strict authorization server inside the process: it rotates refresh tokens, and takes a second presentation for
-//! theft. Counts everything.
+//! A strict authorization server inside the process. It rotates refresh tokens, takes a second presentation for theft,
+//! and counts all requests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::TestClock;
 
-/// How its access tokens begin, and its refresh tokens: as no other word does, so that they are found wherever they are
-/// shown.
+/// The prefixes of its access tokens and refresh tokens. No other word begins like them, so that a search finds the
+/// tokens in any text.
 pub(crate) const ACCESS: &str = "AT.zQ9/vX+7k=LmB&2yWp~u5Gd8Rn";
 pub(crate) const REFRESH: &str = "RT.hV4/cK+1s=PwE&9tZx~a3Jf6Ub";
 
@@ -24,7 +24,7 @@ pub(crate) const REFRESH: &str = "RT.hV4/cK+1s=PwE&9tZx~a3Jf6Ub";
 #[derive(Clone)]
 pub(crate) struct Server(Arc<Inner>);
 
-/// It knows every secret, and is shown wherever its source is.
+/// It knows all secrets, and the `Debug` of its source shows it.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Server")
@@ -34,7 +34,7 @@ impl fmt::Debug for Server {
 struct Inner {
     clock: TestClock,
     state: Mutex<State>,
-    /// One permit for each answer that may leave.
+    /// One permit for each answer that may be sent.
     gate: Semaphore,
 }
 
@@ -58,16 +58,16 @@ struct State {
     kills_old: bool,
 }
 
-/// What the server does with one request, instead of answering it as it should.
+/// The server's reaction to one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// It does what it should.
+    /// The correct answer.
     Properly,
     /// It consumes the token, and its answer is lost.
     LostAfter,
-    /// Nothing happens, and no answer comes.
+    /// It does nothing and sends no answer.
     LostBefore,
-    /// It refuses, before it does anything.
+    /// It refuses the request, and changes nothing.
     Refuse(u16, Option<Duration>),
     /// The source panics after the server has answered.
     Panic,
@@ -94,42 +94,42 @@ impl Server {
         self.state().lifetime = lifetime;
     }
 
-    /// The tokens it issues are numbered from here on: several servers beside one store issue different ones.
+    /// Numbers its tokens from `number` on, so that several servers beside one store issue different ones.
     pub(crate) fn numbers_from(&self, number: u64) {
         self.state().issued = number;
     }
 
-    /// How long each request takes.
+    /// Sets the time that each request takes.
     pub(crate) fn takes(&self, delay: Duration) {
         self.state().delay = delay;
     }
 
-    /// How long each revocation takes.
+    /// Sets the time that each revocation takes.
     pub(crate) fn takes_to_revoke(&self, delay: Duration) {
         self.state().revocation_delay = delay;
     }
 
-    /// Refreshing kills the access token that was there.
+    /// Makes each refresh invalidate the former access token.
     pub(crate) fn kills_old(&self) {
         self.state().kills_old = true;
     }
 
-    /// The next requests are met with these answers, one each.
+    /// Sets the answers to the next requests, one each.
     pub(crate) fn plans(&self, answers: impl IntoIterator<Item = Answer>) {
         self.state().plan.extend(answers);
     }
 
-    /// No answer leaves until [`opens`](Self::opens).
+    /// Sends no answer until [`opens`](Self::opens).
     pub(crate) fn shuts(&self) {
         self.0.gate.forget_permits(usize::MAX);
     }
 
-    /// Lets so many answers leave.
+    /// Allows so many answers to be sent.
     pub(crate) fn opens(&self, answers: usize) {
         self.0.gate.add_permits(answers);
     }
 
-    /// A person signs in: an access token, and the first refresh token of a new lineage.
+    /// Signs a person in. Returns an access token and the first refresh token of a new lineage.
     pub(crate) fn sign_in(&self) -> (String, String) {
         let mut state = self.state();
         let lineage = state.issued;
@@ -143,7 +143,7 @@ impl Server {
         lineage.is_some_and(|lineage| !state.revoked.contains(lineage))
     }
 
-    // What it saw.
+    // Counters.
 
     pub(crate) fn requests(&self) -> usize {
         self.state().requests.len()
@@ -157,7 +157,7 @@ impl Server {
         self.state().revoked.len()
     }
 
-    /// Requests that it has taken in and not answered yet.
+    /// Requests that were received and are not answered yet.
     pub(crate) fn in_flight(&self) -> usize {
         self.state().in_flight
     }
@@ -166,7 +166,7 @@ impl Server {
         self.state().most_in_flight
     }
 
-    /// Nothing was replayed, no lineage was revoked, and this many requests were made.
+    /// Asserts that no token was replayed, no lineage was revoked, and this many requests were made.
     pub(crate) fn is_content_with(&self, requests: usize) {
         assert_eq!((self.requests(), self.replays(), self.revoked()), (requests, 0, 0), "requests, replays, revoked");
     }
