@@ -1,4 +1,4 @@
-//! An issuer's `Retry-After` holds for all its identities, through steps of the clock and suspends.
+//! The pauses of an issuer, which hold for all its identities, clocks that step, and machines that are suspended.
 
 use futures_util::future::join_all;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
@@ -83,7 +83,7 @@ async fn after_eight_hours_of_sleep_background_work_is_spread() {
     let most = made.windows(2).map(|pair| pair[1] - pair[0]).max().expect("a minute");
     assert!(most <= IDENTITIES / 10, "at most {most} in a second");
     world.server.is_content_with(IDENTITIES);
-    // A login during the pause is served, so each session has a valid token now.
+    // Each session has a valid token now, which a caller gets at once.
     for session in &sessions {
         assert!(world.server.accepts(&session.token().await.expect("a lease")));
     }

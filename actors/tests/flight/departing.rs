@@ -1,4 +1,5 @@
-//! Between the mark and the request: the last check (law 1), and the claim that must outlast the request (law 5).
+//! The time between the mark and the request, with the last check (law 1) and the claim that must outlast the request
+//! (law 5).
 
 use tokenkeeper_actors::values::record::Parked;
 

@@ -192,7 +192,7 @@ fn an_answer_for_another_subject_than_was_named_meanwhile_parks_the_grant() {
         flight.change(EffectName::Commit);
         assert_eq!(flight.revoked(), "rt-2");
         flight.change(EffectName::Close);
-        // The token was spent for the new pair, and its mark says so.
+        // The token was spent for the new pair, and its mark records that.
         flight.abandoned();
         if landed {
             flight.settles();

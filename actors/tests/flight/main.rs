@@ -1,4 +1,4 @@
-//! Tests of the flight machine as stories: the events of a flight, and all of its effects.
+//! Tests of the flight machine as stories, which give the events of a flight and compare all of its effects.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the support of tests is test code too")]
 

@@ -1,4 +1,4 @@
-//! Law 10's table, row by row: the result of the request, and the outcome of the flight.
+//! Law 10's table, row by row, from the result of the request to the outcome of the flight.
 
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile};
 use tokenkeeper_actors::values::record::{Parked, Refresh};

@@ -1,4 +1,4 @@
-//! Source and profile come from the record, whatever the session knew when it ordered the flight.
+//! The source and the profile come from the record, even if the session knew others when it ordered the flight.
 
 use tokenkeeper_actors::law::profile::{InDoubt, Profile};
 use tokenkeeper_actors::values::record::Record;

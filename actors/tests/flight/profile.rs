@@ -1,4 +1,4 @@
-//! Law 10 in the issuer's profile: the judgement for each kind of evidence.
+//! The judgement of an issuer's profile for each kind of evidence (law 10).
 
 use tokenkeeper_actors::law::profile::{
     Evidence, InDoubt, Judgement, Lost, NotSent, Profile, Profiles, Refused, Trouble,

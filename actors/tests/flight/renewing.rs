@@ -50,7 +50,8 @@ fn a_lease_that_was_renewed_is_renewed_again_counted_from_the_question() {
     flight.tell(FlightEvent::Renewed(op, Ok(Renewed::Until(Some(secs(28))))));
     flight.wake_after(millis(50));
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
-    // Asked at 25 s for 28 s, less 25 s: due at 28 s. But never sooner than five seconds after the last question.
+    // The renewal at 25 s was for 28 s, so the next is due 25 s before its end, at 28 s. But it never comes sooner than
+    // five seconds after the last one.
     for pause in [500, 1_000, 2_000] {
         flight.wake_after(millis(pause));
         flight.change_fails(EffectName::Commit, StoreFault::Failed);
@@ -59,7 +60,8 @@ fn a_lease_that_was_renewed_is_renewed_again_counted_from_the_question() {
     flight.renew(Ok(Renewed::Until(Some(secs(50)))));
     flight.wake_after(millis(2_750));
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
-    // Saved at 32.75 s, next at 40.75 s; renewed at 30 s for 50 s: due at 55 s.
+    // The save at 32.75 s fails, and the next one is due at 40.75 s. The renewal at 30 s was for 50 s, so the next one
+    // is due at 55 s.
     flight.wake_after(secs(8));
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
     flight.wake_after(millis(14_250));

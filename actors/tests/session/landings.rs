@@ -152,7 +152,7 @@ fn a_record_that_moves_on_and_on_earns_a_pause() {
     }
     let told = story.lands(Outcome::Moved);
     assert_eq!((told.count("fly"), told.count("1 is told contended, 500 ms")), (0, 1), "{told:?}");
-    // The next caller's flight finds it moved yet again: the pause grows.
+    // The next caller's flight finds that it moved again, so the pause grows.
     story.passes(ms(500));
     assert_eq!(story.asks(2).count("fly"), 1);
     let told = story.lands(Outcome::Moved);

@@ -1,4 +1,5 @@
-//! Random events in random order: no panic, each caller answered once, bounded memory, one flight at a time.
+//! Random events in random order. Nothing panics, each caller is answered once, memory is bounded, and one flight runs
+//! at a time.
 //!
 //! The audit of every story checks most of it. Completions come late, twice, never, and for the wrong question. Clocks
 //! step and stop.

@@ -271,7 +271,7 @@ fn a_flight_takes_nothing_that_is_refused_or_there_already_whichever_is_newer() 
     assert_eq!(above(&story), Some(generation(1, 9)));
 }
 
-/// The server ends the grant whose token, 1.1, is good yet: another process has learned it.
+/// The server ends the grant while its token, 1.1, is still good, and another process has learned that.
 fn grant_ends(story: &mut Story) {
     let record = story.store.record.as_ref().expect("a record");
     let (epoch, sent) = (record.epoch, record.held().expect("held").credential.digest());

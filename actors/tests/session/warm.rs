@@ -1,4 +1,5 @@
-//! Sessions that are kept warm: refreshed without a waiting caller, and before the refresh token ends for lack of use.
+//! Sessions that are kept warm. They are refreshed without a waiting caller, and before the refresh token ends for lack
+//! of use.
 
 use std::time::Duration;
 

@@ -167,7 +167,7 @@ async fn issuers_that_were_listed_while_the_session_rested_are_heard() {
     rig.world.server.is_content_with(0);
 }
 
-// Callers and shutdowns do not wait for background work that has no deadline of its own.
+// Callers and shutdowns do not wait for work that no caller needs.
 
 /// A session that is kept warm, after a suspend in which its token ended. A flight has begun, which gets its turn
 /// within half a minute, and no caller has asked yet.

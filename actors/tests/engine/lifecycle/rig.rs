@@ -44,7 +44,7 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// A rig with long time-outs, whose token requests take a second.
+    /// A rig whose token requests take a second, under a host that lets its children end.
     pub(crate) async fn new() -> Self {
         let world = World::new();
         world.server.takes(s(1));

@@ -134,7 +134,7 @@ async fn without_a_watch_hits_of_a_session_that_sleeps_go_the_slow_way() {
         serves(&rig, &newer).await;
     }
     rig.world.server.is_content_with(6);
-    // A change without a watch is found at the next call.
+    // A change that no watch reported is found once the store can be watched again.
     let known = rig.works().await;
     rig.world.clock.pass(s(SLEEPS)).await;
     refuse(&sibling, &known).await.expect("noted");

@@ -17,7 +17,7 @@ impl Rolls {
     }
 }
 
-/// Waits until the session has received the report of its flight. Tokens that expire before that are covered elsewhere.
+/// Waits until the session has received the report of its flight, so that the token does not expire before that.
 async fn rests(rig: &Rig) {
     while rig.session.state().refreshing {
         turns(1).await;

@@ -1,4 +1,4 @@
-//! The renewal plan: stored by a login or a first mint, and changed by a configuration alone.
+//! The renewal plan. A login or a first mint stores it, and only a configuration changes it.
 
 use super::*;
 

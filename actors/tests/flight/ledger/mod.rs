@@ -1,4 +1,4 @@
-//! The writes to a record: every change against every record.
+//! The writes to a record. Every change is applied to every record.
 
 mod closing;
 mod committing;

@@ -13,7 +13,8 @@ fn minted(access: &str) -> Tokens {
     Tokens { binding: Some(Box::new(binding())), granted: Some(scopes(&["read"])), ..tokens(access, None) }
 }
 
-/// The record after a first mint: epoch 0, number 1, good for an hour from [`START`] less an hour.
+/// The record after a first mint, with epoch 0 and number 1. Its token is good for an hour, counted from an hour before
+/// [`START`].
 fn known_client() -> Record {
     let mut flight = Story::begin(Setup { record: None, ..first() }).until_sent_unmarked();
     let answer = minted("at-1");

@@ -105,7 +105,7 @@ pub(crate) fn changed(record: Option<&Record>, change: &Change) -> Record {
     apply(record, change).unwrap_or_else(|why| panic!("{change:?} meets {why:?} in {record:?}"))
 }
 
-/// `record` with its refresh token marked by `flight` at `at`: its `presentations`-th presentation.
+/// `record` after `flight` marked its refresh token at `at`, for the presentation with the number `presentations`.
 pub(crate) fn marked(record: &Record, flight: FlightId, presentations: u32, at: Moment) -> Record {
     let mark = mark(record, flight, presentations, at);
     changed(Some(record), &Change::Mark { expected: record.version(), mark })

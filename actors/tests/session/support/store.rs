@@ -53,7 +53,7 @@ impl Default for Marks {
     }
 }
 
-/// A login as a host brings it: a refresh token of this name, and an access token for `lifetime` from `at` on.
+/// A login like one of a host, with a refresh token of this name, and an access token for `lifetime` from `at` on.
 pub(crate) fn login(refresh: &str, lifetime: Option<Duration>, at: Moment) -> Login {
     Login {
         binding: binding(),
