@@ -47,16 +47,16 @@ pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
     Ok(AuthSpec(builder.engine()?.prepare().await?))
 }
 
-/// The address at which a host's actors reach every session by its identity. It stays the same for as long as the runtime
-/// lives, also while the supervision tree is down or restarts.
+/// The address at which a host's actors reach every session by its identity. It stays the same for as long as the
+/// runtime lives, also while the supervision tree is down or restarts.
 ///
 /// Answers carry the engine's lease and error; `.into()` makes them the front door's.
 pub fn address(runtime: &AuthRuntime) -> ActorRef<AuthMessage> {
     runtime.0.address()
 }
 
-/// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept between one
-/// supervision tree and the next.
+/// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept between
+/// one supervision tree and the next.
 ///
 /// Cheap to clone. All clones are one runtime, and one tree of it runs at a time.
 #[derive(Clone, Debug)]

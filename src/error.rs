@@ -8,8 +8,8 @@ use crate::{InstallError, Reason, StoreFault};
 
 /// Why a session has no token for a caller.
 ///
-/// The error is opaque. It carries a [`Reason`] from a fixed vocabulary and the time after which trying again makes sense.
-/// It holds no secret and no text of a server. `Display` says in one sentence what happened and what to do.
+/// The error is opaque. It carries a [`Reason`] from a fixed vocabulary and the time after which trying again makes
+/// sense. It holds no secret and no text of a server. `Display` says in one sentence what happened and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct TokenError(values::TokenError);
@@ -30,7 +30,8 @@ impl TokenError {
         self.0.is_transient()
     }
 
-    /// The time after which trying again makes sense, counted from when the error was returned. `None` if it is not known.
+    /// The time after which trying again makes sense, counted from when the error was returned. `None` if it is not
+    /// known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after()
     }

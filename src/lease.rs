@@ -9,8 +9,8 @@ use crate::{AccessToken, DpopKey, Generation, Scopes, TokenKind, Validity};
 /// An access token with its generation, type, scopes and lifetime.
 ///
 /// A lease is cheap to clone. Clones share one token, which is wiped when the last of them is dropped. A lease never
-/// changes. It stays readable after the session has moved on, so keep the lease that a request was sent with and name it
-/// in [`AuthSession::invalidate`](crate::AuthSession::invalidate) if the resource refuses it.
+/// changes. It stays readable after the session has moved on, so keep the lease that a request was sent with and name
+/// it in [`AuthSession::invalidate`](crate::AuthSession::invalidate) if the resource refuses it.
 ///
 /// Two leases are equal when they name the same token. `Debug` shows everything but secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,7 +27,8 @@ impl Lease {
         self.0.kind()
     }
 
-    /// The key that proofs of possession for this token are signed with (RFC 9449 section 4.2). `None` for a bearer token.
+    /// The key that proofs of possession for this token are signed with (RFC 9449 section 4.2). `None` for a bearer
+    /// token.
     pub fn proof_key(&self) -> Option<&DpopKey> {
         self.0.proof_key()
     }

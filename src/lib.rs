@@ -1,9 +1,9 @@
 //! OAuth sessions for MCP agent hosts: one owner for each server identity, one refresh in flight, no lost token.
 //!
 //! An agent host calls tools in parallel. When the access token expires, every call refreshes with the same refresh
-//! token. The authorization server takes the second presentation for theft and revokes the session. If the one caller that
-//! did refresh is cancelled after the server has rotated the token, the new token is lost. `tokenkeeper` gives each server
-//! identity one owner that outlives its callers.
+//! token. The authorization server takes the second presentation for theft and revokes the session. If the one caller
+//! that did refresh is cancelled after the server has rotated the token, the new token is lost. `tokenkeeper` gives
+//! each server identity one owner that outlives its callers.
 //!
 //! # Where to start
 //!

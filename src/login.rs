@@ -11,8 +11,8 @@ use crate::{AccessToken, DpopKey, LoginError, RefreshToken, ResourceUri, Scopes,
 
 /// Tokens that a person's sign-in, an import or a host's own flow brought, for [`AuthSession::install`].
 ///
-/// A refresh token has one owner. After the login is installed, the session presents and replaces it, and no other program
-/// may use it. An authorization server takes the second use of a single-use refresh token for theft.
+/// A refresh token has one owner. After the login is installed, the session presents and replaces it, and no other
+/// program may use it. An authorization server takes the second use of a single-use refresh token for theft.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,9 +61,9 @@ impl Login {
         Self { refresh: Some(token.into()), ..self }
     }
 
-    /// The same login with this access token, which lives for `lifetime` from the moment at which the login is installed.
-    /// `None` if its lifetime is not known. The token is then used until a resource refuses it. Default: no access token,
-    /// and the first caller refreshes.
+    /// The same login with this access token, which lives for `lifetime` from the moment at which the login is
+    /// installed. `None` if its lifetime is not known. The token is then used until a resource refuses it. Default: no
+    /// access token, and the first caller refreshes.
     #[must_use]
     pub fn access_token(self, token: impl Into<AccessToken>, lifetime: Option<Duration>) -> Self {
         Self { access: Some((token.into(), lifetime)), ..self }
@@ -81,8 +81,8 @@ impl Login {
         Self { granted: Scopes::new(scopes), ..self }
     }
 
-    /// The same login of this subject, as the issuer names it (`sub`). A refresh that answers for another subject parks the
-    /// session. Default: not known.
+    /// The same login of this subject, as the issuer names it (`sub`). A refresh that answers for another subject parks
+    /// the session. Default: not known.
     #[must_use]
     pub fn subject(self, subject: impl Into<String>) -> Self {
         Self { subject: Some(Subject(subject.into())), ..self }

@@ -23,8 +23,8 @@ use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, Shu
 ///
 /// # Concurrency
 ///
-/// One runtime serves a whole host. Dropping handles ends nothing. The runtime ends with [`shutdown`](Self::shutdown), or
-/// with the supervisor that it was linked to ([`actor::spawn_linked`](crate::actor::spawn_linked)).
+/// One runtime serves a whole host. Dropping handles ends nothing. The runtime ends with [`shutdown`](Self::shutdown),
+/// or with the supervisor that it was linked to ([`actor::spawn_linked`](crate::actor::spawn_linked)).
 #[derive(Clone, Debug)]
 pub struct AuthRuntime(pub(crate) runtime::AuthRuntime);
 
@@ -51,8 +51,8 @@ impl AuthRuntime {
         RuntimeBuilder::new(store)
     }
 
-    /// Opens the session of an identity. All handles on an identity are on one session. Nothing is read before the session is
-    /// first used, unless the policy keeps it warm.
+    /// Opens the session of an identity. All handles on an identity are on one session. Nothing is read before the
+    /// session is first used, unless the policy keeps it warm.
     pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
         self.0.session(spec.into()).into()
     }
@@ -66,8 +66,8 @@ impl AuthRuntime {
     /// [`ShuttingDown`](crate::Reason::ShuttingDown) and no refresh begins. Refreshes in flight are waited for until
     /// `deadline` has passed, and their tokens are stored.
     ///
-    /// A host must await this before it drops its tokio runtime, on Ctrl-C as well. A refresh that is dropped in flight is
-    /// recovered from its mark only, as after the death of the process.
+    /// A host must await this before it drops its tokio runtime, on Ctrl-C as well. A refresh that is dropped in flight
+    /// is recovered from its mark only, as after the death of the process.
     ///
     /// # Cancellation
     ///
@@ -110,7 +110,8 @@ impl RuntimeBuilder {
         }
     }
 
-    /// The HTTP client that token requests go through. Default: the crate's own over reqwest, with the feature `reqwest`.
+    /// The HTTP client that token requests go through. Default: the crate's own over reqwest, with the feature
+    /// `reqwest`.
     #[must_use]
     pub fn http(self, client: Arc<dyn HttpClient>) -> Self {
         Self { http: Some(client), ..self }
@@ -130,8 +131,8 @@ impl RuntimeBuilder {
         Self { profile, ..self }
     }
 
-    /// Adds a provider of the host's own, or replaces one of [`providers`]. `profile` judges its answers, and `dialect` is
-    /// the form of its requests. Default: all of [`providers::ALL`].
+    /// Adds a provider of the host's own, or replaces one of [`providers`]. `profile` judges its answers, and `dialect`
+    /// is the form of its requests. Default: all of [`providers::ALL`].
     #[must_use]
     pub fn provider(mut self, name: ProviderName, profile: Profile, dialect: Dialect) -> Self {
         self.providers.push((name, profile, dialect));
@@ -144,8 +145,8 @@ impl RuntimeBuilder {
         Self { policy, ..self }
     }
 
-    /// How many token requests are made to one issuer at a time, and for how long an issuer is left alone that asks for it.
-    /// Default: [`IssuerPolicy::default`].
+    /// How many token requests are made to one issuer at a time, and for how long an issuer is left alone that asks for
+    /// it. Default: [`IssuerPolicy::default`].
     #[must_use]
     pub fn throttle(self, throttle: IssuerPolicy) -> Self {
         Self { throttle, ..self }
@@ -163,14 +164,15 @@ impl RuntimeBuilder {
         Self { clock: Some(clock), ..self }
     }
 
-    /// Where refreshes run. Default: on the tokio runtime in which the runtime is built. A host that drops its tokio runtime
-    /// while it lives on takes a [`FlightThread`](tokenkeeper_actors::system::FlightThread).
+    /// Where refreshes run. Default: on the tokio runtime in which the runtime is built. A host that drops its tokio
+    /// runtime while it lives on takes a [`FlightThread`](tokenkeeper_actors::system::FlightThread).
     #[must_use]
     pub fn spawner(self, spawner: Arc<dyn Spawner>) -> Self {
         Self { spawner: Some(spawner), ..self }
     }
 
-    /// How long a session's actor stays awake with nothing to do. Default: 60 s. A sleeping session goes on serving its lease.
+    /// How long a session's actor stays awake with nothing to do. Default: 60 s. A sleeping session goes on serving its
+    /// lease.
     #[must_use]
     pub fn idle_after(self, span: Duration) -> Self {
         Self { idle_after: Some(span), ..self }

@@ -16,8 +16,8 @@ use crate::{
 /// Dropping it cancels the caller's own request only. A token request that has begun goes on and is stored. Handles
 /// survive every restart of the session's actor.
 ///
-/// After [`invalidate`](Self::invalidate) has returned, no [`token`](Self::token) of any task returns the invalidated lease
-/// or an older one (law 6).
+/// After [`invalidate`](Self::invalidate) has returned, no [`token`](Self::token) of any task returns the invalidated
+/// lease or an older one (law 6).
 ///
 /// Dropping handles ends nothing. A session lives in its runtime, sleeps while it is not used, and ends with
 /// [`AuthRuntime::shutdown`](crate::AuthRuntime::shutdown).
@@ -32,8 +32,8 @@ impl AuthSession {
 
     /// Returns a lease that is fit for use now.
     ///
-    /// While the published lease is fresh this takes no message, no lock and no allocation (law 16). Otherwise the session's
-    /// actor answers, with a stored token or with the outcome of the one refresh that all callers share.
+    /// While the published lease is fresh this takes no message, no lock and no allocation (law 16). Otherwise the
+    /// session's actor answers, with a stored token or with the outcome of the one refresh that all callers share.
     ///
     /// # Errors
     ///
@@ -64,16 +64,17 @@ impl AuthSession {
         Ok(self.0.token_with(options).await?.into())
     }
 
-    /// Reports that the resource refused `lease` (401) for `operation` with `challenge`. The lease is not handed out again.
+    /// Reports that the resource refused `lease` (401) for `operation` with `challenge`. The lease is not handed out
+    /// again.
     ///
-    /// `Ok` means that a further [`token`](Self::token) and one more attempt make sense. A refusal of a lease that has been
-    /// replaced meanwhile changes nothing.
+    /// `Ok` means that a further [`token`](Self::token) and one more attempt make sense. A refusal of a lease that has
+    /// been replaced meanwhile changes nothing.
     ///
     /// # Errors
     ///
     /// [`ResourceRefuses`](crate::Reason::ResourceRefuses) if the lease was itself minted because of a refusal, so that
-    /// refreshing is known not to help (law 11). Other callers keep the lease then. Otherwise the reason why the session
-    /// cannot be reached.
+    /// refreshing is known not to help (law 11). Other callers keep the lease then. Otherwise the reason why the
+    /// session cannot be reached.
     ///
     /// # Cancellation
     ///
@@ -87,12 +88,13 @@ impl AuthSession {
         Ok(self.0.invalidate_generation(lease.generation(), operation, challenge).await?)
     }
 
-    /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law 12).
+    /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law
+    /// 12).
     ///
     /// # Errors
     ///
-    /// [`LoginError::NoToken`] for a login without any token, and [`LoginError::Refused`] if the session could not store it or
-    /// its refresh token is used elsewhere. Nothing was changed then, unless the store timed out.
+    /// [`LoginError::NoToken`] for a login without any token, and [`LoginError::Refused`] if the session could not
+    /// store it or its refresh token is used elsewhere. Nothing was changed then, unless the store timed out.
     ///
     /// # Cancellation
     ///
@@ -106,14 +108,14 @@ impl AuthSession {
     /// Changes the source that renews the session, and the provider whose profile applies.
     ///
     /// For a session that was stored with the wrong plan or with none, such as a login that was imported without its
-    /// provider. It changes the plan in the record and nothing else. Every process on the store follows the new plan at its
-    /// next refresh. The runtime need not have the source that the plan names; a refresh then fails with
+    /// provider. It changes the plan in the record and nothing else. Every process on the store follows the new plan at
+    /// its next refresh. The runtime need not have the source that the plan names; a refresh then fails with
     /// [`SourceMissing`](crate::Reason::SourceMissing).
     ///
     /// # Errors
     ///
-    /// [`ConfigureError::Marked`] if source or spending would change while the refresh token is presented or in doubt, and
-    /// the other [`ConfigureError`]s. Nothing was changed then, unless the store timed out.
+    /// [`ConfigureError::Marked`] if source or spending would change while the refresh token is presented or in doubt,
+    /// and the other [`ConfigureError`]s. Nothing was changed then, unless the store timed out.
     ///
     /// # Cancellation
     ///
@@ -126,7 +128,8 @@ impl AuthSession {
     ///
     /// # Errors
     ///
-    /// [`LogoutError::NotDurable`] if the store cannot be written. This process then serves nothing any more and keeps trying.
+    /// [`LogoutError::NotDurable`] if the store cannot be written. This process then serves nothing any more and keeps
+    /// trying.
     ///
     /// # Cancellation
     ///
@@ -135,8 +138,8 @@ impl AuthSession {
         self.0.logout().await
     }
 
-    /// Reports the issuers that the resource lists now (RFC 9728 section 3.2). A grant whose issuer is not among them is
-    /// parked. Nothing more is served from it until a login is accepted (law 13).
+    /// Reports the issuers that the resource lists now (RFC 9728 section 3.2). A grant whose issuer is not among them
+    /// is parked. Nothing more is served from it until a login is accepted (law 13).
     pub fn issuers_listed(&self, issuers: impl IntoIterator<Item = impl Into<String>>) {
         self.0.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
     }
@@ -193,8 +196,9 @@ impl SessionSpec {
         Ok(Self { identity, ..self })
     }
 
-    /// The same session, renewed by `plan` while it has no record, for a source that needs no login. A stored record has a
-    /// plan of its own, which always wins. Default: the refresh grant, so that a session without a record needs a login.
+    /// The same session, renewed by `plan` while it has no record, for a source that needs no login. A stored record
+    /// has a plan of its own, which always wins. Default: the refresh grant, so that a session without a record needs a
+    /// login.
     #[must_use]
     pub fn renewal(self, plan: RenewalPlan) -> Self {
         Self { renewal: Some(plan), ..self }

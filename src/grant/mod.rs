@@ -82,8 +82,8 @@ pub enum ScopeOnRefresh {
 }
 
 impl RefreshGrant {
-    /// Refreshes over `http`. `clock` must be the runtime's clock. It anchors lifetimes and holds back requests that would
-    /// leave too late.
+    /// Refreshes over `http`. `clock` must be the runtime's clock. It anchors lifetimes and holds back requests that
+    /// would leave too late.
     ///
     /// A grant whose record names a provider is refreshed in the dialect of that provider ([`providers::ALL`]), and any
     /// other by the standard.

@@ -259,7 +259,8 @@ fn later(moment: Moment) -> Moment {
     Moment { wall: moment.wall.after(span), elapsed: moment.elapsed.after(span), ..moment }
 }
 
-/// The report of a refresh whose answer takes 20 s and has this status, with a `Retry-After` date 100 s after the request.
+/// The report of a refresh whose answer takes 20 s and has this status, with a `Retry-After` date 100 s after the
+/// request.
 async fn reported_after_20_s(status: StatusCode) -> (Evidence, Moment) {
     let clock = Arc::new(SetClock(Mutex::new(Still.now())));
     let retry_at = Still.now().wall.after(Duration::from_secs(100));

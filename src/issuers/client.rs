@@ -28,8 +28,8 @@ impl Client {
         Self::with(id, Some(secret.into()), ClientAuth::Post)
     }
 
-    /// The same client, whose secret ends at `time` (`client_secret_expires_at`, RFC 7591 section 3.2.1). Default: it does
-    /// not end.
+    /// The same client, whose secret ends at `time` (`client_secret_expires_at`, RFC 7591 section 3.2.1). Default: it
+    /// does not end.
     #[must_use]
     pub fn secret_expires_at(mut self, time: SystemTime) -> Self {
         self.0.secret_expires_at = Some(time.into());

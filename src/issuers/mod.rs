@@ -1,9 +1,9 @@
 //! Authorization servers: where each is reached, as which client, and how it differs from the standard.
 //!
-//! [`IssuerSettings`] is all that a login needs to know of one server. [`providers`] lists the servers whose differences
-//! are known, each with its profile (what an answer means for the refresh token) and its dialect (how a request is
-//! written). A login stores the provider's name in the session's record, so every process that opens the session later
-//! treats the server in the same way.
+//! [`IssuerSettings`] is all that a login needs to know of one server. [`providers`] lists the servers whose
+//! differences are known, each with its profile (what an answer means for the refresh token) and its dialect (how a
+//! request is written). A login stores the provider's name in the session's record, so every process that opens the
+//! session later treats the server in the same way.
 
 mod client;
 pub mod providers;
@@ -48,12 +48,13 @@ enum Resource {
 }
 
 impl IssuerSettings {
-    /// The server with the issuer identifier `issuer` (RFC 8414 section 2), whose tokens are requested at `token_endpoint`
-    /// as `client`.
+    /// The server with the issuer identifier `issuer` (RFC 8414 section 2), whose tokens are requested at
+    /// `token_endpoint` as `client`.
     ///
     /// # Errors
     ///
-    /// [`LoginError::Endpoint`] if a URL is neither `https` nor `http` on loopback, or carries credentials or a fragment.
+    /// [`LoginError::Endpoint`] if a URL is neither `https` nor `http` on loopback, or carries credentials or a
+    /// fragment.
     pub fn new(
         issuer: impl Into<String>,
         token_endpoint: impl Into<String>,
@@ -97,8 +98,8 @@ impl IssuerSettings {
         Ok(self)
     }
 
-    /// The same server, where a refresh token whose answer was lost is never presented again. The session then asks for a
-    /// login. Default: as the provider's profile says, and one repeat without a provider.
+    /// The same server, where a refresh token whose answer was lost is never presented again. The session then asks for
+    /// a login. Default: as the provider's profile says, and one repeat without a provider.
     #[must_use]
     pub fn never_replay(mut self) -> Self {
         self.renewal.never_replay = true;

@@ -28,8 +28,9 @@ fn soak_worker() {
 /// `STORM_SECONDS` sets a longer duration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storm_of_eight_processes_is_served_by_one_refresh_at_a_time() {
-    // On a busy machine a call may be in flight for longer than its token lives. So the resource forgives a late call. It
-    // knows a revoked token all the same, and the callers check by their own clock that no expired token is handed out.
+    // On a busy machine a call may be in flight for longer than its token lives. So the resource forgives a late call.
+    // It knows a revoked token all the same, and the callers check by their own clock that no expired token is handed
+    // out.
     let variables = [("AT_FORMAT", "jwt"), ("CLOCK_TOLERANCE", "30")];
     let Some(rig) = Rig::start(&variables) else { return };
     let folder = tempfile::tempdir().unwrap();

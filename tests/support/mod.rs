@@ -30,8 +30,8 @@ use tokenkeeper_testkit::hostile::Grant;
 use bounded::{BoundedRuntime, BoundedSession};
 use within::within;
 
-/// How long a caller of these tests waits. It is less than the time for which a mark lasts, however slow the machine is. A
-/// caller that would have to wait for a mark gets its error at once.
+/// How long a caller of these tests waits. It is less than the time for which a mark lasts, however slow the machine
+/// is. A caller that would have to wait for a mark gets its error at once.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long a mark lasts beyond its request's time-out, or a little less.

@@ -60,8 +60,7 @@ async fn refused_all_at_once_one_request_serves_all() {
             let newer = all_share_one((0..callers).map(|_| is_refused(&session, &lease, s(0)))).await;
             assert!(newer.generation().supersedes(&lease.generation()));
             world.server.is_content_with(refusals);
-            // A refusal soon after a token was minted for a refusal is covered by other tests, so some time passes
-            // first.
+            // A second refusal soon after the first one is futile (law 11), so a minute passes first.
             world.clock.pass(s(60)).await;
         }
     }

@@ -24,7 +24,7 @@ pub(crate) const REFRESH: &str = "RT.hV4/cK+1s=PwE&9tZx~a3Jf6Ub";
 #[derive(Clone)]
 pub(crate) struct Server(Arc<Inner>);
 
-/// The output has no fields, because they hold all secrets, and the `Debug` output of a source appears in logs.
+/// The output has no fields, because they hold all secrets, and each value with this source shows it.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Server")
