@@ -64,11 +64,18 @@ http://127.0.0.1:[..]/mcp  default  signed in  in [..]  [..]  http://127.0.0.1:[
 "#]]);
 }
 
-/// Adds a copy of the session's newest journal line, one second later and with `changes` to its members.
+/// Adds a copy of the session's newest journal line, one second later, with `changes` to its members, and with the members
+/// that earlier versions wrote.
 fn add_to_journal(scene: &Scene, changes: &[(&str, Value)]) {
     let journal = fs::read_dir(scene.home.path().join("journal")).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(&journal).unwrap();
     let mut line: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let members = line.as_object_mut().unwrap();
+    for (now, earlier) in [("kind", "what"), ("reason", "why")] {
+        if let Some(value) = members.remove(now) {
+            members.insert(earlier.to_owned(), value);
+        }
+    }
     for (member, value) in changes {
         line[member] = value.clone();
     }

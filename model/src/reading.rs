@@ -100,7 +100,7 @@ impl Reading {
 fn sift(text: &str) -> (Vec<&str>, Vec<&str>) {
     let (mut kept, mut left_out) = (Vec::with_capacity(3), Vec::with_capacity(2));
     let mut rest = text;
-    for (from, to) in [(", equipment: ", ", ops: "), (", contentions: ", ", permit: ")] {
+    for (from, to) in [(", equipment: ", ", plan: "), (", contentions: ", ", permit: ")] {
         if let Some((before, after)) = rest.split_once(from)
             && let Some(end) = after.find(to)
         {

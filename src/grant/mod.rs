@@ -24,6 +24,7 @@ use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent};
 use crate::issuers::providers;
 
+pub use crate::issuers::{Dialect, ScopeOnRefresh};
 pub use answer::read as read_answer;
 pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;
@@ -60,25 +61,6 @@ pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
     dialects: BTreeMap<ProviderName, Dialect>,
-}
-
-/// Deviations of a token endpoint from the standard. All fields are plain data; the default is the standard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dialect {
-    /// How parameters are written. Default: form-encoded.
-    pub body: BodyFormat,
-    /// Whether a refresh sends `scope`. Default: it does not.
-    pub scope: ScopeOnRefresh,
-}
-
-/// Whether a refresh sends `scope`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ScopeOnRefresh {
-    /// Sends no `scope`. The granted scopes stay granted (RFC 6749 section 6).
-    #[default]
-    Omit,
-    /// Sends the granted scopes, or the requested ones where the server never named the granted ones (Entra ID).
-    Granted,
 }
 
 impl RefreshGrant {

@@ -6,11 +6,13 @@
 //! session later treats the server in the same way.
 
 mod client;
+mod dialect;
 pub mod providers;
 
 use tokenkeeper_actors::values::record::{Binding, Issuer};
 
 pub use client::Client;
+pub use dialect::{Dialect, ScopeOnRefresh};
 
 use crate::grant::may_receive_secrets;
 use crate::{LoginError, ProviderName, RenewalPlan, ResourceUri};

@@ -25,7 +25,8 @@ use std::time::Duration;
 use tokenkeeper_actors::law::profile::{InDoubt, Profile, Profiles};
 use tokenkeeper_actors::values::ProviderName;
 
-use crate::grant::{BodyFormat, Dialect, ScopeOnRefresh};
+use super::dialect::{Dialect, ScopeOnRefresh};
+use crate::grant::BodyFormat;
 
 /// The known differences of one provider's token endpoint.
 #[derive(Clone, Copy, Debug)]
