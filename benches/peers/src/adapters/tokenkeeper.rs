@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 use tokenkeeper::{
-    AccessToken, Account, AuthRuntime, AuthSession, Lease, RefreshGrant, RefreshToken, Scopes,
-    ServerIdentity, Settings, Target, TokenKind, Validity,
+    AccessToken, Account, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenKind,
+    Validity,
     engine::{
         law::{
             ledger::{Login, LoginAccess},
@@ -21,12 +21,14 @@ use tokenkeeper::{
         },
         memory::MemoryStore,
         ports::clock::Clock,
+        runtime::{AuthRuntime, AuthSession, Settings},
         system::SystemClock,
         values::{
-            DigestKey, ElapsedTime, Moment, WallTime,
+            DigestKey, ElapsedTime, Lease, Moment, WallTime,
             record::{Binding, Client, ClientAuth, Issuer, RefreshCredential},
         },
     },
+    grant::RefreshGrant,
     http::ReqwestClient,
 };
 use tokio::sync::OnceCell;
@@ -103,6 +105,7 @@ impl Peer for Tokenkeeper {
                 revocation_endpoint: None,
                 resource: Some(resource.clone()),
             },
+            renewal: RenewalPlan::default(),
             requested: Scopes::default(),
             granted: Scopes::default(),
             subject: None,
