@@ -137,7 +137,7 @@ impl Peer for Tokenkeeper {
         if answer.status() != 401 {
             return Ok(());
         }
-        let refused = self.0.refused(&lease, OperationKey::default(), ChallengeKey::default());
+        let refused = self.0.invalidate(&lease, OperationKey::default(), ChallengeKey::default());
         refused.await.map_err(|e| e.to_string())?;
         let answer = send(&self.get().await?).await.map_err(|e| e.to_string())?;
         match answer.status().as_u16() {
