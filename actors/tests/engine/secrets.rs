@@ -57,6 +57,12 @@ impl Host {
     }
 }
 
+/// Asks the subscribers again which events they want. An event that another test of this process met first, while the
+/// subscriber of this one was being set, would be switched off for good otherwise.
+fn hear_everything() {
+    tracing::callsite::rebuild_interest_cache();
+}
+
 /// Brings a session into all its states, and writes down all that is shown of it.
 async fn a_life(world: &World, runtime: &BoundedRuntime, host: &ActorRef<()>, page: &Page) {
     let session = world.signed_in(runtime, 1).await;
@@ -81,6 +87,7 @@ async fn a_life(world: &World, runtime: &BoundedRuntime, host: &ActorRef<()>, pa
     let address = runtime.address();
     let call = address
         .call(|reply| AuthMessage::GetToken { identity: identity(1), options: TokenOptions::default(), reply }, None);
+    hear_everything();
     let kills = async {
         world.clock.pass(s(1)).await;
         for supervisor in host.get_children() {
@@ -104,6 +111,7 @@ async fn nothing_that_is_shown_holds_a_secret() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    hear_everything();
     let panics = page.clone();
     std::panic::set_hook(Box::new(move |panic| panics.note(&format!("{panic} {panic:?}\n"))));
 
