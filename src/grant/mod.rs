@@ -39,18 +39,19 @@ const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 /// and authentication method (`none`, `client_secret_basic`, `client_secret_post`), and the `resource` (RFC 8707),
 /// which is sent if present. One source serves any number of identities.
 ///
+/// The runtime builds one over its HTTP client:
+///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")]
-/// # fn source() -> Result<tokenkeeper::Settings, Box<dyn std::error::Error>> {
+/// # #[cfg(all(feature = "memory", feature = "reqwest"))]
+/// # async fn host() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::Arc;
 ///
-/// use tokenkeeper::engine::system::SystemClock;
 /// use tokenkeeper::http::ReqwestClient;
-/// use tokenkeeper::{RefreshGrant, Settings};
+/// use tokenkeeper::{AuthRuntime, stores};
 ///
 /// let http = Arc::new(ReqwestClient::new()?);
-/// let settings = Settings::new(Arc::new(RefreshGrant::new(http, Arc::new(SystemClock::new()?))));
-/// # Ok(settings)
+/// let auth = AuthRuntime::builder(stores::memory::open()?).http(http).spawn().await?;
+/// # Ok(())
 /// # }
 /// ```
 ///

@@ -33,7 +33,7 @@ enum What {
 /// let lease = script.session().token().await?;
 /// assert_eq!(lease.validity().lifetime(), Some(Duration::from_secs(60)));
 /// assert_eq!(lease.scopes().iter().collect::<Vec<_>>(), ["tools:read"]);
-/// # Ok::<(), tokenkeeper_actors::values::TokenError>(())
+/// # Ok::<(), tokenkeeper::TokenError>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
