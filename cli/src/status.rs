@@ -33,16 +33,16 @@ pub(crate) struct Arguments {
     /// Print one JSON object with the members home and sessions
     #[arg(long)]
     json: bool,
-    /// Go on, and show it again whenever something changes (with --json, one line each time)
+    /// Keep running, and show it again whenever something changes (with --json, one line each time)
     #[arg(long)]
     watch: bool,
 }
 
 /// Changes closer together than this are shown once.
-const TOGETHER: Duration = Duration::from_millis(100);
+const QUIET_PERIOD: Duration = Duration::from_millis(100);
 
 /// How often the table is redrawn without a change, because it shows times relative to now.
-const ANEW: Duration = Duration::from_secs(5);
+const REDRAW_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A session and its state.
 struct Session {
@@ -70,12 +70,12 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         if !arguments.watch {
             return show(&dir, &sessions(&store, &clock.now(), arguments.all).await?, &clock.now(), arguments, out);
         }
-        let mut news = Newsreel::new(&store).await?;
+        let mut changes = HomeChanges::new(&store).await?;
         loop {
             show(&dir, &sessions(&store, &clock.now(), arguments.all).await?, &clock.now(), arguments, out)?;
             out.flush()?;
             tokio::select! {
-                changed = news.next(if arguments.json { Duration::MAX } else { ANEW }) => changed?,
+                changed = changes.next(if arguments.json { Duration::MAX } else { REDRAW_INTERVAL }) => changed?,
                 _ = tokio::signal::ctrl_c() => return Ok(()),
             }
         }
@@ -83,23 +83,24 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
 }
 
 /// Waits for changes in the home.
-struct Newsreel<'a> {
+struct HomeChanges<'a> {
     store: &'a FileStore,
     watch: Box<dyn StoreWatch>,
 }
 
-impl<'a> Newsreel<'a> {
+impl<'a> HomeChanges<'a> {
     async fn new(store: &'a FileStore) -> Result<Self, Failure> {
         let watch = store.watch().await.map_err(|fault| Failure::store_fault(fault, store))?;
         Ok(Self { store, watch })
     }
 
-    /// Waits until the home has changed, at most for `most`.
+    /// Waits until the home has changed and then [`QUIET_PERIOD`] has passed without a change, or until `longest` has passed
+    /// without any. A watch that has ended is started again.
     #[expect(clippy::disallowed_methods, reason = "a screen is drawn anew; no request depends on it")]
-    async fn next(&mut self, most: Duration) -> Result<(), Failure> {
-        let Ok(mut news) = timeout(most, self.watch.next()).await else { return Ok(()) };
+    async fn next(&mut self, longest: Duration) -> Result<(), Failure> {
+        let Ok(mut news) = timeout(longest, self.watch.next()).await else { return Ok(()) };
         while news != StoreEvent::Ended {
-            match timeout(TOGETHER, self.watch.next()).await {
+            match timeout(QUIET_PERIOD, self.watch.next()).await {
                 Ok(more) => news = more,
                 Err(_) => return Ok(()),
             }
@@ -118,6 +119,7 @@ async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, F
             Ok(None) => continue,
             Ok(Some(record)) => {
                 let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await;
+                // `tokenkeeper forget` removes the journal and leaves the tombstone.
                 let is_forgotten = journal.as_ref().is_ok_and(Vec::is_empty);
                 let standing = Standing::of(&record, &journal.unwrap_or_default(), now);
                 if standing.state == State::LoggedOut && (is_forgotten || !all) {

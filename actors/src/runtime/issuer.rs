@@ -31,15 +31,15 @@ use crate::values::{ExponentialBackoff, Jitter};
 
 pub use self::limiter::FindSupervisor;
 
-/// The number of attempts to ask a limiter whose actor ends, before the answer is
+/// The number of attempts to ask a limiter whose actor ends before it answers. After them the answer is
 /// [`Unavailable`](Permission::Unavailable).
 const ATTEMPTS: u32 = 10;
 
-/// The number of these attempts without a pause. The others follow a pause, because a supervisor that is being killed
-/// looks alive for a moment in which it starts no actor.
+/// The number of [`ATTEMPTS`] without a pause. The others follow a pause, because a supervisor that is being killed still
+/// has the status of a running one for a moment, in which it starts no actor.
 const PROMPT_ATTEMPTS: u32 = 3;
 
-/// The pauses between further attempts.
+/// The pauses before the attempts after the first [`PROMPT_ATTEMPTS`].
 const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// The [`IssuerPermits`] of a runtime, with one limiter for each issuer, and one for flights that do not know their
@@ -47,8 +47,9 @@ const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_milli
 ///
 /// A limiter is an actor under the given supervisor. The first request for its issuer starts it, and so does the next
 /// request after it has ended. Without a supervision tree a request waits for the next tree, because its flight
-/// outlives the tree, and callers have their own deadlines. The answer is [`Unavailable`](Permission::Unavailable)
-/// outside tokio, and if the limiter's actor ends repeatedly before it answers.
+/// outlives the tree, and callers have their own deadlines. A throttled issuer is answered with
+/// [`Held`](Permission::Held) at once. The answer is [`Unavailable`](Permission::Unavailable) outside tokio, after the
+/// runtime is gone, and if the limiter's actor ends repeatedly before it answers.
 pub struct Permits {
     shared: Arc<Shared>,
     limiters: Mutex<BTreeMap<Option<Issuer>, Arc<LimiterHandle>>>,
