@@ -9,8 +9,8 @@ use super::*;
 use crate::builder::KeySource;
 use crate::key::StoreKey;
 
-/// A tombstone, as the first format had it.
-const FORMAT_1: &str = r#"{"format":1,"epoch":5,"revision":43,"number":14,"content":"tombstone"}"#;
+/// A tombstone in the previous format.
+const FORMAT_2: &str = r#"{"format":2,"epoch":5,"revision":43,"number":14,"dead":[],"content":"tombstone"}"#;
 
 struct Desk {
     place: Place,
@@ -135,7 +135,7 @@ fn another_identitys_record_is_never_read_for_ones_own() {
 #[test]
 fn an_older_format_is_read_and_a_newer_one_is_left_alone() {
     let (desk, who) = (Desk::new(), who("work"));
-    desk.seal(&who, FORMAT_1);
+    desk.seal(&who, FORMAT_2);
     let record = load(&desk.place, &who).unwrap().unwrap();
     assert_eq!((record.epoch, &record.content), (Epoch::new(5), &Content::Tombstone));
     desk.seal(&who, &format!("{{\"format\":{},\"what\":\"ever\"}}", format::CURRENT + 1));
@@ -143,7 +143,7 @@ fn an_older_format_is_read_and_a_newer_one_is_left_alone() {
     desk.seal(&who, "{\"format\":");
     assert_eq!(desk.is_refused(&who), Trouble::Format(FormatError::NotJson));
     // The record of the older format is read, and continues in the current format.
-    desk.seal(&who, FORMAT_1);
+    desk.seal(&who, FORMAT_2);
     let changed = desk.install(&who, "rt-1").unwrap();
     assert!(matches!(changed, Changed::Applied { after, .. } if after.epoch == Epoch::new(6)));
 }
