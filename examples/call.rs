@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let session = auth.session(SessionSpec::mcp(&server.resource())?.account("work")?);
     session.install(Login::at(grant.binding).refresh_token(grant.refresh_token.expose())).await?;
 
-    let call = |token: String| Client::new().get(server.resource()).bearer_auth(token).send();
+    let call = |token: String| Client::new().post(server.resource()).bearer_auth(token).send();
     let lease = session.token().await?;
     server.kill_access_tokens(); // the token ends before its time, and only the MCP server knows
     let mut answer = call(lease.token().expose().to_owned()).await?;
