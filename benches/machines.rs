@@ -65,7 +65,7 @@ fn session() -> Session {
 
 fn ask(at: u64) -> Ask {
     let (asked, timeout) = (ElapsedTime::from_millis(at), Duration::from_secs(30));
-    Ask { asked, timeout, min_lifetime: Duration::ZERO, force: false }
+    Ask { asked, timeout, min_lifetime: Duration::ZERO, force: false, fail_fast: false }
 }
 
 fn fresh_get(criterion: &mut Criterion) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokenkeeper::engine::law::flight::Revocation;
 use tokenkeeper::engine::law::ledger::Login;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::source::TokenSource;
@@ -150,7 +150,7 @@ async fn a_refresh_token_that_comes_alone_is_kept_and_its_callers_get_no_empty_t
 
 #[tokio::test]
 async fn a_lost_answer_is_a_doubt_and_a_strict_server_sees_no_replay() {
-    let never = Profile { in_doubt: InDoubt::NeverReplay, ..Profile::default() };
+    let never = Profile { reuse: Reuse::EndsMore, ..Profile::default() };
     let faults = [
         Fault::reset(),
         Fault::close(),

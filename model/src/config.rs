@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Equipment, Spending, StoreTimeouts};
-use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+use tokenkeeper_actors::law::profile::{Profile, Reuse};
 use tokenkeeper_actors::values::{DigestKey, SourceName};
 
 use crate::bounds::Bounds;
@@ -78,7 +78,7 @@ pub enum Fault {
 
 /// The policies that matter on a strict server. `RetryWithin` is for servers with a grace period, which this server
 /// does not have.
-const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
+const POLICIES: [InDoubt; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
 
 impl Config {
     /// A check of `policy` and `claims` within `bounds`. On leases, the processes run on two hosts.
@@ -92,9 +92,9 @@ impl Config {
     pub fn usual() -> Vec<Self> {
         let kernel = |bounds| POLICIES.map(|policy| Self::new(policy, Claims::Kernel, bounds));
         let stated = POLICIES.map(|policy| Self::new(policy, Claims::LEASED, Bounds::STATED));
-        let late_login = Self::new(InDoubt::RetryOnce, Claims::Kernel, Bounds::OVERTAKEN);
-        let still = Self::new(InDoubt::RetryOnce, Claims::LEASED, Bounds::STILL);
-        let long = Self::new(InDoubt::RetryOnce, Claims::LONG, Bounds::LOST).together();
+        let late_login = Self::new(Reuse::EndsLineage, Claims::Kernel, Bounds::OVERTAKEN);
+        let still = Self::new(Reuse::EndsLineage, Claims::LEASED, Bounds::STILL);
+        let long = Self::new(Reuse::EndsLineage, Claims::LONG, Bounds::LOST).together();
         let many = [Bounds::UNSAVED, Bounds::SLOW, Bounds::STILL].into_iter().flat_map(kernel);
         stated.into_iter().chain(many).chain([late_login, still, long]).collect()
     }
@@ -152,7 +152,7 @@ impl Config {
     /// The equipment of the flights.
     pub fn equipment(&self) -> Equipment {
         Equipment {
-            profiles: Profile { in_doubt: self.policy, ..Profile::default() }.into(),
+            profiles: Profile { reuse: self.policy, ..Profile::default() }.into(),
             sources: [(SourceName::REFRESH_TOKEN, Spending::SingleUse)].into(),
             timeouts: self.timeouts(),
             digests: DigestKey::new([7; 32]),

@@ -2,7 +2,7 @@
 
 use tokenkeeper_actors::law::flight::FlightEffect;
 use tokenkeeper_actors::law::ledger::Change;
-use tokenkeeper_actors::law::profile::InDoubt;
+use tokenkeeper_actors::law::profile::Reuse;
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{ElapsedTime, FlightId};
 
@@ -116,7 +116,7 @@ impl State {
         if Some(record.epoch) == epoch && !marked {
             self.breaks(Law::MarkedFirst);
         }
-        let most = if policy == InDoubt::NeverReplay { 1 } else { 2 };
+        let most = if policy == Reuse::EndsMore { 1 } else { 2 };
         if before >= most {
             self.breaks(Law::Presentations);
         }
@@ -136,7 +136,7 @@ impl State {
     /// Checks that the flights did not cause the revocation of a lineage. `owner` received the successor of the token
     /// that was presented again.
     pub(crate) fn check_revocation(&mut self, owner: Option<FlightId>, policy: InDoubt) {
-        if policy == InDoubt::NeverReplay || owner.is_some_and(|owner| self.may_commit(owner)) {
+        if policy == Reuse::EndsMore || owner.is_some_and(|owner| self.may_commit(owner)) {
             self.breaks(Law::Unrevoked);
         }
     }

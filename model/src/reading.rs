@@ -220,7 +220,7 @@ mod tests {
     use std::sync::Arc;
 
     use tokenkeeper_actors::law::flight::{Adopt, Op, Order, Urgency};
-    use tokenkeeper_actors::law::profile::InDoubt;
+    use tokenkeeper_actors::law::profile::Reuse;
     use tokenkeeper_actors::values::{
         Cause, Epoch, Generation, Moment, Nonce, RefreshToken, RenewalPlan, Validity, WallTime,
     };
@@ -254,7 +254,7 @@ mod tests {
     /// If the order of a flight's fields changes, no further field may drop out of its key.
     #[test]
     fn only_the_equipment_and_the_contended_claims_of_a_flight_are_left_out() {
-        let equipment = Arc::new(Config::new(InDoubt::RetryOnce, Claims::Kernel, Bounds::CALM).equipment());
+        let equipment = Arc::new(Config::new(Reuse::EndsLineage, Claims::Kernel, Bounds::CALM).equipment());
         let order = Order {
             flight: flight(0, 1),
             cause: Cause::Expiry,

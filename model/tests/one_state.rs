@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use stateright::Model;
-use tokenkeeper_actors::law::profile::InDoubt;
+use tokenkeeper_actors::law::profile::Reuse;
 use tokenkeeper_model::{Bounds, Claims, Config, State, TwoProcesses};
 
 fn key(state: &State) -> u64 {
@@ -48,17 +48,17 @@ fn explore(config: Config) -> usize {
 #[test]
 fn one_state_goes_on_as_one_with_locks_of_the_kernel() {
     let bounds = Bounds { crashes: 1, lost_answers: 1, ..Bounds::CALM };
-    assert_eq!(explore(Config::new(InDoubt::RetryOnce, Claims::Kernel, bounds)), 2_476);
+    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::Kernel, bounds)), 2_476);
 }
 
 #[test]
 fn one_state_goes_on_as_one_with_leases() {
     let bounds = Bounds { claim_losses: 2, ..Bounds::CALM };
-    assert_eq!(explore(Config::new(InDoubt::RetryOnce, Claims::LEASED, bounds)), 17_316);
+    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::LEASED, bounds)), 17_316);
 }
 
 #[test]
 fn one_state_goes_on_as_one_after_a_login() {
     let bounds = Bounds { crashes: 1, logins: 1, ..Bounds::CALM };
-    assert_eq!(explore(Config::new(InDoubt::RetryOnce, Claims::LEASED, bounds)), 65_909);
+    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::LEASED, bounds)), 65_909);
 }

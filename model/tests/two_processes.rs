@@ -3,7 +3,7 @@
 //! All checks at the stated bounds take minutes without optimisation. `cargo run --release -p tokenkeeper-model` runs
 //! them, as CI does. These tests also run them with `--release`.
 
-use tokenkeeper_actors::law::profile::InDoubt::{self, NeverReplay, RetryOnce};
+use tokenkeeper_actors::law::profile::Reuse::{self, NeverReplay, RetryOnce};
 use tokenkeeper_model::{Bounds, Claims, Config, Fault, Law, Report, check};
 
 /// Bounds for small runs, each with a few kinds of event.

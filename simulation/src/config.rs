@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Spending, StoreTimeouts};
-use tokenkeeper_actors::law::profile::{InDoubt, Profile, Profiles};
+use tokenkeeper_actors::law::profile::{Profile, Profiles, Reuse};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::values::{ProviderName, RenewalPlan, SourceName};
 
@@ -136,9 +136,9 @@ impl Config {
         let processes = (0..hosts.len()).flat_map(|host| (0..rng.between(1, 4)).map(move |_| host)).take(5).collect();
         let spending = if rng.chance(130) { Spending::Repeatable } else { Spending::SingleUse };
         let in_doubt = match rng.below(10) {
-            0..5 => InDoubt::RetryOnce,
+            0..5 => Reuse::EndsLineage,
             5..8 => InDoubt::RetryWithin(seconds(rng.pick(&[8, 30, 60, 600]))),
-            _ => InDoubt::NeverReplay,
+            _ => Reuse::EndsMore,
         };
         let server = server(rng, in_doubt);
         let renewal = renewal(spending, in_doubt);
@@ -186,11 +186,11 @@ impl Config {
             dead_words: Vec::new(),
         };
         // The plan forbids the replay of a token in doubt. The profile does not.
-        let in_doubt = match self.profile.in_doubt {
-            InDoubt::NeverReplay => InDoubt::RetryOnce,
+        let in_doubt = match self.profile.reuse {
+            Reuse::EndsMore => Reuse::EndsLineage,
             in_doubt => in_doubt,
         };
-        let named = Profile { in_doubt, ..self.profile.clone() };
+        let named = Profile { reuse, ..self.profile.clone() };
         let [one, two, _] = self.plans();
         let profiles = one.provider.into_iter().map(|name| (name, named.clone()));
         let profiles = profiles.chain(two.provider.map(|name| (name, self.profile.clone())));
@@ -233,7 +233,7 @@ fn renewal(spending: Spending, in_doubt: InDoubt) -> RenewalPlan {
         source: SourceName::new("drawn-source").unwrap_or_default(),
         spending,
         provider: ProviderName::new("drawn-provider").ok(),
-        never_replay: in_doubt == InDoubt::NeverReplay,
+        never_replay: in_doubt == Reuse::EndsMore,
     }
 }
 

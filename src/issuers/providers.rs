@@ -7,13 +7,13 @@
 //! ```no_run
 //! # #[cfg(all(feature = "memory", feature = "reqwest"))]
 //! # async fn host() -> Result<(), Box<dyn std::error::Error>> {
-//! use tokenkeeper::engine::law::profile::InDoubt;
+//! use tokenkeeper::engine::law::profile::Reuse;
 //! use tokenkeeper::issuers::providers;
 //! use tokenkeeper::{AuthRuntime, ProviderName, stores};
 //!
 //! let github = providers::named("github").expect("it has a row");
 //! let mut profile = github.profile();
-//! profile.in_doubt = InDoubt::NeverReplay;
+//! profile.reuse = Reuse::EndsMore;
 //! let builder = AuthRuntime::builder(stores::memory::open()?);
 //! let auth = builder.provider(ProviderName::new("github")?, profile, github.dialect).spawn().await?;
 //! # Ok(())
@@ -22,7 +22,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::profile::{InDoubt, Profile, Profiles};
+use tokenkeeper_actors::law::profile::{Profile, Profiles, Reuse};
 use tokenkeeper_actors::values::ProviderName;
 
 use super::dialect::{Dialect, ScopeOnRefresh};
@@ -38,8 +38,12 @@ pub struct ProviderFacts {
     pub dialect: Dialect,
     /// Its own error codes for a dead refresh token, besides `invalid_grant`.
     pub dead_words: &'static [&'static str],
-    /// The rule for a refresh token in doubt.
-    pub in_doubt: InDoubt,
+    /// The cost of presenting a refresh token again that was consumed.
+    pub reuse: Reuse,
+    /// How long a consumed refresh token may be presented again without harm, if the provider says so.
+    pub grace: Option<Duration>,
+    /// Whether the provider ever replaces a refresh token.
+    pub rotates: bool,
     /// The source of these facts.
     pub why: &'static str,
 }
@@ -47,7 +51,8 @@ pub struct ProviderFacts {
 impl ProviderFacts {
     /// The default profile with the differences of this provider.
     pub fn profile(&self) -> Profile {
-        let mut profile = Profile { in_doubt: self.in_doubt, ..Profile::default() };
+        let Self { reuse, grace, rotates, .. } = *self;
+        let mut profile = Profile { reuse, grace, rotates, ..Profile::default() };
         profile.dead_words.extend(self.dead_words.iter().map(|word| (*word).to_owned()));
         profile
     }
@@ -72,7 +77,9 @@ const STANDARD: ProviderFacts = ProviderFacts {
     name: "",
     dialect: Dialect { body: BodyFormat::Form, scope: ScopeOnRefresh::Omit },
     dead_words: &[],
-    in_doubt: InDoubt::RetryOnce,
+    reuse: Reuse::EndsLineage,
+    grace: None,
+    rotates: true,
     why: "",
 };
 
@@ -101,9 +108,9 @@ pub static ALL: &[ProviderFacts] = &[
     },
     ProviderFacts {
         name: "google",
-        in_doubt: InDoubt::RetryWithin(Duration::from_secs(60 * 60)),
+        rotates: false,
         why: "developers.google.com, OAuth 2.0: a refresh does not rotate the refresh token, so presenting it again \
-              harms nothing. One hour, because the engine wants a bound.",
+              harms nothing.",
         ..STANDARD
     },
     ProviderFacts {
@@ -114,14 +121,14 @@ pub static ALL: &[ProviderFacts] = &[
     },
     ProviderFacts {
         name: "linear",
-        in_doubt: InDoubt::RetryWithin(Duration::from_secs(30 * 60)),
+        grace: Some(Duration::from_secs(30 * 60)),
         why: "linear.app developer documentation, as cited in anthropics/claude-code#85236: a replaced refresh token \
               may be presented again for 30 minutes.",
         ..STANDARD
     },
     ProviderFacts {
         name: "notion",
-        in_doubt: InDoubt::NeverReplay,
+        reuse: Reuse::EndsMore,
         why: "makenotion/notion-cookbook#1: each refresh rotates, and a replay ends the whole grant, on every device.",
         ..STANDARD
     },

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 
 use crate::authority::Authority;
 use crate::scene::{LONG_ENOUGH, Scene};
 pub(crate) use crate::support::law::Law;
 
 /// The policies that suit the rig, which has no grace period.
-pub(crate) const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
+pub(crate) const POLICIES: [InDoubt; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
 
 /// A fault for the second refresh of a scene, and the law's verdict on it.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Row {
 
     async fn meet(&self, authority: &Authority, policy: InDoubt) {
         let story = format!("{self:?} {policy:?}");
-        let profile = Profile { in_doubt: policy, ..self.profile.clone() };
+        let profile = Profile { reuse: policy, ..self.profile.clone() };
         let scene = Scene::new(authority, Authority::public(), profile).await;
         authority.tell(self.endpoint, &self.fault);
         let told = scene.host.renew().await.unwrap_err();

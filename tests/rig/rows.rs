@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokio::net::TcpListener;
 
@@ -85,9 +85,9 @@ async fn a_rig_that_says_when_is_left_alone_until_then() {
     const TOLD: Duration = Duration::from_secs(900);
     let Some(authority) = Authority::start().await else { return };
     let cases = [
-        (429, InDoubt::RetryOnce, Reason::Throttled),
-        (429, InDoubt::NeverReplay, Reason::Throttled),
-        (503, InDoubt::RetryOnce, Reason::InDoubt),
+        (429, Reuse::EndsLineage, Reason::Throttled),
+        (429, Reuse::EndsMore, Reason::Throttled),
+        (503, Reuse::EndsLineage, Reason::InDoubt),
     ];
     for (status, policy, reason) in cases {
         let scene = Scene::new(&authority, Authority::public(), profile(policy)).await;
@@ -100,7 +100,7 @@ async fn a_rig_that_says_when_is_left_alone_until_then() {
         scene.host.clock.pass(TOLD);
         scene.assert_whole((2, 1), "afterwards").await;
     }
-    let scene = Scene::new(&authority, Authority::public(), profile(InDoubt::NeverReplay)).await;
+    let scene = Scene::new(&authority, Authority::public(), profile(Reuse::EndsMore)).await;
     authority.tell("/fail", &json!({ "n": 1, "status": 503, "retry_after": TOLD.as_secs() }));
     assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::MaybeConsumed);
     scene.host.clock.pass(TOLD);
@@ -193,7 +193,7 @@ async fn invalid_target_consumes_the_token() {
         // It is spent, though not exchanged. The rig counts its presentation as reuse, and as nothing else.
         let spent = Tally { posts: 2, rotations: 1, ..Tally::default() };
         assert_eq!(authority.tally(), spent, "{story}");
-        if policy == InDoubt::NeverReplay {
+        if policy == Reuse::EndsMore {
             assert_eq!(told.reason(), Reason::MaybeConsumed);
         } else {
             assert_eq!((told.reason(), scene.host.presentations().await), (Reason::InDoubt, 1));
@@ -201,7 +201,7 @@ async fn invalid_target_consumes_the_token() {
             assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::GrantEnded);
             assert_eq!(authority.tally(), Tally { posts: 3, reuse: 1, revoked: 1, ..spent }, "{story}");
         }
-        let reason = if policy == InDoubt::NeverReplay { Reason::MaybeConsumed } else { Reason::GrantEnded };
+        let reason = if policy == Reuse::EndsMore { Reason::MaybeConsumed } else { Reason::GrantEnded };
         scene.assert_over(reason, &story).await;
     }
 }
@@ -289,7 +289,7 @@ async fn runs_out_of_time(authority: &Authority, when: &str, policy: InDoubt) {
         authority.client_credentials().await;
     }
     scene.assert_counts((2, 2, 0, 0), &story);
-    if policy == InDoubt::NeverReplay {
+    if policy == Reuse::EndsMore {
         assert_eq!((told.reason(), scene.host.presentations().await), (Reason::MaybeConsumed, 1), "{story}");
         return scene.assert_over(Reason::MaybeConsumed, &story).await;
     }
@@ -302,5 +302,5 @@ fn millis(span: Duration) -> u64 {
 }
 
 fn profile(in_doubt: InDoubt) -> Profile {
-    Profile { in_doubt, ..Profile::default() }
+    Profile { reuse, ..Profile::default() }
 }

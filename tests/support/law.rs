@@ -1,7 +1,7 @@
 //! The verdict of law 10 on an answer, and the checks of a host that gets it, at any server.
 
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::InDoubt;
+use tokenkeeper::engine::law::profile::Reuse;
 use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::engine::values::record::Refresh;
 
@@ -35,7 +35,7 @@ impl Law {
             (Law::Unspent(reason), _) => (reason, 0),
             (Law::ClientRejected, _) => (Reason::ClientRejected, 0),
             (Law::Dead, _) => (Reason::GrantEnded, 0),
-            (Law::Doubt, InDoubt::NeverReplay) => (Reason::MaybeConsumed, 1),
+            (Law::Doubt, Reuse::EndsMore) => (Reason::MaybeConsumed, 1),
             (Law::Doubt, _) => (Reason::InDoubt, 1),
         };
         assert_eq!((told.reason(), host.presentations().await), (reason, presentations), "{story}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper_testkit::hostile::{Fault, Gate, Grant, HostileAs, Rotation, When};
 
@@ -16,7 +16,7 @@ use crate::support::{Ahead, Host, LONG_ENOUGH, digest_key};
 const GRACE: Duration = Duration::from_secs(30 * 60);
 
 fn profile(in_doubt: InDoubt) -> Profile {
-    Profile { in_doubt, ..Profile::default() }
+    Profile { reuse, ..Profile::default() }
 }
 
 /// A process whose claim ran out, and which may be suspended with the answer on its way, because its end is
@@ -24,7 +24,7 @@ fn profile(in_doubt: InDoubt) -> Profile {
 #[tokio::test]
 async fn a_holder_that_may_live_is_not_overtaken_and_ends_the_doubt_when_it_comes_back() {
     for (wire, when) in Wire::ALL.into_iter().flat_map(|wire| [(wire, When::Before), (wire, When::After)]) {
-        for policy in [InDoubt::RetryOnce, InDoubt::NeverReplay] {
+        for policy in [Reuse::EndsLineage, Reuse::EndsMore] {
             let story = format!("{wire:?} {when:?} {policy:?}");
             let (server, grant, holder) = leased(wire, policy).await;
             let gate = server.hold_next(when);
@@ -75,7 +75,7 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let ours = runtime();
     for (wire, when) in Wire::ALL.into_iter().flat_map(|wire| [(wire, When::Before), (wire, When::After)]) {
-        for policy in [InDoubt::RetryOnce, InDoubt::NeverReplay] {
+        for policy in [Reuse::EndsLineage, Reuse::EndsMore] {
             let story = format!("{wire:?} {when:?} {policy:?}");
             let theirs = runtime();
             let (server, grant, host) = ours.block_on(signed_in(wire, policy));
@@ -96,8 +96,8 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
                 assert_eq!((server.counts().token_requests, host.presentations().await), (1, 1), "{story}");
                 host.clock.pass(LONG_ENOUGH);
                 let (requests, replays) = match (policy, when) {
-                    (InDoubt::RetryOnce, When::Before) => return is_whole(&server, &grant, [&host], 1, &story).await,
-                    (InDoubt::RetryOnce, When::After) => {
+                    (Reuse::EndsLineage, When::Before) => return is_whole(&server, &grant, [&host], 1, &story).await,
+                    (Reuse::EndsLineage, When::After) => {
                         assert_eq!(host.renew().await.unwrap_err().reason(), Reason::GrantEnded, "{story}");
                         (2, 1)
                     }
@@ -116,7 +116,7 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
 
 /// The reason that callers get while the marked request may still be in flight.
 fn told(policy: InDoubt) -> Reason {
-    if policy == InDoubt::NeverReplay { Reason::MaybeConsumed } else { Reason::InDoubt }
+    if policy == Reuse::EndsMore { Reason::MaybeConsumed } else { Reason::InDoubt }
 }
 
 /// A host on a store whose claims are leases.

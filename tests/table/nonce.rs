@@ -1,15 +1,15 @@
 //! A nonce that the server demands. This request alone may go out a second time within its flight (RFC 9449 section 8).
 
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper_testkit::hostile::{Fault, When};
 
 use crate::scene::{LONG_ENOUGH, Scene};
 use crate::support::wire::Wire;
 
 fn ways() -> impl Iterator<Item = (Wire, Profile)> {
-    let policies = [InDoubt::RetryOnce, InDoubt::NeverReplay];
-    let profile = |in_doubt| Profile { in_doubt, ..Profile::default() };
+    let policies = [Reuse::EndsLineage, Reuse::EndsMore];
+    let profile = |in_doubt| Profile { reuse, ..Profile::default() };
     Wire::ALL.into_iter().flat_map(move |wire| policies.map(|policy| (wire, profile(policy))))
 }
 

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper_testkit::hostile::{Fault, Rotation, When};
 
 use crate::scene::{LONG_ENOUGH, Scene};
 use crate::support::wire::Wire;
 
 fn profile(in_doubt: InDoubt) -> Profile {
-    Profile { in_doubt, ..Profile::default() }
+    Profile { reuse, ..Profile::default() }
 }
 
 #[tokio::test]
 async fn retry_once_presents_a_token_twice_and_never_a_third_time() {
     for (wire, when) in Wire::ALL.into_iter().flat_map(|wire| [(wire, When::Before), (wire, When::After)]) {
         let story = format!("{wire:?} {when:?}");
-        let scene = Scene::new(wire, profile(InDoubt::RetryOnce)).await;
+        let scene = Scene::new(wire, profile(Reuse::EndsLineage)).await;
         scene.server.next(when, Fault::reset());
         // Independently of the first fault, the second leaves the request unprocessed. Only its answer counts.
         scene.server.next(When::Before, Fault::reset());
@@ -33,7 +33,7 @@ async fn retry_once_presents_a_token_twice_and_never_a_third_time() {
 
 #[tokio::test]
 async fn retry_once_counts_over_processes() {
-    let scene = Scene::new(Wire::Shipped, profile(InDoubt::RetryOnce)).await;
+    let scene = Scene::new(Wire::Shipped, profile(Reuse::EndsLineage)).await;
     scene.server.next_n(3, When::Before, Fault::reset());
     assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt);
     scene.host.shut_down().await;
@@ -96,7 +96,7 @@ async fn a_token_in_doubt_or_dead_is_not_installed_again() {
         (Fault::reset(), tokenkeeper::InstallError::Marked),
         (Fault::status(400).error("invalid_grant"), tokenkeeper::InstallError::Refused),
     ] {
-        let scene = Scene::new(Wire::Shipped, profile(InDoubt::NeverReplay)).await;
+        let scene = Scene::new(Wire::Shipped, profile(Reuse::EndsMore)).await;
         let held = scene.host.record().await.held().unwrap().credential.token().clone();
         scene.server.next(When::Before, fault);
         scene.host.renew().await.unwrap_err();

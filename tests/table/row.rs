@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper_testkit::hostile::{Fault, Rotation, When};
 use tokio::task::JoinSet;
 
@@ -52,7 +52,7 @@ impl Row {
         let mut cases = JoinSet::new();
         for wire in Wire::ALL {
             for when in [When::Before, When::After] {
-                for policy in [InDoubt::RetryOnce, InDoubt::RetryWithin(GRACE), InDoubt::NeverReplay] {
+                for policy in [Reuse::EndsLineage, InDoubt::RetryWithin(GRACE), Reuse::EndsMore] {
                     let (row, case) = (self.clone(), Case { wire, when, policy });
                     #[expect(clippy::disallowed_methods, reason = "tasks of this test, which waits for them")]
                     cases.spawn(async move { row.meet(case).await });
@@ -68,7 +68,7 @@ impl Row {
     async fn meet(self, case: Case) {
         let Case { wire, when, policy } = case;
         let story = format!("{:?} after {:?} {case:?}", self.law, self.fault);
-        let scene = Scene::new(wire, Profile { in_doubt: policy, ..self.profile }).await;
+        let scene = Scene::new(wire, Profile { reuse: policy, ..self.profile }).await;
         let graceful = matches!(policy, InDoubt::RetryWithin(_));
         if graceful {
             scene.server.rules(|rules| rules.rotation = Rotation::Grace(GRACE));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenkeeper::Reason;
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, NotSent, ReqwestClient};
 use tokenkeeper_testkit::hostile::Fault;
@@ -20,12 +20,12 @@ use tower::{BoxError, Layer, Service};
 use crate::scene::Scene;
 use crate::support::wire::Wire;
 
-const POLICIES: [InDoubt; 2] = [InDoubt::RetryOnce, InDoubt::NeverReplay];
+const POLICIES: [InDoubt; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
 
 #[tokio::test]
 async fn where_nobody_listens_nothing_is_spent() {
     for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
-        let scene = Scene::new(wire, Profile { in_doubt, ..Profile::default() }).await;
+        let scene = Scene::new(wire, Profile { reuse, ..Profile::default() }).await;
         // The login's token endpoint is a port that was just given up.
         let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
         let mut grant = scene.server.grant();
@@ -48,7 +48,7 @@ async fn what_fails_before_the_connection_stands_spends_nothing() {
         let broken = Arc::new(AtomicBool::new(false));
         let layer = Breaking(Arc::clone(&broken));
         let http = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(layer.clone())).unwrap();
-        let profile = Profile { in_doubt, ..Profile::default() };
+        let profile = Profile { reuse, ..Profile::default() };
         let scene = Scene::with(Arc::new(http), profile, Fault::pass()).await;
         broken.store(true, Ordering::SeqCst);
         for _ in 0..3 {
@@ -66,7 +66,7 @@ async fn what_fails_before_the_connection_stands_spends_nothing() {
 #[tokio::test]
 async fn a_request_that_cannot_be_made_spends_nothing() {
     for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
-        let scene = Scene::new(wire, Profile { in_doubt, ..Profile::default() }).await;
+        let scene = Scene::new(wire, Profile { reuse, ..Profile::default() }).await;
         let mut grant = scene.server.grant();
         // The client has no secret to authenticate with.
         grant.binding.client.auth = ClientAuth::Basic;
@@ -87,7 +87,7 @@ async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
     for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
         let late = Arc::new(AtomicU32::new(0));
         let http = Late { http: wire.client(), left: Arc::clone(&late) };
-        let scene = Scene::with(Arc::new(http), Profile { in_doubt, ..Profile::default() }, Fault::pass()).await;
+        let scene = Scene::with(Arc::new(http), Profile { reuse, ..Profile::default() }, Fault::pass()).await;
         late.store(1, Ordering::SeqCst);
         assert!(scene.host.renew().await.is_ok_and(|token| token != scene.access), "{wire:?}");
         scene.assert_counts((2, 2, 0), "late once").await;

@@ -104,7 +104,7 @@ pub struct Commit {
     pub sent: Option<KeyedDigest>,
     /// The access token, with the number reserved for it.
     pub access: Access,
-    /// The new refresh token; `None` keeps the old one (RFC 6749 section 6).
+    /// The new refresh token; `None`, or the one that was sent, keeps the old one (RFC 6749 section 6).
     pub refresh: Option<RefreshCredential>,
     /// The scopes granted; `None` leaves them as they are.
     pub granted: Option<Scopes>,
@@ -299,6 +299,7 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             access,
             parked: None,
             signed_in: Some(login.at.wall),
+            rotated: false,
         })),
     })
 }
@@ -332,6 +333,7 @@ fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
                 access: Some(commit.access.clone()),
                 parked: None,
                 signed_in: None,
+                rotated: false,
             })),
             ..Record::vacant()
         }),
@@ -421,26 +423,33 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, 
     if grant.access.as_ref().is_some_and(|access| access.number >= commit.access.number) {
         return Err(Conflict::Moved);
     }
+    // A server that repeats the token that was sent has issued no new one.
+    let renewed = commit.refresh.as_ref().filter(|refresh| commit.sent != Some(refresh.digest()));
     // A success outranks the refusal of another presentation of the same token. The flight that got the successor owns
     // the lineage.
     let sent_is_stored = match (&grant.refresh, commit.sent) {
         (Refresh::Held(held), Some(sent)) => held.credential.digest() == sent,
-        (Refresh::Ended(refused), Some(sent)) => *refused == sent && commit.refresh.is_some(),
+        (Refresh::Ended(refused), Some(sent)) => *refused == sent && renewed.is_some(),
         (Refresh::None, Some(_)) => false,
         (_, None) => true,
     };
     if !sent_is_stored || subjects_differ(grant, commit) {
         return Err(Conflict::Moved);
     }
-    let mut replaced = None;
-    if let Some(credential) = &commit.refresh {
-        replaced = commit.sent.filter(|sent| *sent != credential.digest());
+    let replaced = commit.sent.filter(|_| renewed.is_some());
+    grant.rotated |= replaced.is_some();
+    if let Some(credential) = renewed {
         grant.refresh = Refresh::Held(Held { credential: credential.clone(), since: commit.at, mark: None });
     } else if let Refresh::Held(held) = &mut grant.refresh {
         held.since = commit.at;
-        // The token is kept, and so is the mark of another presentation.
-        held.mark.take_if(|mark| commit.sent.is_some() && mark.number <= commit.access.number);
+        // The token is kept, and so is the mark of another presentation. If the lineage was ever seen to rotate, an answer
+        // to a repeated presentation may be the repeat of one that had brought a successor (law 10).
+        let rotated = grant.rotated;
+        let settles = |mark: &Mark| mark.presentations < 2 || !rotated;
+        held.mark.take_if(|mark| commit.sent.is_some() && mark.number <= commit.access.number && settles(mark));
     }
+    // The server has accepted the client.
+    grant.parked.take_if(|parked| *parked == Parked::ClientRejected && commit.sent.is_some());
     grant.access = Some(commit.access.clone());
     if let Some(granted) = &commit.granted {
         grant.granted = granted.clone();

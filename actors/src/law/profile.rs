@@ -1,13 +1,13 @@
 //! Law 10 as a table, from the result of a token request to its effect on the refresh token.
 //!
 //! A source reports neutral [`Evidence`], which the issuer's [`Profile`] judges. The default profile is strict. A
-//! refresh token is in doubt unless the evidence is known to leave it unspent.
+//! refresh token is in doubt unless the evidence is known to leave it unspent, and stays in doubt until a definite answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, ProviderName, RenewalPlan, Subject};
-use crate::values::{AccessToken, Reason, RefreshToken, Scopes, TokenKind, Validity};
+use crate::values::{AccessToken, Moment, Reason, RefreshToken, Scopes, TokenKind, Validity};
 
 /// The result of a token request, without a judgement of its effect on the refresh token.
 #[derive(Clone, Debug)]
@@ -79,12 +79,23 @@ pub struct Refused {
 /// The properties of one issuer. All can be configured, and the default is strict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// The treatment of a refresh token in doubt.
-    pub in_doubt: InDoubt,
-    /// The time-out of one token request. Default 30 s.
+    /// The cost of presenting a refresh token again that was consumed. Default [`Reuse::EndsLineage`].
+    pub reuse: Reuse,
+    /// How long after its first presentation a consumed refresh token may be presented again without harm. Default `None`,
+    /// which is unknown. It matters only where reuse [ends more](Reuse::EndsMore) than the lineage.
+    pub grace: Option<Duration>,
+    /// Whether the issuer ever replaces a refresh token. Default true. If it never does, no refresh token is spent, and a
+    /// lost answer leaves no doubt.
+    pub rotates: bool,
+    /// The time-out of one token request. Default 3 min, because an answer that is still to come may carry the only copy of
+    /// a new refresh token. No caller waits longer than its own timeout.
     pub request_timeout: Duration,
     /// Error codes that end the grant. Default `invalid_grant`.
     pub dead_words: Vec<String>,
+    /// Error codes that reject the client and leave the refresh token unspent. Default `invalid_client`.
+    pub client_words: Vec<String>,
+    /// Error codes that leave the refresh token unspent, because the issuer did not process the request. Default none.
+    pub unspent_words: Vec<String>,
     /// Statuses besides 429 that leave the refresh token unspent. Default none. Set 503 if the issuer's own gateway
     /// sends it.
     pub unspent_statuses: Vec<u16>,
@@ -122,19 +133,20 @@ impl Profiles {
     /// The profile of a grant that is renewed by `plan`.
     ///
     /// An unknown provider gets the strictest form of the fallback, because a replay there may cost more than one
-    /// login. It has no replay, no status that leaves the token unspent, and no revocation of a superseded pair.
+    /// login. It has no replay, nothing that leaves the token unspent except the standard's own words, and no revocation of
+    /// a superseded pair.
     pub fn of(&self, plan: &RenewalPlan) -> Profile {
         let mut profile = match &plan.provider {
             None => self.fallback.clone(),
             Some(name) => self.named.get(name).cloned().unwrap_or_else(|| Profile {
-                in_doubt: InDoubt::NeverReplay,
-                unspent_statuses: Vec::new(),
-                revocation_confined: false,
-                ..self.fallback.clone()
+                reuse: Reuse::EndsMore,
+                request_timeout: self.fallback.request_timeout,
+                dead_words: self.fallback.dead_words.clone(),
+                ..Profile::default()
             }),
         };
         if plan.never_replay {
-            profile.in_doubt = InDoubt::NeverReplay;
+            profile.reuse = Reuse::EndsMore;
         }
         profile
     }
@@ -147,24 +159,28 @@ impl From<Profile> for Profiles {
     }
 }
 
-/// The treatment of a refresh token that was presented and whose answer was lost.
+/// What it costs to present a refresh token that was consumed before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum InDoubt {
-    /// Present it once more. The mark counts the presentations of all processes and restarts, two in all.
+pub enum Reuse {
+    /// At most the lineage, which is lost anyway if the answer with its successor is. A refresh token in doubt is presented
+    /// again until the server gives a definite answer.
     #[default]
-    RetryOnce,
-    /// Present it again within this time of its first presentation, the issuer's grace period for reuse.
-    RetryWithin(Duration),
-    /// Never present it again. A login is required.
-    NeverReplay,
+    EndsLineage,
+    /// More than the lineage, for example every session of the user. A refresh token in doubt is never presented again,
+    /// except within the issuer's [grace period](Profile::grace). A login is required.
+    EndsMore,
 }
 
 impl Default for Profile {
     fn default() -> Self {
         Self {
-            in_doubt: InDoubt::default(),
+            reuse: Reuse::default(),
+            grace: None,
+            rotates: true,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             dead_words: vec!["invalid_grant".to_owned()],
+            client_words: vec!["invalid_client".to_owned()],
+            unspent_words: Vec::new(),
             unspent_statuses: Vec::new(),
             revocation_confined: false,
         }
@@ -187,11 +203,8 @@ pub enum Judgement {
     SendAgain,
     /// It is dead.
     Dead,
-    /// It may have been spent.
-    InDoubt {
-        /// The server's `Retry-After`, if an answer carried one.
-        retry_after: Option<Duration>,
-    },
+    /// It may have been spent. The trouble is for the callers.
+    InDoubt(Trouble),
 }
 
 /// The reason for the callers, with the server's `Retry-After`.
@@ -218,32 +231,47 @@ impl Profile {
             Evidence::NotSent(NotSent::Unreachable) => Judgement::Unspent(Trouble::new(Reason::Unreachable)),
             Evidence::NotSent(NotSent::Unbuildable) => Judgement::Unspent(Trouble::new(Reason::RequestRefused)),
             Evidence::NotSent(NotSent::TooLate) => Judgement::SendAgain,
-            Evidence::Lost(_) => Judgement::InDoubt { retry_after: None },
+            Evidence::Lost(_) if !self.rotates => Judgement::Unspent(Trouble::new(Reason::ServerTrouble)),
+            Evidence::Lost(_) => Judgement::InDoubt(Trouble::new(Reason::InDoubt)),
             Evidence::Refused(refused) => self.judge_refusal(&refused),
         }
     }
 
-    /// Whether `refused` is a definite statement of the server that the refresh token is dead.
-    fn is_dead(&self, refused: &Refused) -> bool {
-        let definite = (200..500).contains(&refused.status) && refused.status != 429;
-        definite && refused.error.as_ref().is_some_and(|error| self.dead_words.contains(error))
-    }
-
     fn judge_refusal(&self, refused: &Refused) -> Judgement {
         let trouble = |reason| Trouble { reason, retry_after: refused.retry_after };
-        if self.is_dead(refused) {
-            return Judgement::Dead;
-        }
-        match (refused.status, refused.error.as_deref()) {
-            (429, _) => Judgement::Unspent(trouble(Reason::Throttled)),
-            (400..500, Some("use_dpop_nonce")) => Judgement::NonceWanted,
-            (200..500, Some("invalid_client")) => Judgement::ClientRejected,
-            (status, _) if self.unspent_statuses.contains(&status) => {
+        let word = refused.error.as_ref();
+        let one_of = |words: &[String]| word.is_some_and(|word| words.contains(word));
+        // An error code within 5xx may be a gateway's, and does not count as the server's statement.
+        match refused.status {
+            429 => Judgement::Unspent(trouble(Reason::Throttled)),
+            200..500 if one_of(&self.dead_words) => Judgement::Dead,
+            400..500 if word.is_some_and(|word| word == "use_dpop_nonce") => Judgement::NonceWanted,
+            200..500 if one_of(&self.client_words) => Judgement::ClientRejected,
+            status if self.unspent_statuses.contains(&status) || one_of(&self.unspent_words) => {
                 Judgement::Unspent(trouble(Reason::ServerTrouble))
             }
-            _ => Judgement::InDoubt { retry_after: refused.retry_after },
+            _ if !self.rotates => Judgement::Unspent(trouble(refused.reason())),
+            // The server has answered in the words of the protocol, so callers learn of the refusal.
+            400..500 if word.is_some() => Judgement::InDoubt(trouble(Reason::RequestRefused)),
+            _ => Judgement::InDoubt(trouble(Reason::InDoubt)),
         }
     }
+
+    /// Whether a refresh token in doubt may be presented again, `delay` from now at the latest. Its first presentation was
+    /// at `first`.
+    pub(crate) fn may_present_again(&self, first: &Moment, delay: Duration, now: &Moment) -> bool {
+        match (self.reuse, self.grace) {
+            (Reuse::EndsLineage, _) => true,
+            (Reuse::EndsMore, Some(grace)) => is_within(first, grace, delay, now),
+            (Reuse::EndsMore, None) => !self.rotates,
+        }
+    }
+}
+
+/// Whether a presentation that is sent after `delay` falls into the issuer's grace period, by the clock that shows more
+/// time. After a reboot it never does, because the age of the first presentation is unknown.
+fn is_within(first: &Moment, grace: Duration, delay: Duration, now: &Moment) -> bool {
+    now.at_most_since(first).is_some_and(|age| age.saturating_add(delay) < grace)
 }
 
 impl Refused {

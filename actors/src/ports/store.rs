@@ -268,7 +268,10 @@ pub enum EventKind {
     Refreshed,
     /// A sibling's token was adopted.
     Adopted,
-    /// An attempt failed. One that a shutdown ended early, before anything was spent and with no caller waiting, is none.
+    /// An attempt failed, and callers wait for another one. It is not in the journal, because it is no failure for them.
+    Retrying,
+    /// The last attempt failed. One that a shutdown ended early, before anything was spent and with no caller waiting, is
+    /// none.
     Failed,
     /// An answer was lost, and the refresh token is in doubt.
     InDoubt,
@@ -282,11 +285,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds, in the order of the enum.
-    pub const ALL: [EventKind; 9] = [
+    pub const ALL: [EventKind; 10] = [
         EventKind::LoggedIn,
         EventKind::LoggedOut,
         EventKind::Refreshed,
         EventKind::Adopted,
+        EventKind::Retrying,
         EventKind::Failed,
         EventKind::InDoubt,
         EventKind::Degraded,
@@ -301,6 +305,7 @@ impl EventKind {
             EventKind::LoggedOut => "logged_out",
             EventKind::Refreshed => "refreshed",
             EventKind::Adopted => "adopted",
+            EventKind::Retrying => "retrying",
             EventKind::Failed => "failed",
             EventKind::InDoubt => "in_doubt",
             EventKind::Degraded => "degraded",

@@ -6,6 +6,7 @@ use super::auth_event::AuthEvent;
 use super::core::Core;
 use super::slot::Slot;
 use crate::law::flight::{Landing, Outcome, Report};
+use crate::law::session::Failure;
 use crate::ports::store::{EventKind, JournalLine};
 use crate::values::{FlightId, Generation, Reason};
 
@@ -17,11 +18,23 @@ pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: Flight
     }
 }
 
-/// The event that a report stands for. A flight that a shutdown ended early failed only if a caller lost something by it, or
-/// if it leaves something unsaved. Otherwise nothing happened to the session.
+/// Publishes that a flight brought no token, as its session has concluded.
+pub(crate) fn flight_failed(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, failure: Failure) {
+    let kind = match failure {
+        Failure { retrying: true, .. } => EventKind::Retrying,
+        Failure { reason: Reason::InDoubt, .. } => EventKind::InDoubt,
+        Failure { .. } => EventKind::Failed,
+    };
+    publish(core, slot, Some(flight), kind, Some(failure.reason), None);
+}
+
+/// The event that a report stands for; `None` if nothing happened to the session, or if the session publishes it.
+///
+/// A failure is the session's to publish, which knows whether another attempt follows. A flight that keeps something, and one
+/// that a shutdown ended early, may have no session any more. The latter failed only if a caller lost something by it.
 fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>, Option<Generation>)> {
     Some(match report {
-        Report::Landed(Landing { outcome, keeping, view }) => match outcome {
+        Report::Landed(Landing { outcome, keeping, view, .. }) => match outcome {
             Outcome::Minted(lease) if *keeping => (EventKind::Degraded, None, Some(lease.generation())),
             Outcome::Minted(lease) => (EventKind::Refreshed, None, Some(lease.generation())),
             Outcome::Adopted => {
@@ -29,11 +42,10 @@ fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>,
                 (EventKind::Adopted, None, lease.map(|lease| lease.generation()))
             }
             Outcome::Moved => return None,
-            Outcome::Failed(trouble) if trouble.reason == Reason::ShuttingDown && !wanted && !keeping => return None,
-            Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt => {
-                (EventKind::InDoubt, Some(trouble.reason), None)
+            Outcome::Failed(trouble) if *keeping || trouble.reason == Reason::ShuttingDown && wanted => {
+                (EventKind::Failed, Some(trouble.reason), None)
             }
-            Outcome::Failed(trouble) => (EventKind::Failed, Some(trouble.reason), None),
+            Outcome::Failed(_) => return None,
             Outcome::LoginRequired(reason) => (EventKind::Ended, Some(*reason), None),
         },
         Report::Settled(view) => (EventKind::Refreshed, None, view.lease.as_ref().map(|lease| lease.generation())),
@@ -41,8 +53,8 @@ fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>,
     })
 }
 
-/// Publishes an event to the event streams, to the log, and to the identity's journal. The journal is written in the
-/// background, and a failure is logged only.
+/// Publishes an event to the event streams, to the log, and to the identity's journal, except an attempt that another one
+/// follows. The journal is written in the background, and a failure to write it is logged only.
 pub(crate) fn publish(
     core: &Arc<Core>,
     slot: &Arc<Slot>,
@@ -67,6 +79,9 @@ pub(crate) fn publish(
     };
     // The error means that there is no event stream.
     drop(core.events.send(event));
+    if kind == EventKind::Retrying {
+        return;
+    }
     let store = Arc::clone(&core.ports.store);
     core.spawn_tracked(async move {
         if let Err(fault) = store.note(&identity, JournalLine { at, flight, kind, reason }).await {
@@ -82,7 +97,8 @@ mod tests {
 
     fn kind(reason: Reason, keeping: bool, wanted: bool) -> Option<EventKind> {
         let outcome = Outcome::Failed(Trouble::new(reason));
-        event_of(&Report::Landed(Landing { outcome, view: None, keeping }), wanted).map(|(kind, ..)| kind)
+        let landing = Landing { outcome, view: None, keeping, requests: 1 };
+        event_of(&Report::Landed(landing), wanted).map(|(kind, ..)| kind)
     }
 
     #[test]
@@ -90,8 +106,7 @@ mod tests {
         assert_eq!(kind(Reason::ShuttingDown, false, false), None);
         assert_eq!(kind(Reason::ShuttingDown, false, true), Some(EventKind::Failed), "a caller waited");
         assert_eq!(kind(Reason::ShuttingDown, true, false), Some(EventKind::Failed), "a mark is left");
-        assert_eq!(kind(Reason::Unreachable, false, false), Some(EventKind::Failed));
-        assert_eq!(kind(Reason::InDoubt, false, false), Some(EventKind::InDoubt));
+        assert_eq!(kind(Reason::Unreachable, false, false), None, "the session publishes it");
         assert_eq!(event_of(&Report::Lost { noted: true }, false).map(|(kind, ..)| kind), Some(EventKind::Lost));
     }
 }

@@ -47,17 +47,21 @@ pub struct AuthSession {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
     /// The time that the caller is willing to wait (30 s). After that it gets
-    /// [`DeadlinePassed`](Reason::DeadlinePassed).
+    /// [`DeadlinePassed`](Reason::DeadlinePassed). A caller for which no attempt can be made in time gets the error of the
+    /// last attempt at once, with the time to [ask again](TokenError::retry_after).
     pub timeout: Duration,
     /// The remaining lifetime that the token must have (none). Capped at three quarters of its lifetime.
     pub min_lifetime: Duration,
     /// Whether the token must come from a flight that begins after this request (no).
     pub force: bool,
+    /// Whether the caller takes the first failure (no). Otherwise a fault that may pass, such as a server that is down for a
+    /// moment, is tried again for as long as `timeout` allows, at most eight times.
+    pub fail_fast: bool,
 }
 
 impl Default for TokenOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), min_lifetime: Duration::ZERO, force: false }
+        Self { timeout: Duration::from_secs(30), min_lifetime: Duration::ZERO, force: false, fail_fast: false }
     }
 }
 
@@ -302,6 +306,7 @@ const UNANSWERED: TokenError = TokenError::new(Reason::Aborted);
 impl TokenOptions {
     pub(crate) fn ask(self, core: &Core) -> Ask {
         let asked = core.ports.clock.now().elapsed;
-        Ask { asked, timeout: self.timeout, min_lifetime: self.min_lifetime, force: self.force }
+        let Self { timeout, min_lifetime, force, fail_fast } = self;
+        Ask { asked, timeout, min_lifetime, force, fail_fast }
     }
 }

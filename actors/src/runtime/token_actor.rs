@@ -127,6 +127,7 @@ impl TokenState {
             TokenMessage::Request(request) if self.retired => drop(request),
             TokenMessage::Request(request) => self.admit(request),
             TokenMessage::Event(event) => {
+                let loaded = matches!(&*event, SessionEvent::Loaded(..));
                 match &*event {
                     // The timer did not count the time of the suspend.
                     SessionEvent::Resumed => self.timer = None,
@@ -134,6 +135,10 @@ impl TokenState {
                     _ => {}
                 }
                 self.step(*event);
+                if loaded && self.is_in_use() && self.slot.until_early(&self.moment).is_none() {
+                    // The early window began before this actor, so no timer will look for the use.
+                    self.step(SessionEvent::Used);
+                }
             }
             TokenMessage::Backlog => self.take_backlog(),
             TokenMessage::Tick(number) if number == self.timers => {
@@ -296,6 +301,9 @@ impl TokenState {
                 self.core.spawn_tracked(
                     self.notified(async move { SessionEvent::Changed(op, store.change(&identity, *change).await) }),
                 );
+            }
+            SessionEffect::Note(flight, failure) => {
+                events::flight_failed(&self.core, &self.slot, flight, failure);
             }
             SessionEffect::Revoke(revocation) => {
                 let (sources, identity) = (Arc::clone(&self.slot.plan.sources), self.slot.identity.clone());

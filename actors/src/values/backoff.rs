@@ -16,6 +16,10 @@ pub struct ExponentialBackoff {
     pub max: Duration,
 }
 
+/// The pauses between the attempts that are made while callers wait, before jitter (law 8).
+pub const ATTEMPT_PAUSES: ExponentialBackoff =
+    ExponentialBackoff::new(Duration::from_millis(250), Duration::from_secs(5));
+
 impl ExponentialBackoff {
     /// The number of doublings after which the pause stops growing, whichever limit it has.
     const MAX_DOUBLINGS: u32 = 16;

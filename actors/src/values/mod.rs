@@ -14,7 +14,7 @@ mod resource;
 mod secret;
 mod time;
 
-pub use backoff::{ExponentialBackoff, MAX_SLEEP};
+pub use backoff::{ATTEMPT_PAUSES, ExponentialBackoff, MAX_SLEEP};
 pub use digest::{DigestKey, KeyedDigest};
 pub use error::{ConfigureError, InstallError, LogoutError, StoreFault, TokenError};
 pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, TokenRequest};
 use tokenkeeper_actors::law::ledger::Login;
-use tokenkeeper_actors::law::profile::{Evidence, InDoubt, Profile, Profiles, Tokens};
+use tokenkeeper_actors::law::profile::{Evidence, Profile, Profiles, Reuse, Tokens};
 use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::runtime::{AuthRuntime, SessionSpec};
 use tokenkeeper_actors::values::{
@@ -133,7 +133,7 @@ async fn a_record_whose_source_is_missing_is_left_alone_and_works_once_configure
 #[tokio::test(start_paused = true)]
 async fn a_provider_in_the_record_decides_about_replays_in_every_runtime() {
     let name = || ProviderName::new("strict").expect("a name");
-    let strict = Profile { in_doubt: InDoubt::NeverReplay, ..Profile::default() };
+    let strict = Profile { reuse: Reuse::EndsMore, ..Profile::default() };
     let world = World::new();
     let early = runtime(&world, None, Profiles::default()).await;
     let session = early.session(identity(1));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tokenkeeper_actors::law::flight::{Equipment, Flight, Op, Report, StoreTimeouts};
 use tokenkeeper_actors::law::ledger::apply;
-use tokenkeeper_actors::law::profile::{Evidence, InDoubt, Profile};
+use tokenkeeper_actors::law::profile::{Evidence, Profile, Reuse};
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{Jitter, Now, SourceName};
 
@@ -48,9 +48,9 @@ struct World {
 impl World {
     fn new(tape: Vec<u8>, spending: Spending) -> Self {
         let mut tape = tape.into_iter();
-        let policies = [InDoubt::RetryOnce, InDoubt::NeverReplay, InDoubt::RetryWithin(secs(60))];
+        let policies = [Reuse::EndsLineage, Reuse::EndsMore, InDoubt::RetryWithin(secs(60))];
         let draw = usize::from(tape.next().unwrap_or_default());
-        let profile = Profile { in_doubt: policies[draw % 3], revocation_confined: draw & 4 > 0, ..Profile::default() };
+        let profile = Profile { reuse: policies[draw % 3], revocation_confined: draw & 4 > 0, ..Profile::default() };
         let Setup { mut order, mut record, .. } = Setup::default();
         if draw & 8 > 0 {
             order.adopt = Adopt::Nothing;

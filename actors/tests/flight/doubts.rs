@@ -1,7 +1,7 @@
 //! When a token in doubt may be presented again (law 10).
 
 use tokenkeeper_actors::law::flight::Doubt;
-use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+use tokenkeeper_actors::law::profile::{Profile, Reuse};
 use tokenkeeper_actors::values::record::{Mark, Record, Refresh};
 use tokenkeeper_actors::values::{BootId, FlightId, Moment};
 
@@ -62,7 +62,7 @@ impl Case {
 
     /// The flight under its claim, having read the record twice.
     fn decided(&self) -> Story {
-        let profile = Profile { in_doubt: self.policy, ..Profile::default() };
+        let profile = Profile { reuse: self.policy, ..Profile::default() };
         let mut setup = Setup { profile, record: Some(self.record()), ..Setup::default() };
         setup.order.doubt = self.doubt.map(|(flight, span)| Doubt { flight, seen: before(START, span).elapsed });
         let mut flight = Story::begin(setup).until_claimed();
@@ -100,8 +100,8 @@ impl Case {
     }
 }
 
-const ONCE: InDoubt = InDoubt::RetryOnce;
-const NEVER: InDoubt = InDoubt::NeverReplay;
+const ONCE: InDoubt = Reuse::EndsLineage;
+const NEVER: InDoubt = Reuse::EndsMore;
 
 const fn within(span: u64) -> InDoubt {
     InDoubt::RetryWithin(secs(span))
@@ -253,7 +253,7 @@ fn without_a_grace_period_a_replay_needs_no_haste() {
 fn lost_after(policy: InDoubt, presentations: u32, span: Duration, told: Option<Duration>) -> Outcome {
     let mut flight = match presentations {
         0 => {
-            let profile = Profile { in_doubt: policy, ..Profile::default() };
+            let profile = Profile { reuse: policy, ..Profile::default() };
             Story::begin(Setup { profile, ..Setup::default() }).until_marked()
         }
         presentations => once(policy, secs(30)).presented(presentations).decided(),

@@ -1,6 +1,6 @@
 //! The source and the profile come from the record, even if the session knew others when it ordered the flight.
 
-use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+use tokenkeeper_actors::law::profile::{Profile, Reuse};
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{ProviderName, RenewalPlan, SourceName};
 
@@ -20,7 +20,7 @@ fn planned(renewal: RenewalPlan) -> Record {
 /// A flight over a record with this plan, in a process that knows one provider, which forbids replays and is given ten
 /// seconds for a request.
 fn over(renewal: RenewalPlan) -> Story {
-    let strict = Profile { in_doubt: InDoubt::NeverReplay, request_timeout: secs(10), ..Profile::default() };
+    let strict = Profile { reuse: Reuse::EndsMore, request_timeout: secs(10), ..Profile::default() };
     Story::begin(Setup { named: vec![(provider(), strict)], record: Some(planned(renewal)), ..Setup::default() })
 }
 

@@ -1,7 +1,7 @@
 //! The judgement of an issuer's profile for each kind of evidence (law 10).
 
 use tokenkeeper_actors::law::profile::{
-    Evidence, InDoubt, Judgement, Lost, NotSent, Profile, Profiles, Refused, Trouble,
+    Evidence, Judgement, Lost, NotSent, Profile, Profiles, Refused, Reuse, Trouble,
 };
 use tokenkeeper_actors::values::{ProviderName, RenewalPlan};
 
@@ -27,7 +27,7 @@ fn word(profile: &Profile, evidence: Evidence) -> String {
 #[test]
 fn the_default_is_strict() {
     let profile = Profile::default();
-    assert_eq!((profile.in_doubt, profile.request_timeout), (InDoubt::RetryOnce, secs(30)));
+    assert_eq!((profile.reuse, profile.request_timeout), (Reuse::EndsLineage, secs(30)));
     assert_eq!(profile.dead_words, ["invalid_grant"]);
     assert!(profile.unspent_statuses.is_empty() && !profile.revocation_confined);
 }
@@ -144,12 +144,12 @@ fn a_plan_names_its_profile() {
     let profiles = Profiles::new(fallback.clone()).with(name("lax"), lax.clone());
     assert_eq!(profiles.of(&RenewalPlan::default()), fallback);
     assert_eq!(profiles.of(&RenewalPlan::at(name("lax"))), lax);
-    let never = InDoubt::NeverReplay;
+    let never = Reuse::EndsMore;
     let cautious = RenewalPlan { never_replay: true, ..RenewalPlan::at(name("lax")) };
-    assert_eq!(profiles.of(&cautious), Profile { in_doubt: never, ..lax });
+    assert_eq!(profiles.of(&cautious), Profile { reuse: never, ..lax });
     // The strictest reading where the provider is unknown.
     let unknown = profiles.of(&RenewalPlan::at(name("unknown")));
-    assert_eq!(unknown, Profile { in_doubt: never, ..Profile::default() });
+    assert_eq!(unknown, Profile { reuse: never, ..Profile::default() });
     let renamed = profiles.with_fallback(Profile::default()).with(name("lax"), Profile::default());
     assert_eq!(renamed, Profiles::from(Profile::default()).with(name("lax"), Profile::default()));
 }

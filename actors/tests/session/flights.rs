@@ -5,7 +5,7 @@ use proptest::sample::Index;
 
 use tokenkeeper_actors::law::flight::{FlightEvent, Spending};
 use tokenkeeper_actors::law::ledger::Change;
-use tokenkeeper_actors::law::profile::{InDoubt, Profile};
+use tokenkeeper_actors::law::profile::{Profile, Reuse};
 use tokenkeeper_actors::values::record::Subject;
 use tokenkeeper_actors::values::{Cause, FlightId, Validity};
 
@@ -111,7 +111,7 @@ fn sibling(voyage: &mut Voyage, act: &Act) {
 }
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
-    let in_doubt = prop::sample::select(vec![InDoubt::RetryOnce, InDoubt::NeverReplay, InDoubt::RetryWithin(s(60))]);
+    let in_doubt = prop::sample::select(vec![Reuse::EndsLineage, Reuse::EndsMore, InDoubt::RetryWithin(s(60))]);
     (in_doubt, any::<bool>()).prop_map(|(in_doubt, revocation_confined)| Profile {
         in_doubt,
         revocation_confined,

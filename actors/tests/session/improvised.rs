@@ -77,7 +77,7 @@ impl Improvised {
                 self.waiters += 1;
                 let asked = ElapsedTime::from_millis(story.at.elapsed.as_millis() - late);
                 let timeout = Duration::from_millis(timeout);
-                let ask = Ask { asked, timeout, min_lifetime: s(min_lifetime), force };
+                let ask = Ask { asked, timeout, min_lifetime: s(min_lifetime), force, fail_fast: false };
                 let waiter = WaiterId(self.waiters);
                 self.happens(SessionEvent::GetToken(waiter, ask));
             }
@@ -115,7 +115,7 @@ impl Improvised {
             Act::StoreEvent => self.happens(SessionEvent::StoreChanged),
             Act::Read(answer) => self.read(answer),
             Act::Land(outcome, seen, keeping) => {
-                let landing = Landing { outcome, view: self.view(seen), keeping };
+                let landing = Landing { outcome, view: self.view(seen), keeping, requests: 1 };
                 self.report(Report::Landed(landing));
             }
             Act::Mint(lifetime, seen, keeping) => self.mint(s(lifetime), seen, keeping),
@@ -243,7 +243,7 @@ impl Improvised {
             let generation = Generation { epoch: order.epoch, number, nonce: order.nonce };
             unsaved(generation, validity, order.cause)
         };
-        let landing = Landing { outcome: Outcome::Minted(lease), view: self.view(seen), keeping };
+        let landing = Landing { outcome: Outcome::Minted(lease), view: self.view(seen), keeping, requests: 1 };
         self.report(Report::Landed(landing));
     }
 

@@ -208,7 +208,7 @@ fn a_flight_that_lands_into_a_parked_record_is_told_as_that() {
     let why = tokenkeeper_actors::values::record::Parked::IssuerChanged;
     story.store.change(&tokenkeeper_actors::law::ledger::Change::Park { epoch: epoch(1), why });
     let view = story.store.view();
-    let landing = Landing { outcome: Outcome::Minted(lease), view, keeping: false };
+    let landing = Landing { outcome: Outcome::Minted(lease), view, keeping: false, requests: 1 };
     assert_eq!(story.reports(Report::Landed(landing)), ["publish", "1 is told issuer_changed"]);
     assert_eq!(story.hit(), None);
     assert_ne!(story.hit(), Some(generation(1, 2)));

@@ -55,7 +55,7 @@ fn a_landing_that_comes_twice_counts_once() {
     let flight = story.order().flight;
     story.mints(HOUR);
     let view = story.store.view();
-    let again = |outcome| Report::Landed(Landing { outcome, view: view.clone(), keeping: false });
+    let again = |outcome| Report::Landed(Landing { outcome, view: view.clone(), keeping: false, requests: 1 });
     let outcomes = [
         Outcome::Minted(story.store.lease()),
         Outcome::Failed(tokenkeeper_actors::law::profile::Trouble::new(Reason::Unreachable)),
@@ -74,10 +74,10 @@ fn a_strangers_landing_has_a_view_to_give_and_nothing_else() {
     story.sibling_mints(HOUR, Cause::Expiry);
     let view = story.store.view();
     let trouble = tokenkeeper_actors::law::profile::Trouble::new(Reason::Unreachable);
-    let report = Report::Landed(Landing { outcome: Outcome::Failed(trouble), view, keeping: true });
+    let report = Report::Landed(Landing { outcome: Outcome::Failed(trouble), view, keeping: true, requests: 1 });
     assert_eq!(story.does(SessionEvent::Flight(FlightId(9), report)), ["publish", "1 gets 1.2"]);
     assert_eq!(story.published().residue.backoff, Default::default());
-    let report = Report::Landed(Landing { outcome: Outcome::Moved, view: None, keeping: false });
+    let report = Report::Landed(Landing { outcome: Outcome::Moved, view: None, keeping: false, requests: 1 });
     assert_eq!(story.does(SessionEvent::Flight(FlightId(9), report)), []);
     assert_eq!(story.does(SessionEvent::FlightOver(FlightId(9))), []);
     assert_eq!(story.does(SessionEvent::Flight(FlightId(9), Report::Lost { noted: true })), []);
@@ -105,7 +105,7 @@ fn a_flight_of_a_former_epoch_gives_no_lease_and_stands_in_nobodys_way() {
     story.passes(s(1));
     assert_eq!(story.asks(2), ["publish", "fly for expiry"]);
     // The earlier flight lands now, with a token of the old epoch.
-    let report = Report::Landed(Landing { outcome: Outcome::Minted(old), view: None, keeping: false });
+    let report = Report::Landed(Landing { outcome: Outcome::Minted(old), view: None, keeping: false, requests: 1 });
     assert_eq!(story.does(SessionEvent::Flight(former, report)), []);
     assert_eq!(story.does(SessionEvent::FlightOver(former)), []);
     assert_eq!(story.hit(), Some(generation(2, 3)));
@@ -196,7 +196,7 @@ fn a_record_that_moved_is_read_and_serves_those_who_wait() {
     let stale = story.store.view();
     story.sibling_mints(HOUR, Cause::Expiry);
     // The flight was overtaken, and its view is no newer than before.
-    let report = Report::Landed(Landing { outcome: Outcome::Moved, view: stale, keeping: false });
+    let report = Report::Landed(Landing { outcome: Outcome::Moved, view: stale, keeping: false, requests: 1 });
     assert_eq!(story.reports(report), ["publish", "load", "fly for expiry"]);
     assert_eq!(story.reads(), ["publish", "1 gets 1.2"]);
     assert_eq!(story.lands(Outcome::Adopted), ["publish"]);
@@ -209,7 +209,7 @@ fn an_older_token_than_the_store_shows_is_not_kept() {
     let old = story.store.refresh(story.order().flight, Cause::Expiry, Validity::new(story.at, Some(HOUR)));
     story.sibling_mints(HOUR, Cause::Expiry);
     assert_eq!(story.hears(), ["publish", "1 gets 1.3"]);
-    let report = Report::Landed(Landing { outcome: Outcome::Minted(old), view, keeping: false });
+    let report = Report::Landed(Landing { outcome: Outcome::Minted(old), view, keeping: false, requests: 1 });
     assert_eq!(story.reports(report), ["publish"]);
     assert_eq!(story.hit(), Some(generation(1, 3)));
     assert_eq!(story.published().residue.unstored, None);
@@ -221,7 +221,7 @@ fn a_newer_token_than_the_view_beside_it_is_served_until_the_store_shows_it() {
     let mut story = flying();
     let view = story.store.view();
     let lease: Lease = story.store.refresh(story.order().flight, Cause::Expiry, Validity::new(story.at, Some(HOUR)));
-    let report = Report::Landed(Landing { outcome: Outcome::Minted(lease), view, keeping: false });
+    let report = Report::Landed(Landing { outcome: Outcome::Minted(lease), view, keeping: false, requests: 1 });
     assert_eq!(story.reports(report), ["publish", "1 gets 1.2"]);
     assert!(story.published().residue.unstored.is_some());
     assert_eq!(story.hears(), ["publish"]);
@@ -267,7 +267,7 @@ fn an_old_flights_view_of_an_epoch_that_is_over_is_not_believed_after_a_restart(
     story.restarts();
     // It lands in doubt, with the record as it had read it, before the new actor has read anything.
     let trouble = tokenkeeper_actors::law::profile::Trouble::new(Reason::InDoubt);
-    let report = Report::Landed(Landing { outcome: Outcome::Failed(trouble), view: seen, keeping: false });
+    let report = Report::Landed(Landing { outcome: Outcome::Failed(trouble), view: seen, keeping: false, requests: 1 });
     story.does(SessionEvent::Flight(flight, report));
     assert_eq!(story.hit(), None);
     assert_eq!(story.asks(2), []);

@@ -51,7 +51,7 @@ fn with_a_flight_in_the_air_a_token_may_still_live() {
     // The flight no longer blocks another, and its token is dropped.
     assert!(story.session.is_idle());
     let view = story.store.view();
-    let report = Report::Landed(Landing { outcome: Outcome::Moved, view, keeping: false });
+    let report = Report::Landed(Landing { outcome: Outcome::Moved, view, keeping: false, requests: 1 });
     assert_eq!(story.does(SessionEvent::Flight(flight, report)), []);
 }
 

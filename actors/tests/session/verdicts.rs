@@ -88,7 +88,8 @@ fn what_was_found_in_an_older_version_is_looked_at_anew() {
     // Meanwhile the flight that had left the doubt stored its tokens.
     story.sibling_mints(HOUR, Cause::Expiry);
     story.hears();
-    let landing = Landing { outcome: Outcome::LoginRequired(Reason::MaybeConsumed), view: found_in, keeping: false };
+    let landing =
+        Landing { outcome: Outcome::LoginRequired(Reason::MaybeConsumed), view: found_in, keeping: false, requests: 1 };
     assert_eq!(story.reports(Report::Landed(landing)), ["publish", "load", "fly for force"]);
     assert_eq!(story.asks(2), ["2 gets 1.2"]);
 }
@@ -121,7 +122,8 @@ fn without_a_view_it_is_told_and_not_remembered() {
     // A flight of the previous actor, and nothing read yet.
     story.restarts();
     story.asks(2);
-    let landing = Landing { outcome: Outcome::LoginRequired(Reason::GrantEnded), view: None, keeping: false };
+    let landing =
+        Landing { outcome: Outcome::LoginRequired(Reason::GrantEnded), view: None, keeping: false, requests: 1 };
     let told = story.reports(Report::Landed(landing));
     assert_eq!(told, ["publish", "2 is told grant_ended"]);
     assert_eq!(story.asks(3), []);

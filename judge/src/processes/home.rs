@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokenkeeper::engine::law::ledger::{Login, LoginAccess};
-use tokenkeeper::engine::law::profile::{InDoubt, Profile};
+use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper::engine::runtime::RuntimeBuilder;
 use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
 use tokenkeeper::engine::system::SystemClock;
@@ -80,8 +80,8 @@ impl SharedHome {
         let obtained = ObtainedTokens::default();
         let grant = RefreshGrant::new(Arc::new(http), Arc::<SystemClock>::clone(&clock));
         let mut settings = Settings::new(Arc::new(ListingGrant { grant, obtained: obtained.clone() }));
-        let in_doubt = if shared.never_replay { InDoubt::NeverReplay } else { InDoubt::RetryOnce };
-        settings.profiles = Profile { in_doubt, request_timeout, ..Profile::default() }.into();
+        let in_doubt = if shared.never_replay { Reuse::EndsMore } else { Reuse::EndsLineage };
+        settings.profiles = Profile { reuse, request_timeout, ..Profile::default() }.into();
         settings.timeouts.store_timeout = store_timeout;
         settings.timeouts.send_within = Duration::from_millis(500);
         Ok((Self { store, clock, obtained, identity: shared.identity()? }, settings))

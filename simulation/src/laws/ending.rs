@@ -1,7 +1,7 @@
 //! Conditions at the end, when all faults are over. Every process has recovered, or returns a true error that a person
 //! can resolve.
 
-use tokenkeeper_actors::law::profile::InDoubt;
+use tokenkeeper_actors::law::profile::Reuse;
 use tokenkeeper_actors::values::record::{MarkState, Record};
 use tokenkeeper_actors::values::{Reason, TokenError};
 
@@ -37,7 +37,7 @@ impl World {
     /// Whether the policy still allows a presentation of the token in doubt.
     fn could_retry(&self, identity: usize) -> bool {
         let mark = self.store.record(identity).and_then(Record::held).and_then(|held| held.mark.as_ref());
-        let once = self.config.profile.in_doubt == InDoubt::RetryOnce && self.config.store == StoreKind::Kernel;
+        let once = self.config.profile.reuse == Reuse::EndsLineage && self.config.store == StoreKind::Kernel;
         once && mark.is_some_and(|mark| mark.state == MarkState::Open && mark.presentations < 2)
     }
 

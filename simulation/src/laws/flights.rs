@@ -2,7 +2,7 @@
 
 use tokenkeeper_actors::law::flight::{FlightEvent, Landing, Op, Outcome, Report, Revocation};
 use tokenkeeper_actors::law::ledger::{Changed, Conflict};
-use tokenkeeper_actors::law::profile::{Evidence, InDoubt, NotSent};
+use tokenkeeper_actors::law::profile::{Evidence, NotSent, Reuse};
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecessor, Renewed};
 use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{FlightId, Reason};
@@ -263,7 +263,7 @@ impl World {
     }
 
     pub(crate) fn note_report(&mut self, pid: Pid, id: FlightId, report: &Report) {
-        let policy = self.config.profile.in_doubt;
+        let policy = self.config.profile.reuse;
         self.owe_rest(pid, id);
         self.note_doubt(pid, id, report);
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
@@ -279,9 +279,9 @@ impl World {
                     self.tally.count(Kind::Degraded);
                 }
                 let doubt = match policy {
-                    InDoubt::RetryOnce => Kind::DoubtRefusedOnce,
+                    Reuse::EndsLineage => Kind::DoubtRefusedOnce,
                     InDoubt::RetryWithin(_) => Kind::DoubtRefusedWithin,
-                    InDoubt::NeverReplay => Kind::DoubtRefusedNever,
+                    Reuse::EndsMore => Kind::DoubtRefusedNever,
                 };
                 let in_doubt = facts.mark.is_none();
                 match outcome {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Adopt, Order, TokenRequest};
-use tokenkeeper_actors::law::profile::InDoubt;
+use tokenkeeper_actors::law::profile::Reuse;
 use tokenkeeper_actors::law::session::RefreshPolicy;
 use tokenkeeper_actors::ports::store::ClaimScope;
 use tokenkeeper_actors::values::record::{MarkState, Record};
@@ -325,17 +325,17 @@ impl World {
         let Some(run) = self.processes[self.requests[id].pid.process].flights.get(&flight) else { return };
         let unsure = run.facts.predecessor_may_live || lives.is_some();
         let boot = marked.moment.boot;
-        match self.config.profile.in_doubt {
-            InDoubt::NeverReplay => {
+        match self.config.profile.reuse {
+            Reuse::EndsMore => {
                 self.breach("10", "a token in doubt is presented again, against policy", || Server::rt_text(rt));
             }
-            InDoubt::RetryOnce if counted.len() > 1 => {
+            Reuse::EndsLineage if counted.len() > 1 => {
                 self.breach("10", "a token is presented for a third time", || Server::rt_text(rt));
             }
-            InDoubt::RetryOnce if unsure => {
+            Reuse::EndsLineage if unsure => {
                 self.breach("10", "a token is presented again while its holder may live", || format!("{lives:?}"));
             }
-            InDoubt::RetryOnce => self.count(Kind::ReplayedOnce),
+            Reuse::EndsLineage => self.count(Kind::ReplayedOnce),
             InDoubt::RetryWithin(grace) => {
                 let grace = grace.as_millis() as Millis;
                 if t > first_at + grace + SEND_SLACK || marked.first.boot != boot {

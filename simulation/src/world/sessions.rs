@@ -437,5 +437,6 @@ pub(crate) fn ask(asked: ElapsedTime, spec: &crate::plan::CallerSpec) -> Ask {
         timeout: std::time::Duration::from_millis(spec.timeout),
         min_lifetime: std::time::Duration::from_millis(spec.min_lifetime),
         force: spec.force,
+        fail_fast: spec.fail_fast,
     }
 }

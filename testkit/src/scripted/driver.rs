@@ -156,7 +156,7 @@ impl Driver {
                     self.queue.push_front(Event::Flight(id, FlightEvent::Sent(op, evidence)));
                 }
                 Event::Answer(id, Answer::Outcome(outcome)) => {
-                    let landing = Landing { outcome, view: None, keeping: false };
+                    let landing = Landing { outcome, view: None, keeping: false, requests: 1 };
                     self.queue.push_back(Event::Session(SessionEvent::Flight(id, Report::Landed(landing))));
                     self.remove_flight(id, |_| true);
                 }

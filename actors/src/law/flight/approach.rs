@@ -108,14 +108,14 @@ impl FlightCore {
     ) -> Phase {
         self.limit = None;
         let Ok(record) = answer else {
-            self.end_claim(Some(claim), ClaimEnding::Released, effects);
+            self.end_claim(Some(claim), self.unsettled_ending(), effects);
             return self.without_store(now, effects);
         };
         match (self.decision(record.as_deref(), now), record) {
             // The claim's `predecessor` answer predates this mark. Only a new claim, by a new flight, has a newer
             // answer.
             (Ok(Decision::Present { mark: Some(mark), .. }), Some(record))
-                if claim.was_lost_before(&mark, &now.moment) =>
+                if mark.flight != self.id() && claim.was_lost_before(&mark, &now.moment) =>
             {
                 self.land(Outcome::Moved, Some(&record), Some(claim), effects)
             }

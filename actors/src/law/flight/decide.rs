@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Adopt, Doubt, Spending};
-use crate::law::profile::{InDoubt, Profile};
+use crate::law::profile::Profile;
 use crate::ports::store::Predecessor;
-use crate::values::record::{Content, Mark, MarkState, Record, Refresh, RefreshCredential};
-use crate::values::{Moment, Reason};
+use crate::values::record::{Content, Mark, MarkState, Parked, Record, Refresh, RefreshCredential};
+use crate::values::{ATTEMPT_PAUSES, ExponentialBackoff, Jitter, Moment, Reason};
 
 /// The decision from one read of the record, with or without the claim.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,10 @@ pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, 
         Content::Tombstone => return Decision::LoginRequired(Reason::LoggedOut),
         Content::Grant(grant) => grant,
     };
-    if let Some(parked) = grant.parked {
+    if let Some(parked) = grant.parked
+        && !(parked == Parked::ClientRejected && adopt == Adopt::Nothing)
+    {
+        // A caller that insists may try a rejected client again, because some servers reject one only for a time.
         return Decision::LoginRequired(parked.reason());
     }
     if adoptable(record, adopt, now) {
@@ -61,56 +64,78 @@ pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
         })
 }
 
-/// Whether a token may be presented that another flight has marked.
+/// Whether a token may be presented again that is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
-    /// The token may be presented again, within `grace` of its first presentation if one is given.
-    Replay { grace: Option<Duration> },
-    /// The marked request may still be in flight. Decide again after this time.
+    /// It may be presented now.
+    Present,
+    /// The marked request may still be in flight, or the pause after it lasts. Decide again after this time.
     Wait(Duration),
-    /// The token may never be presented again.
+    /// It may never be presented again.
     Refuse,
 }
 
-/// Resolves the doubt about a token that another flight marked (law 10). To be called under the claim.
+/// Resolves the doubt about a marked token (law 10). To be called under the claim. `delay` is the longest time from now to
+/// the presentation.
 ///
-/// `doubt` states when this process first saw the mark. That is the only reliable measure of the age of a mark that was
-/// written in another boot or by another host.
+/// `predecessor` states whether the holder of the claim before is certainly gone; a flight that looks at its own mark is
+/// its own predecessor, and gone. `doubt` states when this process first saw the mark. That is the only reliable measure
+/// of the age of a mark that was written in another boot or by another host.
 pub(super) fn resolve(
     mark: &Mark,
     predecessor: Predecessor,
     profile: &Profile,
-    send_within: Duration,
+    delay: Duration,
     doubt: Option<Doubt>,
     now: &Moment,
 ) -> Resolution {
-    let in_flight = in_flight(mark, doubt, now);
-    if let InDoubt::RetryWithin(grace) = profile.in_doubt
-        && within(mark, grace, in_flight.unwrap_or_default().saturating_add(send_within), now)
-    {
-        return in_flight.map_or(Resolution::Replay { grace: Some(grace) }, Resolution::Wait);
-    }
-    match (predecessor, in_flight) {
+    let age = age(mark, doubt, now);
+    let wait = match predecessor {
         // The mark's flight may still commit, which ends the doubt.
-        (Predecessor::MayLive, Some(left)) => Resolution::Wait(left),
-        (Predecessor::MayLive, None) => Resolution::Refuse,
-        (Predecessor::Gone, left) if profile.in_doubt == InDoubt::RetryOnce && mark.presentations < 2 => {
-            left.map_or(Resolution::Replay { grace: None }, Resolution::Wait)
-        }
-        (Predecessor::Gone, _) => Resolution::Refuse,
+        Predecessor::MayLive => mark.timeout.saturating_sub(age),
+        Predecessor::Gone => Duration::ZERO,
+    };
+    let wait = wait.max(pause_after(mark.presentations).saturating_sub(age));
+    if !profile.may_present_again(&mark.first, wait.saturating_add(delay), now) {
+        // A holder that may live is waited for all the same, because its answer may be on its way.
+        return match predecessor {
+            Predecessor::MayLive if mark.timeout > age => Resolution::Wait(mark.timeout.saturating_sub(age)),
+            _ => Resolution::Refuse,
+        };
+    }
+    if wait.is_zero() { Resolution::Present } else { Resolution::Wait(wait) }
+}
+
+/// The number of presentations after which the pauses grow further.
+const SHORT_PAUSES: u32 = 8;
+
+/// The pauses after the short ones.
+const LONG_PAUSES: ExponentialBackoff = ExponentialBackoff::new(ATTEMPT_PAUSES.max, Duration::from_secs(60));
+
+/// The pause between the latest of `presentations` and the next one, for all processes. There is none after the first,
+/// because a grace period forgives only a prompt repeat. The later ones double up to 5 s, and after the eighth up to a
+/// minute.
+pub(super) fn pause_after(presentations: u32) -> Duration {
+    match presentations {
+        0 | 1 => Duration::ZERO,
+        2..=SHORT_PAUSES => ATTEMPT_PAUSES.pause(presentations),
+        _ => LONG_PAUSES.pause(presentations - SHORT_PAUSES + 1),
     }
 }
 
-/// Whether a presentation that is sent after `delay` falls into the issuer's grace period, by the clock that shows more
-/// time. After a reboot it never does, because the age of the first presentation is unknown.
-pub(super) fn within(mark: &Mark, grace: Duration, delay: Duration, now: &Moment) -> bool {
-    now.at_most_since(&mark.first).is_some_and(|age| age.saturating_add(delay) < grace)
+/// The pause before a flight repeats its own presentation, with the server's `Retry-After`; `None` if the server asks for
+/// a longer pause than the claim should be held for.
+pub(super) fn pause_before_repeat(retry_after: Option<Duration>, jitter: Jitter) -> Option<Duration> {
+    let pause = ATTEMPT_PAUSES.jittered(1, jitter);
+    match retry_after {
+        Some(asked) if asked > ATTEMPT_PAUSES.max => None,
+        Some(asked) => Some(asked.max(pause)),
+        None => Some(pause),
+    }
 }
 
-/// The longest time for which the marked request may still be in flight; `None` once its time-out has certainly passed.
-fn in_flight(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Option<Duration> {
+/// How long ago the marked request began at least.
+fn age(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Duration {
     let seen = doubt.filter(|doubt| doubt.flight == mark.flight).map(|doubt| now.elapsed.since(doubt.seen));
-    let age = now.elapsed_since(&mark.latest).or(seen).unwrap_or_default();
-    let left = mark.timeout.saturating_sub(age);
-    (!left.is_zero()).then_some(left)
+    now.elapsed_since(&mark.latest).or(seen).unwrap_or_default()
 }

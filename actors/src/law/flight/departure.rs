@@ -32,20 +32,20 @@ impl FlightCore {
         if let Some(outcome) = self.called_off() {
             return self.land(outcome, Some(&record), Some(claim), effects);
         }
-        let grace = match &earlier {
-            None => None,
-            Some(mark) => match self.resolve(mark, claim.claim.predecessor, self.order.doubt, now) {
-                Resolution::Replay { grace } => grace,
+        if let Some(mark) = &earlier {
+            // This flight is its own predecessor if it presents its token again.
+            let predecessor = if mark.flight == self.id() { Predecessor::Gone } else { claim.claim.predecessor };
+            let outcome = match self.resolve(mark, predecessor, self.order.doubt, now) {
+                Resolution::Present => None,
                 Resolution::Wait(span) => {
-                    let trouble = Trouble { reason: Reason::InDoubt, retry_after: Some(span) };
-                    return self.land(Outcome::Failed(trouble), Some(&record), Some(claim), effects);
+                    Some(Outcome::Failed(Trouble { reason: Reason::InDoubt, retry_after: Some(span) }))
                 }
-                Resolution::Refuse => {
-                    let outcome = Outcome::LoginRequired(Reason::MaybeConsumed);
-                    return self.land(outcome, Some(&record), Some(claim), effects);
-                }
-            },
-        };
+                Resolution::Refuse => Some(Outcome::LoginRequired(Reason::MaybeConsumed)),
+            };
+            if let Some(outcome) = outcome {
+                return self.land(outcome, Some(&record), Some(claim), effects);
+            }
+        }
         let mark = Mark {
             flight: self.id(),
             digest: credential.digest(),
@@ -63,7 +63,7 @@ impl FlightCore {
             number: mark.number,
             claim: Some(claim),
             record: Some(record),
-            spend: Some(Spend { credential, mark, earlier, grace }),
+            spend: Some(Spend { credential, mark, earlier }),
             checked: now.elapsed(),
             verified: 0,
             resent: false,
@@ -134,23 +134,27 @@ impl FlightCore {
     /// The outcome of an attempt that must not be sent any more; `None` if it may be sent.
     fn obstacle(&self, attempt: &Attempt, now: Now) -> Option<Outcome> {
         let Some(spend) = &attempt.spend else { return self.called_off() };
-        let (profile, timeouts) = (&self.profile, &self.equipment.timeouts);
-        let must_last = profile.request_timeout.saturating_add(timeouts.store_timeout);
-        let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
-        let in_grace =
-            spend.grace.is_none_or(|grace| decide::within(&spend.mark, grace, timeouts.send_within, &now.moment));
+        let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(self.request_length(), now.elapsed()));
+        let send_within = self.equipment.timeouts.send_within;
+        let allowed =
+            spend.earlier.is_none() || self.profile.may_present_again(&spend.mark.first, send_within, &now.moment);
         let failed = |reason| Some(Outcome::Failed(Trouble::new(reason)));
         match self.called_off() {
             Some(outcome) => Some(outcome),
             None if !claimed => failed(Reason::Contended),
-            None if !in_grace => failed(Reason::InDoubt),
+            None if !allowed => failed(Reason::InDoubt),
             None if now.elapsed() > self.send_by(spend) => failed(Reason::Aborted),
             None => None,
         }
     }
 
+    /// How long a claim must still last when a request is sent: for the request and one write.
+    pub(super) fn request_length(&self) -> Duration {
+        self.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout)
+    }
+
     /// The outcome of a flight that must not begin anything new; `None` if it may.
-    fn called_off(&self) -> Option<Outcome> {
+    pub(super) fn called_off(&self) -> Option<Outcome> {
         if self.logged_out == Some(self.order.epoch) {
             return Some(Outcome::LoginRequired(Reason::LoggedOut));
         }
@@ -209,6 +213,7 @@ impl FlightCore {
     fn send(&mut self, attempt: Attempt, effects: &mut Vec<FlightEffect>) -> Phase {
         let op = self.stamp();
         self.limit = None;
+        self.requests += 1;
         let not_after = attempt.checked.after(self.equipment.timeouts.send_within);
         let not_after = attempt.spend.as_ref().map_or(not_after, |spend| not_after.min(self.send_by(spend)));
         let grant = attempt.record.as_ref().and_then(|record| record.grant());

@@ -71,6 +71,11 @@ pub(super) struct FlightCore {
     /// The epoch that was logged out of, if the logout could not be stored.
     pub(super) logged_out: Option<Epoch>,
     pub(super) stopping: bool,
+    /// How many token requests the flight has sent.
+    pub(super) requests: u32,
+    /// Whether the flight has lost an answer and presents its token again. Its mark may then be in the record, however
+    /// the flight ends.
+    pub(super) repeated: bool,
 }
 
 impl Flight {
@@ -96,6 +101,8 @@ impl Flight {
             renewed_at: None,
             logged_out: None,
             stopping: false,
+            requests: 0,
+            repeated: false,
         };
         (Self { core, phase: Phase::Permitting(op) }, vec![ask])
     }
@@ -114,7 +121,7 @@ impl Flight {
     /// pause between two attempts to save.
     pub fn next_wake(&self) -> Option<ElapsedTime> {
         let phase = match &self.phase {
-            Phase::Pausing { until } => Some(*until),
+            Phase::Pausing { until } | Phase::Repeating { until, .. } => Some(*until),
             Phase::Settling(settlement) => Some(settlement.due()),
             _ => self.core.limit,
         };
@@ -217,6 +224,7 @@ impl FlightCore {
     fn move_on(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match phase {
             Phase::Pausing { until } if until <= now.elapsed() => self.peek(now, effects),
+            Phase::Repeating { until, claim, .. } if until <= now.elapsed() => self.read_again(claim, now, effects),
             Phase::Settling(settlement) if settlement.due() <= now.elapsed() => self.retry(settlement, now, effects),
             phase => phase,
         }
@@ -251,7 +259,8 @@ impl FlightCore {
         self.write_tombstone(phase, epoch, now, effects)
     }
 
-    /// Ends a flight that has not written a mark yet. A flight with a mark has to withdraw it or wait for the answer.
+    /// Ends a flight that waits for no answer of the source. A flight that has written a mark and not sent yet has to
+    /// withdraw it first.
     fn stop_early(&mut self, phase: Phase, reason: Reason, effects: &mut Vec<FlightEffect>) -> Phase {
         let outcome = Outcome::without(Trouble::new(reason));
         match phase {
@@ -265,6 +274,7 @@ impl FlightCore {
                 self.land(outcome, None, None, effects)
             }
             Phase::Reading { claim, .. } => self.land(outcome, None, Some(claim), effects),
+            Phase::Repeating { claim, record, .. } => self.land(outcome, record.as_deref(), Some(claim), effects),
             phase => phase,
         }
     }
@@ -277,9 +287,14 @@ impl FlightCore {
         claim: Option<HeldClaim>,
         effects: &mut Vec<FlightEffect>,
     ) -> Phase {
-        let over = self.finish(claim, ClaimEnding::Released, effects);
+        let over = self.finish(claim, self.unsettled_ending(), effects);
         self.report(outcome, seen, false, effects);
         over
+    }
+
+    /// How the claim ends if the flight settles nothing. It is abandoned if a mark of this flight may stay in the record.
+    pub(super) fn unsettled_ending(&self) -> ClaimEnding {
+        if self.repeated { ClaimEnding::Abandoned } else { ClaimEnding::Released }
     }
 
     pub(super) fn report(
@@ -292,7 +307,8 @@ impl FlightCore {
         self.limit = None;
         self.return_permit(None, effects);
         let view = seen.map(|record| Box::new(record.view()));
-        effects.push(FlightEffect::Report(Report::Landed(Landing { outcome, view, keeping })));
+        let requests = self.requests;
+        effects.push(FlightEffect::Report(Report::Landed(Landing { outcome, view, keeping, requests })));
     }
 
     pub(super) fn return_permit(&mut self, throttle: Option<Duration>, effects: &mut Vec<FlightEffect>) {

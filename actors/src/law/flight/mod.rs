@@ -2,9 +2,14 @@
 //!
 //! ```text
 //! permit → read → claim → read again → decide ─┬─ adopt what a sibling obtained
-//!            ↑      │ contended: pause         ├─ give up: no refresh token, or not allowed to present it
-//!            └──────┘                          └─ mark → send → classify → save → release and report
+//!            ↑      │     ↑                    ├─ give up: no refresh token, or not allowed to present it
+//!            └──────┘     │                    └─ mark → send → classify → save → release and report
+//!            contended:   └─────────────── answer lost: pause ─────┘
+//!            pause
 //! ```
+//!
+//! A flight whose answer was lost presents its token once more by itself, under the same claim. Later presentations are
+//! other flights', which the session begins.
 //!
 //! # Contract
 //!
@@ -106,8 +111,8 @@ pub enum Urgency {
 pub struct StoreTimeouts {
     /// The time-out of one store operation (5 s).
     pub store_timeout: Duration,
-    /// How long a flight waits for a claim (90 s). Longer than one whole flight, so that a restarted actor outlasts the
-    /// flight of the previous one.
+    /// How long a flight waits for a claim (5 min). Longer than one request and its writes, so that a restarted actor
+    /// outlasts the flight of the previous one.
     pub claim_wait: Duration,
     /// The first pause between two attempts to claim, before jitter; it doubles (50 ms).
     pub claim_pause: Duration,
@@ -123,7 +128,7 @@ impl Default for StoreTimeouts {
     fn default() -> Self {
         Self {
             store_timeout: Duration::from_secs(5),
-            claim_wait: Duration::from_secs(90),
+            claim_wait: Duration::from_secs(300),
             claim_pause: Duration::from_millis(50),
             send_within: Duration::from_secs(2),
             save_pause: Duration::from_millis(500),
@@ -268,6 +273,8 @@ pub struct Landing {
     pub view: Option<Box<View>>,
     /// Whether a token is still to be saved. The flight then goes on, and no other may begin.
     pub keeping: bool,
+    /// How many token requests the flight has sent.
+    pub requests: u32,
 }
 
 /// The result of a flight for the callers.

@@ -29,6 +29,8 @@ pub(super) enum Phase {
     Verifying { op: Op, attempt: Attempt, asked: ElapsedTime },
     /// Waits for the source. Only the source's report ends this phase.
     Sending { op: Op, attempt: Attempt },
+    /// The answer was lost. Presents the token once more at `until`, under the same claim, after reading again.
+    Repeating { until: ElapsedTime, claim: HeldClaim, record: Option<Box<Record>> },
     /// Writes what the answer calls for, until it is written.
     Settling(Settlement),
     /// The flight is over.
@@ -94,8 +96,6 @@ pub(super) struct Spend {
     pub(super) mark: Mark,
     /// The mark in doubt that was there before.
     pub(super) earlier: Option<Mark>,
-    /// The grace period within which a replay must arrive, counted from the first presentation.
-    pub(super) grace: Option<Duration>,
 }
 
 impl Attempt {
@@ -107,7 +107,8 @@ impl Attempt {
     /// Whether `record` still holds the refresh token and the mark of this attempt, which `flight` makes.
     pub(super) fn still_marked(&self, record: Option<&Record>, flight: FlightId) -> bool {
         let Some(record) = record.filter(|record| record.epoch == self.epoch) else { return false };
-        if record.grant().is_none_or(|grant| grant.parked.is_some()) {
+        let parked = |record: &Record| record.grant().map(|grant| grant.parked);
+        if parked(record) != self.record.as_deref().and_then(parked) {
             return false;
         }
         match (record.held(), &self.spend) {

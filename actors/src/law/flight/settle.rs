@@ -34,6 +34,9 @@ impl FlightCore {
             Judgement::NonceWanted if !attempt.resent => {
                 return self.depart(Attempt { resent: true, ..attempt }, now, effects);
             }
+            Judgement::InDoubt(trouble) if let Some(pause) = self.pause_before_repeat(&attempt, trouble, now) => {
+                return self.repeat(attempt, pause, now, effects);
+            }
             _ => {}
         }
         self.return_permit(refusal.as_ref().and_then(|refused| refused.retry_after), effects);
@@ -54,8 +57,8 @@ impl FlightCore {
             Judgement::Dead => {
                 self.settle(attempt, Duty::End, Outcome::LoginRequired(Reason::GrantEnded), now, effects)
             }
-            Judgement::InDoubt { retry_after } => {
-                let outcome = self.in_doubt(&spend.mark, retry_after, now);
+            Judgement::InDoubt(trouble) => {
+                let outcome = self.in_doubt(&spend.mark, trouble, now);
                 self.leave_in_doubt(attempt, outcome, effects)
             }
         }
@@ -93,10 +96,10 @@ impl FlightCore {
         let commit = Commit {
             epoch: attempt.epoch,
             sent: attempt.sent(),
-            refresh: match attempt.spend {
-                Some(_) => tokens.refresh.map(|token| self.credential(token)),
-                None => None,
-            },
+            // A server that repeats the token that was sent has issued no new one.
+            refresh: attempt.sent().and_then(|sent| {
+                tokens.refresh.map(|token| self.credential(token)).filter(|refresh| refresh.digest() != sent)
+            }),
             granted: tokens.granted,
             subject: tokens.subject,
             binding: tokens.binding.map(|binding| *binding),
@@ -131,16 +134,37 @@ impl FlightCore {
         RefreshCredential::new(token, &self.equipment.digests)
     }
 
+    /// The pause before this flight presents its token once more; `None` if it does not. It does so once, after the first
+    /// presentation of the token, while its claim lasts (law 10).
+    fn pause_before_repeat(&self, attempt: &Attempt, trouble: Trouble, now: Now) -> Option<Duration> {
+        let spend = attempt.spend.as_ref().filter(|spend| spend.earlier.is_none())?;
+        let pause = decide::pause_before_repeat(trouble.retry_after, now.jitter)?;
+        let delay = pause.saturating_add(self.equipment.timeouts.send_within);
+        let must_last = delay.saturating_add(self.request_length());
+        let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
+        let allowed = self.profile.may_present_again(&spend.mark.first, delay, &now.moment);
+        (claimed && allowed && self.called_off().is_none()).then_some(pause)
+    }
+
+    /// Waits for `pause` to present the token once more. The claim and the mark stay, and so does the permit.
+    fn repeat(&mut self, attempt: Attempt, pause: Duration, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+        self.repeated = true;
+        match attempt.claim {
+            Some(claim) => Phase::Repeating { until: now.elapsed().after(pause), claim, record: attempt.record },
+            None => self.land(Outcome::Moved, attempt.record.as_deref(), None, effects),
+        }
+    }
+
     /// The outcome of a presentation whose answer is lost.
-    fn in_doubt(&self, mark: &Mark, retry_after: Option<Duration>, now: Now) -> Outcome {
+    fn in_doubt(&self, mark: &Mark, trouble: Trouble, now: Now) -> Outcome {
         // The holder of the mark is this flight, which commits nothing more.
         match self.resolve(mark, Predecessor::Gone, None, now) {
             Resolution::Refuse => Outcome::LoginRequired(Reason::MaybeConsumed),
             Resolution::Wait(span) => Outcome::Failed(Trouble {
-                reason: Reason::InDoubt,
-                retry_after: Some(retry_after.map_or(span, |asked| asked.max(span))),
+                retry_after: Some(trouble.retry_after.map_or(span, |asked| asked.max(span))),
+                ..trouble
             }),
-            Resolution::Replay { .. } => Outcome::Failed(Trouble { reason: Reason::InDoubt, retry_after }),
+            Resolution::Present => Outcome::Failed(trouble),
         }
     }
 

@@ -87,7 +87,7 @@ impl Session {
         }
         let Some(view) = self.knowledge.view() else { return };
         let Some(cause) = self.cause(now) else { return };
-        if self.login_required(now).is_some() {
+        if self.login_required_for(cause == Cause::Force, now).is_some() {
             return;
         }
         let (epoch, issuer) = (view.epoch(), view.issuer.clone());

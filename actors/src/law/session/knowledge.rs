@@ -219,8 +219,9 @@ impl Session {
     /// has lost records.
     fn read_in(&mut self, view: Option<View>, now: Now, out: &mut Output) {
         match view {
-            None if self.knowledge.view.is_none() => self.start_over(),
-            Some(view) if self.knowledge.view.is_none() && view.epoch() < self.knowledge.newest.epoch => {
+            // An assumed view is not the store's word either.
+            None if self.knowledge.stored_view().is_none() => self.start_over(),
+            Some(view) if self.knowledge.stored_view().is_none() && view.epoch() < self.knowledge.newest.epoch => {
                 return self.unread(StoreFault::Failed, now, out);
             }
             _ => {}

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::machine::{Output, Session};
+use super::pauses::Rest;
+use super::{Failure, SessionEffect};
 use crate::law::flight::{Landing, Outcome, Report};
 use crate::law::profile::Trouble;
 use crate::values::record::View;
@@ -54,7 +56,7 @@ impl Session {
     /// A flight reports. Only the view counts in a report of a flight that is not the running one.
     pub(super) fn reported(&mut self, id: FlightId, report: Report, now: Now, out: &mut Output) {
         match report {
-            Report::Landed(landing) if self.flights.is(id) => self.landed(landing, now, out),
+            Report::Landed(landing) if self.flights.is(id) => self.landed(id, landing, now, out),
             Report::Landed(Landing { view: Some(view), .. }) => self.update(*view, now, out),
             Report::Landed(_) => {}
             Report::Settled(view) => {
@@ -67,7 +69,7 @@ impl Session {
         }
     }
 
-    fn landed(&mut self, landing: Landing, now: Now, out: &mut Output) {
+    fn landed(&mut self, id: FlightId, landing: Landing, now: Now, out: &mut Output) {
         let Some((epoch, number)) = self.flights.land(landing.keeping) else { return };
         let outcome = self.still_true(landing.outcome, landing.view.as_deref());
         self.landings.count(&outcome);
@@ -81,7 +83,11 @@ impl Session {
         }
         self.knowledge.discard_unstored();
         let moved = outcome == Outcome::Moved;
-        self.conclude_flight(outcome, (epoch, number), now, out);
+        match outcome {
+            // A flight that is keeping its token goes on, and no other attempt can begin.
+            Outcome::Failed(trouble) if !landing.keeping => self.try_again(id, trouble, landing.requests, now, out),
+            outcome => self.conclude_flight(outcome, (epoch, number), now, out),
+        }
         if moved {
             self.read(now, out);
         }
@@ -163,10 +169,25 @@ impl Session {
         self.serve_waiters(now, out);
     }
 
-    /// There is no token for now. The waiting callers share the error, and the next flight begins after a pause (law
-    /// 8).
+    /// There is no token for now. Callers that have the patience wait for another attempt, after a short pause. The others
+    /// get the error (law 8).
+    fn try_again(&mut self, id: FlightId, trouble: Trouble, requests: u32, now: Now, out: &mut Output) {
+        self.answer_waiters(out, |session, waiter| session.serve_waiter(waiter, now).map(Ok));
+        let Rest { error, until, retrying } =
+            self.pauses.fail(trouble, requests, self.waiters.patience(), &self.policy, now);
+        self.answer_waiters(out, |_, waiter| {
+            let waits = retrying && waiter.patience().is_some_and(|patience| patience > until);
+            (!waits).then_some(Err(error))
+        });
+        if trouble.reason != Reason::ShuttingDown {
+            out.effects.push(SessionEffect::Note(id, Failure { reason: trouble.reason, retrying }));
+        }
+    }
+
+    /// There is no token for now, and another attempt would not help the waiting callers. They share the error, and the
+    /// next flight begins after a pause.
     fn rest(&mut self, trouble: Trouble, now: Now, out: &mut Output) {
-        let error = self.pauses.fail(trouble, &self.policy, now);
+        let Rest { error, .. } = self.pauses.fail(trouble, 0, None, &self.policy, now);
         self.refuse_cohort(error, now, out);
     }
 
@@ -179,7 +200,7 @@ impl Session {
     /// record is read again.
     pub(super) fn flight_over(&mut self, id: FlightId, now: Now, out: &mut Output) {
         if self.flights.end(id) {
-            self.rest(Trouble::new(Reason::Aborted), now, out);
+            self.try_again(id, Trouble::new(Reason::Aborted), 1, now, out);
             self.read(now, out);
         }
     }

@@ -57,12 +57,15 @@ pub struct Policy {
     /// The lifetime that must remain of a token that is handed out, even if the caller asks for less (1 s). The token
     /// still has to reach the resource.
     pub safety_margin: Duration,
-    /// The first pause after a failure, before jitter; it doubles (1 s).
+    /// The first pause after a failure that callers were told of, before jitter; it doubles (1 s).
     pub initial_backoff: Duration,
     /// The longest pause after failures, and after refusals that a refresh does not help (5 min).
     pub max_backoff: Duration,
     /// The longest `Retry-After` that is honoured (1 h).
     pub max_retry_after: Duration,
+    /// How many token requests may fail while the same callers wait (8). The pauses between them are
+    /// [`ATTEMPT_PAUSES`](crate::values::ATTEMPT_PAUSES).
+    pub max_attempts: u32,
     /// How many callers may wait at once (65,536).
     pub max_waiters: usize,
     /// How an identity without a grant in the store is renewed (the refresh grant). A stored grant has its own plan.
@@ -95,6 +98,7 @@ impl Default for Policy {
             initial_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(300),
             max_retry_after: Duration::from_secs(3600),
+            max_attempts: 8,
             max_waiters: 65_536,
             renewal: RenewalPlan::default(),
         }
@@ -113,6 +117,8 @@ pub struct Ask {
     pub min_lifetime: Duration,
     /// Whether the caller insists on a token from a flight that begins after this request.
     pub force: bool,
+    /// Whether the caller takes the first failure, and does not wait for another attempt.
+    pub fail_fast: bool,
 }
 
 impl Ask {
@@ -201,6 +207,17 @@ pub enum SessionEffect {
     Change(Op, Box<Change>),
     /// Revoke the tokens of a logout. There is no completion.
     Revoke(Box<Revocation>),
+    /// Publish that this flight brought no token. A flight that the shutdown ended publishes that itself.
+    Note(FlightId, Failure),
+}
+
+/// A flight that brought no token, and the consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason.
+    pub reason: Reason,
+    /// Whether callers wait for another attempt. If not, the failure was given to those that waited.
+    pub retrying: bool,
 }
 
 /// The state that handles and later actors read without a message to the actor.
@@ -285,8 +302,10 @@ pub struct RunningFlight {
 /// Consecutive failures, and the pause after them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
-    /// Consecutive failures.
+    /// Consecutive failures that were given to the callers.
     pub failures: u32,
+    /// Token requests that have failed since, while callers wait.
+    pub attempts: u32,
     /// The last failure, and the time until which no flight begins.
     pub resting: Option<(TokenError, ElapsedTime)>,
 }

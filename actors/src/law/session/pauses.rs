@@ -2,7 +2,7 @@
 
 use super::{Backoff, Policy};
 use crate::law::profile::Trouble;
-use crate::values::{ElapsedTime, ExponentialBackoff, Now, Reason, TokenError};
+use crate::values::{ATTEMPT_PAUSES, ElapsedTime, ExponentialBackoff, Now, Reason, TokenError};
 
 /// The pauses of a session.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +10,26 @@ pub(super) struct Pauses {
     backoff: Backoff,
     /// The end of the issuer's throttle.
     throttled: Option<ElapsedTime>,
+}
+
+/// A pause after a failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// The error for callers that do not wait for another attempt.
+    pub(super) error: TokenError,
+    /// The end of the pause.
+    pub(super) until: ElapsedTime,
+    /// Whether another attempt follows for the callers that wait longer.
+    pub(super) retrying: bool,
+}
+
+/// Whether a failure for this reason may pass while callers wait. An attempt that broke off inside this process is one,
+/// because the next one decides from its mark.
+fn passes(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Unreachable | Reason::ServerTrouble | Reason::Throttled | Reason::InDoubt | Reason::Aborted
+    )
 }
 
 impl Pauses {
@@ -34,16 +54,47 @@ impl Pauses {
         }
     }
 
-    /// Counts a failure and begins its pause. Returns the error for the callers.
-    pub(super) fn fail(&mut self, trouble: Trouble, policy: &Policy, now: Now) -> TokenError {
-        // An issuer's throttle is not a failure of this session.
-        let throttled = trouble.reason == Reason::Throttled && trouble.retry_after.is_some();
-        let failures = self.backoff.failures.saturating_add(u32::from(!throttled));
-        let pause = ExponentialBackoff::new(policy.initial_backoff, policy.max_backoff).jittered(failures, now.jitter);
-        let pause = pause.max(trouble.retry_after.unwrap_or_default().min(policy.max_retry_after));
+    /// Counts a failure of `requests` token requests, and begins its pause. `patience` is the time until which the most
+    /// patient caller waits for another attempt; `None` if there is none.
+    ///
+    /// While attempts are left and the pause ends before that time, the pause is short (law 8). Otherwise it is that of
+    /// the backoff.
+    pub(super) fn fail(
+        &mut self,
+        trouble: Trouble,
+        requests: u32,
+        patience: Option<ElapsedTime>,
+        policy: &Policy,
+        now: Now,
+    ) -> Rest {
         let error = TokenError::new(trouble.reason);
-        self.backoff = Backoff { failures, resting: Some((error, now.elapsed().after(pause))) };
-        error.with_retry_after(pause)
+        let asked = trouble.retry_after.unwrap_or_default().min(policy.max_retry_after);
+        let attempts = self.backoff.attempts.saturating_add(requests.max(1));
+        let short = ATTEMPT_PAUSES.jittered(attempts, now.jitter).max(asked);
+        let retrying = passes(trouble.reason)
+            && attempts < policy.max_attempts
+            && patience.is_some_and(|patience| now.elapsed().after(short) < patience);
+        let pause = if retrying {
+            self.backoff.attempts = attempts;
+            short
+        } else {
+            // An issuer's throttle is not a failure of this session.
+            let throttled = trouble.reason == Reason::Throttled && trouble.retry_after.is_some();
+            let failures = self.backoff.failures.saturating_add(u32::from(!throttled));
+            self.backoff = Backoff { failures, ..Backoff::default() };
+            let backoff = ExponentialBackoff::new(policy.initial_backoff, policy.max_backoff);
+            backoff.jittered(failures, now.jitter).max(asked)
+        };
+        let until = now.elapsed().after(pause);
+        self.backoff.resting = Some((error, until));
+        Rest { error: error.with_retry_after(pause), until, retrying }
+    }
+
+    /// New callers wait, and no earlier ones. The attempts that were made for those do not count for these.
+    pub(super) fn begin_cohort(&mut self, now: ElapsedTime) {
+        if !self.are_resting(now) {
+            self.backoff.attempts = 0;
+        }
     }
 
     /// Notes that the issuer accepts no request before `until`.

@@ -7,7 +7,7 @@ use super::waiters::Waiter;
 use super::{Ask, WaiterId};
 use crate::law::flight::Spending;
 use crate::values::record::Renewal;
-use crate::values::{ElapsedTime, Lease, Now, Reason, TokenError};
+use crate::values::{Lease, Now, Reason, TokenError};
 
 impl Session {
     /// A caller wants a token. It gets a lease or an error at once, or waits.
@@ -19,17 +19,23 @@ impl Session {
             self.handed_out(now);
             return out.answer(waiter, Ok(lease));
         }
+        let waiting = Waiter::new(&ask, self.flights.begun());
         let refusal = if ask.deadline() <= now.elapsed() {
             Some(TokenError::new(Reason::DeadlinePassed))
         } else {
-            self.refusal(ask.deadline(), ask.force, now)
+            self.refusal(&waiting, now)
         };
         match refusal {
             Some(error) => out.answer(waiter, Err(error)),
             None if self.waiters.len() >= self.policy.max_waiters => {
                 out.answer(waiter, Err(TokenError::new(Reason::TooManyWaiters)));
             }
-            None => self.waiters.insert(waiter, Waiter::new(&ask, self.flights.begun())),
+            None => {
+                if self.waiters.is_empty() && !self.flights.is_running() {
+                    self.pauses.begin_cohort(now.elapsed());
+                }
+                self.waiters.insert(waiter, waiting);
+            }
         }
     }
 
@@ -56,22 +62,28 @@ impl Session {
         if waiter.insists() { None } else { self.serve(waiter.min_lifetime(), now) }
     }
 
-    /// The error for a caller that would wait in vain until `deadline`; `None` if waiting may help. A caller that
-    /// insists needs a flight that has not begun yet.
-    fn refusal(&self, deadline: ElapsedTime, insists: bool, now: Now) -> Option<TokenError> {
+    /// The error for a caller that would wait in vain; `None` if waiting may help. A caller that insists needs a flight
+    /// that has not begun yet.
+    fn refusal(&self, waiter: &Waiter, now: Now) -> Option<TokenError> {
         if self.stopping {
             return Some(TokenError::new(Reason::ShuttingDown));
         }
-        if let Some(reason) = self.login_required(now) {
+        if let Some(reason) = self.login_required_for(waiter.insists(), now) {
             return Some(TokenError::new(reason));
         }
         if self.flights.is_keeping() {
             return Some(TokenError::new(Reason::StoreTrouble));
         }
-        if self.flights.is_running() && !insists {
+        if self.flights.is_running() && !waiter.insists() {
             return None;
         }
-        self.pauses.error_until(deadline, now.elapsed())
+        self.pauses.error_until(waiter.patience().unwrap_or(now.elapsed()), now.elapsed())
+    }
+
+    /// The reason why a login is required of callers, some of which insist or none; `None` if none is. A client that the
+    /// server has rejected is tried again for a caller that insists, because some servers reject one only for a time.
+    pub(super) fn login_required_for(&self, insisting: bool, now: Now) -> Option<Reason> {
+        self.login_required(now).filter(|reason| !(insisting && *reason == Reason::ClientRejected))
     }
 
     /// The reason why a login is required; `None` if none is.
@@ -85,7 +97,13 @@ impl Session {
         }
         let repeatable = self.renewal().spending == Spending::Repeatable;
         match &view.renewal {
-            Renewal::LoginRequired(reason) if !(repeatable && *reason == Reason::NeverSignedIn) => Some(*reason),
+            // A repeatable source needs no refresh token, so it does not matter what became of the last one.
+            Renewal::LoginRequired(Reason::NeverSignedIn | Reason::GrantEnded | Reason::MaybeConsumed)
+                if repeatable =>
+            {
+                self.landings.login_required(view.version, now.elapsed())
+            }
+            Renewal::LoginRequired(reason) => Some(*reason),
             Renewal::WithoutToken if !repeatable => Some(Reason::NotRefreshable),
             _ => self.landings.login_required(view.version, now.elapsed()),
         }
@@ -98,7 +116,7 @@ impl Session {
         self.answer_waiters(out, |session, waiter| {
             let lease = session.serve_waiter(waiter, now);
             served |= lease.is_some();
-            lease.map(Ok).or_else(|| session.refusal(waiter.deadline(), waiter.insists(), now).map(Err))
+            lease.map(Ok).or_else(|| session.refusal(waiter, now).map(Err))
         });
         if served {
             self.handed_out(now);

@@ -14,6 +14,7 @@ use crate::values::{ElapsedTime, Lease, Now, Reason, TokenError};
 pub(super) struct Waiter {
     deadline: ElapsedTime,
     min_lifetime: Duration,
+    fail_fast: bool,
     /// A caller that insists takes only a token of a flight with a higher number than this.
     after_flight: Option<u64>,
 }
@@ -23,12 +24,9 @@ impl Waiter {
         Self {
             deadline: ask.deadline(),
             min_lifetime: ask.min_lifetime,
+            fail_fast: ask.fail_fast,
             after_flight: ask.force.then_some(flights_begun),
         }
-    }
-
-    pub(super) fn deadline(&self) -> ElapsedTime {
-        self.deadline
     }
 
     pub(super) fn min_lifetime(&self) -> Duration {
@@ -38,6 +36,11 @@ impl Waiter {
     /// Whether the caller insists on a token from a later flight.
     pub(super) fn insists(&self) -> bool {
         self.after_flight.is_some()
+    }
+
+    /// Until when the caller waits for another attempt; `None` if it takes the first failure.
+    pub(super) fn patience(&self) -> Option<ElapsedTime> {
+        (!self.fail_fast).then_some(self.deadline)
     }
 
     /// Whether the caller takes a token from the flight with this number.
@@ -90,6 +93,11 @@ impl Waiters {
     fn answer_each(&mut self, mut answer: impl FnMut(WaiterId, &Waiter) -> bool) {
         self.by_id.retain(|id, waiter| !answer(id, waiter));
         self.forget_departed();
+    }
+
+    /// Until when the most patient caller waits for another attempt; `None` if there is no such caller.
+    pub(super) fn patience(&self) -> Option<ElapsedTime> {
+        self.by_id.iter().filter_map(|(_, waiter)| waiter.patience()).max()
     }
 
     /// Whether any caller insists on a token from a later flight.
@@ -156,6 +164,7 @@ mod tests {
             timeout: Duration::ZERO,
             min_lifetime: Duration::ZERO,
             force,
+            fail_fast: false,
         };
         Waiter::new(&ask, 3)
     }

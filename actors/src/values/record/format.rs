@@ -9,7 +9,7 @@
 //! - **[`CURRENT`]** is read strictly. Each member is present once, none is unknown, and none contradicts another. An
 //!   unknown member has an unknown meaning, and the next write would drop it, so the record is refused. A version that
 //!   adds a member raises the number.
-//! - **The previous format** is read as strictly by its own types, then converted to the current one. Reading writes
+//! - **An older format**, 2 or 3, is read as strictly by its own types, then converted to the current one. Reading writes
 //!   nothing. The next change stores the record in the current format.
 //! - **A newer format** is [`FormatError::Newer`], regardless of the other members.
 //!
@@ -40,9 +40,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
 use super::Record;
+use migrate::{Grant2, Grant3, Older};
 
 /// The format that [`encode`] writes.
-pub const CURRENT: u32 = 3;
+pub const CURRENT: u32 = 4;
 
 /// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record is a few kilobytes.
 /// The rest is room for huge tokens.
@@ -105,8 +106,7 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
     plaintext(&wire::Record::of(record))
 }
 
-/// The record whose sealed form held these bytes, in the [`CURRENT`] or the previous format. The caller wipes the
-/// bytes.
+/// The record whose sealed form held these bytes, in the [`CURRENT`] or an older format. The caller wipes the bytes.
 ///
 /// Whether a refresh token belongs to the digest beside it cannot be checked without the store's key. The seal
 /// guarantees it.
@@ -119,7 +119,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
     let wire = match number(bytes)? {
         // Format 1 was never released.
         0 | 1 => return Err(FormatError::Damaged { what: "format" }),
-        2 => migrate::two_to_three(layout(bytes)?),
+        2 => layout::<Older<'_, Grant2<'_>>>(bytes)?.migrate(),
+        3 => layout::<Older<'_, Grant3<'_>>>(bytes)?.migrate(),
         CURRENT => layout(bytes)?,
         newer => return Err(FormatError::Newer { found: newer, known: CURRENT }),
     };

@@ -72,6 +72,9 @@ pub struct Grant {
     pub access: Option<Access>,
     /// Set when the grant waits for a person. Nothing is served or renewed from it until a login replaces it.
     pub parked: Option<Parked>,
+    /// Whether the server has ever replaced a refresh token of this login. If so, an answer to a repeated presentation that
+    /// brings no new refresh token leaves the doubt.
+    pub rotated: bool,
 }
 
 /// The binding of a grant (law 13). It changes only with a login.
@@ -312,5 +315,6 @@ impl Record {
     }
 }
 
-/// The default time-out of one token request, from the first byte sent to the last one read.
-pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The default time-out of one token request, from the first byte sent to the last one read. Servers were seen to answer
+/// after more than two minutes.
+pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(180);

@@ -189,7 +189,7 @@ impl Story {
 
     /// A caller asks now, with half a minute's timeout.
     pub(crate) fn ask(&self) -> Ask {
-        Ask { asked: self.at.elapsed, timeout: s(30), min_lifetime: Duration::ZERO, force: false }
+        Ask { asked: self.at.elapsed, timeout: s(30), min_lifetime: Duration::ZERO, force: false, fail_fast: false }
     }
 
     pub(crate) fn asks(&mut self, waiter: u64) -> Told {

@@ -109,7 +109,7 @@ impl Story {
     /// The flight lands with this outcome and a view of the stored record.
     pub(crate) fn lands(&mut self, outcome: Outcome) -> Told {
         let view = self.store.view();
-        self.reports(Report::Landed(Landing { outcome, view, keeping: false }))
+        self.reports(Report::Landed(Landing { outcome, view, keeping: false, requests: 1 }))
     }
 
     /// The flight obtains a token that lives this long from now, stores it, and lands.
@@ -132,7 +132,7 @@ impl Story {
         let lease = unsaved(Generation::stored(commit.epoch, commit.access.number), validity, cause);
         self.kept = Some(commit);
         let (outcome, view) = (Outcome::Minted(lease), self.store.view());
-        self.reports(Report::Landed(Landing { outcome, view, keeping: true }))
+        self.reports(Report::Landed(Landing { outcome, view, keeping: true, requests: 1 }))
     }
 
     /// The flight that keeps a pair has saved it, or found that another process was faster.
@@ -148,7 +148,12 @@ impl Story {
         let order = self.order();
         let generation = Generation { number: order.known.number + 1, nonce: order.nonce, ..order.known };
         let lease = unsaved(generation, Validity::new(self.at, Some(lifetime)), order.cause);
-        self.reports(Report::Landed(Landing { outcome: Outcome::Minted(lease), view: None, keeping: false }))
+        self.reports(Report::Landed(Landing {
+            outcome: Outcome::Minted(lease),
+            view: None,
+            keeping: false,
+            requests: 1,
+        }))
     }
 
     pub(crate) fn fails(&mut self, reason: Reason) -> Told {

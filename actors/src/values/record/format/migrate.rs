@@ -1,41 +1,42 @@
-//! The previous format, and its migration to the current one.
+//! The older formats, and their migration to the current one.
 //!
-//! The format has types of its own here only where it differs from the current one. A change of the current format
-//! first copies the changed types to this file, replaces the migration, and keeps a fixture of the format written
-//! until then.
+//! A format has types of its own here only where it differs from the current one. A change of the current format first
+//! copies the changed types to this file, adapts the migrations, and keeps a fixture of the format written until then.
 
 use serde::Deserialize;
 
+use super::CURRENT;
 use super::secret::Secret;
-use super::wire::{self, Access, Binding, Refresh, Text, present};
+use super::wire::{self, Access, Binding, Refresh, Renewal, Text, present};
 use super::words::Word;
 use crate::values::record::{RenewalPlan, SourceName, Spending};
 
-/// Format 2, in which a grant names neither its source nor its provider's profile.
+/// A record of an older format, whose grants are `G`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record2<'a> {
+#[serde(bound(deserialize = "G: Deserialize<'de>"))]
+pub(super) struct Older<'a, G> {
     #[serde(rename = "format")]
     _format: u32,
     epoch: u64,
     revision: u64,
     number: u64,
-    dead: Vec<Text<'a>>,
     #[serde(borrow)]
-    content: Content2<'a>,
+    dead: Vec<Text<'a>>,
+    content: OlderContent<G>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Content2<'a> {
+enum OlderContent<G> {
     Tombstone,
-    #[serde(borrow)]
-    Grant(Box<Grant2<'a>>),
+    Grant(Box<G>),
 }
 
+/// A grant of format 2, which names neither its source nor its provider's profile.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Grant2<'a> {
+pub(super) struct Grant2<'a> {
     #[serde(borrow)]
     binding: Binding<'a>,
     requested: Vec<Text<'a>>,
@@ -54,39 +55,100 @@ struct Grant2<'a> {
     signed_in_ms: Option<u64>,
 }
 
-/// From format 2 to format 3.
-pub(super) fn two_to_three(old: Record2<'_>) -> wire::Record<'_> {
-    let content = match old.content {
-        Content2::Tombstone => wire::Content::Tombstone,
-        Content2::Grant(grant) => wire::Content::Grant(Box::new(grant_to_three(*grant))),
-    };
-    wire::Record { format: 3, epoch: old.epoch, revision: old.revision, number: old.number, dead: old.dead, content }
+/// A grant of format 3, which does not tell whether its server rotates.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Grant3<'a> {
+    #[serde(borrow)]
+    binding: Binding<'a>,
+    requested: Vec<Text<'a>>,
+    granted: Vec<Text<'a>>,
+    #[serde(deserialize_with = "present")]
+    subject: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    dpop_key: Option<Secret<'a>>,
+    renewal: Renewal<'a>,
+    #[serde(borrow)]
+    refresh: Refresh<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    access: Option<Access<'a>>,
+    #[serde(deserialize_with = "present")]
+    parked: Option<Text<'a>>,
+    #[serde(deserialize_with = "present")]
+    signed_in_ms: Option<u64>,
 }
 
-fn grant_to_three(old: Grant2<'_>) -> wire::Grant<'_> {
-    wire::Grant {
-        renewal: renewal_to_three(&old),
-        binding: old.binding,
-        requested: old.requested,
-        granted: old.granted,
-        subject: old.subject,
-        dpop_key: old.dpop_key,
-        refresh: old.refresh,
-        access: old.access,
-        parked: old.parked,
-        signed_in_ms: old.signed_in_ms,
+impl<'a> Older<'a, Grant2<'a>> {
+    /// From format 2 to the current one.
+    pub(super) fn migrate(self) -> wire::Record<'a> {
+        self.with_grant(|grant, rotated| Grant3::from(grant).migrate(rotated))
+    }
+}
+
+impl<'a> Older<'a, Grant3<'a>> {
+    /// From format 3 to the current one.
+    pub(super) fn migrate(self) -> wire::Record<'a> {
+        self.with_grant(Grant3::migrate)
+    }
+}
+
+impl<'a, G> Older<'a, G> {
+    /// The record with its grant converted. The conversion learns whether a refresh token of this identity is known to be
+    /// dead. Most of these were replaced by a server that rotates.
+    fn with_grant(self, convert: impl FnOnce(G, bool) -> wire::Grant<'a>) -> wire::Record<'a> {
+        let content = match self.content {
+            OlderContent::Tombstone => wire::Content::Tombstone,
+            OlderContent::Grant(grant) => wire::Content::Grant(Box::new(convert(*grant, !self.dead.is_empty()))),
+        };
+        let Self { epoch, revision, number, dead, .. } = self;
+        wire::Record { format: CURRENT, epoch, revision, number, dead, content }
+    }
+}
+
+impl<'a> From<Grant2<'a>> for Grant3<'a> {
+    fn from(old: Grant2<'a>) -> Self {
+        Self {
+            renewal: renewal_to_three(&old),
+            binding: old.binding,
+            requested: old.requested,
+            granted: old.granted,
+            subject: old.subject,
+            dpop_key: old.dpop_key,
+            refresh: old.refresh,
+            access: old.access,
+            parked: old.parked,
+            signed_in_ms: old.signed_in_ms,
+        }
+    }
+}
+
+impl<'a> Grant3<'a> {
+    fn migrate(self, rotated: bool) -> wire::Grant<'a> {
+        wire::Grant {
+            binding: self.binding,
+            requested: self.requested,
+            granted: self.granted,
+            subject: self.subject,
+            dpop_key: self.dpop_key,
+            renewal: self.renewal,
+            refresh: self.refresh,
+            access: self.access,
+            parked: self.parked,
+            signed_in_ms: self.signed_in_ms,
+            rotated,
+        }
     }
 }
 
 /// The default plan. A grant without a refresh token whose access token came from a flight was minted by a repeatable
 /// source. The name of that source was never stored. Such a session therefore reports a missing source
 /// (`source_missing`) until it is configured, rather than ask for a login that could not help.
-fn renewal_to_three(old: &Grant2<'_>) -> wire::Renewal<'static> {
+fn renewal_to_three(old: &Grant2<'_>) -> Renewal<'static> {
     let minted =
         matches!(old.refresh, Refresh::None) && old.access.as_ref().is_some_and(|access| access.flight.is_some());
     let RenewalPlan { spending, never_replay, .. } = RenewalPlan::default();
     let spending = if minted { Spending::Repeatable } else { spending };
-    wire::Renewal {
+    Renewal {
         source: SourceName::REFRESH_TOKEN.as_str().to_owned().into(),
         spending: spending.word().into(),
         provider: None,

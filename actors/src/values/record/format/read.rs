@@ -77,6 +77,7 @@ fn grant(wire: wire::Grant<'_>) -> Result<Grant, Path> {
         access: wire.access.map(access).transpose()?,
         parked: wire.parked.map(|parked| word(&parked, "content.grant.parked")).transpose()?,
         signed_in: wire.signed_in_ms.map(WallTime::from_millis),
+        rotated: wire.rotated,
     })
 }
 

@@ -131,6 +131,7 @@ fn full() -> Record {
         }),
         parked: Some(Parked::SubjectChanged),
         signed_in: Some(WallTime::from_millis(1_699_999_990_000)),
+        rotated: true,
     };
     Record {
         epoch: Epoch::new(3),

@@ -1,4 +1,4 @@
-//! Format 3, member by member, and its writer.
+//! Format 4, member by member, and its writer.
 //!
 //! Members are written in the order of the fields. All must be present when a record is read, because an absent mark
 //! must never pass for "no mark". A member without a value is written as `null`. Flattening and internally tagged
@@ -56,6 +56,7 @@ pub(super) struct Grant<'a> {
     pub(super) parked: Option<Text<'a>>,
     #[serde(deserialize_with = "present")]
     pub(super) signed_in_ms: Option<u64>,
+    pub(super) rotated: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -195,6 +196,7 @@ impl<'a> Grant<'a> {
             access: grant.access.as_ref().map(Access::of),
             parked: grant.parked.map(|parked| text(parked.word())),
             signed_in_ms: grant.signed_in.map(WallTime::as_millis),
+            rotated: grant.rotated,
         }
     }
 }

@@ -120,9 +120,9 @@ fn renewals() -> impl Strategy<Value = RenewalPlan> {
 fn grants(number: u64) -> impl Strategy<Value = Grant> {
     let who = (scopes(), scopes(), option::of(text()), option::of(text()));
     let since = option::of(any::<u64>().prop_map(WallTime::from_millis));
-    let tokens = (refreshes(number), option::of(accesses(number)), option::of(parked()), since);
+    let tokens = (refreshes(number), option::of(accesses(number)), option::of(parked()), since, any::<bool>());
     (bindings(), who, renewals(), tokens).prop_map(
-        |(binding, (requested, granted, subject, key), renewal, (refresh, access, parked, signed_in))| Grant {
+        |(binding, (requested, granted, subject, key), renewal, (refresh, access, parked, signed_in, rotated))| Grant {
             binding,
             requested,
             granted,
@@ -133,6 +133,7 @@ fn grants(number: u64) -> impl Strategy<Value = Grant> {
             access,
             parked,
             signed_in,
+            rotated,
         },
     )
 }

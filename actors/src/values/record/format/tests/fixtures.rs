@@ -8,10 +8,12 @@ const TWO_REPEATABLE: &[u8] = include_bytes!("../../fixtures/format-2-repeatable
 const TWO_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-2-tombstone.json");
 const THREE_GRANT: &[u8] = include_bytes!("../../fixtures/format-3-grant.json");
 const THREE_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-3-tombstone.json");
+const FOUR_GRANT: &[u8] = include_bytes!("../../fixtures/format-4-grant.json");
+const FOUR_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-4-tombstone.json");
 
 #[test]
 fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
-    for (record, fixture) in [(full(), THREE_GRANT), (tombstone(), THREE_TOMBSTONE)] {
+    for (record, fixture) in [(full(), FOUR_GRANT), (tombstone(), FOUR_TOMBSTONE)] {
         let text = fixture.strip_suffix(b"\n").unwrap_or(fixture);
         assert_eq!(encoded(&record)?, String::from_utf8_lossy(text));
         assert_same(&decode(fixture)?, &record);
@@ -23,6 +25,26 @@ fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
 fn format_2_migrates_with_everything_it_holds() -> Result<(), FormatError> {
     assert_same(&decode(TWO_GRANT)?, &with(|grant| grant.renewal = RenewalPlan::default()));
     assert_same(&decode(TWO_TOMBSTONE)?, &tombstone());
+    Ok(())
+}
+
+#[test]
+fn format_3_migrates_with_everything_it_holds() -> Result<(), FormatError> {
+    assert_same(&decode(THREE_GRANT)?, &full());
+    assert_same(&decode(THREE_TOMBSTONE)?, &tombstone());
+    Ok(())
+}
+
+#[test]
+fn an_older_lineage_is_taken_to_rotate_if_a_dead_token_is_known() -> Result<(), FormatError> {
+    for fixture in [TWO_GRANT, THREE_GRANT] {
+        let known = String::from_utf8_lossy(fixture);
+        let start = known.find("\"dead\":[").expect("a list");
+        let end = start + known[start..].find(']').expect("its end");
+        let unknown = format!("{}\"dead\":[{}", &known[..start], &known[end..]);
+        let rotated = |text: &str| decode(text.as_bytes()).map(|record| record.grant().expect("a grant").rotated);
+        assert_eq!((rotated(&known)?, rotated(&unknown)?), (true, false));
+    }
     Ok(())
 }
 
@@ -43,7 +65,7 @@ fn a_repeatable_grant_of_format_2_is_known_by_its_token() -> Result<(), FormatEr
 
 #[test]
 fn what_migrated_is_written_in_the_current_format() -> Result<(), FormatError> {
-    for fixture in [TWO_GRANT, TWO_REPEATABLE, TWO_TOMBSTONE] {
+    for fixture in [TWO_GRANT, TWO_REPEATABLE, TWO_TOMBSTONE, THREE_GRANT, THREE_TOMBSTONE] {
         let migrated = decode(fixture)?;
         let text = encoded(&migrated)?;
         assert!(text.starts_with(&format!("{{\"format\":{CURRENT},")), "{text}");
@@ -55,12 +77,12 @@ fn what_migrated_is_written_in_the_current_format() -> Result<(), FormatError> {
 #[test]
 fn a_newer_format_is_refused_whatever_it_looks_like() {
     let newer = |found| Err(FormatError::Newer { found, known: CURRENT });
-    assert_eq!(decode(br#"{"format":4}"#), newer(4));
+    assert_eq!(decode(br#"{"format":5}"#), newer(5));
     assert_eq!(decode(br#"{"record":[{"a":null}],"epoch":"x","format":4294967295}"#), newer(u32::MAX));
-    let three = String::from_utf8_lossy(THREE_GRANT);
-    assert_eq!(decode(three.replace("\"format\":3", "\"format\":4").as_bytes()), newer(4));
-    let message = FormatError::Newer { found: 4, known: CURRENT }.to_string();
-    assert!(message.contains("format 4") && message.contains("above 3") && message.contains("update"), "{message}");
+    let four = String::from_utf8_lossy(FOUR_GRANT);
+    assert_eq!(decode(four.replace("\"format\":4", "\"format\":5").as_bytes()), newer(5));
+    let message = FormatError::Newer { found: 5, known: CURRENT }.to_string();
+    assert!(message.contains("format 5") && message.contains("above 4") && message.contains("update"), "{message}");
 }
 
 #[test]
@@ -72,13 +94,13 @@ fn a_record_without_a_usable_format_is_damaged() {
         r#"{"format":0}"#,
         r#"{"format":1}"#,
         r#"{"format":-1}"#,
-        r#"{"format":3.0}"#,
-        r#"{"format":"3"}"#,
+        r#"{"format":4.0}"#,
+        r#"{"format":"4"}"#,
         r#"{"format":null}"#,
         r#"{"format":4294967296}"#,
-        r#"{"format":3,"format":4}"#,
-        r#""3""#,
-        r#"3"#,
+        r#"{"format":4,"format":5}"#,
+        r#""4""#,
+        r#"4"#,
     ] {
         assert_eq!(decode(text.as_bytes()), damaged, "{text}");
     }
@@ -87,9 +109,14 @@ fn a_record_without_a_usable_format_is_damaged() {
 #[test]
 fn one_format_is_not_read_as_another() {
     let layout = Err(FormatError::Damaged { what: "layout" });
-    let (two, three) = (String::from_utf8_lossy(TWO_GRANT), String::from_utf8_lossy(THREE_GRANT));
-    assert_eq!(decode(two.replace("\"format\":2", "\"format\":3").as_bytes()), layout);
-    assert_eq!(decode(three.replace("\"format\":3", "\"format\":2").as_bytes()), layout);
+    let formats = [(2, TWO_GRANT), (3, THREE_GRANT), (4, FOUR_GRANT)];
+    for (number, fixture) in formats {
+        for (other, _) in formats.iter().filter(|(other, _)| *other != number) {
+            let text = String::from_utf8_lossy(fixture);
+            let renamed = text.replace(&format!("\"format\":{number}"), &format!("\"format\":{other}"));
+            assert_eq!(decode(renamed.as_bytes()), layout, "{number} as {other}");
+        }
+    }
 }
 
 #[test]
