@@ -154,8 +154,7 @@ impl Core {
             Delivery::Wanted => self.start(&slot),
             // The supervisor that was to start the actor may have ended. It fails parked requests once, when it ends,
             // and this look comes after the parking.
-            Delivery::Parked if self.supervisor().is_none() => self.fail_parked(&slot),
-            Delivery::Parked => {}
+            Delivery::Parked => self.fail_parked_unless(&slot, |_| true),
             Delivery::Refused(request, until) => {
                 request.fail(TokenError::new(Reason::Aborted).with_retry_after(until.since(now)));
             }
@@ -164,23 +163,37 @@ impl Core {
 
     /// Asks the supervisor to start the actor of `slot`. Fails the parked requests if there is no supervisor.
     pub(crate) fn start(&self, slot: &Arc<Slot>) {
-        let asked = self.supervisor().is_some_and(|tree| tree.cast(SupervisorMessage::Start(Arc::clone(slot))).is_ok());
-        if !asked {
-            self.fail_parked(slot);
-        }
+        self.fail_parked_unless(slot, |tree| tree.cast(SupervisorMessage::Start(Arc::clone(slot))).is_ok());
+    }
+
+    /// Fails the requests that are parked at `slot`, unless a supervisor is running that `takes` them.
+    fn fail_parked_unless(&self, slot: &Slot, takes: impl FnOnce(&ActorRef<SupervisorMessage>) -> bool) {
+        let parked = {
+            // Under the lock, so that no other supervisor starts meanwhile, whose requests would be taken.
+            let tree = lock(&self.tree);
+            if tree.as_ref().filter(|tree| is_running(tree)).is_some_and(takes) {
+                return;
+            }
+            slot.cancel_start()
+        };
+        self.fail(parked);
     }
 
     /// Fails the requests that are parked at a slot, because no actor will be started.
     pub(crate) fn fail_parked(&self, slot: &Slot) {
+        self.fail(slot.cancel_start());
+    }
+
+    fn fail(&self, requests: Vec<Request<Slot>>) {
         let reason = if self.is_stopping() { Reason::ShuttingDown } else { Reason::NotRunning };
-        slot.cancel_start().into_iter().for_each(|request| request.fail(TokenError::new(reason)));
+        requests.into_iter().for_each(|request| request.fail(TokenError::new(reason)));
     }
 
     // The supervision tree.
 
     /// The supervisor, if it is running.
     pub(crate) fn supervisor(&self) -> Option<ActorRef<SupervisorMessage>> {
-        lock(&self.tree).clone().filter(|tree| tree.get_status() < ActorStatus::Draining)
+        lock(&self.tree).clone().filter(is_running)
     }
 
     /// Waits until a supervisor is running. In a running runtime there is no wait.
@@ -210,17 +223,17 @@ impl Core {
     /// Removes the address of a supervisor that has ended. Clears the published leases, because the store is not
     /// watched any more, and fails the parked requests.
     pub(crate) fn detach_supervisor(&self, supervisor: &ActorRef<SupervisorMessage>) {
-        let slots = {
+        let parked = {
             let mut tree = lock(&self.tree);
             if tree.take_if(|tree| tree.get_id() == supervisor.get_id()).is_none() {
                 return;
             }
-            // Under the lock, so that no other supervisor can start, whose sessions this would affect.
+            // Under the lock, so that no other supervisor can start, whose sessions and requests this would affect.
             let slots = self.slots();
             slots.iter().for_each(|slot| slot.clear_lease());
-            slots
+            slots.iter().flat_map(|slot| slot.cancel_start()).collect()
         };
-        slots.iter().for_each(|slot| self.fail_parked(slot));
+        self.fail(parked);
     }
 
     // Work that outlives the actors.
@@ -279,6 +292,10 @@ impl Router for Core {
     fn now(&self) -> Moment {
         self.ports.clock.now()
     }
+}
+
+fn is_running(supervisor: &ActorRef<SupervisorMessage>) -> bool {
+    supervisor.get_status() < ActorStatus::Draining
 }
 
 /// A slot in the directory, ordered by its identity.

@@ -48,9 +48,10 @@ struct World {
 impl World {
     fn new(tape: Vec<u8>, spending: Spending) -> Self {
         let mut tape = tape.into_iter();
-        let policies = [Reuse::EndsLineage, Reuse::EndsMore, InDoubt::RetryWithin(secs(60))];
+        let policies = [(Reuse::EndsLineage, None), (Reuse::EndsMore, None), (Reuse::EndsMore, Some(secs(60)))];
         let draw = usize::from(tape.next().unwrap_or_default());
-        let profile = Profile { reuse: policies[draw % 3], revocation_confined: draw & 4 > 0, ..Profile::default() };
+        let (reuse, grace) = policies[draw % 3];
+        let profile = Profile { reuse, grace, revocation_confined: draw & 4 > 0, ..Profile::default() };
         let Setup { mut order, mut record, .. } = Setup::default();
         if draw & 8 > 0 {
             order.adopt = Adopt::Nothing;
@@ -287,7 +288,7 @@ impl World {
         assert_eq!(self.landed, 1, "it reports once");
         assert!(self.settled <= u32::from(self.keeping), "it settles only what it kept, and once");
         assert_eq!(self.permits, 0, "the issuer's leave is given back once");
-        assert!(self.presentations <= 1, "one presentation for each flight");
+        assert!(self.presentations <= 2, "a flight presents its token once more at most");
         assert!(self.claims <= 0 && self.claims >= -self.unheard_claims - 1, "each claim ends once: {}", self.claims);
         if spending == Spending::SingleUse && self.unaccounted {
             let saved = refresh_of(self.record.as_ref());

@@ -153,7 +153,7 @@ fn whatever_else_the_source_says_is_taken_as_ever() {
         flight.answer(ANSWER_LOST);
         flight.permit_back();
         flight.abandoned();
-        flight.lands(failed_for(Reason::InDoubt, secs(39)));
+        flight.lands(failed(Reason::InDoubt));
         flight.over_now();
 
         let mut flight = Story::ordinary().until_sent();

@@ -1,7 +1,7 @@
 //! When a token in doubt may be presented again (law 10).
 
 use tokenkeeper_actors::law::flight::Doubt;
-use tokenkeeper_actors::law::profile::{Profile, Reuse};
+use tokenkeeper_actors::law::profile::{Evidence, Profile, Reuse};
 use tokenkeeper_actors::values::record::{Mark, Record, Refresh};
 use tokenkeeper_actors::values::{BootId, FlightId, Moment};
 
@@ -10,7 +10,7 @@ use crate::support::*;
 /// A doubt about `rt-1`, and the flight that resolves it.
 #[derive(Clone)]
 struct Case {
-    policy: InDoubt,
+    profile: Profile,
     predecessor: Predecessor,
     mark: Mark,
     /// When this process first saw a mark, and which flight made it.
@@ -18,9 +18,24 @@ struct Case {
 }
 
 /// A sibling presented the token once, `age` ago, in this boot. Its request might take 30 s. The sibling is gone.
-fn once(policy: InDoubt, age: Duration) -> Case {
+fn once(profile: Profile, age: Duration) -> Case {
     let mark = mark(&signed_in(), SIBLING, 1, before(START, age));
-    Case { policy, predecessor: Predecessor::Gone, mark, doubt: None }
+    Case { profile, predecessor: Predecessor::Gone, mark, doubt: None }
+}
+
+/// The default: a reuse ends the lineage at most.
+fn lineage() -> Profile {
+    profile()
+}
+
+/// A reuse ends more than the lineage.
+fn never() -> Profile {
+    Profile { reuse: Reuse::EndsMore, ..profile() }
+}
+
+/// A reuse ends more than the lineage, except within this time of the first presentation.
+fn within(span: u64) -> Profile {
+    Profile { grace: Some(secs(span)), ..never() }
 }
 
 impl Case {
@@ -62,8 +77,7 @@ impl Case {
 
     /// The flight under its claim, having read the record twice.
     fn decided(&self) -> Story {
-        let profile = Profile { reuse: self.policy, ..Profile::default() };
-        let mut setup = Setup { profile, record: Some(self.record()), ..Setup::default() };
+        let mut setup = Setup { profile: self.profile.clone(), record: Some(self.record()), ..Setup::default() };
         setup.order.doubt = self.doubt.map(|(flight, span)| Doubt { flight, seen: before(START, span).elapsed });
         let mut flight = Story::begin(setup).until_claimed();
         flight.claim_after(self.predecessor);
@@ -100,71 +114,76 @@ impl Case {
     }
 }
 
-const ONCE: InDoubt = Reuse::EndsLineage;
-const NEVER: InDoubt = Reuse::EndsMore;
-
-const fn within(span: u64) -> InDoubt {
-    InDoubt::RetryWithin(secs(span))
-}
-
 #[test]
-fn nobody_presents_a_marked_token_before_the_marked_request_is_over() {
-    once(ONCE, millis(1)).waits(millis(29_999));
-    once(ONCE, millis(29_999)).waits(millis(1));
-    once(ONCE, secs(30)).presents();
-    once(ONCE, HOUR).presents();
-}
-
-#[test]
-fn by_default_a_token_is_presented_twice_and_no_more() {
-    once(ONCE, HOUR).presented(1).presents();
-    once(ONCE, HOUR).presented(2).refuses();
-    once(ONCE, HOUR).presented(3).refuses();
-    // The wait would end in a refusal, so the refusal comes at once.
-    once(ONCE, secs(1)).presented(2).refuses();
-}
-
-#[test]
-fn a_holder_that_may_live_may_yet_commit_and_after_its_time_the_token_is_not_replayed() {
-    for policy in [ONCE, NEVER] {
-        once(policy, secs(10)).may_live().waits(secs(20));
-        once(policy, millis(29_999)).may_live().waits(millis(1));
-        once(policy, secs(30)).may_live().refuses();
-        once(policy, HOUR).may_live().refuses();
+fn the_token_of_a_holder_that_is_gone_is_presented_at_once() {
+    for age in [millis(1), secs(29), secs(30), HOUR] {
+        once(lineage(), age).presents();
+        once(lineage(), age).elsewhere().presents();
+        once(Profile { rotates: false, ..lineage() }, age).presents();
     }
 }
 
 #[test]
+fn the_pauses_between_presentations_grow_with_their_number_and_never_end_the_grant() {
+    let pauses = [(2, 500), (3, 1_000), (4, 2_000), (5, 4_000), (6, 5_000), (8, 5_000)];
+    let longer = [(9, 10_000), (10, 20_000), (11, 40_000), (12, 60_000), (1_000, 60_000), (u32::MAX - 1, 60_000)];
+    for (presentations, pause) in pauses.into_iter().chain(longer) {
+        let case = |age| once(lineage(), age).presented(presentations);
+        case(millis(1)).waits(millis(pause - 1));
+        case(millis(pause - 1)).waits(millis(1));
+        case(millis(pause)).presents();
+        case(HOUR).presents();
+    }
+}
+
+#[test]
+fn a_holder_that_may_live_is_waited_for_and_then_presented_over() {
+    once(lineage(), secs(10)).may_live().waits(secs(20));
+    once(lineage(), millis(29_999)).may_live().waits(millis(1));
+    once(lineage(), secs(30)).may_live().presents();
+    once(lineage(), HOUR).may_live().presents();
+    // The longer of the two waits counts.
+    once(lineage(), secs(29)).presented(12).may_live().waits(secs(31));
+    once(Profile { rotates: false, ..lineage() }, secs(10)).may_live().waits(secs(20));
+}
+
+#[test]
 fn an_issuer_that_forgives_nothing_is_shown_no_token_twice() {
-    once(NEVER, HOUR).refuses();
-    once(NEVER, secs(10)).refuses();
+    once(never(), HOUR).refuses();
+    once(never(), secs(10)).refuses();
+    // The holder may still commit, which would end the doubt.
+    once(never(), secs(10)).may_live().waits(secs(20));
+    once(never(), secs(30)).may_live().refuses();
+    // There is no doubt at an issuer that never rotates, whatever a reuse would cost.
+    once(Profile { rotates: false, ..never() }, secs(10)).presents();
 }
 
 #[test]
 fn a_mark_of_another_boot_counts_from_when_this_process_first_saw_it() {
     // The wall clock shows another age, which does not count.
-    once(ONCE, HOUR).elsewhere().waits(secs(30));
-    once(ONCE, HOUR).elsewhere().known_for(millis(29_999)).waits(millis(1));
-    once(ONCE, HOUR).elsewhere().known_for(secs(30)).presents();
-    once(ONCE, HOUR).elsewhere().may_live().known_for(secs(30)).refuses();
-    once(ONCE, HOUR).elsewhere().may_live().known_for(secs(10)).waits(secs(20));
+    let case = |known: Duration| once(lineage(), HOUR).elsewhere().may_live().known_for(known);
+    once(lineage(), HOUR).elsewhere().may_live().waits(secs(30));
+    case(millis(29_999)).waits(millis(1));
+    case(secs(30)).presents();
+    once(lineage(), HOUR).elsewhere().presented(3).waits(secs(1));
+    once(lineage(), HOUR).elsewhere().presented(3).known_for(secs(1)).presents();
 }
 
 #[test]
-fn having_seen_another_flights_mark_says_nothing_about_this_one() {
-    let mut case = once(ONCE, HOUR).elsewhere();
+fn a_sight_of_another_flights_mark_does_not_age_this_one() {
+    let mut case = once(lineage(), HOUR).elsewhere().may_live();
     case.doubt = Some((FlightId(0xDEAD), HOUR));
     case.waits(secs(30));
 }
 
 #[test]
-fn in_the_same_boot_the_mark_itself_says_how_old_it_is() {
-    once(ONCE, secs(10)).known_for(HOUR).waits(secs(20));
-    once(ONCE, secs(40)).known_for(secs(0)).presents();
+fn in_the_same_boot_the_mark_has_its_own_age() {
+    once(lineage(), secs(10)).may_live().known_for(HOUR).waits(secs(20));
+    once(lineage(), secs(40)).may_live().known_for(secs(0)).presents();
 }
 
 #[test]
-fn within_an_issuers_grace_period_a_token_is_replayed_whoever_lives() {
+fn within_an_issuers_grace_period_a_token_is_presented_again_where_reuse_costs_more() {
     for presentations in [1, 2, 7] {
         once(within(60), secs(30)).presented(presentations).presents();
         once(within(60), secs(30)).presented(presentations).may_live().presents();
@@ -172,7 +191,15 @@ fn within_an_issuers_grace_period_a_token_is_replayed_whoever_lives() {
 }
 
 #[test]
-fn the_replay_must_arrive_before_the_grace_period_ends_the_two_seconds_to_send_included() {
+fn a_grace_period_makes_no_profile_stricter() {
+    let lax = Profile { grace: Some(secs(60)), ..lineage() };
+    once(lax.clone(), HOUR).presents();
+    once(lax.clone(), HOUR).elsewhere().presents();
+    once(lax, HOUR).presented(7).may_live().presents();
+}
+
+#[test]
+fn the_repeat_must_arrive_before_the_grace_period_ends_the_two_seconds_to_send_included() {
     once(within(60), millis(57_999)).presents();
     once(within(60), secs(58)).refuses();
     once(within(60), HOUR).refuses();
@@ -183,10 +210,11 @@ fn the_replay_must_arrive_before_the_grace_period_ends_the_two_seconds_to_send_i
 fn the_grace_period_counts_from_the_first_presentation_and_the_wait_from_the_last() {
     once(within(60), secs(31)).first(secs(57)).presents();
     once(within(60), secs(31)).first(secs(58)).refuses();
-    once(within(60), secs(10)).first(secs(37)).waits(secs(20));
-    // The wait would last until the grace period is over.
-    once(within(60), secs(10)).first(secs(38)).refuses();
+    once(within(60), secs(10)).first(secs(37)).may_live().waits(secs(20));
+    // The wait lasts until the grace period is over. The holder's own answer may still come.
     once(within(60), secs(10)).first(secs(38)).may_live().waits(secs(20));
+    once(within(60), secs(1)).first(secs(56)).presented(4).waits(secs(1));
+    once(within(60), secs(1)).first(secs(57)).presented(4).refuses();
 }
 
 #[test]
@@ -214,7 +242,7 @@ fn a_reboot_ends_the_grace_period() {
 }
 
 #[test]
-fn a_replay_that_missed_the_grace_period_is_not_sent_and_the_doubt_is_put_back() {
+fn a_repeat_that_missed_the_grace_period_is_not_sent_and_the_doubt_is_put_back() {
     let miss: [fn(&mut Story); 2] = [|flight| flight.pass(secs(2)), |flight| flight.step_wall(2_000)];
     for miss in miss {
         let case = once(within(60), millis(56_000));
@@ -232,7 +260,7 @@ fn a_replay_that_missed_the_grace_period_is_not_sent_and_the_doubt_is_put_back()
 }
 
 #[test]
-fn a_replay_just_within_the_grace_period_is_sent() {
+fn a_repeat_just_within_the_grace_period_is_sent() {
     let mut flight = once(within(60), millis(56_000)).decided();
     let (op, change) = flight.change_asked(EffectName::Mark);
     flight.pass(millis(1_999));
@@ -241,59 +269,67 @@ fn a_replay_just_within_the_grace_period_is_sent() {
 }
 
 #[test]
-fn without_a_grace_period_a_replay_needs_no_haste() {
-    let mut flight = once(ONCE, HOUR).decided();
+fn without_a_grace_period_a_repeat_needs_no_haste() {
+    let mut flight = once(lineage(), HOUR).decided();
     let (op, change) = flight.change_asked(EffectName::Mark);
     flight.step_wall(7_200_000);
     flight.written(op, &change);
     flight.send();
 }
 
-/// Runs a flight whose answer is lost `span` after the send. The token was presented `presentations` times before.
-fn lost_after(policy: InDoubt, presentations: u32, span: Duration, told: Option<Duration>) -> Outcome {
-    let mut flight = match presentations {
-        0 => {
-            let profile = Profile { reuse: policy, ..Profile::default() };
-            Story::begin(Setup { profile, ..Setup::default() }).until_marked()
-        }
-        presentations => once(policy, secs(30)).presented(presentations).decided(),
-    };
+/// Presents a token for the second time or later, and loses the answer `span` after the send.
+fn lost_again(profile: Profile, presentations: u32, span: Duration, evidence: Evidence) -> Outcome {
+    let mut flight = once(profile, HOUR).first(secs(20)).presented(presentations).decided();
     flight.change(EffectName::Mark);
     flight.send();
     flight.pass(span);
-    let evidence = told.map_or(ANSWER_LOST, |told| refused_until(500, "", told));
+    let told = match &evidence {
+        Evidence::Refused(refused) => refused.retry_after,
+        _ => None,
+    };
     flight.answer(evidence);
     flight.permit_back_with(told);
     flight.abandoned();
-    let outcome = flight.lands_somehow();
+    let landing = flight.landing();
     flight.over_now();
+    assert_eq!(landing.requests, 1);
     let mark = mark_of(flight.record.as_ref()).expect("the mark stays");
     assert_eq!((mark.flight, mark.presentations), (ME, presentations + 1));
-    outcome
+    landing.outcome
 }
 
 #[test]
-fn a_lost_answer_leaves_the_mark_and_tells_when_the_token_may_be_presented_again() {
-    assert_eq!(lost_after(ONCE, 0, secs(30), None), failed_for(Reason::InDoubt, secs(9)));
-    assert_eq!(lost_after(ONCE, 0, secs(30), Some(secs(8))), failed_for(Reason::InDoubt, secs(9)));
-    assert_eq!(lost_after(ONCE, 0, secs(30), Some(secs(10))), failed_for(Reason::InDoubt, secs(10)));
-    assert_eq!(lost_after(ONCE, 0, secs(39), None), failed(Reason::InDoubt));
-    assert_eq!(lost_after(ONCE, 0, secs(39), Some(secs(8))), failed_for(Reason::InDoubt, secs(8)));
+fn a_doubt_stays_however_often_the_answer_is_lost() {
+    for presentations in [1, 2, 30] {
+        let pause = if presentations == 1 {
+            500
+        } else if presentations == 2 {
+            1_000
+        } else {
+            60_000
+        };
+        let outcome = |evidence| lost_again(lineage(), presentations, Duration::ZERO, evidence);
+        assert_eq!(outcome(ANSWER_LOST), failed_for(Reason::InDoubt, millis(pause)));
+        assert_eq!(outcome(refused(502, "")), failed_for(Reason::InDoubt, millis(pause)));
+        assert_eq!(outcome(refused(403, "")), failed_for(Reason::InDoubt, millis(pause)));
+        // The server has refused the request in the words of the protocol.
+        assert_eq!(outcome(refused(400, "invalid_request")), failed_for(Reason::RequestRefused, millis(pause)));
+    }
 }
 
 #[test]
-fn an_answer_lost_for_good_asks_for_a_login_at_once() {
-    assert_eq!(lost_after(ONCE, 1, secs(1), None), login_required(Reason::MaybeConsumed));
-    assert_eq!(lost_after(NEVER, 0, secs(1), None), login_required(Reason::MaybeConsumed));
+fn the_longer_of_the_pause_and_the_servers_retry_after_counts() {
+    let outcome = |span, told| lost_again(lineage(), 3, span, refused_until(503, "", told));
+    assert_eq!(outcome(Duration::ZERO, secs(1)), failed_for(Reason::InDoubt, secs(2)));
+    assert_eq!(outcome(Duration::ZERO, secs(9)), failed_for(Reason::InDoubt, secs(9)));
+    assert_eq!(outcome(millis(1_500), secs(1)), failed_for(Reason::InDoubt, secs(1)));
+    assert_eq!(outcome(secs(30), secs(1)), failed_for(Reason::InDoubt, secs(1)));
+    assert_eq!(lost_again(lineage(), 3, secs(30), ANSWER_LOST), failed(Reason::InDoubt));
 }
 
 #[test]
-fn an_answer_lost_within_a_grace_period_may_be_asked_for_again_if_time_remains() {
-    assert_eq!(lost_after(within(60), 0, secs(30), None), failed_for(Reason::InDoubt, secs(9)));
-    assert_eq!(lost_after(within(42), 0, secs(30), None), failed_for(Reason::InDoubt, secs(9)));
-    assert_eq!(lost_after(within(41), 0, secs(30), None), login_required(Reason::MaybeConsumed));
-    // Presented first 30 s before it was sent now.
-    assert_eq!(lost_after(within(72), 3, secs(1), None), failed_for(Reason::InDoubt, secs(38)));
-    assert_eq!(lost_after(within(71), 3, secs(1), None), login_required(Reason::MaybeConsumed));
-    assert_eq!(lost_after(within(60), 0, secs(39), None), failed(Reason::InDoubt));
+fn an_answer_lost_outside_the_grace_period_asks_for_a_login_where_reuse_costs_more() {
+    // Presented first 20 s before it was sent now.
+    assert_eq!(lost_again(within(60), 1, secs(37), ANSWER_LOST), failed(Reason::InDoubt));
+    assert_eq!(lost_again(within(60), 1, secs(38), ANSWER_LOST), login_required(Reason::MaybeConsumed));
 }

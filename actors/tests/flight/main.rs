@@ -21,6 +21,7 @@ mod plans;
 mod profile;
 mod renewing;
 mod repeatable;
+mod repeats;
 mod shutdown;
 mod stale;
 mod store_faults;

@@ -1,6 +1,6 @@
 //! Law 10's table, row by row, from the result of the request to the outcome of the flight.
 
-use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Reuse};
 use tokenkeeper_actors::values::record::{Parked, Refresh};
 
 use crate::support::*;
@@ -53,12 +53,12 @@ fn what_certainly_spent_nothing_takes_the_mark_back() {
 }
 
 #[test]
-fn whatever_else_is_no_usable_answer_leaves_the_token_in_doubt() {
-    let strict = Profile::default();
-    // The marked request's time-out passes 39 s after the mark, of which one second is over.
-    let in_doubt = || failed_for(Reason::InDoubt, secs(38));
+fn any_other_answer_leaves_the_token_in_doubt() {
+    // Where a token in doubt is never presented again, the doubt shows at once.
+    let never = Profile { reuse: Reuse::EndsMore, ..profile() };
+    let row = |evidence, told| row(&never, evidence, told, Mark::Stays, login_required(Reason::MaybeConsumed));
     for lost in [Lost::TimedOut, Lost::Broken, Lost::Aborted] {
-        row(&strict, Evidence::Lost(lost), None, Mark::Stays, in_doubt());
+        row(Evidence::Lost(lost), None);
     }
     for (status, error) in [
         (500, ""),
@@ -77,11 +77,9 @@ fn whatever_else_is_no_usable_answer_leaves_the_token_in_doubt() {
         (100, "invalid_grant"),
         (0, ""),
     ] {
-        row(&strict, refused(status, error), None, Mark::Stays, in_doubt());
+        row(refused(status, error), None);
     }
-    // The longer of `Retry-After` and the time-out counts.
-    row(&strict, refused_until(500, "", secs(60)), Some(secs(60)), Mark::Stays, failed_for(Reason::InDoubt, secs(60)));
-    row(&strict, refused_until(500, "", secs(2)), Some(secs(2)), Mark::Stays, in_doubt());
+    row(refused_until(500, "", secs(60)), Some(secs(60)));
 }
 
 #[test]

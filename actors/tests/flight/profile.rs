@@ -16,7 +16,8 @@ fn judged(profile: &Profile, evidence: Evidence) -> (String, Option<Duration>) {
         Judgement::ClientRejected => ("client".to_owned(), None),
         Judgement::SendAgain => ("again".to_owned(), None),
         Judgement::Dead => ("dead".to_owned(), None),
-        Judgement::InDoubt { retry_after } => ("doubt".to_owned(), retry_after),
+        Judgement::InDoubt(Trouble { reason: Reason::InDoubt, retry_after }) => ("doubt".to_owned(), retry_after),
+        Judgement::InDoubt(Trouble { reason, retry_after }) => (format!("doubt {reason}"), retry_after),
     }
 }
 
@@ -27,7 +28,9 @@ fn word(profile: &Profile, evidence: Evidence) -> String {
 #[test]
 fn the_default_is_strict() {
     let profile = Profile::default();
-    assert_eq!((profile.reuse, profile.request_timeout), (Reuse::EndsLineage, secs(30)));
+    assert_eq!((profile.reuse, profile.request_timeout), (Reuse::EndsLineage, secs(180)));
+    assert_eq!((profile.grace, profile.rotates), (None, true));
+    assert_eq!(profile.client_words, ["invalid_client"]);
     assert_eq!(profile.dead_words, ["invalid_grant"]);
     assert!(profile.unspent_statuses.is_empty() && !profile.revocation_confined);
 }
@@ -62,11 +65,29 @@ fn refusals_by_status_and_word() {
             [(199, "doubt"), (200, "client"), (302, "client"), (400, "client"), (429, "unspent throttled")],
         ),
         ("invalid_client", [(401, "client"), (499, "client"), (500, "doubt"), (503, "doubt"), (0, "doubt")]),
-        ("invalid_scope", [(199, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")]),
-        ("INVALID_GRANT", [(199, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")]),
+        (
+            "invalid_scope",
+            [
+                (199, "doubt"),
+                (200, "doubt"),
+                (302, "doubt"),
+                (400, "doubt request_refused"),
+                (429, "unspent throttled"),
+            ],
+        ),
+        (
+            "INVALID_GRANT",
+            [
+                (199, "doubt"),
+                (200, "doubt"),
+                (302, "doubt"),
+                (400, "doubt request_refused"),
+                (429, "unspent throttled"),
+            ],
+        ),
         (
             "my_invalid_grant",
-            [(1, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")],
+            [(1, "doubt"), (200, "doubt"), (302, "doubt"), (499, "doubt request_refused"), (429, "unspent throttled")],
         ),
     ];
     for (error, cases) in rows {
@@ -81,7 +102,36 @@ fn a_profile_adds_words_that_end_the_grant_and_may_take_the_usual_one_away() {
     let profile = Profile { dead_words: vec!["bad_verification_code".to_owned()], ..Profile::default() };
     assert_eq!(word(&profile, refused(200, "bad_verification_code")), "dead");
     assert_eq!(word(&profile, refused(500, "bad_verification_code")), "doubt");
-    assert_eq!(word(&profile, refused(400, "invalid_grant")), "doubt");
+    assert_eq!(word(&profile, refused(400, "invalid_grant")), "doubt request_refused");
+}
+
+#[test]
+fn a_profile_adds_words_about_the_client_and_words_that_spend_nothing() {
+    let words = |word: &str| vec![word.to_owned()];
+    let profile = Profile {
+        client_words: words("incorrect_client_credentials"),
+        unspent_words: words("temporarily_unavailable"),
+        ..Profile::default()
+    };
+    assert_eq!(word(&profile, refused(200, "incorrect_client_credentials")), "client");
+    assert_eq!(word(&profile, refused(500, "incorrect_client_credentials")), "doubt");
+    assert_eq!(word(&profile, refused(400, "invalid_client")), "doubt request_refused");
+    for status in [200, 400, 503] {
+        assert_eq!(word(&profile, refused(status, "temporarily_unavailable")), "unspent server_trouble");
+    }
+}
+
+#[test]
+fn an_issuer_that_never_rotates_leaves_no_doubt() {
+    let profile = Profile { rotates: false, ..Profile::default() };
+    assert_eq!(word(&profile, Evidence::Lost(Lost::Broken)), "unspent server_trouble");
+    assert_eq!(word(&profile, refused(502, "")), "unspent server_trouble");
+    assert_eq!(word(&profile, refused(200, "")), "unspent server_trouble");
+    assert_eq!(word(&profile, refused(403, "")), "unspent request_refused");
+    assert_eq!(word(&profile, refused(400, "invalid_scope")), "unspent request_refused");
+    // Definite answers stay definite.
+    assert_eq!(word(&profile, refused(400, "invalid_grant")), "dead");
+    assert_eq!(word(&profile, refused(401, "invalid_client")), "client");
 }
 
 #[test]
@@ -135,12 +185,22 @@ fn trouble_without_a_word_from_the_server_says_nothing_about_coming_back() {
 fn a_plan_names_its_profile() {
     let name = |name: &'static str| ProviderName::new(name).unwrap();
     let lax = Profile {
-        in_doubt: InDoubt::RetryWithin(secs(600)),
+        grace: Some(secs(600)),
         unspent_statuses: vec![503],
         revocation_confined: true,
         ..Profile::default()
     };
-    let fallback = Profile { unspent_statuses: vec![502], revocation_confined: true, ..Profile::default() };
+    let fallback = Profile {
+        grace: Some(secs(60)),
+        rotates: false,
+        unspent_words: vec!["busy".to_owned()],
+        client_words: Vec::new(),
+        unspent_statuses: vec![502],
+        revocation_confined: true,
+        request_timeout: secs(60),
+        dead_words: vec!["gone".to_owned()],
+        ..Profile::default()
+    };
     let profiles = Profiles::new(fallback.clone()).with(name("lax"), lax.clone());
     assert_eq!(profiles.of(&RenewalPlan::default()), fallback);
     assert_eq!(profiles.of(&RenewalPlan::at(name("lax"))), lax);
@@ -149,7 +209,8 @@ fn a_plan_names_its_profile() {
     assert_eq!(profiles.of(&cautious), Profile { reuse: never, ..lax });
     // The strictest reading where the provider is unknown.
     let unknown = profiles.of(&RenewalPlan::at(name("unknown")));
-    assert_eq!(unknown, Profile { reuse: never, ..Profile::default() });
+    let (request_timeout, dead_words) = (fallback.request_timeout, fallback.dead_words);
+    assert_eq!(unknown, Profile { reuse: never, request_timeout, dead_words, ..Profile::default() });
     let renamed = profiles.with_fallback(Profile::default()).with(name("lax"), Profile::default());
     assert_eq!(renamed, Profiles::from(Profile::default()).with(name("lax"), Profile::default()));
 }

@@ -145,7 +145,8 @@ fn a_second_shutdown_changes_nothing() {
 
 #[test]
 fn a_last_save_that_landed_unheard_is_not_noted_as_spent() {
-    for answer in [new_pair(), usable(tokens("at-2", Some("rt-1")))] {
+    let answers = [(new_pair(), EffectName::Spent), (usable(tokens("at-2", Some("rt-1"))), EffectName::Withdraw)];
+    for (answer, last_write) in answers {
         let mut flight = Story::ordinary().until_sent();
         flight.answer(answer);
         flight.permit_back();
@@ -153,7 +154,7 @@ fn a_last_save_that_landed_unheard_is_not_noted_as_spent() {
         flight.mints_keeping();
         flight.shutdown();
         flight.change_lands_unheard(EffectName::Commit);
-        flight.change(EffectName::Spent);
+        flight.change(last_write);
         flight.released();
         flight.settles();
         flight.over_now();

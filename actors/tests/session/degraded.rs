@@ -160,6 +160,7 @@ fn a_failure_that_cannot_be_written_down_is_kept_too() {
         outcome: Outcome::Failed(Trouble::new(Reason::Unreachable)),
         view: story.store.view(),
         keeping: true,
+        requests: 1,
     };
     assert_eq!(story.reports(Report::Landed(landing)), ["publish", "1 is told unreachable, 500 ms"]);
     assert_eq!(story.asks(2), ["2 is told store_trouble"]);

@@ -111,11 +111,10 @@ fn sibling(voyage: &mut Voyage, act: &Act) {
 }
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
-    let in_doubt = prop::sample::select(vec![Reuse::EndsLineage, Reuse::EndsMore, InDoubt::RetryWithin(s(60))]);
-    (in_doubt, any::<bool>()).prop_map(|(in_doubt, revocation_confined)| Profile {
-        in_doubt,
-        revocation_confined,
-        ..Profile::default()
+    let reuse = prop::sample::select(vec![Reuse::EndsLineage, Reuse::EndsMore]);
+    let grace = prop::sample::select(vec![None, Some(s(60))]);
+    (reuse, grace, any::<bool>(), prop::bool::weighted(0.8)).prop_map(|(reuse, grace, revocation_confined, rotates)| {
+        Profile { reuse, grace, revocation_confined, rotates, ..Profile::default() }
     })
 }
 

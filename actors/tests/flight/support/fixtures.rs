@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{Adopt, Outcome};
+use tokenkeeper_actors::law::flight::{Adopt, Outcome, StoreTimeouts};
 use tokenkeeper_actors::law::ledger::{Change, Commit, Login, LoginAccess, apply};
-use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Refused, Tokens, Trouble};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Refused, Tokens, Trouble};
 use tokenkeeper_actors::values::record::{
     Access, Binding, Client, ClientAuth, Content, Grant, Issuer, Mark, MarkState, Record, RefreshCredential, Subject,
 };
@@ -48,6 +48,16 @@ pub(crate) fn before(moment: Moment, span: Duration) -> Moment {
     let span = span.as_millis() as u64;
     let wall = WallTime::from_millis(moment.wall.as_millis() - span);
     Moment { wall, elapsed: ElapsedTime::from_millis(moment.elapsed.as_millis() - span), ..moment }
+}
+
+/// The default profile, with a request time-out of 30 s.
+pub(crate) fn profile() -> Profile {
+    Profile { request_timeout: secs(30), ..Profile::default() }
+}
+
+/// The default time-outs, with a wait of 90 s for a claim.
+pub(crate) fn timeouts() -> StoreTimeouts {
+    StoreTimeouts { claim_wait: secs(90), ..StoreTimeouts::default() }
 }
 
 pub(crate) fn digests() -> DigestKey {

@@ -46,7 +46,7 @@ impl Default for Setup {
             doubt: None,
             urgency: Urgency::Callers,
         };
-        let (profile, timeouts) = (Profile::default(), StoreTimeouts::default());
+        let (profile, timeouts) = (super::profile(), super::timeouts());
         let (named, spending) = (Vec::new(), Spending::SingleUse);
         Self { order, profile, named, timeouts, spending, record: Some(signed_in()) }
     }
@@ -241,6 +241,11 @@ impl Story {
         assert!(!self.flight.is_over());
         let due = self.flight.next_wake().map(ElapsedTime::as_millis);
         assert_eq!(due, Some(self.now.elapsed().after(span).as_millis()), "at {:?}", self.now.elapsed());
+    }
+
+    /// Whether the flight waits for the time at which it presents its token once more.
+    pub(crate) fn pauses(&self) -> bool {
+        self.emitted.is_empty() && self.flight.next_wake().is_some()
     }
 
     /// The flight goes on, and waits only for an answer.

@@ -74,6 +74,8 @@ fn word(effect: &SessionEffect) -> String {
             change => format!("{change:?}"),
         },
         SessionEffect::Revoke(_) => "revoke".to_owned(),
+        SessionEffect::Note(_, failure) if failure.retrying => format!("note {}, trying again", failure.reason),
+        SessionEffect::Note(_, failure) => format!("note {}", failure.reason),
     }
 }
 
