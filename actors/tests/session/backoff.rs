@@ -6,11 +6,11 @@ use tokenkeeper_actors::law::flight::Outcome;
 use tokenkeeper_actors::law::session::{Ask, Policy};
 use tokenkeeper_actors::values::{Cause, Reason};
 
-use super::support::{HOUR, Story, Told, ms, s};
+use super::support::{HOUR, Story, Told, ms, once, s};
 
 /// A session whose token has expired, with a caller without a deadline.
 fn flying() -> Story {
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.passes(HOUR);
     story.asks(0);
     story
@@ -55,7 +55,7 @@ fn the_dice_make_pauses_up_to_twice_as_long() {
 
 #[test]
 fn pauses_are_the_policys() {
-    let policy = Policy { initial_backoff: s(10), max_backoff: s(15), ..Policy::default() };
+    let policy = Policy { initial_backoff: s(10), max_backoff: s(15), ..once() };
     let mut story = Story::signed_in(HOUR, policy);
     story.passes(HOUR);
     story.asks(0);
@@ -66,7 +66,7 @@ fn pauses_are_the_policys() {
 
 #[test]
 fn a_hundred_failures_do_not_overflow() {
-    let policy = Policy { initial_backoff: ms(1), max_backoff: ms(1), ..Policy::default() };
+    let policy = Policy { initial_backoff: ms(1), max_backoff: ms(1), ..once() };
     let mut story = Story::signed_in(HOUR, policy);
     story.passes(HOUR);
     story.asks(0);

@@ -4,7 +4,7 @@ use tokenkeeper_actors::law::flight::{Adopt, Outcome, Urgency};
 use tokenkeeper_actors::law::session::{Ask, Policy, SessionEffect};
 use tokenkeeper_actors::values::{Cause, Reason, Validity};
 
-use super::support::{HOUR, Story, generation, ms, s};
+use super::support::{HOUR, Story, generation, ms, once, s};
 
 /// A session whose token has expired.
 fn expired() -> Story {
@@ -31,7 +31,8 @@ fn a_thousand_callers_share_one_flight_and_one_token() {
 
 #[test]
 fn the_cohort_shares_a_failure_too() {
-    let mut story = expired();
+    let mut story = Story::signed_in(HOUR, once());
+    story.passes(HOUR);
     for waiter in 0..10 {
         story.asks(waiter);
     }
@@ -130,7 +131,7 @@ fn who_insists_gets_a_token_and_all_who_wait_share_it() {
 
 #[test]
 fn who_insists_is_told_of_a_failure_and_never_given_the_old_token_instead() {
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.insists(1);
     assert_eq!(story.fails(Reason::ServerTrouble), ["publish", "1 is told server_trouble, 500 ms"]);
     assert_eq!(story.asks(2), ["2 gets 1.1"]);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokenkeeper_actors::law::session::{Ask, Policy, SessionEvent};
 use tokenkeeper_actors::values::Reason;
 
-use super::support::{HOUR, Story, generation, ms, s};
+use super::support::{HOUR, Story, generation, ms, once, s};
 
 /// A session whose token has expired.
 fn expired() -> Story {
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.passes(HOUR);
     story
 }
@@ -196,7 +196,7 @@ fn the_latest_throttle_counts_and_one_that_is_over_is_forgotten() {
 
 #[test]
 fn a_still_valid_lease_is_handed_out_whatever_rests() {
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.insists(1);
     story.fails_for(Reason::Unreachable, HOUR);
     story.does(SessionEvent::Throttled(story.at.elapsed.after(HOUR)));

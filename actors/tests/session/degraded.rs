@@ -6,11 +6,11 @@ use tokenkeeper_actors::law::profile::Trouble;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::values::{Cause, Reason};
 
-use super::support::{HOUR, Story, generation, s};
+use super::support::{HOUR, Story, generation, once, s};
 
 /// A session whose flight has landed with 1.2, for an hour, and could not save it.
 fn keeping() -> Story {
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.passes(HOUR);
     story.asks(1);
     assert_eq!(story.mints_unsaved(HOUR), ["publish", "1 gets 1.2"]);
@@ -43,7 +43,7 @@ fn no_other_flight_begins_while_it_is_kept() {
 #[test]
 fn no_other_flight_begins_while_it_is_kept_not_even_to_keep_warm() {
     let refresh = RefreshPolicy::KeepWarm { inactivity: Some(s(200)) };
-    let mut story = Story::signed_in(HOUR, Policy { refresh, ..Policy::default() });
+    let mut story = Story::signed_in(HOUR, Policy { refresh, ..once() });
     story.idles(HOUR);
     story.mints_unsaved(s(1_000));
     assert_eq!(story.idles(2 * HOUR), []);
@@ -62,7 +62,7 @@ fn refused_it_is_served_no_more_and_nobody_waits_for_another() {
 
 #[test]
 fn who_insisted_during_the_flight_is_told_when_it_cannot_save() {
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.insists(1);
     story.insists(2);
     assert_eq!(story.mints_unsaved(HOUR), ["publish", "1 gets 1.2", "2 is told store_trouble"]);
@@ -153,7 +153,7 @@ fn a_stopping_flight_that_could_not_save_is_over_and_says_so() {
 #[test]
 fn a_failure_that_cannot_be_written_down_is_kept_too() {
     // The server refused without spending the token, and the mark could not be withdrawn.
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.passes(HOUR);
     story.asks(1);
     let landing = tokenkeeper_actors::law::flight::Landing {

@@ -187,7 +187,9 @@ impl Improvised {
             }
         };
         // A late answer is ignored. A single-use source needs the record, a repeatable one does not.
-        let enough = !matches!(answer, Answer::Failed(_)) || self.story.policy.renewal.spending == Spending::Repeatable;
+        let learned = self.story.published().residue.plan.as_deref();
+        let spending = learned.unwrap_or(&self.story.policy.renewal).spending;
+        let enough = !matches!(answer, Answer::Failed(_)) || spending == Spending::Repeatable;
         self.knows |= took < s(5) && enough;
         self.happens(event);
     }

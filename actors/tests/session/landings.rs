@@ -4,11 +4,11 @@ use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Urgency};
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
 use tokenkeeper_actors::values::{Cause, FlightId, Lease, Reason, Validity};
 
-use super::support::{HOUR, Story, generation, ms, s};
+use super::support::{HOUR, Story, generation, ms, once, s};
 
 /// A session whose token has expired, and whose flight runs for caller 1.
 fn flying() -> Story {
-    let mut story = Story::signed_in(HOUR, Policy::default());
+    let mut story = Story::signed_in(HOUR, once());
     story.passes(HOUR);
     assert_eq!(story.asks(1), ["publish", "fly for expiry"]);
     story

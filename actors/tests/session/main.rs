@@ -18,6 +18,7 @@ mod landings;
 mod logins;
 mod logouts;
 mod owed;
+mod patience;
 mod properties;
 mod reads;
 mod refusals;

@@ -5,10 +5,10 @@ use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
 use tokenkeeper_actors::values::{Cause, Generation, Nonce, Reason, StoreFault};
 
-use super::support::{HOUR, Story, generation, ms, s};
+use super::support::{HOUR, Story, generation, ms, once, s};
 
 fn signed_in() -> Story {
-    Story::signed_in(HOUR, Policy::default())
+    Story::signed_in(HOUR, once())
 }
 
 #[test]
@@ -113,14 +113,14 @@ fn the_floor_outlives_the_actor() {
 
 #[test]
 fn a_refusal_before_the_first_read_is_heard_when_it_is_known_what_was_refused() {
-    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let mut story = Story::over_a_login(Some(HOUR), once());
     assert_eq!(story.refuses(1, generation(1, 1)), []);
     assert!(!story.session.is_idle());
     assert_eq!(story.reads(), ["publish", "refusal 1 noted"]);
     assert_eq!(story.hit(), None);
 
     // A token that a sibling minted for a refusal shows futility too, even if this process never saw it before.
-    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let mut story = Story::over_a_login(Some(HOUR), once());
     story.sibling_mints(HOUR, Cause::Refusal);
     story.refuses(1, generation(1, 1));
     story.refuses(2, generation(1, 2));
@@ -131,21 +131,21 @@ fn a_refusal_before_the_first_read_is_heard_when_it_is_known_what_was_refused() 
 
 #[test]
 fn a_refusal_before_the_first_read_is_noted_where_that_fails() {
-    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let mut story = Story::over_a_login(Some(HOUR), once());
     story.refuses(1, generation(1, 1));
     assert_eq!(story.read_fails(), ["publish", "refusal 1 noted"]);
     assert_eq!(story.ticks_after(s(1)), ["load"]);
     assert_eq!(story.reads().quietly(), []);
     assert_eq!(story.hit(), None);
 
-    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let mut story = Story::over_a_login(Some(HOUR), once());
     story.refuses(1, generation(1, 1));
     assert_eq!(story.ticks_after(s(5)), ["publish", "refusal 1 noted"]);
 }
 
 #[test]
 fn refusals_that_wait_are_bounded_like_callers() {
-    let mut story = Story::over_a_login(Some(HOUR), Policy { max_waiters: 2, ..Policy::default() });
+    let mut story = Story::over_a_login(Some(HOUR), Policy { max_waiters: 2, ..once() });
     assert_eq!(story.refuses(1, generation(1, 1)), []);
     assert_eq!(story.refuses(2, generation(1, 1)), []);
     assert_eq!(story.refuses(3, generation(1, 1)), ["publish", "refusal 3 noted"]);
@@ -154,7 +154,7 @@ fn refusals_that_wait_are_bounded_like_callers() {
 
 #[test]
 fn refusals_that_wait_are_answered_at_the_end() {
-    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let mut story = Story::over_a_login(Some(HOUR), once());
     story.refuses(1, generation(1, 1));
     assert_eq!(story.does(SessionEvent::Shutdown), ["publish", "refusal 1 noted"]);
     assert_eq!(story.refuses(2, generation(1, 1)), ["refusal 2 noted"]);
@@ -241,7 +241,7 @@ fn a_refusal_in_backoff_is_noted_and_the_caller_told_when_to_come_back() {
 #[test]
 fn a_floor_over_an_empty_store_outlives_the_actor() {
     // No record was ever stored, so none was lost, and the refusal holds.
-    let mut story = Story::begins(Policy { renewal: super::support::repeatable(), ..Policy::default() });
+    let mut story = Story::begins(Policy { renewal: super::support::repeatable(), ..once() });
     story.reads();
     let refused = Generation { nonce: Nonce(0xabc), ..generation(0, 1) };
     story.refuses(1, refused);

@@ -179,6 +179,8 @@ impl Session {
             let waits = retrying && waiter.patience().is_some_and(|patience| patience > until);
             (!waits).then_some(Err(error))
         });
+        // The flight may have read a record for which another attempt does not help.
+        self.serve_waiters(now, out);
         if trouble.reason != Reason::ShuttingDown {
             out.effects.push(SessionEffect::Note(id, Failure { reason: trouble.reason, retrying }));
         }

@@ -22,13 +22,18 @@ pub(crate) use words::Told;
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::session::Birth;
+use tokenkeeper_actors::law::session::{Birth, Policy};
 use tokenkeeper_actors::values::{
     AccessToken, BootId, Cause, ElapsedTime, Epoch, FlightId, Generation, Jitter, Lease, LeaseParts, Moment, Nonce,
     Now, RenewalPlan, SourceName, TokenKind, Validity, WallTime,
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// The default policy, under which callers learn of the first failure.
+pub(crate) fn once() -> Policy {
+    Policy { max_attempts: 1, ..Policy::default() }
+}
 
 pub(crate) fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokenkeeper_actors::law::flight::{Op, Order};
 use tokenkeeper_actors::law::ledger::{Change, Commit};
 use tokenkeeper_actors::law::session::{
-    Ask, ChallengeKey, OperationKey, Policy, Published, Refusal, ReplyId, Residue, Session, SessionEffect,
+    Ask, ChallengeKey, Failure, OperationKey, Policy, Published, Refusal, ReplyId, Residue, Session, SessionEffect,
     SessionEvent, WaiterId,
 };
 use tokenkeeper_actors::values::record::View;
@@ -114,6 +114,15 @@ impl Story {
         let told = Told::of(&effects);
         self.effects = effects;
         told
+    }
+
+    /// The failures that the last event noted.
+    pub(crate) fn notes(&self) -> Vec<Failure> {
+        let notes = self.effects.iter().filter_map(|effect| match effect {
+            SessionEffect::Note(_, failure) => Some(*failure),
+            _ => None,
+        });
+        notes.collect()
     }
 
     /// The actor ends, and another one starts from the published residue. Both clocks go on.

@@ -145,7 +145,8 @@ impl Voyage {
             FlightEffect::Change(op, change) => Question::Change(*op, change.clone()),
             FlightEffect::Send(op, request) => {
                 let resends = self.nonces.min(1) + self.too_late;
-                assert!(self.requests <= resends, "a refresh token is presented once");
+                // A flight that lost an answer presents its token once more.
+                assert!(self.requests <= resends + 1, "a refresh token is presented twice at most");
                 let spends = self.spending == Spending::SingleUse;
                 assert_eq!(request.refresh.is_some(), spends);
                 assert!(!spends || (self.marked && !self.claims.is_empty()), "sent without a mark or a claim");

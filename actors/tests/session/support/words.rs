@@ -12,8 +12,10 @@ use tokenkeeper_actors::values::{Cause, TokenError};
 pub(crate) struct Told(pub(crate) Vec<String>);
 
 impl Told {
+    /// The effects without the notes of failures, which [`Story::notes`](super::Story::notes) has.
     pub(crate) fn of(effects: &[SessionEffect]) -> Self {
-        Self(effects.iter().map(word).collect())
+        let noted = |effect: &&SessionEffect| matches!(effect, SessionEffect::Note(..));
+        Self(effects.iter().filter(|effect| !noted(effect)).map(word).collect())
     }
 
     /// Leaves out publications, for stories that are not about them.
@@ -74,8 +76,7 @@ fn word(effect: &SessionEffect) -> String {
             change => format!("{change:?}"),
         },
         SessionEffect::Revoke(_) => "revoke".to_owned(),
-        SessionEffect::Note(_, failure) if failure.retrying => format!("note {}, trying again", failure.reason),
-        SessionEffect::Note(_, failure) => format!("note {}", failure.reason),
+        SessionEffect::Note(flight, failure) => format!("note {failure:?} of {flight}"),
     }
 }
 
