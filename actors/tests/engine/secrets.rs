@@ -80,6 +80,13 @@ async fn a_life(world: &World, runtime: &BoundedRuntime, host: &ActorRef<()>, pa
         show(&session.token().await);
         shows(&session);
     }
+    // A token in doubt that must not be presented again.
+    let mut login = world.login();
+    login.renewal.never_replay = true;
+    session.install(login).await.expect("installed");
+    world.server.plans([Answer::LostBefore]);
+    world.expire().await;
+    show(&session.token().await);
     // An actor outside the tree asks, and an actor is killed while a caller waits in it.
     world.server.takes(s(2));
     session.install(world.login()).await.expect("installed");

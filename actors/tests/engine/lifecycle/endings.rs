@@ -1,11 +1,12 @@
 //! The end of the session's actor, in each possible way, at each moment of a flight.
 
+use tokenkeeper_actors::law::session::Policy;
 use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::{Epoch, InstallError, Reason, StoreFault};
 
 use super::rig::{End, Rig, all_served, answers, turns};
 use super::tricks::Writing;
-use crate::support::{ms, refuse, s};
+use crate::support::{World, ms, refuse, s};
 
 /// More turns of the scheduler than a flight takes to reach the server.
 const TURNS: usize = 60;
@@ -137,7 +138,10 @@ async fn what_was_refused_is_never_served_again_whatever_becomes_of_the_actor() 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_while_nobody_could_refresh_is_not_served_afterwards_either() {
     for end in End::ALL {
-        let rig = Rig::new().await;
+        let mut world = World::new();
+        world.policy = Policy { max_attempts: 1, ..Policy::default() };
+        world.server.takes(s(1));
+        let rig = Rig::of(world, |builder| builder).await;
         let refused = rig.works().await;
         // Each attempt fails before anything is sent. The store still holds the refused token.
         rig.world.server.plans((0..3).map(|_| crate::support::server::Answer::Refuse(429, None)));

@@ -34,20 +34,34 @@ async fn each_happening_is_told_once() {
     rig.world.expire().await;
     all_served(rig.cohort()).await;
     assert_eq!(told(&mut feed).await, [(EventKind::Refreshed, None)]);
-    // A failure.
+    // A fault that passes.
     rig.world.expire().await;
     rig.world.server.plans([Answer::Refuse(429, None)]);
+    all_served([rig.calls()]).await;
+    let retrying = |reason| (EventKind::Retrying, Some(reason));
+    assert_eq!(told(&mut feed).await, [retrying(Reason::Throttled), (EventKind::Refreshed, None)]);
+    // A failure.
+    rig.world.expire().await;
+    rig.world.server.plans((0..8).map(|_| Answer::Refuse(429, None)));
     answers([rig.calls()]).await;
-    let failed = (EventKind::Failed, Some(Reason::Throttled));
-    assert_eq!(told(&mut feed).await, [failed]);
+    let mut attempts = vec![retrying(Reason::Throttled); 7];
+    attempts.push((EventKind::Failed, Some(Reason::Throttled)));
+    assert_eq!(told(&mut feed).await, attempts);
     rig.world.clock.pass(s(60)).await;
     all_served(rig.cohort()).await;
     assert_eq!(told(&mut feed).await, [(EventKind::Refreshed, None)]);
-    // A doubt, and its end.
+    // A lost answer that the flight itself asks for again.
     rig.world.expire().await;
     rig.world.server.plans([Answer::LostBefore]);
+    all_served([rig.calls()]).await;
+    assert_eq!(told(&mut feed).await, [(EventKind::Refreshed, None)]);
+    // A doubt, and its end.
+    rig.world.expire().await;
+    rig.world.server.plans((0..8).map(|_| Answer::LostBefore));
     answers([rig.calls()]).await;
-    assert_eq!(told(&mut feed).await.first(), Some(&(EventKind::InDoubt, Some(Reason::InDoubt))));
+    let mut attempts = vec![retrying(Reason::InDoubt); 6];
+    attempts.push((EventKind::InDoubt, Some(Reason::InDoubt)));
+    assert_eq!(told(&mut feed).await, attempts);
     rig.world.clock.pass(s(60)).await;
     all_served(rig.cohort()).await;
     assert_eq!(told(&mut feed).await.last(), Some(&(EventKind::Refreshed, None)));
