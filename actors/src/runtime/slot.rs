@@ -373,7 +373,20 @@ impl Slot {
             .extra_residue()
             .is_some_and(|residue| residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some());
         let before_early_window = |router: Arc<dyn Router>| self.until_early(&router.now()).is_some();
-        unfinished || self.plan.is_kept_warm() || self.router.upgrade().is_some_and(before_early_window)
+        unfinished
+            || self.plan.is_kept_warm()
+            || self.is_in_use()
+            || self.router.upgrade().is_some_and(before_early_window)
+    }
+
+    /// Whether the lease is in use, if the policy refreshes leases that are in use. A lease that only a login can replace is
+    /// not refreshed.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let snapshot = self.cell.read();
+        self.plan.follows_use()
+            && self.usage.is_noted()
+            && snapshot.hit.is_some()
+            && snapshot.standing.login_required.is_none()
     }
 
     /// Counts an unexpected end of the actor. Returns the number of consecutive ones. Two are consecutive if at most

@@ -135,7 +135,7 @@ impl TokenState {
                     _ => {}
                 }
                 self.step(*event);
-                if loaded && self.is_in_use() && self.slot.until_early(&self.moment).is_none() {
+                if loaded && self.slot.is_in_use() && self.slot.until_early(&self.moment).is_none() {
                     // The early window began before this actor, so no timer will look for the use.
                     self.step(SessionEvent::Used);
                 }
@@ -143,7 +143,7 @@ impl TokenState {
             TokenMessage::Backlog => self.take_backlog(),
             TokenMessage::Tick(number) if number == self.timers => {
                 self.timer = None;
-                if self.is_in_use() {
+                if self.slot.is_in_use() {
                     self.step(SessionEvent::Used);
                 }
                 self.step(SessionEvent::Tick);
@@ -361,20 +361,10 @@ impl TokenState {
         });
     }
 
-    /// Whether the lease is in use, if the policy refreshes leases that are in use. A lease that only a login can replace is
-    /// not refreshed.
-    fn is_in_use(&self) -> bool {
-        let snapshot = self.slot.cell.read();
-        self.slot.plan.follows_use()
-            && self.slot.usage.is_noted()
-            && snapshot.hit.is_some()
-            && snapshot.standing.login_required.is_none()
-    }
-
     /// Whether no work needs an actor. A session that refreshes while it is in use needs one until the early window of its
     /// lease begins, because only an actor that is awake can see the use.
     fn may_sleep(&self) -> bool {
-        self.session.is_idle() && !self.reading && !self.is_in_use() && self.slot.until_early(&self.moment).is_none()
+        self.session.is_idle() && !self.reading && !self.slot.is_in_use() && self.slot.until_early(&self.moment).is_none()
     }
 
     /// Ends this actor if its session is idle and there was no request for a while. The cell continues to serve hits.

@@ -183,3 +183,31 @@ fn the_record_outranks_the_plan_of_the_opener() {
     story.asks(1);
     assert_eq!(story.order().renewal, plan());
 }
+
+#[test]
+fn a_grant_that_has_ended_is_renewed_by_a_source_that_needs_no_refresh_token() {
+    for reason in [Reason::GrantEnded, Reason::MaybeConsumed] {
+        let mut story = signed_in();
+        let (epoch, sent) = (generation(1, 1).epoch, story.store.record.as_ref().and_then(|record| record.held()));
+        let sent = sent.expect("a refresh token").credential.digest();
+        if reason == Reason::GrantEnded {
+            story.store.change(&Change::End { epoch, sent });
+        } else {
+            let flight = tokenkeeper_actors::values::FlightId(5);
+            story.store.mark(flight, story.at);
+            story.store.change(&Change::Spent { epoch, flight, sent });
+        }
+        story.passes(HOUR);
+        story.hears();
+        assert_eq!(story.asks(1), [&format!("1 is told {reason}")[..]]);
+        if let Some(grant) = story.store.record.as_mut().and_then(|record| match &mut record.content {
+            tokenkeeper_actors::values::record::Content::Grant(grant) => Some(grant),
+            tokenkeeper_actors::values::record::Content::Tombstone => None,
+        }) {
+            grant.renewal = repeatable();
+            story.store.record.as_mut().expect("a record").revision = tokenkeeper_actors::values::Revision::new(99);
+        }
+        story.hears();
+        assert_eq!(story.asks(2).quietly(), ["fly for expiry"]);
+    }
+}

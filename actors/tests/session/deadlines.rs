@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::session::{Ask, Policy, SessionEvent};
+use tokenkeeper_actors::law::session::{Ask, SessionEvent};
 use tokenkeeper_actors::values::Reason;
 
 use super::support::{HOUR, Story, generation, ms, once, s};

@@ -1,7 +1,7 @@
 //! Landings without a token, repeated ones, ones of an earlier epoch, and missing ones.
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report, Urgency};
-use tokenkeeper_actors::law::session::{Policy, SessionEvent};
+use tokenkeeper_actors::law::session::SessionEvent;
 use tokenkeeper_actors::values::{Cause, FlightId, Lease, Reason, Validity};
 
 use super::support::{HOUR, Story, generation, ms, once, s};

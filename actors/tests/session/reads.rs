@@ -148,6 +148,40 @@ fn a_first_read_that_brings_an_epoch_known_to_be_over_has_failed() {
     assert_eq!(story.reads().quietly(), ["2 gets 2.2"]);
 }
 
+/// A repeatable identity of epoch 1, whose next actor could not read its record. It works with an assumed view.
+fn assumed() -> Story {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.store.renew_by(&super::support::repeatable());
+    story.hears();
+    story.restarts();
+    assert_eq!(story.read_fails().quietly(), []);
+    story
+}
+
+#[test]
+fn a_record_that_is_gone_or_too_old_ends_a_request_of_a_session_that_assumed_one() {
+    // The store was emptied.
+    let mut story = assumed();
+    story.store.record = None;
+    story.forgets_what_was_refused();
+    story.logs_out(1);
+    story.ticks_after(s(1));
+    let mut told = story.reads();
+    told.0.extend(story.writes().0);
+    assert_eq!(told.count("logout 1 done"), 1, "{told:?}");
+
+    // A replica lags behind what the previous actor had read.
+    let mut story = assumed();
+    let former = story.store.view().map(|mut view| {
+        view.version = Default::default();
+        view
+    });
+    story.logs_out(1);
+    story.ticks_after(s(1));
+    let op = story.takes_read();
+    assert_eq!(story.does(SessionEvent::Loaded(op, Ok(former))).count("logout 1 failed: NotDurable"), 1);
+}
+
 #[test]
 fn news_during_a_read_is_followed_by_one_more_read() {
     let mut story = Story::signed_in(HOUR, Policy::default());

@@ -172,3 +172,21 @@ async fn a_lease_that_is_over_keeps_no_session_awake_though_it_was_in_use() {
         assert_eq!(rig.world.server.requests(), requests, "{over:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_ends_within_the_early_window_is_followed_by_one_that_refreshes_what_is_in_use() {
+    for end in End::ALL {
+        let rig = rig().await;
+        // The actor has begun to wait for the use, and ends after the window has begun.
+        rig.world.clock.pass(rig.world.server.lifetime() - s(EARLIEST + 100)).await;
+        Use::Hit.of(&rig).await;
+        // The next attempt is not before 100 s before expiry.
+        rig.world.server.plans([Answer::Refuse(429, Some(s(200)))]);
+        rig.world.clock.pass(s(EARLIEST + 100 - LATEST + 1)).await;
+        rig.world.server.is_content_with(1);
+        rig.ends(end).await;
+        rig.world.clock.pass(s(260)).await;
+        rig.world.server.is_content_with(2);
+        assert!(rig.session.state().lease.is_some());
+    }
+}
