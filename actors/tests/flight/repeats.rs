@@ -294,6 +294,25 @@ fn an_answer_to_a_repeat_without_a_new_refresh_token_serves_and_settles_nothing_
 }
 
 #[test]
+fn a_save_that_leaves_the_mark_and_lands_unheard_is_not_taken_for_another_subjects() {
+    let mut flight = Story::over(lineage(true)).until_sent();
+    flight.answer(refused(502, ""));
+    flight.wake_after(millis(125));
+    repeats(&mut flight);
+    flight.answer(usable(tokens("at-2", None)));
+    flight.permit_back();
+    flight.change_lands_unheard(EffectName::Commit);
+    assert_eq!(flight.mints_keeping().token().expose(), "at-2");
+    flight.wake_after(millis(250));
+    flight.change(EffectName::Commit);
+    flight.abandoned();
+    flight.settles();
+    flight.over_now();
+    assert_eq!(flight.record.as_ref().and_then(Record::grant).expect("a grant").parked, None);
+    assert_eq!(access_of(flight.record.as_ref()).as_deref(), Some("at-2"));
+}
+
+#[test]
 fn an_answer_to_the_first_presentation_without_a_new_refresh_token_leaves_no_doubt() {
     for refresh in [None, Some("rt-1")] {
         let mut flight = Story::over(lineage(true)).until_sent();

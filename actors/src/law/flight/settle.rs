@@ -258,9 +258,10 @@ impl FlightCore {
     ) -> Phase {
         if let Duty::Save(commit) = &settlement.duty
             && self.ending(current) == ClaimEnding::Abandoned
+            && !current.is_some_and(|record| self.is_ours(record))
         {
-            // The flight's mark is still on the token that it sent, so no sibling was faster. The answer names another
-            // subject.
+            // The flight's mark is still on the token that it sent, and its token is not stored, so no sibling was faster
+            // and no earlier try of this write has succeeded. The answer names another subject.
             self.revoke(&settlement.attempt, commit.refresh.clone(), effects);
             let (duty, outcome) = (Duty::Park(Parked::SubjectChanged), Outcome::LoginRequired(Reason::SubjectChanged));
             let (since, step) = (self.ops, Step::Resting { until: now.elapsed() });
