@@ -14,8 +14,8 @@ use crate::failure::Failure;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a command waits for a refresh in flight, whose answer may be the only copy of a token. It covers the
-/// request's time-out and the save.
-const FLIGHT: Duration = Duration::from_secs(45);
+/// time-out of a request, which is three minutes, and the save.
+const FLIGHT: Duration = Duration::from_secs(200);
 
 /// The wait after which a note explains to the person at the terminal why the command has not ended.
 const SILENCE: Duration = Duration::from_secs(1);

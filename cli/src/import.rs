@@ -7,12 +7,11 @@ use std::io::{self, IsTerminal, Read, Write};
 use serde_json::json;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::issuers::providers;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
-use crate::when;
+use crate::{providers, when};
 use bundle::Bundle;
 
 /// The maximum size of the input in bytes. No login is larger.
@@ -27,7 +26,7 @@ const MOST: u64 = 1024 * 1024;
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The provider of the authorization server, where it is one with habits of its own (stored with the login)
-    #[arg(long, value_name = "NAME", value_parser = provider_names())]
+    #[arg(long, value_name = "NAME", value_parser = providers::names())]
     provider: Option<String>,
     /// Never present a refresh token again whose answer was lost, but require a login (stored with the login)
     #[arg(long)]
@@ -64,10 +63,6 @@ Exit codes:
   4  refused: another session owns this refresh token, or it is dead
   5  temporarily unavailable: trying again may help
   6  store trouble: the home cannot be read or written";
-
-fn provider_names() -> clap::builder::PossibleValuesParser {
-    providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
-}
 
 /// Stores the login that is on standard input.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {

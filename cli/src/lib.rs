@@ -7,6 +7,7 @@ mod identity;
 mod import;
 mod logout;
 mod paint;
+mod providers;
 mod standing;
 mod status;
 mod token;

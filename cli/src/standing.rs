@@ -1,11 +1,14 @@
 //! The state of a session, computed from its record and its journal.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::store::EventKind;
 use tokenkeeper::engine::values::record::{Mark, Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
+use tokenkeeper::issuers::providers;
 use tokenkeeper::stores::file::Entry;
 
 /// The state of a session.
@@ -68,6 +71,7 @@ impl Standing {
     /// journal's oldest line is first.
     pub(crate) fn of(record: &Record, journal: &[Entry], now: &Moment) -> Self {
         let view = record.view();
+        let profile = view.plan.as_ref().map(|plan| providers::profiles().of(plan)).unwrap_or_default();
         let access = record.grant().and_then(|grant| grant.access.as_ref());
         let validity = access.map(|access| access.validity);
         // The margin that `token` uses, too.
@@ -84,9 +88,13 @@ impl Standing {
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
                 Some(mark) if is_under_way(mark, journal, now) => (State::Refreshing, None),
-                Some(_) => (State::InDoubt, Some(Reason::InDoubt)),
-                None if good => (State::SignedIn, None),
-                None => (State::Expired, None),
+                Some(mark) if !profile.may_present_again(&mark.first, Duration::ZERO, now) => {
+                    (if good { State::Ending } else { State::LoginRequired }, Some(Reason::MaybeConsumed))
+                }
+                Some(_) if profile.rotates => (State::InDoubt, Some(Reason::InDoubt)),
+                // At a server that never rotates, a lost answer leaves no doubt.
+                _ if good => (State::SignedIn, None),
+                _ => (State::Expired, None),
             },
         };
         let refreshed = access.filter(|access| access.flight.is_some()).map(|access| access.validity.anchored().wall);

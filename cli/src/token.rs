@@ -8,8 +8,8 @@ use tokenkeeper::{AuthSession, ChallengeKey, Lease, OperationKey, Reason, Server
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
-use crate::when;
 use crate::who::Who;
+use crate::{providers, when};
 
 /// Prints an access token that is fit for use
 ///
@@ -26,9 +26,15 @@ pub(crate) struct Arguments {
     /// How long the token must last yet, such as 60s or 5m (at most three quarters of its lifetime count)
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = when::parse_span)]
     min_ttl: Duration,
-    /// How long to wait for a token (a refresh that has begun is waited for longer, and stored)
+    /// How long to wait for a token, over faults that pass too (a refresh that has begun is waited for longer, and stored)
     #[arg(long, value_name = "SPAN", default_value = "45s", value_parser = when::parse_span)]
     timeout: Duration,
+    /// Take the first failure, and do not wait for another attempt
+    #[arg(long)]
+    fail_fast: bool,
+    /// The provider of the authorization server, where the login was stored without it or with another (stored from now on)
+    #[arg(long, value_name = "NAME", value_parser = providers::names())]
+    provider: Option<String>,
     /// Refresh even though the stored token is still good, because a server refused it for instance (where that shows
     /// that the session has ended, the stored token is not printed again)
     #[arg(long)]
@@ -61,9 +67,16 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let identity = arguments.who.identity()?;
     home::block_on(async {
         let keeper = Keeper::open(home.required()?).await?;
-        let request =
-            TokenOptions { timeout: arguments.timeout, min_lifetime: arguments.min_ttl, force: arguments.refresh };
         let session = keeper.session(identity.clone());
+        if let Some(provider) = &arguments.provider {
+            providers::store(&keeper, &session, provider).await?;
+        }
+        let request = TokenOptions {
+            timeout: arguments.timeout,
+            min_lifetime: arguments.min_ttl,
+            force: arguments.refresh,
+            fail_fast: arguments.fail_fast,
+        };
         let lease = keeper.unless_interrupted(session.token_with(request)).await?;
         let lease = match lease {
             Ok(lease) => lease,

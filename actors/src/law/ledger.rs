@@ -283,6 +283,9 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
         None => Refresh::None,
         Some(credential) => Refresh::Held(Held { credential: credential.clone(), since: login.at, mark: None }),
     };
+    // The token that is held already is of the same lineage.
+    let is_held = |held: &Held| login.refresh.as_ref() == Some(&held.credential);
+    let rotated = record.held().is_some_and(is_held) && record.grant().is_some_and(|grant| grant.rotated);
     Ok(Record {
         epoch: record.epoch.next(),
         revision: record.revision,
@@ -299,7 +302,7 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             access,
             parked: None,
             signed_in: Some(login.at.wall),
-            rotated: false,
+            rotated,
         })),
     })
 }

@@ -257,9 +257,9 @@ impl Profile {
         }
     }
 
-    /// Whether a refresh token in doubt may be presented again, `delay` from now at the latest. Its first presentation was
-    /// at `first`.
-    pub(crate) fn may_present_again(&self, first: &Moment, delay: Duration, now: &Moment) -> bool {
+    /// Whether a refresh token in doubt may be presented again, `delay` from `now` at the latest. Its first presentation was
+    /// at `first`. If not, only a login helps.
+    pub fn may_present_again(&self, first: &Moment, delay: Duration, now: &Moment) -> bool {
         match (self.reuse, self.grace) {
             (Reuse::EndsLineage, _) => true,
             (Reuse::EndsMore, Some(grace)) => is_within(first, grace, delay, now),

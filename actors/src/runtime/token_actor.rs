@@ -364,7 +364,10 @@ impl TokenState {
     /// Whether no work needs an actor. A session that refreshes while it is in use needs one until the early window of its
     /// lease begins, because only an actor that is awake can see the use.
     fn may_sleep(&self) -> bool {
-        self.session.is_idle() && !self.reading && !self.slot.is_in_use() && self.slot.until_early(&self.moment).is_none()
+        self.session.is_idle()
+            && !self.reading
+            && !self.slot.is_in_use()
+            && self.slot.until_early(&self.moment).is_none()
     }
 
     /// Ends this actor if its session is idle and there was no request for a while. The cell continues to serve hits.

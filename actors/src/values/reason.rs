@@ -32,7 +32,8 @@ pub enum Reason {
     ServerTrouble,
     /// The server limits the rate of requests (429, or an issuer's `Retry-After`).
     Throttled,
-    /// The answer was lost or unreadable. Whether the refresh token was spent is not known yet.
+    /// The answer was lost or unreadable. Whether the refresh token was spent is not known until the server gives a
+    /// definite answer, which the next attempt asks for.
     InDoubt,
     /// The server refused the request. The reason neither ends the grant nor passes by itself.
     RequestRefused,
@@ -158,7 +159,10 @@ impl Reason {
             Reason::Unreachable => ("unreachable", "the authorization server cannot be reached: check the network"),
             Reason::ServerTrouble => ("server_trouble", "the authorization server has trouble: try again later"),
             Reason::Throttled => ("throttled", "the authorization server limits requests: try again later"),
-            Reason::InDoubt => ("in_doubt", "the last refresh got no clear answer: it is looked into, try again later"),
+            Reason::InDoubt => (
+                "in_doubt",
+                "the authorization server gave no clear answer to the last refresh: the next request asks it again",
+            ),
             Reason::RequestRefused => {
                 ("request_refused", "the authorization server refuses the request: check the client's configuration")
             }

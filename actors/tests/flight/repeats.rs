@@ -335,6 +335,9 @@ fn a_rotation_is_remembered_and_a_login_forgets_it() {
     let login = login(Some("rt-9"), "at-9", START, HOUR);
     let renewed = changed(Some(&record), &Change::Install(Box::new(login)));
     assert!(!renewed.grant().expect("a grant").rotated);
+    // The token that is held already is of the same lineage.
+    let again = super::support::login(Some("rt-2"), "at-9", START, HOUR);
+    assert!(changed(Some(&record), &Change::Install(Box::new(again))).grant().expect("a grant").rotated);
 }
 
 #[test]
@@ -359,6 +362,20 @@ fn a_rejected_client_is_tried_again_for_a_caller_that_insists() {
     flight.permit_back();
     flight.saves();
     assert_eq!(flight.record.as_ref().and_then(Record::grant).expect("a grant").parked, None);
+
+    // A save that fails keeps nobody from the token.
+    let mut flight = insisting(parked.clone());
+    flight.answer(new_pair());
+    flight.permit_back();
+    flight.change_fails(EffectName::Commit, StoreFault::Failed);
+    let landing = flight.landing();
+    assert!(landing.keeping && matches!(landing.outcome, Outcome::Minted(_)));
+    assert_eq!(landing.view.expect("a view").closed(), None);
+    flight.wake_after(millis(250));
+    flight.change(EffectName::Commit);
+    flight.released();
+    flight.settles();
+    flight.over_now();
 
     let mut flight = insisting(parked);
     flight.answer(refused(401, "invalid_client"));

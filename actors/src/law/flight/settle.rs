@@ -84,7 +84,11 @@ impl FlightCore {
     }
 
     /// The server has issued tokens. The old refresh token must not be presented again.
-    fn obtained(&mut self, attempt: Attempt, tokens: Tokens, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+    fn obtained(&mut self, mut attempt: Attempt, tokens: Tokens, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+        if let Some(Record { content: Content::Grant(grant), .. }) = attempt.record.as_deref_mut() {
+            // The server has accepted the client, so the token may be served even if it cannot be stored.
+            grant.parked.take_if(|parked| *parked == Parked::ClientRejected);
+        }
         let grant = attempt.record.as_deref().and_then(Record::grant);
         if let (Some(known), Some(named)) = (grant.and_then(|grant| grant.subject.as_ref()), &tokens.subject)
             && known != named
