@@ -102,6 +102,8 @@ pub struct Commit {
     pub epoch: Epoch,
     /// The refresh token it presented; `None` for a repeatable source.
     pub sent: Option<KeyedDigest>,
+    /// Whether that token had been presented before, and the answer was lost.
+    pub repeated: bool,
     /// The access token, with the number reserved for it.
     pub access: Access,
     /// The new refresh token; `None`, or the one that was sent, keeps the old one (RFC 6749 section 6).
@@ -447,9 +449,8 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, 
         held.since = commit.at;
         // The token is kept, and so is the mark of another presentation. If the lineage was ever seen to rotate, an answer
         // to a repeated presentation may be the repeat of one that had brought a successor (law 10).
-        let rotated = grant.rotated;
-        let settles = |mark: &Mark| mark.presentations < 2 || !rotated;
-        held.mark.take_if(|mark| commit.sent.is_some() && mark.number <= commit.access.number && settles(mark));
+        let settled = commit.sent.is_some() && !(commit.repeated && grant.rotated);
+        held.mark.take_if(|mark| settled && mark.number <= commit.access.number);
     }
     // The server has accepted the client.
     grant.parked.take_if(|parked| *parked == Parked::ClientRejected && commit.sent.is_some());

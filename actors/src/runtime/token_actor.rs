@@ -1,6 +1,7 @@
 //! The actor of one identity. It drives the session machine, and never waits inside a message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
@@ -19,6 +20,12 @@ use crate::law::line::Line;
 use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{EventKind, TokenStore};
 use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now, ServerIdentity};
+
+/// A tick that comes later than this after its time shows that the process was stopped or suspended.
+const LATE: Duration = Duration::from_secs(1);
+
+/// How long a late tick is put off.
+const CATCHING_UP: Duration = Duration::from_secs(1);
 
 /// One identity's actor.
 #[derive(Debug)]
@@ -69,6 +76,8 @@ pub(crate) struct TokenState {
     asked: ElapsedTime,
     timer: Option<(ElapsedTime, AbortOnDropHandle<()>)>,
     timers: u64,
+    /// Whether a late tick was put off, so that what has arrived meanwhile is processed first.
+    put_off: bool,
     /// Whether the record is being loaded, or the last load failed. Until it is answered, the cell may be out of date.
     reading: bool,
     /// A flight that began without a waiter and was not expedited since.
@@ -100,6 +109,7 @@ impl TokenState {
             asked: now.elapsed(),
             timer: None,
             timers: 0,
+            put_off: false,
             reading: false,
             background_flight: None,
             retired: false,
@@ -130,7 +140,7 @@ impl TokenState {
                 let loaded = matches!(&*event, SessionEvent::Loaded(..));
                 match &*event {
                     // The timer did not count the time of the suspend.
-                    SessionEvent::Resumed => self.timer = None,
+                    SessionEvent::Resumed if !self.put_off => self.timer = None,
                     SessionEvent::Loaded(_, answer) => self.reading = answer.is_err(),
                     _ => {}
                 }
@@ -141,8 +151,12 @@ impl TokenState {
                 }
             }
             TokenMessage::Backlog => self.take_backlog(),
+            TokenMessage::Tick(number) if number == self.timers && self.is_late() => {
+                return self.put_off_tick();
+            }
             TokenMessage::Tick(number) if number == self.timers => {
                 self.timer = None;
+                self.put_off = false;
                 if self.slot.is_in_use() {
                     self.step(SessionEvent::Used);
                 }
@@ -351,14 +365,30 @@ impl TokenState {
         // At the beginning of the early window the actor checks whether the lease is in use.
         let early = self.slot.until_early(&now).map(|left| now.elapsed.after(left));
         let wake = self.session.next_wake().into_iter().chain(idle).chain(early).min();
-        if self.timer.as_ref().map(|(at, _)| *at) == wake {
+        if self.put_off && self.timer.is_some() || self.timer.as_ref().map(|(at, _)| *at) == wake {
             return;
         }
+        self.timer = None;
         self.timers += 1;
-        self.timer = wake.map(|at| {
+        if let Some(at) = wake {
             let span = at.since(now.elapsed).min(MAX_SLEEP);
-            (at, timer::send_after(span, self.myself.clone(), TokenMessage::Tick(self.timers)))
-        });
+            self.timer = Some((at, timer::send_after(span, self.myself.clone(), TokenMessage::Tick(self.timers))));
+        }
+    }
+
+    /// Whether the tick that is processed comes late, while a flight runs. The process was stopped or suspended, and the
+    /// flight's answer may have arrived since. The callers whose deadline has passed get it, if it has.
+    fn is_late(&self) -> bool {
+        let late = self.timer.as_ref().is_some_and(|(at, _)| self.moment.elapsed.since(*at) > LATE);
+        late && !self.put_off && self.session.is_flying()
+    }
+
+    /// Sets the timer for a tick that is put off.
+    fn put_off_tick(&mut self) {
+        self.put_off = true;
+        self.timers += 1;
+        let tick = timer::send_after(CATCHING_UP, self.myself.clone(), TokenMessage::Tick(self.timers));
+        self.timer = Some((self.moment.elapsed.after(CATCHING_UP), tick));
     }
 
     /// Whether no work needs an actor. A session that refreshes while it is in use needs one until the early window of its

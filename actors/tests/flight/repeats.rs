@@ -387,3 +387,60 @@ fn a_rejected_client_is_tried_again_for_a_caller_that_insists() {
     let grant = flight.record.as_ref().and_then(Record::grant).expect("a grant");
     assert_eq!(grant.parked, Some(Parked::ClientRejected));
 }
+
+#[test]
+fn a_second_mark_that_met_another_write_is_not_taken_for_the_first() {
+    let mut flight = lost(ANSWER_LOST);
+    flight.wake_after(millis(125));
+    flight.load();
+    let (op, change) = flight.change_asked(EffectName::Mark);
+    flight.somebody_writes();
+    flight.written(op, &change);
+    // The flight reads again, and marks the presentation before it sends.
+    repeats(&mut flight);
+    flight.answer(new_pair());
+    flight.permit_back();
+    flight.saves();
+}
+
+#[test]
+fn a_mark_that_another_host_made_under_the_flights_claim_is_left_to_a_new_claim() {
+    // The store forgot the claim, and another host took it, marked and sent.
+    let mut flight = Story::ordinary().until_claimed();
+    flight.claim();
+    let marked = marked(
+        &signed_in(),
+        SIBLING,
+        1,
+        tokenkeeper_actors::values::Moment { boot: tokenkeeper_actors::values::BootId(2), ..before(START, HOUR) },
+    );
+    flight.record = Some(marked);
+    flight.load();
+    flight.released();
+    flight.permit_back();
+    flight.lands(Outcome::Moved);
+    flight.over_now();
+}
+
+#[test]
+fn a_late_save_of_an_answer_to_a_repeat_leaves_the_doubt() {
+    let mut flight = Story::over(lineage(true)).until_sent();
+    flight.answer(refused(502, ""));
+    flight.wake_after(millis(125));
+    repeats(&mut flight);
+    flight.answer(usable(tokens("at-2", None)));
+    flight.permit_back();
+    let (_, save) = flight.change_asked(EffectName::Commit);
+    flight.shutdown();
+    flight.wake_after(secs(5));
+    flight.mints_keeping();
+    // The save hangs. The last write restores the mark of the first presentation.
+    flight.change(EffectName::Withdraw);
+    flight.abandoned();
+    flight.settles();
+    flight.over_now();
+    assert_eq!(mark_of(flight.record.as_ref()).expect("a mark").presentations, 1);
+    flight.write(&save);
+    assert_eq!(access_of(flight.record.as_ref()).as_deref(), Some("at-2"));
+    assert!(mark_of(flight.record.as_ref()).is_some(), "the save settles nothing");
+}

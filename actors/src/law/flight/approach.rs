@@ -30,7 +30,11 @@ impl FlightCore {
     ) -> Phase {
         self.limit = None;
         match answer.map(|record| (self.decision(record.as_deref(), now), record)) {
-            Ok((Ok(_), _)) => self.claim(now, effects),
+            Ok((Ok(_), record)) => {
+                let mark = record.as_ref().and_then(|record| record.held()?.mark.as_ref());
+                self.marked_by = mark.map(|mark| mark.flight);
+                self.claim(now, effects)
+            }
             Ok((Err(outcome), record)) => self.land(outcome, record.as_deref(), None, effects),
             Err(_) => self.without_store(now, effects),
         }
@@ -112,10 +116,10 @@ impl FlightCore {
             return self.without_store(now, effects);
         };
         match (self.decision(record.as_deref(), now), record) {
-            // The claim's `predecessor` answer predates this mark. Only a new claim, by a new flight, has a newer
-            // answer.
+            // The claim's `predecessor` answer may predate this mark. Only a new claim, by a new flight, has a newer answer.
             (Ok(Decision::Present { mark: Some(mark), .. }), Some(record))
-                if mark.flight != self.id() && claim.was_lost_before(&mark, &now.moment) =>
+                if mark.flight != self.id()
+                    && (self.marked_by != Some(mark.flight) || claim.was_lost_before(&mark, &now.moment)) =>
             {
                 self.land(Outcome::Moved, Some(&record), Some(claim), effects)
             }

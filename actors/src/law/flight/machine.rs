@@ -76,6 +76,8 @@ pub(super) struct FlightCore {
     /// Whether the flight has lost an answer and presents its token again. Its mark may then be in the record, however
     /// the flight ends.
     pub(super) repeated: bool,
+    /// The flight whose mark was in the record at the last read before the claim.
+    pub(super) marked_by: Option<FlightId>,
 }
 
 impl Flight {
@@ -103,6 +105,7 @@ impl Flight {
             stopping: false,
             requests: 0,
             repeated: false,
+            marked_by: None,
         };
         (Self { core, phase: Phase::Permitting(op) }, vec![ask])
     }

@@ -113,7 +113,8 @@ impl Attempt {
         }
         match (record.held(), &self.spend) {
             (Some(Held { credential, mark: Some(mark), .. }), Some(spend)) => {
-                mark.flight == flight && *credential == spend.credential
+                // A flight that presents its token again has an earlier mark of its own.
+                mark.flight == flight && mark.number == spend.mark.number && *credential == spend.credential
             }
             _ => false,
         }

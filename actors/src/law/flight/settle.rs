@@ -100,6 +100,7 @@ impl FlightCore {
         let commit = Commit {
             epoch: attempt.epoch,
             sent: attempt.sent(),
+            repeated: attempt.spend.as_ref().is_some_and(|spend| spend.earlier.is_some()),
             // A server that repeats the token that was sent has issued no new one.
             refresh: attempt.sent().and_then(|sent| {
                 tokens.refresh.map(|token| self.credential(token)).filter(|refresh| refresh.digest() != sent)

@@ -122,6 +122,11 @@ impl Session {
         self.wake
     }
 
+    /// Whether a flight runs.
+    pub fn is_flying(&self) -> bool {
+        self.flights.is_running()
+    }
+
     /// The number of waiting callers.
     pub fn waiting(&self) -> usize {
         self.waiters.len()

@@ -35,6 +35,7 @@ fn commit() -> Commit {
         renewal: RenewalPlan::default(),
         epoch: EPOCH,
         sent: Some(rt("rt-1").digest()),
+        repeated: false,
         access: Access {
             token: AccessToken::new("at-2"),
             kind: TokenKind::Bearer,

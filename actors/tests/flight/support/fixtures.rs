@@ -162,6 +162,7 @@ pub(crate) fn refreshed_by_sibling(record: &Record, access: &str, refresh: &str,
     let commit = Commit {
         epoch: marked.epoch,
         sent: marked.held().map(|held| held.credential.digest()),
+        repeated: false,
         access: Access {
             token: AccessToken::new(access),
             kind: TokenKind::Bearer,

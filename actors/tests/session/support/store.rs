@@ -160,6 +160,7 @@ impl Store {
         Commit {
             epoch: record.epoch,
             sent: record.held().map(|held| held.credential.digest()),
+            repeated: false,
             access: self.access(record.number, flight, cause, validity),
             refresh: Some(RefreshCredential::new(RefreshToken::new(refresh), &digests())),
             granted: None,
@@ -184,6 +185,7 @@ impl Store {
         let commit = Commit {
             epoch: record.map(|record| record.epoch).unwrap_or_default(),
             sent: None,
+            repeated: false,
             access: self.access(record.map_or(0, |record| record.number) + 1, flight, cause, validity),
             refresh: None,
             granted: None,

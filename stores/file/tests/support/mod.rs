@@ -148,6 +148,7 @@ pub async fn commit(store: &FileStore, epoch: Epoch, sent: &str, got: &str, numb
         renewal: RenewalPlan::default(),
         epoch,
         sent: Some(digest(store, sent).await),
+        repeated: false,
         access,
         refresh: Some(credential(store, got).await),
         granted: None,
