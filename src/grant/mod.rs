@@ -21,7 +21,7 @@ use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::values::record::{Binding, Client, Grant};
 use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 
-use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent};
+use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent, decode};
 use crate::issuers::providers;
 
 pub use crate::issuers::{Dialect, ScopeOnRefresh};
@@ -116,7 +116,9 @@ impl TokenSource for RefreshGrant {
         let Some(request) = self.refresh(&token, &grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
-        match self.http.send(Exchange { request, timeout, max_answer: DEFAULT_ANSWER_MOST, departure }).await {
+        let max_answer = DEFAULT_ANSWER_MOST;
+        let answer = self.http.send(Exchange { request, timeout, max_answer, departure }).await;
+        match answer.and_then(|answer| decode(answer, max_answer).map_err(HttpError::MaybeSent)) {
             Ok(answer) => discreet(read_answer(&answer, asked, self.clock.now().wall), &token, &grant.binding.client),
             Err(HttpError::NotSent(why)) => Evidence::NotSent(why),
             Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),

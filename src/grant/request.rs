@@ -48,6 +48,7 @@ pub(super) fn build<'a>(
     *request.uri_mut() = endpoint::allowed(endpoint)?;
     let headers = request.headers_mut();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
     Some(request)

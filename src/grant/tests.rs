@@ -1,5 +1,6 @@
 //! The requests that the grant sends, their targets, and the evidence it reports.
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
 
@@ -116,6 +117,7 @@ async fn a_public_client_names_itself_in_the_form() {
     assert_eq!(exchange.request.uri(), "https://as.example.com/token?tenant=1");
     assert_eq!(header(&exchange, header::CONTENT_TYPE), Some("application/x-www-form-urlencoded"));
     assert_eq!(header(&exchange, header::ACCEPT), Some("application/json"));
+    assert_eq!(header(&exchange, header::ACCEPT_ENCODING), Some("identity"));
     assert_eq!(header(&exchange, header::AUTHORIZATION), None);
     assert_eq!(
         body(&exchange),
@@ -253,6 +255,22 @@ impl HttpClient for Slow {
     }
 }
 
+/// A client whose answer is compressed, as its proxy sent it.
+#[derive(Debug)]
+struct Compressed(StatusCode, String);
+
+#[async_trait]
+impl HttpClient for Compressed {
+    async fn send(&self, _: Exchange) -> Result<Response<Body>, HttpError> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(self.1.as_bytes()).unwrap();
+        let mut answer = Response::new(Body::new(encoder.finish().unwrap()));
+        *answer.status_mut() = self.0;
+        answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        Ok(answer)
+    }
+}
+
 /// 20 s after `moment`, on both clocks.
 fn later(moment: Moment) -> Moment {
     let span = Duration::from_secs(20);
@@ -313,6 +331,22 @@ async fn a_failure_is_reported_as_what_it_is() {
         let evidence = report(HttpError::MaybeSent(why)).await;
         assert!(matches!(evidence, Evidence::Lost(reported) if reported == lost), "{evidence:?}");
     }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_read() {
+    let report = |status, body: String| async move {
+        let source = RefreshGrant::new(Arc::new(Compressed(status, body)), Arc::new(Still));
+        source.request(&identity(), token_request(Some(grant()))).await
+    };
+    let evidence = report(StatusCode::OK, TOKENS.to_owned()).await;
+    let Evidence::Tokens(tokens) = evidence else { panic!("{evidence:?}") };
+    assert_eq!(tokens.refresh.as_ref().map(RefreshToken::expose), Some("rt-2"));
+    let evidence = report(StatusCode::BAD_REQUEST, r#"{"error":"invalid_grant"}"#.to_owned()).await;
+    let Evidence::Refused(refused) = evidence else { panic!("{evidence:?}") };
+    assert_eq!((refused.status, refused.error.as_deref()), (400, Some("invalid_grant")));
+    let evidence = report(StatusCode::OK, " ".repeat(DEFAULT_ANSWER_MOST + 1)).await;
+    assert!(matches!(evidence, Evidence::Lost(Lost::Broken)), "{evidence:?}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 //! authentication of its own. Its errors state whether the server may have seen the request.
 
 mod body;
+mod decode;
 mod departure;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 pub use tokenkeeper_actors::law::profile::NotSent;
 
 pub use body::Body;
+pub use decode::{decode, is_whole_object};
 pub use departure::Departure;
 #[cfg(feature = "reqwest")]
 pub use reqwest::{ReqwestBuildError, ReqwestClient};
