@@ -73,6 +73,35 @@ where
     }
 }
 
+/// A connector whose connections are never established.
+#[derive(Clone)]
+struct Stuck;
+
+impl<S> Layer<S> for Stuck {
+    type Service = NeverConnected<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        NeverConnected(inner)
+    }
+}
+
+#[derive(Clone)]
+struct NeverConnected<S>(S);
+
+impl<S: Service<R>, R> Service<R> for NeverConnected<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = std::future::Pending<Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, _: R) -> Self::Future {
+        std::future::pending()
+    }
+}
+
 /// The result of a client with this layer for a request that may leave until 5, and the bytes that arrived.
 async fn send(
     clock: &Hand,
@@ -126,6 +155,18 @@ async fn a_connection_that_fails_while_it_is_made_sends_nothing() {
     let (error, arrived) = send(&Hand::default(), || Err(io::ErrorKind::InvalidData.into())).await;
     assert_eq!(error, HttpError::NotSent(NotSent::Unreachable));
     assert_eq!(arrived, [b""]);
+}
+
+/// The time-out covers connecting too. A host may have set no connect time-out.
+#[tokio::test]
+async fn a_request_that_is_still_connecting_at_its_time_out_is_not_sent() {
+    let client = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(Stuck)).unwrap();
+    let mut request = Request::new(Body::new("refresh_token=rt"));
+    *request.uri_mut() = "http://127.0.0.1:1/token".parse().unwrap();
+    let timeout = Duration::from_millis(50);
+    let exchange = Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time() };
+    let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
+    assert_eq!(error, HttpError::NotSent(NotSent::Unreachable));
 }
 
 /// A host without a TLS feature gets an error at its first `https` request, and nothing has left.

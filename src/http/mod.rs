@@ -41,15 +41,22 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///   given scheme. Plain `http` never goes through a proxy.
     /// - **In time.** [`Departure::may_leave`] is checked immediately before the first byte of the request leaves,
     ///   after the connection is established. If it returns `false`, nothing leaves. The future resolves within
-    ///   [`Exchange::timeout`] of that moment, however slowly the peer writes.
+    ///   [`Exchange::timeout`] of that moment, however slowly the peer writes, or a second later. In that second the
+    ///   implementation reads the bytes that arrived before. A timer that fires late, because the process was stopped
+    ///   or its runtime was starved, does not lose an answer that is already in the socket.
     /// - **Bounded.** At most [`Exchange::max_answer`] bytes of the answer's body are kept. The implementation bounds
     ///   the headers too.
+    /// - **Complete.** A body is complete when a whole JSON object has arrived ([`is_whole_object`]), even if the
+    ///   connection breaks or the time-out passes before its framing ends. An invalid header line is skipped, and more
+    ///   than 100 headers are read. A compressed body is returned as it arrived, with its `Content-Encoding`, or
+    ///   decoded. The caller [decodes](decode()) it.
     ///
     /// # Errors
     ///
     /// [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
     /// established, or no byte of the request's body has left or will leave. Everything else is
-    /// [`HttpError::MaybeSent`], including a time-out, a reset and a truncated answer. A status is not an error.
+    /// [`HttpError::MaybeSent`], including a time-out, a reset and an answer that breaks off before it is complete. A
+    /// status is not an error.
     ///
     /// # Cancellation
     ///
@@ -63,9 +70,10 @@ pub struct Exchange {
     /// The request. Its URI is absolute. A header that carries a secret is marked
     /// [sensitive](http::HeaderValue::set_sensitive).
     pub request: http::Request<Body>,
-    /// The time-out, from the first byte sent to the last byte read.
+    /// The time-out, from the first byte sent to the last byte read. It covers minutes if the answer takes minutes, so
+    /// an implementation notices a dead peer earlier by other means (TCP keep-alive).
     pub timeout: Duration,
-    /// The maximum length of the answer's body in bytes. A longer body is [`MaybeSent::TooLarge`].
+    /// The maximum length of the answer's body in bytes, as it arrives. A longer body is [`MaybeSent::TooLarge`].
     pub max_answer: usize,
     /// The deadline for sending it.
     pub departure: Departure,

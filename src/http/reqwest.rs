@@ -26,24 +26,65 @@
 //! If the body returns an error instead, the connection ends with nothing flushed. As long as the bytes have not been
 //! taken, nothing has left. After a failed attempt the [`Gate`] is shut, so that no leftover task can take them later.
 //! The deadline is checked in the same place, which is the last step before the first byte can leave.
+//!
+//! # How an answer could be lost although it arrived, and the countermeasures
+//!
+//! - **A time-out that fires late** comes before the bytes that wait in the socket. [`Timeout`] replaces reqwest's.
+//! - **A body that breaks off** after its JSON object is an error in hyper. [`read`] looks at the bytes first.
+//! - **A header line that is not HTTP** is an error in hyper, and so is a 101st header. Its switches for responses are
+//!   on: invalid lines are skipped, folded lines and blanks before the colon are accepted, and so are a thousand headers.
+//!   hyper bounds a head at about 400 KiB.
+//! - **A compressed body** is returned as it arrived. [`decode`](super::decode) is called above the port.
+//!
+//! hyper returns no body of some messages, and these answers are lost: a NUL or a bare CR in a header, a status line
+//! that it cannot parse, a length that is no number or contradicts another, and a body without chunks whose header
+//! announces chunks.
+//!
+//! A dead peer is noticed within half a minute, however long the time-out is, because the kernel probes the connection
+//! while no answer comes.
+
+mod gate;
+mod timeout;
 
 use std::error::Error;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use reqwest::{Client, ClientBuilder, redirect, retry};
 
-use super::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, NotSent};
+use self::gate::{Gate, OnceBody, Passage};
+use self::timeout::{Timeout, unless_paused};
+use super::{Body, Exchange, HttpClient, HttpError, MaybeSent, NotSent, is_whole_object};
 
 /// The connect time-out of [`ReqwestClient::new`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// reqwest's own time-outs would fire without a look at the socket. This is ten years.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
+/// The pause within a body after which the bytes so far are examined for a whole JSON object.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The maximum number of bytes that are reserved for an announced length.
+const MAX_RESERVED: usize = 64 * 1024;
+
+/// The maximum number of headers of an answer. hyper's default is 100.
+const MAX_HEADERS: usize = 1_000;
+
+/// The silence on a connection after which the kernel probes its peer.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+
+/// The interval between two probes.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// The number of unanswered probes after which the peer is dead.
+const MAX_PROBES: u32 = 4;
+
+/// How long the request's bytes may stay unacknowledged. Linux also ends its probes after this time.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// [`HttpClient`] over reqwest.
 ///
@@ -85,8 +126,9 @@ impl ReqwestClient {
     /// It takes a builder and not a [`Client`], because a client does not reveal whether it repeats requests. It takes
     /// a closure, called twice, because plain `http` gets a client without proxies.
     ///
-    /// The builder's settings for redirects, retries, pooling, HTTP versions, referers and compression are overridden.
-    /// A cookie store is not, because reqwest can remove it only with its feature `cookies`. Do not configure one.
+    /// The builder's settings for redirects, retries, pooling, HTTP versions, referers, compression, tolerance towards
+    /// headers, TCP keep-alive, and time-outs other than that of connecting are overridden. A cookie store is not,
+    /// because reqwest can remove it only with its feature `cookies`. Do not configure one.
     ///
     /// # Errors
     ///
@@ -101,19 +143,10 @@ impl ReqwestClient {
         let client = if request.uri().scheme() == Some(&http::uri::Scheme::HTTP) { &self.plain } else { &self.secure };
         let body = |body| reqwest::Body::wrap(OnceBody::new(body, Arc::clone(gate)));
         let mut request = reqwest::Request::try_from(request.map(body)).map_err(Failure::from)?;
-        *request.timeout_mut() = Some(timeout);
-        let mut answer = client.execute(request).await?;
-        let length = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        if length > max_answer {
-            return Err(Failure::Lost(MaybeSent::TooLarge));
-        }
-        let mut body = Body::with_capacity(length);
-        while let Some(chunk) = answer.chunk().await? {
-            if chunk.len() > max_answer - body.as_bytes().len() {
-                return Err(Failure::Lost(MaybeSent::TooLarge));
-            }
-            body.extend(&chunk);
-        }
+        *request.timeout_mut() = Some(NEVER);
+        let mut timeout = Timeout::new(timeout, gate);
+        let mut answer = timeout.first(client.execute(request)).await.ok_or(Failure::Lost(MaybeSent::TimedOut))??;
+        let body = read(&mut answer, max_answer, &mut timeout).await?;
         let mut whole = http::Response::new(body);
         *whole.status_mut() = answer.status();
         *whole.version_mut() = answer.version();
@@ -122,19 +155,62 @@ impl ReqwestClient {
     }
 }
 
-/// Allows one connection and no second attempt. The module documentation gives the reasons.
+/// Reads the body of `answer`.
+///
+/// A body that breaks off is complete if its JSON object is. So is a body after which nothing more comes, neither bytes
+/// nor the end that its framing announced. Nothing that could still come would change the answer.
+async fn read(answer: &mut reqwest::Response, max_answer: usize, timeout: &mut Timeout) -> Result<Body, Failure> {
+    let length = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let mut body = Body::with_capacity(length.min(max_answer).min(MAX_RESERVED));
+    let mut pause = PAUSE;
+    loop {
+        let failure = match timeout.first(unless_paused(pause, answer.chunk())).await {
+            Some(Some(Ok(Some(chunk)))) if chunk.len() > max_answer - body.as_bytes().len() => {
+                return Err(Failure::Lost(MaybeSent::TooLarge));
+            }
+            Some(Some(Ok(Some(chunk)))) => {
+                body.extend(&chunk);
+                pause = PAUSE;
+                continue;
+            }
+            Some(Some(Ok(None))) => return Ok(body),
+            Some(Some(Err(error))) => Some(Failure::from(error)),
+            Some(None) => None,
+            None => Some(Failure::Lost(MaybeSent::TimedOut)),
+        };
+        match failure {
+            _ if is_whole_object(answer.headers(), body.as_bytes(), max_answer) => return Ok(body),
+            Some(failure) => return Err(failure),
+            // These bytes have been judged.
+            None => pause = NEVER,
+        }
+    }
+}
+
+/// Allows one connection and no second attempt, and reads what arrives. The module documentation gives the reasons.
 fn once(builder: ClientBuilder) -> ClientBuilder {
-    builder
+    let builder = builder
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .pool_max_idle_per_host(0)
         .http1_only()
         .referer(false)
-        // The limit applies to the bytes read, not to their decompressed size.
+        // The limit applies to the bytes read. `decode` has a limit of its own.
         .no_gzip()
         .no_brotli()
         .no_deflate()
         .no_zstd()
+        .read_timeout(NEVER)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_max_headers(MAX_HEADERS)
+        .tcp_keepalive(PROBE_AFTER)
+        .tcp_keepalive_interval(PROBE_EVERY)
+        .tcp_keepalive_retries(MAX_PROBES);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
+    builder
 }
 
 #[async_trait]
@@ -149,9 +225,7 @@ impl HttpClient for ReqwestClient {
             tracing::debug!(%failure, "a request failed");
             match (gate.shut(), failure) {
                 (Passage::Left, Failure::Lost(why)) => HttpError::MaybeSent(why),
-                (Passage::Left, Failure::Reqwest(error)) if error.is_timeout() => {
-                    HttpError::MaybeSent(MaybeSent::TimedOut)
-                }
+                // A peer that the kernel's probes found dead, too.
                 (Passage::Left, Failure::Reqwest(_)) => HttpError::MaybeSent(MaybeSent::Broken),
                 (Passage::TooLate, _) => HttpError::NotSent(NotSent::TooLate),
                 (Passage::Shut, Failure::Reqwest(error)) if error.is_builder() => {
@@ -192,96 +266,3 @@ impl fmt::Display for Failure {
         }
     }
 }
-
-/// Lets the bytes of a request pass once, or never.
-#[derive(Debug)]
-struct Gate {
-    departure: Departure,
-    passage: AtomicU8,
-}
-
-/// The state of a request's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Passage {
-    /// The connection has them.
-    Left,
-    /// They were polled after the deadline.
-    TooLate,
-    /// They have not left, and never will.
-    Shut,
-}
-
-impl Gate {
-    const WAITING: u8 = 0;
-    const LEFT: u8 = 1;
-    const TOO_LATE: u8 = 2;
-    const SHUT: u8 = 3;
-
-    fn new(departure: Departure, body: &Body) -> Self {
-        // The bytes of an empty body are never polled. They count as gone from the start.
-        let passage = if body.as_bytes().is_empty() { Self::LEFT } else { Self::WAITING };
-        Self { departure, passage: AtomicU8::new(passage) }
-    }
-
-    /// Whether the bytes may leave, now that the connection asks for them.
-    fn pass(&self) -> bool {
-        let to = if self.departure.may_leave() { Self::LEFT } else { Self::TOO_LATE };
-        self.settle(to) == Ok(Self::WAITING) && to == Self::LEFT
-    }
-
-    /// Blocks all later passage, and returns the state so far.
-    fn shut(&self) -> Passage {
-        match self.settle(Self::SHUT) {
-            Err(Self::LEFT) => Passage::Left,
-            Err(Self::TOO_LATE) => Passage::TooLate,
-            _ => Passage::Shut,
-        }
-    }
-
-    fn settle(&self, to: u8) -> Result<u8, u8> {
-        self.passage.compare_exchange(Self::WAITING, to, Ordering::AcqRel, Ordering::Acquire)
-    }
-}
-
-/// A body that yields its bytes once.
-struct OnceBody {
-    bytes: Option<Bytes>,
-    gate: Arc<Gate>,
-}
-
-impl OnceBody {
-    fn new(body: Body, gate: Arc<Gate>) -> Self {
-        // Owned, so that they are wiped when the connection drops them.
-        Self { bytes: Some(Bytes::from_owner(body)).filter(|bytes| !bytes.is_empty()), gate }
-    }
-}
-
-/// The bytes were polled after the deadline, or after the attempt was abandoned.
-#[derive(Debug, thiserror::Error)]
-#[error("the request may not leave any more")]
-struct MayNotLeave;
-
-impl http_body::Body for OnceBody {
-    type Data = Bytes;
-    type Error = MayNotLeave;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
-        let frame = if self.gate.pass() { Ok(Frame::data(bytes)) } else { Err(MayNotLeave) };
-        Poll::Ready(Some(frame))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
-#[cfg(test)]
-mod tests;

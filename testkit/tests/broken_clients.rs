@@ -6,7 +6,7 @@ mod clients;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use clients::{Faulty, KeepAlive};
+use clients::{Faulty, KeepAlive, Strict};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper_testkit::http_contract::{CHECKS, Check, Harness};
 
@@ -34,12 +34,17 @@ enum Fault {
     ReadsOneByteLess,
     CallsTooLargeBroken,
     CallsBrokenTooLong,
+    AsksForCompression,
+    LosesTheEncoding,
+    IsStrictAboutMessages,
+    BelievesTheTimer,
 }
 
 impl Harness for Fault {
     fn client(&self) -> Arc<dyn HttpClient> {
         match self {
             Fault::TakesAHintForTheAnswer | Fault::SendsAgainWhatAKeptConnectionLost => Arc::new(KeepAlive::default()),
+            Fault::IsStrictAboutMessages | Fault::TimesOutByTheRead => Arc::new(Strict::new(*self)),
             fault => Arc::new(Faulty::new(*fault)),
         }
     }
@@ -72,6 +77,13 @@ const FOUND_BY: &[(Fault, &str)] = &[
     (Fault::CallsBrokenTooLong, "a_reset_before_the_answer_may_have_been_sent"),
     (Fault::TakesHalfForAWhole, "half_an_answer_may_have_been_sent"),
     (Fault::TakesHalfForAWhole, "a_connection_reset_at_once_brings_no_answer_and_no_second_copy"),
+    (Fault::AsksForCompression, "a_request_arrives_once_and_as_it_is"),
+    (Fault::LosesTheEncoding, "a_compressed_answer_can_be_decoded"),
+    (Fault::IsStrictAboutMessages, "a_whole_object_in_a_message_that_breaks_off_is_an_answer"),
+    (Fault::IsStrictAboutMessages, "an_invalid_header_line_costs_no_answer"),
+    (Fault::IsStrictAboutMessages, "more_than_a_hundred_headers_are_read"),
+    (Fault::IsStrictAboutMessages, "an_answer_that_arrived_outlives_a_late_time_out"),
+    (Fault::BelievesTheTimer, "an_answer_that_arrived_outlives_a_late_time_out"),
     (Fault::NeverTimesOut, "silence_ends_in_time"),
     (Fault::NeverTimesOut, "endless_hints_end_in_time"),
     (Fault::TimesOutByTheRead, "an_answer_that_drips_ends_in_time"),

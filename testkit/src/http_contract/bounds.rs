@@ -41,7 +41,7 @@ pub async fn silence_ends_in_time(client: Arc<dyn HttpClient>) -> Finding {
     Ok(())
 }
 
-/// A byte now and then is not progress. The time-out covers the whole exchange.
+/// A byte now and then does not extend the time-out. The time-out covers the whole exchange.
 pub async fn an_answer_that_drips_ends_in_time(client: Arc<dyn HttpClient>) -> Finding {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n";
     is_over_in_time(&client, "a body that drips", Act::Drip(head.into(), b" ".to_vec())).await?;
@@ -112,7 +112,7 @@ pub async fn an_endless_head_ends(client: Arc<dyn HttpClient>) -> Finding {
 /// Memory is allocated for the bytes received, and not for the announced length.
 pub async fn a_length_that_lies_takes_no_memory(client: Arc<dyn HttpClient>) -> Finding {
     for length in ["4611686018427387904", "18446744073709551614"] {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{{}}");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{{");
         let server = Server::always(Act::AnswerAndHang(head.into())).await?;
         let outcome = call_within(&client, &server, SHORT, MOST).await?;
         maybe_sent(&outcome, "a length that lies")?;

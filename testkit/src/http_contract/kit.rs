@@ -32,6 +32,7 @@ pub(super) fn exchange(uri: &str) -> Result<Exchange, Breach> {
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut authorization = HeaderValue::from_static("Basic aHVzaC0yOmh1c2gtMg==");
     authorization.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, authorization);

@@ -26,6 +26,7 @@ pub async fn a_request_arrives_once_and_as_it_is(client: Arc<dyn HttpClient>) ->
     for (name, due) in [
         ("content-type", vec!["application/x-www-form-urlencoded"]),
         ("accept", vec!["application/json"]),
+        ("accept-encoding", vec!["identity"]),
         ("authorization", vec!["Basic aHVzaC0yOmh1c2gtMg=="]),
         ("content-length", vec![BODY.len().to_string().as_str()]),
         ("host", vec![server.uri("").trim_start_matches("http://")]),

@@ -39,12 +39,7 @@ impl Clock for Late {
 
 impl Faulty {
     pub(crate) fn new(fault: Fault) -> Self {
-        let by_the_read = || reqwest::Client::builder().read_timeout(Duration::from_millis(300));
-        let inner = match fault {
-            Fault::TimesOutByTheRead => ReqwestClient::with(by_the_read).unwrap(),
-            _ => ReqwestClient::new().unwrap(),
-        };
-        Self { fault, inner, last: Mutex::default(), cookie: Mutex::default() }
+        Self { fault, inner: ReqwestClient::new().unwrap(), last: Mutex::default(), cookie: Mutex::default() }
     }
 
     /// The exchange after the fault's change.
@@ -55,7 +50,10 @@ impl Faulty {
             Fault::IsAlwaysLate => {
                 exchange.departure = Departure::by(Arc::new(Late), ElapsedTime::from_millis(0));
             }
-            Fault::NeverTimesOut | Fault::TimesOutByTheRead => exchange.timeout = EVER,
+            Fault::NeverTimesOut => exchange.timeout = EVER,
+            Fault::AsksForCompression => {
+                exchange.request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            }
             Fault::ReadsOneByteMore => exchange.max_answer += 1,
             Fault::ReadsOneByteLess => exchange.max_answer -= 1,
             Fault::KeepsCookies => {
@@ -75,6 +73,10 @@ impl Faulty {
             }
             (Fault::LosesAHeader, Ok(mut answer)) => {
                 answer.headers_mut().remove(header::RETRY_AFTER);
+                Ok(answer)
+            }
+            (Fault::LosesTheEncoding, Ok(mut answer)) => {
+                answer.headers_mut().remove(header::CONTENT_ENCODING);
                 Ok(answer)
             }
             (Fault::KeepsCookies, Ok(answer)) => {
@@ -104,9 +106,15 @@ impl HttpClient for Faulty {
             departure: exchange.departure.clone(),
             ..*exchange
         };
-        let exchange = self.bend(exchange);
+        let mut exchange = self.bend(exchange);
         let mut second = again(&exchange);
-        let outcome = self.inner.send(exchange).await;
+        let outcome = match self.fault {
+            Fault::BelievesTheTimer => {
+                let timeout = std::mem::replace(&mut exchange.timeout, EVER);
+                in_time(timeout, self.inner.send(exchange)).await
+            }
+            _ => self.inner.send(exchange).await,
+        };
         let repeat = match (self.fault, &outcome) {
             (Fault::SendsTwice, _) => true,
             (Fault::TriesAgainWhenLost, Err(HttpError::MaybeSent(_))) => true,
@@ -131,6 +139,52 @@ impl fmt::Debug for Faulty {
             Fault::ShowsTheBody => f.debug_struct("Faulty").field("last", &self.last).finish(),
             _ => f.write_str("Faulty"),
         }
+    }
+}
+
+/// The outcome of a call, or [`MaybeSent::TimedOut`] when the timer fires.
+#[expect(clippy::disallowed_methods, reason = "the planted fault")]
+async fn in_time(
+    timeout: Duration,
+    call: impl Future<Output = Result<Response<Body>, HttpError>>,
+) -> Result<Response<Body>, HttpError> {
+    tokio::time::timeout(timeout, call).await.unwrap_or(Err(HttpError::MaybeSent(MaybeSent::TimedOut)))
+}
+
+/// A host's own client over reqwest, with reqwest's time-outs and tolerance.
+#[derive(Debug)]
+pub(crate) struct Strict(reqwest::Client, Option<Duration>);
+
+impl Strict {
+    pub(crate) fn new(fault: Fault) -> Self {
+        let builder = reqwest::Client::builder().http1_only();
+        match fault {
+            Fault::TimesOutByTheRead => {
+                Self(builder.read_timeout(Duration::from_millis(300)).build().unwrap(), Some(EVER))
+            }
+            _ => Self(builder.build().unwrap(), None),
+        }
+    }
+
+    async fn exchange(&self, exchange: Exchange) -> Result<Response<Body>, reqwest::Error> {
+        let request = exchange.request.map(|body| body.as_bytes().to_vec());
+        let mut request = reqwest::Request::try_from(request)?;
+        *request.timeout_mut() = Some(self.1.unwrap_or(exchange.timeout));
+        let answer = self.0.execute(request).await?;
+        let mut whole = Response::new(());
+        *whole.status_mut() = answer.status();
+        *whole.headers_mut() = answer.headers().clone();
+        let body = answer.bytes().await?;
+        Ok(whole.map(|()| Body::new(body)))
+    }
+}
+
+#[async_trait]
+impl HttpClient for Strict {
+    async fn send(&self, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        self.exchange(exchange).await.map_err(|error| {
+            HttpError::MaybeSent(if error.is_timeout() { MaybeSent::TimedOut } else { MaybeSent::Broken })
+        })
     }
 }
 

@@ -1,0 +1,79 @@
+//! The time-out of an exchange, which reads what has arrived before it gives up.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use super::{Gate, Passage};
+
+/// The length of one turn after the time-out.
+const TURN: Duration = Duration::from_millis(25);
+
+/// The maximum number of turns after the time-out without progress.
+const QUIET_TURNS: u32 = 10;
+
+/// The maximum number of turns after the time-out.
+const MAX_TURNS: u32 = 40;
+
+/// The time-out of one exchange, and its turns.
+///
+/// A timer that fires shows that the time is over, and not that no answer has come. A process that was stopped
+/// (SIGSTOP, a frozen container), or a runtime whose thread was blocked, finds both when it continues, and tokio may
+/// deliver the timer first. The answer itself takes several steps from the socket to the caller, each in its own poll.
+/// The time-out is therefore followed by up to [`QUIET_TURNS`] turns of [`TURN`], so that the runtime reads its sockets
+/// that often. The turns are counted, because a clock would again pass unnoticed while the process is stopped. As long
+/// as bytes arrive there are more turns, [`MAX_TURNS`] at most, which is a second.
+///
+/// A request that has not left when the timer fires does not leave any more. There is no answer to wait for.
+pub(super) struct Timeout {
+    alarm: Pin<Box<Sleep>>,
+    gate: Arc<Gate>,
+    turns: u32,
+    quiet: u32,
+}
+
+impl Timeout {
+    pub(super) fn new(span: Duration, gate: &Arc<Gate>) -> Self {
+        Self { alarm: alarm(span), gate: Arc::clone(gate), turns: 0, quiet: 0 }
+    }
+
+    /// The result of `step`, or `None` if the time-out and its turns have passed. Each result is progress.
+    pub(super) async fn first<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
+        let mut step = pin!(step);
+        loop {
+            let result = std::future::poll_fn(|cx| match step.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => self.alarm.as_mut().poll(cx).map(|()| None),
+            });
+            if let Some(result) = result.await {
+                self.quiet = 0;
+                return Some(result);
+            }
+            if self.gate.shut() != Passage::Left || self.turns == MAX_TURNS || self.quiet == QUIET_TURNS {
+                return None;
+            }
+            self.turns += 1;
+            self.quiet += 1;
+            self.alarm = alarm(TURN);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time-out that the port's caller sets, in an exchange that may end")]
+fn alarm(span: Duration) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep(span))
+}
+
+/// The result of `step`, or `None` after a pause of `span`.
+pub(super) async fn unless_paused<T>(span: Duration, step: impl Future<Output = T>) -> Option<T> {
+    let (mut step, mut pause) = (pin!(step), alarm(span));
+    std::future::poll_fn(|cx| match step.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => pause.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
