@@ -31,6 +31,8 @@ enum End {
     Reset,
     /// It does not, before the client does.
     Never,
+    /// It does not either, and goes on sending blanks.
+    Drip,
 }
 
 /// A server that gives one answer, byte for byte, to the first request.
@@ -77,7 +79,16 @@ async fn serve(mut stream: TcpStream, answer: &[u8], end: End) -> std::io::Resul
         End::Close => stream.shutdown().await,
         End::Reset => stream.set_zero_linger(),
         End::Never => stream.read(&mut [0]).await.map(drop),
+        End::Drip => loop {
+            stream.write_all(b" ").await?;
+            pause().await;
+        },
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a peer that is slow on purpose")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
 fn exchange(uri: &str, timeout: Duration) -> Exchange {
@@ -139,6 +150,13 @@ async fn an_object_that_is_whole_is_the_answer_however_its_message_ends() {
             assert_eq!(read.as_deref(), Ok(due), "{what}, {end:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_object_whose_message_never_ends_is_the_answer_at_the_time_out() {
+    let answer = message("Content-Length: 9999\r\n", OBJECT.as_bytes());
+    let read = text(asked(answer, End::Drip, Duration::from_millis(300)).await);
+    assert_eq!(read.as_deref().map(str::trim_end), Ok(OBJECT));
 }
 
 #[tokio::test]

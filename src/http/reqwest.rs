@@ -34,7 +34,7 @@
 //! - **A header line that is not HTTP** is an error in hyper, and so is a 101st header. Its switches for responses are
 //!   on: invalid lines are skipped, folded lines and blanks before the colon are accepted, and so are a thousand headers.
 //!   hyper bounds a head at about 400 KiB.
-//! - **A compressed body** is returned as it arrived. [`decode`](super::decode) is called above the port.
+//! - **A compressed body** is returned as it arrived. [`decode`](super::decode()) is called above the port.
 //!
 //! hyper returns no body of some messages, and these answers are lost: a NUL or a bare CR in a header, a status line
 //! that it cannot parse, a length that is no number or contradicts another, and a body without chunks whose header

@@ -74,7 +74,8 @@ async fn no_answer_in_time_is_a_doubt() {
 
 #[tokio::test]
 async fn half_an_answer_in_time_is_a_doubt() {
-    let drips = Fault::pass().dripping_for_ever(Duration::from_millis(1));
+    // A whole object would be an answer.
+    let drips = Fault::garbage().dripping_for_ever(Duration::from_millis(1));
     Row::new(Law::Doubt, drips).in_vain().holds().await;
 }
 
