@@ -28,8 +28,8 @@ const GZIP: &[u8] = &[0x1f, 0x8b, 8];
 ///
 /// | body | decoded as |
 /// |---|---|
-/// | starts like a JSON object | not compressed, whatever the header claims |
-/// | starts like a gzip member | gzip, whatever the header claims |
+/// | starts like a JSON object | not compressed, even if the header names an encoding |
+/// | starts like a gzip member | gzip, even if the header names another encoding or none |
 /// | `Content-Encoding` names `deflate`, `br` | that encoding; `deflate` with or without a zlib wrapper |
 /// | starts like a zlib stream | zlib |
 /// | cannot be decoded | not compressed |

@@ -88,6 +88,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// [`HttpClient`] over reqwest.
 ///
+/// A connection on which no answer comes is probed (TCP keep-alive), so that a dead peer is noticed within half a minute.
+///
 /// It chooses no TLS provider. `https` works if the host enables one of reqwest's own TLS features in its own manifest.
 /// Cheap to clone.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! The HTTP contract, the requirements of the refresh grant on every [`HttpClient`], as checks to run over any client.
 //!
 //! Each check starts its own servers on loopback, most of them misbehaving, and counts the requests that arrive. A
-//! client keeps the contract if a token request arrives at most once in every case, and the client reports correctly
-//! whether it may have arrived.
+//! client keeps the contract if a token request arrives at most once in every case, the client reports correctly whether
+//! it may have arrived, and reads an answer that has arrived.
 //!
 //! ```no_run
 //! use std::sync::Arc;

@@ -58,7 +58,7 @@ fn text_of(encodings: &[&str], body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_encoding_is_undone_whatever_the_headers_claim() {
+fn an_encoding_is_undone_even_if_the_headers_name_another() {
     let named = ["gzip", "x-gzip", "GZip", "deflate", "br", "gzip, identity", "identity", "utf-8", "zstd", "none", ""];
     for (body, how) in [(JSON, "an object"), (FORM, "a form")] {
         for name in named {
@@ -237,7 +237,7 @@ fn a_whole_object_is_recognized() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Nothing panics, whatever arrives.
+    /// No body causes a panic.
     #[test]
     fn any_body_is_decoded_or_left(
         body in prop_oneof![
