@@ -9,7 +9,7 @@ use crate::scene::{LONG_ENOUGH, Scene};
 pub(crate) use crate::support::law::Law;
 
 /// The policies that suit the rig, which has no grace period.
-pub(crate) const POLICIES: [InDoubt; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
+pub(crate) const POLICIES: [Reuse; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
 
 /// A fault for the second refresh of a scene, and the law's verdict on it.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Row {
         }
     }
 
-    async fn meet(&self, authority: &Authority, policy: InDoubt) {
+    async fn meet(&self, authority: &Authority, policy: Reuse) {
         let story = format!("{self:?} {policy:?}");
         let profile = Profile { reuse: policy, ..self.profile.clone() };
         let scene = Scene::new(authority, Authority::public(), profile).await;

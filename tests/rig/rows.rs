@@ -271,7 +271,7 @@ async fn no_answer_in_time_is_a_doubt_when_the_work_is_yet_to_be_done() {
     }
 }
 
-async fn runs_out_of_time(authority: &Authority, when: &str, policy: InDoubt) {
+async fn runs_out_of_time(authority: &Authority, when: &str, policy: Reuse) {
     let story = format!("{when} {policy:?}");
     let scene = Scene::new(authority, Authority::public(), profile(policy)).await;
     let delayed = if when == "before" { 2 } else { 1 };
@@ -301,6 +301,6 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap()
 }
 
-fn profile(in_doubt: InDoubt) -> Profile {
+fn profile(in_doubt: Reuse) -> Profile {
     Profile { reuse, ..Profile::default() }
 }

@@ -25,7 +25,7 @@ impl Law {
     /// refresh before, is still served while the client may use it. Returns the reason if only a login helps now.
     pub async fn assert_kept(
         self,
-        policy: InDoubt,
+        policy: Reuse,
         told: TokenError,
         host: &Host,
         access: &str,

@@ -15,7 +15,7 @@ use crate::support::{Ahead, Host, LONG_ENOUGH, digest_key};
 /// The grace period of a server that has one.
 const GRACE: Duration = Duration::from_secs(30 * 60);
 
-fn profile(in_doubt: InDoubt) -> Profile {
+fn profile(in_doubt: Reuse) -> Profile {
     Profile { reuse, ..Profile::default() }
 }
 
@@ -115,23 +115,23 @@ fn of_a_holder_that_is_gone_the_policy_decides() {
 }
 
 /// The reason that callers get while the marked request may still be in flight.
-fn told(policy: InDoubt) -> Reason {
+fn told(policy: Reuse) -> Reason {
     if policy == Reuse::EndsMore { Reason::MaybeConsumed } else { Reason::InDoubt }
 }
 
 /// A host on a store whose claims are leases.
-async fn leased(wire: Wire, policy: InDoubt) -> (HostileAs, Grant, Host) {
+async fn leased(wire: Wire, policy: Reuse) -> (HostileAs, Grant, Host) {
     let clock = Ahead::new();
     let store = MemoryStore::leased(digest_key(), Arc::new(clock.clone()), Duration::from_secs(1));
     sign_in(wire, policy, store, clock).await
 }
 
 /// A host on a store whose claims end with their process.
-async fn signed_in(wire: Wire, policy: InDoubt) -> (HostileAs, Grant, Host) {
+async fn signed_in(wire: Wire, policy: Reuse) -> (HostileAs, Grant, Host) {
     sign_in(wire, policy, MemoryStore::new(digest_key()), Ahead::new()).await
 }
 
-async fn sign_in(wire: Wire, policy: InDoubt, store: MemoryStore, clock: Ahead) -> (HostileAs, Grant, Host) {
+async fn sign_in(wire: Wire, policy: Reuse, store: MemoryStore, clock: Ahead) -> (HostileAs, Grant, Host) {
     let server = HostileAs::start().await.unwrap();
     let grant = server.grant();
     let host = Host::over(store, clock, &server.resource(), wire.client(), profile(policy)).await;

@@ -9,7 +9,7 @@ use tokenkeeper_testkit::hostile::{Fault, Rotation, When};
 use crate::scene::{LONG_ENOUGH, Scene};
 use crate::support::wire::Wire;
 
-fn profile(in_doubt: InDoubt) -> Profile {
+fn profile(in_doubt: Reuse) -> Profile {
     Profile { reuse, ..Profile::default() }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Row {
 struct Case {
     wire: Wire,
     when: When,
-    policy: InDoubt,
+    policy: Reuse,
 }
 
 impl Row {

@@ -20,7 +20,7 @@ use tower::{BoxError, Layer, Service};
 use crate::scene::Scene;
 use crate::support::wire::Wire;
 
-const POLICIES: [InDoubt; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
+const POLICIES: [Reuse; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
 
 #[tokio::test]
 async fn where_nobody_listens_nothing_is_spent() {

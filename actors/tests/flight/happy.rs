@@ -94,8 +94,8 @@ fn the_mark_says_who_presents_which_token_since_when_and_for_how_long() {
     assert_eq!((mark.flight, mark.presentations, mark.number), (ME, 1, 2));
     assert_eq!(mark.digest, rt("rt-1").digest());
     assert_eq!((mark.first, mark.latest, mark.state), (START, START, MarkState::Open));
-    // 30 s for the request, 5 s for the mark's write, and twice the 2 s between mark and send.
-    assert_eq!(mark.timeout, secs(30 + 5 + 4));
+    // 30 s and one more for the request, 5 s for the mark's write, and twice the 2 s between mark and send.
+    assert_eq!(mark.timeout, secs(30 + 1 + 5 + 4));
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl SharedHome {
         let obtained = ObtainedTokens::default();
         let grant = RefreshGrant::new(Arc::new(http), Arc::<SystemClock>::clone(&clock));
         let mut settings = Settings::new(Arc::new(ListingGrant { grant, obtained: obtained.clone() }));
-        let in_doubt = if shared.never_replay { Reuse::EndsMore } else { Reuse::EndsLineage };
+        let reuse = if shared.never_replay { Reuse::EndsMore } else { Reuse::EndsLineage };
         settings.profiles = Profile { reuse, request_timeout, ..Profile::default() }.into();
         settings.timeouts.store_timeout = store_timeout;
         settings.timeouts.send_within = Duration::from_millis(500);

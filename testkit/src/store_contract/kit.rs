@@ -253,7 +253,18 @@ pub(super) fn commit(epoch: u64, sent: Option<KeyedDigest>, refresh: Option<Refr
         flight: Some(flight(u128::from(number))),
     };
     let (epoch, renewal) = (Epoch::new(epoch), RenewalPlan::default());
-    Commit { epoch, sent, access, refresh, granted: None, subject: None, binding: None, renewal, at: moment(20) }
+    Commit {
+        epoch,
+        sent,
+        repeated: false,
+        access,
+        refresh,
+        granted: None,
+        subject: None,
+        binding: None,
+        renewal,
+        at: moment(20),
+    }
 }
 
 /// Starts all contenders at once, each in a task of its own, and returns their results in no particular order.

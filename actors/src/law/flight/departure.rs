@@ -15,6 +15,9 @@ use crate::values::{ElapsedTime, Now, Reason, StoreFault};
 /// How often a flight decides again because the record changed before its mark was written.
 const MAX_RESTARTS: u32 = 8;
 
+/// How long after its time-out a source may still report.
+const OVERTIME: Duration = Duration::from_secs(1);
+
 /// How often a flight reads again between mark and send before it gives up.
 const MAX_VERIFICATIONS: u32 = 4;
 
@@ -165,12 +168,17 @@ impl FlightCore {
     fn presentation_time(&self) -> Duration {
         let timeouts = &self.equipment.timeouts;
         let between = timeouts.store_timeout.saturating_add(timeouts.send_within.saturating_mul(2));
-        self.profile.request_timeout.saturating_add(between)
+        self.longest_request().saturating_add(between)
+    }
+
+    /// How long a request lasts at most. A source whose time-out fires late looks at the socket first.
+    fn longest_request(&self) -> Duration {
+        self.profile.request_timeout.saturating_add(OVERTIME)
     }
 
     /// The latest time to send the request, so that it has ended by the time its mark states.
     fn send_by(&self, spend: &Spend) -> ElapsedTime {
-        let slack = spend.mark.timeout.saturating_sub(self.profile.request_timeout);
+        let slack = spend.mark.timeout.saturating_sub(self.longest_request());
         spend.mark.latest.elapsed.after(slack)
     }
 
