@@ -15,12 +15,14 @@ struct Case {
     mark: Mark,
     /// When this process first saw a mark, and which flight made it.
     doubt: Option<(FlightId, Duration)>,
+    /// Whether the mark it saw was the one before.
+    seen_before: bool,
 }
 
 /// A sibling presented the token once, `age` ago, in this boot. Its request might take 30 s. The sibling is gone.
 fn once(profile: Profile, age: Duration) -> Case {
     let mark = mark(&signed_in(), SIBLING, 1, before(START, age));
-    Case { profile, predecessor: Predecessor::Gone, mark, doubt: None }
+    Case { profile, predecessor: Predecessor::Gone, mark, doubt: None, seen_before: false }
 }
 
 /// The default: a reuse ends the lineage at most.
@@ -78,7 +80,9 @@ impl Case {
     /// The flight under its claim, having read the record twice.
     fn decided(&self) -> Story {
         let mut setup = Setup { profile: self.profile.clone(), record: Some(self.record()), ..Setup::default() };
-        setup.order.doubt = self.doubt.map(|(flight, span)| Doubt { flight, seen: before(START, span).elapsed });
+        let presentations = self.mark.presentations - u32::from(self.seen_before);
+        let seen = |span| before(START, span).elapsed;
+        setup.order.doubt = self.doubt.map(|(flight, span)| Doubt { flight, presentations, seen: seen(span) });
         let mut flight = Story::begin(setup).until_claimed();
         flight.claim_after(self.predecessor);
         flight.load();
@@ -173,6 +177,10 @@ fn a_mark_of_another_boot_counts_from_when_this_process_first_saw_it() {
 fn a_sight_of_another_flights_mark_does_not_age_this_one() {
     let mut case = once(lineage(), HOUR).elsewhere().may_live();
     case.doubt = Some((FlightId(0xDEAD), HOUR));
+    case.waits(secs(30));
+    // Nor does a sight of the flight's own first mark age its second.
+    let mut case = once(lineage(), HOUR).elsewhere().presented(2).may_live().known_for(HOUR);
+    case.seen_before = true;
     case.waits(secs(30));
 }
 

@@ -136,6 +136,7 @@ pub(super) fn pause_before_repeat(retry_after: Option<Duration>, jitter: Jitter)
 
 /// How long ago the marked request began at least.
 fn age(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Duration {
-    let seen = doubt.filter(|doubt| doubt.flight == mark.flight).map(|doubt| now.elapsed.since(doubt.seen));
+    let is_of_mark = |doubt: &Doubt| (doubt.flight, doubt.presentations) == (mark.flight, mark.presentations);
+    let seen = doubt.filter(is_of_mark).map(|doubt| now.elapsed.since(doubt.seen));
     now.elapsed_since(&mark.latest).or(seen).unwrap_or_default()
 }

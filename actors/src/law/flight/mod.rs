@@ -91,6 +91,8 @@ pub enum Adopt {
 pub struct Doubt {
     /// The flight that made the mark.
     pub flight: FlightId,
+    /// The count in the mark. A flight that presents its token again makes a second one.
+    pub presentations: u32,
     /// When this process first saw it.
     pub seen: ElapsedTime,
 }

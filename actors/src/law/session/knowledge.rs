@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::SessionEffect;
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use crate::law::flight::{Doubt, Op, Spending};
-use crate::values::record::{Renewal, RenewalPlan, View};
+use crate::values::record::{MarkView, Renewal, RenewalPlan, View};
 use crate::values::{ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version};
 
 /// The pause after a failed read, before jitter.
@@ -145,8 +145,9 @@ impl Knowledge {
     fn update(&mut self, view: View, now: ElapsedTime) {
         self.doubt = match &view.renewal {
             Renewal::Token { mark: Some(mark), .. } => {
-                let known = self.doubt.filter(|doubt| doubt.flight == mark.flight);
-                Some(known.unwrap_or(Doubt { flight: mark.flight, seen: now }))
+                let MarkView { flight, presentations } = *mark;
+                let known = self.doubt.filter(|doubt| (doubt.flight, doubt.presentations) == (flight, presentations));
+                Some(known.unwrap_or(Doubt { flight, presentations, seen: now }))
             }
             _ => None,
         };
