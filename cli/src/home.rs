@@ -13,9 +13,9 @@ use crate::failure::Failure;
 /// How long a finished command waits for background work, such as a revocation or a last save.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a command waits for a refresh in flight, whose answer may be the only copy of a token. It covers the
-/// time-out of a request, which is three minutes, and the save.
-const FLIGHT: Duration = Duration::from_secs(200);
+/// How long a command waits for a refresh in flight after its caller's patience has ended, because the answer may be the
+/// only copy of a token. A longer `--timeout` waits longer.
+const FLIGHT: Duration = Duration::from_secs(60);
 
 /// The wait after which a note explains to the person at the terminal why the command has not ended.
 const SILENCE: Duration = Duration::from_secs(1);
