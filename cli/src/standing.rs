@@ -62,6 +62,8 @@ pub(crate) struct Standing {
     pub(crate) expires: Option<WallTime>,
     /// When the newest token was requested, if a refresh brought it.
     pub(crate) refreshed: Option<WallTime>,
+    /// When the login was completed, if known.
+    pub(crate) signed_in: Option<WallTime>,
     /// The reason for a state that needs attention.
     pub(crate) why: Option<Reason>,
 }
@@ -109,13 +111,14 @@ impl Standing {
             issuer: view.issuer.map(|issuer| issuer.0),
             expires: validity.and_then(|validity| Some(validity.anchored().wall.after(validity.lifetime()?))),
             refreshed,
+            signed_in: view.signed_in,
             why: why.or(trouble),
         }
     }
 
     /// The state of a session whose record cannot be read.
     pub(crate) fn unreadable() -> Self {
-        Self { state: State::Unreadable, issuer: None, expires: None, refreshed: None, why: None }
+        Self { state: State::Unreadable, issuer: None, expires: None, refreshed: None, signed_in: None, why: None }
     }
 }
 

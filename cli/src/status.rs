@@ -173,6 +173,7 @@ fn object(session: &Session) -> serde_json::Value {
         "state": standing.state,
         "expires_at": standing.expires.map(when::stamp),
         "refreshed_at": standing.refreshed.map(when::stamp),
+        "signed_in_at": standing.signed_in.map(when::stamp),
         "reason": standing.why.map(Reason::as_str),
         "advice": trouble.as_deref().or(standing.why.map(Reason::advice)),
         "login_required": standing.state.needs_login(),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::json;
-use tokenkeeper::{AuthSession, ChallengeKey, Lease, OperationKey, Reason, ServerIdentity, TokenKind, TokenOptions};
+use tokenkeeper::{Lease, Reason, ServerIdentity, TokenKind, TokenOptions};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
@@ -35,8 +35,8 @@ pub(crate) struct Arguments {
     /// The provider of the authorization server, where the login was stored without it or with another (stored from now on)
     #[arg(long, value_name = "NAME", value_parser = providers::names())]
     provider: Option<String>,
-    /// Refresh even though the stored token is still good, because a server refused it for instance (where that shows
-    /// that the session has ended, the stored token is not printed again)
+    /// Refresh even though the stored token is still good, because a server refused it for instance (a refresh that fails
+    /// leaves the stored token)
     #[arg(long)]
     refresh: bool,
     /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), scope, server, account,
@@ -81,9 +81,6 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
-                if arguments.refresh && error.reason() == Reason::GrantEnded {
-                    give_up_stored(&session).await;
-                }
                 let failure = Failure::no_token(error, &keeper.store);
                 // The error answers the caller's request. If saving failed too, the next command reports that.
                 keeper.land().await.ok();
@@ -103,16 +100,6 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         out.flush()?;
         keeper.land().await
     })
-}
-
-/// Removes the stored token for every process, once the session has ended and the caller asked for another token. A
-/// command cannot report a refusal by the MCP server, so the request for another token counts as one.
-async fn give_up_stored(session: &AuthSession) {
-    let ended = session.state().login_required == Some(Reason::GrantEnded);
-    if ended && let Ok(lease) = session.token().await {
-        // If it cannot be removed, the next command finds it unchanged.
-        session.invalidate(&lease, OperationKey::default(), ChallengeKey::default()).await.ok();
-    }
 }
 
 fn print(
