@@ -24,6 +24,8 @@ pub enum EntryKind {
     Registration(RegistrationName),
     /// The server's metadata document.
     Metadata,
+    /// The time in which the issuer asked for no requests.
+    Cooldown,
 }
 
 /// Distinguishes the client registrations of one issuer, for example by the form of the redirect address and the
@@ -85,6 +87,7 @@ impl IssuerKey {
         let (word, name) = match &self.kind {
             EntryKind::Registration(name) => (REGISTRATION, name.as_str()),
             EntryKind::Metadata => (METADATA, ""),
+            EntryKind::Cooldown => (COOLDOWN, ""),
         };
         let mut key = [word, ":"].concat();
         escape_into(&mut key, &self.issuer.0);
@@ -107,6 +110,7 @@ impl IssuerKey {
             let kind = match word {
                 REGISTRATION => EntryKind::Registration(RegistrationName::new(text(name)?).ok()?),
                 METADATA => EntryKind::Metadata,
+                COOLDOWN => EntryKind::Cooldown,
                 _ => return None,
             };
             Some(Self { issuer: Issuer(text(issuer)?), kind })
@@ -118,6 +122,7 @@ impl IssuerKey {
 
 const REGISTRATION: &str = "registration";
 const METADATA: &str = "metadata";
+const COOLDOWN: &str = "cooldown";
 
 fn escape_into(key: &mut String, text: &str) {
     for byte in text.bytes() {
@@ -143,12 +148,17 @@ mod tests {
         IssuerKey { issuer: Issuer(issuer.into()), kind: EntryKind::Metadata }
     }
 
+    fn cooldown(issuer: &str) -> IssuerKey {
+        IssuerKey { issuer: Issuer(issuer.into()), kind: EntryKind::Cooldown }
+    }
+
     #[test]
     fn a_key_is_readable_and_reads_back() {
         let cases = [
             (metadata("https://as.example.com"), "metadata:https://as.example.com#"),
             (metadata("HTTPS://As.example.com/a%2Fb"), "metadata:HTTPS://As.example.com/a%252Fb#"),
             (metadata(""), "metadata:#"),
+            (cooldown("https://as.example.com"), "cooldown:https://as.example.com#"),
             (
                 registration("https://as.example.com/", "loopback https://mcp.example.com/mcp"),
                 "registration:https://as.example.com/#loopback%20https://mcp.example.com/mcp",
@@ -177,7 +187,8 @@ mod tests {
             "registration:https://a.example#a#b",
             "registration:https://a.example#%ff",
             "Registration:https://a.example#a",
-            "cool_down:https://a.example#",
+            "cooldown:https://a.example#name",
+            "jwks:https://a.example#",
             "mcp:https://a.example#work",
         ] {
             assert_eq!(IssuerKey::from_key(text), Err(KeyError::BadKey), "{text}");
@@ -200,8 +211,10 @@ mod tests {
 
     fn entries() -> impl Strategy<Value = IssuerKey> {
         let text = || "[#%:/ aA@é~{}…]{0,6}|\\PC{0,40}";
-        (text(), text(), any::<bool>()).prop_map(|(issuer, name, has_name)| {
-            if has_name { registration(&issuer, &name) } else { metadata(&issuer) }
+        (text(), text(), 0..3_u8).prop_map(|(issuer, name, kind)| match kind {
+            0 => registration(&issuer, &name),
+            1 => metadata(&issuer),
+            _ => cooldown(&issuer),
         })
     }
 
@@ -219,7 +232,7 @@ mod tests {
         }
 
         #[test]
-        fn only_what_a_key_says_is_read_back(text in "\\PC{0,30}|(metadata|registration):[a-z/?%#0-9]{0,12}") {
+        fn only_what_a_key_says_is_read_back(text in "\\PC{0,30}|(metadata|registration|cooldown):[a-z/?%#0-9]{0,12}") {
             if let Ok(entry) = IssuerKey::from_key(&text) {
                 prop_assert_eq!(entry.key(), text);
             }

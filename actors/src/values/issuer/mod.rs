@@ -1,4 +1,5 @@
-//! Client registrations and server metadata. These values belong to an authorization server, and to no identity.
+//! Client registrations, server metadata and cool-downs. These values belong to an authorization server, and to no
+//! identity.
 //!
 //! An [`IssuerEntry`] is a plain value. [`ledger::apply_entry`](crate::law::ledger::apply_entry) decides which writes
 //! apply to it, and [`format`](mod@format) is its stored form. An [`IssuerKey`] names it in a store.
@@ -6,9 +7,11 @@
 //! A grant carries a copy of the [`Client`] it was obtained with, so it outlives the registration, and a
 //! registration outlives a logout.
 
+mod cooldown;
 mod key;
 
 pub use super::record::format::entry as format;
+pub use cooldown::Cooldown;
 pub use key::{EntryKind, IssuerKey, KeyError, RegistrationName};
 
 use std::time::Duration;
@@ -36,6 +39,8 @@ pub enum EntryContent {
     Registration(Box<ClientRegistration>),
     /// The server's metadata document.
     Metadata(Box<ServerMetadata>),
+    /// The time in which the issuer asked for no requests.
+    Cooldown(Cooldown),
 }
 
 impl EntryContent {
@@ -44,6 +49,7 @@ impl EntryContent {
         match self {
             EntryContent::Registration(registration) => EntryKind::Registration(registration.name.clone()),
             EntryContent::Metadata(_) => EntryKind::Metadata,
+            EntryContent::Cooldown(_) => EntryKind::Cooldown,
         }
     }
 }

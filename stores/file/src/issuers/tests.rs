@@ -178,7 +178,7 @@ fn what_is_listed_is_what_the_files_say_of_themselves() {
     let long = IssuerKey { issuer: Issuer(ISSUER.into()), kind: EntryKind::Registration(name) };
     fixture.seal(&long, "{\"format\":1,\"revision\":1,\"content\":\"removed\"}");
     // A kind that belongs to a later version.
-    let header = "cool_down:https://as.example.com#";
+    let header = "jwks:https://as.example.com#";
     let sealed = seal::seal(&fixture.place.keys, Kind::Entry, header.as_bytes(), &[], b"{}").unwrap();
     std::fs::write(fixture.file(&key).with_file_name(name_of(&fixture.place, header).as_str()), &*sealed).unwrap();
     // A file that is no entry at all.

@@ -7,7 +7,7 @@ use super::super::secret::bytes;
 use super::super::wire::Text;
 use super::wire;
 use crate::values::issuer::{
-    ClientRegistration, EntryContent, IssuerEntry, RegistrationManagement, RegistrationName, ServerMetadata,
+    ClientRegistration, Cooldown, EntryContent, IssuerEntry, RegistrationManagement, RegistrationName, ServerMetadata,
 };
 use crate::values::{RegistrationToken, Revision, Scopes, ServerIdentity, WallTime};
 
@@ -21,6 +21,7 @@ pub(super) fn entry(wire: wire::Entry<'_>) -> Result<IssuerEntry, Path> {
         wire::Content::Removed => None,
         wire::Content::Registration(wire) => Some(EntryContent::Registration(Box::new(registration(*wire)?))),
         wire::Content::Metadata(wire) => Some(EntryContent::Metadata(Box::new(metadata(*wire)?))),
+        wire::Content::Cooldown(wire) => Some(EntryContent::Cooldown(cooldown(&wire)?)),
     };
     Ok(IssuerEntry { revision: Revision::new(wire.revision), content })
 }
@@ -61,6 +62,11 @@ fn metadata(wire: wire::Metadata<'_>) -> Result<ServerMetadata, Path> {
         fresh_for: wire.fresh_for_ms.map(Duration::from_millis),
         etag: wire.etag.map(Text::into_owned),
     })
+}
+
+fn cooldown(wire: &wire::Cooldown<'_>) -> Result<Cooldown, Path> {
+    let began = moment(&wire.began, "content.cooldown.began")?;
+    Ok(Cooldown { began, span: Duration::from_millis(wire.span_ms) })
 }
 
 fn texts(all: Vec<Text<'_>>) -> Vec<String> {

@@ -10,7 +10,7 @@ use super::super::tests::{CLIENT, moment, trace};
 use super::super::{FormatError, MAX_BYTES};
 use super::{CURRENT, decode, encode};
 use crate::values::issuer::{
-    ApplicationType, ClientRegistration, EntryContent, IssuerEntry, RegistrationManagement, RegistrationName,
+    ApplicationType, ClientRegistration, Cooldown, EntryContent, IssuerEntry, RegistrationManagement, RegistrationName,
     RegistrationOrigin, ServerMetadata,
 };
 use crate::values::record::{Client, ClientAuth};
@@ -57,6 +57,11 @@ fn metadata() -> IssuerEntry {
     entry(17, EntryContent::Metadata(Box::new(metadata)))
 }
 
+fn cooldown() -> IssuerEntry {
+    let cooldown = Cooldown { began: moment(1_789_999_000_000, 4_000), span: Duration::from_secs(120) };
+    entry(5, EntryContent::Cooldown(cooldown))
+}
+
 fn removed() -> IssuerEntry {
     IssuerEntry { revision: Revision::new(4), content: None }
 }
@@ -92,6 +97,7 @@ fn every_kind_of_entry_comes_back() {
     let kinds = [
         registration(),
         metadata(),
+        cooldown(),
         removed(),
         with(|registration| {
             registration.origin = RegistrationOrigin::PreRegistered;

@@ -28,6 +28,8 @@ pub(super) enum Content<'a> {
     Registration(Box<Registration<'a>>),
     #[serde(borrow)]
     Metadata(Box<Metadata<'a>>),
+    #[serde(borrow)]
+    Cooldown(Cooldown<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +76,14 @@ pub(super) struct Metadata<'a> {
     pub(super) etag: Option<Text<'a>>,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cooldown<'a> {
+    #[serde(borrow)]
+    pub(super) began: At<'a>,
+    pub(super) span_ms: u64,
+}
+
 impl<'a> Entry<'a> {
     /// `entry` in its written form.
     pub(super) fn of(entry: &'a issuer::IssuerEntry) -> Self {
@@ -83,6 +93,7 @@ impl<'a> Entry<'a> {
                 Content::Registration(Box::new(Registration::of(registration)))
             }
             Some(issuer::EntryContent::Metadata(metadata)) => Content::Metadata(Box::new(Metadata::of(metadata))),
+            Some(issuer::EntryContent::Cooldown(cooldown)) => Content::Cooldown(Cooldown::of(cooldown)),
         };
         Self { format: CURRENT, revision: entry.revision.number(), content }
     }
@@ -120,6 +131,12 @@ impl<'a> Metadata<'a> {
             fresh_for_ms: metadata.fresh_for.map(millis),
             etag: metadata.etag.as_deref().map(text),
         }
+    }
+}
+
+impl<'a> Cooldown<'a> {
+    fn of(cooldown: &issuer::Cooldown) -> Self {
+        Self { began: At::of(&cooldown.began), span_ms: millis(cooldown.span) }
     }
 }
 

@@ -56,8 +56,20 @@ fn documents() -> impl Strategy<Value = EntryContent> {
     )
 }
 
+fn cooldowns() -> impl Strategy<Value = EntryContent> {
+    (times(), any::<u64>()).prop_map(|(began, span)| {
+        let span = Duration::from_millis(span);
+        EntryContent::Cooldown(Cooldown { began, span })
+    })
+}
+
 fn entries() -> impl Strategy<Value = IssuerEntry> {
-    let content = prop_oneof![1 => Just(None), 5 => registrations().prop_map(Some), 3 => documents().prop_map(Some)];
+    let content = prop_oneof![
+        1 => Just(None),
+        5 => registrations().prop_map(Some),
+        3 => documents().prop_map(Some),
+        2 => cooldowns().prop_map(Some),
+    ];
     (1..=u64::MAX, content).prop_map(|(revision, content)| IssuerEntry { revision: Revision::new(revision), content })
 }
 

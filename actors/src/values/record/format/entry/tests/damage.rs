@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn a_part_of_an_entry_is_none() {
-    for entry in [registration(), metadata(), removed()] {
+    for entry in [registration(), metadata(), cooldown(), removed()] {
         let plaintext = encode(&entry).unwrap();
         let bytes = plaintext.expose_secret();
         for end in 0..bytes.len() {
@@ -20,7 +20,7 @@ fn a_part_of_an_entry_is_none() {
 #[test]
 fn a_changed_byte_is_noticed_or_harmless() {
     let mut refused = 0;
-    for entry in [registration(), metadata(), removed()] {
+    for entry in [registration(), metadata(), cooldown(), removed()] {
         let mut bytes = encode(&entry).unwrap().expose_secret().to_vec();
         for at in 0..bytes.len() {
             let original = bytes[at];
@@ -60,7 +60,7 @@ fn replaced(value: &Value, path: &str, by: Value) -> Vec<u8> {
 #[test]
 fn no_member_may_be_missing_unknown_doubled_or_of_another_type() {
     let layout = || Err(FormatError::Damaged { what: "layout" });
-    for (entry, due) in [(registration(), 5), (metadata(), 4), (removed(), 1)] {
+    for (entry, due) in [(registration(), 5), (metadata(), 4), (cooldown(), 4), (removed(), 1)] {
         let text = encoded(&entry);
         let whole: Value = serde_json::from_str(&text).unwrap();
         let mut found = Vec::new();
@@ -84,7 +84,7 @@ fn no_member_may_be_missing_unknown_doubled_or_of_another_type() {
         let doubled = text.replacen("\"revision\"", "\"revision\":3,\"revision\"", 1);
         assert_eq!(decode(doubled.as_bytes()), layout());
     }
-    assert_eq!(decode(br#"{"format":1,"revision":1,"content":{"cool_down":{"until_ms":5}}}"#), layout());
+    assert_eq!(decode(br#"{"format":1,"revision":1,"content":{"jwks":{"until_ms":5}}}"#), layout());
 }
 
 #[test]
@@ -101,6 +101,7 @@ fn a_wrong_member_is_named() {
         (registration(), "content.registration.metadata_digest", json!("ab")),
         (registration(), "content.registration.registered_by", json!("work")),
         (metadata(), "content.metadata.fetched", json!({"wall_ms": 1, "elapsed_ms": 1, "boot": "ab"})),
+        (cooldown(), "content.cooldown.began", json!({"wall_ms": 1, "elapsed_ms": 1, "boot": "ab"})),
     ];
     for (entry, what, value) in cases {
         let whole: Value = serde_json::from_str(&encoded(&entry)).unwrap();

@@ -4,11 +4,18 @@ use super::*;
 
 const ONE_REGISTRATION: &[u8] = include_bytes!("../../../fixtures/entry-1-registration.json");
 const ONE_METADATA: &[u8] = include_bytes!("../../../fixtures/entry-1-metadata.json");
+const ONE_COOLDOWN: &[u8] = include_bytes!("../../../fixtures/entry-1-cooldown.json");
 const ONE_REMOVED: &[u8] = include_bytes!("../../../fixtures/entry-1-removed.json");
 
 #[test]
 fn the_current_format_is_pinned_to_the_byte() {
-    for (entry, fixture) in [(registration(), ONE_REGISTRATION), (metadata(), ONE_METADATA), (removed(), ONE_REMOVED)] {
+    let pinned = [
+        (registration(), ONE_REGISTRATION),
+        (metadata(), ONE_METADATA),
+        (cooldown(), ONE_COOLDOWN),
+        (removed(), ONE_REMOVED),
+    ];
+    for (entry, fixture) in pinned {
         let text = fixture.strip_suffix(b"\n").unwrap_or(fixture);
         assert_eq!(encoded(&entry), String::from_utf8_lossy(text));
         assert_eq!(decode(fixture), Ok(entry));
@@ -38,7 +45,7 @@ fn an_entry_without_a_usable_format_is_damaged() {
 fn a_record_is_no_entry_and_an_entry_no_record() {
     let record = include_bytes!("../../../fixtures/format-3-tombstone.json");
     assert!(matches!(decode(record), Err(FormatError::Newer { found: 3, .. })), "the numbers count apart");
-    for fixture in [ONE_REGISTRATION, ONE_METADATA, ONE_REMOVED] {
+    for fixture in [ONE_REGISTRATION, ONE_METADATA, ONE_COOLDOWN, ONE_REMOVED] {
         assert_eq!(super::super::super::decode(fixture), Err(FormatError::Damaged { what: "format" }));
     }
 }
