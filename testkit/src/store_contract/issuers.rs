@@ -1,4 +1,4 @@
-//! Issuers' entries, which are client registrations and metadata. Each is replaced only at the revision that its
+//! Issuers' entries, which are client registrations, metadata and cool-downs. Each is replaced only at the revision that its
 //! writer read.
 
 use std::collections::BTreeSet;
@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokenkeeper_actors::law::ledger::{EntryChange, EntryChanged, apply_entry};
 use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
 use tokenkeeper_actors::values::issuer::{
-    ApplicationType, ClientRegistration, EntryContent, EntryKind, IssuerEntry, IssuerKey, RegistrationManagement,
+    ApplicationType, ClientRegistration, Cooldown, EntryContent, EntryKind, IssuerEntry, IssuerKey, RegistrationManagement,
     RegistrationName, RegistrationOrigin, ServerMetadata,
 };
 use tokenkeeper_actors::values::record::{Client, ClientAuth, Issuer};
-use tokenkeeper_actors::values::{ClientSecret, RegistrationToken, Revision, Scopes, WallTime};
+use tokenkeeper_actors::values::{
+    BootId, ClientSecret, ElapsedTime, Moment, RegistrationToken, Revision, Scopes, WallTime,
+};
 
 use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment};
 use super::verdict::{ensure, same};
@@ -22,7 +24,7 @@ use crate::contract::within;
 /// An empty place has no entry of any issuer, and only a change that expects none makes one.
 pub async fn nothing_is_kept_of_an_issuer_at_first(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
-    for kind in [EntryKind::Metadata, EntryKind::Registration(name("loopback")?)] {
+    for kind in [EntryKind::Metadata, EntryKind::Cooldown, EntryKind::Registration(name("loopback")?)] {
         let key = IssuerKey { issuer: issuer(), kind: kind.clone() };
         same("the entry of an unknown issuer", desk.store.load_issuer(&key).await?, None)?;
         refused(&desk, &issuer(), EntryChange::Remove { expected: Revision::new(1), kind }).await?;
@@ -75,6 +77,18 @@ pub async fn an_issuers_entry_comes_back_whole(harness: &dyn Harness) -> Verdict
     for (revision, metadata) in [metadata, bare, stale].into_iter().enumerate() {
         let expected = u64::try_from(revision).ok().filter(|revision| *revision > 0);
         applied(&desk, &issuer, put(expected, EntryContent::Metadata(Box::new(metadata)))).await?;
+    }
+    let latest = Moment {
+        wall: WallTime::from_millis(u64::MAX),
+        elapsed: ElapsedTime::from_millis(u64::MAX - 1),
+        boot: BootId(u128::MAX - 2),
+    };
+    let cooldown = Cooldown { began: moment(9), span: Duration::from_millis(120_001) };
+    let longest = Cooldown { began: latest, span: Duration::from_millis(u64::MAX) };
+    let none = Cooldown { began: Moment::default(), span: Duration::ZERO };
+    for (revision, cooldown) in [cooldown, longest, none].into_iter().enumerate() {
+        let expected = u64::try_from(revision).ok().filter(|revision| *revision > 0);
+        applied(&desk, &issuer, put(expected, EntryContent::Cooldown(cooldown))).await?;
     }
     KEPT
 }
@@ -179,14 +193,17 @@ pub async fn issuers_and_their_entries_are_told_apart(harness: &dyn Harness) -> 
     let mut all = Vec::new();
     for issuer in issuers {
         all.push(IssuerKey { issuer: Issuer(issuer.to_owned()), kind: EntryKind::Metadata });
+        all.push(IssuerKey { issuer: Issuer(issuer.to_owned()), kind: EntryKind::Cooldown });
         for text in names {
             all.push(IssuerKey { issuer: Issuer(issuer.to_owned()), kind: EntryKind::Registration(name(text)?) });
         }
     }
     let mark = |number: usize| format!("entry-{number}");
+    let span = |number: usize| Duration::from_millis(u64::try_from(number).unwrap_or(0));
     for (number, key) in all.iter().enumerate() {
         let content = match &key.kind {
             EntryKind::Metadata => document(&mark(number)),
+            EntryKind::Cooldown => EntryContent::Cooldown(Cooldown { began: moment(9), span: span(number) }),
             EntryKind::Registration(name) => {
                 let mut registration = full_registration(&desk, name.clone());
                 registration.client.id = mark(number);
@@ -200,6 +217,10 @@ pub async fn issuers_and_their_entries_are_told_apart(harness: &dyn Harness) -> 
         let found = match desk.sibling.load_issuer(key).await?.and_then(|entry| entry.content) {
             Some(EntryContent::Metadata(metadata)) => Some((EntryKind::Metadata, metadata.document)),
             Some(EntryContent::Registration(found)) => Some((EntryKind::Registration(found.name), found.client.id)),
+            Some(EntryContent::Cooldown(found)) if found.span == span(number) => {
+                Some((EntryKind::Cooldown, mark(number)))
+            }
+            Some(EntryContent::Cooldown(other)) => Some((EntryKind::Cooldown, format!("{other:?}"))),
             None => None,
         };
         same(&format!("the entry under {key:?}"), found, Some((key.kind.clone(), mark(number))))?;

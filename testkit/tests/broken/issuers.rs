@@ -6,7 +6,7 @@ use tokenkeeper_actors::law::ledger::{EntryChange, EntryChanged, apply_entry};
 use tokenkeeper_actors::ports::store::{StoreEvent, TokenStore};
 use tokenkeeper_actors::values::issuer::{EntryContent, EntryKind, IssuerEntry, IssuerKey, RegistrationName};
 use tokenkeeper_actors::values::record::Issuer;
-use tokenkeeper_actors::values::{Account, Revision, ServerIdentity, StoreFault, Target};
+use tokenkeeper_actors::values::{Account, BootId, Revision, ServerIdentity, StoreFault, Target};
 use tokio::task::yield_now;
 
 use super::Fault;
@@ -132,6 +132,9 @@ impl Faulty {
             (Some(Fault::EntryTakesStaleForUnknown), Some(EntryContent::Metadata(metadata))) => {
                 metadata.fresh_for = metadata.fresh_for.filter(|span| *span > Duration::ZERO);
             }
+            (Some(Fault::CooldownLosesItsBoot), Some(EntryContent::Cooldown(cooldown))) => {
+                cooldown.began.boot = BootId::default();
+            }
             (Some(Fault::EntryLosesSignsBeyondAscii), Some(EntryContent::Metadata(metadata))) => {
                 metadata.document.retain(|c| c.is_ascii());
             }
@@ -150,7 +153,8 @@ impl Faulty {
         match self.shared.fault {
             Some(Fault::EntryKnowsNoIssuer) => key.issuer.0.clear(),
             Some(Fault::EntryFoldsCase) => key.issuer.0.make_ascii_lowercase(),
-            Some(Fault::EntryKnowsNoName) if key.kind != EntryKind::Metadata => {
+            Some(Fault::EntryKnowsNoKind) if key.kind == EntryKind::Cooldown => key.kind = EntryKind::Metadata,
+            Some(Fault::EntryKnowsNoName) if matches!(key.kind, EntryKind::Registration(_)) => {
                 key.kind = EntryKind::Registration(RegistrationName::new("any").unwrap());
             }
             _ => {}
