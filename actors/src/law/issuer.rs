@@ -8,6 +8,9 @@
 //! An ask after a resume is eligible from a random instant, and is never granted before, even if the limiter is idle.
 //! Other processes and hosts woke up too, and this limiter does not see their requests.
 //!
+//! All processes that share a store share the throttle. The driver stores the [`Cooldown`] that
+//! [`IssuerPolicy::cooldown_to_store`] returns, and reports one that it reads with [`IssuerEvent::Throttled`].
+//!
 //! # Contract
 //!
 //! A driver gives every event to [`IssuerLimiter::handle`] and carries the effects out in order. It calls `handle` with
@@ -22,7 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::flight::Urgency;
-use crate::values::{ElapsedTime, MAX_SLEEP, Now};
+use crate::values::issuer::Cooldown;
+use crate::values::{ElapsedTime, MAX_SLEEP, Moment, Now};
 
 /// The id of an ask for a permit, and then of the permit. Unique among all asks of a runtime, and never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +62,24 @@ impl IssuerPolicy {
     pub fn throttled_until(&self, span: Duration, now: ElapsedTime) -> ElapsedTime {
         now.after(span.min(self.max_retry_after))
     }
+
+    /// The end of the throttle that a stored cool-down asks for at `now`; `None` if it is over. At most
+    /// [`max_retry_after`](Self::max_retry_after) from `now`, even if the stored value is wrong.
+    pub fn end_of(&self, cooldown: &Cooldown, now: &Moment) -> Option<ElapsedTime> {
+        cooldown.left(now, self.max_retry_after).map(|left| now.elapsed.after(left))
+    }
+
+    /// The cool-down to store at `now` for a throttle until `until`, in place of `stored`. `None` if less than a second
+    /// is left of it, or if `stored` ends as late, to the second.
+    pub fn cooldown_to_store(&self, until: ElapsedTime, stored: Option<&Cooldown>, now: &Moment) -> Option<Cooldown> {
+        let span = until.since(now.elapsed).min(self.max_retry_after);
+        let left = stored.and_then(|stored| stored.left(now, self.max_retry_after)).unwrap_or_default();
+        (span >= left + MIN_STORED).then_some(Cooldown { began: *now, span })
+    }
 }
+
+/// The shortest throttle that is stored for other processes, and the shortest extension of a stored one.
+const MIN_STORED: Duration = Duration::from_secs(1);
 
 /// An event for a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use ractor::{Actor, ActorCell};
 use super::address::AddressActor;
 use super::auth_runtime::AuthRuntime;
 use super::core::{Core, Ports};
-use super::issuer::{FindSupervisor, Permits};
+use super::issuer::{Cooldowns, FindSupervisor, Permits};
 use super::plan::{Plan, Settings};
 use super::supervisor::AuthSupervisor;
 use crate::law::issuer::IssuerPolicy;
@@ -144,12 +144,21 @@ impl RuntimeBuilder {
         let plan = Arc::new(Plan::new(self.settings, digests));
         let core = Arc::new_cyclic(|core: &Weak<Core>| {
             let permits = self.permits.unwrap_or_else(|| {
-                let (core, jitter) = (core.clone(), entropy.clone());
+                let (tree, jitter) = (core.clone(), entropy.clone());
                 let supervisor = move || -> FindSupervisor {
-                    let core = core.clone();
+                    let core = tree.clone();
                     Box::pin(async move { Some(core.upgrade()?.running_supervisor().await.get_cell()) })
                 };
-                Arc::new(Permits::new(self.issuers, Arc::clone(&clock), move || jitter.jitter(), supervisor))
+                let core = core.clone();
+                // A shutdown waits for the writes.
+                let spawn = move |write| {
+                    if let Some(core) = core.upgrade() {
+                        core.spawn_tracked(write);
+                    }
+                };
+                let cooldowns = Cooldowns::new(Arc::clone(&self.store), spawn);
+                let jitter = move || jitter.jitter();
+                Arc::new(Permits::new(self.issuers, Arc::clone(&clock), jitter, supervisor, Some(cooldowns)))
             });
             let ports = Ports { store: self.store, clock, spawner, permits, observer: self.observer, entropy };
             Core::new(ports, plan, nonce, self.idle_after)

@@ -1,10 +1,12 @@
 //! Permits. One actor for each issuer drives that issuer's limiter, and [`Permits`] keeps their addresses.
 //!
 //! The throttle and the permits that are out must survive the actor. They are kept beside it, behind a lock that is
-//! never held over an await. The next request for a permit starts a successor of an actor that was killed.
+//! never held over an await. The next request for a permit starts a successor of an actor that was killed. The throttle
+//! is also kept in the store, for the other processes that share it.
 
 mod actor;
 mod ask;
+mod cooldowns;
 mod limiter;
 mod messages;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use crate::sync::lock;
 use crate::values::record::Issuer;
 use crate::values::{ExponentialBackoff, Jitter};
 
+pub use self::cooldowns::Cooldowns;
 pub use self::limiter::FindSupervisor;
 
 /// The number of attempts to ask a limiter whose actor ends before it answers. After them the answer is
@@ -57,7 +60,7 @@ pub struct Permits {
 
 impl Permits {
     /// Makes the permits for `policy`. Time comes from `clock`, and `jitter` is called once for each event of a
-    /// limiter.
+    /// limiter. Throttles are shared with other processes through `cooldowns`, if given.
     ///
     /// Limiters are spawned without names, linked under the actor that `supervisor` resolves to. That future waits
     /// while there is no such actor. The supervisor need not restart limiters, and must not stop because one of them
@@ -67,21 +70,22 @@ impl Permits {
         clock: Arc<dyn Clock>,
         jitter: impl Fn() -> Jitter + Send + Sync + 'static,
         supervisor: impl Fn() -> FindSupervisor + Send + Sync + 'static,
+        cooldowns: Option<Cooldowns>,
     ) -> Self {
         let (jitter, supervisor) = (Box::new(jitter), Box::new(supervisor));
-        let shared = Shared { policy, clock, jitter, supervisor, asks: AtomicU64::new(0) };
+        let shared = Shared { policy, clock, jitter, supervisor, cooldowns, asks: AtomicU64::new(0) };
         Self { shared: Arc::new(shared), limiters: Mutex::default() }
     }
 
-    /// Returns the remaining time of the throttle of `issuer`, if it has one.
+    /// Returns the remaining time of the throttle of `issuer`, if this process knows of one.
     pub fn throttled(&self, issuer: Option<&Issuer>) -> Option<Duration> {
         self.limiter(issuer).throttled()
     }
 
     fn limiter(&self, issuer: Option<&Issuer>) -> Arc<LimiterHandle> {
         let mut limiters = lock(&self.limiters);
-        let limiter =
-            limiters.entry(issuer.cloned()).or_insert_with(|| Arc::new(LimiterHandle::new(Arc::clone(&self.shared))));
+        let new = || Arc::new(LimiterHandle::new(Arc::clone(&self.shared), issuer.cloned()));
+        let limiter = limiters.entry(issuer.cloned()).or_insert_with(new);
         Arc::clone(limiter)
     }
 }

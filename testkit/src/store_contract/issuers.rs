@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokenkeeper_actors::law::ledger::{EntryChange, EntryChanged, apply_entry};
 use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
 use tokenkeeper_actors::values::issuer::{
-    ApplicationType, ClientRegistration, Cooldown, EntryContent, EntryKind, IssuerEntry, IssuerKey, RegistrationManagement,
-    RegistrationName, RegistrationOrigin, ServerMetadata,
+    ApplicationType, ClientRegistration, Cooldown, EntryContent, EntryKind, IssuerEntry, IssuerKey,
+    RegistrationManagement, RegistrationName, RegistrationOrigin, ServerMetadata,
 };
 use tokenkeeper_actors::values::record::{Client, ClientAuth, Issuer};
 use tokenkeeper_actors::values::{

@@ -98,6 +98,47 @@ fn no_throttle_is_longer_than_the_cap_wherever_it_comes_from() {
 }
 
 #[test]
+fn a_stored_cooldown_throttles_until_its_end_and_never_beyond_the_cap() {
+    let policy = IssuerPolicy::default();
+    let end = |cooldown: Cooldown, now: u64| policy.end_of(&cooldown, &at(now).moment);
+    let two_minutes = Cooldown { began: at(1_000).moment, span: secs(120) };
+    assert_eq!(end(two_minutes, 1_000), instant(121_000));
+    assert_eq!(end(two_minutes, 120_999), instant(121_000));
+    assert_eq!(end(two_minutes, 121_000), None);
+    let mut limiter = limiter(8);
+    limiter.handle(Throttled(end(two_minutes, 61_000).unwrap()), at(61_000));
+    assert_eq!(limiter.handle(Ask(AskId(0), Callers), at(61_000)), [Hold(AskId(0), secs(60))]);
+    let for_ever = Cooldown { began: at(1_000).moment, span: Duration::MAX };
+    assert_eq!(end(for_ever, 1_000), instant(3_601_000));
+    assert_eq!(end(for_ever, 3_600_999), instant(3_601_000));
+    assert_eq!(end(for_ever, 3_601_000), None);
+}
+
+#[test]
+fn a_throttle_is_stored_unless_the_stored_one_ends_as_late() {
+    let (policy, now) = (IssuerPolicy::default(), at(10_000).moment);
+    let stored = |until: u64, cooldown: Option<Cooldown>| {
+        policy.cooldown_to_store(ElapsedTime::from_millis(until), cooldown.as_ref(), &now)
+    };
+    let lasting = |span| Some(Cooldown { began: now, span });
+    assert_eq!(stored(130_000, None), lasting(secs(120)));
+    assert_eq!(stored(11_000, None), lasting(secs(1)));
+    assert_eq!(stored(10_999, None), None, "too short to matter to another process");
+    assert_eq!(stored(9_000, None), None, "it is over");
+    assert_eq!(stored(u64::MAX, None), lasting(policy.max_retry_after));
+    // The later end wins.
+    assert_eq!(stored(130_000, lasting(secs(119))), lasting(secs(120)));
+    assert_eq!(stored(130_000, lasting(Duration::from_millis(119_001))), None);
+    assert_eq!(stored(130_000, lasting(secs(500))), None);
+    // A cool-down that is over counts as none, and so does one that no clock can have made.
+    let over = Cooldown { began: at(0).moment, span: secs(10) };
+    assert_eq!(stored(130_000, Some(over)), lasting(secs(120)));
+    let mut never = Cooldown { began: at(u64::MAX).moment, span: Duration::MAX };
+    never.began.boot = BootId(9);
+    assert_eq!(stored(130_000, Some(never)), lasting(secs(120)));
+}
+
+#[test]
 fn throttles_only_grow() {
     let mut limiter = limiter(8);
     limiter.handle(Ask(AskId(0), Callers), at(0));

@@ -23,6 +23,9 @@ impl LimiterHandle {
             answer = answer => answer.ok()?,
             _ = ended.changed() => return None,
         };
+        if matches!(answer, PermitAnswer::Granted) {
+            self.read_cooldown().await;
+        }
         // A throttle may have begun between the grant and this moment.
         match (answer, self.throttled()) {
             (PermitAnswer::Held(span), _) | (PermitAnswer::Granted, Some(span)) => Some(Permission::Held(span)),

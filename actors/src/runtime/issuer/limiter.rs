@@ -9,10 +9,12 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
 
+use super::cooldowns::{Cooldowns, StoredCooldown};
 use super::messages::LimiterMessage;
 use crate::law::issuer::{AskId, IssuerEffect, IssuerEvent, IssuerLimiter, IssuerPolicy, LimiterResidue};
 use crate::ports::clock::Clock;
 use crate::sync::lock;
+use crate::values::record::Issuer;
 use crate::values::{ElapsedTime, Jitter, Now};
 
 /// Finds the actor under which limiters are started. `None` means that the runtime is gone.
@@ -24,6 +26,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) jitter: Box<dyn Fn() -> Jitter + Send + Sync>,
     pub(super) supervisor: Box<dyn Fn() -> FindSupervisor + Send + Sync>,
+    /// The store through which throttles are shared with other processes.
+    pub(super) cooldowns: Option<Cooldowns>,
     /// The number of requests for permits so far.
     pub(super) asks: AtomicU64,
 }
@@ -37,6 +41,8 @@ impl Shared {
 /// The limiter of one issuer.
 pub(super) struct LimiterHandle {
     pub(super) shared: Arc<Shared>,
+    /// `None` for flights that do not know their issuer.
+    pub(super) issuer: Option<Issuer>,
     state: Mutex<LimiterState>,
 }
 
@@ -44,7 +50,8 @@ pub(super) struct LimiterHandle {
 #[derive(Default)]
 pub(super) struct LimiterState {
     /// The end of the throttle.
-    throttled: Option<ElapsedTime>,
+    pub(super) throttled: Option<ElapsedTime>,
+    pub(super) stored: StoredCooldown,
     /// Every live request for a permit, and whether it has its permit.
     pub(super) tickets: BTreeMap<AskId, bool>,
     /// The number of the current actor. Only that actor may grant permits.
@@ -67,8 +74,8 @@ pub(super) struct Ticket {
 }
 
 impl LimiterHandle {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, state: Mutex::default() }
+    pub(super) fn new(shared: Arc<Shared>, issuer: Option<Issuer>) -> Self {
+        Self { shared, issuer, state: Mutex::default() }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, LimiterState> {
@@ -124,15 +131,20 @@ impl Ticket {
         let limiter = &self.limiter;
         let mut state = limiter.state();
         let Some(granted) = state.tickets.remove(&self.ask) else { return };
-        if let Some(span) = throttle {
+        let write = throttle.and_then(|span| {
             let until = limiter.shared.policy.throttled_until(span, limiter.shared.clock.now().elapsed);
             state.throttled = state.throttled.max(Some(until));
-        }
+            limiter.store_throttle(&mut state)
+        });
         // The state has the throttle already, counted from now.
         let event = if granted { IssuerEvent::Returned(self.ask, None) } else { IssuerEvent::Gone(self.ask) };
         if let Some(address) = &state.address {
             // An actor that has ended needs no message, because its successor reads the state.
             let _ = address.actor.send_message(LimiterMessage::Event(event));
+        }
+        drop(state);
+        if let Some(write) = write {
+            write.spawn();
         }
     }
 }

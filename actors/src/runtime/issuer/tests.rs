@@ -52,7 +52,7 @@ impl Setting {
             let mut standing = standing.clone();
             Box::pin(async move { standing.wait_for(Option::is_some).await.ok()?.clone() })
         };
-        let permits = Permits::new(policy, clock, || Jitter::new(1 << 15), find);
+        let permits = Permits::new(policy, clock, || Jitter::new(1 << 15), find, None);
         Self { permits: Arc::new(permits), supervisor, began }
     }
 
