@@ -23,6 +23,21 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     ///
     /// Dropping the future leaves the queue, and returns a permit that was granted meanwhile.
     async fn ask(&self, issuer: Option<&Issuer>, urgency: Urgency) -> Permission;
+
+    /// Looks for a throttle of `issuer` that began after a permit was granted, in another process for example. A flight
+    /// calls it once it has its claim, for which it may have waited long, and does not wait for the answer. The default
+    /// does nothing.
+    async fn look_for_throttle(&self, _issuer: Option<&Issuer>) {}
+
+    /// The remaining time of the throttle of `issuer`, if this process knows of one. A flight that is about to send
+    /// calls it, and does not send in that time. The default is `None`.
+    fn throttled(&self, _issuer: Option<&Issuer>) -> Option<Duration> {
+        None
+    }
+
+    /// Waits until other processes can see the throttle with which a permit for `issuer` came back, or until this has
+    /// taken too long. A flight then ends its claim. The default does not wait.
+    async fn until_shared(&self, _issuer: Option<&Issuer>) {}
 }
 
 /// The answer to a request for a permit.

@@ -16,7 +16,7 @@ use super::shutdown::Unsaved;
 use super::slot::{FlightMessage, Slot};
 use super::timer;
 use crate::law::flight::{Flight, FlightEffect, FlightEvent, Op, Order, Report, Urgency};
-use crate::law::profile::{Evidence, Lost};
+use crate::law::profile::{Evidence, Lost, Refused};
 use crate::ports::observer::EffectName;
 use crate::ports::permit::{Permission, Permit};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope};
@@ -49,6 +49,8 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         background: FuturesUnordered::new(),
         claim: None,
         permit: None,
+        issuer: None,
+        is_unused: false,
         wanted: None,
         landed: false,
         over: false,
@@ -74,6 +76,10 @@ struct FlightTask {
     /// The claim that the machine holds. It is ended if the flight breaks off.
     claim: Option<Claim>,
     permit: Option<Permit>,
+    /// The issuer that the latest permit is for.
+    issuer: Option<Issuer>,
+    /// Whether nothing was sent since the latest permit was granted.
+    is_unused: bool,
     /// Whether callers were waiting when the runtime began to stop; `None` while it runs.
     wanted: Option<bool>,
     landed: bool,
@@ -124,6 +130,7 @@ impl FlightTask {
         };
         if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = &event {
             self.claim = Some(claim.clone());
+            self.look_for_throttle();
         }
         event
     }
@@ -149,16 +156,37 @@ impl FlightTask {
     }
 
     fn permitted(&mut self, permission: Permission) -> FlightEvent {
-        let op = self.asking.take().map_or(Op::default(), |asking| asking.op);
+        let (op, issuer) = self.asking.take().map_or_else(Default::default, |asking| (asking.op, asking.issuer));
         self.observe_after(EffectName::AskPermit);
         match permission {
             Permission::Granted(permit) => {
                 self.permit = Some(permit);
+                self.issuer = issuer;
+                self.is_unused = true;
                 FlightEvent::Permitted(op)
             }
             Permission::Held(span) => FlightEvent::Held(op, span),
             Permission::Unavailable => FlightEvent::NoPermit(op),
         }
+    }
+
+    /// Looks for a throttle that began while the flight waited for its claim. The next steps of the flight do not wait
+    /// for this.
+    fn look_for_throttle(&mut self) {
+        let (permits, issuer) = (Arc::clone(&self.core.ports.permits), self.issuer.clone());
+        self.answers.push(Box::pin(async move {
+            let look = permits.look_for_throttle(issuer.as_ref());
+            drop(AssertUnwindSafe(look).catch_unwind().await);
+            FlightEvent::Tick
+        }));
+    }
+
+    /// The answer to a request that is not sent, because the issuer was throttled after the permit was granted.
+    fn throttled(&mut self) -> Option<Evidence> {
+        // A repetition of a request that was sent belongs to that request.
+        let retry_after = self.core.ports.permits.throttled(self.issuer.as_ref()).filter(|_| self.is_unused);
+        self.is_unused = false;
+        retry_after.map(|left| Evidence::Refused(Refused { status: 429, error: None, retry_after: Some(left) }))
     }
 
     fn perform(&mut self, effects: Vec<FlightEffect>) {
@@ -196,14 +224,22 @@ impl FlightTask {
                 self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Changed(op, answer));
             }
             FlightEffect::Send(op, request) => {
-                let sources = Arc::clone(&self.slot.plan.sources);
-                let work = async move { sources.request(&identity, *request).await };
+                let (sources, throttled) = (Arc::clone(&self.slot.plan.sources), self.throttled());
+                let work = async move {
+                    match throttled {
+                        Some(refused) => refused,
+                        None => sources.request(&identity, *request).await,
+                    }
+                };
                 let lost = Evidence::Lost(Lost::Aborted);
                 self.await_answer(name, work, lost, move |evidence| FlightEvent::Sent(op, evidence));
             }
             FlightEffect::EndClaim { claim, ending } => {
                 self.claim.take_if(|held| *held == claim);
+                let (permits, issuer) = (Arc::clone(&self.core.ports.permits), self.issuer.clone());
                 self.run_in_background(name, async move {
+                    // The next holder of the claim must see the throttle.
+                    drop(AssertUnwindSafe(permits.until_shared(issuer.as_ref())).catch_unwind().await);
                     if let Err(fault) = store.end_claim(&identity, &claim, ending).await {
                         tracing::debug!(%fault, "a claim could not be ended");
                     }

@@ -77,11 +77,6 @@ impl Permits {
         Self { shared: Arc::new(shared), limiters: Mutex::default() }
     }
 
-    /// Returns the remaining time of the throttle of `issuer`, if this process knows of one.
-    pub fn throttled(&self, issuer: Option<&Issuer>) -> Option<Duration> {
-        self.limiter(issuer).throttled()
-    }
-
     fn limiter(&self, issuer: Option<&Issuer>) -> Arc<LimiterHandle> {
         let mut limiters = lock(&self.limiters);
         let new = || Arc::new(LimiterHandle::new(Arc::clone(&self.shared), issuer.cloned()));
@@ -110,6 +105,18 @@ impl IssuerPermits for Permits {
             }
         }
         limiter.throttled().map_or(Permission::Unavailable, Permission::Held)
+    }
+
+    async fn look_for_throttle(&self, issuer: Option<&Issuer>) {
+        self.limiter(issuer).read_cooldown().await;
+    }
+
+    fn throttled(&self, issuer: Option<&Issuer>) -> Option<Duration> {
+        self.limiter(issuer).throttled()
+    }
+
+    async fn until_shared(&self, issuer: Option<&Issuer>) {
+        self.limiter(issuer).until_stored().await;
     }
 }
 

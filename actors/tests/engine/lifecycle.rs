@@ -17,4 +17,4 @@ mod sleep;
 mod storms;
 mod telling;
 mod trees;
-mod tricks;
+pub(crate) mod tricks;

@@ -7,6 +7,7 @@
 mod address;
 mod bounds;
 mod cohort;
+mod cooldowns;
 mod crowd;
 mod lifecycle;
 mod plans;

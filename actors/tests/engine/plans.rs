@@ -19,7 +19,7 @@ use super::support::server::Answer;
 use super::support::{TestClock, World, binding, identity, s};
 
 /// A source that needs no login.
-struct Robot {
+pub(crate) struct Robot {
     clock: TestClock,
     mints: AtomicUsize,
 }
@@ -31,11 +31,11 @@ impl fmt::Debug for Robot {
 }
 
 impl Robot {
-    fn new(world: &World) -> Arc<Self> {
+    pub(crate) fn new(world: &World) -> Arc<Self> {
         Arc::new(Self { clock: world.clock.clone(), mints: AtomicUsize::new(0) })
     }
 
-    fn mints(&self) -> usize {
+    pub(crate) fn mints(&self) -> usize {
         self.mints.load(Ordering::SeqCst)
     }
 }
@@ -65,7 +65,7 @@ impl TokenSource for Robot {
     }
 }
 
-fn robot() -> RenewalPlan {
+pub(crate) fn robot() -> RenewalPlan {
     RenewalPlan::repeatable(SourceName::new("robot").expect("a name"))
 }
 

@@ -1,7 +1,9 @@
 //! The cool-downs of issuers in the store, which all processes that share the store respect (law 8).
 //!
-//! A throttle is written in the background after its permit has come back. It is read once for each permit, after the
-//! limiter has granted it. Neither a failed write nor a failed read has an effect on the flight.
+//! A throttle is written in the background after its permit has come back. It is read after the limiter has granted a
+//! permit, and once more when the flight has its claim, because the flight may have waited for the claim while its
+//! holder was throttled. A holder ends its claim after the write. Neither a failed write nor a failed read has an effect
+//! on the flight.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::watch;
 
 use super::super::timer;
 use super::limiter::{LimiterHandle, LimiterState};
@@ -25,6 +28,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the write of a throttle may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a flight waits for the write before it ends its claim.
+const SHARE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The number of attempts to write a throttle over the entries of other processes.
 const WRITE_ATTEMPTS: u32 = 10;
@@ -54,7 +60,8 @@ impl fmt::Debug for Cooldowns {
 pub(super) struct StoredCooldown {
     /// The end of the throttle that is known to be stored, or that could not be stored.
     until: Option<ElapsedTime>,
-    is_writing: bool,
+    /// Whether a write is running.
+    writing: watch::Sender<bool>,
 }
 
 impl LimiterHandle {
@@ -103,10 +110,20 @@ impl LimiterHandle {
     /// Begins to store the throttle. `None` if it is too short, is stored already, or will be stored by a running write.
     pub(super) fn store_throttle(self: &Arc<Self>, state: &mut LimiterState) -> Option<CooldownWrite> {
         self.shared_entry()?;
-        let until = state.throttled.filter(|_| state.has_more_to_store() && !state.stored.is_writing)?;
+        let until = state.throttled.filter(|_| state.has_more_to_store() && !*state.stored.writing.borrow())?;
         self.shared.policy.cooldown_to_store(until, None, &self.shared.clock.now())?;
-        state.stored.is_writing = true;
+        state.stored.writing.send_replace(true);
         Some(CooldownWrite { limiter: Arc::clone(self), is_over: false })
+    }
+
+    /// Waits for the end of the running write.
+    pub(super) async fn until_stored(&self) {
+        let mut writing = self.state().stored.writing.subscribe();
+        tokio::select! {
+            biased;
+            _ = writing.wait_for(|writing| !writing) => {}
+            () = timer::pause(SHARE_TIMEOUT) => {}
+        }
     }
 }
 
@@ -161,7 +178,7 @@ impl CooldownWrite {
         match until {
             Some(_) => state.stored.until = until,
             None => {
-                state.stored.is_writing = false;
+                state.stored.writing.send_replace(false);
                 self.is_over = true;
             }
         }
@@ -196,7 +213,7 @@ impl CooldownWrite {
 impl Drop for CooldownWrite {
     fn drop(&mut self) {
         if !self.is_over {
-            self.limiter.state().stored.is_writing = false;
+            self.limiter.state().stored.writing.send_replace(false);
         }
     }
 }

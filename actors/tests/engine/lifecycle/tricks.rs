@@ -37,6 +37,21 @@ pub(crate) enum Writing {
     Slow(Duration),
 }
 
+/// The result of a read or write of an issuer's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entries {
+    /// It succeeds.
+    Work,
+    /// It fails.
+    Fail,
+    /// It has no effect and no answer.
+    Hang,
+    /// It panics.
+    Panic,
+    /// It succeeds, and a write takes this long.
+    Slow(Duration),
+}
+
 /// A store in memory with faults on demand, whose watches can report events and end. Clones are one store.
 #[derive(Clone)]
 pub(crate) struct TrickStore {
@@ -49,6 +64,9 @@ pub(crate) struct TrickStore {
     held_until: watch::Sender<Option<Instant>>,
     commits: Arc<AtomicUsize>,
     logins: Arc<AtomicUsize>,
+    entries: watch::Sender<Entries>,
+    entry_reads: Arc<AtomicUsize>,
+    entry_writes: Arc<AtomicUsize>,
     /// Whether reads and releases of claims are answered.
     answering: watch::Sender<bool>,
 }
@@ -58,11 +76,48 @@ impl TrickStore {
         let (writing, said) = (watch::Sender::new(Writing::Works), broadcast::Sender::new(64));
         let [watched, answering] = [true, true].map(watch::Sender::new);
         let held_until = watch::Sender::new(None);
-        Self { inner, writing, said, watched, held_until, commits: Arc::default(), logins: Arc::default(), answering }
+        Self {
+            inner,
+            writing,
+            said,
+            watched,
+            held_until,
+            commits: Arc::default(),
+            logins: Arc::default(),
+            entries: watch::Sender::new(Entries::Work),
+            entry_reads: Arc::default(),
+            entry_writes: Arc::default(),
+            answering,
+        }
     }
 
     pub(crate) fn writes(&self, writing: Writing) {
         self.writing.send_replace(writing);
+    }
+
+    /// Sets the result of reads and writes of issuers' entries.
+    pub(crate) fn entries(&self, entries: Entries) {
+        self.entries.send_replace(entries);
+    }
+
+    /// Reads of issuers' entries that were attempted.
+    pub(crate) fn entry_reads(&self) -> usize {
+        self.entry_reads.load(Ordering::SeqCst)
+    }
+
+    /// Writes of issuers' entries that were attempted.
+    pub(crate) fn entry_writes(&self) -> usize {
+        self.entry_writes.load(Ordering::SeqCst)
+    }
+
+    async fn entries_work(&self) -> Result<(), StoreFault> {
+        let entries = *self.entries.borrow();
+        match entries {
+            Entries::Work | Entries::Slow(_) => Ok(()),
+            Entries::Fail => Err(StoreFault::Failed),
+            Entries::Hang => std::future::pending().await,
+            Entries::Panic => panic!("a store that was told to panic"),
+        }
     }
 
     /// Reports `news` through its watches.
@@ -181,6 +236,8 @@ impl TokenStore for TrickStore {
     }
 
     async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
+        self.entry_reads.fetch_add(1, Ordering::SeqCst);
+        self.entries_work().await?;
         self.inner.load_issuer(key).await
     }
 
@@ -191,6 +248,12 @@ impl TokenStore for TrickStore {
     async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault> {
         if *self.writing.borrow() == Writing::Nothing {
             return Err(StoreFault::Failed);
+        }
+        self.entry_writes.fetch_add(1, Ordering::SeqCst);
+        self.entries_work().await?;
+        let entries = *self.entries.borrow();
+        if let Entries::Slow(span) = entries {
+            tokio::time::sleep(span).await;
         }
         self.inner.change_issuer(issuer, change).await
     }
