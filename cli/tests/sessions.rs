@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::str;
-use tokenkeeper_testkit::hostile::{Fault, When};
+use tokenkeeper_testkit::hostile::{Fault, RetryAfter, When};
 
 use scene::{Scene, stdout};
 
@@ -78,6 +78,37 @@ fn many_processes_share_one_refresh() {
     let asking: Vec<_> = (0..8).map(|_| ask()).collect();
     let told: Vec<_> = asking.into_iter().map(|process| process.wait_with_output().unwrap()).collect();
     assert!(told.iter().all(|output| output.status.success() && output.stdout == told[0].stdout));
+    let counts = scene.server.counts();
+    assert_eq!((counts.token_requests, counts.replays), (1, 0));
+}
+
+#[test]
+fn what_the_server_asked_of_one_process_holds_for_all() {
+    let scene = Scene::signed_in();
+    let throttled = Fault::status(429).error("rate_limited").retry_after(RetryAfter::Seconds(120));
+    scene.server.next(When::Before, throttled.delayed(Duration::from_millis(200)));
+    let ask = |arguments: &[&str]| {
+        Process::new(cargo_bin!("tokenkeeper"))
+            .args(["token", &scene.server.resource(), "--home"])
+            .arg(scene.home.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    // Four at once, which all wait for one answer, and then one after another.
+    let mut told: Vec<_> = Vec::new();
+    let asking: Vec<_> = (0..4).map(|_| ask(&[])).collect();
+    told.extend(asking.into_iter().map(|process| process.wait_with_output().unwrap()));
+    for arguments in [&[][..], &["--refresh"], &["--timeout", "1m"]] {
+        told.push(ask(arguments).wait_with_output().unwrap());
+    }
+    for output in told {
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(5), &b""[..]), "{error}");
+        assert!(error.starts_with("error: throttled: ") && error.contains("(in 1"), "{error}");
+    }
     let counts = scene.server.counts();
     assert_eq!((counts.token_requests, counts.replays), (1, 0));
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokenkeeper_actors::law::ledger::{EntryChange, EntryChanged};
-use tokenkeeper_actors::ports::store::TokenStore;
+use tokenkeeper_actors::ports::store::{ClaimAnswer, ClaimScope, TokenStore};
 use tokenkeeper_actors::runtime::{SessionSpec, TokenOptions};
 use tokenkeeper_actors::values::issuer::{Cooldown, EntryContent, EntryKind, IssuerKey};
 use tokenkeeper_actors::values::record::Issuer;
-use tokenkeeper_actors::values::{BootId, ElapsedTime, Moment, Reason, WallTime};
+use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Moment, Reason, WallTime};
 
 use super::lifecycle::tricks::{Entries, TrickStore, Writing};
 use super::plans::{Robot, robot};
@@ -107,19 +107,38 @@ async fn what_one_process_was_told_holds_the_others_back_until_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_process_that_waits_for_the_claim_sends_nothing_once_its_holder_was_throttled() {
-    for writes in [Entries::Work, Entries::Slow(ms(900))] {
+    let world = World::new();
+    let (one, other) = two_processes(&world).await;
+    world.server.takes(s(1));
+    world.server.plans([Answer::Refuse(429, Some(s(60)))]);
+    let (first, second) = tokio::join!(one.is_throttled(), other.is_throttled());
+    assert!(first.min(second) >= s(58), "{first:?} {second:?}");
+    world.server.is_content_with(1);
+    world.clock.pass(s(60)).await;
+    let (first, second) = tokio::join!(one.session.token(), other.session.token());
+    assert_eq!(first.expect("a lease").generation(), second.expect("a lease").generation());
+    world.server.is_content_with(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_ends_after_the_write_and_a_second_later_at_most() {
+    for (writes, frees_after) in [(Entries::Slow(ms(400)), ms(400)), (Entries::Hang, s(1)), (Entries::Fail, ms(0))] {
         let world = World::new();
-        let (one, other) = two_processes(&world).await;
+        let ((one, _), who) = (two_processes(&world).await, identity(1));
+        let epoch = world.store.load(&who).await.expect("a record").expect("a record").epoch;
+        let third = world.store.process();
         one.store.entries(writes);
-        world.server.takes(s(1));
         world.server.plans([Answer::Refuse(429, Some(s(60)))]);
-        let (first, second) = tokio::join!(one.is_throttled(), other.is_throttled());
-        assert!(first.min(second) >= s(58), "{first:?} {second:?}");
-        world.server.is_content_with(1);
-        world.clock.pass(s(60)).await;
-        let (first, second) = tokio::join!(one.session.token(), other.session.token());
-        assert_eq!(first.expect("a lease").generation(), second.expect("a lease").generation());
-        world.server.is_content_with(2);
+        one.is_throttled().await;
+        let began = world.clock.moment().elapsed;
+        let claim = || third.claim(&who, ClaimScope::Spend(epoch), FlightId(9), s(1));
+        while claim().await.expect("an answer") == ClaimAnswer::Contended {
+            assert_eq!(stored(&world).await, None, "{writes:?}");
+            world.clock.pass(ms(10)).await;
+        }
+        let waited = world.clock.moment().elapsed.since(began);
+        assert!(waited >= frees_after && waited <= frees_after + ms(50), "{writes:?}: {waited:?}");
+        assert_eq!(stored(&world).await.is_some(), matches!(writes, Entries::Slow(_)));
     }
 }
 

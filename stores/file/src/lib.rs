@@ -26,7 +26,7 @@
 //! | `held/<digest>` | the identities that hold the refresh token with this keyed digest, or wait to install it |
 //! | `held/boot` | the boot in which the files of `held` were last found complete |
 //! | `logins/<digest>` | a login that waits for its user, sealed |
-//! | `issuers/<digest>` | a client registration or the metadata of an issuer, sealed; the first makes the folder |
+//! | `issuers/<digest>` | a registration, metadata or a cool-down of an issuer, sealed; the first makes the folder |
 //! | `journal/<name>` | the identity's events, a line of JSON each; removed by [`FileStore::forget`] |
 //! | `….new` | an unfinished file, in the folder of the final one |
 //!
