@@ -107,7 +107,7 @@ fn what_the_server_asked_of_one_process_holds_for_all() {
     for output in told {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*output.stdout), (Some(5), &b""[..]), "{error}");
-        assert!(error.starts_with("error: throttled: ") && error.contains("(in 1"), "{error}");
+        assert!(error.starts_with("error: throttled: "), "{error}");
     }
     let counts = scene.server.counts();
     assert_eq!((counts.token_requests, counts.replays), (1, 0));

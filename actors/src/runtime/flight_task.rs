@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
 use super::core::Core;
@@ -48,6 +48,7 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         answers: FuturesUnordered::new(),
         background: FuturesUnordered::new(),
         claim: None,
+        ending: watch::Sender::new(0),
         permit: None,
         issuer: None,
         is_unused: false,
@@ -75,6 +76,8 @@ struct FlightTask {
     background: FuturesUnordered<Pending<()>>,
     /// The claim that the machine holds. It is ended if the flight breaks off.
     claim: Option<Claim>,
+    /// The number of claims that are being ended in the background.
+    ending: watch::Sender<usize>,
     permit: Option<Permit>,
     /// The issuer that the latest permit is for.
     issuer: Option<Issuer>,
@@ -212,7 +215,12 @@ impl FlightTask {
                 self.await_answer(name, work, Err(StoreFault::Failed), move |answer| FlightEvent::Loaded(op, answer));
             }
             FlightEffect::Claim { op, epoch, at_least } => {
-                let work = async move { store.claim(&identity, ClaimScope::Spend(epoch), id, at_least).await };
+                let mut ending = self.ending.subscribe();
+                let work = async move {
+                    // Ending an earlier claim of this flight would end the new one.
+                    drop(ending.wait_for(|ending| *ending == 0).await);
+                    store.claim(&identity, ClaimScope::Spend(epoch), id, at_least).await
+                };
                 self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Claimed(op, answer));
             }
             FlightEffect::Renew { op, claim, at_least } => {
@@ -237,7 +245,9 @@ impl FlightTask {
             FlightEffect::EndClaim { claim, ending } => {
                 self.claim.take_if(|held| *held == claim);
                 let (permits, issuer) = (Arc::clone(&self.core.ports.permits), self.issuer.clone());
+                let running = Ending::begin(&self.ending);
                 self.run_in_background(name, async move {
+                    let _running = running;
                     // The next holder of the claim must see the throttle.
                     drop(AssertUnwindSafe(permits.until_shared(issuer.as_ref())).catch_unwind().await);
                     if let Err(fault) = store.end_claim(&identity, &claim, ending).await {
@@ -329,6 +339,22 @@ async fn answer(asking: &mut Option<PendingPermit>) -> Permission {
     match asking {
         Some(asking) => (&mut asking.answer).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A claim that is being ended, until this is dropped.
+struct Ending(watch::Sender<usize>);
+
+impl Ending {
+    fn begin(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 

@@ -30,7 +30,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a flight waits for the write before it ends its claim.
-const SHARE_TIMEOUT: Duration = Duration::from_secs(1);
+const SHARE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The number of attempts to write a throttle over the entries of other processes.
 const WRITE_ATTEMPTS: u32 = 10;
