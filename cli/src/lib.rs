@@ -1,5 +1,6 @@
 //! The `tokenkeeper` command as a library. [`main_with`] runs it in the caller's process.
 
+mod cooldown;
 mod failure;
 mod forget;
 mod home;

@@ -9,7 +9,9 @@ use tokenkeeper::engine::ports::store::EventKind;
 use tokenkeeper::engine::values::record::{Mark, Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::issuers::providers;
-use tokenkeeper::stores::file::Entry;
+use tokenkeeper::stores::file::{Entry, FileStore};
+
+use crate::cooldown;
 
 /// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -66,6 +68,8 @@ pub(crate) struct Standing {
     pub(crate) signed_in: Option<WallTime>,
     /// The reason for a state that needs attention.
     pub(crate) why: Option<Reason>,
+    /// The time until which the issuer asked for no requests.
+    pub(crate) throttled_until: Option<WallTime>,
 }
 
 impl Standing {
@@ -113,12 +117,29 @@ impl Standing {
             refreshed,
             signed_in: view.signed_in,
             why: why.or(trouble),
+            throttled_until: None,
         }
+    }
+
+    /// Adds the issuer's cool-down from `store`, if the session makes requests.
+    pub(crate) async fn with_cooldown(mut self, store: &FileStore, now: &Moment) -> Self {
+        if !matches!(self.state, State::LoggedOut | State::LoginRequired | State::Unreadable) {
+            self.throttled_until = cooldown::end(store, self.issuer.as_deref(), now).await;
+        }
+        self
     }
 
     /// The state of a session whose record cannot be read.
     pub(crate) fn unreadable() -> Self {
-        Self { state: State::Unreadable, issuer: None, expires: None, refreshed: None, signed_in: None, why: None }
+        Self {
+            state: State::Unreadable,
+            issuer: None,
+            expires: None,
+            refreshed: None,
+            signed_in: None,
+            why: None,
+            throttled_until: None,
+        }
     }
 }
 

@@ -126,7 +126,7 @@ async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, F
                     shown.left_out += usize::from(!is_forgotten);
                     continue;
                 }
-                (standing, None)
+                (standing.with_cooldown(store, now).await, None)
             }
             Err(error) => (Standing::unreadable(), Some(error.to_string())),
         };
@@ -175,6 +175,7 @@ fn object(session: &Session) -> serde_json::Value {
         "refreshed_at": standing.refreshed.map(when::stamp),
         "signed_in_at": standing.signed_in.map(when::stamp),
         "reason": standing.why.map(Reason::as_str),
+        "retry_at": standing.throttled_until.map(when::stamp),
         "advice": trouble.as_deref().or(standing.why.map(Reason::advice)),
         "login_required": standing.state.needs_login(),
     })

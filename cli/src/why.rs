@@ -9,6 +9,7 @@ use tokenkeeper::engine::ports::store::EventKind;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::stores::file::{Entry, FileStore};
 
+use crate::cooldown;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
 use crate::paint::{BAD, BOLD, FAINT, GOOD, paint, print};
@@ -28,7 +29,8 @@ pub(crate) struct Arguments {
     /// How many of the newest lines
     #[arg(long, value_name = "N", default_value_t = 20)]
     lines: usize,
-    /// Print one JSON object: server, account, state, reason, advice, login_required, journal
+    /// Print one JSON object: server, account, state, reason, advice, retry_at,
+    /// login_required, journal
     #[arg(long)]
     json: bool,
 }
@@ -38,20 +40,22 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let identity = arguments.who.identity()?;
     let now = SystemClock::new().map_err(std::io::Error::other)?.now();
     let store = home.open_existing()?;
-    let (record, journal) = match &store {
+    let (standing, journal) = match &store {
         Some(store) => home::block_on(async {
             let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await?;
-            Ok((store.inspect(&identity).await?, journal))
+            let Some(record) = store.inspect(&identity).await? else { return Ok((None, journal)) };
+            let standing = Standing::of(&record, &journal, &now).with_cooldown(store, &now).await;
+            Ok((Some(standing), journal))
         })?,
         None => (None, Vec::new()),
     };
-    let standing = record.map(|record| Standing::of(&record, &journal, &now));
     let reason = match &standing {
         None => Some(Reason::NeverSignedIn),
         Some(standing) if standing.state == State::LoggedOut => Some(Reason::LoggedOut),
         Some(standing) => standing.why,
     };
     let state = standing.as_ref().map_or(State::LoginRequired, |standing| standing.state);
+    let throttled_until = standing.as_ref().and_then(|standing| standing.throttled_until);
     let journal = &journal[journal.len().saturating_sub(arguments.lines)..];
 
     if arguments.json {
@@ -70,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             "state": state,
             "reason": reason.map(Reason::as_str),
             "advice": reason.map(Reason::advice),
+            "retry_at": throttled_until.map(when::stamp),
             "login_required": state.needs_login(),
             "journal": lines.collect::<Vec<_>>(),
         });
@@ -79,6 +84,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let mut text = format!("{}: {}\n", paint(BOLD, &identity), state.words());
     if let Some(reason) = reason {
         text.push_str(reason.advice());
+        text.push('\n');
+    }
+    if let Some(end) = throttled_until {
+        text.push_str(&cooldown::words(end));
         text.push('\n');
     }
     for entry in journal {

@@ -111,6 +111,17 @@ fn what_the_server_asked_of_one_process_holds_for_all() {
     }
     let counts = scene.server.counts();
     assert_eq!((counts.token_requests, counts.replays), (1, 0));
+    // The reports show it.
+    let why = scene.json("why", &["--json"]);
+    let asserted = scene.command(&["status", "--json"]).assert().success();
+    let status: Value = serde_json::from_slice(&asserted.get_output().stdout).unwrap();
+    assert!(why["retry_at"].is_string(), "{why}");
+    assert!(status["sessions"][0]["retry_at"].is_string(), "{status}");
+    let sentence = "the authorization server asked for no requests until 2";
+    assert!(stdout(&scene.run("why", &[]).success()).contains(sentence));
+    assert!(stdout(&scene.command(&["status"]).assert().success()).contains(sentence));
+    scene.run("logout", &[]).success();
+    assert_eq!(scene.json("why", &["--json"])["retry_at"], Value::Null);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tokenkeeper::Reason;
 use tokenkeeper::engine::values::WallTime;
 
 use super::Session;
+use crate::cooldown;
 use crate::paint::{BAD, BOLD, GOOD, PLAIN, paint};
 use crate::standing::State;
 use crate::when;
@@ -48,6 +49,9 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
         text.push_str(&format!("{line}\n"));
         if let Some(why) = session.trouble.as_deref().or(session.standing.why.map(Reason::advice)) {
             text.push_str(&format!("  {why}\n"));
+        }
+        if let Some(end) = session.standing.throttled_until {
+            text.push_str(&format!("  {}\n", cooldown::words(end)));
         }
     }
     text
