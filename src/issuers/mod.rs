@@ -89,8 +89,9 @@ impl IssuerSettings {
     }
 
     /// The same server under the profile and dialect of this provider, by its name in [`providers`] or a name that the
-    /// runtime was given. Default: the strict standard. A runtime that does not know the name never presents a refresh
-    /// token again whose answer was lost, because reuse may end more than one session there.
+    /// runtime was given. Default: the [default profile](providers::default_profile) and the standard's dialect. A
+    /// runtime that does not know the name never presents a refresh token again whose answer was lost, because reuse
+    /// may end more than one session there.
     ///
     /// # Errors
     ///

@@ -1,8 +1,7 @@
 //! Known differences of providers' token endpoints, as data.
 //!
-//! A row holds only known differences from the standard. Everything else is the strict default. A row applies to the
-//! sessions whose records name its provider ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A host can
-//! replace a row:
+//! A row holds only known differences from the [default profile](default_profile). It applies to the sessions whose
+//! records name its provider ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A host can replace a row:
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "memory", feature = "reqwest"))]
@@ -20,13 +19,16 @@
 //! # }
 //! ```
 
+mod rows;
+
 use std::time::Duration;
 
 use tokenkeeper_actors::law::profile::{Profile, Profiles, Reuse};
 use tokenkeeper_actors::values::ProviderName;
 
-use super::dialect::{Dialect, ScopeOnRefresh};
-use crate::grant::BodyFormat;
+use super::dialect::Dialect;
+
+pub use rows::ALL;
 
 /// The known differences of one provider's token endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -36,26 +38,89 @@ pub struct ProviderFacts {
     pub name: &'static str,
     /// The form of a request that it accepts.
     pub dialect: Dialect,
-    /// Its own error codes for a dead refresh token, besides `invalid_grant`.
+    /// Its own error codes for a dead refresh token, besides those of [`default_profile`].
     pub dead_words: &'static [&'static str],
+    /// Its own error codes for a client that it does not accept, besides those of [`default_profile`].
+    pub client_words: &'static [&'static str],
+    /// Its own error codes for a request that it did not process.
+    pub unspent_words: &'static [&'static str],
+    /// Its statuses, besides 429, for a request that it did not process.
+    pub unspent_statuses: &'static [u16],
     /// The cost of presenting a refresh token again that was consumed.
     pub reuse: Reuse,
-    /// How long a consumed refresh token may be presented again without harm, if the provider says so.
+    /// How long a consumed refresh token may be presented again without harm. `None` if that is unknown.
     pub grace: Option<Duration>,
-    /// Whether the provider ever replaces a refresh token.
+    /// Whether the provider ever takes a refresh token out of use by replacing it.
     pub rotates: bool,
     /// The source of these facts.
     pub why: &'static str,
 }
 
 impl ProviderFacts {
-    /// The default profile with the differences of this provider.
+    /// The [default profile](default_profile) with the differences of this provider.
     pub fn profile(&self) -> Profile {
         let Self { reuse, grace, rotates, .. } = *self;
-        let mut profile = Profile { reuse, grace, rotates, ..Profile::default() };
-        profile.dead_words.extend(self.dead_words.iter().map(|word| (*word).to_owned()));
+        let mut profile = Profile { reuse, grace, rotates, ..default_profile() };
+        extend(&mut profile.dead_words, self.dead_words);
+        extend(&mut profile.client_words, self.client_words);
+        extend(&mut profile.unspent_words, self.unspent_words);
+        profile.unspent_statuses.extend(self.unspent_statuses);
         profile
     }
+}
+
+/// Error codes for a dead refresh token that no server uses for anything else. Each names the refresh token and its
+/// state, and a refresh presents only one.
+///
+/// `token_expired`, `invalid_token`, `expired_token`, `session_expired` and the like are not among them. Servers use
+/// these for an access token, a client assertion or a device code too.
+const DEAD_EVERYWHERE: [&str; 13] = [
+    "invalid_refresh_token",
+    "bad_refresh_token",
+    "BAD_REFRESH_TOKEN",
+    "INVALID_REFRESH_TOKEN",
+    "expired_refresh_token",
+    "revoked_refresh_token",
+    "refresh_token_already_used",
+    "refresh_token_expired",
+    "refresh_token_invalid",
+    "refresh_token_invalidated",
+    "refresh_token_not_found",
+    "refresh_token_reused",
+    "refresh_token_revoked",
+];
+
+/// Error codes for a client that is not accepted. Each names the client, or a part of its credentials, as wrong.
+/// `unauthorized_client` is not among them, because an Atlassian server answers with it to a dead refresh token
+/// (openai/codex#27165).
+const CLIENT_EVERYWHERE: [&str; 7] = [
+    "bad_client_credentials",
+    "bad_client_secret",
+    "client_not_found",
+    "incorrect_client_credentials",
+    "invalid_client_credentials",
+    "invalid_client_id",
+    "invalid_client_secret",
+];
+
+/// The profile of issuers without a row, which is the strict default of the engine with the error codes that mean the
+/// same everywhere.
+///
+/// Those end a grant or name the client as surely as `invalid_grant` and `invalid_client` do. Without them, a session
+/// at a server without a row would stay in doubt after a clear answer, and would never ask for a login.
+///
+/// [`read_answer`](crate::grant::read_answer) reports other spellings of a code as the code itself, for example
+/// `InvalidGrantException` as `invalid_grant`. It reports texts that say only that the refresh token is not good as
+/// `invalid_refresh_token`, and texts that say only that the client is not accepted as `invalid_client`.
+pub fn default_profile() -> Profile {
+    let mut profile = Profile::default();
+    extend(&mut profile.dead_words, &DEAD_EVERYWHERE);
+    extend(&mut profile.client_words, &CLIENT_EVERYWHERE);
+    profile
+}
+
+fn extend(words: &mut Vec<String>, others: &[&str]) {
+    words.extend(others.iter().map(|word| (*word).to_owned()));
 }
 
 /// The row of the provider with this name.
@@ -63,95 +128,16 @@ pub fn named(name: &str) -> Option<&'static ProviderFacts> {
     ALL.iter().find(|facts| facts.name == name)
 }
 
-/// The profiles of all rows, by name. The strict default applies where a record names no provider.
+/// The profiles of all rows, by name. The [default profile](default_profile) applies where a record names no provider.
 pub fn profiles() -> Profiles {
-    names().fold(Profiles::default(), |profiles, (name, facts)| profiles.with(name, facts.profile()))
+    let profiles = Profiles::new(default_profile());
+    names().fold(profiles, |profiles, (name, facts)| profiles.with(name, facts.profile()))
 }
 
 /// All rows with their names.
 pub(crate) fn names() -> impl Iterator<Item = (ProviderName, &'static ProviderFacts)> {
     ALL.iter().filter_map(|facts| Some((ProviderName::new(facts.name).ok()?, facts)))
 }
-
-const STANDARD: ProviderFacts = ProviderFacts {
-    name: "",
-    dialect: Dialect { body: BodyFormat::Form, scope: ScopeOnRefresh::Omit },
-    dead_words: &[],
-    reuse: Reuse::EndsLineage,
-    grace: None,
-    rotates: true,
-    why: "",
-};
-
-/// All rows.
-pub static ALL: &[ProviderFacts] = &[
-    ProviderFacts {
-        name: "atlassian",
-        dialect: Dialect { body: BodyFormat::Json, ..STANDARD.dialect },
-        why: "developer.atlassian.com, OAuth 2.0 (3LO): the token endpoint takes a JSON body; a dead token is 403 with \
-              `invalid_grant`. Its MCP server was seen to say `unauthorized_client` (openai/codex#27165), which \
-              elsewhere is a word about the client: it is left in doubt.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "entra",
-        dialect: Dialect { scope: ScopeOnRefresh::Granted, ..STANDARD.dialect },
-        why: "Microsoft identity platform: a refresh names the scopes it is for (geelen/mcp-remote#357).",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "github",
-        dead_words: &["bad_refresh_token"],
-        why: "docs.github.com, refreshing user access tokens: errors come inside HTTP 200, and this is the one for a \
-              refresh token that is wrong or expired.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "google",
-        rotates: false,
-        why: "developers.google.com, OAuth 2.0: a refresh does not rotate the refresh token, so presenting it again \
-              harms nothing.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "keycloak",
-        why: "keycloak.org, server administration: `invalid_grant` for a session that has ended; rotation is the \
-              realm's choice, so the strict default holds.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "linear",
-        grace: Some(Duration::from_secs(30 * 60)),
-        why: "linear.app developer documentation, as cited in anthropics/claude-code#85236: a replaced refresh token \
-              may be presented again for 30 minutes.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "notion",
-        reuse: Reuse::EndsMore,
-        why: "makenotion/notion-cookbook#1: each refresh rotates, and a replay ends the whole grant, on every device.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "salesforce",
-        why: "help.salesforce.com, OAuth 2.0 refresh token flow: no `expires_in` (nango#327), so lifetimes are unknown or \
-              a JWT's; rotation is the organisation's choice (jsforce#1656), so the strict default holds.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "slack",
-        dead_words: &["invalid_refresh_token"],
-        why: "docs.slack.dev, token rotation: errors come inside HTTP 200 with `ok: false`, and this is the one for a \
-              refresh token that is wrong.",
-        ..STANDARD
-    },
-    ProviderFacts {
-        name: "supabase",
-        dead_words: &["refresh_token_not_found"],
-        why: "supabase/auth#2829: errors are in `error_code`, and this is the one for a refresh token that is gone.",
-        ..STANDARD
-    },
-];
 
 #[cfg(test)]
 mod tests {
@@ -166,5 +152,29 @@ mod tests {
         }
         assert_eq!(names().count(), ALL.len());
         assert!(named("nobody").is_none());
+    }
+
+    #[test]
+    fn no_code_has_two_meanings() {
+        let profiles = ALL.iter().map(|facts| (facts.name, facts.profile())).chain([("", default_profile())]);
+        for (name, profile) in profiles {
+            let mut words = [profile.dead_words, profile.client_words, profile.unspent_words].concat();
+            let count = words.len();
+            words.sort();
+            words.dedup();
+            assert_eq!(words.len(), count, "{name}: a word is there twice");
+        }
+    }
+
+    #[test]
+    fn a_profile_has_the_differences_of_its_row() {
+        let zoho = named("zoho").unwrap().profile();
+        assert!(!zoho.rotates);
+        assert!(zoho.dead_words.contains(&"invalid_code".to_owned()));
+        assert!(zoho.unspent_words.contains(&"access_denied".to_owned()));
+        assert_eq!(named("workos").unwrap().profile().grace, Some(Duration::from_secs(30)));
+        assert_eq!(named("notion").unwrap().profile().reuse, Reuse::EndsMore);
+        let plan = tokenkeeper_actors::values::RenewalPlan::default();
+        assert_eq!(profiles().of(&plan), default_profile());
     }
 }
