@@ -99,7 +99,7 @@ impl RuntimeBuilder {
             store,
             http: None,
             sources: Vec::new(),
-            profile: Profile::default(),
+            profile: providers::default_profile(),
             providers: Vec::new(),
             policy: Policy::default(),
             throttle: IssuerPolicy::default(),
@@ -125,7 +125,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How the answers of servers without a provider profile are judged. Default: strictly ([`Profile::default`]).
+    /// How the answers of servers without a provider profile are judged. Default: strictly, with the error codes that
+    /// mean the same everywhere ([`providers::default_profile`]).
     #[must_use]
     pub fn profile(self, profile: Profile) -> Self {
         Self { profile, ..self }
@@ -203,6 +204,7 @@ impl RuntimeBuilder {
             refresh = refresh.dialect(name.clone(), dialect);
             profiles = profiles.with(name, profile);
         }
+        let refresh = refresh.profiles(profiles.clone());
         let mut sources = Sources::new(Arc::new(refresh));
         for (name, source) in self.sources {
             sources = sources.with(name, source);

@@ -8,6 +8,7 @@ mod answer;
 mod endpoint;
 mod request;
 mod retry_after;
+mod time;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
-use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Refused};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profiles, Refused};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::values::record::{Binding, Client, Grant};
@@ -62,6 +63,7 @@ pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
     dialects: BTreeMap<ProviderName, Dialect>,
+    profiles: Profiles,
 }
 
 impl RefreshGrant {
@@ -69,10 +71,17 @@ impl RefreshGrant {
     /// would leave too late.
     ///
     /// A grant whose record names a provider is refreshed in the dialect of that provider ([`providers::ALL`]), and any
-    /// other by the standard.
+    /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let dialects = providers::names().map(|(name, facts)| (name, facts.dialect)).collect();
-        Self { http, clock, dialects }
+        Self { http, clock, dialects, profiles: providers::profiles() }
+    }
+
+    /// Returns the same source for a runtime with these `profiles`. Default: [`providers::profiles`].
+    #[must_use]
+    pub fn profiles(mut self, profiles: Profiles) -> Self {
+        self.profiles = profiles;
+        self
     }
 
     /// Returns the same source with this `dialect` for the provider `name`.
@@ -119,7 +128,11 @@ impl TokenSource for RefreshGrant {
         let max_answer = DEFAULT_ANSWER_MOST;
         let answer = self.http.send(Exchange { request, timeout, max_answer, departure }).await;
         match answer.and_then(|answer| decode(answer, max_answer).map_err(HttpError::MaybeSent)) {
-            Ok(answer) => discreet(read_answer(&answer, asked, self.clock.now().wall), &token, &grant.binding.client),
+            Ok(answer) => {
+                let profile = self.profiles.of(&grant.renewal);
+                let evidence = answer::read_for(&profile, &answer, asked, self.clock.now().wall);
+                discreet(evidence, &token, &grant.binding.client)
+            }
             Err(HttpError::NotSent(why)) => Evidence::NotSent(why),
             Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),
             Err(HttpError::MaybeSent(MaybeSent::Broken | MaybeSent::TooLarge)) => Evidence::Lost(Lost::Broken),

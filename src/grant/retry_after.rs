@@ -1,70 +1,102 @@
-//! `Retry-After` (RFC 9110 section 10.2.3), in both of its forms.
+//! When a server may be asked again: `Retry-After` (RFC 9110 section 10.2.3) and its relatives.
 
-use std::time::{Duration, UNIX_EPOCH};
+mod limits;
 
-use http::HeaderValue;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokenkeeper_actors::values::WallTime;
+
+use super::time::{self, Time};
+
+/// The most elements of one header that are read.
+const ELEMENTS_MOST: usize = 64;
+
+/// Headers in milliseconds: `retry-after-ms` (OpenAI, Azure) and `x-ms-retry-after-ms` (Azure).
+const IN_MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
 
 /// Returns the longest delay of the `Retry-After` headers among `values`, as seen at `now`, or `None` if none can be
 /// read.
 ///
-/// A header holds seconds or a date in one of three formats. A past date means no delay. The engine bounds the result.
+/// A header holds seconds or a date. Proxies join several headers with commas, and each element counts. The following
+/// forms are understood too. Negative and absurd numbers are ignored. A past date means no delay. The engine bounds the
+/// result.
+///
+/// | value | delay |
+/// |---|---|
+/// | `299.997` | 300 s, because a server must not be asked too early |
+/// | `60, 60` | the longest |
+/// | `120s`, `2 min`, `1m30s` | the span |
+/// | `1767225660`, `1767225660000` | until then, as seconds or milliseconds since 1970 |
+/// | `2026-01-01T00:00:30Z` | until then |
 pub fn longest<'a>(values: impl IntoIterator<Item = &'a HeaderValue>, now: WallTime) -> Option<Duration> {
-    values.into_iter().filter_map(|value| span(value.to_str().ok()?, now)).max()
+    values.into_iter().filter_map(|value| of_header(value.to_str().ok()?, now)).max()
 }
 
-fn span(value: &str, now: WallTime) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number too large for `u64` becomes the maximum.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+/// The longest delay of one header.
+fn of_header(value: &str, now: WallTime) -> Option<Duration> {
+    let whole = of_element(value, now);
+    if whole.is_some() || !value.contains(',') {
+        return whole;
     }
-    Some(date(value)?.since(now))
+    let elements: Vec<&str> = value.split(',').take(ELEMENTS_MOST).collect();
+    let alone = elements.iter().filter_map(|element| of_element(element, now));
+    // The date of HTTP has a comma of its own, after the weekday.
+    let pairs = elements.windows(2).filter_map(|pair| of_element(&pair.join(","), now));
+    alone.chain(pairs).max()
 }
 
-/// The date in one of HTTP's three formats (RFC 9110 section 5.6.7).
-pub(super) fn date(value: &str) -> Option<WallTime> {
-    let since = httpdate::parse_http_date(value.trim()).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(WallTime::from_millis(u64::try_from(since.as_millis()).ok()?))
+fn of_element(value: &str, now: WallTime) -> Option<Duration> {
+    let value = value.trim().trim_matches('"');
+    // A sign is not a form of a delay, although it is one of a number.
+    let signed = value.starts_with(['+', '-']);
+    match Time::of(value).filter(|_| !signed)? {
+        Time::In(span) if time::number(value).is_some() => Some(up(span)),
+        Time::In(span) => Some(span),
+        Time::At(at) => Some(at.since(now)),
+    }
+}
+
+/// Whole seconds, rounded up.
+fn up(span: Duration) -> Duration {
+    Duration::from_secs(span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)))
+}
+
+/// The delay in the member `retry_after` of an answer, which is seconds (Discord) or a span (Google's `retryDelay`).
+pub(super) fn of_member(value: &str) -> Option<Duration> {
+    // A date is compared with no clock here, so it is ignored.
+    match Time::of(value)? {
+        Time::In(span) => Some(up(span)),
+        Time::At(_) => None,
+    }
+}
+
+/// The delay that an answer asks for. `heard` is the current time, used where the answer has no `Date`. `told` is the
+/// delay that the body names.
+///
+/// A `Retry-After` counts for any status. The body and the headers of rate limits count only for 429 and 503, because
+/// they describe a limit that may not have been reached.
+pub(super) fn of_answer(
+    status: StatusCode,
+    headers: &HeaderMap,
+    told: Option<Duration>,
+    heard: WallTime,
+) -> Option<Duration> {
+    let now = server_time(headers).unwrap_or(heard);
+    let millis = IN_MILLIS.into_iter().filter_map(|name| {
+        let number = time::number(headers.get(name)?.to_str().ok()?).filter(|number| *number >= 0.0)?;
+        Duration::try_from_secs_f64(number / 1e3).ok()
+    });
+    let asked = longest(headers.get_all(header::RETRY_AFTER), now).into_iter().chain(millis).max();
+    let limited = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    asked.or_else(|| if limited { told.or_else(|| limits::longest(headers, now)) } else { None })
+}
+
+/// The server's clock, if the answer shows it. Times in an answer are compared with it, so that a wrong clock on either
+/// side does not count.
+pub(super) fn server_time(headers: &HeaderMap) -> Option<WallTime> {
+    time::date(headers.get(header::DATE)?.to_str().ok()?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Sun, 06 Nov 1994 08:49:37 GMT.
-    const THEN: WallTime = WallTime::from_millis(784_111_777_000);
-
-    fn asked(values: &[&str]) -> Option<u64> {
-        let values: Vec<_> = values.iter().map(|value| HeaderValue::from_bytes(value.as_bytes()).unwrap()).collect();
-        longest(&values, WallTime::from_millis(THEN.as_millis() - 90_000)).map(|span| span.as_secs())
-    }
-
-    #[test]
-    fn seconds_are_taken_as_they_are() {
-        assert_eq!(asked(&["120"]), Some(120));
-        assert_eq!(asked(&[" 7 "]), Some(7));
-        assert_eq!(asked(&["0"]), Some(0));
-        assert_eq!(asked(&["99999999999999999999999999"]), Some(u64::MAX));
-    }
-
-    #[test]
-    fn dates_are_read_in_all_three_formats() {
-        assert_eq!(asked(&["Sun, 06 Nov 1994 08:49:37 GMT"]), Some(90));
-        assert_eq!(asked(&["Sunday, 06-Nov-94 08:49:37 GMT"]), Some(90));
-        assert_eq!(asked(&["Sun Nov  6 08:49:37 1994"]), Some(90));
-        assert_eq!(asked(&["Sun, 06 Nov 1994 08:00:00 GMT"]), Some(0), "it has passed");
-    }
-
-    #[test]
-    fn what_is_neither_is_nothing() {
-        for value in ["", "-5", "+5", "1.5", "soon", "5 s", "Sun, 06 Nov 1994", "Sun, 99 Nov 1994 08:49:37 GMT", "ä"] {
-            assert_eq!(asked(&[value]), None, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn of_several_the_longest_counts() {
-        assert_eq!(asked(&["5", "soon", "Sun, 06 Nov 1994 08:49:37 GMT", "60"]), Some(90));
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
 
 use http::{HeaderValue, Response, StatusCode, header};
-use tokenkeeper_actors::law::profile::NotSent;
+use tokenkeeper_actors::law::profile::{NotSent, Profile};
 use tokenkeeper_actors::values::record::{ClientAuth, Issuer, Refresh, RefreshCredential};
 use tokenkeeper_actors::values::{
     Account, ClientSecret, DigestKey, DpopKey, ElapsedTime, Moment, ProviderName, RenewalPlan, Scopes, Target, WallTime,
@@ -61,6 +61,7 @@ fn grant() -> Grant {
         granted: Scopes::new(["a", "b"]),
         subject: None,
         signed_in: None,
+        rotated: false,
         dpop_key: None,
         refresh: Refresh::None,
         access: None,
@@ -363,6 +364,30 @@ async fn a_word_that_repeats_a_secret_is_not_repeated() {
     assert_eq!(word(r#"{"error":"bad_secret-word"}"#).await, None);
     assert_eq!(word(r#"{"error":"secret-wor"}"#).await, None);
     assert_eq!(word(r#"{"error":"invalid_grant"}"#).await.as_deref(), Some("invalid_grant"));
+}
+
+#[tokio::test]
+async fn of_several_words_the_one_that_the_profile_knows_is_reported() {
+    const ANSWER: &str = r#"{"error":"invalid_request","error_code":"own_word","message":"Gone for good."}"#;
+    let name = || ProviderName::new("example").unwrap();
+    let word = |profiles: Option<Profiles>, renewal: RenewalPlan| async move {
+        let (source, http) = source(Ok((400, ANSWER)));
+        let source = match profiles {
+            Some(profiles) => source.profiles(profiles),
+            None => source,
+        };
+        let Evidence::Refused(refused) = asked((source, http), Grant { renewal, ..grant() }).await.1 else { panic!() };
+        refused.error
+    };
+    let own = || Profile { dead_words: vec!["own_word".to_owned()], ..Profile::default() };
+    let phrase = || Profile { client_words: vec!["gone_for_good".to_owned()], ..Profile::default() };
+    let some = |word: &str| Some(word.to_owned());
+    assert_eq!(word(None, RenewalPlan::default()).await, some("invalid_request"));
+    assert_eq!(word(Some(own().into()), RenewalPlan::default()).await, some("own_word"));
+    assert_eq!(word(Some(phrase().into()), RenewalPlan::default()).await, some("gone_for_good"));
+    let named = Profiles::default().with(name(), own());
+    assert_eq!(word(Some(named.clone()), RenewalPlan::at(name())).await, some("own_word"));
+    assert_eq!(word(Some(named), RenewalPlan::default()).await, some("invalid_request"));
 }
 
 #[tokio::test]

@@ -16,34 +16,25 @@ pub(super) enum Value<'a> {
     Json(&'a str),
 }
 
-/// Calls `take` for each wanted member of the object at the start of `json`, in order. `name` maps a member's name to
-/// the caller's name for it, and unwanted members to `None`. Returns whether the object is complete. Text after the
-/// object is not read.
-pub(super) fn read_object<N>(json: &[u8], name: impl Fn(&str) -> Option<N>, take: impl FnMut(N, Value<'_>)) -> bool {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    (&mut deserializer).deserialize_map(Object { name, take }).is_ok()
-}
-
-/// The strings of an array, at most `most` of them; `None` for anything else.
-pub(super) fn read_texts(json: &str, most: usize) -> Option<Vec<Cow<'_, str>>> {
+/// Calls `take` for each member of the object at the start of `json`, in order, with its name and its value. Returns
+/// whether the object is complete. Text after the object is not read.
+pub(super) fn read_object(json: &str, take: impl FnMut(&str, Value<'_>)) -> bool {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    (&mut deserializer).deserialize_seq(Texts { most }).ok()
+    (&mut deserializer).deserialize_map(Object { take }).is_ok()
 }
 
-/// The value of the object's member `name`, as raw text.
-pub(super) fn member<'a>(json: &'a [u8], name: &'static str) -> Option<&'a str> {
-    let mut found = None;
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    (&mut deserializer).deserialize_map(Member { name, found: &mut found }).ok()?;
-    found
+/// Calls `take` for each of the first `most` elements of the array at the start of `json`. Returns whether the array is
+/// complete.
+pub(super) fn read_array(json: &str, most: usize, take: impl FnMut(Value<'_>)) -> bool {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    (&mut deserializer).deserialize_seq(Array { most, take }).is_ok()
 }
 
-struct Object<F, T> {
-    name: F,
+struct Object<T> {
     take: T,
 }
 
-impl<'de, N, F: Fn(&str) -> Option<N>, T: FnMut(N, Value<'_>)> Visitor<'de> for Object<F, T> {
+impl<'de, T: FnMut(&str, Value<'_>)> Visitor<'de> for Object<T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,16 +42,36 @@ impl<'de, N, F: Fn(&str) -> Option<N>, T: FnMut(N, Value<'_>)> Visitor<'de> for 
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(NameSeed(&self.name))? {
-            let Some(name) = name else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
+        while let Some(Text(name)) = map.next_key_seed(Text::default())? {
             let raw = map.next_value::<&'de RawValue>()?.get();
             if let Some(value) = value(raw) {
-                (self.take)(name, value);
+                (self.take)(&name, value);
             }
         }
+        Ok(())
+    }
+}
+
+struct Array<T> {
+    most: usize,
+    take: T,
+}
+
+impl<'de, T: FnMut(Value<'_>)> Visitor<'de> for Array<T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        for _ in 0..self.most {
+            let Some(raw) = items.next_element::<&'de RawValue>()? else { return Ok(()) };
+            if let Some(value) = value(raw.get()) {
+                (self.take)(value);
+            }
+        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
 }
@@ -71,95 +82,40 @@ fn value(raw: &str) -> Option<Value<'_>> {
     if !raw.starts_with('"') {
         return Some(Value::Json(raw));
     }
-    text(raw).map(Value::Text)
+    let Text(text) = serde_json::Deserializer::from_str(raw).deserialize_str(Text::default()).ok()?;
+    Some(Value::Text(text))
 }
 
-fn text(raw: &str) -> Option<Cow<'_, str>> {
-    struct Text;
+/// A string, borrowed where it has no escapes.
+#[derive(Default)]
+struct Text<'de>(Cow<'de, str>);
 
-    impl<'de> Visitor<'de> for Text {
-        type Value = Cow<'de, str>;
+impl<'de> DeserializeSeed<'de> for Text<'de> {
+    type Value = Self;
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a string")
-        }
-
-        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-            Ok(Cow::Borrowed(text))
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(text.to_owned()))
-        }
-    }
-
-    serde_json::Deserializer::from_str(raw).deserialize_str(Text).ok()
-}
-
-struct NameSeed<'f, F>(&'f F);
-
-impl<'de, N, F: Fn(&str) -> Option<N>> DeserializeSeed<'de> for NameSeed<'_, F> {
-    type Value = Option<N>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<N>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_identifier(self)
     }
 }
 
-impl<N, F: Fn(&str) -> Option<N>> Visitor<'_> for NameSeed<'_, F> {
-    type Value = Option<N>;
+impl<'de> Visitor<'de> for Text<'de> {
+    type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
+        f.write_str("a string")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Option<N>, E> {
-        Ok((self.0)(name))
-    }
-}
-
-struct Texts {
-    most: usize,
-}
-
-impl<'de> Visitor<'de> for Texts {
-    type Value = Vec<Cow<'de, str>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self, E> {
+        Ok(Text(Cow::Borrowed(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut texts = Vec::new();
-        while let Some(raw) = items.next_element::<&'de RawValue>()? {
-            if texts.len() < self.most {
-                texts.extend(text(raw.get()));
-            }
-        }
-        Ok(texts)
+    fn visit_str<E>(self, text: &str) -> Result<Self, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
     }
 }
 
-struct Member<'de, 'f> {
-    name: &'static str,
-    found: &'f mut Option<&'de str>,
-}
-
-impl<'de> Visitor<'de> for Member<'de, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            if name == self.name {
-                *self.found = Some(map.next_value::<&'de RawValue>()?.get());
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
+/// Calls `take` with the string at the start of `json`. Returns whether there is one.
+pub(super) fn read_text(json: &str, take: impl FnOnce(&str)) -> bool {
+    let text = serde_json::Deserializer::from_str(json).deserialize_str(Text::default());
+    text.map(|Text(text)| take(&text)).is_ok()
 }

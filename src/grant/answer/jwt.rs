@@ -1,4 +1,4 @@
-//! The `exp` of a JWT access token, a lifetime hint where the server gave none. No other claim is read.
+//! The times of a JWT access token. No other claim is read.
 
 use std::time::Duration;
 
@@ -8,14 +8,34 @@ use tokenkeeper_actors::values::WallTime;
 use zeroize::Zeroizing;
 
 use super::json;
-use super::members::seconds;
+use crate::grant::time;
 
 /// The maximum length of claims that are parsed, encoded.
 const CLAIMS_MOST: usize = 16 * 1024;
 
-/// The lifetime of `token` from `asked` on, if it is a JWT with an `exp`. Returns `None` if `exp` has passed by this
-/// machine's clock, because one of the two clocks is then wrong.
-pub(super) fn lifetime_hint(token: &str, asked: WallTime) -> Option<Duration> {
+/// The smallest number that counts as milliseconds since 1970.
+const MILLIS: f64 = 1e11;
+
+/// The lifetimes that a JWT names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct JwtLifetimes {
+    /// From `iat` to `exp`. Both are times of the server's clock, so a wrong clock does not count.
+    pub(super) whole: Option<Duration>,
+    /// From now to `exp`, and no more than the whole. The whole if `exp` has passed, because one of the two clocks is
+    /// then wrong.
+    pub(super) left: Option<Duration>,
+}
+
+/// The lifetimes of `token` at `now`, if it is a JWT with an `exp`.
+pub(super) fn lifetimes(token: &str, now: WallTime) -> JwtLifetimes {
+    let Some((exp, iat)) = times(token) else { return JwtLifetimes::default() };
+    let whole = iat.map(|iat| exp.saturating_sub(iat)).filter(|span| !span.is_zero());
+    let left = Some(exp.saturating_sub(Duration::from_millis(now.as_millis()))).filter(|span| !span.is_zero());
+    JwtLifetimes { whole, left: left.map_or(whole, |left| Some(whole.map_or(left, |whole| left.min(whole)))) }
+}
+
+/// The claims `exp` and `iat`, since 1970.
+fn times(token: &str) -> Option<(Duration, Option<Duration>)> {
     let mut parts = token.split('.');
     let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return None;
@@ -24,6 +44,18 @@ pub(super) fn lifetime_hint(token: &str, asked: WallTime) -> Option<Duration> {
         return None;
     }
     let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);
-    let exp = seconds(json::member(&claims, "exp")?)?;
-    Some(exp.saturating_sub(Duration::from_millis(asked.as_millis()))).filter(|lifetime| !lifetime.is_zero())
+    let (mut exp, mut iat) = (None, None);
+    let whole = json::read_object(std::str::from_utf8(&claims).ok()?, |name, value| match name {
+        "exp" => exp = since_1970(value.plain()),
+        "iat" => iat = since_1970(value.plain()),
+        _ => {}
+    });
+    exp.filter(|_| whole).map(|exp| (exp, iat))
+}
+
+fn since_1970(text: &str) -> Option<Duration> {
+    let number = time::number(text).filter(|number| *number > 0.0)?;
+    // A number too large for a span becomes the longest one.
+    let seconds = if (MILLIS..1e14).contains(&number) { number / 1e3 } else { number };
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }

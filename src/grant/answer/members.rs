@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokenkeeper_actors::values::{AccessToken, RefreshToken, Scopes, TokenKind};
 use url::form_urlencoded;
+use zeroize::Zeroizing;
 
 use super::json::{self, Value};
-
-/// The maximum length of an error code that is repeated.
-const WORD_MOST: usize = 64;
+use super::lifetime::Lifetimes;
+use super::names::{Name, Spelling};
+use super::words::{Place, Words};
+use crate::grant::retry_after;
 
 /// The maximum number of scopes. A longer list is treated as absent.
 const SCOPES_MOST: usize = 1_000;
@@ -17,135 +19,244 @@ const SCOPES_MOST: usize = 1_000;
 /// The maximum total length of all scopes, in bytes.
 const SCOPES_BYTES_MOST: usize = 64 * 1024;
 
-/// The known members of an answer. Unreadable members are absent.
+/// How many objects and arrays deep an answer is read.
+const DEPTH_MOST: usize = 4;
+
+/// The maximum number of elements of an array that are read.
+const ELEMENTS_MOST: usize = 8;
+
+/// The known members of one object of an answer. Unreadable members are absent.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     pub(super) access: Option<AccessToken>,
     pub(super) refresh: Option<RefreshToken>,
-    pub(super) kind: TokenKind,
-    pub(super) lifetime: Option<Duration>,
+    pub(super) kind: Option<TokenKind>,
+    pub(super) lifetimes: Lifetimes,
     pub(super) scopes: Option<Scopes>,
-    pub(super) authed_user: Option<Box<Members>>,
-    /// Whether the answer is complete.
+    /// Whether the object is complete.
     pub(super) whole: bool,
-    /// Whether there is an error, and its code if that may be repeated.
-    pub(super) error: Option<Option<String>>,
-    pub(super) error_code: Option<String>,
-    pub(super) code: Option<String>,
-    pub(super) not_ok: bool,
+    /// Whether the object has an error, or a member that denies success.
+    pub(super) is_refusal: bool,
+    /// The error codes of this object and of the objects in it.
+    pub(super) words: Words,
+    /// The delay that the body asks for.
+    pub(super) retry_after: Option<Duration>,
+    /// The objects in this one that have an access token.
+    inner: Inner,
+    /// Slack's user token.
+    authed_user: Option<Box<Members>>,
+    /// Whether the tokens stand under their standard names.
+    standard: (bool, bool),
+    /// Whether this object describes an error.
+    is_error: bool,
+    /// Parts of Strava's errors.
+    field: Option<String>,
+    code: Option<String>,
 }
 
-/// The known member names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    AccessToken,
-    RefreshToken,
-    TokenType,
-    ExpiresIn,
-    Scope,
-    AuthedUser,
-    Error,
-    ErrorCode,
-    Code,
-    Ok,
-}
-
-impl Name {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "access_token" => Name::AccessToken,
-            "refresh_token" => Name::RefreshToken,
-            "token_type" => Name::TokenType,
-            "expires_in" => Name::ExpiresIn,
-            "scope" => Name::Scope,
-            "authed_user" => Name::AuthedUser,
-            "error" => Name::Error,
-            "error_code" => Name::ErrorCode,
-            "code" => Name::Code,
-            "ok" => Name::Ok,
-            _ => return None,
-        })
-    }
-
-    /// A name inside `authed_user`. An object inside that object is ignored.
-    fn nested(name: &str) -> Option<Self> {
-        Self::of(name).filter(|name| *name != Name::AuthedUser)
-    }
+/// The number of objects with an access token, and the last of them.
+#[derive(Debug, Default)]
+struct Inner {
+    count: usize,
+    last: Option<Box<Members>>,
 }
 
 impl Members {
-    /// Reads `body` as a JSON object if it starts like one, and as form-encoded otherwise.
+    /// Reads `body` as JSON if it starts like it, and as form-encoded otherwise.
     pub(super) fn of(body: &[u8]) -> Self {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+        match body.first() {
+            Some(b'{' | b'[' | b'"') => Self::of_json(body),
+            // A page may have links with parameters in it.
+            Some(b'<') => Self { whole: true, ..Self::default() },
+            _ => Self::of_form(body),
+        }
+    }
+
+    fn of_json(body: &[u8]) -> Self {
         let mut members = Self::default();
-        if body.starts_with(b"{") {
-            members.whole = json::read_object(body, Name::of, |name, value| members.take(name, value));
-        } else {
-            for (name, value) in form_urlencoded::parse(body) {
-                if let Some(name) = Name::of(&name) {
-                    members.take(name, Value::Text(value));
-                }
-            }
-            members.whole = true;
+        // Names and messages in another encoding must not hide the tokens.
+        let lossy =
+            std::str::from_utf8(body).is_err().then(|| Zeroizing::new(String::from_utf8_lossy(body).into_owned()));
+        let text = lossy.as_deref().map_or_else(|| std::str::from_utf8(body).unwrap_or_default(), String::as_str);
+        members.whole = match body.first() {
+            Some(b'{') => members.read(text, 0),
+            Some(b'[') => members.read_array(Name::Errors, text, 0),
+            _ => json::read_text(text, |text| members.words.add(Place::Text, text)),
+        };
+        // The standard's members may have been in the missing part.
+        if !members.whole && members.standard != (true, true) {
+            (members.access, members.refresh) = (None, None);
+        }
+        // A token that is not UTF-8 was not read. It may be the new refresh token.
+        let is_spoilt = |token: Option<&str>| token.is_some_and(|token| token.contains(char::REPLACEMENT_CHARACTER));
+        if lossy.is_some() && is_spoilt(members.refresh.as_ref().map(|token| token.expose())) {
+            members.refresh = None;
+            members.whole = false;
         }
         members
     }
 
-    /// Reads the object `authed_user`. Returns `None` if it is truncated.
-    fn nested(json: &str) -> Option<Self> {
-        let mut members = Self::default();
-        json::read_object(json.as_bytes(), Name::nested, |name, value| members.take(name, value)).then_some(members)
+    fn of_form(body: &[u8]) -> Self {
+        let mut members = Self { whole: true, ..Self::default() };
+        for (name, value) in form_urlencoded::parse(body) {
+            if let Some((name, spelling)) = Name::of(&name) {
+                members.take(name, spelling, Value::Text(value), DEPTH_MOST);
+            }
+        }
+        if let Ok(text) = std::str::from_utf8(body)
+            && !text.contains('=')
+        {
+            members.words.add(Place::Text, text);
+        }
+        members
     }
 
-    /// Stores a member if it can be read.
-    fn take(&mut self, name: Name, value: Value<'_>) {
-        match name {
-            Name::AccessToken => {
-                if let Some(token) = value.text().filter(|token| is_sendable(token)) {
-                    self.access = Some(AccessToken::new(token));
-                }
-            }
-            Name::RefreshToken => {
-                if let Some(token) = value.text().filter(|token| !is_blank(token)) {
-                    self.refresh = Some(RefreshToken::new(token));
-                }
-            }
-            Name::TokenType => {
-                if let Some(kind) = value.text() {
-                    let dpop = kind.trim().eq_ignore_ascii_case("dpop");
-                    self.kind = if dpop { TokenKind::Dpop } else { TokenKind::Bearer };
-                }
-            }
-            Name::ExpiresIn => self.lifetime = seconds(value.plain()).or(self.lifetime),
-            Name::Scope => self.scopes = scopes(&value).or(self.scopes.take()),
-            Name::AuthedUser => {
-                if let Value::Json(object) = value {
-                    self.authed_user = Self::nested(object).map(Box::new).or(self.authed_user.take());
-                }
-            }
-            Name::Error => {
-                let nothing = match &value {
-                    Value::Text(text) => is_blank(text),
-                    Value::Json(json) => matches!(*json, "null" | "false" | "0"),
-                };
-                if !nothing {
-                    self.error = Some(value.text().and_then(|text| word(&text)));
-                }
-            }
-            Name::ErrorCode => self.error_code = value.text().and_then(|text| word(&text)).or(self.error_code.take()),
-            Name::Code => self.code = value.text().and_then(|text| word(&text)).or(self.code.take()),
-            Name::Ok => self.not_ok = value.plain() == "false",
+    /// Reads the object at the start of `json`, and returns whether it is complete.
+    fn read(&mut self, json: &str, depth: usize) -> bool {
+        let whole = json::read_object(json, |name, value| match Name::of(name) {
+            Some((name, spelling)) => self.take(name, spelling, value, depth),
+            None => self.search(Name::Unknown, &value, depth),
+        });
+        if let (Some(field), Some(code)) = (&self.field, &self.code) {
+            self.words.add(Place::Text, &format!("{field} {code}"));
+        }
+        whole
+    }
+
+    fn read_array(&mut self, name: Name, json: &str, depth: usize) -> bool {
+        json::read_array(json, ELEMENTS_MOST, |value| match &value {
+            Value::Text(text) if name.holds_errors() => self.words.add(Place::Text, text),
+            value => self.search(name, value, depth),
+        })
+    }
+
+    /// Reads the objects in `value`, the value of the member `name`.
+    fn search(&mut self, name: Name, value: &Value<'_>, depth: usize) {
+        let json = match value {
+            Value::Json(json) => json,
+            // Gateways put the whole answer of another server into a text.
+            Value::Text(text) if name.holds_errors() && text.trim_start().starts_with('{') => text.as_ref(),
+            Value::Text(_) => return,
+        };
+        if depth >= DEPTH_MOST {
+            return;
+        }
+        let json = json.trim_start();
+        if json.starts_with('[') {
+            self.read_array(name, json, depth + 1);
+        } else if json.starts_with('{') {
+            let mut object = Self { is_error: name.holds_errors(), ..Self::default() };
+            object.whole = object.read(json, depth + 1);
+            self.adopt(name, object);
         }
     }
 
-    /// Whether the answer has an error or `ok: false`.
-    pub(super) fn is_refusal(&self) -> bool {
-        self.error.is_some() || self.error_code.is_some() || self.not_ok
+    /// Keeps the tokens and the error codes of an object in this one.
+    fn adopt(&mut self, name: Name, mut object: Self) {
+        if name.holds_errors() || name == Name::Envelope {
+            self.words.append(std::mem::take(&mut object.words));
+            self.retry_after = self.retry_after.or(object.retry_after);
+        }
+        if object.whole && object.access.is_some() {
+            if name == Name::AuthedUser {
+                self.authed_user = Some(Box::new(object));
+            } else {
+                self.inner.count += 1;
+                self.inner.last = Some(Box::new(object));
+            }
+        } else {
+            self.inner.count += object.inner.count;
+            self.inner.last = object.inner.last.or(self.inner.last.take());
+        }
     }
 
-    /// The error code from any of the known members: `error` (RFC 6749 section 5.2), `error_code` (Supabase), `code`.
-    pub(super) fn word(&self) -> Option<String> {
-        self.error.clone().flatten().or_else(|| self.error_code.clone()).or_else(|| self.code.clone())
+    /// The members with the access token, which are these, or the only ones in them that have one. Members that those
+    /// lack are taken from these.
+    ///
+    /// In a truncated answer, the access token that belongs to the refresh token may have been in the missing part. In
+    /// an error, an object with tokens may be the request.
+    pub(super) fn unwrap(mut self) -> Self {
+        if self.access.is_some() || !self.whole {
+            return self;
+        }
+        let only = self.inner.last.take().filter(|_| self.inner.count == 1 && !self.is_refusal);
+        let Some(inner) = self.authed_user.take().or(only) else { return self };
+        Self {
+            access: inner.access,
+            refresh: inner.refresh.or(self.refresh),
+            kind: inner.kind.or(self.kind),
+            lifetimes: inner.lifetimes.or(self.lifetimes),
+            scopes: inner.scopes.or(self.scopes),
+            ..self
+        }
+    }
+
+    /// Stores a member if it can be read.
+    fn take(&mut self, name: Name, spelling: Spelling, value: Value<'_>, depth: usize) {
+        let standard = spelling == Spelling::Standard;
+        match name {
+            Name::AccessToken => match value.text().filter(|token| is_sendable(token)) {
+                Some(token) if standard || !self.standard.0 => {
+                    self.access = Some(AccessToken::new(token));
+                    self.standard.0 = standard;
+                }
+                _ => {}
+            },
+            Name::RefreshToken => match value.text().filter(|token| !is_blank(token)) {
+                Some(token) if standard || !self.standard.1 => {
+                    self.refresh = Some(RefreshToken::new(token));
+                    self.standard.1 = standard;
+                }
+                _ => {}
+            },
+            Name::TokenType => {
+                if let Some(kind) = value.text() {
+                    let dpop = kind.trim().eq_ignore_ascii_case("dpop");
+                    self.kind = Some(if dpop { TokenKind::Dpop } else { TokenKind::Bearer });
+                }
+            }
+            Name::Lifetime(member) => self.lifetimes.take(member, &value),
+            Name::Scope => self.scopes = scopes(&value).or(self.scopes.take()),
+            Name::RetryAfter => self.retry_after = retry_after::of_member(value.plain()).or(self.retry_after),
+            Name::Success => self.is_refusal |= value.plain() == "false",
+            Name::Field => self.field = value.text().map(Cow::into_owned),
+            Name::Error => {
+                let nothing = match &value {
+                    Value::Text(text) => is_blank(text),
+                    Value::Json(json) => matches!(*json, "null" | "false" | "0" | "[]" | "{}"),
+                };
+                self.is_refusal |= !nothing;
+                self.word(name, Place::Error, &value, depth);
+            }
+            Name::Errors => {
+                self.is_refusal |= !matches!(value.plain(), "" | "null" | "false" | "0" | "[]" | "{}");
+                self.word(name, Place::Text, &value, depth);
+            }
+            Name::ErrorCode => {
+                self.is_refusal |= matches!(&value, Value::Text(text) if !is_blank(text));
+                self.word(name, Place::Code, &value, depth);
+            }
+            Name::Code => {
+                self.code = value.text().map(Cow::into_owned);
+                self.word(name, Place::Code, &value, depth);
+            }
+            Name::ErrorType => self.word(name, Place::Type, &value, depth),
+            // Outside of an error, a type is for example the kind of the answer, and a name is a person's.
+            Name::Type if self.is_error => self.word(name, Place::Type, &value, depth),
+            Name::Type | Name::Text => self.word(name, Place::Text, &value, depth),
+            Name::AuthedUser | Name::Envelope | Name::Unknown => self.search(name, &value, depth),
+        }
+    }
+
+    /// Adds the value of an error member to the candidates.
+    fn word(&mut self, name: Name, place: Place, value: &Value<'_>, depth: usize) {
+        match value {
+            Value::Text(text) if text.trim_start().starts_with('{') => self.search(name, value, depth),
+            Value::Text(text) => self.words.add(place, text),
+            Value::Json(json) if json.bytes().all(|byte| byte.is_ascii_digit()) => self.words.add(Place::Text, json),
+            Value::Json(_) => self.search(name, value, depth),
+        }
     }
 }
 
@@ -159,7 +270,7 @@ impl Value<'_> {
     }
 
     /// The text of a scalar, quoted or not.
-    fn plain(&self) -> &str {
+    pub(super) fn plain(&self) -> &str {
         match self {
             Value::Text(text) => text,
             Value::Json(json) => json,
@@ -176,34 +287,19 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Returns `text` if it looks like a code from a fixed vocabulary. Free text might name people or tokens.
-fn word(text: &str) -> Option<String> {
-    let text = text.trim();
-    let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    (!text.is_empty() && text.len() <= WORD_MOST && text.bytes().all(sane)).then(|| text.to_owned())
-}
-
-/// A number of seconds. Negative numbers become zero.
-pub(super) fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let numeric = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
-    if text.len() > 400 || !text.bytes().all(numeric) {
-        return None;
-    }
-    let seconds: f64 = text.parse().ok()?;
-    // A number too large for a duration becomes the maximum.
-    Some(if seconds > 0.0 { Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX) } else { Duration::ZERO })
-}
-
 /// One or more scopes (RFC 6749 section 3.3), or `None` where none are named.
 fn scopes(value: &Value<'_>) -> Option<Scopes> {
-    let named: Vec<String> = match value {
-        Value::Text(text) => split(text).map(str::to_owned).collect(),
+    let mut named: Vec<String> = Vec::new();
+    match value {
+        Value::Text(text) => named.extend(split(text).map(str::to_owned)),
         Value::Json(json) => {
-            let items = json::read_texts(json, SCOPES_MOST + 1)?;
-            items.iter().flat_map(|item| item.split_ascii_whitespace()).map(str::to_owned).collect()
+            let whole = json::read_array(json, SCOPES_MOST + 1, |item| {
+                let item = item.text();
+                named.extend(item.iter().flat_map(|item| item.split_ascii_whitespace()).map(str::to_owned));
+            });
+            named.truncate(if whole { named.len() } else { 0 });
         }
-    };
+    }
     let small = named.len() <= SCOPES_MOST && named.iter().map(String::len).sum::<usize>() <= SCOPES_BYTES_MOST;
     (!named.is_empty() && small).then(|| Scopes::new(named))
 }

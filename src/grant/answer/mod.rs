@@ -2,17 +2,21 @@
 
 mod json;
 mod jwt;
+mod lifetime;
 mod members;
+mod names;
+mod words;
 
 use std::time::Duration;
 
-use http::{HeaderMap, Response, header};
-use tokenkeeper_actors::law::profile::{Evidence, Refused, Tokens};
+use http::Response;
+use tokenkeeper_actors::law::profile::{Evidence, Profile, Refused, Tokens};
 use tokenkeeper_actors::values::{AccessToken, Moment, Validity, WallTime};
 
 use self::members::Members;
 use super::retry_after;
 use crate::http::Body;
+use crate::issuers::providers;
 
 /// How long before the request the missing access token is dated as expired.
 const LONG_AGO: Duration = Duration::from_secs(60);
@@ -35,15 +39,35 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// | any other status | refused |
 /// | JSON, form-encoded, with a byte order mark, under any `Content-Type` | the format that the first character indicates |
 /// | truncated or damaged JSON | tokens if both tokens precede the damage; else refused, because the refresh token may have been in the rest |
-/// | JSON followed by other text | the first value |
+/// | JSON followed by other text, or with text that is not UTF-8 | the first value |
 /// | a repeated member | the last readable one |
+/// | `accessToken`, `AccessToken` and the like, in a complete answer | the standard's member, if that is absent |
+/// | no `access_token` and no error, but exactly one object inside with an `access_token` (Withings) | the tokens of that object |
+/// | no access token but one in `authed_user` | Slack's user token |
 /// | no `token_type`, or one that is not `DPoP` | Bearer (Slack sends `bot` and `user` for Bearer) |
-/// | `expires_in` as number, string or float | seconds; zero and less than zero mean *unknown* ([`Validity`]) |
-/// | no readable `expires_in` | a JWT's `exp`, where the access token is one; else *unknown* |
 /// | no `refresh_token`, or an empty one | the old one stays (RFC 6749 section 6) |
 /// | no `scope`, or an empty one | the granted scopes stay |
 /// | `scope` with commas and no spaces, or as an array | several scopes |
-/// | no access token but one in `authed_user` | Slack's user token |
+///
+/// **Lifetimes** are bounded, because servers write seconds, milliseconds, dates and "for ever" under the same names.
+///
+/// | received | lifetime |
+/// |---|---|
+/// | `expires_in` as number, string, float or `3600s` | seconds; zero and less than zero mean *unknown* ([`Validity`]) |
+/// | `expires_in_sec`, `expires_in_ms` (Zoho) | that, before `expires_in` |
+/// | `expires`, `expires_at`, `expires_on` as seconds or milliseconds since 1970, or as a date of HTTP or ISO 8601 | until then by the server's `Date`, if there is no `expires_in` |
+/// | more than a week | the shortest that any member names |
+/// | `expires_in` that is whole minutes as milliseconds (at most a day) and more than a week but not whole days as seconds | milliseconds, if no other member names a lifetime |
+/// | more than 90 days | 90 days |
+/// | a JWT as access token | no more than from its `iat` to its `exp`; without any of the above, until its `exp` |
+/// | none of these | *unknown* |
+///
+/// **The error code** may stand in `error`, as text, object or list; in `code`, `type`, `error_code`, `errorType` and
+/// the like; in `errors` and `detail`; in `status`, `reason`, `title`, `message` and the description; in an object
+/// under `data`, `body`, `result`, `response` or `fault`; or in the headers `x-sb-error-code`, `x-amzn-errortype` and
+/// `WWW-Authenticate`. One code is reported. A code that the profile knows is preferred, in any spelling
+/// (`InvalidGrantException`). Texts are compared with the profile's codes, as a whole and up to the first colon or full
+/// stop, and are not repeated otherwise.
 ///
 /// **A refresh token without an access token.** The engine's tokens always have an access token. Reporting a refusal
 /// would put the *old* refresh token in doubt. The policy might present it again, which the server would take for
@@ -51,48 +75,49 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// lifetime ended before it began. The engine stores the pair, never returns such a token to a caller (it is
 /// [`ExpiredOnArrival`](tokenkeeper_actors::values::Reason::ExpiredOnArrival)), and after a pause refreshes with the
 /// new refresh token.
+///
+/// The reported error code is one that [`providers::default_profile`] knows, if the answer has one.
 pub fn read(answer: &Response<Body>, asked: Moment, heard: WallTime) -> Evidence {
+    read_for(&providers::default_profile(), answer, asked, heard)
+}
+
+/// [`read`], for an issuer with this `profile`. The reported error code is one that the profile knows, if the answer
+/// has one.
+pub(super) fn read_for(profile: &Profile, answer: &Response<Body>, asked: Moment, heard: WallTime) -> Evidence {
     let mut members = Members::of(answer.body().as_bytes());
-    if answer.status().is_success()
-        && let Some(tokens) = tokens(&mut members, asked)
-    {
-        return Evidence::Tokens(Box::new(tokens));
+    let (status, headers) = (answer.status(), answer.headers());
+    if status.is_success() {
+        members = members.unwrap();
+        let now = retry_after::server_time(headers).unwrap_or(asked.wall);
+        if let Some(tokens) = tokens(&mut members, asked, now) {
+            return Evidence::Tokens(Box::new(tokens));
+        }
     }
-    let status = answer.status().as_u16();
-    Evidence::Refused(Refused { status, error: members.word(), retry_after: throttle(answer.headers(), heard) })
+    let mut words = members.words;
+    words.add_headers(headers);
+    Evidence::Refused(Refused {
+        status: status.as_u16(),
+        error: words.choose(profile),
+        retry_after: retry_after::of_answer(status, headers, members.retry_after, heard),
+    })
 }
 
-fn throttle(headers: &HeaderMap, heard: WallTime) -> Option<Duration> {
-    // Uses the server's own clock if the answer has a `Date`.
-    let date = headers.get(header::DATE).and_then(|date| retry_after::date(date.to_str().ok()?));
-    retry_after::longest(headers.get_all(header::RETRY_AFTER), date.unwrap_or(heard))
-}
-
-/// The tokens of the answer, if it has any.
-fn tokens(members: &mut Members, asked: Moment) -> Option<Tokens> {
-    // In a truncated answer, the access token that belongs to the refresh token may have been in the missing part.
-    if members.access.is_none()
-        && members.whole
-        && let Some(user) = members.authed_user.take_if(|user| user.access.is_some())
-    {
-        let refresh = members.refresh.take();
-        *members = Members { whole: true, ..*user };
-        members.refresh = members.refresh.take().or(refresh);
-    }
+/// The tokens of the answer, if it has any. `now` is the server's time.
+fn tokens(members: &mut Members, asked: Moment, now: WallTime) -> Option<Tokens> {
     let refresh = members.refresh.take();
     let (access, validity) = match members.access.take() {
         // If the answer was truncated before the refresh token, the old one would be taken for the current one.
         Some(access) if members.whole || refresh.is_some() => {
-            let lifetime = members.lifetime.or_else(|| jwt::lifetime_hint(access.expose(), asked.wall));
+            let lifetime = members.lifetimes.lifetime(access.expose(), now);
             (access, Validity::new(asked, lifetime))
         }
-        None if members.whole && refresh.is_some() && !members.is_refusal() => {
+        None if members.whole && refresh.is_some() && !members.is_refusal => {
             (AccessToken::new(""), Validity::new(before(asked), Some(Duration::from_millis(1))))
         }
         _ => return None,
     };
-    let granted = members.scopes.take();
-    Some(Tokens { access, kind: members.kind, validity, refresh, granted, subject: None, binding: None })
+    let (kind, granted) = (members.kind.unwrap_or_default(), members.scopes.take());
+    Some(Tokens { access, kind, validity, refresh, granted, subject: None, binding: None })
 }
 
 fn before(asked: Moment) -> Moment {

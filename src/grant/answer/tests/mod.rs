@@ -1,8 +1,10 @@
 //! Every known answer format, and adversarial ones.
 
+mod envelopes;
 mod expiry;
 mod odd;
 mod providers;
+mod words;
 
 use http::{Response, StatusCode};
 use tokenkeeper_actors::law::profile::{Evidence, Refused, Tokens};

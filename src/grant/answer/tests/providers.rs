@@ -6,7 +6,7 @@ use tokenkeeper_actors::law::profile::{Evidence, Judgement, Profile};
 use tokenkeeper_actors::values::TokenKind;
 
 use super::{ASKED, answer, lifetime, refresh, refusal, said, scopes, tokens, word};
-use crate::issuers::providers::named;
+use crate::issuers::providers::{default_profile, named};
 
 /// Whether the profile of `provider` ends the grant on this answer.
 #[track_caller]
@@ -41,6 +41,7 @@ fn github_answers_form_encoded_and_puts_errors_into_200() {
     assert_eq!(word(200, dead), said(200, "bad_refresh_token"));
     let profile = named("github").unwrap().profile();
     assert!(is_dead(&profile, answer(200, &[], dead)));
+    assert!(is_dead(&default_profile(), answer(200, &[], dead)));
     assert!(!is_dead(&Profile::default(), answer(200, &[], dead)));
     assert_eq!(word(200, r#"{"error":"bad_verification_code"}"#), said(200, "bad_verification_code"));
 }
@@ -111,8 +112,10 @@ fn atlassian_refuses_with_403() {
     let gone = r#"{"error":"invalid_grant","error_description":"Unknown or invalid refresh token."}"#;
     assert!(is_dead(&named("atlassian").unwrap().profile(), answer(403, &[], gone)));
     let rovo = r#"{"error":"unauthorized_client","error_description":"refresh_token is invalid"}"#;
-    assert_eq!(word(403, rovo), said(403, "unauthorized_client"));
-    assert!(!is_dead(&named("atlassian").unwrap().profile(), answer(403, &[], rovo)));
+    assert_eq!(word(403, rovo), said(403, "invalid_refresh_token"));
+    assert!(is_dead(&named("atlassian").unwrap().profile(), answer(403, &[], rovo)), "by its description");
+    let client = r#"{"error":"unauthorized_client","error_description":"grant type not allowed"}"#;
+    assert!(!is_dead(&named("atlassian").unwrap().profile(), answer(403, &[], client)));
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn supabase_has_an_error_code() {
         r#"{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token: Refresh Token Not Found"}"#;
     assert_eq!(word(400, gone), said(400, "refresh_token_not_found"));
     assert!(is_dead(&named("supabase").unwrap().profile(), answer(400, &[], gone)));
-    assert_eq!(word(422, r#"{"message":"Unrecognized client_id"}"#), (422, None));
+    assert_eq!(word(422, r#"{"message":"Unrecognized client_id"}"#), said(422, "invalid_client"));
 }
 
 #[test]
