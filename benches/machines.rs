@@ -103,7 +103,7 @@ fn cohort(criterion: &mut Criterion) {
         cause: Cause::Expiry,
         proof_key: None,
     });
-    let landing = Landing { outcome: Outcome::Minted(lease), view: None, keeping: false };
+    let landing = Landing { outcome: Outcome::Minted(lease), view: None, keeping: false, requests: 1 };
     criterion.bench_function("session: 10,000 callers join one flight", |bencher| {
         bencher.iter_batched(|| (), |()| black_box(waiting()), BatchSize::LargeInput);
     });
