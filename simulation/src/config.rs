@@ -1,5 +1,6 @@
 //! The world of a seed. It has machines, a store, a server, and rates for random faults.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Spending, StoreTimeouts};
@@ -45,14 +46,11 @@ pub(crate) enum StoreKind {
 /// The behaviour of the authorization server without faults.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerConfig {
+    pub(crate) kind: ServerKind,
     /// The number of refreshes in a thousand that replace the refresh token.
     pub(crate) rotates: u64,
     /// Whether the answer repeats a refresh token that is not replaced.
     pub(crate) repeats: bool,
-    /// The time during which a spent refresh token may be presented again.
-    pub(crate) grace: Option<Millis>,
-    /// Whether such a presentation returns the same successor again, or a new one.
-    pub(crate) same_successor: bool,
     /// Whether a refresh invalidates the older access tokens of its lineage.
     pub(crate) kills_older: bool,
     /// Whether the end of a lineage invalidates its access tokens.
@@ -62,6 +60,75 @@ pub(crate) struct ServerConfig {
     /// Whether answers name the subject.
     pub(crate) names_subject: bool,
     pub(crate) lifetimes: Lifetimes,
+}
+
+/// The answer of a server to a refresh token that it has replaced before. Where it does not forgive the reuse, it ends the
+/// lineage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerKind {
+    /// It never forgives.
+    Strict,
+    /// It issues another successor, up to this long after the first one. With a grace of 0 that is the same millisecond.
+    Grace(Millis),
+    /// It issues another successor until one of them was presented. A new successor replaces the one before.
+    UntilSuccessorUsed,
+    /// It gives the same answer again, until the successor in it was presented.
+    Idempotent,
+    /// It issues an access token and no refresh token, for a limited time.
+    AccessOnly,
+    /// It issues an access token and names the refresh token that was sent, for a limited time.
+    SameToken,
+    /// It never replaces a refresh token.
+    NeverRotates,
+}
+
+impl ServerKind {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Strict,
+        Self::Grace(0),
+        Self::Grace(10_000),
+        Self::Grace(30_000),
+        Self::UntilSuccessorUsed,
+        Self::Idempotent,
+        Self::AccessOnly,
+        Self::SameToken,
+        Self::NeverRotates,
+    ];
+
+    /// The time for which an answer without a new refresh token is repeated.
+    const REPEATS_FOR: Millis = 60_000;
+
+    /// Whether a server of this kind forgives the reuse of a refresh token that it replaced `age` ago. `used` states
+    /// whether a successor was presented.
+    pub(crate) fn forgives(self, age: Millis, used: bool) -> bool {
+        match self {
+            Self::Strict => false,
+            Self::Grace(grace) => age <= grace,
+            Self::UntilSuccessorUsed | Self::Idempotent => !used,
+            Self::AccessOnly | Self::SameToken => age <= Self::REPEATS_FOR,
+            Self::NeverRotates => true,
+        }
+    }
+
+    /// Whether the answer to a reuse that it forgives carries a successor.
+    pub(crate) fn brings_successor(self) -> bool {
+        !matches!(self, Self::AccessOnly | Self::SameToken)
+    }
+}
+
+/// The name in the report.
+impl fmt::Display for ServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Strict => f.write_str("strict"),
+            Self::Grace(grace) => write!(f, "grace of {} s", grace / 1000),
+            Self::UntilSuccessorUsed => f.write_str("valid until the successor was used"),
+            Self::Idempotent => f.write_str("same answer again"),
+            Self::AccessOnly => f.write_str("access token only"),
+            Self::SameToken => f.write_str("same refresh token again"),
+            Self::NeverRotates => f.write_str("never rotates"),
+        }
+    }
 }
 
 /// The lifetime that the server states for access tokens.
@@ -135,19 +202,15 @@ impl Config {
         let hosts: Vec<_> = (0..hosts).map(|_| host(rng)).collect();
         let processes = (0..hosts.len()).flat_map(|host| (0..rng.between(1, 4)).map(move |_| host)).take(5).collect();
         let spending = if rng.chance(130) { Spending::Repeatable } else { Spending::SingleUse };
-        let in_doubt = match rng.below(10) {
-            0..5 => Reuse::EndsLineage,
-            5..8 => InDoubt::RetryWithin(seconds(rng.pick(&[8, 30, 60, 600]))),
-            _ => Reuse::EndsMore,
-        };
-        let server = server(rng, in_doubt);
-        let renewal = renewal(spending, in_doubt);
+        let server = server(rng);
+        let profile = profile(rng, &server);
+        let renewal = renewal(spending, profile.reuse);
         Self {
             hosts,
             processes,
             identities: if rng.chance(200) { 2 } else { 1 },
             store: if leased { StoreKind::Leased { knows_boots: rng.chance(300) } } else { StoreKind::Kernel },
-            profile: profile(rng, in_doubt),
+            profile,
             timeouts: StoreTimeouts { store_timeout: seconds(rng.pick(&[5, 5, 2])), ..StoreTimeouts::default() },
             policy: policy(rng, &renewal),
             renewal,
@@ -179,18 +242,18 @@ impl Config {
     /// flight may apply it.
     pub(crate) fn profiles(&self) -> Profiles {
         let rash = Profile {
-            in_doubt: InDoubt::RetryWithin(seconds(1_000_000)),
+            reuse: Reuse::EndsLineage,
+            grace: Some(seconds(1_000_000)),
+            rotates: false,
             request_timeout: seconds(1),
+            dead_words: Vec::new(),
+            client_words: Vec::new(),
+            unspent_words: Vec::new(),
             unspent_statuses: vec![400, 500, 502, 503, 504],
             revocation_confined: true,
-            dead_words: Vec::new(),
         };
         // The plan forbids the replay of a token in doubt. The profile does not.
-        let in_doubt = match self.profile.reuse {
-            Reuse::EndsMore => Reuse::EndsLineage,
-            in_doubt => in_doubt,
-        };
-        let named = Profile { reuse, ..self.profile.clone() };
+        let named = Profile { reuse: Reuse::EndsLineage, ..self.profile.clone() };
         let [one, two, _] = self.plans();
         let profiles = one.provider.into_iter().map(|name| (name, named.clone()));
         let profiles = profiles.chain(two.provider.map(|name| (name, self.profile.clone())));
@@ -217,10 +280,23 @@ fn host(rng: &mut Rng) -> (i64, i64) {
     (offset * sign, if rng.chance(500) { drift } else { -drift })
 }
 
-fn profile(rng: &mut Rng, in_doubt: InDoubt) -> Profile {
+/// A profile that is true of `server`, and often knows less about it than there is to know.
+fn profile(rng: &mut Rng, server: &ServerConfig) -> Profile {
+    let grace = match server.kind {
+        ServerKind::Grace(grace) if rng.chance(700) => Some(Duration::from_millis(grace)),
+        // A server of these kinds answers every reuse for a while, and ends no lineage meanwhile.
+        ServerKind::Idempotent | ServerKind::AccessOnly if rng.chance(500) => Some(seconds(30)),
+        _ => None,
+    };
+    let unspent = if rng.chance(200) { vec!["temporarily_unavailable".to_owned()] } else { Vec::new() };
+    let client = if rng.chance(300) { vec!["unauthorized_client".to_owned()] } else { Vec::new() };
     Profile {
-        in_doubt,
-        request_timeout: seconds(rng.pick(&[30, 30, 10, 5])),
+        reuse: if rng.chance(200) { Reuse::EndsMore } else { Reuse::EndsLineage },
+        grace,
+        rotates: server.kind != ServerKind::NeverRotates || rng.chance(400),
+        request_timeout: seconds(rng.pick(&[180, 180, 30, 10, 5])),
+        client_words: Profile::default().client_words.into_iter().chain(client).collect(),
+        unspent_words: unspent,
         unspent_statuses: if rng.chance(300) { vec![503] } else { Vec::new() },
         revocation_confined: rng.chance(300),
         ..Profile::default()
@@ -228,12 +304,12 @@ fn profile(rng: &mut Rng, in_doubt: InDoubt) -> Profile {
 }
 
 /// The renewal plan in the records.
-fn renewal(spending: Spending, in_doubt: InDoubt) -> RenewalPlan {
+fn renewal(spending: Spending, reuse: Reuse) -> RenewalPlan {
     RenewalPlan {
         source: SourceName::new("drawn-source").unwrap_or_default(),
         spending,
         provider: ProviderName::new("drawn-provider").ok(),
-        never_replay: in_doubt == Reuse::EndsMore,
+        never_replay: reuse == Reuse::EndsMore,
     }
 }
 
@@ -259,16 +335,17 @@ fn policy(rng: &mut Rng, renewal: &RenewalPlan) -> Policy {
     }
 }
 
-fn server(rng: &mut Rng, in_doubt: InDoubt) -> ServerConfig {
-    let grace = match in_doubt {
-        InDoubt::RetryWithin(grace) if rng.chance(800) => Some(grace.as_millis() as Millis + 15_000),
-        _ => rng.weigh(&[(7, None), (2, Some(30_000)), (1, Some(60_000))]),
-    };
+fn server(rng: &mut Rng) -> ServerConfig {
+    // Strict servers are the hardest, and the most common.
+    let kind = if rng.chance(350) { ServerKind::Strict } else { rng.pick(&ServerKind::ALL) };
     ServerConfig {
-        rotates: rng.weigh(&[(8, 1000), (1, 800), (2, 0)]),
+        kind,
+        rotates: match kind {
+            ServerKind::NeverRotates => 0,
+            ServerKind::Strict => rng.weigh(&[(8, 1000), (1, 800)]),
+            _ => 1000,
+        },
         repeats: rng.chance(500),
-        grace,
-        same_successor: rng.chance(500),
         kills_older: rng.chance(300),
         family_takes_access: rng.chance(700),
         nonces: rng.chance(150),

@@ -200,14 +200,19 @@ fn silence_panics() {
 
 fn json(options: &Options, tally: &Tally, digest: u64, broken: &[Outcome]) -> String {
     let kinds: Vec<String> = tally.rows().map(|(word, count)| format!("    {word:?}: {count}")).collect();
+    let lineages = tally.survivals().map(|(kind, [lost, spent, old, new])| {
+        format!("    {kind:?}: {{\"lost\": {lost}, \"spent\": {spent}, \"old\": {old}, \"new\": {new}}}")
+    });
+    let lineages: Vec<String> = lineages.collect();
     let seeds: Vec<String> = broken.iter().map(|outcome| outcome.seed.to_string()).collect();
     format!(
-        "{{\n  \"schedules\": {},\n  \"seed\": {},\n  \"steps\": {},\n  \"digest\": \"{digest:016x}\",\n  \"broken\": [{}],\n  \"kinds\": {{\n{}\n  }}\n}}",
+        "{{\n  \"schedules\": {},\n  \"seed\": {},\n  \"steps\": {},\n  \"digest\": \"{digest:016x}\",\n  \"broken\": [{}],\n  \"kinds\": {{\n{}\n  }},\n  \"lineages\": {{\n{}\n  }}\n}}",
         options.schedules,
         options.seed,
         tally.steps,
         seeds.join(", "),
-        kinds.join(",\n")
+        kinds.join(",\n"),
+        lineages.join(",\n")
     )
 }
 

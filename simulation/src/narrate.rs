@@ -58,13 +58,14 @@ pub(crate) fn record(record: &Record) -> String {
 
 pub(crate) fn report(report: &Report) -> String {
     match report {
-        Report::Landed(Landing { outcome, keeping, view }) => {
+        Report::Landed(Landing { outcome, keeping, view, requests }) => {
             let outcome = match outcome {
                 Outcome::Minted(lease) => format!("minted {}", lease.generation()),
                 other => format!("{other:?}"),
             };
             let version = view.as_ref().map(|view| (view.version.epoch.number(), view.version.revision.number()));
-            format!("landed: {outcome}{}, saw {version:?}", if *keeping { ", keeping" } else { "" })
+            let keeping = if *keeping { ", keeping" } else { "" };
+            format!("landed after {requests} requests: {outcome}{keeping}, saw {version:?}")
         }
         Report::Settled(view) => {
             format!("settled at {}/{}", view.version.epoch.number(), view.version.revision.number())
@@ -110,6 +111,10 @@ pub(crate) fn session_effect(effect: &SessionEffect) -> String {
         SessionEffect::Reserve(..) => "reserves a refresh token".to_owned(),
         SessionEffect::Change(_, made) => change(made),
         SessionEffect::Revoke(_) => "revokes".to_owned(),
+        SessionEffect::Note(_, failure) => {
+            let next = if failure.retrying { "callers wait for another attempt" } else { "no caller waits on" };
+            format!("notes a failure: {:?}, {next}", failure.reason)
+        }
     }
 }
 

@@ -191,6 +191,10 @@ pub(crate) struct Facts {
     /// The server that asked for a pause, the end of the pause, and the time of the request.
     pub(crate) rest: Option<(u8, ElapsedTime, Millis)>,
     pub(crate) sends: u32,
+    /// Those of them that repeat a request which the server challenged.
+    pub(crate) challenges: u32,
+    /// The time at which an answer was lost, until the flight goes on, and the pause that the server asked for.
+    pub(crate) lost: Option<(Millis, Option<Duration>)>,
     /// The time at which the limiter permitted the flight.
     pub(crate) permitted: Option<Millis>,
     /// One of the flight's own store operations failed, or hung past its time-out.
@@ -221,6 +225,7 @@ pub(crate) struct Marked {
     pub(crate) digest: KeyedDigest,
     /// The time of the decision, on the host's clocks.
     pub(crate) moment: Moment,
+    pub(crate) decided: Millis,
     pub(crate) presentations: u32,
     pub(crate) number: u64,
     pub(crate) first: Moment,

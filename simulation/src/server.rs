@@ -5,7 +5,7 @@ use tokenkeeper_actors::values::record::RefreshCredential;
 use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, RefreshToken};
 
 use crate::Millis;
-use crate::config::{Lifetimes, ServerConfig};
+use crate::config::{Lifetimes, ServerConfig, ServerKind};
 use crate::rng::Rng;
 
 /// One login and all refresh tokens that descend from it.
@@ -36,8 +36,14 @@ pub(crate) enum End {
 pub(crate) struct Rt {
     pub(crate) lineage: usize,
     pub(crate) credential: RefreshCredential,
-    /// The time at which it was spent, and its successor.
+    /// The time at which it was spent, and its newest successor.
     pub(crate) spent: Option<(Millis, usize)>,
+    /// The access token that was issued when it was spent.
+    first_at: Option<usize>,
+    /// It was presented, and accepted.
+    used: bool,
+    /// The server has issued another token in its place, and does not accept it any more.
+    replaced: bool,
     pub(crate) presentations: Vec<Presentation>,
     /// The number of presentations that were settled by a commit that kept the token.
     pub(crate) settled: usize,
@@ -48,6 +54,8 @@ pub(crate) struct Rt {
 pub(crate) struct Presentation {
     pub(crate) request: usize,
     pub(crate) at: Millis,
+    /// The time at which the flight decided on it.
+    pub(crate) decided: Millis,
     pub(crate) flight: FlightId,
     pub(crate) process: usize,
     pub(crate) life: u32,
@@ -113,6 +121,10 @@ pub(crate) struct Server {
     pub(crate) wrong_subject: bool,
     /// Operations that the resource refuses with any token, each with its challenge and the time until which it does.
     pub(crate) caprices: Vec<(u8, u8, Millis)>,
+    /// The server refuses every token request until then, with 429 and the time that is left.
+    pub(crate) cools_until: Millis,
+    /// The number of token requests that were processed.
+    pub(crate) processed: u64,
 }
 
 /// The server's answer.
@@ -120,6 +132,8 @@ pub(crate) struct Server {
 pub(crate) enum Reply {
     Tokens(Issued),
     Refused(Refused),
+    /// The connection breaks in the middle of the answer.
+    Half,
 }
 
 /// A usable answer.
@@ -154,6 +168,8 @@ impl Server {
             clients: 1,
             wrong_subject: false,
             caprices: Vec::new(),
+            cools_until: 0,
+            processed: 0,
         }
     }
 
@@ -173,7 +189,16 @@ impl Server {
     fn new_rt(&mut self, lineage: usize, key: &DigestKey) -> usize {
         let token = RefreshToken::new(Self::rt_text(self.rts.len()));
         let credential = RefreshCredential::new(token, key);
-        self.rts.push(Rt { lineage, credential, spent: None, presentations: Vec::new(), settled: 0 });
+        self.rts.push(Rt {
+            lineage,
+            credential,
+            spent: None,
+            first_at: None,
+            used: false,
+            replaced: false,
+            presentations: Vec::new(),
+            settled: 0,
+        });
         self.rts.len() - 1
     }
 
@@ -249,11 +274,18 @@ impl Server {
         }
     }
 
+    /// Whether the server would forgive the reuse of a refresh token that it has replaced.
+    pub(crate) fn forgives(&self, rt: usize, now: Millis) -> bool {
+        let Some((spent, successor)) = self.rts[rt].spent else { return true };
+        self.config.kind.forgives(now - spent, self.rts[successor].used)
+    }
+
     /// Answers a token request. Faults on the network are not simulated here.
     pub(crate) fn answer(&mut self, asked: &Asked, now: Millis, key: &DigestKey, rng: &mut Rng) -> Reply {
         if asked.client <= self.rejects_to {
             return refused(401, "invalid_client");
         }
+        self.processed += 1;
         let Some(rt) = asked.rt else {
             let (at, expires_in) = self.issue(asked, None, now, rng);
             return Reply::Tokens(Issued { at, rt: None, expires_in, foreign: false });
@@ -262,6 +294,10 @@ impl Server {
         if self.lineages[lineage].ended.is_some() || self.lineages[lineage].issuer != asked.issuer {
             return refused(400, "invalid_grant");
         }
+        if self.rts[rt].replaced {
+            return refused(400, "invalid_grant");
+        }
+        let first = self.rts[rt].spent.is_none();
         let successor = match self.rts[rt].spent {
             None if rng.chance(self.config.rotates) => {
                 let successor = self.new_rt(lineage, key);
@@ -269,20 +305,38 @@ impl Server {
                 Some(successor)
             }
             None => self.config.repeats.then_some(rt),
-            Some((spent, successor)) if self.config.grace.is_some_and(|grace| now <= spent + grace) => {
-                Some(if self.config.same_successor { successor } else { self.new_rt(lineage, key) })
-            }
+            Some((spent, successor)) if self.forgives(rt, now) => match self.config.kind {
+                ServerKind::Grace(_) | ServerKind::UntilSuccessorUsed => {
+                    let another = self.new_rt(lineage, key);
+                    self.rts[successor].replaced = self.config.kind == ServerKind::UntilSuccessorUsed;
+                    self.rts[rt].spent = Some((spent, another));
+                    Some(another)
+                }
+                ServerKind::AccessOnly => None,
+                ServerKind::SameToken => Some(rt),
+                ServerKind::Strict | ServerKind::Idempotent | ServerKind::NeverRotates => Some(successor),
+            },
             Some(_) => {
                 self.end(lineage, End::Reuse);
                 return refused(400, "invalid_grant");
             }
         };
-        if self.config.kills_older {
+        let repeated = self.rts[rt].first_at.filter(|_| !first && self.config.kind == ServerKind::Idempotent);
+        self.rts[rt].used = true;
+        if self.config.kills_older && repeated.is_none() {
             for at in self.ats.iter_mut().filter(|at| at.lineage == Some(lineage)) {
                 at.killed = true;
             }
         }
         let (at, expires_in) = self.issue(asked, Some(lineage), now, rng);
+        match repeated {
+            // The text differs, so that the checks can tell the two answers apart. Everything else is the first one's.
+            Some(repeated) => {
+                (self.ats[at].ends, self.ats[at].killed) = (self.ats[repeated].ends, self.ats[repeated].killed)
+            }
+            None if first => self.rts[rt].first_at = Some(at),
+            None => {}
+        }
         let foreign = std::mem::take(&mut self.wrong_subject) && self.config.names_subject;
         self.ats[at].foreign = foreign;
         Reply::Tokens(Issued { at, rt: successor, expires_in, foreign })

@@ -4,6 +4,8 @@ use std::fmt;
 
 use tokenkeeper_actors::ports::observer::EffectName;
 
+use crate::config::ServerKind;
+
 macro_rules! kinds {
     ($($name:ident = $word:literal,)*) => {
         /// A kind of event that is counted.
@@ -29,7 +31,13 @@ kinds! {
     RefusalNoted = "refusals noted",
     Cohort = "failures shared by a cohort",
     BackedOff = "callers told to come back after the backoff",
+    WaitedOn = "failures that callers waited out",
+    FailedAll = "failures that no caller waited out",
+    Impatient = "callers told at once that the pause outlasts them",
+    FailedFast = "callers that took the first failure",
+    AttemptsSpent = "cohorts out of attempts",
     ServerThrottled = "answers 429",
+    ServerCooling = "answers 429 during a cool-down",
     PermitHeld = "flights held by the issuer's throttle",
     DeadlinePassed = "deadlines passed",
     TooManyWaiters = "callers past the bound",
@@ -39,12 +47,15 @@ kinds! {
     SentLate = "sends after a standstill between check and first byte",
     Withdrawn = "marks withdrawn",
     AnswerLost = "answers lost",
-    ReplayedOnce = "in doubt: presented once more (retry once)",
-    ReplayedWithin = "in doubt: presented again (retry within)",
+    ReadLate = "answers read after the time-out",
+    Repeated = "in doubt: repeated by the flight that lost the answer",
+    Replayed = "in doubt: presented again by a later flight",
+    ReplayedOver = "in doubt: presented over a holder that may live",
+    ReplayedOften = "in doubt: presented more than twice",
+    ReplayedWithin = "in doubt: presented again within a grace period only",
     DoubtWaited = "in doubt: waited for",
-    DoubtRefusedOnce = "in doubt: given up (retry once)",
-    DoubtRefusedWithin = "in doubt: given up (retry within)",
-    DoubtRefusedNever = "in doubt: given up (never replay)",
+    DoubtKept = "in doubt: still so after an answer without a new token",
+    DoubtRefused = "in doubt: given up, because reuse costs more",
     DoubtEnded = "in doubt: ended by the owner's late commit",
     Reuse = "lineages ended by a second presentation",
     GrantEnded = "grants ended",
@@ -100,6 +111,7 @@ kinds! {
 }
 
 const KINDS: usize = WORDS.len();
+const SERVERS: usize = ServerKind::ALL.len();
 const EFFECTS: usize = EffectName::ALL.len();
 
 /// The number of events of each kind.
@@ -108,13 +120,16 @@ pub struct Tally {
     kinds: [u64; KINDS],
     /// Crashes, aborts and reboots at each effect of a flight, before it begins and after.
     crashes: [[u64; 2]; EFFECTS],
+    /// For each kind of server, the lineages that lost an answer, those of them whose refresh token was spent, those that
+    /// survive by the rule before, and those that survived.
+    lineages: [[u64; 4]; SERVERS],
     /// The number of steps taken.
     pub steps: u64,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { kinds: [0; KINDS], crashes: [[0; 2]; EFFECTS], steps: 0 }
+        Self { kinds: [0; KINDS], crashes: [[0; 2]; EFFECTS], lineages: [[0; 4]; SERVERS], steps: 0 }
     }
 }
 
@@ -129,10 +144,28 @@ impl Tally {
         }
     }
 
+    /// Notes whether a lineage survived a lost answer, and whether it would have by the rule before.
+    pub(crate) fn survival(&mut self, kind: ServerKind, spent: bool, before: bool, now: bool) {
+        if let Some(place) = ServerKind::ALL.iter().position(|other| *other == kind) {
+            let counts = [1, u64::from(spent), u64::from(before), u64::from(now)];
+            self.lineages[place].iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+
+    /// For each kind of server, the lineages that lost an answer, those of them whose refresh token was spent by the request,
+    /// those that survive by the rule before (wait for the time-out of the request, then present a second and last time),
+    /// and those that survived.
+    pub fn survivals(&self) -> impl Iterator<Item = (String, [u64; 4])> + '_ {
+        ServerKind::ALL.iter().map(ToString::to_string).zip(self.lineages)
+    }
+
     /// Adds the counts of another schedule.
     pub fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.kinds.iter_mut().zip(other.kinds).for_each(|(ours, theirs)| *ours += theirs);
+        for (ours, theirs) in self.lineages.iter_mut().zip(other.lineages) {
+            ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
+        }
         for (ours, theirs) in self.crashes.iter_mut().zip(other.crashes) {
             ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
         }
@@ -157,6 +190,12 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>12}  steps", self.steps)?;
-        self.rows().try_for_each(|(word, count)| writeln!(f, "{count:>12}  {word}"))
+        self.rows().try_for_each(|(word, count)| writeln!(f, "{count:>12}  {word}"))?;
+        writeln!(f, "\nlineages that survived a lost answer, by kind of server (old rule: a second and last")?;
+        writeln!(f, "presentation after the time-out; worked out for the same losses)")?;
+        writeln!(f, "{:>12}{:>12}{:>12}{:>12}", "lost", "and spent", "old rule", "new rule")?;
+        self.survivals().try_for_each(|(kind, [lost, spent, before, now])| {
+            writeln!(f, "{lost:>12}{spent:>12}{before:>12}{now:>12}  {kind}")
+        })
     }
 }

@@ -18,8 +18,20 @@ pub(crate) enum Occasion {
     Asked(WaiterId, Ask),
     Tick(ElapsedTime),
     /// One of the session's own flights returned without a token.
-    Failed(FlightId),
+    Failed(Failed),
     Other,
+}
+
+/// The end of a flight without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) flight: FlightId,
+    /// The reason, with the server's `Retry-After`; `None` if a login is required.
+    pub(crate) trouble: Option<(Reason, Option<Duration>)>,
+    /// Whether the flight goes on to save.
+    pub(crate) keeping: bool,
+    /// Its token requests.
+    pub(crate) requests: u32,
 }
 
 /// The time for which a process may not know a record's state, while its watch works and the store answers.
@@ -223,7 +235,7 @@ impl World {
                 let logs_out = logs_out.into_iter().any(|reply| matches!(reply, Awaited::Logout { .. }));
                 let closing = reason == Reason::LoggedOut
                     && (logs_out || slot.published.residue.closing.is_some() || !slot.known.logged_out.is_empty());
-                evident || closing || self.truth.was(identity, since, |state| state.justifies(reason))
+                evident || closing || self.truth.was(identity, since, |state| self.justifies(state, reason))
             }
             // When the store fails, a repeatable source mints tokens besides the stored ones.
             Reason::ExpiredOnArrival if self.config.repeatable() => {

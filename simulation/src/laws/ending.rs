@@ -2,9 +2,9 @@
 //! can resolve.
 
 use tokenkeeper_actors::law::profile::Reuse;
-use tokenkeeper_actors::values::record::{MarkState, Record};
 use tokenkeeper_actors::values::{Reason, TokenError};
 
+use super::truth::State;
 use crate::config::{Lifetimes, StoreKind};
 use crate::process::Pid;
 use crate::world::World;
@@ -22,23 +22,22 @@ impl World {
         let closing = reason == Reason::LoggedOut && known.owed.is_some();
         // Only this process knows a result that its flight could not store.
         let learned = known.met.contains_key(&reason);
-        let lately = self.truth.was(identity, self.knows_since(pid, self.t), |state| state.justifies(reason));
+        let since = self.knows_since(pid, self.t);
+        let lately = self.truth.was(identity, since, |state| self.justifies(state, reason));
         if !reason.is_login_required() || !lately && !closing && !learned {
-            return self
-                .breach("7", "a process does not recover", || format!("p{} i{identity}: {error:?}", pid.process));
-        }
-        if reason == Reason::MaybeConsumed && self.could_retry(identity) {
-            self.breach("10", "a token in doubt is given up though policy allows one more presentation", || {
-                format!("p{} i{identity}", pid.process)
-            });
+            self.breach("7", "a process does not recover", || format!("p{} i{identity}: {error:?}", pid.process));
         }
     }
 
-    /// Whether the policy still allows a presentation of the token in doubt.
-    fn could_retry(&self, identity: usize) -> bool {
-        let mark = self.store.record(identity).and_then(Record::held).and_then(|held| held.mark.as_ref());
-        let once = self.config.profile.reuse == Reuse::EndsLineage && self.config.store == StoreKind::Kernel;
-        once && mark.is_some_and(|mark| mark.state == MarkState::Open && mark.presentations < 2)
+    /// Whether a caller may get `reason` while a record is in this state. A token in doubt is given up only where reuse
+    /// costs more than its lineage.
+    pub(crate) fn justifies(&self, state: &State, reason: Reason) -> bool {
+        let given_up = self.config.profile.reuse == Reuse::EndsMore && state.marked;
+        match reason {
+            Reason::MaybeConsumed => given_up || state.spent,
+            Reason::GrantEnded if state.ended => true,
+            reason => state.login_required == Some(reason),
+        }
     }
 
     pub(crate) fn check_finish(&mut self) {

@@ -148,7 +148,14 @@ impl World {
                 facts.dead = sent;
                 Some(Reason::GrantEnded)
             }
-            (Verdict::Doubt, _) => Some(Reason::InDoubt),
+            (Verdict::Doubt, evidence) => {
+                let retry_after = match evidence {
+                    Evidence::Refused(refused) => refused.retry_after,
+                    _ => None,
+                };
+                facts.lost = Some((t, retry_after));
+                Some(Reason::InDoubt)
+            }
             (_, Evidence::NotSent(NotSent::Unbuildable)) => Some(Reason::RequestRefused),
             (_, Evidence::NotSent(_)) => Some(Reason::Unreachable),
             (_, Evidence::Refused(refused)) if refused.status == 429 => Some(Reason::Throttled),
@@ -263,7 +270,7 @@ impl World {
     }
 
     pub(crate) fn note_report(&mut self, pid: Pid, id: FlightId, report: &Report) {
-        let policy = self.config.profile.reuse;
+        self.check_repeated(pid, id, report);
         self.owe_rest(pid, id);
         self.note_doubt(pid, id, report);
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
@@ -278,11 +285,6 @@ impl World {
                 if *keeping {
                     self.tally.count(Kind::Degraded);
                 }
-                let doubt = match policy {
-                    Reuse::EndsLineage => Kind::DoubtRefusedOnce,
-                    InDoubt::RetryWithin(_) => Kind::DoubtRefusedWithin,
-                    Reuse::EndsMore => Kind::DoubtRefusedNever,
-                };
                 let in_doubt = facts.mark.is_none();
                 match outcome {
                     Outcome::Adopted if claimed => {
@@ -290,7 +292,7 @@ impl World {
                         self.tally.count(Kind::Adopted);
                     }
                     Outcome::Adopted => self.tally.count(Kind::Adopted),
-                    Outcome::LoginRequired(Reason::MaybeConsumed) => self.tally.count(doubt),
+                    Outcome::LoginRequired(Reason::MaybeConsumed) => self.tally.count(Kind::DoubtRefused),
                     Outcome::Failed(trouble) if trouble.reason == Reason::InDoubt && in_doubt => {
                         self.tally.count(Kind::DoubtWaited);
                     }
@@ -315,6 +317,52 @@ impl World {
                     self.tally.count(Kind::LostUnnoted);
                 }
             }
+        }
+    }
+
+    /// A flight that has lost an answer goes on.
+    pub(crate) fn check_pause(&mut self, pid: Pid, id: FlightId) {
+        let (t, elapsed) = (self.t, self.moment(pid.process).elapsed);
+        let stood = self.processes[pid.process].stood.1;
+        let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
+        let Some((lost, _)) = run.facts.lost.take() else { return };
+        let (name, claimed, rest) = (run.name, run.facts.claim.is_some(), run.facts.rest);
+        let most = super::LONGEST_PAUSE.as_millis() as Millis + 100;
+        if t - lost > most && stood < lost {
+            self.breach("10", "a flight holds its claim over a long pause", || format!("f{name}: {} ms", t - lost));
+        }
+        if t - lost < super::FIRST_PAUSE.as_millis() as Millis / 2 {
+            self.breach("10", "a flight repeats its request without a pause", || format!("f{name}: {} ms", t - lost));
+        }
+        if !claimed {
+            self.breach("10", "a flight repeats its request without its claim", || format!("f{name}"));
+        }
+        if let Some((_, until, _)) = rest.filter(|(_, until, _)| *until > elapsed) {
+            self.breach("8", "a flight repeats its request before the server's Retry-After is over", || {
+                format!("f{name}: {until:?}")
+            });
+        }
+    }
+
+    /// Law 10: a flight that sees an answer lost for the first time presents its token once more by itself.
+    fn check_repeated(&mut self, pid: Pid, id: FlightId, report: &Report) {
+        let Report::Landed(_) = report else { return };
+        let (t, timeouts) = (self.t, self.config.timeouts);
+        let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
+        let Some((lost, retry_after)) = run.facts.lost.take() else { return };
+        let (name, identity, facts) = (run.name, run.identity, &run.facts);
+        let Some(mark) = facts.mark.as_ref().filter(|mark| mark.presentations == 1) else { return };
+        let called_off = facts.stopping || facts.logged_out.is_some();
+        let long = retry_after.is_some_and(|asked| asked > super::LONGEST_PAUSE);
+        let forbidden = self.config.profile.reuse == Reuse::EndsMore;
+        // The claim must last for the pause, the request and the writes around it.
+        let needs = self.config.profile.request_timeout + super::LONGEST_PAUSE + timeouts.store_timeout * 3;
+        let until = self.store.lasts(identity, ClaimScope::Spend(mark.epoch), id);
+        let lasts = until.is_some_and(|until| until.is_none_or(|until| until >= t + needs.as_millis() as Millis));
+        if t == lost && lasts && !called_off && !long && !forbidden {
+            self.breach("10", "a flight that lost an answer does not present its token once more", || {
+                format!("f{name}")
+            });
         }
     }
 

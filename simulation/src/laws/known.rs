@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper_actors::values::record::{Issuer, View};
+use tokenkeeper_actors::values::record::{Issuer, Renewal, View};
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, Generation, Lease, Reason, Version};
 
 use crate::Millis;
@@ -39,6 +39,8 @@ pub(crate) struct Known {
     /// The time of the last failed landing, and the minimum pause after it.
     pub(crate) failed: Option<(ElapsedTime, Duration)>,
     pub(crate) failures: u32,
+    /// The token requests for the callers that wait, except those that a server's challenge repeated.
+    pub(crate) cohort: u32,
     /// The end of the issuer's pause, as the present incarnation received it.
     pub(crate) throttled: Option<ElapsedTime>,
     /// For each server, the end of the pause it asked for, and the time of the request.
@@ -50,6 +52,12 @@ pub(crate) struct Known {
     pub(crate) stopping: bool,
 }
 
+/// Whether the view is of a parked grant.
+fn is_parked(view: &View) -> bool {
+    let parks = [Reason::ClientRejected, Reason::IssuerChanged, Reason::SubjectChanged];
+    view.issuer.is_some() && matches!(view.renewal, Renewal::LoginRequired(reason) if parks.contains(&reason))
+}
+
 impl Known {
     /// A new incarnation knows only the content of the slot.
     pub(crate) fn reborn(&mut self) {
@@ -59,6 +67,12 @@ impl Known {
         self.heard_late = false;
         self.throttled = None;
         self.logging_out = None;
+        self.cohort = 0;
+    }
+
+    /// A success, or a new epoch, ends the backoff.
+    pub(crate) fn recover(&mut self) {
+        (self.failed, self.failures, self.cohort) = (None, 0, 0);
     }
 
     pub(crate) fn meet(&mut self, reason: Reason, t: Millis) {
@@ -76,7 +90,11 @@ impl Known {
         }
         if self.version.is_none_or(|version| version.epoch < view.version.epoch) {
             // Another login or logout ends an earlier backoff.
-            (self.failed, self.failures) = (None, 0);
+            self.recover();
+        }
+        if self.parked == Some(view.epoch()) && !is_parked(view) {
+            // The server accepts the client again.
+            self.parked = None;
         }
         self.version = Some(view.version);
         self.issuer = view.issuer.clone();
@@ -90,10 +108,7 @@ impl Known {
             Some(lease) if newer(lease) => self.lease = Some(lease.clone()),
             Some(_) => {}
             None => {
-                if let tokenkeeper_actors::values::record::Renewal::LoginRequired(reason) = view.renewal
-                    && view.issuer.is_some()
-                    && matches!(reason, Reason::ClientRejected | Reason::IssuerChanged | Reason::SubjectChanged)
-                {
+                if is_parked(view) {
                     self.parked = Some(view.epoch());
                 }
                 self.lease = None;

@@ -9,8 +9,10 @@ pub(crate) mod answers;
 mod ending;
 mod flights;
 pub(crate) mod known;
+mod patience;
 mod sessions;
 mod spending;
+pub(crate) mod survival;
 pub(crate) mod truth;
 mod writes;
 
@@ -29,25 +31,43 @@ pub(crate) const STORE_PATIENCE: crate::Millis = 4_900;
 /// The minimum time that an actor waits for its own store operation before it reports trouble.
 pub(crate) const PATIENCE_WITH_STORE: crate::Millis = 1_500;
 
+/// The longest pause over which a flight holds a claim, and between two attempts that callers wait for, unless the
+/// server asks for a longer one (laws 8 and 10).
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The first of the pauses that double (law 8).
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The token requests that one cohort may cause (law 8).
+pub(crate) const ATTEMPTS: u32 = 8;
+
+/// The pause after so many attempts, without jitter.
+pub(crate) fn pause_after(attempts: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+}
+
 /// Applies law 10's table to the profile's plain data.
 pub(crate) fn judge(profile: &Profile, evidence: &Evidence) -> Verdict {
+    // Where no refresh token is ever replaced, none can be spent.
+    let doubt = if profile.rotates { Verdict::Doubt } else { Verdict::Unspent };
     let refused = match evidence {
         Evidence::NotSent(_) => return Verdict::Unspent,
         Evidence::Tokens(_) => return Verdict::Usable,
-        Evidence::Lost(_) => return Verdict::Doubt,
+        Evidence::Lost(_) => return doubt,
         Evidence::Refused(refused) => refused,
     };
     let word = refused.error.as_deref().unwrap_or_default();
     let complete = refused.status < 500 && refused.status != 429;
-    if refused.status == 429 || profile.unspent_statuses.contains(&refused.status) {
+    let unspent = profile.unspent_words.iter().any(|unspent| unspent == word);
+    if refused.status == 429 || profile.unspent_statuses.contains(&refused.status) || unspent {
         Verdict::Unspent
     } else if complete && profile.dead_words.iter().any(|dead| dead == word) {
         Verdict::Dead
     } else if (400..500).contains(&refused.status) && word == "use_dpop_nonce" {
         Verdict::NonceWanted
-    } else if complete && word == "invalid_client" {
+    } else if complete && profile.client_words.iter().any(|client| client == word) {
         Verdict::ClientRejected
     } else {
-        Verdict::Doubt
+        doubt
     }
 }

@@ -1,6 +1,5 @@
 //! Checks on the reactions of sessions. Covers laws 4, 6, 7, 8, 11 and 12 at each event.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
@@ -9,7 +8,7 @@ use tokenkeeper_actors::law::session::{LoggedOut, Published, Refusal, RefusalAns
 use tokenkeeper_actors::values::record::{Issuer, View};
 use tokenkeeper_actors::values::{Cause, ConfigureError, FlightId, InstallError, LogoutError, Reason, StoreFault};
 
-use super::answers::Occasion;
+use super::answers::{Failed, Occasion};
 use crate::Millis;
 use crate::process::{ActorId, Awaited};
 use crate::tally::Kind;
@@ -25,7 +24,7 @@ impl World {
             // The answer may have come too late to be used.
             Ok(_) if !in_time => {
                 (known.lease, known.listed, known.heard_late) = (None, None, true);
-                (known.failed, known.failures) = (None, 0);
+                known.recover();
             }
             Ok(Some(_)) => {}
             Ok(None) => known.saw(&View::vacant()),
@@ -37,7 +36,7 @@ impl World {
         let t = self.t;
         let known = &mut self.slot(id).known;
         // The write belongs to a login or a logout, which ends a backoff.
-        (known.failed, known.failures) = (None, 0);
+        known.recover();
         match answer {
             Ok(Changed::Applied { after, .. }) => known.saw(&after.view()),
             Ok(Changed::Conflict { current: Some(current), .. }) => known.saw(&current.view()),
@@ -72,10 +71,7 @@ impl World {
 
     /// A session receives a report.
     pub(crate) fn note_reported(&mut self, id: ActorId, flight: FlightId, report: Option<&Report>) -> Occasion {
-        let (t, elapsed) = (self.t, self.moment(id.pid.process).elapsed);
-        let moment = self.moment(id.pid.process);
-        let first = self.config.policy.initial_backoff;
-        let most = self.config.policy.max_backoff;
+        let (t, moment) = (self.t, self.moment(id.pid.process));
         let margin = self.config.policy.safety_margin;
         let slot = self.slot(id);
         let ours = slot.published.residue.flight.is_some_and(|running| running.id == flight);
@@ -90,10 +86,10 @@ impl World {
         if let Some(view) = view.filter(|_| ours || known.version.is_some()) {
             known.saw(view);
         }
-        let failed = match report {
+        let trouble = match report {
             Some(Report::Landed(Landing { outcome, .. })) => match outcome {
                 Outcome::Minted(lease) => {
-                    (known.failed, known.failures) = (None, 0);
+                    known.recover();
                     let newer =
                         known.lease.as_ref().is_none_or(|known| lease.generation().supersedes(&known.generation()));
                     if ours && newer && known.version.is_none_or(|version| version.epoch == lease.generation().epoch) {
@@ -107,14 +103,14 @@ impl World {
                     return Occasion::Other;
                 }
                 Outcome::Adopted => {
-                    (known.failed, known.failures) = (None, 0);
+                    known.recover();
                     return Occasion::Other;
                 }
                 Outcome::Moved => {
                     known.meet(Reason::Contended, t);
                     return Occasion::Other;
                 }
-                Outcome::Failed(trouble) => Some(trouble.reason),
+                Outcome::Failed(trouble) => Some((trouble.reason, trouble.retry_after)),
                 // The flight found this in an older version of the record.
                 Outcome::LoginRequired(_) if view.is_some_and(|view| former > Some(view.version)) => {
                     known.meet(Reason::Contended, t);
@@ -125,19 +121,18 @@ impl World {
             // The flight was aborted, unless it had landed with nothing unsaved.
             None if ours => {
                 known.meet(Reason::Aborted, t);
-                Some(Reason::Aborted)
+                Some((Reason::Aborted, None))
             }
             _ => return Occasion::Other,
         };
         if !ours {
             return Occasion::Other;
         }
-        if let Some(reason) = failed {
-            known.failures += u32::from(reason != Reason::Throttled);
-            let doubled = first.saturating_mul(1 << known.failures.saturating_sub(1).min(16)).min(most);
-            known.failed = Some((elapsed, doubled / 2));
-        }
-        Occasion::Failed(flight)
+        let (keeping, requests) = match report {
+            Some(Report::Landed(landing)) => (landing.keeping, landing.requests),
+            _ => (false, 1),
+        };
+        Occasion::Failed(Failed { flight, trouble, keeping, requests })
     }
 
     /// Checks a session's effects before they are carried out.
@@ -153,39 +148,8 @@ impl World {
         if publishes_late {
             self.breach("6", "a session answers before it publishes", String::new);
         }
-        let Occasion::Failed(flight) = *occasion else { return };
-        let begun = self.truth.flight(flight).map_or(0, |(_, step)| step);
-        let answered: BTreeSet<WaiterId> = effects
-            .iter()
-            .filter_map(|effect| match effect {
-                SessionEffect::Answer(waiter, _) => Some(*waiter),
-                _ => None,
-            })
-            .collect();
-        let errors: BTreeSet<Reason> = effects
-            .iter()
-            .filter_map(|effect| match effect {
-                SessionEffect::Answer(_, Err(error)) => Some(error.reason()),
-                _ => None,
-            })
-            .filter(|reason| *reason != Reason::DeadlinePassed)
-            .collect();
-        if errors.len() > 1 {
-            self.breach("8", "a cohort is told different things", || format!("{errors:?}"));
-        }
-        if answered.len() > 1 {
-            self.count(Kind::Cohort);
-        }
-        let Some(actor) = self.actor(id) else { return };
-        let waiters: Vec<(WaiterId, usize)> = actor.waiters.iter().map(|(waiter, caller)| (*waiter, *caller)).collect();
-        let left = waiters.iter().find(|(waiter, caller)| {
-            let caller = &self.callers[*caller];
-            // A caller that came later with `force` waits for the next flight.
-            let next = caller.spec.force && caller.handled >= begun;
-            !answered.contains(waiter) && !next
-        });
-        if let Some((_, caller)) = left.copied() {
-            self.breach("8", "a failed flight leaves one of its cohort waiting", || format!("c{caller}"));
+        if let Occasion::Failed(failed) = *occasion {
+            self.check_failed(id, failed, effects);
         }
     }
 
@@ -216,6 +180,9 @@ impl World {
             if matches!(occasion, Occasion::Tick(now) if *now >= first) {
                 self.breach("7", "a deadline passes unnoticed", || format!("{first:?} at {elapsed:?}"));
             }
+        }
+        if waiters.is_empty() {
+            self.slot(id).known.cohort = 0;
         }
         self.check_residue(id);
         if let Occasion::Asked(waiter, ask) = occasion
@@ -340,7 +307,7 @@ impl World {
         let known = &mut self.slot(id).known;
         known.saw(view);
         // A new login ends its identity's backoff.
-        (known.failed, known.failures) = (None, 0);
+        known.recover();
         if known.owed.is_some_and(|owed| owed < view.epoch()) {
             known.owed = None;
         }

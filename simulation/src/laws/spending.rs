@@ -7,12 +7,12 @@ use tokenkeeper_actors::law::flight::{Adopt, Order, TokenRequest};
 use tokenkeeper_actors::law::profile::Reuse;
 use tokenkeeper_actors::law::session::RefreshPolicy;
 use tokenkeeper_actors::ports::store::ClaimScope;
-use tokenkeeper_actors::values::record::{MarkState, Record};
+use tokenkeeper_actors::values::record::{MarkState, Parked, Record};
 use tokenkeeper_actors::values::{Cause, FlightId, Generation, Lease, Moment};
 
 use crate::Millis;
 use crate::process::{Marked, Pid};
-use crate::server::{Presentation, Server};
+use crate::server::{Presentation, Server, Verdict};
 use crate::tally::Kind;
 use crate::world::{Asker, World, issuer_name, issuer_number, rt_of};
 
@@ -99,10 +99,14 @@ impl World {
     pub(crate) fn check_spend_justified(&mut self, asker: Asker, identity: usize, before: &Record) {
         let Some(run) = self.run_of(asker) else { return };
         let Some(marked) = &run.facts.mark else { return };
-        let (moment, order) = (marked.moment, run.order.clone());
-        let parked = before.grant().is_none_or(|grant| grant.parked.is_some());
+        let (moment, order, need) = (marked.moment, run.order.clone(), run.need);
+        let why = before.grant().and_then(|grant| grant.parked);
+        if why.is_some() && (why != Some(Parked::ClientRejected) || order.adopt != Adopt::Nothing) {
+            self.breach("9", "a token of a parked grant is presented", || format!("{why:?}, {:?}", order.adopt));
+        }
+        let parked = before.grant().is_none() || why.is_some();
         let Some(lease) = before.lease().filter(|_| !parked) else { return };
-        if self.is_spend_justified(asker.pid(), identity, run.need, &order, &lease, &moment) {
+        if self.is_spend_justified(asker.pid(), identity, need, &order, &lease, &moment) {
             return;
         }
         let left = lease.validity().remaining(&moment);
@@ -262,13 +266,21 @@ impl World {
         let presentations = &self.server.rts[rt].presentations;
         let settled = presentations[..self.server.rts[rt].settled.min(presentations.len())].iter().filter(own).count();
         let earlier: Vec<Presentation> = presentations.iter().filter(own).cloned().collect();
-        let own: Vec<_> = earlier.iter().filter(|one| one.flight == flight).collect();
-        if !own.is_empty() {
-            let nonce = own.iter().all(|one| one.verdict == Some(crate::server::Verdict::NonceWanted));
-            if own.len() > 1 || !nonce {
-                self.breach("3", "a flight presents its token again", || format!("f{name}: {sends} sends"));
+        let own: Vec<Presentation> = earlier.iter().filter(|one| one.flight == flight).cloned().collect();
+        let challenged = own.iter().rev().take_while(|one| one.verdict == Some(Verdict::NonceWanted)).count();
+        if challenged > 0 {
+            if challenged > 1 {
+                self.breach("3", "a flight answers a second challenge in a row", || format!("f{name}: {sends} sends"));
             }
             return self.count(Kind::NonceResent);
+        }
+        if !own.is_empty() {
+            let lost = own.iter().filter(|one| one.verdict == Some(Verdict::Doubt)).count();
+            let last = own.last().and_then(|one| one.verdict);
+            if lost != 1 || last != Some(Verdict::Doubt) {
+                self.breach("3", "a flight presents its token again", || format!("f{name}: {sends} sends, {last:?}"));
+            }
+            self.count(Kind::Repeated);
         }
         self.check_replay(id, rt, &marked, &earlier, settled);
     }
@@ -281,8 +293,9 @@ impl World {
             self.server.lineages[lineage].under_way.iter().filter(|other| **other != id).copied().find(|other| {
                 let other = &self.requests[*other];
                 let left = other.sent.unwrap_or_default();
-                // A dead process reads no answer. Its request ends with its own time-out.
-                !other.delivered && t < left + other.timeout && !other.excused
+                // A dead process reads no answer, so its request is not in flight any more.
+                let reads = self.truth.lives(other.flight);
+                reads && !other.delivered && t < left + other.timeout && !other.excused
             });
         if let Some(beside) = beside.filter(|_| !excused) {
             self.breach("1", "two token requests of one lineage are under way", || {
@@ -306,45 +319,50 @@ impl World {
         let ours = |one: &Presentation| {
             (one.process, one.life) == (pid.process, pid.life) && !self.truth.aborted.contains(&one.flight)
         };
-        if earlier.iter().any(|one| one.verdict == Some(crate::server::Verdict::Dead) && ours(one)) {
+        if earlier.iter().any(|one| one.verdict == Some(Verdict::Dead) && ours(one)) {
             self.breach("3", "a refused token is presented again", || Server::rt_text(rt));
         }
-        let Some(first) = counted.first() else { return };
-        let first_at = first.at;
-        if let Some(early) = counted.iter().find(|one| t < one.at + one.timeout) {
+        let (Some(first), Some(last)) = (counted.first(), counted.last()) else { return };
+        let (first_at, last_at) = (first.at, last.decided);
+        let others = counted.iter().filter(|one| one.flight != flight).count();
+        // A holder that may live is waited for as long as its request can last.
+        let unsure = self.processes[pid.process].flights.get(&flight).is_some_and(|run| run.facts.predecessor_may_live);
+        let held = |one: &&&Presentation| one.flight != flight && one.verdict.is_none();
+        let early = counted.iter().filter(held).find(|one| {
+            let acts = self.truth.lives(one.flight) && !self.truth.claim_ended.contains(&one.flight);
+            (unsure || acts) && t < one.at + one.timeout
+        });
+        if let Some(early) = early {
             let since = t - early.at;
-            self.breach("10", "a token is presented again before the last request's time-out", || {
-                format!("after {since} ms")
+            self.breach("10", "a token is presented over a holder that may live, too early", || {
+                format!("{since} ms after its request of at most {} ms", early.timeout)
             });
         }
-        let acts = |one: &&&Presentation| {
-            self.truth.lives(one.flight) && one.flight != flight && !self.truth.claim_ended.contains(&one.flight)
-        };
-        let lives = counted.iter().find(acts);
-        let lives = lives.map(|one| one.flight);
-        let Some(run) = self.processes[self.requests[id].pid.process].flights.get(&flight) else { return };
-        let unsure = run.facts.predecessor_may_live || lives.is_some();
+        // The pauses grow, whichever process presents. They are counted from the mark.
+        let pause = super::pause_after(counted.len() as u32).as_millis() as Millis;
+        if counted.len() > 1 && t < last_at + pause {
+            self.breach("10", "a token in doubt is presented again before the pause is over", || {
+                format!("{} ms after the last mark of {} presentations", t - last_at, counted.len())
+            });
+        }
         let boot = marked.moment.boot;
-        match self.config.profile.reuse {
-            Reuse::EndsMore => {
-                self.breach("10", "a token in doubt is presented again, against policy", || Server::rt_text(rt));
+        if self.config.profile.reuse == Reuse::EndsMore && self.config.profile.rotates {
+            let grace = self.config.profile.grace.map(|grace| grace.as_millis() as Millis);
+            if grace.is_none_or(|grace| t > first_at + grace + SEND_SLACK || marked.first.boot != boot) {
+                self.breach("10", "a token in doubt is presented again where reuse costs more", || {
+                    format!("{}, first presented {} ms ago, grace {grace:?}", Server::rt_text(rt), t - first_at)
+                });
             }
-            Reuse::EndsLineage if counted.len() > 1 => {
-                self.breach("10", "a token is presented for a third time", || Server::rt_text(rt));
-            }
-            Reuse::EndsLineage if unsure => {
-                self.breach("10", "a token is presented again while its holder may live", || format!("{lives:?}"));
-            }
-            Reuse::EndsLineage => self.count(Kind::ReplayedOnce),
-            InDoubt::RetryWithin(grace) => {
-                let grace = grace.as_millis() as Millis;
-                if t > first_at + grace + SEND_SLACK || marked.first.boot != boot {
-                    self.breach("10", "a token is presented again after its grace period", || {
-                        format!("first {first_at}")
-                    });
-                }
-                self.count(Kind::ReplayedWithin);
-            }
+            self.count(Kind::ReplayedWithin);
+        }
+        if others == counted.len() {
+            self.count(Kind::Replayed);
+        }
+        if unsure {
+            self.count(Kind::ReplayedOver);
+        }
+        if counted.len() > 1 {
+            self.count(Kind::ReplayedOften);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokenkeeper_actors::values::record::{Content, Record, Refresh};
+use tokenkeeper_actors::values::record::{Content, MarkState, Record, Refresh};
 use tokenkeeper_actors::values::{Epoch, FlightId, Reason};
 
 use crate::Millis;
@@ -24,6 +24,8 @@ pub(crate) struct Truth {
     over: BTreeSet<FlightId>,
     /// Flights that ended their claim as settled.
     pub(crate) released: BTreeSet<FlightId>,
+    /// The epochs of identities in which a refresh token was stored in the place of another one.
+    pub(crate) rotated: BTreeSet<(usize, Epoch)>,
 }
 
 /// A record's state from a caller's side.
@@ -31,13 +33,23 @@ pub(crate) struct Truth {
 pub(crate) struct State {
     pub(crate) login_required: Option<Reason>,
     pub(crate) marked: bool,
+    /// The grant has ended, whether it is parked or not.
+    pub(crate) ended: bool,
+    /// The refresh token was noted as spent.
+    pub(crate) spent: bool,
     pub(crate) epoch: u64,
 }
 
 impl State {
     pub(crate) fn of(record: Option<&Record>) -> Self {
         let Some(record) = record else {
-            return Self { login_required: Some(Reason::NeverSignedIn), marked: false, epoch: 0 };
+            return Self {
+                login_required: Some(Reason::NeverSignedIn),
+                marked: false,
+                ended: false,
+                spent: false,
+                epoch: 0,
+            };
         };
         let login_required = match &record.content {
             Content::Tombstone => Some(Reason::LoggedOut),
@@ -48,8 +60,10 @@ impl State {
                 (None, Refresh::Held(_)) => None,
             },
         };
-        let marked = record.held().is_some_and(|held| held.mark.is_some());
-        Self { login_required, marked, epoch: record.epoch.number() }
+        let mark = record.held().and_then(|held| held.mark.as_ref());
+        let (marked, spent) = (mark.is_some(), mark.is_some_and(|mark| mark.state == MarkState::Spent));
+        let ended = record.grant().is_some_and(|grant| matches!(grant.refresh, Refresh::Ended(_)));
+        Self { login_required, marked, ended, spent, epoch: record.epoch.number() }
     }
 }
 
@@ -63,6 +77,7 @@ impl Truth {
             aborted: BTreeSet::new(),
             over: BTreeSet::new(),
             released: BTreeSet::new(),
+            rotated: BTreeSet::new(),
         }
     }
 

@@ -4,9 +4,10 @@ use tokenkeeper_actors::law::ledger::{Change, Changed, Commit};
 use tokenkeeper_actors::values::record::{Content, Held, MarkState, Parked, Record, Refresh, RenewalPlan};
 use tokenkeeper_actors::values::{Epoch, FlightId, Generation};
 
-use super::truth::State;
+use crate::Millis;
+use crate::config::ServerKind;
 use crate::process::{Awaited, FlightRun, Marked};
-use crate::server::{Server, Verdict};
+use crate::server::{Presentation, Server, Verdict};
 use crate::tally::Kind;
 use crate::world::{Asker, World, rt_of};
 
@@ -37,11 +38,13 @@ impl World {
     pub(crate) fn check_change(&mut self, asker: Asker, identity: usize, change: &Change) {
         match change {
             Change::Mark { expected, mark } => {
+                let moment = self.moment(asker.pid().process);
                 let marked = Marked {
                     epoch: expected.epoch,
                     rt: self.store.record(identity).and_then(rt_of).unwrap_or(usize::MAX),
                     digest: mark.digest,
-                    moment: self.moment(asker.pid().process),
+                    moment,
+                    decided: self.t - moment.elapsed.since(mark.latest.elapsed).as_millis() as Millis,
                     presentations: mark.presentations,
                     number: mark.number,
                     first: mark.first,
@@ -107,6 +110,7 @@ impl World {
             Changed::Applied { before, after } => {
                 self.check_progress(before.as_deref(), after, change);
                 self.check_applied(asker, identity, change, before.as_deref(), after);
+                self.check_doubt_kept(identity, after);
                 self.note_record(identity, after);
                 self.spread_news(identity);
             }
@@ -138,7 +142,9 @@ impl World {
         if old.renewal != new.renewal && !matches!(change, Change::Configure { .. }) {
             self.breach("12", "a plan changes with no configuration", String::new);
         }
-        if old.parked.is_some() && new.parked != old.parked {
+        // A server that issues tokens accepts the client again.
+        let accepted = matches!(change, Change::Commit(_)) && old.parked == Some(Parked::ClientRejected);
+        if old.parked.is_some() && new.parked != old.parked && !accepted {
             self.breach("9", "a parked grant is taken up without a login", String::new);
         }
         if !matches!(change, Change::Commit(_)) && digest(&old.refresh) != digest(&new.refresh) {
@@ -156,11 +162,17 @@ impl World {
     ) {
         match change {
             Change::Mark { mark, .. } => self.check_marked(asker, identity, mark.flight, before, after),
-            Change::Withdraw { sent, park, .. } => self.check_withdrawn(asker, *sent, *park),
+            Change::Withdraw { park, .. } => {
+                self.count(Kind::Withdrawn);
+                if let Some(why) = park {
+                    self.check_parked(asker, *why);
+                }
+            }
             Change::Commit(commit) => self.check_committed(asker, identity, commit, before, after),
             Change::Spent { .. } => self.count(Kind::LostNoted),
             Change::End { sent, .. } => {
                 self.count(Kind::GrantEnded);
+                self.note_fate(*sent, false);
                 if before.and_then(Record::held).is_none_or(|held| held.credential.digest() != *sent) {
                     self.breach("9", "a grant is ended for a token that is not the stored one", String::new);
                 }
@@ -169,7 +181,14 @@ impl World {
             Change::Park { why, .. } => self.check_parked(asker, *why),
             Change::Discard { number, .. } => self.check_discarded(*number, before),
             Change::Install(login) => {
-                self.check_installed(identity, login.refresh.as_ref().map(|refresh| refresh.digest()), before)
+                let refresh = login.refresh.as_ref().map(|refresh| refresh.digest());
+                self.check_installed(identity, refresh, before);
+                let held = before.and_then(Record::held).map(|held| held.credential.digest());
+                let rotated = before.is_some_and(|before| self.truth.rotated.contains(&(identity, before.epoch)));
+                if rotated && held.is_some() && held == refresh {
+                    // The login brings the token that is held already, which is of the same lineage.
+                    self.truth.rotated.insert((identity, after.epoch));
+                }
             }
             Change::Clear { epoch } => {
                 if before.map_or_else(Epoch::default, |before| before.epoch) != *epoch {
@@ -251,20 +270,20 @@ impl World {
         }
     }
 
-    fn check_withdrawn(&mut self, asker: Asker, sent: tokenkeeper_actors::values::KeyedDigest, park: Option<Parked>) {
-        self.count(Kind::Withdrawn);
-        let Some(flight) = asker.flight() else { return };
-        let counts = |rt: &crate::server::Rt| {
-            rt.credential.digest() == sent
-                && rt.presentations.iter().any(|presentation| presentation.flight == flight && presentation.counts())
-        };
-        if self.server.rts.iter().any(counts) {
-            self.breach("10", "a mark is withdrawn though its presentation may have spent the token", || {
-                format!("{flight}")
+    /// Law 10: only tokens, a dead word, a login or a logout end a doubt. The mark counts each presentation that may have
+    /// spent the token.
+    fn check_doubt_kept(&mut self, identity: usize, after: &Record) {
+        let Some(held) = after.held() else { return };
+        let Some(rt) = self.server.rts.iter().find(|rt| rt.credential == held.credential) else { return };
+        let unsettled = &rt.presentations[rt.settled.min(rt.presentations.len())..];
+        let counts =
+            |one: &&Presentation| one.counts() && !one.excused && self.requests[one.request].identity == identity;
+        let presented = unsettled.iter().filter(counts).count();
+        let marked = held.mark.as_ref().map_or(0, |mark| mark.presentations as usize);
+        if marked < presented {
+            self.breach("10", "a doubt ends without a definite answer", || {
+                format!("{presented} presentations may have spent the token, the mark counts {marked}")
             });
-        }
-        if let Some(why) = park {
-            self.check_parked(asker, why);
         }
     }
 
@@ -327,9 +346,21 @@ impl World {
             && let Some(rt) = self.server.rts.iter_mut().find(|rt| rt.credential.digest() == sent)
         {
             if now_held == Some(sent) {
-                rt.settled = rt.presentations.len();
+                // An answer without a new token ends a doubt only if the lineage was never seen to rotate.
+                if !self.truth.rotated.contains(&(identity, commit.epoch)) {
+                    rt.settled = rt.presentations.len();
+                } else if after.held().is_some_and(|held| held.mark.is_some()) {
+                    self.tally.count(Kind::DoubtKept);
+                }
             } else if now_held.is_none() {
                 self.breach("4", "a refresh token got lost in a commit", || format!("{:?}", after.version()));
+            } else {
+                self.truth.rotated.insert((identity, commit.epoch));
+            }
+            let settled = after.held().is_none_or(|held| held.mark.is_none());
+            let spent = self.server.rts.iter().any(|rt| rt.credential.digest() == sent && rt.spent.is_some());
+            if settled && (now_held != Some(sent) || !spent) {
+                self.note_fate(sent, true);
             }
         }
         let held_now = now_held.and_then(|now| self.server.rts.iter().position(|rt| rt.credential.digest() == now));
@@ -341,7 +372,7 @@ impl World {
                     && self.server.rts[rt].presentations.iter().any(|one| one.verdict == Some(Verdict::Usable))
                     && !self.config.server.repeats
             });
-        if rolled_back && self.config.server.grace.is_none() {
+        if rolled_back && self.config.server.kind == ServerKind::Strict {
             self.breach("4", "a spent refresh token is stored again", || format!("{:?}", after.version()));
         }
         let claim = asker.flight().is_some_and(|flight| {
@@ -389,13 +420,5 @@ fn digest(refresh: &Refresh) -> Option<tokenkeeper_actors::values::KeyedDigest> 
         Refresh::Held(held) => Some(held.credential.digest()),
         Refresh::Ended(digest) => Some(*digest),
         Refresh::None => None,
-    }
-}
-
-impl State {
-    /// Whether a caller may get `reason` while the record is in this state.
-    pub(crate) fn justifies(&self, reason: tokenkeeper_actors::values::Reason) -> bool {
-        use tokenkeeper_actors::values::Reason;
-        self.login_required == Some(reason) || reason == Reason::MaybeConsumed && self.marked
     }
 }

@@ -17,6 +17,9 @@ impl Script<'_> {
             ServerTrouble::Breaks,
             ServerTrouble::Complains,
             ServerTrouble::Garbles,
+            ServerTrouble::Halves,
+            ServerTrouble::Down,
+            ServerTrouble::Down,
         ]);
         let span = self.rng.pick(&[200, 3_000, 20_000, 90_000]);
         self.push(0, Stimulus::ServerTrouble { kind, span });
@@ -29,6 +32,27 @@ impl Script<'_> {
             self.at += span;
             self.burst(4);
         }
+    }
+
+    /// The server cannot be used for minutes or hours, while callers come and go.
+    pub(super) fn outage(&mut self) {
+        let kind = self.rng.pick(&[
+            ServerTrouble::Down,
+            ServerTrouble::Down,
+            ServerTrouble::Unreachable,
+            ServerTrouble::Loses,
+            ServerTrouble::Breaks,
+        ]);
+        let span = self.rng.weigh(&[(4, 45_000), (4, 200_000), (2, 900_000), (1, 7_200_000)]);
+        self.push(0, Stimulus::ServerTrouble { kind, span });
+        let (process, identity) = (self.process(), self.identity());
+        self.forced(1, process, identity);
+        self.burst(4);
+        for _ in 0..3 {
+            self.at += span / 3;
+            self.burst(3);
+        }
+        self.at += 2_000;
     }
 
     pub(super) fn store_trouble(&mut self) {

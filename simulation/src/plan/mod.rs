@@ -72,6 +72,8 @@ pub(crate) enum Stimulus {
     EndAccess { identity: usize },
     /// The server forgets the clients registered so far.
     RejectClients,
+    /// The server accepts all clients again.
+    AcceptClients,
     /// The server answers the next refresh with a token of another subject.
     WrongSubject,
     /// The watch of a process breaks. It delivers no notifications for a while, and then reports that some were lost.
@@ -100,6 +102,8 @@ pub(crate) struct CallerSpec {
     pub(crate) timeout: Millis,
     pub(crate) min_lifetime: Millis,
     pub(crate) force: bool,
+    /// Whether it takes the first failure, and does not wait for another attempt.
+    pub(crate) fail_fast: bool,
     /// How often it asks again after an error or a refusal.
     pub(crate) rounds: u8,
     /// The time between two steps.
@@ -160,8 +164,12 @@ pub(crate) enum ServerTrouble {
     Breaks,
     /// 4xx without a clear meaning, before or after the refresh token was spent.
     Complains,
-    /// A success that cannot be parsed.
+    /// A success that cannot be parsed, before or after the refresh token was spent.
     Garbles,
+    /// The connection breaks in the middle of the answer, before or after the refresh token was spent.
+    Halves,
+    /// The server is down. Its gateway answers 5xx or breaks the connection, and nothing is processed.
+    Down,
 }
 
 /// A trap, which triggers an event at an effect.

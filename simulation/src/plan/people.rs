@@ -77,6 +77,11 @@ impl Script<'_> {
             _ => Stimulus::RejectClients,
         };
         self.push(0, what);
+        if what == Stimulus::RejectClients && self.rng.chance(500) {
+            // It rejects them for a time only.
+            self.push(2_000, Stimulus::AcceptClients);
+            self.forced(4_000, process, identity);
+        }
         if self.rng.chance(600) {
             let effect = self.rng.pick(&[EffectName::End, EffectName::Withdraw]);
             self.trap_at(0, effect);

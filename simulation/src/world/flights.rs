@@ -149,6 +149,8 @@ impl World {
             }
             FlightEffect::ReturnPermit { throttle } => self.permit_returned(pid, id, throttle),
             FlightEffect::Load(op) => {
+                self.check_pause(pid, id);
+                let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
                 run.facts.read_since_claim = run.facts.claim.is_some();
                 self.begin_op(asker, identity, op, Call::Load, key);
             }
@@ -207,6 +209,7 @@ impl World {
         if run.facts.tokens.as_ref().is_some_and(|tokens| !tokens.saved) {
             self.count(Kind::LostInCrash);
         }
+        self.note_broken(pid, run.identity, run.facts.sends - run.facts.challenges);
         self.processes[pid.process].permits.given.remove(&id);
         self.tell(|| format!("p{}", pid.process), |_| format!("f{} breaks off", run.name));
         if let Some(claim) = run.facts.claim {

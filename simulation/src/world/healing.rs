@@ -97,11 +97,14 @@ impl World {
         self.store_troubles.clear();
         self.server_troubles.clear();
         self.server.caprices.clear();
+        self.server.cools_until = 0;
         if self.config.repeatable() {
             // A login cannot bring another client, so the server accepts the old registration again.
             self.server.rejects_to = 0;
         }
-        self.queue.push(self.t + RECOVERY, Item::Probe);
+        // The requests that the faults have stalled time out first, and the leases of dead processes run out.
+        let stalled = self.config.profile.request_timeout + self.config.timeouts.store_timeout * 4;
+        self.queue.push(self.t + RECOVERY + stalled.as_millis() as Millis, Item::Probe);
     }
 
     /// Asks for a token everywhere. A caller that gets a retryable error asks again later.
@@ -119,6 +122,7 @@ impl World {
                     timeout: PATIENCE,
                     min_lifetime: 0,
                     force: false,
+                    fail_fast: false,
                     rounds: PROBES,
                     think: 0,
                     leaves_after: None,

@@ -19,6 +19,7 @@ use tokenkeeper_actors::values::{Account, FlightId, Jitter, Moment, Nonce, Now, 
 
 use crate::clock::Host;
 use crate::config::{Config, Weather};
+use crate::laws::survival::LostAnswer;
 use crate::laws::truth::Truth;
 use crate::plan::{Plan, ServerTrouble, SessionPoint, Stimulus, StoreTrouble, Trap};
 use crate::process::{ActorId, Permits, Pid, Process, Slot};
@@ -98,6 +99,7 @@ pub(crate) struct World {
     pub(crate) ops: BTreeMap<u64, StoreOp>,
     next_op: u64,
     pub(crate) requests: Vec<Request>,
+    pub(crate) lost_answers: Vec<LostAnswer>,
     pub(crate) traps: Vec<Trap>,
     pub(crate) session_traps: Vec<SessionPoint>,
     extra: Vec<Stimulus>,
@@ -137,6 +139,7 @@ impl World {
             ops: BTreeMap::new(),
             next_op: 0,
             requests: Vec::new(),
+            lost_answers: Vec::new(),
             traps: Vec::new(),
             session_traps: Vec::new(),
             extra: Vec::new(),

@@ -414,6 +414,9 @@ impl World {
                 self.check_change(asker, identity, &change);
                 self.begin_op(asker, identity, op, Call::Change(*change), key);
             }
+            SessionEffect::Note(_, failure) => {
+                self.count(if failure.retrying { Kind::WaitedOn } else { Kind::FailedAll });
+            }
             SessionEffect::Revoke(revocation) => {
                 let key = key(self);
                 self.begin_revocation(&revocation, key);

@@ -85,6 +85,7 @@ impl World {
                 self.server.ats.iter_mut().filter(|at| at.identity == identity).for_each(|at| at.killed = true);
             }
             Stimulus::RejectClients => self.server.rejects_to = self.server.clients,
+            Stimulus::AcceptClients => self.server.rejects_to = 0,
             Stimulus::WrongSubject => self.server.wrong_subject = true,
             Stimulus::LoseWatch { process, span } => self.processes[process].deaf_until = Some(t + span),
             Stimulus::Trap(trap) => self.traps.push(trap),
@@ -195,6 +196,7 @@ impl World {
         let unsaved = |run: &crate::process::FlightRun| run.facts.tokens.as_ref().is_some_and(|tokens| !tokens.saved);
         let lost = self.processes[process].flights.values().filter(|run| unsaved(run)).count();
         (0..lost).for_each(|_| self.count(Kind::LostInCrash));
+        self.answers_lost(self.pid(process));
         let flights: Vec<_> = self.processes[process].flights.keys().copied().collect();
         flights.iter().for_each(|flight| self.truth.flight_over(*flight));
         let process_ = &mut self.processes[process];

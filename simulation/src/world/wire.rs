@@ -38,7 +38,10 @@ pub(crate) struct Request {
     /// The evidence for the flight, with its time.
     outcome: Option<(Millis, Evidence)>,
     pub(crate) delivered: bool,
-    carries_nonce: bool,
+    /// It repeats a request that the server answered with a challenge.
+    pub(crate) carries_nonce: bool,
+    /// The time at which the server processed it.
+    pub(crate) processed: Option<Millis>,
 }
 
 /// The fate of a request on the network.
@@ -85,6 +88,7 @@ impl World {
             outcome: None,
             delivered: false,
             carries_nonce,
+            processed: None,
         });
         self.queue.push(self.t + pause, Item::Check(self.requests.len() - 1));
     }
@@ -148,15 +152,19 @@ impl World {
         self.check_wire(id);
         if let Some(rt) = rt {
             let (process, life) = (pid.process, pid.life);
+            let run = self.processes[pid.process].flights.get(&flight);
+            let decided = run.and_then(|run| run.facts.mark.as_ref()).map_or(t, |mark| mark.decided);
             let presentation =
-                Presentation { request: id, at: t, flight, process, life, timeout, verdict: None, excused };
+                Presentation { request: id, at: t, decided, flight, process, life, timeout, verdict: None, excused };
             self.server.rts[rt].presentations.push(presentation);
             let lineage = self.server.rts[rt].lineage;
             self.server.lineages[lineage].under_way.push(id);
         }
         if let Some(run) = self.processes[pid.process].flights.get_mut(&flight) {
             run.facts.sends += 1;
+            run.facts.challenges += u32::from(self.requests[id].carries_nonce);
         }
+        self.note_attempt(id);
         self.tell(
             || format!("p{}", pid.process),
             |world| {
@@ -194,7 +202,9 @@ impl World {
         let mut rng = self.rng(For::Answer, request.key);
         let ended = |world: &Self| asked.rt.map(|rt| world.server.lineages[world.server.rts[rt].lineage].ended);
         let before = ended(self);
+        let processed = self.server.processed;
         let reply = self.reply(&asked, carries_nonce, &mut rng);
+        self.requests[id].processed = (self.server.processed > processed).then_some(self.t);
         if before != ended(self) {
             self.count(Kind::Reuse);
         }
@@ -206,19 +216,25 @@ impl World {
         let evidence = match reply {
             Reply::Refused(refused) => Evidence::Refused(refused),
             Reply::Tokens(issued) => Evidence::Tokens(Box::new(self.tokens(id, &issued))),
+            Reply::Half => Evidence::Lost(Lost::Broken),
         };
-        let request = &mut self.requests[id];
-        if back < request.sent.unwrap_or_default() + request.timeout {
-            request.outcome = Some((back, evidence));
-            self.queue.push(back, Item::Evidence(id));
-        }
+        // An answer may come after the time-out. A process that stood still meanwhile reads it all the same (law 10).
+        self.requests[id].outcome = Some((back, evidence));
+        self.queue.push(back, Item::Evidence(id));
     }
 
     fn reply(&mut self, asked: &Asked, carries_nonce: bool, rng: &mut Rng) -> Reply {
         let (t, key) = (self.t, self.store.key.clone());
         // A second nonce challenge in a row is a fault.
         let second = if self.healed { 0 } else { 60 };
-        let unspent_503 = self.config.profile.unspent_statuses.contains(&503);
+        let profile = &self.config.profile;
+        let unspent_503 = profile.unspent_statuses.contains(&503);
+        let unspent_words = !profile.unspent_words.is_empty();
+        if t < self.server.cools_until && !self.healed {
+            self.count(Kind::ServerCooling);
+            let retry_after = Some(Duration::from_secs((self.server.cools_until - t).div_ceil(1_000)));
+            return Reply::Refused(Refused { status: 429, error: None, retry_after });
+        }
         if self.server.config.nonces && rng.chance(if carries_nonce { second } else { 500 }) {
             return refused(400, "use_dpop_nonce");
         }
@@ -232,7 +248,14 @@ impl World {
         match trouble {
             Some(ServerTrouble::Throttles) => {
                 self.count(Kind::ServerThrottled);
+                if let Some(span) = retry_after {
+                    self.server.cools_until = t + span.as_millis() as Millis;
+                }
                 return with(429, "");
+            }
+            Some(ServerTrouble::Down) => {
+                let status = rng.pick(&[502, 503, 504, 0]);
+                return if status == 0 { Reply::Half } else { with(status, "") };
             }
             Some(ServerTrouble::Breaks) => {
                 let status = rng.pick(&[500, 502, 503]);
@@ -242,16 +265,18 @@ impl World {
                 return with(status, "");
             }
             Some(ServerTrouble::Complains) => {
+                let (status, error) =
+                    rng.pick(&[(400, "invalid_request"), (403, ""), (408, ""), (400, "temporarily_unavailable")]);
+                if after && !(unspent_words && error == "temporarily_unavailable") {
+                    self.server.answer(asked, t, &key, rng);
+                }
+                return with(status, error);
+            }
+            Some(ServerTrouble::Garbles | ServerTrouble::Halves) => {
                 if after {
                     self.server.answer(asked, t, &key, rng);
                 }
-                let (status, error) =
-                    rng.pick(&[(400, "invalid_request"), (403, ""), (400, "temporarily_unavailable")]);
-                return with(status, error);
-            }
-            Some(ServerTrouble::Garbles) => {
-                self.server.answer(asked, t, &key, rng);
-                return refused(200, "");
+                return if trouble == Some(ServerTrouble::Halves) { Reply::Half } else { refused(200, "") };
             }
             _ => {}
         }
@@ -259,8 +284,14 @@ impl World {
     }
 
     fn server_trouble(&self, rng: &mut Rng) -> Option<ServerTrouble> {
-        const KINDS: [ServerTrouble; 4] =
-            [ServerTrouble::Throttles, ServerTrouble::Breaks, ServerTrouble::Complains, ServerTrouble::Garbles];
+        const KINDS: [ServerTrouble; 6] = [
+            ServerTrouble::Throttles,
+            ServerTrouble::Breaks,
+            ServerTrouble::Complains,
+            ServerTrouble::Garbles,
+            ServerTrouble::Halves,
+            ServerTrouble::Down,
+        ];
         if self.healed {
             return None;
         }
@@ -306,11 +337,12 @@ impl World {
         }
         let request = &mut self.requests[id];
         request.delivered = true;
-        let late = deadline.is_some_and(|deadline| t > deadline + 1);
-        // A source that slept past its time-out may see either the timer or the answer first.
-        let sees_timer = late && request.key.is_multiple_of(2);
+        // A source that slept past its time-out reads first what has arrived (law 10).
+        if ready && deadline.is_some_and(|deadline| t > deadline + 1) {
+            self.tally.count(Kind::ReadLate);
+        }
         let evidence = match request.outcome.take() {
-            Some((_, evidence)) if ready && !sees_timer => evidence,
+            Some((_, evidence)) if ready => evidence,
             _ => Evidence::Lost(Lost::TimedOut),
         };
         let mut verdict = crate::laws::judge(&self.config.profile, &evidence);
@@ -322,6 +354,7 @@ impl World {
         }
         if verdict == Verdict::Doubt {
             self.count(Kind::AnswerLost);
+            self.answer_lost(id);
         }
         if let Some(rt) = self.requests[id].rt {
             let rt = &mut self.server.rts[rt];
