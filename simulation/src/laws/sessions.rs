@@ -254,7 +254,10 @@ impl World {
             let age = age.unwrap_or_else(|| moment.wall.since(validity.anchored().wall));
             lease.cause() == Cause::Refusal && age < youth
         });
-        let known = &mut self.slot(id).known;
+        let slot = self.slot(id);
+        // The grant is over, and its refused token was removed. No refresh can follow.
+        let removed = slot.known.lease.is_none() && slot.published.standing.login_required.is_some();
+        let known = &mut slot.known;
         let earlier = known.chain.get(&key).copied();
         match answer {
             RefusalAnswer::Noted => {
@@ -277,7 +280,7 @@ impl World {
                 // answer before its first read.
                 let unread = known.version.is_none();
                 let ambiguous = unread || repeatable && known.met.contains_key(&Reason::StoreTrouble);
-                if young && again && !passed && !over && !ambiguous {
+                if young && again && !passed && !over && !removed && !ambiguous {
                     self.breach("11", "a refresh that did not help is repeated", || {
                         format!("{refusal:?} after {earlier:?}")
                     });

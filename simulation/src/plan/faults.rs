@@ -55,6 +55,31 @@ impl Script<'_> {
         self.at += 2_000;
     }
 
+    /// A flight repeats its request, while the record changes under it.
+    fn repeat_beside_changes(&mut self, process: usize, identity: usize) {
+        for _ in 0..self.rng.between(2, 6) {
+            let (after, plan) = (self.rng.below(12_000), self.rng.below(3) as usize);
+            self.push(after, Stimulus::Configure { process, identity, plan });
+        }
+    }
+
+    /// An answer is lost, and the flight presents its token once more.
+    pub(super) fn repeat(&mut self) {
+        let kind = self.rng.pick(&[ServerTrouble::Loses, ServerTrouble::Breaks, ServerTrouble::Halves]);
+        let (process, identity) = (self.process(), self.identity());
+        // With a slow store, the request leaves seconds later.
+        let slow = self.rng.chance(600);
+        self.push(0, Stimulus::ServerTrouble { kind, span: if slow { 6_000 } else { 100 } });
+        if slow {
+            self.push(0, Stimulus::StoreTrouble { kind: StoreTrouble::Slow, span: 15_000 });
+        }
+        self.forced(1, process, identity);
+        if self.rng.chance(700) {
+            self.repeat_beside_changes(process, identity);
+        }
+        self.burst(3);
+    }
+
     pub(super) fn store_trouble(&mut self) {
         let kind = self.rng.pick(&[
             StoreTrouble::Fails,
