@@ -15,11 +15,7 @@ use tokio::{sync::watch, time::timeout};
 pub const CONC: [usize; 4] = [1, 2, 8, 64];
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 pub fn mmm(v: &mut [f64]) -> (f64, f64, f64) {
@@ -93,22 +89,14 @@ pub async fn storm<P: Peer>(env: &Env, n: usize, delay_ms: u64, cap: Duration) -
     let seed = env.new_family("delay_ms=0&expires_in=1").await;
     let fam = seed.fam;
     if P::FIRST == First::Background {
-        env.set(
-            fam,
-            &format!("delay_ms={delay_ms}&expires_in=3600&reset=true"),
-        )
-        .await;
+        env.set(fam, &format!("delay_ms={delay_ms}&expires_in=3600&reset=true")).await;
     }
     let p = Arc::new(P::create(env, seed).await);
     if P::FIRST == First::Fetched {
         p.get().await.expect("first get");
     }
     if P::FIRST != First::Background {
-        env.set(
-            fam,
-            &format!("delay_ms={delay_ms}&expires_in=3600&reset=true"),
-        )
-        .await;
+        env.set(fam, &format!("delay_ms={delay_ms}&expires_in=3600&reset=true")).await;
     }
     let (go, rx) = watch::channel(false);
     let tasks: Vec<_> = (0..n)
@@ -168,16 +156,8 @@ pub async fn reject_storm<P: Peer>(env: &Env, n: usize, delay_ms: u64, cap: Dura
     let fam = seed.fam;
     let p = Arc::new(P::create(env, seed).await);
     let url: Arc<str> = format!("{}/f/{fam}/mcp", env.base).into();
-    p.call(&env.http, &url)
-        .await
-        .expect("call with a good token");
-    env.set(
-        fam,
-        &format!(
-            "delay_ms={delay_ms}&reset=true&revoke_access=true&resource_delay_ms={RESOURCE_MS}"
-        ),
-    )
-    .await;
+    p.call(&env.http, &url).await.expect("call with a good token");
+    env.set(fam, &format!("delay_ms={delay_ms}&reset=true&revoke_access=true&resource_delay_ms={RESOURCE_MS}")).await;
     let (go, rx) = watch::channel(false);
     let tasks: Vec<_> = (0..n)
         .map(|_| {
@@ -207,15 +187,7 @@ pub async fn reject_storm<P: Peer>(env: &Env, n: usize, delay_ms: u64, cap: Dura
     }
     let over_ms = t.elapsed().as_secs_f64() * 1e3 - (delay_ms + 2 * RESOURCE_MS) as f64;
     let s = env.stat(fam).await;
-    StormCase {
-        posts: s.posts,
-        failed,
-        timed_out,
-        over_ms,
-        revoked: s.revoked,
-        max_inflight: s.max_inflight,
-        err,
-    }
+    StormCase { posts: s.posts, failed, timed_out, over_ms, revoked: s.revoked, max_inflight: s.max_inflight, err }
 }
 
 // ---------------------------------------------------------------- cancellation and chain
@@ -252,11 +224,7 @@ pub async fn cancel<P: Peer>(env: &Env, with_waiter: bool) -> CancelCase {
     tokio::time::sleep(Duration::from_millis(30)).await;
     let waiter = with_waiter.then(|| {
         let p = p.clone();
-        tokio::spawn(async move {
-            timeout(Duration::from_secs(10), p.get())
-                .await
-                .map(|r| r.map(|_| ()))
-        })
+        tokio::spawn(async move { timeout(Duration::from_secs(10), p.get()).await.map(|r| r.map(|_| ())) })
     });
     // Waits until the server has received the POST, and so has rotated the token.
     for _ in 0..200 {
@@ -273,17 +241,9 @@ pub async fn cancel<P: Peer>(env: &Env, with_waiter: bool) -> CancelCase {
         Some(h) => h.await.unwrap().unwrap_or(Err("timeout".into())),
     };
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let retry = timeout(Duration::from_secs(10), p.get())
-        .await
-        .map(|r| r.map(|_| ()))
-        .unwrap_or(Err("timeout".into()));
+    let retry = timeout(Duration::from_secs(10), p.get()).await.map(|r| r.map(|_| ())).unwrap_or(Err("timeout".into()));
     let s = env.stat(fam).await;
-    CancelCase {
-        retry,
-        waiter,
-        posts: s.posts,
-        revoked: s.revoked,
-    }
+    CancelCase { retry, waiter, posts: s.posts, revoked: s.revoked }
 }
 
 /// Runs two refreshes in sequence, to see whether the peer uses the rotated refresh token.
@@ -299,10 +259,7 @@ pub async fn chain<P: Peer>(env: &Env) -> (Result<(), String>, u64, bool) {
         if i > 0 && P::SERVES_UNTIL_EXPIRY {
             tokio::time::sleep(Duration::from_millis(1_100)).await;
         }
-        if let Err(e) = timeout(Duration::from_secs(30), p.get())
-            .await
-            .unwrap_or(Err("timeout".into()))
-        {
+        if let Err(e) = timeout(Duration::from_secs(30), p.get()).await.unwrap_or(Err("timeout".into())) {
             r = Err(e);
             break;
         }

@@ -33,11 +33,7 @@ pub trait Peer: Send + Sync + Sized + 'static {
     const ANSWERS_401: bool = false;
     /// One request to the protected resource at `url` with the cached token. After a 401, the peer's own recovery and
     /// one retry follow. (W2b measures this counterpart of Invalidate + GetToken.)
-    fn call(
-        &self,
-        _http: &reqwest::Client,
-        _url: &str,
-    ) -> impl Future<Output = Result<(), String>> + Send {
+    fn call(&self, _http: &reqwest::Client, _url: &str) -> impl Future<Output = Result<(), String>> + Send {
         async { Err("not offered".to_string()) }
     }
     /// Setup after the first successful get (e.g. remember an entity tag). Untimed.

@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 use tokenkeeper::{
-    AccessToken, Account, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenKind,
-    Validity,
+    AccessToken, Account, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenKind, Validity,
     engine::{
         law::{
             ledger::{Login, LoginAccess},
@@ -95,12 +94,7 @@ impl Peer for Tokenkeeper {
         let login = Login {
             binding: Binding {
                 issuer: Issuer(env.base.clone()),
-                client: Client {
-                    id: "client".into(),
-                    secret: None,
-                    auth: ClientAuth::None,
-                    secret_expires_at: None,
-                },
+                client: Client { id: "client".into(), secret: None, auth: ClientAuth::None, secret_expires_at: None },
                 token_endpoint: env.token_url(seed.fam),
                 revocation_endpoint: None,
                 resource: Some(resource.clone()),
