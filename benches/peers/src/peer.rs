@@ -2,23 +2,37 @@
 use crate::env::{Env, Seed};
 use std::future::Future;
 
-/// The source of an adapter's first token. It decides how W2 causes the moment of expiry.
+/// The source of an adapter's first token. It decides how a workload causes the moment of expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum First {
     /// `create` receives a token set (access, refresh, expires_in) and holds it at once.
     Seeded,
     /// The first `get` fetches a token from the server. The family's expires_in sets its lifetime.
     Fetched,
-    /// As `Fetched`, but the peer's own timer decides when to refresh, so a short lifetime cannot cause an expiry. W2
-    /// is the cold start.
+    /// As `Fetched`, but the peer's own timer decides when to refresh, so a short lifetime cannot cause an expiry. The
+    /// expiry is the cold start.
     Background,
 }
 
+/// How much of a token's lifetime has passed when `create` receives it, for peers whose margin is less. A seed with a
+/// lifetime of one second has then expired, as it has for the peers that keep a margin of 30 s.
+pub const AGE_SECS: u64 = 30;
+
 pub trait Peer: Send + Sync + Sized + 'static {
     const NAME: &'static str;
+    /// The package that the peer is from. `None` for the baselines.
+    const PACKAGE: Option<&'static str> = None;
+    /// The parts of a refresh that its figures include, beside the request and the answer.
+    const REFRESH: &'static str = "nothing";
     const FIRST: First = First::Seeded;
-    /// False for a limit line without refresh, which has only W1, W3 and W4.
-    const REFRESHES: bool = true;
+    /// The peer's first `get` fetches the seed, without a request.
+    const HOLDS_ITS_SEED: bool = false;
+    /// The peer takes part in the workload of hits.
+    const HITS: bool = true;
+    /// The peer refreshes, and takes part in the workloads of expiry.
+    const EXPIRES: bool = true;
+    /// The peer takes part in the workload of faults.
+    const FAULTS: bool = false;
     /// False for a grant without a refresh token (client_credentials, jwt-bearer).
     const ROTATES: bool = true;
     /// True if the peer serves a token with a lifetime of one second for most of that second. (The others keep a
@@ -32,7 +46,7 @@ pub trait Peer: Send + Sync + Sized + 'static {
     /// True if the peer (or its user, in the baselines) handles a 401 from the resource.
     const ANSWERS_401: bool = false;
     /// One request to the protected resource at `url` with the cached token. After a 401, the peer's own recovery and
-    /// one retry follow. (W2b measures this counterpart of Invalidate + GetToken.)
+    /// one retry follow.
     fn call(&self, _http: &reqwest::Client, _url: &str) -> impl Future<Output = Result<(), String>> + Send {
         async { Err("not offered".to_string()) }
     }
@@ -40,6 +54,6 @@ pub trait Peer: Send + Sync + Sized + 'static {
     fn warm(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
-    /// Prepares the state that a peer shares between identities (W3).
+    /// Prepares the state that a peer shares between identities.
     fn prepare_many(_n: usize) {}
 }
