@@ -5,6 +5,7 @@ pub mod gcp;
 pub mod google;
 pub mod rmcp_auth;
 pub mod tokenkeeper;
+pub mod tokenkeeper_engine;
 pub mod yup;
 
 /// The only list of peers. A new peer needs a module that implements `Peer`, and an entry here.
@@ -12,6 +13,7 @@ pub mod yup;
 macro_rules! for_each_peer {
     ($m:ident) => {
         $m!($crate::adapters::tokenkeeper::Tokenkeeper);
+        $m!($crate::adapters::tokenkeeper_engine::Engine);
         $m!($crate::adapters::baseline::ArcSwapLoad);
         $m!($crate::adapters::baseline::WatchBorrow);
         $m!($crate::adapters::baseline::ArcSwapMutex);

@@ -1,120 +1,71 @@
-//! tokenkeeper with its refresh grant, its client over reqwest and its store in memory. All identities share one
-//! runtime, as in a host.
+//! tokenkeeper through its front door, with its refresh grant, its client over reqwest and its store in memory. All
+//! identities share one runtime, as in a host.
 use crate::{
     env::{Env, Seed},
-    peer::Peer,
+    peer::{AGE_SECS, Peer},
 };
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 use tokenkeeper::{
-    AccessToken, Account, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenKind, Validity,
-    engine::{
-        law::{
-            ledger::{Login, LoginAccess},
-            session::{ChallengeKey, OperationKey},
-        },
-        memory::MemoryStore,
-        ports::clock::Clock,
-        runtime::{AuthRuntime, AuthSession, Settings},
-        system::SystemClock,
-        values::{
-            DigestKey, ElapsedTime, Lease, Moment, WallTime,
-            record::{Binding, Client, ClientAuth, Issuer, RefreshCredential},
-        },
-    },
-    grant::RefreshGrant,
-    http::ReqwestClient,
+    AuthRuntime, AuthSession, ChallengeKey, Lease, Login, OperationKey, SessionSpec,
+    issuers::{Client, IssuerSettings},
+    stores,
 };
 use tokio::sync::OnceCell;
 
-/// The age of a seeded access token. A token with a lifetime of one second has expired then, as it has for the
-/// adapters that keep a margin of that many seconds.
-const AGE_MS: u64 = 30_000;
+static RUNTIME: OnceCell<AuthRuntime> = OnceCell::const_new();
+static ACCOUNTS: Accounts = Accounts::new();
 
-struct House {
-    auth: AuthRuntime,
-    clock: SystemClock,
-    digests: DigestKey,
-    /// One account for each identity.
-    accounts: AtomicU64,
+async fn runtime() -> &'static AuthRuntime {
+    RUNTIME.get_or_init(|| async { AuthRuntime::builder(stores::memory::open().unwrap()).spawn().await.unwrap() }).await
+}
+
+/// One account for each identity.
+pub struct Accounts {
+    next: AtomicU64,
     /// The family of the newest identity.
     family: AtomicU64,
 }
 
-static HOUSE: OnceCell<House> = OnceCell::const_new();
+impl Accounts {
+    pub const fn new() -> Self {
+        Self { next: AtomicU64::new(0), family: AtomicU64::new(0) }
+    }
 
-async fn house() -> &'static House {
-    HOUSE
-        .get_or_init(|| async {
-            let clock = SystemClock::new().unwrap();
-            let digests = DigestKey::new([7; 32]);
-            let http = Arc::new(ReqwestClient::new().unwrap());
-            let source = RefreshGrant::new(http, Arc::new(clock.clone()));
-            let store = Arc::new(MemoryStore::new(digests.clone()));
-            let settings = Settings::new(Arc::new(source));
-            House {
-                auth: AuthRuntime::builder(store, settings).spawn().await.unwrap(),
-                clock,
-                digests,
-                accounts: AtomicU64::new(0),
-                family: AtomicU64::new(0),
-            }
-        })
-        .await
+    /// The account of a new identity, and its refresh token.
+    ///
+    /// Many identities are made of one seed where memory is measured. tokenkeeper's store holds a refresh token for one
+    /// identity only, so each has one of its own there, and none is presented.
+    pub fn open(&self, seed: &Seed) -> (String, String) {
+        let account = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let refresh = match self.family.swap(seed.fam, Ordering::Relaxed) == seed.fam {
+            true => format!("{}-{account}", seed.refresh_token),
+            false => seed.refresh_token.clone(),
+        };
+        (account, refresh)
+    }
 }
 
 pub struct Tokenkeeper(AuthSession);
 impl Peer for Tokenkeeper {
-    const NAME: &'static str = "tokenkeeper AuthSession::token";
+    const NAME: &'static str = "tokenkeeper";
+    const PACKAGE: Option<&'static str> = Some("tokenkeeper");
+    const REFRESH: &'static str =
+        "a new connection, and a claim, a mark before the request and a commit after it, in a store in memory";
+    const FAULTS: bool = true;
     const SERVES_UNTIL_EXPIRY: bool = true;
     type Out = Lease;
 
     async fn create(env: &Env, seed: Seed) -> Self {
-        let house = house().await;
-        let account = house.accounts.fetch_add(1, Ordering::Relaxed);
-        let resource = format!("{}/f/{}/mcp", env.base, seed.fam);
-        // W3 gives all identities one refresh token. tokenkeeper's store holds a refresh token for one identity only.
-        // None is presented there.
-        let refresh = match house.family.swap(seed.fam, Ordering::Relaxed) == seed.fam {
-            true => format!("{}-{account}", seed.refresh_token),
-            false => seed.refresh_token,
-        };
-        let now = house.clock.now();
-        let received = Moment {
-            wall: WallTime::from_millis(now.wall.as_millis() - AGE_MS),
-            elapsed: ElapsedTime::from_millis(now.elapsed.as_millis().saturating_sub(AGE_MS)),
-            ..now
-        };
-        let lifetime = Duration::from_secs(seed.expires_in);
-        let login = Login {
-            binding: Binding {
-                issuer: Issuer(env.base.clone()),
-                client: Client { id: "client".into(), secret: None, auth: ClientAuth::None, secret_expires_at: None },
-                token_endpoint: env.token_url(seed.fam),
-                revocation_endpoint: None,
-                resource: Some(resource.clone()),
-            },
-            renewal: RenewalPlan::default(),
-            requested: Scopes::default(),
-            granted: Scopes::default(),
-            subject: None,
-            dpop_key: None,
-            refresh: Some(RefreshCredential::new(RefreshToken::new(refresh), &house.digests)),
-            access: Some(LoginAccess {
-                token: AccessToken::new(seed.access_token),
-                kind: TokenKind::Bearer,
-                validity: Validity::new(received, Some(lifetime)),
-            }),
-            at: now,
-        };
-        let target = Target::mcp(&resource).unwrap();
-        let identity = ServerIdentity::new(Account::new(account.to_string()).unwrap(), target);
-        let session = house.auth.session(identity);
+        let (account, refresh) = ACCOUNTS.open(&seed);
+        // A lifetime of zero would mean an unknown one.
+        let left = Duration::from_secs(seed.expires_in.saturating_sub(AGE_SECS)).max(Duration::from_millis(1));
+        let issuer = IssuerSettings::new(&*env.base, env.token_url(seed.fam), Client::public("client")).unwrap();
+        let login = Login::at(issuer).refresh_token(refresh).access_token(seed.access_token, Some(left));
+        let spec = SessionSpec::mcp(&format!("{}/f/{}/mcp", env.base, seed.fam)).unwrap().account(account).unwrap();
+        let session = runtime().await.session(spec);
         session.install(login).await.unwrap();
         Self(session)
     }
