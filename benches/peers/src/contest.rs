@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin, 
 
 pub type Turn<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What is known of a peer without asking it.
+/// The constants of a [`Peer`].
 #[derive(Clone, Copy)]
 pub struct Facts {
     pub name: &'static str,

@@ -1,5 +1,5 @@
 //! tokenkeeper's engine without its front door. It refreshes with the baselines' small function over their kept-alive
-//! connection, so that the difference to a baseline is the engine: its actor, claim, mark and commit, in its store in
+//! connection. So the difference to a baseline is the engine's actor, with claim, mark and commit in its store in
 //! memory.
 use super::{
     baseline::{Source, Token},

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// The bytes of the half answer, its head included. Less than the length of an answer's access token.
 const HALF: usize = 450;
 
-/// What the endpoint does with one request. All faults but [`Slow`](Fault::Slow) and [`Half`](Fault::Half) leave the
-/// refresh token as it was.
+/// A deviation from the usual answer, for one request. All faults but [`Slow`](Fault::Slow) and [`Half`](Fault::Half)
+/// leave the refresh token as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fault {
