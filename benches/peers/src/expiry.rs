@@ -225,7 +225,7 @@ async fn storms(
         ["callers", "peer", &over, "against", "token requests", "failed", "chain revoked", "requests at once, at most"];
     let mut report = Report::new(workload, head);
     let patience = options.patience.unwrap_or(Duration::from_secs(45));
-    let rounds = options.rounds.unwrap_or(5);
+    let rounds = options.rounds.unwrap_or(7);
     let reference = contest::reference(options, peers);
     let mut too_slow: Vec<Option<usize>> = vec![None; peers.len()];
     for &callers in sizes {

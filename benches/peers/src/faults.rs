@@ -98,7 +98,7 @@ pub async fn run(options: &Options) {
     let head =
         ["fault", "callers", "peer", "callers failed", "ms to a token", "against", "token requests", "chain revoked"];
     let mut report = Report::new("faults", head);
-    let rounds = options.rounds.unwrap_or(3);
+    let rounds = options.rounds.unwrap_or(5);
     let reference = contest::reference(options, &peers);
     let patience = options.patience.unwrap_or(Duration::from_secs(30));
     let sizes = options.callers.clone().unwrap_or(vec![32]);

@@ -12,7 +12,7 @@ peers chain       three refreshes in a row
 peers-alloc allocations   allocations of a hit
 peers-alloc memory        many identities
 
-  --rounds N        turns of each peer, A B C … A B C … (5; hit 9; faults 3)
+  --rounds N        turns of each peer, A B C … A B C … (7; hit 9; faults 5)
   --repeat N        storms in one turn, whose median counts (3)
   --callers N,N…    sizes of the crowd (1,32,1000,10000; refused 1,32,200; faults 32)
   --tasks N,N…      tasks that share one handle (1,64)

@@ -22,10 +22,10 @@ impl Spread {
     pub fn max(&self) -> f64 {
         self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
-    /// How this spread compares with `other`. They differ only if their ranges do not overlap. A single turn has no
-    /// range, and carries no comparison.
+    /// How this spread compares with `other`. They differ only if their ranges do not overlap. The ranges of one or two
+    /// turns often miss each other by chance, and carry no comparison.
     fn against(&self, other: &Self) -> &'static str {
-        if self.turns() < 2 || other.turns() < 2 {
+        if self.turns().min(other.turns()) < 3 {
             "too few turns"
         } else if self.max() < other.min() {
             "lower"
@@ -208,8 +208,8 @@ mod tests {
         assert_eq!(spread(&[1.0, 2.0, 3.9]).against(&other), "lower");
         assert_eq!(spread(&[6.1, 9.0, 7.0]).against(&other), "higher");
         assert_eq!(spread(&[1.0, 1.1, 4.0]).against(&other), "overlaps");
-        assert_eq!(spread(&[4.5, 4.6]).against(&other), "overlaps");
-        assert_eq!(spread(&[1.0]).against(&other), "too few turns");
+        assert_eq!(spread(&[4.5, 4.6, 4.7]).against(&other), "overlaps");
+        assert_eq!(spread(&[1.0, 1.1]).against(&other), "too few turns");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use crate::{
     peer::{AGE_SECS, Peer},
 };
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokenkeeper::{
@@ -25,13 +28,13 @@ async fn runtime() -> &'static AuthRuntime {
 /// One account for each identity.
 pub struct Accounts {
     next: AtomicU64,
-    /// The family of the newest identity.
-    family: AtomicU64,
+    /// The refresh token of the newest seed.
+    newest: Mutex<String>,
 }
 
 impl Accounts {
     pub const fn new() -> Self {
-        Self { next: AtomicU64::new(0), family: AtomicU64::new(0) }
+        Self { next: AtomicU64::new(0), newest: Mutex::new(String::new()) }
     }
 
     /// The account of a new identity, and its refresh token.
@@ -40,10 +43,12 @@ impl Accounts {
     /// identity only, so each has one of its own there, and none is presented.
     pub fn open(&self, seed: &Seed) -> (String, String) {
         let account = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        let refresh = match self.family.swap(seed.fam, Ordering::Relaxed) == seed.fam {
-            true => format!("{}-{account}", seed.refresh_token),
+        let mut newest = self.newest.lock().unwrap();
+        let refresh = match *newest == seed.refresh_token {
+            true => format!("{newest}-{account}"),
             false => seed.refresh_token.clone(),
         };
+        newest.clone_from(&seed.refresh_token);
         (account, refresh)
     }
 }
