@@ -275,8 +275,8 @@ async fn storms(
         }
     }
     report.note(format!(
-        "The time is from the first call to the last answer, failed callers included, less the servers' own. A turn is \
-         the median of {} storms.",
+        "The time is from the first call to the last answer, failed callers included, less the servers' own. Storms in \
+         one turn, whose median counts: {}.",
         options.repeat
     ));
     contest::note_comparison(&mut report, options);

@@ -175,11 +175,28 @@ impl Report {
         cells.iter().for_each(|row| line(row));
         table.push('\n');
         for note in &self.notes {
-            let _ = writeln!(table, "- {note}");
+            table += &wrapped(note);
         }
         table.push('\n');
         table
     }
+}
+
+/// A list item in lines of at most 120 characters, if its words allow that.
+fn wrapped(note: &str) -> String {
+    let (mut item, mut width) = (String::from("-"), 1);
+    for word in note.split(' ') {
+        let length = word.chars().count();
+        if width + 1 + length > 120 {
+            item += "\n ";
+            width = 1;
+        }
+        item.push(' ');
+        item += word;
+        width += 1 + length;
+    }
+    item.push('\n');
+    item
 }
 
 fn load() -> String {
@@ -231,6 +248,14 @@ mod tests {
 
 ";
         assert_eq!(report.table(), expected);
+    }
+
+    #[test]
+    fn notes_are_wrapped() {
+        let item = wrapped(&["word"; 60].join(" "));
+        assert!(item.lines().all(|line| line.len() <= 120), "{item}");
+        assert_eq!(item.split_whitespace().count(), 61);
+        assert!(item.starts_with("- word ") && item.lines().skip(1).all(|line| line.starts_with("  word")), "{item}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use tokenkeeper::{
 };
 use tokio::sync::OnceCell;
 
+const SHORTEST: Duration = Duration::from_millis(1);
+
 static RUNTIME: OnceCell<AuthRuntime> = OnceCell::const_new();
 static ACCOUNTS: Accounts = Accounts::new();
 
@@ -65,13 +67,16 @@ impl Peer for Tokenkeeper {
 
     async fn create(env: &Env, seed: Seed) -> Self {
         let (account, refresh) = ACCOUNTS.open(&seed);
-        // A lifetime of zero would mean an unknown one.
-        let left = Duration::from_secs(seed.expires_in.saturating_sub(AGE_SECS)).max(Duration::from_millis(1));
+        // A lifetime of zero would mean an unknown one. So an expired token gets the shortest, which passes here.
+        let left = Duration::from_secs(seed.expires_in.saturating_sub(AGE_SECS)).max(SHORTEST);
         let issuer = IssuerSettings::new(&*env.base, env.token_url(seed.fam), Client::public("client")).unwrap();
         let login = Login::at(issuer).refresh_token(refresh).access_token(seed.access_token, Some(left));
         let spec = SessionSpec::mcp(&format!("{}/f/{}/mcp", env.base, seed.fam)).unwrap().account(account).unwrap();
         let session = runtime().await.session(spec);
         session.install(login).await.unwrap();
+        if left == SHORTEST {
+            tokio::time::sleep(2 * SHORTEST).await;
+        }
         Self(session)
     }
 
