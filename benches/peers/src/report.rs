@@ -177,7 +177,6 @@ impl Report {
         for note in &self.notes {
             table += &wrapped(note);
         }
-        table.push('\n');
         table
     }
 }
@@ -260,7 +259,7 @@ mod tests {
 
     #[test]
     fn versions_are_those_of_the_lock_file() {
-        assert_eq!(version("rmcp"), Some("3.11.0"));
+        assert_eq!(version("peers"), Some(env!("CARGO_PKG_VERSION")));
         assert_eq!(version("no-such-package"), None);
     }
 }

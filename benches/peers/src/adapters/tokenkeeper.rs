@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 const SHORTEST: Duration = Duration::from_millis(1);
 
 static RUNTIME: OnceCell<AuthRuntime> = OnceCell::const_new();
-static ACCOUNTS: Accounts = Accounts::new();
+static ACCOUNTS: Accounts = Accounts::none();
 
 async fn runtime() -> &'static AuthRuntime {
     RUNTIME.get_or_init(|| async { AuthRuntime::builder(stores::memory::open().unwrap()).spawn().await.unwrap() }).await
@@ -35,7 +35,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    pub const fn new() -> Self {
+    pub const fn none() -> Self {
         Self { next: AtomicU64::new(0), newest: Mutex::new(String::new()) }
     }
 

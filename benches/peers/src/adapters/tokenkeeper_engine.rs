@@ -81,7 +81,7 @@ struct Shared {
 }
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
-static ACCOUNTS: Accounts = Accounts::new();
+static ACCOUNTS: Accounts = Accounts::none();
 
 async fn shared(env: &Env) -> &'static Shared {
     SHARED
