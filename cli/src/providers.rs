@@ -14,7 +14,7 @@ pub(crate) fn names() -> PossibleValuesParser {
     providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
 }
 
-/// Stores `provider` as the provider of `session`, unless it is that already. Nothing changes where nobody is signed in.
+/// Stores `provider` as the provider of `session`, unless it is that already. A session without a login is left as it is.
 pub(crate) async fn store(keeper: &Keeper, session: &AuthSession, provider: &str) -> Result<(), Failure> {
     let name = ProviderName::new(provider.to_owned()).map_err(|error| Failure::Usage(error.to_string()))?;
     let record = keeper.store.inspect(session.identity()).await?;

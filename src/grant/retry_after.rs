@@ -1,6 +1,7 @@
 //! When a server may be asked again: `Retry-After` (RFC 9110 section 10.2.3) and its relatives.
 
 mod limits;
+mod value;
 
 use std::time::Duration;
 
@@ -8,9 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokenkeeper_actors::values::WallTime;
 
 use super::time::{self, Time};
-
-/// The most elements of one header that are read.
-const ELEMENTS_MOST: usize = 64;
+use value::{of_header, up};
 
 /// Headers in milliseconds: `retry-after-ms` (OpenAI, Azure) and `x-ms-retry-after-ms` (Azure).
 const IN_MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
@@ -31,35 +30,6 @@ const IN_MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
 /// | `2026-01-01T00:00:30Z` | until then |
 pub fn longest<'a>(values: impl IntoIterator<Item = &'a HeaderValue>, now: WallTime) -> Option<Duration> {
     values.into_iter().filter_map(|value| of_header(value.to_str().ok()?, now)).max()
-}
-
-/// The longest delay of one header.
-fn of_header(value: &str, now: WallTime) -> Option<Duration> {
-    let whole = of_element(value, now);
-    if whole.is_some() || !value.contains(',') {
-        return whole;
-    }
-    let elements: Vec<&str> = value.split(',').take(ELEMENTS_MOST).collect();
-    let alone = elements.iter().filter_map(|element| of_element(element, now));
-    // The date of HTTP has a comma of its own, after the weekday.
-    let pairs = elements.windows(2).filter_map(|pair| of_element(&pair.join(","), now));
-    alone.chain(pairs).max()
-}
-
-fn of_element(value: &str, now: WallTime) -> Option<Duration> {
-    let value = value.trim().trim_matches('"');
-    // A sign is not a form of a delay, although it is one of a number.
-    let signed = value.starts_with(['+', '-']);
-    match Time::of(value).filter(|_| !signed)? {
-        Time::In(span) if time::number(value).is_some() => Some(up(span)),
-        Time::In(span) => Some(span),
-        Time::At(at) => Some(at.since(now)),
-    }
-}
-
-/// Whole seconds, rounded up.
-fn up(span: Duration) -> Duration {
-    Duration::from_secs(span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)))
 }
 
 /// The delay in the member `retry_after` of an answer, which is seconds (Discord) or a span (Google's `retryDelay`).

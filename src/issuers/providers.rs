@@ -19,109 +19,14 @@
 //! # }
 //! ```
 
+mod facts;
 mod rows;
 
-use std::time::Duration;
-
-use tokenkeeper_actors::law::profile::{Profile, Profiles, Reuse};
+use tokenkeeper_actors::law::profile::Profiles;
 use tokenkeeper_actors::values::ProviderName;
 
-use super::dialect::Dialect;
-
+pub use facts::{ProviderFacts, default_profile};
 pub use rows::ALL;
-
-/// The known differences of one provider's token endpoint.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ProviderFacts {
-    /// The provider's name in lower case, as records and hosts write it.
-    pub name: &'static str,
-    /// The form of a request that it accepts.
-    pub dialect: Dialect,
-    /// Its own error codes for a dead refresh token, besides those of [`default_profile`].
-    pub dead_words: &'static [&'static str],
-    /// Its own error codes for a client that it does not accept, besides those of [`default_profile`].
-    pub client_words: &'static [&'static str],
-    /// Its own error codes for a request that it did not process.
-    pub unspent_words: &'static [&'static str],
-    /// Its statuses, besides 429, for a request that it did not process.
-    pub unspent_statuses: &'static [u16],
-    /// The cost of presenting a refresh token again that was consumed.
-    pub reuse: Reuse,
-    /// How long a consumed refresh token may be presented again without harm. `None` if that is unknown.
-    pub grace: Option<Duration>,
-    /// Whether the provider ever takes a refresh token out of use by replacing it.
-    pub rotates: bool,
-    /// The source of these facts.
-    pub why: &'static str,
-}
-
-impl ProviderFacts {
-    /// The [default profile](default_profile) with the differences of this provider.
-    pub fn profile(&self) -> Profile {
-        let Self { reuse, grace, rotates, .. } = *self;
-        let mut profile = Profile { reuse, grace, rotates, ..default_profile() };
-        extend(&mut profile.dead_words, self.dead_words);
-        extend(&mut profile.client_words, self.client_words);
-        extend(&mut profile.unspent_words, self.unspent_words);
-        profile.unspent_statuses.extend(self.unspent_statuses);
-        profile
-    }
-}
-
-/// Error codes for a dead refresh token that no server uses for anything else. Each names the refresh token and its
-/// state, and a refresh presents only one.
-///
-/// `token_expired`, `invalid_token`, `expired_token`, `session_expired` and the like are not among them. Servers use
-/// these for an access token, a client assertion or a device code too.
-const DEAD_EVERYWHERE: [&str; 13] = [
-    "invalid_refresh_token",
-    "bad_refresh_token",
-    "BAD_REFRESH_TOKEN",
-    "INVALID_REFRESH_TOKEN",
-    "expired_refresh_token",
-    "revoked_refresh_token",
-    "refresh_token_already_used",
-    "refresh_token_expired",
-    "refresh_token_invalid",
-    "refresh_token_invalidated",
-    "refresh_token_not_found",
-    "refresh_token_reused",
-    "refresh_token_revoked",
-];
-
-/// Error codes for a client that is not accepted. Each names the client, or a part of its credentials, as wrong.
-/// `unauthorized_client` is not among them, because an Atlassian server answers with it to a dead refresh token
-/// (openai/codex#27165).
-const CLIENT_EVERYWHERE: [&str; 7] = [
-    "bad_client_credentials",
-    "bad_client_secret",
-    "client_not_found",
-    "incorrect_client_credentials",
-    "invalid_client_credentials",
-    "invalid_client_id",
-    "invalid_client_secret",
-];
-
-/// The profile of issuers without a row, which is the strict default of the engine with the error codes that mean the
-/// same everywhere.
-///
-/// Those end a grant or name the client as surely as `invalid_grant` and `invalid_client` do. Without them, a session
-/// at a server without a row would stay in doubt after a clear answer, and would never ask for a login.
-///
-/// [`read_answer`](crate::grant::read_answer) reports other spellings of a code as the code itself, for example
-/// `InvalidGrantException` as `invalid_grant`. It reports texts that say only that the refresh token is not good as
-/// `invalid_refresh_token`, and texts that say only that the client is not accepted as `invalid_client`.
-pub fn default_profile() -> Profile {
-    let mut profile = Profile::default();
-    extend(&mut profile.dead_words, &DEAD_EVERYWHERE);
-    extend(&mut profile.client_words, &CLIENT_EVERYWHERE);
-    profile
-}
-
-fn extend(words: &mut Vec<String>, others: &[&str]) {
-    words.extend(others.iter().map(|word| (*word).to_owned()));
-}
 
 /// The row of the provider with this name.
 pub fn named(name: &str) -> Option<&'static ProviderFacts> {

@@ -194,11 +194,9 @@ fn a_claim_that_ends_too_early_permits_no_repeat() {
 
 #[test]
 fn a_shutdown_or_logout_in_the_pause_ends_the_flight_with_its_mark_in_place() {
-    let calls: [(fn(&mut Story), Outcome); 2] = [
-        (|flight| flight.shutdown(), failed(Reason::ShuttingDown)),
-        (|flight| flight.logout(EPOCH), login_required(Reason::LoggedOut)),
-    ];
-    for (call, outcome) in calls {
+    let calls: [fn(&mut Story); 2] = [|flight| flight.shutdown(), |flight| flight.logout(EPOCH)];
+    let outcomes = [failed(Reason::ShuttingDown), login_required(Reason::LoggedOut)];
+    for (call, outcome) in calls.into_iter().zip(outcomes) {
         let mut flight = lost(ANSWER_LOST);
         call(&mut flight);
         flight.abandoned();

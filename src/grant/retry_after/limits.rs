@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokenkeeper_actors::values::WallTime;
 
-use super::of_header;
+use super::value::of_header;
 
 /// The headers with the reset of a limit, and the header with the number of requests that are left before it.
 ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::profile::Reuse;
 
-use super::ProviderFacts;
+use super::facts::ProviderFacts;
 use crate::grant::BodyFormat;
 use crate::issuers::dialect::{Dialect, ScopeOnRefresh};
 

@@ -75,14 +75,6 @@ impl Story {
         self.lands_seeing(outcome, self.view());
     }
 
-    /// The flight lands with nothing to save, with a view of the stored record. Returns the outcome.
-    pub(crate) fn lands_somehow(&mut self) -> Outcome {
-        let landing = self.landing();
-        assert_eq!(landing.view.as_deref(), self.view().as_ref());
-        assert!(!landing.keeping, "there is nothing to keep");
-        landing.outcome
-    }
-
     /// The flight lands with nothing to save, without a view.
     pub(crate) fn lands_blind(&mut self, outcome: Outcome) {
         self.lands_seeing(outcome, None);
