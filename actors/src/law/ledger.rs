@@ -379,6 +379,8 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             within(epoch)?;
             holding(grant, *sent)?;
             grant.refresh = Refresh::Ended(*sent);
+            // The server has judged the token, so it accepts the client.
+            grant.parked.take_if(|parked| *parked == Parked::ClientRejected);
             record.dead.remember(*sent);
         }
         Change::Discard { epoch, number } => {

@@ -250,7 +250,9 @@ impl Profile {
             status if self.unspent_statuses.contains(&status) || one_of(&self.unspent_words) => {
                 Judgement::Unspent(trouble(Reason::ServerTrouble))
             }
-            _ if !self.rotates => Judgement::Unspent(trouble(refused.reason())),
+            _ if !self.rotates && word.is_some() => Judgement::Unspent(trouble(refused.reason())),
+            // A page without an error code may be a gateway's, and passes.
+            _ if !self.rotates => Judgement::Unspent(trouble(Reason::ServerTrouble)),
             // The server has answered in the words of the protocol, so callers learn of the refusal.
             400..500 if word.is_some() => Judgement::InDoubt(trouble(Reason::RequestRefused)),
             _ => Judgement::InDoubt(trouble(Reason::InDoubt)),

@@ -127,7 +127,8 @@ fn an_issuer_that_never_rotates_leaves_no_doubt() {
     assert_eq!(word(&profile, Evidence::Lost(Lost::Broken)), "unspent server_trouble");
     assert_eq!(word(&profile, refused(502, "")), "unspent server_trouble");
     assert_eq!(word(&profile, refused(200, "")), "unspent server_trouble");
-    assert_eq!(word(&profile, refused(403, "")), "unspent request_refused");
+    assert_eq!(word(&profile, refused(403, "")), "unspent server_trouble");
+    assert_eq!(word(&profile, refused(301, "")), "unspent server_trouble");
     assert_eq!(word(&profile, refused(400, "invalid_scope")), "unspent request_refused");
     // Definite answers stay definite.
     assert_eq!(word(&profile, refused(400, "invalid_grant")), "dead");

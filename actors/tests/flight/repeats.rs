@@ -156,7 +156,7 @@ fn there_is_no_doubt_at_an_issuer_that_never_rotates() {
     for (evidence, reason) in [
         (ANSWER_LOST, Reason::ServerTrouble),
         (refused(502, ""), Reason::ServerTrouble),
-        (refused(403, ""), Reason::RequestRefused),
+        (refused(403, ""), Reason::ServerTrouble),
         (refused(400, "invalid_request"), Reason::RequestRefused),
     ] {
         let profile = Profile { rotates: false, reuse: Reuse::EndsMore, ..profile() };
@@ -373,6 +373,15 @@ fn a_rejected_client_is_tried_again_for_a_caller_that_insists() {
     flight.change(EffectName::Commit);
     flight.released();
     flight.settles();
+    flight.over_now();
+
+    // A server that refuses the token accepts the client.
+    let mut flight = insisting(parked.clone());
+    flight.answer(refused(400, "invalid_grant"));
+    flight.permit_back();
+    flight.change(EffectName::End);
+    flight.released();
+    flight.lands(login_required(Reason::GrantEnded));
     flight.over_now();
 
     let mut flight = insisting(parked);
