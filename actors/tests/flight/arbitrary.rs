@@ -265,7 +265,11 @@ impl World {
                 self.presentations += u32::from(self.challenged);
                 self.challenged = true;
             }
-            _ => self.presentations += 1,
+            _ => {
+                self.presentations += 1;
+                // The next presentation has a mark of its own, and may be challenged once.
+                self.challenged = false;
+            }
         }
         self.unaccounted = matches!(&evidence, Evidence::Tokens(tokens) if tokens.refresh.is_some());
         self.tell(FlightEvent::Sent(op, evidence));
