@@ -1,7 +1,7 @@
-//! A home that the previous version of the command wrote opens, serves, refreshes, and loses nothing.
+//! A home that an earlier version of the command wrote opens, serves, refreshes, and loses nothing.
 //!
-//! `fixtures/home-format-2` has the files of such a home after three imports and one logout. They hold no secrets. The
-//! tokens were made up, and the authorization server is a closed port on loopback.
+//! `fixtures/home-format-2` and `home-format-3` have the files of such homes after some imports and one logout. They hold no
+//! secrets. The tokens were made up, and the authorization server is a closed port on loopback.
 #![cfg(unix)]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -54,10 +54,11 @@ impl HttpClient for Relay {
     }
 }
 
-/// A copy of the fixture, private as a home must be.
-fn home() -> TempDir {
+/// A copy of the fixture of records in this format, private as a home must be.
+fn home(format: u32) -> TempDir {
     let home = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/home-format-2"), home.path());
+    let fixture = format!("tests/fixtures/home-format-{format}");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture), home.path());
     // Git does not track empty folders.
     let logins = home.path().join("logins");
     fs::create_dir_all(&logins).unwrap();
@@ -93,11 +94,12 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new() -> Self {
+    async fn of(format: u32) -> Self {
         let server = HostileAs::start().await.unwrap();
         let public = server.register(ClientAuth::None);
         let confidential = server.register(ClientAuth::Post);
         let (plain, secret) = (server.grant_to(&public), server.grant_to(&confidential));
+        let strict = server.grant_to(&public);
         let names = vec![
             (STORED_RESOURCE, server.resource()),
             ("stored-confidential-client", confidential.id.clone()),
@@ -105,10 +107,11 @@ impl Scene {
             ("stored-client", public.id.clone()),
             ("stored-refresh-token-plain", plain.refresh_token.expose().to_owned()),
             ("stored-refresh-token-secret", secret.refresh_token.expose().to_owned()),
+            ("stored-refresh-token-strict", strict.refresh_token.expose().to_owned()),
         ];
         let client = ReqwestClient::new().unwrap();
         let relay = Relay { client, issuer: server.issuer().to_owned(), names };
-        let home = home();
+        let home = home(format);
         let store = FileStore::builder(home.path()).existing().open().unwrap();
         let source = RefreshGrant::new(Arc::new(relay), Arc::new(SystemClock::new().unwrap()));
         let settings = Settings { profiles: providers::profiles(), ..Settings::new(Arc::new(source)) };
@@ -122,11 +125,17 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_home_of_the_previous_version_opens_serves_and_refreshes() {
-    let scene = Scene::new().await;
+async fn a_home_of_an_earlier_version_opens_serves_and_refreshes() {
+    for (format, accounts) in [(2, &["gone", "plain", "secret"][..]), (3, &["gone", "plain", "secret", "strict"])] {
+        opens_serves_and_refreshes(format, accounts).await;
+    }
+}
+
+async fn opens_serves_and_refreshes(format: u32, accounts: &[&str]) {
+    let scene = Scene::of(format).await;
     let mut listed = scene.store.list().await.unwrap();
     listed.sort();
-    assert_eq!(listed, ["gone", "plain", "secret"].map(identity));
+    assert_eq!(listed, accounts.iter().copied().map(identity).collect::<Vec<_>>());
 
     // A stored token that is valid is served without a request.
     let lease = scene.session("secret").token().await.unwrap();
@@ -156,8 +165,18 @@ async fn a_home_of_the_previous_version_opens_serves_and_refreshes() {
 }
 
 #[tokio::test]
-async fn a_session_of_the_previous_version_is_given_its_provider() {
-    let scene = Scene::new().await;
+async fn the_provider_in_a_record_of_format_3_decides_about_repeats() {
+    let scene = Scene::of(3).await;
+    scene.server.next(When::After, Fault::reset());
+    let error = scene.session("strict").token().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::MaybeConsumed, "at this provider nothing is presented twice");
+    assert_eq!(scene.server.counts().token_requests, 1);
+    assert!(scene.runtime.shutdown(std::time::Duration::from_secs(5)).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_session_of_an_earlier_version_is_given_its_provider() {
+    let scene = Scene::of(2).await;
     let session = scene.session("plain");
     session.configure(RenewalPlan::at(ProviderName::new("notion").unwrap())).await.unwrap();
     scene.server.next(When::After, Fault::reset());
