@@ -130,9 +130,24 @@ impl Keeper {
         }
     }
 
+    /// Waits for the refresh of `session` that is in flight, and for its save. A save that fails is repeated meanwhile, which
+    /// a shutdown would end.
+    pub(crate) async fn settle(&self, session: &AuthSession) -> Result<(), Failure> {
+        let settled = async {
+            let mut watch = session.watch();
+            loop {
+                let state = watch.now();
+                if !state.refreshing && !state.unsaved || watch.next().await.is_none() {
+                    return;
+                }
+            }
+        };
+        self.noting(settled, FLIGHT).await.map(drop)
+    }
+
     /// Shuts the runtime down after a refresh. Returns an error if the new token is not saved by then.
     pub(crate) async fn land(self) -> Result<(), Failure> {
-        self.end(FLIGHT).await
+        self.end(PATIENCE).await
     }
 
     /// Shuts the runtime down.
@@ -140,23 +155,29 @@ impl Keeper {
         self.end(PATIENCE).await
     }
 
+    /// The result of `work`, or `None` after `most`. After a second a note tells the person at the terminal why the command
+    /// has not ended. An interruption ends the wait.
     #[expect(clippy::disallowed_methods, reason = "a person is told what is waited for; no request depends on it")]
-    async fn end(&self, timeout: Duration) -> Result<(), Failure> {
+    async fn noting<T>(&self, work: impl Future<Output = T>, most: Duration) -> Result<Option<T>, Failure> {
         let mut interruptions = Interruptions::new()?;
-        let mut shutdown = pin!(self.auth.shutdown(timeout));
-        let report = match tokio::time::timeout(SILENCE, &mut shutdown).await {
-            Ok(report) => report,
-            Err(_) => {
-                let _ = writeln!(
-                    io::stderr(),
-                    "note: waiting for an answer, which may be the only copy of a token; interrupt to give it up"
-                );
-                tokio::select! {
-                    report = shutdown => report,
-                    () = interruptions.next() => return Err(interrupted()),
-                }
-            }
-        };
+        let mut work = pin!(tokio::time::timeout(most, work));
+        if let Ok(done) = tokio::time::timeout(SILENCE, &mut work).await {
+            return Ok(done.ok());
+        }
+        let _ = writeln!(
+            io::stderr(),
+            "note: waiting for an answer, which may be the only copy of a token; interrupt to give it up"
+        );
+        tokio::select! {
+            done = work => Ok(done.ok()),
+            () = interruptions.next() => Err(interrupted()),
+        }
+    }
+
+    async fn end(&self, timeout: Duration) -> Result<(), Failure> {
+        // The shutdown ends by itself at its time-out.
+        let report = self.noting(self.auth.shutdown(timeout), timeout.saturating_add(PATIENCE)).await?;
+        let report = report.unwrap_or_default();
         match (report.unsaved.first(), report.unfinished.first()) {
             (None, None) => Ok(()),
             (Some(_), _) => Err(Failure::Store(match self.store.last_trouble() {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::store::EventKind;
-use tokenkeeper::engine::values::record::{Mark, Record, Renewal, Spending};
+use tokenkeeper::engine::values::record::{Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::issuers::providers;
 use tokenkeeper::stores::file::{Entry, FileStore};
@@ -74,8 +74,8 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// Computes the state at `now` from `record` and from the lines of `journal` that are newer than the token. The
-    /// journal's oldest line is first.
-    pub(crate) fn of(record: &Record, journal: &[Entry], now: &Moment) -> Self {
+    /// journal's oldest line is first. `presenting` is whether a process presents the refresh token right now.
+    pub(crate) fn of(record: &Record, journal: &[Entry], presenting: bool, now: &Moment) -> Self {
         let view = record.view();
         let profile = view.plan.as_ref().map(|plan| providers::profiles().of(plan)).unwrap_or_default();
         let access = record.grant().and_then(|grant| grant.access.as_ref());
@@ -93,7 +93,7 @@ impl Standing {
             Renewal::WithoutToken if is_repeatable => (State::Expired, None),
             Renewal::WithoutToken => (State::LoginRequired, Some(Reason::NotRefreshable)),
             Renewal::Token { .. } => match record.held().and_then(|held| held.mark.as_ref()) {
-                Some(mark) if is_under_way(mark, journal, now) => (State::Refreshing, None),
+                Some(_) if presenting => (State::Refreshing, None),
                 Some(mark) if !profile.may_present_again(&mark.first, Duration::ZERO, now) => {
                     (if good { State::Ending } else { State::LoginRequired }, Some(Reason::MaybeConsumed))
                 }
@@ -141,11 +141,4 @@ impl Standing {
             throttled_until: None,
         }
     }
-}
-
-/// Whether a process presents the marked token right now, as far as the store shows. The presentation's time-out has
-/// not passed, and the journal has no line about its flight.
-fn is_under_way(mark: &Mark, journal: &[Entry], now: &Moment) -> bool {
-    let concluded = journal.iter().any(|entry| entry.line.flight == Some(mark.flight));
-    !concluded && now.at_most_since(&mark.latest).is_some_and(|age| age < mark.timeout)
 }

@@ -121,7 +121,8 @@ async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, F
                 let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await;
                 // `tokenkeeper forget` removes the journal and leaves the tombstone.
                 let is_forgotten = journal.as_ref().is_ok_and(Vec::is_empty);
-                let standing = Standing::of(&record, &journal.unwrap_or_default(), now);
+                let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();
+                let standing = Standing::of(&record, &journal.unwrap_or_default(), presenting, now);
                 if standing.state == State::LoggedOut && (is_forgotten || !all) {
                     shown.left_out += usize::from(!is_forgotten);
                     continue;

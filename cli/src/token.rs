@@ -79,10 +79,20 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         };
         let lease = keeper.unless_interrupted(session.token_with(request)).await?;
         let lease = match lease {
+            // The refresh goes on, because its answer may be the only copy of a token.
+            Err(error) if error.reason() == Reason::DeadlinePassed => {
+                keeper.settle(&session).await?;
+                let stored = TokenOptions { timeout: Duration::ZERO, min_lifetime: arguments.min_ttl, ..request };
+                session.token_with(TokenOptions { force: false, ..stored }).await.map_err(|_| error)
+            }
+            lease => lease,
+        };
+        let lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
                 let failure = Failure::no_token(error, &keeper.store);
                 // The error answers the caller's request. If saving failed too, the next command reports that.
+                keeper.settle(&session).await?;
                 keeper.land().await.ok();
                 return Err(failure);
             }
@@ -98,6 +108,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         // If saving fails, the printed token may be all that is left of the refresh.
         print(&lease, &identity, ended.is_some(), arguments, out)?;
         out.flush()?;
+        keeper.settle(&session).await?;
         keeper.land().await
     })
 }

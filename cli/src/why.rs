@@ -44,7 +44,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         Some(store) => home::block_on(async {
             let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await?;
             let Some(record) = store.inspect(&identity).await? else { return Ok((None, journal)) };
-            let standing = Standing::of(&record, &journal, &now).with_cooldown(store, &now).await;
+            let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();
+            let standing = Standing::of(&record, &journal, presenting, &now).with_cooldown(store, &now).await;
             Ok((Some(standing), journal))
         })?,
         None => (None, Vec::new()),

@@ -55,7 +55,7 @@ use async_trait::async_trait;
 use reqwest::{Client, ClientBuilder, redirect, retry};
 
 use self::gate::{Gate, OnceBody, Passage};
-use self::timeout::{Timeout, unless_paused};
+use self::timeout::{Timeout, alarm, before};
 use super::{Body, Exchange, HttpClient, HttpError, MaybeSent, NotSent, is_whole_object};
 
 /// The connect time-out of [`ReqwestClient::new`].
@@ -159,21 +159,25 @@ impl ReqwestClient {
 
 /// Reads the body of `answer`.
 ///
-/// A body that breaks off is complete if its JSON object is. So is a body after which nothing more comes, neither bytes
-/// nor the end that its framing announced. Nothing that could still come would change the answer.
+/// A body that breaks off, or exceeds the limit, is complete if its JSON object is. So is a body after which nothing more
+/// comes but blanks, and not the end that its framing announced. Nothing that could still come would change the answer.
 async fn read(answer: &mut reqwest::Response, max_answer: usize, timeout: &mut Timeout) -> Result<Body, Failure> {
     let length = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut body = Body::with_capacity(length.min(max_answer).min(MAX_RESERVED));
-    let mut pause = PAUSE;
+    let mut quiet = alarm(PAUSE);
     loop {
-        let failure = match timeout.first(unless_paused(pause, answer.chunk())).await {
-            Some(Some(Ok(Some(chunk)))) if chunk.len() > max_answer - body.as_bytes().len() => {
-                return Err(Failure::Lost(MaybeSent::TooLarge));
-            }
+        let failure = match timeout.first(before(&mut quiet, answer.chunk())).await {
             Some(Some(Ok(Some(chunk)))) => {
-                body.extend(&chunk);
-                pause = PAUSE;
-                continue;
+                let room = max_answer - body.as_bytes().len();
+                body.extend(&chunk[..chunk.len().min(room)]);
+                if chunk.len() <= room {
+                    // Blanks after an object are no progress.
+                    if !chunk.iter().all(u8::is_ascii_whitespace) {
+                        quiet = alarm(PAUSE);
+                    }
+                    continue;
+                }
+                Some(Failure::Lost(MaybeSent::TooLarge))
             }
             Some(Some(Ok(None))) => return Ok(body),
             Some(Some(Err(error))) => Some(Failure::from(error)),
@@ -184,7 +188,7 @@ async fn read(answer: &mut reqwest::Response, max_answer: usize, timeout: &mut T
             _ if is_whole_object(answer.headers(), body.as_bytes(), max_answer) => return Ok(body),
             Some(failure) => return Err(failure),
             // These bytes have been judged.
-            None => pause = NEVER,
+            None => quiet = alarm(NEVER),
         }
     }
 }

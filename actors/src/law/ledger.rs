@@ -453,6 +453,10 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, 
         // to a repeated presentation may be the repeat of one that had brought a successor (law 10).
         let settled = commit.sent.is_some() && !(commit.repeated && grant.rotated);
         held.mark.take_if(|mark| settled && mark.number <= commit.access.number);
+        // The server has answered, so the pauses between presentations start anew.
+        if let Some(mark) = held.mark.as_mut().filter(|mark| mark.number <= commit.access.number) {
+            mark.presentations = 1;
+        }
     }
     // The server has accepted the client.
     grant.parked.take_if(|parked| *parked == Parked::ClientRejected && commit.sent.is_some());

@@ -243,19 +243,18 @@ impl Profile {
         let one_of = |words: &[String]| word.is_some_and(|word| words.contains(word));
         // An error code within 5xx may be a gateway's, and does not count as the server's statement.
         match refused.status {
-            429 => Judgement::Unspent(trouble(Reason::Throttled)),
+            429 => Judgement::Unspent(Trouble { reason: Reason::Throttled, retry_after: refused.throttle() }),
             200..500 if one_of(&self.dead_words) => Judgement::Dead,
             400..500 if word.is_some_and(|word| word == "use_dpop_nonce") => Judgement::NonceWanted,
             200..500 if one_of(&self.client_words) => Judgement::ClientRejected,
             status if self.unspent_statuses.contains(&status) || one_of(&self.unspent_words) => {
                 Judgement::Unspent(trouble(Reason::ServerTrouble))
             }
-            _ if !self.rotates && word.is_some() => Judgement::Unspent(trouble(refused.reason())),
-            // A page without an error code may be a gateway's, and passes.
-            _ if !self.rotates => Judgement::Unspent(trouble(Reason::ServerTrouble)),
-            // The server has answered in the words of the protocol, so callers learn of the refusal.
-            400..500 if word.is_some() => Judgement::InDoubt(trouble(Reason::RequestRefused)),
-            _ => Judgement::InDoubt(trouble(Reason::InDoubt)),
+            // Callers learn of a refusal that does not pass. Anything else may be a gateway's, and passes.
+            _ if refused.is_of_the_request() && self.rotates => Judgement::InDoubt(trouble(Reason::RequestRefused)),
+            _ if refused.is_of_the_request() => Judgement::Unspent(trouble(Reason::RequestRefused)),
+            _ if self.rotates => Judgement::InDoubt(trouble(Reason::InDoubt)),
+            _ => Judgement::Unspent(trouble(Reason::ServerTrouble)),
         }
     }
 
@@ -276,7 +275,31 @@ fn is_within(first: &Moment, grace: Duration, delay: Duration, now: &Moment) -> 
     now.at_most_since(first).is_some_and(|age| age.saturating_add(delay) < grace)
 }
 
+/// Error codes of the standards for a request that is wrong in itself, so that repeating it does not help (RFC 6749 section
+/// 5.2, RFC 8707 section 2, RFC 9449 section 5). Any other code may stand for a fault that passes.
+const REQUEST_WORDS: [&str; 6] = [
+    "invalid_dpop_proof",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
+
 impl Refused {
+    /// Whether the server has refused the request in the words of the standards.
+    fn is_of_the_request(&self) -> bool {
+        let word = self.error.as_deref().unwrap_or_default();
+        matches!(self.status, 400 | 401 | 403) && REQUEST_WORDS.contains(&word)
+    }
+
+    /// How long the server wants no requests, of any identity. A 429 without a `Retry-After` counts as one second, so that
+    /// the identities and processes of a store do not all ask again at once.
+    pub fn throttle(&self) -> Option<Duration> {
+        const UNSTATED: Duration = Duration::from_secs(1);
+        self.retry_after.or((self.status == 429).then_some(UNSTATED))
+    }
+
     /// The reason for the callers of a repeatable source, which spends nothing.
     pub fn reason(&self) -> Reason {
         match self.status {

@@ -44,10 +44,11 @@ fn what_certainly_spent_nothing_takes_the_mark_back() {
     let row = |profile, evidence, throttle, outcome| row(profile, evidence, throttle, Mark::Withdrawn, outcome);
     row(&strict, UNREACHABLE, None, failed(Reason::Unreachable));
     row(&strict, Evidence::NotSent(NotSent::Unbuildable), None, failed(Reason::RequestRefused));
-    row(&strict, refused(429, ""), None, failed(Reason::Throttled));
+    let second = Some(secs(1));
+    row(&strict, refused(429, ""), second, failed_for(Reason::Throttled, secs(1)));
     let told = Some(secs(60));
     row(&strict, refused_until(429, "", secs(60)), told, failed_for(Reason::Throttled, secs(60)));
-    row(&strict, refused(429, "invalid_grant"), None, failed(Reason::Throttled));
+    row(&strict, refused(429, "invalid_grant"), second, failed_for(Reason::Throttled, secs(1)));
     row(&gateway, refused(503, ""), None, failed(Reason::ServerTrouble));
     row(&gateway, refused_until(503, "", secs(60)), told, failed_for(Reason::ServerTrouble, secs(60)));
 }

@@ -75,19 +75,15 @@ fn refusals_by_status_and_word() {
                 (429, "unspent throttled"),
             ],
         ),
+        ("INVALID_GRANT", [(199, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")]),
+        ("slow_down", [(200, "doubt"), (400, "doubt"), (403, "doubt"), (408, "doubt"), (429, "unspent throttled")]),
         (
-            "INVALID_GRANT",
-            [
-                (199, "doubt"),
-                (200, "doubt"),
-                (302, "doubt"),
-                (400, "doubt request_refused"),
-                (429, "unspent throttled"),
-            ],
+            "invalid_request",
+            [(200, "doubt"), (408, "doubt"), (425, "doubt"), (404, "doubt"), (429, "unspent throttled")],
         ),
         (
             "my_invalid_grant",
-            [(1, "doubt"), (200, "doubt"), (302, "doubt"), (499, "doubt request_refused"), (429, "unspent throttled")],
+            [(1, "doubt"), (200, "doubt"), (302, "doubt"), (400, "doubt"), (429, "unspent throttled")],
         ),
     ];
     for (error, cases) in rows {
@@ -102,7 +98,7 @@ fn a_profile_adds_words_that_end_the_grant_and_may_take_the_usual_one_away() {
     let profile = Profile { dead_words: vec!["bad_verification_code".to_owned()], ..Profile::default() };
     assert_eq!(word(&profile, refused(200, "bad_verification_code")), "dead");
     assert_eq!(word(&profile, refused(500, "bad_verification_code")), "doubt");
-    assert_eq!(word(&profile, refused(400, "invalid_grant")), "doubt request_refused");
+    assert_eq!(word(&profile, refused(400, "invalid_grant")), "doubt");
 }
 
 #[test]
@@ -115,7 +111,7 @@ fn a_profile_adds_words_about_the_client_and_words_that_spend_nothing() {
     };
     assert_eq!(word(&profile, refused(200, "incorrect_client_credentials")), "client");
     assert_eq!(word(&profile, refused(500, "incorrect_client_credentials")), "doubt");
-    assert_eq!(word(&profile, refused(400, "invalid_client")), "doubt request_refused");
+    assert_eq!(word(&profile, refused(400, "invalid_client")), "doubt");
     for status in [200, 400, 503] {
         assert_eq!(word(&profile, refused(status, "temporarily_unavailable")), "unspent server_trouble");
     }

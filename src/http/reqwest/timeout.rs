@@ -64,16 +64,16 @@ impl Timeout {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the time-out that the port's caller sets, in an exchange that may end")]
-fn alarm(span: Duration) -> Pin<Box<Sleep>> {
+pub(super) fn alarm(span: Duration) -> Pin<Box<Sleep>> {
     Box::pin(tokio::time::sleep(span))
 }
 
-/// The result of `step`, or `None` after a pause of `span`.
-pub(super) async fn unless_paused<T>(span: Duration, step: impl Future<Output = T>) -> Option<T> {
-    let (mut step, mut pause) = (pin!(step), alarm(span));
+/// The result of `step`, or `None` if `alarm` goes off before.
+pub(super) async fn before<T>(alarm: &mut Pin<Box<Sleep>>, step: impl Future<Output = T>) -> Option<T> {
+    let mut step = pin!(step);
     std::future::poll_fn(|cx| match step.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending => pause.as_mut().poll(cx).map(|()| None),
+        Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
     })
     .await
 }

@@ -99,6 +99,16 @@ impl Claims {
     }
 }
 
+/// Whether any process holds the claim of this scope. The look takes the lock for a moment, if it is free. A flight that
+/// claims at that moment finds it contended, and tries again.
+pub(crate) fn is_held(home: &Home, identity: &ServerIdentity, scope: ClaimScope) -> Result<bool, FileError> {
+    let file = lock_file(&Name::of(identity), scope);
+    if home.locks.stat(&file)?.is_none() {
+        return Ok(false);
+    }
+    Ok(matches!(lock::attempt(&home.locks, &file)?, Attempt::Held))
+}
+
 /// Removes the lock file of an epoch that is over, unless it is locked.
 pub(crate) fn collect(home: &Home, name: &Name, epoch: Epoch) {
     collect_file(&home.locks, &lock_file(name, ClaimScope::Spend(epoch)));

@@ -14,7 +14,7 @@ use tokenkeeper_actors::ports::store::{
 };
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Issuer, Record};
-use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+use tokenkeeper_actors::values::{DigestKey, Epoch, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
 
 use crate::builder::{FileStoreBuilder, KeySource, Watching};
 use crate::claims::{self, Claims};
@@ -100,6 +100,17 @@ impl FileStore {
     pub async fn inspect(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, FileError> {
         let identity = identity.clone();
         self.run(move |_, place| records::load(place, &identity)).await
+    }
+
+    /// Whether a process has the right to present the refresh token of `identity` in this epoch right now. A flight has it
+    /// while it presents the token, and until it has stored the result.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`] when the lock cannot be looked at.
+    pub async fn is_presenting(&self, identity: &ServerIdentity, epoch: Epoch) -> Result<bool, FileError> {
+        let identity = identity.clone();
+        self.run(move |_, place| claims::is_held(&place.home, &identity, ClaimScope::Spend(epoch))).await
     }
 
     /// The newest `most` lines of the identity's journal, oldest first, with the processes that wrote them.

@@ -8,7 +8,7 @@ use super::machine::FlightCore;
 use super::phase::{Attempt, Duty, Phase, Settlement, Step};
 use super::{FlightEffect, Op, Outcome, Report, Revocation};
 use crate::law::ledger::{Changed, Commit};
-use crate::law::profile::{Evidence, Judgement, Tokens, Trouble};
+use crate::law::profile::{Evidence, Judgement, Refused, Tokens, Trouble};
 use crate::ports::store::{ClaimEnding, Predecessor, Renewed};
 use crate::values::record::{Access, Content, Mark, Parked, Record, RefreshCredential, View};
 use crate::values::{
@@ -39,9 +39,9 @@ impl FlightCore {
             }
             _ => {}
         }
-        self.return_permit(refusal.as_ref().and_then(|refused| refused.retry_after), effects);
+        self.return_permit(refusal.as_ref().and_then(Refused::throttle), effects);
         let Some(spend) = &attempt.spend else {
-            let trouble = refusal.map(|refused| Trouble { reason: refused.reason(), retry_after: refused.retry_after });
+            let trouble = refusal.map(|refused| Trouble { reason: refused.reason(), retry_after: refused.throttle() });
             return self.minted(attempt, judgement, trouble, now, effects);
         };
         match judgement {

@@ -15,7 +15,7 @@ fn refusals_say_what_they_are_and_leave_nothing_in_doubt() {
         (UNREACHABLE, None, none(Reason::Unreachable)),
         (Evidence::NotSent(NotSent::Unbuildable), None, none(Reason::RequestRefused)),
         (ANSWER_LOST, None, none(Reason::Unreachable)),
-        (refused(429, ""), None, none(Reason::Throttled)),
+        (refused(429, ""), Some(secs(1)), failed_for(Reason::Throttled, secs(1))),
         (refused_until(429, "", after), Some(after), failed_for(Reason::Throttled, after)),
         (refused(500, ""), None, none(Reason::ServerTrouble)),
         (refused_until(503, "", after), Some(after), failed_for(Reason::ServerTrouble, after)),

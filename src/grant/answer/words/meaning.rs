@@ -167,7 +167,7 @@ fn general(words: &[String]) -> Option<&'static str> {
     };
     if let Some((at, length)) = (0..words.len()).find_map(|at| Some((at, named(at)?))) {
         let rest = [&words[..at], &words[at + length..]].concat();
-        return are_states(&rest, &STATES, &["missing"]).then_some("invalid_refresh_token");
+        return are_states(&rest, &STATES, &[]).then_some("invalid_refresh_token");
     }
     // A refresh presents one token that can be used up.
     let used = words.iter().filter(|word| **word != "token");
