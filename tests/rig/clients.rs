@@ -36,21 +36,23 @@ async fn a_wrong_secret_spends_nothing() {
     for client in [Authority::basic(), Authority::post()] {
         for policy in POLICIES {
             let story = format!("{:?} {policy:?}", client.auth);
-            let profile = Profile { in_doubt: policy, ..Profile::default() };
+            let profile = policy.applied(Profile::default());
             let scene = Scene::new(&authority, client.clone(), profile).await;
             let grant = authority.sign_in(&client).await;
             let mut wrong = grant.clone();
             wrong.binding.client.secret = Some(ClientSecret::new("not the secret"));
             install(&scene.host, wrong).await.unwrap();
-            for _ in 0..2 {
+            for posts in 2..=3 {
+                // Only a caller that insists tries the client again.
                 assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::ClientRejected, "{story}");
+                assert_eq!(scene.host.token().await.unwrap_err().reason(), Reason::ClientRejected, "{story}");
                 assert_eq!(scene.host.mark().await, None, "{story}");
-                scene.assert_counts((2, 1, 0, 0), &story);
+                scene.assert_counts((posts, 1, 0, 0), &story);
             }
             // The same refresh token succeeds with the correct client.
             install(&scene.host, grant).await.unwrap();
             assert!(scene.host.renew().await.is_ok(), "{story}");
-            scene.assert_counts((3, 2, 0, 0), &story);
+            scene.assert_counts((4, 2, 0, 0), &story);
             scene.host.shut_down().await;
         }
     }

@@ -37,9 +37,9 @@ impl<'a> Scene<'a> {
         assert_eq!(self.authority.tally(), expected, "{story}: {:#}", self.authority.stats());
     }
 
-    /// Asserts that a refresh fails for this reason, and that the access token is served all the same.
+    /// Asserts that a flight fails for this reason, and that the access token is served all the same.
     pub(crate) async fn assert_refused(&self, reason: Reason, story: &str) {
-        assert_eq!(self.host.renew().await.map_err(|error| error.reason()), Err(reason), "{story}");
+        assert_eq!(self.host.try_to_renew().await.map_err(|error| error.reason()), Err(reason), "{story}");
         assert_eq!(self.host.token().await.as_ref(), Ok(&self.access), "{story}");
     }
 
@@ -70,7 +70,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Asserts that a login brings a new chain, which is whole.
-    async fn assert_revived(self, story: &str) {
+    pub(crate) async fn assert_revived(self, story: &str) {
         let before = self.authority.tally();
         install(&self.host, self.authority.sign_in(&self.client).await).await.unwrap();
         for more in 1..=2 {

@@ -21,7 +21,7 @@ use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::engine::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Mark, Record, RefreshCredential};
-use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
+use tokenkeeper::engine::values::{ATTEMPT_PAUSES, DigestKey, ElapsedTime, Moment, WallTime};
 use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::{Account, InstallError, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
@@ -32,7 +32,7 @@ use within::within;
 
 /// How long a caller of these tests waits. It is less than the time for which a mark lasts, however slow the machine
 /// is. A caller that would have to wait for a mark gets its error at once.
-const PATIENCE: Duration = Duration::from_secs(45);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long a mark lasts beyond its request's time-out, or a little less.
 const MARK_LASTS: Duration = Duration::from_secs(60);
@@ -40,10 +40,19 @@ const MARK_LASTS: Duration = Duration::from_secs(60);
 /// Longer than any mark of these hosts lasts.
 pub const LONG_ENOUGH: Duration = Duration::from_secs(300);
 
+/// The longest pause between two requests that are made for waiting callers, unless the server asks for more.
+pub const LONGEST_PAUSE: Duration = ATTEMPT_PAUSES.max;
+
 /// Makes the requests in flight time out at once. Needs a runtime of one thread, all of whose timers fire.
 pub async fn time_runs_out() {
+    // A request may last a second longer than its time-out.
+    skip(DEFAULT_REQUEST_TIMEOUT + Duration::from_secs(2)).await;
+}
+
+/// Lets `span` of tokio's time pass at once. Needs a runtime of one thread, all of whose timers fire.
+async fn skip(span: Duration) {
     tokio::time::pause();
-    tokio::time::advance(DEFAULT_REQUEST_TIMEOUT).await;
+    tokio::time::advance(span).await;
     tokio::time::resume();
 }
 
@@ -148,16 +157,30 @@ impl Host {
         self.session.install(login).await.map(drop)
     }
 
-    /// Returns a token from a flight that begins now.
+    /// Returns a token from a flight that begins now, or from another one after it.
     pub async fn renew(&self) -> Result<String, TokenError> {
-        let request = TokenOptions { force: true, timeout: PATIENCE, ..TokenOptions::default() };
-        self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
+        self.ask(TokenOptions { force: true, ..TokenOptions::default() }).await
+    }
+
+    /// Returns a token from a flight that begins now, or its failure.
+    pub async fn try_to_renew(&self) -> Result<String, TokenError> {
+        self.ask(TokenOptions { force: true, fail_fast: true, ..TokenOptions::default() }).await
     }
 
     /// Returns any valid token.
     pub async fn token(&self) -> Result<String, TokenError> {
-        let request = TokenOptions { timeout: PATIENCE, ..TokenOptions::default() };
-        self.session.token_with(request).await.map(|lease| lease.token().expose().to_owned())
+        self.ask(TokenOptions::default()).await
+    }
+
+    async fn ask(&self, options: TokenOptions) -> Result<String, TokenError> {
+        let options = TokenOptions { timeout: PATIENCE, ..options };
+        self.session.token_with(options).await.map(|lease| lease.token().expose().to_owned())
+    }
+
+    /// Lets `span` pass at once, for this host and for tokio. Needs a runtime of one thread, all of whose timers fire.
+    pub async fn skip(&self, span: Duration) {
+        self.clock.pass(span);
+        skip(span).await;
     }
 
     pub async fn record(&self) -> Record {

@@ -9,7 +9,7 @@ use crate::support::wire::Wire;
 
 fn ways() -> impl Iterator<Item = (Wire, Profile)> {
     let policies = [Reuse::EndsLineage, Reuse::EndsMore];
-    let profile = |in_doubt| Profile { reuse, ..Profile::default() };
+    let profile = |reuse| Profile { reuse, ..Profile::default() };
     Wire::ALL.into_iter().flat_map(move |wire| policies.map(|policy| (wire, profile(policy))))
 }
 

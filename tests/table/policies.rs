@@ -7,83 +7,134 @@ use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper_testkit::hostile::{Fault, Rotation, When};
 
 use crate::scene::{LONG_ENOUGH, Scene};
+use crate::support::LONGEST_PAUSE;
+use crate::support::law::GRACE;
 use crate::support::wire::Wire;
 
-fn profile(in_doubt: Reuse) -> Profile {
+fn profile(reuse: Reuse) -> Profile {
     Profile { reuse, ..Profile::default() }
 }
 
+/// The profile of an issuer where reuse costs more than the lineage, except for this long.
+fn within_grace(grace: Duration) -> Profile {
+    Profile { grace: Some(grace), ..profile(Reuse::EndsMore) }
+}
+
+/// The flight that meets the fault presents the token twice, and each later one once.
 #[tokio::test]
-async fn retry_once_presents_a_token_twice_and_never_a_third_time() {
+async fn a_token_in_doubt_is_presented_until_there_is_a_definite_answer() {
     for (wire, when) in Wire::ALL.into_iter().flat_map(|wire| [(wire, When::Before), (wire, When::After)]) {
         let story = format!("{wire:?} {when:?}");
         let scene = Scene::new(wire, profile(Reuse::EndsLineage)).await;
+        let processed = u64::from(when == When::After);
         scene.server.next(when, Fault::reset());
-        // Independently of the first fault, the second leaves the request unprocessed. Only its answer counts.
-        scene.server.next(When::Before, Fault::reset());
-        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt, "{story}");
-        scene.pass(LONG_ENOUGH);
-        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::MaybeConsumed, "{story}");
-        assert_eq!(scene.host.presentations().await, 2, "{story}");
-        scene.assert_counts((3, 1 + u64::from(when == When::After), 0), &story).await;
-        scene.assert_refused(Reason::MaybeConsumed, &story).await;
-        scene.assert_over(Reason::MaybeConsumed, &story).await;
+        // Independently of the first fault, the others leave the request unprocessed. Only their answers count.
+        scene.server.next_n(5, When::Before, Fault::reset());
+        for presentations in 2..=6 {
+            scene.assert_refused(Reason::InDoubt, &story).await;
+            assert_eq!(scene.host.presentations().await, presentations, "{story}");
+            scene.assert_counts((1 + u64::from(presentations), 1 + processed, 0), &story).await;
+            scene.pass(LONG_ENOUGH);
+        }
+        if processed == 0 {
+            scene.assert_whole(7, &story).await;
+        } else {
+            scene.assert_refused(Reason::GrantEnded, &story).await;
+            scene.assert_counts((8, 2, 1), &story).await;
+            scene.assert_over(Reason::GrantEnded, &story).await;
+        }
     }
 }
 
+/// The mark counts the presentations of all processes, and the pauses grow with it.
 #[tokio::test]
-async fn retry_once_counts_over_processes() {
+async fn pauses_between_presentations_grow_over_processes() {
     let scene = Scene::new(Wire::Shipped, profile(Reuse::EndsLineage)).await;
-    scene.server.next_n(3, When::Before, Fault::reset());
-    assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt);
+    scene.server.next_n(9, When::Before, Fault::reset());
+    scene.assert_refused(Reason::InDoubt, "the first process").await;
     scene.host.shut_down().await;
-    for (reason, requests) in [(Reason::MaybeConsumed, 3), (Reason::MaybeConsumed, 3)] {
+    for presentations in 3..=9 {
         scene.pass(LONG_ENOUGH);
         let process = scene.host.another_process().await;
-        assert_eq!(process.renew().await.unwrap_err().reason(), reason);
-        assert_eq!(process.presentations().await, 2);
+        let error = process.try_to_renew().await.unwrap_err();
+        assert_eq!((error.reason(), process.presentations().await), (Reason::InDoubt, presentations));
+        // They double up to 5 s, and after the eighth presentation up to a minute.
+        let pause = Duration::from_millis(250 << (presentations - 1)).min(LONGEST_PAUSE);
+        let pause = if presentations > 8 { 2 * LONGEST_PAUSE } else { pause };
+        let left = error.retry_after().unwrap();
+        assert!(left <= pause && (presentations < 5 || left > pause / 2), "{presentations}: {left:?}");
+        scene.assert_counts((1 + u64::from(presentations), 1, 0), "one more presentation, by any process").await;
+        // No process presents it before.
+        let other = scene.host.another_process().await;
+        if presentations >= 5 {
+            assert_eq!(other.try_to_renew().await.unwrap_err().reason(), Reason::InDoubt);
+            scene.assert_counts((1 + u64::from(presentations), 1, 0), "not yet").await;
+        }
+        other.shut_down().await;
         process.shut_down().await;
-        scene.assert_counts((requests, 1, 0), "one more presentation, by whichever process").await;
     }
+    scene.pass(LONG_ENOUGH);
+    let process = scene.host.another_process().await;
+    assert!(process.renew().await.is_ok());
+    assert_eq!(process.mark().await, None);
+    scene.assert_counts((11, 2, 0), "whole").await;
 }
 
 #[tokio::test]
 async fn within_a_grace_a_token_is_presented_as_often_as_it_takes() {
-    const GRACE: Duration = Duration::from_secs(30 * 60);
     for wire in Wire::ALL {
-        let scene = Scene::new(wire, profile(InDoubt::RetryWithin(GRACE))).await;
+        let scene = Scene::new(wire, within_grace(GRACE)).await;
         scene.server.rules(|rules| rules.rotation = Rotation::Grace(GRACE));
-        scene.server.next_n(3, When::After, Fault::reset());
-        for presented in 1..=3 {
-            assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt);
+        scene.server.next_n(4, When::After, Fault::reset());
+        for presented in 2..=4 {
+            scene.assert_refused(Reason::InDoubt, "in grace").await;
             assert_eq!(scene.host.presentations().await, presented);
             scene.assert_counts((1 + u64::from(presented), 1 + u64::from(presented), 0), "in grace").await;
             scene.pass(LONG_ENOUGH);
         }
-        scene.assert_whole(4, "in grace").await;
+        scene.assert_whole(5, "in grace").await;
     }
 }
 
 #[tokio::test]
-async fn a_grace_that_has_passed_is_over() {
+async fn a_grace_that_has_passed_is_over_where_reuse_ends_more() {
     const GRACE: Duration = Duration::from_secs(600);
     for when in [When::Before, When::After] {
-        let scene = Scene::new(Wire::Shipped, profile(InDoubt::RetryWithin(GRACE))).await;
-        scene.server.next(when, Fault::reset());
-        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt);
+        let scene = Scene::new(Wire::Shipped, within_grace(GRACE)).await;
+        scene.server.rules(|rules| rules.rotation = Rotation::Grace(GRACE));
+        scene.server.next_n(2, when, Fault::reset());
+        scene.assert_refused(Reason::InDoubt, "in grace").await;
         scene.pass(GRACE);
         scene.assert_refused(Reason::MaybeConsumed, "past the grace").await;
         scene.assert_over(Reason::MaybeConsumed, "past the grace").await;
     }
 }
 
+/// A profile with a grace period is no worse than the default, which presents again.
+#[tokio::test]
+async fn a_grace_that_has_passed_is_no_obstacle_where_reuse_ends_the_lineage() {
+    const GRACE: Duration = Duration::from_secs(30);
+    for when in [When::Before, When::After] {
+        let profile = Profile { grace: Some(GRACE), ..Profile::default() };
+        let scene = Scene::new(Wire::Shipped, profile).await;
+        scene.server.rules(|rules| rules.rotation = Rotation::Grace(GRACE));
+        scene.server.next_n(2, when, Fault::reset());
+        scene.assert_refused(Reason::InDoubt, "in grace").await;
+        scene.pass(LONG_ENOUGH);
+        if when == When::Before {
+            scene.assert_whole(3, "past the grace").await;
+        } else {
+            scene.assert_refused(Reason::GrantEnded, "past the grace").await;
+            scene.assert_counts((4, 3, 1), "past the grace").await;
+        }
+    }
+}
+
 /// The profile has a grace period, and the server has none.
 #[tokio::test]
 async fn a_grace_the_server_does_not_have_costs_the_lineage_and_no_more() {
-    let scene = Scene::new(Wire::Shipped, profile(InDoubt::RetryWithin(Duration::from_secs(600)))).await;
+    let scene = Scene::new(Wire::Shipped, within_grace(Duration::from_secs(600))).await;
     scene.server.next(When::After, Fault::reset());
-    assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::InDoubt);
-    scene.pass(LONG_ENOUGH);
     assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::GrantEnded);
     scene.assert_counts((3, 2, 1), "a replay").await;
     assert!(!scene.server.is_alive(scene.grant.chain));

@@ -15,7 +15,15 @@ fn refused(status: u16, word: &str) -> Fault {
 
 /// None of these faults shows whether the request was processed.
 async fn puts_in_doubt(fault: Fault) {
-    Row::new(Law::Doubt, fault).holds().await;
+    Row::new(Law::DOUBT, fault).holds().await;
+}
+
+async fn page_puts_in_doubt(page: Fault) {
+    Row::new(Law::DOUBT_OF_A_PAGE, page).holds().await;
+}
+
+async fn refusal_puts_in_doubt(refusal: Fault) {
+    Row::new(Law::DOUBT_OF_A_REFUSAL, refusal).holds().await;
 }
 
 // --- unspent -----------------------------------------------------------------------------------------------------
@@ -30,7 +38,8 @@ async fn too_many_requests_spends_nothing() {
 async fn too_many_requests_with_a_time_to_wait_spends_nothing() {
     let waits = [RetryAfter::Seconds(30), RetryAfter::Date(Duration::from_secs(30)), RetryAfter::Text("soon".into())];
     for wait in waits {
-        Row::new(Law::Unspent(Reason::Throttled), Fault::status(429).html().retry_after(wait)).holds().await;
+        let row = Row::new(Law::Unspent(Reason::Throttled), Fault::status(429).html().retry_after(wait));
+        row.asks_for_pause().holds().await;
     }
 }
 
@@ -69,14 +78,14 @@ async fn a_word_of_the_providers_own_ends_the_grant() {
 
 #[tokio::test]
 async fn no_answer_in_time_is_a_doubt() {
-    Row::new(Law::Doubt, Fault::silence()).in_vain().holds().await;
+    Row::new(Law::DOUBT, Fault::silence()).in_vain().holds().await;
 }
 
 #[tokio::test]
 async fn half_an_answer_in_time_is_a_doubt() {
     // A whole object would be an answer.
     let drips = Fault::garbage().dripping_for_ever(Duration::from_millis(1));
-    Row::new(Law::Doubt, drips).in_vain().holds().await;
+    Row::new(Law::DOUBT, drips).in_vain().holds().await;
 }
 
 #[tokio::test]
@@ -128,23 +137,23 @@ async fn an_error_inside_a_200_is_a_doubt() {
 
 #[tokio::test]
 async fn invalid_target_may_have_consumed_the_token() {
-    puts_in_doubt(refused(400, "invalid_target")).await;
+    refusal_puts_in_doubt(refused(400, "invalid_target")).await;
 }
 
 #[tokio::test]
 async fn other_refusals_may_have_consumed_the_token() {
     for word in ["invalid_request", "invalid_scope", "unauthorized_client", "unsupported_grant_type"] {
-        puts_in_doubt(refused(400, word)).await;
+        refusal_puts_in_doubt(refused(400, word)).await;
     }
     for status in [401, 403, 404, 408] {
-        puts_in_doubt(Fault::status(status).html()).await;
+        page_puts_in_doubt(Fault::status(status).html()).await;
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_a_doubt_and_is_not_followed() {
-    puts_in_doubt(Fault::redirect()).await;
-    puts_in_doubt(Fault::redirect().with_status(308)).await;
+    page_puts_in_doubt(Fault::redirect()).await;
+    page_puts_in_doubt(Fault::redirect().with_status(308)).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::Profile;
-use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::http::HttpClient;
 use tokenkeeper_testkit::hostile::{Counts, Fault, Grant, HostileAs, When};
 
@@ -38,20 +37,21 @@ impl Scene {
         Self { server, grant, host, access }
     }
 
-    /// Renews, and times out as soon as the server has received the request, without waiting for the real time-out.
-    pub(crate) async fn renew_in_vain(&self) -> TokenError {
-        let time_is_up = async {
-            within("what the server is to count", self.server.until(|counts| counts.faults == 1)).await;
+    /// Makes each of the next `requests` time out as soon as the server has received it, without waiting for the real
+    /// time-out.
+    pub(crate) async fn time_out(&self, requests: u64) {
+        let before = self.server.counts().faults;
+        for received in 1..=requests {
+            let faults = before + received;
+            within("what the server is to count", self.server.until(|counts| counts.faults >= faults)).await;
             // Some of the answer may get through by then, if there is one.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
             time_runs_out().await;
-        };
-        let told = tokio::join!(self.host.renew(), time_is_up).0.unwrap_err();
-        // The clock of the machines has not moved, and no real request times out within a millisecond.
-        self.pass(Duration::from_secs(1));
-        told
+            // The clock of the machines has not moved, and no real request times out within a millisecond.
+            self.pass(Duration::from_secs(1));
+        }
     }
 
     /// Lets `span` pass, here and at the server.
@@ -68,14 +68,14 @@ impl Scene {
     /// Asserts the server's counts of requests, processed refreshes and replays.
     pub(crate) async fn assert_counts(&self, expected: (u64, u64, u64), story: &str) {
         let counts = self.counts().await;
-        let told = (counts.token_requests, counts.rotations, counts.replays);
-        assert_eq!(told, expected, "{story}: {:#?}", self.server.snapshot().timeline);
+        let counted = (counts.token_requests, counts.rotations, counts.replays);
+        assert_eq!(counted, expected, "{story}: {:#?}", self.server.snapshot().timeline);
         assert_eq!(counts.redirects_followed, 0, "{story}");
     }
 
-    /// Asserts that a refresh fails for this reason, and that the access token is served all the same.
+    /// Asserts that a flight fails for this reason, and that the access token is served all the same.
     pub(crate) async fn assert_refused(&self, reason: Reason, story: &str) {
-        assert_eq!(self.host.renew().await.map_err(|error| error.reason()), Err(reason), "{story}");
+        assert_eq!(self.host.try_to_renew().await.map_err(|error| error.reason()), Err(reason), "{story}");
         assert_eq!(self.host.token().await.as_ref(), Ok(&self.access), "{story}");
     }
 

@@ -24,7 +24,7 @@ const POLICIES: [Reuse; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
 
 #[tokio::test]
 async fn where_nobody_listens_nothing_is_spent() {
-    for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
+    for (wire, reuse) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
         let scene = Scene::new(wire, Profile { reuse, ..Profile::default() }).await;
         // The login's token endpoint is a port that was just given up.
         let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
@@ -32,7 +32,7 @@ async fn where_nobody_listens_nothing_is_spent() {
         grant.binding.token_endpoint = format!("http://{gone}/token");
         scene.host.sign_in(&grant).await.unwrap();
         for _ in 0..3 {
-            assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::Unreachable, "{wire:?}");
+            assert_eq!(scene.host.try_to_renew().await.unwrap_err().reason(), Reason::Unreachable, "{wire:?}");
             assert_eq!(scene.host.mark().await, None, "{wire:?}");
             scene.pass(Duration::from_secs(1));
         }
@@ -44,7 +44,7 @@ async fn where_nobody_listens_nothing_is_spent() {
 /// A TLS handshake fails. In reqwest the connector fails after TCP has connected.
 #[tokio::test]
 async fn what_fails_before_the_connection_stands_spends_nothing() {
-    for in_doubt in POLICIES {
+    for reuse in POLICIES {
         let broken = Arc::new(AtomicBool::new(false));
         let layer = Breaking(Arc::clone(&broken));
         let http = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(layer.clone())).unwrap();
@@ -65,14 +65,14 @@ async fn what_fails_before_the_connection_stands_spends_nothing() {
 
 #[tokio::test]
 async fn a_request_that_cannot_be_made_spends_nothing() {
-    for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
+    for (wire, reuse) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
         let scene = Scene::new(wire, Profile { reuse, ..Profile::default() }).await;
         let mut grant = scene.server.grant();
         // The client has no secret to authenticate with.
         grant.binding.client.auth = ClientAuth::Basic;
         scene.host.sign_in(&grant).await.unwrap();
         for _ in 0..3 {
-            assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::RequestRefused, "{wire:?}");
+            assert_eq!(scene.host.try_to_renew().await.unwrap_err().reason(), Reason::RequestRefused, "{wire:?}");
             assert_eq!(scene.host.mark().await, None, "{wire:?}");
             scene.pass(Duration::from_secs(1));
         }
@@ -84,7 +84,7 @@ async fn a_request_that_cannot_be_made_spends_nothing() {
 /// Too much time passes between the mark and the send. The record is read again, and the request goes out once.
 #[tokio::test]
 async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
-    for (wire, in_doubt) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
+    for (wire, reuse) in Wire::ALL.into_iter().flat_map(|wire| POLICIES.map(|policy| (wire, policy))) {
         let late = Arc::new(AtomicU32::new(0));
         let http = Late { http: wire.client(), left: Arc::clone(&late) };
         let scene = Scene::with(Arc::new(http), Profile { reuse, ..Profile::default() }, Fault::pass()).await;
@@ -93,7 +93,7 @@ async fn a_request_that_was_too_late_goes_out_once_after_another_look() {
         scene.assert_counts((2, 2, 0), "late once").await;
         // It is too late every time, so the flight gives up and withdraws the mark.
         late.store(u32::MAX, Ordering::SeqCst);
-        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::Aborted, "{wire:?}");
+        assert_eq!(scene.host.try_to_renew().await.unwrap_err().reason(), Reason::Aborted, "{wire:?}");
         assert_eq!(scene.host.mark().await, None, "{wire:?}");
         scene.assert_counts((2, 2, 0), "always late").await;
         late.store(0, Ordering::SeqCst);
