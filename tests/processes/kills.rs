@@ -1,12 +1,11 @@
 //! A process is killed at each point of a flight's ordinary path, and another one asks for a token.
 //!
 //! The expected outcome is computed, exactly, from the events in the authorization server's own log. A kill before the
-//! mark loses nothing. A kill after the mark and before a byte left loses nothing under `RetryOnce`, and needs a login
-//! under `NeverReplay`. After bytes left, `NeverReplay` always needs a login unless the pair was saved. `RetryOnce`
+//! mark loses nothing. A kill after the mark and before a byte left loses nothing where reuse ends the lineage, and needs
+//! a login where it ends more. After bytes left, the latter always needs a login unless the pair was saved. The former
 //! needs one only where the server had rotated. Then, and only then, it presents a used refresh token, once.
 
 use serde_json::json;
-use tokenkeeper::Reason;
 use tokenkeeper::engine::ports::observer::EffectName;
 use tokio::task::JoinSet;
 
@@ -130,25 +129,24 @@ async fn kills_in_the_midst_of_a_request_cost_what_the_server_has_done() {
     }
 }
 
-/// Under `RetryOnce` the count in a found mark is continued. A refresh token is presented twice in all, over all
-/// processes, and a presentation that a dead process marked counts.
+/// The count in a found mark is continued. The presentations that dead processes marked lengthen the pause before the next
+/// one, and never forbid it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_of_two_in_a_row_leave_no_third_presentation() {
+async fn kills_in_a_row_are_counted_and_end_no_session() {
     let Some(server) = Server::start(&[]).await else { return };
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup::new(folder.path(), server.authority.resource());
     let heir = Party::open(&setup, None).await;
     heir.install(&server.sign_in().await.0).await.unwrap();
-    for presentations in 1..=2 {
+    for presentations in 1..=3 {
         let mut victim = Member::start(&setup).await;
         victim.refresh_until(FlightPoint::before(EffectName::Send)).await;
         victim.kill().await;
         assert_eq!(heir.mark().await.map(|mark| mark.presentations), Some(presentations));
     }
-    assert_eq!(insist(&heir).await.map(drop).map_err(|error| error.reason()), Err(Reason::MaybeConsumed));
     assert_eq!(server.tally(0).await, Tally::default());
-    heir.install(&server.sign_in().await.0).await.unwrap();
     assert!(insist(&heir).await.is_ok());
     assert_eq!(server.tally(1).await, Tally { posts: 1, rotations: 1, ..Tally::default() });
+    assert_eq!(heir.mark().await, None);
     heir.end().await;
 }

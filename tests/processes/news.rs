@@ -133,6 +133,9 @@ async fn news_of_a_logout_or_login_outlive_a_late_flight() {
                 scene.assert_counts((1, 1, 0)).await;
             }
             Some(chain) => {
+                // The news of the login may take a moment.
+                late.call(Command::Follow).await;
+                late.hear(|said| said["event"] == "state" && said["login_required"].is_null()).await;
                 let token = late.token(true).await;
                 late.end().await;
                 let after = scene.party.record().await;

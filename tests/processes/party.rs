@@ -28,8 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time-out of a store operation in these processes, sufficient for a busy machine.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longer than a flight that waits for the server. Until it has passed, no process presents a token that another one
-/// marked.
+/// Longer than a flight that waits for the server.
 pub(crate) const FLIGHT: Duration = Duration::from_secs(5);
 
 /// The time that a flight expects its claim to last. A claim with a limited duration is renewed after half of it.

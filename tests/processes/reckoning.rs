@@ -3,7 +3,6 @@
 
 use std::ops::AddAssign;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokenkeeper::Reason;
@@ -182,6 +181,8 @@ impl<'a> Lane<'a> {
             (Standing::Free, _) => (true, None),
             (Standing::Marked, true) => (false, Some(Reason::MaybeConsumed)),
             (Standing::Marked, false) => (true, (rotated || found.revoked).then_some(Reason::GrantEnded)),
+            // A caller that insists tries a rejected client again.
+            (Standing::Closed(Reason::ClientRejected), _) => (true, None),
             (Standing::Closed(why), _) => (false, Some(why)),
         };
         assert_eq!(outcome.map(drop).map_err(|error| error.reason()), refused.map_or(Ok(()), Err), "{story}");
@@ -209,7 +210,7 @@ impl<'a> Lane<'a> {
 
 /// Kills `KILLS` processes on one home, one after the other.
 pub(crate) async fn run(field: Field, death: impl Death, fate: Fate, never_replay: bool, story: String) -> Account {
-    let story = format!("{story}, {}", if never_replay { "NeverReplay" } else { "RetryOnce" });
+    let story = format!("{story}, {}", if never_replay { "reuse ends more" } else { "reuse ends the lineage" });
     let mut lane = Lane::open(&field.server, never_replay, &death).await;
     let mut account = Account::default();
     for round in 0..on_demand("KILLS", 3) {
@@ -231,15 +232,8 @@ async fn log_in(server: &Server, heir: &Party, death: &impl Death) -> (Paper, St
     (paper, chain)
 }
 
-/// Returns a token from a flight that begins now. Waits while the request of a dead process may still be in flight.
+/// Returns a token from a flight that begins now. The death of the process before is known for certain, so the caller
+/// never has to ask again.
 pub(crate) async fn insist(heir: &Party) -> Result<Lease, TokenError> {
-    for _ in 0..10 {
-        match heir.token(true).await {
-            Err(error) if error.reason() == Reason::InDoubt => {
-                tokio::time::sleep(error.retry_after().unwrap_or(Duration::from_millis(10))).await;
-            }
-            outcome => return outcome,
-        }
-    }
-    panic!("in doubt for ever");
+    heir.token(true).await
 }
