@@ -108,6 +108,34 @@ async fn a_rig_that_says_when_is_left_alone_until_then() {
 }
 
 #[tokio::test]
+async fn a_rig_that_asks_for_a_second_is_waited_for() {
+    let Some(authority) = Authority::start().await else { return };
+    for policy in POLICIES {
+        let scene = Scene::new(&authority, Authority::public(), profile(policy)).await;
+        authority.tell("/fail", &json!({ "n": 1, "status": 429, "retry_after": 1 }));
+        assert!(scene.host.renew().await.is_ok());
+        scene.assert_whole((3, 2), "a second later").await;
+    }
+}
+
+#[tokio::test]
+async fn a_rig_that_fails_three_times_in_a_row_costs_three_requests_more() {
+    let Some(authority) = Authority::start().await else { return };
+    for fault in [json!({ "status": 500 }), json!({ "status": 502, "html": true }), json!({ "status": 503 })] {
+        let scene = Scene::new(&authority, Authority::public(), Profile::default()).await;
+        let mut fault = fault.clone();
+        fault["n"] = 3.into();
+        authority.tell("/fail", &fault);
+        assert!(scene.host.renew().await.is_ok());
+        scene.assert_whole((5, 2), "three faults").await;
+    }
+    let scene = Scene::new(&authority, Authority::public(), Profile::default()).await;
+    authority.tell("/drop", &json!({ "n": 3, "when": "before", "grant": "refresh_token" }));
+    assert!(scene.host.renew().await.is_ok());
+    scene.assert_whole((5, 2), "three connections").await;
+}
+
+#[tokio::test]
 async fn a_word_that_ends_the_grant_or_rejects_the_client_is_believed() {
     let Some(authority) = Authority::start().await else { return };
     for processed in [false, true] {

@@ -229,7 +229,7 @@ impl Call {
                 Endpoint::Revocation | Endpoint::Elsewhere | Endpoint::Other => {}
             }
         }
-        if !matches!(answer.manner, Manner::Drip { .. } | Manner::Silence) {
+        if !matches!(answer.manner, Manner::Drip { .. } | Manner::Halves { .. } | Manner::Silence) {
             self.leave();
         }
         answer

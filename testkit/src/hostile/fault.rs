@@ -74,6 +74,7 @@ pub(super) enum Body {
 pub(super) enum Manner {
     Whole,
     Half,
+    Halves { pause: Duration },
     Drip { every: Duration, for_ever: bool },
     Reset,
     Close,
@@ -243,6 +244,11 @@ impl Fault {
     /// answer without a body breaks off within its head, or, with HTTP/2, before its end.
     pub fn halved(self) -> Self {
         Self { manner: Manner::Half, ..self }
+    }
+
+    /// Sends half of the body, and the other half after `pause`.
+    pub fn in_halves(self, pause: Duration) -> Self {
+        Self { manner: Manner::Halves { pause }, ..self }
     }
 
     /// Sends the body byte by byte, with a pause of `every` before each.

@@ -120,6 +120,14 @@ impl Http1 {
         match manner {
             Manner::Whole => self.write(&reply, keep).await?,
             Manner::Drip { every, for_ever } => self.drip(&reply, every, for_ever, keep, &call).await?,
+            Manner::Halves { pause: between } => {
+                let whole = message(&reply, keep);
+                let (first, second) = whole.split_at(whole.len() - reply.body.len().div_ceil(2));
+                self.stream.write_all(first).await?;
+                pause(between).await;
+                call.leave();
+                self.stream.write_all(second).await?;
+            }
             Manner::Half => {
                 let whole = message(&reply, keep);
                 let half = match reply.body.len() {

@@ -169,6 +169,15 @@ impl Stream {
                 let mut sending = self.begin(&reply, false)?;
                 drip(&mut sending, &reply.body, every, for_ever, &self.call).await?;
             }
+            Manner::Halves { pause: between } => {
+                let mut sending = self.begin(&reply, false)?;
+                let half = reply.body.len() / 2;
+                send(&mut sending, reply.body.slice(..half), false).await?;
+                pause(between).await;
+                self.call.leave();
+                send(&mut sending, reply.body.slice(half..), false).await?;
+                sending.send_data(Bytes::new(), true)?;
+            }
             Manner::Half => {
                 let mut sending = self.begin(&reply, false)?;
                 let half = reply.body.slice(..reply.body.len() / 2);

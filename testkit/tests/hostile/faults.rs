@@ -101,9 +101,10 @@ async fn half_an_answer_is_half_of_the_real_one() {
 }
 
 #[tokio::test]
-async fn a_dripping_answer_arrives_in_the_end() {
-    for version in VERSIONS {
-        let (_server, grant) = server(When::After, &Fault::pass().dripping(Duration::ZERO)).await;
+async fn a_slow_answer_arrives_in_the_end() {
+    let slow = [Fault::pass().dripping(Duration::ZERO), Fault::pass().in_halves(Duration::from_millis(20))];
+    for (version, slow) in VERSIONS.into_iter().flat_map(|version| slow.clone().map(|slow| (version, slow))) {
+        let (_server, grant) = server(When::After, &slow).await;
         let http = client(version);
         let answer = json(refresh(&http, &grant).send().await.unwrap()).await;
         let again = refresh_with(&http, &grant, word(&answer, "refresh_token")).send().await.unwrap();

@@ -70,6 +70,7 @@ async fn who_has_been_answered_is_not_with_the_server_any_more() {
     let ends = [
         Fault::pass(),
         Fault::pass().dripping(Duration::ZERO),
+        Fault::pass().in_halves(Duration::ZERO),
         Fault::pass().halved(),
         Fault::reset(),
         Fault::close(),
