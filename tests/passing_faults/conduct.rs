@@ -60,7 +60,7 @@ async fn a_server_that_never_rotates_leaves_no_doubt() {
     let google = providers::named("google").unwrap().profile();
     assert!(!google.rotates);
     for when in [When::Before, When::After] {
-        for fault in [Fault::status(502).html(), Fault::status(500), Fault::reset(), Fault::pass().halved()] {
+        for fault in doubts() {
             let story = format!("{when:?} {fault:?}");
             let scene = Scene::with(google.clone(), Rotation::None).await;
             scene.server.next(when, fault.clone());

@@ -55,7 +55,7 @@ async fn other_refusals_are_doubts() {
             Row::fail(Law::DOUBT_OF_A_REFUSAL, 400, processed, &json!({ "error": word })).holds(&authority).await;
         }
         for status in [401, 403, 404, 408] {
-            Row::fail(Law::DOUBT_OF_A_PAGE, status, processed, &json!({ "html": true })).holds(&authority).await;
+            Row::fail(Law::DOUBT, status, processed, &json!({ "html": true })).holds(&authority).await;
         }
     }
 }

@@ -57,10 +57,8 @@ impl Policy {
 }
 
 impl Law {
-    /// The answer is lost, or is a server's own trouble.
+    /// The answer is lost, or is a page of a server in trouble or of a gateway.
     pub const DOUBT: Law = Law::Doubt { reason: Reason::InDoubt, unrotated: Reason::ServerTrouble };
-    /// A page of another status, which may be a gateway's.
-    pub const DOUBT_OF_A_PAGE: Law = Law::Doubt { reason: Reason::InDoubt, unrotated: Reason::RequestRefused };
     /// A refusal in the words of the protocol.
     pub const DOUBT_OF_A_REFUSAL: Law =
         Law::Doubt { reason: Reason::RequestRefused, unrotated: Reason::RequestRefused };

@@ -145,8 +145,7 @@ impl Row {
             return scene.assert_whole(1 + requests, &story).await;
         }
         // The server had spent the token, and reports it now.
-        let reason = if self.law == Law::ClientRejected { Reason::ClientRejected } else { Reason::GrantEnded };
-        assert_eq!(scene.host.renew().await.unwrap_err().reason(), reason, "{story}");
+        assert_eq!(scene.host.renew().await.unwrap_err().reason(), Reason::GrantEnded, "{story}");
         scene.assert_counts((2 + requests, 2, 1), &story).await;
         assert!(!scene.server.is_alive(scene.grant.chain), "{story}");
         scene.assert_over(Reason::GrantEnded, &story).await;

@@ -18,10 +18,6 @@ async fn puts_in_doubt(fault: Fault) {
     Row::new(Law::DOUBT, fault).holds().await;
 }
 
-async fn page_puts_in_doubt(page: Fault) {
-    Row::new(Law::DOUBT_OF_A_PAGE, page).holds().await;
-}
-
 async fn refusal_puts_in_doubt(refusal: Fault) {
     Row::new(Law::DOUBT_OF_A_REFUSAL, refusal).holds().await;
 }
@@ -146,14 +142,14 @@ async fn other_refusals_may_have_consumed_the_token() {
         refusal_puts_in_doubt(refused(400, word)).await;
     }
     for status in [401, 403, 404, 408] {
-        page_puts_in_doubt(Fault::status(status).html()).await;
+        puts_in_doubt(Fault::status(status).html()).await;
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_a_doubt_and_is_not_followed() {
-    page_puts_in_doubt(Fault::redirect()).await;
-    page_puts_in_doubt(Fault::redirect().with_status(308)).await;
+    puts_in_doubt(Fault::redirect()).await;
+    puts_in_doubt(Fault::redirect().with_status(308)).await;
 }
 
 #[tokio::test]
