@@ -46,6 +46,10 @@ pub(crate) fn names() -> impl Iterator<Item = (ProviderName, &'static ProviderFa
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokenkeeper_actors::law::profile::Reuse;
+
     use super::*;
 
     #[test]
