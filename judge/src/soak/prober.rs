@@ -1,4 +1,5 @@
-//! Looks at the home while it is in use: sweeps and reads it, and runs `status` and `why` on it.
+//! Checks the home while workers use it. Removes leftovers of dead processes ([`FileStore::sweep`]), reads every record
+//! and journal, and runs the commands `status` and `why`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,30 +16,30 @@ use tokio::time::timeout;
 use super::Invocation;
 use crate::clock::pause;
 
-/// A command that takes longer than this hangs.
+/// A command that takes longer than this counts as hung.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
-/// The pause after each read of the home by this process.
+/// The pause after each read of the home.
 const READ_PAUSE: Duration = Duration::from_millis(20);
-/// The lines of the journal that a read asks for.
+/// How many journal lines a read asks for.
 const HISTORY: usize = 20;
 
-/// A look at the home.
+/// A look, which is one check of the home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// A process of its own has run `status` or `why`.
+    /// A separate process has run `status` or `why`.
     Command,
-    /// This process has swept the home, and read every record and journal in it.
+    /// This process has swept and read the home.
     Read,
 }
 
-/// Looks at the home again and again.
+/// Checks the home again and again.
 pub(super) struct Prober {
     store: FileStore,
     home: PathBuf,
     /// The URL of the MCP server.
     server: String,
     tokenkeeper: Option<Invocation>,
-    next: Subcommand,
+    next_subcommand: Subcommand,
     commands: JoinSet<Result<(), String>>,
     reads: JoinSet<Result<(), String>>,
 }
@@ -50,18 +51,18 @@ enum Subcommand {
 }
 
 impl Prober {
-    /// A prober that runs `tokenkeeper` on the home, where there is one.
+    /// A prober of the home. `tokenkeeper` is the command to run on the home; without it, the prober only reads.
     pub(super) fn new(store: FileStore, home: &Path, server: &str, tokenkeeper: Option<Invocation>) -> Self {
         let (home, server) = (home.to_owned(), server.to_owned());
         let (commands, reads) = (JoinSet::new(), JoinSet::new());
-        Self { store, home, server, tokenkeeper, next: Subcommand::Status, commands, reads }
+        Self { store, home, server, tokenkeeper, next_subcommand: Subcommand::Status, commands, reads }
     }
 
-    /// Starts the next command, by turns `status` and `why`, unless the last one is still running.
+    /// Starts `status` or `why` by turns, unless the last command still runs.
     pub(super) fn start_command(&mut self) {
         let Some(tokenkeeper) = self.tokenkeeper.as_ref().filter(|_| self.commands.is_empty()) else { return };
-        let subcommand = self.next;
-        self.next = match subcommand {
+        let subcommand = self.next_subcommand;
+        self.next_subcommand = match subcommand {
             Subcommand::Status => Subcommand::Why,
             Subcommand::Why => Subcommand::Status,
         };
@@ -71,17 +72,17 @@ impl Prober {
             Subcommand::Status => command.arg("status"),
             Subcommand::Why => command.arg("why").arg(&self.server),
         };
-        // A soak's home has its key in a file, independently of the user's default.
+        // The key that seals a soak's home is in a file.
         command.arg("--json").args(["--key", "file"]);
-        #[expect(clippy::disallowed_methods, reason = "ends with its command, or with the prober")]
+        #[expect(clippy::disallowed_methods, reason = "the task is owned by this JoinSet")]
         self.commands.spawn(run(subcommand, command));
     }
 
-    /// Starts a read, unless one is in flight.
+    /// Starts a read, unless the last one still runs.
     fn start_read(&mut self) {
         if self.reads.is_empty() {
             let store = self.store.clone();
-            #[expect(clippy::disallowed_methods, reason = "ends with the prober")]
+            #[expect(clippy::disallowed_methods, reason = "the task is owned by this JoinSet")]
             self.reads.spawn(async move {
                 let result = read(&store).await;
                 pause(READ_PAUSE).await;
@@ -90,12 +91,13 @@ impl Prober {
         }
     }
 
-    /// Returns the next look that is done, and what was wrong with the home. Safe to drop.
-    pub(super) async fn next(&mut self) -> (Look, Result<(), String>) {
+    /// Waits for the next look to finish. The error says what was wrong. Safe to drop.
+    pub(super) async fn next_look(&mut self) -> (Look, Result<(), String>) {
         self.start_read();
         let (look, result) = tokio::select! {
             Some(done) = self.commands.join_next() => (Look::Command, done),
             Some(done) = self.reads.join_next() => (Look::Read, done),
+            // Never reached, because a read always runs here.
             else => std::future::pending().await,
         };
         (look, result.unwrap_or_else(|panicked| Err(panicked.to_string())))
@@ -103,14 +105,17 @@ impl Prober {
 }
 
 async fn run(subcommand: Subcommand, mut command: Command) -> Result<(), String> {
-    // Ctrl-C is for the parent, which ends its processes itself.
+    // In a process group of its own, so that Ctrl-C reaches only the parent, which ends its processes itself.
     command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
-    #[expect(clippy::disallowed_methods, reason = "a command that hangs is a result, and no request depends on it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a hung command is reported as a failure, and dropping it loses no token request"
+    )]
     let output = timeout(COMMAND_TIMEOUT, command.output()).await;
     subcommand.judge(output.unwrap_or_else(|_| Err(io::Error::other("it does not end"))))
 }
 
-/// Sweeps the home, and reads every record and journal in it.
+/// Removes leftovers of dead processes, and reads every record and journal.
 async fn read(store: &FileStore) -> Result<(), String> {
     let words = |error: tokenkeeper::stores::file::FileError| error.to_string();
     store.sweep().await.map_err(words)?;
@@ -122,17 +127,19 @@ async fn read(store: &FileStore) -> Result<(), String> {
 }
 
 impl Subcommand {
-    /// Checks that the command succeeded, and showed a session that could be read.
+    /// Checks that the command succeeded and showed a session whose record it could read.
     fn judge(self, output: io::Result<Output>) -> Result<(), String> {
+        // A soak's home has one identity, so `status` lists one session.
         let (name, state) = match self {
             Self::Status => ("status", "/sessions/0/state"),
             Self::Why => ("why", "/state"),
         };
         let Output { status, stdout, stderr } = output.map_err(|error| format!("{name}: {error}"))?;
         let shown: Value = serde_json::from_slice(&stdout).unwrap_or_default();
-        let is_known = shown["reason"] != "never_signed_in";
+        // `why` reports a lost record as `never_signed_in`. `status` then lists no session.
+        let has_record = shown["reason"] != "never_signed_in";
         match shown.pointer(state).and_then(Value::as_str) {
-            Some(state) if status.success() && is_known && state != "unreadable" => Ok(()),
+            Some(state) if status.success() && has_record && state != "unreadable" => Ok(()),
             state => Err(format!("{name}: {status}, {state:?}, {}", String::from_utf8_lossy(&stderr).trim())),
         }
     }

@@ -125,7 +125,7 @@ impl<'a, W: Write> Soak<'a, W> {
                 biased;
                 () = interrupt(&mut interrupts) => self.interrupt().await,
                 (number, event) = self.workers.next_event() => self.on_worker_event(number, event).await?,
-                (look, result) = self.prober.next() => self.counts.add_look(look, result),
+                (look, result) = self.prober.next_look() => self.counts.add_look(look, result),
                 () = pause(self.schedule.until_next()) => {}
             }
         }

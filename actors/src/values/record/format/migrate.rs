@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::CURRENT;
 use super::secret::Secret;
-use super::wire::{self, Access, Binding, Refresh, Renewal, Text, present};
+use super::wire::{self, Access, Binding, Refresh, Text, present};
 use super::words::Word;
 use crate::values::record::{RenewalPlan, SourceName, Spending};
 
@@ -67,7 +67,7 @@ pub(super) struct Grant3<'a> {
     subject: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "present")]
     dpop_key: Option<Secret<'a>>,
-    renewal: Renewal<'a>,
+    renewal: wire::RenewalPlan<'a>,
     #[serde(borrow)]
     refresh: Refresh<'a>,
     #[serde(borrow, deserialize_with = "present")]
@@ -143,12 +143,12 @@ impl<'a> Grant3<'a> {
 /// The default plan. A grant without a refresh token whose access token came from a flight was minted by a repeatable
 /// source. The name of that source was never stored. Such a session therefore reports a missing source
 /// (`source_missing`) until it is configured, rather than ask for a login that could not help.
-fn renewal_to_three(old: &Grant2<'_>) -> Renewal<'static> {
+fn renewal_to_three(old: &Grant2<'_>) -> wire::RenewalPlan<'static> {
     let minted =
         matches!(old.refresh, Refresh::None) && old.access.as_ref().is_some_and(|access| access.flight.is_some());
     let RenewalPlan { spending, never_replay, .. } = RenewalPlan::default();
     let spending = if minted { Spending::Repeatable } else { spending };
-    Renewal {
+    wire::RenewalPlan {
         source: SourceName::REFRESH_TOKEN.as_str().to_owned().into(),
         spending: spending.word().into(),
         provider: None,

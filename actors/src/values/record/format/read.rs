@@ -102,7 +102,7 @@ pub(super) fn client(wire: wire::Client<'_>, at_secret: Path, at_auth: Path) -> 
     })
 }
 
-fn renewal(wire: wire::Renewal<'_>) -> Result<RenewalPlan, Path> {
+fn renewal(wire: wire::RenewalPlan<'_>) -> Result<RenewalPlan, Path> {
     let provider = |name: wire::Text<'_>| ProviderName::new(name.into_owned());
     Ok(RenewalPlan {
         source: match &*wire.source {

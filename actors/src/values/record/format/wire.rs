@@ -1,8 +1,13 @@
-//! Format 4, member by member, and its writer.
+//! The members of the current format, and the conversion of a record to them. `read` converts back.
 //!
-//! Members are written in the order of the fields. All must be present when a record is read, because an absent mark
-//! must never pass for "no mark". A member without a value is written as `null`. Flattening and internally tagged
-//! enums are not used, because serde buffers those, and the buffer would hold secrets.
+//! Each type and member is the stored form of the type and field of that name in `values::record`, which documents it.
+//! `_ms` is milliseconds. Text is a word of `words`, a digest or id in hex, or the value itself.
+//!
+//! Members are written in the order of the fields. All must be present when a record is read, because a record whose
+//! `mark` member is missing must not be read as one without a mark. A member without a value is written as `null`.
+//!
+//! `serde(borrow)` is on each member that contains a secret, so that no secret is copied while it is read. Flattening
+//! and internally tagged enums are not used, because serde buffers those, and the buffer would hold secrets.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -47,7 +52,7 @@ pub(super) struct Grant<'a> {
     pub(super) subject: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "present")]
     pub(super) dpop_key: Option<Secret<'a>>,
-    pub(super) renewal: Renewal<'a>,
+    pub(super) renewal: RenewalPlan<'a>,
     #[serde(borrow)]
     pub(super) refresh: Refresh<'a>,
     #[serde(borrow, deserialize_with = "present")]
@@ -83,14 +88,15 @@ pub(super) struct Client<'a> {
     pub(super) secret_expires_at_ms: Option<u64>,
 }
 
-/// The source that renews the grant, and the provider's profile.
+/// The renewal plan, with the source that renews the grant and the provider whose profile applies.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Renewal<'a> {
+pub(super) struct RenewalPlan<'a> {
     pub(super) source: Text<'a>,
     pub(super) spending: Text<'a>,
     #[serde(deserialize_with = "present")]
     pub(super) provider: Option<Text<'a>>,
+    /// Whether a token in doubt is never presented again.
     pub(super) never_replay: bool,
 }
 
@@ -100,6 +106,7 @@ pub(super) enum Refresh<'a> {
     None,
     #[serde(borrow)]
     Held(Box<Held<'a>>),
+    /// The digest of the refused refresh token.
     Ended(Text<'a>),
 }
 
@@ -127,6 +134,7 @@ pub(super) struct Mark<'a> {
     pub(super) state: Text<'a>,
 }
 
+/// An access token. `anchored` and `lifetime_ms` are its validity.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Access<'a> {
@@ -142,7 +150,7 @@ pub(super) struct Access<'a> {
     pub(super) flight: Option<Text<'a>>,
 }
 
-/// A moment, with both clocks and the boot of the elapsed one.
+/// A [`Moment`], with wall time, elapsed time, and the boot that the elapsed time counts from.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct At<'a> {
@@ -151,8 +159,8 @@ pub(super) struct At<'a> {
     pub(super) boot: Text<'a>,
 }
 
-/// An optional member that must be present, if only as `null`. Without this function, serde takes an absent `Option`
-/// for `None`.
+/// Deserializes an optional member that must be present, if only as `null`. Without this function, serde takes an
+/// absent `Option` for `None`.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
@@ -182,7 +190,7 @@ impl<'a> Grant<'a> {
             granted: scopes(&grant.granted),
             subject: grant.subject.as_ref().map(|subject| text(&subject.0)),
             dpop_key: grant.dpop_key.as_ref().map(|key| Secret::Plain(key.expose())),
-            renewal: Renewal::of(&grant.renewal),
+            renewal: RenewalPlan::of(&grant.renewal),
             refresh: match &grant.refresh {
                 record::Refresh::None => Refresh::None,
                 record::Refresh::Held(held) => Refresh::Held(Box::new(Held {
@@ -224,7 +232,7 @@ impl<'a> Binding<'a> {
     }
 }
 
-impl<'a> Renewal<'a> {
+impl<'a> RenewalPlan<'a> {
     fn of(plan: &'a record::RenewalPlan) -> Self {
         Self {
             source: text(plan.source.as_str()),
@@ -244,7 +252,8 @@ impl Mark<'_> {
             number: mark.number,
             first: At::of(&mark.first),
             latest: At::of(&mark.latest),
-            // Rounded up, because the token must not be presented again before this time has passed.
+            // Rounded up, because other flights wait this long after `latest` before they present the token again, if
+            // the holder may still live.
             timeout_ms: millis(mark.timeout.checked_add(Duration::from_nanos(999_999)).unwrap_or(Duration::MAX)),
             state: text(mark.state.word()),
         }
@@ -257,7 +266,7 @@ impl<'a> Access<'a> {
             token: Secret::Plain(access.token.expose()),
             kind: text(access.kind.word()),
             anchored: At::of(&access.validity.anchored()),
-            // Rounded down, so that no token looks younger than it is, but not to zero, which would mean *unknown*.
+            // Rounded down, so that no token seems to live longer than it does. At least 1, because zero means unknown.
             lifetime_ms: access.validity.lifetime().map(|lifetime| millis(lifetime).max(1)),
             number: access.number,
             cause: text(access.cause.word()),
