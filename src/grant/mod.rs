@@ -73,7 +73,7 @@ impl RefreshGrant {
     /// A grant whose record names a provider is refreshed in the dialect of that provider ([`providers::ALL`]), and any
     /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
-        let dialects = providers::names().map(|(name, facts)| (name, facts.dialect)).collect();
+        let dialects = providers::rows_by_name().map(|(name, facts)| (name, facts.dialect)).collect();
         Self { http, clock, dialects, profiles: providers::profiles() }
     }
 

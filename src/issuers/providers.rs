@@ -1,7 +1,14 @@
-//! Known differences of providers' token endpoints, as data.
+//! A table of providers, with the known differences of their token endpoints.
 //!
-//! A row holds only known differences from the [default profile](default_profile). It applies to the sessions whose
-//! records name its provider ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A host can replace a row:
+//! A provider is a vendor whose authorization servers behave alike, such as `github`. [`ALL`] has one row for each
+//! provider whose token endpoint is known to behave differently. A row states how token requests are written (the
+//! dialect) and where its profile differs from the [default profile](default_profile), with the source of these facts.
+//!
+//! A row applies to the sessions whose records name its provider
+//! ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A record that names an unknown provider gets the
+//! strictest profile (law 10).
+//!
+//! A host can replace a row. The host in this example wants no refresh token in doubt presented again at GitHub.
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "memory", feature = "reqwest"))]
@@ -28,7 +35,7 @@ use tokenkeeper_actors::values::ProviderName;
 pub use facts::{ProviderFacts, default_profile};
 pub use rows::ALL;
 
-/// The row of the provider with this name.
+/// The row of the provider with this name, if there is one.
 pub fn named(name: &str) -> Option<&'static ProviderFacts> {
     ALL.iter().find(|facts| facts.name == name)
 }
@@ -36,11 +43,12 @@ pub fn named(name: &str) -> Option<&'static ProviderFacts> {
 /// The profiles of all rows, by name. The [default profile](default_profile) applies where a record names no provider.
 pub fn profiles() -> Profiles {
     let profiles = Profiles::new(default_profile());
-    names().fold(profiles, |profiles, (name, facts)| profiles.with(name, facts.profile()))
+    rows_by_name().fold(profiles, |profiles, (name, facts)| profiles.with(name, facts.profile()))
 }
 
-/// All rows with their names.
-pub(crate) fn names() -> impl Iterator<Item = (ProviderName, &'static ProviderFacts)> {
+/// All rows, with their names as values.
+pub(crate) fn rows_by_name() -> impl Iterator<Item = (ProviderName, &'static ProviderFacts)> {
+    // No row is left out. A test checks that every name is valid.
     ALL.iter().filter_map(|facts| Some((ProviderName::new(facts.name).ok()?, facts)))
 }
 
@@ -53,14 +61,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_has_a_name_of_its_own_and_a_reason() {
+    fn rows_are_sorted_unique_and_cited() {
         for (index, facts) in ALL.iter().enumerate() {
             assert!(!facts.why.is_empty(), "{}", facts.name);
             assert!(index == 0 || ALL[index - 1].name < facts.name, "{}", facts.name);
+        }
+    }
+
+    #[test]
+    fn every_name_is_valid() {
+        assert_eq!(rows_by_name().count(), ALL.len());
+        assert!(named("unknown").is_none());
+    }
+
+    #[test]
+    fn invalid_grant_ends_the_grant_at_every_provider() {
+        for facts in ALL {
             assert!(facts.profile().dead_words.iter().any(|word| word == "invalid_grant"), "{}", facts.name);
         }
-        assert_eq!(names().count(), ALL.len());
-        assert!(named("nobody").is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The facts of one provider, and the profile that they give it.
+//! The facts about one provider, and its profile, which is made from them.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::issuers::dialect::Dialect;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ProviderFacts {
-    /// The provider's name in lower case, as records and hosts write it.
+    /// The provider's name in lower case, as in a [`ProviderName`](tokenkeeper_actors::values::ProviderName).
     pub name: &'static str,
-    /// The form of a request that it accepts.
+    /// How token requests to it are written.
     pub dialect: Dialect,
     /// Its own error codes for a dead refresh token, besides those of [`default_profile`].
     pub dead_words: &'static [&'static str],
@@ -22,13 +22,14 @@ pub struct ProviderFacts {
     pub unspent_words: &'static [&'static str],
     /// Its statuses, besides 429, for a request that it did not process.
     pub unspent_statuses: &'static [u16],
-    /// The cost of presenting a refresh token again that was consumed.
+    /// The cost of presenting a spent refresh token again.
     pub reuse: Reuse,
-    /// How long a consumed refresh token may be presented again without harm. `None` if that is unknown.
+    /// How long after its first presentation a spent refresh token may be presented again without harm. `None` if that
+    /// is unknown.
     pub grace: Option<Duration>,
-    /// Whether the provider ever takes a refresh token out of use by replacing it.
+    /// Whether a new refresh token ever ends the old one. False too where the old one stays good.
     pub rotates: bool,
-    /// The source of these facts.
+    /// Where these facts are documented or were observed.
     pub why: &'static str,
 }
 
@@ -45,8 +46,8 @@ impl ProviderFacts {
     }
 }
 
-/// Error codes for a dead refresh token that no server uses for anything else. Each names the refresh token and its
-/// state, and a refresh presents only one.
+/// Error codes that servers use only for a dead refresh token, besides `invalid_grant`, which [`Profile::default`] has.
+/// Each names the refresh token and its state, and a token request presents only one refresh token.
 ///
 /// `token_expired`, `invalid_token`, `expired_token`, `session_expired` and the like are not among them. Servers use
 /// these for an access token, a client assertion or a device code too.
@@ -66,7 +67,9 @@ const DEAD_EVERYWHERE: [&str; 13] = [
     "refresh_token_revoked",
 ];
 
-/// Error codes for a client that is not accepted. Each names the client, or a part of its credentials, as wrong.
+/// Error codes that servers use only for a client that they do not accept, besides `invalid_client`, which
+/// [`Profile::default`] has. Each names the client, or a part of its credentials, as wrong.
+///
 /// `unauthorized_client` is not among them, because an Atlassian server answers with it to a dead refresh token
 /// (openai/codex#27165).
 const CLIENT_EVERYWHERE: [&str; 7] = [
@@ -79,11 +82,11 @@ const CLIENT_EVERYWHERE: [&str; 7] = [
     "invalid_client_secret",
 ];
 
-/// The profile of issuers without a row, which is the strict default of the engine with the error codes that mean the
-/// same everywhere.
+/// The profile of a grant whose record names no provider, unless the host sets another. It is [`Profile::default`] with
+/// the error codes that have one meaning at every server.
 ///
-/// Those end a grant or name the client as surely as `invalid_grant` and `invalid_client` do. Without them, a session
-/// at a server without a row would stay in doubt after a clear answer, and would never ask for a login.
+/// These codes end the grant or reject the client as surely as `invalid_grant` or `invalid_client`. Without them, a
+/// session would stay in doubt after a clear answer, and never ask for a login.
 ///
 /// [`read_answer`](crate::grant::read_answer) reports other spellings of a code as the code itself, for example
 /// `InvalidGrantException` as `invalid_grant`. It reports texts that say only that the refresh token is not good as

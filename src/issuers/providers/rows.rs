@@ -1,4 +1,4 @@
-//! The rows.
+//! The rows of the table.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::facts::ProviderFacts;
 use crate::grant::BodyFormat;
 use crate::issuers::dialect::{Dialect, ScopeOnRefresh};
 
+/// A provider that does not differ from the default. Each row replaces the fields in which its provider differs.
 const STANDARD: ProviderFacts = ProviderFacts {
     name: "",
     dialect: Dialect { body: BodyFormat::Form, scope: ScopeOnRefresh::Omit },
@@ -21,7 +22,7 @@ const STANDARD: ProviderFacts = ProviderFacts {
     why: "",
 };
 
-/// All rows.
+/// The table, with one row for each provider, sorted by name.
 pub static ALL: &[ProviderFacts] = &[
     ProviderFacts {
         name: "atlassian",
