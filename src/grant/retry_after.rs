@@ -1,4 +1,4 @@
-//! When a server may be asked again: `Retry-After` (RFC 9110 section 10.2.3) and its relatives.
+//! The pause that a server asks for, in `Retry-After` (RFC 9110 section 10.2.3) or a similar header.
 
 mod limits;
 mod value;
@@ -34,7 +34,7 @@ pub fn longest<'a>(values: impl IntoIterator<Item = &'a HeaderValue>, now: WallT
 
 /// The delay in the member `retry_after` of an answer, which is seconds (Discord) or a span (Google's `retryDelay`).
 pub(super) fn of_member(value: &str) -> Option<Duration> {
-    // A date is compared with no clock here, so it is ignored.
+    // A date is ignored, because there is no clock here to compare it with.
     match Time::of(value)? {
         Time::In(span) => Some(up(span)),
         Time::At(_) => None,
@@ -45,7 +45,7 @@ pub(super) fn of_member(value: &str) -> Option<Duration> {
 /// delay that the body names.
 ///
 /// A `Retry-After` counts for any status. The body and the headers of rate limits count only for 429 and 503, because
-/// they describe a limit that may not have been reached.
+/// with another status they may describe a limit that was not reached.
 pub(super) fn of_answer(
     status: StatusCode,
     headers: &HeaderMap,
@@ -63,7 +63,7 @@ pub(super) fn of_answer(
 }
 
 /// The server's clock, if the answer shows it. Times in an answer are compared with it, so that a wrong clock on either
-/// side does not count.
+/// side does not matter.
 pub(super) fn server_time(headers: &HeaderMap) -> Option<WallTime> {
     time::date(headers.get(header::DATE)?.to_str().ok()?)
 }

@@ -127,8 +127,8 @@ struct Output {
 }
 
 impl Output {
-    /// A damaged body is used only if its reader detects the damage. A form that breaks off looks whole, and its last
-    /// token would be cut.
+    /// A damaged body is used only if its reader detects the damage. A form-encoded body that breaks off looks
+    /// complete, and its last token would be cut.
     fn usable(self) -> Option<Body> {
         Some(self.body).filter(|body| self.ended || starts_like_an_object(body.as_bytes()))
     }
@@ -136,7 +136,7 @@ impl Output {
 
 fn gunzipped(mut bytes: &[u8], max: usize) -> Result<Output, MaybeSent> {
     let mut whole = Output { body: Body::default(), ended: true };
-    // A file may have several members. Padding after the last one is ignored.
+    // A gzip stream may have several members. Padding after the last one is ignored.
     while whole.ended && bytes.starts_with(GZIP) {
         let mut decoder = GzDecoder::new(bytes);
         whole.ended = append(&mut whole.body, &mut decoder, max)?;
@@ -151,7 +151,7 @@ fn drained(mut decoder: impl Read, max: usize) -> Result<Output, MaybeSent> {
     Ok(Output { body, ended })
 }
 
-/// Appends what `decoder` yields. Returns whether its stream ended as its format demands.
+/// Appends the output of `decoder`. Returns whether its stream ended as its format demands.
 fn append(body: &mut Body, decoder: &mut impl Read, max: usize) -> Result<bool, MaybeSent> {
     let mut piece = Piece::new([0; PIECE]);
     loop {
@@ -165,7 +165,7 @@ fn append(body: &mut Body, decoder: &mut impl Read, max: usize) -> Result<bool, 
 
 /// Inflates a zlib stream (RFC 1950), or a bare deflate stream (RFC 1951), which must take up all of `bytes`.
 ///
-/// flate2's readers take a truncated stream for a whole one.
+/// flate2's readers are not used, because they take a truncated stream for a whole one.
 fn inflated(bytes: &[u8], zlib: bool, max: usize) -> Result<Output, MaybeSent> {
     let mut decoder = Decompress::new(zlib);
     let mut body = Body::default();
@@ -214,7 +214,7 @@ fn text(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start()
 }
 
-/// No compressed body of a sensible size starts in this way.
+/// Whether `bytes` start like a JSON object. No compressed body of a sensible size does.
 fn starts_like_an_object(bytes: &[u8]) -> bool {
     text(bytes).starts_with(b"{")
 }

@@ -61,7 +61,7 @@ use super::{Body, Exchange, HttpClient, HttpError, MaybeSent, NotSent, is_whole_
 /// The connect time-out of [`ReqwestClient::new`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// reqwest's own time-outs would fire without a look at the socket. This is ten years.
+/// Ten years, set in place of reqwest's own time-outs, which would fire without a look at the socket.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// The pause within a body after which the bytes so far are examined for a whole JSON object.
@@ -187,7 +187,7 @@ async fn read(answer: &mut reqwest::Response, max_answer: usize, timeout: &mut T
         match failure {
             _ if is_whole_object(answer.headers(), body.as_bytes(), max_answer) => return Ok(body),
             Some(failure) => return Err(failure),
-            // These bytes have been judged.
+            // These bytes have been examined. They are examined again after more than blanks has arrived.
             None => quiet = alarm(NEVER),
         }
     }
@@ -223,7 +223,7 @@ fn once(builder: ClientBuilder) -> ClientBuilder {
 impl HttpClient for ReqwestClient {
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
         let gate = Arc::new(Gate::new(exchange.departure.clone(), exchange.request.body()));
-        // A late request needs no connection.
+        // A request that may not leave any more needs no connection.
         if !exchange.departure.may_leave() {
             return Err(HttpError::NotSent(NotSent::TooLate));
         }
@@ -231,7 +231,7 @@ impl HttpClient for ReqwestClient {
             tracing::debug!(%failure, "a request failed");
             match (gate.shut(), failure) {
                 (Passage::Left, Failure::Lost(why)) => HttpError::MaybeSent(why),
-                // A peer that the kernel's probes found dead, too.
+                // This includes a peer that the kernel's probes found dead.
                 (Passage::Left, Failure::Reqwest(_)) => HttpError::MaybeSent(MaybeSent::Broken),
                 (Passage::TooLate, _) => HttpError::NotSent(NotSent::TooLate),
                 (Passage::Shut, Failure::Reqwest(error)) if error.is_builder() => {
@@ -243,7 +243,7 @@ impl HttpClient for ReqwestClient {
     }
 }
 
-/// Why the attempt failed, without regard to whether bytes had left.
+/// The reason why the attempt failed, without regard to whether bytes had left.
 enum Failure {
     Lost(MaybeSent),
     Reqwest(reqwest::Error),

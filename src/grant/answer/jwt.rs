@@ -19,10 +19,10 @@ const MILLIS: f64 = 1e11;
 /// The lifetimes that a JWT names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct JwtLifetimes {
-    /// From `iat` to `exp`. Both are times of the server's clock, so a wrong clock does not count.
+    /// From `iat` to `exp`. Both are times of the server's clock, so an error of that clock does not matter.
     pub(super) whole: Option<Duration>,
-    /// From now to `exp`, and no more than the whole. The whole if `exp` has passed, because one of the two clocks is
-    /// then wrong.
+    /// From now to `exp`, and at most `whole`. It is `whole` if `exp` has passed, because one of the two clocks is then
+    /// wrong.
     pub(super) left: Option<Duration>,
 }
 

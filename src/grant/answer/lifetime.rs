@@ -40,7 +40,7 @@ pub(super) enum Member {
     ExactSeconds,
     /// `expires_in_ms`.
     Millis,
-    /// `expires`, `expires_at`, `expires_on`: a date, or a span.
+    /// `expires`, `expires_at` or `expires_on`, which hold a date or a span.
     Expiry,
 }
 
@@ -50,7 +50,7 @@ impl Lifetimes {
         let text = value.plain();
         match member {
             Member::Seconds => match time::number(text) {
-                // So many seconds are 31 years. It is the time of the expiry.
+                // As seconds, this number would be 31 years. It is the time of the expiry, since 1970.
                 Some(number) if number >= 1e9 => match Time::of(text) {
                     Some(Time::At(at)) => self.expires(at),
                     _ => self.stated = Some(Duration::MAX),
@@ -86,13 +86,12 @@ impl Lifetimes {
 
     /// The lifetime of the token `access`, or `None` if it is unknown. `now` is the server's time.
     ///
-    /// - `expires_in` counts. A member whose name contains its unit counts before it. A date counts where there is
-    ///   neither.
-    /// - Zero and less mean unknown, because servers write them for "no limit" and by mistake.
-    /// - A JWT lives no longer than from its `iat` to its `exp`. Without a member, its `exp`
-    ///   counts.
-    /// - A lifetime of more than a week is the shortest that any member names. If there is no other member, it may be
-    ///   in milliseconds (see [`in_millis`]).
+    /// - A member whose name contains its unit is used first, then `expires_in`, then the earliest date, then the `exp`
+    ///   of a JWT.
+    /// - Zero and negative numbers mean unknown, because servers write them for "no limit" and by mistake.
+    /// - A JWT lives no longer than from its `iat` to its `exp`.
+    /// - A lifetime of more than a week is replaced by the shortest that any member names. If there is no other member,
+    ///   it may be in milliseconds (see [`in_millis`]).
     /// - A lifetime of more than 90 days counts as 90 days.
     pub(super) fn lifetime(&self, access: &str, now: WallTime) -> Option<Duration> {
         let jwt = jwt::lifetimes(access, now);
@@ -120,9 +119,9 @@ fn seconds(number: f64) -> Duration {
     if number > 0.0 { Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX) } else { Duration::ZERO }
 }
 
-/// The lifetime if the number of seconds is meant as milliseconds. As milliseconds, such a number is whole minutes, up
-/// to a day. As seconds, it is not whole days. `3600000` is an hour in milliseconds, and 41 days and 16 hours in
-/// seconds. `5184000` is 60 days.
+/// The lifetime if the number of seconds is taken for milliseconds, else `None`. It is taken for milliseconds if these
+/// are whole minutes, up to a day, and the seconds are not whole days. `3600000`, for example, is an hour in
+/// milliseconds, and 41 days and 16 hours in seconds. `5184000` is 60 days in seconds.
 fn in_millis(span: Duration) -> Option<Duration> {
     let number = span.as_secs();
     let whole = span.subsec_nanos() == 0;

@@ -45,11 +45,11 @@ pub(super) struct Members {
     inner: Inner,
     /// Slack's user token.
     authed_user: Option<Box<Members>>,
-    /// Whether the tokens stand under their standard names.
+    /// Whether the access token and the refresh token were found under their standard names.
     standard: (bool, bool),
     /// Whether this object describes an error.
     is_error: bool,
-    /// Parts of Strava's errors.
+    /// The members `field` and `code` of an error. Strava's error codes consist of both.
     field: Option<String>,
     code: Option<String>,
 }
@@ -67,7 +67,7 @@ impl Members {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
         match body.first() {
             Some(b'{' | b'[' | b'"') => Self::of_json(body),
-            // A page may have links with parameters in it.
+            // A page is not form-encoded, although its links may contain parameters.
             Some(b'<') => Self { whole: true, ..Self::default() },
             _ => Self::of_form(body),
         }
@@ -88,7 +88,7 @@ impl Members {
         if !members.whole && members.standard != (true, true) {
             (members.access, members.refresh) = (None, None);
         }
-        // A token that is not UTF-8 was not read. It may be the new refresh token.
+        // A refresh token that is not UTF-8 cannot be used. It may be the new one, so the answer counts as truncated.
         let is_spoilt = |token: Option<&str>| token.is_some_and(|token| token.contains(char::REPLACEMENT_CHARACTER));
         if lossy.is_some() && is_spoilt(members.refresh.as_ref().map(|token| token.expose())) {
             members.refresh = None;
@@ -135,7 +135,7 @@ impl Members {
     fn search(&mut self, name: Name, value: &Value<'_>, depth: usize) {
         let json = match value {
             Value::Json(json) => json,
-            // Gateways put the whole answer of another server into a text.
+            // Gateways put the whole answer of another server into a string.
             Value::Text(text) if name.holds_errors() && text.trim_start().starts_with('{') => text.as_ref(),
             Value::Text(_) => return,
         };
@@ -171,11 +171,12 @@ impl Members {
         }
     }
 
-    /// The members with the access token, which are these, or the only ones in them that have one. Members that those
-    /// lack are taken from these.
+    /// Returns these members with the tokens of Slack's `authed_user`, or of the only object inside that has an access
+    /// token. Members that this object lacks are taken from these.
     ///
-    /// In a truncated answer, the access token that belongs to the refresh token may have been in the missing part. In
-    /// an error, an object with tokens may be the request.
+    /// Returns these members unchanged if they have an access token, or if the answer is truncated. In a truncated
+    /// answer, the access token that belongs to the refresh token may have been in the missing part. In an error, an
+    /// object with tokens may be a copy of the request, so only `authed_user` counts.
     pub(super) fn unwrap(mut self) -> Self {
         if self.access.is_some() || !self.whole {
             return self;
@@ -242,7 +243,7 @@ impl Members {
                 self.word(name, Place::Code, &value, depth);
             }
             Name::ErrorType => self.word(name, Place::Type, &value, depth),
-            // Outside of an error, a type is for example the kind of the answer, and a name is a person's.
+            // Outside an error, `type` may be the kind of the answer and `name` a person's name. These count as text.
             Name::Type if self.is_error => self.word(name, Place::Type, &value, depth),
             Name::Type | Name::Text => self.word(name, Place::Text, &value, depth),
             Name::AuthedUser | Name::Envelope | Name::Unknown => self.search(name, &value, depth),

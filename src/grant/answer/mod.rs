@@ -18,7 +18,7 @@ use super::retry_after;
 use crate::http::Body;
 use crate::issuers::providers;
 
-/// How long before the request the missing access token is dated as expired.
+/// The empty access token that stands for a missing one is anchored this long before the request.
 const LONG_AGO: Duration = Duration::from_secs(60);
 
 /// Reads the complete answer of a token endpoint (RFC 6749 sections 5.1 and 5.2), in any of the formats below.
@@ -54,8 +54,8 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// | received | lifetime |
 /// |---|---|
 /// | `expires_in` as number, string, float or `3600s` | seconds; zero and less than zero mean *unknown* ([`Validity`]) |
-/// | `expires_in_sec`, `expires_in_ms` (Zoho) | that, before `expires_in` |
-/// | `expires`, `expires_at`, `expires_on` as seconds or milliseconds since 1970, or as a date of HTTP or ISO 8601 | until then by the server's `Date`, if there is no `expires_in` |
+/// | `expires_in_sec`, `expires_in_ms` (Zoho) | that span, in preference to `expires_in` |
+/// | `expires`, `expires_at`, `expires_on` as seconds or milliseconds since 1970, or as a date of HTTP or ISO 8601 | the time until then, by the server's `Date`, if there is no `expires_in` |
 /// | more than a week | the shortest that any member names |
 /// | `expires_in` that is whole minutes as milliseconds (at most a day) and more than a week but not whole days as seconds | milliseconds, if no other member names a lifetime |
 /// | more than 90 days | 90 days |

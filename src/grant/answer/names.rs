@@ -27,7 +27,7 @@ pub(super) enum Name {
     Code,
     /// A kind of error.
     ErrorType,
-    /// `type`, which may be the kind of another thing.
+    /// `type` or `name`, which may be about something other than an error.
     Type,
     /// A text or a status.
     Text,
@@ -36,7 +36,7 @@ pub(super) enum Name {
     /// Whether the request succeeded.
     Success,
     RetryAfter,
-    /// Another name. Its value may be an envelope with tokens, but its codes are about another thing.
+    /// Another name. Its value may be an envelope with tokens, but error codes inside are ignored.
     Unknown,
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, header};
 use tokenkeeper_actors::law::profile::Profile;
 use zeroize::Zeroizing;
 
-/// The maximum length of an error code that is repeated.
+/// The maximum length of an error code that is reported.
 const WORD_MOST: usize = 64;
 
 /// The maximum length of a text that is compared with the known codes. The rest of a longer text is ignored.
@@ -97,7 +97,7 @@ impl Words {
 }
 
 impl Candidate {
-    /// The text itself, if it is reported without a meaning.
+    /// The text itself, if it may be reported although the profile does not know it.
     fn reported(&self) -> Option<String> {
         let opaque = self.text.bytes().any(|byte| !byte.is_ascii_digit());
         let shown = self.place != Place::Text && opaque && is_word(&self.text);

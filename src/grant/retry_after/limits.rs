@@ -41,8 +41,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// `limit=100, remaining=0, reset=50` of the draft's older versions, and `"default";r=0;t=50` of its newer ones. Of
-/// several limits, the one without a request left counts, or the longest.
+/// Reads `limit=100, remaining=0, reset=50` of the draft's older versions, and `"default";r=0;t=50` of its newer ones.
+/// Returns the longest reset of those limits that have no request left, or do not state how many.
 fn combined(value: &str, now: WallTime) -> Option<Duration> {
     let (mut left, mut longest) = (None, None);
     for parameter in value.split([',', ';']) {

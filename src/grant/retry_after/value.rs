@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::WallTime;
 
 use crate::grant::time::{self, Time};
 
-/// The most elements of one header that are read.
+/// The maximum number of elements of one header that are read.
 const ELEMENTS_MOST: usize = 64;
 
 /// The longest delay of one header.
@@ -17,14 +17,14 @@ pub(super) fn of_header(value: &str, now: WallTime) -> Option<Duration> {
     }
     let elements: Vec<&str> = value.split(',').take(ELEMENTS_MOST).collect();
     let alone = elements.iter().filter_map(|element| of_element(element, now));
-    // The date of HTTP has a comma of its own, after the weekday.
+    // An HTTP date contains a comma, after the weekday.
     let pairs = elements.windows(2).filter_map(|pair| of_element(&pair.join(","), now));
     alone.chain(pairs).max()
 }
 
 fn of_element(value: &str, now: WallTime) -> Option<Duration> {
     let value = value.trim().trim_matches('"');
-    // A sign is not a form of a delay, although it is one of a number.
+    // A delay has no sign, although a number may have one.
     let signed = value.starts_with(['+', '-']);
     match Time::of(value).filter(|_| !signed)? {
         Time::In(span) if time::number(value).is_some() => Some(up(span)),

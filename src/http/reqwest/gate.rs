@@ -1,4 +1,4 @@
-//! The passage of a request's bytes, once or never.
+//! The gate that a request's bytes pass once, or never.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -21,12 +21,12 @@ const MAX_TURNS: u32 = 40;
 
 /// The time-out of one exchange, and its turns.
 ///
-/// A timer that fires shows that the time is over, and not that no answer has come. A process that was stopped
-/// (SIGSTOP, a frozen container), or a runtime whose thread was blocked, finds both when it continues, and tokio may
-/// deliver the timer first. The answer itself takes several steps from the socket to the caller, each in its own poll.
-/// The time-out is therefore followed by up to [`QUIET_TURNS`] turns of [`TURN`], so that the runtime reads its sockets
-/// that often. The turns are counted, because a clock would again pass unnoticed while the process is stopped. As long
-/// as bytes arrive there are more turns, [`MAX_TURNS`] at most, which is a second.
+/// A timer that fires shows that the time is over, but not that no answer has come. A process that was stopped
+/// (SIGSTOP, a frozen container), or a runtime whose thread was blocked, finds both the timer and the answer when it
+/// continues, and tokio may deliver the timer first. The answer itself takes several steps from the socket to the
+/// caller, each in its own poll. The time-out is therefore followed by up to [`QUIET_TURNS`] turns of [`TURN`], so
+/// that the runtime reads its sockets that often. The turns are counted and not timed, because time also passes while
+/// the process is stopped. As long as bytes arrive there are more turns, [`MAX_TURNS`] at most, which is a second.
 ///
 /// A request that has not left when the timer fires does not leave any more. There is no answer to wait for.
 pub(super) struct Timeout {
@@ -41,7 +41,7 @@ impl Timeout {
         Self { alarm: alarm(span), gate: Arc::clone(gate), turns: 0, quiet: 0 }
     }
 
-    /// The result of `step`, or `None` if the time-out and its turns have passed. Each result is progress.
+    /// The result of `step`, or `None` if the time-out and its turns have passed. Each result counts as progress.
     pub(super) async fn first<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
         let mut step = pin!(step);
         loop {

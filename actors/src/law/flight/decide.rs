@@ -11,11 +11,11 @@ use crate::values::{ATTEMPT_PAUSES, ExponentialBackoff, Jitter, Moment, Reason};
 /// The decision from one read of the record, with or without the claim.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Decision {
-    /// Its token can be used.
+    /// The record's access token can be used.
     Adopt,
     /// Only a login helps.
     LoginRequired(Reason),
-    /// Its refresh token may be presented, if the mark allows.
+    /// The record's refresh token may be presented, if the mark allows.
     Present { credential: RefreshCredential, mark: Option<Mark> },
     /// A repeatable source may mint.
     Mint,
@@ -64,7 +64,7 @@ pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
         })
 }
 
-/// Whether a token may be presented again that is marked.
+/// Whether a marked token may be presented again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
     /// It may be presented now.
@@ -78,9 +78,9 @@ pub(super) enum Resolution {
 /// Resolves the doubt about a marked token (law 10). To be called under the claim. `delay` is the longest time from now to
 /// the presentation.
 ///
-/// `predecessor` states whether the holder of the claim before is certainly gone; a flight that looks at its own mark is
-/// its own predecessor, and gone. `doubt` states when this process first saw the mark. That is the only reliable measure
-/// of the age of a mark that was written in another boot or by another host.
+/// `predecessor` states whether the earlier holder of the claim is certainly gone. It is `Gone` for a flight's own mark.
+/// `doubt` states when this process first saw the mark. That is the only reliable measure of the age of a mark that was
+/// written in another boot or by another host.
 pub(super) fn resolve(
     mark: &Mark,
     predecessor: Predecessor,
@@ -97,7 +97,7 @@ pub(super) fn resolve(
     };
     let wait = wait.max(pause_after(mark.presentations).saturating_sub(age));
     if !profile.may_present_again(&mark.first, wait.saturating_add(delay), now) {
-        // A holder that may live is waited for all the same, because its answer may be on its way.
+        // The flight waits for a holder that may live all the same, because its answer may be on its way.
         return match predecessor {
             Predecessor::MayLive if mark.timeout > age => Resolution::Wait(mark.timeout.saturating_sub(age)),
             _ => Resolution::Refuse,
@@ -134,7 +134,7 @@ pub(super) fn pause_before_repeat(retry_after: Option<Duration>, jitter: Jitter)
     }
 }
 
-/// How long ago the marked request began at least.
+/// The minimum time since the marked request began.
 fn age(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Duration {
     let is_of_mark = |doubt: &Doubt| (doubt.flight, doubt.presentations) == (mark.flight, mark.presentations);
     let seen = doubt.filter(is_of_mark).map(|doubt| now.elapsed.since(doubt.seen));

@@ -23,8 +23,8 @@ pub(super) struct Rest {
     pub(super) retrying: bool,
 }
 
-/// Whether a failure for this reason may pass while callers wait. An attempt that broke off inside this process is one,
-/// because the next one decides from its mark.
+/// Whether a failure for this reason may pass while callers wait. `Aborted`, an attempt that broke off inside this
+/// process, is among them, because the next attempt decides from its mark.
 fn passes(reason: Reason) -> bool {
     matches!(
         reason,
@@ -54,8 +54,8 @@ impl Pauses {
         }
     }
 
-    /// Counts a failure of `requests` token requests, and begins its pause. `patience` is the time until which the most
-    /// patient caller waits for another attempt; `None` if there is none.
+    /// Counts a failure of `requests` token requests, and begins its pause. `patience` is the latest time until
+    /// which a caller waits for another attempt; `None` if no caller does.
     ///
     /// While attempts are left and the pause ends before that time, the pause is short (law 8). Otherwise it is that of
     /// the backoff.
@@ -90,7 +90,7 @@ impl Pauses {
         Rest { error: error.with_retry_after(pause), until, retrying }
     }
 
-    /// New callers wait, and no earlier ones. The attempts that were made for those do not count for these.
+    /// Called when new callers wait and no earlier ones do. Attempts made for earlier callers do not count for these.
     pub(super) fn begin_cohort(&mut self, now: ElapsedTime) {
         if !self.are_resting(now) {
             self.backoff.attempts = 0;

@@ -2,8 +2,8 @@
 //!
 //! A throttle is written in the background after its permit has come back. It is read after the limiter has granted a
 //! permit, and once more when the flight has its claim, because the flight may have waited for the claim while its
-//! holder was throttled. A holder ends its claim after the write. Neither a failed write nor a failed read has an effect
-//! on the flight.
+//! holder was throttled. A holder ends its claim only after the write. Neither a failed write nor a failed read has an
+//! effect on the flight.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -100,7 +100,7 @@ impl LimiterHandle {
         state.throttled = state.throttled.max(Some(until));
         state.stored.until = state.stored.until.max(Some(until));
         if let Some(address) = &state.address {
-            // The waiting asks are answered. An actor that has ended needs no message.
+            // The limiter's actor then answers the waiting asks. One that has ended needs no message.
             let _ = address.actor.send_message(LimiterMessage::Event(IssuerEvent::Throttled(until)));
         }
     }
@@ -201,7 +201,7 @@ impl CooldownWrite {
             current = match store.change_issuer(&key.issuer, change).await {
                 Ok(EntryChanged::Applied(_)) => return Ok(()),
                 Ok(EntryChanged::Conflict(current)) => current,
-                // It may have been written.
+                // The change may have been written.
                 Err(StoreFault::TimedOut) => store.load_issuer(&key).await?,
                 Err(fault) => return Err(fault),
             };

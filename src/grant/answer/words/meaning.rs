@@ -155,7 +155,8 @@ fn split(text: &str) -> Vec<String> {
     words
 }
 
-/// The general form of a text that is all about one thing.
+/// The general form of a text whose every word is about a refresh token that is not good or a client that is not
+/// accepted.
 fn general(words: &[String]) -> Option<&'static str> {
     let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !FILLERS.contains(word)).collect();
     // "The provided authorization grant or refresh token is invalid" (RFC 6749 section 5.2).
@@ -169,7 +170,7 @@ fn general(words: &[String]) -> Option<&'static str> {
         let rest = [&words[..at], &words[at + length..]].concat();
         return are_states(&rest, &STATES, &[]).then_some("invalid_refresh_token");
     }
-    // A refresh presents one token that can be used up.
+    // A refresh presents one token that can be used up, so a text about a used token means the refresh token.
     let used = words.iter().filter(|word| **word != "token");
     if words.contains(&"token") && used.clone().all(|word| USED.contains(word)) && used.clone().next().is_some() {
         return Some("invalid_refresh_token");
