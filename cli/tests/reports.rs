@@ -138,23 +138,23 @@ fn standing(scene: &Scene) -> (Value, Value) {
 }
 
 #[test]
-fn a_token_that_was_to_be_replaced_is_not_printed_once_the_session_has_ended() {
+fn a_refresh_that_ends_the_session_leaves_the_token_that_is_still_good() {
     let scene = with_access_token();
     let token = stdout(&scene.run("token", &[]).success().stderr_eq(""));
     assert_eq!(token.trim(), scene.grant.access_token.expose());
     assert_eq!(standing(&scene), ("signed_in".into(), false.into()));
 
-    // The server ends the session, and the MCP server refuses the token. The caller asks for another one.
+    // The server ends the session. The caller asks for another token.
     scene.server.revoke(scene.grant.chain);
-    scene.run("token", &["--refresh"]).code(3).stdout_eq("");
-    assert_eq!(standing(&scene), ("login_required".into(), true.into()));
     for _ in 0..2 {
-        scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
+        scene.run("token", &["--refresh"]).code(3).stdout_eq("").stderr_eq(str![[r#"
 error: grant_ended: the authorization server ended this session: sign in again
   tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
 
 "#]]);
     }
+    assert_eq!(standing(&scene), ("ending".into(), true.into()));
+    assert_eq!(stdout(&scene.run("token", &[]).success()).trim(), scene.grant.access_token.expose());
     assert!(!stdout(&scene.command(&["status"]).assert().success()).contains("signed in "));
     assert_eq!(scene.server.counts().token_requests, 1, "the end is remembered");
 }
@@ -177,11 +177,6 @@ note: the authorization server ended this session: sign in again
     let status = stdout(&status);
     assert!(status.contains("\u{1b}[31mending\u{1b}[0m"), "{status:?}");
     assert!(status.contains("in 29 min") && !status.contains("signed in"), "{status}");
-
-    // The token is served until it is refused.
-    scene.run("token", &["--refresh"]).code(3).stdout_eq("");
-    assert_eq!(standing(&scene), ("login_required".into(), true.into()));
-    scene.run("token", &[]).code(3).stdout_eq("");
 
     // A login ends this state.
     let grant = scene.server.grant();

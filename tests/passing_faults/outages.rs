@@ -121,7 +121,8 @@ async fn a_caller_takes_the_first_failure_if_it_asks_to() {
     for (fault, reason, requests) in [
         (Fault::status(503), Reason::InDoubt, 2),
         (Fault::status(429), Reason::Throttled, 1),
-        (Fault::status(400).error("temporarily_unavailable"), Reason::RequestRefused, 2),
+        (Fault::status(400).error("temporarily_unavailable"), Reason::InDoubt, 2),
+        (Fault::status(400).error("invalid_scope"), Reason::RequestRefused, 2),
     ] {
         let story = format!("{fault:?}");
         let scene = Scene::new().await;

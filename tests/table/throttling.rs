@@ -15,7 +15,7 @@ const TOLD: Duration = Duration::from_secs(900);
 #[tokio::test]
 async fn an_issuer_that_says_when_is_left_alone_until_then() {
     let faults = [Fault::status(429), Fault::status(503), Fault::status(400).error("temporarily_unavailable")];
-    for (fault, reason) in faults.into_iter().zip([Reason::Throttled, Reason::InDoubt, Reason::RequestRefused]) {
+    for (fault, reason) in faults.into_iter().zip([Reason::Throttled, Reason::InDoubt, Reason::InDoubt]) {
         let scene = Scene::new(Wire::Shipped, Profile::default()).await;
         scene.server.next(When::Before, fault.retry_after(RetryAfter::Seconds(TOLD.as_secs())));
         let told = scene.host.renew().await.unwrap_err();
