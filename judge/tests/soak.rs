@@ -95,8 +95,19 @@ fn undisturbed_processes_refresh_as_often_as_one_alone_and_no_caller_fails() {
 }
 
 #[test]
+fn a_fault_in_one_request_of_ten_fails_no_caller() {
+    for kills in [&[][..], &["--kills"]] {
+        let arguments = ["--processes", "3", "--callers", "8", "--minutes", "0.25", "--faults", "--seed", "3"];
+        let (_, verdict) = verdict("faults", &[&arguments[..], kills].concat());
+        assert!(counted(&verdict, "faults_struck") > 0, "{verdict}");
+        assert_eq!((counted(&verdict, "failed_callers"), counted(&verdict, "replays")), (0, 0), "{verdict}");
+        assert_eq!(counted(&verdict, "logins_required"), 0, "{verdict}");
+    }
+}
+
+#[test]
 fn killed_and_stopped_processes_break_no_law() {
-    disturbed("retry-once", &[]);
+    disturbed("kills", &[]);
 }
 
 #[test]

@@ -258,7 +258,14 @@ impl HostileAs {
 
     /// Injects this fault into every token request that has none queued, until [`calm`](Self::calm).
     pub fn always(&self, when: When, fault: Fault) {
-        self.dispatcher.state().token.set_always(Some(Step { when, fault }));
+        self.in_turn([(when, fault)]);
+    }
+
+    /// Injects these faults into the token requests that have none queued, one after another and again from the first one,
+    /// until [`calm`](Self::calm). [`Fault::pass`] lets a request pass.
+    pub fn in_turn(&self, faults: impl IntoIterator<Item = (When, Fault)>) {
+        let steps = faults.into_iter().map(|(when, fault)| Step { when, fault }).collect();
+        self.dispatcher.state().token.set_in_turn(steps);
     }
 
     /// Injects this fault into the next `times` requests at the protected resource. [`Fault::challenge`] refuses a good

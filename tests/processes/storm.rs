@@ -40,6 +40,7 @@ async fn storm_of_eight_processes_is_served_by_one_refresh_at_a_time() {
         callers: CALLERS,
         duration: Duration::from_secs(on_demand("STORM_SECONDS", 10)),
         kills: false,
+        faults: false,
         never_replay: false,
         seed: 1,
         ends_on_interrupt: false,

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Kill and stop processes at moments drawn from the seed, and start others
     #[arg(long)]
     pub(super) kills: bool,
+    /// Let one token request in ten meet a fault that passes, drawn from the seed: see below
+    #[arg(long, conflicts_with = "against")]
+    pub(super) faults: bool,
     /// Never present a refresh token again whose answer was lost: a login is required instead
     #[arg(long)]
     pub(super) never_replay: bool,
@@ -55,6 +58,7 @@ impl Arguments {
             callers: self.callers,
             duration: self.duration(),
             kills: self.kills,
+            faults: self.faults,
             never_replay: self.never_replay,
             seed: self.seed,
             ends_on_interrupt: true,
@@ -73,9 +77,9 @@ const AFTER_HELP: &str = "\
 Calls:
   Each call of a caller takes a token from the shared home and makes a request at the MCP server with
   it; then the caller pauses for 50 to 250 ms. Meanwhile the home is swept and read, and `status` and
-  `why` are run on it. A token request may take 3 s here. For 7 s no process presents a refresh token
-  that a killed process marked, and callers without a token wait. At a rig access tokens live 4 s,
-  because it counts in whole seconds.
+  `why` are run on it. A token request may take 3 s here, and each caller waits for a token for 30 s.
+  A refresh token that a killed process marked is presented by the next process at once. At a rig
+  access tokens live 4 s, because it counts in whole seconds.
 
 Kills and stops:
   Kills (SIGKILL) strike at random, at named points of a refresh (before or after it reads, claims,
@@ -83,6 +87,11 @@ Kills and stops:
   Stops (SIGSTOP) last up to 1.2 s. Some outlast the token request that they interrupt, and a user
   signs in anew meanwhile. Where a login is required, a user signs in. Ctrl-C ends the soak, with the
   verdict so far.
+
+Faults:
+  They are a delay of a second, 503, 429 with Retry-After, a lost connection, half an answer and 502,
+  before the refresh token was spent or after. A spent refresh token may be presented again for 30 s at
+  this server, so that every fault passes.
 
 Token requests:
   A process needs a new token when its callers are given one that none of them had before. It takes
@@ -92,13 +101,13 @@ Token requests:
 
 Laws, without --kills:
   never two token requests at once, over all processes; no more of them than one process alone would
-  make (one for each three quarters of a token's life); none replayed; no caller failed; no process
-  died; the home was readable throughout; no caller had to wait for anything but a refresh
+  make (one for each three quarters of a token's life), and one more for each fault; none replayed; no
+  caller failed; no process died; the home was readable throughout; no login was required
 
 Laws, with --kills:
-  never two at once; one more at most for each login and each death that left a mark; a refresh token
-  is presented again only where a process died with the answer that the server had given (with
-  --never-replay: never), and no more than once; a login is required only where that happened (with
-  --never-replay: where a process died with its mark written); every other caller is served within
-  60 s
+  never two at once, except beside the request of a process that was killed; one more at most for each
+  login and each death that left a mark; a spent refresh token is presented only where a process died
+  with the answer that the server had given (with --never-replay: never), and no more than once; a login
+  is required only where that happened (with --never-replay: where a process died with its mark
+  written); no caller fails, and one waits longer than 30 s only for a login, for 60 s at most
 ";

@@ -57,7 +57,7 @@ pub(super) enum WorkerReport {
 pub(super) struct CallCounts {
     /// Calls that the MCP server has answered.
     pub(super) answered: u64,
-    /// Answered calls that waited for the end of a doubt or for a login.
+    /// Answered calls that waited for a login.
     pub(super) held_up: u64,
     /// The longest call in milliseconds.
     pub(super) longest_ms: u64,

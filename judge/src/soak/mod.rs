@@ -47,6 +47,8 @@ pub struct SoakPlan {
     pub duration: Duration,
     /// Whether workers are killed and stopped.
     pub kills: bool,
+    /// Whether one token request in ten meets a fault that passes.
+    pub faults: bool,
     /// Whether a refresh token whose answer was lost is never presented again.
     pub never_replay: bool,
     /// The seed of the process faults and of the callers' pauses.

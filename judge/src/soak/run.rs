@@ -77,7 +77,10 @@ impl<'a, W: Write> Soak<'a, W> {
     ) -> io::Result<Self> {
         let lifetime = if site.is_rig() { RIG_LIFETIME } else { LIFETIME };
         let target = site.open(lifetime).await?;
-        let SoakPlan { callers, seed, never_replay, .. } = *plan;
+        let SoakPlan { callers, seed, never_replay, faults, .. } = *plan;
+        if faults {
+            target.inject_passing_faults(seed);
+        }
         let (resource, account) = (target.resource().to_owned(), Account::default().as_str().to_owned());
         let shared = HomeIdentity { home: plan.home.clone(), resource, account, never_replay };
         let (home, settings) = worker::open(&shared)?;
@@ -139,7 +142,7 @@ impl<'a, W: Write> Soak<'a, W> {
         }
         let target = self.target.counts().await?;
         self.target.close().await?;
-        let SoakPlan { processes, callers, seed, never_replay, kills, .. } = *self.plan;
+        let SoakPlan { processes, callers, seed, never_replay, kills, faults, .. } = *self.plan;
         let setting = SoakSetting {
             server: self.target.resource().to_owned(),
             processes,
@@ -147,6 +150,7 @@ impl<'a, W: Write> Soak<'a, W> {
             seconds: (seconds * 10.0).round() / 10.0,
             lifetime_seconds: self.lifetime.as_secs_f64(),
             kills,
+            faults,
             never_replay,
             seed,
             interrupted: self.interrupted,

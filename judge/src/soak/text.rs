@@ -19,7 +19,12 @@ pub(super) fn report(verdict: &SoakVerdict, rig: bool, home: &Path) -> String {
     let each = if processes == 1 { "" } else { " each" };
     let cut = if interrupted { ", interrupted" } else { "" };
     let server = if rig { "the rig" } else { "a strict server" };
-    let faults = if kills { format!(", killed and stopped from seed {seed}") } else { String::new() };
+    let faults = match (kills, verdict.setting.faults) {
+        (false, false) => String::new(),
+        (true, false) => format!(", killed and stopped from seed {seed}"),
+        (false, true) => format!(", with a fault in one request of ten, from seed {seed}"),
+        (true, true) => format!(", killed and stopped, with a fault in one request of ten, from seed {seed}"),
+    };
     let title = format!("{workers} with {callers}{each} on one home, for {}{cut}", duration(verdict));
     let mut text = format!("{}\n", paint(BOLD, title));
     let _ = writeln!(text, "at {server} whose access tokens live {lifetime_seconds:.0} s{faults}\n");
@@ -39,10 +44,10 @@ fn verdict_text(verdict: &SoakVerdict, home: &Path) -> String {
             "one token request at a time, as many as one process alone would make;\n  none replayed, no caller failed"
         }
         (true, false) => {
-            "one token request at a time; a refresh token was presented again only where a\n  process died with its answer, and a login required only where the server had given that;\n  no other caller failed"
+            "one token request at a time, but for those of killed processes; a spent refresh token was\n  presented only where a process died with its answer, and a login required only there;\n  no caller failed"
         }
         (true, true) => {
-            "one token request at a time; none replayed; a login required only where a process\n  died with a refresh in flight; no other caller failed"
+            "one token request at a time; none replayed; a login required only where a process\n  died with a refresh in flight; no caller failed"
         }
     };
     let hint = paint(FAINT, "(tokenkeeper-judge soak --help says what is measured)");
@@ -59,7 +64,7 @@ fn table(verdict: &SoakVerdict) -> String {
     };
     row("calls answered by the MCP server", counts.calls, None);
     if setting.kills {
-        row("… held up by a doubt or a login", counts.held_up, None);
+        row("… that waited for a login", counts.held_up, None);
     }
     row("callers that failed", counts.failed_callers, Some(0));
     row("times a process needed a new token", counts.expiries, None);
@@ -68,7 +73,10 @@ fn table(verdict: &SoakVerdict) -> String {
     row("… with a token, used by its process", verdict.token_requests_used, None);
     row("… with a token, too late for its process", verdict.token_requests_unused, None);
     row("… without a token", verdict.token_requests_in_vain, None);
-    row("… at once, at most", verdict.most_concurrent, Some(1));
+    row("… at once, at most", verdict.most_concurrent, Some(verdict.most_concurrent_allowed));
+    if setting.faults {
+        row("faults that struck token requests", verdict.faults_struck, None);
+    }
     row("spent refresh tokens presented", verdict.replays, Some(verdict.replays_allowed));
     row("logins required", counts.logins_required, Some(counts.logins_explained));
     row("times status and why showed the home", counts.looks, None);

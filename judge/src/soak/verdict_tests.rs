@@ -8,6 +8,7 @@ fn setting() -> SoakSetting {
         seconds: 60.0,
         lifetime_seconds: 2.0,
         kills: true,
+        faults: false,
         never_replay: false,
         seed: 1,
         interrupted: false,
@@ -69,7 +70,7 @@ fn every_broken_law_is_named() {
     assert_eq!(broken(failed, clean()), ["callers that failed: 3 (deadline_passed 1, store_trouble 2)"]);
     let calm = SoakSetting { kills: false, ..setting() };
     let held_up = SoakVerdict::new(calm, SoakCounts { held_up: 5, ..counts() }, &clean()).broken;
-    assert_eq!(held_up, ["calls held up though no process was killed: 5"]);
+    assert_eq!(held_up, ["calls that waited for a login though no process was killed: 5"]);
 }
 
 #[test]
@@ -95,6 +96,26 @@ fn a_replay_needs_a_death_and_an_answer_that_died_with_it() {
     }
 }
 
+/// A process that is killed leaves its request with the server. A fault costs one request more.
+#[test]
+fn a_killed_processes_request_and_a_fault_explain_one_request_more() {
+    let with = |stage| {
+        let mut counts = SoakCounts { saved: 39, ..SoakCounts::default() };
+        counts.add_killed(T, stage);
+        counts
+    };
+    let two = TargetCounts { most_concurrent: 2, ..clean() };
+    assert!(SoakVerdict::new(setting(), with(FlightStage::Sending), &two).broken.is_empty());
+    for stage in [FlightStage::Marked, FlightStage::Answered] {
+        assert_eq!(SoakVerdict::new(setting(), with(stage), &two).broken, ["token requests at once: 2"]);
+    }
+    let three = TargetCounts { most_concurrent: 3, ..clean() };
+    let broken = SoakVerdict::new(setting(), with(FlightStage::Sending), &three).broken;
+    assert_eq!(broken, ["token requests at once: 3"]);
+    let faulty = TargetCounts { token_requests: 45, faults: 4, ..clean() };
+    assert!(SoakVerdict::new(setting(), SoakCounts::default(), &faulty).broken.is_empty());
+}
+
 #[test]
 fn a_login_is_explained_by_deaths_of_its_own_time_alone() {
     let after = |deaths: &[FlightStage]| {
@@ -111,7 +132,7 @@ fn a_login_is_explained_by_deaths_of_its_own_time_alone() {
         (&[Marked], "maybe_consumed", true, true),
         (&[Idle, Saved], "maybe_consumed", true, false),
         (&[Sending], "maybe_consumed", false, false),
-        (&[Sending, Marked], "maybe_consumed", false, true),
+        (&[Sending, Marked], "maybe_consumed", false, false),
         (&[Sending, Sending], "never_signed_in", false, false),
     ] {
         assert_eq!(after(deaths).add_required_login(reason, never_replay), explained, "{deaths:?} {reason}");

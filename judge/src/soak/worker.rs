@@ -19,7 +19,7 @@ use crate::draws::mix;
 use crate::processes::{FlightObserver, HomeIdentity, ObserverEvent, SharedHome, read_requests, report};
 use crate::transport::{self, Transport};
 
-/// A call that takes longer has failed.
+/// A call that takes longer has failed. It waits for a token for 30 s at most, and for longer only if a login is required.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Every session knows of a login after this time. From then on, a caller's error that requires a login is correct.
 const NEWS_DELAY: Duration = Duration::from_secs(1);
@@ -174,7 +174,7 @@ impl Callers {
         }
     }
 
-    /// Calls the MCP server. Waits and asks again after an error that passes or that requires a login.
+    /// Calls the MCP server. Waits and asks again after an error that requires a login.
     async fn call(&self, transport: &Transport, watch: Stopwatch, held_up: &mut bool) -> Result<(), &'static str> {
         let mut required = None;
         loop {
@@ -189,16 +189,11 @@ impl Callers {
                 },
                 Err(error) => error,
             };
-            let waits = matches!(error.reason(), Reason::InDoubt | Reason::Contended);
-            if watch.read() > CALL_TIMEOUT || !(waits || error.is_login_required()) {
+            if watch.read() > CALL_TIMEOUT || !error.is_login_required() {
                 return Err(error.reason().as_str());
             }
             *held_up = true;
-            if error.is_login_required() {
-                self.report_required_login(error.reason(), &mut required);
-            } else {
-                required = None;
-            }
+            self.report_required_login(error.reason(), &mut required);
             pause(error.retry_after().unwrap_or(RETRY_PAUSE).clamp(RETRY_PAUSE, NEWS_DELAY)).await;
         }
     }

@@ -30,8 +30,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = By::Expiry)]
     pub(super) by: By,
     /// Inject faults, drawn from the seed, into token requests: see below
-    #[arg(long, conflicts_with = "against")]
-    pub(super) faults: bool,
+    #[arg(long, value_enum, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
+    #[arg(conflicts_with = "against")]
+    pub(super) faults: Option<Faults>,
     /// The seed of the faults: the same seed draws the same ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,
@@ -66,6 +67,16 @@ impl By {
     }
 }
 
+/// The faults of token requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Faults {
+    /// In half of the rounds, the first token request meets a fault of any kind, at a strict server.
+    Any,
+    /// One token request in ten meets a fault that passes, at a server with a grace period.
+    Passing,
+}
+
 const AFTER_HELP: &str = "\
 Time:
   No caller waits for a token to expire. The clocks of server and runtime are put forward together.
@@ -80,11 +91,17 @@ Connections:
 Laws, without --faults:
   one token request per expiry, never two at once, none replayed, no caller failed, chain alive
 
-Laws, with --faults (delays, 503, 429, lost connections, half answers, before the refresh token was
-spent or after):
-  never two token requests at once; a refresh token is presented a second time only where its answer
-  was lost, and never a third time; every caller is answered in time, with a token or a reason; no
-  caller fails in a round in which nothing is wrong and nothing was before. Callers may fail in all
-  other rounds, because the server gave no token, or because its answer with the new refresh token
-  was lost and only a login brings another.
+Laws, with --faults (in half of the rounds, the first token request meets a delay, 503, 429, a lost
+connection, half an answer, or an answer that cannot be read, before the refresh token was spent or
+after):
+  never two token requests at once; a spent refresh token is presented once more only where its answer
+  was lost; no more than 8 token requests for one expiry; every caller is answered in time, with a
+  token or a reason; no caller fails, except in a round in which the answer with the new refresh token
+  was lost, where only a login brings another
+
+Laws, with --faults=passing (one token request in ten meets a delay of a second, 503, 429 with
+Retry-After, a lost connection, half an answer or 502, before the refresh token was spent or after, at
+a server where a spent refresh token may be presented again for 30 s):
+  never two token requests at once; none replayed; no more than 8 for one expiry; no caller failed,
+  each of which waits for 30 s at most; chain alive
 ";

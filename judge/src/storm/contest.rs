@@ -9,7 +9,7 @@ use tokenkeeper::AccessToken;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::arguments::{Arguments, By};
+use super::arguments::{Arguments, By, Faults};
 use super::faults::RequestFault;
 use super::score::{ChainState, ContestScore};
 use crate::clock::{OffsetClock, Stopwatch, millis};
@@ -73,7 +73,10 @@ pub(super) struct ContestResult {
 /// The result of one round.
 pub(super) struct RoundResult {
     pub(super) number: u32,
+    /// The fault of the first token request. With passing faults, which strike any request, it is none.
     pub(super) fault: RequestFault,
+    /// The number of faults that have struck.
+    pub(super) faults: u64,
     pub(super) token_requests: u64,
     pub(super) replays: u64,
     pub(super) failed: u64,
@@ -97,15 +100,19 @@ pub(super) async fn run<C: Contestant>(
     let (mut reasons, mut overheads, mut events) = (BTreeMap::new(), Vec::new(), Vec::new());
     let (mut failed, mut sign_ins, mut lost, mut unprovoked) = (0, 0, 0, 0);
     let mut signed_in = false;
-    let mut in_good_order = true;
+    if faults == Some(Faults::Passing) {
+        setting.target.inject_passing_faults(seed);
+    }
     for number in 1..=rounds {
         if !signed_in {
             contestant.sign_in(setting.target.sign_in().await?).await?;
-            in_good_order = true;
             sign_ins += 1;
         }
-        let fault = if faults { RequestFault::drawn(seed, number) } else { RequestFault::None };
-        setting.target.inject_fault(fault);
+        let mut fault = RequestFault::None;
+        if faults == Some(Faults::Any) {
+            fault = RequestFault::drawn(seed, number);
+            setting.target.inject_fault(fault);
+        }
         if number == 1 {
             setting.target.record();
         }
@@ -128,16 +135,16 @@ pub(super) async fn run<C: Contestant>(
         let round = RoundResult {
             number,
             fault,
+            faults: after.faults - before.faults,
             token_requests: after.token_requests - before.token_requests,
             replays: after.replays - before.replays,
             failed: failures.len() as u64,
         };
         failed += round.failed;
         lost += u64::from(fault.loses_answer());
-        if in_good_order && !fault.may_fail_callers() {
+        if !fault.loses_answer() {
             unprovoked += round.failed;
         }
-        in_good_order = failures.is_empty();
         signed_in = after.alive && !failures.iter().any(|failure| failure.login_required);
         show(&round)?;
     }
@@ -156,6 +163,7 @@ pub(super) async fn run<C: Contestant>(
         chains_revoked: counts.chains_revoked,
         sign_ins,
         answers_lost: lost,
+        faults: counts.faults,
         failed_unprovoked: unprovoked,
         failures: reasons,
     };

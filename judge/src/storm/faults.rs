@@ -11,7 +11,7 @@ use crate::draws::mix;
 pub(crate) enum RequestFault {
     /// No fault.
     None,
-    /// The answer takes 100 ms longer.
+    /// The answer takes a second longer.
     Slow,
     /// 503, before the refresh token was spent.
     Unavailable,
@@ -57,7 +57,7 @@ impl RequestFault {
     pub(crate) fn at_server(self) -> Option<(When, Fault)> {
         let (when, fault) = match self {
             Self::None => return None,
-            Self::Slow => (When::Before, Fault::delay(Duration::from_millis(100))),
+            Self::Slow => (When::Before, Fault::delay(Duration::from_secs(1))),
             Self::Unavailable => (When::Before, Fault::status(503).html()),
             Self::Throttled => (When::Before, Fault::status(429).retry_after(RetryAfter::Seconds(2))),
             Self::ResetBefore => (When::Before, Fault::reset()),
@@ -69,12 +69,8 @@ impl RequestFault {
         Some((when, fault))
     }
 
-    /// Whether callers may fail because of it.
-    pub(super) fn may_fail_callers(self) -> bool {
-        !matches!(self, Self::None | Self::Slow)
-    }
-
-    /// Whether it loses an answer after the refresh token was spent.
+    /// Whether it loses an answer after the refresh token was spent. At a strict server no caller gets a token then. Every
+    /// other fault passes.
     pub(super) fn loses_answer(self) -> bool {
         self.at_server().is_some_and(|(when, _)| when == When::After)
     }
@@ -94,6 +90,34 @@ impl RequestFault {
     }
 }
 
+/// The faults that a session gets over at a server with a grace period.
+const PASSING: [RequestFault; 7] = [
+    RequestFault::Slow,
+    RequestFault::Unavailable,
+    RequestFault::Throttled,
+    RequestFault::ResetBefore,
+    RequestFault::ResetAfter,
+    RequestFault::Half,
+    RequestFault::BadGateway,
+];
+
+/// The number of requests after which [`passing_faults`] come again.
+const PERIOD: u64 = 7_000;
+
+/// Faults for a sequence of requests. One request of each ten, at a random place among them, has a fault.
+pub(crate) fn passing_faults(seed: u64) -> Vec<(When, Fault)> {
+    let none = || (When::Before, Fault::pass());
+    let drawn = |request: u64| {
+        let draw = mix(seed.wrapping_add(mix(request / 10)));
+        if draw % 10 != request % 10 {
+            return none();
+        }
+        let index = usize::try_from((draw >> 8) % PASSING.len() as u64).unwrap_or_default();
+        PASSING[index].at_server().unwrap_or_else(none)
+    };
+    (0..PERIOD).map(drawn).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +128,17 @@ mod tests {
         assert_eq!(drawn(7), drawn(7));
         assert_ne!(drawn(7), drawn(8));
         assert!(RequestFault::ALL.iter().all(|fault| drawn(7).contains(fault)));
+    }
+
+    #[test]
+    fn one_request_in_ten_has_a_fault_that_passes() {
+        let drawn = |seed| passing_faults(seed).iter().map(|fault| format!("{fault:?}")).collect::<Vec<_>>();
+        let (first, none) = (drawn(7), format!("{:?}", (When::Before, Fault::pass())));
+        assert!(first.chunks(10).all(|ten| ten.iter().filter(|fault| **fault != none).count() == 1));
+        for fault in PASSING {
+            assert!(first.contains(&format!("{:?}", fault.at_server().unwrap())), "{fault:?}");
+        }
+        assert_eq!(first, drawn(7));
+        assert_ne!(first, drawn(8));
     }
 }

@@ -21,7 +21,7 @@ use crate::target::{ANSWER_DELAY, TargetSite};
 use crate::transport;
 pub(crate) use arguments::Arguments;
 use contest::{ContestResult, LIFETIME, Setting};
-pub(crate) use faults::RequestFault;
+pub(crate) use faults::{RequestFault, passing_faults};
 use naive::NaiveContestant;
 use progress::RoundProgress;
 use score::{StormSummary, broken_laws};

@@ -32,7 +32,7 @@ impl<'a, W: Write> RoundProgress<'a, W> {
 
     /// Shows a round that is over.
     pub(super) fn show(&mut self, round: &RoundResult) -> io::Result<()> {
-        let RoundResult { number, fault, token_requests, replays, failed } = *round;
+        let RoundResult { number, fault, faults, token_requests, replays, failed } = *round;
         self.bar.set_message(format!("{token_requests} requests, {failed} failed"));
         self.bar.inc(1);
         let Some(out) = &mut self.json else { return Ok(()) };
@@ -41,6 +41,7 @@ impl<'a, W: Write> RoundProgress<'a, W> {
             "round": number,
             "of": self.rounds,
             "fault": fault.as_str(),
+            "faults": faults,
             "token_requests": token_requests,
             "replays": replays,
             "failed_callers": failed,

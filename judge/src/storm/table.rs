@@ -3,6 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
+use super::arguments::Faults;
 use super::score::{ChainState, ContestScore, StormSummary};
 use crate::text::count;
 
@@ -56,8 +57,12 @@ pub(super) fn rows(summary: &StormSummary) -> Vec<ScoreRow> {
         }),
         row("ms over the server's own", &|score| neutral(format!("{:.1}", score.ms_over_server))),
     ];
-    if *faults {
-        rows.insert(2, row("answers lost with their tokens", &|score| neutral(count(score.answers_lost))));
+    match faults {
+        Some(Faults::Any) => {
+            rows.insert(2, row("answers lost with their tokens", &|score| neutral(count(score.answers_lost))));
+        }
+        Some(Faults::Passing) => rows.insert(2, row("faults", &|score| neutral(count(score.faults)))),
+        None => {}
     }
     rows
 }

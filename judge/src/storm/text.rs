@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Faults};
 use super::score::StormSummary;
 use super::table::table;
 use super::timeline::timelines;
@@ -61,8 +61,9 @@ impl StormReport<'_> {
             ("a strict server", "HTTP/1.1 and HTTP/2")
         };
         let faults = match (self.arguments.faults, self.arguments.seed) {
-            (true, seed) => format!(", with faults from seed {seed}"),
-            (false, _) => String::new(),
+            (Some(Faults::Any), seed) => format!(", with faults from seed {seed}"),
+            (Some(Faults::Passing), seed) => format!(", with a fault in one request of ten, from seed {seed}"),
+            (None, _) => String::new(),
         };
         format!("at {server} that takes {delay:.0} ms for a token request, over {transports}{faults}")
     }
@@ -72,10 +73,12 @@ impl StormReport<'_> {
         if !broken.is_empty() {
             return format!("{} {}\n", paint(BAD, "✗ a law broke:"), broken.join("; "));
         }
-        let laws = if self.arguments.faults {
-            "one token request at a time; no refresh token replayed except once after a lost\n  answer; every caller answered in time; no caller failed where nothing was wrong"
-        } else {
-            "one token request per expiry, none replayed, no caller failed, chain alive"
+        let laws = match self.arguments.faults {
+            Some(Faults::Any) => {
+                "one token request at a time; no refresh token replayed except once after a lost\n  answer; every caller answered in time; no caller failed where no answer was lost"
+            }
+            Some(Faults::Passing) => "one token request at a time, none replayed, no caller failed, chain alive",
+            None => "one token request per expiry, none replayed, no caller failed, chain alive",
         };
         let explained =
             self.explained_failures().map(|lines| format!("  {}\n", lines.join("\n  "))).unwrap_or_default();
@@ -94,8 +97,8 @@ impl StormReport<'_> {
             score.failures.iter().map(|(why, callers)| format!("{why} {}", count(*callers))).collect();
         Some([
             format!("{failed} failed, in time and with a reason ({}).", reasons.join(", ")),
-            "That breaks no law: a fault had struck in their round, or in one before it from which the".to_owned(),
-            "session had not recovered yet. Where an answer was lost, only a new login may help.".to_owned(),
+            "That breaks no law: the answer with the new refresh token was lost in their round, at a".to_owned(),
+            "server that gives no second one. Only a new login helps.".to_owned(),
         ])
     }
 }

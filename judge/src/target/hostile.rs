@@ -4,11 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenkeeper_testkit::hostile::{self, ChainId, HostileAs, Rules};
+use tokenkeeper_testkit::hostile::{self, ChainId, HostileAs, Rotation, Rules};
 
 use super::events::{EndpointEvent, EndpointEventKind, EndpointLog};
 use super::{ANSWER_DELAY, TargetCounts, TargetLogin};
-use crate::storm::RequestFault;
+use crate::storm::{RequestFault, passing_faults};
+
+/// How long a spent refresh token may be presented again where faults pass. Okta and WorkOS have this grace period.
+const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) struct HostileTarget {
     server: HostileAs,
@@ -57,6 +60,11 @@ impl HostileTarget {
         }
     }
 
+    pub(super) fn inject_passing_faults(&self, seed: u64) {
+        self.server.rules(|rules| rules.rotation = Rotation::Grace(GRACE));
+        self.server.in_turn(passing_faults(seed));
+    }
+
     pub(super) fn counts(&self) -> TargetCounts {
         let counts = self.server.counts();
         TargetCounts {
@@ -65,6 +73,7 @@ impl HostileTarget {
             most_concurrent: counts.most_concurrent,
             rotations: counts.rotations,
             replays: counts.replays,
+            faults: counts.faults,
             chains_revoked: counts.chains_revoked,
             alive: self.chain.is_some_and(|chain| self.server.is_alive(chain)),
         }

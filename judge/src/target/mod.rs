@@ -108,6 +108,8 @@ pub(crate) struct TargetCounts {
     pub(crate) rotations: u64,
     /// Spent refresh tokens presented.
     pub(crate) replays: u64,
+    /// Faults that have struck. A rig has none.
+    pub(crate) faults: u64,
     /// Chains of refresh tokens that ended.
     pub(crate) chains_revoked: u64,
     /// Whether the newest chain is alive.
@@ -165,6 +167,15 @@ impl TargetServer {
     pub(crate) fn inject_fault(&self, fault: RequestFault) {
         match self {
             Self::Hostile(server) => server.inject_fault(fault),
+            Self::Rig(_) => {}
+        }
+    }
+
+    /// Injects passing faults into one token request in ten, from now on. A refresh token whose answer was lost may be
+    /// presented again for a while. A rig has no faults.
+    pub(crate) fn inject_passing_faults(&self, seed: u64) {
+        match self {
+            Self::Hostile(server) => server.inject_passing_faults(seed),
             Self::Rig(_) => {}
         }
     }

@@ -174,6 +174,7 @@ impl RigTarget {
             rotations,
             // The first counter misses replays that arrive together, the second all but the first replay of a chain.
             replays: number("/refresh/consumed_rt_presented").max(number("/refresh/reuse_detected")),
+            faults: 0,
             chains_revoked,
             // A login comes only after its predecessor's chain has ended.
             alive: self.sign_ins > chains_revoked,

@@ -15,8 +15,10 @@ pub(super) struct Step {
 #[derive(Default)]
 pub(super) struct Script {
     queue: VecDeque<Step>,
-    /// The fault for requests that find the queue empty.
-    always: Option<Step>,
+    /// The faults for requests that find the queue empty, in turn.
+    in_turn: Vec<Step>,
+    /// The position in `in_turn`.
+    turn: usize,
 }
 
 impl Script {
@@ -24,8 +26,8 @@ impl Script {
         self.queue.extend(std::iter::repeat_n(step, times).cloned());
     }
 
-    pub(super) fn set_always(&mut self, step: Option<Step>) {
-        self.always = step;
+    pub(super) fn set_in_turn(&mut self, steps: Vec<Step>) {
+        (self.in_turn, self.turn) = (steps, 0);
     }
 
     pub(super) fn clear(&mut self) {
@@ -33,6 +35,12 @@ impl Script {
     }
 
     pub(super) fn take(&mut self) -> Option<Step> {
-        self.queue.pop_front().or_else(|| self.always.clone())
+        let queued = self.queue.pop_front();
+        if queued.is_some() || self.in_turn.is_empty() {
+            return queued;
+        }
+        let step = self.in_turn.get(self.turn).cloned();
+        self.turn = (self.turn + 1) % self.in_turn.len();
+        step
     }
 }
