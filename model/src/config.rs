@@ -1,4 +1,4 @@
-//! The configuration of one check. It contains the issuer's policy, the kind of claim, the bounds and the planted
+//! The configuration of one check. It contains the cost of a reuse, the kind of claim, the bounds and the planted
 //! faults.
 
 use std::time::Duration;
@@ -9,11 +9,18 @@ use tokenkeeper_actors::values::{DigestKey, SourceName};
 
 use crate::bounds::Bounds;
 
+/// The time-out of a token request. It is shorter than the shipped default, so that the model's spans lie on either side
+/// of it.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a flight waits for a claim. Longer than one request and its writes, as in the shipped default.
+const CLAIM_WAIT: Duration = Duration::from_secs(90);
+
 /// One check.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policy for a refresh token in doubt.
-    pub policy: InDoubt,
+    /// The cost of a reuse at the server, which decides whether a refresh token in doubt is presented again.
+    pub reuse: Reuse,
     /// The kind of claim that the store grants.
     pub claims: Claims,
     /// Whether the processes run on two hosts. Their elapsed clocks cannot be compared then.
@@ -76,22 +83,21 @@ pub enum Fault {
     OrphanForgotten,
 }
 
-/// The policies that matter on a strict server. `RetryWithin` is for servers with a grace period, which this server
-/// does not have.
-const POLICIES: [InDoubt; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
+/// Both costs of a reuse. No check has a grace period, because this server has none.
+const REUSES: [Reuse; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
 
 impl Config {
-    /// A check of `policy` and `claims` within `bounds`. On leases, the processes run on two hosts.
-    pub fn new(policy: InDoubt, claims: Claims, bounds: Bounds) -> Self {
+    /// A check of `reuse` and `claims` within `bounds`. On leases, the processes run on two hosts.
+    pub fn new(reuse: Reuse, claims: Claims, bounds: Bounds) -> Self {
         let claim_losses = if claims.is_leased() { bounds.claim_losses } else { 0 };
         let bounds = Bounds { claim_losses, ..bounds };
-        Self { policy, claims, apart: claims.is_leased(), bounds, faults: Vec::new() }
+        Self { reuse, claims, apart: claims.is_leased(), bounds, faults: Vec::new() }
     }
 
     /// The checks that run before a change is accepted.
     pub fn usual() -> Vec<Self> {
-        let kernel = |bounds| POLICIES.map(|policy| Self::new(policy, Claims::Kernel, bounds));
-        let stated = POLICIES.map(|policy| Self::new(policy, Claims::LEASED, Bounds::STATED));
+        let kernel = |bounds| REUSES.map(|reuse| Self::new(reuse, Claims::Kernel, bounds));
+        let stated = REUSES.map(|reuse| Self::new(reuse, Claims::LEASED, Bounds::STATED));
         let late_login = Self::new(Reuse::EndsLineage, Claims::Kernel, Bounds::OVERTAKEN);
         let still = Self::new(Reuse::EndsLineage, Claims::LEASED, Bounds::STILL);
         let long = Self::new(Reuse::EndsLineage, Claims::LONG, Bounds::LOST).together();
@@ -101,7 +107,7 @@ impl Config {
 
     /// The same checks and larger ones, which take longer.
     pub fn larger() -> Vec<Self> {
-        let both = |claims, bounds| POLICIES.map(|policy| Self::new(policy, claims, bounds));
+        let both = |claims, bounds| REUSES.map(|reuse| Self::new(reuse, claims, bounds));
         let three = Bounds { flights: 3, ..Bounds::STATED };
         let learnt = Bounds { unsent: 1, lessons: 1, ..Bounds::OVERTAKEN };
         [
@@ -140,19 +146,24 @@ impl Config {
             (Claims::Leased(_), true) => "long leases, two hosts",
             (Claims::Leased(_), false) => "long leases, one host",
         };
-        format!("{:?}, {claims}: {}", self.policy, self.bounds)
+        format!("{:?}, {claims}: {}", self.reuse, self.bounds)
     }
 
-    /// The time-outs of flights, as shipped. Only the pauses before another attempt to claim or to save take no time,
-    /// because the model decides when a pause ends.
+    /// The time-outs of flights, as shipped except for [`CLAIM_WAIT`]. The pauses before another attempt to claim or to
+    /// save take no time, because the model decides when a pause ends.
     pub fn timeouts(&self) -> StoreTimeouts {
-        StoreTimeouts { claim_pause: Duration::ZERO, save_pause: Duration::ZERO, ..StoreTimeouts::default() }
+        StoreTimeouts {
+            claim_wait: CLAIM_WAIT,
+            claim_pause: Duration::ZERO,
+            save_pause: Duration::ZERO,
+            ..StoreTimeouts::default()
+        }
     }
 
     /// The equipment of the flights.
     pub fn equipment(&self) -> Equipment {
         Equipment {
-            profiles: Profile { reuse: self.policy, ..Profile::default() }.into(),
+            profiles: Profile { reuse: self.reuse, request_timeout: REQUEST_TIMEOUT, ..Profile::default() }.into(),
             sources: [(SourceName::REFRESH_TOKEN, Spending::SingleUse)].into(),
             timeouts: self.timeouts(),
             digests: DigestKey::new([7; 32]),

@@ -97,7 +97,7 @@ impl State {
         request: &Request,
         before: u8,
         last: Option<(FlightId, ElapsedTime)>,
-        policy: InDoubt,
+        reuse: Reuse,
     ) {
         if self.wire.iter().any(|other| other.rt.lineage == request.rt.lineage) {
             self.breaks(Law::OneSpend);
@@ -116,7 +116,7 @@ impl State {
         if Some(record.epoch) == epoch && !marked {
             self.breaks(Law::MarkedFirst);
         }
-        let most = if policy == Reuse::EndsMore { 1 } else { 2 };
+        let most = if reuse == Reuse::EndsMore { 1 } else { 2 };
         if before >= most {
             self.breaks(Law::Presentations);
         }
@@ -135,8 +135,8 @@ impl State {
 
     /// Checks that the flights did not cause the revocation of a lineage. `owner` received the successor of the token
     /// that was presented again.
-    pub(crate) fn check_revocation(&mut self, owner: Option<FlightId>, policy: InDoubt) {
-        if policy == Reuse::EndsMore || owner.is_some_and(|owner| self.may_commit(owner)) {
+    pub(crate) fn check_revocation(&mut self, owner: Option<FlightId>, reuse: Reuse) {
+        if reuse == Reuse::EndsMore || owner.is_some_and(|owner| self.may_commit(owner)) {
             self.breaks(Law::Unrevoked);
         }
     }

@@ -63,6 +63,7 @@ impl TwoProcesses {
             access: Some(access),
             parked: None,
             signed_in: None,
+            rotated: false,
         };
         Record {
             epoch: Epoch::new(1),

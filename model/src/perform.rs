@@ -140,7 +140,7 @@ impl Step<'_> {
         }
         let request = Request { by: flight, op, awaited: true, rt, left, ends: left.after(request.timeout) };
         let last = self.state.server.last_of(rt);
-        let policy = self.model.config.policy;
+        let policy = self.model.config.reuse;
         let before = Arc::make_mut(&mut self.state.server).note(&request);
         self.state.check_presentation(&request, before, last, policy);
         self.state.wire.push(request);
@@ -156,7 +156,7 @@ impl Step<'_> {
             Took::Rotated(_) if times > 1 => self.saw(Sight::Replayed),
             Took::Reused(owner) => {
                 self.saw(Sight::ReplayedInVain);
-                self.state.check_revocation(owner, self.model.config.policy);
+                self.state.check_revocation(owner, self.model.config.reuse);
             }
             _ => {}
         }

@@ -95,7 +95,7 @@ impl Sight {
         let (crash, loss, doubt) = (crashes > 0, claim_losses > 0, crashes + lost_answers > 0);
         // After a lease that its holder did not end, the holder may be alive.
         let may_live = leased && (crash || loss || pauses > 0);
-        let replays = config.policy == Reuse::EndsLineage && (lost_answers > 0 || crash && !leased);
+        let replays = config.reuse == Reuse::EndsLineage && (lost_answers > 0 || crash && !leased);
         let late = timeouts > 0 && lulls > 0;
         match self {
             Sight::Adopted | Sight::Contended | Sight::SameNewest => true,
@@ -106,8 +106,8 @@ impl Sight {
             Sight::CrashMidSend => crash,
             Sight::AnswerLost => doubt,
             // A flight that never replays has no doubt about a holder that is gone.
-            Sight::InDoubt => may_live || doubt && config.policy != Reuse::EndsMore,
-            Sight::MaybeConsumed => may_live || doubt && config.policy == Reuse::EndsMore,
+            Sight::InDoubt => may_live || doubt && config.reuse != Reuse::EndsMore,
+            Sight::MaybeConsumed => may_live || doubt && config.reuse == Reuse::EndsMore,
             Sight::Replayed | Sight::ReplayedInVain | Sight::Ended => replays,
             Sight::Withdrawn => late || unsent > 0,
             Sight::Verified | Sight::TooLate => lulls > 0,

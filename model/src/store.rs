@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokenkeeper_actors::law::flight::FlightEffect;
 use tokenkeeper_actors::law::ledger::{self, Change, Changed};
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
-use tokenkeeper_actors::values::record::{DEFAULT_REQUEST_TIMEOUT, Record, Refresh};
+use tokenkeeper_actors::values::record::{Record, Refresh};
 use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId};
 
-use crate::config::{Claims, Config, Fault};
+use crate::config::{Claims, Config, Fault, REQUEST_TIMEOUT};
 use crate::identity::Sink;
 use crate::reading::Names;
 
@@ -191,7 +191,7 @@ pub(crate) fn put_record(record: &Record, sink: &mut Sink, names: &Names) {
     sink.number(record.number);
     record.dead.iter().for_each(|digest| sink.rt_if(names.of(*digest)));
     let Some(grant) = record.grant() else { return };
-    sink.plain(grant.parked);
+    sink.plain((grant.parked, grant.rotated));
     sink.plain(grant.access.is_some());
     grant.access.iter().for_each(|access| sink.number(access.number));
     sink.flight_if(grant.access.as_ref().and_then(|access| access.flight));
@@ -223,7 +223,7 @@ fn faulty<'a>(change: &'a Change, current: &Record, manner: Manner<'_>) -> Cow<'
                 *expected = current.version();
             }
             if manner.has(Fault::MarkTooShort) {
-                mark.timeout = DEFAULT_REQUEST_TIMEOUT;
+                mark.timeout = REQUEST_TIMEOUT;
             }
             if manner.has(Fault::MarkBackdated) {
                 mark.latest.elapsed = ElapsedTime::from_millis(mark.latest.elapsed.as_millis() / 1000 * 1000);

@@ -3,7 +3,7 @@
 //! All checks at the stated bounds take minutes without optimisation. `cargo run --release -p tokenkeeper-model` runs
 //! them, as CI does. These tests also run them with `--release`.
 
-use tokenkeeper_actors::law::profile::Reuse::{self, NeverReplay, RetryOnce};
+use tokenkeeper_actors::law::profile::Reuse::{self, EndsLineage, EndsMore};
 use tokenkeeper_model::{Bounds, Claims, Config, Fault, Law, Report, check};
 
 /// Bounds for small runs, each with a few kinds of event.
@@ -35,19 +35,19 @@ fn is_noticed(config: Config, faults: &[Fault], law: Law) {
     assert!(report.broke(law), "{faults:?} went unnoticed: {report}");
 }
 
-fn kernel(policy: InDoubt, bounds: Bounds) -> Config {
-    Config::new(policy, Claims::Kernel, bounds)
+fn kernel(reuse: Reuse, bounds: Bounds) -> Config {
+    Config::new(reuse, Claims::Kernel, bounds)
 }
 
-fn leased(policy: InDoubt, bounds: Bounds) -> Config {
-    Config::new(policy, Claims::LEASED, bounds)
+fn leased(reuse: Reuse, bounds: Bounds) -> Config {
+    Config::new(reuse, Claims::LEASED, bounds)
 }
 
 #[test]
 fn every_law_holds_on_kernel_locks() {
     for bounds in SMALL {
-        for policy in [RetryOnce, NeverReplay] {
-            all_is_well(kernel(policy, bounds));
+        for reuse in [EndsLineage, EndsMore] {
+            all_is_well(kernel(reuse, bounds));
         }
     }
 }
@@ -55,8 +55,8 @@ fn every_law_holds_on_kernel_locks() {
 #[test]
 fn every_law_holds_on_leases() {
     for bounds in SMALL {
-        for policy in [RetryOnce, NeverReplay] {
-            all_is_well(leased(policy, bounds));
+        for reuse in [EndsLineage, EndsMore] {
+            all_is_well(leased(reuse, bounds));
         }
     }
 }
@@ -64,7 +64,7 @@ fn every_law_holds_on_leases() {
 #[test]
 fn a_long_lease_that_was_lost_says_nothing_about_later_marks() {
     let bounds = Bounds { flights: 1, claim_losses: 1, pauses: 1, ..Bounds::CALM };
-    let config = Config::new(RetryOnce, Claims::LONG, bounds).together();
+    let config = Config::new(EndsLineage, Claims::LONG, bounds).together();
     // The claim's answer about its predecessor covers earlier marks only. A mark that seems older than the claim looks
     // covered by it.
     is_noticed(config, &[Fault::MarkBackdated], Law::ReplayInTime);
@@ -73,12 +73,12 @@ fn a_long_lease_that_was_lost_says_nothing_about_later_marks() {
 #[test]
 fn a_store_that_ignores_the_version_of_a_mark_is_noticed() {
     let bounds = Bounds { flights: 1, claim_losses: 1, ..Bounds::CALM };
-    is_noticed(leased(RetryOnce, bounds), &[Fault::MarkAnywhere], Law::OneSpend);
+    is_noticed(leased(EndsLineage, bounds), &[Fault::MarkAnywhere], Law::OneSpend);
 }
 
 #[test]
 fn a_driver_that_does_not_read_again_is_held_by_the_version_of_its_mark_alone() {
-    let one_crash = kernel(NeverReplay, Bounds { flights: 1, crashes: 1, ..Bounds::CALM });
+    let one_crash = kernel(EndsMore, Bounds { flights: 1, crashes: 1, ..Bounds::CALM });
     all_is_well(one_crash.clone().with(&[Fault::StaleReread]));
     all_is_well(one_crash.clone().with(&[Fault::MarkAnywhere]));
     is_noticed(one_crash, &[Fault::StaleReread, Fault::MarkAnywhere], Law::MarkedFirst);
@@ -87,40 +87,40 @@ fn a_driver_that_does_not_read_again_is_held_by_the_version_of_its_mark_alone() 
 #[test]
 fn a_mark_that_is_not_written_is_noticed() {
     let bounds = Bounds { flights: 1, ..Bounds::CALM };
-    is_noticed(kernel(RetryOnce, bounds), &[Fault::MarkUnwritten], Law::MarkedFirst);
+    is_noticed(kernel(EndsLineage, bounds), &[Fault::MarkUnwritten], Law::MarkedFirst);
 }
 
 #[test]
 fn a_mark_that_ends_before_its_request_is_noticed() {
     let bounds = Bounds { flights: 1, crashes: 1, lulls: 1, waits: 1, ..Bounds::CALM };
-    is_noticed(kernel(RetryOnce, bounds), &[Fault::MarkTooShort], Law::ReplayInTime);
+    is_noticed(kernel(EndsLineage, bounds), &[Fault::MarkTooShort], Law::ReplayInTime);
 }
 
 #[test]
 fn a_claim_that_two_hold_is_noticed() {
     let bounds = Bounds { flights: 1, ..Bounds::CALM };
-    is_noticed(kernel(RetryOnce, bounds), &[Fault::SharedClaim], Law::OneClaim);
+    is_noticed(kernel(EndsLineage, bounds), &[Fault::SharedClaim], Law::OneClaim);
 }
 
 #[test]
 fn a_lost_holder_that_passes_for_gone_is_noticed() {
     let bounds = Bounds { flights: 1, claim_losses: 1, pauses: 1, ..Bounds::CALM };
-    is_noticed(leased(RetryOnce, bounds).together(), &[Fault::LostIsGone], Law::ReplayInTime);
+    is_noticed(leased(EndsLineage, bounds).together(), &[Fault::LostIsGone], Law::ReplayInTime);
 }
 
 #[test]
 fn a_commit_that_compares_nothing_is_noticed() {
     let bounds = Bounds { flights: 1, logins: 1, ..Bounds::CALM };
-    is_noticed(kernel(RetryOnce, bounds), &[Fault::CommitAnywhere], Law::Epochs);
+    is_noticed(kernel(EndsLineage, bounds), &[Fault::CommitAnywhere], Law::Epochs);
 }
 
 #[test]
 fn an_end_that_compares_nothing_is_noticed() {
     let bounds = Bounds { lost_answers: 1, logins: 1, ..Bounds::CALM };
-    is_noticed(kernel(RetryOnce, bounds), &[Fault::EndAnywhere], Law::WinnersStay);
+    is_noticed(kernel(EndsLineage, bounds), &[Fault::EndAnywhere], Law::WinnersStay);
 }
 
 #[test]
 fn a_claim_that_is_never_ended_is_noticed() {
-    is_noticed(kernel(RetryOnce, Bounds::CALM), &[Fault::ClaimLeft], Law::NothingHangs);
+    is_noticed(kernel(EndsLineage, Bounds::CALM), &[Fault::ClaimLeft], Law::NothingHangs);
 }
