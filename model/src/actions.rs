@@ -29,8 +29,8 @@ pub enum Action {
     EndClaim(FlightId),
     /// A flight gets a tick with the present time.
     Tick(FlightId),
-    /// The server processes a request, and the flight gets the answer if it still exists.
-    Process(FlightId),
+    /// The server processes a request, and the flight gets the answer if it still waits for it.
+    Process(FlightId, Op),
     /// A request cannot be sent, because the server is unreachable.
     Unsent(FlightId),
     /// The store reports that it failed to write a flight's commit.
@@ -107,7 +107,7 @@ impl State {
             }
         }
         for request in &self.wire {
-            step(if request.awaited { Kind::Due } else { Kind::Chance }, Action::Process(request.by));
+            step(if request.awaited { Kind::Due } else { Kind::Chance }, Action::Process(request.by, request.op));
             if request.awaited && self.left.lost_answers > 0 {
                 step(Kind::Chance, Action::LoseAnswer(request.by));
             }
@@ -166,7 +166,8 @@ impl State {
                 _ => {}
             }
         }
-        let woken = seat.flight.next_wake().is_some_and(|wake| wake <= self.elapsed());
+        // The short pause before a flight presents its token once more is over whenever the model ticks.
+        let woken = seat.is_repeating() || seat.flight.next_wake().is_some_and(|wake| wake <= self.elapsed());
         let waits = seat.is_pausing() && !self.is_worth_waking(seat, config);
         let gives_up = self.gives_up(seat, config);
         if woken && !waits && (!gives_up || self.left.timeouts > 0) {
@@ -196,6 +197,15 @@ impl State {
             || self.processes.iter().any(|process| process.session.rests(version, self.elapsed()))
     }
 
+    /// Whether a session waits for at most a second.
+    fn waits_briefly(&self) -> bool {
+        let version = self.store.record.version();
+        let soon = ElapsedTime::from_millis(self.now + Span::Second.millis());
+        self.processes
+            .iter()
+            .any(|process| process.session.rests_until(version, self.elapsed()).is_some_and(|until| until <= soon))
+    }
+
     /// Whether this much time may pass. The bounds must allow it, or nothing else may be due while a flight or a
     /// session waits for it. No request whose answer is awaited outlasts its time-out.
     fn may_pass(&self, span: Span, due: bool) -> bool {
@@ -204,16 +214,18 @@ impl State {
         if overdue > usize::from(self.left.lost_answers) {
             return false;
         }
-        let busy = self.seats().any(|(_, seat)| seat.pending.iter().any(|pending| op(&pending.effect).is_some()));
+        let works = |seat: &Seat| seat.pending.iter().any(|pending| op(&pending.effect).is_some());
+        let busy = self.seats().any(|(_, seat)| works(seat) || seat.is_repeating());
         let marked = self.store.record.held().is_some_and(|held| held.mark.is_some());
         let version = self.store.record.version();
         let resting = self.processes.iter().any(|process| process.session.rests(version, self.elapsed()));
         let pausing = self.seats().any(|(_, seat)| seat.is_pausing());
         match span {
+            Span::Second => !due && self.waits_briefly(),
             Span::Lull => self.left.lulls > 0 && busy,
             Span::Wait => self.left.waits > 0 && (marked || !self.wire.is_empty()),
             Span::Pause if self.left.pauses > 0 => marked || busy || resting || pausing || self.store.has_claims(),
-            Span::Pause => !due && self.waits_for_time(),
+            Span::Pause => !due && self.waits_for_time() && !self.waits_briefly(),
         }
     }
 }

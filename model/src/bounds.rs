@@ -32,7 +32,8 @@ pub struct Bounds {
     /// Stretches of 25 s. This is shorter than a request's time-out, but a stretch together with a lull is longer.
     pub waits: u8,
     /// Stretches of 100 s, past every limit, at any point. The processes stood still or were suspended. Besides these,
-    /// 100 s pass as often as needed where nothing else can happen and a flight or a session waits.
+    /// time passes as often as needed where nothing else can happen and a flight or a session waits. This is 1 s if a
+    /// session waits no longer than that, and 100 s otherwise.
     pub pauses: u8,
 }
 
@@ -100,6 +101,8 @@ impl fmt::Display for Bounds {
 /// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
+    /// 1 s.
+    Second,
     /// 6 s.
     Lull,
     /// 25 s.
@@ -110,11 +113,12 @@ pub enum Span {
 
 impl Span {
     /// The spans, shortest first.
-    pub const ALL: [Span; 3] = [Span::Lull, Span::Wait, Span::Pause];
+    pub const ALL: [Span; 4] = [Span::Second, Span::Lull, Span::Wait, Span::Pause];
 
     /// The length in milliseconds.
     pub const fn millis(self) -> u64 {
         match self {
+            Span::Second => 1_000,
             Span::Lull => 6_000,
             Span::Wait => 25_000,
             Span::Pause => 100_000,

@@ -18,9 +18,14 @@ use crate::step::Step;
 impl Step<'_> {
     /// Reports a lost answer to the flight. The server may yet process the request.
     pub(crate) fn lose_answer(&mut self, flight: FlightId, how: Lost) {
-        let Some(request) = self.state.wire.iter_mut().find(|request| request.by == flight) else { return };
+        let Some(request) = self.state.wire.iter_mut().find(|request| request.by == flight && request.awaited) else {
+            return;
+        };
         request.awaited = false;
-        let op = request.op;
+        let (op, rt) = (request.op, request.rt);
+        Arc::make_mut(&mut self.state.server).lose(rt, flight);
+        // The flight may write another mark.
+        self.seat(flight).into_iter().for_each(|seat| seat.marked = false);
         self.feed(flight, FlightEvent::Sent(op, Evidence::Lost(how)));
     }
 
@@ -103,6 +108,7 @@ impl Step<'_> {
     pub(crate) fn pass(&mut self, span: Span) {
         let left = &mut self.state.left;
         match span {
+            Span::Second => {}
             Span::Lull => left.lulls -= 1,
             Span::Wait => left.waits -= 1,
             Span::Pause => left.pauses = left.pauses.saturating_sub(1),
@@ -115,7 +121,7 @@ impl Step<'_> {
                 self.state.left.lost_answers -= 1;
                 self.lose_answer(request.by, Lost::TimedOut);
             }
-            self.state.wire.retain(|other| other.by != request.by);
+            self.state.wire.retain(|other| (other.by, other.op) != (request.by, request.op));
         }
     }
 }

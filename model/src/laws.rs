@@ -1,5 +1,7 @@
 //! Conditions that hold in every state. A step that breaks a law notes it in the next state.
 
+use std::sync::Arc;
+
 use tokenkeeper_actors::law::flight::FlightEffect;
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::Reuse;
@@ -7,7 +9,7 @@ use tokenkeeper_actors::values::record::Record;
 use tokenkeeper_actors::values::{ElapsedTime, FlightId};
 
 use crate::bounds::Bounds;
-use crate::server::{Request, Rt};
+use crate::server::{Presentation, Request, Rt};
 use crate::state::{Seat, State, is_commit};
 
 /// The laws that are checked in every state.
@@ -23,21 +25,27 @@ pub enum Law {
     NoKnowingReplay,
     /// A mark with its count is durable before each presentation (laws 4 and 10).
     MarkedFirst,
-    /// Law 10: at most two presentations of one token, or one where the policy is `NeverReplay`.
+    /// Law 10: one presentation of each token where a reuse ends more than the lineage. Elsewhere a flight presents a token
+    /// at most twice, the second time after the answer was lost.
     Presentations,
-    /// Law 10: the second presentation goes out only when the flight of the first can commit nothing more, and that
-    /// request's own time-out has passed.
+    /// Law 10: a token that another flight has presented is presented again only when that flight can commit nothing more,
+    /// or its request's own time-out has passed.
     ReplayInTime,
-    /// Law 10: the server never has cause to revoke a lineage while the owner of the token's successor may yet commit
-    /// it, nor at all where the policy is `NeverReplay`.
+    /// Law 10: a presentation gives the server cause to revoke a lineage only if no flight may yet commit the token's
+    /// successor, or the time-out of the request that brought it had passed. Where a reuse ends more than the lineage there
+    /// is no cause at all. A request whose answer is lost, and which the server processes late, may revoke a lineage.
     Unrevoked,
+    /// Law 10: only a definite answer or a login ends a doubt. The record counts every presentation of its token, and no
+    /// flight gives up a token whose reuse ends only the lineage.
+    DoubtStays,
     /// Law 12: a result of an older epoch is never stored.
     Epochs,
     /// Law 12: epoch, revision and number only grow.
     Growth,
     /// Law 9: no grant is ended while its token works. A loser never deletes a winner's tokens.
     WinnersStay,
-    /// Without a crash or a lost answer, the store ends up with the token that works (laws 4 and 5).
+    /// Without a crash or a lost answer, the store ends up with the token that works (laws 4 and 5). A flight that saves
+    /// nothing until its request's time-out has passed, and whose claim another flight has taken, may lose its token too.
     NothingLost,
     /// The contract of the flight. It lands exactly once.
     LandsOnce,
@@ -47,7 +55,7 @@ pub enum Law {
 
 impl Law {
     /// All of them.
-    pub const ALL: [Law; 13] = [
+    pub const ALL: [Law; 14] = [
         Law::OneSpend,
         Law::OneClaim,
         Law::NoKnowingReplay,
@@ -55,6 +63,7 @@ impl Law {
         Law::Presentations,
         Law::ReplayInTime,
         Law::Unrevoked,
+        Law::DoubtStays,
         Law::Epochs,
         Law::Growth,
         Law::WinnersStay,
@@ -70,9 +79,10 @@ impl Law {
             Law::OneClaim => "one live claim per epoch, and no spending without it",
             Law::NoKnowingReplay => "no presentation of a token known to be spent or dead",
             Law::MarkedFirst => "marked, with the right count, before it is presented",
-            Law::Presentations => "no more presentations than the policy allows",
-            Law::ReplayInTime => "no second presentation while the first may matter",
-            Law::Unrevoked => "no revocation while the successor's owner may commit",
+            Law::Presentations => "no more presentations than the profile allows",
+            Law::ReplayInTime => "no presentation by another flight while the last one may matter",
+            Law::Unrevoked => "no revocation while the successor's owner may commit in time",
+            Law::DoubtStays => "no doubt ends without a definite answer",
             Law::Epochs => "no result of an older epoch is stored",
             Law::Growth => "epoch, revision and number grow",
             Law::WinnersStay => "no grant is ended whose token works",
@@ -90,16 +100,15 @@ impl State {
     }
 
     /// Checks a presentation, immediately before its first byte leaves. `before` is the number of earlier
-    /// presentations of the token. `last` is the flight of the last one, and the time until which that request may be
-    /// under way.
+    /// presentations of the token, and `latest` is the latest one.
     pub(crate) fn check_presentation(
         &mut self,
         request: &Request,
         before: u8,
-        last: Option<(FlightId, ElapsedTime)>,
+        latest: Option<Presentation>,
         reuse: Reuse,
     ) {
-        if self.wire.iter().any(|other| other.rt.lineage == request.rt.lineage) {
+        if self.wire.iter().any(|other| other.awaited && other.rt.lineage == request.rt.lineage) {
             self.breaks(Law::OneSpend);
         }
         let epoch = self.seats().find(|(_, seat)| seat.flight.id() == request.by).and_then(|(_, seat)| seat.claim);
@@ -116,13 +125,12 @@ impl State {
         if Some(record.epoch) == epoch && !marked {
             self.breaks(Law::MarkedFirst);
         }
-        let most = if reuse == Reuse::EndsMore { 1 } else { 2 };
-        if before >= most {
+        let Some(latest) = latest else { return };
+        let repeats = latest.by == request.by;
+        if reuse == Reuse::EndsMore || repeats && (latest.count > 1 || !latest.lost) {
             self.breaks(Law::Presentations);
         }
-        if let Some((by, ends)) = last
-            && (self.may_commit(by) || ends > self.elapsed())
-        {
+        if !repeats && self.may_commit(latest.by) && latest.ends > self.elapsed() {
             self.breaks(Law::ReplayInTime);
         }
     }
@@ -133,12 +141,15 @@ impl State {
         alive || self.late.iter().any(|late| late.flight == flight && is_commit(&late.effect))
     }
 
-    /// Checks that the flights did not cause the revocation of a lineage. `owner` received the successor of the token
-    /// that was presented again.
-    pub(crate) fn check_revocation(&mut self, owner: Option<FlightId>, reuse: Reuse) {
-        if reuse == Reuse::EndsMore || owner.is_some_and(|owner| self.may_commit(owner)) {
+    /// Checks a revocation that `request` caused. `owner` is the flight that received the successor of the request's token,
+    /// with the time-out of its request.
+    pub(crate) fn check_revocation(&mut self, request: &Request, owner: Option<(FlightId, ElapsedTime)>, reuse: Reuse) {
+        let unsaved = owner.filter(|(by, _)| self.may_commit(*by));
+        let overtakes = request.awaited && unsaved.is_some_and(|(_, ends)| ends <= request.left);
+        if reuse == Reuse::EndsMore || request.awaited && unsaved.is_some() && !overtakes {
             self.breaks(Law::Unrevoked);
         }
+        Arc::make_mut(&mut self.server).lineages[request.rt.lineage].overtaken = overtakes;
     }
 
     /// Checks a claim that was just granted to `flight`. Returns whether another flight also believes to hold it.
@@ -177,6 +188,10 @@ impl State {
         if superseded || skipped {
             self.breaks(Law::Epochs);
         }
+        let counted = after.held().and_then(|held| held.mark.as_ref()).map_or(0, |mark| mark.presentations);
+        if belongs.is_some_and(|rt| counted < u32::from(self.server.times(rt))) {
+            self.breaks(Law::DoubtStays);
+        }
     }
 
     /// Checks a state in which only faults and external events can happen.
@@ -189,7 +204,8 @@ impl State {
         }
         let lineage = usize::try_from(self.store.record.epoch.number()).unwrap_or(0).saturating_sub(1);
         let stored = self.store.record.held().and_then(|held| Rt::of(held.credential.token()));
-        let spotless = !crashed && self.left.lost_answers == bounds.lost_answers;
+        let overtaken = self.server.lineages.get(lineage).is_some_and(|lineage| lineage.overtaken);
+        let spotless = !crashed && self.left.lost_answers == bounds.lost_answers && !overtaken;
         if spotless && (stored.is_none() || stored != self.server.current(lineage)) {
             self.breaks(Law::NothingLost);
         }

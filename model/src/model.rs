@@ -111,7 +111,7 @@ impl Model for TwoProcesses {
                 })),*]
             };
         }
-        always!(OneSpend OneClaim NoKnowingReplay MarkedFirst Presentations ReplayInTime Unrevoked Epochs Growth
-            WinnersStay NothingLost LandsOnce NothingHangs)
+        always!(OneSpend OneClaim NoKnowingReplay MarkedFirst Presentations ReplayInTime Unrevoked DoubtStays Epochs
+            Growth WinnersStay NothingLost LandsOnce NothingHangs)
     }
 }

@@ -13,7 +13,7 @@ use crate::config::Fault;
 use crate::identity::{self, MOMENT};
 use crate::server::{Request, Rt, Took};
 use crate::sightings::Sight;
-use crate::state::{Late, Seat};
+use crate::state::Late;
 use crate::step::Step;
 
 impl Step<'_> {
@@ -139,29 +139,44 @@ impl Step<'_> {
             return self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(NotSent::TooLate)));
         }
         let request = Request { by: flight, op, awaited: true, rt, left, ends: left.after(request.timeout) };
-        let last = self.state.server.last_of(rt);
-        let policy = self.model.config.reuse;
+        let latest = self.state.server.latest_of(rt);
         let before = Arc::make_mut(&mut self.state.server).note(&request);
-        self.state.check_presentation(&request, before, last, policy);
+        self.state.check_presentation(&request, before, latest, self.model.config.reuse);
+        if before == 2 {
+            self.saw(Sight::Third);
+        }
+        if latest.is_some_and(|latest| latest.by != flight && !latest.lost && latest.ends > left) {
+            self.saw(Sight::AtOnce);
+        }
         self.state.wire.push(request);
     }
 
     /// The server processes a request. The flight gets the answer if it still waits for it.
-    pub(crate) fn process_request(&mut self, flight: FlightId) {
-        let Some(found) = self.state.wire.iter().position(|request| request.by == flight) else { return };
+    pub(crate) fn process_request(&mut self, flight: FlightId, op: Op) {
+        let found = self.state.wire.iter().position(|request| (request.by, request.op) == (flight, op));
+        let Some(found) = found else { return };
         let request = self.state.wire.remove(found);
         let took = Arc::make_mut(&mut self.state.server).process(&request);
-        let times = self.state.server.times(request.rt);
-        match took {
-            Took::Rotated(_) if times > 1 => self.saw(Sight::Replayed),
-            Took::Reused(owner) => {
-                self.saw(Sight::ReplayedInVain);
-                self.state.check_revocation(owner, self.model.config.reuse);
+        if let Took::Reused(owner) = took {
+            self.state.check_revocation(&request, owner, self.model.config.reuse);
+            if self.state.server.lineages[request.rt.lineage].overtaken {
+                self.saw(Sight::Overtook);
             }
-            _ => {}
         }
         if !request.awaited {
-            return self.saw(Sight::AnswerLost);
+            self.saw(Sight::AnswerLost);
+            if matches!(took, Took::Reused(Some(_))) {
+                self.saw(Sight::LateRevocation);
+            }
+            return;
+        }
+        let repeats = self.state.server.latest_of(request.rt).is_some_and(|latest| latest.count > 1);
+        match took {
+            Took::Rotated(_) if repeats => self.saw(Sight::Repeated),
+            Took::Reused(_) if repeats => self.saw(Sight::RepeatedInVain),
+            Took::Rotated(_) if self.state.server.times(request.rt) > 1 => self.saw(Sight::Replayed),
+            Took::Reused(_) => self.saw(Sight::ReplayedInVain),
+            _ => {}
         }
         let process = identity::process_of(flight);
         let mut asked = self.state.moment(process, self.apart());
@@ -180,8 +195,10 @@ impl Step<'_> {
             self.state.left.timeouts -= 1;
             self.give_up(flight, now);
         }
-        if self.state.processes[identity::process_of(flight)].seat(flight).is_some_and(Seat::is_pausing) {
-            self.state.now += MOMENT;
+        if let Some(seat) = self.state.processes[identity::process_of(flight)].seat(flight) {
+            let wake = seat.flight.next_wake().filter(|_| seat.is_repeating());
+            let pause = if seat.is_pausing() { MOMENT } else { 0 };
+            self.state.now = wake.map_or(0, ElapsedTime::as_millis).max(self.state.now + pause);
         }
         self.feed(flight, FlightEvent::Tick);
     }

@@ -42,6 +42,9 @@ pub(crate) struct Lineage {
     /// The step that works.
     pub(crate) current: u8,
     pub(crate) revoked: bool,
+    /// It was revoked because a token was presented again after the time-out of a flight that had received its successor,
+    /// and had not saved it.
+    pub(crate) overtaken: bool,
 }
 
 impl fmt::Display for Rt {
@@ -56,24 +59,44 @@ pub(crate) struct Presented {
     pub(crate) rt: Rt,
     /// The number of presentations.
     pub(crate) times: u8,
-    /// The flight of the last presentation.
-    pub(crate) by: FlightId,
-    /// The time-out of the last request.
-    pub(crate) ends: ElapsedTime,
-    /// The flight that received its successor.
-    pub(crate) taken_by: Option<FlightId>,
+    /// The latest presentation.
+    pub(crate) latest: Presentation,
+    /// The flight that received its successor, and the time-out of the request that brought it.
+    pub(crate) taken: Option<(FlightId, ElapsedTime)>,
     /// The store knows that it is spent or dead.
     pub(crate) over: bool,
+}
+
+/// A presentation of a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presentation {
+    pub(crate) by: FlightId,
+    /// The number of presentations by this flight in a row, this one included.
+    pub(crate) count: u8,
+    /// The time-out of the request.
+    pub(crate) ends: ElapsedTime,
+    /// The flight has learnt that the answer is lost.
+    pub(crate) lost: bool,
+}
+
+impl Presentation {
+    fn put(&self, sink: &mut Sink) {
+        sink.flight(self.by);
+        sink.plain((self.count, self.lost));
+        sink.time(self.ends);
+    }
 }
 
 impl Presented {
     /// Writes the distinguishing values.
     pub(crate) fn put(&self, sink: &mut Sink) {
         sink.rt(self.rt);
-        sink.plain((self.times, self.over));
-        sink.flight(self.by);
-        sink.time(self.ends);
-        sink.flight_if(self.taken_by);
+        sink.plain((self.times, self.over, self.taken.is_some()));
+        self.latest.put(sink);
+        if let Some((by, ends)) = self.taken {
+            sink.flight(by);
+            sink.time(ends);
+        }
     }
 }
 
@@ -109,12 +132,13 @@ pub(crate) struct Server {
 }
 
 /// The server's decision about a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Took {
     /// The token worked. This is its successor.
     Rotated(Rt),
-    /// The token was already spent, so the lineage is revoked. The value is the flight that received the successor.
-    Reused(Option<FlightId>),
+    /// The token was already spent, so the lineage is revoked. The value is the flight that received the successor, and
+    /// the time-out of its request.
+    Reused(Option<(FlightId, ElapsedTime)>),
     /// The lineage was revoked before.
     Refused,
 }
@@ -126,7 +150,7 @@ impl Server {
 
     /// A person signs in.
     pub(crate) fn sign_in(&mut self) -> Rt {
-        self.lineages.push(Lineage { current: 0, revoked: false });
+        self.lineages.push(Lineage { current: 0, revoked: false, overtaken: false });
         Rt { lineage: self.lineages.len() - 1, step: 0 }
     }
 
@@ -140,9 +164,9 @@ impl Server {
         self.presented.iter_mut().find(|presented| presented.rt == rt)
     }
 
-    /// The flight of a token's last presentation, and the time-out of that request.
-    pub(crate) fn last_of(&self, rt: Rt) -> Option<(FlightId, ElapsedTime)> {
-        self.presented.iter().find(|presented| presented.rt == rt).map(|presented| (presented.by, presented.ends))
+    /// The latest presentation of a token.
+    pub(crate) fn latest_of(&self, rt: Rt) -> Option<Presentation> {
+        self.presented.iter().find(|presented| presented.rt == rt).map(|presented| presented.latest)
     }
 
     /// The number of a token's presentations.
@@ -150,18 +174,26 @@ impl Server {
         self.presented.iter().find(|presented| presented.rt == rt).map_or(0, |presented| presented.times)
     }
 
+    /// Notes that a flight has learnt that the answer to its presentation is lost.
+    pub(crate) fn lose(&mut self, rt: Rt, by: FlightId) {
+        if let Some(presented) = self.presented(rt).filter(|presented| presented.latest.by == by) {
+            presented.latest.lost = true;
+        }
+    }
+
     /// Notes that a request has left. Returns the number of earlier presentations of its token.
     pub(crate) fn note(&mut self, request: &Request) -> u8 {
+        let latest = Presentation { by: request.by, count: 1, ends: request.ends, lost: false };
         match self.presented(request.rt) {
             Some(presented) => {
-                presented.by = request.by;
-                presented.ends = request.ends;
+                let repeats = if presented.latest.by == request.by { presented.latest.count } else { 0 };
+                presented.latest = Presentation { count: repeats + 1, ..latest };
                 presented.times += 1;
                 presented.times - 1
             }
             None => {
-                let (rt, by, ends) = (request.rt, request.by, request.ends);
-                self.presented.push(Presented { rt, times: 1, by, ends, taken_by: None, over: false });
+                let rt = request.rt;
+                self.presented.push(Presented { rt, times: 1, latest, taken: None, over: false });
                 0
             }
         }
@@ -180,7 +212,7 @@ impl Server {
         self.presented.retain(|presented| state.may_present(presented.rt));
         for (number, lineage) in self.lineages.iter_mut().enumerate().filter(|(number, _)| !state.matters(*number)) {
             let _ = number;
-            *lineage = Lineage { current: 0, revoked: false };
+            *lineage = Lineage { current: 0, revoked: false, overtaken: false };
         }
     }
 
@@ -193,13 +225,13 @@ impl Server {
         if lineage.current == request.rt.step {
             lineage.current += 1;
             let successor = Rt { step: lineage.current, ..request.rt };
-            if let Some(presented) = self.presented(request.rt) {
-                presented.taken_by = Some(request.by);
+            if let Some(presented) = self.presented(request.rt).filter(|_| request.awaited) {
+                presented.taken = Some((request.by, request.ends));
             }
             return Took::Rotated(successor);
         }
         lineage.revoked = true;
-        Took::Reused(self.presented(request.rt).and_then(|presented| presented.taken_by))
+        Took::Reused(self.presented(request.rt).and_then(|presented| presented.taken))
     }
 }
 

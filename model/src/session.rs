@@ -160,6 +160,11 @@ impl Session {
         self.absorb(view, now);
     }
 
+    /// The end of the pause after a failed flight, if it has still to pass.
+    pub(crate) fn rests_until(&self, store: Version, now: ElapsedTime) -> Option<ElapsedTime> {
+        self.resting.filter(|until| *until > now && self.flights > 0 && !self.is_overtaken(store))
+    }
+
     /// Whether a pause in this session still has to pass.
     pub(crate) fn rests(&self, store: Version, now: ElapsedTime) -> bool {
         if self.is_overtaken(store) {

@@ -60,10 +60,24 @@ sights! {
     InDoubt "landings in doubt"
     /// A flight gives up a token that may have been consumed.
     MaybeConsumed "tokens given up"
-    /// A token is presented a second time, and works.
+    /// A flight whose answer was lost presents its token once more, and the token works.
+    Repeated "repeats that worked"
+    /// A flight whose answer was lost presents its token once more, and the token was spent. The lineage, which was lost
+    /// already, ends.
+    RepeatedInVain "repeats in vain"
+    /// A flight presents a token that another flight has presented, and the token works.
     Replayed "replays that worked"
-    /// A token is presented a second time, and was spent. The lineage, which was lost already, ends.
+    /// A flight presents a token that another flight has presented, and the token was spent. The lineage ends.
     ReplayedInVain "replays in vain"
+    /// A token is presented for the third time.
+    Third "third presentations"
+    /// A token that a crash has left in doubt is presented before the time-out of the crashed process's request.
+    AtOnce "presentations at once after a crash"
+    /// A replay ends a lineage whose newest token a living flight has not saved within the time-out of its request.
+    Overtook "living flights overtaken by a replay"
+    /// The server processes a request late, after the answer was lost and the token worked in another request. The lineage
+    /// ends.
+    LateRevocation "lineages lost to a late request"
     /// A grant is ended, because the server refused its token.
     Ended "grants ended"
     /// A mark is taken back.
@@ -95,7 +109,8 @@ impl Sight {
         let (crash, loss, doubt) = (crashes > 0, claim_losses > 0, crashes + lost_answers > 0);
         // After a lease that its holder did not end, the holder may be alive.
         let may_live = leased && (crash || loss || pauses > 0);
-        let replays = config.reuse == Reuse::EndsLineage && (lost_answers > 0 || crash && !leased);
+        let replays = config.reuse == Reuse::EndsLineage;
+        let lost = lost_answers > 0;
         let late = timeouts > 0 && lulls > 0;
         match self {
             Sight::Adopted | Sight::Contended | Sight::SameNewest => true,
@@ -105,10 +120,15 @@ impl Sight {
             Sight::LoginMidSend | Sight::Overtaken => logins > 0,
             Sight::CrashMidSend => crash,
             Sight::AnswerLost => doubt,
-            // A flight that never replays has no doubt about a holder that is gone.
-            Sight::InDoubt => may_live || doubt && config.reuse != Reuse::EndsMore,
-            Sight::MaybeConsumed => may_live || doubt && config.reuse == Reuse::EndsMore,
-            Sight::Replayed | Sight::ReplayedInVain | Sight::Ended => replays,
+            // A first doubt about a holder that is gone is resolved at once.
+            Sight::InDoubt => may_live || replays && crash && lost,
+            Sight::MaybeConsumed => !replays && (may_live || doubt),
+            Sight::Repeated | Sight::RepeatedInVain => replays && lost,
+            Sight::Replayed | Sight::ReplayedInVain => replays && (crash || may_live),
+            Sight::Third => replays && crash && lost,
+            Sight::AtOnce => replays && crash && !leased,
+            Sight::Overtook => replays && leased && pauses > 0,
+            Sight::LateRevocation | Sight::Ended => replays && doubt,
             Sight::Withdrawn => late || unsent > 0,
             Sight::Verified | Sight::TooLate => lulls > 0,
             Sight::Degraded | Sight::Settled => late || failed_saves > 0,

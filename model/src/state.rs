@@ -140,6 +140,16 @@ impl Seat {
 
     /// Whether it waits for the claim to become free.
     pub(crate) fn is_pausing(&self) -> bool {
+        self.claim.is_none() && self.waits()
+    }
+
+    /// Whether it waits to present its token once more.
+    pub(crate) fn is_repeating(&self) -> bool {
+        self.claim.is_some() && self.waits()
+    }
+
+    /// Whether it waits for time to pass, before it has landed.
+    fn waits(&self) -> bool {
         !self.landed && self.pending.is_empty() && self.flight.next_wake().is_some()
     }
 
@@ -250,7 +260,7 @@ impl State {
         let shared = key(frame, |sink| {
             sink.plain((self.left, self.broken));
             self.store.put(sink, names, |epoch| self.may_claim(epoch));
-            self.server.lineages.iter().for_each(|lineage| sink.plain(lineage.revoked));
+            self.server.lineages.iter().for_each(|lineage| sink.plain((lineage.revoked, lineage.overtaken)));
         });
         let presented = gather(self.server.presented.iter().map(|presented| key(frame, |sink| presented.put(sink))));
         let wire = gather(self.wire.iter().map(|request| key(frame, |sink| request.put(sink))));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokenkeeper_actors::law::flight::{Flight, FlightEffect, FlightEvent, Outcome, Report};
-use tokenkeeper_actors::law::profile::Lost;
+use tokenkeeper_actors::law::profile::{Lost, Reuse};
 use tokenkeeper_actors::values::{FlightId, Reason};
 
 use crate::actions::Action;
@@ -51,7 +51,7 @@ impl Step<'_> {
                 }
             }
             Action::Tick(flight) => self.tick(*flight),
-            Action::Process(flight) => self.process_request(*flight),
+            Action::Process(flight, op) => self.process_request(*flight, *op),
             Action::LoseAnswer(flight) => {
                 self.state.left.lost_answers -= 1;
                 self.lose_answer(*flight, Lost::Broken);
@@ -240,6 +240,9 @@ impl Step<'_> {
                     }
                     Outcome::LoginRequired(Reason::MaybeConsumed) => {
                         self.saw(Sight::MaybeConsumed);
+                        if self.model.config.reuse == Reuse::EndsLineage {
+                            self.state.breaks(Law::DoubtStays);
+                        }
                     }
                     _ => {}
                 }

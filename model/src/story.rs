@@ -41,7 +41,12 @@ fn action(state: &State, action: &Action) -> String {
         },
         Action::EndClaim(flight) => format!("{}'s claim is ended", name(*flight)),
         Action::Tick(flight) => format!("{} is told the time", name(*flight)),
-        Action::Process(flight) => format!("the server processes {}'s request", name(*flight)),
+        Action::Process(flight, op) => {
+            let awaited =
+                state.wire.iter().any(|request| (request.by, request.op, request.awaited) == (*flight, *op, true));
+            let late = if awaited { "" } else { ", whose answer is lost" };
+            format!("the server processes {}'s request{late}", name(*flight))
+        }
         Action::Unsent(flight) => format!("{}'s request cannot be sent", name(*flight)),
         Action::FailSave(flight) => format!("the store fails to write {}'s commit", name(*flight)),
         Action::LoseAnswer(flight) => format!("{}'s connection breaks", name(*flight)),
