@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokenkeeper_actors::law::flight::FlightEffect;
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::Reuse;
+use tokenkeeper_actors::values::FlightId;
 use tokenkeeper_actors::values::record::Record;
-use tokenkeeper_actors::values::{ElapsedTime, FlightId};
 
 use crate::bounds::Bounds;
 use crate::server::{Presentation, Request, Rt};
@@ -21,7 +21,8 @@ pub enum Law {
     /// Law 2: no flight presents a token without the claim, and two live flights hold the claim of one epoch only
     /// after a loss.
     OneClaim,
-    /// Law 3: a token that the store knows to be spent or dead is never presented again.
+    /// Law 3: a token that the store knows to be spent or dead is never presented again. A flight whose request's time-out
+    /// has passed may commit between the mark and the send of a flight that presents its token over.
     NoKnowingReplay,
     /// A mark with its count is durable before each presentation (laws 4 and 10).
     MarkedFirst,
@@ -115,14 +116,20 @@ impl State {
         if epoch.is_none() {
             self.breaks(Law::OneClaim);
         }
-        if self.server.presented.iter().any(|presented| presented.rt == request.rt && presented.over) {
-            self.breaks(Law::NoKnowingReplay);
-        }
+        let over = self.server.presented.iter().any(|presented| presented.rt == request.rt && presented.over);
         // A login may have been installed since the flight's last read. The mark was durable then.
         let record = &self.store.record;
         let mark = record.held().and_then(|held| held.mark.as_ref());
         let marked = mark.is_some_and(|mark| mark.flight == request.by && mark.presentations > u32::from(before));
-        if Some(record.epoch) == epoch && !marked {
+        let unmarked = Some(record.epoch) == epoch && !marked;
+        if over && request.overtakes {
+            // The flight that was overtaken has committed between the mark and the send.
+            return;
+        }
+        if over {
+            self.breaks(Law::NoKnowingReplay);
+        }
+        if unmarked {
             self.breaks(Law::MarkedFirst);
         }
         let Some(latest) = latest else { return };
@@ -141,15 +148,15 @@ impl State {
         alive || self.late.iter().any(|late| late.flight == flight && is_commit(&late.effect))
     }
 
-    /// Checks a revocation that `request` caused. `owner` is the flight that received the successor of the request's token,
-    /// with the time-out of its request.
-    pub(crate) fn check_revocation(&mut self, request: &Request, owner: Option<(FlightId, ElapsedTime)>, reuse: Reuse) {
-        let unsaved = owner.filter(|(by, _)| self.may_commit(*by));
-        let overtakes = request.awaited && unsaved.is_some_and(|(_, ends)| ends <= request.left);
-        if reuse == Reuse::EndsMore || request.awaited && unsaved.is_some() && !overtakes {
+    /// Checks a revocation that `request` caused. `owner` is the flight that received the successor of the request's
+    /// token.
+    pub(crate) fn check_revocation(&mut self, request: &Request, owner: Option<FlightId>, reuse: Reuse) {
+        let unsaved = request.awaited && owner.is_some_and(|owner| self.may_commit(owner));
+        if reuse == Reuse::EndsMore || unsaved && !request.overtakes {
             self.breaks(Law::Unrevoked);
         }
-        Arc::make_mut(&mut self.server).lineages[request.rt.lineage].overtaken = overtakes;
+        let lineage = &mut Arc::make_mut(&mut self.server).lineages[request.rt.lineage];
+        lineage.overtaken = request.awaited && request.overtakes && owner.is_some();
     }
 
     /// Checks a claim that was just granted to `flight`. Returns whether another flight also believes to hold it.

@@ -138,8 +138,10 @@ impl Step<'_> {
             self.saw(Sight::TooLate);
             return self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(NotSent::TooLate)));
         }
-        let request = Request { by: flight, op, awaited: true, rt, left, ends: left.after(request.timeout) };
         let latest = self.state.server.latest_of(rt);
+        let overtakes = latest.is_some_and(|latest| latest.by != flight && latest.ends <= left);
+        let ends = left.after(request.timeout);
+        let request = Request { by: flight, op, awaited: true, overtakes, rt, left, ends };
         let before = Arc::make_mut(&mut self.state.server).note(&request);
         self.state.check_presentation(&request, before, latest, self.model.config.reuse);
         if before == 2 {

@@ -61,8 +61,8 @@ pub(crate) struct Presented {
     pub(crate) times: u8,
     /// The latest presentation.
     pub(crate) latest: Presentation,
-    /// The flight that received its successor, and the time-out of the request that brought it.
-    pub(crate) taken: Option<(FlightId, ElapsedTime)>,
+    /// The flight that received its successor.
+    pub(crate) taken_by: Option<FlightId>,
     /// The store knows that it is spent or dead.
     pub(crate) over: bool,
 }
@@ -80,23 +80,21 @@ pub(crate) struct Presentation {
 }
 
 impl Presentation {
-    fn put(&self, sink: &mut Sink) {
+    fn put(&self, sink: &mut Sink, now: ElapsedTime) {
         sink.flight(self.by);
         sink.plain((self.count, self.lost));
-        sink.time(self.ends);
+        // A time-out that has passed makes no difference.
+        sink.time_if(Some(self.ends).filter(|ends| *ends > now));
     }
 }
 
 impl Presented {
     /// Writes the distinguishing values.
-    pub(crate) fn put(&self, sink: &mut Sink) {
+    pub(crate) fn put(&self, sink: &mut Sink, now: ElapsedTime) {
         sink.rt(self.rt);
-        sink.plain((self.times, self.over, self.taken.is_some()));
-        self.latest.put(sink);
-        if let Some((by, ends)) = self.taken {
-            sink.flight(by);
-            sink.time(ends);
-        }
+        sink.plain((self.times, self.over));
+        self.latest.put(sink, now);
+        sink.flight_if(self.taken_by);
     }
 }
 
@@ -108,6 +106,8 @@ pub(crate) struct Request {
     pub(crate) op: Op,
     /// Whether a flight waits for its answer.
     pub(crate) awaited: bool,
+    /// Whether it left after the time-out of the request in which another flight had presented the token.
+    pub(crate) overtakes: bool,
     pub(crate) rt: Rt,
     pub(crate) left: ElapsedTime,
     pub(crate) ends: ElapsedTime,
@@ -117,7 +117,7 @@ impl Request {
     /// Writes the distinguishing values.
     pub(crate) fn put(&self, sink: &mut Sink) {
         sink.rt(self.rt);
-        sink.plain(self.awaited);
+        sink.plain((self.awaited, self.overtakes));
         sink.flight(self.by);
         sink.time(self.left);
         sink.time(self.ends);
@@ -136,9 +136,8 @@ pub(crate) struct Server {
 pub(crate) enum Took {
     /// The token worked. This is its successor.
     Rotated(Rt),
-    /// The token was already spent, so the lineage is revoked. The value is the flight that received the successor, and
-    /// the time-out of its request.
-    Reused(Option<(FlightId, ElapsedTime)>),
+    /// The token was already spent, so the lineage is revoked. The value is the flight that received the successor.
+    Reused(Option<FlightId>),
     /// The lineage was revoked before.
     Refused,
 }
@@ -193,7 +192,7 @@ impl Server {
             }
             None => {
                 let rt = request.rt;
-                self.presented.push(Presented { rt, times: 1, latest, taken: None, over: false });
+                self.presented.push(Presented { rt, times: 1, latest, taken_by: None, over: false });
                 0
             }
         }
@@ -205,6 +204,11 @@ impl Server {
             |number, lineage: &Lineage| !state.matters(number) && lineage.current + u8::from(lineage.revoked) > 0;
         self.presented.iter().any(|presented| !state.may_present(presented.rt))
             || self.lineages.iter().enumerate().any(|(number, lineage)| over(number, lineage))
+    }
+
+    /// Whether the server would refuse a request without any effect, and no flight waits for the answer.
+    pub(crate) fn ignores(&self, request: &Request) -> bool {
+        !request.awaited && self.lineages[request.rt.lineage].revoked
     }
 
     /// Forgets history that no process can meet any more.
@@ -226,12 +230,12 @@ impl Server {
             lineage.current += 1;
             let successor = Rt { step: lineage.current, ..request.rt };
             if let Some(presented) = self.presented(request.rt).filter(|_| request.awaited) {
-                presented.taken = Some((request.by, request.ends));
+                presented.taken_by = Some(request.by);
             }
             return Took::Rotated(successor);
         }
         lineage.revoked = true;
-        Took::Reused(self.presented(request.rt).and_then(|presented| presented.taken))
+        Took::Reused(self.presented(request.rt).and_then(|presented| presented.taken_by))
     }
 }
 

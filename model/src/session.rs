@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Adopt, Doubt, Landing, Order, Outcome, Urgency};
-use tokenkeeper_actors::values::record::{Renewal, View};
+use tokenkeeper_actors::values::record::{MarkView, Renewal, View};
 use tokenkeeper_actors::values::{Cause, ElapsedTime, FlightId, Generation, Nonce, RenewalPlan, Version};
 
 use crate::identity::Sink;
@@ -61,6 +61,7 @@ impl Session {
         sink.number(self.newest.number);
         sink.plain(matches!(self.view.renewal, Renewal::Token { .. }));
         sink.flight_if(self.doubt.map(|doubt| doubt.flight));
+        sink.plain(self.doubt.map(|doubt| doubt.presentations));
         sink.time_if(self.doubt.map(|doubt| doubt.seen));
         // A rest that is over makes no difference.
         sink.time_if(self.resting.filter(|until| *until > now));
@@ -75,8 +76,9 @@ impl Session {
         }
         self.doubt = match &view.renewal {
             Renewal::Token { mark: Some(mark), .. } => {
-                let known = self.doubt.filter(|doubt| doubt.flight == mark.flight);
-                Some(known.unwrap_or(Doubt { flight: mark.flight, seen: now }))
+                let MarkView { flight, presentations } = *mark;
+                let known = self.doubt.filter(|doubt| (doubt.flight, doubt.presentations) == (flight, presentations));
+                Some(known.unwrap_or(Doubt { flight, presentations, seen: now }))
             }
             _ => None,
         };

@@ -262,7 +262,9 @@ impl State {
             self.store.put(sink, names, |epoch| self.may_claim(epoch));
             self.server.lineages.iter().for_each(|lineage| sink.plain((lineage.revoked, lineage.overtaken)));
         });
-        let presented = gather(self.server.presented.iter().map(|presented| key(frame, |sink| presented.put(sink))));
+        let presented = gather(
+            self.server.presented.iter().map(|presented| key(frame, |sink| presented.put(sink, self.elapsed()))),
+        );
         let wire = gather(self.wire.iter().map(|request| key(frame, |sink| request.put(sink))));
         let late = gather(self.late.iter().map(|late| {
             // The operations of a flight that is gone are not compared.
