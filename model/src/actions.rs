@@ -107,7 +107,9 @@ impl State {
             }
         }
         for request in &self.wire {
-            step(if request.awaited { Kind::Due } else { Kind::Chance }, Action::Process(request.by, request.op));
+            if !request.late || self.left.late_requests > 0 {
+                step(if request.awaited { Kind::Due } else { Kind::Chance }, Action::Process(request.by, request.op));
+            }
             if request.awaited && self.left.lost_answers > 0 {
                 step(Kind::Chance, Action::LoseAnswer(request.by));
             }

@@ -14,6 +14,9 @@ pub struct Bounds {
     pub claim_losses: u8,
     /// Lost answers of the authorization server. The server may have processed the request or not.
     pub lost_answers: u8,
+    /// Requests that the server processes late, after the answer was lost and a later request of the lineage has left. Other
+    /// requests whose answers are lost are processed before that or never.
+    pub late_requests: u8,
     /// Requests that cannot be sent, because the server is unreachable.
     pub unsent: u8,
     /// Commits that the store reports as failed. The flight keeps its tokens, and saves them again.
@@ -44,6 +47,7 @@ impl Bounds {
         crashes: 0,
         claim_losses: 0,
         lost_answers: 0,
+        late_requests: 0,
         unsent: 0,
         failed_saves: 0,
         logins: 0,
@@ -80,6 +84,7 @@ impl fmt::Display for Bounds {
             (self.crashes, "crash"),
             (self.claim_losses, "claim loss"),
             (self.lost_answers, "lost answer"),
+            (self.late_requests, "late request"),
             (self.unsent, "unsent request"),
             (self.failed_saves, "failed save"),
             (self.logins, "login"),

@@ -16,7 +16,8 @@ use crate::state::{Seat, State, is_commit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum Law {
-    /// Law 1: at most one token request is under way per lineage.
+    /// Law 1: a flight waits for the answer of at most one token request per lineage. The request of a flight that has
+    /// presented a token over does not count once the flight that it has overtaken commits.
     OneSpend,
     /// Law 2: no flight presents a token without the claim, and two live flights hold the claim of one epoch only
     /// after a loss.
@@ -109,37 +110,49 @@ impl State {
         latest: Option<Presentation>,
         reuse: Reuse,
     ) {
-        if self.wire.iter().any(|other| other.awaited && other.rt.lineage == request.rt.lineage) {
-            self.breaks(Law::OneSpend);
-        }
         let epoch = self.seats().find(|(_, seat)| seat.flight.id() == request.by).and_then(|(_, seat)| seat.claim);
         if epoch.is_none() {
             self.breaks(Law::OneClaim);
         }
-        let over = self.server.presented.iter().any(|presented| presented.rt == request.rt && presented.over);
+        let repeats = latest.filter(|latest| latest.by == request.by);
+        let again = latest.is_some() && reuse == Reuse::EndsMore;
+        if again || repeats.is_some_and(|latest| latest.count > 1 || !latest.lost) {
+            self.breaks(Law::Presentations);
+        }
+        if self.comes_too_late(request) {
+            return;
+        }
+        let counts = |other: &Request| other.awaited && !self.comes_too_late(other);
+        if self.wire.iter().any(|other| other.rt.lineage == request.rt.lineage && counts(other)) {
+            self.breaks(Law::OneSpend);
+        }
+        if self.is_known_to_be_over(request.rt) {
+            self.breaks(Law::NoKnowingReplay);
+        }
         // A login may have been installed since the flight's last read. The mark was durable then.
         let record = &self.store.record;
         let mark = record.held().and_then(|held| held.mark.as_ref());
         let marked = mark.is_some_and(|mark| mark.flight == request.by && mark.presentations > u32::from(before));
-        let unmarked = Some(record.epoch) == epoch && !marked;
-        if over && request.overtakes {
-            // The flight that was overtaken has committed between the mark and the send.
-            return;
-        }
-        if over {
-            self.breaks(Law::NoKnowingReplay);
-        }
-        if unmarked {
+        if Some(record.epoch) == epoch && !marked {
             self.breaks(Law::MarkedFirst);
         }
-        let Some(latest) = latest else { return };
-        let repeats = latest.by == request.by;
-        if reuse == Reuse::EndsMore || repeats && (latest.count > 1 || !latest.lost) {
-            self.breaks(Law::Presentations);
-        }
-        if !repeats && self.may_commit(latest.by) && latest.ends > self.elapsed() {
+        if let Some(latest) = latest
+            && latest.by != request.by
+            && latest.ends > self.elapsed()
+            && self.may_commit(latest.by)
+        {
             self.breaks(Law::ReplayInTime);
         }
+    }
+
+    fn is_known_to_be_over(&self, rt: Rt) -> bool {
+        self.server.presented.iter().any(|presented| presented.rt == rt && presented.over)
+    }
+
+    /// Whether a request presents a token over a flight that has committed since, after its own time-out. The commit may
+    /// come between the mark and the send, and it ends the mark.
+    fn comes_too_late(&self, request: &Request) -> bool {
+        request.overtakes && self.is_known_to_be_over(request.rt)
     }
 
     /// Whether a flight may still commit its result.

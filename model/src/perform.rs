@@ -141,7 +141,7 @@ impl Step<'_> {
         let latest = self.state.server.latest_of(rt);
         let overtakes = latest.is_some_and(|latest| latest.by != flight && latest.ends <= left);
         let ends = left.after(request.timeout);
-        let request = Request { by: flight, op, awaited: true, overtakes, rt, left, ends };
+        let request = Request { by: flight, op, awaited: true, overtakes, late: false, rt, left, ends };
         let before = Arc::make_mut(&mut self.state.server).note(&request);
         self.state.check_presentation(&request, before, latest, self.model.config.reuse);
         if before == 2 {
@@ -149,6 +149,11 @@ impl Step<'_> {
         }
         if latest.is_some_and(|latest| latest.by != flight && !latest.lost && latest.ends > left) {
             self.saw(Sight::AtOnce);
+        }
+        let may_be_late = self.state.left.late_requests > 0;
+        self.state.wire.retain(|other| other.awaited || other.rt.lineage != rt.lineage || may_be_late);
+        for other in self.state.wire.iter_mut().filter(|other| other.rt.lineage == rt.lineage) {
+            other.late = true;
         }
         self.state.wire.push(request);
     }
@@ -158,6 +163,7 @@ impl Step<'_> {
         let found = self.state.wire.iter().position(|request| (request.by, request.op) == (flight, op));
         let Some(found) = found else { return };
         let request = self.state.wire.remove(found);
+        self.state.left.late_requests -= u8::from(request.late);
         let took = Arc::make_mut(&mut self.state.server).process(&request);
         if let Took::Reused(owner) = took {
             self.state.check_revocation(&request, owner, self.model.config.reuse);
@@ -167,7 +173,7 @@ impl Step<'_> {
         }
         if !request.awaited {
             self.saw(Sight::AnswerLost);
-            if matches!(took, Took::Reused(Some(_))) {
+            if request.late && matches!(took, Took::Reused(_)) {
                 self.saw(Sight::LateRevocation);
             }
             return;

@@ -108,7 +108,10 @@ pub(crate) struct Request {
     pub(crate) awaited: bool,
     /// Whether it left after the time-out of the request in which another flight had presented the token.
     pub(crate) overtakes: bool,
+    /// Whether a later request of the lineage has left.
+    pub(crate) late: bool,
     pub(crate) rt: Rt,
+    /// When it left. The lifetimes that count from then are unknown, so it makes no difference.
     pub(crate) left: ElapsedTime,
     pub(crate) ends: ElapsedTime,
 }
@@ -117,9 +120,8 @@ impl Request {
     /// Writes the distinguishing values.
     pub(crate) fn put(&self, sink: &mut Sink) {
         sink.rt(self.rt);
-        sink.plain((self.awaited, self.overtakes));
+        sink.plain((self.awaited, self.overtakes, self.late));
         sink.flight(self.by);
-        sink.time(self.left);
         sink.time(self.ends);
     }
 }
@@ -206,9 +208,10 @@ impl Server {
             || self.lineages.iter().enumerate().any(|(number, lineage)| over(number, lineage))
     }
 
-    /// Whether the server would refuse a request without any effect, and no flight waits for the answer.
-    pub(crate) fn ignores(&self, request: &Request) -> bool {
-        !request.awaited && self.lineages[request.rt.lineage].revoked
+    /// Whether the server would refuse a request without any effect or never processes it, and no flight waits for the
+    /// answer.
+    pub(crate) fn ignores(&self, request: &Request, may_be_late: bool) -> bool {
+        !request.awaited && (self.lineages[request.rt.lineage].revoked || request.late && !may_be_late)
     }
 
     /// Forgets history that no process can meet any more.

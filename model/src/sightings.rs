@@ -103,7 +103,7 @@ sights! {
 impl Sight {
     /// Whether a check of `config` must see this event.
     pub fn is_expected(self, config: &Config) -> bool {
-        let Bounds { crashes, claim_losses, lost_answers, unsent, failed_saves, .. } = config.bounds;
+        let Bounds { crashes, claim_losses, lost_answers, late_requests, unsent, failed_saves, .. } = config.bounds;
         let Bounds { logins, timeouts, lulls, pauses, .. } = config.bounds;
         let leased = config.claims.is_leased();
         let (crash, loss, doubt) = (crashes > 0, claim_losses > 0, crashes + lost_answers > 0);
@@ -129,7 +129,8 @@ impl Sight {
             Sight::Third => replays && crash && lost,
             Sight::AtOnce => replays && crash && !leased,
             Sight::Overtook => replays && leased && pauses > 0,
-            Sight::LateRevocation | Sight::Ended => replays && doubt,
+            Sight::Ended => replays && doubt,
+            Sight::LateRevocation => replays && doubt && late_requests > 0,
             Sight::Withdrawn => late || unsent > 0,
             Sight::Verified | Sight::TooLate => lulls > 0,
             Sight::Degraded | Sight::Settled => late || failed_saves > 0,

@@ -83,8 +83,8 @@ impl Step<'_> {
             self.state.server = server;
         }
         self.forget_dead_letters();
-        let State { wire, server, .. } = &mut self.state;
-        wire.retain(|request| !server.ignores(request));
+        let State { wire, server, left, .. } = &mut self.state;
+        wire.retain(|request| !server.ignores(request, left.late_requests > 0));
         for process in 0..2 {
             let done = |seat: &Seat| seat.flight.is_over() && seat.pending.is_empty();
             if self.state.processes[process].seats.iter().any(done) {
