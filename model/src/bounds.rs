@@ -14,8 +14,8 @@ pub struct Bounds {
     pub claim_losses: u8,
     /// Lost answers of the authorization server. The server may have processed the request or not.
     pub lost_answers: u8,
-    /// Requests that the server processes late, after the answer was lost and a later request of the lineage has left. Other
-    /// requests whose answers are lost are processed before that or never.
+    /// Requests that the server processes late, after the answer was lost and a later request of the lineage has left.
+    /// Other requests whose answers are lost are processed before that or never.
     pub late_requests: u8,
     /// Requests that cannot be sent, because the server is unreachable.
     pub unsent: u8,
@@ -66,6 +66,9 @@ impl Bounds {
 
     /// A crash and a lost answer over a slow store. An operation is given up and takes effect later.
     pub const SLOW: Bounds = Bounds { crashes: 1, lost_answers: 1, timeouts: 1, lulls: 1, waits: 1, ..Bounds::CALM };
+
+    /// A crash, two lost answers, and a request that is processed late.
+    pub const DOUBTFUL: Bounds = Bounds { crashes: 1, lost_answers: 2, late_requests: 1, ..Bounds::CALM };
 
     /// A login over a slow store.
     pub const OVERTAKEN: Bounds = Bounds { logins: 1, timeouts: 1, lulls: 1, ..Bounds::CALM };

@@ -9,8 +9,8 @@ use tokenkeeper_actors::values::{DigestKey, SourceName};
 
 use crate::bounds::Bounds;
 
-/// The time-out of a token request. It is shorter than the shipped default, so that the model's spans lie on either side
-/// of it.
+/// The time-out of a token request. It is shorter than the shipped default, so that the model's spans lie on either
+/// side of it.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a flight waits for a claim. Longer than one request and its writes, as in the shipped default.
@@ -79,8 +79,10 @@ pub enum Fault {
     ClaimLeft,
     /// The source sends although the time to send by has passed.
     SendLate,
-    /// The driver forgets that a claim it gave up may still be granted.
+    /// The driver forgets that a claim it gave up may still be granted, and drops the answer.
     OrphanForgotten,
+    /// The store forgets the earlier presentations when a mark is withdrawn.
+    WithdrawnWhole,
 }
 
 /// Both costs of a reuse. No check has a grace period, because this server has none.
@@ -96,24 +98,40 @@ impl Config {
 
     /// The checks that run before a change is accepted.
     pub fn usual() -> Vec<Self> {
-        let kernel = |bounds| REUSES.map(|reuse| Self::new(reuse, Claims::Kernel, bounds));
-        let stated = REUSES.map(|reuse| Self::new(reuse, Claims::LEASED, Bounds::STATED));
-        let late_login = Self::new(Reuse::EndsLineage, Claims::Kernel, Bounds::OVERTAKEN);
-        let still = Self::new(Reuse::EndsLineage, Claims::LEASED, Bounds::STILL);
-        let long = Self::new(Reuse::EndsLineage, Claims::LONG, Bounds::LOST).together();
-        let many = [Bounds::UNSAVED, Bounds::SLOW, Bounds::STILL].into_iter().flat_map(kernel);
-        stated.into_iter().chain(many).chain([late_login, still, long]).collect()
+        let both = |bounds| REUSES.map(|reuse| Self::new(reuse, Claims::Kernel, bounds));
+        let repeating = |claims, bounds| Self::new(Reuse::EndsLineage, claims, bounds);
+        let leased = [
+            Bounds { flights: 1, ..Bounds::STATED },
+            Bounds { logins: 0, ..Bounds::STATED },
+            Bounds { lost_answers: 0, ..Bounds::STATED },
+            Bounds { lost_answers: 0, ..Bounds::STILL },
+            Bounds { flights: 1, late_requests: 1, ..Bounds::STILL },
+        ];
+        let kernel = [Bounds::DOUBTFUL, Bounds { waits: 0, ..Bounds::SLOW }, Bounds::OVERTAKEN];
+        let others = [
+            Self::new(Reuse::EndsMore, Claims::LEASED, Bounds::STATED),
+            Self::new(Reuse::EndsMore, Claims::Kernel, Bounds::SLOW),
+            repeating(Claims::LONG, Bounds::LOST),
+            repeating(Claims::LONG, Bounds::LOST).together(),
+        ];
+        let leased = leased.map(|bounds| repeating(Claims::LEASED, bounds));
+        let kernel = kernel.map(|bounds| repeating(Claims::Kernel, bounds));
+        let unsaved_or_still = [Bounds::UNSAVED, Bounds::STILL].into_iter().flat_map(both);
+        leased.into_iter().chain(unsaved_or_still).chain(kernel).chain(others).collect()
     }
 
-    /// The same checks and larger ones, which take longer.
+    /// Larger checks, which take longer.
     pub fn larger() -> Vec<Self> {
         let both = |claims, bounds| REUSES.map(|reuse| Self::new(reuse, claims, bounds));
         let three = Bounds { flights: 3, ..Bounds::STATED };
         let learnt = Bounds { unsent: 1, lessons: 1, ..Bounds::OVERTAKEN };
+        let late = Bounds { late_requests: 1, ..Bounds::UNSAVED };
         [
             both(Claims::LEASED, Bounds::UNSAVED),
             both(Claims::Kernel, three),
             both(Claims::Kernel, learnt),
+            both(Claims::Kernel, late),
+            both(Claims::Kernel, Bounds::SLOW),
             both(Claims::LEASED, Bounds::STILL),
             both(Claims::LONG, Bounds::STILL).map(Self::together),
         ]

@@ -8,10 +8,12 @@
 //! Two states that differ only in the following ways behave alike for ever, and have the same key:
 //!
 //! - Times count from now. The machines compare times with now, plus or minus constants of whole seconds, so
-//!   milliseconds are left out. A run has fewer than a thousand of them (see [`MOMENT`]). Beyond 100 s into the past
-//!   all ages are one, because every constant is smaller, and an age only grows. One pair of times is compared with
-//!   each other, which is the time of the request for a claim and the time of a mark. The place of each of these among
-//!   the claims that are requested or held now goes into the key too.
+//!   milliseconds are left out. A run has fewer than 500 of them (see [`MOMENT`], and the pause of 125 ms before a
+//!   flight presents its token once more). The only limit of less than a second besides that pause is one of 500 ms,
+//!   after the second presentation of a token. It lasts until a second has passed. Beyond 100 s into the past all ages
+//!   are one, because every constant is smaller, and an age only grows. One pair of times is compared with each other,
+//!   which is the time of the request for a claim and the time of a mark. The place of each of these among the claims
+//!   that are requested or held now goes into the key too.
 //! - Operations count from the flight's newest, revisions and token numbers from the store's, refresh tokens from the
 //!   one that works, because they are only compared with others of their kind. All tokens of a lineage that no process
 //!   can meet any more are one.

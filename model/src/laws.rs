@@ -22,23 +22,24 @@ pub enum Law {
     /// Law 2: no flight presents a token without the claim, and two live flights hold the claim of one epoch only
     /// after a loss.
     OneClaim,
-    /// Law 3: a token that the store knows to be spent or dead is never presented again. A flight whose request's time-out
-    /// has passed may commit between the mark and the send of a flight that presents its token over.
+    /// Law 3: a token that the store knows to be spent or dead is never presented again. A flight whose request's
+    /// time-out has passed may commit between the mark and the send of a flight that presents its token over.
     NoKnowingReplay,
     /// A mark with its count is durable before each presentation (laws 4 and 10).
     MarkedFirst,
-    /// Law 10: one presentation of each token where a reuse ends more than the lineage. Elsewhere a flight presents a token
-    /// at most twice, the second time after the answer was lost.
+    /// Law 10: one presentation of each token where a reuse ends more than the lineage. Elsewhere a flight presents a
+    /// token at most twice, the second time after the answer was lost.
     Presentations,
-    /// Law 10: a token that another flight has presented is presented again only when that flight can commit nothing more,
-    /// or its request's own time-out has passed.
+    /// Law 10: a token that another flight has presented is presented again only when that flight can commit nothing
+    /// more, or its request's own time-out has passed.
     ReplayInTime,
     /// Law 10: a presentation gives the server cause to revoke a lineage only if no flight may yet commit the token's
-    /// successor, or the time-out of the request that brought it had passed. Where a reuse ends more than the lineage there
-    /// is no cause at all. A request whose answer is lost, and which the server processes late, may revoke a lineage.
+    /// successor, or the time-out of the request that brought it had passed. Where a reuse ends more than the lineage
+    /// there is no cause at all. A request whose answer is lost, and which the server processes late, may revoke a
+    /// lineage.
     Unrevoked,
-    /// Law 10: only a definite answer or a login ends a doubt. The record counts every presentation of its token, and no
-    /// flight gives up a token whose reuse ends only the lineage.
+    /// Law 10: only a definite answer or a login ends a doubt. The record counts every presentation of its token, and
+    /// no flight gives up a token whose reuse ends only the lineage.
     DoubtStays,
     /// Law 12: a result of an older epoch is never stored.
     Epochs,
@@ -46,8 +47,9 @@ pub enum Law {
     Growth,
     /// Law 9: no grant is ended while its token works. A loser never deletes a winner's tokens.
     WinnersStay,
-    /// Without a crash or a lost answer, the store ends up with the token that works (laws 4 and 5). A flight that saves
-    /// nothing until its request's time-out has passed, and whose claim another flight has taken, may lose its token too.
+    /// Without a crash or a lost answer, the store ends up with the token that works (laws 4 and 5). A flight that
+    /// saves nothing until its request's time-out has passed, and whose claim another flight has taken, may lose its
+    /// token too.
     NothingLost,
     /// The contract of the flight. It lands exactly once.
     LandsOnce,
@@ -149,8 +151,8 @@ impl State {
         self.server.presented.iter().any(|presented| presented.rt == rt && presented.over)
     }
 
-    /// Whether a request presents a token over a flight that has committed since, after its own time-out. The commit may
-    /// come between the mark and the send, and it ends the mark.
+    /// Whether a request presents a token over a flight that has committed since, after its own time-out. The commit
+    /// may come between the mark and the send, and it ends the mark.
     fn comes_too_late(&self, request: &Request) -> bool {
         request.overtakes && self.is_known_to_be_over(request.rt)
     }

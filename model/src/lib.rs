@@ -13,7 +13,8 @@
 //! - **The store.** It has one record, and claims of either kind. A crash frees kernel locks. Leases expire or are
 //!   lost, and their lost holders may be alive. The ledger decides which change may replace which.
 //! - **The server.** A refresh token works once. A second presentation revokes its lineage. A request that has left is
-//!   processed before its time-out or never, whether or not its process is still alive and waits for the answer.
+//!   processed before its time-out or never, whether or not its process is still alive and waits for the answer. If
+//!   none waits, it is processed before the next request of its lineage, except as [`Bounds::late_requests`] allows.
 //! - **Actions.** See [`Action`]. Effects are carried out one at a time in any order. Claims are lost, saves fail, and
 //!   store operations are given up and take effect later or never. Connections break before or after the server has
 //!   processed the request. Processes crash, a login is installed, and time passes.
@@ -21,12 +22,14 @@
 //! # Bounds
 //!
 //! [`Bounds::STATED`] has two flights of each process, one crash, one claim loss, one lost answer and one login, all in
-//! the same run. It is checked under `RetryOnce` and under `NeverReplay`, on leases and (with a failed save, and no
-//! claim to lose) on kernel locks. All kinds of event in one check would be too much for two cores. So a slow store,
-//! processes that stand still, and leases longer than requested have checks of their own, each with the events that
-//! matter to it (see [`Config::usual`]). [`Config::larger`] has the checks that take longer. `RetryWithin` is not
-//! explored, because it is for a server with a grace period. Logouts, shutdowns and an issuer that throttles are not
-//! explored either. The simulation has them.
+//! the same run. On leases it is checked whole where a reuse ends more than the lineage. Where a token in doubt is
+//! presented again it is checked with one flight of each process, and with two flights without the login or without the
+//! lost answer. It is checked with a failed save, and no claim to lose, on kernel locks. All kinds of event in one
+//! check would be too much for two cores. So a slow store, processes that stand still, requests that are processed
+//! late, and leases longer than requested have checks of their own, each with the events that matter to it (see
+//! [`Config::usual`]). [`Config::larger`] has the checks that take longer. Grace periods and servers that keep a
+//! refresh token are not explored. Neither are logouts, shutdowns and an issuer that throttles. The simulation has
+//! them.
 //!
 //! # Simplifications, and why they lose nothing
 //!
@@ -38,8 +41,10 @@
 //! - A flight that pauses because the claim is held wakes up when it would find a change. The change is a free claim,
 //!   another record, or the end of its timeout. Waking earlier leads back to the same state.
 //! - A process that holds no claim and has no write under way leaves no trace when it crashes, so it does not crash.
-//! - Time passes in three stretches ([`Span`]), chosen to lie on either side of the machines' limits. The machines' own
-//!   tests cover the exact instants of these limits.
+//! - A flight that presents its token once more does so at any time after its pause, which is shorter than a second and
+//!   takes no other time.
+//! - Time passes in stretches ([`Span`]), chosen to lie on either side of the machines' limits. The machines' own tests
+//!   cover the exact instants of these limits.
 //! - The issuer's permit is given at once, because it concerns a single process only.
 //!
 //! The module `identity` lists the differences that its keys ignore, and why this is sound.

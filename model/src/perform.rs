@@ -24,6 +24,9 @@ impl Step<'_> {
             FlightEffect::Claim { op, epoch, at_least } => {
                 let (store, manner) = self.store();
                 let answer = store.claim(epoch, flight, at_least, manner);
+                if late && self.model.config.has(Fault::OrphanForgotten) {
+                    return;
+                }
                 self.claimed(flight, &answer, late);
                 self.feed(flight, FlightEvent::Claimed(op, Ok(answer)));
             }
@@ -213,13 +216,11 @@ impl Step<'_> {
 
     fn give_up(&mut self, flight: FlightId, now: ElapsedTime) {
         let limit = self.model.equipment.timeouts.store_timeout;
-        let forgets = self.model.config.has(Fault::OrphanForgotten);
         let Some(seat) = self.seat(flight) else { return };
         let given_up: Vec<_> = seat
             .pending
             .extract_if(.., |pending| is_store_op(&pending.effect) && pending.since.after(limit) <= now)
             .map(|pending| pending.effect)
-            .filter(|effect| !(forgets && matches!(effect, FlightEffect::Claim { .. })))
             // A late answer to a read has no effect, and a late renewal neither, because the flight requests another
             // one.
             .filter(|effect| matches!(effect, FlightEffect::Change(..) | FlightEffect::Claim { .. }))

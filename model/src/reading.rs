@@ -61,7 +61,8 @@ impl Names {
 }
 
 impl Reading {
-    /// Parses a flight. Leaves out its equipment, which never changes, and its counts of contended claims and of requests.
+    /// Parses a flight. Leaves out its equipment, which never changes, and its counts of contended claims and of
+    /// requests.
     pub(crate) fn of_flight(flight: &Flight, names: &Names) -> Self {
         let text = text(flight);
         let mut reader = Reader { names, tokens: Vec::with_capacity(96), of_mark: false };

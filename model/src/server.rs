@@ -42,8 +42,8 @@ pub(crate) struct Lineage {
     /// The step that works.
     pub(crate) current: u8,
     pub(crate) revoked: bool,
-    /// It was revoked because a token was presented again after the time-out of a flight that had received its successor,
-    /// and had not saved it.
+    /// It was revoked because a token was presented again after the time-out of a flight that had received its
+    /// successor, and had not saved it.
     pub(crate) overtaken: bool,
 }
 

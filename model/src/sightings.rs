@@ -62,8 +62,8 @@ sights! {
     MaybeConsumed "tokens given up"
     /// A flight whose answer was lost presents its token once more, and the token works.
     Repeated "repeats that worked"
-    /// A flight whose answer was lost presents its token once more, and the token was spent. The lineage, which was lost
-    /// already, ends.
+    /// A flight whose answer was lost presents its token once more, and the token was spent. The lineage, which was
+    /// lost already, ends.
     RepeatedInVain "repeats in vain"
     /// A flight presents a token that another flight has presented, and the token works.
     Replayed "replays that worked"
@@ -75,8 +75,8 @@ sights! {
     AtOnce "presentations at once after a crash"
     /// A replay ends a lineage whose newest token a living flight has not saved within the time-out of its request.
     Overtook "living flights overtaken by a replay"
-    /// The server processes a request late, after the answer was lost and the token worked in another request. The lineage
-    /// ends.
+    /// The server processes a request late, after the answer was lost and the token worked in another request. The
+    /// lineage ends.
     LateRevocation "lineages lost to a late request"
     /// A grant is ended, because the server refused its token.
     Ended "grants ended"
@@ -126,7 +126,7 @@ impl Sight {
             Sight::Repeated | Sight::RepeatedInVain => replays && lost,
             Sight::Replayed => replays && (crash || may_live && lost),
             Sight::ReplayedInVain => replays && (crash || may_live),
-            Sight::Third => replays && crash && lost,
+            Sight::Third => replays && crash && lost && config.bounds.flights > 1,
             Sight::AtOnce => replays && crash && !leased,
             Sight::Overtook => replays && leased && pauses > 0,
             Sight::Ended => replays && doubt,

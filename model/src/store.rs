@@ -234,6 +234,7 @@ fn faulty<'a>(change: &'a Change, current: &Record, manner: Manner<'_>) -> Cow<'
             commit.sent = current.held().map(|held| held.credential.digest());
             commit.access.number = current.number + 1;
         }
+        Change::Withdraw { earlier, .. } if manner.has(Fault::WithdrawnWhole) => *earlier = None,
         Change::End { epoch, sent } if manner.has(Fault::EndAnywhere) => {
             *epoch = current.epoch;
             *sent = current.held().map_or(*sent, |held| held.credential.digest());
