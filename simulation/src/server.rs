@@ -81,6 +81,13 @@ pub(crate) enum Verdict {
     Doubt,
 }
 
+/// The presentations from the last one on whose answer brought tokens and no new refresh token. The count in a mark starts
+/// anew with such an answer.
+pub(crate) fn since_last_answer(presentations: &[Presentation]) -> &[Presentation] {
+    let last = presentations.iter().rposition(|one| one.verdict == Some(Verdict::Kept));
+    &presentations[last.unwrap_or_default()..]
+}
+
 impl Presentation {
     /// Whether the presentation counts as one that may have spent the token.
     pub(crate) fn counts(&self) -> bool {

@@ -12,7 +12,7 @@ use tokenkeeper_actors::values::{Cause, FlightId, Generation, Lease, Moment};
 
 use crate::Millis;
 use crate::process::{Marked, Pid};
-use crate::server::{Presentation, Server, Verdict};
+use crate::server::{Presentation, Server, Verdict, since_last_answer};
 use crate::tally::Kind;
 use crate::world::{Asker, World, issuer_name, issuer_number, rt_of};
 
@@ -311,7 +311,8 @@ impl World {
             // One of the requests left long after its decision, so no flight could have taken it into account.
             return;
         }
-        let counted: Vec<&Presentation> = earlier[settled..].iter().filter(|one| one.counts()).collect();
+        let counted: Vec<&Presentation> =
+            since_last_answer(&earlier[settled..]).iter().filter(|one| one.counts()).collect();
         if (marked.presentations as usize) < counted.len() + 1 {
             self.breach("10", "a mark counts fewer presentations than there were", || format!("{marked:?}"));
         }

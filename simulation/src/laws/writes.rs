@@ -7,7 +7,7 @@ use tokenkeeper_actors::values::{Epoch, FlightId, Generation};
 use crate::Millis;
 use crate::config::ServerKind;
 use crate::process::{Awaited, FlightRun, Marked};
-use crate::server::{Presentation, Server, Verdict};
+use crate::server::{Presentation, Server, Verdict, since_last_answer};
 use crate::tally::Kind;
 use crate::world::{Asker, World, rt_of};
 
@@ -271,11 +271,11 @@ impl World {
     }
 
     /// Law 10: only tokens, a dead word, a login or a logout end a doubt. The mark counts each presentation that may have
-    /// spent the token.
+    /// spent the token, since the last answer that brought no new one.
     fn check_doubt_kept(&mut self, identity: usize, after: &Record) {
         let Some(held) = after.held() else { return };
         let Some(rt) = self.server.rts.iter().find(|rt| rt.credential == held.credential) else { return };
-        let unsettled = &rt.presentations[rt.settled.min(rt.presentations.len())..];
+        let unsettled = since_last_answer(&rt.presentations[rt.settled.min(rt.presentations.len())..]);
         let counts =
             |one: &&Presentation| one.counts() && !one.excused && self.requests[one.request].identity == identity;
         let presented = unsettled.iter().filter(counts).count();
