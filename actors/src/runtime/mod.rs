@@ -15,14 +15,14 @@
 //!
 //! Decisions about tokens are made by the machines only. The drivers carry out effects, and turn results into events.
 //!
-//! Each file imports only from files further down in this list.
+//! Each file imports only from files that come later in this list, in a lower row or after a "then" in its own row.
 //!
-//! 1. `builder`, then `auth_runtime`, `stand_in`
+//! 1. `builder`, then `auth_runtime`, `stand_in` (takes an actor's place in scripted sessions)
 //! 2. `address`, `supervisor`, then `session`, `token_actor`
 //! 3. `flight_task`, `watch`, then `events`, `issuer`
 //! 4. `core`, then `slot`
 //! 5. `messages`, then `request`, `state`, then `cell`
-//! 6. `auth_event`, `plan`, `shutdown`, `timer`
+//! 6. `auth_event`, `plan`, `shutdown`, `timer`, `usage` (whether a lease is in use), then `sources` (token sources by name)
 
 mod address;
 mod auth_event;

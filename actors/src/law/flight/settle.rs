@@ -24,6 +24,7 @@ impl FlightCore {
         now: Now,
         effects: &mut Vec<FlightEffect>,
     ) -> Phase {
+        // The token endpoint's answer without a usable token.
         let refusal = match &evidence {
             Evidence::Refused(refused) => Some(refused.clone()),
             _ => None,
@@ -34,8 +35,10 @@ impl FlightCore {
             Judgement::NonceWanted if !attempt.resent => {
                 return self.depart(Attempt { resent: true, ..attempt }, now, effects);
             }
-            Judgement::InDoubt(trouble) if let Some(pause) = self.pause_before_repeat(&attempt, trouble, now) => {
-                return self.repeat(attempt, pause, now, effects);
+            Judgement::InDoubt(trouble) => {
+                if let Some(pause) = self.pause_before_repeat(&attempt, trouble, now) {
+                    return self.repeat(attempt, pause, now, effects);
+                }
             }
             _ => {}
         }
@@ -64,7 +67,8 @@ impl FlightCore {
         }
     }
 
-    /// A repeatable source has answered. It spends nothing, so nothing is in doubt.
+    /// A repeatable source has answered a request to mint, which means to obtain a new token. It spends nothing, so nothing is
+    /// in doubt.
     fn minted(
         &mut self,
         attempt: Attempt,
@@ -109,6 +113,7 @@ impl FlightCore {
             subject: tokens.subject,
             binding: tokens.binding.map(|binding| *binding),
             renewal: self.plan.clone(),
+            // The lifetime counts from the start of the request.
             at: tokens.validity.anchored(),
             access: Access {
                 token: tokens.access,
@@ -156,6 +161,7 @@ impl FlightCore {
         self.repeated = true;
         match attempt.claim {
             Some(claim) => Phase::Repeating { until: now.elapsed().after(pause), claim, record: attempt.record },
+            // Only a flight with a claim repeats. The session would decide again.
             None => self.land(Outcome::Moved, attempt.record.as_deref(), None, effects),
         }
     }
@@ -265,8 +271,8 @@ impl FlightCore {
             && self.ending(current) == ClaimEnding::Abandoned
             && !current.is_some_and(|record| self.is_ours(record))
         {
-            // The flight's mark is still on the token that it sent, and its token is not stored, so no sibling was faster
-            // and no earlier try of this write has succeeded. The answer names another subject.
+            // The record still has this flight's mark, and not its token. So neither a sibling nor an earlier try of this
+            // write has changed it, and only the subject can differ. `obtained` compared it with the record as read before.
             self.revoke(&settlement.attempt, commit.refresh.clone(), effects);
             let (duty, outcome) = (Duty::Park(Parked::SubjectChanged), Outcome::LoginRequired(Reason::SubjectChanged));
             let (since, step) = (self.ops, Step::Resting { until: now.elapsed() });
