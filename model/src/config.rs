@@ -167,7 +167,7 @@ impl Config {
         format!("{:?}, {claims}: {}", self.reuse, self.bounds)
     }
 
-    /// The time-outs of flights, as shipped except for [`CLAIM_WAIT`]. The pauses before another attempt to claim or to
+    /// The time-outs of flights, as shipped except for the wait for a claim. The pauses before another attempt to claim or to
     /// save take no time, because the model decides when a pause ends.
     pub fn timeouts(&self) -> StoreTimeouts {
         StoreTimeouts {
