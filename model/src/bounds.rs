@@ -83,7 +83,7 @@ impl Bounds {
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [
-            (self.flights, "flights each"),
+            (self.flights, if self.flights == 1 { "flight each" } else { "flights each" }),
             (self.crashes, "crash"),
             (self.claim_losses, "claim loss"),
             (self.lost_answers, "lost answer"),
@@ -99,7 +99,8 @@ impl fmt::Display for Bounds {
         ];
         let mut comma = "";
         for (most, kind) in kinds.into_iter().filter(|(most, _)| *most > 0) {
-            write!(f, "{comma}{most} {kind}")?;
+            let plural = if most > 1 && !kind.ends_with("each") { "s" } else { "" };
+            write!(f, "{comma}{most} {kind}{plural}")?;
             comma = ", ";
         }
         Ok(())

@@ -107,10 +107,12 @@ impl Config {
             Bounds { lost_answers: 0, ..Bounds::STILL },
             Bounds { flights: 1, late_requests: 1, ..Bounds::STILL },
         ];
-        let kernel = [Bounds::DOUBTFUL, Bounds { waits: 0, ..Bounds::SLOW }, Bounds::OVERTAKEN];
+        let doubtful = Bounds { flights: 1, waits: 1, ..Bounds::DOUBTFUL };
+        let kernel = [Bounds::DOUBTFUL, doubtful, Bounds { waits: 0, ..Bounds::SLOW }, Bounds::OVERTAKEN];
         let others = [
             Self::new(Reuse::EndsMore, Claims::LEASED, Bounds::STATED),
             Self::new(Reuse::EndsMore, Claims::Kernel, Bounds::SLOW),
+            repeating(Claims::LONG, Bounds { flights: 1, ..Bounds::STILL }),
             repeating(Claims::LONG, Bounds::LOST),
             repeating(Claims::LONG, Bounds::LOST).together(),
         ];
