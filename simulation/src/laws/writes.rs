@@ -142,8 +142,9 @@ impl World {
         if old.renewal != new.renewal && !matches!(change, Change::Configure { .. }) {
             self.breach("12", "a plan changes with no configuration", String::new);
         }
-        // A server that issues tokens accepts the client again.
-        let accepted = matches!(change, Change::Commit(_)) && old.parked == Some(Parked::ClientRejected);
+        // A server that issues tokens, or refuses the token itself, accepts the client again.
+        let judged = matches!(change, Change::Commit(_) | Change::End { .. });
+        let accepted = judged && old.parked == Some(Parked::ClientRejected);
         if old.parked.is_some() && new.parked != old.parked && !accepted {
             self.breach("9", "a parked grant is taken up without a login", String::new);
         }
