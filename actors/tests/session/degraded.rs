@@ -1,9 +1,11 @@
 //! A flight that could not save its tokens keeps them (law 4). They are served while valid, and no other refresh token
 //! is presented.
 
-use tokenkeeper_actors::law::flight::{Outcome, Report};
+use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
+use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::Trouble;
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
+use tokenkeeper_actors::values::record::{Parked, Renewal};
 use tokenkeeper_actors::values::{Cause, Reason};
 
 use super::support::{HOUR, Story, generation, once, s};
@@ -178,4 +180,27 @@ fn an_older_lease_of_a_sibling_does_not_displace_it_and_a_newer_one_does() {
     assert_eq!(story.hears(), ["publish"]);
     assert_eq!(story.hit(), Some(generation(1, 3)));
     assert_eq!(story.published().residue.unstored, None);
+}
+
+/// The flight of a caller that insists has found that the server accepts a client again, which is not stored yet. Its view
+/// has the version of the stored record.
+#[test]
+fn the_unsaved_token_of_a_client_that_is_accepted_again_is_served() {
+    let mut story = Story::signed_in(HOUR, once());
+    let epoch = generation(1, 1).epoch;
+    story.store.change(&Change::Park { epoch, why: Parked::ClientRejected });
+    story.hears();
+    assert_eq!(story.asks(1), ["1 is told client_rejected"]);
+    assert_eq!(story.insists(2).quietly(), ["fly for force"]);
+    // The session has read the record with the flight's mark.
+    story.store.mark(story.order().flight, story.at);
+    story.hears();
+    let mut view = story.store.view();
+    if let Some(view) = view.as_deref_mut() {
+        view.renewal = Renewal::Token { since: story.at, mark: None };
+    }
+    let lease = story.lease_unsaved(HOUR);
+    let landing = Landing { outcome: Outcome::Minted(lease), view, keeping: true, requests: 1 };
+    assert_eq!(story.reports(Report::Landed(landing)).quietly(), ["2 gets 1.2"]);
+    assert_eq!(story.asks(3), ["3 gets 1.2"]);
 }

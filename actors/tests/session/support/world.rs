@@ -125,14 +125,20 @@ impl Story {
 
     /// The flight obtains a token and cannot store it. It lands, and keeps the pair and the claim.
     pub(crate) fn mints_unsaved(&mut self, lifetime: Duration) -> Told {
+        self.store.mark(self.order().flight, self.at);
+        let lease = self.lease_unsaved(lifetime);
+        let (outcome, view) = (Outcome::Minted(lease), self.store.view());
+        self.reports(Report::Landed(Landing { outcome, view, keeping: true, requests: 1 }))
+    }
+
+    /// The flight, whose mark is stored, obtains a token that lives this long from now, and keeps it.
+    pub(crate) fn lease_unsaved(&mut self, lifetime: Duration) -> tokenkeeper_actors::values::Lease {
         let (flight, cause) = (self.order().flight, self.order().cause);
         let validity = Validity::new(self.at, Some(lifetime));
-        self.store.mark(flight, self.at);
         let commit = self.store.commit(flight, cause, validity);
         let lease = unsaved(Generation::stored(commit.epoch, commit.access.number), validity, cause);
         self.kept = Some(commit);
-        let (outcome, view) = (Outcome::Minted(lease), self.store.view());
-        self.reports(Report::Landed(Landing { outcome, view, keeping: true, requests: 1 }))
+        lease
     }
 
     /// The flight that keeps a pair has saved it, or found that another process was faster.
