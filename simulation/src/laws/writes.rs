@@ -276,10 +276,11 @@ impl World {
     fn check_doubt_kept(&mut self, identity: usize, after: &Record) {
         let Some(held) = after.held() else { return };
         let Some(rt) = self.server.rts.iter().find(|rt| rt.credential == held.credential) else { return };
-        let unsettled = since_last_answer(&rt.presentations[rt.settled.min(rt.presentations.len())..]);
+        let unsettled = &rt.presentations[rt.settled.min(rt.presentations.len())..];
         let counts =
             |one: &&Presentation| one.counts() && !one.excused && self.requests[one.request].identity == identity;
-        let presented = unsettled.iter().filter(counts).count();
+        let any = unsettled.iter().any(|one| counts(&one));
+        let presented = since_last_answer(unsettled).iter().filter(counts).count().max(usize::from(any));
         let marked = held.mark.as_ref().map_or(0, |mark| mark.presentations as usize);
         if marked < presented {
             self.breach("10", "a doubt ends without a definite answer", || {
