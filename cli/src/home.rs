@@ -142,12 +142,15 @@ impl Keeper {
                 }
             }
         };
-        self.noting(settled, FLIGHT).await.map(drop)
+        // After that time the shutdown reports what has not ended.
+        self.noting(tokio::time::timeout(FLIGHT, settled)).await.map(drop)
     }
 
-    /// Shuts the runtime down after a refresh. Returns an error if the new token is not saved by then.
-    pub(crate) async fn land(self) -> Result<(), Failure> {
-        self.end(PATIENCE).await
+    /// Shuts the runtime down when the refresh of `session` that is in flight has ended. Returns an error if its token is not
+    /// saved by then.
+    pub(crate) async fn land(self, session: &AuthSession) -> Result<(), Failure> {
+        self.settle(session).await?;
+        self.close().await
     }
 
     /// Shuts the runtime down.
@@ -155,29 +158,27 @@ impl Keeper {
         self.end(PATIENCE).await
     }
 
-    /// The result of `work`, or `None` after `most`. After a second a note tells the person at the terminal why the command
-    /// has not ended. An interruption ends the wait.
+    /// The result of `work`. After a second a note tells the person at the terminal why the command has not ended. An
+    /// interruption ends the wait.
     #[expect(clippy::disallowed_methods, reason = "a person is told what is waited for; no request depends on it")]
-    async fn noting<T>(&self, work: impl Future<Output = T>, most: Duration) -> Result<Option<T>, Failure> {
+    async fn noting<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         let mut interruptions = Interruptions::new()?;
-        let mut work = pin!(tokio::time::timeout(most, work));
+        let mut work = pin!(work);
         if let Ok(done) = tokio::time::timeout(SILENCE, &mut work).await {
-            return Ok(done.ok());
+            return Ok(done);
         }
         let _ = writeln!(
             io::stderr(),
             "note: waiting for an answer, which may be the only copy of a token; interrupt to give it up"
         );
         tokio::select! {
-            done = work => Ok(done.ok()),
+            done = work => Ok(done),
             () = interruptions.next() => Err(interrupted()),
         }
     }
 
     async fn end(&self, timeout: Duration) -> Result<(), Failure> {
-        // The shutdown ends by itself at its time-out.
-        let report = self.noting(self.auth.shutdown(timeout), timeout.saturating_add(PATIENCE)).await?;
-        let report = report.unwrap_or_default();
+        let report = self.noting(self.auth.shutdown(timeout)).await?;
         match (report.unsaved.first(), report.unfinished.first()) {
             (None, None) => Ok(()),
             (Some(_), _) => Err(Failure::Store(match self.store.last_trouble() {

@@ -92,8 +92,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Err(error) => {
                 let failure = Failure::no_token(error, &keeper.store);
                 // The error answers the caller's request. If saving failed too, the next command reports that.
-                keeper.settle(&session).await?;
-                keeper.land().await.ok();
+                keeper.land(&session).await.ok();
                 return Err(failure);
             }
         };
@@ -108,8 +107,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         // If saving fails, the printed token may be all that is left of the refresh.
         print(&lease, &identity, ended.is_some(), arguments, out)?;
         out.flush()?;
-        keeper.settle(&session).await?;
-        keeper.land().await
+        keeper.land(&session).await
     })
 }
 

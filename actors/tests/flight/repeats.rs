@@ -362,7 +362,7 @@ fn a_rejected_client_is_tried_again_for_a_caller_that_insists() {
     flight.saves();
     assert_eq!(flight.record.as_ref().and_then(Record::grant).expect("a grant").parked, None);
 
-    // A save that fails keeps nobody from the token.
+    // The callers get the token although its save fails.
     let mut flight = insisting(parked.clone());
     flight.answer(new_pair());
     flight.permit_back();
