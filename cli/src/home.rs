@@ -132,6 +132,7 @@ impl Keeper {
 
     /// Waits for the refresh of `session` that is in flight, and for its save. A save that fails is repeated meanwhile, which
     /// a shutdown would end.
+    #[expect(clippy::disallowed_methods, reason = "the flight goes on when the wait ends; the shutdown reports it")]
     pub(crate) async fn settle(&self, session: &AuthSession) -> Result<(), Failure> {
         let settled = async {
             let mut watch = session.watch();
@@ -142,7 +143,6 @@ impl Keeper {
                 }
             }
         };
-        // After that time the shutdown reports what has not ended.
         self.noting(tokio::time::timeout(FLIGHT, settled)).await.map(drop)
     }
 
