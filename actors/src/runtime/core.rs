@@ -184,7 +184,7 @@ impl Core {
         self.fail(slot.cancel_start());
     }
 
-    fn fail(&self, requests: Vec<Request<Slot>>) {
+    fn fail(&self, requests: impl IntoIterator<Item = Request<Slot>>) {
         let reason = if self.is_stopping() { Reason::ShuttingDown } else { Reason::NotRunning };
         requests.into_iter().for_each(|request| request.fail(TokenError::new(reason)));
     }
@@ -231,7 +231,7 @@ impl Core {
             // Under the lock, so that no other supervisor can start, whose sessions and requests this would affect.
             let slots = self.slots();
             slots.iter().for_each(|slot| slot.clear_lease());
-            slots.iter().flat_map(|slot| slot.cancel_start()).collect()
+            slots.iter().flat_map(|slot| slot.cancel_start()).collect::<Vec<_>>()
         };
         self.fail(parked);
     }

@@ -3,16 +3,15 @@
 #[cfg(feature = "scripted")]
 use std::sync::Arc;
 
-use ractor::{ActorRef, MessagingErr};
+use ractor::ActorRef;
 
-use super::request::{Destination, Request};
 use crate::law::session::SessionEvent;
 
 /// A message to a session's actor. Not serializable, so that no token leaves the process this way.
 #[derive(Debug)]
-pub(crate) enum TokenMessage<S: Destination> {
-    /// A caller's request.
-    Request(Request<S>),
+pub(crate) enum TokenMessage {
+    /// The slot's inbox holds requests. One message announces all of them.
+    Requests,
     /// An event for the session machine.
     Event(Box<SessionEvent>),
     /// The slot holds reports or issuers that no actor has taken yet.
@@ -22,57 +21,39 @@ pub(crate) enum TokenMessage<S: Destination> {
 }
 
 #[cfg(feature = "cluster")]
-impl<S: Destination> ractor::Message for TokenMessage<S> {}
+impl ractor::Message for TokenMessage {}
 
-impl<S: Destination> TokenMessage<S> {
+impl TokenMessage {
     pub(crate) fn event(event: SessionEvent) -> Self {
         Self::Event(Box::new(event))
-    }
-
-    /// The request in a message that could not be sent.
-    pub(crate) fn returned_request(error: MessagingErr<Self>) -> Option<Request<S>> {
-        match error {
-            MessagingErr::SendErr(Self::Request(request)) => Some(request),
-            _ => None,
-        }
     }
 }
 
 /// The address of a session's actor.
-#[derive(Debug)]
-pub(crate) enum Mailbox<S: Destination> {
-    Actor(ActorRef<TokenMessage<S>>),
+#[derive(Clone, Debug)]
+pub(crate) enum Mailbox {
+    Actor(ActorRef<TokenMessage>),
     /// The address of a scripted session, which has no actor.
     #[cfg(feature = "scripted")]
-    Scripted(Arc<dyn Receive<S>>),
+    Scripted(Arc<dyn Receive>),
 }
 
 /// Takes the messages of a session that has no actor.
 #[cfg(feature = "scripted")]
-pub(crate) trait Receive<S: Destination>: std::fmt::Debug + Send + Sync {
-    fn receive(&self, message: TokenMessage<S>);
+pub(crate) trait Receive: std::fmt::Debug + Send + Sync {
+    fn receive(&self, message: TokenMessage);
 }
 
-impl<S: Destination> Mailbox<S> {
-    /// Sends a message. Returns it in the error if the actor has ended or is ending.
-    pub(crate) fn send(&self, message: TokenMessage<S>) -> Result<(), MessagingErr<TokenMessage<S>>> {
+impl Mailbox {
+    /// Sends a message. Returns `false` if the actor has ended or is ending.
+    pub(crate) fn send(&self, message: TokenMessage) -> bool {
         match self {
-            Self::Actor(actor) => actor.send_message(message),
+            Self::Actor(actor) => actor.send_message(message).is_ok(),
             #[cfg(feature = "scripted")]
             Self::Scripted(receiver) => {
                 receiver.receive(message);
-                Ok(())
+                true
             }
-        }
-    }
-}
-
-impl<S: Destination> Clone for Mailbox<S> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Actor(actor) => Self::Actor(actor.clone()),
-            #[cfg(feature = "scripted")]
-            Self::Scripted(receiver) => Self::Scripted(Arc::clone(receiver)),
         }
     }
 }

@@ -25,8 +25,7 @@ pub(crate) trait Destination: Debug + Send + Sync + Sized + 'static {
 
 /// A request that is answered exactly once (law 7).
 ///
-/// A request that is dropped without an answer, in a mailbox that was flushed or with an actor that was killed, is sent
-/// to the next actor, or fails.
+/// A request that is dropped without an answer, with an actor that was killed, is sent to the next actor, or fails.
 #[derive(Debug)]
 pub(crate) struct Request<S: Destination> {
     kind: Option<RequestKind>,

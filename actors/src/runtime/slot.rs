@@ -99,8 +99,9 @@ struct SlotState {
 /// Requests, reports and running flights of a slot.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Requests for the next actor.
-    parked: Vec<Request<Slot>>,
+    /// Requests for the actor, in the order in which they came. One message tells the actor of all of them, so that a
+    /// crowd of callers costs few messages, and no request is lost with a mailbox.
+    inbox: VecDeque<Request<Slot>>,
     /// Reports of flights that no actor has taken yet. `None` means that the flight is over.
     reports: VecDeque<(FlightId, Option<Report>)>,
     /// The running flights. There is seldom more than one, because the flight of an old epoch is not waited for.
@@ -116,8 +117,8 @@ impl SlotState {
         self.backlog.get_or_insert_default()
     }
 
-    fn take_parked(&mut self) -> Vec<Request<Slot>> {
-        self.backlog.as_mut().map(|backlog| std::mem::take(&mut backlog.parked)).unwrap_or_default()
+    fn take_inbox(&mut self) -> VecDeque<Request<Slot>> {
+        self.backlog.as_mut().map(|backlog| std::mem::take(&mut backlog.inbox)).unwrap_or_default()
     }
 
     fn flights(&self) -> &[RegisteredFlight] {
@@ -127,7 +128,7 @@ impl SlotState {
     /// Whether the backlog holds something for an actor.
     fn has_work(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| {
-            !backlog.parked.is_empty() || !backlog.reports.is_empty() || backlog.issuers.is_some()
+            !backlog.inbox.is_empty() || !backlog.reports.is_empty() || backlog.issuers.is_some()
         })
     }
 
@@ -165,7 +166,12 @@ enum ActorSlot {
     Empty,
     /// The supervisor was asked to start an actor.
     Awaited,
-    Taken(Incarnation, Mailbox<Slot>),
+    Taken {
+        incarnation: Incarnation,
+        mailbox: Mailbox,
+        /// Whether a message about the inbox is on its way.
+        announced: bool,
+    },
     /// The actor ended too often. None is started before this time, at which the timer notifies the supervisor.
     Paused(
         ElapsedTime,
@@ -173,10 +179,13 @@ enum ActorSlot {
     ),
 }
 
+/// The number of requests that an actor takes at once. Other messages come between two such batches.
+const BATCH: usize = 256;
+
 /// The result of a delivery.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// The actor has the request.
+    /// The actor knows of the request.
     Sent,
     /// The request waits for an actor that was asked for, or whose predecessor is still ending.
     Parked,
@@ -184,13 +193,6 @@ pub(crate) enum Delivery {
     Wanted,
     /// No actor is started before this time.
     Refused(Request<Slot>, ElapsedTime),
-}
-
-/// The next step of a delivery.
-enum Step {
-    Done(Delivery),
-    /// Send the request to the actor, outside the lock.
-    Send(Request<Slot>, Incarnation, Mailbox<Slot>),
 }
 
 impl Slot {
@@ -242,63 +244,68 @@ impl Slot {
 
     // Requests.
 
-    /// Sends a request to the actor, or parks it for the next one.
-    pub(crate) fn deliver(&self, mut request: Request<Slot>, now: ElapsedTime) -> Delivery {
-        loop {
-            let (unsent, incarnation, actor) = match self.park(request, now) {
-                Step::Done(delivery) => return delivery,
-                Step::Send(request, incarnation, actor) => (request, incarnation, actor),
-            };
-            // Not under the lock, because a message that cannot be sent may be dropped here, and a dropped request is
-            // delivered again.
-            let Err(error) = actor.send(TokenMessage::Request(unsent)) else { return Delivery::Sent };
-            match TokenMessage::returned_request(error) {
-                Some(returned) => request = returned,
-                None => return Delivery::Sent,
-            }
-            // The actor is ending. The supervisor will hear of its end and find the parked request, unless that has
-            // happened already and another actor has the slot.
+    /// Puts a request into the inbox, and tells the actor.
+    pub(crate) fn deliver(&self, request: Request<Slot>, now: ElapsedTime) -> Delivery {
+        let mailbox = {
             let mut state = self.state();
-            if matches!(state.actor_slot, ActorSlot::Taken(taken, _) if taken == incarnation) {
-                state.backlog().parked.push(request);
-                return Delivery::Parked;
+            let (mailbox, delivery) = match &mut state.actor_slot {
+                ActorSlot::Taken { mailbox, announced, .. } => {
+                    let first = !std::mem::replace(announced, true);
+                    (first.then(|| mailbox.clone()), Delivery::Sent)
+                }
+                ActorSlot::Paused(until, _) if *until > now => return Delivery::Refused(request, *until),
+                ActorSlot::Awaited => (None, Delivery::Parked),
+                empty @ (ActorSlot::Empty | ActorSlot::Paused(..)) => {
+                    *empty = ActorSlot::Awaited;
+                    (None, Delivery::Wanted)
+                }
+            };
+            state.backlog().inbox.push_back(request);
+            match mailbox {
+                Some(mailbox) => mailbox,
+                None => return delivery,
             }
-        }
+        };
+        // Not under the lock, because a scripted session takes its requests at once. An actor that is ending takes none.
+        // The supervisor will notice its end, and start the next one for them.
+        if mailbox.send(TokenMessage::Requests) { Delivery::Sent } else { Delivery::Parked }
     }
 
-    /// Parks a request, unless there is an actor to send it to.
-    fn park(&self, request: Request<Slot>, now: ElapsedTime) -> Step {
+    /// Takes the next requests out of the inbox. Returns `true` with them if there are more.
+    pub(crate) fn take_requests(&self, by: Incarnation) -> (VecDeque<Request<Slot>>, bool) {
         let mut state = self.state();
-        match &state.actor_slot {
-            ActorSlot::Taken(incarnation, actor) => Step::Send(request, *incarnation, actor.clone()),
-            ActorSlot::Paused(until, _) if *until > now => Step::Done(Delivery::Refused(request, *until)),
-            ActorSlot::Awaited => {
-                state.backlog().parked.push(request);
-                Step::Done(Delivery::Parked)
-            }
-            ActorSlot::Empty | ActorSlot::Paused(..) => {
-                state.backlog().parked.push(request);
-                state.actor_slot = ActorSlot::Awaited;
-                Step::Done(Delivery::Wanted)
-            }
+        let SlotState { actor_slot: ActorSlot::Taken { incarnation, announced, .. }, backlog: Some(backlog) } =
+            &mut *state
+        else {
+            return Default::default();
+        };
+        if *incarnation != by {
+            return Default::default();
         }
+        if backlog.inbox.len() > BATCH {
+            return (backlog.inbox.drain(..BATCH).collect(), true);
+        }
+        *announced = false;
+        let requests = state.take_inbox();
+        state.tidy();
+        (requests, false)
     }
 
     /// Sends a message to the actor. Returns `false` if no actor takes it.
-    pub(crate) fn send(&self, message: TokenMessage<Slot>) -> bool {
-        self.address().is_some_and(|(_, actor)| actor.send(message).is_ok())
+    pub(crate) fn send(&self, message: TokenMessage) -> bool {
+        self.address().is_some_and(|(_, mailbox)| mailbox.send(message))
     }
 
     /// Sends a message to one incarnation of the actor. The message is lost if that incarnation is gone.
-    pub(crate) fn notify_incarnation(&self, incarnation: Incarnation, message: TokenMessage<Slot>) {
-        if let Some((_, actor)) = self.address().filter(|(taken, _)| *taken == incarnation) {
-            drop(actor.send(message));
+    pub(crate) fn notify_incarnation(&self, incarnation: Incarnation, message: TokenMessage) {
+        if let Some((_, mailbox)) = self.address().filter(|(taken, _)| *taken == incarnation) {
+            mailbox.send(message);
         }
     }
 
-    fn address(&self) -> Option<(Incarnation, Mailbox<Slot>)> {
+    fn address(&self) -> Option<(Incarnation, Mailbox)> {
         match &self.state().actor_slot {
-            ActorSlot::Taken(incarnation, actor) => Some((*incarnation, actor.clone())),
+            ActorSlot::Taken { incarnation, mailbox, .. } => Some((*incarnation, mailbox.clone())),
             _ => None,
         }
     }
@@ -315,16 +322,12 @@ impl Slot {
         wanted
     }
 
-    /// Stores the address of a new actor. Returns the requests that were parked for it.
-    pub(crate) fn attach(&self, incarnation: Incarnation, actor: Mailbox<Slot>) -> Vec<Request<Slot>> {
-        let (former, parked) = {
-            let mut state = self.state();
-            let former = std::mem::replace(&mut state.actor_slot, ActorSlot::Taken(incarnation, actor));
-            (former, state.take_parked())
-        };
+    /// Stores the address of a new actor, which then takes the requests that wait for it.
+    pub(crate) fn attach(&self, incarnation: Incarnation, mailbox: Mailbox) {
+        let taken = ActorSlot::Taken { incarnation, mailbox, announced: false };
+        let former = std::mem::replace(&mut self.state().actor_slot, taken);
         // Not under the lock, because an address may own the last messages that were sent to it.
         drop(former);
-        parked
     }
 
     /// Removes the address of an actor that has ended. The actor calls this itself, so that the address does not keep
@@ -333,7 +336,7 @@ impl Slot {
         let former = {
             let mut state = self.state();
             match state.actor_slot {
-                ActorSlot::Taken(taken, _) if taken == incarnation => {
+                ActorSlot::Taken { incarnation: taken, .. } if taken == incarnation => {
                     std::mem::replace(&mut state.actor_slot, ActorSlot::Awaited)
                 }
                 _ => return,
@@ -399,15 +402,15 @@ impl Slot {
         count
     }
 
-    /// Starts no actor before `until`, when `timer` is due. Returns the parked requests.
-    pub(crate) fn pause(&self, until: ElapsedTime, timer: AbortOnDropHandle<()>) -> Vec<Request<Slot>> {
-        let (former, parked) = {
+    /// Starts no actor before `until`, when `timer` is due. Returns the requests that wait.
+    pub(crate) fn pause(&self, until: ElapsedTime, timer: AbortOnDropHandle<()>) -> VecDeque<Request<Slot>> {
+        let (former, waiting) = {
             let mut state = self.state();
             let former = std::mem::replace(&mut state.actor_slot, ActorSlot::Paused(until, timer));
-            (former, state.take_parked())
+            (former, state.take_inbox())
         };
         drop(former);
-        parked
+        waiting
     }
 
     /// Ends the pause. Returns whether an actor is wanted.
@@ -415,26 +418,31 @@ impl Slot {
         matches!(self.state().actor_slot, ActorSlot::Paused(..)) && self.detach(false)
     }
 
-    /// Returns the requests that wait for an actor.
-    pub(crate) fn take_parked(&self) -> Vec<Request<Slot>> {
-        self.state().take_parked()
+    /// Returns the requests that wait for an actor that has not started.
+    pub(crate) fn take_parked(&self) -> VecDeque<Request<Slot>> {
+        let mut state = self.state();
+        match state.actor_slot {
+            // It is told of them, and takes them.
+            ActorSlot::Taken { .. } => VecDeque::new(),
+            _ => state.take_inbox(),
+        }
     }
 
-    /// Withdraws the request for an actor, because none will be started. Returns the parked requests.
+    /// Withdraws the request for an actor, because none will be started. Returns the requests that wait.
     ///
     /// A running actor keeps its address. It removes that itself when it ends, and it may belong to a tree that has
     /// just started.
-    pub(crate) fn cancel_start(&self) -> Vec<Request<Slot>> {
-        let (former, parked) = {
+    pub(crate) fn cancel_start(&self) -> VecDeque<Request<Slot>> {
+        let (former, waiting) = {
             let mut state = self.state();
             let former = match state.actor_slot {
-                ActorSlot::Taken(..) => None,
+                ActorSlot::Taken { .. } => None,
                 _ => Some(std::mem::take(&mut state.actor_slot)),
             };
-            (former, state.take_parked())
+            (former, state.take_inbox())
         };
         drop(former);
-        parked
+        waiting
     }
 
     /// Keeps the issuers that the resource listed, until an actor takes them.

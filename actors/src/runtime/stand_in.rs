@@ -95,20 +95,35 @@ pub fn session<S: StandIn>(
     let stage = Stage(Arc::new(Shared { slot: Arc::downgrade(&slot), incarnation, requests: Mutex::default() }));
     let stand_in = make(stage.clone());
     let receiver = Receiver { stage, stand_in: Arc::<S>::clone(&stand_in) };
-    drop(slot.attach(incarnation, Mailbox::Scripted(Arc::new(receiver))));
+    slot.attach(incarnation, Mailbox::Scripted(Arc::new(receiver)));
     (AuthSession::new(core, slot), stand_in)
 }
 
-impl Receive<Slot> for Receiver {
-    fn receive(&self, message: TokenMessage<Slot>) {
+impl Receive for Receiver {
+    fn receive(&self, message: TokenMessage) {
         let event = match message {
-            TokenMessage::Request(request) => self.stage.take(request),
+            TokenMessage::Requests => return self.take_requests(),
             TokenMessage::Event(event) => Some(*event),
             TokenMessage::Backlog => self.stage.take_issuers().map(SessionEvent::IssuersListed),
             TokenMessage::Tick(_) => None,
         };
         if let Some(event) = event {
             self.stand_in.happen(event);
+        }
+    }
+}
+
+impl Receiver {
+    fn take_requests(&self) {
+        let Some(slot) = self.stage.0.slot.upgrade() else { return };
+        loop {
+            let (requests, more) = slot.take_requests(self.stage.0.incarnation);
+            for event in requests.into_iter().filter_map(|request| self.stage.take(request)) {
+                self.stand_in.happen(event);
+            }
+            if !more {
+                return;
+            }
         }
     }
 }

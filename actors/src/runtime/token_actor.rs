@@ -38,11 +38,11 @@ pub(crate) struct ActorArguments {
     pub(crate) slot: Arc<Slot>,
 }
 
-#[ractor::actor(message = TokenMessage<Slot>, state = TokenState, arguments = ActorArguments)]
+#[ractor::actor(message = TokenMessage, state = TokenState, arguments = ActorArguments)]
 impl TokenActor {
     async fn pre_start(
         &self,
-        myself: ActorRef<TokenMessage<Slot>>,
+        myself: ActorRef<TokenMessage>,
         arguments: ActorArguments,
     ) -> Result<TokenState, ActorProcessingErr> {
         Ok(TokenState::begin(myself, arguments))
@@ -50,8 +50,8 @@ impl TokenActor {
 
     async fn handle(
         &self,
-        _myself: ActorRef<TokenMessage<Slot>>,
-        message: TokenMessage<Slot>,
+        _myself: ActorRef<TokenMessage>,
+        message: TokenMessage,
         state: &mut TokenState,
     ) -> Result<(), ActorProcessingErr> {
         state.handle(message);
@@ -64,7 +64,7 @@ impl TokenActor {
 pub(crate) struct TokenState {
     core: Arc<Core>,
     slot: Arc<Slot>,
-    myself: ActorRef<TokenMessage<Slot>>,
+    myself: ActorRef<TokenMessage>,
     incarnation: Incarnation,
     session: Session,
     waiters: Line<WaiterId, Request<Slot>>,
@@ -89,10 +89,10 @@ pub(crate) struct TokenState {
 }
 
 impl TokenState {
-    fn begin(myself: ActorRef<TokenMessage<Slot>>, ActorArguments { core, slot }: ActorArguments) -> Self {
+    fn begin(myself: ActorRef<TokenMessage>, ActorArguments { core, slot }: ActorArguments) -> Self {
         let now = core.now();
         let (incarnation, residue) = slot.cell.begin();
-        let parked = slot.attach(incarnation, Mailbox::Actor(myself.clone()));
+        slot.attach(incarnation, Mailbox::Actor(myself.clone()));
         let running = residue.flight.map(|flight| flight.id);
         let birth = Birth { nonce: core.nonce, flights: core.ports.entropy.flight_base() };
         let (session, effects) = Session::start(slot.plan.policy.clone(), birth, residue, now);
@@ -122,7 +122,7 @@ impl TokenState {
             // An earlier incarnation took its last report, and ended before it published the result.
             state.step(SessionEvent::FlightOver(flight));
         }
-        parked.into_iter().for_each(|request| state.admit(request));
+        state.admit_all();
         if state.core.is_stopping() {
             state.step(SessionEvent::Shutdown);
         }
@@ -130,12 +130,12 @@ impl TokenState {
         state
     }
 
-    fn handle(&mut self, message: TokenMessage<Slot>) {
+    fn handle(&mut self, message: TokenMessage) {
         self.moment = self.core.ports.clock.now();
         match message {
-            // This actor is ending. The dropped request goes to the next one.
-            TokenMessage::Request(request) if self.retired => drop(request),
-            TokenMessage::Request(request) => self.admit(request),
+            // This actor is ending. The next one takes the requests.
+            TokenMessage::Requests if self.retired => {}
+            TokenMessage::Requests => self.admit_all(),
             TokenMessage::Event(event) => {
                 let loaded = matches!(&*event, SessionEvent::Loaded(..));
                 match &*event {
@@ -171,6 +171,20 @@ impl TokenState {
             self.myself.stop(None);
         } else {
             self.set_timer();
+        }
+    }
+
+    /// Hands the requests of the inbox to the machine, a batch at a time.
+    fn admit_all(&mut self) {
+        loop {
+            let (requests, more) = self.slot.take_requests(self.incarnation);
+            // After they were taken, so that none of them comes from the future.
+            self.moment = self.core.ports.clock.now();
+            requests.into_iter().for_each(|request| self.admit(request));
+            // An actor that is ending gets no more messages, and takes all at once.
+            if !more || self.myself.send_message(TokenMessage::Requests).is_ok() {
+                return;
+            }
         }
     }
 

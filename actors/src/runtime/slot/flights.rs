@@ -67,7 +67,9 @@ impl Slot {
     pub(crate) fn take_report(&self, incarnation: Incarnation) -> Option<(FlightId, Option<Report>)> {
         let mut state = self.state();
         match state.actor_slot {
-            ActorSlot::Taken(taken, _) if taken == incarnation => state.backlog.as_mut()?.reports.pop_front(),
+            ActorSlot::Taken { incarnation: taken, .. } if taken == incarnation => {
+                state.backlog.as_mut()?.reports.pop_front()
+            }
             _ => None,
         }
     }
