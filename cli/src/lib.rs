@@ -1,20 +1,23 @@
 //! The `tokenkeeper` command as a library. [`main_with`] runs it in the caller's process.
 
-mod cooldown;
-mod failure;
+// The commands.
 mod forget;
-mod home;
 mod identity;
 mod import;
 mod logout;
+mod status;
+mod token;
+mod why;
+
+// What they share.
+mod cooldown;
+mod failure;
+mod home;
 mod paint;
 mod providers;
 mod standing;
-mod status;
-mod token;
 mod when;
 mod who;
-mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -25,7 +28,7 @@ use clap::{Parser, Subcommand};
 use failure::{EXIT_CODES, Failure};
 use home::HomeArguments;
 
-/// Keeps OAuth sessions for MCP servers, with one owner of each refresh token
+/// Keeps OAuth sessions for MCP servers, and lets only one process at a time use each refresh token
 #[derive(Parser)]
 #[command(name = "tokenkeeper", version, after_help = EXIT_CODES)]
 struct Arguments {
@@ -35,6 +38,7 @@ struct Arguments {
     command: Command,
 }
 
+/// The commands. Their help texts are the documentation of their arguments.
 #[derive(Subcommand)]
 enum Command {
     Status(status::Arguments),
@@ -48,7 +52,8 @@ enum Command {
 
 /// Runs the command with these arguments, the first of which is the program's name, and returns its exit code.
 ///
-/// Exits the process if the arguments are not acceptable (code 2) or only ask for help (code 0).
+/// Exits the process if the arguments are not acceptable (code 2) or only ask for help or the version (code 0). On Unix, it
+/// disables core dumps for the whole process, for good.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Arguments { home, command } = Arguments::parse_from(arguments);
     keep_secrets_out_of_core_dumps();
@@ -72,7 +77,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Disables core dumps, because a crash must not write tokens to the disk.
+/// On Unix, disables core dumps, because a crash must not write tokens to the disk.
 fn keep_secrets_out_of_core_dumps() {
     #[cfg(unix)]
     {

@@ -88,7 +88,7 @@ For more information, try '--help'.
 #[test]
 fn help_documents_the_exit_codes() {
     tokenkeeper(&["--help"]).success().stderr_eq("").stdout_eq(str![[r#"
-Keeps OAuth sessions for MCP servers, with one owner of each refresh token
+Keeps OAuth sessions for MCP servers, and lets only one process at a time use each refresh token
 
 Usage: tokenkeeper [OPTIONS] <COMMAND>
 

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn rows_are_sorted_unique_and_cited() {
         for (index, facts) in ALL.iter().enumerate() {
-            assert!(!facts.why.is_empty(), "{}", facts.name);
+            assert!(!facts.citation.is_empty(), "{}", facts.name);
             assert!(index == 0 || ALL[index - 1].name < facts.name, "{}", facts.name);
         }
     }

@@ -159,7 +159,7 @@ impl From<Profile> for Profiles {
     }
 }
 
-/// What is lost when a refresh token that was used already is presented again.
+/// The loss if a refresh token that was used already is presented again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
     /// At most the lineage, which is lost anyway if the answer with its successor is. A refresh token in doubt is presented

@@ -1,4 +1,4 @@
-//! The facts about one provider, and its profile, which is made from them.
+//! The facts about one provider, and the profile of its issuers, which is made from them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokenkeeper_actors::law::profile::{Profile, Reuse};
 
 use crate::issuers::dialect::Dialect;
 
-/// The known differences of one provider's token endpoint.
+/// The differences of one provider's token endpoint from the [default profile](default_profile) and the standard.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ProviderFacts {
@@ -18,19 +18,20 @@ pub struct ProviderFacts {
     pub dead_words: &'static [&'static str],
     /// Its own error codes for a client that it does not accept, besides those of [`default_profile`].
     pub client_words: &'static [&'static str],
-    /// Its own error codes for a request that it did not process.
+    /// Its own error codes for a request that it did not process, so that the refresh token stays unused.
     pub unspent_words: &'static [&'static str],
-    /// Its statuses, besides 429, for a request that it did not process.
+    /// Its HTTP status codes, besides 429, for a request that it did not process.
     pub unspent_statuses: &'static [u16],
-    /// The cost of presenting a spent refresh token again.
+    /// The tokens that the provider revokes when a refresh token that was used already is presented again.
     pub reuse: Reuse,
-    /// How long after its first presentation a spent refresh token may be presented again without harm. `None` if that
-    /// is unknown.
+    /// How long after its first presentation a used refresh token may be presented again without harm. `None` if that is
+    /// unknown.
     pub grace: Option<Duration>,
-    /// Whether a new refresh token ever ends the old one. False too where the old one stays good.
+    /// Whether issuing a new refresh token invalidates the old one. `false` if the provider issues no new one, and also
+    /// if the old one stays valid beside it.
     pub rotates: bool,
     /// Where these facts are documented or were observed.
-    pub why: &'static str,
+    pub citation: &'static str,
 }
 
 impl ProviderFacts {
@@ -47,7 +48,7 @@ impl ProviderFacts {
 }
 
 /// Error codes that servers use only for a dead refresh token, besides `invalid_grant`, which [`Profile::default`] has.
-/// Each names the refresh token and its state, and a token request presents only one refresh token.
+/// Each names the refresh token and its state. A token request presents only one refresh token, so no other is meant.
 ///
 /// `token_expired`, `invalid_token`, `expired_token`, `session_expired` and the like are not among them. Servers use
 /// these for an access token, a client assertion or a device code too.
@@ -85,12 +86,14 @@ const CLIENT_EVERYWHERE: [&str; 7] = [
 /// The profile of a grant whose record names no provider, unless the host sets another. It is [`Profile::default`] with
 /// the error codes that have one meaning at every server.
 ///
-/// These codes end the grant or reject the client as surely as `invalid_grant` or `invalid_client`. Without them, a
-/// session would stay in doubt after a clear answer, and never ask for a login.
+/// These codes end the grant or reject the client as surely as `invalid_grant` or `invalid_client`. Without them, a clear
+/// refusal would count as an answer of unknown meaning. The refresh token would stay in doubt, and the session would never
+/// ask for a login.
 ///
 /// [`read_answer`](crate::grant::read_answer) reports other spellings of a code as the code itself, for example
-/// `InvalidGrantException` as `invalid_grant`. It reports texts that say only that the refresh token is not good as
-/// `invalid_refresh_token`, and texts that say only that the client is not accepted as `invalid_client`.
+/// `InvalidGrantException` as `invalid_grant`. It reports a description
+/// that says only that the refresh token is invalid as `invalid_refresh_token`, and one that says only that the client is
+/// not accepted as `invalid_client`.
 pub fn default_profile() -> Profile {
     let mut profile = Profile::default();
     extend(&mut profile.dead_words, &DEAD_EVERYWHERE);

@@ -19,7 +19,7 @@ const STANDARD: ProviderFacts = ProviderFacts {
     reuse: Reuse::EndsLineage,
     grace: None,
     rotates: true,
-    why: "",
+    citation: "",
 };
 
 /// The table, with one row for each provider, sorted by name.
@@ -27,7 +27,7 @@ pub static ALL: &[ProviderFacts] = &[
     ProviderFacts {
         name: "atlassian",
         dialect: Dialect { body: BodyFormat::Json, ..STANDARD.dialect },
-        why: "developer.atlassian.com, OAuth 2.0 (3LO): the token endpoint takes a JSON body; a dead token is 403 with \
+        citation: "developer.atlassian.com, OAuth 2.0 (3LO): the token endpoint takes a JSON body; a dead token is 403 with \
               `invalid_grant`. Its MCP server was seen to say `unauthorized_client` with the description \
               `refresh_token is invalid` (openai/codex#27165). The description ends the grant. The code alone, which \
               is elsewhere about the client, leaves it in doubt.",
@@ -35,14 +35,14 @@ pub static ALL: &[ProviderFacts] = &[
     },
     ProviderFacts {
         name: "auth0",
-        why: "auth0.com/docs, configure refresh token rotation: rotation and its overlap period are the tenant's \
+        citation: "auth0.com/docs, configure refresh token rotation: rotation and its overlap period are the tenant's \
               choice, and reuse outside of it ends the family, which is the lineage. So the strict default holds. A \
               dead token is 403 with `invalid_grant`.",
         ..STANDARD
     },
     ProviderFacts {
         name: "cloudflare",
-        why: "@cloudflare/workers-oauth-provider 1.2.3, docs/authorization-server.md: the previous refresh token stays \
+        citation: "@cloudflare/workers-oauth-provider 1.2.3, docs/authorization-server.md: the previous refresh token stays \
               good until its successor is first used. If an answer was lost, no one uses the successor, so presenting \
               the token again is answered with tokens. The default does that.",
         ..STANDARD
@@ -52,7 +52,7 @@ pub static ALL: &[ProviderFacts] = &[
         dialect: Dialect { scope: ScopeOnRefresh::Granted, ..STANDARD.dialect },
         dead_words: &["interaction_required"],
         rotates: false,
-        why: "learn.microsoft.com, refresh tokens in the Microsoft identity platform: a refresh brings a new refresh \
+        citation: "learn.microsoft.com, refresh tokens in the Microsoft identity platform: a refresh brings a new refresh \
               token and does not revoke the old one, so a lost answer spends nothing. A refresh names the scopes it is \
               for (geelen/mcp-remote#357). `interaction_required` asks for a login (OAuth 2.0 authorization code flow, \
               error codes for token endpoint errors).",
@@ -61,28 +61,28 @@ pub static ALL: &[ProviderFacts] = &[
     ProviderFacts {
         name: "firebase",
         dead_words: &["TOKEN_EXPIRED", "USER_DISABLED", "USER_NOT_FOUND"],
-        why: "firebase.google.com, Auth REST API, exchange a refresh token for an ID token: the code is in \
+        citation: "firebase.google.com, Auth REST API, exchange a refresh token for an ID token: the code is in \
               `error.message`, for example `INVALID_REFRESH_TOKEN`. `TOKEN_EXPIRED`, `USER_DISABLED` and \
               `USER_NOT_FOUND` are listed as errors of this request.",
         ..STANDARD
     },
     ProviderFacts {
         name: "fitbit",
-        why: "home-assistant/core#141223, aarondcoleman/Fitbit.NET#320: the standard's code is in \
+        citation: "home-assistant/core#141223, aarondcoleman/Fitbit.NET#320: the standard's code is in \
               `errors[].errorType`, beside a message that repeats the refresh token. Nothing is known of a grace \
               period.",
         ..STANDARD
     },
     ProviderFacts {
         name: "flowfuse",
-        why: "FlowFuse PR#8273: within its grace period, a repeat is answered with an access token and without a \
+        citation: "FlowFuse PR#8273: within its grace period, a repeat is answered with an access token and without a \
               refresh token. The engine uses that token and stays in doubt about the refresh token. The length of the \
               period is not stated.",
         ..STANDARD
     },
     ProviderFacts {
         name: "github",
-        why: "docs.github.com, refreshing user access tokens: errors come inside HTTP 200; `bad_refresh_token` is a \
+        citation: "docs.github.com, refreshing user access tokens: errors come inside HTTP 200; `bad_refresh_token` is a \
               refresh token that is wrong or expired, and `incorrect_client_credentials` a wrong client \
               (PyGithub#1718).",
         ..STANDARD
@@ -90,47 +90,47 @@ pub static ALL: &[ProviderFacts] = &[
     ProviderFacts {
         name: "google",
         rotates: false,
-        why: "developers.google.com, OAuth 2.0: a refresh does not rotate the refresh token, so presenting it again \
+        citation: "developers.google.com, OAuth 2.0: a refresh does not rotate the refresh token, so presenting it again \
               harms nothing.",
         ..STANDARD
     },
     ProviderFacts {
         name: "hubspot",
         client_words: &["BAD_CLIENT_ID", "BAD_CLIENT_SECRET"],
-        why: "airbytehq/airbyte#79592, HGData/mk-node-hubspot#64: the code is in `status`, and `BAD_REFRESH_TOKEN` is \
+        citation: "airbytehq/airbyte#79592, HGData/mk-node-hubspot#64: the code is in `status`, and `BAD_REFRESH_TOKEN` is \
               a refresh token that is wrong or revoked. The codes about the client are spelled alike.",
         ..STANDARD
     },
     ProviderFacts {
         name: "keycloak",
-        why: "keycloak.org, server administration: `invalid_grant` for a session that has ended; rotation is the \
+        citation: "keycloak.org, server administration: `invalid_grant` for a session that has ended; rotation is the \
               realm's choice, so the strict default holds.",
         ..STANDARD
     },
     ProviderFacts {
         name: "linear",
         grace: Some(Duration::from_secs(30 * 60)),
-        why: "linear.app developer documentation, as cited in anthropics/claude-code#85236: a replaced refresh token \
+        citation: "linear.app developer documentation, as cited in anthropics/claude-code#85236: a replaced refresh token \
               may be presented again for 30 minutes.",
         ..STANDARD
     },
     ProviderFacts {
         name: "notion",
         reuse: Reuse::EndsMore,
-        why: "makenotion/notion-cookbook#1: each refresh rotates, and a replay ends the whole grant, on every device.",
+        citation: "makenotion/notion-cookbook#1: each refresh rotates, and a replay ends the whole grant, on every device.",
         ..STANDARD
     },
     ProviderFacts {
         name: "okta",
         grace: Some(Duration::from_secs(30)),
-        why: "developer.okta.com, refresh tokens: a rotated refresh token stays valid for a grace period, 30 s by \
+        citation: "developer.okta.com, refresh tokens: a rotated refresh token stays valid for a grace period, 30 s by \
               default. The codes of its API (`E0000…`, in `errorCode`) are reported and have no meaning for a grant.",
         ..STANDARD
     },
     ProviderFacts {
         name: "openai",
         dead_words: &["token_expired"],
-        why: "openai/codex PR#24830, NousResearch/hermes-agent PR#11512: errors are objects with the code in `code`, \
+        citation: "openai/codex PR#24830, NousResearch/hermes-agent PR#11512: errors are objects with the code in `code`, \
               and `refresh_token_expired`, `refresh_token_reused` and `refresh_token_invalidated` end a session. \
               Clients treat `token_expired` as the same.",
         ..STANDARD
@@ -138,19 +138,19 @@ pub static ALL: &[ProviderFacts] = &[
     ProviderFacts {
         name: "posthog",
         grace: Some(Duration::from_secs(2 * 60)),
-        why: "PostHog/posthog PR#46982: clients that registered themselves get the same refresh token back every time. \
+        citation: "PostHog/posthog PR#46982: clients that registered themselves get the same refresh token back every time. \
               For others it rotates, with a grace period of 120 s. The engine sees which of the two holds.",
         ..STANDARD
     },
     ProviderFacts {
         name: "salesforce",
-        why: "help.salesforce.com, OAuth 2.0 refresh token flow: no `expires_in` (nango#327), so lifetimes are unknown \
+        citation: "help.salesforce.com, OAuth 2.0 refresh token flow: no `expires_in` (nango#327), so lifetimes are unknown \
               or a JWT's; rotation is the organisation's choice (jsforce#1656), so the strict default holds.",
         ..STANDARD
     },
     ProviderFacts {
         name: "slack",
-        why: "docs.slack.dev, token rotation and oauth.v2.access: errors come inside HTTP 200 with `ok: false`. \
+        citation: "docs.slack.dev, token rotation and oauth.v2.access: errors come inside HTTP 200 with `ok: false`. \
               `invalid_refresh_token` is a refresh token that is wrong; `bad_client_secret` and `invalid_client_id` \
               are about the client.",
         ..STANDARD
@@ -160,7 +160,7 @@ pub static ALL: &[ProviderFacts] = &[
         dead_words: &["session_not_found", "session_expired"],
         client_words: &["oauth_client_not_found"],
         grace: Some(Duration::from_secs(10)),
-        why: "supabase/auth, internal/api/apierrors/errorcode.go: the code is in `error_code` and in the header \
+        citation: "supabase/auth, internal/api/apierrors/errorcode.go: the code is in `error_code` and in the header \
               `x-sb-error-code`. `refresh_token_not_found` and `refresh_token_already_used` (supabase/auth#2829, \
               #2136) and the end of the session end the grant. A consumed token may be presented again for 10 s by \
               default (reuse interval).",
@@ -168,14 +168,14 @@ pub static ALL: &[ProviderFacts] = &[
     },
     ProviderFacts {
         name: "twitch",
-        why: "dev.twitch.tv, refreshing access tokens: a dead refresh token is 400 or 401 with the message `Invalid \
+        citation: "dev.twitch.tv, refreshing access tokens: a dead refresh token is 400 or 401 with the message `Invalid \
               refresh token` and no code. Such a message ends a grant everywhere.",
         ..STANDARD
     },
     ProviderFacts {
         name: "workos",
         grace: Some(Duration::from_secs(30)),
-        why: "kurrent-io/kcap-cli#946 and PR#947: a repeat within 30 s is answered with the same new pair, and a later \
+        citation: "kurrent-io/kcap-cli#946 and PR#947: a repeat within 30 s is answered with the same new pair, and a later \
               one with `invalid_grant`.",
         ..STANDARD
     },
@@ -184,7 +184,7 @@ pub static ALL: &[ProviderFacts] = &[
         dead_words: &["invalid_code"],
         unspent_words: &["access_denied"],
         rotates: false,
-        why: "zoho.com/developer, token validity: refresh tokens do not expire and are not replaced, and a revoked one \
+        citation: "zoho.com/developer, token validity: refresh tokens do not expire and are not replaced, and a revoked one \
               is answered with `invalid_code`, inside HTTP 200. `Access Denied` is a limit on the rate of requests \
               (tristanjahier/zoho-crm-php#9).",
         ..STANDARD

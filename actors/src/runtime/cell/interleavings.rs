@@ -1,8 +1,9 @@
-//! The cell's protocol under loom, with every interleaving of a few writers and readers that acquire and release allow.
+//! Loom tests of the cell. Each runs every interleaving of a few writers and readers that acquire and release ordering
+//! permits.
 //!
 //! The tests run the shipped code over another [`Pointer`]. They assume two things of arc-swap. A value stays alive and
 //! whole while it is held, and no other value gets its address meanwhile. Here both hold because no value is ever
-//! freed. Its orderings are not assumed, because its documentation promises at least the orderings used here.
+//! freed. The memory orderings used here are no stronger than those that arc-swap documents.
 
 use std::ops::Deref;
 use std::sync::Mutex;
@@ -10,64 +11,72 @@ use std::sync::Mutex;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
-use super::{Arc, Cell, Incarnation, Pointer, Snapshot};
+use super::{Arc, Cell, Pointer, Snapshot};
 use crate::law::session::{Hit, Published, Residue};
 use crate::sync::lock;
 use crate::values::{
     AccessToken, Cause, Epoch, Generation, Lease, LeaseParts, Moment, Scopes, TokenKind, Validity, Window,
 };
 
-/// Loom's atomic holds the index of the current value among all values.
-struct Kept {
-    place: AtomicUsize,
+/// Takes the place of arc-swap. Keeps every value that was ever stored, and the index of the current one in an atomic of
+/// loom's.
+struct LoomPointer {
+    current: AtomicUsize,
     all: Mutex<Vec<Arc<Snapshot>>>,
 }
 
-struct Held(usize, Arc<Snapshot>);
+struct Held {
+    index: usize,
+    value: Arc<Snapshot>,
+}
 
 impl Deref for Held {
     type Target = Arc<Snapshot>;
 
     fn deref(&self) -> &Arc<Snapshot> {
-        &self.1
+        &self.value
     }
 }
 
-impl Kept {
+impl LoomPointer {
     fn new() -> Self {
-        Self { place: AtomicUsize::new(0), all: Mutex::new(vec![Arc::default()]) }
+        Self { current: AtomicUsize::new(0), all: Mutex::new(vec![Arc::default()]) }
     }
 
-    fn held(&self, place: usize) -> Held {
-        Held(place, Arc::clone(&lock(&self.all)[place]))
+    fn held(&self, index: usize) -> Held {
+        Held { index, value: Arc::clone(&lock(&self.all)[index]) }
     }
 }
 
-impl Pointer for Kept {
+impl Pointer for LoomPointer {
     type Held<'a> = Held;
 
     fn load(&self) -> Held {
-        self.held(self.place.load(Ordering::Acquire))
+        self.held(self.current.load(Ordering::Acquire))
     }
 
     fn replace(&self, current: &Held, new: Arc<Snapshot>) -> Held {
-        let place = {
+        let index = {
             let mut all = lock(&self.all);
             all.push(new);
             all.len() - 1
         };
-        let former = self.place.compare_exchange(current.0, place, Ordering::AcqRel, Ordering::Acquire);
-        self.held(former.unwrap_or_else(|other| other))
+        // Both results are the index that was found.
+        let found = self.current.compare_exchange(current.index, index, Ordering::AcqRel, Ordering::Acquire);
+        self.held(found.unwrap_or_else(|other| other))
     }
 }
 
-type Checked = loom::sync::Arc<Cell<Kept>>;
+/// The numbers of a successor are this much higher than those of the first writer.
+const SUCCESSORS: u64 = 10;
 
-fn cell() -> Checked {
-    loom::sync::Arc::new(Cell(Kept::new()))
+type LoomCell = loom::sync::Arc<Cell<LoomPointer>>;
+
+fn cell() -> LoomCell {
+    loom::sync::Arc::new(Cell(LoomPointer::new()))
 }
 
-/// The value that an incarnation would publish after this many refusals, with a floor and a lease above it.
+/// A value whose floor has this number, and whose lease has the next one.
 fn published(number: u64) -> Published {
     let (floor, epoch) = (Some(Generation::stored(Epoch::new(1), number)), Epoch::new(1));
     let validity = Validity::new(Moment::default(), None);
@@ -84,7 +93,7 @@ fn published(number: u64) -> Published {
     Published { hit, residue: Residue { floor, ..Residue::default() }, ..Published::default() }
 }
 
-fn number(residue: &Residue) -> u64 {
+fn floor_number(residue: &Residue) -> u64 {
     residue.floor.map_or(0, |floor| floor.number)
 }
 
@@ -93,36 +102,38 @@ fn a_superseded_writer_never_overwrites_and_its_successor_gets_its_last_value() 
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        let former = thread::spawn({
+        // It writes 1 and then 2, so the count of its successes is the number that it wrote last.
+        let older_writer = thread::spawn({
             let cell = cell.clone();
             move || [1, 2].into_iter().filter(|number| cell.publish(first, published(*number))).count() as u64
         });
         let (second, residue) = cell.begin();
-        let handed_over = number(&residue);
-        assert!(cell.publish(second, published(handed_over + 10)));
-        let written = former.join().unwrap();
+        let handed_over = floor_number(&residue);
+        assert!(cell.publish(second, published(handed_over + SUCCESSORS)));
+        let written = older_writer.join().unwrap();
         assert_eq!(handed_over, written, "the last published value");
         let last = cell.read();
-        assert_eq!((last.by, number(&last.residue())), (second, handed_over + 10));
+        assert_eq!((last.by, floor_number(&last.residue())), (second, handed_over + SUCCESSORS));
     });
 }
 
 #[test]
-fn of_two_writers_that_begin_at_once_only_the_newer_may_write() {
+fn of_two_writers_that_begin_at_once_the_newer_writes_and_its_value_stays() {
     loom::model(|| {
         let cell = cell();
         let other = thread::spawn({
             let cell = cell.clone();
             move || {
-                let (by, _) = cell.begin();
-                (by, cell.publish(by, published(1)))
+                let (incarnation, _) = cell.begin();
+                (incarnation, cell.publish(incarnation, published(1)))
             }
         });
-        let (by, _) = cell.begin();
-        let written = cell.publish(by, published(2));
+        let (incarnation, _) = cell.begin();
+        let written = cell.publish(incarnation, published(2));
         let (other, other_written) = other.join().unwrap();
-        assert_ne!(by, other);
-        let (newest, newest_written) = if by > other { (by, written) } else { (other, other_written) };
+        assert_ne!(incarnation, other);
+        let (newest, newest_written) =
+            if incarnation > other { (incarnation, written) } else { (other, other_written) };
         assert!(newest_written);
         assert_eq!(cell.read().by, newest);
     });
@@ -138,7 +149,8 @@ fn a_caller_answered_after_a_write_reads_nothing_older_also_across_a_successor()
         let writer = thread::spawn({
             let (cell, answered) = (cell.clone(), answered.clone());
             move || {
-                // An answer goes through a channel, which releases and acquires; no answer without the write.
+                // Stands for the channel of an answer, which is released when it is sent and acquired when it arrives. A
+                // caller is answered only if the write succeeded.
                 if cell.publish(first, published(2)) {
                     answered.store(true, Ordering::Release);
                 }
@@ -148,14 +160,14 @@ fn a_caller_answered_after_a_write_reads_nothing_older_also_across_a_successor()
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.publish(second, published(number(&residue))));
+                assert!(cell.publish(second, published(floor_number(&residue))));
             }
         });
-        let before = number(&cell.read().residue());
+        let before = floor_number(&cell.read().residue());
         if answered.load(Ordering::Acquire) {
-            assert_eq!(number(&cell.read().residue()), 2);
+            assert_eq!(floor_number(&cell.read().residue()), 2);
         }
-        assert!(number(&cell.read().residue()) >= before, "a cell never goes back");
+        assert!(floor_number(&cell.read().residue()) >= before, "a cell never goes back");
         writer.join().unwrap();
         successor.join().unwrap();
     });
@@ -175,16 +187,17 @@ fn clearing_hides_no_newer_value_and_is_not_undone_by_a_writer_that_is_ending() 
             let cell = cell.clone();
             move || {
                 let (second, residue) = cell.begin();
-                assert!(cell.publish(second, published(number(&residue) + 10)));
+                assert!(cell.publish(second, published(floor_number(&residue) + SUCCESSORS)));
                 second
             }
         });
+        // Clearing also begins a new incarnation.
         let cleared = cell.clear_lease(first);
         if cleared {
             let after = cell.read();
             assert!(after.by > first);
             // Either a newer writer has begun since, or the lease is cleared.
-            assert!(after.hit.is_none() || number(&after.residue()) > 2);
+            assert!(after.hit.is_none() || floor_number(&after.residue()) >= SUCCESSORS);
         }
         ending.join().unwrap();
         let second = successor.join().unwrap();
@@ -192,6 +205,5 @@ fn clearing_hides_no_newer_value_and_is_not_undone_by_a_writer_that_is_ending() 
         assert_eq!(last.by, second);
         assert!(last.hit.is_some(), "the successor's value is not hidden");
         assert!(!cell.clear_lease(first) && !cell.publish(first, published(3)));
-        assert!(second > Incarnation::default());
     });
 }
