@@ -22,7 +22,8 @@ pub struct SessionState {
     pub in_doubt: bool,
     /// Whether a logout has begun whose tombstone is not written yet.
     pub logging_out: bool,
-    /// The last failure, and until when no attempt is made because of it.
+    /// The last failure, and until when no attempt is made because of it. After a failure that no caller waited for, the
+    /// next caller's attempt is made before.
     pub resting: Option<(TokenError, ElapsedTime)>,
     /// When the refresh token arrived, or was last used with success.
     pub refresh_since: Option<Moment>,
@@ -40,7 +41,7 @@ impl From<&Snapshot> for SessionState {
             unsaved: residue.flight.is_some_and(|flight| flight.keeping),
             in_doubt: standing.in_doubt,
             logging_out: residue.closing.is_some(),
-            resting: residue.backoff.resting,
+            resting: residue.backoff.resting.or(residue.backoff.background_resting),
             refresh_since: standing.refresh_since,
             signed_in: standing.signed_in,
         }

@@ -36,9 +36,14 @@ pub(crate) struct Known {
     pub(crate) listed: Option<Vec<Issuer>>,
     /// A parked epoch that this process knows of. No lease of it is served.
     pub(crate) parked: Option<Epoch>,
-    /// The time of the last failed landing, and the minimum pause after it.
-    pub(crate) failed: Option<(ElapsedTime, Duration)>,
+    /// The last failed landing, and the pauses after it.
+    pub(crate) failed: Option<FailedLanding>,
+    /// Failures of flights that callers waited for.
     pub(crate) failures: u32,
+    /// Failures of flights that no caller waited for.
+    pub(crate) background_failures: u32,
+    /// Whether no caller has waited for the newest flight.
+    pub(crate) unattended: bool,
     /// The token requests for the callers that wait, except those that a server's challenge repeated.
     pub(crate) cohort: u32,
     /// The end of the issuer's pause, as the present incarnation received it.
@@ -50,6 +55,18 @@ pub(crate) struct Known {
     /// Operations and challenges that were answered as `Futile`, because a refresh does not help.
     pub(crate) futile: BTreeSet<(OperationKey, ChallengeKey)>,
     pub(crate) stopping: bool,
+}
+
+/// A failed landing, and the pauses after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FailedLanding {
+    pub(crate) at: ElapsedTime,
+    /// The minimum pause before a flight that callers wait for.
+    pub(crate) least: Duration,
+    /// The maximum pause before a flight that callers wait for.
+    pub(crate) most: Duration,
+    /// The minimum pause before any other flight.
+    pub(crate) background: Duration,
 }
 
 /// Whether the view is of a parked grant.
@@ -68,11 +85,13 @@ impl Known {
         self.throttled = None;
         self.logging_out = None;
         self.cohort = 0;
+        // A flight that runs may have had callers.
+        self.unattended = false;
     }
 
     /// A success, or a new epoch, ends the backoff.
     pub(crate) fn recover(&mut self) {
-        (self.failed, self.failures, self.cohort) = (None, 0, 0);
+        (self.failed, self.failures, self.background_failures, self.cohort) = (None, 0, 0, 0);
     }
 
     pub(crate) fn meet(&mut self, reason: Reason, t: Millis) {

@@ -8,6 +8,7 @@ use tokenkeeper_actors::law::session::{SessionEffect, WaiterId};
 use tokenkeeper_actors::values::{ElapsedTime, Reason, TokenError};
 
 use super::answers::Failed;
+use super::known::FailedLanding;
 use super::{ATTEMPTS, LONGEST_PAUSE, pause_after};
 use crate::process::{ActorId, FlightRun, Pid};
 use crate::tally::Kind;
@@ -165,13 +166,42 @@ impl World {
         let Some((reason, asked)) = failed.trouble else { return };
         let asked = asked.unwrap_or_default().min(longest);
         let known = &mut self.slot(id).known;
-        let least = if reaction.retrying {
-            super::FIRST_PAUSE / 2
+        let pause = |failures: u32| first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most);
+        let counted = u32::from(reason != Reason::Throttled);
+        let (least, most, background) = if reaction.retrying {
+            (super::FIRST_PAUSE / 2, super::LONGEST_PAUSE, super::FIRST_PAUSE / 2)
+        } else if known.unattended {
+            known.background_failures += counted;
+            (Duration::ZERO, Duration::ZERO, pause(known.failures + known.background_failures) / 2)
         } else {
-            known.failures += u32::from(reason != Reason::Throttled);
-            first.saturating_mul(1 << known.failures.saturating_sub(1).min(16)).min(most) / 2
+            known.failures += counted;
+            (pause(known.failures) / 2, most, pause(known.failures + known.background_failures) / 2)
         };
-        known.failed = Some((elapsed, least.max(asked)));
+        known.failed = Some(FailedLanding {
+            at: elapsed,
+            least: least.max(asked),
+            most: most.max(asked),
+            background: background.max(asked),
+        });
+    }
+
+    /// Law 8: the backoff of background work holds back no caller. A caller that is answered at once with an error that
+    /// may pass has come within the pause after a failure that callers waited for, or that the server asked for.
+    pub(crate) fn check_held_back(&mut self, id: ActorId, waiter: WaiterId, effects: &[SessionEffect]) {
+        let elapsed = self.moment(id.pid.process).elapsed;
+        let refused = effects.iter().find_map(|effect| match effect {
+            SessionEffect::Answer(answered, Err(error)) if *answered == waiter => Some(*error),
+            _ => None,
+        });
+        let Some(error) = refused.filter(|error| passes(error.reason()) && error.reason() != Reason::Throttled) else {
+            return;
+        };
+        let failed = self.slot(id).known.failed;
+        if failed.is_some_and(|failed| elapsed > failed.at.after(failed.most + GRAIN)) {
+            self.breach("8", "a caller is held back by the pause of background work", || {
+                format!("{error:?} at {elapsed:?}, {failed:?}")
+            });
+        }
     }
 
     /// A flight breaks off. It counts as one attempt, because its session cannot know how many requests it has sent.

@@ -151,6 +151,14 @@ impl World {
         if let Occasion::Failed(failed) = *occasion {
             self.check_failed(id, failed, effects);
         }
+        if let Occasion::Asked(waiter, _) = *occasion {
+            self.check_held_back(id, waiter, effects);
+        }
+        if effects.iter().any(|effect| matches!(effect, SessionEffect::Fly(_))) {
+            let answers = effects.iter().filter(|effect| matches!(effect, SessionEffect::Answer(..))).count();
+            let waiting = self.actor(id).map_or(0, |actor| actor.waiters.len());
+            self.slot(id).known.unattended = waiting <= answers;
+        }
     }
 
     /// Checks a session's state after an event.
@@ -188,6 +196,7 @@ impl World {
         if let Occasion::Asked(waiter, ask) = occasion
             && let Some((_, caller)) = waiters.iter().find(|(other, _)| other == waiter).copied()
         {
+            self.slot(id).known.unattended = false;
             self.check_waits_in_vain(id, caller, ask.deadline());
         }
     }

@@ -10,6 +10,7 @@ use tokenkeeper_actors::ports::store::ClaimScope;
 use tokenkeeper_actors::values::record::{MarkState, Parked, Record};
 use tokenkeeper_actors::values::{Cause, FlightId, Generation, Lease, Moment};
 
+use super::known::FailedLanding;
 use crate::Millis;
 use crate::process::{Marked, Pid};
 use crate::server::{Presentation, Server, Verdict, since_last_answer};
@@ -38,15 +39,13 @@ impl World {
         }
         let known = &self.processes[pid.process].slots[identity].known;
         let (stopping, failed, throttled) = (known.stopping, known.failed, known.throttled);
+        let unattended = known.unattended;
         if stopping {
             self.breach("4", "a flight begins while the runtime stops", || format!("{order:?}"));
         }
-        if let Some((at, pause)) = failed
-            && elapsed < at.after(pause)
-        {
-            self.breach("8", "a flight begins before the backoff is over", || {
-                format!("{elapsed:?}, failed {at:?} for {pause:?}")
-            });
+        let pause = |failed: FailedLanding| if unattended { failed.background } else { failed.least };
+        if failed.is_some_and(|failed| elapsed < failed.at.after(pause(failed))) {
+            self.breach("8", "a flight begins before the backoff is over", || format!("{elapsed:?}, {failed:?}"));
         }
         if throttled.is_some_and(|until| until > elapsed) {
             self.breach("8", "a flight begins though the issuer is to be left alone", || format!("{throttled:?}"));

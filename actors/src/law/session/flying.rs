@@ -85,6 +85,10 @@ impl Session {
         if self.stopping || at_rest || self.flights.is_running() || self.is_closing() {
             return;
         }
+        let attended = !self.waiters.is_empty();
+        if !attended && self.pauses.hold_background(now.elapsed()) {
+            return;
+        }
         let Some(view) = self.knowledge.view() else { return };
         let Some(cause) = self.cause(now) else { return };
         if self.login_required_for(cause == Cause::Force, now).is_some() {
@@ -106,13 +110,14 @@ impl Session {
             known: self.knowledge.newest(),
             nonce: self.birth.nonce,
             doubt: self.knowledge.doubt(),
-            urgency: match self.waiters.is_empty() {
-                false => Urgency::Callers,
-                true if self.pacing.has_just_resumed(now.elapsed()) => Urgency::AfterResume,
-                true => Urgency::Background,
+            urgency: match attended {
+                true => Urgency::Callers,
+                false if self.pacing.has_just_resumed(now.elapsed()) => Urgency::AfterResume,
+                false => Urgency::Background,
             },
         };
         self.pacing.flight_begun();
+        self.pauses.flight_begun(attended);
         out.effects.push(SessionEffect::Fly(Box::new(order)));
     }
 

@@ -252,10 +252,12 @@ impl Session {
     fn wakes(&self, now: Now) -> impl Iterator<Item = ElapsedTime> {
         let waits = !self.waiters.is_empty() || self.refreshes_alone();
         let pauses = self.pauses.wakes().chain(self.landings.wake(now.elapsed())).filter(move |_| waits);
+        let background = self.pauses.background_wake().filter(|_| self.refreshes_alone());
         self.waiters
             .next_deadline()
             .into_iter()
             .chain(pauses)
+            .chain(background)
             .chain(self.knowledge.wake())
             .chain(self.login.as_ref().map(Installing::wake))
             .chain(self.configuring.as_ref().and_then(Configuring::wake))

@@ -299,15 +299,20 @@ pub struct RunningFlight {
     pub keeping: bool,
 }
 
-/// Consecutive failures, and the pause after them.
+/// Consecutive failures, and the pauses after them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
-    /// Consecutive failures that were given to the callers.
+    /// Consecutive failures of flights that callers waited for.
     pub failures: u32,
+    /// Consecutive failures of flights that no caller waited for. They make the pauses of background work longer, and not
+    /// those of callers.
+    pub background_failures: u32,
     /// Token requests that have failed since, while callers wait.
     pub attempts: u32,
     /// The last failure, and the time until which no flight begins.
     pub resting: Option<(TokenError, ElapsedTime)>,
+    /// The last failure, and the time until which no flight begins without a waiting caller.
+    pub background_resting: Option<(TokenError, ElapsedTime)>,
 }
 
 /// The answer to a refusal.

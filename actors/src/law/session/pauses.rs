@@ -8,6 +8,8 @@ use crate::values::{ATTEMPT_PAUSES, ElapsedTime, ExponentialBackoff, Now, Reason
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pauses {
     backoff: Backoff,
+    /// Whether no caller has waited for the newest flight. A flight of the previous actor may have had callers.
+    unattended: bool,
     /// The end of the issuer's throttle.
     throttled: Option<ElapsedTime>,
 }
@@ -35,7 +37,7 @@ fn passes(reason: Reason) -> bool {
 impl Pauses {
     /// The backoff that the previous actor left.
     pub(super) fn inherited(backoff: Backoff) -> Self {
-        Self { backoff, throttled: None }
+        Self { backoff, ..Self::default() }
     }
 
     pub(super) fn backoff(&self) -> Backoff {
@@ -49,7 +51,8 @@ impl Pauses {
 
     /// Ends the backoff after a failure that was due to a missing source, because another source is named now.
     pub(super) fn forget_missing_source(&mut self) {
-        if self.backoff.resting.is_some_and(|(error, _)| error.reason() == Reason::SourceMissing) {
+        let Backoff { resting, background_resting, .. } = self.backoff;
+        if resting.or(background_resting).is_some_and(|(error, _)| error.reason() == Reason::SourceMissing) {
             self.reset();
         }
     }
@@ -58,7 +61,8 @@ impl Pauses {
     /// which a caller waits for another attempt; `None` if no caller does.
     ///
     /// While attempts are left and the pause ends before that time, the pause is short (law 8). Otherwise it is that of
-    /// the backoff.
+    /// the backoff. If no caller has waited for the flight, the backoff is that of background work alone, and callers wait
+    /// only for as long as the server asked.
     pub(super) fn fail(
         &mut self,
         trouble: Trouble,
@@ -80,14 +84,33 @@ impl Pauses {
         } else {
             // An issuer's throttle is not a failure of this session.
             let throttled = trouble.reason == Reason::Throttled && trouble.retry_after.is_some();
-            let failures = self.backoff.failures.saturating_add(u32::from(!throttled));
-            self.backoff = Backoff { failures, ..Backoff::default() };
+            let Backoff { mut failures, mut background_failures, .. } = self.backoff;
+            let counter = if self.unattended { &mut background_failures } else { &mut failures };
+            *counter = counter.saturating_add(u32::from(!throttled));
             let backoff = ExponentialBackoff::new(policy.initial_backoff, policy.max_backoff);
-            backoff.jittered(failures, now.jitter).max(asked)
+            let pause = |failures| backoff.jittered(failures, now.jitter).max(asked);
+            let background_until = now.elapsed().after(pause(failures.saturating_add(background_failures)));
+            self.backoff = Backoff {
+                failures,
+                background_failures,
+                background_resting: Some((error, background_until)),
+                ..Backoff::default()
+            };
+            if self.unattended { asked } else { pause(failures) }
         };
         let until = now.elapsed().after(pause);
-        self.backoff.resting = Some((error, until));
+        self.backoff.resting = (!pause.is_zero()).then_some((error, until));
         Rest { error: error.with_retry_after(pause), until, retrying }
+    }
+
+    /// A flight begins. `attended` is whether callers wait for it.
+    pub(super) fn flight_begun(&mut self, attended: bool) {
+        self.unattended = !attended;
+    }
+
+    /// A caller waits for the flight that runs, or for the next one.
+    pub(super) fn caller_waits(&mut self) {
+        self.unattended = false;
     }
 
     /// Called when new callers wait and no earlier ones do. Attempts made for earlier callers do not count for these.
@@ -105,12 +128,18 @@ impl Pauses {
     /// Ends the pauses that are over.
     pub(super) fn end_due(&mut self, now: ElapsedTime) {
         self.backoff.resting.take_if(|(_, until)| *until <= now);
+        self.backoff.background_resting.take_if(|(_, until)| *until <= now);
         self.throttled.take_if(|until| *until <= now);
     }
 
-    /// Whether a pause after a failure lasts.
+    /// Whether a pause after a failure lasts that holds back callers too.
     pub(super) fn are_resting(&self, now: ElapsedTime) -> bool {
         self.backoff.resting.is_some_and(|(_, until)| until > now)
+    }
+
+    /// Whether a pause after a failure lasts that holds back background work.
+    pub(super) fn hold_background(&self, now: ElapsedTime) -> bool {
+        self.backoff.background_resting.is_some_and(|(_, until)| until > now)
     }
 
     /// Whether the issuer's throttle lasts.
@@ -130,8 +159,13 @@ impl Pauses {
         }
     }
 
-    /// The ends of the pauses.
+    /// The ends of the pauses that hold back callers.
     pub(super) fn wakes(&self) -> impl Iterator<Item = ElapsedTime> {
         self.backoff.resting.map(|(_, until)| until).into_iter().chain(self.throttled)
+    }
+
+    /// The end of the pause that holds back background work.
+    pub(super) fn background_wake(&self) -> Option<ElapsedTime> {
+        self.backoff.background_resting.map(|(_, until)| until)
     }
 }

@@ -34,6 +34,7 @@ impl Session {
                 if self.waiters.is_empty() && !self.flights.is_running() {
                     self.pauses.begin_cohort(now.elapsed());
                 }
+                self.pauses.caller_waits();
                 self.waiters.insert(waiter, waiting);
             }
         }
