@@ -17,6 +17,11 @@ use crate::{AccessToken, DpopKey, Generation, Scopes, TokenKind, Validity};
 pub struct Lease(values::Lease);
 
 impl Lease {
+    /// The engine's lease.
+    pub(crate) fn engine(&self) -> &values::Lease {
+        &self.0
+    }
+
     /// The access token. It goes to the session's resource and nowhere else (law 13).
     pub fn token(&self) -> &AccessToken {
         self.0.token()

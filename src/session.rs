@@ -72,6 +72,9 @@ impl AuthSession {
     ///
     /// # Errors
     ///
+    /// [`WrongSession`](crate::Reason::WrongSession) if another session handed the lease out, or if the session's record
+    /// was lost since. Nothing changes then.
+    ///
     /// [`ResourceRefuses`](crate::Reason::ResourceRefuses) if the lease was itself minted because of a refusal, so that
     /// refreshing is known not to help (law 11). Other callers keep the lease then. Otherwise the reason why the
     /// session cannot be reached.
@@ -85,7 +88,7 @@ impl AuthSession {
         operation: OperationKey,
         challenge: ChallengeKey,
     ) -> Result<(), TokenError> {
-        Ok(self.0.invalidate_generation(lease.generation(), operation, challenge).await?)
+        Ok(self.0.invalidate(lease.engine(), operation, challenge).await?)
     }
 
     /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law

@@ -34,7 +34,8 @@ pub enum AuthMessage {
     Invalidate {
         /// The session's identity.
         identity: ServerIdentity,
-        /// The refused generation, with operation and challenge.
+        /// The refused generation, with operation and challenge. One that is newer than all that the session's record has
+        /// is answered with [`Unknown`](RefusalAnswer::Unknown) and changes nothing.
         refusal: Refusal,
         /// The port for the answer. After the answer the lease is not handed out any more.
         reply: RpcReplyPort<Result<RefusalAnswer, TokenError>>,

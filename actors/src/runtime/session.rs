@@ -119,7 +119,7 @@ impl AuthSession {
     }
 
     /// Reports that the resource refused `lease` (401) for `operation`, with `challenge`. The lease is not handed out
-    /// again.
+    /// again. It must be a lease of this session.
     ///
     /// After `Ok` the caller asks for a [`token`](Self::token) and tries once more. A refusal of a lease that was
     /// replaced meanwhile changes nothing.
@@ -127,7 +127,8 @@ impl AuthSession {
     /// # Errors
     ///
     /// [`ResourceRefuses`](Reason::ResourceRefuses) if refreshing has not helped (the lease is still served to others),
-    /// or the reason for which the session cannot be reached.
+    /// [`WrongSession`](Reason::WrongSession) if the lease was handed out by the session of another identity or is newer
+    /// than any that the record has, or the reason for which the session cannot be reached.
     ///
     /// # Cancellation
     ///
@@ -138,10 +139,14 @@ impl AuthSession {
         operation: OperationKey,
         challenge: ChallengeKey,
     ) -> Result<(), TokenError> {
+        if lease.session().is_some_and(|identity| *identity != self.slot.identity) {
+            return Err(WRONG_SESSION);
+        }
         self.invalidate_generation(lease.generation(), operation, challenge).await
     }
 
-    /// Like [`invalidate`](Self::invalidate), for the lease of this `generation`.
+    /// Like [`invalidate`](Self::invalidate), for the lease of this `generation`. Generations of two sessions may be equal,
+    /// so that only one that is newer than all of this session's is noticed as another session's.
     ///
     /// # Errors
     ///
@@ -159,6 +164,7 @@ impl AuthSession {
         let refusal = Refusal { generation, operation, challenge };
         match self.send(|reply| RequestKind::Refusal(refusal, reply)).await.unwrap_or(Err(UNANSWERED))? {
             RefusalAnswer::Noted | RefusalAnswer::Superseded => Ok(()),
+            RefusalAnswer::Unknown => Err(WRONG_SESSION),
             RefusalAnswer::Futile(error) => Err(error),
         }
     }
@@ -302,6 +308,9 @@ impl Future for Answer<'_> {
 
 /// The error of a request that was never answered. That would be a defect, and the caller must not hang.
 const UNANSWERED: TokenError = TokenError::new(Reason::Aborted);
+
+/// The error for a refusal of a lease that is not this session's.
+const WRONG_SESSION: TokenError = TokenError::new(Reason::WrongSession);
 
 impl TokenOptions {
     pub(crate) fn ask(self, core: &Core) -> Ask {

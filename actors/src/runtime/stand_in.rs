@@ -135,6 +135,9 @@ impl Stage {
         match effect {
             SessionEffect::Publish(published) => self.publish(*published),
             SessionEffect::Answer(id, answer) => {
+                if let (Ok(lease), Some(slot)) = (&answer, self.0.slot.upgrade()) {
+                    lease.belongs_to(&slot.identity);
+                }
                 let request = self.requests().waiters.leave(id);
                 if let Some(request) = request {
                     request.answer_token(answer);
@@ -196,6 +199,9 @@ impl Stage {
 
     fn publish(&self, published: Published) {
         let Some(slot) = self.0.slot.upgrade() else { return };
+        if let Some(hit) = &published.hit {
+            hit.lease.belongs_to(&slot.identity);
+        }
         slot.cell.publish(self.0.incarnation, published);
         if let Some(watchers) = slot.watchers.get() {
             watchers.send_replace(SessionState::from(&**slot.cell.read()));

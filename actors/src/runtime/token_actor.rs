@@ -269,7 +269,8 @@ impl TokenState {
         match effect {
             SessionEffect::Publish(published) => self.publish(*published),
             SessionEffect::Answer(id, answer) => {
-                if answer.is_ok() {
+                if let Ok(lease) = &answer {
+                    lease.belongs_to(&self.slot.identity);
                     self.slot.usage.note();
                 }
                 if let Some(request) = self.waiters.leave(id) {
@@ -345,6 +346,9 @@ impl TokenState {
 
     /// Writes the published value to the cell, for hits and successors.
     fn publish(&mut self, published: Published) {
+        if let Some(hit) = &published.hit {
+            hit.lease.belongs_to(&self.slot.identity);
+        }
         if let Some(hit) = published.hit.as_ref().filter(|_| self.slot.plan.follows_use()) {
             self.slot.usage.begin(hit.lease.generation());
         }

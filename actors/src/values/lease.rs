@@ -1,8 +1,9 @@
 //! The lease, which is an access token in the form that callers get.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::identity::ServerIdentity;
 use super::lifetime::Validity;
 use super::lineage::Generation;
 use super::secret::{AccessToken, DpopKey};
@@ -10,7 +11,13 @@ use super::secret::{AccessToken, DpopKey};
 /// An access token with its properties. Cheap to clone. Clones share one token, which is wiped when the last is
 /// dropped.
 #[derive(Clone)]
-pub struct Lease(Arc<LeaseParts>);
+pub struct Lease(Arc<Issued>);
+
+struct Issued {
+    parts: LeaseParts,
+    /// The session that handed the lease out first.
+    session: OnceLock<ServerIdentity>,
+}
 
 /// The parts of a [`Lease`].
 #[derive(Debug)]
@@ -34,52 +41,63 @@ pub struct LeaseParts {
 impl Lease {
     /// A lease made of `parts`.
     pub fn new(parts: LeaseParts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Issued { parts, session: OnceLock::new() }))
+    }
+
+    /// The identity whose session handed the lease out. `None` if none did yet.
+    pub fn session(&self) -> Option<&ServerIdentity> {
+        self.0.session.get()
+    }
+
+    /// The session of `identity` hands the lease out. It belongs to the first one that does.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn belongs_to(&self, identity: &ServerIdentity) {
+        self.0.session.get_or_init(|| identity.clone());
     }
 
     /// The token itself.
     pub fn token(&self) -> &AccessToken {
-        &self.0.token
+        &self.0.parts.token
     }
 
     /// How the token is presented, by RFC 6750 or RFC 9449.
     pub fn kind(&self) -> TokenKind {
-        self.0.kind
+        self.0.parts.kind
     }
 
     /// The generation of the token within its identity.
     pub fn generation(&self) -> Generation {
-        self.0.generation
+        self.0.parts.generation
     }
 
     /// The scopes it was granted.
     pub fn scopes(&self) -> &Scopes {
-        &self.0.scopes
+        &self.0.parts.scopes
     }
 
     /// Its lifetime.
     pub fn validity(&self) -> Validity {
-        self.0.validity
+        self.0.parts.validity
     }
 
     /// The key that its proofs of possession are signed with (RFC 9449), if it is bound to one.
     pub fn proof_key(&self) -> Option<&DpopKey> {
-        self.0.proof_key.as_ref()
+        self.0.parts.proof_key.as_ref()
     }
 
     /// Why the token was minted.
     pub fn cause(&self) -> Cause {
-        self.0.cause
+        self.0.parts.cause
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("generation", &format_args!("{}", self.0.generation))
-            .field("kind", &self.0.kind)
-            .field("validity", &self.0.validity)
-            .field("cause", &self.0.cause)
+            .field("generation", &format_args!("{}", self.0.parts.generation))
+            .field("kind", &self.0.parts.kind)
+            .field("validity", &self.0.parts.validity)
+            .field("cause", &self.0.parts.cause)
             .finish_non_exhaustive()
     }
 }
@@ -87,7 +105,7 @@ impl fmt::Debug for Lease {
 /// Two leases are equal when they name the same token.
 impl PartialEq for Lease {
     fn eq(&self, other: &Self) -> bool {
-        self.0.generation == other.0.generation
+        self.0.parts.generation == other.0.parts.generation
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Reason {
 
     /// The resource refuses even a token that was minted for this refusal, so refreshing does not help.
     ResourceRefuses,
+    /// The refused lease is not one of this session's. Nothing was changed.
+    WrongSession,
     /// Too many callers are waiting for this identity.
     TooManyWaiters,
     /// The runtime is shutting down.
@@ -62,7 +64,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::NeverSignedIn,
         Reason::LoggedOut,
         Reason::GrantEnded,
@@ -83,6 +85,7 @@ impl Reason {
         Reason::ClaimsUnsupported,
         Reason::SourceMissing,
         Reason::ResourceRefuses,
+        Reason::WrongSession,
         Reason::TooManyWaiters,
         Reason::ShuttingDown,
         Reason::NotRunning,
@@ -186,6 +189,10 @@ impl Reason {
             Reason::ResourceRefuses => (
                 "resource_refuses",
                 "the server refuses a token that was just renewed: check its audience, scopes and your access",
+            ),
+            Reason::WrongSession => (
+                "wrong_session",
+                "this session has no such lease: report the refusal to the session that handed the lease out",
             ),
             Reason::TooManyWaiters => ("too_many_waiters", "too many callers wait for this token: try again later"),
             Reason::ShuttingDown => ("shutting_down", "the session runtime is shutting down"),

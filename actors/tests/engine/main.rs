@@ -9,6 +9,7 @@ mod bounds;
 mod cohort;
 mod cooldowns;
 mod crowd;
+mod foreign;
 mod lifecycle;
 mod plans;
 mod secrets;

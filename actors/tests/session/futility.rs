@@ -1,7 +1,7 @@
 //! A refresh that does not help is not repeated (law 11).
 
 use tokenkeeper_actors::law::session::Policy;
-use tokenkeeper_actors::values::Cause;
+use tokenkeeper_actors::values::{Cause, FlightId};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
@@ -131,7 +131,10 @@ fn a_refusal_of_another_lease_than_the_current_one_is_never_futile() {
     let mut story = renewed(HOUR);
     story.refuses(2, generation(1, 2));
     assert_eq!(story.refuses(3, generation(1, 1)), ["refusal 3 superseded"]);
-    assert_eq!(story.refuses(4, generation(1, 7)).quietly(), ["refusal 4 noted"]);
+    // A lease whose number a sibling has reserved, and that this session has not read yet.
+    story.store.mark(FlightId(0xfeed), story.at);
+    story.hears();
+    assert_eq!(story.refuses(4, generation(1, 3)).quietly(), ["refusal 4 noted"]);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use tokenkeeper_actors::law::flight::{Adopt, Outcome};
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
-use tokenkeeper_actors::values::{Cause, Generation, Nonce, Reason, StoreFault};
+use tokenkeeper_actors::values::{Cause, FlightId, Generation, Nonce, Reason, StoreFault};
 
-use super::support::{HOUR, Story, generation, ms, once, s};
+use super::support::{HOUR, Store, Story, generation, ms, once, s};
 
 fn signed_in() -> Story {
     Story::signed_in(HOUR, once())
@@ -71,25 +71,85 @@ fn a_refusal_repeated_is_noted_again_and_costs_nothing() {
 }
 
 #[test]
-fn a_newer_lease_than_is_known_is_noted_and_something_newer_yet_is_looked_for() {
+fn a_newer_lease_than_is_known_is_looked_for_in_the_record() {
     let mut story = signed_in();
-    assert_eq!(story.refuses(1, generation(1, 2)), ["publish", "refusal 1 noted"]);
-    assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
-    // The sibling's lease is read, and it is the refused one.
+    // A sibling's lease, of which the session has not learned yet.
     story.sibling_mints(HOUR, Cause::Early);
-    assert_eq!(story.hears().quietly(), []);
+    assert_eq!(story.refuses(1, generation(1, 2)), ["load"]);
+    assert!(!story.session.is_idle());
+    assert_eq!(story.reads(), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.hit(), None);
+    assert_eq!(story.asks(1), ["publish", "fly for refusal"]);
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.3"]);
 }
 
 #[test]
-fn a_token_that_is_not_above_the_floor_earns_a_pause_like_any_failure() {
-    // A host that confuses the leases of two identities must not present a refresh token per request.
+fn a_lease_that_is_in_no_record_changes_nothing() {
+    for foreign in [generation(1, 2), generation(1, 99), generation(7, 1), generation(u64::MAX, u64::MAX)] {
+        let mut story = signed_in();
+        assert_eq!(story.refuses(1, foreign), ["load"]);
+        assert_eq!(story.reads(), ["refusal 1 unknown"]);
+        assert_eq!(story.published().residue.floor, None);
+        assert_eq!(story.asks(1), ["1 gets 1.1"]);
+        // Nor does it where the record cannot be read.
+        assert_eq!(story.refuses(2, foreign), ["load"]);
+        assert_eq!(story.read_fails(), ["refusal 2 unknown"]);
+        assert_eq!(story.ticks_after(s(2)), ["load"]);
+        assert_eq!(story.refuses(3, foreign), []);
+        assert_eq!(story.does(SessionEvent::Shutdown), ["publish", "refusal 3 unknown"]);
+        assert_eq!(story.published().residue.floor, None);
+    }
+}
+
+#[test]
+fn a_login_after_a_foreign_refusal_is_served() {
     let mut story = signed_in();
-    story.refuses(1, generation(1, 99));
+    story.refuses(1, generation(9, 9));
+    story.reads();
+    story.store.sign_in(Some(HOUR), story.at);
+    assert_eq!(story.hears(), ["publish"]);
+    assert_eq!(story.asks(1), ["1 gets 2.2"]);
+}
+
+#[test]
+fn a_lease_of_a_store_that_was_emptied_is_unknown() {
+    let mut story = signed_in();
+    story.restarts();
+    story.store = Store::default();
+    story.forgets_what_was_refused();
+    story.reads();
+    story.refuses(1, generation(1, 1));
+    assert_eq!(story.reads(), ["refusal 1 unknown"]);
+}
+
+#[test]
+fn a_foreign_refusal_while_nothing_is_known_ends_with_the_first_read() {
+    let mut story = Story::over_a_login(Some(HOUR), once());
+    story.refuses(1, generation(9, 9));
+    assert_eq!(story.read_fails(), ["publish", "refusal 1 noted"]);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    // The audit holds the session to the answer, which was a promise about leases that no record has.
+    story.forgets_what_was_refused();
+    assert_eq!(story.reads(), ["publish"]);
+    assert_eq!(story.published().residue.floor, None);
+    assert_eq!(story.hit(), Some(generation(1, 1)));
+}
+
+#[test]
+fn a_landing_does_not_decide_about_a_lease_that_it_does_not_show() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
     story.asks(1);
-    let told = story.mints(HOUR);
-    assert_eq!((told.count("fly"), told.count("1 is told")), (0, 1), "{told:?}");
-    assert_eq!(story.flights(), 1);
+    assert_eq!(story.refuses(2, generation(1, 3)), ["load"]);
+    assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.2"]);
+    story.sibling_mints(HOUR, Cause::Early);
+    assert_eq!(story.reads(), ["publish", "refusal 2 noted"]);
+    // A read that began before the refusal does not decide about it either.
+    assert_eq!(story.does(SessionEvent::StoreChanged), ["load"]);
+    assert_eq!(story.refuses(3, generation(1, 4)), []);
+    assert_eq!(story.reads(), ["load"]);
+    story.sibling_mints(HOUR, Cause::Early);
+    assert_eq!(story.reads(), ["publish", "refusal 3 noted"]);
 }
 
 #[test]
@@ -198,8 +258,8 @@ fn an_adopted_token_that_was_refused_meanwhile_is_not_enough() {
     story.asks(1);
     story.sibling_mints(HOUR, Cause::Early);
     // The host has the sibling's token from elsewhere, and it is refused before the flight lands.
-    story.refuses(2, generation(1, 2));
-    assert_eq!(story.lands(Outcome::Adopted), ["publish", "fly for refusal"]);
+    assert_eq!(story.refuses(2, generation(1, 2)), ["load"]);
+    assert_eq!(story.lands(Outcome::Adopted), ["publish", "fly for refusal", "refusal 2 noted"]);
     assert_eq!(story.order().adopt, Adopt::Above { floor: Some(generation(1, 2)), margin: s(1) });
     assert_eq!(story.mints(HOUR), ["publish", "1 gets 1.3"]);
 }
@@ -222,7 +282,7 @@ fn the_refused_lease_does_not_come_back_by_any_way() {
 #[test]
 fn the_floor_of_one_epoch_does_not_reach_into_the_next() {
     let mut story = signed_in();
-    story.refuses(1, generation(1, 99));
+    story.refuses(1, generation(1, 1));
     story.store.sign_in(Some(HOUR), story.at);
     assert_eq!(story.hears(), ["publish"]);
     assert_eq!(story.asks(1), ["1 gets 2.2"]);
@@ -243,7 +303,10 @@ fn a_floor_over_an_empty_store_outlives_the_actor() {
     // No record was ever stored, so none was lost, and the refusal holds.
     let mut story = Story::begins(Policy { renewal: super::support::repeatable(), ..once() });
     story.reads();
-    let refused = Generation { nonce: Nonce(0xabc), ..generation(0, 1) };
+    story.asks(1);
+    story.mints_without_store(HOUR);
+    let refused = story.lease_of(1).expect("a lease").generation();
+    assert_eq!((refused.epoch, refused.number), (generation(0, 1).epoch, 1));
     story.refuses(1, refused);
     story.restarts();
     story.reads();
@@ -264,11 +327,13 @@ fn a_flight_takes_nothing_that_is_refused_or_there_already_whichever_is_newer() 
     story.passes(s(10));
     story.asks(2);
     assert_eq!(above(&story), Some(generation(1, 2)));
-    // Refused, and newer than the lease that is there.
+    // Refused, and newer than the lease that is there. A sibling has reserved its number.
     let mut story = signed_in();
-    story.refuses(1, generation(1, 9));
+    story.store.mark(FlightId(0xfeed), story.at);
+    story.hears();
+    assert_eq!(story.refuses(1, generation(1, 2)), ["publish", "refusal 1 noted"]);
     story.asks(1);
-    assert_eq!(above(&story), Some(generation(1, 9)));
+    assert_eq!(above(&story), Some(generation(1, 2)));
 }
 
 /// The server ends the grant while its token, 1.1, is still good, and another process has learned that.

@@ -296,6 +296,13 @@ impl World {
                 }
             }
             RefusalAnswer::Superseded => known.refused.push((refusal.generation, step)),
+            // Every caller names a lease of its own session.
+            RefusalAnswer::Unknown
+                if known.version.is_some_and(|version| version.epoch >= refusal.generation.epoch) =>
+            {
+                self.breach("6", "a refusal of a session's own lease is not noted", || format!("{refusal:?}"));
+            }
+            RefusalAnswer::Unknown => {}
             RefusalAnswer::Futile(error) => {
                 let before = !known.futile.insert(key);
                 if error.reason() != Reason::ResourceRefuses || !young && !before {

@@ -260,7 +260,7 @@ impl World {
                 let wait = if caller.spec.think > 1_000 { caller.spec.think } else { 0 };
                 self.act_after(id, wait);
             }
-            RefusalAnswer::Futile(_) => caller.doing = Doing::Done,
+            RefusalAnswer::Unknown | RefusalAnswer::Futile(_) => caller.doing = Doing::Done,
         }
     }
 }

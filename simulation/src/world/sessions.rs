@@ -373,6 +373,7 @@ impl World {
                     RefusalAnswer::Noted => self.count(Kind::RefusalNoted),
                     RefusalAnswer::Superseded => self.count(Kind::LateRefusal),
                     RefusalAnswer::Futile(_) => self.count(Kind::Futile),
+                    RefusalAnswer::Unknown => {}
                 }
                 self.refusal_answered(caller, answer);
             }

@@ -213,6 +213,8 @@ impl Session {
         }
         if reading.again {
             self.read(now, out);
+        } else {
+            self.answer_deferred_refusals(now, out);
         }
     }
 
@@ -259,6 +261,7 @@ impl Session {
         }
         if self.renewal().spending == Spending::Repeatable {
             self.knowledge.assume();
+            self.refusals.lower_floor(self.knowledge.newest);
             self.serve_waiters(now, out);
         } else {
             self.fail_waiters(TokenError::new(Reason::StoreTrouble).with_retry_after(READ_PAUSE), out);
@@ -284,7 +287,7 @@ impl Session {
         self.issuers.record_seen(&view);
         self.learn_plan(view.plan.as_ref());
         self.knowledge.update(view, now.elapsed());
-        self.answer_deferred_refusals(now, out);
+        self.answer_known_refusals(now, out);
         self.new_view_for_closing(now, out);
         self.new_view_for_configuring(now, out);
         if let Some(issuers) = self.issuers.take_deferred() {

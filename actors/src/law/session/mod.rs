@@ -322,6 +322,9 @@ pub enum RefusalAnswer {
     Noted,
     /// There is a newer lease already, so nothing changed. Ask for a token.
     Superseded,
+    /// The session knows no such lease, not even after it has read the record again. Nothing changed. The lease belongs to
+    /// another session, or to a record that the store has lost.
+    Unknown,
     /// A refresh does not help (law 11). The error is `ResourceRefuses`, and other callers still get the lease.
     Futile(TokenError),
 }

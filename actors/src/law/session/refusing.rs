@@ -11,7 +11,7 @@ use crate::values::{Generation, Lease, Now, Reason, TokenError, Version};
 pub(super) struct Refusals {
     /// The newest generation that was refused.
     floor: Option<Generation>,
-    /// Refusals that came before the first read.
+    /// Refusals that wait for a read of the record.
     deferred: Vec<(ReplyId, Refusal)>,
     futility: Futility,
     /// The version of the record from which a refused token was last to be removed.
@@ -39,7 +39,7 @@ impl Refusals {
         &self.futility
     }
 
-    /// Whether refusals wait for the first read.
+    /// Whether refusals wait for a read.
     pub(super) fn are_deferred(&self) -> bool {
         !self.deferred.is_empty()
     }
@@ -52,6 +52,11 @@ impl Refusals {
         self.futility = Futility::default();
     }
 
+    /// Forgets a floor above everything that is known. It was raised before the first read, when nothing was known.
+    pub(super) fn lower_floor(&mut self, newest: Generation) {
+        self.floor.take_if(|floor| floor.supersedes(&newest));
+    }
+
     /// No lease of this generation or older is served from now on.
     fn raise_floor(&mut self, refused: Generation) {
         if self.floor.is_none_or(|floor| refused.supersedes(&floor)) {
@@ -61,18 +66,38 @@ impl Refusals {
 }
 
 impl Session {
-    /// A resource refused a lease. Before the first read it is not known which lease that was, or why it was minted.
-    /// The refusal is therefore deferred until the record is known, or cannot be read.
+    /// A resource refused a lease. Before the first read it is not known which lease that was, or why it was minted. A
+    /// lease that is newer than what is known may be a sibling's. The refusal is therefore deferred until the record has
+    /// been read, or cannot be read.
     pub(super) fn refuse(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
-        let known = self.knowledge.view().is_some() || self.stopping;
-        if known || self.refusals.deferred.len() >= self.policy.max_waiters {
-            self.decide_refusal(reply, refusal, now, out);
-        } else {
-            self.refusals.deferred.push((reply, refusal));
+        let known = self.knowledge.view().is_some() && !self.is_unknown(refusal.generation);
+        if known || self.stopping || self.refusals.deferred.len() >= self.policy.max_waiters {
+            return self.decide_refusal(reply, refusal, now, out);
+        }
+        self.refusals.deferred.push((reply, refusal));
+        if self.knowledge.view().is_some() {
+            self.read(now, out);
         }
     }
 
-    /// Answers the refusals that waited for the first read.
+    /// Whether a lease of this generation is newer than everything that is known.
+    fn is_unknown(&self, refused: Generation) -> bool {
+        refused.supersedes(&self.knowledge.newest())
+    }
+
+    /// Answers the refusals of leases that are known by now. The others wait for the read.
+    pub(super) fn answer_known_refusals(&mut self, now: Now, out: &mut Output) {
+        self.refusals.lower_floor(self.knowledge.newest());
+        for (reply, refusal) in std::mem::take(&mut self.refusals.deferred) {
+            if self.is_unknown(refusal.generation) {
+                self.refusals.deferred.push((reply, refusal));
+            } else {
+                self.decide_refusal(reply, refusal, now, out);
+            }
+        }
+    }
+
+    /// Answers all refusals that waited for a read.
     pub(super) fn answer_deferred_refusals(&mut self, now: Now, out: &mut Output) {
         for (reply, refusal) in std::mem::take(&mut self.refusals.deferred) {
             self.decide_refusal(reply, refusal, now, out);
@@ -81,6 +106,10 @@ impl Session {
 
     fn decide_refusal(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
         let refused = refusal.generation;
+        // A floor above everything that is known would be above the tokens to come too, even those of a new login.
+        if self.knowledge.view().is_some() && self.is_unknown(refused) {
+            return out.answer_refusal(reply, RefusalAnswer::Unknown);
+        }
         let current = self.lease().map(Lease::generation);
         let answer = match current {
             // The caller is late and gets the current lease. Nothing changes for other callers.

@@ -125,7 +125,7 @@ impl Audit {
             SessionEffect::AnswerRefusal(reply, answer) => {
                 assert!(self.replies.remove(reply), "{reply:?} was answered before");
                 let generation = self.refusing.remove(reply).expect("a refusal");
-                if !matches!(answer, RefusalAnswer::Futile(_)) {
+                if matches!(answer, RefusalAnswer::Noted | RefusalAnswer::Superseded) {
                     self.refused.push(generation);
                 }
             }

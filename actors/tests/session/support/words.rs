@@ -49,6 +49,7 @@ fn word(effect: &SessionEffect) -> String {
         SessionEffect::Answer(waiter, Err(error)) => format!("{} is told {}", waiter.0, said(error)),
         SessionEffect::AnswerRefusal(reply, RefusalAnswer::Noted) => format!("refusal {} noted", reply.0),
         SessionEffect::AnswerRefusal(reply, RefusalAnswer::Superseded) => format!("refusal {} superseded", reply.0),
+        SessionEffect::AnswerRefusal(reply, RefusalAnswer::Unknown) => format!("refusal {} unknown", reply.0),
         SessionEffect::AnswerRefusal(reply, RefusalAnswer::Futile(error)) => {
             format!("refusal {} futile: {}", reply.0, said(error))
         }
