@@ -182,7 +182,7 @@ impl Step<'_> {
             match effect {
                 // The issuer's permit concerns a single process only.
                 FlightEffect::AskPermit { op, .. } => self.feed(flight, FlightEvent::Permitted(op)),
-                FlightEffect::ReturnPermit { .. } => {}
+                FlightEffect::ReturnPermit { .. } | FlightEffect::Throttle(_) => {}
                 // The first read of an attempt has no effect on others. So it can happen at once, because a later read
                 // is the same as an attempt that begins later.
                 FlightEffect::Load(op) if !claimed => self.perform(flight, FlightEffect::Load(op), false),

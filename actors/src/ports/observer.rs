@@ -25,6 +25,8 @@ pub enum EffectName {
     AskPermit,
     /// Returns the permit.
     ReturnPermit,
+    /// Tells the issuer's limiter of a throttle, and keeps the permit.
+    Throttle,
     /// Reads the record.
     Load,
     /// Tries to claim.
@@ -55,9 +57,10 @@ pub enum EffectName {
 
 impl EffectName {
     /// Every effect a flight can have.
-    pub const ALL: [EffectName; 15] = [
+    pub const ALL: [EffectName; 16] = [
         EffectName::AskPermit,
         EffectName::ReturnPermit,
+        EffectName::Throttle,
         EffectName::Load,
         EffectName::Claim,
         EffectName::Renew,
@@ -78,6 +81,7 @@ impl EffectName {
         match self {
             EffectName::AskPermit => "ask_permit",
             EffectName::ReturnPermit => "return_permit",
+            EffectName::Throttle => "throttle",
             EffectName::Load => "load",
             EffectName::Claim => "claim",
             EffectName::Renew => "renew",
@@ -102,6 +106,7 @@ impl FlightEffect {
         match self {
             FlightEffect::AskPermit { .. } => EffectName::AskPermit,
             FlightEffect::ReturnPermit { .. } => EffectName::ReturnPermit,
+            FlightEffect::Throttle(_) => EffectName::Throttle,
             FlightEffect::Load(_) => EffectName::Load,
             FlightEffect::Claim { .. } => EffectName::Claim,
             FlightEffect::Renew { .. } => EffectName::Renew,

@@ -35,6 +35,10 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Holds back the requests to `issuer` for `throttle` from now on (`Retry-After`, capped by the implementation). The
+    /// flight that got the answer calls it where it keeps its permit to repeat the request itself. The default does nothing.
+    fn throttle(&self, _issuer: Option<&Issuer>, _throttle: Duration) {}
+
     /// Waits until other processes can see the throttle with which a permit for `issuer` came back, or until this has
     /// taken too long. A flight then ends its claim. The default does not wait.
     async fn until_shared(&self, _issuer: Option<&Issuer>) {}

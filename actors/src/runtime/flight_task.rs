@@ -210,6 +210,10 @@ impl FlightTask {
                 }
                 self.observe_after(name);
             }
+            FlightEffect::Throttle(span) => {
+                self.core.ports.permits.throttle(self.issuer.as_ref(), span);
+                self.observe_after(name);
+            }
             FlightEffect::Load(op) => {
                 let work = async move { store.load(&identity).await };
                 self.await_answer(name, work, Err(StoreFault::Failed), move |answer| FlightEvent::Loaded(op, answer));

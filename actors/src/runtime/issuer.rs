@@ -115,6 +115,10 @@ impl IssuerPermits for Permits {
         self.limiter(issuer).throttled()
     }
 
+    fn throttle(&self, issuer: Option<&Issuer>, throttle: Duration) {
+        self.limiter(issuer).throttle(throttle);
+    }
+
     async fn until_shared(&self, issuer: Option<&Issuer>) {
         self.limiter(issuer).until_stored().await;
     }

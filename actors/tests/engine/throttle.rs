@@ -6,7 +6,7 @@ use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::Reason;
 
 use super::support::server::Answer;
-use super::support::{BoundedSession, World, ms, s};
+use super::support::{BoundedSession, World, each_within, ms, s};
 
 const IDENTITIES: usize = 300;
 
@@ -49,6 +49,32 @@ async fn an_issuers_word_holds_every_identity_back() {
     }
     world.server.is_content_with(1 + IDENTITIES);
     assert!(world.server.most_in_flight() <= 8, "a few at a time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pause_before_a_flights_own_repeat_holds_back_the_other_identities() {
+    let world = World::new();
+    let runtime = world.runtime().await;
+    let (one, other) = (world.signed_in(&runtime, 1).await, world.signed_in(&runtime, 2).await);
+    world.expire().await;
+    world.server.plans([Answer::Refuse(503, Some(s(4)))]);
+    let asks = |session: &BoundedSession| {
+        let session = session.unbounded();
+        tokio::spawn(async move { session.token_with(within(30)).await })
+    };
+    let first = asks(&one);
+    world.clock.pass(s(1)).await;
+    world.server.is_content_with(1);
+    // One caller cannot wait, and one can.
+    let told = other.token_with(within(2)).await.expect_err("told off");
+    assert_eq!((told.reason(), told.retry_after()), (Reason::Throttled, Some(s(3))));
+    let second = asks(&other);
+    world.clock.pass(s(2)).await;
+    world.server.is_content_with(1);
+    for answer in each_within("a caller's answer", [first, second]).await {
+        answer.expect("no panic").expect("a lease");
+    }
+    world.server.is_content_with(3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,6 +112,7 @@ impl World {
             match effect {
                 FlightEffect::AskPermit { op, .. } => self.asked.push(Asked::Permit(op)),
                 FlightEffect::ReturnPermit { .. } => self.permits -= 1,
+                FlightEffect::Throttle(_) => assert_eq!(self.permits, 1, "the permit is kept"),
                 FlightEffect::Load(op) => self.asked.push(Asked::Load(op)),
                 FlightEffect::Claim { op, .. } => self.asked.push(Asked::Claim(op)),
                 FlightEffect::Renew { op, .. } => self.asked.push(Asked::Renew(op)),

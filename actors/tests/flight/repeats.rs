@@ -101,6 +101,8 @@ fn a_repeat_that_spends_nothing_leaves_the_first_doubt() {
 #[test]
 fn a_short_retry_after_is_kept_to_and_a_long_one_is_the_sessions() {
     let mut flight = lost(refused_until(503, "", secs(5)));
+    // The other identities of the issuer learn of it at once.
+    flight.throttles(secs(5));
     flight.wake_after(secs(5));
     repeats(&mut flight);
     flight.answer(new_pair());

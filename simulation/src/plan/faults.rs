@@ -147,7 +147,7 @@ impl Script<'_> {
     pub(super) fn rare(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let saves_fail = |span| Stimulus::StoreTrouble { kind: StoreTrouble::SavesFail, span };
-        match self.rng.below(21) {
+        match self.rng.below(27) {
             0..2 => {
                 self.end_at(EffectName::Withdraw);
                 let kind = self.rng.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable]);
@@ -193,6 +193,12 @@ impl Script<'_> {
             18 => {
                 self.end_at(EffectName::Close);
                 self.push(0, Stimulus::WrongSubject);
+            }
+            19..25 => {
+                // An answer that leaves a doubt and asks for a short pause.
+                self.end_at(EffectName::Throttle);
+                self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Breaks, span: 15_000 });
+                self.burst(3);
             }
             _ => {
                 let after = self.rng.below(5);

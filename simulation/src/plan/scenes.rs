@@ -45,14 +45,14 @@ impl Script<'_> {
     }
 
     fn scene(&mut self) {
-        match self.rng.below(100) {
+        match self.rng.below(106) {
             0..6 => self.burst(8),
             6..12 => self.server_trouble(),
             12..15 => self.outage(),
             15..20 => self.store_trouble(),
             20..29 => self.trap(),
             29..36 => self.degraded(),
-            36..54 => self.rare(),
+            36..54 | 100..106 => self.rare(),
             54..57 => self.repeat(),
             57..62 => self.sleep(),
             62..67 => self.refusals(),

@@ -148,6 +148,7 @@ impl World {
                 self.queue.push(self.t + wait, Item::Permit(pid, id, op));
             }
             FlightEffect::ReturnPermit { throttle } => self.permit_returned(pid, id, throttle),
+            FlightEffect::Throttle(span) => self.issuer_throttled(pid, id, span),
             FlightEffect::Load(op) => {
                 self.check_pause(pid, id);
                 let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
@@ -248,28 +249,32 @@ impl World {
     }
 
     fn permit_returned(&mut self, pid: Pid, id: FlightId, throttle: Option<std::time::Duration>) {
-        let elapsed = self.moment(pid.process).elapsed;
-        let most = self.config.policy.max_retry_after;
         let given = self.processes[pid.process].permits.given.remove(&id);
         if !given {
             let name = self.flight_name(pid, id);
             self.breach("8", "a permit is returned that was not given", || name);
         }
-        let issuer = self.processes[pid.process].flights.get(&id).map(|run| run.order.issuer.clone());
-        if let (Some(span), Some(issuer)) = (throttle, issuer) {
-            let until = elapsed.after(span.min(most));
-            let throttled = self.processes[pid.process].permits.throttled.entry(issuer).or_default();
-            *throttled = (*throttled).max(until);
-            let until = *throttled;
-            self.throttled(pid, until);
+        if let Some(span) = throttle {
+            self.issuer_throttled(pid, id, span);
         }
+    }
+
+    fn issuer_throttled(&mut self, pid: Pid, id: FlightId, span: std::time::Duration) {
+        let elapsed = self.moment(pid.process).elapsed;
+        let until = elapsed.after(span.min(self.config.policy.max_retry_after));
+        let Some(run) = self.processes[pid.process].flights.get(&id) else { return };
+        let issuer = run.order.issuer.clone();
+        let throttled = self.processes[pid.process].permits.throttled.entry(issuer).or_default();
+        *throttled = (*throttled).max(until);
+        let until = *throttled;
+        self.throttled(pid, until);
     }
 }
 
 /// Whether a driver waits for an answer to an effect. If so, a trap can trigger between the effect and its answer.
 fn has_answer(name: tokenkeeper_actors::ports::observer::EffectName) -> bool {
     use tokenkeeper_actors::ports::observer::EffectName as E;
-    !matches!(name, E::AskPermit | E::ReturnPermit | E::EndClaim | E::Revoke | E::Report)
+    !matches!(name, E::AskPermit | E::ReturnPermit | E::Throttle | E::EndClaim | E::Revoke | E::Report)
 }
 
 fn shown(effect: &FlightEffect) -> String {
@@ -286,6 +291,7 @@ fn shown(effect: &FlightEffect) -> String {
         FlightEffect::Load(op) => format!("#{}: reads", op.0),
         FlightEffect::Renew { op, .. } => format!("#{}: renews its claim", op.0),
         FlightEffect::ReturnPermit { throttle } => format!("returns its permit ({throttle:?})"),
+        FlightEffect::Throttle(span) => format!("reports a throttle of {span:?}"),
         FlightEffect::Revoke(_) => "revokes".to_owned(),
     }
 }

@@ -239,7 +239,7 @@ impl World {
             return refused(400, "use_dpop_nonce");
         }
         let trouble = self.server_trouble(rng);
-        let retry_after = rng.pick(&[None, None, Some(2), Some(20), Some(90)]).map(Duration::from_secs);
+        let retry_after = rng.pick(&[None, None, Some(2), Some(4), Some(20), Some(90)]).map(Duration::from_secs);
         let with = |status: u16, error: &str| {
             let error = (!error.is_empty()).then(|| error.to_owned());
             Reply::Refused(Refused { status, error, retry_after })

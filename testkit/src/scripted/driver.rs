@@ -212,6 +212,10 @@ impl Driver {
                 self.throttled_until = self.throttled_until.max(now.elapsed.after(throttle.unwrap_or_default()));
                 return;
             }
+            FlightEffect::Throttle(span) => {
+                self.throttled_until = self.throttled_until.max(now.elapsed.after(span));
+                return;
+            }
             FlightEffect::Load(op) => FlightEvent::Loaded(op, self.store.load().map(|record| record.map(Box::new))),
             FlightEffect::Claim { op, epoch, .. } => {
                 let scope = ClaimScope::Spend(epoch);

@@ -185,6 +185,8 @@ pub enum FlightEffect {
         /// The issuer's `Retry-After`.
         throttle: Option<Duration>,
     },
+    /// Tell the issuer's limiter of a `Retry-After` that came while the permit is kept.
+    Throttle(Duration),
     /// Read the record.
     Load(Op),
     /// Try to claim, without waiting.

@@ -37,6 +37,7 @@ impl FlightCore {
             }
             Judgement::InDoubt(trouble) => {
                 if let Some(pause) = self.pause_before_repeat(&attempt, trouble, now) {
+                    effects.extend(trouble.retry_after.map(FlightEffect::Throttle));
                     return self.repeat(attempt, pause, now, effects);
                 }
             }

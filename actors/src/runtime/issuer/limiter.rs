@@ -9,7 +9,7 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
 
-use super::cooldowns::{Cooldowns, StoredCooldown};
+use super::cooldowns::{CooldownWrite, Cooldowns, StoredCooldown};
 use super::messages::LimiterMessage;
 use crate::law::issuer::{AskId, IssuerEffect, IssuerEvent, IssuerLimiter, IssuerPolicy, LimiterResidue};
 use crate::ports::clock::Clock;
@@ -89,6 +89,27 @@ impl LimiterHandle {
         state.throttled.filter(|until| *until > now).map(|until| until.since(now))
     }
 
+    /// Throttles the requests for `span` from now on.
+    pub(super) fn throttle(self: &Arc<Self>, span: Duration) {
+        let mut state = self.state();
+        let write = self.note_throttle(&mut state, span);
+        if let Some(address) = &state.address {
+            // The machine gets the throttle of the state with any event, and holds those that queue.
+            let _ = address.actor.send_message(LimiterMessage::Event(IssuerEvent::Tick));
+        }
+        drop(state);
+        if let Some(write) = write {
+            write.spawn();
+        }
+    }
+
+    /// Notes a throttle that begins now. Returns the write that tells other processes, if there is one to begin.
+    fn note_throttle(self: &Arc<Self>, state: &mut LimiterState, span: Duration) -> Option<CooldownWrite> {
+        let until = self.shared.policy.throttled_until(span, self.shared.clock.now().elapsed);
+        state.throttled = state.throttled.max(Some(until));
+        self.store_throttle(state)
+    }
+
     /// Returns the machine of a new actor.
     pub(super) fn machine(&self) -> IssuerLimiter {
         let state = self.state();
@@ -131,11 +152,7 @@ impl Ticket {
         let limiter = &self.limiter;
         let mut state = limiter.state();
         let Some(granted) = state.tickets.remove(&self.ask) else { return };
-        let write = throttle.and_then(|span| {
-            let until = limiter.shared.policy.throttled_until(span, limiter.shared.clock.now().elapsed);
-            state.throttled = state.throttled.max(Some(until));
-            limiter.store_throttle(&mut state)
-        });
+        let write = throttle.and_then(|span| limiter.note_throttle(&mut state, span));
         // The state has the throttle already, counted from now.
         let event = if granted { IssuerEvent::Returned(self.ask, None) } else { IssuerEvent::Gone(self.ask) };
         if let Some(address) = &state.address {

@@ -24,6 +24,14 @@ impl Story {
         }
     }
 
+    /// The issuer's limiter learns of a `Retry-After`, and the permit stays.
+    pub(crate) fn throttles(&mut self, wanted: Duration) {
+        match self.next(EffectName::Throttle) {
+            FlightEffect::Throttle(span) => assert_eq!(span, wanted),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The claim ends without a mark of this flight in the record.
     pub(crate) fn released(&mut self) {
         self.claim_ends(ClaimEnding::Released);

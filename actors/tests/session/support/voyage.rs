@@ -169,7 +169,7 @@ impl Voyage {
                 self.ended = true;
                 return;
             }
-            FlightEffect::ReturnPermit { .. } | FlightEffect::Revoke(_) => return,
+            FlightEffect::ReturnPermit { .. } | FlightEffect::Throttle(_) | FlightEffect::Revoke(_) => return,
         };
         self.questions.push(question);
     }
