@@ -277,7 +277,8 @@ pub enum EventKind {
     InDoubt,
     /// A token was obtained and could not be stored yet.
     Degraded,
-    /// The grant ended or was parked. A login is required.
+    /// The grant ended or was parked. A login is required. The journal has a line of the flight that brought it about, and
+    /// none of flights that found it so.
     Ended,
     /// A token was obtained and could not be stored before the process stopped. A login is required.
     Lost,

@@ -8,14 +8,23 @@ use super::slot::Slot;
 use crate::law::flight::{Landing, Outcome, Report};
 use crate::law::session::Failure;
 use crate::ports::store::{EventKind, JournalLine};
-use crate::values::{FlightId, Generation, Reason};
+use crate::values::{FlightId, Generation, Moment, Reason};
 
 /// Publishes the event of a flight's report, if the report is one. `wanted` is whether callers waited when the runtime began
 /// to stop, and `true` while it runs.
 pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, report: &Report, wanted: bool) {
     if let Some((kind, reason, generation)) = event_of(report, wanted) {
-        publish(core, slot, Some(flight), kind, reason, generation);
+        let at = announce(core, slot, Some(flight), kind, reason, generation);
+        if !is_found(report) {
+            note(core, slot, JournalLine { at, flight: Some(flight), kind, reason });
+        }
     }
+}
+
+/// Whether the flight found that a login is required, and did not bring it about. The journal has the line of the flight
+/// that did. Every process would add another one each time it looks.
+fn is_found(report: &Report) -> bool {
+    matches!(report, Report::Landed(Landing { outcome: Outcome::LoginRequired(_), requests: 0, .. }))
 }
 
 /// Publishes that a flight brought no token, as its session has concluded.
@@ -54,7 +63,7 @@ fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>,
 }
 
 /// Publishes an event to the event streams, to the log, and to the identity's journal, except an attempt that another one
-/// follows. The journal is written in the background, and a failure to write it is logged only.
+/// follows.
 pub(crate) fn publish(
     core: &Arc<Core>,
     slot: &Arc<Slot>,
@@ -63,12 +72,27 @@ pub(crate) fn publish(
     reason: Option<Reason>,
     generation: Option<Generation>,
 ) {
+    let at = announce(core, slot, flight, kind, reason, generation);
+    if kind != EventKind::Retrying {
+        note(core, slot, JournalLine { at, flight, kind, reason });
+    }
+}
+
+/// Publishes an event to the event streams and to the log. Returns its time.
+fn announce(
+    core: &Arc<Core>,
+    slot: &Arc<Slot>,
+    flight: Option<FlightId>,
+    kind: EventKind,
+    reason: Option<Reason>,
+    generation: Option<Generation>,
+) -> Moment {
     let at = core.ports.clock.now();
     let standing = slot.cell.read().standing;
     let identity = slot.identity.clone();
     tracing::info!(%identity, flight = flight.map(tracing::field::display), ?kind, reason = reason.map(Reason::as_str), "session");
     let event = AuthEvent {
-        identity: identity.clone(),
+        identity,
         at,
         flight,
         kind,
@@ -79,12 +103,14 @@ pub(crate) fn publish(
     };
     // The error means that there is no event stream.
     drop(core.events.send(event));
-    if kind == EventKind::Retrying {
-        return;
-    }
-    let store = Arc::clone(&core.ports.store);
+    at
+}
+
+/// Writes a line to the identity's journal, in the background. A failure is logged only.
+fn note(core: &Arc<Core>, slot: &Arc<Slot>, line: JournalLine) {
+    let (store, identity) = (Arc::clone(&core.ports.store), slot.identity.clone());
     core.spawn_tracked(async move {
-        if let Err(fault) = store.note(&identity, JournalLine { at, flight, kind, reason }).await {
+        if let Err(fault) = store.note(&identity, line).await {
             tracing::debug!(%identity, %fault, "the journal could not be written");
         }
     });

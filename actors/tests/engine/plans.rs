@@ -9,6 +9,7 @@ use tokenkeeper_actors::law::flight::{Revocation, TokenRequest};
 use tokenkeeper_actors::law::ledger::Login;
 use tokenkeeper_actors::law::profile::{Evidence, Profile, Profiles, Reuse, Tokens};
 use tokenkeeper_actors::ports::source::TokenSource;
+use tokenkeeper_actors::ports::store::{EventKind, TokenStore};
 use tokenkeeper_actors::runtime::{AuthRuntime, SessionSpec};
 use tokenkeeper_actors::values::{
     AccessToken, ConfigureError, ProviderName, Reason, RenewalPlan, ServerIdentity, SourceName, Spending, TokenKind,
@@ -16,7 +17,7 @@ use tokenkeeper_actors::values::{
 };
 
 use super::support::server::Answer;
-use super::support::{TestClock, World, binding, identity, s};
+use super::support::{TestClock, World, binding, identity, s, within};
 
 /// A source that needs no login.
 pub(crate) struct Robot {
@@ -149,6 +150,27 @@ async fn a_provider_in_the_record_decides_about_replays_in_every_runtime() {
     world.clock.pass(s(3_600)).await;
     assert_eq!(session.token().await.expect_err("in doubt").reason(), Reason::MaybeConsumed);
     assert_eq!(world.server.requests(), 1, "presented once");
+    // The journal has the line of the flight that lost the answer, and none for each look after it.
+    assert!(late.shutdown(s(5)).await.is_clean());
+    assert_eq!(ends(&world).await, [Some(Reason::MaybeConsumed)]);
+    for _ in 0..3 {
+        let strict = Profile { reuse: Reuse::EndsMore, ..Profile::default() };
+        let later = runtime(&world, None, Profiles::default().with(name(), strict)).await;
+        let session = later.session(identity(1));
+        let mut events = later.events();
+        assert_eq!(session.token().await.expect_err("in doubt").reason(), Reason::MaybeConsumed);
+        let event = within("an event", events.next()).await.expect("a runtime").expect("nothing is lost");
+        assert_eq!((event.kind, event.reason), (EventKind::Ended, Some(Reason::MaybeConsumed)), "a host learns of it");
+        assert!(later.shutdown(s(5)).await.is_clean());
+    }
+    assert_eq!(ends(&world).await, [Some(Reason::MaybeConsumed)]);
+    assert_eq!(world.server.requests(), 1, "presented once");
+}
+
+/// The reasons of the journal's lines about an end.
+async fn ends(world: &World) -> Vec<Option<Reason>> {
+    let journal = world.store.journal(&identity(1), usize::MAX).await.expect("a journal");
+    journal.into_iter().filter(|line| line.kind == EventKind::Ended).map(|line| line.reason).collect()
 }
 
 #[tokio::test(start_paused = true)]
