@@ -136,6 +136,19 @@ fn a_foreign_refusal_while_nothing_is_known_ends_with_the_first_read() {
 }
 
 #[test]
+fn a_foreign_refusal_while_nothing_can_be_read_forgets_no_earlier_one() {
+    let mut story = signed_in();
+    story.refuses(1, generation(1, 1));
+    story.restarts();
+    story.refuses(2, generation(9, 9));
+    assert_eq!(story.read_fails(), ["publish", "refusal 2 noted"]);
+    assert_eq!(story.ticks_after(s(1)), ["load"]);
+    story.reads();
+    assert_eq!(story.published().residue.floor, Some(generation(1, 1)));
+    assert_eq!(story.hit(), None);
+}
+
+#[test]
 fn a_landing_does_not_decide_about_a_lease_that_it_does_not_show() {
     let mut story = signed_in();
     story.refuses(1, generation(1, 1));

@@ -261,7 +261,7 @@ impl Session {
         }
         if self.renewal().spending == Spending::Repeatable {
             self.knowledge.assume();
-            self.refusals.lower_floor(self.knowledge.newest);
+            self.refusals.lower_floor(self.knowledge.newest, self.knowledge.newest);
             self.serve_waiters(now, out);
         } else {
             self.fail_waiters(TokenError::new(Reason::StoreTrouble).with_retry_after(READ_PAUSE), out);
@@ -286,7 +286,9 @@ impl Session {
         }
         self.issuers.record_seen(&view);
         self.learn_plan(view.plan.as_ref());
+        let known_before = self.knowledge.newest;
         self.knowledge.update(view, now.elapsed());
+        self.refusals.lower_floor(known_before, self.knowledge.newest);
         self.answer_known_refusals(now, out);
         self.new_view_for_closing(now, out);
         self.new_view_for_configuring(now, out);

@@ -52,9 +52,12 @@ impl Refusals {
         self.futility = Futility::default();
     }
 
-    /// Forgets a floor above everything that is known. It was raised before the first read, when nothing was known.
-    pub(super) fn lower_floor(&mut self, newest: Generation) {
-        self.floor.take_if(|floor| floor.supersedes(&newest));
+    /// Lowers a floor above the `newest` generation that is known. It was raised before the first read, by a refusal of a
+    /// lease that is not from here. All that was known by then stays refused, because earlier refusals may have covered it.
+    pub(super) fn lower_floor(&mut self, known_before: Generation, newest: Generation) {
+        if self.floor.is_some_and(|floor| floor.supersedes(&newest)) {
+            self.floor = Some(known_before).filter(|known| *known != Generation::default());
+        }
     }
 
     /// No lease of this generation or older is served from now on.
@@ -87,7 +90,6 @@ impl Session {
 
     /// Answers the refusals of leases that are known by now. The others wait for the read.
     pub(super) fn answer_known_refusals(&mut self, now: Now, out: &mut Output) {
-        self.refusals.lower_floor(self.knowledge.newest());
         for (reply, refusal) in std::mem::take(&mut self.refusals.deferred) {
             if self.is_unknown(refusal.generation) {
                 self.refusals.deferred.push((reply, refusal));

@@ -125,8 +125,11 @@ impl Audit {
             SessionEffect::AnswerRefusal(reply, answer) => {
                 assert!(self.replies.remove(reply), "{reply:?} was answered before");
                 let generation = self.refusing.remove(reply).expect("a refusal");
+                // A generation above all that is known was never handed out here. Its refusal holds for what is known.
+                let known = self.published().residue.known;
+                let refused = if generation.supersedes(&known) { known } else { generation };
                 if matches!(answer, RefusalAnswer::Noted | RefusalAnswer::Superseded) {
-                    self.refused.push(generation);
+                    self.refused.push(refused);
                 }
             }
             SessionEffect::AnswerInstall(reply, _) | SessionEffect::AnswerConfigure(reply, _) => {
