@@ -152,6 +152,43 @@ async fn an_object_that_is_whole_is_the_answer_however_its_message_ends() {
     }
 }
 
+/// The server has consumed the refresh token that was presented. The new one must not be lost.
+#[tokio::test]
+async fn both_tokens_of_an_object_that_breaks_off_are_the_answer() {
+    let chunk = |body: &str| format!("ffff\r\n{body}").into_bytes();
+    for length in [OBJECT.len() - 1, OBJECT.len() - 3, OBJECT.len() - 12, OBJECT.len() - 19] {
+        let half = &OBJECT[..length];
+        let gzip = compressed(half);
+        for (what, answer) in [
+            ("a length", message("Content-Length: 64\r\n", half.as_bytes())),
+            ("a length above the limit", message("Content-Length: 99999999\r\n", half.as_bytes())),
+            ("half a chunk", message("Transfer-Encoding: chunked\r\n", &chunk(half))),
+            ("neither", message("", half.as_bytes())),
+            ("gzip without its checksum", message("Content-Length: 999\r\n", &gzip[..gzip.len() - 8])),
+        ] {
+            for end in [End::Close, End::Reset] {
+                let read = text(asked(answer.clone(), end, AMPLE).await);
+                assert_eq!(read.as_deref(), Ok(half), "{what}, {end:?}");
+            }
+        }
+        let answer = message("Content-Length: 999\r\n", half.as_bytes());
+        let read = text(asked(answer, End::Never, Duration::from_millis(300)).await);
+        assert_eq!(read.as_deref(), Ok(half), "silence");
+    }
+    let endless = [&OBJECT[..OBJECT.len() - 1], &",\"x\":1".repeat(10_000)].concat();
+    let answer = asked(message("", endless.as_bytes()), End::Close, AMPLE).await.unwrap();
+    assert_eq!(answer.body().as_bytes(), &endless.as_bytes()[..10_000], "as much as is kept");
+}
+
+#[tokio::test]
+async fn both_tokens_under_another_status_than_200_are_no_answer() {
+    for status in ["201 Created", "400 Bad Request", "500 X"] {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 64\r\n\r\n{}", &OBJECT[..OBJECT.len() - 1]);
+        let outcome = asked(answer, End::Close, AMPLE).await;
+        assert_eq!(outcome.err(), Some(HttpError::MaybeSent(MaybeSent::Broken)), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn an_object_whose_message_never_ends_is_the_answer_at_the_time_out() {
     let answer = message("Content-Length: 9999\r\n", OBJECT.as_bytes());
@@ -167,13 +204,14 @@ async fn bytes_after_the_object_are_returned_with_it() {
 }
 
 #[tokio::test]
-async fn anything_less_than_an_object_is_lost_with_its_message() {
-    let half = &OBJECT.as_bytes()[..OBJECT.len() - 1];
-    let gzip = compressed(OBJECT);
+async fn anything_less_than_both_tokens_is_lost_with_its_message() {
+    let half = br#"{"access_token":"at-1","refresh_token":"rt-1"#;
+    let gzip = compressed(std::str::from_utf8(half).unwrap());
     for (what, answer) in [
         ("half an object", message("Content-Length: 999\r\n", half)),
         ("half an object in a chunk", message("Transfer-Encoding: chunked\r\n\r\nff\r\n", half)),
-        ("half a gzip file", message("Content-Length: 999\r\n", &gzip[..gzip.len() / 2])),
+        ("one token", message("Content-Length: 999\r\n", br#"{"access_token":"at-1","expires_in":3600"#)),
+        ("half an object in gzip", message("Content-Length: 999\r\n", &gzip[..gzip.len() - 8])),
         ("a form", message("Content-Length: 999\r\n", b"access_token=at&refresh_token=rt")),
         ("an array", message("Content-Length: 999\r\n", b"[{}]")),
         ("nothing", message("Content-Length: 999\r\n", b"")),

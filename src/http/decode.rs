@@ -5,10 +5,11 @@ use std::io::Read;
 use brotli_decompressor::Decompressor;
 use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
+use super::pair::holds_pair;
 use super::{Body, MaybeSent};
 
 /// The maximum number of encodings that are undone, one after another.
@@ -53,8 +54,27 @@ pub fn decode(answer: Response<Body>, max_answer: usize) -> Result<Response<Body
 /// If so, they are the answer, even if the connection breaks or the time-out passes before the message ends (a wrong
 /// `Content-Length`, a missing last chunk, a reset).
 pub fn is_whole_object(headers: &HeaderMap, arrived: &[u8], max_answer: usize) -> bool {
+    matches(headers, arrived, max_answer, is_object)
+}
+
+/// Whether the bytes of a body that broke off are an answer, after [`decode`].
+///
+/// They are if they contain a [whole JSON object](is_whole_object), under any status. Under status 200 they also are if
+/// they are the first part of an object whose members `access_token` and `refresh_token` have arrived. These two are
+/// strings that are not blank, closed by their quotes, and members of the object itself. Its other members may be
+/// missing. The server has then consumed the refresh token that was presented, and its successor must not be lost.
+/// [`read_answer`](crate::grant::read_answer) reads such a part.
+///
+/// Without a complete `refresh_token`, the bytes are no answer, because the new one may be in the missing part.
+pub fn is_answer(status: StatusCode, headers: &HeaderMap, arrived: &[u8], max_answer: usize) -> bool {
+    let pair = status == StatusCode::OK;
+    matches(headers, arrived, max_answer, |bytes| is_object(bytes) || pair && holds_pair(text(bytes)))
+}
+
+/// Whether `holds` is true of the decoded bytes of a body.
+fn matches(headers: &HeaderMap, arrived: &[u8], max_answer: usize, holds: impl Fn(&[u8]) -> bool) -> bool {
     match decoded(headers, arrived, max_answer) {
-        Ok(body) => is_object(body.as_ref().map_or(arrived, Body::as_bytes)),
+        Ok(body) => holds(body.as_ref().map_or(arrived, Body::as_bytes)),
         Err(_) => false,
     }
 }

@@ -9,6 +9,7 @@
 mod body;
 mod decode;
 mod departure;
+mod pair;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 pub use tokenkeeper_actors::law::profile::NotSent;
 
 pub use body::Body;
-pub use decode::{decode, is_whole_object};
+pub use decode::{decode, is_answer, is_whole_object};
 pub use departure::Departure;
 #[cfg(feature = "reqwest")]
 pub use reqwest::{ReqwestBuildError, ReqwestClient};
@@ -47,15 +48,17 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     /// - **Bounded.** At most [`Exchange::max_answer`] bytes of the answer's body are kept. The implementation bounds
     ///   the headers too.
     /// - **Complete.** A body is complete when a whole JSON object has arrived ([`is_whole_object`]), even if the
-    ///   connection breaks or the time-out passes before its framing ends. An invalid header line is skipped, and more
-    ///   than 100 headers are read. A compressed body is returned as it arrived, with its `Content-Encoding`, or
-    ///   decoded. The caller [decodes](decode()) it.
+    ///   connection breaks or the time-out passes before its framing ends. If one of these happens before, and the bytes
+    ///   so far are an answer ([`is_answer`]), they are returned as the body, unchanged. That is so when both tokens of
+    ///   an answer with status 200 have arrived. The caller sees from the JSON that it breaks off. An invalid header
+    ///   line is skipped, and more than 100 headers are read. A compressed body is returned as it arrived, with its
+    ///   `Content-Encoding`, or decoded. The caller [decodes](decode()) it.
     ///
     /// # Errors
     ///
     /// [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
     /// established, or no byte of the request's body has left or will leave. Everything else is
-    /// [`HttpError::MaybeSent`], including a time-out, a reset and an answer that breaks off before it is complete. A
+    /// [`HttpError::MaybeSent`], including a time-out, a reset and a body that breaks off before it is an answer. A
     /// status is not an error.
     ///
     /// # Cancellation

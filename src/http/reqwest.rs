@@ -30,7 +30,8 @@
 //! # How an answer could be lost although it arrived, and the countermeasures
 //!
 //! - **A time-out that fires late** comes before the bytes that wait in the socket. [`Timeout`] replaces reqwest's.
-//! - **A body that breaks off** after its JSON object is an error in hyper. [`read`] looks at the bytes first.
+//! - **A body that breaks off** after its JSON object, or after the tokens in it, is an error in hyper. [`read`] looks at
+//!   the bytes first.
 //! - **A header line that is not HTTP** is an error in hyper, and so is a 101st header. Its switches for responses are
 //!   on: invalid lines are skipped, folded lines and blanks before the colon are accepted, and so are a thousand headers.
 //!   hyper bounds a head at about 400 KiB.
@@ -56,7 +57,7 @@ use reqwest::{Client, ClientBuilder, redirect, retry};
 
 use self::gate::{Gate, OnceBody, Passage};
 use self::timeout::{Timeout, alarm, before};
-use super::{Body, Exchange, HttpClient, HttpError, MaybeSent, NotSent, is_whole_object};
+use super::{Body, Exchange, HttpClient, HttpError, MaybeSent, NotSent, is_answer, is_whole_object};
 
 /// The connect time-out of [`ReqwestClient::new`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -161,6 +162,8 @@ impl ReqwestClient {
 ///
 /// A body that breaks off, or exceeds the limit, is complete if its JSON object is. So is a body after which nothing more
 /// comes but blanks, and not the end that its framing announced. Nothing that could still come would change the answer.
+///
+/// A body that breaks off, exceeds the limit or takes too long is returned too if its tokens have arrived.
 async fn read(answer: &mut reqwest::Response, max_answer: usize, timeout: &mut Timeout) -> Result<Body, Failure> {
     let length = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut body = Body::with_capacity(length.min(max_answer).min(MAX_RESERVED));
@@ -185,10 +188,11 @@ async fn read(answer: &mut reqwest::Response, max_answer: usize, timeout: &mut T
             None => Some(Failure::Lost(MaybeSent::TimedOut)),
         };
         match failure {
-            _ if is_whole_object(answer.headers(), body.as_bytes(), max_answer) => return Ok(body),
-            Some(failure) => return Err(failure),
+            None if is_whole_object(answer.headers(), body.as_bytes(), max_answer) => return Ok(body),
             // These bytes have been examined. They are examined again after more than blanks has arrived.
             None => quiet = alarm(NEVER),
+            Some(_) if is_answer(answer.status(), answer.headers(), body.as_bytes(), max_answer) => return Ok(body),
+            Some(failure) => return Err(failure),
         }
     }
 }

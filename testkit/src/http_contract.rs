@@ -131,7 +131,8 @@ pub static CHECKS: &[Check] = checks! {
     lost: a_reset_before_the_answer_may_have_been_sent, an_end_before_the_answer_may_have_been_sent,
         a_reset_within_the_answer_may_have_been_sent, half_an_answer_may_have_been_sent,
         what_is_no_http_may_have_been_sent, a_connection_reset_at_once_brings_no_answer_and_no_second_copy;
-    arrived: a_whole_object_in_a_message_that_breaks_off_is_an_answer, an_invalid_header_line_costs_no_answer,
+    arrived: a_whole_object_in_a_message_that_breaks_off_is_an_answer,
+        both_tokens_in_a_message_that_breaks_off_are_an_answer, an_invalid_header_line_costs_no_answer,
         more_than_a_hundred_headers_are_read, a_compressed_answer_can_be_decoded,
         an_answer_that_arrived_outlives_a_late_time_out;
     bounds: silence_ends_in_time, an_answer_that_drips_ends_in_time, endless_hints_end_in_time,

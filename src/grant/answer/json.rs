@@ -20,7 +20,7 @@ pub(super) enum Value<'a> {
 /// whether the object is complete. Text after the object is not read.
 pub(super) fn read_object(json: &str, take: impl FnMut(&str, Value<'_>)) -> bool {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    (&mut deserializer).deserialize_map(Object { take }).is_ok()
+    (&mut deserializer).deserialize_map(Object { take, end: json.as_bytes().as_ptr_range().end }).is_ok()
 }
 
 /// Calls `take` for each of the first `most` elements of the array at the start of `json`. Returns whether the array is
@@ -32,6 +32,8 @@ pub(super) fn read_array(json: &str, most: usize, take: impl FnMut(Value<'_>)) -
 
 struct Object<T> {
     take: T,
+    /// The end of the text.
+    end: *const u8,
 }
 
 impl<'de, T: FnMut(&str, Value<'_>)> Visitor<'de> for Object<T> {
@@ -44,7 +46,10 @@ impl<'de, T: FnMut(&str, Value<'_>)> Visitor<'de> for Object<T> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = map.next_key_seed(Text::default())? {
             let raw = map.next_value::<&'de RawValue>()?.get();
-            if let Some(value) = value(raw) {
+            // The last digits of a number may be missing if the text ends with it.
+            let may_be_cut =
+                raw.ends_with(|c: char| c.is_ascii_digit()) && raw.as_bytes().as_ptr_range().end == self.end;
+            if let Some(value) = value(raw).filter(|_| !may_be_cut) {
                 (self.take)(&name, value);
             }
         }

@@ -38,7 +38,7 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// | a 2xx with a `refresh_token`, no usable `access_token` and no error | tokens with an expired access token (see below) |
 /// | any other status | refused |
 /// | JSON, form-encoded, with a byte order mark, under any `Content-Type` | the format that the first character indicates |
-/// | truncated or damaged JSON | tokens if both tokens precede the damage; else refused, because the refresh token may have been in the rest |
+/// | truncated or damaged JSON | tokens if both tokens precede the damage; else refused, because the refresh token may have been in the rest. A member counts if it is complete |
 /// | JSON followed by other text, or with text that is not UTF-8 | the first value |
 /// | a repeated member | the last readable one |
 /// | `accessToken`, `AccessToken` and the like, in a complete answer | the standard's member, if that is absent |

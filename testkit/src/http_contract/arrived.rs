@@ -81,6 +81,23 @@ pub async fn a_whole_object_in_a_message_that_breaks_off_is_an_answer(client: Ar
     Ok(())
 }
 
+/// The connection ends, or falls silent, within the object and after its two tokens. The server has consumed the old
+/// refresh token, so the new one must not be lost.
+pub async fn both_tokens_in_a_message_that_breaks_off_are_an_answer(client: Arc<dyn HttpClient>) -> Finding {
+    let pair = OBJECT.strip_suffix(r#","expires_in":3600}"#).unwrap_or(OBJECT);
+    for (what, half) in [("no brace", &OBJECT[..OBJECT.len() - 1]), ("no more than the tokens", pair)] {
+        for (framing, head) in [
+            ("a length", format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", OBJECT.len())),
+            ("half a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n".to_owned()),
+        ] {
+            let (what, message) = (format!("{what}, {framing}"), format!("{head}{half}").into_bytes());
+            is_read(&client, &what, AMPLE, Act::AnswerAndEnd(message.clone()), half).await?;
+            is_read(&client, &what, SHORT, Act::AnswerAndHang(message), half).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Header lines that are not HTTP, and that no client of a token endpoint needs.
 pub async fn an_invalid_header_line_costs_no_answer(client: Arc<dyn HttpClient>) -> Finding {
     for (what, header) in [

@@ -36,8 +36,8 @@ pub async fn a_reset_within_the_answer_may_have_been_sent(client: Arc<dyn HttpCl
     is_in_doubt(&client, "a reset within the answer", Act::AnswerAndReset(answer.into())).await
 }
 
-/// The connection ends within the answer. Half an object is not an answer, because the refresh token may be in the
-/// missing part. Nor is half of anything else, whose end only the framing shows.
+/// The connection ends within the answer. Half an object is not an answer if the refresh token may be in the missing
+/// part, or if the status is not 200. Nor is half of anything else, whose end only the framing shows.
 pub async fn half_an_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (what, answer) in [
@@ -45,6 +45,13 @@ pub async fn half_an_answer_may_have_been_sent(client: Arc<dyn HttpClient>) -> F
         ("half a head", "HTTP/1.1 200 OK\r\nContent-Le".to_owned()),
         ("a head without its body", HEAD.to_owned()),
         ("half a body", format!("{HEAD}{{\"access_token\":\"at\"")),
+        ("half a refresh token", format!("{HEAD}{{\"access_token\":\"at\",\"refresh_token\":\"rt")),
+        ("no refresh token", format!("{HEAD}{{\"access_token\":\"at\",\"expires_in\":3600")),
+        (
+            "half an error",
+            "HTTP/1.1 500 X\r\nContent-Length: 100\r\n\r\n{\"access_token\":\"at\",\"refresh_token\":\"rt\","
+                .to_owned(),
+        ),
         ("half a form", format!("{HEAD}access_token=at&refresh_token=rt")),
         ("a body without its last chunk", format!("{chunked}2\r\n{{ \r\n")),
         ("a form without its last chunk", format!("{chunked}f\r\naccess_token=at\r\n")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokenkeeper_actors::law::profile::Evidence;
 use tokenkeeper_actors::values::TokenKind;
 
-use super::{ASKED, answer, refresh, refusal, said, scopes, tokens, word};
+use super::{ASKED, answer, lifetime, refresh, refusal, said, scopes, tokens, word};
 
 const BOTH: &str = r#""access_token":"at","refresh_token":"rt""#;
 
@@ -148,6 +148,18 @@ fn escapes_in_names_and_values_are_understood() {
 fn damage_after_both_tokens_loses_neither() {
     for tail in ["", ",", ",\"sco", ",\"scope\":\"a", ",\"x\":tru", ",\"x\":1e,", ", trailing", "]"] {
         both(format!("{{{BOTH}{tail}"));
+    }
+}
+
+/// `3600` may arrive as `36`.
+#[test]
+fn a_number_whose_end_did_not_arrive_is_absent() {
+    let lifetime = |tail: &str| lifetime(&tokens(format!("{{{BOTH},{tail}")));
+    for cut in [r#""expires_in":3"#, r#""expires_in":3600"#, r#""expires_in":"36"#] {
+        assert_eq!(lifetime(cut), None, "{cut}");
+    }
+    for whole in [r#""expires_in":3600 "#, r#""expires_in":3600,"#, r#""expires_in":3600}"#, r#""expires_in":"3600""#] {
+        assert_eq!(lifetime(whole), Some(3600), "{whole}");
     }
 }
 
