@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
-use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profiles, Refused};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profiles, Refused};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::values::record::{Binding, Client, Grant};
@@ -131,7 +131,7 @@ impl TokenSource for RefreshGrant {
             Ok(answer) => {
                 let profile = self.profiles.of(&grant.renewal);
                 let evidence = answer::read_for(&profile, &answer, asked, self.clock.now().wall);
-                discreet(evidence, &token, &grant.binding.client)
+                discreet(evidence, &profile, &token, &grant.binding.client)
             }
             Err(HttpError::NotSent(why)) => Evidence::NotSent(why),
             Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),
@@ -159,14 +159,18 @@ impl TokenSource for RefreshGrant {
     }
 }
 
-/// Clears the error code if it contains one of our own secrets, because error codes are logged.
-fn discreet(evidence: Evidence, token: &RefreshToken, client: &Client) -> Evidence {
+/// Clears an error code that contains one of our own secrets, or is a part of one, because evidence may be logged.
+///
+/// A code that the engine judges by stays. It is one of a known list, so it reveals nothing. Without it a dead token
+/// would be presented again.
+fn discreet(evidence: Evidence, profile: &Profile, token: &RefreshToken, client: &Client) -> Evidence {
     let secrets = [Some(token.expose()), client.secret.as_ref().map(|secret| secret.expose())];
     let tells =
         |word: &String| secrets.iter().flatten().any(|secret| secret.contains(word.as_str()) || word.contains(secret));
     match evidence {
         Evidence::Refused(refused) => {
-            Evidence::Refused(Refused { error: refused.error.filter(|word| !tells(word)), ..refused })
+            let error = refused.error.filter(|word| profile.knows(word) || !tells(word));
+            Evidence::Refused(Refused { error, ..refused })
         }
         evidence => evidence,
     }

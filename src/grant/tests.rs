@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
 
 use http::{HeaderValue, Response, StatusCode, header};
-use tokenkeeper_actors::law::profile::{NotSent, Profile};
+use tokenkeeper_actors::law::profile::NotSent;
 use tokenkeeper_actors::values::record::{ClientAuth, Issuer, Refresh, RefreshCredential};
 use tokenkeeper_actors::values::{
     Account, ClientSecret, DigestKey, DpopKey, ElapsedTime, Moment, ProviderName, RenewalPlan, Scopes, Target, WallTime,
@@ -364,6 +364,28 @@ async fn a_word_that_repeats_a_secret_is_not_repeated() {
     assert_eq!(word(r#"{"error":"bad_secret-word"}"#).await, None);
     assert_eq!(word(r#"{"error":"secret-wor"}"#).await, None);
     assert_eq!(word(r#"{"error":"invalid_grant"}"#).await.as_deref(), Some("invalid_grant"));
+}
+
+/// A word that is part of a secret by chance is judged all the same. Otherwise a dead token is presented again.
+#[tokio::test]
+async fn a_word_that_is_judged_is_reported_whatever_the_secrets_are() {
+    for secret in ["", "i", "invalid", "invalid_grant", "a-secret-with-invalid_grant-in-it"] {
+        for (answer, due) in [
+            (r#"{"error":"invalid_grant"}"#, "invalid_grant"),
+            (r#"{"error":"invalid_client"}"#, "invalid_client"),
+            (r#"{"error":"invalid_scope"}"#, "invalid_scope"),
+            (r#"{"error":"use_dpop_nonce"}"#, "use_dpop_nonce"),
+            (r#"{"error":{"code":"refresh_token_reused"}}"#, "refresh_token_reused"),
+        ] {
+            let mut grant = confidential(ClientAuth::Post);
+            grant.binding.client.secret = Some(ClientSecret::new(secret));
+            let (source, _) = source(Ok((400, answer)));
+            let refresh = Some(RefreshToken::new(format!("rt-{due}-{secret}")));
+            let evidence = source.request(&identity(), TokenRequest { refresh, ..token_request(Some(grant)) }).await;
+            let Evidence::Refused(refused) = evidence else { panic!("{evidence:?}") };
+            assert_eq!(refused.error.as_deref(), Some(due), "{secret:?}");
+        }
+    }
 }
 
 #[tokio::test]

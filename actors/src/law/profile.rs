@@ -245,7 +245,7 @@ impl Profile {
         match refused.status {
             429 => Judgement::Unspent(Trouble { reason: Reason::Throttled, retry_after: refused.throttle() }),
             200..500 if one_of(&self.dead_words) => Judgement::Dead,
-            400..500 if word.is_some_and(|word| word == "use_dpop_nonce") => Judgement::NonceWanted,
+            400..500 if word.is_some_and(|word| word == NONCE_WORD) => Judgement::NonceWanted,
             200..500 if one_of(&self.client_words) => Judgement::ClientRejected,
             status if self.unspent_statuses.contains(&status) || one_of(&self.unspent_words) => {
                 Judgement::Unspent(trouble(Reason::ServerTrouble))
@@ -256,6 +256,12 @@ impl Profile {
             _ if self.rotates => Judgement::InDoubt(trouble(Reason::InDoubt)),
             _ => Judgement::Unspent(trouble(Reason::ServerTrouble)),
         }
+    }
+
+    /// Whether `word` has an effect on a judgement, as an error code of this profile or of the standards.
+    pub fn knows(&self, word: &str) -> bool {
+        let own = [&self.dead_words, &self.client_words, &self.unspent_words];
+        word == NONCE_WORD || REQUEST_WORDS.contains(&word) || own.into_iter().flatten().any(|own| own == word)
     }
 
     /// Whether a refresh token in doubt may be presented again, `delay` from `now` at the latest. Its first presentation was
@@ -274,6 +280,9 @@ impl Profile {
 fn is_within(first: &Moment, grace: Duration, delay: Duration, now: &Moment) -> bool {
     now.at_most_since(first).is_some_and(|age| age.saturating_add(delay) < grace)
 }
+
+/// The error code that asks for a nonce (RFC 9449 section 8).
+const NONCE_WORD: &str = "use_dpop_nonce";
 
 /// Error codes of the standards for a request that is wrong in itself, so that repeating it does not help (RFC 6749 section
 /// 5.2, RFC 8707 section 2, RFC 9449 section 5). Any other code may stand for a fault that passes.
