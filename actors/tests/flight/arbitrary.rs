@@ -8,7 +8,7 @@ use tokenkeeper_actors::law::flight::{Equipment, Flight, Op, Report, StoreTimeou
 use tokenkeeper_actors::law::ledger::apply;
 use tokenkeeper_actors::law::profile::{Evidence, Profile, Reuse};
 use tokenkeeper_actors::values::record::Record;
-use tokenkeeper_actors::values::{Jitter, Now, SourceName};
+use tokenkeeper_actors::values::{DpopKey, Jitter, Now, SourceName};
 
 use crate::support::*;
 
@@ -62,6 +62,7 @@ impl World {
         order.renewal.spending = spending;
         if let Some(record) = &mut record {
             grant_of(record).renewal = order.renewal.clone();
+            grant_of(record).dpop_key = (draw & 32 > 0).then(|| DpopKey::new("dk"));
         }
         let equipment = Equipment {
             profiles: profile.into(),

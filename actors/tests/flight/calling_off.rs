@@ -126,7 +126,7 @@ fn while_it_takes_a_last_look_it_waits_for_that_and_takes_its_mark_back() {
 fn what_the_source_did_not_send_is_not_sent_again() {
     for evidence in [TOO_LATE, nonce_wanted()] {
         for (call, outcome) in calls() {
-            let mut flight = Story::ordinary().until_sent();
+            let mut flight = Story::bound().until_sent();
             flight.tell(call);
             flight.waits();
             flight.answer(evidence.clone());

@@ -256,8 +256,20 @@ fn a_source_that_is_too_late_for_the_claim_gives_up() {
 }
 
 #[test]
-fn a_nonce_challenge_is_answered_by_one_resend_under_the_same_mark_and_leave() {
+fn without_a_key_a_nonce_challenge_is_answered_by_no_second_request() {
     let mut flight = Story::ordinary().until_sent();
+    flight.answer(nonce_wanted());
+    flight.permit_back();
+    flight.change(EffectName::Withdraw);
+    flight.released();
+    flight.lands(failed(Reason::RequestRefused));
+    flight.over_now();
+    assert_eq!(mark_of(flight.record.as_ref()), None);
+}
+
+#[test]
+fn a_nonce_challenge_is_answered_by_one_resend_under_the_same_mark_and_leave() {
+    let mut flight = Story::bound().until_sent();
     let marked = flight.record.clone();
     flight.pass(millis(300));
     flight.answer(refused_until(400, "use_dpop_nonce", secs(9)));
@@ -272,7 +284,7 @@ fn a_nonce_challenge_is_answered_by_one_resend_under_the_same_mark_and_leave() {
 
 #[test]
 fn a_second_nonce_challenge_ends_the_flight() {
-    let mut flight = Story::ordinary().until_sent();
+    let mut flight = Story::bound().until_sent();
     flight.answer(nonce_wanted());
     flight.send();
     flight.answer(refused_until(401, "use_dpop_nonce", secs(9)));
@@ -286,7 +298,7 @@ fn a_second_nonce_challenge_ends_the_flight() {
 
 #[test]
 fn a_slow_nonce_challenge_is_answered_after_another_look() {
-    let mut flight = Story::ordinary().until_sent();
+    let mut flight = Story::bound().until_sent();
     flight.pass(secs(3));
     flight.answer(nonce_wanted());
     flight.load();
@@ -305,7 +317,7 @@ fn a_slow_nonce_challenge_is_answered_after_another_look() {
 
 #[test]
 fn a_nonce_challenge_that_took_longer_than_the_mark_allows_for_is_not_answered() {
-    let mut flight = Story::ordinary().until_sent();
+    let mut flight = Story::bound().until_sent();
     flight.pass(millis(9_001));
     flight.answer(nonce_wanted());
     flight.takes_its_mark_back(failed(Reason::Aborted));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokenkeeper_actors::law::flight::FlightEvent;
 use tokenkeeper_actors::law::ledger::{Login, LoginAccess};
 use tokenkeeper_actors::values::record::{RefreshCredential, Subject};
-use tokenkeeper_actors::values::{AccessToken, InstallError, TokenKind, Validity};
+use tokenkeeper_actors::values::{AccessToken, DpopKey, InstallError, TokenKind, Validity};
 
 use super::{Item, World, issuer_name};
 use crate::Millis;
@@ -152,7 +152,8 @@ impl World {
             requested: Self::scopes(),
             granted: Self::scopes(),
             subject: self.server.config.names_subject.then(|| Subject("alice".to_owned())),
-            dpop_key: None,
+            // A server that asks for nonces is one whose tokens are bound to keys.
+            dpop_key: self.server.config.nonces.then(|| DpopKey::new("dk")),
             renewal: self.config.renewal.clone(),
             refresh: with_refresh.then_some(credential),
             access,

@@ -104,6 +104,14 @@ impl Attempt {
         self.spend.as_ref().map(|spend| spend.credential.digest())
     }
 
+    /// Whether the request may be sent once more with a nonce (law 3). A refresh without a DPoP key would present the same
+    /// request, which the server has just refused.
+    pub(super) fn may_resend(&self) -> bool {
+        let grant = self.record.as_deref().and_then(Record::grant);
+        let proves = self.spend.is_none() || grant.is_some_and(|grant| grant.dpop_key.is_some());
+        proves && !self.resent
+    }
+
     /// Whether `record` still holds the refresh token and the mark of this attempt, which `flight` makes.
     pub(super) fn still_marked(&self, record: Option<&Record>, flight: FlightId) -> bool {
         let Some(record) = record.filter(|record| record.epoch == self.epoch) else { return false };

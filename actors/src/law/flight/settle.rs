@@ -32,7 +32,7 @@ impl FlightCore {
         let judgement = self.profile.judge(evidence);
         match judgement {
             Judgement::SendAgain => return self.depart_again(attempt, now, effects),
-            Judgement::NonceWanted if !attempt.resent => {
+            Judgement::NonceWanted if attempt.may_resend() => {
                 return self.depart(Attempt { resent: true, ..attempt }, now, effects);
             }
             Judgement::InDoubt(trouble) => {

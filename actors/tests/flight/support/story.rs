@@ -15,9 +15,11 @@ use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::{Profile, Profiles};
 use tokenkeeper_actors::ports::observer::EffectName;
 use tokenkeeper_actors::values::record::{Content, ProviderName, Record, RenewalPlan, SourceName, View};
-use tokenkeeper_actors::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Jitter, Nonce, Now, WallTime};
+use tokenkeeper_actors::values::{
+    Cause, DpopKey, ElapsedTime, Epoch, FlightId, Generation, Jitter, Nonce, Now, WallTime,
+};
 
-use super::fixtures::{EPOCH, ME, START, above, after, before, digests, issuer, millis, signed_in};
+use super::fixtures::{EPOCH, ME, START, above, after, before, digests, grant_of, issuer, millis, signed_in};
 
 /// The starting point of a story.
 pub(crate) struct Setup {
@@ -68,6 +70,13 @@ impl Story {
     /// An ordinary flight, for a token that has just expired.
     pub(crate) fn ordinary() -> Self {
         Self::begin(Setup::default())
+    }
+
+    /// A flight over the same record, whose grant has a DPoP key.
+    pub(crate) fn bound() -> Self {
+        let mut record = signed_in();
+        grant_of(&mut record).dpop_key = Some(DpopKey::new("dk"));
+        Self::over(record)
     }
 
     /// A flight over `record`.
