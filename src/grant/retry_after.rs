@@ -25,7 +25,7 @@ const IN_MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
 /// |---|---|
 /// | `299.997` | 300 s, because a server must not be asked too early |
 /// | `60, 60` | the longest |
-/// | `120s`, `2 min`, `1m30s` | the span |
+/// | `120s`, `2 min`, `1m30s`, `PT2M` | the span |
 /// | `1767225660`, `1767225660000` | until then, as seconds or milliseconds since 1970 |
 /// | `2026-01-01T00:00:30Z` | until then |
 pub fn longest<'a>(values: impl IntoIterator<Item = &'a HeaderValue>, now: WallTime) -> Option<Duration> {

@@ -30,11 +30,11 @@ pub(super) enum Time {
 
 impl Time {
     /// A number below a billion is seconds from now. A larger one is a time since 1970, in the unit that its size
-    /// implies. Text is a number, a [span](span) or a [date](date).
+    /// implies. Text is a number, a [span](span), a [duration](iso_span) or a [date](date).
     pub(super) fn of(text: &str) -> Option<Self> {
         match number(text) {
             Some(number) => Self::of_number(number),
-            None => span(text).map(Self::In).or_else(|| date(text).map(Self::At)),
+            None => span(text).or_else(|| iso_span(text)).map(Self::In).or_else(|| date(text).map(Self::At)),
         }
     }
 
@@ -82,6 +82,37 @@ pub(super) fn span(text: &str) -> Option<Duration> {
         rest = after.trim_start();
     }
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A duration of ISO 8601, for example `PT3S`, `PT1M30.5S`, `P1DT2H` and `P2W`. A year has 365 days and a month 30.
+fn iso_span(text: &str) -> Option<Duration> {
+    const DATE: [(char, f64); 4] = [('Y', 31_536_000.0), ('M', 2_592_000.0), ('W', 604_800.0), ('D', 86_400.0)];
+    const CLOCK: [(char, f64); 3] = [('H', 3_600.0), ('M', 60.0), ('S', 1.0)];
+    let text = text.trim();
+    if text.len() > TEXT_MOST {
+        return None;
+    }
+    let text = text.to_ascii_uppercase();
+    let seconds = match text.strip_prefix('P')?.split_once('T') {
+        None => seconds_in(text.strip_prefix('P')?, &DATE)?,
+        Some(("", clock)) => seconds_in(clock, &CLOCK)?,
+        Some((date, clock)) => seconds_in(date, &DATE)? + seconds_in(clock, &CLOCK)?,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The seconds of one part of a duration, which is numbers with their units. `None` if there is none.
+fn seconds_in(part: &str, units: &[(char, f64)]) -> Option<f64> {
+    let (mut rest, mut seconds) = (part, None);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ','))?;
+        let (number, after) = rest.split_at(digits);
+        let unit = after.chars().next()?;
+        let (_, length) = units.iter().find(|(letter, _)| *letter == unit)?;
+        seconds = Some(seconds.unwrap_or_default() + number.replace(',', ".").parse::<f64>().ok()? * length);
+        rest = &after[unit.len_utf8()..];
+    }
+    seconds
 }
 
 fn seconds_of(unit: &str) -> Option<f64> {
@@ -202,6 +233,33 @@ mod tests {
         assert_eq!(seconds(&format!("{}d", "9".repeat(30))), None, "more than a duration holds");
     }
 
+    #[test]
+    fn durations_of_iso_8601() {
+        let seconds = |text: &str| iso_span(text).map(|span| span.as_secs_f64());
+        for (text, due) in [
+            ("PT3S", 3.0),
+            (" pt3s ", 3.0),
+            ("PT0S", 0.0),
+            ("PT1M30S", 90.0),
+            ("PT1.5S", 1.5),
+            ("PT1,5S", 1.5),
+            ("PT2H", 7_200.0),
+            ("P1D", 86_400.0),
+            ("P1DT2H", 93_600.0),
+            ("P0Y0M0DT0H0M3S", 3.0),
+            ("P1W", 604_800.0),
+        ] {
+            assert_eq!(seconds(text), Some(due), "{text}");
+            assert_eq!(Time::of(text), Some(Time::In(Duration::from_secs_f64(due))), "{text}");
+        }
+        for text in
+            ["", "P", "PT", "P1DT", "T3S", "3S", "PTS", "PT3", "PT3X", "PT3D", "P3S", "-PT3S", "PT-3S", "PT1.2.3S"]
+        {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+        assert_eq!(seconds(&format!("PT{}H", "9".repeat(30))), None, "more than a duration holds");
+    }
+
     fn millis(text: &str) -> Option<u64> {
         date(text).map(WallTime::as_millis)
     }
@@ -271,9 +329,9 @@ mod tests {
         })]
 
         #[test]
-        fn no_text_makes_a_reader_stumble(text in "\\PC{0,40}", shaped in "[0-9a-zA-Zäµ:.,+ TZ-]{0,40}") {
+        fn no_text_makes_a_reader_stumble(text in "\\PC{0,40}", shaped in "P?[0-9a-zA-Zäµ:.,+ TZ-]{0,40}") {
             for text in [text, shaped] {
-                let _ = (Time::of(&text), number(&text), span(&text), date(&text));
+                let _ = (Time::of(&text), number(&text), span(&text), iso_span(&text), date(&text));
             }
         }
 

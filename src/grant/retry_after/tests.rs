@@ -37,6 +37,10 @@ fn units_are_understood() {
     assert_eq!(asked(&["5 s"]), Some(5));
     assert_eq!(asked(&["2 minutes"]), Some(120));
     assert_eq!(asked(&["1m30s"]), Some(90));
+    for duration in ["PT90S", "PT1M30S", "pt90s", "\"PT90S\"", "PT1S, PT90S"] {
+        assert_eq!(asked(&[duration]), Some(90), "{duration}");
+    }
+    assert_eq!(asked(&["-PT90S"]), None);
 }
 
 #[test]
