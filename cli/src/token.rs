@@ -4,12 +4,20 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::json;
+use tokenkeeper::engine::law::session::Policy;
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::Moment;
 use tokenkeeper::{Lease, Reason, ServerIdentity, TokenKind, TokenOptions};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
 use crate::who::Who;
 use crate::{providers, when};
+
+/// How long a command reads a token that is stored. Reading does not count as waiting for one, so it may take longer than
+/// `--timeout`.
+const READING: Duration = Duration::from_secs(10);
 
 /// Prints an access token that is fit for use
 ///
@@ -82,8 +90,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             // The refresh goes on, because its answer may be the only copy of a token.
             Err(error) if error.reason() == Reason::DeadlinePassed => {
                 keeper.settle(&session).await?;
-                let stored = TokenOptions { timeout: Duration::ZERO, min_lifetime: arguments.min_ttl, ..request };
-                session.token_with(TokenOptions { force: false, ..stored }).await.map_err(|_| error)
+                let now = SystemClock::new().map_err(io::Error::other)?.now();
+                let is_stored = !request.force && is_stored(&keeper, &identity, request.min_lifetime, &now).await;
+                let timeout = if is_stored { READING } else { Duration::ZERO };
+                session.token_with(TokenOptions { timeout, force: false, ..request }).await.map_err(|_| error)
             }
             lease => lease,
         };
@@ -109,6 +119,14 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         out.flush()?;
         keeper.land(&session).await
     })
+}
+
+/// Whether the home holds a token that lasts for `min_lifetime`, so that no request is needed for one.
+async fn is_stored(keeper: &Keeper, identity: &ServerIdentity, min_lifetime: Duration, now: &Moment) -> bool {
+    let Ok(Some(record)) = keeper.store.inspect(identity).await else { return false };
+    let Some(validity) = record.view().lease.map(|lease| lease.validity()) else { return false };
+    let need = validity.lifetime().map_or(min_lifetime, |lifetime| min_lifetime.min(lifetime / 4 * 3));
+    validity.is_good(Policy::default().safety_margin, now) && validity.outlasts(need, now)
 }
 
 fn print(

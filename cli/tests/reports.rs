@@ -114,6 +114,25 @@ fn with_access_token() -> Scene {
     scene
 }
 
+/// Reading the home is not waiting. Only a request takes time that the caller may not have.
+#[test]
+fn without_time_a_stored_token_is_printed_and_none_is_asked_for() {
+    let scene = with_access_token();
+    for arguments in [&["--timeout", "0s"][..], &["--timeout", "0s", "--min-ttl", "5m"], &["--timeout", "1ms"]] {
+        let printed = scene.run("token", arguments).success().stderr_eq("");
+        assert_eq!(stdout(&printed).trim(), scene.grant.access_token.expose(), "{arguments:?}");
+    }
+    assert_eq!(scene.server.counts().token_requests, 0);
+    let expired = Scene::signed_in();
+    for scene in [&scene, &expired] {
+        let arguments = ["--timeout", "0s", "--min-ttl", "29m", "--refresh"];
+        scene.run("token", &arguments).code(5).stdout_eq("");
+        assert_eq!(scene.server.counts().token_requests, 0);
+    }
+    expired.run("token", &["--timeout", "0s"]).code(5).stdout_eq("");
+    assert_eq!(expired.server.counts().token_requests, 0);
+}
+
 /// Insists on a new token in a host's own runtime on the home.
 fn refresh_in_a_host(scene: &Scene) -> Result<(), Reason> {
     let identity = ServerIdentity::new(Account::default(), Target::mcp(&scene.server.resource()).unwrap());
