@@ -1,28 +1,27 @@
 //! The endpoints that may receive secrets.
 
 use http::Uri;
+use tokenkeeper_actors::values::ResourceUri;
 use url::{Host, Url};
 
 /// Returns the URI of an endpoint that may receive secrets: `https`, or `http` on loopback (RFC 8252 section 8.3),
 /// without credentials and without a fragment (RFC 6749 section 3.2).
 pub(super) fn allowed(endpoint: &str) -> Option<Uri> {
-    // The URL parser drops some of these silently. The request would then go to another URL than the stored one.
-    if endpoint.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return None;
-    }
+    // The URL parser repairs some text silently, and other parsers repair it in another way. A URL that receives secrets
+    // is as exact as that of a resource.
+    ResourceUri::parse(endpoint).ok()?;
     let url = Url::parse(endpoint).ok()?;
     let safe = match url.scheme() {
         "https" => url.host().is_some(),
         "http" => url.host().is_some_and(|host| is_loopback(&host)),
         _ => false,
     };
-    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    if safe && plain { url.as_str().parse().ok() } else { None }
+    if safe { url.as_str().parse().ok() } else { None }
 }
 
 /// Whether a token or revocation endpoint may receive secrets: `https`, or `http` on loopback (RFC 8252 section 8.3),
-/// without credentials and without a fragment (RFC 6749 section 3.2). [`RefreshGrant`] sends nothing to any other
-/// endpoint.
+/// without credentials and without a fragment (RFC 6749 section 3.2), in the exact form that [`ResourceUri::parse`]
+/// demands. [`RefreshGrant`] sends nothing to any other endpoint.
 ///
 /// [`RefreshGrant`]: super::RefreshGrant
 pub fn may_receive_secrets(endpoint: &str) -> bool {
@@ -66,7 +65,15 @@ mod tests {
             "https://user@as.example.com/token",
             "https://user:pass@as.example.com/token",
             "https://as.example.com/token#fragment",
+            "https:\\\\as.example.com/token",
+            "https:/as.example.com/token",
+            "https:as.example.com/token",
+            "https:///as.example.com/token",
+            "https://as.example.com\\token",
+            "https://localhost\\@as.example.com/token",
+            "https://@as.example.com/token",
             "https://as.example\n.com/token",
+            " https://as.example.com/token",
             "https://as.example.com/to ken",
             "https://",
             "ftp://127.0.0.1/token",

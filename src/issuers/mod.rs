@@ -55,8 +55,8 @@ impl IssuerSettings {
     ///
     /// # Errors
     ///
-    /// [`LoginError::Endpoint`] if a URL is neither `https` nor `http` on loopback, or carries credentials or a
-    /// fragment.
+    /// [`LoginError::Endpoint`] if a URL is neither `https` nor `http` on loopback, carries credentials or a fragment, or
+    /// is not exact ([`ResourceUri::parse`]).
     pub fn new(
         issuer: impl Into<String>,
         token_endpoint: impl Into<String>,
