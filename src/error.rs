@@ -84,6 +84,15 @@ pub enum LoginError {
     /// The name of the provider profile is not made like one.
     #[error("the provider's name must be 1 to 64 lower-case letters, digits, dots, hyphens and underscores")]
     Provider,
+    /// A token has characters that no token has (RFC 6749 appendix A), or none at all.
+    #[error(
+        "the {member} is empty, or contains a line end or another character that no token has: copy the token whole, and \
+         nothing beside it"
+    )]
+    MalformedToken {
+        /// Which token: `access token` or `refresh token`.
+        member: &'static str,
+    },
     /// The login carries neither a refresh token nor an access token.
     #[error("the login carries no token: give a refresh token, an access token, or both")]
     NoToken,

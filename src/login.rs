@@ -104,6 +104,12 @@ impl Login {
         if self.refresh.is_none() && self.access.is_none() {
             return Err(LoginError::NoToken);
         }
+        if self.access.as_ref().is_some_and(|(token, _)| !token.is_well_formed()) {
+            return Err(LoginError::MalformedToken { member: "access token" });
+        }
+        if self.refresh.as_ref().is_some_and(|token| !token.is_well_formed()) {
+            return Err(LoginError::MalformedToken { member: "refresh token" });
+        }
         let kind = if self.dpop_key.is_some() { TokenKind::Dpop } else { TokenKind::Bearer };
         let (binding, renewal) = self.issuer.bind(server);
         Ok(ledger::Login {

@@ -77,9 +77,44 @@ secret! {
     DpopKey
 }
 
+impl AccessToken {
+    /// Whether it can stand in a header. It is visible ASCII and spaces (RFC 6749 appendix A.12), and not blank.
+    ///
+    /// An answer with another one is unusable, a login with another one is refused, and a record with another one serves
+    /// none.
+    pub fn is_well_formed(&self) -> bool {
+        is_token(self.expose())
+    }
+}
+
+impl RefreshToken {
+    /// Whether it is visible ASCII and spaces (RFC 6749 appendix A.17), and not blank. A login with another one is
+    /// refused, because it was not copied as a whole and alone. The one in an answer may be the only one that is alive,
+    /// so it is kept as it is. It never stands in a header.
+    pub fn is_well_formed(&self) -> bool {
+        is_token(self.expose())
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) && !text.trim().is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_printable_ascii_and_not_blank() {
+        for good in ["a", "a.b-c_d~e+f/g=", "a b", "~!\"\\"] {
+            assert!(AccessToken::new(good).is_well_formed() && RefreshToken::new(good).is_well_formed(), "{good:?}");
+        }
+        for bad in
+            ["", " ", "a\n", "\r\na", "a\tb", "a\0", "\u{1b}[2Ja", "a\u{7f}", "\u{feff}a", "\u{e9}", "a\u{202e}b"]
+        {
+            assert!(!AccessToken::new(bad).is_well_formed() && !RefreshToken::new(bad).is_well_formed(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_secret_shows_its_type_and_nothing_else() {

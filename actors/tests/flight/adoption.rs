@@ -1,6 +1,7 @@
 //! A sibling's token is adopted, before the claim or after it (law 2).
 
 use tokenkeeper_actors::values::record::{Record, Refresh};
+use tokenkeeper_actors::values::{AccessToken, Validity};
 
 use crate::support::*;
 
@@ -105,4 +106,17 @@ fn a_good_token_of_a_grant_that_has_ended_is_adopted_yet() {
 fn a_good_token_is_adopted_whatever_the_doubt_about_its_successor() {
     let record = marked(&refreshed(HOUR), SIBLING, 2, START);
     assert!(is_adopted(above(1), record));
+}
+
+/// Earlier versions stored such tokens.
+#[test]
+fn a_stored_token_that_no_header_can_carry_has_expired() {
+    let mut record = signed_in();
+    let access = grant_of(&mut record).access.as_mut().unwrap();
+    access.validity = Validity::new(START, Some(HOUR));
+    access.token = AccessToken::new("at-1\nX-Injected: 1");
+    let is_good = |record: &Record| record.view().lease.unwrap().validity().is_good(secs(1), &after(START, secs(1)));
+    assert!(!is_good(&record));
+    grant_of(&mut record).access.as_mut().unwrap().token = AccessToken::new("at-1");
+    assert!(is_good(&record));
 }

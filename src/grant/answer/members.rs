@@ -197,9 +197,9 @@ impl Members {
     fn take(&mut self, name: Name, spelling: Spelling, value: Value<'_>, depth: usize) {
         let standard = spelling == Spelling::Standard;
         match name {
-            Name::AccessToken => match value.text().filter(|token| is_sendable(token)) {
+            Name::AccessToken => match value.text().map(AccessToken::new).filter(AccessToken::is_well_formed) {
                 Some(token) if standard || !self.standard.0 => {
-                    self.access = Some(AccessToken::new(token));
+                    self.access = Some(token);
                     self.standard.0 = standard;
                 }
                 _ => {}
@@ -277,11 +277,6 @@ impl Value<'_> {
             Value::Json(json) => json,
         }
     }
-}
-
-/// Whether a token can stand in a header (RFC 6749 appendix A.12).
-fn is_sendable(token: &str) -> bool {
-    !is_blank(token) && token.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
 }
 
 fn is_blank(text: &str) -> bool {

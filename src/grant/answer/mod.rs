@@ -45,6 +45,7 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// | no `access_token` and no error, but exactly one object inside with an `access_token` (Withings) | the tokens of that object |
 /// | no access token but one in `authed_user` | Slack's user token |
 /// | no `token_type`, or one that is not `DPoP` | Bearer (Slack sends `bot` and `user` for Bearer) |
+/// | an `access_token` that is blank or has characters outside printable ASCII (RFC 6749 appendix A.12) | none |
 /// | no `refresh_token`, or an empty one | the old one stays (RFC 6749 section 6) |
 /// | no `scope`, or an empty one | the granted scopes stay |
 /// | `scope` with commas and no spaces, or as an array | several scopes |

@@ -294,16 +294,20 @@ impl Record {
         }
     }
 
-    /// The stored access token as a lease, even an expired one.
+    /// The stored access token as a lease, even an expired one. A token that no header can carry has expired.
     pub fn lease(&self) -> Option<Lease> {
         let grant = self.grant()?;
         let access = grant.access.as_ref()?;
+        let validity = match access.token.is_well_formed() {
+            true => access.validity,
+            false => Validity::new(access.validity.anchored(), Some(Duration::from_millis(1))),
+        };
         Some(Lease::new(LeaseParts {
             token: access.token.clone(),
             kind: access.kind,
             generation: Generation::stored(self.epoch, access.number),
             scopes: grant.granted.clone(),
-            validity: access.validity,
+            validity,
             cause: access.cause,
             proof_key: grant.dpop_key.clone(),
         }))

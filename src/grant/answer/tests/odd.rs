@@ -211,9 +211,12 @@ fn an_access_token_that_fits_no_header_is_none() {
 
 #[test]
 fn a_refresh_token_without_an_access_token_is_kept_with_one_that_is_over() {
-    for body in
-        [r#"{"refresh_token":"rt"}"#, r#"{"access_token":"","refresh_token":"rt"}"#, "refresh_token=rt&access_token="]
-    {
+    for body in [
+        r#"{"refresh_token":"rt"}"#,
+        r#"{"access_token":"","refresh_token":"rt"}"#,
+        r#"{"access_token":"at\r\nX-Injected: 1","refresh_token":"rt"}"#,
+        "refresh_token=rt&access_token=",
+    ] {
         let tokens = tokens(body);
         assert_eq!((tokens.access.expose(), refresh(&tokens)), ("", Some("rt")), "{body}");
         assert_eq!(tokens.validity.remaining(&ASKED).map(|left| left.as_millis()), Some(0), "{body}");
