@@ -6,18 +6,19 @@ mod within;
 
 use std::future::Future;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Method, Request};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::values::{ElapsedTime, Moment};
 use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, NotSent, ReqwestClient};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, Service};
 
@@ -189,4 +190,80 @@ async fn what_cannot_be_asked_is_said_not_to_have_been_sent() {
         let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
         assert_eq!(error, HttpError::NotSent(why), "{uri}");
     }
+}
+
+/// Resolves every name to an address where no server is.
+#[derive(Debug)]
+struct Elsewhere;
+
+impl Resolve for Elsewhere {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new([SocketAddr::from(([127, 9, 9, 9], 0))].into_iter());
+        Box::pin(async { Ok(addresses) })
+    }
+}
+
+/// The answer of a server at 127.0.0.1 to one request by this client for `host`.
+async fn answered_at_loopback(client: &ReqwestClient, host: &str) -> Result<u16, HttpError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let mut request = Request::new(Body::new("refresh_token=rt-hush"));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = format!("http://{host}:{}/token", listener.local_addr().unwrap().port()).parse().unwrap();
+    let (timeout, departure) = (Duration::from_secs(20), Departure::at_any_time());
+    let answer = client.send(Exchange { request, timeout, max_answer: 1_000, departure });
+    let serve = async {
+        let (mut stream, _) = listener.accept().await?;
+        let mut request = Vec::new();
+        while !request.ends_with(b"rt-hush") {
+            stream.read_buf(&mut request).await?;
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"a\":\"at-hush\"}").await?;
+        stream.read(&mut [0]).await
+    };
+    tokio::pin!(answer);
+    let answer = within("the end of an exchange", async {
+        tokio::select! {
+            answer = &mut answer => answer,
+            _ = serve => answer.await,
+        }
+    });
+    answer.await.map(|answer| answer.status().as_u16())
+}
+
+/// The token would leave this machine in clear, if a hosts file or a resolver names another address.
+#[tokio::test]
+async fn localhost_is_the_loopback_whatever_the_name_resolves_to() {
+    let elsewhere = || reqwest::Client::builder().dns_resolver(Arc::new(Elsewhere));
+    let client = ReqwestClient::with(elsewhere).unwrap();
+    assert_eq!(answered_at_loopback(&client, "localhost").await, Ok(200));
+    assert_eq!(answered_at_loopback(&client, "LOCALHOST").await, Ok(200));
+    let pinned = || elsewhere().resolve("localhost", SocketAddr::from(([127, 9, 9, 9], 0)));
+    let client = ReqwestClient::with(pinned).unwrap();
+    assert_eq!(answered_at_loopback(&client, "localhost").await, Ok(200));
+}
+
+/// Keeps every line that is logged.
+struct Lines(Mutex<String>);
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push_str(&format!("{}: {}\n", record.target(), record.args()));
+    }
+
+    fn flush(&self) {}
+}
+
+#[tokio::test]
+async fn no_log_of_a_hosts_client_shows_a_secret() {
+    static LINES: Lines = Lines(Mutex::new(String::new()));
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let client = ReqwestClient::with(|| reqwest::Client::builder().connection_verbose(true)).unwrap();
+    assert_eq!(answered_at_loopback(&client, "localhost").await, Ok(200));
+    let lines = LINES.0.lock().unwrap();
+    assert!(!lines.contains("hush"), "{lines}");
 }

@@ -39,7 +39,8 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///   connection whose loss might send a second copy, and answers no authentication challenge.
     /// - **As it is.** Method, URI, headers and body go out as given, the body with a `Content-Length`. An
     ///   implementation adds the headers HTTP needs, and no cookies. It connects to the request's own host with the
-    ///   given scheme. Plain `http` never goes through a proxy.
+    ///   given scheme. Plain `http` never goes through a proxy, and connects `localhost` to a loopback address, whatever the
+    ///   name resolves to.
     /// - **In time.** [`Departure::may_leave`] is checked immediately before the first byte of the request leaves,
     ///   after the connection is established. If it returns `false`, nothing leaves. The future resolves within
     ///   [`Exchange::timeout`] of that moment, however slowly the peer writes, or a second later. In that second the

@@ -49,6 +49,7 @@ mod timeout;
 
 use std::error::Error;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The maximum number of bytes that are reserved for an announced length.
 const MAX_RESERVED: usize = 64 * 1024;
+
+/// The addresses of `localhost`. Port 0 stands for the port of the request.
+const LOOPBACK: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
 
 /// The maximum number of headers of an answer. hyper's default is 100.
 const MAX_HEADERS: usize = 1_000;
@@ -97,7 +102,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 pub struct ReqwestClient {
     /// For `https`, through the host's proxies.
     secure: Client,
-    /// For plain `http`, which is for loopback. It never goes through a proxy, which would read the tokens.
+    /// For plain `http`, which is for loopback. It never goes through a proxy, which would read the tokens, and
+    /// `localhost` is the loopback whatever the name resolves to.
     plain: Client,
 }
 
@@ -130,15 +136,16 @@ impl ReqwestClient {
     /// a closure, called twice, because plain `http` gets a client without proxies.
     ///
     /// The builder's settings for redirects, retries, pooling, HTTP versions, referers, compression, tolerance towards
-    /// headers, TCP keep-alive, and time-outs other than that of connecting are overridden. A cookie store is not,
-    /// because reqwest can remove it only with its feature `cookies`. Do not configure one.
+    /// headers, TCP keep-alive, verbose connections, and time-outs other than that of connecting are overridden. A cookie
+    /// store is not, because reqwest can remove it only with its feature `cookies`. Do not configure one.
     ///
     /// # Errors
     ///
     /// [`ReqwestBuildError`] when reqwest cannot be set up with this configuration.
     pub fn with(configure: impl Fn() -> ClientBuilder) -> Result<Self, ReqwestBuildError> {
         let build = |builder: ClientBuilder| once(builder).build().map_err(ReqwestBuildError);
-        Ok(Self { secure: build(configure())?, plain: build(configure().no_proxy())? })
+        let plain = configure().no_proxy().resolve_to_addrs("localhost", &LOOPBACK);
+        Ok(Self { secure: build(configure())?, plain: build(plain)? })
     }
 
     async fn exchange(&self, exchange: Exchange, gate: &Arc<Gate>) -> Result<http::Response<Body>, Failure> {
@@ -205,6 +212,8 @@ fn once(builder: ClientBuilder) -> ClientBuilder {
         .pool_max_idle_per_host(0)
         .http1_only()
         .referer(false)
+        // It would log the bytes of requests and answers, tokens included.
+        .connection_verbose(false)
         // The limit applies to the bytes read. `decode` has a limit of its own.
         .no_gzip()
         .no_brotli()
