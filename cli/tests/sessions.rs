@@ -143,7 +143,7 @@ fn whatever_goes_wrong_has_an_exit_code() {
     scene.import_with(&scene.login(), &["--never-replay"]).success();
     scene.server.next(When::Before, Fault::status(503));
     scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
-error: maybe_consumed: the refresh token may have been used up and its answer was lost: sign in again
+error: maybe_consumed: the refresh token may have been used up in a refresh that failed: sign in again
   tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
 
 "#]]);

@@ -39,8 +39,8 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///   connection whose loss might send a second copy, and answers no authentication challenge.
     /// - **As it is.** Method, URI, headers and body go out as given, the body with a `Content-Length`. An
     ///   implementation adds the headers HTTP needs, and no cookies. It connects to the request's own host with the
-    ///   given scheme. Plain `http` never goes through a proxy, and connects `localhost` to a loopback address, whatever the
-    ///   name resolves to.
+    ///   given scheme. Plain `http` never goes through a proxy, and connects `localhost` to a loopback address, even if the
+    ///   name resolves to another one.
     /// - **In time.** [`Departure::may_leave`] is checked immediately before the first byte of the request leaves,
     ///   after the connection is established. If it returns `false`, nothing leaves. The future resolves within
     ///   [`Exchange::timeout`] of that moment, however slowly the peer writes, or a second later. In that second the
@@ -58,7 +58,7 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
-    /// established, or no byte of the request's body has left or will leave. Everything else is
+    /// established (with [`NotSent::Untrusted`] where the client can tell that TLS failed), or no byte of the request's body has left or will leave. Everything else is
     /// [`HttpError::MaybeSent`], including a time-out, a reset and a body that breaks off before it is an answer. A
     /// status is not an error.
     ///
@@ -111,6 +111,7 @@ pub enum MaybeSent {
 fn not_sent(why: &NotSent) -> &'static str {
     match why {
         NotSent::Unreachable => "no connection could be established",
+        NotSent::Untrusted => "no secure connection could be established",
         NotSent::TooLate => "the time to send it by had passed",
         NotSent::Unbuildable => "it could not be built",
     }

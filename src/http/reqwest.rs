@@ -49,6 +49,7 @@ mod timeout;
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +104,7 @@ pub struct ReqwestClient {
     /// For `https`, through the host's proxies.
     secure: Client,
     /// For plain `http`, which is for loopback. It never goes through a proxy, which would read the tokens, and
-    /// `localhost` is the loopback whatever the name resolves to.
+    /// `localhost` is the loopback there, even if the name resolves to another address.
     plain: Client,
 }
 
@@ -235,6 +236,7 @@ fn once(builder: ClientBuilder) -> ClientBuilder {
 #[async_trait]
 impl HttpClient for ReqwestClient {
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+        let is_secure = exchange.request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
         let gate = Arc::new(Gate::new(exchange.departure.clone(), exchange.request.body()));
         // A request that may not leave any more needs no connection.
         if !exchange.departure.may_leave() {
@@ -250,10 +252,31 @@ impl HttpClient for ReqwestClient {
                 (Passage::Shut, Failure::Reqwest(error)) if error.is_builder() => {
                     HttpError::NotSent(NotSent::Unbuildable)
                 }
+                (Passage::Shut, Failure::Reqwest(error)) if is_secure && is_of_tls(&error) => {
+                    HttpError::NotSent(NotSent::Untrusted)
+                }
                 (Passage::Shut, _) => HttpError::NotSent(NotSent::Unreachable),
             }
         })
     }
+}
+
+/// Whether a connection was not established because TLS failed. rustls reports [`io::ErrorKind::InvalidData`] within
+/// other I/O errors. The errors of other libraries have types that are not known here, so their text decides.
+fn is_of_tls(error: &reqwest::Error) -> bool {
+    let is_invalid = |cause: &(dyn Error + 'static)| {
+        let mut layers = std::iter::successors(cause.downcast_ref::<io::Error>(), |error| {
+            let error: &io::Error = error;
+            error.get_ref()?.downcast_ref()
+        });
+        layers.any(|error| error.kind() == io::ErrorKind::InvalidData)
+    };
+    let names_tls = |cause: &(dyn Error + 'static)| {
+        let text = cause.to_string().to_ascii_lowercase();
+        ["certificate", "handshake", "ssl"].iter().any(|word| text.contains(word))
+    };
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    error.is_connect() && causes.any(|cause| is_invalid(cause) || names_tls(cause))
 }
 
 /// The reason why the attempt failed, without regard to whether bytes had left.

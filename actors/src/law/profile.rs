@@ -27,6 +27,8 @@ pub enum Evidence {
 pub enum NotSent {
     /// The connection was never established.
     Unreachable,
+    /// The connection was never established, because the server's certificate is not trusted or TLS failed otherwise.
+    Untrusted,
     /// The latest time to send had passed. The flight reads the record again before it tries again (law 1).
     TooLate,
     /// The request could not be built, for example because of an unusable key, an address that the host forbids, or a
@@ -229,6 +231,7 @@ impl Profile {
         match evidence {
             Evidence::Tokens(tokens) => Judgement::Usable(tokens),
             Evidence::NotSent(NotSent::Unreachable) => Judgement::Unspent(Trouble::new(Reason::Unreachable)),
+            Evidence::NotSent(NotSent::Untrusted) => Judgement::Unspent(Trouble::new(Reason::Untrusted)),
             Evidence::NotSent(NotSent::Unbuildable) => Judgement::Unspent(Trouble::new(Reason::RequestRefused)),
             Evidence::NotSent(NotSent::TooLate) => Judgement::SendAgain,
             Evidence::Lost(_) if !self.rotates => Judgement::Unspent(Trouble::new(Reason::ServerTrouble)),

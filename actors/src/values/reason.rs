@@ -13,7 +13,7 @@ pub enum Reason {
     LoggedOut,
     /// The server ended the grant (`invalid_grant`, RFC 6749 section 5.2).
     GrantEnded,
-    /// The refresh token may have been spent, the answer was lost, and policy forbids presenting it again.
+    /// The refresh token may have been spent, no clear answer came, and policy forbids presenting it again.
     MaybeConsumed,
     /// The access token has expired and the server never issued a refresh token.
     NotRefreshable,
@@ -28,6 +28,9 @@ pub enum Reason {
     DeadlinePassed,
     /// The token endpoint could not be reached. Nothing was sent.
     Unreachable,
+    /// No secure connection to the token endpoint could be established. Its certificate is not trusted, or TLS failed
+    /// otherwise. Nothing was sent.
+    Untrusted,
     /// The server reported an error of its own (5xx).
     ServerTrouble,
     /// The server limits the rate of requests (429, or an issuer's `Retry-After`).
@@ -64,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 26] = [
         Reason::NeverSignedIn,
         Reason::LoggedOut,
         Reason::GrantEnded,
@@ -75,6 +78,7 @@ impl Reason {
         Reason::SubjectChanged,
         Reason::DeadlinePassed,
         Reason::Unreachable,
+        Reason::Untrusted,
         Reason::ServerTrouble,
         Reason::Throttled,
         Reason::InDoubt,
@@ -123,6 +127,7 @@ impl Reason {
             self,
             Reason::DeadlinePassed
                 | Reason::Unreachable
+                | Reason::Untrusted
                 | Reason::ServerTrouble
                 | Reason::Throttled
                 | Reason::InDoubt
@@ -141,7 +146,7 @@ impl Reason {
             Reason::LoggedOut => ("logged_out", "this session was logged out: sign in again"),
             Reason::GrantEnded => ("grant_ended", "the authorization server ended this session: sign in again"),
             Reason::MaybeConsumed => {
-                ("maybe_consumed", "the refresh token may have been used up and its answer was lost: sign in again")
+                ("maybe_consumed", "the refresh token may have been used up in a refresh that failed: sign in again")
             }
             Reason::NotRefreshable => {
                 ("not_refreshable", "the token is over and the server gave no way to renew it: sign in again")
@@ -160,6 +165,11 @@ impl Reason {
             ),
             Reason::DeadlinePassed => ("deadline_passed", "no token was ready in time: try again"),
             Reason::Unreachable => ("unreachable", "the authorization server cannot be reached: check the network"),
+            Reason::Untrusted => (
+                "untrusted",
+                "no secure connection to the authorization server: check that its certificate is valid and trusted here, \
+                 and whether a proxy replaces it",
+            ),
             Reason::ServerTrouble => ("server_trouble", "the authorization server has trouble: try again later"),
             Reason::Throttled => ("throttled", "the authorization server limits requests: try again later"),
             Reason::InDoubt => (
@@ -229,6 +239,6 @@ mod tests {
     fn no_reason_is_both_transient_and_a_matter_for_a_person() {
         assert!(Reason::ALL.iter().all(|reason| !(reason.is_transient() && reason.is_login_required())));
         assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_login_required()).count(), 8);
-        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_transient()).count(), 11);
+        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_transient()).count(), 12);
     }
 }

@@ -213,6 +213,7 @@ impl Failure {
             Reason::ClientRejected => refused(401, Some("invalid_client")),
             Reason::Throttled => refused(429, None),
             Reason::Unreachable => Some(Evidence::NotSent(NotSent::Unreachable)),
+            Reason::Untrusted => Some(Evidence::NotSent(NotSent::Untrusted)),
             Reason::RequestRefused => Some(Evidence::NotSent(NotSent::Unbuildable)),
             Reason::InDoubt => Some(Evidence::Lost(Lost::Broken)),
             _ => None,

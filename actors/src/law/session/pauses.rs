@@ -30,7 +30,12 @@ pub(super) struct Rest {
 fn passes(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::Unreachable | Reason::ServerTrouble | Reason::Throttled | Reason::InDoubt | Reason::Aborted
+        Reason::Unreachable
+            | Reason::Untrusted
+            | Reason::ServerTrouble
+            | Reason::Throttled
+            | Reason::InDoubt
+            | Reason::Aborted
     )
 }
 
