@@ -69,7 +69,7 @@ impl Login {
         Self { access: Some((token.into(), lifetime)), ..self }
     }
 
-    /// The same login, for which these scopes were asked. Default: none.
+    /// The same login, for which these scopes were asked. Default: those that were granted.
     #[must_use]
     pub fn requested(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { requested: Scopes::new(scopes), ..self }
@@ -115,7 +115,8 @@ impl Login {
         Ok(ledger::Login {
             binding,
             renewal,
-            requested: self.requested,
+            // What was granted had been asked for.
+            requested: if self.requested.is_empty() { self.granted.clone() } else { self.requested },
             granted: self.granted,
             subject: self.subject,
             dpop_key: self.dpop_key,

@@ -25,8 +25,8 @@ use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent, decode};
 use crate::issuers::providers;
 
-pub use crate::issuers::{Dialect, ScopeOnRefresh};
-pub use answer::read as read_answer;
+pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
+pub use answer::{read as read_answer, split_scopes};
 pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;
 pub use retry_after::longest as retry_after;
@@ -34,11 +34,15 @@ pub use retry_after::longest as retry_after;
 /// The time-out of a revocation. A logout waits no longer for a server.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The scope that asks for a refresh token (OpenID Connect Core section 11). A server that wants scopes with each refresh
+/// may leave it out of its answers, and sends no new refresh token if it is not asked for again.
+const OFFLINE_ACCESS: &str = "offline_access";
+
 /// Renews tokens with a refresh token, over HTTP.
 ///
 /// The [`Grant`] of each request holds the token endpoint (`https`, or `http` on loopback), the client with its secret
 /// and authentication method (`none`, `client_secret_basic`, `client_secret_post`), and the `resource` (RFC 8707),
-/// which is sent if present. One source serves any number of identities.
+/// which is sent if present, unless the provider's dialect leaves it out. One source serves any number of identities.
 ///
 /// The runtime builds one over its HTTP client:
 ///
@@ -102,12 +106,15 @@ impl RefreshGrant {
             ScopeOnRefresh::Omit => None,
             ScopeOnRefresh::Granted => {
                 let scopes = if grant.granted.is_empty() { &grant.requested } else { &grant.granted };
-                Some(scopes.iter().collect::<Vec<_>>().join(" ")).filter(|scopes| !scopes.is_empty())
+                let offline = grant.requested.iter().find(|scope| *scope == OFFLINE_ACCESS);
+                let lost = offline.filter(|offline| scopes.iter().all(|scope| scope != *offline));
+                Some(scopes.iter().chain(lost).collect::<Vec<_>>().join(" ")).filter(|scopes| !scopes.is_empty())
             }
         };
         let Binding { client, token_endpoint, resource, .. } = &grant.binding;
         let mut parameters = vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())];
-        parameters.extend(resource.as_deref().map(|resource| ("resource", resource)));
+        let resource = resource.as_deref().filter(|_| dialect.resource == ResourceOnRefresh::Send);
+        parameters.extend(resource.map(|resource| ("resource", resource)));
         parameters.extend(scopes.as_deref().map(|scopes| ("scope", scopes)));
         request::build(token_endpoint, client, parameters, dialect.body)
     }

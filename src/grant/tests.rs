@@ -149,7 +149,7 @@ async fn a_secret_goes_either_into_the_header_or_into_the_form() {
 
 #[tokio::test]
 async fn a_dialect_changes_the_body_and_names_scopes() {
-    let json = Dialect { body: BodyFormat::Json, scope: ScopeOnRefresh::Granted };
+    let json = Dialect { body: BodyFormat::Json, scope: ScopeOnRefresh::Granted, ..Dialect::default() };
     let name = || ProviderName::new("example").unwrap();
     let speak = |grant: Grant| async move {
         let (source, http) = source(Ok((200, TOKENS)));
@@ -184,6 +184,33 @@ async fn the_provider_in_the_record_has_its_dialect() {
     for plan in [RenewalPlan::default(), at("notion"), at("unknown")] {
         assert_eq!(content_type(plan).await, form);
     }
+}
+
+/// Entra names the scopes of the access token in its answer, and `offline_access` is not one.
+#[tokio::test]
+async fn offline_access_that_was_requested_is_requested_with_each_refresh() {
+    let sent = |requested: &'static [&str], granted: &'static [&str]| async move {
+        let (requested, granted) = (Scopes::new(requested.iter().copied()), Scopes::new(granted.iter().copied()));
+        let renewal = RenewalPlan::at(ProviderName::new("entra").unwrap());
+        let grant = Grant { renewal, requested, granted, ..grant() };
+        let (exchange, _) = asked(source(Ok((200, TOKENS))), grant).await;
+        let parameters = url::form_urlencoded::parse(exchange.request.body().as_bytes());
+        parameters.into_owned().find(|(name, _)| name == "scope").map(|(_, scopes)| scopes)
+    };
+    let some = |scopes: &str| Some(scopes.to_owned());
+    assert_eq!(sent(&["a", "offline_access"], &["a"]).await, some("a offline_access"));
+    assert_eq!(sent(&["a", "offline_access"], &["a", "offline_access"]).await, some("a offline_access"));
+    assert_eq!(sent(&["offline_access", "a"], &[]).await, some("offline_access a"));
+    assert_eq!(sent(&["a", "b"], &["a"]).await, some("a"));
+    assert_eq!(sent(&[], &["a"]).await, some("a"));
+    assert_eq!(sent(&[], &[]).await, None);
+}
+
+#[tokio::test]
+async fn a_dialect_leaves_the_resource_out() {
+    let renewal = RenewalPlan::at(ProviderName::new("entra").unwrap());
+    let (exchange, _) = asked(source(Ok((200, TOKENS))), Grant { renewal, ..grant() }).await;
+    assert!(!body(&exchange).contains("resource"), "{}", body(&exchange));
 }
 
 #[tokio::test]

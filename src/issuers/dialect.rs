@@ -9,6 +9,18 @@ pub struct Dialect {
     pub body: BodyFormat,
     /// Whether a refresh sends `scope`. Default: it does not.
     pub scope: ScopeOnRefresh,
+    /// Whether a refresh sends `resource` (RFC 8707). Default: it does, if the login names one.
+    pub resource: ResourceOnRefresh,
+}
+
+/// Whether a refresh sends `resource`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResourceOnRefresh {
+    /// Sends the resource of the login, if it has one.
+    #[default]
+    Send,
+    /// Sends none, because the server derives it from the scopes and refuses another one (Entra ID).
+    Omit,
 }
 
 /// Whether a refresh sends `scope`.
@@ -17,6 +29,7 @@ pub enum ScopeOnRefresh {
     /// Sends no `scope`. The granted scopes stay granted (RFC 6749 section 6).
     #[default]
     Omit,
-    /// Sends the granted scopes, or the requested ones where the server never named the granted ones (Entra ID).
+    /// Sends the granted scopes, or the requested ones where the server never named the granted ones (Entra ID). A
+    /// requested `offline_access` is sent each time, although answers do not name it.
     Granted,
 }

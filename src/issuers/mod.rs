@@ -12,7 +12,7 @@ pub mod providers;
 use tokenkeeper_actors::values::record::{Binding, Issuer};
 
 pub use client::Client;
-pub use dialect::{Dialect, ScopeOnRefresh};
+pub use dialect::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
 
 use crate::grant::may_receive_secrets;
 use crate::{LoginError, ProviderName, RenewalPlan, ResourceUri};
@@ -47,6 +47,8 @@ enum Resource {
     OfSession,
     /// This text.
     Named(String),
+    /// The parameter is not sent.
+    None,
 }
 
 impl IssuerSettings {
@@ -88,6 +90,12 @@ impl IssuerSettings {
         Self { resource: Resource::Named(resource.into()), ..self }
     }
 
+    /// The same server, whose token requests have no `resource`, because it does not know the parameter or refuses it.
+    #[must_use]
+    pub fn without_resource(self) -> Self {
+        Self { resource: Resource::None, ..self }
+    }
+
     /// The same server under the profile and dialect of this provider, by its name in [`providers`] or a name that the
     /// runtime was given. Default: the [default profile](providers::default_profile) and the standard's dialect. A
     /// runtime that does not know the name never presents a refresh token again whose answer was lost, because reuse
@@ -119,6 +127,7 @@ impl IssuerSettings {
         let resource = match self.resource {
             Resource::OfSession => server.map(|server| server.as_str().to_owned()),
             Resource::Named(resource) => Some(resource),
+            Resource::None => None,
         };
         let binding = Binding {
             issuer: Issuer(self.issuer),

@@ -287,7 +287,7 @@ fn is_blank(text: &str) -> bool {
 fn scopes(value: &Value<'_>) -> Option<Scopes> {
     let mut named: Vec<String> = Vec::new();
     match value {
-        Value::Text(text) => named.extend(split(text).map(str::to_owned)),
+        Value::Text(text) => named.extend(split_scopes(text).map(str::to_owned)),
         Value::Json(json) => {
             let whole = json::read_array(json, SCOPES_MOST + 1, |item| {
                 let item = item.text();
@@ -300,9 +300,11 @@ fn scopes(value: &Value<'_>) -> Option<Scopes> {
     (!named.is_empty() && small).then(|| Scopes::new(named))
 }
 
+/// The scopes in `text` (RFC 6749 section 3.3), in any of the notations of an answer.
+///
 /// Splits at whitespace if there is any, and drops adjacent commas. Otherwise it splits at commas (GitHub). The grammar
 /// allows a comma within a scope, but no known provider uses one.
-fn split(text: &str) -> impl Iterator<Item = &str> {
+pub fn split_scopes(text: &str) -> impl Iterator<Item = &str> {
     let text = text.trim();
     let spaced = text.contains(|c: char| c.is_ascii_whitespace());
     let separates = move |c: char| if spaced { c.is_ascii_whitespace() } else { c == ',' };

@@ -14,6 +14,7 @@ use tokenkeeper_actors::law::profile::{Evidence, Profile, Refused, Tokens};
 use tokenkeeper_actors::values::{AccessToken, Moment, Validity, WallTime};
 
 use self::members::Members;
+pub use self::members::split_scopes;
 use super::retry_after;
 use crate::http::Body;
 use crate::issuers::providers;

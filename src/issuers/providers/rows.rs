@@ -6,12 +6,12 @@ use tokenkeeper_actors::law::profile::Reuse;
 
 use super::facts::ProviderFacts;
 use crate::grant::BodyFormat;
-use crate::issuers::dialect::{Dialect, ScopeOnRefresh};
+use crate::issuers::dialect::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
 
 /// A provider that does not differ from the default. Each row replaces the fields in which its provider differs.
 const STANDARD: ProviderFacts = ProviderFacts {
     name: "",
-    dialect: Dialect { body: BodyFormat::Form, scope: ScopeOnRefresh::Omit },
+    dialect: Dialect { body: BodyFormat::Form, scope: ScopeOnRefresh::Omit, resource: ResourceOnRefresh::Send },
     dead_words: &[],
     client_words: &[],
     unspent_words: &[],
@@ -49,12 +49,13 @@ pub static ALL: &[ProviderFacts] = &[
     },
     ProviderFacts {
         name: "entra",
-        dialect: Dialect { scope: ScopeOnRefresh::Granted, ..STANDARD.dialect },
+        dialect: Dialect { scope: ScopeOnRefresh::Granted, resource: ResourceOnRefresh::Omit, ..STANDARD.dialect },
         dead_words: &["interaction_required"],
         rotates: false,
         citation: "learn.microsoft.com, refresh tokens in the Microsoft identity platform: a refresh brings a new refresh \
               token and does not revoke the old one, so a lost answer spends nothing. A refresh names the scopes it is \
-              for (geelen/mcp-remote#357). `interaction_required` asks for a login (OAuth 2.0 authorization code flow, \
+              for (geelen/mcp-remote#357), `offline_access` among them. It refuses a `resource` that is not that of the \
+              scopes (AADSTS9010010, punkpeye/mcp-remote#217). `interaction_required` asks for a login (OAuth 2.0 authorization code flow, \
               error codes for token endpoint errors).",
         ..STANDARD
     },
