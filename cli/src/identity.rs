@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::failure::{EXIT_CODES, Failure};
+use crate::paint::{harmless, print_json};
 use crate::who::Who;
 
 /// Shows how an MCP server's URL is understood: nothing is sent, read or written
@@ -27,10 +28,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Fai
     let (account, key, name) = (identity.account().as_str(), identity.key(), identity.to_string());
     if arguments.json {
         let object = serde_json::json!({ "resource": resource, "account": account, "key": key, "name": name });
-        writeln!(out, "{object}")?;
+        print_json(out, &object)?;
     } else {
         writeln!(out, "resource  {resource}")?;
-        writeln!(out, "account   {account}")?;
+        writeln!(out, "account   {}", harmless(account))?;
         writeln!(out, "key       {key}")?;
         writeln!(out, "name      {name}")?;
     }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
-use crate::paint::print;
+use crate::paint::{print, print_json};
 use crate::standing::{Standing, State};
 use crate::when;
 
@@ -145,7 +145,7 @@ fn show(
 ) -> Result<(), Failure> {
     if arguments.json {
         let sessions: Vec<_> = sessions.iter().map(object).collect();
-        writeln!(out, "{}", json!({ "home": dir.to_string_lossy(), "sessions": sessions }))?;
+        print_json(out, &json!({ "home": dir.to_string_lossy(), "sessions": sessions }))?;
         return Ok(());
     }
     if arguments.watch && io::stdout().is_terminal() {

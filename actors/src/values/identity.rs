@@ -5,6 +5,7 @@ mod shown;
 mod target;
 
 pub use account::Account;
+pub use shown::is_plain;
 pub use target::{IdpIssuer, Provider, Target};
 
 pub(super) use shown::Shown;

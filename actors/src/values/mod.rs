@@ -17,7 +17,7 @@ mod time;
 pub use backoff::{ATTEMPT_PAUSES, ExponentialBackoff, MAX_SLEEP};
 pub use digest::{DigestKey, KeyedDigest};
 pub use error::{ConfigureError, InstallError, LogoutError, StoreFault, TokenError};
-pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target};
+pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target, is_plain};
 pub use lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
 pub use lifetime::{Validity, Window};
 pub use lineage::{Epoch, FlightId, Generation, Nonce, Revision, Version};

@@ -7,7 +7,7 @@ use tokenkeeper::engine::values::WallTime;
 
 use super::Session;
 use crate::cooldown;
-use crate::paint::{BAD, BOLD, GOOD, PLAIN, paint};
+use crate::paint::{BAD, BOLD, GOOD, PLAIN, harmless, paint};
 use crate::standing::State;
 use crate::when;
 
@@ -27,11 +27,11 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
         );
         table.add_row([
             session.identity.target().to_string(),
-            session.identity.account().as_str().to_owned(),
+            harmless(session.identity.account().as_str()),
             standing.state.words().to_owned(),
             relative(standing.expires.filter(|_| lives)),
             relative(standing.refreshed),
-            standing.issuer.as_deref().map_or_else(|| "-".to_owned(), shown),
+            standing.issuer.as_deref().map_or_else(|| "-".to_owned(), harmless),
         ]);
     }
     let lines = table.to_string();
@@ -55,23 +55,4 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
         }
     }
     text
-}
-
-/// A text from outside, made safe to print. It must not control the terminal.
-fn shown(word: &str) -> String {
-    word.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '\u{fffd}' }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_word_from_elsewhere_draws_nothing() {
-        for drawing in ["\u{1b}[2J", "\u{7}", "\n", "\r", "\u{9b}2J", "\u{202e}", "\u{200b}", " "] {
-            let word = shown(&format!("https://as.example/{drawing}"));
-            assert!(word.chars().all(|letter| letter.is_ascii_graphic() || letter == '\u{fffd}'), "{word:?}");
-        }
-        assert_eq!(shown("https://as.example/a?b=c"), "https://as.example/a?b=c");
-    }
 }

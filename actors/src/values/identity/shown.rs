@@ -1,5 +1,11 @@
 //! The part of a name that may be logged.
 
+/// Whether a character of a text from outside may be shown as it is. Letters and digits of any script, spaces and ASCII
+/// punctuation may. Any other one might act on a terminal, be invisible, or change the direction of reading.
+pub fn is_plain(c: char) -> bool {
+    c.is_alphanumeric() || c == ' ' || c.is_ascii_graphic()
+}
+
 /// A text that may be logged. It knows whether it is shorter than the whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Shown {
@@ -20,11 +26,10 @@ impl Shown {
         Self { text: String::new(), elided: false, room }
     }
 
-    /// Appends `text` as far as there is room. Letters and digits of any script, spaces and ASCII punctuation are
-    /// shown as they are. Any other character is replaced.
+    /// Appends `text` as far as there is room. A character that is not [plain](is_plain) is replaced.
     pub(in super::super) fn push(&mut self, text: &str) {
         for c in text.chars() {
-            let plain = c.is_alphanumeric() || c == ' ' || c.is_ascii_graphic();
+            let plain = is_plain(c);
             self.elided |= !plain;
             self.place(if plain { c } else { char::REPLACEMENT_CHARACTER });
         }
