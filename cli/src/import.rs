@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
+use crate::paint::print_json;
 use crate::{providers, when};
 use bundle::Bundle;
 
@@ -45,13 +46,17 @@ Members of the object:
   revocation_endpoint         where tokens are revoked, if anywhere
   client_id                   the client that signed in
   client_secret               its secret, if it has one
+  client_secret_expires_at    when that is over, as for expires_at; 0 means never
   token_endpoint_auth_method  none, client_secret_basic or client_secret_post
                               [default: none without a secret, client_secret_basic with one]
-  resource                    the resource that was asked for [default: the server's URL]
-  scope                       the scopes that were granted, separated by blanks
-  refresh_token               the refresh token
+  resource                    the resource that was asked for, or false where token requests name none
+                              [default: the server's URL]
+  scope                       the scopes that were granted, separated by blanks or commas, or as an array
+  refresh_token               the refresh token, if there is one
   access_token                the newest access token, if it is worth keeping
   expires_at                  when that is over: RFC 3339, or seconds since 1970
+
+A member that is empty counts as missing. Without a refresh token the session ends with its access token.
 
 Example:
   tokenkeeper import < login.json && rm login.json
@@ -69,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let bundle = Bundle::read(&input()?)?;
     let now = SystemClock::new().map_err(io::Error::other)?.now().wall;
     let (identity, issuer, expires_at) = (bundle.identity()?, bundle.issuer()?, bundle.expires_at(now)?);
+    let is_renewable = bundle.is_renewable();
     let login = bundle.login(arguments.provider.as_deref(), arguments.never_replay, now)?;
     home::block_on(async {
         let keeper = Keeper::open(home.open()?).await?;
@@ -79,10 +85,11 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     })?;
 
     // The note goes to standard error, because programs read standard output.
-    let _ = writeln!(
-        io::stderr(),
-        "note: this home owns the refresh token now; remove it from where it came from, because two owners kill it"
-    );
+    let note = match is_renewable {
+        true => "this home owns the refresh token now; remove it from where it came from, because two owners kill it",
+        false => "there is no refresh token, so the session ends with its access token",
+    };
+    let _ = writeln!(io::stderr(), "note: {note}");
     if arguments.json {
         let object = json!({
             "server": identity.resource().map(|resource| resource.as_str()),
@@ -90,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             "issuer": issuer,
             "expires_at": expires_at.map(when::stamp),
         });
-        writeln!(out, "{object}")?;
+        print_json(out, &object)?;
     } else {
         writeln!(out, "signed in to {identity}")?;
     }

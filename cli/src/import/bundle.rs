@@ -1,11 +1,11 @@
 //! The object that `tokenkeeper import` reads.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Deserialize;
 use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::issuers::{Client, IssuerSettings};
-use tokenkeeper::{Account, Login, LoginError, ServerIdentity, grant};
+use tokenkeeper::{AccessToken, Account, Login, LoginError, RefreshToken, ServerIdentity, grant};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -15,7 +15,8 @@ use crate::{when, who};
 /// years ahead.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// A login as the input describes it. Every member is optional here, so that the error can name a missing one.
+/// A login as the input describes it. Every member is optional here, so that the error can name a missing one. An empty
+/// text counts as missing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bundle {
@@ -26,9 +27,10 @@ pub(super) struct Bundle {
     revocation_endpoint: Option<String>,
     client_id: Option<String>,
     client_secret: Option<Zeroizing<String>>,
+    client_secret_expires_at: Option<Time>,
     token_endpoint_auth_method: Option<String>,
-    resource: Option<String>,
-    scope: Option<String>,
+    resource: Option<Resource>,
+    scope: Option<Scope>,
     refresh_token: Option<Zeroizing<String>>,
     access_token: Option<Zeroizing<String>>,
     expires_at: Option<Time>,
@@ -42,9 +44,30 @@ enum Time {
     Text(String),
 }
 
+/// The resource to ask for, or whether to ask for one at all.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Resource {
+    Url(String),
+    IsSent(bool),
+}
+
+/// Scopes in either accepted notation.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scope {
+    Text(String),
+    List(Vec<String>),
+}
+
 impl Bundle {
     /// Parses the object. The errors repeat no value, because it may be a secret.
-    pub(super) fn read(json: &[u8]) -> Result<Self, Failure> {
+    pub(super) fn read(input: &[u8]) -> Result<Self, Failure> {
+        if input.starts_with(b"\xff\xfe") || input.starts_with(b"\xfe\xff") {
+            return Err(Failure::Usage("standard input is UTF-16: write it as UTF-8".to_owned()));
+        }
+        // Editors and shells of Windows write a byte order mark.
+        let json = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
         if json.trim_ascii().is_empty() {
             return Err(Failure::Usage(
                 "standard input is empty: give one JSON object (tokenkeeper import --help lists its members)"
@@ -74,20 +97,35 @@ impl Bundle {
 
     /// The server identity that the login is for.
     pub(super) fn identity(&self) -> Result<ServerIdentity, Failure> {
-        let account = self.account.as_deref().unwrap_or(Account::default().as_str()).to_owned();
+        let account = present(self.account.as_deref()).unwrap_or(Account::default().as_str()).to_owned();
         who::identity(required(self.server.as_deref(), "server")?, &account)
     }
 
     /// The login, with the profile of the named provider if there is one.
     pub(super) fn login(&self, provider: Option<&str>, never_replay: bool, now: WallTime) -> Result<Login, Failure> {
-        let refresh = required(self.refresh_token.as_ref().map(|token| token.as_str()), "refresh_token")?;
-        let mut login = Login::at(self.issuer_settings(provider, never_replay)?)
-            .granted(self.scope.iter().flat_map(|scope| scope.split_ascii_whitespace()))
-            .refresh_token(refresh);
-        if let Some((token, expires)) = self.access(now)? {
+        let mut login = Login::at(self.issuer_settings(provider, never_replay)?).granted(self.scopes());
+        let (refresh, access) = (self.refresh_token()?, self.access(now)?);
+        match (&refresh, &access) {
+            (None, None) if present_secret(&self.access_token).is_some() => {
+                return Err(Failure::Usage(
+                    "the access token has expired, and there is no refresh token to renew it with".to_owned(),
+                ));
+            }
+            (None, None) => return Err(Failure::Usage(LoginError::NoToken.to_string())),
+            _ => {}
+        }
+        if let Some(token) = refresh {
+            login = login.refresh_token(token);
+        }
+        if let Some((token, expires)) = access {
             login = login.access_token(token, expires.map(|expires| expires.since(now)));
         }
         Ok(login)
+    }
+
+    /// Whether the login has a refresh token.
+    pub(super) fn is_renewable(&self) -> bool {
+        present_secret(&self.refresh_token).is_some()
     }
 
     /// The authorization server's issuer identifier.
@@ -112,11 +150,13 @@ impl Bundle {
         let token_endpoint = endpoint(required(self.token_endpoint.as_deref(), "token_endpoint")?, "token_endpoint")?;
         let usage = |error: LoginError| Failure::Usage(error.to_string());
         let mut issuer = IssuerSettings::new(self.issuer()?, token_endpoint, self.client()?).map_err(usage)?;
-        if let Some(url) = self.revocation_endpoint.as_deref() {
+        if let Some(url) = present(self.revocation_endpoint.as_deref()) {
             issuer = issuer.revocation_endpoint(endpoint(url, "revocation_endpoint")?).map_err(usage)?;
         }
-        if let Some(resource) = self.resource.as_deref() {
-            issuer = issuer.resource(resource);
+        match &self.resource {
+            Some(Resource::Url(url)) if !url.is_empty() => issuer = issuer.resource(url),
+            Some(Resource::IsSent(false)) => issuer = issuer.without_resource(),
+            _ => {}
         }
         if let Some(provider) = provider {
             issuer = issuer.provider(provider).map_err(usage)?;
@@ -124,10 +164,36 @@ impl Bundle {
         Ok(if never_replay { issuer.never_replay() } else { issuer })
     }
 
+    fn scopes(&self) -> Vec<&str> {
+        match &self.scope {
+            None => Vec::new(),
+            Some(Scope::Text(text)) => grant::split_scopes(text).collect(),
+            Some(Scope::List(list)) => list.iter().flat_map(|text| grant::split_scopes(text)).collect(),
+        }
+    }
+
     fn client(&self) -> Result<Client, Failure> {
+        let client = self.client_without_expiry()?;
+        match &self.client_secret_expires_at {
+            // Zero means that it does not end (RFC 7591 section 3.2.1).
+            Some(time) if !time.is_absent() => {
+                let at = time.read("client_secret_expires_at")?.as_millis();
+                Ok(if at == 0 { client } else { client.secret_expires_at(UNIX_EPOCH + Duration::from_millis(at)) })
+            }
+            _ => Ok(client),
+        }
+    }
+
+    fn client_without_expiry(&self) -> Result<Client, Failure> {
         let id = required(self.client_id.as_deref(), "client_id")?;
-        let secret = self.client_secret.as_ref().map(|secret| secret.as_str());
-        match (self.token_endpoint_auth_method.as_deref(), secret) {
+        let secret = present_secret(&self.client_secret);
+        if [Some(id), secret].into_iter().flatten().any(|text| text.contains(char::is_control)) {
+            return Err(Failure::Usage(
+                "the client_id or the client_secret contains a line end or another control character: remove it"
+                    .to_owned(),
+            ));
+        }
+        match (present(self.token_endpoint_auth_method.as_deref()), secret) {
             (None, None) | (Some("none"), _) => Ok(Client::public(id)),
             (None | Some("client_secret_basic"), Some(secret)) => Ok(Client::secret_basic(id, secret)),
             (Some("client_secret_post"), Some(secret)) => Ok(Client::secret_post(id, secret)),
@@ -141,33 +207,69 @@ impl Bundle {
         }
     }
 
+    fn refresh_token(&self) -> Result<Option<RefreshToken>, Failure> {
+        let token = present_secret(&self.refresh_token).map(RefreshToken::new);
+        well_formed(token, "refresh token", RefreshToken::is_well_formed)
+    }
+
     /// The access token with its expiry, unless it has expired.
-    fn access(&self, now: WallTime) -> Result<Option<(&str, Option<WallTime>)>, Failure> {
-        let Some(token) = &self.access_token else { return Ok(None) };
-        let Some(time) = &self.expires_at else { return Ok(Some((token.as_str(), None))) };
+    fn access(&self, now: WallTime) -> Result<Option<(AccessToken, Option<WallTime>)>, Failure> {
+        let token = present_secret(&self.access_token).map(AccessToken::new);
+        let Some(token) = well_formed(token, "access token", AccessToken::is_well_formed)? else { return Ok(None) };
+        let Some(time) = self.expires_at.as_ref().filter(|time| !time.is_absent()) else {
+            return Ok(Some((token, None)));
+        };
         let left = time.left(now)?;
-        Ok(if left.is_zero() { None } else { Some((token.as_str(), Some(now.after(left)))) })
+        Ok(if left.is_zero() { None } else { Some((token, Some(now.after(left)))) })
+    }
+}
+
+fn well_formed<T>(token: Option<T>, member: &'static str, is: fn(&T) -> bool) -> Result<Option<T>, Failure> {
+    match token {
+        Some(token) if !is(&token) => Err(Failure::Usage(LoginError::MalformedToken { member }.to_string())),
+        token => Ok(token),
     }
 }
 
 impl Time {
     /// The time from now until the access token expires.
     fn left(&self, now: WallTime) -> Result<Duration, Failure> {
-        let (read, hint) = match self {
-            Self::Seconds(number) => (when::read(&number.to_string()), "a number counts the seconds since 1970"),
-            Self::Text(text) => (when::read(text), "leave it out where the token has no end"),
+        let hint = match self {
+            Self::Seconds(_) => "a number counts the seconds since 1970",
+            Self::Text(_) => "leave it out where the token has no end",
         };
-        let wrong = || "expires_at is neither RFC 3339 (2026-01-31T12:00:00Z) nor seconds since 1970".to_owned();
-        match read.ok_or_else(wrong).map_err(Failure::Usage)?.since(now) {
+        match self.read("expires_at")?.since(now) {
             left if left > LONGEST => Err(Failure::Usage(format!("expires_at is more than ten years ahead: {hint}"))),
             left => Ok(left),
         }
+    }
+
+    /// The time that the member `name` states.
+    fn read(&self, name: &str) -> Result<WallTime, Failure> {
+        let read = match self {
+            Self::Seconds(number) => when::read(&number.to_string()),
+            Self::Text(text) => when::read(text),
+        };
+        let wrong = || format!("{name} is neither RFC 3339 (2026-01-31T12:00:00Z) nor seconds since 1970");
+        read.ok_or_else(|| Failure::Usage(wrong()))
+    }
+
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Text(text) if text.is_empty())
     }
 }
 
 fn required<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str, Failure> {
     let missing = || Failure::Usage(format!("the member {name:?} is missing: see tokenkeeper import --help"));
-    value.filter(|value| !value.is_empty()).ok_or_else(missing)
+    present(value).ok_or_else(missing)
+}
+
+fn present(value: Option<&str>) -> Option<&str> {
+    value.filter(|value| !value.is_empty())
+}
+
+fn present_secret(value: &Option<Zeroizing<String>>) -> Option<&str> {
+    present(value.as_ref().map(|value| value.as_str()))
 }
 
 fn endpoint(url: &str, name: &str) -> Result<String, Failure> {
