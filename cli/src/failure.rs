@@ -61,6 +61,15 @@ impl Failure {
         }
     }
 
+    /// The same failure with a hint on a line of its own, if there is one.
+    pub(crate) fn with(self, hint: Option<String>) -> Self {
+        match (self, hint) {
+            (Self::LoginRequired(told), Some(hint)) => Self::LoginRequired(format!("{told}\n  {hint}")),
+            (Self::Usage(told), Some(hint)) => Self::Usage(format!("{told}\n  {hint}")),
+            (failure, _) => failure,
+        }
+    }
+
     /// The failure for a missing token where `dir` holds no home.
     pub(crate) fn no_home(dir: PathBuf) -> Self {
         let reason = Reason::NeverSignedIn;

@@ -5,10 +5,12 @@ use std::io::Write;
 use serde_json::json;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Account, ServerIdentity};
+use tokenkeeper::{Account, Reason, ServerIdentity};
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
+use crate::neighbour;
+use crate::paint::print_json;
 use crate::who;
 
 /// Forgets sessions that were logged out, so that no status shows them any more
@@ -51,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 "account": identity.account().as_str(),
             })
         });
-        writeln!(out, "{}", json!({ "forgotten": forgotten.collect::<Vec<_>>() }))?;
+        print_json(out, &json!({ "forgotten": forgotten.collect::<Vec<_>>() }))?;
         return Ok(());
     }
     if forgotten.is_empty() {
@@ -67,10 +69,12 @@ async fn one(store: &FileStore, identity: ServerIdentity) -> Result<Vec<ServerId
     if store.forget(&identity).await? {
         return Ok(vec![identity]);
     }
-    Err(match store.inspect(&identity).await? {
-        Some(_) => Failure::Refused(format!("{identity} was not logged out: tokenkeeper logout does that")),
-        None => Failure::Usage(format!("there is no session of {identity} in this home: tokenkeeper status --all")),
-    })
+    if store.inspect(&identity).await?.is_some() {
+        return Err(Failure::Refused(format!("{identity} was not logged out: tokenkeeper logout does that")));
+    }
+    let hint = neighbour::hint(store, &identity, Reason::NeverSignedIn).await;
+    let told = format!("there is no session of {identity} in this home: tokenkeeper status --all");
+    Err(Failure::Usage(told).with(hint))
 }
 
 /// The sessions that `status --all` shows as logged out.

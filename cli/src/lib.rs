@@ -13,6 +13,7 @@ mod why;
 mod cooldown;
 mod failure;
 mod home;
+mod neighbour;
 mod paint;
 mod providers;
 mod standing;

@@ -1,11 +1,14 @@
 //! `tokenkeeper logout`: ends a session.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde_json::json;
+use tokenkeeper::Reason;
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments, Keeper};
+use crate::neighbour;
+use crate::paint::print_json;
 use crate::who::Who;
 
 /// Logs out: the stored tokens are removed, and no process serves them any more
@@ -28,6 +31,11 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let identity = arguments.who.identity()?;
     let done = home::block_on(async {
         let keeper = Keeper::open(home.required()?).await?;
+        if keeper.store.inspect(&identity).await.is_ok_and(|record| record.is_none())
+            && let Some(hint) = neighbour::hint(&keeper.store, &identity, Reason::NeverSignedIn).await
+        {
+            let _ = writeln!(io::stderr(), "note: {hint}");
+        }
         let done = keeper.session(identity.clone()).logout().await;
         let done = done.map_err(|error| Failure::not_logged_out(error, &keeper.store));
         // The logout does not wait for the revocation. Closing does.
@@ -41,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             "account": identity.account().as_str(),
             "may_still_live": done.may_still_live,
         });
-        writeln!(out, "{object}")?;
+        print_json(out, &object)?;
     } else {
         writeln!(out, "logged out of {identity}")?;
         if done.may_still_live {

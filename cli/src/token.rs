@@ -12,6 +12,8 @@ use tokenkeeper::{Lease, Reason, ServerIdentity, TokenKind, TokenOptions};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
+use crate::neighbour;
+use crate::paint::print_json;
 use crate::who::Who;
 use crate::{providers, when};
 
@@ -51,7 +53,7 @@ pub(crate) struct Arguments {
     /// login_required
     #[arg(long)]
     json: bool,
-    /// Print an ExecCredential of client.authentication.k8s.io/v1
+    /// Print an ExecCredential of client.authentication.k8s.io, in the version that KUBERNETES_EXEC_INFO asks for [default: v1]
     #[arg(long, conflicts_with = "json")]
     exec_credential: bool,
 }
@@ -73,6 +75,11 @@ Exit codes:
 /// Prints the token that `arguments` ask for.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = arguments.who.identity()?;
+    if arguments.exec_credential {
+        exec_version()?;
+    }
+    let clock = SystemClock::new().map_err(io::Error::other)?;
+    let begun = clock.now();
     home::block_on(async {
         let keeper = Keeper::open(home.required()?).await?;
         let session = keeper.session(identity.clone());
@@ -90,17 +97,20 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             // The refresh goes on, because its answer may be the only copy of a token.
             Err(error) if error.reason() == Reason::DeadlinePassed => {
                 keeper.settle(&session).await?;
-                let now = SystemClock::new().map_err(io::Error::other)?.now();
-                let is_stored = !request.force && is_stored(&keeper, &identity, request.min_lifetime, &now).await;
+                let is_stored = is_stored(&keeper, &identity, request.min_lifetime, &clock.now()).await;
                 let timeout = if is_stored { READING } else { Duration::ZERO };
-                session.token_with(TokenOptions { timeout, force: false, ..request }).await.map_err(|_| error)
+                let lease = session.token_with(TokenOptions { timeout, force: false, ..request }).await;
+                // A caller that insists wants no older token.
+                let is_new = |lease: &Lease| is_after(&lease.validity().anchored(), &begun);
+                lease.ok().filter(|lease| !request.force || is_new(lease)).ok_or(error)
             }
             lease => lease,
         };
         let lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
-                let failure = Failure::no_token(error, &keeper.store);
+                let hint = neighbour::hint(&keeper.store, &identity, error.reason()).await;
+                let failure = Failure::no_token(error, &keeper.store).with(hint);
                 // The error answers the caller's request. If saving failed too, the next command reports that.
                 keeper.land(&session).await.ok();
                 return Err(failure);
@@ -119,6 +129,11 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         out.flush()?;
         keeper.land(&session).await
     })
+}
+
+/// Whether `moment` is known not to be before `begun`.
+fn is_after(moment: &Moment, begun: &Moment) -> bool {
+    moment.boot == begun.boot && moment.elapsed >= begun.elapsed
 }
 
 /// Whether the home holds a token that lasts for `min_lifetime`, so that no request is needed for one.
@@ -149,18 +164,35 @@ fn print(
             "account": identity.account().as_str(),
             "login_required": login_required,
         });
-        writeln!(out, "{object}")?;
+        print_json(out, &object)?;
     } else if arguments.exec_credential {
         let object = json!({
-            "apiVersion": "client.authentication.k8s.io/v1",
+            "apiVersion": exec_version()?,
             "kind": "ExecCredential",
             "status": { "token": token, "expirationTimestamp": expires_at },
         });
-        writeln!(out, "{object}")?;
+        print_json(out, &object)?;
     } else {
         writeln!(out, "{token}")?;
     }
     Ok(())
+}
+
+/// The version of the ExecCredential that kubectl accepts. It refuses any other than the one that it names.
+fn exec_version() -> Result<&'static str, Failure> {
+    const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+    let info = std::env::var("KUBERNETES_EXEC_INFO").unwrap_or_default();
+    if info.trim().is_empty() {
+        return Ok(VERSIONS[0]);
+    }
+    let info: Option<serde_json::Value> = serde_json::from_str(&info).ok();
+    let named = info.as_ref().and_then(|info| info.get("apiVersion")?.as_str());
+    VERSIONS.into_iter().find(|version| named == Some(version)).ok_or_else(|| {
+        let known = VERSIONS.join(" or ");
+        Failure::Usage(format!(
+            "KUBERNETES_EXEC_INFO asks for no ExecCredential of {known}: check apiVersion in the kubeconfig"
+        ))
+    })
 }
 
 fn kind(kind: TokenKind) -> &'static str {

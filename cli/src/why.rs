@@ -12,7 +12,8 @@ use tokenkeeper::stores::file::{Entry, FileStore};
 use crate::cooldown;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
-use crate::paint::{BAD, BOLD, FAINT, GOOD, paint, print};
+use crate::neighbour;
+use crate::paint::{BAD, BOLD, FAINT, GOOD, paint, print, print_json};
 use crate::standing::{Standing, State};
 use crate::when;
 use crate::who::Who;
@@ -40,15 +41,17 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let identity = arguments.who.identity()?;
     let now = SystemClock::new().map_err(std::io::Error::other)?.now();
     let store = home.open_existing()?;
-    let (standing, journal) = match &store {
+    let (standing, journal, hint) = match &store {
         Some(store) => home::block_on(async {
             let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await?;
-            let Some(record) = store.inspect(&identity).await? else { return Ok((None, journal)) };
+            let Some(record) = store.inspect(&identity).await? else {
+                return Ok((None, journal, neighbour::hint(store, &identity, Reason::NeverSignedIn).await));
+            };
             let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();
             let standing = Standing::of(&record, &journal, presenting, &now).with_cooldown(store, &now).await;
-            Ok((Some(standing), journal))
+            Ok((Some(standing), journal, None))
         })?,
-        None => (None, Vec::new()),
+        None => (None, Vec::new(), None),
     };
     let reason = match &standing {
         None => Some(Reason::NeverSignedIn),
@@ -79,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             "login_required": state.needs_login(),
             "journal": lines.collect::<Vec<_>>(),
         });
-        writeln!(out, "{object}")?;
+        print_json(out, &object)?;
         return Ok(());
     }
     let mut text = format!("{}: {}\n", paint(BOLD, &identity), state.words());
@@ -87,8 +90,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         text.push_str(reason.advice());
         text.push('\n');
     }
-    if let Some(end) = throttled_until {
-        text.push_str(&cooldown::words(end));
+    for line in [throttled_until.map(cooldown::words), hint].into_iter().flatten() {
+        text.push_str(&line);
         text.push('\n');
     }
     for entry in journal {
