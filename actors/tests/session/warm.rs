@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Outcome, Urgency};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::values::{BootId, ElapsedTime, Reason, Validity};
+use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Reason, Validity};
 
 use super::support::{HOUR, Story, generation, ms, s};
 
@@ -173,4 +173,53 @@ fn nothing_is_kept_warm_that_needs_a_login() {
     story.hears();
     assert_eq!(story.session.next_wake(), None);
     assert_eq!(story.idles(DAY), []);
+}
+
+#[test]
+fn kept_warm_a_session_is_idle_only_while_nothing_but_a_login_helps() {
+    let mut story = Story::signed_in(HOUR, policy(WARM));
+    assert!(!story.session.is_idle());
+    story.store.sign_out();
+    story.hears();
+    assert!(story.session.is_idle(), "logged out");
+    story.store.sign_in(Some(HOUR), story.at);
+    story.hears();
+    assert!(!story.session.is_idle(), "signed in");
+
+    let mut story = Story::begins(policy(WARM));
+    assert!(!story.session.is_idle(), "the record is not known yet");
+    story.reads();
+    assert!(story.session.is_idle(), "never signed in");
+
+    // A robot is kept warm without a login.
+    let mut story = Story::begins(Policy { renewal: super::support::repeatable(), ..policy(WARM) });
+    story.reads();
+    assert!(!story.session.is_idle());
+}
+
+#[test]
+fn a_doubt_that_only_a_login_ends_keeps_no_session_awake() {
+    for refresh in [RefreshPolicy::OnDemand, WARM] {
+        let mut story = Story::signed_in(HOUR, policy(refresh));
+        story.passes(HOUR);
+        story.asks(1);
+        let flight = story.order().flight;
+        story.store.mark(flight, story.at);
+        story.hears();
+        story.lands(Outcome::LoginRequired(Reason::GrantEnded));
+        assert!(!story.session.is_idle(), "{refresh:?}: the store does not say so");
+
+        let mut story = Story::signed_in(HOUR, policy(refresh));
+        story.passes(HOUR);
+        story.asks(1);
+        let flight = story.order().flight;
+        story.store.mark(flight, story.at);
+        story.hears();
+        story.lands(Outcome::LoginRequired(Reason::MaybeConsumed));
+        assert!(story.session.is_idle(), "{refresh:?}");
+        // It holds for this version of the record.
+        story.store.mark(FlightId(8), story.at);
+        story.hears();
+        assert!(!story.session.is_idle(), "{refresh:?}: the record has moved");
+    }
 }

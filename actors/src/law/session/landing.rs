@@ -46,6 +46,12 @@ impl Landings {
         Some(finding.reason)
     }
 
+    /// Whether a flight found in this version of the record a doubt that may never be resolved by another presentation.
+    /// Every later flight finds the same.
+    pub(super) fn found_consumed(&self, version: Version) -> bool {
+        self.finding.is_some_and(|finding| finding.version == version && finding.reason == Reason::MaybeConsumed)
+    }
+
     /// When the finding ends.
     pub(super) fn wake(&self, now: ElapsedTime) -> Option<ElapsedTime> {
         self.finding.map(|finding| finding.until).filter(|until| *until > now)

@@ -132,18 +132,19 @@ impl Session {
         self.waiters.len()
     }
 
-    /// Whether the actor may end without a loss. No caller waits, no flight runs, no login or logout is in progress,
-    /// and the refresh token is neither in doubt nor kept warm. The residue holds everything that must be remembered.
+    /// Whether the actor may end without a loss. No caller waits, no flight runs, and no login or logout is in progress.
+    /// The refresh token is neither in doubt nor kept warm, or only a login can help. The residue and the store hold
+    /// everything that must be remembered.
     pub fn is_idle(&self) -> bool {
+        let needs_upkeep = self.knowledge.in_doubt() || matches!(self.policy.refresh, RefreshPolicy::KeepWarm { .. });
         self.waiters.is_empty()
             && !self.refusals.are_deferred()
             && !self.flights.is_running()
-            && !matches!(self.policy.refresh, RefreshPolicy::KeepWarm { .. })
             && self.closing.is_none()
             && self.login.is_none()
             && self.issuers.unlisted().is_none()
             && self.configuring.is_none()
-            && !self.knowledge.in_doubt()
+            && (!needs_upkeep || self.awaits_login())
     }
 
     /// Processes an event and returns its effects. Stale completions change nothing.

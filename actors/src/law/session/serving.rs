@@ -6,7 +6,7 @@ use super::machine::{Output, Session};
 use super::waiters::Waiter;
 use super::{Ask, WaiterId};
 use crate::law::flight::Spending;
-use crate::values::record::Renewal;
+use crate::values::record::{Renewal, View};
 use crate::values::{Lease, Now, Reason, TokenError};
 
 impl Session {
@@ -96,18 +96,31 @@ impl Session {
         if self.issuers.block(view.epoch()) {
             return Some(Reason::IssuerChanged);
         }
+        self.login_required_by(view).or_else(|| self.landings.login_required(view.version, now.elapsed()))
+    }
+
+    /// The reason why `view` requires a login; `None` if the grant in it can be renewed.
+    fn login_required_by(&self, view: &View) -> Option<Reason> {
         let repeatable = self.renewal().spending == Spending::Repeatable;
         match &view.renewal {
             // A repeatable source needs no refresh token, so it does not matter what became of the last one.
             Renewal::LoginRequired(Reason::NeverSignedIn | Reason::GrantEnded | Reason::MaybeConsumed)
                 if repeatable =>
             {
-                self.landings.login_required(view.version, now.elapsed())
+                None
             }
             Renewal::LoginRequired(reason) => Some(*reason),
             Renewal::WithoutToken if !repeatable => Some(Reason::NotRefreshable),
-            _ => self.landings.login_required(view.version, now.elapsed()),
+            _ => None,
         }
+    }
+
+    /// Whether only a login can help for as long as the record stays as it is. The next actor learns this from the
+    /// store.
+    pub(super) fn awaits_login(&self) -> bool {
+        self.knowledge
+            .stored_view()
+            .is_some_and(|view| self.login_required_by(view).is_some() || self.landings.found_consumed(view.version))
     }
 
     /// Answers every waiting caller for which there is a lease, or for which waiting no longer helps.
