@@ -3,6 +3,9 @@
 //! The throttle and the permits that are out must survive the actor. They are kept beside it, behind a lock that is
 //! never held over an await. The next request for a permit starts a successor of an actor that was killed. The throttle
 //! is also kept in the store, for the other processes that share it.
+//!
+//! An actor without requests ends itself after a minute. A limiter without an actor and without a throttle is removed, so
+//! that the memory does not grow with the number of issuers ever seen.
 
 mod actor;
 mod ask;
@@ -29,7 +32,7 @@ use crate::ports::clock::Clock;
 use crate::ports::permit::{IssuerPermits, Permission};
 use crate::sync::lock;
 use crate::values::record::Issuer;
-use crate::values::{ExponentialBackoff, Jitter};
+use crate::values::{ElapsedTime, ExponentialBackoff, Jitter};
 
 pub use self::cooldowns::Cooldowns;
 pub use self::limiter::FindSupervisor;
@@ -41,6 +44,9 @@ const ATTEMPTS: u32 = 10;
 /// The number of [`ATTEMPTS`] without a pause. The others follow a pause, because a supervisor that is being killed still
 /// has the status of a running one for a moment, in which it starts no actor.
 const PROMPT_ATTEMPTS: u32 = 3;
+
+/// The interval at which limiters that are not in use are removed, if permits are asked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The pauses before the attempts after the first [`PROMPT_ATTEMPTS`].
 const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(10), Duration::from_secs(1));
@@ -55,7 +61,15 @@ const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_milli
 /// runtime is gone, and if the limiter's actor ends repeatedly before it answers.
 pub struct Permits {
     shared: Arc<Shared>,
-    limiters: Mutex<BTreeMap<Option<Issuer>, Arc<LimiterHandle>>>,
+    limiters: Mutex<Limiters>,
+}
+
+/// The limiters in use, and those whose throttle stands.
+#[derive(Default)]
+struct Limiters {
+    by_issuer: BTreeMap<Option<Issuer>, Arc<LimiterHandle>>,
+    /// When the others were last removed.
+    tidied: ElapsedTime,
 }
 
 impl Permits {
@@ -77,11 +91,30 @@ impl Permits {
         Self { shared: Arc::new(shared), limiters: Mutex::default() }
     }
 
+    /// The limiter of `issuer`, made if there is none.
     fn limiter(&self, issuer: Option<&Issuer>) -> Arc<LimiterHandle> {
+        let now = self.shared.clock.now().elapsed;
         let mut limiters = lock(&self.limiters);
+        limiters.tidy(now);
         let new = || Arc::new(LimiterHandle::new(Arc::clone(&self.shared), issuer.cloned()));
-        let limiter = limiters.entry(issuer.cloned()).or_insert_with(new);
+        let limiter = limiters.by_issuer.entry(issuer.cloned()).or_insert_with(new);
         Arc::clone(limiter)
+    }
+
+    /// The limiter of `issuer`, if there is one. Without one, the issuer is not throttled as far as this process knows.
+    fn find(&self, issuer: Option<&Issuer>) -> Option<Arc<LimiterHandle>> {
+        lock(&self.limiters).by_issuer.get(&issuer.cloned()).map(Arc::clone)
+    }
+}
+
+impl Limiters {
+    /// Removes the limiters without a throttle to which nothing refers, once in [`TIDY_INTERVAL`].
+    fn tidy(&mut self, now: ElapsedTime) {
+        if now.since(self.tidied) >= TIDY_INTERVAL {
+            self.tidied = now;
+            // No other reference can be made meanwhile. A request, a permit, an actor and a write are references.
+            self.by_issuer.retain(|_, limiter| Arc::strong_count(limiter) > 1 || limiter.throttled().is_some());
+        }
     }
 }
 
@@ -112,7 +145,7 @@ impl IssuerPermits for Permits {
     }
 
     fn throttled(&self, issuer: Option<&Issuer>) -> Option<Duration> {
-        self.limiter(issuer).throttled()
+        self.find(issuer)?.throttled()
     }
 
     fn throttle(&self, issuer: Option<&Issuer>, throttle: Duration) {
@@ -120,7 +153,9 @@ impl IssuerPermits for Permits {
     }
 
     async fn until_shared(&self, issuer: Option<&Issuer>) {
-        self.limiter(issuer).until_stored().await;
+        if let Some(limiter) = self.find(issuer) {
+            limiter.until_stored().await;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::{oneshot, watch};
@@ -12,6 +13,9 @@ use super::limiter::LimiterHandle;
 use super::messages::{LimiterMessage, PermitAnswer};
 use crate::law::issuer::{AskId, IssuerEffect, IssuerEvent, IssuerLimiter};
 use crate::values::ElapsedTime;
+
+/// The time after which an actor ends for which there is no request and no permit that is out.
+const IDLE_AFTER: Duration = Duration::from_secs(60);
 
 /// Drives the limiter of one issuer. It never awaits and never fails.
 pub(super) struct IssuerActor {
@@ -26,6 +30,8 @@ pub(super) struct LimiterActorState {
     answers: BTreeMap<AskId, oneshot::Sender<PermitAnswer>>,
     /// The timer, and when it is due.
     timer: Option<(ElapsedTime, AbortOnDropHandle<()>)>,
+    /// Since when there is no request and no permit that is out.
+    idle_since: Option<ElapsedTime>,
 }
 
 impl IssuerActor {
@@ -58,7 +64,12 @@ impl IssuerActor {
         _myself: ActorRef<LimiterMessage>,
         _: (),
     ) -> Result<LimiterActorState, ActorProcessingErr> {
-        Ok(LimiterActorState { machine: self.limiter.machine(), answers: BTreeMap::new(), timer: None })
+        Ok(LimiterActorState {
+            machine: self.limiter.machine(),
+            answers: BTreeMap::new(),
+            timer: None,
+            idle_since: None,
+        })
     }
 
     async fn handle(
@@ -84,10 +95,19 @@ impl IssuerActor {
                 let _ = reply.send(answer);
             }
         }
-        let due = state.machine.next_wake();
+        let now = now.elapsed();
+        let is_idle = self.limiter.is_unused();
+        state.idle_since = is_idle.then(|| state.idle_since.unwrap_or(now));
+        let ends_at = state.idle_since.map(|since| since.after(IDLE_AFTER));
+        if ends_at.is_some_and(|at| at <= now) && self.limiter.retire(self.incarnation) {
+            // The next request starts another actor. No request is left in the mailbox.
+            myself.stop(None);
+            return Ok(());
+        }
+        let due = state.machine.next_wake().into_iter().chain(ends_at).min();
         if due != state.timer.as_ref().map(|(due, _)| *due) {
             let tick = LimiterMessage::Event(IssuerEvent::Tick);
-            state.timer = due.map(|due| (due, timer::send_after(due.since(now.elapsed()), myself, tick)));
+            state.timer = due.map(|due| (due, timer::send_after(due.since(now), myself, tick)));
         }
         Ok(())
     }

@@ -110,6 +110,23 @@ impl LimiterHandle {
         self.store_throttle(state)
     }
 
+    /// Whether there is neither a request nor a permit that is out.
+    pub(super) fn is_unused(&self) -> bool {
+        self.state().tickets.is_empty()
+    }
+
+    /// Removes the address of an actor that wants to end. Returns `false` if there is a request for it by now.
+    ///
+    /// A request is noted and sent under one lock, so that none is sent to an actor that has been removed.
+    pub(super) fn retire(&self, incarnation: u64) -> bool {
+        let mut state = self.state();
+        let is_free = state.incarnation == incarnation && state.tickets.is_empty();
+        if is_free {
+            state.address = None;
+        }
+        is_free
+    }
+
     /// Returns the machine of a new actor.
     pub(super) fn machine(&self) -> IssuerLimiter {
         let state = self.state();

@@ -333,3 +333,117 @@ async fn one_issuer_is_not_held_back_by_another() {
     assert_eq!(setting.held().await, secs(60));
     assert!(!format!("{:?}", setting.permits).contains("example"));
 }
+
+/// An issuer of its own for each number.
+fn numbered(number: usize) -> Issuer {
+    Issuer(format!("https://as-{number}.example.com"))
+}
+
+impl Setting {
+    /// The actors under the supervisor, and the limiters.
+    fn sizes(&self) -> (usize, usize) {
+        let supervisor = self.supervisor.borrow().clone().unwrap();
+        (supervisor.get_children().len(), self.permits.limiters.lock().unwrap().by_issuer.len())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn issuers_that_are_asked_no_more_leave_nothing_behind() {
+    const ISSUERS: usize = 2_000;
+    let setting = Setting::new(1).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for number in 0..ISSUERS {
+        let issuer = numbered(number);
+        let Permission::Granted(permit) = setting.permits.ask(Some(&issuer), Urgency::Callers).await else {
+            panic!("held")
+        };
+        // A tenth of them throttle.
+        permit.give_back((number % 10 == 0).then(|| secs(600)));
+    }
+    settle().await;
+    // Each actor has a timer.
+    assert_eq!((setting.sizes(), tasks()), ((ISSUERS, ISSUERS), before + 2 * ISSUERS));
+    tokio::time::advance(secs(60) - Duration::from_millis(1)).await;
+    settle().await;
+    assert_eq!(setting.sizes(), (ISSUERS, ISSUERS));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    settle().await;
+    assert_eq!((setting.sizes(), tasks()), ((0, ISSUERS), before));
+    // Throttles hold without an actor. The next request removes the other limiters.
+    assert_eq!(setting.permits.throttled(Some(&numbered(10))), Some(secs(540)));
+    assert_eq!(held(setting.permits.ask(Some(&numbered(10)), Urgency::Callers).await), secs(540));
+    assert_eq!(setting.sizes(), (0, ISSUERS / 10));
+    tokio::time::advance(secs(540)).await;
+    setting.granted().await.give_back(None);
+    settle().await;
+    assert_eq!(setting.sizes(), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_with_a_permit_out_or_with_a_request_does_not_end() {
+    let setting = Setting::new(1).await;
+    let first = setting.granted().await;
+    tokio::time::advance(secs(3_600)).await;
+    settle().await;
+    let second = setting.askers(1).await.remove(0);
+    let actor = setting.limiter().actor().unwrap().get_id();
+    tokio::time::advance(secs(61)).await;
+    settle().await;
+    assert_eq!(setting.sizes(), (1, 1));
+    first.give_back(None);
+    let Permission::Granted(second) = second.await.unwrap() else { panic!("held") };
+    tokio::time::advance(secs(61)).await;
+    settle().await;
+    assert_eq!(setting.limiter().actor().unwrap().get_id(), actor);
+    // It counts from when the last permit came back.
+    second.give_back(None);
+    settle().await;
+    tokio::time::advance(secs(59)).await;
+    settle().await;
+    setting.granted().await.give_back(None);
+    settle().await;
+    tokio::time::advance(secs(59)).await;
+    settle().await;
+    assert_eq!(setting.limiter().actor().unwrap().get_id(), actor);
+    tokio::time::advance(secs(1)).await;
+    settle().await;
+    assert_eq!(setting.sizes().0, 0);
+    assert!(setting.limiter().actor().is_none());
+    setting.granted().await.give_back(None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn askers_race_an_actor_that_ends() {
+    for yields in 0..20 {
+        let setting = Setting::new(1).await;
+        setting.granted().await.give_back(Some(Duration::ZERO));
+        settle().await;
+        tokio::time::advance(secs(60)).await;
+        for _ in 0..yields {
+            yield_now().await;
+        }
+        let (one, other) = (setting.ask_later(), setting.ask_later());
+        let Permission::Granted(permit) = one.await.unwrap() else { panic!("held") };
+        settle().await;
+        assert_eq!(setting.limiter().counts(), (2, 1), "{yields} turns: one at a time");
+        permit.give_back(None);
+        let Permission::Granted(_second) = other.await.unwrap() else { panic!("held") };
+        settle().await;
+        assert_eq!(setting.sizes().0, 1, "{yields} turns: one actor");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_current_actor_ends_and_only_while_nothing_is_asked_of_it() {
+    let setting = Setting::new(1).await;
+    let permit = setting.granted().await;
+    let limiter = setting.limiter();
+    // A request may come between an actor's decision to end and this call.
+    assert!(!limiter.retire(1), "a permit is out");
+    permit.give_back(None);
+    assert!(!limiter.retire(0), "it is an earlier one");
+    assert!(limiter.actor().is_some());
+    assert!(limiter.retire(1));
+    assert!(limiter.actor().is_none());
+}
