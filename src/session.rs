@@ -20,7 +20,8 @@ use crate::{
 /// lease or an older one (law 6).
 ///
 /// Dropping handles ends nothing. A session lives in its runtime, sleeps while it is not used, and ends with
-/// [`AuthRuntime::shutdown`](crate::AuthRuntime::shutdown).
+/// [`AuthRuntime::shutdown`](crate::AuthRuntime::shutdown). Only a session whose identity has never signed in is removed from
+/// the memory once it has no handle.
 #[derive(Clone, Debug)]
 pub struct AuthSession(runtime::AuthSession);
 

@@ -36,6 +36,9 @@ impl AuthRuntime {
 
     /// Opens the session of an identity. The settings of the first call apply, and all handles are on the same session.
     /// Reads nothing. A session wakes when it is first used, or at once if it is kept warm.
+    ///
+    /// A session of an identity that has never signed in is removed, with its settings, within about a minute after its
+    /// last handle was dropped and its actor has ended. The next call then is a first one.
     pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
         let slot = self.core.slot(spec.into());
         AuthSession::new(Arc::clone(&self.core), slot)
@@ -45,6 +48,12 @@ impl AuthRuntime {
     /// of the runtime, through every restart of the supervision tree.
     pub fn address(&self) -> ActorRef<AuthMessage> {
         self.address.clone()
+    }
+
+    /// Returns the number of sessions in memory, awake or asleep. They are those that were opened, by a handle or through
+    /// the [address](Self::address), and were not removed since.
+    pub fn session_count(&self) -> usize {
+        self.core.slot_count()
     }
 
     /// Follows the events of all sessions, from now on.

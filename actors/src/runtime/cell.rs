@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::law::session::{Hit, Published, Residue, Standing};
-use crate::values::Generation;
+use crate::values::{ElapsedTime, Generation};
 
 /// The number of a writer of one cell. Each new writer outranks all earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,17 @@ impl Snapshot {
             Some(residue) => (**residue).clone(),
             None => Residue { known: self.known, ..Residue::default() },
         }
+    }
+
+    /// Whether no lease is published and no token is known, and nothing is to be remembered for later actors except a
+    /// pause that `is_over`.
+    pub(crate) fn is_without_token(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
+        let is_forgotten = |residue: &Residue| {
+            let backoff = residue.backoff;
+            backoff.resting.is_some_and(|(_, until)| is_over(until))
+                && *residue == Residue { backoff, ..Residue::default() }
+        };
+        self.hit.is_none() && self.known == Generation::default() && self.extra.as_deref().is_none_or(is_forgotten)
     }
 
     /// The residue, if it holds more than the newest token number.
@@ -162,7 +173,8 @@ mod interleavings;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::Epoch;
+    use crate::law::session::Backoff;
+    use crate::values::{Epoch, Reason, TokenError};
 
     fn floor(number: u64) -> Published {
         let residue = Residue { floor: Some(Generation::stored(Epoch::new(1), number)), ..Residue::default() };
@@ -197,5 +209,24 @@ mod tests {
         assert_eq!(residue, floor(1).residue);
         assert!(!cell.clear_lease(first));
         assert!(cell.publish(second, floor(3)));
+    }
+
+    #[test]
+    fn a_cell_without_a_token_may_hold_a_pause_that_is_over() {
+        let holds_none = |residue: Residue| {
+            let snapshot = Snapshot::new(Incarnation(1), Published { residue, ..Published::default() });
+            snapshot.is_without_token(|until| until <= ElapsedTime::from_millis(5))
+        };
+        let resting = |until| Backoff {
+            failures: 3,
+            resting: Some((TokenError::new(Reason::Unreachable), ElapsedTime::from_millis(until))),
+            ..Backoff::default()
+        };
+        assert!(holds_none(Residue::default()));
+        assert!(holds_none(Residue { backoff: resting(5), ..Residue::default() }));
+        assert!(!holds_none(Residue { backoff: resting(6), ..Residue::default() }));
+        assert!(!holds_none(Residue { backoff: resting(5), ..floor(1).residue }));
+        assert!(!holds_none(floor(1).residue));
+        assert!(!holds_none(Residue { known: Generation::stored(Epoch::new(0), 1), ..Residue::default() }));
     }
 }

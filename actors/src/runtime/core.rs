@@ -1,9 +1,6 @@
 //! The shared part of one runtime, with its ports, its directory of slots and the address of its supervisor.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering as Memory};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -12,6 +9,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
 
 use super::auth_event::{self, AuthEvent};
+use super::directory::Directory;
 use super::plan::{Plan, SessionSpec};
 use super::request::Request;
 use super::shutdown::Unsaved;
@@ -70,7 +68,7 @@ pub(crate) struct Core {
     pub(crate) idle_after: Duration,
     pub(crate) events: broadcast::Sender<AuthEvent>,
     pub(crate) plan: Arc<Plan>,
-    directory: Mutex<BTreeSet<Entry>>,
+    directory: Directory,
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
     /// Notified when a supervisor has started.
     tree_started: Notify,
@@ -90,7 +88,7 @@ impl Core {
             idle_after,
             events,
             plan,
-            directory: Mutex::default(),
+            directory: Directory::default(),
             tree: Mutex::default(),
             tree_started: Notify::new(),
             tracker: TaskTracker::new(),
@@ -107,20 +105,27 @@ impl Core {
 
     // The directory.
 
-    /// Returns the slot of a session, made at the first call. The settings of that call apply to all later ones.
+    /// Returns the slot of a session, made if there is none. The settings of the call that makes it apply to all later
+    /// ones.
     pub(crate) fn slot(self: &Arc<Self>, spec: SessionSpec) -> Arc<Slot> {
-        let mut directory = lock(&self.directory);
-        if let Some(Entry(slot)) = directory.get(&spec.identity) {
-            return Arc::clone(slot);
-        }
-        let plan = self.plan.for_session(&spec);
-        let slot = Arc::new(Slot::new(spec.identity, plan, self.router()));
-        directory.insert(Entry(Arc::clone(&slot)));
-        drop(directory);
-        if slot.plan.is_kept_warm() && slot.wants_actor() {
+        let make = || Slot::new(spec.identity.clone(), self.plan.for_session(&spec), self.router());
+        let (slot, is_new) = self.directory.open(&spec.identity, make);
+        if is_new && slot.plan.is_kept_warm() && slot.wants_actor() {
             self.start(&slot);
         }
         slot
+    }
+
+    /// Removes slots that hold nothing and that nothing refers to, from the identity `after` on. Returns the identity from
+    /// which to go on, if there are more.
+    pub(crate) fn remove_blank_slots(&self, after: Option<&ServerIdentity>) -> Option<ServerIdentity> {
+        let now = self.ports.clock.now().elapsed;
+        self.directory.remove(after, |slot| slot.is_blank(Arc::ptr_eq(&slot.plan, &self.plan), now))
+    }
+
+    /// The number of slots.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.directory.len()
     }
 
     /// The way back into this runtime for requests that were dropped without an answer.
@@ -133,11 +138,11 @@ impl Core {
     }
 
     pub(crate) fn find(&self, identity: &ServerIdentity) -> Option<Arc<Slot>> {
-        lock(&self.directory).get(identity).map(|Entry(slot)| Arc::clone(slot))
+        self.directory.find(identity)
     }
 
     pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
-        lock(&self.directory).iter().map(|Entry(slot)| Arc::clone(slot)).collect()
+        self.directory.all()
     }
 
     // Requests.
@@ -257,14 +262,14 @@ impl Core {
     // Shutdown.
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Memory::SeqCst)
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// Stops admission, and notifies sessions, parked requests and flights.
     ///
     /// This does not use the supervisor, which may be gone, or end before it takes the message.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Memory::SeqCst);
+        self.stopping.store(true, Ordering::SeqCst);
         for slot in self.slots() {
             // Read before the session answers its waiters.
             let wanted = slot.has_callers();
@@ -296,34 +301,4 @@ impl Router for Core {
 
 fn is_running(supervisor: &ActorRef<SupervisorMessage>) -> bool {
     supervisor.get_status() < ActorStatus::Draining
-}
-
-/// A slot in the directory, ordered by its identity.
-#[derive(Debug)]
-struct Entry(Arc<Slot>);
-
-impl Borrow<ServerIdentity> for Entry {
-    fn borrow(&self) -> &ServerIdentity {
-        &self.0.identity
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.identity == other.0.identity
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.identity.cmp(&other.0.identity)
-    }
 }

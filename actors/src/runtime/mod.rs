@@ -20,7 +20,7 @@
 //! 1. `builder`, then `auth_runtime`, `stand_in` (takes an actor's place in scripted sessions)
 //! 2. `address`, `supervisor`, then `session`, `token_actor`
 //! 3. `flight_task`, `watch`, then `events`, `issuer`
-//! 4. `core`, then `slot`
+//! 4. `core`, then `directory` (of the slots), then `slot`
 //! 5. `messages`, then `request`, `state`, then `cell`
 //! 6. `auth_event`, `plan`, `shutdown`, `timer`, `usage` (whether a lease is in use), then `sources` (token sources by name)
 
@@ -30,6 +30,7 @@ mod auth_runtime;
 mod builder;
 mod cell;
 mod core;
+mod directory;
 mod events;
 mod flight_task;
 pub mod issuer;

@@ -36,7 +36,8 @@ use crate::values::{
 /// or an older one.
 ///
 /// Dropping handles ends nothing. A session lives in its runtime, sleeps when it is not used, and ends with
-/// [`shutdown`](super::AuthRuntime::shutdown).
+/// [`shutdown`](super::AuthRuntime::shutdown). Only a session whose identity has never signed in is removed from the memory
+/// once it has no handle.
 #[derive(Clone, Debug)]
 pub struct AuthSession {
     slot: Arc<Slot>,
@@ -245,7 +246,8 @@ impl AuthSession {
         SessionState::from(&**self.slot.cell.read())
     }
 
-    /// Follows the session's state.
+    /// Follows the session's state. While it is followed, changes of the record by other processes are read when the store
+    /// reports them, even if the session sleeps.
     pub fn watch(&self) -> StateWatch {
         let watchers = self.slot.watchers.get_or_init(|| watch::channel(self.state()).0);
         let receiver = watchers.subscribe();

@@ -4,6 +4,7 @@
 //! immutable values. The state behind the mutex says only where to send a message. No decision to spend a refresh token
 //! depends on either. The flight alone makes that decision, from the store, under a claim.
 
+mod asleep;
 mod flights;
 
 use std::collections::VecDeque;
@@ -23,10 +24,12 @@ use super::request::{Destination, Request};
 use super::state::SessionState;
 use super::usage::Usage;
 use crate::law::flight::{FlightEvent, Report};
-use crate::law::session::SessionEvent;
 use crate::sync::lock;
 use crate::values::record::Issuer;
 use crate::values::{ElapsedTime, FlightId, Moment, ServerIdentity};
+
+/// Two unexpected ends of an actor are consecutive if at most this time passes between them.
+const CALM: Duration = Duration::from_secs(60);
 
 /// The slot of one identity.
 #[derive(Debug)]
@@ -110,6 +113,8 @@ struct Backlog {
     issuers: Option<Vec<Issuer>>,
     /// The number of consecutive unexpected ends of the actor, and the time of the last one.
     crashes: (u32, ElapsedTime),
+    /// Whether an event of the store came that no actor has processed, although something here waits for it.
+    missed_news: bool,
 }
 
 impl SlotState {
@@ -128,7 +133,7 @@ impl SlotState {
     /// Whether the backlog holds something for an actor.
     fn has_work(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| {
-            !backlog.inbox.is_empty() || !backlog.reports.is_empty() || backlog.issuers.is_some()
+            !backlog.inbox.is_empty() || !backlog.reports.is_empty() || backlog.issuers.is_some() || backlog.missed_news
         })
     }
 
@@ -218,28 +223,14 @@ impl Slot {
     /// `None` once the window has begun, and for an unknown lifetime; an actor then has no use to look for.
     pub(crate) fn until_early(&self, now: &Moment) -> Option<Duration> {
         let snapshot = self.cell.read();
-        let window = snapshot.hit.as_ref().filter(|_| self.plan.follows_use())?.window;
+        let follows_use = self.plan.follows_use() && snapshot.standing.login_required.is_none();
+        let window = snapshot.hit.as_ref().filter(|_| follows_use)?.window;
         window.remaining(now).filter(|left| !left.is_zero())
-    }
-
-    /// Sends `event` to the actor, or clears the published lease if no actor runs. An actor that starts later loads the
-    /// record anyway.
-    pub(crate) fn notify_or_clear(&self, event: SessionEvent) {
-        let by = self.cell.read().by;
-        if !self.send(TokenMessage::event(event)) {
-            self.cell.clear_lease(by);
-        }
     }
 
     /// Returns `true` while callers wait for a token here, through handles or the address.
     pub(crate) fn has_callers(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    /// Clears the published lease of a session without an actor.
-    pub(crate) fn clear_lease(&self) {
-        let by = self.cell.read().by;
-        self.cell.clear_lease(by);
     }
 
     // Requests.
@@ -324,8 +315,14 @@ impl Slot {
 
     /// Stores the address of a new actor, which then takes the requests that wait for it.
     pub(crate) fn attach(&self, incarnation: Incarnation, mailbox: Mailbox) {
-        let taken = ActorSlot::Taken { incarnation, mailbox, announced: false };
-        let former = std::mem::replace(&mut self.state().actor_slot, taken);
+        let former = {
+            let mut state = self.state();
+            if let Some(backlog) = &mut state.backlog {
+                backlog.missed_news = false;
+            }
+            let taken = ActorSlot::Taken { incarnation, mailbox, announced: false };
+            std::mem::replace(&mut state.actor_slot, taken)
+        };
         // Not under the lock, because an address may own the last messages that were sent to it.
         drop(former);
     }
@@ -377,7 +374,7 @@ impl Slot {
             .is_some_and(|residue| residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some());
         let before_early_window = |router: Arc<dyn Router>| self.until_early(&router.now()).is_some();
         unfinished
-            || self.plan.is_kept_warm()
+            || self.plan.is_kept_warm() && snapshot.standing.login_required.is_none()
             || self.is_in_use()
             || self.router.upgrade().is_some_and(before_early_window)
     }
@@ -392,12 +389,11 @@ impl Slot {
             && snapshot.standing.login_required.is_none()
     }
 
-    /// Counts an unexpected end of the actor. Returns the number of consecutive ones. Two are consecutive if at most
-    /// `calm` passes between them.
-    pub(crate) fn crashed(&self, now: ElapsedTime, calm: Duration) -> u32 {
+    /// Counts an unexpected end of the actor. Returns the number of consecutive ones.
+    pub(crate) fn crashed(&self, now: ElapsedTime) -> u32 {
         let mut state = self.state();
         let (count, last) = state.backlog().crashes;
-        let count = if now.since(last) > calm { 1 } else { count.saturating_add(1) };
+        let count = if now.since(last) > CALM { 1 } else { count.saturating_add(1) };
         state.backlog().crashes = (count, now);
         count
     }

@@ -20,9 +20,6 @@ use crate::law::session::SessionEvent;
 use crate::ports::store::StoreEvent;
 use crate::values::{ExponentialBackoff, Reason, TokenError};
 
-/// Two unexpected ends of an actor are consecutive if at most this time passes between them.
-const CALM: Duration = Duration::from_secs(60);
-
 /// The number of consecutive unexpected ends after which an actor is restarted at once.
 const RESTARTS: u32 = 5;
 
@@ -45,7 +42,7 @@ pub(crate) struct SupervisorState {
     children: BTreeMap<ActorId, Arc<Slot>>,
     /// Whether the store's watch works.
     is_watching: bool,
-    _watches: [AbortOnDropHandle<()>; 2],
+    _watches: [AbortOnDropHandle<()>; 3],
 }
 
 #[ractor::actor(message = SupervisorMessage, state = SupervisorState, arguments = Arc<Core>)]
@@ -64,6 +61,7 @@ impl AuthSupervisor {
         let watches = [
             timer::spawn_owned(watch::follow_store(Arc::clone(&core), myself.clone())),
             timer::spawn_owned(watch::detect_suspend(Arc::clone(&core.ports.clock), myself.clone())),
+            timer::spawn_owned(watch::remove_blank_slots(Arc::clone(&core))),
         ];
         Ok(SupervisorState { core, myself, children: BTreeMap::new(), is_watching: false, _watches: watches })
     }
@@ -182,7 +180,7 @@ impl SupervisorState {
     /// Handles an unexpected end of an actor, or a failed start. The next one starts at once, or after a pause if that
     /// happened too often.
     fn crashed(&self, slot: &Arc<Slot>) {
-        let crashes = slot.crashed(self.core.ports.clock.now().elapsed, CALM);
+        let crashes = slot.crashed(self.core.ports.clock.now().elapsed);
         tracing::warn!(identity = %slot.identity, crashes, "an actor ended unexpectedly");
         match crashes.checked_sub(RESTARTS) {
             None | Some(0) => drop(slot.detach(true)),
@@ -201,19 +199,18 @@ impl SupervisorState {
     }
 
     /// Passes the store's event on to the actors it concerns. Clears the published lease of each session without an
-    /// actor.
+    /// actor, and starts an actor where something waits for the news.
     fn pass_on(&mut self, event: StoreEvent) {
-        match event {
-            StoreEvent::Changed(identity) => {
-                if let Some(slot) = self.core.find(&identity) {
-                    slot.notify_or_clear(SessionEvent::StoreChanged);
-                }
-            }
-            StoreEvent::Lagged => {
-                self.core.slots().iter().for_each(|slot| slot.notify_or_clear(SessionEvent::StoreChanged));
-            }
+        let slots = match event {
+            StoreEvent::Changed(identity) => self.core.find(&identity).into_iter().collect(),
+            StoreEvent::Lagged => self.core.slots(),
             // No session depends on an issuer's entry.
-            StoreEvent::IssuerChanged(_) | StoreEvent::Ended => {}
+            StoreEvent::IssuerChanged(_) | StoreEvent::Ended => return,
+        };
+        for slot in &slots {
+            if !slot.notify_or_clear(SessionEvent::StoreChanged) && slot.misses_news() {
+                self.core.start(slot);
+            }
         }
     }
 

@@ -433,6 +433,9 @@ impl Drop for TokenState {
         if self.reading {
             // The answer of the load would be lost, and with it an event that came after the actor had decided to end.
             self.slot.cell.clear_lease(self.incarnation);
+            if !self.core.is_stopping() && self.slot.misses_news() {
+                self.core.start(&self.slot);
+            }
         }
         self.slot.forget_address(self.incarnation);
     }

@@ -1,5 +1,5 @@
-//! The two background tasks of the supervisor. One follows the store's watch, one detects that the machine was
-//! suspended.
+//! The background tasks of the supervisor. One follows the store's watch, one detects that the machine was suspended, and
+//! one removes slots that hold nothing.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use ractor::ActorRef;
+use tokio::task::yield_now;
 
 use super::core::{Core, SupervisorMessage};
 use super::timer::pause;
@@ -22,6 +23,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The elapsed time beyond the interval that counts as a suspend.
 const TOLERANCE: Duration = Duration::from_secs(2);
+
+/// The shortest and the longest interval at which slots that hold nothing are removed. In between it is the time after
+/// which an idle actor ends.
+const REMOVAL_INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// Sends the store's events to the supervisor, and notifies it when the watch starts and when it is lost.
 pub(crate) async fn follow_store(core: Arc<Core>, supervisor: ActorRef<SupervisorMessage>) {
@@ -57,5 +62,21 @@ pub(crate) async fn detect_suspend(clock: Arc<dyn Clock>, supervisor: ActorRef<S
             drop(supervisor.cast(SupervisorMessage::Resumed));
         }
         before = now;
+    }
+}
+
+/// Removes the slots that hold nothing. The directory is never locked for long, however many there are.
+pub(crate) async fn remove_blank_slots(core: Arc<Core>) {
+    let [min_interval, max_interval] = REMOVAL_INTERVAL;
+    loop {
+        pause(core.idle_after.clamp(min_interval, max_interval)).await;
+        let mut after = None;
+        loop {
+            after = core.remove_blank_slots(after.as_ref());
+            if after.is_none() {
+                break;
+            }
+            yield_now().await;
+        }
     }
 }

@@ -1,0 +1,261 @@
+//! Sessions that hold nothing leave the runtime, and others stay.
+
+use std::sync::Arc;
+
+use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy, RefreshPolicy, Refusal};
+use tokenkeeper_actors::runtime::{AuthMessage, SessionSpec, StateWatch, TokenOptions};
+use tokenkeeper_actors::values::{Epoch, Generation, Lease, Reason, TokenError};
+use tokio::runtime::Handle;
+
+use super::rig::{Rig, turns};
+use super::sleep::sibling;
+use super::tricks::TrickSpawner;
+use crate::support::{BoundedSession, World, identity, ms, s, within};
+
+/// A time after which an unused session sleeps, and one that holds nothing is removed. Slots are removed once a minute.
+const LEAVES: u64 = 61 + 60;
+
+/// Sessions, actors and tasks.
+fn counts(rig: &Rig) -> [usize; 3] {
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    [rig.runtime.session_count(), rig.supervisor().get_children().len(), tasks]
+}
+
+/// A rig whose session sleeps.
+async fn asleep() -> Rig {
+    let rig = Rig::new().await;
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(counts(&rig)[..2], [1, 0]);
+    rig
+}
+
+/// Asks through the address for the token of an identity.
+async fn asks(rig: &Rig, number: usize) -> Result<Lease, TokenError> {
+    let (address, options) = (rig.runtime.address(), TokenOptions::default());
+    let asked = address.call(|reply| AuthMessage::GetToken { identity: identity(number), options, reply }, None);
+    within("a token", asked).await.expect("the address stands").expect("an answer")
+}
+
+fn reason<T>(answer: Result<T, TokenError>) -> Option<Reason> {
+    answer.err().map(|error| error.reason())
+}
+
+#[tokio::test(start_paused = true)]
+async fn identities_that_never_signed_in_leave_nothing_behind() {
+    const IDENTITIES: usize = 2_000;
+    let rig = asleep().await;
+    let before = counts(&rig);
+    for is_by_address in [true, false] {
+        for number in 2..IDENTITIES + 2 {
+            let answer = match is_by_address {
+                true => asks(&rig, number).await,
+                false => rig.runtime.session(identity(number)).token().await,
+            };
+            assert_eq!(reason(answer), Some(Reason::NeverSignedIn));
+        }
+        assert_eq!(counts(&rig)[..2], [IDENTITIES + 1, IDENTITIES]);
+        rig.world.clock.pass(s(LEAVES)).await;
+        assert_eq!(counts(&rig), before);
+    }
+    // Nor do handles that were opened and never used.
+    for number in 2..IDENTITIES + 2 {
+        drop(rig.runtime.session(identity(number)));
+    }
+    rig.world.clock.pass(s(60)).await;
+    assert_eq!(counts(&rig), before);
+    rig.works().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn identities_that_are_to_be_kept_warm_and_never_signed_in_leave_nothing_behind() {
+    let mut world = World::new();
+    world.policy = Policy { refresh: RefreshPolicy::KeepWarm { inactivity: None }, ..Policy::default() };
+    let rig = Rig::of(world, |builder| builder).await;
+    let before = counts(&rig);
+    for number in 2..102 {
+        drop(rig.runtime.session(identity(number)));
+    }
+    turns(500).await;
+    assert_eq!(counts(&rig)[..2], [101, 101]);
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(counts(&rig), before);
+}
+
+/// Something that keeps a session.
+#[derive(Clone, Copy, Debug)]
+enum Hold {
+    Handle,
+    Reader,
+    /// A generation was refused.
+    Floor,
+    /// A login, with its lease.
+    Login,
+    /// A login, and a logout.
+    Logout,
+    /// Settings of its own, and no request so far.
+    Settings,
+}
+
+impl Hold {
+    const ALL: [Hold; 6] = [Hold::Handle, Hold::Reader, Hold::Floor, Hold::Login, Hold::Logout, Hold::Settings];
+
+    async fn begins(self, rig: &Rig) -> (Option<BoundedSession>, Option<StateWatch>) {
+        let session = match self {
+            Hold::Settings => {
+                let policy = Policy { max_waiters: 0, ..Policy::default() };
+                rig.runtime.session(SessionSpec::new(identity(2)).policy(policy))
+            }
+            _ => rig.runtime.session(identity(2)),
+        };
+        if !matches!(self, Hold::Settings) {
+            assert_eq!(reason(session.token().await), Some(Reason::NeverSignedIn));
+        }
+        match self {
+            Hold::Handle => return (Some(session), None),
+            Hold::Reader => return (None, Some(session.watch())),
+            Hold::Floor => {
+                let refused = Generation::stored(Epoch::new(1), 1);
+                session.invalidate_generation(refused, OperationKey(0), ChallengeKey(0)).await.expect("noted");
+            }
+            Hold::Login => drop(session.install(rig.world.login()).await.expect("installed")),
+            Hold::Logout => {
+                session.install(rig.world.login()).await.expect("installed");
+                session.logout().await.expect("logged out");
+            }
+            Hold::Settings => {}
+        }
+        (None, None)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_holds_something_stays() {
+    for hold in Hold::ALL {
+        let rig = asleep().await;
+        let before = counts(&rig);
+        let (session, reader) = hold.begins(&rig).await;
+        rig.world.clock.pass(s(10 * LEAVES)).await;
+        assert_eq!(counts(&rig), [2, before[1], before[2]], "{hold:?}");
+        let is_held = session.is_some() || reader.is_some();
+        drop((session, reader));
+        rig.world.clock.pass(s(60)).await;
+        assert_eq!(rig.runtime.session_count(), if is_held { 1 } else { 2 }, "{hold:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_are_kept_until_an_actor_has_found_no_record() {
+    let rig = asleep().await;
+    Hold::Settings.begins(&rig).await;
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(reason(asks(&rig, 2).await), Some(Reason::TooManyWaiters), "the settings of the first call");
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(rig.runtime.session_count(), 2);
+    // A refusal needs no place among the waiters. The actor finds no record.
+    let policy = Policy { max_waiters: 7, ..Policy::default() };
+    let session = rig.runtime.session(SessionSpec::new(identity(3)).policy(policy));
+    assert_eq!(reason(session.token().await), Some(Reason::NeverSignedIn));
+    drop(session);
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(rig.runtime.session_count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_generation_is_not_served_though_the_identity_signs_in_only_later() {
+    let rig = asleep().await;
+    let refused = Generation::stored(Epoch::new(1), 1);
+    let refusal = Refusal { generation: refused, operation: OperationKey(0), challenge: ChallengeKey(0) };
+    let address = rig.runtime.address();
+    let noted = address.call(|reply| AuthMessage::Invalidate { identity: identity(2), refusal, reply }, None);
+    within("an answer", noted).await.expect("the address stands").expect("an answer").expect("noted");
+    rig.world.clock.pass(s(10 * LEAVES)).await;
+    let (other, _session) = sibling(&rig.world).await;
+    let view = other.session(identity(2)).install(rig.world.login()).await.expect("installed");
+    assert_eq!(view.lease.map(|lease| lease.generation()), Some(refused), "the very generation");
+    rig.world.clock.pass(s(1)).await;
+    let lease = asks(&rig, 2).await.expect("a lease");
+    assert!(lease.generation().supersedes(&refused));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_left_begins_anew() {
+    let rig = asleep().await;
+    assert_eq!(reason(asks(&rig, 2).await), Some(Reason::NeverSignedIn));
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(rig.runtime.session_count(), 1);
+    // A sibling's login is not news for any session here.
+    let (other, _session) = sibling(&rig.world).await;
+    let theirs = other.session(identity(2));
+    theirs.install(rig.world.login()).await.expect("installed");
+    rig.world.clock.pass(s(1)).await;
+    assert_eq!(rig.runtime.session_count(), 1);
+    let lease = asks(&rig, 2).await.expect("a lease");
+    assert_eq!(theirs.token().await, Ok(lease.clone()));
+    // Now it holds a lease, and serves hits.
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(counts(&rig)[..2], [2, 0]);
+    assert_eq!(rig.runtime.session(identity(2)).token().await, Ok(lease));
+    assert_eq!(counts(&rig)[..2], [2, 0]);
+    rig.world.server.is_content_with(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_races_the_removal_of_its_session() {
+    for yields in 0..=20 {
+        // Two minutes and a second after the tree began, a request. The actor ends a minute later, and the session is
+        // removed when the fourth minute is over.
+        let rig = asleep().await;
+        assert_eq!(reason(asks(&rig, 2).await), Some(Reason::NeverSignedIn));
+        rig.world.clock.pass(s(4 * 60 - LEAVES) - ms(1)).await;
+        assert_eq!(counts(&rig)[..2], [2, 0]);
+        rig.world.clock.pass(ms(1)).await;
+        turns(yields).await;
+        let session = rig.runtime.session(identity(2));
+        session.install(rig.world.login()).await.expect("installed");
+        drop(session);
+        let lease = asks(&rig, 2).await.expect("a lease");
+        rig.world.clock.pass(s(LEAVES)).await;
+        assert_eq!(rig.runtime.session(identity(2)).token().await, Ok(lease), "{yields} turns");
+        assert_eq!(rig.runtime.session_count(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_actor_ends_again_and_again_stays_until_that_is_over() {
+    let world = World::new();
+    let spawner = TrickSpawner::new();
+    let rig = Rig::of(world, |builder| builder.spawner(Arc::new(spawner.clone()))).await;
+    // The longest pause ends a second before slots are removed.
+    rig.world.clock.pass(s(LEAVES + 55)).await;
+    let before = counts(&rig);
+    let fails = |seconds: Option<u64>| {
+        let rig = &rig;
+        async move {
+            let error = asks(rig, 2).await.expect_err("no token");
+            assert_eq!((error.reason(), error.retry_after()), (Reason::Aborted, seconds.map(s)));
+        }
+    };
+    // The sixth end in a row begins a pause of one second, the next one of two, and so on.
+    spawner.panics(6);
+    fails(Some(1)).await;
+    rig.world.clock.pass(s(1)).await;
+    for pause in [2, 4, 8, 16, 32] {
+        spawner.panics(1);
+        fails(Some(pause)).await;
+        rig.world.clock.pass(s(pause)).await;
+        assert_eq!(rig.runtime.session_count(), 2);
+    }
+    // The last end was 32 s ago. Its count is kept for a minute.
+    rig.world.clock.pass(s(27)).await;
+    assert_eq!(rig.runtime.session_count(), 2);
+    spawner.panics(1);
+    fails(Some(60)).await;
+    rig.world.clock.pass(s(60)).await;
+    assert_eq!(rig.runtime.session_count(), 2);
+    rig.world.clock.pass(s(61)).await;
+    assert_eq!(counts(&rig), before);
+    // The next end is the first of a row, so the next actor starts at once.
+    spawner.panics(1);
+    assert_eq!(reason(asks(&rig, 2).await), Some(Reason::NeverSignedIn));
+    assert_eq!(spawner.panics_left(), 0);
+}
