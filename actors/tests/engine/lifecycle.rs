@@ -5,6 +5,7 @@
 //! callers ask through handles.
 
 mod attacks;
+mod broken_off;
 mod callers;
 mod doubts;
 mod endings;

@@ -5,7 +5,7 @@ use futures_util::{FutureExt, poll};
 use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::Reason;
 
-use super::rig::{Rig, all_served, turns};
+use super::rig::{End, Rig, all_served, turns};
 use crate::support::{ms, refuse, s, within};
 
 /// More turns of the scheduler than a flight takes to reach the server.
@@ -151,4 +151,44 @@ async fn the_flight_of_callers_whose_time_is_up_is_stored() {
     assert!(rig.session.token().now_or_never().is_some(), "a hit");
     rig.works().await;
     rig.world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_from_actor_to_actor_eight_times_and_then_fails() {
+    let rig = Rig::new().await;
+    rig.world.server.takes(s(1_000));
+    rig.world.expire().await;
+    let session = rig.session.clone();
+    let patient = TokenOptions { timeout: s(2_000), ..TokenOptions::default() };
+    let caller = tokio::spawn(async move { session.token_with(patient).await });
+    rig.takes_off().await;
+    for _ in 0..8 {
+        rig.ends(End::Drain).await;
+        turns(50).await;
+        assert!(rig.actor().is_some() && !caller.is_finished());
+    }
+    rig.ends(End::Drain).await;
+    turns(50).await;
+    assert!(caller.is_finished());
+    let error = within("an answer", caller).await.expect("no panic").expect_err("no token");
+    assert_eq!(error.reason(), Reason::Aborted);
+    // The flight goes on.
+    rig.world.clock.pass(s(1_000)).await;
+    rig.works().await;
+    rig.world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_an_actor_is_answered_when_the_runtime_begins_to_stop() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    assert!(rig.actor().is_none(), "it sleeps");
+    let mut asked = Box::pin(rig.session.token());
+    assert!(asked.as_mut().now_or_never().is_none());
+    let mut stopped = Box::pin(rig.runtime.shutdown(s(5)));
+    assert!(stopped.as_mut().now_or_never().is_none());
+    // No other task has run yet, so no actor has answered.
+    let answer = asked.as_mut().now_or_never().expect("an answer");
+    assert_eq!(answer.map_err(|error| error.reason()), Err(Reason::ShuttingDown));
+    assert!(stopped.await.is_clean());
 }

@@ -190,3 +190,16 @@ async fn an_actor_that_ends_within_the_early_window_is_followed_by_one_that_refr
         assert!(rig.session.state().lease.is_some());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_stays_awake_while_a_lease_in_use_waits_for_its_next_refresh() {
+    let rig = rig().await;
+    Use::Hit.of(&rig).await;
+    rig.world.server.plans([Answer::Refuse(429, Some(s(600)))]);
+    rig.world.clock.pass(rig.world.server.lifetime() - s(LATEST - 1)).await;
+    rig.world.server.is_content_with(1);
+    let actor = rig.actor().expect("awake").get_id();
+    // Twice the time after which an idle actor ends.
+    rig.world.clock.pass(s(120)).await;
+    assert_eq!(rig.actor().map(|actor| actor.get_id()), Some(actor), "no other one was started");
+}

@@ -183,6 +183,24 @@ async fn with_the_watch_lost_a_session_that_is_awake_reads_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_that_came_before_the_watch_started_again_is_found() {
+    let rig = Rig::new().await;
+    let (_runtime, sibling) = sibling(&rig.world).await;
+    let first = rig.works().await;
+    // The watch is tried again after half a second, and a second after that.
+    rig.store.falls_silent();
+    turns(50).await;
+    refuse(&sibling, &first).await.expect("noted");
+    let second = sibling.token().await.expect("a lease");
+    rig.store.speaks();
+    assert_eq!(rig.session.token().await, Ok(first), "it knows nothing yet");
+    rig.world.clock.pass(s(1)).await;
+    assert!(rig.actor().is_some());
+    serves(&rig, &second).await;
+    rig.world.server.is_content_with(1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_siblings_logout_that_is_heard_of_while_falling_asleep_is_not_slept_through() {
     let rig = Rig::new().await;
     let (_runtime, sibling) = sibling(&rig.world).await;

@@ -64,6 +64,8 @@ pub(crate) struct TrickStore {
     held_until: watch::Sender<Option<Instant>>,
     commits: Arc<AtomicUsize>,
     logins: Arc<AtomicUsize>,
+    claims: Arc<AtomicUsize>,
+    claim_delay: watch::Sender<Duration>,
     entries: watch::Sender<Entries>,
     entry_reads: Arc<AtomicUsize>,
     entry_writes: Arc<AtomicUsize>,
@@ -84,6 +86,8 @@ impl TrickStore {
             held_until,
             commits: Arc::default(),
             logins: Arc::default(),
+            claims: Arc::default(),
+            claim_delay: watch::Sender::default(),
             entries: watch::Sender::new(Entries::Work),
             entry_reads: Arc::default(),
             entry_writes: Arc::default(),
@@ -154,6 +158,16 @@ impl TrickStore {
         self.commits.load(Ordering::SeqCst)
     }
 
+    /// Sets the time that each claim takes.
+    pub(crate) fn claims_take(&self, delay: Duration) {
+        self.claim_delay.send_replace(delay);
+    }
+
+    /// Claims that were granted.
+    pub(crate) fn claims_granted(&self) -> usize {
+        self.claims.load(Ordering::SeqCst)
+    }
+
     /// Logins that were attempted.
     pub(crate) fn logins(&self) -> usize {
         self.logins.load(Ordering::SeqCst)
@@ -211,7 +225,13 @@ impl TokenStore for TrickStore {
         holder: FlightId,
         at_least: Duration,
     ) -> Result<ClaimAnswer, StoreFault> {
-        self.inner.claim(identity, scope, holder, at_least).await
+        let delay = *self.claim_delay.borrow();
+        tokio::time::sleep(delay).await;
+        let answer = self.inner.claim(identity, scope, holder, at_least).await;
+        if matches!(answer, Ok(ClaimAnswer::Granted(_))) {
+            self.claims.fetch_add(1, Ordering::SeqCst);
+        }
+        answer
     }
 
     async fn renew(&self, identity: &ServerIdentity, claim: &Claim, at_least: Duration) -> Result<Renewed, StoreFault> {
@@ -314,21 +334,28 @@ tokio::task_local! {
 }
 
 /// A spawner that panics for a set number of times when an actor calls it, within its messages or for its first read at
-/// the start. Tasks that it spawned may spawn without a panic.
+/// the start. Tasks that it spawned may spawn without a panic. It can drop all its tasks.
 #[derive(Clone, Debug)]
 pub(crate) struct TrickSpawner {
     inner: HostSpawner,
     panics: Arc<AtomicUsize>,
+    /// Changes when all tasks are to be dropped.
+    drops: watch::Sender<()>,
 }
 
 impl TrickSpawner {
     pub(crate) fn new() -> Self {
         let inner = HostSpawner::current().expect("inside tokio");
-        Self { inner, panics: Arc::default() }
+        Self { inner, panics: Arc::default(), drops: watch::Sender::new(()) }
     }
 
     pub(crate) fn panics(&self, times: usize) {
         self.panics.store(times, Ordering::SeqCst);
+    }
+
+    /// Drops the tasks that run, where they await. Those that are spawned from then on run.
+    pub(crate) fn drops_all(&self) {
+        self.drops.send_replace(());
     }
 
     /// Panics that are left.
@@ -343,6 +370,14 @@ impl Spawner for TrickSpawner {
             let due = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             assert!(due.is_err(), "a spawner that was told to panic");
         }
-        self.inner.spawn(Box::pin(SPAWNED.scope((), flight)));
+        let mut drops = self.drops.subscribe();
+        let work = async move {
+            tokio::select! {
+                biased;
+                _ = drops.changed() => {}
+                () = flight => {}
+            }
+        };
+        self.inner.spawn(Box::pin(SPAWNED.scope((), work)));
     }
 }
