@@ -1,13 +1,19 @@
 //! The cost of the engine in a host, for hits, cohorts and memory. Prints one table. See `benches/README.md` at the
 //! root.
 
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark that cannot go on says so and ends")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot go on says so and ends"
+)]
 #![allow(clippy::disallowed_methods, reason = "a benchmark owns its tasks, and measures with a watch of its own")]
 
 #[path = "../../tests/common/calm.rs"]
 mod calm;
 mod cohort;
 mod hits;
+mod leaving;
 mod memory;
 mod setting;
 
@@ -59,5 +65,8 @@ fn main() {
     }
     if wanted("memory") {
         runtime.block_on(memory::run());
+    }
+    if wanted("leaving") {
+        runtime.block_on(leaving::run());
     }
 }

@@ -9,7 +9,7 @@ use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, Settings, TokenOptio
 use tokio::sync::Semaphore;
 
 use crate::calm::Calm;
-use crate::setting::{self, Lean, Server, resident};
+use crate::setting::{self, Content, Lean, Server, resident};
 use crate::{allocations, live};
 
 const IDENTITIES: usize = 100_000;
@@ -17,13 +17,17 @@ const IDENTITIES: usize = 100_000;
 const IDLE_AFTER: Duration = Duration::from_secs(25);
 
 /// The number of live actors of identities.
-fn awake(host: &ActorCell) -> usize {
+pub(crate) fn awake(host: &ActorCell) -> usize {
     host.get_children().iter().map(|supervisor| supervisor.get_children().len()).sum()
 }
 
 pub(crate) async fn run() {
     let clock = setting::clock();
-    let store = Arc::new(Lean { clock: Arc::clone(&clock), inner: MemoryStore::new(setting::digests()) });
+    let store = Arc::new(Lean {
+        clock: Arc::clone(&clock),
+        inner: MemoryStore::new(setting::digests()),
+        content: Content::Grant,
+    });
     let source = Arc::new(Server { clock, gate: Semaphore::new(0) });
     let (host, _) = Actor::spawn(None, Calm, ()).await.expect("a host");
     let builder = AuthRuntime::builder(store, Settings::new(source)).idle_after(IDLE_AFTER);

@@ -115,18 +115,33 @@ impl TokenSource for Server {
     }
 }
 
-/// A store in which every identity is signed in, and which keeps no memory for it.
+/// A store in which every identity has a record, and which keeps no memory for it.
 #[derive(Debug)]
 pub(crate) struct Lean {
     pub(crate) clock: Arc<SystemClock>,
     pub(crate) inner: MemoryStore,
+    pub(crate) content: Content,
+}
+
+/// The content of each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The identity is signed in.
+    Grant,
+    /// The identity was logged out.
+    Tombstone,
 }
 
 #[async_trait]
 impl TokenStore for Lean {
     async fn load(&self, _identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
         let login = login(0, self.clock.now(), true);
-        Ok(apply(None, &Change::Install(Box::new(login))).ok().map(Box::new))
+        let grant = apply(None, &Change::Install(Box::new(login))).ok();
+        let record = match (self.content, grant) {
+            (Content::Tombstone, Some(grant)) => apply(Some(&grant), &Change::Clear { epoch: grant.epoch }).ok(),
+            (_, grant) => grant,
+        };
+        Ok(record.map(Box::new))
     }
 
     // The other methods are never called, or do not matter to the measurement.
