@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy, RefreshPolicy, Refusal};
+use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy, RefreshPolicy, Refusal, RefusalAnswer};
 use tokenkeeper_actors::runtime::{AuthMessage, SessionSpec, StateWatch, TokenOptions};
 use tokenkeeper_actors::values::{Epoch, Generation, Lease, Reason, TokenError};
 use tokio::runtime::Handle;
@@ -86,8 +86,6 @@ async fn identities_that_are_to_be_kept_warm_and_never_signed_in_leave_nothing_b
 enum Hold {
     Handle,
     Reader,
-    /// A generation was refused.
-    Floor,
     /// A login, with its lease.
     Login,
     /// A login, and a logout.
@@ -97,7 +95,7 @@ enum Hold {
 }
 
 impl Hold {
-    const ALL: [Hold; 6] = [Hold::Handle, Hold::Reader, Hold::Floor, Hold::Login, Hold::Logout, Hold::Settings];
+    const ALL: [Hold; 5] = [Hold::Handle, Hold::Reader, Hold::Login, Hold::Logout, Hold::Settings];
 
     async fn begins(self, rig: &Rig) -> (Option<BoundedSession>, Option<StateWatch>) {
         let session = match self {
@@ -113,10 +111,6 @@ impl Hold {
         match self {
             Hold::Handle => return (Some(session), None),
             Hold::Reader => return (None, Some(session.watch())),
-            Hold::Floor => {
-                let refused = Generation::stored(Epoch::new(1), 1);
-                session.invalidate_generation(refused, OperationKey(0), ChallengeKey(0)).await.expect("noted");
-            }
             Hold::Login => drop(session.install(rig.world.login()).await.expect("installed")),
             Hold::Logout => {
                 session.install(rig.world.login()).await.expect("installed");
@@ -161,20 +155,17 @@ async fn settings_are_kept_until_an_actor_has_found_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_generation_is_not_served_though_the_identity_signs_in_only_later() {
+async fn the_refusal_of_a_lease_that_is_not_known_keeps_no_session() {
     let rig = asleep().await;
-    let refused = Generation::stored(Epoch::new(1), 1);
-    let refusal = Refusal { generation: refused, operation: OperationKey(0), challenge: ChallengeKey(0) };
+    let generation = Generation::stored(Epoch::new(1), 1);
+    let refusal = Refusal { generation, operation: OperationKey(0), challenge: ChallengeKey(0) };
     let address = rig.runtime.address();
-    let noted = address.call(|reply| AuthMessage::Invalidate { identity: identity(2), refusal, reply }, None);
-    within("an answer", noted).await.expect("the address stands").expect("an answer").expect("noted");
+    let answer = address.call(|reply| AuthMessage::Invalidate { identity: identity(2), refusal, reply }, None);
+    let answer = within("an answer", answer).await.expect("the address stands").expect("an answer");
+    assert_eq!(answer, Ok(RefusalAnswer::Unknown));
+    assert_eq!(rig.runtime.session_count(), 2);
     rig.world.clock.pass(s(10 * LEAVES)).await;
-    let (other, _session) = sibling(&rig.world).await;
-    let view = other.session(identity(2)).install(rig.world.login()).await.expect("installed");
-    assert_eq!(view.lease.map(|lease| lease.generation()), Some(refused), "the very generation");
-    rig.world.clock.pass(s(1)).await;
-    let lease = asks(&rig, 2).await.expect("a lease");
-    assert!(lease.generation().supersedes(&refused));
+    assert_eq!(rig.runtime.session_count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
