@@ -204,7 +204,8 @@ pub(crate) struct Facts {
     pub(crate) settled: bool,
     pub(crate) lost_reported: bool,
     pub(crate) revoked: bool,
-    pub(crate) stopping: bool,
+    /// When its process began to stop, and how long that waits for the flight.
+    pub(crate) closing: Option<(ElapsedTime, ElapsedTime)>,
     pub(crate) logged_out: Option<Epoch>,
     /// A write of the flight's tokens met a newer epoch. The value is true if that was a logout.
     pub(crate) superseded: Option<bool>,

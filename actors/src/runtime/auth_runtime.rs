@@ -62,8 +62,9 @@ impl AuthRuntime {
     }
 
     /// Shuts the runtime down. No request is admitted, waiting callers get an error, and no flight begins. Running
-    /// flights have until `deadline` to end. They save the tokens they obtain, or note the old token as *spent* if that
-    /// is all that can still be written.
+    /// flights have until `deadline` to end. They save the tokens they obtain, and repeat a save that fails. Shortly before
+    /// the deadline they note the old token as *spent*, if that is all that can still be written. Of several shutdowns the
+    /// first one's deadline counts for that.
     ///
     /// Works after the supervision tree has died, too. The host must call it before it drops its tokio runtime, on
     /// Ctrl-C as well. A flight that is dropped is recovered from its mark only, as after the death of the process.
@@ -72,7 +73,7 @@ impl AuthRuntime {
     ///
     /// Once polled, the shutdown continues. Dropping the future drops the report.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        self.core.stop();
+        self.core.stop(self.core.ports.clock.now().elapsed.after(deadline.saturating_sub(REPORTING)));
         let in_time = tokio::select! {
             biased;
             () = self.core.wait_idle() => true,
@@ -96,6 +97,9 @@ impl AuthRuntime {
         ShutdownReport { unsaved: self.core.take_unsaved(), unfinished }
     }
 }
+
+/// The part of a shutdown's time in which its flights have ended and report.
+const REPORTING: Duration = Duration::from_millis(100);
 
 /// The time that the actors have to end.
 const END_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,6 +1,5 @@
 //! The shared part of one runtime, with its ports, its directory of slots and the address of its supervisor.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::ports::spawner::Spawner;
 use crate::ports::store::{StoreEvent, TokenStore};
 use crate::sync::lock;
 use crate::system::Entropy;
-use crate::values::{Moment, Nonce, Now, Reason, ServerIdentity, TokenError};
+use crate::values::{ElapsedTime, Moment, Nonce, Now, Reason, ServerIdentity, TokenError};
 
 /// The ports of a runtime.
 #[derive(Debug)]
@@ -73,7 +72,8 @@ pub(crate) struct Core {
     /// Notified when a supervisor has started.
     tree_started: Notify,
     tracker: TaskTracker,
-    stopping: AtomicBool,
+    /// The time until which flights are waited for; set once the runtime stops.
+    stops_at: OnceLock<ElapsedTime>,
     unsaved: Mutex<Vec<Unsaved>>,
     /// The reference to this core in all its slots. Made with the first slot.
     router: OnceLock<Arc<Weak<dyn Router>>>,
@@ -92,7 +92,7 @@ impl Core {
             tree: Mutex::default(),
             tree_started: Notify::new(),
             tracker: TaskTracker::new(),
-            stopping: AtomicBool::new(false),
+            stops_at: OnceLock::new(),
             unsaved: Mutex::default(),
             router: OnceLock::new(),
         }
@@ -262,21 +262,27 @@ impl Core {
     // Shutdown.
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.stops_at().is_some()
     }
 
-    /// Stops admission, and notifies sessions, parked requests and flights.
+    /// The time until which flights are waited for; `None` while the runtime runs.
+    pub(crate) fn stops_at(&self) -> Option<ElapsedTime> {
+        self.stops_at.get().copied()
+    }
+
+    /// Stops admission, and notifies sessions, parked requests and flights, which are waited for until `until`. A second
+    /// shutdown does not move that time.
     ///
     /// This does not use the supervisor, which may be gone, or end before it takes the message.
-    pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+    pub(crate) fn stop(&self, until: ElapsedTime) {
+        let until = *self.stops_at.get_or_init(|| until);
         for slot in self.slots() {
             // Read before the session answers its waiters.
             let wanted = slot.has_callers();
             slot.notify_or_clear(SessionEvent::Shutdown);
             let error = TokenError::new(Reason::ShuttingDown);
             slot.take_parked().into_iter().for_each(|request| request.fail(error));
-            slot.stop_flights(None, wanted);
+            slot.stop_flights(None, wanted, until);
         }
     }
 

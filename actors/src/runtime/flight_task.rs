@@ -32,8 +32,8 @@ const UNKNOWN: StoreFault = StoreFault::TimedOut;
 /// Spawns the flight that `order` describes.
 pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
     let messages = slot.register_flight(order.flight);
-    if core.is_stopping() {
-        slot.stop_flights(Some(order.flight), slot.has_callers());
+    if let Some(until) = core.stops_at() {
+        slot.stop_flights(Some(order.flight), slot.has_callers(), until);
     }
     // Without a parent, because a flight belongs to all waiters, and not to the caller that caused it.
     let span = tracing::info_span!(parent: None, "flight", identity = %slot.identity, id = %order.flight);
@@ -120,9 +120,9 @@ impl FlightTask {
             biased;
             Some(message) = self.messages.recv() => match message {
                 FlightMessage::Event(event) => event,
-                FlightMessage::Shutdown { wanted } => {
+                FlightMessage::Shutdown { wanted, until } => {
                     self.wanted.get_or_insert(wanted);
-                    FlightEvent::Shutdown
+                    FlightEvent::Shutdown(until)
                 }
                 FlightMessage::Expedite => self.expedite(),
             },

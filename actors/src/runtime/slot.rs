@@ -158,8 +158,9 @@ struct RegisteredFlight {
 pub(crate) enum FlightMessage {
     /// An event for the flight machine.
     Event(FlightEvent),
-    /// The runtime stops. `wanted` is whether callers waited for a token when it began to.
-    Shutdown { wanted: bool },
+    /// The runtime stops, and waits for its flights until this time. `wanted` is whether callers waited for a token when it
+    /// began to.
+    Shutdown { wanted: bool, until: ElapsedTime },
     /// Callers wait for this flight now.
     Expedite,
 }

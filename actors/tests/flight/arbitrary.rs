@@ -102,7 +102,7 @@ impl World {
         let was_over = self.flight.is_over();
         let effects = self.flight.handle(event.clone(), self.now);
         assert!(!was_over || effects.is_empty(), "{event:?} of a flight that is over has {effects:?}");
-        if !matches!(event, FlightEvent::Tick | FlightEvent::Shutdown | FlightEvent::LoggedOut(_)) {
+        if !matches!(event, FlightEvent::Tick | FlightEvent::Shutdown(_) | FlightEvent::LoggedOut(_)) {
             self.told.push(event);
         }
         self.carry_out(effects);
@@ -161,7 +161,8 @@ impl World {
             13 => self.somebody_acts(draw / 16),
             14 if draw > 220 => {
                 self.called_off = true;
-                self.tell(FlightEvent::Shutdown);
+                let patience = secs(u64::from(self.draw() % 32));
+                self.tell(FlightEvent::Shutdown(self.now.elapsed().after(patience)));
             }
             15 if draw > 220 => {
                 self.called_off = true;

@@ -5,7 +5,7 @@ use crate::support::*;
 /// Both ways to cancel a flight, with the reason for its callers.
 fn calls() -> [(FlightEvent, Outcome); 2] {
     [
-        (FlightEvent::Shutdown, failed(Reason::ShuttingDown)),
+        (FlightEvent::Shutdown(START.elapsed), failed(Reason::ShuttingDown)),
         (FlightEvent::LoggedOut(EPOCH), login_required(Reason::LoggedOut)),
     ]
 }

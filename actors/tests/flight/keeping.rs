@@ -117,10 +117,11 @@ fn a_slow_save_that_fails_after_all_neither_counts_again_nor_cuts_the_present_on
     let (op, _) = flight.change_asked(EffectName::Commit);
     flight.wake_after(secs(5));
     flight.mints_keeping();
-    flight.ignores(FlightEvent::Changed(op, Err(StoreFault::Failed)));
+    let failed = FlightEvent::Changed(op, Err(StoreFault::Failed));
+    flight.tell(failed.clone());
     flight.wake_after(millis(250));
     let (second, change) = flight.change_asked(EffectName::Commit);
-    flight.ignores(FlightEvent::Changed(op, Err(StoreFault::Failed)));
+    flight.ignores(failed);
     flight.wakes_in(secs(5));
     flight.written(second, &change);
     flight.released();

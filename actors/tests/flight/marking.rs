@@ -117,7 +117,7 @@ fn somebody_elses_mark_in_the_way_is_not_our_own() {
 #[test]
 fn a_flight_that_is_called_off_while_it_marks_does_not_mark_again() {
     let ends: [(FlightEvent, Outcome); 2] = [
-        (FlightEvent::Shutdown, failed(Reason::ShuttingDown)),
+        (FlightEvent::Shutdown(START.elapsed), failed(Reason::ShuttingDown)),
         (FlightEvent::LoggedOut(EPOCH), login_required(Reason::LoggedOut)),
     ];
     for (event, outcome) in ends {

@@ -440,11 +440,12 @@ fn a_late_save_of_an_answer_to_a_repeat_leaves_the_doubt() {
     repeats(&mut flight);
     flight.answer(usable(tokens("at-2", None)));
     flight.permit_back();
-    let (_, save) = flight.change_asked(EffectName::Commit);
+    let (op, save) = flight.change_asked(EffectName::Commit);
     flight.shutdown();
     flight.wake_after(secs(5));
     flight.mints_keeping();
-    // The save hangs. The last write restores the mark of the first presentation.
+    flight.tell(FlightEvent::Changed(op, Err(StoreFault::TimedOut)));
+    // The save may still land. The last write restores the mark of the first presentation.
     flight.change(EffectName::Withdraw);
     flight.abandoned();
     flight.settles();

@@ -1,5 +1,6 @@
-//! The process stops. The answer to a sent request is awaited, and its tokens get one last save (law 4).
+//! The process stops. The answer to a sent request is awaited, and its tokens are saved until shortly before the end (law 4).
 
+use tokenkeeper_actors::law::flight::Op;
 use tokenkeeper_actors::law::profile::Tokens;
 use tokenkeeper_actors::values::record::{MarkState, Renewal};
 
@@ -45,6 +46,7 @@ fn where_the_last_save_fails_the_token_is_noted_as_spent() {
         flight.shutdown();
         flight.change_fails(EffectName::Commit, fault);
         flight.change(EffectName::Spent);
+        flight.change_fails(EffectName::Commit, fault);
         flight.abandoned();
         flight.loses(true);
         flight.over_now();
@@ -67,16 +69,92 @@ fn where_nothing_can_be_written_the_loss_is_reported() {
 }
 
 #[test]
-fn each_last_write_is_given_five_seconds() {
+fn a_save_is_repeated_while_the_process_waits() {
+    let mut flight = degraded();
+    flight.shutdown_within(secs(40));
+    flight.change_fails(EffectName::Commit, StoreFault::Busy);
+    for pause in [500, 1_000, 1_000] {
+        flight.wake_after(millis(pause));
+        flight.change_fails(EffectName::Commit, StoreFault::Busy);
+    }
+    flight.wake_after(secs(1));
+    flight.change(EffectName::Commit);
+    flight.released();
+    flight.settles();
+    flight.over_now();
+}
+
+#[test]
+fn the_token_is_noted_as_spent_only_shortly_before_the_end() {
+    for (patience, pauses) in
+        [(secs(2), vec![500, 500]), (secs(13), vec![500, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000])]
+    {
+        let mut flight = degraded();
+        flight.shutdown_within(patience);
+        let left = patience - millis(pauses.iter().sum());
+        for pause in pauses {
+            flight.change_fails(EffectName::Commit, StoreFault::Full);
+            flight.wake_after(millis(pause));
+        }
+        flight.change_fails(EffectName::Commit, StoreFault::Full);
+        flight.change_asked(EffectName::Spent);
+        // The note ends before the process does.
+        flight.wake_after(left.min(secs(5)));
+        flight.abandoned();
+        flight.loses(false);
+        flight.over_now();
+    }
+}
+
+#[test]
+fn a_store_that_takes_the_note_is_given_the_token_once_more() {
     let mut flight = degraded();
     flight.shutdown();
-    flight.change_asked(EffectName::Commit);
-    flight.wake_after(secs(5));
-    flight.change_asked(EffectName::Spent);
-    flight.wake_after(secs(5));
-    flight.abandoned();
-    flight.loses(false);
+    flight.change_fails(EffectName::Commit, StoreFault::Busy);
+    flight.change(EffectName::Spent);
+    assert_eq!(mark_state(&flight), Some(MarkState::Spent));
+    flight.change(EffectName::Commit);
+    flight.released();
+    flight.settles();
     flight.over_now();
+    assert_eq!(refresh_of(flight.record.as_ref()).as_deref(), Some("rt-2"));
+    assert_eq!(mark_of(flight.record.as_ref()), None);
+}
+
+/// Flights that end while a save is unanswered, which is the last one or an earlier one that blocks the last.
+fn unanswered() -> [(Story, Op, Change); 2] {
+    let mut last = degraded();
+    last.shutdown();
+    let (op, change) = last.change_asked(EffectName::Commit);
+    last.wake_after(secs(5));
+
+    let mut blocked = Story::ordinary().until_saved();
+    let (earlier, same) = blocked.change_asked(EffectName::Commit);
+    blocked.wake_after(secs(5));
+    blocked.mints_keeping();
+    blocked.shutdown();
+    blocked.change_fails(EffectName::Commit, StoreFault::Busy);
+    [(last, op, change), (blocked, earlier, same)]
+}
+
+#[test]
+fn a_save_that_is_unanswered_at_the_end_is_waited_for() {
+    for (mut flight, op, change) in unanswered() {
+        // It wakes only because no sleep is longer than a minute.
+        flight.wake_after(secs(60));
+        flight.wakes_in(secs(60));
+        flight.written(op, &change);
+        flight.released();
+        flight.settles();
+        flight.over_now();
+    }
+    for (mut flight, op, _) in unanswered() {
+        flight.tell(FlightEvent::Changed(op, Err(StoreFault::Failed)));
+        flight.change_fails(EffectName::Spent, StoreFault::Failed);
+        flight.abandoned();
+        flight.loses(false);
+        flight.over_now();
+    }
 }
 
 #[test]
@@ -96,6 +174,7 @@ fn a_save_that_is_under_way_is_the_last_one() {
     flight.tell(FlightEvent::Changed(op, Err(StoreFault::Failed)));
     flight.mints_keeping();
     flight.change(EffectName::Spent);
+    flight.change_fails(EffectName::Commit, StoreFault::Failed);
     flight.abandoned();
     flight.loses(true);
     flight.over_now();
@@ -110,6 +189,7 @@ fn a_pair_that_arrives_after_the_shutdown_has_one_attempt() {
     flight.change_fails(EffectName::Commit, StoreFault::Failed);
     assert_eq!(flight.mints_keeping().token().expose(), "at-2");
     flight.change(EffectName::Spent);
+    flight.change_fails(EffectName::Commit, StoreFault::Failed);
     flight.abandoned();
     flight.loses(true);
     flight.over_now();
@@ -123,7 +203,8 @@ fn the_late_failure_of_an_earlier_save_does_not_cut_the_last_one_short() {
     flight.mints_keeping();
     flight.shutdown();
     let (last, change) = flight.change_asked(EffectName::Commit);
-    flight.ignores(FlightEvent::Changed(op, Err(StoreFault::Failed)));
+    flight.tell(FlightEvent::Changed(op, Err(StoreFault::Failed)));
+    flight.wakes_in(secs(5));
     flight.written(last, &change);
     flight.released();
     flight.settles();
@@ -208,7 +289,7 @@ fn an_answer_to_the_last_save_is_no_answer_to_the_note() {
     let mut flight = degraded();
     flight.shutdown();
     let (op, change) = flight.change_asked(EffectName::Commit);
-    flight.wake_after(secs(5));
+    flight.tell(FlightEvent::Changed(op, Err(StoreFault::Failed)));
     let (note, spent) = flight.change_asked(EffectName::Spent);
     let landed = flight.write(&change);
     flight.ignores(FlightEvent::Changed(op, Ok(landed)));

@@ -87,7 +87,7 @@ pub(crate) fn plays(voyage: &mut Voyage, act: Act) {
         Act::Entropy(jitter) => voyage.jitter = jitter,
         Act::SiblingMints | Act::SiblingMarks | Act::SignIn | Act::SignOut | Act::Park => sibling(voyage, &act),
         Act::LoggedOut(number) => voyage.happens(FlightEvent::LoggedOut(epoch(number.into()))),
-        Act::Shutdown => voyage.happens(FlightEvent::Shutdown),
+        Act::Shutdown => voyage.happens(FlightEvent::Shutdown(voyage.at.elapsed)),
     }
 }
 

@@ -8,7 +8,7 @@ use tokenkeeper_actors::law::profile::Profile;
 use tokenkeeper_actors::law::session::{Policy, RefusalAnswer, SessionEffect, SessionEvent};
 use tokenkeeper_actors::ports::store::Reservation;
 use tokenkeeper_actors::values::record::Subject;
-use tokenkeeper_actors::values::{AccessToken, Cause, FlightId, Reason, RefreshToken, StoreFault};
+use tokenkeeper_actors::values::{AccessToken, Cause, ElapsedTime, FlightId, Reason, RefreshToken, StoreFault};
 
 use super::support::{Answer, HOUR, Marks, Store, Story, Voyage, Witness, base64, beginning, epoch, generation, s};
 use super::{acts, flights, improvised};
@@ -260,8 +260,10 @@ fn a_flight_shows_no_secret_in_any_phase_event_effect_or_report() {
         [&out[..], &[WELL, FAILED, Step::Wake, TIMED_OUT, Step::Wake]].concat(),
         [&out[..], &[WELL, FAILED, Step::Tell(|| FlightEvent::LoggedOut(epoch(1))), FAILED]].concat(),
         [&out[..], &[Step::Tell(|| FlightEvent::LoggedOut(epoch(1))), WELL]].concat(),
-        [&out[..], &[WELL, FAILED, Step::Tell(|| FlightEvent::Shutdown), FAILED, FAILED]].concat(),
-        [&out[..], &[WELL, FAILED, Step::Tell(|| FlightEvent::Shutdown), FAILED, WELL]].concat(),
+        [&out[..], &[WELL, FAILED, Step::Tell(|| FlightEvent::Shutdown(ElapsedTime::default())), FAILED, FAILED]]
+            .concat(),
+        [&out[..], &[WELL, FAILED, Step::Tell(|| FlightEvent::Shutdown(ElapsedTime::default())), FAILED, WELL]]
+            .concat(),
         [&out[..], &[Step::Meanwhile(Store::sign_out), WELL, WELL]].concat(),
         [&out[..], &[Step::Meanwhile(|store| store.sign_in(None, beginning())), WELL, WELL]].concat(),
         [&[WELL, WELL, other(200), WELL, WELL, WELL, FAILED], &[Step::Wake; 12][..]].concat(),

@@ -201,7 +201,7 @@ impl World {
         let (identity, name) = (run.identity, run.name);
         self.truth.claim_ended.insert(id);
         run.facts.claim = None;
-        let stopping = run.facts.stopping;
+        let stopping = run.facts.closing.is_some();
         let unsaved = run.facts.tokens.as_ref().filter(|tokens| !tokens.saved).cloned();
         if let Some(tokens) = unsaved.filter(|_| !stopping)
             && run.facts.superseded.is_none()
@@ -352,7 +352,7 @@ impl World {
         let Some((lost, retry_after)) = run.facts.lost.take() else { return };
         let (name, identity, facts) = (run.name, run.identity, &run.facts);
         let Some(mark) = facts.mark.as_ref().filter(|mark| mark.presentations == 1) else { return };
-        let called_off = facts.stopping || facts.logged_out.is_some();
+        let called_off = facts.closing.is_some() || facts.logged_out.is_some();
         let long = retry_after.is_some_and(|asked| asked > super::LONGEST_PAUSE);
         let forbidden = self.config.profile.reuse == Reuse::EndsMore;
         // The claim must last for the pause, the request and the writes around it.
@@ -394,7 +394,7 @@ impl World {
         let (name, identity, facts) = (run.name, run.identity, &run.facts);
         let (landed, claim, lost) = (facts.landed, facts.claim.clone(), facts.lost_reported);
         let (superseded, revoked, logged_out) = (facts.superseded, facts.revoked, facts.logged_out);
-        let (keeping, settled, stopping) = (facts.keeping, facts.settled, facts.stopping);
+        let (keeping, settled, stopping) = (facts.keeping, facts.settled, facts.closing.is_some());
         let tokens = facts.tokens.clone().filter(|tokens| !tokens.saved);
         if !landed {
             self.breach("7", "a flight ends without landing", || format!("f{name}"));

@@ -34,6 +34,19 @@ impl World {
         }
     }
 
+    /// Law 4: while its process stops, a flight gives a token up only shortly before the end. Until then it may be saved.
+    fn check_given_up(&mut self, asker: Asker) {
+        let (now, reserve) = (self.moment(asker.pid().process).elapsed, self.config.timeouts.store_timeout * 2);
+        let Some((name, closing)) = self.run_of(asker).map(|run| (run.name, run.facts.closing)) else { return };
+        let in_time = closing.is_some_and(|(since, until)| {
+            let reserve = reserve.min(until.since(since) / 2);
+            now >= until.before(reserve)
+        });
+        if !in_time {
+            self.breach("4", "a token is given up while it may still be saved", || format!("f{name}: {closing:?}"));
+        }
+    }
+
     /// Checks a requested write.
     pub(crate) fn check_change(&mut self, asker: Asker, identity: usize, change: &Change) {
         match change {
@@ -52,6 +65,7 @@ impl World {
                 };
                 self.check_mark_decision(asker, identity, marked);
             }
+            Change::Spent { .. } => self.check_given_up(asker),
             Change::End { sent, .. } if self.run_of(asker).is_none_or(|run| run.facts.dead != Some(*sent)) => {
                 self.breach("9", "a grant is ended though its token was not refused", || format!("{sent:?}"));
             }

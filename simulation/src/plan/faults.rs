@@ -147,7 +147,7 @@ impl Script<'_> {
     pub(super) fn rare(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let saves_fail = |span| Stimulus::StoreTrouble { kind: StoreTrouble::SavesFail, span };
-        match self.rng.below(27) {
+        match self.rng.below(31) {
             0..2 => {
                 self.end_at(EffectName::Withdraw);
                 let kind = self.rng.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable]);
@@ -157,22 +157,22 @@ impl Script<'_> {
                 self.end_at(EffectName::End);
                 self.push(0, Stimulus::EndLineages { identity });
             }
-            3..8 => {
+            3..11 => {
                 // Only the note that the token is spent can be written, or not even that.
-                if self.rng.chance(600) {
+                if self.rng.chance(450) {
                     self.end_at(EffectName::Spent);
                 }
-                let kind = self.rng.weigh(&[(1, StoreTrouble::SavesFail), (1, StoreTrouble::WritesFail)]);
+                let kind = self.rng.weigh(&[(2, StoreTrouble::SavesFail), (1, StoreTrouble::WritesFail)]);
                 let onset = if kind == StoreTrouble::SavesFail { 0 } else { self.rng.between(8, 40) };
                 self.push(onset, Stimulus::StoreTrouble { kind, span: 60_000 });
                 let after = self.rng.between(150, 900);
                 self.push(after, Stimulus::Shutdown { process, grace: 25_000 });
             }
-            8..11 => {
+            11..15 => {
                 self.end_at(EffectName::Renew);
                 self.push(0, saves_fail(90_000));
             }
-            11..14 => {
+            15..18 => {
                 // The token pair arrives after the logout.
                 let deed = Deed::Logout;
                 let effect = self.rng.pick(&[EffectName::Send, EffectName::Commit]);
@@ -180,7 +180,7 @@ impl Script<'_> {
                 self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Late, span: 900 });
                 self.end_at(EffectName::Revoke);
             }
-            14..18 => {
+            18..22 => {
                 // The logout cannot be stored, and the flight takes it over.
                 if self.rng.chance(250) {
                     self.end_at(EffectName::Close);
@@ -190,11 +190,11 @@ impl Script<'_> {
                 let after = self.rng.between(120, 600);
                 self.push(after, Stimulus::Logout { process, identity });
             }
-            18 => {
+            22 => {
                 self.end_at(EffectName::Close);
                 self.push(0, Stimulus::WrongSubject);
             }
-            19..25 => {
+            23..29 => {
                 // An answer that leaves a doubt and asks for a short pause.
                 self.end_at(EffectName::Throttle);
                 self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Breaks, span: 15_000 });

@@ -237,12 +237,14 @@ impl World {
                 self.mail(pid, identity, Mail::Shutdown);
             }
         }
+        let since = self.moment(process).elapsed;
+        let until = since.after(Duration::from_millis(grace));
         let flights: Vec<_> = self.processes[process].flights.keys().copied().collect();
         for flight in flights {
             if let Some(run) = self.processes[process].flights.get_mut(&flight) {
-                run.facts.stopping = true;
+                run.facts.closing.get_or_insert((since, until));
             }
-            self.tell_flight(pid, flight, FlightEvent::Shutdown);
+            self.tell_flight(pid, flight, FlightEvent::Shutdown(until));
         }
         self.queue.push(self.t + grace, Item::Exit(pid));
     }

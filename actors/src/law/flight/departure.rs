@@ -161,7 +161,7 @@ impl FlightCore {
         if self.logged_out == Some(self.order.epoch) {
             return Some(Outcome::LoginRequired(Reason::LoggedOut));
         }
-        self.stopping.then_some(Outcome::Failed(Trouble::new(Reason::ShuttingDown)))
+        self.closing.map(|_| Outcome::Failed(Trouble::new(Reason::ShuttingDown)))
     }
 
     /// How long after its mark a presentation has certainly ended: the time between mark and send, and the request.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::phase::{HeldClaim, Phase};
+use super::stopping::Closing;
 use super::{FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts};
 use crate::law::profile::{Profile, Profiles, Trouble};
 use crate::ports::store::{ClaimAnswer, ClaimEnding};
@@ -70,7 +71,8 @@ pub(super) struct FlightCore {
     pub(super) renewed_at: Option<ElapsedTime>,
     /// The epoch that was logged out of, if the logout could not be stored.
     pub(super) logged_out: Option<Epoch>,
-    pub(super) stopping: bool,
+    /// The last times of a flight whose process stops.
+    pub(super) closing: Option<Closing>,
     /// How many token requests the flight has sent.
     pub(super) requests: u32,
     /// Whether the flight has lost an answer and presents its token again. Its mark may then be in the record, however
@@ -102,7 +104,7 @@ impl Flight {
             renewal: None,
             renewed_at: None,
             logged_out: None,
-            stopping: false,
+            closing: None,
             requests: 0,
             repeated: false,
             marked_by: None,
@@ -150,7 +152,7 @@ impl FlightCore {
     fn next(&mut self, phase: Phase, event: FlightEvent, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match event {
             FlightEvent::Tick => self.tick(phase, now, effects),
-            FlightEvent::Shutdown => self.shut_down(phase, now, effects),
+            FlightEvent::Shutdown(until) => self.shut_down(phase, until, now, effects),
             FlightEvent::LoggedOut(epoch) => self.logout(phase, epoch, now, effects),
             FlightEvent::Renewed(op, answer) => self.renewed(phase, op, answer),
             FlightEvent::Claimed(op, answer) if self.orphan == Some(op) => {
@@ -250,12 +252,6 @@ impl FlightCore {
         self.advance(phase, event, now, effects)
     }
 
-    fn shut_down(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
-        self.stopping = true;
-        let phase = self.stop_early(phase, Reason::ShuttingDown, effects);
-        self.flush(phase, now, effects)
-    }
-
     fn logout(&mut self, phase: Phase, epoch: Epoch, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         self.logged_out = Some(epoch);
         let phase = self.stop_early(phase, Reason::LoggedOut, effects);
@@ -264,7 +260,7 @@ impl FlightCore {
 
     /// Ends a flight that waits for no answer of the source. A flight that has written a mark and not sent yet has to
     /// withdraw it first.
-    fn stop_early(&mut self, phase: Phase, reason: Reason, effects: &mut Vec<FlightEffect>) -> Phase {
+    pub(super) fn stop_early(&mut self, phase: Phase, reason: Reason, effects: &mut Vec<FlightEffect>) -> Phase {
         let outcome = Outcome::without(Trouble::new(reason));
         match phase {
             Phase::Permitting(op) => {

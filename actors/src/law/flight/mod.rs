@@ -17,8 +17,9 @@
 //! A driver carries the effects out in order and never waits for one before it starts the next. It calls `handle` with
 //! [`FlightEvent::Tick`] at [`Flight::next_wake`], and drops the machine when [`Flight::is_over`].
 //!
-//! A completion may come late, twice or never. The machine has a time-out of its own for each, with two exceptions: the
-//! source of [`FlightEffect::Send`] always answers, and the queue of [`FlightEffect::AskPermit`] has its own time-out.
+//! A completion may come late, twice or never. The machine has a time-out of its own for each, with three exceptions: the
+//! source of [`FlightEffect::Send`] always answers, the queue of [`FlightEffect::AskPermit`] has its own time-out, and a
+//! save that is unanswered when the process stops decides by its answer whether a token is lost.
 //! A permit or a claim that was given up may still be granted. The machine is not over until its answer comes, or the
 //! driver gives up.
 //!
@@ -30,6 +31,7 @@ mod departure;
 mod machine;
 mod phase;
 mod settle;
+mod stopping;
 
 pub use machine::{Equipment, Flight};
 
@@ -163,9 +165,10 @@ pub enum FlightEvent {
     /// The session was logged out of this epoch, and could not store the tombstone. The flight stores it instead of
     /// tokens.
     LoggedOut(Epoch),
-    /// The runtime stops. A request that was sent is still answered and saved. Nothing new begins, and an unsaved token
-    /// gets one last save.
-    Shutdown,
+    /// The runtime stops, and waits for its flights until this time. A request that was sent is still answered and saved.
+    /// Nothing new begins. An unsaved token is saved again and again until shortly before this time. Only the first of
+    /// these events counts.
+    Shutdown(ElapsedTime),
 }
 
 /// An effect for the driver to carry out.

@@ -143,6 +143,10 @@ pub(super) struct Settlement {
     pub(super) step: Step,
     /// Writes that failed so far.
     pub(super) failures: u32,
+    /// The writes of this duty that the store has not answered. Each may still succeed.
+    pub(super) unanswered: Vec<Op>,
+    /// Whether the mark says that the refresh token is spent, because the process stops.
+    pub(super) noted: bool,
 }
 
 /// The progress of a settlement's write.
@@ -152,6 +156,9 @@ pub(super) enum Step {
     Writing { op: Op, limit: ElapsedTime },
     /// The next attempt is due at `until`.
     Resting { until: ElapsedTime },
+    /// The process stops, and no further write is made. The answers to the unanswered writes decide. The flight wakes at
+    /// `until`, only because no sleep is longer than a minute.
+    Awaiting { until: ElapsedTime },
 }
 
 /// The kind of write that must succeed.
@@ -167,9 +174,9 @@ pub(super) enum Duty {
     Park(Parked),
     /// Write the tombstone of a logout that could not be stored, instead of the tokens.
     WriteTombstone,
-    /// Note that the refresh token is spent or dead, because the process stops. `lost` is its successor, if there is
+    /// Note that the refresh token is spent or dead, because the process stops. `lost` has its successor, if there is
     /// one.
-    MarkSpent { lost: Option<RefreshCredential> },
+    MarkSpent { lost: Option<Box<Commit>> },
 }
 
 impl Duty {

@@ -206,54 +206,71 @@ impl FlightCore {
             since: self.ops,
             step: Step::Resting { until: now.elapsed() },
             failures: 0,
+            unanswered: Vec::new(),
+            noted: false,
         };
         self.retry(settlement, now, effects)
     }
 
     /// Writes, or gives up on a write that takes too long.
-    pub(super) fn retry(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+    pub(super) fn retry(&mut self, mut settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match settlement.step {
             Step::Writing { .. } => self.unwritten(settlement, now, effects),
             Step::Resting { .. } => {
                 let Some(change) = settlement.duty.change(&settlement.attempt, self.id()) else {
-                    return self.concluded(settlement, None, effects);
+                    return self.concluded(settlement, None, now, effects);
                 };
                 let op = self.stamp();
                 effects.push(FlightEffect::Change(op, change));
-                let limit = now.elapsed().after(self.equipment.timeouts.store_timeout);
+                settlement.unanswered.push(op);
+                let limit = self.write_limit(&settlement.duty, now.elapsed());
                 Phase::Settling(Settlement { step: Step::Writing { op, limit }, ..settlement })
             }
+            Step::Awaiting { .. } => self.await_answers(settlement, now),
         }
     }
 
     /// The store has answered this write or an earlier try. A success of any try counts, a failure only of the latest.
     pub(super) fn written(
         &mut self,
-        settlement: Settlement,
+        mut settlement: Settlement,
         op: Op,
         answer: Result<Changed, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
     ) -> Phase {
+        settlement.unanswered.retain(|unanswered| *unanswered != op);
         match answer {
-            Ok(Changed::Applied { after, .. }) => self.concluded(settlement, Some(&after), effects),
+            Ok(Changed::Applied { after, .. }) => self.concluded(settlement, Some(&after), now, effects),
             Ok(Changed::Conflict { current, .. }) => self.overtaken(settlement, current.as_deref(), now, effects),
-            Err(_) if matches!(settlement.step, Step::Writing { op: latest, .. } if latest == op) => {
-                self.unwritten(settlement, now, effects)
-            }
-            Err(_) => Phase::Settling(settlement),
+            Err(_) => match settlement.step {
+                Step::Writing { op: latest, .. } if latest == op => self.unwritten(settlement, now, effects),
+                Step::Awaiting { .. } if settlement.unanswered.is_empty() => self.unwritten(settlement, now, effects),
+                _ => Phase::Settling(settlement),
+            },
         }
     }
 
     /// The duty is done.
-    fn concluded(&mut self, settlement: Settlement, after: Option<&Record>, effects: &mut Vec<FlightEffect>) -> Phase {
+    fn concluded(
+        &mut self,
+        settlement: Settlement,
+        after: Option<&Record>,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) -> Phase {
+        if let Duty::MarkSpent { lost: Some(commit) } = settlement.duty {
+            // The store has taken a write, so it may take the tokens.
+            let (duty, step) = (Duty::Save(commit), Step::Resting { until: now.elapsed() });
+            let settlement =
+                Settlement { duty, step, noted: true, since: self.ops, unanswered: Vec::new(), ..settlement };
+            return self.retry(settlement, now, effects);
+        }
         let over = self.finish(settlement.attempt.claim, self.ending(after), effects);
         let parked = after.and_then(Record::grant).and_then(|grant| grant.parked);
         if !settlement.landed {
             let outcome = parked.map_or(settlement.outcome, |parked| Outcome::LoginRequired(parked.reason()));
             self.report(outcome, after, false, effects);
-        } else if matches!(settlement.duty, Duty::MarkSpent { lost: Some(_) }) {
-            effects.push(FlightEffect::Report(Report::Lost { noted: true }));
         } else if let Some(after) = after {
             effects.push(FlightEffect::Report(Report::Settled(Box::new(after.view()))));
         }
@@ -277,7 +294,8 @@ impl FlightCore {
             self.revoke(&settlement.attempt, commit.refresh.clone(), effects);
             let (duty, outcome) = (Duty::Park(Parked::SubjectChanged), Outcome::LoginRequired(Reason::SubjectChanged));
             let (since, step) = (self.ops, Step::Resting { until: now.elapsed() });
-            return self.retry(Settlement { duty, outcome, since, step, ..settlement }, now, effects);
+            let settlement = Settlement { duty, outcome, since, step, unanswered: Vec::new(), ..settlement };
+            return self.retry(settlement, now, effects);
         }
         let Settlement { attempt, duty, outcome, landed, .. } = settlement;
         let outcome = match (current, outcome) {
@@ -290,8 +308,7 @@ impl FlightCore {
             _ => Outcome::Moved,
         };
         let unsaved = match duty {
-            Duty::Save(commit) => commit.refresh,
-            Duty::MarkSpent { lost } => lost,
+            Duty::Save(commit) | Duty::MarkSpent { lost: Some(commit) } => commit.refresh,
             _ => None,
         };
         if self.may_revoke(attempt.epoch, current) {
@@ -362,8 +379,8 @@ impl FlightCore {
             settlement.landed = true;
         }
         settlement.failures += 1;
-        if self.stopping {
-            return self.final_write(settlement, now, effects);
+        if let Some(closing) = self.closing {
+            return self.unwritten_while_closing(settlement, closing, now, effects);
         }
         let timeouts = &self.equipment.timeouts;
         let backoff = ExponentialBackoff::new(timeouts.save_pause, timeouts.max_save_pause);
@@ -385,35 +402,6 @@ impl FlightCore {
         }))
     }
 
-    /// The process stops, and the last save has failed. The flight tries to note that the refresh token is spent.
-    fn final_write(&mut self, settlement: Settlement, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
-        let duty = match &settlement.duty {
-            // Without a new refresh token, the old one is still good, and only its mark has to be withdrawn.
-            Duty::Save(commit) if commit.refresh.is_none() => Duty::Withdraw { park: None },
-            Duty::Save(commit) => Duty::MarkSpent { lost: commit.refresh.clone() },
-            Duty::End | Duty::Park(_) | Duty::WriteTombstone => Duty::MarkSpent { lost: None },
-            Duty::Withdraw { .. } | Duty::MarkSpent { .. } => {
-                let over = self.finish(settlement.attempt.claim, ClaimEnding::Abandoned, effects);
-                if matches!(settlement.duty, Duty::MarkSpent { lost: Some(_) }) {
-                    effects.push(FlightEffect::Report(Report::Lost { noted: false }));
-                }
-                return over;
-            }
-        };
-        let step = Step::Resting { until: now.elapsed() };
-        self.retry(Settlement { duty, since: self.ops, step, ..settlement }, now, effects)
-    }
-
-    /// The process stops. A flight that pauses between two attempts to save makes its last one now.
-    pub(super) fn flush(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
-        match phase {
-            Phase::Settling(settlement) if matches!(settlement.step, Step::Resting { .. }) => {
-                self.retry(settlement, now, effects)
-            }
-            phase => phase,
-        }
-    }
-
     /// The identity was logged out, and the logout could not be stored. A flight that holds unsaved tokens writes the
     /// tombstone instead.
     pub(super) fn write_tombstone(
@@ -424,7 +412,7 @@ impl FlightCore {
         effects: &mut Vec<FlightEffect>,
     ) -> Phase {
         match phase {
-            Phase::Settling(Settlement { attempt, duty: Duty::Save(commit), landed, failures, .. })
+            Phase::Settling(Settlement { attempt, duty: Duty::Save(commit), landed, failures, noted, .. })
                 if attempt.epoch == epoch =>
             {
                 self.revoke_all(&attempt, commit.refresh, effects);
@@ -436,6 +424,8 @@ impl FlightCore {
                     since: self.ops,
                     step: Step::Resting { until: now.elapsed() },
                     failures,
+                    unanswered: Vec::new(),
+                    noted,
                 };
                 self.retry(settlement, now, effects)
             }
@@ -482,15 +472,5 @@ impl FlightCore {
             }
         }
         phase
-    }
-}
-
-impl Settlement {
-    /// When this settlement is to go on.
-    pub(super) fn due(&self) -> ElapsedTime {
-        match self.step {
-            Step::Writing { limit, .. } => limit,
-            Step::Resting { until } => until,
-        }
     }
 }

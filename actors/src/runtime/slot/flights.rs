@@ -6,7 +6,7 @@ use super::{ActorSlot, FlightMessage, RegisteredFlight, Slot};
 use crate::law::flight::{FlightEvent, Report};
 use crate::runtime::cell::Incarnation;
 use crate::runtime::messages::TokenMessage;
-use crate::values::FlightId;
+use crate::values::{ElapsedTime, FlightId};
 
 impl Slot {
     /// Registers a flight. Messages to it arrive at the returned receiver.
@@ -28,9 +28,9 @@ impl Slot {
         self.send_to_flights(id, || FlightMessage::Event(event.clone()));
     }
 
-    /// Tells one running flight, or all of them, that the runtime stops.
-    pub(crate) fn stop_flights(&self, id: Option<FlightId>, wanted: bool) {
-        self.send_to_flights(id, || FlightMessage::Shutdown { wanted });
+    /// Tells one running flight, or all of them, that the runtime stops and waits for them until `until`.
+    pub(crate) fn stop_flights(&self, id: Option<FlightId>, wanted: bool, until: ElapsedTime) {
+        self.send_to_flights(id, || FlightMessage::Shutdown { wanted, until });
     }
 
     fn send_to_flights(&self, id: Option<FlightId>, message: impl Fn() -> FlightMessage) {

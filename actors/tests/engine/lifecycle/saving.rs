@@ -175,6 +175,43 @@ async fn a_shutdown_that_cannot_save_says_whose_and_whether_the_store_knows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_saves_as_soon_as_the_store_takes_it() {
+    for writing in [Writing::NoCommits, Writing::Nothing, Writing::CommitsHang] {
+        let rig = Rig::new().await;
+        rig.world.expire().await;
+        let caller = rig.calls();
+        rig.takes_off().await;
+        rig.store.writes(writing);
+        all_served([caller]).await;
+        let (store, clock) = (rig.store.clone(), rig.world.clock.clone());
+        let began = clock.moment().elapsed;
+        tokio::spawn(async move {
+            tokio::time::sleep(s(9)).await;
+            store.writes(Writing::Works);
+        });
+        assert!(rig.runtime.shutdown(s(50)).await.is_clean(), "{writing:?}");
+        assert!(clock.moment().elapsed.since(began) < s(9 + 3), "{writing:?}");
+        assert!(rig.record().await.held().expect("a refresh token").mark.is_none(), "{writing:?}");
+        rig.world.server.is_content_with(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_that_is_unanswered_at_the_deadline_is_unfinished_and_not_lost() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    let caller = rig.calls();
+    rig.takes_off().await;
+    rig.store.writes(Writing::Slow(s(90)));
+    all_served([caller]).await;
+    let report = rig.runtime.shutdown(s(20)).await;
+    assert_eq!((report.unsaved.len(), report.unfinished), (0, vec![identity(1)]));
+    rig.world.clock.pass(s(90)).await;
+    assert!(rig.runtime.shutdown(s(5)).await.is_clean());
+    assert!(rig.record().await.held().expect("a refresh token").mark.is_none(), "saved after all");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_past_its_deadline_says_what_is_unfinished_and_that_is_stored_all_the_same() {
     let rig = Rig::new().await;
     rig.world.server.takes(s(20));

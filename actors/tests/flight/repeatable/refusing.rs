@@ -93,7 +93,7 @@ fn a_source_that_is_always_too_late_is_given_up_on() {
 #[test]
 fn called_off_it_is_not_asked_again() {
     let calls = [
-        (FlightEvent::Shutdown, failed(Reason::ShuttingDown)),
+        (FlightEvent::Shutdown(START.elapsed), failed(Reason::ShuttingDown)),
         (FlightEvent::LoggedOut(Epoch::default()), login_required(Reason::LoggedOut)),
     ];
     for (call, outcome) in calls {

@@ -136,7 +136,7 @@ impl Story {
     pub(crate) fn tell(&mut self, event: FlightEvent) {
         self.quiet();
         self.emitted = self.flight.handle(event.clone(), self.now).into();
-        let completion = !matches!(event, FlightEvent::Tick | FlightEvent::LoggedOut(_) | FlightEvent::Shutdown);
+        let completion = !matches!(event, FlightEvent::Tick | FlightEvent::LoggedOut(_) | FlightEvent::Shutdown(_));
         if completion {
             self.told.push(event);
         }
@@ -198,8 +198,14 @@ impl Story {
         self.tell(FlightEvent::Tick);
     }
 
+    /// The process stops, and does not wait.
     pub(crate) fn shutdown(&mut self) {
-        self.tell(FlightEvent::Shutdown);
+        self.shutdown_within(Duration::ZERO);
+    }
+
+    /// The process stops, and waits for the flight for `patience`.
+    pub(crate) fn shutdown_within(&mut self, patience: Duration) {
+        self.tell(FlightEvent::Shutdown(self.now.elapsed().after(patience)));
     }
 
     pub(crate) fn logout(&mut self, epoch: Epoch) {
@@ -269,7 +275,7 @@ impl Story {
         self.quiet();
         assert!(self.flight.is_over(), "{:?}", self.flight);
         assert_eq!(self.flight.next_wake(), None);
-        for event in [FlightEvent::Tick, FlightEvent::Shutdown, FlightEvent::LoggedOut(EPOCH)] {
+        for event in [FlightEvent::Tick, FlightEvent::Shutdown(self.now.elapsed()), FlightEvent::LoggedOut(EPOCH)] {
             let effects = self.flight.clone().handle(event.clone(), self.now);
             assert!(effects.is_empty(), "{event:?} of a flight that is over has {effects:?}");
         }
