@@ -43,38 +43,54 @@ pub(crate) async fn assert_whole(scene: &Scene, members: [Member; 2], before: u6
     other.end().await;
 }
 
+/// How the holder's actors end while it cannot store its pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Nothing,
+    Actors,
+    Tree,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn disk_folder_that_is_taken_away_is_trouble_until_it_is_back() {
-    let Some(scene) = Scene::new().await else { return };
-    let (mut holder, mut sibling) = (scene.member().await, scene.member().await);
-    let first = holder.token(false).await;
-    assert_eq!(sibling.token(false).await, first);
-    let (home, away) = (scene.setup.shared.home.clone(), scene.setup.shared.home.with_extension("away"));
+    for end in [End::Nothing, End::Actors, End::Tree] {
+        let Some(scene) = Scene::new().await else { return };
+        let (mut holder, mut sibling) = (scene.member().await, scene.member().await);
+        let first = holder.token(false).await;
+        assert_eq!(sibling.token(false).await, first);
+        let (home, away) = (scene.setup.shared.home.clone(), scene.setup.shared.home.with_extension("away"));
 
-    // The folder disappears before anything is spent.
-    fs::rename(&home, &away).unwrap();
-    for member in [&mut holder, &mut sibling] {
-        assert_eq!(member.fails(true).await, "store_trouble");
-        assert_eq!(member.token(false).await, first, "what is valid is served");
+        // The folder disappears before anything is spent.
+        fs::rename(&home, &away).unwrap();
+        for member in [&mut holder, &mut sibling] {
+            assert_eq!(member.fails(true).await, "store_trouble");
+            assert_eq!(member.token(false).await, first, "what is valid is served");
+        }
+        assert!(!home.exists());
+        scene.assert_counts((1, 1, 0)).await;
+        fs::rename(&away, &home).unwrap();
+        holder.token(true).await;
+        scene.assert_counts((2, 2, 0)).await;
+
+        // The folder disappears after the server has rotated.
+        let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
+        fs::rename(&home, &away).unwrap();
+        holder.call(Command::Go).await;
+        let answer = holder.answer(call).await;
+        let token = answer["token"].as_str().unwrap().to_owned();
+        assert_degraded(&scene, &mut holder, &token).await;
+        match end {
+            End::Nothing => {}
+            End::Actors => drop(holder.call(Command::KillActors).await),
+            End::Tree => drop(holder.call(Command::Fell).await),
+        }
+        assert_degraded(&scene, &mut holder, &token).await;
+        assert_eq!(sibling.fails(true).await, "store_trouble");
+        scene.assert_counts((3, 3, 0)).await;
+        fs::rename(&away, &home).unwrap();
+        stored(&mut holder).await;
+        assert_whole(&scene, [holder, sibling], 3).await;
     }
-    assert!(!home.exists());
-    scene.assert_counts((1, 1, 0)).await;
-    fs::rename(&away, &home).unwrap();
-    holder.token(true).await;
-    scene.assert_counts((2, 2, 0)).await;
-
-    // The folder disappears after the server has rotated.
-    let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
-    fs::rename(&home, &away).unwrap();
-    holder.call(Command::Go).await;
-    let answer = holder.answer(call).await;
-    let token = answer["token"].as_str().unwrap().to_owned();
-    assert_degraded(&scene, &mut holder, &token).await;
-    assert_eq!(sibling.fails(true).await, "store_trouble");
-    scene.assert_counts((3, 3, 0)).await;
-    fs::rename(&away, &home).unwrap();
-    stored(&mut holder).await;
-    assert_whole(&scene, [holder, sibling], 3).await;
 }
 
 /// A user other than root, because root ignores modes. It owns no files.

@@ -3,18 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use serde_json::json;
 use tempfile::TempDir;
 use tokenkeeper::engine::ports::observer::EffectName;
 
-use crate::authority::LIFETIME;
-use crate::crew::Member;
-use crate::disk::{assert_degraded, assert_whole, may_skip, stored};
-use crate::party::Setup;
+use crate::disk::{assert_whole, may_skip};
 use crate::scene::{Scene, Server, until};
-use crate::within::within;
 use crate::worker::Command;
 use tokenkeeper_judge::processes::FlightPoint;
 
@@ -91,58 +85,26 @@ async fn small_disk_that_cannot_be_written_keeps_refresh_tokens_unspent() {
     assert_whole(&scene, [holder, sibling], 3).await;
 }
 
-/// How the holder's actors end while it cannot store its pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Nothing,
-    Actors,
-    Tree,
-}
-
+/// Room for the successor was taken with the mark.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn small_disk_full_after_the_server_has_rotated_loses_nothing() {
-    for end in [End::Nothing, End::Actors, End::Tree] {
-        let Some((scene, disk)) = on_a_disk().await else { return };
-        let mut holder = scene.member().await;
-        let mut sibling = Member::start(&Setup { claim_wait: Duration::from_millis(500), ..scene.setup.clone() }).await;
-        scene.server.authority.tell("/config", &json!({ "accessTokenTtl": 2 }));
-        let first = holder.token(true).await;
-        assert_eq!(sibling.token(false).await, first);
-        scene.server.authority.tell("/config", &json!({ "accessTokenTtl": LIFETIME }));
-
-        let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
-        let filler = disk.fill();
-        holder.call(Command::Go).await;
-        let answer = holder.answer(call).await;
-        let token = answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
-        scene.assert_counts((2, 2, 0)).await;
-        match end {
-            End::Nothing => {}
-            End::Actors => drop(holder.call(Command::KillActors).await),
-            End::Tree => drop(holder.call(Command::Fell).await),
-        }
-        assert_degraded(&scene, &mut holder, &token).await;
-
-        // The sibling's token is over.
-        let ends = async {
-            loop {
-                let answer = sibling.call(Command::Token { force: false }).await;
-                match answer["error"].as_str() {
-                    None => assert_eq!(answer["token"], first.as_str()),
-                    Some(why) => break why.to_owned(),
-                }
-            }
-        };
-        let why = within("an end of the sibling's token", ends).await;
-        assert_eq!(why, "contended", "{end:?}");
-        assert_eq!(sibling.fails(true).await, "contended", "{end:?}");
-        scene.assert_counts((2, 2, 0)).await;
-        assert_degraded(&scene, &mut holder, &token).await;
-
-        filler.set_len(0).unwrap();
-        stored(&mut holder).await;
-        assert_eq!(sibling.token(false).await, token, "{end:?}");
-        scene.assert_counts((2, 2, 0)).await;
-        assert_whole(&scene, [holder, sibling], 2).await;
+async fn small_disk_full_after_the_server_has_rotated_takes_the_new_token() {
+    let Some((scene, disk)) = on_a_disk().await else { return };
+    let (mut holder, mut sibling) = (scene.member().await, scene.member().await);
+    holder.token(true).await;
+    scene.assert_counts((2, 2, 0)).await;
+    let call = holder.refresh_until(FlightPoint::after(EffectName::Send)).await;
+    let filler = disk.fill();
+    holder.call(Command::Go).await;
+    let answer = holder.answer(call).await;
+    let token = answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    assert_eq!(holder.call(Command::State).await["unsaved"], false);
+    scene.assert_counts((3, 3, 0)).await;
+    // Nothing more is spent until there is room again.
+    for member in [&mut holder, &mut sibling] {
+        assert_eq!(member.fails(true).await, "store_trouble");
+        assert_eq!(member.token(false).await, token);
     }
+    scene.assert_counts((3, 3, 0)).await;
+    filler.set_len(0).unwrap();
+    assert_whole(&scene, [holder, sibling], 3).await;
 }

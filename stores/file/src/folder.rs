@@ -9,15 +9,22 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use base16ct::lower as hex;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::error::{FileError, Trouble};
+use crate::key;
 
-/// The suffix of a file while it is written. The writer holds the file's lock, so one such name is enough. The next
-/// writer removes a stale one.
+/// The suffix of a file while it is written, after a random tag.
 const UNFINISHED: &str = ".new";
+
+/// The length of that tag, in hexadecimal digits.
+const TAG: usize = 16;
+
+/// The suffix of a file that keeps room for the next version of another.
+const ROOM: &str = ".room";
 
 /// An open folder.
 #[derive(Debug)]
@@ -197,26 +204,73 @@ impl Folder {
     /// [`Trouble::Unsure`] when the file was replaced but may not be durable. After any other error the old file is
     /// unchanged.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
-        let unfinished = [name, UNFINISHED].concat();
-        let failed = |error: io::Error| {
-            // A full disk must keep no unfinished file.
-            let _ = rustix::fs::unlinkat(&self.fd, &*unfinished, AtFlags::empty());
-            self.io(&error, name)
-        };
-        let create = || {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::openat(&self.fd, &*unfinished, flags, Mode::RUSR | Mode::WUSR)
-        };
-        let created = match create() {
-            Err(Errno::EXIST) => self.remove(&unfinished).map(|_| create())?,
-            created => created,
-        };
-        let mut file = File::from(created.map_err(|errno| FileError::errno(errno, self.path_of(name)))?);
-        file.write_all(bytes).map_err(failed)?;
-        if durability == Durability::Durable {
-            file.sync_all().map_err(failed)?;
+        let unfinished = self.unfinished(name)?;
+        let written = self.create_file(&unfinished).and_then(|mut file| {
+            file.write_all(bytes)?;
+            Ok(file)
+        });
+        self.put(written, &unfinished, name, durability).inspect_err(|error| {
+            if *error.trouble() != Trouble::Unsure {
+                // A full disk must keep no unfinished file.
+                let _ = rustix::fs::unlinkat(&self.fd, &*unfinished, AtFlags::empty());
+            }
+        })
+    }
+
+    /// Makes room on the disk for the next version of the file `name`, of up to `size` bytes. The caller holds the file's
+    /// lock. File systems that compress, or that write every change to a new place, may run out of it all the same.
+    pub(crate) fn make_room(&self, name: &str, size: usize) -> Result<(), FileError> {
+        let room = [name, ROOM].concat();
+        let has_room = |stat: Stat| usize::try_from(stat.st_size).is_ok_and(|there| there >= size);
+        if self.stat(&room)?.is_some_and(has_room) {
+            return Ok(());
         }
-        rustix::fs::renameat(&self.fd, &*unfinished, &self.fd, name).map_err(|errno| failed(errno.into()))?;
+        self.remove(&room)?;
+        let written = self.create_file(&room).and_then(|mut file| file.write_all(&vec![0; size]));
+        written.map_err(|error| {
+            let _ = rustix::fs::unlinkat(&self.fd, &*room, AtFlags::empty());
+            self.io(&error, name)
+        })
+    }
+
+    /// Replaces the file `name`, like [`replace`](Self::replace), in the room that was made for it. Returns `false` where
+    /// none was made.
+    pub(crate) fn replace_in_room(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<bool, FileError> {
+        let room = [name, ROOM].concat();
+        let Some((mut file, _)) = self.open_file(&room, OFlags::WRONLY)? else { return Ok(false) };
+        let written = file.write_all(bytes).and_then(|()| file.set_len(bytes.len().try_into().unwrap_or(u64::MAX)));
+        self.put(written.map(|()| file), &room, name, durability).map(|()| true)
+    }
+
+    /// Gives back the room that was made for the file `name`, if any was.
+    pub(crate) fn give_room_back(&self, name: &str) -> Result<(), FileError> {
+        self.remove(&[name, ROOM].concat()).map(drop)
+    }
+
+    /// A name for the next version of the file `name` while it is written. It is new each time, because a process on
+    /// another machine, or in another container, may not see this one's locks.
+    fn unfinished(&self, name: &str) -> Result<String, FileError> {
+        let mut tag = [0; TAG / 2];
+        if !key::fill(&mut tag) {
+            return Err(self.error(Trouble::NoRandomness, name));
+        }
+        Ok([name, ".", &hex::encode_string(&tag), UNFINISHED].concat())
+    }
+
+    fn create_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    /// Puts a file that was written under the name `from` in the place of the file `name`.
+    fn put(&self, written: io::Result<File>, from: &str, name: &str, durability: Durability) -> Result<(), FileError> {
+        let moved = written.and_then(|file| {
+            if durability == Durability::Durable {
+                file.sync_all()?;
+            }
+            Ok(rustix::fs::renameat(&self.fd, from, &self.fd, name)?)
+        });
+        moved.map_err(|error| self.io(&error, name))?;
         match durability {
             Durability::Durable => self.sync().map_err(|_| self.error(Trouble::Unsure, name)),
             Durability::ThisBoot => Ok(()),
@@ -237,15 +291,15 @@ impl Folder {
         }
     }
 
-    /// Removes the unfinished file that an aborted write of `name` left behind, if any. The caller holds the file's
-    /// lock.
-    pub(crate) fn remove_unfinished(&self, name: &str) -> Result<bool, FileError> {
-        self.remove(&[name, UNFINISHED].concat())
-    }
-
-    /// The final name of an unfinished file called `name`.
+    /// The final name of an unfinished file called `name`. Earlier versions gave unfinished files no tag.
     pub(crate) fn finished(name: &str) -> Option<&str> {
-        name.strip_suffix(UNFINISHED)
+        let stem = name.strip_suffix(UNFINISHED)?;
+        match stem.rsplit_once('.') {
+            Some((finished, tag)) if tag.len() == TAG && tag.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                Some(finished)
+            }
+            _ => Some(stem),
+        }
     }
 
     /// The names of all entries of this folder, unordered.

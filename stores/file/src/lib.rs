@@ -28,7 +28,8 @@
 //! | `logins/<digest>` | a login that waits for its user, sealed |
 //! | `issuers/<digest>` | a registration, metadata or a cool-down of an issuer, sealed; the first makes the folder |
 //! | `journal/<name>` | the identity's events, a line of JSON each; removed by [`FileStore::forget`] |
-//! | `….new` | an unfinished file, in the folder of the final one |
+//! | `records/<name>.room` | room for the next version of a record whose refresh token is marked |
+//! | `….<tag>.new` | an unfinished file, in the folder of the final one, with a random tag |
 //!
 //! `<name>` is the SHA-256 of the identity's key. Identities (accounts and URLs) are no secrets. They stand readable
 //! in `identities`, in `held` and in the head of each record. File names show none of them, and so no error or log
@@ -41,6 +42,10 @@
 //! its layout. The store writes it to a file of its own, syncs the file, renames it, and syncs the folder. A failed
 //! write leaves the old record in place. A record that cannot be opened is an error that names the file. It is never
 //! taken for "no record" and never overwritten. Neither is a record of a later version.
+//!
+//! A mark is written only after room for the next record was taken on the disk. So a disk that is full is noticed before
+//! the refresh token is presented, and the new token can be stored where the disk fills up meanwhile. File systems that
+//! compress, or that write every change to a new place, may break this promise.
 //!
 //! A change takes the identity's commit lock, reads, applies, and writes. This takes milliseconds, and the lock is
 //! waited for up to three seconds. A claim is a lock of its own, one for each epoch, so that a logout need not wait

@@ -22,6 +22,9 @@ use crate::seal::{self, Kind};
 /// The maximal size of a record's file.
 const MOST: usize = format::MAX_BYTES + seal::OVERHEAD;
 
+/// The smallest room that is made for a successor's record.
+const ROOM: usize = 8 * 1024;
+
 /// An open home, with everything needed to read it.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -54,32 +57,64 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
         Err(why) => return Ok(Changed::Conflict { why, current: before }),
     };
     let sealed = seal_record(place, &name, identity, &after)?;
-    if before.is_none() {
-        // The record names its identity too, so the index can be rebuilt.
-        if let Err(error) = place.names.add(&place.home, &name, identity) {
-            tracing::debug!(%error, "an identity is missing from the index");
-        }
+    if matches!(change, Change::Mark { .. }) {
+        // A full disk is found before the token is presented. The successor's record is then written in this room.
+        place.home.records.make_room(name.as_str(), (2 * sealed.len()).max(ROOM))?;
     }
-    // A process that reserves the token between these two steps finds this identity named. It waits for this lock and
-    // then checks whether the record holds the token.
-    let moved = match reservations::before(place, identity, before.as_deref(), &after) {
-        Ok(moved) => Some(moved),
-        // The server has just issued this token, and this is its only copy. No other identity can have it to install.
-        Err(error) if matches!(change, Change::Commit(_)) => {
+    if let Change::Commit(_) = change {
+        // The server has just issued this token, and this is its only copy, so it waits for nothing but its own lock. No
+        // other identity can have it to install.
+        let hinted = reservations::before_at_once(place, identity, before.as_deref(), &after);
+        replace(place, &name, &sealed, change)?;
+        let moved = match hinted {
+            Ok(None) => reservations::before(place, identity, before.as_deref(), &after),
+            Ok(Some(moved)) => Ok(moved),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = moved.and_then(|moved| moved.after(place, identity)) {
             tracing::warn!(%error, "who holds the new refresh token could not be noted");
             reservations::look_again(place);
-            None
         }
-        Err(error) => return Err(error),
-    };
-    place.home.records.replace(name.as_str(), &sealed, Durability::Durable)?;
-    if let Some(Err(error)) = moved.map(|moved| moved.after(place, identity)) {
-        tracing::debug!(%error, "a reservation that is over was left behind");
+        add_name(place, &name, identity, before.as_deref());
+    } else {
+        add_name(place, &name, identity, before.as_deref());
+        // A process that reserves the token between these two steps finds this identity named. It waits for this lock
+        // and then checks whether the record holds the token.
+        let moved = reservations::before(place, identity, before.as_deref(), &after)?;
+        replace(place, &name, &sealed, change)?;
+        if let Err(error) = moved.after(place, identity) {
+            tracing::debug!(%error, "a reservation that is over was left behind");
+        }
+    }
+    if after.held().is_none_or(|held| held.mark.is_none())
+        && let Err(error) = place.home.records.give_room_back(name.as_str())
+    {
+        tracing::debug!(%error, "room that is no longer needed was left behind");
     }
     if let Some(earlier) = before.as_ref().filter(|before| before.epoch != after.epoch) {
         claims::collect(&place.home, &name, earlier.epoch);
     }
     Ok(Changed::Applied { before, after })
+}
+
+/// Writes a record. Where the disk is full, it is written in the room that was made with the mark. A mark itself is not.
+fn replace(place: &Place, name: &Name, sealed: &[u8], change: &Change) -> Result<(), FileError> {
+    let (records, name) = (&place.home.records, name.as_str());
+    match records.replace(name, sealed, Durability::Durable) {
+        Err(full) if *full.trouble() == Trouble::Full && !matches!(change, Change::Mark { .. }) => {
+            if records.replace_in_room(name, sealed, Durability::Durable)? { Ok(()) } else { Err(full) }
+        }
+        replaced => replaced,
+    }
+}
+
+/// Adds an identity without a record to the index. The record names it too, so the index can be rebuilt.
+fn add_name(place: &Place, name: &Name, identity: &ServerIdentity, before: Option<&Record>) {
+    if before.is_none()
+        && let Err(error) = place.names.add(&place.home, name, identity)
+    {
+        tracing::debug!(%error, "an identity is missing from the index");
+    }
 }
 
 /// Removes the journal of an identity that was logged out. Returns whether it was.

@@ -3,8 +3,10 @@
 //! Each token that is held or waited for has one small file. The file is named by the token's digest and names the
 //! identities. Its word about a holder is only a hint. The hint is written before the record, taken back after it, and
 //! trusted only if the record agrees when read under its own lock. So a process that dies in between leaves no false
-//! owner. If the hint cannot be written, no login is stored. The result of a refresh is stored all the same, and the
-//! next reservation searches all records.
+//! owner. If the hint cannot be written, no login is stored.
+//!
+//! The result of a refresh does not wait for its hint, because it is the only copy of a token. If the hint cannot be written
+//! at once, the record is written first, and the next reservation searches all records.
 //!
 //! The hints are not synced to the disk, because every refresh would pay for that. A power failure may lose some.
 //! Therefore the first reservation of each boot reads all records once and writes the missing hints.
@@ -18,7 +20,7 @@ use tokenkeeper_actors::values::{BootId, KeyedDigest, Moment, ServerIdentity, Wa
 
 use crate::error::{FileError, Trouble};
 use crate::folder::Durability;
-use crate::lock::{self, Lock};
+use crate::lock::{self, Attempt, Lock};
 use crate::names::Name;
 use crate::records::{self, Place};
 
@@ -66,9 +68,42 @@ pub(crate) fn before(
     if gone == come {
         return Ok(Moved::default());
     }
+    match come {
+        Some(_) => hint(place, identity, (gone, come), &lock::wait(&place.home.locks, LOCK)?),
+        None => Ok(Moved { gone, installed: None }),
+    }
+}
+
+/// Adds a hint like [`before`], but does not wait. Returns `None` if another process is writing hints. The record is then
+/// written first, and the next reservation searches all records unless the hint follows.
+pub(crate) fn before_at_once(
+    place: &Place,
+    identity: &ServerIdentity,
+    before: Option<&Record>,
+    after: &Record,
+) -> Result<Option<Moved>, FileError> {
+    let (gone, come) = (before.and_then(held), held(after));
+    if gone == come {
+        return Ok(Some(Moved::default()));
+    }
+    match lock::attempt(&place.home.locks, LOCK) {
+        Ok(Attempt::Locked(lock)) => hint(place, identity, (gone, come), &lock).map(Some),
+        _ => {
+            look_again(place);
+            Ok(None)
+        }
+    }
+}
+
+/// Adds a hint for a refresh token that has come in the place of one that is gone. The caller holds the lock.
+fn hint(
+    place: &Place,
+    identity: &ServerIdentity,
+    (gone, come): (Option<KeyedDigest>, Option<KeyedDigest>),
+    _lock: &Lock,
+) -> Result<Moved, FileError> {
     let mut moved = Moved { gone, installed: None };
     if let Some(come) = come {
-        let _lock = lock::wait(&place.home.locks, LOCK)?;
         // In a rotation, the usual case, the hint keeps its contents under a new name. That costs the disk next to
         // nothing.
         let only_ours = Hint { holders: vec![identity.clone()], waiting: None };

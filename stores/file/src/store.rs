@@ -404,7 +404,7 @@ fn sweep_unfinished(home: &Home, folder: &Folder, lock: impl Fn(&str) -> Option<
         let Some(finished) = Folder::finished(&file) else { continue };
         let Some(lock) = lock(finished) else { continue };
         if let Ok(Attempt::Locked(_lock)) = lock::attempt(&home.locks, &lock) {
-            removed += usize::from(folder.remove_unfinished(finished)?);
+            removed += usize::from(folder.remove(&file)?);
         }
     }
     Ok(removed)
