@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
-use tokenkeeper::{AuthRuntime, AuthSession, BuildError, ServerIdentity};
+use tokenkeeper::{AuthRuntime, AuthSession, BuildError, ServerIdentity, StoreFault};
 
 use crate::failure::Failure;
 
@@ -16,6 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a command waits for a refresh in flight after its caller's patience has ended, because the answer may be the
 /// only copy of a token. A longer `--timeout` waits longer.
 const FLIGHT: Duration = Duration::from_secs(60);
+
+/// How long a command repeats a write that the store does not take.
+const WRITING: Duration = Duration::from_secs(30);
+
+/// The first and the longest pause between two such writes.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+
+/// The notes for a person who waits.
+const AWAITS_ANSWER: &str = "waiting for an answer, which may be the only copy of a token; interrupt to give it up";
+const AWAITS_STORE: &str = "waiting for the store, which does not take it yet; interrupt to give it up";
 
 /// The wait after which a note explains to the person at the terminal why the command has not ended.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -143,7 +153,40 @@ impl Keeper {
                 }
             }
         };
-        self.noting(tokio::time::timeout(FLIGHT, settled)).await.map(drop)
+        self.noting(AWAITS_ANSWER, tokio::time::timeout(FLIGHT, settled)).await.map(drop)
+    }
+
+    /// The result of `write`, which is repeated as long as the store cannot take it for a reason that may pass. `fault`
+    /// returns the store's part in an error.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a person waits; the pauses are between whole requests of the session"
+    )]
+    pub(crate) async fn persist<T, E>(
+        &self,
+        mut write: impl AsyncFnMut() -> Result<T, E>,
+        fault: impl Fn(&E) -> Option<StoreFault>,
+    ) -> Result<Result<T, E>, Failure> {
+        let passes = |error: &E| {
+            let fault = fault(error);
+            fault.is_some_and(|fault| matches!(fault, StoreFault::Busy | StoreFault::Full | StoreFault::TimedOut))
+        };
+        let writing = async {
+            let mut end = pin!(tokio::time::sleep(WRITING));
+            let (mut pause, longest) = PAUSES;
+            loop {
+                match write().await {
+                    Err(error) if passes(&error) && !end.is_elapsed() => {}
+                    done => return done,
+                }
+                tokio::select! {
+                    () = &mut end => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = longest.min(pause * 2);
+            }
+        };
+        self.noting(AWAITS_STORE, writing).await
     }
 
     /// Shuts the runtime down when the refresh of `session` that is in flight has ended. Returns an error if its token is not
@@ -161,16 +204,13 @@ impl Keeper {
     /// The result of `work`. After a second a note tells the person at the terminal why the command has not ended. An
     /// interruption ends the wait.
     #[expect(clippy::disallowed_methods, reason = "a person is told what is waited for; no request depends on it")]
-    async fn noting<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+    async fn noting<T>(&self, note: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
         let mut interruptions = Interruptions::new()?;
         let mut work = pin!(work);
         if let Ok(done) = tokio::time::timeout(SILENCE, &mut work).await {
             return Ok(done);
         }
-        let _ = writeln!(
-            io::stderr(),
-            "note: waiting for an answer, which may be the only copy of a token; interrupt to give it up"
-        );
+        let _ = writeln!(io::stderr(), "note: {note}");
         tokio::select! {
             done = work => Ok(done),
             () = interruptions.next() => Err(interrupted()),
@@ -178,13 +218,22 @@ impl Keeper {
     }
 
     async fn end(&self, timeout: Duration) -> Result<(), Failure> {
-        let report = self.noting(self.auth.shutdown(timeout)).await?;
+        let mut report = self.noting(AWAITS_ANSWER, self.auth.shutdown(timeout)).await?;
+        let unsaved = |identity: &ServerIdentity| self.auth.session(identity.clone()).state().unsaved;
+        let is_being_saved = report.unfinished.iter().any(unsaved);
+        if is_being_saved {
+            // The store has not answered the last save. Its answer decides whether the token is lost.
+            let more = self.noting(AWAITS_STORE, self.auth.shutdown(FLIGHT)).await?;
+            report.unsaved.extend(more.unsaved);
+            report.unfinished = more.unfinished;
+        }
         match (report.unsaved.first(), report.unfinished.first()) {
             (None, None) => Ok(()),
             (Some(_), _) => Err(Failure::Store(match self.store.last_trouble() {
                 Some(words) => format!("the new token could not be stored, so a login will be needed\n  {words}"),
                 None => "the new token could not be stored, so a login will be needed".to_owned(),
             })),
+            (None, Some(_)) if is_being_saved => Err(Failure::store_fault(StoreFault::TimedOut, &self.store)),
             (None, Some(_)) => Err(Failure::Unavailable(
                 "the server has not answered the refresh yet; the next command finds out what became of it".to_owned(),
             )),

@@ -7,6 +7,9 @@ use std::io::{self, IsTerminal, Read, Write};
 use serde_json::json;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::record::Record;
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{InstallError, LoginError, RefreshToken, ServerIdentity, StoreFault};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -76,12 +79,27 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let (identity, issuer, expires_at) = (bundle.identity()?, bundle.issuer()?, bundle.expires_at(now)?);
     let is_renewable = bundle.is_renewable();
     let login = bundle.login(arguments.provider.as_deref(), arguments.never_replay, now)?;
+    let refresh = bundle.refresh_token()?;
     home::block_on(async {
         let keeper = Keeper::open(home.open()?).await?;
-        let installed = keeper.session(identity.clone()).install(login).await;
-        let installed = installed.map_err(|error| Failure::not_installed(error, &keeper.store));
+        let session = keeper.session(identity.clone());
+        let fault = |error: &LoginError| match error {
+            LoginError::Refused(InstallError::StoreTrouble(fault)) => Some(*fault),
+            _ => None,
+        };
+        let installed = keeper.persist(async || session.install(login.clone()).await, fault).await?;
+        let store = keeper.store.clone();
         let closed = keeper.close().await;
-        installed.and(closed)
+        match installed {
+            Ok(_) => closed,
+            // The store may have answered since.
+            Err(error)
+                if fault(&error) == Some(StoreFault::TimedOut) && holds(&store, &identity, refresh.as_ref()).await =>
+            {
+                closed
+            }
+            Err(error) => Err(Failure::not_installed(error, &store)),
+        }
     })?;
 
     // The note goes to standard error, because programs read standard output.
@@ -102,6 +120,13 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         writeln!(out, "signed in to {identity}")?;
     }
     Ok(())
+}
+
+/// Whether the store holds this refresh token for `identity`. `false` if there is none.
+async fn holds(store: &FileStore, identity: &ServerIdentity, refresh: Option<&RefreshToken>) -> bool {
+    let record = store.inspect(identity).await.ok().flatten();
+    let held = record.as_deref().and_then(Record::held);
+    held.zip(refresh).is_some_and(|(held, refresh)| held.credential.token().expose() == refresh.expose())
 }
 
 /// Reads all of standard input into a buffer that is wiped when dropped.

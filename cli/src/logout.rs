@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use serde_json::json;
-use tokenkeeper::Reason;
+use tokenkeeper::engine::values::record::Content;
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{LoggedOut, LogoutError, Reason, ServerIdentity, StoreFault};
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments, Keeper};
@@ -36,12 +38,23 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         {
             let _ = writeln!(io::stderr(), "note: {hint}");
         }
-        let done = keeper.session(identity.clone()).logout().await;
-        let done = done.map_err(|error| Failure::not_logged_out(error, &keeper.store));
-        // The logout does not wait for the revocation. Closing does.
+        let session = keeper.session(identity.clone());
+        let fault = |error: &LogoutError| match error {
+            LogoutError::NotDurable(fault) => Some(*fault),
+            _ => None,
+        };
+        let done = keeper.persist(async || session.logout().await, fault).await?;
+        let store = keeper.store.clone();
+        // The logout does not wait for the revocation, nor for a write that the store has not answered. Closing does.
         let closed = keeper.close().await;
-        let done = done?;
-        closed.map(|()| done)
+        match done {
+            Ok(done) => closed.map(|()| done),
+            // The answer may have come since.
+            Err(error) if fault(&error) == Some(StoreFault::TimedOut) && is_logged_out(&store, &identity).await => {
+                Ok(LoggedOut { may_still_live: true })
+            }
+            Err(error) => Err(Failure::not_logged_out(error, &store)),
+        }
     })?;
     if arguments.json {
         let object = json!({
@@ -57,4 +70,9 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         }
     }
     Ok(())
+}
+
+/// Whether the store has the tombstone of a logout.
+async fn is_logged_out(store: &FileStore, identity: &ServerIdentity) -> bool {
+    matches!(store.inspect(identity).await, Ok(Some(record)) if record.content == Content::Tombstone)
 }

@@ -125,9 +125,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             );
         }
         // If saving fails, the printed token may be all that is left of the refresh.
-        print(&lease, &identity, ended.is_some(), arguments, out)?;
-        out.flush()?;
-        keeper.land(&session).await
+        let printed = print(&lease, &identity, ended.is_some(), arguments, out);
+        let printed = printed.and_then(|()| Ok(out.flush()?));
+        // A token that could not be printed is saved all the same.
+        keeper.land(&session).await.and(printed)
     })
 }
 

@@ -207,7 +207,8 @@ impl Bundle {
         }
     }
 
-    fn refresh_token(&self) -> Result<Option<RefreshToken>, Failure> {
+    /// The refresh token, if the login has one.
+    pub(super) fn refresh_token(&self) -> Result<Option<RefreshToken>, Failure> {
         let token = present_secret(&self.refresh_token).map(RefreshToken::new);
         well_formed(token, "refresh token", RefreshToken::is_well_formed)
     }
