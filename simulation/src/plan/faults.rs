@@ -147,7 +147,7 @@ impl Script<'_> {
     pub(super) fn rare(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let saves_fail = |span| Stimulus::StoreTrouble { kind: StoreTrouble::SavesFail, span };
-        match self.rng.below(31) {
+        match self.rng.below(32) {
             0..2 => {
                 self.end_at(EffectName::Withdraw);
                 let kind = self.rng.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable]);
@@ -172,7 +172,7 @@ impl Script<'_> {
                 self.end_at(EffectName::Renew);
                 self.push(0, saves_fail(90_000));
             }
-            15..18 => {
+            15..19 => {
                 // The token pair arrives after the logout.
                 let deed = Deed::Logout;
                 let effect = self.rng.pick(&[EffectName::Send, EffectName::Commit]);
@@ -180,7 +180,7 @@ impl Script<'_> {
                 self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Late, span: 900 });
                 self.end_at(EffectName::Revoke);
             }
-            18..22 => {
+            19..23 => {
                 // The logout cannot be stored, and the flight takes it over.
                 if self.rng.chance(250) {
                     self.end_at(EffectName::Close);
@@ -190,11 +190,11 @@ impl Script<'_> {
                 let after = self.rng.between(120, 600);
                 self.push(after, Stimulus::Logout { process, identity });
             }
-            22 => {
+            23 => {
                 self.end_at(EffectName::Close);
                 self.push(0, Stimulus::WrongSubject);
             }
-            23..29 => {
+            24..30 => {
                 // An answer that leaves a doubt and asks for a short pause.
                 self.end_at(EffectName::Throttle);
                 self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Breaks, span: 15_000 });
