@@ -26,6 +26,9 @@ const TAG: usize = 16;
 /// The suffix of a file that keeps room for the next version of another.
 const ROOM: &str = ".room";
 
+/// The folder that a file system makes at its own root. It may stand beside a home.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
+
 /// An open folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -69,7 +72,28 @@ impl Folder {
                 synced(&fd).map_err(|errno| FileError::errno(errno, parent))?;
             }
         }
-        Self::open(path)
+        let opened = Self::open(path);
+        // A folder of this user that is empty was made for the home, perhaps with a group's permissions.
+        if opened.as_ref().is_err_and(|error| *error.trouble() == Trouble::Exposed) {
+            return Self::take(path).map_or(opened, Ok);
+        }
+        opened
+    }
+
+    /// Takes an empty folder of this user, by removing other users' access to it. Returns `None` for any other folder.
+    fn take(path: &Path) -> Option<Self> {
+        let fd = rustix::fs::openat(CWD, path, folder(), Mode::empty()).ok()?;
+        let taken = Self { inode: Inode::of(&rustix::fs::fstat(&fd).ok()?), fd, path: path.to_owned() };
+        let is_empty = || taken.names().is_ok_and(|names| names.iter().all(|name| name == LOST_AND_FOUND));
+        if !is_ours(&rustix::fs::fstat(&taken.fd).ok()?) || !is_empty() {
+            return None;
+        }
+        taken.make_private().ok()?;
+        // Another user may have put something into it before.
+        if !is_empty() {
+            return None;
+        }
+        Self::open(path).ok()
     }
 
     /// Opens the folder at `path`.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builder::KeySource;
 use crate::error::{FileError, Trouble};
-use crate::folder::{Durability, Folder};
+use crate::folder::{Durability, Folder, LOST_AND_FOUND};
 use crate::key::{self, Keys, StoreKey};
 use crate::lock;
 
@@ -87,7 +87,10 @@ impl Home {
     /// its path is probably a mistake.
     fn ground(path: &Path) -> Result<Folder, FileError> {
         let root = Folder::create(path)?;
-        let is_part = |name: &str| PARTS.contains(&name.strip_suffix(".new").unwrap_or(name)) || name == "home.new";
+        let is_part = |name: &str| match Folder::finished(name) {
+            Some(finished) => finished == ABOUT || PARTS.contains(&finished),
+            None => PARTS.contains(&name) || name == LOST_AND_FOUND,
+        };
         if root.stat(ABOUT)?.is_none() {
             // Another process may have finished making the home meanwhile.
             if root.names()?.iter().any(|name| !is_part(name)) && root.stat(ABOUT)?.is_none() {

@@ -121,6 +121,25 @@ fn a_home_that_others_may_write_or_that_is_somebody_elses_is_refused() {
 }
 
 #[test]
+fn a_fresh_volume_becomes_a_home() {
+    // With a group's permissions, and with the folder that its file system made.
+    for (mode_before, made) in [(0o2770, None), (0o2770, Some("lost+found")), (0o700, Some("lost+found"))] {
+        let ground = tempfile::tempdir().unwrap();
+        made.into_iter().for_each(|made| fs::create_dir(ground.path().join(made)).unwrap());
+        chmod(ground.path(), mode_before);
+        FileStore::open(ground.path()).unwrap();
+        assert_eq!(mode(ground.path()) & 0o777, 0o700);
+        FileStore::open(ground.path()).unwrap();
+    }
+    // Others may have put something in the folder that stands there.
+    let ground = tempfile::tempdir().unwrap();
+    fs::create_dir(ground.path().join("records")).unwrap();
+    chmod(ground.path(), 0o2770);
+    assert_eq!(refused(ground.path()).trouble(), &Trouble::Exposed);
+    assert_eq!(mode(ground.path()), 0o2770);
+}
+
+#[test]
 fn a_folder_with_other_things_in_it_becomes_no_home() {
     let ground = tempfile::tempdir().unwrap();
     fs::write(ground.path().join("letters.txt"), "dear").unwrap();
