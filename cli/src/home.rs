@@ -283,5 +283,18 @@ fn interrupted() -> Failure {
 
 /// Runs the work of a command on a new tokio runtime.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
+        outlive_file_size_limit()?;
+        work.await
+    })
+}
+
+/// Makes a write past the limit on file sizes fail. By default its signal ends the process, and a token that the server
+/// has issued with it. The handler stays when the listener is dropped.
+fn outlive_file_size_limit() -> io::Result<()> {
+    #[cfg(unix)]
+    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(
+        rustix::process::Signal::XFSZ.as_raw(),
+    ))?);
+    Ok(())
 }

@@ -81,6 +81,22 @@ fn a_token_that_cannot_be_printed_is_saved_all_the_same() {
 }
 
 #[test]
+fn a_limit_on_file_sizes_is_met_before_the_token_is_presented() {
+    let scene = Scene::signed_in();
+    let told = Process::new("sh")
+        .args(["-c", "ulimit -f 1 && exec \"$@\"", "sh"])
+        .arg(cargo_bin!("tokenkeeper"))
+        .args(["token", &scene.server.resource(), "--fail-fast", "--home"])
+        .arg(scene.home.path())
+        .output()
+        .unwrap();
+    assert_eq!(told.status.code(), Some(6), "{told:?}");
+    assert_eq!(scene.server.counts().token_requests, 0);
+    assert_eq!(scene.state(), "expired");
+    scene.run("token", &[]).success();
+}
+
+#[test]
 fn a_logout_and_a_login_are_written_when_the_record_is_free_again() {
     let scene = Scene::signed_in();
     let wait = |lock: File| {
