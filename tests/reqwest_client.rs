@@ -267,3 +267,73 @@ async fn no_log_of_a_hosts_client_shows_a_secret() {
     let lines = LINES.0.lock().unwrap();
     assert!(!lines.contains("hush"), "{lines}");
 }
+
+/// A token request that may leave at any time.
+fn token_request(uri: http::Uri) -> Exchange {
+    let mut request = Request::new(Body::new("refresh_token=rt"));
+    (*request.method_mut(), *request.uri_mut()) = (Method::POST, uri);
+    let timeout = Duration::from_secs(20);
+    Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time() }
+}
+
+/// The connect time-out covers connecting, and not the time for which a connection is kept for its request. A layer of the
+/// host sees one connection.
+#[tokio::test]
+async fn a_connection_is_kept_for_longer_than_it_may_take() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let uri: http::Uri = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
+    let connections = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&connections);
+    let layer = Then(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let host = || reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).connector_layer(layer.clone());
+    let client = ReqwestClient::with(host).unwrap();
+    let connection = within("a connection", client.connect(&uri)).await.unwrap().expect("it connects ahead");
+    let (mut stream, _) = listener.accept().await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    let answers = async {
+        let mut received = Vec::new();
+        while !received.ends_with(b"refresh_token=rt") {
+            stream.read_buf(&mut received).await.unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+    };
+    let (answer, ()) =
+        within("an exchange", async { tokio::join!(connection.send(token_request(uri)), answers) }).await;
+    assert_eq!(answer.unwrap().body().as_bytes(), b"{}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+/// A server that speaks before it is asked ends the connection. Some send a 408 to an idle client before they close.
+#[tokio::test]
+async fn a_connection_on_which_the_server_has_spoken_is_not_used() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let uri: http::Uri = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
+    let client = ReqwestClient::new().unwrap();
+    let connection = within("a connection", client.connect(&uri)).await.unwrap().expect("it connects ahead");
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    let error = within("the end of an exchange", connection.send(token_request(uri))).await.unwrap_err();
+    assert_eq!(error, HttpError::NotSent(NotSent::Unreachable));
+    let mut received = Vec::new();
+    // The client resets a connection whose bytes it has not read.
+    drop(within("the end of the connection", stream.read_to_end(&mut received)).await);
+    assert_eq!(received, b"");
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_made_is_reported_as_such() {
+    let client = ReqwestClient::new().unwrap();
+    for (uri, why) in [
+        ("ftp://127.0.0.1/token", NotSent::Unbuildable),
+        ("https://127.0.0.1:1/token", NotSent::Unreachable),
+        ("/token", NotSent::Unbuildable),
+    ] {
+        let outcome = within("the end of an attempt", client.connect(&uri.parse().unwrap())).await;
+        assert_eq!(outcome.err(), Some(why), "{uri}");
+    }
+}

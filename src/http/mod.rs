@@ -66,6 +66,38 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///
     /// Dropping the future abandons the answer. The request may have arrived all the same. Flights never drop it.
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError>;
+
+    /// Connects to the host of `uri`, with its scheme, for one request that may follow, and sends nothing. A flight connects
+    /// before it writes its mark, so that a server that cannot be reached costs no write.
+    ///
+    /// `None` is the answer of a client that cannot connect ahead. This is the default. The request then goes through
+    /// [`send`](HttpClient::send).
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent::Unreachable`] if no connection could be established, and [`NotSent::Unbuildable`] if the client cannot
+    /// send a request to `uri`.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future, or the connection, closes the connection.
+    async fn connect(&self, _uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+        Ok(None)
+    }
+}
+
+/// A connection for one request, on which nothing was sent yet. Dropping it closes the connection.
+#[async_trait]
+pub trait HttpConnection: fmt::Debug + Send + 'static {
+    /// Sends `exchange.request` over this connection and reads its answer, as [`HttpClient::send`] does. The time-out counts
+    /// from the first byte sent, and not from the time at which the connection was established.
+    ///
+    /// A request to another host, port or scheme does not go over this connection. It gets one of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HttpClient::send`]. A connection that the peer closed before the request is [`HttpError::NotSent`].
+    async fn send(self: Box<Self>, exchange: Exchange) -> Result<http::Response<Body>, HttpError>;
 }
 
 /// One request with its limits.

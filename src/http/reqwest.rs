@@ -27,6 +27,14 @@
 //! taken, nothing has left. After a failed attempt the [`Gate`] is shut, so that no leftover task can take them later.
 //! The deadline is checked in the same place, which is the last step before the first byte can leave.
 //!
+//! # How a connection stands before its request
+//!
+//! [`ahead`] is a connector layer. [`HttpClient::connect`] runs a request whose gate is shut. The layer puts its connection
+//! aside and fails it, so that nothing is sent. The later request is an ordinary one, with a gate of its own, to which the
+//! layer hands that connection instead of a new one. At that moment it reads from the connection. An end or any byte means
+//! that the peer has closed it, or does not speak HTTP. The request then fails while its gate has not been passed, and is
+//! `NotSent`. A connection that the peer closes later than that is lost like any other.
+//!
 //! # How an answer could be lost although it arrived, and the countermeasures
 //!
 //! - **A time-out that fires late** comes before the bytes that wait in the socket. [`Timeout`] replaces reqwest's.
@@ -44,6 +52,7 @@
 //! A dead peer is noticed within half a minute, however long the time-out is, because the kernel probes the connection
 //! while no answer comes.
 
+mod ahead;
 mod gate;
 mod timeout;
 
@@ -57,9 +66,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::{Client, ClientBuilder, redirect, retry};
 
+use self::ahead::{Ahead, Standing};
 use self::gate::{Gate, OnceBody, Passage};
 use self::timeout::{Timeout, alarm, before};
-use super::{Body, Exchange, HttpClient, HttpError, MaybeSent, NotSent, is_answer, is_whole_object};
+use super::{
+    Body, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, NotSent, is_answer, is_whole_object,
+};
 
 /// The connect time-out of [`ReqwestClient::new`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,14 +161,24 @@ impl ReqwestClient {
         Ok(Self { secure: build(configure())?, plain: build(plain)? })
     }
 
-    async fn exchange(&self, exchange: Exchange, gate: &Arc<Gate>) -> Result<http::Response<Body>, Failure> {
-        let Exchange { request, timeout, max_answer, .. } = exchange;
+    /// Runs `request`, whose bytes pass `gate`.
+    async fn execute(
+        &self,
+        request: http::Request<Body>,
+        gate: &Arc<Gate>,
+    ) -> Result<reqwest::Response, reqwest::Error> {
         let client = if request.uri().scheme() == Some(&http::uri::Scheme::HTTP) { &self.plain } else { &self.secure };
         let body = |body| reqwest::Body::wrap(OnceBody::new(body, Arc::clone(gate)));
-        let mut request = reqwest::Request::try_from(request.map(body)).map_err(Failure::from)?;
+        let mut request = reqwest::Request::try_from(request.map(body))?;
         *request.timeout_mut() = Some(NEVER);
+        client.execute(request).await
+    }
+
+    async fn exchange(&self, exchange: Exchange, gate: &Arc<Gate>) -> Result<http::Response<Body>, Failure> {
+        let Exchange { request, timeout, max_answer, .. } = exchange;
+        let execution = self.execute(request, gate);
         let mut timeout = Timeout::new(timeout, gate);
-        let mut answer = timeout.first(client.execute(request)).await.ok_or(Failure::Lost(MaybeSent::TimedOut))??;
+        let mut answer = timeout.first(execution).await.ok_or(Failure::Lost(MaybeSent::TimedOut))??;
         let body = read(&mut answer, max_answer, &mut timeout).await?;
         let mut whole = http::Response::new(body);
         *whole.status_mut() = answer.status();
@@ -225,6 +247,7 @@ fn once(builder: ClientBuilder) -> ClientBuilder {
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_max_headers(MAX_HEADERS)
+        .connector_layer(Ahead)
         .tcp_keepalive(PROBE_AFTER)
         .tcp_keepalive_interval(PROBE_EVERY)
         .tcp_keepalive_retries(MAX_PROBES);
@@ -258,6 +281,48 @@ impl HttpClient for ReqwestClient {
                 (Passage::Shut, _) => HttpError::NotSent(NotSent::Unreachable),
             }
         })
+    }
+
+    async fn connect(&self, uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+        // A request that stays here: its bytes cannot pass the gate, even if a layer below asked for them.
+        let mut request = http::Request::new(Body::new("-"));
+        *request.uri_mut() = uri.clone();
+        let gate = Arc::new(Gate::new(Departure::at_any_time(), request.body()));
+        gate.shut();
+        match ahead::establish(self.execute(request, &gate)).await {
+            Ok(standing) => Ok(Some(Box::new(ReqwestConnection { client: self.clone(), to: uri.clone(), standing }))),
+            Err(Some(error)) if error.is_builder() => Err(NotSent::Unbuildable),
+            Err(Some(error)) if uri.scheme() == Some(&http::uri::Scheme::HTTPS) && is_of_tls(&error) => {
+                tracing::debug!(failure = %Failure::from(error), "no connection was established");
+                Err(NotSent::Untrusted)
+            }
+            Err(failure) => {
+                let failure = failure.map(Failure::from);
+                tracing::debug!(failure = failure.map(tracing::field::display), "no connection was established");
+                Err(NotSent::Unreachable)
+            }
+        }
+    }
+}
+
+/// A connection of a [`ReqwestClient`] for one request.
+#[derive(Debug)]
+struct ReqwestConnection {
+    client: ReqwestClient,
+    /// The URI that it was established for.
+    to: http::Uri,
+    standing: Standing,
+}
+
+#[async_trait]
+impl HttpConnection for ReqwestConnection {
+    async fn send(self: Box<Self>, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+        let Self { client, to, standing } = *self;
+        let uri = exchange.request.uri();
+        if (uri.scheme(), uri.authority()) != (to.scheme(), to.authority()) {
+            return client.send(exchange).await;
+        }
+        ahead::over(standing, client.send(exchange)).await
     }
 }
 

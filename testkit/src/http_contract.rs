@@ -38,6 +38,7 @@
 mod kit;
 mod server;
 
+pub mod ahead;
 pub mod arrived;
 pub mod bounds;
 pub mod lost;
@@ -128,6 +129,9 @@ pub static CHECKS: &[Check] = checks! {
         a_connection_that_closed_meanwhile_brings_no_second_copy, a_client_shows_no_secret;
     unsent: a_refused_connection_is_not_sent, a_request_that_is_late_does_not_leave,
         a_request_that_may_leave_until_now_leaves;
+    ahead: a_connection_alone_sends_nothing, a_request_goes_over_its_connection,
+        a_server_that_does_not_listen_is_unreachable, a_connection_that_was_closed_is_not_sent,
+        a_late_request_does_not_leave_over_its_connection, a_request_goes_to_its_own_host;
     lost: a_reset_before_the_answer_may_have_been_sent, an_end_before_the_answer_may_have_been_sent,
         a_reset_within_the_answer_may_have_been_sent, half_an_answer_may_have_been_sent,
         what_is_no_http_may_have_been_sent, a_connection_reset_at_once_brings_no_answer_and_no_second_copy;

@@ -6,7 +6,7 @@ mod clients;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use clients::{Faulty, KeepAlive, Strict};
+use clients::{Ahead, Faulty, KeepAlive, Strict};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper_testkit::http_contract::{CHECKS, Check, Harness};
 
@@ -38,12 +38,19 @@ enum Fault {
     LosesTheEncoding,
     IsStrictAboutMessages,
     BelievesTheTimer,
+    SpeaksTooSoon,
+    ConnectsAgain,
+    ConnectsToNothing,
+    TrustsItsConnection,
 }
 
 impl Harness for Fault {
     fn client(&self) -> Arc<dyn HttpClient> {
         match self {
             Fault::TakesAHintForTheAnswer | Fault::SendsAgainWhatAKeptConnectionLost => Arc::new(KeepAlive::default()),
+            Fault::SpeaksTooSoon | Fault::ConnectsAgain | Fault::ConnectsToNothing | Fault::TrustsItsConnection => {
+                Arc::new(Ahead(*self))
+            }
             Fault::IsStrictAboutMessages | Fault::TimesOutByTheRead => Arc::new(Strict::new(*self)),
             fault => Arc::new(Faulty::new(*fault)),
         }
@@ -91,6 +98,12 @@ const FOUND_BY: &[(Fault, &str)] = &[
     (Fault::ReadsOneByteMore, "a_body_one_byte_larger_is_too_large"),
     (Fault::ReadsOneByteLess, "a_body_as_large_as_allowed_is_read"),
     (Fault::CallsTooLargeBroken, "an_endless_body_is_too_large"),
+    (Fault::SpeaksTooSoon, "a_connection_alone_sends_nothing"),
+    (Fault::ConnectsAgain, "a_request_goes_over_its_connection"),
+    (Fault::ConnectsToNothing, "a_server_that_does_not_listen_is_unreachable"),
+    (Fault::TrustsItsConnection, "a_connection_that_was_closed_is_not_sent"),
+    (Fault::TrustsItsConnection, "a_late_request_does_not_leave_over_its_connection"),
+    (Fault::TrustsItsConnection, "a_request_goes_to_its_own_host"),
 ];
 
 fn check(name: &str) -> &'static Check {

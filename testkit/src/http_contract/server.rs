@@ -9,8 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::contract::{Breach, within};
+
 /// The pause of a dripping server before each piece.
 const DRIP: Duration = Duration::from_millis(5);
+
+/// The time in which the client's next step must show at the server.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server's reaction to a request.
 #[derive(Clone)]
@@ -56,6 +61,8 @@ pub(super) struct Log {
     pub(super) fragments: usize,
     /// Connections.
     pub(super) connections: usize,
+    /// Connections that have ended.
+    pub(super) ended: usize,
 }
 
 impl Log {
@@ -74,6 +81,13 @@ pub(super) struct Server {
 
 type Script = Arc<dyn Fn(usize) -> Act + Send + Sync>;
 
+/// The server's reaction to a connection.
+enum Conduct {
+    Serve(Script),
+    Reset,
+    Close,
+}
+
 impl Server {
     /// A server that reacts to every request in the same way.
     pub(super) async fn always(act: Act) -> io::Result<Self> {
@@ -82,16 +96,21 @@ impl Server {
 
     /// A server that calls `script` for its reaction to the first request (0), the second, and so on.
     pub(super) async fn start(script: impl Fn(usize) -> Act + Send + Sync + 'static) -> io::Result<Self> {
-        Self::listen(Some(Arc::new(script))).await
+        Self::listen(Conduct::Serve(Arc::new(script))).await
     }
 
     /// A server that resets every connection at once.
     pub(super) async fn unwilling() -> io::Result<Self> {
-        Self::listen(None).await
+        Self::listen(Conduct::Reset).await
+    }
+
+    /// A server that closes every connection at once, and cleanly.
+    pub(super) async fn closing() -> io::Result<Self> {
+        Self::listen(Conduct::Close).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "a server's tasks, owned by the server")]
-    async fn listen(script: Option<Script>) -> io::Result<Self> {
+    async fn listen(conduct: Conduct) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let log = Arc::new(Mutex::new(Log::default()));
@@ -101,11 +120,21 @@ impl Server {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 lock(&shared).connections += 1;
-                match &script {
+                match &conduct {
                     // A failed connection is caused by the client or by this server's script.
-                    Some(script) => drop(connections.spawn(serve(stream, Arc::clone(script), Arc::clone(&shared)))),
-                    None => drop(stream.set_zero_linger()),
+                    Conduct::Serve(script) => {
+                        let (script, shared) = (Arc::clone(script), Arc::clone(&shared));
+                        connections.spawn(async move {
+                            serve(stream, script, Arc::clone(&shared)).await;
+                            lock(&shared).ended += 1;
+                        });
+                        continue;
+                    }
+                    Conduct::Reset => drop(stream.set_zero_linger()),
+                    Conduct::Close => {}
                 }
+                drop(stream);
+                lock(&shared).ended += 1;
             }
         });
         Ok(Self { address, log, _tasks: tasks })
@@ -119,6 +148,16 @@ impl Server {
     /// The requests and connections so far.
     pub(super) fn log(&self) -> Log {
         lock(&self.log).clone()
+    }
+
+    /// Waits until the log is as `wanted`.
+    pub(super) async fn until(&self, wanted: impl Fn(&Log) -> bool) -> Result<(), Breach> {
+        let waits = async {
+            while !wanted(&self.log()) {
+                pause().await;
+            }
+        };
+        within(PATIENCE, waits).await.ok_or_else(|| Breach::new(format!("it did not come to this: {:?}", self.log())))
     }
 }
 
@@ -186,7 +225,7 @@ async fn perform(stream: &mut TcpStream, act: Act, log: &Mutex<Log>) -> io::Resu
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a server that is slow on purpose")]
+#[expect(clippy::disallowed_methods, reason = "a server that is slow on purpose, and a look at its log now and then")]
 async fn pause() {
     tokio::time::sleep(DRIP).await;
 }

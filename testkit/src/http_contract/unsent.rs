@@ -22,7 +22,7 @@ impl Clock for Still {
     }
 }
 
-fn until(millis: u64) -> Departure {
+pub(super) fn until(millis: u64) -> Departure {
     Departure::by(Arc::new(Still), ElapsedTime::from_millis(millis))
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderValue, Response, StatusCode, header};
-use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, NotSent, ReqwestClient};
+use tokenkeeper::http::{
+    Body, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, NotSent, ReqwestClient,
+};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::values::{ElapsedTime, Moment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -213,6 +215,49 @@ impl HttpClient for KeepAlive {
         self.0.lock().unwrap().insert(host, stream);
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
         Ok(Response::builder().status(status.unwrap_or(StatusCode::OK)).body(Body::default()).unwrap())
+    }
+}
+
+/// A naive client that connects ahead, with a fault.
+#[derive(Debug)]
+pub(crate) struct Ahead(pub(crate) Fault);
+
+/// A connection of [`Ahead`]. It sends every request, wherever it belongs, and does not look for the peer.
+#[derive(Debug)]
+struct Line(Fault, Option<TcpStream>);
+
+#[async_trait]
+impl HttpClient for Ahead {
+    async fn send(&self, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        Box::new(Line(self.0, None)).send(exchange).await
+    }
+
+    async fn connect(&self, uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+        let stream = TcpStream::connect(uri.authority().unwrap().as_str()).await;
+        let mut stream = match (self.0, stream) {
+            (Fault::ConnectsToNothing, Err(_)) => None,
+            (_, stream) => Some(stream.map_err(|_| NotSent::Unreachable)?),
+        };
+        if let (Fault::SpeaksTooSoon, Some(stream)) = (self.0, &mut stream) {
+            stream.write_all(b"POST").await.unwrap();
+        }
+        Ok(Some(Box::new(Line(self.0, stream))))
+    }
+}
+
+#[async_trait]
+impl HttpConnection for Line {
+    async fn send(self: Box<Self>, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        let host = exchange.request.uri().authority().unwrap().to_string();
+        let body = exchange.request.body().as_bytes();
+        let mut request =
+            format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+        request.extend(body);
+        let answered = match self.1.filter(|_| self.0 != Fault::ConnectsAgain) {
+            Some(stream) => ask(stream, &request).await,
+            None => fresh(&host, &request).await,
+        };
+        answered.map(|_| Response::new(Body::default())).map_err(|_| HttpError::MaybeSent(MaybeSent::Broken))
     }
 }
 
