@@ -158,7 +158,7 @@ impl State {
                 (FlightEffect::EndClaim { .. }, _) => step(Kind::Due, Action::EndClaim(flight)),
                 (effect, Some(op)) => {
                     step(Kind::Due, Action::Perform(flight, op));
-                    if matches!(effect, FlightEffect::Send(..)) && self.left.unsent > 0 {
+                    if matches!(effect, FlightEffect::Send { .. } | FlightEffect::Connect(..)) && self.left.unsent > 0 {
                         step(Kind::Chance, Action::Unsent(flight));
                     }
                     if is_commit(effect) && self.left.failed_saves > 0 {

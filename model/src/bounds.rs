@@ -17,7 +17,7 @@ pub struct Bounds {
     /// Requests that the server processes late, after the answer was lost and a later request of the lineage has left.
     /// Other requests whose answers are lost are processed before that or never.
     pub late_requests: u8,
-    /// Requests that cannot be sent, because the server is unreachable.
+    /// Connections that cannot be established and requests that cannot be sent, because the server is unreachable.
     pub unsent: u8,
     /// Commits that the store reports as failed. The flight keeps its tokens, and saves them again.
     pub failed_saves: u8,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent};
+use tokenkeeper_actors::law::flight::{ConnectFault, FlightEffect, FlightEvent};
 use tokenkeeper_actors::law::ledger::{Change, Login, LoginAccess};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent};
 use tokenkeeper_actors::values::{AccessToken, Epoch, FlightId, RenewalPlan, Scopes, StoreFault, TokenKind, Validity};
@@ -29,12 +29,18 @@ impl Step<'_> {
         self.feed(flight, FlightEvent::Sent(op, Evidence::Lost(how)));
     }
 
-    /// Reports to the flight that the server is unreachable. Nothing was sent.
+    /// Reports to the flight that the server is unreachable, to a connection or to a request. Nothing was sent.
     pub(crate) fn unsent(&mut self, flight: FlightId) {
         self.state.left.unsent -= 1;
-        let is_send = |effect: &FlightEffect| matches!(effect, FlightEffect::Send(..));
-        if let Some(FlightEffect::Send(op, _)) = self.take_pending(flight, is_send) {
-            self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(NotSent::Unreachable)));
+        let goes_out = |effect: &FlightEffect| matches!(effect, FlightEffect::Send { .. } | FlightEffect::Connect(..));
+        let why = NotSent::Unreachable;
+        match self.take_pending(flight, goes_out) {
+            Some(FlightEffect::Send { op, .. }) => self.feed(flight, FlightEvent::Sent(op, Evidence::NotSent(why))),
+            Some(FlightEffect::Connect(op, _)) => {
+                self.saw(Sight::Unconnected);
+                self.feed(flight, FlightEvent::Connected(op, Err(ConnectFault::NotSent(why))));
+            }
+            _ => {}
         }
     }
 

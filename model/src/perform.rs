@@ -49,7 +49,8 @@ impl Step<'_> {
                 }
                 self.feed(flight, FlightEvent::Changed(op, Ok(answer)));
             }
-            FlightEffect::Send(op, request) => self.send(flight, op, &request),
+            FlightEffect::Connect(op, _) => self.feed(flight, FlightEvent::Connected(op, Ok(()))),
+            FlightEffect::Send { op, request, .. } => self.send(flight, op, &request),
             _ => {}
         }
     }

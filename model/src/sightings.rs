@@ -80,6 +80,8 @@ sights! {
     LateRevocation "lineages lost to a late request"
     /// A grant is ended, because the server refused its token.
     Ended "grants ended"
+    /// A connection is not established, before a mark.
+    Unconnected "connections not established"
     /// A mark is taken back.
     Withdrawn "withdrawn marks"
     /// A flight reads again between mark and send.
@@ -131,6 +133,7 @@ impl Sight {
             Sight::Overtook => replays && leased && pauses > 0,
             Sight::Ended => replays && doubt,
             Sight::LateRevocation => replays && doubt && late_requests > 0,
+            Sight::Unconnected => unsent > 0,
             Sight::Withdrawn => late || unsent > 0,
             Sight::Verified | Sight::TooLate => lulls > 0,
             Sight::Degraded | Sight::Settled => late || failed_saves > 0,

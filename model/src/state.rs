@@ -172,7 +172,8 @@ pub(crate) fn op(effect: &FlightEffect) -> Option<Op> {
         | FlightEffect::Claim { op, .. }
         | FlightEffect::Renew { op, .. }
         | FlightEffect::Change(op, _)
-        | FlightEffect::Send(op, _) => Some(*op),
+        | FlightEffect::Connect(op, _)
+        | FlightEffect::Send { op, .. } => Some(*op),
         _ => None,
     }
 }

@@ -183,6 +183,10 @@ impl Step<'_> {
                 // The issuer's permit concerns a single process only.
                 FlightEffect::AskPermit { op, .. } => self.feed(flight, FlightEvent::Permitted(op)),
                 FlightEffect::ReturnPermit { .. } | FlightEffect::Throttle(_) => {}
+                // A connection has no effect on others. Only where it may fail, its time matters.
+                FlightEffect::Connect(op, _) if self.state.left.unsent == 0 => {
+                    self.feed(flight, FlightEvent::Connected(op, Ok(())));
+                }
                 // The first read of an attempt has no effect on others. So it can happen at once, because a later read
                 // is the same as an attempt that begins later.
                 FlightEffect::Load(op) if !claimed => self.perform(flight, FlightEffect::Load(op), false),

@@ -35,7 +35,8 @@ fn action(state: &State, action: &Action) -> String {
         }
         Action::Learn(process) => format!("{}'s session learns of the login", PROCESSES[*process]),
         Action::Perform(flight, stamp) => match pending(state, *flight, *stamp) {
-            Some(FlightEffect::Send(..)) => format!("{}'s request leaves", name(*flight)),
+            Some(FlightEffect::Send { .. }) => format!("{}'s request leaves", name(*flight)),
+            Some(FlightEffect::Connect(..)) => format!("{}'s connection stands", name(*flight)),
             Some(effect) => format!("{}: the store does {}", name(*flight), deed(effect)),
             None => format!("{}: nothing", name(*flight)),
         },

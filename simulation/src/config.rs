@@ -245,6 +245,7 @@ impl Config {
             reuse: Reuse::EndsLineage,
             grace: Some(seconds(1_000_000)),
             rotates: false,
+            connect_timeout: seconds(1),
             request_timeout: seconds(1),
             dead_words: Vec::new(),
             client_words: Vec::new(),

@@ -180,6 +180,8 @@ pub(crate) struct Facts {
     pub(crate) read_since_claim: bool,
     /// Whether an earlier holder of the claim may be alive.
     pub(crate) predecessor_may_live: bool,
+    /// The latest connection that the flight asked for.
+    pub(crate) connection: Option<Connection>,
     pub(crate) mark: Option<Marked>,
     pub(crate) tokens: Option<Brought>,
     /// The flight learned that this token is dead.
@@ -216,6 +218,15 @@ impl Facts {
     pub(crate) fn is_settled(&self) -> bool {
         self.landed && (!self.keeping || self.settled || self.lost_reported)
     }
+}
+
+/// A connection that a flight has asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) op: Op,
+    pub(crate) endpoint: String,
+    pub(crate) plan: RenewalPlan,
+    pub(crate) stands: bool,
 }
 
 /// A mark that a flight has requested.

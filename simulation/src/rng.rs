@@ -25,6 +25,7 @@ pub(crate) enum For {
     Names = 13,
     Caller = 14,
     Login = 16,
+    Connect = 17,
 }
 
 /// Mixes each bit of `word` into all others.

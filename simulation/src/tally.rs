@@ -42,6 +42,8 @@ kinds! {
     DeadlinePassed = "deadlines passed",
     TooManyWaiters = "callers past the bound",
     WaiterGone = "waiters gone",
+    Connected = "connections established",
+    Unconnected = "connections not established, before a mark",
     NonceResent = "resends with a nonce",
     TooLate = "sends given up as too late",
     SentLate = "sends after a standstill between check and first byte",

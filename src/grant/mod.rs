@@ -18,11 +18,13 @@ use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profiles, Refused};
 use tokenkeeper_actors::ports::clock::Clock;
-use tokenkeeper_actors::ports::source::TokenSource;
-use tokenkeeper_actors::values::record::{Binding, Client, Grant};
+use tokenkeeper_actors::ports::source::{SourceConnection, TokenSource};
+use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh};
 use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 
-use crate::http::{Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, MaybeSent, decode};
+use crate::http::{
+    Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, decode,
+};
 use crate::issuers::providers;
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
@@ -126,24 +128,21 @@ impl TokenSource for RefreshGrant {
         Spending::SingleUse
     }
 
+    /// Connects through its HTTP client. A request that cannot be built needs no connection.
+    async fn connect(
+        &self,
+        _identity: &ServerIdentity,
+        grant: &Grant,
+    ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
+        let Refresh::Held(held) = &grant.refresh else { return Err(NotSent::Unbuildable) };
+        let endpoint = self.refresh(held.credential.token(), grant).map(|request| request.uri().clone());
+        let connection = self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?).await?;
+        let over = |connection| Box::new(GrantConnection { grant: self.clone(), connection }) as Box<_>;
+        Ok(connection.map(over))
+    }
+
     async fn request(&self, _identity: &ServerIdentity, request: TokenRequest) -> Evidence {
-        let TokenRequest { refresh, grant, not_after, timeout, .. } = request;
-        let (Some(token), Some(grant)) = (refresh, grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
-        let Some(request) = self.refresh(&token, &grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
-        let departure = Departure::by(Arc::clone(&self.clock), not_after);
-        let asked = self.clock.now();
-        let max_answer = DEFAULT_ANSWER_MOST;
-        let answer = self.http.send(Exchange { request, timeout, max_answer, departure }).await;
-        match answer.and_then(|answer| decode(answer, max_answer).map_err(HttpError::MaybeSent)) {
-            Ok(answer) => {
-                let profile = self.profiles.of(&grant.renewal);
-                let evidence = answer::read_for(&profile, &answer, asked, self.clock.now().wall);
-                discreet(evidence, &profile, &token, &grant.binding.client)
-            }
-            Err(HttpError::NotSent(why)) => Evidence::NotSent(why),
-            Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),
-            Err(HttpError::MaybeSent(MaybeSent::Broken | MaybeSent::TooLarge)) => Evidence::Lost(Lost::Broken),
-        }
+        self.present(request, None).await
     }
 
     /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1).
@@ -163,6 +162,48 @@ impl TokenSource for RefreshGrant {
             departure: Departure::at_any_time(),
         };
         self.http.send(exchange).await.is_ok_and(|answer| answer.status().is_success())
+    }
+}
+
+/// A connection of a [`RefreshGrant`] to a token endpoint.
+#[derive(Debug)]
+struct GrantConnection {
+    grant: RefreshGrant,
+    connection: Box<dyn HttpConnection>,
+}
+
+#[async_trait]
+impl SourceConnection for GrantConnection {
+    async fn request(self: Box<Self>, _identity: &ServerIdentity, request: TokenRequest) -> Evidence {
+        let Self { grant, connection } = *self;
+        grant.present(request, Some(connection)).await
+    }
+}
+
+impl RefreshGrant {
+    /// Makes the request, over `connection` if there is one.
+    async fn present(&self, request: TokenRequest, connection: Option<Box<dyn HttpConnection>>) -> Evidence {
+        let TokenRequest { refresh, grant, not_after, timeout, .. } = request;
+        let (Some(token), Some(grant)) = (refresh, grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
+        let Some(request) = self.refresh(&token, &grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
+        let departure = Departure::by(Arc::clone(&self.clock), not_after);
+        let asked = self.clock.now();
+        let max_answer = DEFAULT_ANSWER_MOST;
+        let exchange = Exchange { request, timeout, max_answer, departure };
+        let answer = match connection {
+            Some(connection) => connection.send(exchange).await,
+            None => self.http.send(exchange).await,
+        };
+        match answer.and_then(|answer| decode(answer, max_answer).map_err(HttpError::MaybeSent)) {
+            Ok(answer) => {
+                let profile = self.profiles.of(&grant.renewal);
+                let evidence = answer::read_for(&profile, &answer, asked, self.clock.now().wall);
+                discreet(evidence, &profile, &token, &grant.binding.client)
+            }
+            Err(HttpError::NotSent(why)) => Evidence::NotSent(why),
+            Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),
+            Err(HttpError::MaybeSent(MaybeSent::Broken | MaybeSent::TooLarge)) => Evidence::Lost(Lost::Broken),
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{Profile, Reuse};
-use tokenkeeper::engine::values::record::ClientAuth;
-use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, NotSent, ReqwestClient};
+use tokenkeeper::engine::values::record::{ClientAuth, Record};
+use tokenkeeper::http::{Body, Exchange, HttpClient, HttpConnection, HttpError, NotSent, ReqwestClient};
 use tokenkeeper_testkit::hostile::Fault;
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, Service};
@@ -21,6 +21,17 @@ use crate::scene::Scene;
 use crate::support::wire::Wire;
 
 const POLICIES: [Reuse; 2] = [Reuse::EndsLineage, Reuse::EndsMore];
+
+/// The number of times that the record was written since it was `before`.
+async fn writes(scene: &Scene, before: &Record) -> u64 {
+    scene.host.record().await.revision.number() - before.revision.number()
+}
+
+/// The number of writes of a flight that cannot connect. A client that does not connect ahead learns of it after the mark,
+/// which is withdrawn.
+fn writes_unsent(wire: Wire) -> u64 {
+    if wire == Wire::Shipped { 0 } else { 2 }
+}
 
 #[tokio::test]
 async fn where_nobody_listens_nothing_is_spent() {
@@ -32,8 +43,10 @@ async fn where_nobody_listens_nothing_is_spent() {
         grant.binding.token_endpoint = format!("http://{gone}/token");
         scene.host.sign_in(&grant).await.unwrap();
         for _ in 0..3 {
+            let before = scene.host.record().await;
             assert_eq!(scene.host.try_to_renew().await.unwrap_err().reason(), Reason::Unreachable, "{wire:?}");
             assert_eq!(scene.host.mark().await, None, "{wire:?}");
+            assert_eq!(writes(&scene, &before).await, writes_unsent(wire), "{wire:?}");
             scene.pass(Duration::from_secs(1));
         }
         scene.assert_counts((1, 1, 0), "nobody listens").await;
@@ -52,8 +65,9 @@ async fn what_fails_before_the_connection_stands_spends_nothing() {
         let scene = Scene::with(Arc::new(http), profile, Fault::pass()).await;
         broken.store(true, Ordering::SeqCst);
         for _ in 0..3 {
+            let before = scene.host.record().await;
             scene.assert_refused(Reason::Unreachable, "no connection").await;
-            assert_eq!(scene.host.mark().await, None);
+            assert_eq!(scene.host.record().await, before, "not even a mark is written");
             scene.pass(Duration::from_secs(1));
         }
         scene.assert_counts((1, 1, 0), "no connection").await;
@@ -72,12 +86,74 @@ async fn a_request_that_cannot_be_made_spends_nothing() {
         grant.binding.client.auth = ClientAuth::Basic;
         scene.host.sign_in(&grant).await.unwrap();
         for _ in 0..3 {
+            let before = scene.host.record().await;
             assert_eq!(scene.host.try_to_renew().await.unwrap_err().reason(), Reason::RequestRefused, "{wire:?}");
-            assert_eq!(scene.host.mark().await, None, "{wire:?}");
+            assert_eq!(scene.host.record().await, before, "{wire:?}: not even a mark is written");
             scene.pass(Duration::from_secs(1));
         }
         scene.assert_counts((1, 1, 0), "cannot be made").await;
         scene.host.shut_down().await;
+    }
+}
+
+/// The connection stood before the mark, and the server closed it before the request.
+#[tokio::test]
+async fn a_connection_that_is_closed_between_its_mark_and_its_request_spends_nothing() {
+    for reuse in POLICIES {
+        let closes = Arc::new(AtomicBool::new(false));
+        let http = ClosedMeanwhile { http: ReqwestClient::new().unwrap(), closes: Arc::clone(&closes) };
+        let scene = Scene::with(Arc::new(http), Profile { reuse, ..Profile::default() }, Fault::pass()).await;
+        closes.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            let before = scene.host.record().await;
+            scene.assert_refused(Reason::Unreachable, "closed meanwhile").await;
+            assert_eq!(scene.host.mark().await, None);
+            assert_eq!(writes(&scene, &before).await, 2, "the mark, and its withdrawal");
+            scene.pass(Duration::from_secs(1));
+        }
+        scene.assert_counts((1, 1, 0), "closed meanwhile").await;
+        closes.store(false, Ordering::SeqCst);
+        scene.assert_whole(1, "a connection").await;
+    }
+}
+
+/// A client whose connections are made to a server that closes them, while the flag is up.
+#[derive(Debug)]
+struct ClosedMeanwhile {
+    http: ReqwestClient,
+    closes: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl HttpClient for ClosedMeanwhile {
+    async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+        self.http.send(exchange).await
+    }
+
+    async fn connect(&self, uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+        if !self.closes.load(Ordering::SeqCst) {
+            return self.http.connect(uri).await;
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let to = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
+        let connection = self.http.connect(&to).await?;
+        drop(listener.accept().await.unwrap());
+        Ok(connection.map(|connection| Box::new(Redirected { connection, to }) as Box<_>))
+    }
+}
+
+/// A connection that gets its requests for another server.
+#[derive(Debug)]
+struct Redirected {
+    connection: Box<dyn HttpConnection>,
+    to: http::Uri,
+}
+
+#[async_trait]
+impl HttpConnection for Redirected {
+    async fn send(self: Box<Self>, mut exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+        *exchange.request.uri_mut() = self.to;
+        self.connection.send(exchange).await
     }
 }
 

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, ProviderName, RenewalPlan, Subject};
+use crate::values::record::{
+    Binding, DEFAULT_CONNECT_TIMEOUT, DEFAULT_REQUEST_TIMEOUT, ProviderName, RenewalPlan, Subject,
+};
 use crate::values::{AccessToken, Moment, Reason, RefreshToken, Scopes, TokenKind, Validity};
 
 /// The result of a token request, without a judgement of its effect on the refresh token.
@@ -89,6 +91,8 @@ pub struct Profile {
     /// Whether the issuer ever replaces a refresh token. Default true. If it never does, no refresh token is spent, and a
     /// lost answer leaves no doubt.
     pub rotates: bool,
+    /// How long a flight waits for a connection before it presents a refresh token. Default 10 s.
+    pub connect_timeout: Duration,
     /// The time-out of one token request. Default 3 min, because an answer that is still to come may carry the only copy of
     /// a new refresh token. No caller waits longer than its own timeout.
     pub request_timeout: Duration,
@@ -142,6 +146,7 @@ impl Profiles {
             None => self.fallback.clone(),
             Some(name) => self.named.get(name).cloned().unwrap_or_else(|| Profile {
                 reuse: Reuse::EndsMore,
+                connect_timeout: self.fallback.connect_timeout,
                 request_timeout: self.fallback.request_timeout,
                 dead_words: self.fallback.dead_words.clone(),
                 ..Profile::default()
@@ -179,6 +184,7 @@ impl Default for Profile {
             reuse: Reuse::default(),
             grace: None,
             rotates: true,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             dead_words: vec!["invalid_grant".to_owned()],
             client_words: vec!["invalid_client".to_owned()],

@@ -47,6 +47,8 @@ pub enum EffectName {
     Spent,
     /// Stores a tombstone, or parks the grant.
     Close,
+    /// Connects to the token endpoint.
+    Connect,
     /// Sends the token request.
     Send,
     /// Revokes tokens.
@@ -57,7 +59,7 @@ pub enum EffectName {
 
 impl EffectName {
     /// Every effect a flight can have.
-    pub const ALL: [EffectName; 16] = [
+    pub const ALL: [EffectName; 17] = [
         EffectName::AskPermit,
         EffectName::ReturnPermit,
         EffectName::Throttle,
@@ -71,6 +73,7 @@ impl EffectName {
         EffectName::End,
         EffectName::Spent,
         EffectName::Close,
+        EffectName::Connect,
         EffectName::Send,
         EffectName::Revoke,
         EffectName::Report,
@@ -92,6 +95,7 @@ impl EffectName {
             EffectName::End => "end",
             EffectName::Spent => "spent",
             EffectName::Close => "close",
+            EffectName::Connect => "connect",
             EffectName::Send => "send",
             EffectName::Revoke => "revoke",
             EffectName::Report => "report",
@@ -111,7 +115,8 @@ impl FlightEffect {
             FlightEffect::Claim { .. } => EffectName::Claim,
             FlightEffect::Renew { .. } => EffectName::Renew,
             FlightEffect::EndClaim { .. } => EffectName::EndClaim,
-            FlightEffect::Send(..) => EffectName::Send,
+            FlightEffect::Connect(..) => EffectName::Connect,
+            FlightEffect::Send { .. } => EffectName::Send,
             FlightEffect::Revoke(_) => EffectName::Revoke,
             FlightEffect::Report(_) => EffectName::Report,
             FlightEffect::Change(_, change) => match change {

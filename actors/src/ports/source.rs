@@ -5,8 +5,9 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::law::flight::{Revocation, Spending, TokenRequest};
-use crate::law::profile::Evidence;
+use crate::law::profile::{Evidence, NotSent};
 use crate::values::ServerIdentity;
+use crate::values::record::Grant;
 
 /// Obtains tokens, for example by a refresh grant, by client credentials, by a JWT bearer assertion or from a command.
 ///
@@ -16,6 +17,30 @@ pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
     /// Returns whether a request may spend the refresh token. A record whose plan says otherwise is not renewed by this
     /// source.
     fn spending(&self) -> Spending;
+
+    /// Connects to the token endpoint of `grant` for a request that may follow, and sends nothing. Once the connection
+    /// stands, the flight notes durably that it is going to present the refresh token, and makes the request over this
+    /// connection.
+    ///
+    /// `None` is the answer of a source that does not connect ahead. This is the default. The request then goes through
+    /// [`request`](TokenSource::request), which connects by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent::Unreachable`] if no connection could be established, and [`NotSent::Unbuildable`] if the request could not
+    /// be made. The flight then presents nothing, and writes nothing.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future, or the connection, closes the connection. A flight drops the future after the
+    /// [`connect_timeout`](crate::law::profile::Profile::connect_timeout) of the issuer's profile.
+    async fn connect(
+        &self,
+        _identity: &ServerIdentity,
+        _grant: &Grant,
+    ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
+        Ok(None)
+    }
 
     /// Makes the request and reports its result.
     ///
@@ -32,4 +57,14 @@ pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
     /// Revokes tokens that will not be used (RFC 7009), the refresh token first. Best effort. Returns `false` if they
     /// may still be valid.
     async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool;
+}
+
+/// A connection of a source to a token endpoint, for one request.
+#[async_trait]
+pub trait SourceConnection: fmt::Debug + Send + 'static {
+    /// Makes the request over this connection and reports its result.
+    ///
+    /// The rules of [`TokenSource::request`] apply. A connection that was closed meanwhile is [`NotSent::Unreachable`], and a
+    /// request for another endpoint does not go over it.
+    async fn request(self: Box<Self>, identity: &ServerIdentity, request: TokenRequest) -> Evidence;
 }

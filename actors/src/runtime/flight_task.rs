@@ -15,12 +15,13 @@ use super::events;
 use super::shutdown::Unsaved;
 use super::slot::{FlightMessage, Slot};
 use super::timer;
-use crate::law::flight::{Flight, FlightEffect, FlightEvent, Op, Order, Report, Urgency};
-use crate::law::profile::{Evidence, Lost, Refused};
+use crate::law::flight::{ConnectFault, Flight, FlightEffect, FlightEvent, Op, Order, Report, Urgency};
+use crate::law::profile::{Evidence, Lost, NotSent, Refused};
 use crate::ports::observer::EffectName;
 use crate::ports::permit::{Permission, Permit};
+use crate::ports::source::SourceConnection;
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope};
-use crate::values::record::Issuer;
+use crate::values::record::{Grant, Issuer};
 use crate::values::{FlightId, MAX_SLEEP, StoreFault};
 
 /// The time limit of background work, such as ending a claim or revoking a token.
@@ -45,6 +46,8 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         slot: Arc::clone(slot),
         messages,
         asking: None,
+        connecting: None,
+        connection: None,
         answers: FuturesUnordered::new(),
         background: FuturesUnordered::new(),
         claim: None,
@@ -71,6 +74,10 @@ struct FlightTask {
     messages: mpsc::UnboundedReceiver<FlightMessage>,
     /// The pending request for a permit.
     asking: Option<PendingPermit>,
+    /// The pending connection.
+    connecting: Option<PendingConnection>,
+    /// The connection that stands, with the effect that it answers.
+    connection: Option<(Op, Box<dyn SourceConnection>)>,
     answers: FuturesUnordered<Pending<FlightEvent>>,
     /// Work that must be done before the end, and that the machine gets no answer of.
     background: FuturesUnordered<Pending<()>>,
@@ -94,6 +101,12 @@ struct PendingPermit {
     op: Op,
     issuer: Option<Issuer>,
     answer: Pending<Permission>,
+}
+
+/// A connection that is being established.
+struct PendingConnection {
+    op: Op,
+    answer: Pending<Result<Option<Box<dyn SourceConnection>>, ConnectFault>>,
 }
 
 impl FlightTask {
@@ -127,6 +140,7 @@ impl FlightTask {
                 FlightMessage::Expedite => self.expedite(),
             },
             permission = answer(&mut self.asking) => self.permitted(permission),
+            connection = connection(&mut self.connecting) => self.connected(connection),
             Some(event) = self.answers.next(), if !self.answers.is_empty() => event,
             Some(()) = self.background.next(), if !self.background.is_empty() => FlightEvent::Tick,
             () = timer::pause(wait) => FlightEvent::Tick,
@@ -173,6 +187,28 @@ impl FlightTask {
         }
     }
 
+    /// Connects ahead, unless the issuer was throttled after the permit was granted. An earlier connection is dropped.
+    fn connect(&mut self, op: Op, grant: Grant) {
+        let (sources, identity) = (Arc::clone(&self.slot.plan.sources), self.slot.identity.clone());
+        let throttled = self.throttle();
+        self.connection = None;
+        let answer = Box::pin(async move {
+            if let Some(left) = throttled {
+                return Err(ConnectFault::Throttled(left));
+            }
+            let connected = AssertUnwindSafe(sources.connect(&identity, &grant)).catch_unwind().await;
+            connected.unwrap_or(Err(NotSent::Unreachable)).map_err(ConnectFault::NotSent)
+        });
+        self.connecting = Some(PendingConnection { op, answer });
+    }
+
+    fn connected(&mut self, answer: Result<Option<Box<dyn SourceConnection>>, ConnectFault>) -> FlightEvent {
+        let op = self.connecting.take().map_or_else(Op::default, |connecting| connecting.op);
+        self.observe_after(EffectName::Connect);
+        let connected = answer.map(|connection| self.connection = connection.map(|connection| (op, connection)));
+        FlightEvent::Connected(op, connected)
+    }
+
     /// Looks for a throttle that began while the flight waited for its claim. The next steps of the flight do not wait
     /// for this.
     fn look_for_throttle(&mut self) {
@@ -186,10 +222,15 @@ impl FlightTask {
 
     /// The answer to a request that is not sent, because the issuer was throttled after the permit was granted.
     fn throttled(&mut self) -> Option<Evidence> {
-        // A repetition of a request that was sent belongs to that request.
-        let retry_after = self.core.ports.permits.throttled(self.issuer.as_ref()).filter(|_| self.is_unused);
+        let retry_after = self.throttle();
         self.is_unused = false;
         retry_after.map(|left| Evidence::Refused(Refused { status: 429, error: None, retry_after: Some(left) }))
+    }
+
+    /// The remaining time of a throttle that holds the next request back. A repetition of a request that was sent belongs to
+    /// that request.
+    fn throttle(&self) -> Option<Duration> {
+        self.core.ports.permits.throttled(self.issuer.as_ref()).filter(|_| self.is_unused)
     }
 
     fn perform(&mut self, effects: Vec<FlightEffect>) {
@@ -235,12 +276,15 @@ impl FlightTask {
                 let work = async move { store.change(&identity, change).await };
                 self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Changed(op, answer));
             }
-            FlightEffect::Send(op, request) => {
+            FlightEffect::Connect(op, grant) => self.connect(op, *grant),
+            FlightEffect::Send { op, request, connection } => {
                 let (sources, throttled) = (Arc::clone(&self.slot.plan.sources), self.throttled());
+                let standing = self.connection.take().filter(|(standing, _)| Some(*standing) == connection);
                 let work = async move {
-                    match throttled {
-                        Some(refused) => refused,
-                        None => sources.request(&identity, *request).await,
+                    match (throttled, standing) {
+                        (Some(refused), _) => refused,
+                        (None, Some((_, connection))) => connection.request(&identity, *request).await,
+                        (None, None) => sources.request(&identity, *request).await,
                     }
                 };
                 let lost = Evidence::Lost(Lost::Aborted);
@@ -272,6 +316,7 @@ impl FlightTask {
                     self.core.note_unsaved(Unsaved { identity, noted });
                 }
                 self.landed = true;
+                (self.connecting, self.connection) = (None, None);
                 self.report(Some(report));
                 self.observe_after(name);
             }
@@ -342,6 +387,16 @@ impl FlightTask {
 async fn answer(asking: &mut Option<PendingPermit>) -> Permission {
     match asking {
         Some(asking) => (&mut asking.answer).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the pending connection. Never ends if there is none.
+async fn connection(
+    connecting: &mut Option<PendingConnection>,
+) -> Result<Option<Box<dyn SourceConnection>>, ConnectFault> {
+    match connecting {
+        Some(connecting) => (&mut connecting.answer).await,
         None => std::future::pending().await,
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::law::flight::{Revocation, TokenRequest};
 use crate::law::profile::{Evidence, NotSent};
-use crate::ports::source::TokenSource;
+use crate::ports::source::{SourceConnection, TokenSource};
+use crate::values::record::Grant;
 use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
 
 /// The token sources that a runtime has, each under the name by which records refer to it.
@@ -31,6 +32,18 @@ impl Sources {
     /// The source that `plan` names, if the runtime has it with the same spending.
     pub fn find(&self, plan: &RenewalPlan) -> Option<&Arc<dyn TokenSource>> {
         self.0.get(&plan.source).filter(|source| source.spending() == plan.spending)
+    }
+
+    /// Connects ahead at the source that the plan of `grant` names.
+    pub(crate) async fn connect(
+        &self,
+        identity: &ServerIdentity,
+        grant: &Grant,
+    ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
+        match self.find(&grant.renewal) {
+            Some(source) => source.connect(identity, grant).await,
+            None => Err(NotSent::Unbuildable),
+        }
     }
 
     /// Makes `request` at the source that its plan names. The flight machine never asks for a missing one.

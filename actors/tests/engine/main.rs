@@ -7,6 +7,7 @@
 mod address;
 mod bounds;
 mod cohort;
+mod connecting;
 mod cooldowns;
 mod crowd;
 mod foreign;

@@ -20,6 +20,7 @@ enum Asked {
     Claim(Op),
     Renew(Op),
     Change(Op, Box<Change>),
+    Connect(Op),
     Send(Op),
 }
 
@@ -37,6 +38,8 @@ struct World {
     unheard_claims: i32,
     presentations: u32,
     challenged: bool,
+    /// The connection that stands.
+    standing: Option<Op>,
     landed: u32,
     settled: u32,
     keeping: bool,
@@ -84,6 +87,7 @@ impl World {
             unheard_claims: 0,
             presentations: 0,
             challenged: false,
+            standing: None,
             landed: 0,
             settled: 0,
             keeping: false,
@@ -119,7 +123,13 @@ impl World {
                 FlightEffect::Renew { op, .. } => self.asked.push(Asked::Renew(op)),
                 FlightEffect::EndClaim { .. } => self.claims -= 1,
                 FlightEffect::Change(op, change) => self.asked.push(Asked::Change(op, Box::new(change))),
-                FlightEffect::Send(op, request) => {
+                FlightEffect::Connect(op, _) => {
+                    assert_eq!(self.claims, 1, "nobody connects unclaimed");
+                    assert!(!self.called_off, "nothing new is begun");
+                    self.asked.push(Asked::Connect(op));
+                }
+                FlightEffect::Send { op, request, connection } => {
+                    assert!(connection.is_none_or(|connection| self.standing == Some(connection)), "it does not stand");
                     let single_use = request.refresh.is_some();
                     assert!(!self.asked.iter().any(|asked| matches!(asked, Asked::Send(_))), "two requests at once");
                     assert!(!single_use || self.claims == 1, "nobody spends unclaimed");
@@ -228,6 +238,11 @@ impl World {
                 };
                 let heard = if (6..9).contains(&draw) { Err(StoreFault::TimedOut) } else { Ok(answer) };
                 self.tell(FlightEvent::Changed(op, heard));
+            }
+            Asked::Connect(op) if draw > 13 => self.tell(FlightEvent::Connected(op, Err(NO_CONNECTION))),
+            Asked::Connect(op) => {
+                self.standing = Some(op);
+                self.tell(FlightEvent::Connected(op, Ok(())));
             }
             Asked::Send(op) => self.answer_request(op, draw),
         }

@@ -74,12 +74,12 @@ fn each_store_operation_is_given_five_seconds() {
 }
 
 #[test]
-fn the_claim_is_for_the_epoch_and_must_outlast_the_request_and_its_writes() {
+fn the_claim_is_for_the_epoch_and_must_outlast_the_connection_the_request_and_the_writes() {
     let mut flight = Story::ordinary();
     flight.permit();
     flight.load();
     match flight.effect() {
-        FlightEffect::Claim { epoch, at_least, .. } => assert_eq!((epoch, at_least), (EPOCH, secs(50))),
+        FlightEffect::Claim { epoch, at_least, .. } => assert_eq!((epoch, at_least), (EPOCH, secs(60))),
         other => panic!("{other:?}"),
     }
 }

@@ -7,6 +7,7 @@ mod answers;
 mod arbitrary;
 mod calling_off;
 mod claiming;
+mod connecting;
 mod departing;
 mod doubts;
 mod giving_up;

@@ -202,6 +202,7 @@ fn a_flight_shows_no_secret_in_any_phase_event_effect_or_report() {
         "Claiming",
         "Pausing",
         "Reading",
+        "Connecting",
         "Marking",
         "Verifying",
         "Sending",
@@ -219,7 +220,9 @@ fn a_flight_shows_no_secret_in_any_phase_event_effect_or_report() {
         "ReturnPermit",
         "Renew",
         "EndClaim",
-        "Send(",
+        "Connect(",
+        "Connected(",
+        "Send {",
         "Revoke",
         "Landed",
         "Settled",
@@ -240,15 +243,17 @@ fn a_flight_shows_no_secret_in_any_phase_event_effect_or_report() {
         "secret: Some",
         "dpop_key: Some",
     ]);
-    // After permit, read, claim, read and mark the request is sent.
-    let out = [WELL, WELL, WELL, WELL, WELL];
+    // After permit, read, claim, connection, read and mark the request is sent.
+    let out = [WELL, WELL, WELL, WELL, WELL, WELL];
     let single_use: Vec<Vec<Step>> = vec![
         vec![WELL, WELL],
         vec![WELL, FAILED],
         vec![other(3)],
         vec![WELL, WELL, other(6), Step::Wake, WELL, WELL],
-        vec![WELL, WELL, WELL, WELL, TIMED_OUT, WELL],
-        vec![WELL, WELL, WELL, WELL, Step::Wake],
+        vec![WELL, WELL, WELL, FAILED],
+        vec![Step::Meanwhile(|store| store.mark(FlightId(9), beginning())), WELL, WELL, WELL, WELL, WELL],
+        vec![WELL, WELL, WELL, WELL, WELL, TIMED_OUT, WELL],
+        vec![WELL, WELL, WELL, WELL, WELL, Step::Wake],
         [&out[..], &[other(1), Step::Wake]].concat(),
         [&out[..], &[other(0), other(0)]].concat(),
         [&out[..], &[other(2), FAILED]].concat(),
@@ -256,7 +261,7 @@ fn a_flight_shows_no_secret_in_any_phase_event_effect_or_report() {
         [&out[..], &[other(4), FAILED]].concat(),
         [&out[..], &[other(5)]].concat(),
         [&out[..], &[other(7), FAILED]].concat(),
-        [&out[..], &[TIMED_OUT, Step::Wake, WELL, WELL, TIMED_OUT]].concat(),
+        [&out[..], &[TIMED_OUT, Step::Wake, WELL, WELL, WELL, TIMED_OUT]].concat(),
         [&out[..], &[WELL, FAILED, Step::Wake, TIMED_OUT, Step::Wake]].concat(),
         [&out[..], &[WELL, FAILED, Step::Tell(|| FlightEvent::LoggedOut(epoch(1))), FAILED]].concat(),
         [&out[..], &[Step::Tell(|| FlightEvent::LoggedOut(epoch(1))), WELL]].concat(),
@@ -266,7 +271,7 @@ fn a_flight_shows_no_secret_in_any_phase_event_effect_or_report() {
             .concat(),
         [&out[..], &[Step::Meanwhile(Store::sign_out), WELL, WELL]].concat(),
         [&out[..], &[Step::Meanwhile(|store| store.sign_in(None, beginning())), WELL, WELL]].concat(),
-        [&[WELL, WELL, other(200), WELL, WELL, WELL, FAILED], &[Step::Wake; 12][..]].concat(),
+        [&[WELL, WELL, other(200), WELL, WELL, WELL, WELL, FAILED], &[Step::Wake; 12][..]].concat(),
         vec![WELL, Step::Meanwhile(Store::sign_out), WELL],
         vec![WELL, Step::Meanwhile(|store| drop(store.refresh(FlightId(5), Cause::Early, fresh()))), WELL],
     ];

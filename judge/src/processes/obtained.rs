@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokenkeeper::engine::law::flight::{Revocation, Spending, TokenRequest};
-use tokenkeeper::engine::law::profile::Evidence;
-use tokenkeeper::engine::ports::source::TokenSource;
+use tokenkeeper::engine::law::profile::{Evidence, NotSent};
+use tokenkeeper::engine::ports::source::{SourceConnection, TokenSource};
+use tokenkeeper::engine::values::record::Grant;
 use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::{AccessToken, ServerIdentity};
 
@@ -23,6 +24,15 @@ impl ObtainedTokens {
         }
         found.is_some()
     }
+
+    /// Adds the token that a request brought, if it brought one.
+    fn list(&self, evidence: Evidence) -> Evidence {
+        if let Evidence::Tokens(tokens) = &evidence {
+            let mut obtained = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            obtained.push(tokens.access.clone());
+        }
+        evidence
+    }
 }
 
 /// The refresh grant, with a list of the tokens that it obtains.
@@ -38,17 +48,38 @@ impl TokenSource for ListingGrant {
         self.grant.spending()
     }
 
+    async fn connect(
+        &self,
+        identity: &ServerIdentity,
+        grant: &Grant,
+    ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
+        let connection = self.grant.connect(identity, grant).await?;
+        let listing =
+            |connection| Box::new(ListingConnection { connection, obtained: self.obtained.clone() }) as Box<_>;
+        Ok(connection.map(listing))
+    }
+
     async fn request(&self, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
-        let evidence = self.grant.request(identity, request).await;
-        if let Evidence::Tokens(tokens) = &evidence {
-            let mut obtained = self.obtained.0.lock().unwrap_or_else(PoisonError::into_inner);
-            obtained.push(tokens.access.clone());
-        }
-        evidence
+        self.obtained.list(self.grant.request(identity, request).await)
     }
 
     async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool {
         self.grant.revoke(identity, revocation).await
+    }
+}
+
+/// A connection of a [`ListingGrant`].
+#[derive(Debug)]
+struct ListingConnection {
+    connection: Box<dyn SourceConnection>,
+    obtained: ObtainedTokens,
+}
+
+#[async_trait]
+impl SourceConnection for ListingConnection {
+    async fn request(self: Box<Self>, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
+        let Self { connection, obtained } = *self;
+        obtained.list(connection.request(identity, request).await)
     }
 }
 

@@ -8,9 +8,10 @@ use crate::draws::SeededDraws;
 use crate::processes::FlightPoint;
 
 /// The effects of every ordinary flight.
-const ORDINARY_EFFECTS: [EffectName; 7] = [
+const ORDINARY_EFFECTS: [EffectName; 8] = [
     EffectName::Load,
     EffectName::Claim,
+    EffectName::Connect,
     EffectName::Mark,
     EffectName::Send,
     EffectName::Commit,

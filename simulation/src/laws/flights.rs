@@ -39,7 +39,7 @@ impl World {
         let Some(run) = self.processes[pid.process].flights.get_mut(&id) else { return };
         let identity = run.identity;
         let facts = &mut run.facts;
-        let mut met = None;
+        let (mut met, mut connects) = (None, false);
         let delayed = facts.mark.as_ref().is_some_and(|mark| elapsed.since(mark.moment.elapsed) > send_within);
         let held_up = facts.sends == 0 && delayed || stood > 0 && t < stood + STANDSTILL_SHOWS;
         match event {
@@ -74,10 +74,11 @@ impl World {
                     self.server.ats[tokens.at].save_failed = true;
                 }
             }
-            // On a tick, the flight may give up on an operation.
+            // On a tick, the flight may give up on an operation or a connection.
             FlightEvent::Tick => {
                 facts.store_trouble = true;
                 met = Some(Reason::StoreTrouble);
+                connects = facts.connection.as_ref().is_some_and(|connection| !connection.stands);
                 if let Some(tokens) = &facts.tokens {
                     self.server.ats[tokens.at].save_failed = true;
                 }
@@ -96,6 +97,9 @@ impl World {
         let known = &mut self.processes[pid.process].slots[identity].known;
         if let Some(reason) = met {
             known.meet(reason, t);
+        }
+        if connects {
+            known.meet(Reason::Unreachable, t);
         }
         if held_up {
             // The process or the claim stood still between mark and send, so the flight may give up the attempt.

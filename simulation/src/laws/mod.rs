@@ -6,6 +6,7 @@
 //! the ledger or in the profile shows.
 
 pub(crate) mod answers;
+mod connections;
 mod ending;
 mod flights;
 pub(crate) mod known;

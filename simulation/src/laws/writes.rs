@@ -64,6 +64,8 @@ impl World {
                     applied: None,
                 };
                 self.check_mark_decision(asker, identity, marked);
+                let record = self.store.record(identity).filter(|record| record.version() == *expected).cloned();
+                self.check_marked_connection(asker, record.as_ref());
             }
             Change::Spent { .. } => self.check_given_up(asker),
             Change::End { sent, .. } if self.run_of(asker).is_none_or(|run| run.facts.dead != Some(*sent)) => {

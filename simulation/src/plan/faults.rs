@@ -121,6 +121,7 @@ impl Script<'_> {
             (4, EffectName::AskPermit),
             (4, EffectName::Load),
             (4, EffectName::Claim),
+            (4, EffectName::Connect),
             (4, EffectName::Mark),
             (4, EffectName::Send),
             (4, EffectName::Commit),
@@ -163,7 +164,7 @@ impl Script<'_> {
                     self.end_at(EffectName::Spent);
                 }
                 let kind = self.rng.weigh(&[(2, StoreTrouble::SavesFail), (1, StoreTrouble::WritesFail)]);
-                let onset = if kind == StoreTrouble::SavesFail { 0 } else { self.rng.between(8, 40) };
+                let onset = if kind == StoreTrouble::SavesFail { 0 } else { self.rng.between(20, 80) };
                 self.push(onset, Stimulus::StoreTrouble { kind, span: 60_000 });
                 let after = self.rng.between(150, 900);
                 self.push(after, Stimulus::Shutdown { process, grace: 25_000 });
@@ -341,7 +342,13 @@ impl Script<'_> {
     /// A process stands still in the middle of a flight, for longer than its claim lasts, and then continues.
     pub(super) fn zombie(&mut self) {
         let (process, identity) = (self.process(), self.identity());
-        let effect = self.rng.pick(&[EffectName::Mark, EffectName::Send, EffectName::Commit, EffectName::Load]);
+        let effect = self.rng.pick(&[
+            EffectName::Connect,
+            EffectName::Mark,
+            EffectName::Send,
+            EffectName::Commit,
+            EffectName::Load,
+        ]);
         let when = self.rng.pick(&[When::Before, When::Begun, When::Done]);
         let span = self.rng.pick(&[60_000, 90_000, 200_000]);
         self.push(0, Stimulus::Trap(Trap { effect, when, deed: Deed::Pause { span } }));

@@ -174,7 +174,11 @@ impl World {
                 }
                 self.begin_op(asker, identity, op, Call::Change(change), key);
             }
-            FlightEffect::Send(op, request) => self.begin_request(pid, id, op, *request, key),
+            FlightEffect::Connect(op, grant) => self.begin_connect(pid, id, op, &grant, key),
+            FlightEffect::Send { op, request, connection } => {
+                self.check_connection(pid, id, &request, connection);
+                self.begin_request(pid, id, op, *request, key);
+            }
             FlightEffect::Revoke(revocation) => {
                 self.check_flight_revocation(pid, id, &revocation);
                 self.begin_revocation(&revocation, key);
@@ -281,7 +285,8 @@ fn shown(effect: &FlightEffect) -> String {
     match effect {
         FlightEffect::AskPermit { urgency, .. } => format!("asks for a permit ({urgency:?})"),
         FlightEffect::Change(op, change) => format!("#{}: {}", op.0, crate::narrate::change(change)),
-        FlightEffect::Send(op, request) => {
+        FlightEffect::Connect(op, grant) => format!("#{}: connects to {}", op.0, grant.binding.token_endpoint),
+        FlightEffect::Send { op, request, .. } => {
             let token = request.refresh.as_ref().map_or("nothing", |refresh| refresh.expose());
             format!("#{}: sends {token}", op.0)
         }

@@ -103,7 +103,8 @@ impl World {
             self.server.rejects_to = 0;
         }
         // The requests that the faults have stalled time out first, and the leases of dead processes run out.
-        let stalled = self.config.profile.request_timeout + self.config.timeouts.store_timeout * 4;
+        let profile = &self.config.profile;
+        let stalled = profile.connect_timeout + profile.request_timeout + self.config.timeouts.store_timeout * 4;
         self.queue.push(self.t + RECOVERY + stalled.as_millis() as Millis, Item::Probe);
     }
 

@@ -1,6 +1,7 @@
 //! The simulated world, and the loop that takes it from one step to the next.
 
 mod callers;
+mod connecting;
 mod flights;
 mod healing;
 mod ops;
@@ -31,6 +32,7 @@ use crate::tally::{Kind, Tally};
 use crate::{Breach, Millis, Planted};
 
 pub(crate) use callers::Caller;
+pub(crate) use connecting::Connect;
 pub(crate) use ops::{Asker, Call, StoreOp};
 pub(crate) use wire::Request;
 
@@ -62,6 +64,8 @@ pub(crate) enum Item {
     Send(usize),
     /// The request reaches the server.
     Arrive(usize),
+    /// The source reports whether a connection stands.
+    Connected(usize),
     /// The source may have evidence to report.
     Evidence(usize),
     /// A revocation reaches the server.
@@ -98,6 +102,7 @@ pub(crate) struct World {
     pub(crate) callers: Vec<Caller>,
     pub(crate) ops: BTreeMap<u64, StoreOp>,
     next_op: u64,
+    pub(crate) connects: Vec<Connect>,
     pub(crate) requests: Vec<Request>,
     pub(crate) lost_answers: Vec<LostAnswer>,
     pub(crate) traps: Vec<Trap>,
@@ -138,6 +143,7 @@ impl World {
             callers: Vec::new(),
             ops: BTreeMap::new(),
             next_op: 0,
+            connects: Vec::new(),
             requests: Vec::new(),
             lost_answers: Vec::new(),
             traps: Vec::new(),
@@ -214,6 +220,7 @@ impl World {
             Item::Check(request) => self.check_clock(request),
             Item::Send(request) => self.send(request),
             Item::Arrive(request) => self.arrive(request),
+            Item::Connected(connect) => self.connected(connect),
             Item::Evidence(request) => self.evidence(request),
             Item::Revoke(rt) => self.revocation_arrives(rt),
             Item::Caller(caller, turn) => self.caller_acts(caller, turn),
@@ -242,6 +249,7 @@ impl World {
                 Some(op) => op.asker.pid(),
             },
             Item::Check(request) | Item::Send(request) | Item::Evidence(request) => self.requests[request].pid,
+            Item::Connected(connect) => self.connects[connect].pid,
             Item::Caller(caller, _) => self.callers[caller].pid,
             _ => return Hindrance::None,
         };
@@ -391,6 +399,7 @@ impl Item {
             Item::Exit(pid) => (18, pid.process as u64),
             Item::StoreEvent(pid, identity) => (19, (pid.process as u64) << 8 | identity as u64),
             Item::Planted(index) => (24, index as u64),
+            Item::Connected(connect) => (25, connect as u64),
             Item::Heal => (20, 0),
             Item::Probe => (21, 0),
             Item::Finish => (22, 0),

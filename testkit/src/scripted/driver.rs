@@ -224,7 +224,8 @@ impl Driver {
             }
             FlightEffect::Renew { op, .. } => FlightEvent::Renewed(op, self.store.answer(Renewed::Until(None))),
             FlightEffect::Change(op, change) => FlightEvent::Changed(op, self.store.change(&change)),
-            FlightEffect::Send(op, _) => {
+            FlightEffect::Connect(op, _) => FlightEvent::Connected(op, Ok(())),
+            FlightEffect::Send { op, .. } => {
                 return self.begin_request(id, |step| Answer::Sent(op, Box::new(step), now));
             }
             FlightEffect::Report(report) => {

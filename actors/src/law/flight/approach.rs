@@ -9,7 +9,7 @@ use super::phase::{HeldClaim, Phase};
 use super::{FlightEffect, Outcome, Spending};
 use crate::law::profile::Trouble;
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecessor};
-use crate::values::record::{Issuer, Record};
+use crate::values::record::{Grant, Issuer, Record};
 use crate::values::{ElapsedTime, ExponentialBackoff, Now, Reason, StoreFault};
 
 /// The longest pause between two attempts to claim, before jitter.
@@ -30,27 +30,34 @@ impl FlightCore {
     ) -> Phase {
         self.limit = None;
         match answer.map(|record| (self.decision(record.as_deref(), now), record)) {
-            Ok((Ok(_), record)) => {
+            Ok((Ok(decision), record)) => {
                 let mark = record.as_ref().and_then(|record| record.held()?.mark.as_ref());
                 self.marked_by = mark.map(|mark| mark.flight);
-                self.claim(now, effects)
+                // A token that is marked may have to wait. The flight connects once it has decided to present it.
+                let presents = matches!(decision, Decision::Present { mark: None, .. });
+                let grant = record.as_deref().and_then(Record::grant).filter(|_| presents);
+                let ahead = grant.cloned().map(Box::new);
+                self.claim(ahead, now, effects)
             }
             Ok((Err(outcome), record)) => self.land(outcome, record.as_deref(), None, effects),
             Err(_) => self.without_store(now, effects),
         }
     }
 
-    fn claim(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+    fn claim(&mut self, ahead: Option<Box<Grant>>, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         self.claiming_since.get_or_insert(now.elapsed());
         let op = self.stamp_store_op(now);
-        let (epoch, at_least) = (self.order.epoch, self.claim_length());
+        // A connection comes before the request and its writes.
+        let at_least = self.claim_length().saturating_add(self.profile.connect_timeout);
+        let epoch = self.order.epoch;
         effects.push(FlightEffect::Claim { op, epoch, at_least });
-        Phase::Claiming { op, asked: now.elapsed() }
+        Phase::Claiming { op, asked: now.elapsed(), ahead }
     }
 
     pub(super) fn claimed(
         &mut self,
         asked: ElapsedTime,
+        ahead: Option<Box<Grant>>,
         answer: Result<ClaimAnswer, StoreFault>,
         now: Now,
         effects: &mut Vec<FlightEffect>,
@@ -58,7 +65,9 @@ impl FlightCore {
         self.limit = None;
         let failed = |reason| Outcome::Failed(Trouble::new(reason));
         match answer {
-            Ok(ClaimAnswer::Granted(claim)) => self.read_again(HeldClaim::new(claim, asked), now, effects),
+            Ok(ClaimAnswer::Granted(claim)) => {
+                self.read_again(HeldClaim::new(claim, asked), ahead.as_deref(), now, effects)
+            }
             Ok(ClaimAnswer::Contended) if self.waited(now) >= self.equipment.timeouts.claim_wait => {
                 self.land(failed(Reason::Contended), None, None, effects)
             }
@@ -97,8 +106,18 @@ impl FlightCore {
         self.claiming_since.map_or(Duration::ZERO, |since| now.elapsed().since(since))
     }
 
-    /// Reads the record under the claim.
-    pub(super) fn read_again(&mut self, claim: HeldClaim, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+    /// Reads the record under the claim. If the refresh token of `ahead` is probably going to be presented, the flight
+    /// connects meanwhile. It does so only with a claim, so that of many processes one connects.
+    pub(super) fn read_again(
+        &mut self,
+        claim: HeldClaim,
+        ahead: Option<&Grant>,
+        now: Now,
+        effects: &mut Vec<FlightEffect>,
+    ) -> Phase {
+        if let Some(grant) = ahead {
+            self.connect(grant, now, effects);
+        }
         let op = self.load(now, effects);
         Phase::Reading { op, claim }
     }

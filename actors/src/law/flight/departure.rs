@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::connection::Readiness;
 use super::decide::{self, Resolution};
 use super::machine::FlightCore;
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
@@ -22,7 +23,8 @@ const OVERTIME: Duration = Duration::from_secs(1);
 const MAX_VERIFICATIONS: u32 = 4;
 
 impl FlightCore {
-    /// Marks the refresh token as being presented, if an earlier mark allows it to be presented at all.
+    /// Marks the refresh token as being presented, if an earlier mark allows it to be presented at all, and once there is a
+    /// connection.
     pub(super) fn present(
         &mut self,
         claim: HeldClaim,
@@ -47,6 +49,20 @@ impl FlightCore {
             };
             if let Some(outcome) = outcome {
                 return self.land(outcome, Some(&record), Some(claim), effects);
+            }
+        }
+        let readiness = match record.grant() {
+            Some(grant) => self.connection_to(grant, now, effects),
+            None => Readiness::Ready,
+        };
+        match readiness {
+            Readiness::Ready => {}
+            Readiness::Awaited(op, limit) => {
+                self.limit = Some(limit);
+                return Phase::Connecting { op, claim, record, credential, earlier };
+            }
+            Readiness::Failed(fault) => {
+                return self.land(self.unconnected(fault), Some(&record), Some(claim), effects);
             }
         }
         let mark = Mark {
@@ -102,7 +118,7 @@ impl FlightCore {
             Ok(Changed::Conflict { current, .. }) => match attempt.claim.take() {
                 Some(claim) if self.restarts < MAX_RESTARTS => {
                     self.restarts += 1;
-                    self.read_again(claim, now, effects)
+                    self.read_again(claim, None, now, effects)
                 }
                 claim => self.land(Outcome::Moved, current.as_deref(), claim, effects),
             },
@@ -225,6 +241,7 @@ impl FlightCore {
         let not_after = attempt.checked.after(self.equipment.timeouts.send_within);
         let not_after = attempt.spend.as_ref().map_or(not_after, |spend| not_after.min(self.send_by(spend)));
         let grant = attempt.record.as_ref().and_then(|record| record.grant());
+        let connection = self.take_connection(grant);
         let request = TokenRequest {
             refresh: attempt.spend.as_ref().map(|spend| spend.credential.token().clone()),
             grant: grant.cloned().map(Box::new),
@@ -232,7 +249,7 @@ impl FlightCore {
             not_after,
             timeout: self.profile.request_timeout,
         };
-        effects.push(FlightEffect::Send(op, Box::new(request)));
+        effects.push(FlightEffect::Send { op, request: Box::new(request), connection });
         Phase::Sending { op, attempt }
     }
 

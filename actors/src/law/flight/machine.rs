@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::{Connection, UNANSWERED};
 use super::phase::{HeldClaim, Phase};
 use super::stopping::Closing;
 use super::{FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts};
@@ -53,7 +54,7 @@ pub(super) struct FlightCore {
     /// The profile that belongs to the plan.
     pub(super) profile: Arc<Profile>,
     pub(super) ops: Op,
-    /// The time-out of the store operation that the phase waits for.
+    /// The time-out of the store operation or the connection that the phase waits for.
     pub(super) limit: Option<ElapsedTime>,
     /// The time of the first attempt to claim.
     pub(super) claiming_since: Option<ElapsedTime>,
@@ -65,6 +66,8 @@ pub(super) struct FlightCore {
     orphan: Option<Op>,
     /// A request for a permit that was given up. If it is granted later, the permit is returned.
     unwanted: Option<Op>,
+    /// The connection for the next request.
+    pub(super) connection: Connection,
     /// The renewal of the claim that is in flight.
     pub(super) renewal: Option<Op>,
     /// The time of the last request to renew.
@@ -101,6 +104,7 @@ impl Flight {
             permit: false,
             orphan: None,
             unwanted: None,
+            connection: Connection::None,
             renewal: None,
             renewed_at: None,
             logged_out: None,
@@ -192,9 +196,10 @@ impl FlightCore {
             (Phase::Peeking(op), FlightEvent::Loaded(answered, answer)) if op == answered => {
                 self.peeked(answer, now, effects)
             }
-            (Phase::Claiming { op, asked }, FlightEvent::Claimed(answered, answer)) if op == answered => {
-                self.claimed(asked, answer, now, effects)
+            (Phase::Claiming { op, asked, ahead }, FlightEvent::Claimed(answered, answer)) if op == answered => {
+                self.claimed(asked, ahead, answer, now, effects)
             }
+            (phase, FlightEvent::Connected(op, answer)) => self.connected(phase, op, answer, now, effects),
             (Phase::Reading { op, claim }, FlightEvent::Loaded(answered, answer)) if op == answered => {
                 self.read(claim, answer, now, effects)
             }
@@ -229,13 +234,16 @@ impl FlightCore {
     fn move_on(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match phase {
             Phase::Pausing { until } if until <= now.elapsed() => self.peek(now, effects),
-            Phase::Repeating { until, claim, .. } if until <= now.elapsed() => self.read_again(claim, now, effects),
+            Phase::Repeating { until, claim, record } if until <= now.elapsed() => {
+                let grant = record.as_deref().and_then(Record::grant);
+                self.read_again(claim, grant, now, effects)
+            }
             Phase::Settling(settlement) if settlement.due() <= now.elapsed() => self.retry(settlement, now, effects),
             phase => phase,
         }
     }
 
-    /// The store did not answer in time. The phase goes on as if the store had reported a time-out.
+    /// The store, or the source that connects, did not answer in time. The phase goes on as if it had reported a time-out.
     fn time_out(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         const LATE: StoreFault = StoreFault::TimedOut;
         let event = match &phase {
@@ -246,6 +254,7 @@ impl FlightCore {
                 self.orphan = Some(*op);
                 FlightEvent::Claimed(*op, Err(LATE))
             }
+            Phase::Connecting { op, .. } => FlightEvent::Connected(*op, Err(UNANSWERED)),
             Phase::Marking { op, .. } => FlightEvent::Changed(*op, Err(LATE)),
             _ => return phase,
         };
@@ -274,6 +283,7 @@ impl FlightCore {
             }
             Phase::Reading { claim, .. } => self.land(outcome, None, Some(claim), effects),
             Phase::Repeating { claim, record, .. } => self.land(outcome, record.as_deref(), Some(claim), effects),
+            Phase::Connecting { claim, record, .. } => self.land(outcome, Some(&record), Some(claim), effects),
             phase => phase,
         }
     }
@@ -304,6 +314,7 @@ impl FlightCore {
         effects: &mut Vec<FlightEffect>,
     ) {
         self.limit = None;
+        self.connection = Connection::None;
         self.return_permit(None, effects);
         let view = seen.map(|record| Box::new(record.view()));
         let requests = self.requests;

@@ -1,12 +1,17 @@
 //! The flight: the one running attempt to obtain a new token, as a pure state machine.
 //!
 //! ```text
-//! permit → read → claim → read again → decide ─┬─ adopt what a sibling obtained
-//!            ↑      │     ↑                    ├─ give up: no refresh token, or not allowed to present it
-//!            └──────┘     │                    └─ mark → send → classify → save → release and report
-//!            contended:   └─────────────── answer lost: pause ─────┘
+//!                   ┌→ connect ───────────────────────┐
+//! permit → read → claim → read again → decide ─┬──────┴→ mark → send → classify → save → release and report
+//!            ↑      │     ↑                    ├─ adopt what a sibling obtained      │
+//!            └──────┘     │                    └─ give up: no refresh token, or not allowed to present it
+//!            contended:   └─────────────── answer lost: pause ───────────────────────┘
 //!            pause
 //! ```
+//!
+//! A flight that is going to present a refresh token connects while it reads the record again, and writes the mark once
+//! the connection stands. A server that cannot be reached therefore costs no write. The request goes over this connection
+//! only if the record that was read under the claim names the same token endpoint. Any other connection is dropped.
 //!
 //! A flight whose answer was lost presents its token once more by itself, under the same claim. Later presentations are
 //! other flights', which the session begins.
@@ -26,6 +31,7 @@
 //! Dropping a machine before it is over is a crash. Its claim ends or runs out, and its mark stays.
 
 mod approach;
+mod connection;
 mod decide;
 mod departure;
 mod machine;
@@ -38,7 +44,7 @@ pub use machine::{Equipment, Flight};
 use std::time::Duration;
 
 use super::ledger::{Change, Changed};
-use super::profile::{Evidence, Trouble};
+use super::profile::{Evidence, NotSent, Trouble};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, Renewed};
 pub use crate::values::record::Spending;
 use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, RenewalPlan, View};
@@ -158,6 +164,8 @@ pub enum FlightEvent {
     Renewed(Op, Result<Renewed, StoreFault>),
     /// A write is done.
     Changed(Op, Result<Changed, StoreFault>),
+    /// The connection stands, or could not be established.
+    Connected(Op, Result<(), ConnectFault>),
     /// The source has reported.
     Sent(Op, Evidence),
     /// The time that [`Flight::next_wake`] returned has come.
@@ -219,12 +227,32 @@ pub enum FlightEffect {
     },
     /// Write.
     Change(Op, Change),
+    /// Connect to the token endpoint of this grant, for a request that may follow, and send nothing. The connection is kept
+    /// until the next request or connection, or until the flight has reported.
+    Connect(Op, Box<Grant>),
     /// Send the token request, exactly once.
-    Send(Op, Box<TokenRequest>),
+    Send {
+        /// Stamps the answer.
+        op: Op,
+        /// The request.
+        request: Box<TokenRequest>,
+        /// The [`Connect`](FlightEffect::Connect) whose connection the request goes over. `None` asks for a new connection.
+        /// Any other connection is dropped.
+        connection: Option<Op>,
+    },
     /// Revoke tokens that will not be used (RFC 7009). There is no completion.
     Revoke(Box<Revocation>),
     /// Report to the session.
     Report(Report),
+}
+
+/// The reason why there is no connection. Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectFault {
+    /// The source could not connect, or could not make the request.
+    NotSent(NotSent),
+    /// The issuer has been throttled for this long since the permit was granted.
+    Throttled(Duration),
 }
 
 /// One token request. A source sends it at most once, without redirects, retries or probes, and not after `not_after`.

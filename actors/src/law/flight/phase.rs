@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Op, Outcome};
 use crate::law::ledger::{Change, Commit};
 use crate::ports::store::Claim;
-use crate::values::record::{Held, Mark, Parked, Record, RefreshCredential};
+use crate::values::record::{Grant, Held, Mark, Parked, Record, RefreshCredential};
 use crate::values::{ElapsedTime, Epoch, FlightId, KeyedDigest, Moment};
 
 /// The phases, in the order in which a flight that meets no trouble passes through them.
@@ -17,12 +17,14 @@ pub(super) enum Phase {
     Permitting(Op),
     /// Reads the record before it claims.
     Peeking(Op),
-    /// Waits for the store's answer to its claim.
-    Claiming { op: Op, asked: ElapsedTime },
+    /// Waits for the store's answer to its claim. It connects for the grant `ahead` once it has the claim.
+    Claiming { op: Op, asked: ElapsedTime, ahead: Option<Box<Grant>> },
     /// Another flight holds the claim. Tries again at `until`.
     Pausing { until: ElapsedTime },
     /// Reads again, under the claim. The decision is made from this read.
     Reading { op: Op, claim: HeldClaim },
+    /// Waits for the connection before it writes the mark. It decides again then.
+    Connecting { op: Op, claim: HeldClaim, record: Box<Record>, credential: RefreshCredential, earlier: Option<Mark> },
     /// Writes the mark.
     Marking { op: Op, attempt: Attempt },
     /// Reads again, because the last read is too old to send after it.

@@ -322,3 +322,6 @@ impl Record {
 /// The default time-out of one token request, from the first byte sent to the last one read. Servers were seen to answer
 /// after more than two minutes.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// The default time-out of a connection to a token endpoint.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

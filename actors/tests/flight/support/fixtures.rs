@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{Adopt, Outcome, StoreTimeouts};
+use tokenkeeper_actors::law::flight::{Adopt, ConnectFault, Outcome, StoreTimeouts};
 use tokenkeeper_actors::law::ledger::{Change, Commit, Login, LoginAccess, apply};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Refused, Tokens, Trouble};
 use tokenkeeper_actors::values::record::{
@@ -225,6 +225,7 @@ pub(crate) fn refused_until(status: u16, error: &str, retry_after: Duration) -> 
 }
 
 pub(crate) const UNREACHABLE: Evidence = Evidence::NotSent(NotSent::Unreachable);
+pub(crate) const NO_CONNECTION: ConnectFault = ConnectFault::NotSent(NotSent::Unreachable);
 pub(crate) const TOO_LATE: Evidence = Evidence::NotSent(NotSent::TooLate);
 pub(crate) const ANSWER_LOST: Evidence = Evidence::Lost(Lost::TimedOut);
 

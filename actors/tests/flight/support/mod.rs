@@ -10,7 +10,7 @@ pub(crate) use std::time::Duration;
 pub(crate) use fixtures::*;
 pub(crate) use questions::granted;
 pub(crate) use story::{Setup, Story};
-pub(crate) use tokenkeeper_actors::law::flight::{Adopt, FlightEffect, FlightEvent, Outcome, Spending};
+pub(crate) use tokenkeeper_actors::law::flight::{Adopt, ConnectFault, FlightEffect, FlightEvent, Outcome, Spending};
 pub(crate) use tokenkeeper_actors::law::ledger::{Change, Changed};
 pub(crate) use tokenkeeper_actors::ports::observer::EffectName;
 pub(crate) use tokenkeeper_actors::ports::store::{ClaimAnswer, Predecessor, Renewed};

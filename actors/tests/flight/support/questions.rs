@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokenkeeper_actors::law::flight::{FlightEffect, FlightEvent, Op, TokenRequest};
+use tokenkeeper_actors::law::flight::{ConnectFault, FlightEffect, FlightEvent, Op, TokenRequest};
 use tokenkeeper_actors::law::ledger::{Change, Changed, apply};
 use tokenkeeper_actors::law::profile::Evidence;
 use tokenkeeper_actors::ports::observer::EffectName;
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
 use tokenkeeper_actors::values::StoreFault;
+use tokenkeeper_actors::values::record::Grant;
 
 use super::fixtures::{EPOCH, ME};
 use super::story::Story;
@@ -163,13 +164,30 @@ impl Story {
 
     /// The token request is sent.
     pub(crate) fn send(&mut self) -> TokenRequest {
+        self.send_over().0
+    }
+
+    /// The token request is sent. Returns it with the connection that it goes over.
+    pub(crate) fn send_over(&mut self) -> (TokenRequest, Option<Op>) {
         match self.next(EffectName::Send) {
-            FlightEffect::Send(op, request) => {
+            FlightEffect::Send { op, request, connection } => {
                 self.sending = Some(op);
-                *request
+                (*request, connection)
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The source was asked to connect and has not answered yet, in a story that answers for its connections.
+    pub(crate) fn connect_asked(&mut self) -> (Op, Grant) {
+        match self.next(EffectName::Connect) {
+            FlightEffect::Connect(op, grant) => (op, *grant),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn connected(&mut self, op: Op, answer: Result<(), ConnectFault>) {
+        self.tell(FlightEvent::Connected(op, answer));
     }
 
     /// The token request is sent. Returns its op.

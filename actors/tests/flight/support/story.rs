@@ -1,8 +1,9 @@
 //! One flight on a virtual clock, over a store that is one record.
 //!
 //! Each step takes the flight's next effect, answers it, and collects the effects of the answer. An effect of another
-//! kind fails the test, and so does an effect that no step has taken before the next event. Every story therefore names
-//! every effect, in order. Each step also checks that a repeated completion and an early tick change nothing.
+//! kind fails the test, and so does an effect that no step has taken before the next event. Every story therefore
+//! names every effect, in order. The connections alone stand at once, unless the story answers for them. Each step
+//! also checks that a repeated completion and an early tick change nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) timeouts: StoreTimeouts,
     pub(crate) spending: Spending,
     pub(crate) record: Option<Record>,
+    /// Whether each connection stands at once. If not, the story answers for them.
+    pub(crate) connects: bool,
 }
 
 impl Default for Setup {
@@ -50,7 +53,7 @@ impl Default for Setup {
         };
         let (profile, timeouts) = (super::profile(), super::timeouts());
         let (named, spending) = (Vec::new(), Spending::SingleUse);
-        Self { order, profile, named, timeouts, spending, record: Some(signed_in()) }
+        Self { order, profile, named, timeouts, spending, record: Some(signed_in()), connects: true }
     }
 }
 
@@ -64,6 +67,8 @@ pub(crate) struct Story {
     /// Every completion so far.
     told: Vec<FlightEvent>,
     pub(super) sending: Option<Op>,
+    /// See [`Setup::connects`].
+    connects: bool,
 }
 
 impl Story {
@@ -86,7 +91,7 @@ impl Story {
 
     /// The flight of `setup`, at [`START`].
     pub(crate) fn begin(setup: Setup) -> Self {
-        let Setup { mut order, profile, named, timeouts, spending, mut record } = setup;
+        let Setup { mut order, profile, named, timeouts, spending, mut record, connects } = setup;
         let profiles = named.into_iter().fold(Profiles::new(profile), |all, (name, profile)| all.with(name, profile));
         let sources = [(SourceName::default(), spending)].into();
         let equipment = Equipment { profiles, sources, timeouts, digests: digests() };
@@ -96,7 +101,7 @@ impl Story {
         }
         let now = Now { moment: START, jitter: Jitter::default() };
         let (flight, effects) = Flight::start(order, Arc::new(equipment));
-        Self { flight, record, now, emitted: effects.into(), told: Vec::new(), sending: None }
+        Self { flight, record, now, emitted: effects.into(), told: Vec::new(), sending: None, connects }
     }
 
     /// Up to the answer to the claim.
@@ -136,11 +141,24 @@ impl Story {
     pub(crate) fn tell(&mut self, event: FlightEvent) {
         self.quiet();
         self.emitted = self.flight.handle(event.clone(), self.now).into();
+        self.connect_at_once();
         let completion = !matches!(event, FlightEvent::Tick | FlightEvent::LoggedOut(_) | FlightEvent::Shutdown(_));
         if completion {
             self.told.push(event);
         }
         self.check_repetitions();
+    }
+
+    /// Answers a request to connect, if the story does not do so itself.
+    fn connect_at_once(&mut self) {
+        let asked = self.emitted.iter().position(|effect| matches!(effect, FlightEffect::Connect(..)));
+        if let Some(FlightEffect::Connect(op, _)) =
+            asked.filter(|_| self.connects).and_then(|asked| self.emitted.remove(asked))
+        {
+            let event = FlightEvent::Connected(op, Ok(()));
+            self.emitted.extend(self.flight.handle(event.clone(), self.now));
+            self.told.push(event);
+        }
     }
 
     /// Checks that a repeated completion and an early tick change nothing and have no effect.

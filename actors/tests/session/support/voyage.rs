@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{
-    Adopt, Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Report, Spending, StoreTimeouts, TokenRequest,
-    Urgency,
+    Adopt, ConnectFault, Equipment, Flight, FlightEffect, FlightEvent, Op, Order, Report, Spending, StoreTimeouts,
+    TokenRequest, Urgency,
 };
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Refused, Tokens};
@@ -26,6 +26,7 @@ pub(crate) enum Question {
     Claim(Op, Epoch),
     Renew(Op),
     Change(Op, Change),
+    Connect(Op),
     Send(Op, Box<TokenRequest>),
 }
 
@@ -143,7 +144,8 @@ impl Voyage {
             FlightEffect::Claim { op, epoch, .. } => Question::Claim(*op, *epoch),
             FlightEffect::Renew { op, .. } => Question::Renew(*op),
             FlightEffect::Change(op, change) => Question::Change(*op, change.clone()),
-            FlightEffect::Send(op, request) => {
+            FlightEffect::Connect(op, _) => Question::Connect(*op),
+            FlightEffect::Send { op, request, .. } => {
                 let resends = self.nonces.min(1) + self.too_late;
                 // A flight that lost an answer presents its token once more.
                 assert!(self.requests <= resends + 1, "a refresh token is presented twice at most");
@@ -189,6 +191,7 @@ impl Voyage {
             Question::Claim(op, epoch) => FlightEvent::Claimed(op, self.claim(epoch, answer)),
             Question::Renew(op) => FlightEvent::Renewed(op, self.renewal(answer)),
             Question::Change(op, change) => FlightEvent::Changed(op, self.change(&change, answer)),
+            Question::Connect(op) => FlightEvent::Connected(op, self.connection(answer)),
             Question::Send(op, request) => FlightEvent::Sent(op, self.evidence(&request, answer)),
         };
         self.happens(event);
@@ -215,6 +218,15 @@ impl Voyage {
             Answer::Otherwise(0) => Ok(Renewed::Lost),
             Answer::Otherwise(n) => Ok(Renewed::Until(Some(Duration::from_secs(n.into())))),
             Answer::Well => Ok(Renewed::Until(None)),
+        }
+    }
+
+    fn connection(&self, answer: Answer) -> Result<(), ConnectFault> {
+        match answer {
+            Answer::Well | Answer::TimedOut => Ok(()),
+            Answer::Failed => Err(ConnectFault::NotSent(NotSent::Unreachable)),
+            Answer::Otherwise(n) if n % 2 == 0 => Err(ConnectFault::Throttled(Duration::from_secs(n.into()))),
+            Answer::Otherwise(_) => Err(ConnectFault::NotSent(NotSent::Unbuildable)),
         }
     }
 
