@@ -71,7 +71,8 @@ impl Detour {
             Detour::Throttled | Detour::ClientRejected => &[Mark, Send, ReturnPermit, Withdraw, EndClaim, Report],
             Detour::CalledOff => &[Mark, Withdraw, EndClaim, ReturnPermit, Report],
             Detour::Ended => &[Mark, Send, ReturnPermit, End, EndClaim, Report],
-            Detour::Spent => &[Mark, Send, ReturnPermit, Commit, Report, Commit, Spent, EndClaim, Report],
+            // After the note that the token is spent the flight tries once more to save its successor.
+            Detour::Spent => &[Mark, Send, ReturnPermit, Commit, Report, Commit, Spent, Commit, EndClaim, Report],
             Detour::Late => &[Mark, Send, ReturnPermit, Commit, Revoke, EndClaim, Report],
             Detour::Buried => &[Mark, Send, ReturnPermit, Revoke, Close, EndClaim, Report],
         };
