@@ -300,6 +300,35 @@ fn a_repeat_without_a_connection_leaves_the_first_doubt_as_it_is() {
 }
 
 #[test]
+fn a_repeat_that_connects_for_longer_than_its_claim_allows_leaves_the_first_doubt() {
+    // The request and one write take 30 + 5 s at most.
+    for (span, permitted) in [(secs(5), true), (millis(5_001), false)] {
+        let mut flight = by_hand(Setup::default()).until_claimed();
+        flight.lease(millis(40_125));
+        let (op, _) = flight.connect_asked();
+        flight.load();
+        flight.connected(op, Ok(()));
+        flight.change(EffectName::Mark);
+        flight.send();
+        flight.answer(ANSWER_LOST);
+        flight.wake_after(millis(125));
+        let (op, _) = flight.connect_asked();
+        flight.load();
+        flight.pass(span);
+        flight.connected(op, Ok(()));
+        if permitted {
+            flight.change(EffectName::Mark);
+            continue;
+        }
+        flight.abandoned();
+        flight.permit_back();
+        flight.lands(failed(Reason::InDoubt));
+        flight.over_now();
+        assert_eq!(mark_of(flight.record.as_ref()).map(|mark| mark.presentations), Some(1));
+    }
+}
+
+#[test]
 fn a_repeatable_source_connects_by_itself() {
     let mut flight = by_hand(Setup { spending: Spending::Repeatable, ..Setup::default() }).until_claimed();
     flight.claim();

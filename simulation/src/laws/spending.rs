@@ -285,8 +285,13 @@ impl World {
     }
 
     /// Law 1: no other request of this lineage is under way.
+    ///
+    /// A person may give one identity a token of another that was used already. The store refuses only a token that
+    /// another identity holds, so each has its own request.
     fn check_under_way(&mut self, id: usize, rt: usize, excused: bool) {
         let lineage = self.server.rts[rt].lineage;
+        let identity = self.requests[id].identity;
+        let used = self.server.rts[rt].spent.is_some();
         let t = self.t;
         let beside =
             self.server.lineages[lineage].under_way.iter().filter(|other| **other != id).copied().find(|other| {
@@ -294,7 +299,8 @@ impl World {
                 let left = other.sent.unwrap_or_default();
                 // A dead process reads no answer, so its request is not in flight any more.
                 let reads = self.truth.lives(other.flight);
-                reads && !other.delivered && t < left + other.timeout && !other.excused
+                let strays = used && other.identity != identity;
+                reads && !other.delivered && t < left + other.timeout && !other.excused && !strays
             });
         if let Some(beside) = beside.filter(|_| !excused) {
             self.breach("1", "two token requests of one lineage are under way", || {

@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) identity: usize,
     op: Op,
     pub(crate) rt: Option<usize>,
+    /// The time at which the flight decided to present it.
+    decided: Option<Millis>,
     pub(crate) issuer: u8,
     client: u32,
     pub(crate) timeout: Millis,
@@ -65,6 +67,7 @@ impl World {
         let Some(run) = self.processes[pid.process].flights.get_mut(&flight) else { return };
         let identity = run.identity;
         let carries_nonce = std::mem::take(&mut run.facts.nonce_wanted);
+        let decided = run.facts.mark.as_ref().map(|mark| mark.decided);
         let binding = request.grant.as_ref().map(|grant| &grant.binding);
         let mut rng = self.rng(For::Request, key);
         let fate = self.request_fate(&mut rng, request.timeout.as_millis() as Millis);
@@ -75,6 +78,7 @@ impl World {
             identity,
             op,
             rt: request.refresh.as_ref().and_then(|refresh| Server::number(refresh.expose())),
+            decided,
             issuer: binding.map_or(0, issuer_number),
             client: binding.map_or(1, |binding| client_number(&binding.client)),
             timeout: request.timeout.as_millis() as Millis,
@@ -152,8 +156,7 @@ impl World {
         self.check_wire(id);
         if let Some(rt) = rt {
             let (process, life) = (pid.process, pid.life);
-            let run = self.processes[pid.process].flights.get(&flight);
-            let decided = run.and_then(|run| run.facts.mark.as_ref()).map_or(t, |mark| mark.decided);
+            let decided = self.requests[id].decided.unwrap_or(t);
             let presentation =
                 Presentation { request: id, at: t, decided, flight, process, life, timeout, verdict: None, excused };
             self.server.rts[rt].presentations.push(presentation);

@@ -38,6 +38,11 @@ impl FlightCore {
             return self.land(outcome, Some(&record), Some(claim), effects);
         }
         if let Some(mark) = &earlier {
+            // The claim may have become too short for a repetition while the answer and the connection were awaited.
+            if self.repeated && !claim.lasts(self.request_length(), now.elapsed()) {
+                let outcome = Outcome::Failed(Trouble::new(Reason::InDoubt));
+                return self.land(outcome, Some(&record), Some(claim), effects);
+            }
             // This flight is its own predecessor if it presents its token again.
             let predecessor = if mark.flight == self.id() { Predecessor::Gone } else { claim.claim.predecessor };
             let outcome = match self.resolve(mark, predecessor, self.order.doubt, now) {
