@@ -3,6 +3,7 @@
 
 use tokenkeeper_actors::law::flight::Op;
 use tokenkeeper_actors::law::profile::{NotSent, Profile, Reuse};
+use tokenkeeper_actors::values::DpopKey;
 
 use crate::support::*;
 
@@ -247,14 +248,19 @@ fn a_flight_that_is_called_off_while_it_connects_writes_nothing() {
 
 #[test]
 fn a_request_that_is_sent_again_goes_over_a_connection_of_its_own() {
-    for evidence in [nonce_wanted(), TOO_LATE] {
-        let (mut flight, op) = until_decided();
+    for (evidence, is_read_again) in [(nonce_wanted(), false), (TOO_LATE, true)] {
+        // Only a grant with a key answers a challenge.
+        let mut bound = signed_in();
+        grant_of(&mut bound).dpop_key = Some(DpopKey::new("dk"));
+        let mut flight = by_hand(Setup { record: Some(bound), ..Setup::default() }).until_claimed();
+        flight.claim();
+        let (op, _) = flight.connect_asked();
+        flight.load();
         flight.connected(op, Ok(()));
         flight.change(EffectName::Mark);
         assert_eq!(flight.send_over().1, Some(op));
-        let again = matches!(&evidence, tokenkeeper_actors::law::profile::Evidence::NotSent(_));
         flight.answer(evidence);
-        if again {
+        if is_read_again {
             flight.load();
         }
         assert_eq!(flight.send_over().1, None);
@@ -318,6 +324,7 @@ fn a_repeat_that_connects_for_longer_than_its_claim_allows_leaves_the_first_doub
         flight.connected(op, Ok(()));
         if permitted {
             flight.change(EffectName::Mark);
+            flight.send();
             continue;
         }
         flight.abandoned();
