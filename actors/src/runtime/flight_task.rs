@@ -51,6 +51,7 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         answers: FuturesUnordered::new(),
         background: FuturesUnordered::new(),
         claim: None,
+        unanswered: 0,
         ending: watch::Sender::new(0),
         permit: None,
         issuer: None,
@@ -64,8 +65,8 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A running flight. If it is dropped before its end, by a panic or with its tokio runtime, it leaves its mark and ends
-/// its claim.
+/// A running flight. If it is dropped before its end, by a panic or with its tokio runtime, it leaves its mark. It ends
+/// its claim after its request and its writes.
 struct FlightTask {
     id: FlightId,
     machine: Flight,
@@ -83,6 +84,8 @@ struct FlightTask {
     background: FuturesUnordered<Pending<()>>,
     /// The claim that the machine holds. It is ended if the flight breaks off.
     claim: Option<Claim>,
+    /// The number of requests and writes that have begun and have no answer yet.
+    unanswered: usize,
     /// The number of claims that are being ended in the background.
     ending: watch::Sender<usize>,
     permit: Option<Permit>,
@@ -145,9 +148,13 @@ impl FlightTask {
             Some(()) = self.background.next(), if !self.background.is_empty() => FlightEvent::Tick,
             () = timer::pause(wait) => FlightEvent::Tick,
         };
-        if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = &event {
-            self.claim = Some(claim.clone());
-            self.look_for_throttle();
+        match &event {
+            FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) => {
+                self.claim = Some(claim.clone());
+                self.look_for_throttle();
+            }
+            event if needs_claim(event) => self.unanswered -= 1,
+            _ => {}
         }
         event
     }
@@ -273,11 +280,13 @@ impl FlightTask {
                 self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Renewed(op, answer));
             }
             FlightEffect::Change(op, change) => {
+                self.unanswered += 1;
                 let work = async move { store.change(&identity, change).await };
                 self.await_answer(name, work, Err(UNKNOWN), move |answer| FlightEvent::Changed(op, answer));
             }
             FlightEffect::Connect(op, grant) => self.connect(op, *grant),
             FlightEffect::Send { op, request, connection } => {
+                self.unanswered += 1;
                 let (sources, throttled) = (Arc::clone(&self.slot.plan.sources), self.throttled());
                 let standing = self.connection.take().filter(|(standing, _)| Some(*standing) == connection);
                 let work = async move {
@@ -401,6 +410,11 @@ async fn connection(
     }
 }
 
+/// Whether `event` answers a request or a write, for which the flight needs its claim.
+fn needs_claim(event: &FlightEvent) -> bool {
+    matches!(event, FlightEvent::Sent(..) | FlightEvent::Changed(..))
+}
+
 /// A claim that is being ended, until this is dropped.
 struct Ending(watch::Sender<usize>);
 
@@ -427,22 +441,31 @@ impl Drop for FlightTask {
         if self.over {
             return;
         }
-        // The mark stays, so that the next flight knows that the token may be spent. The claim is ended, and so is a
-        // claim that is still being acquired. Writes that have begun are completed.
+        // The mark stays, so that the next flight knows that the token may be spent. The request and the writes that have
+        // begun go on. Until they have ended the claim is kept, because its end tells the next flight that no other
+        // request of this lineage is in flight, and that this flight commits nothing more (laws 1 and 10). A claim that
+        // is still being acquired is ended too.
         let (store, identity) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone());
-        let (held, mut answers) = (self.claim.take(), std::mem::take(&mut self.answers));
-        let mut background = std::mem::take(&mut self.background);
+        let (mut held, mut answers) = (self.claim.take(), std::mem::take(&mut self.answers));
+        let (mut unanswered, mut background) = (self.unanswered, std::mem::take(&mut self.background));
         self.core.spawn_tracked(async move {
             // A claim that cannot be ended runs out by itself, or ends with this process.
-            if let Some(claim) = held {
-                let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;
-            }
-            while background.next().await.is_some() {}
-            while let Some(answer) = answers.next().await {
-                if let FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = answer {
+            loop {
+                if unanswered == 0
+                    && let Some(claim) = held.take()
+                {
                     let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;
                 }
+                match answers.next().await {
+                    Some(FlightEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim)))) => {
+                        let _ = store.end_claim(&identity, &claim, ClaimEnding::Abandoned).await;
+                    }
+                    Some(event) if needs_claim(&event) => unanswered -= 1,
+                    Some(_) => {}
+                    None => break,
+                }
             }
+            while background.next().await.is_some() {}
         });
         self.report(None);
     }

@@ -8,6 +8,8 @@ use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::{FlightId, ServerIdentity};
 
 use super::rig::{Rig, all_served, turns};
+use super::tricks::Writing;
+use crate::support::server::Answer;
 use crate::support::{World, identity, s};
 
 /// Whether another process gets the claim. It ends the claim at once.
@@ -27,19 +29,54 @@ fn impatient() -> TokenOptions {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_that_breaks_off_ends_its_claim() {
+async fn a_flight_that_breaks_off_ends_its_claim_when_its_request_has_ended() {
     let rig = Rig::new().await;
     rig.world.server.takes(s(10));
     rig.world.expire().await;
     // The caller does not wait for the answer, so no other flight follows.
     assert!(rig.session.token_with(impatient()).await.is_err());
     assert_eq!(rig.world.server.in_flight(), 1);
-    assert!(!is_free(&rig).await);
     rig.spawner.drops_all();
     turns(50).await;
+    assert_eq!(rig.world.server.in_flight(), 1, "the request goes on");
+    assert!(!is_free(&rig).await, "so another one must not begin");
+    rig.world.clock.pass(s(10)).await;
+    assert_eq!(rig.world.server.in_flight(), 0);
     assert!(is_free(&rig).await);
     let state = rig.session.state();
     assert!(state.in_doubt && !state.refreshing, "the mark stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_begins_while_that_of_a_flight_that_broke_off_goes_on() {
+    let rig = Rig::new().await;
+    rig.world.server.takes(s(10));
+    rig.world.server.plans([Answer::LostBefore]);
+    rig.world.expire().await;
+    let cohort = rig.cohort();
+    rig.takes_off().await;
+    rig.spawner.drops_all();
+    all_served(cohort).await;
+    rig.world.server.is_content_with(2);
+    assert_eq!(rig.world.server.most_in_flight(), 1, "law 1");
+    rig.is_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_write_of_a_flight_that_broke_off_is_waited_for() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    rig.store.writes(Writing::Slow(s(3)));
+    let cohort = rig.cohort();
+    rig.world.clock.pass(s(2)).await;
+    assert_eq!(rig.store.commits(), 1, "the pair is being saved");
+    rig.spawner.drops_all();
+    all_served(cohort).await;
+    rig.works().await;
+    // The next flight is waiting for the claim, and finds the pair.
+    rig.world.clock.pass(s(5)).await;
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
 }
 
 #[tokio::test(start_paused = true)]
