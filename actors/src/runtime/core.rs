@@ -157,9 +157,7 @@ impl Core {
         match slot.deliver(request, now) {
             Delivery::Sent => {}
             Delivery::Wanted => self.start(&slot),
-            // The supervisor that was to start the actor may have ended. It fails parked requests once, when it ends,
-            // and this look comes after the parking.
-            Delivery::Parked => self.fail_parked_unless(&slot, |_| true),
+            Delivery::Parked => self.fail_parked_if_alone(&slot),
             Delivery::Refused(request, until) => {
                 request.fail(TokenError::new(Reason::Aborted).with_retry_after(until.since(now)));
             }
@@ -169,6 +167,12 @@ impl Core {
     /// Asks the supervisor to start the actor of `slot`. Fails the parked requests if there is no supervisor.
     pub(crate) fn start(&self, slot: &Arc<Slot>) {
         self.fail_parked_unless(slot, |tree| tree.cast(SupervisorMessage::Start(Arc::clone(slot))).is_ok());
+    }
+
+    /// Fails the requests that are parked at `slot` if the supervisor that was to start the actor has ended. It fails
+    /// parked requests once, when it ends, and this look comes after the parking.
+    pub(crate) fn fail_parked_if_alone(&self, slot: &Slot) {
+        self.fail_parked_unless(slot, |_| true);
     }
 
     /// Fails the requests that are parked at `slot`, unless a supervisor is running that `takes` them.

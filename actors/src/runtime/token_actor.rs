@@ -438,5 +438,7 @@ impl Drop for TokenState {
             }
         }
         self.slot.forget_address(self.incarnation);
+        // Requests that this actor was told of and has not taken. Its supervisor may have ended before it.
+        self.core.fail_parked_if_alone(&self.slot);
     }
 }

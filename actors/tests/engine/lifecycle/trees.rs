@@ -1,7 +1,7 @@
 //! The supervisor or its host ends, and a host starts the tree again.
 
 use ractor::{Actor, ActorStatus};
-use tokenkeeper_actors::values::Reason;
+use tokenkeeper_actors::values::{Reason, TokenError};
 
 use super::hosts::DefaultHost;
 use super::rig::{End, Rig, all_served, answers, turns};
@@ -39,6 +39,22 @@ async fn a_tree_that_is_killed_takes_no_flight_with_it_and_grows_again() {
         rig.world.server.is_content_with(1);
         rig.world.clock.pass(s(1)).await;
         rig.is_settled().await;
+    }
+}
+
+/// The actors of a tree that was killed end a little later than their supervisor.
+#[tokio::test(start_paused = true)]
+async fn a_request_to_an_actor_that_outlives_its_supervisor_is_answered() {
+    for yields in 0..=20 {
+        let rig = Rig::new().await;
+        let supervisor = rig.supervisor();
+        // Without a host its state is dropped before its actors end.
+        supervisor.unlink(rig.host.clone());
+        supervisor.kill();
+        turns(yields).await;
+        // Nobody else asks, so nothing else finds the request.
+        let [answer] = &answers([rig.calls()]).await[..] else { panic!("one answer") };
+        assert_eq!(answer.as_ref().map_err(TokenError::reason), Err(Reason::NotRunning), "after {yields} turns");
     }
 }
 
