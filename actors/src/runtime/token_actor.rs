@@ -15,7 +15,7 @@ use super::request::{Request, RequestKind};
 use super::slot::Slot;
 use super::state::SessionState;
 use super::timer;
-use crate::law::flight::{FlightEvent, Urgency};
+use crate::law::flight::{FlightEvent, Op, Urgency};
 use crate::law::line::Line;
 use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{EventKind, TokenStore};
@@ -78,8 +78,8 @@ pub(crate) struct TokenState {
     timers: u64,
     /// Whether a late tick was put off, so that what has arrived meanwhile is processed first.
     put_off: bool,
-    /// Whether the record is being loaded, or the last load failed. Until it is answered, the cell may be out of date.
-    reading: bool,
+    /// The last load of the record, until it succeeds. Until then, the cell may be out of date.
+    reading: Option<Op>,
     /// A flight that began without a waiter and was not expedited since.
     background_flight: Option<FlightId>,
     /// Whether it has asked for its own end. It takes no requests any more.
@@ -110,7 +110,7 @@ impl TokenState {
             timer: None,
             timers: 0,
             put_off: false,
-            reading: false,
+            reading: None,
             background_flight: None,
             retired: false,
             superseded: false,
@@ -141,7 +141,8 @@ impl TokenState {
                 match &*event {
                     // The timer did not count the time of the suspend.
                     SessionEvent::Resumed if !self.put_off => self.timer = None,
-                    SessionEvent::Loaded(_, answer) => self.reading = answer.is_err(),
+                    // The machine has given up earlier loads, and ignores their answers.
+                    SessionEvent::Loaded(op, Ok(_)) => drop(self.reading.take_if(|reading| reading == op)),
                     _ => {}
                 }
                 self.step(*event);
@@ -312,7 +313,7 @@ impl TokenState {
                 self.slot.notify_flights(Some(flight), &FlightEvent::LoggedOut(epoch));
             }
             SessionEffect::Load(op) => {
-                self.reading = true;
+                self.reading = Some(op);
                 let (store, identity) = self.store();
                 self.core.spawn(self.notified(async move {
                     let answer = store.load(&identity).await;
@@ -413,7 +414,7 @@ impl TokenState {
     /// lease begins, because only an actor that is awake can see the use.
     fn may_sleep(&self) -> bool {
         self.session.is_idle()
-            && !self.reading
+            && self.reading.is_none()
             && !self.slot.is_in_use()
             && self.slot.until_early(&self.moment).is_none()
     }
@@ -430,7 +431,7 @@ impl TokenState {
 
 impl Drop for TokenState {
     fn drop(&mut self) {
-        if self.reading {
+        if self.reading.is_some() {
             // The answer of the load would be lost, and with it an event that came after the actor had decided to end.
             self.slot.cell.clear_lease(self.incarnation);
             if !self.core.is_stopping() && self.slot.misses_news() {

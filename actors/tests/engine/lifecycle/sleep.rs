@@ -110,6 +110,24 @@ async fn a_siblings_doings_reach_sessions_that_sleep_and_that_are_awake() {
     }
 }
 
+/// The session has given the first read up, and ignores its answer.
+#[tokio::test(start_paused = true)]
+async fn the_late_answer_of_an_earlier_read_puts_no_session_to_sleep() {
+    let rig = Rig::new().await;
+    let (_runtime, sibling) = sibling(&rig.world).await;
+    rig.works().await;
+    rig.world.clock.pass(s(SLEEPS - 4)).await;
+    rig.store.answers(false);
+    sibling.logout().await.expect("logged out");
+    // The first read times out after 5 s, and the second begins two seconds later at the latest.
+    rig.world.clock.pass(s(8)).await;
+    rig.store.answers_one_read();
+    rig.world.clock.pass(s(2)).await;
+    rig.store.answers(true);
+    turns(50).await;
+    rig.fails(Reason::LoggedOut).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_watch_hits_of_a_session_that_sleeps_go_the_slow_way() {
     let rig = Rig::new().await;

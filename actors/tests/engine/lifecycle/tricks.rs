@@ -17,7 +17,7 @@ use tokenkeeper_actors::system::HostSpawner;
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Issuer, Record};
 use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 /// The result of a write.
@@ -71,6 +71,8 @@ pub(crate) struct TrickStore {
     entry_writes: Arc<AtomicUsize>,
     /// Whether reads and releases of claims are answered.
     answering: watch::Sender<bool>,
+    /// One permit for each read that is answered all the same.
+    reads: Arc<Semaphore>,
 }
 
 impl TrickStore {
@@ -92,6 +94,7 @@ impl TrickStore {
             entry_reads: Arc::default(),
             entry_writes: Arc::default(),
             answering,
+            reads: Arc::new(Semaphore::new(0)),
         }
     }
 
@@ -149,6 +152,11 @@ impl TrickStore {
         self.answering.send_replace(answering);
     }
 
+    /// Answers the read that hangs longest.
+    pub(crate) fn answers_one_read(&self) {
+        self.reads.add_permits(1);
+    }
+
     async fn is_answering(&self) {
         let _ = self.answering.subscribe().wait_for(|answering| *answering).await;
     }
@@ -187,7 +195,11 @@ impl TokenStore for TrickStore {
     }
 
     async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
-        self.is_answering().await;
+        tokio::select! {
+            biased;
+            () = self.is_answering() => {}
+            Ok(permit) = self.reads.acquire() => permit.forget(),
+        }
         self.inner.load(identity).await
     }
 
