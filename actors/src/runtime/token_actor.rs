@@ -126,7 +126,7 @@ impl TokenState {
         if state.core.is_stopping() {
             state.step(SessionEvent::Shutdown);
         }
-        state.set_timer();
+        state.go_on();
         state
     }
 
@@ -166,6 +166,11 @@ impl TokenState {
             }
             TokenMessage::Tick(_) => {}
         }
+        self.go_on();
+    }
+
+    /// Sets the timer, or ends this actor if it is superseded.
+    fn go_on(&mut self) {
         if self.superseded {
             // The dropped requests go to the successor.
             (self.waiters, self.replies) = Default::default();
