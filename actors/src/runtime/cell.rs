@@ -49,13 +49,14 @@ impl Snapshot {
         }
     }
 
-    /// Whether no lease is published and no token is known, and nothing is to be remembered for later actors except a
-    /// pause that `is_over`.
+    /// Whether no lease is published and no token is known, and nothing is to be remembered for later actors except
+    /// failures whose pauses have ended or are over as `is_over` has it.
     pub(crate) fn is_without_token(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
         let is_forgotten = |residue: &Residue| {
             let backoff = residue.backoff;
-            backoff.resting.is_some_and(|(_, until)| is_over(until))
-                && *residue == Residue { backoff, ..Residue::default() }
+            // An actor that is awake at the end of a pause removes it.
+            let mut pauses = [backoff.resting, backoff.background_resting].into_iter().flatten();
+            pauses.all(|(_, until)| is_over(until)) && *residue == Residue { backoff, ..Residue::default() }
         };
         self.hit.is_none() && self.known == Generation::default() && self.extra.as_deref().is_none_or(is_forgotten)
     }
@@ -225,6 +226,10 @@ mod tests {
         assert!(holds_none(Residue::default()));
         assert!(holds_none(Residue { backoff: resting(5), ..Residue::default() }));
         assert!(!holds_none(Residue { backoff: resting(6), ..Residue::default() }));
+        let ended = Backoff { resting: None, ..resting(5) };
+        assert!(holds_none(Residue { backoff: ended, ..Residue::default() }));
+        let in_background = Backoff { background_resting: resting(6).resting, ..ended };
+        assert!(!holds_none(Residue { backoff: in_background, ..Residue::default() }));
         assert!(!holds_none(Residue { backoff: resting(5), ..floor(1).residue }));
         assert!(!holds_none(floor(1).residue));
         assert!(!holds_none(Residue { known: Generation::stored(Epoch::new(0), 1), ..Residue::default() }));

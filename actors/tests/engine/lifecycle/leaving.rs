@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy, RefreshPolicy, Refusal, RefusalAnswer};
 use tokenkeeper_actors::runtime::{AuthMessage, SessionSpec, StateWatch, TokenOptions};
-use tokenkeeper_actors::values::{Epoch, Generation, Lease, Reason, TokenError};
+use tokenkeeper_actors::values::{Epoch, Generation, Lease, Reason, RenewalPlan, SourceName, TokenError};
 use tokio::runtime::Handle;
 
 use super::rig::{Rig, turns};
@@ -152,6 +152,20 @@ async fn settings_are_kept_until_an_actor_has_found_no_record() {
     drop(session);
     rig.world.clock.pass(s(LEAVES)).await;
     assert_eq!(rig.runtime.session_count(), 2);
+}
+
+/// Identities of a source that needs no login, and that the runtime does not have.
+#[tokio::test(start_paused = true)]
+async fn failures_of_identities_without_a_record_are_forgotten() {
+    let mut world = World::new();
+    world.policy.renewal = RenewalPlan::repeatable(SourceName::new("missing").expect("a name"));
+    let rig = Rig::of(world, |builder| builder).await;
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(reason(asks(&rig, 2).await), Some(Reason::SourceMissing));
+    assert_eq!(rig.runtime.session_count(), 2);
+    // The pause ends before the actor does.
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(rig.runtime.session_count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
