@@ -237,7 +237,8 @@ impl FlightTask {
     /// The remaining time of a throttle that holds the next request back. A repetition of a request that was sent belongs to
     /// that request.
     fn throttle(&self) -> Option<Duration> {
-        self.core.ports.permits.throttled(self.issuer.as_ref()).filter(|_| self.is_unused)
+        let throttle = catch_panic(|| self.core.ports.permits.throttled(self.issuer.as_ref()));
+        throttle.flatten().filter(|_| self.is_unused)
     }
 
     fn perform(&mut self, effects: Vec<FlightEffect>) {
@@ -254,12 +255,12 @@ impl FlightTask {
             FlightEffect::AskPermit { op, issuer, urgency } => self.ask(op, issuer, urgency),
             FlightEffect::ReturnPermit { throttle } => {
                 if let Some(permit) = self.permit.take() {
-                    permit.give_back(throttle);
+                    catch_panic(|| permit.give_back(throttle));
                 }
                 self.observe_after(name);
             }
             FlightEffect::Throttle(span) => {
-                self.core.ports.permits.throttle(self.issuer.as_ref(), span);
+                catch_panic(|| self.core.ports.permits.throttle(self.issuer.as_ref(), span));
                 self.observe_after(name);
             }
             FlightEffect::Load(op) => {
@@ -320,7 +321,9 @@ impl FlightTask {
                 });
             }
             FlightEffect::Report(report) => {
-                events::flight_reported(&self.core, &self.slot, id, &report, self.wanted.unwrap_or(true));
+                // A host's log may panic.
+                let wanted = self.wanted.unwrap_or(true);
+                catch_panic(|| events::flight_reported(&self.core, &self.slot, id, &report, wanted));
                 if let Report::Lost { noted } = report {
                     self.core.note_unsaved(Unsaved { identity, noted });
                 }
@@ -431,9 +434,9 @@ impl Drop for Ending {
     }
 }
 
-/// Runs an observer, whose panic must not affect the flight.
-fn catch_panic(observe: impl FnOnce()) {
-    drop(std::panic::catch_unwind(AssertUnwindSafe(observe)));
+/// Calls code of the host, whose panic must not end the machine. Returns `None` if it panics.
+fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
 impl Drop for FlightTask {

@@ -1,11 +1,20 @@
-//! Flights that break off, and observers that panic.
+//! Flights that break off, and ports and logs that panic.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
+use tokenkeeper_actors::law::flight::Urgency;
 use tokenkeeper_actors::ports::observer::{EffectName, EffectObserver};
+use tokenkeeper_actors::ports::permit::{IssuerPermits, Permission, Permit};
 use tokenkeeper_actors::ports::store::{ClaimAnswer, ClaimEnding, ClaimScope, TokenStore};
 use tokenkeeper_actors::runtime::TokenOptions;
+use tokenkeeper_actors::values::record::Issuer;
 use tokenkeeper_actors::values::{FlightId, ServerIdentity};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::rig::{Rig, all_served, turns};
 use super::tricks::Writing;
@@ -116,4 +125,69 @@ async fn a_panic_of_the_observer_does_not_matter_to_the_flight() {
     rig.world.server.is_content_with(1);
     rig.is_settled().await;
     assert!(is_free(&rig).await);
+}
+
+/// Grants every permit, and panics wherever else it is called.
+#[derive(Debug)]
+struct PanickingPermits;
+
+#[async_trait]
+impl IssuerPermits for PanickingPermits {
+    async fn ask(&self, _issuer: Option<&Issuer>, _urgency: Urgency) -> Permission {
+        Permission::Granted(Permit::new(|_| panic!("a permit that was told to panic")))
+    }
+
+    async fn look_for_throttle(&self, _issuer: Option<&Issuer>) {
+        panic!("permits that were told to panic");
+    }
+
+    fn throttled(&self, _issuer: Option<&Issuer>) -> Option<Duration> {
+        panic!("permits that were told to panic");
+    }
+
+    fn throttle(&self, _issuer: Option<&Issuer>, _throttle: Duration) {
+        panic!("permits that were told to panic");
+    }
+
+    async fn until_shared(&self, _issuer: Option<&Issuer>) {
+        panic!("permits that were told to panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_permits_costs_no_token() {
+    for answer in [Answer::Properly, Answer::Refuse(503, Some(s(1)))] {
+        let requests = if matches!(answer, Answer::Properly) { 1 } else { 2 };
+        let rig = Rig::of(World::new(), |builder| builder.permits(Arc::new(PanickingPermits))).await;
+        rig.world.server.plans([answer]);
+        rig.world.expire().await;
+        all_served(rig.cohort()).await;
+        rig.world.server.is_content_with(requests);
+        rig.is_settled().await;
+    }
+}
+
+/// A log that panics at the events of flights.
+struct PanickingLog;
+
+impl<S: Subscriber> Layer<S> for PanickingLog {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        assert!(!event.metadata().target().ends_with("::events"), "a log that was told to panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_log_costs_no_token() {
+    let rig = Rig::new().await;
+    rig.world.expire().await;
+    rig.store.writes(Writing::NoCommits);
+    let _log = tracing_subscriber::registry().with(PanickingLog).set_default();
+    // The flight reports that it keeps the only copy of the pair.
+    let lease = all_served(rig.cohort()).await;
+    assert!(rig.session.state().unsaved);
+    rig.store.writes(Writing::Works);
+    rig.world.clock.pass(s(30)).await;
+    assert_eq!(rig.works().await, lease);
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
 }
