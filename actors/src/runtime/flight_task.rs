@@ -451,7 +451,7 @@ impl Drop for FlightTask {
         let (store, identity) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone());
         let (mut held, mut answers) = (self.claim.take(), std::mem::take(&mut self.answers));
         let (mut unanswered, mut background) = (self.unanswered, std::mem::take(&mut self.background));
-        self.core.spawn_tracked(async move {
+        let rest = async move {
             // A claim that cannot be ended runs out by itself, or ends with this process.
             loop {
                 if unanswered == 0
@@ -469,7 +469,9 @@ impl Drop for FlightTask {
                 }
             }
             while background.next().await.is_some() {}
-        });
+        };
+        // The spawner may be what panicked, and a second panic would end the process.
+        catch_panic(|| self.core.spawn_tracked(rest));
         self.report(None);
     }
 }

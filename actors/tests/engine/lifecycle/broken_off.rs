@@ -191,3 +191,15 @@ async fn a_panic_of_the_log_costs_no_token() {
     rig.world.server.is_content_with(1);
     rig.is_settled().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_spawner_that_panics_for_a_flight_and_for_its_end_does_not_end_the_process() {
+    let rig = Rig::new().await;
+    rig.spawner.panics(2);
+    let insistent = TokenOptions { force: true, ..TokenOptions::default() };
+    rig.session.token_with(insistent).await.expect("a lease");
+    assert_eq!(rig.spawner.panics_left(), 0);
+    rig.works().await;
+    rig.world.server.is_content_with(1);
+    rig.is_settled().await;
+}
