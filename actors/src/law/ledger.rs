@@ -288,11 +288,13 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
     // The token that is held already is of the same lineage.
     let is_held = |held: &Held| login.refresh.as_ref() == Some(&held.credential);
     let rotated = record.held().is_some_and(is_held) && record.grant().is_some_and(|grant| grant.rotated);
+    let mut dead = record.dead_of_successor();
+    login.refresh.iter().for_each(|refresh| dead.came_with_login(refresh.digest()));
     Ok(Record {
         epoch: record.epoch.next(),
         revision: record.revision,
         number,
-        dead: record.dead_of_successor(),
+        dead,
         content: Content::Grant(Box::new(Grant {
             binding: login.binding.clone(),
             requested: login.requested.clone(),

@@ -6,8 +6,8 @@
 //!
 //! The outermost member `format` is read first. It alone decides how the rest is read:
 //!
-//! - **[`CURRENT`]** is read strictly. Each member is present once, none is unknown, and none contradicts another. An
-//!   unknown member has an unknown meaning, and the next write would drop it, so the record is refused. A version that
+//! - **[`CURRENT`]** is read strictly. Each member is present once (`logins` may be absent), none is unknown, and none
+//!   contradicts another. An unknown member has an unknown meaning, and the next write would drop it, so the record is refused. A version that
 //!   adds a member raises the number.
 //! - **An older format**, 2 or 3, is read as strictly by its own types, then converted to the current one. Reading writes
 //!   nothing. The next change stores the record in the current format.

@@ -231,36 +231,71 @@ impl Parked {
     }
 }
 
-/// The digests of the last sixteen refresh tokens that must not be used again, refused and replaced ones alike, oldest
-/// first. Older ones are no longer known here, but the server still knows them.
+/// The digests of refresh tokens that must not be used again, refused and replaced ones alike, oldest first.
+///
+/// It contains the last sixteen, and beside these each token that one of the last 64 logins came with. A host that
+/// imports the token of its configuration at every start imports that one, however often it was refreshed since. The
+/// server still knows the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeadDigests(VecDeque<KeyedDigest>);
+pub struct DeadDigests {
+    dead: VecDeque<KeyedDigest>,
+    logins: VecDeque<KeyedDigest>,
+}
 
 impl DeadDigests {
+    /// The number of dead digests kept that no login came with.
     const KEPT: usize = 16;
 
-    /// Adds `digest` as the newest. Drops the oldest beyond sixteen.
+    /// The number of logins whose tokens are known.
+    const LOGINS: usize = 64;
+
+    /// Adds `digest` as the newest. Drops the oldest beyond sixteen that no known login came with.
     pub fn remember(&mut self, digest: KeyedDigest) {
-        self.0.retain(|known| *known != digest);
-        if self.0.len() == Self::KEPT {
-            self.0.pop_front();
-        }
-        self.0.push_back(digest);
+        self.forget(&digest);
+        self.dead.push_back(digest);
+        self.drop_oldest();
     }
 
     /// Removes `digest`, because the server has issued that token again.
     pub fn forget(&mut self, digest: &KeyedDigest) {
-        self.0.retain(|known| known != digest);
+        self.dead.retain(|known| known != digest);
+    }
+
+    /// Notes that a login came with the token of `digest`. It is not dead yet. Once it is, it stays known. Drops the
+    /// oldest such note beyond 64.
+    pub fn came_with_login(&mut self, digest: KeyedDigest) {
+        self.logins.retain(|known| *known != digest);
+        self.logins.push_back(digest);
+        if self.logins.len() > Self::LOGINS {
+            self.logins.pop_front();
+            self.drop_oldest();
+        }
     }
 
     /// Whether `digest` is known to be dead.
     pub fn contains(&self, digest: &KeyedDigest) -> bool {
-        self.0.contains(digest)
+        self.dead.contains(digest)
     }
 
-    /// The digests, oldest first.
+    /// The dead digests, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &KeyedDigest> {
-        self.0.iter()
+        self.dead.iter()
+    }
+
+    /// The digests of the tokens that logins came with, dead or not, oldest first.
+    pub fn logins(&self) -> impl Iterator<Item = &KeyedDigest> {
+        self.logins.iter()
+    }
+
+    fn drop_oldest(&mut self) {
+        let Self { dead, logins } = self;
+        let others = dead.iter().filter(|digest| !logins.contains(digest)).count();
+        let mut beyond = others.saturating_sub(Self::KEPT);
+        dead.retain(|digest| {
+            let drops = beyond > 0 && !logins.contains(digest);
+            beyond -= usize::from(drops);
+            !drops
+        });
     }
 }
 

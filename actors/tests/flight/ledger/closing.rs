@@ -68,7 +68,9 @@ fn a_login_begins_an_epoch_whatever_is_there() {
 fn the_first_login_is_of_epoch_one() {
     let record = changed(None, &installs(new_login("rt-new")));
     assert_eq!(record.version(), Version { epoch: Epoch::new(1), revision: Revision::new(1) });
-    assert_eq!((record.number, record.dead), (1, DeadDigests::default()));
+    let mut dead = DeadDigests::default();
+    dead.came_with_login(rt("rt-new").digest());
+    assert_eq!((record.number, record.dead), (1, dead));
 }
 
 #[test]
@@ -107,6 +109,54 @@ fn a_refresh_token_that_was_replaced_is_told_from_one_that_was_refused_as_long_a
     let tombstone = changed(Some(&rotated), &Change::Clear { epoch: EPOCH });
     assert_eq!(install(&tombstone, "rt-1"), Err(Conflict::Dead));
     assert_eq!(install(&next, "rt-4"), Ok(Epoch::new(3)));
+}
+
+/// `record` after this many refreshes. Its token then is `<name>-<refreshes>`.
+fn refreshed(record: &Record, name: &str, refreshes: u32) -> Record {
+    (1..=refreshes).fold(record.clone(), |record, round| {
+        refreshed_by_sibling(&record, &format!("at-{round}"), &format!("{name}-{round}"), START)
+    })
+}
+
+#[test]
+fn a_token_that_a_login_came_with_is_known_as_dead_after_any_number_of_refreshes() {
+    let first = refreshed(&changed(None, &installs(new_login("seed-1"))), "a", 40);
+    assert_eq!(apply(Some(&first), &installs(new_login("seed-1"))), Err(Conflict::Replaced));
+    // Of the others, the last sixteen are known. `a-40` is held.
+    let known = |record: &Record, name: &str| (1..=40).filter(|n| dead(record, &format!("{name}-{n}"))).count();
+    assert_eq!(known(&first, "a"), 16);
+    assert!(dead(&first, "a-24") && !dead(&first, "a-23"));
+    // The server refuses the last one, and another login takes its place.
+    let ended = changed(Some(&first), &Change::End { epoch: EPOCH, sent: rt("a-40").digest() });
+    let second = refreshed(&changed(Some(&ended), &installs(new_login("seed-2"))), "b", 40);
+    let tombstone = changed(Some(&second), &Change::Clear { epoch: Epoch::new(2) });
+    for record in [&second, &tombstone] {
+        assert_eq!((known(record, "a"), known(record, "b")), (0, 16));
+        for seed in ["seed-1", "seed-2"] {
+            assert_eq!(apply(Some(record), &installs(new_login(seed))), Err(Conflict::Dead), "{seed}");
+        }
+    }
+    // A server that issues it again makes it usable.
+    let issued = refreshed_by_sibling(&second, "at-41", "seed-1", START);
+    assert!(!dead(&issued, "seed-1"));
+    assert!(apply(Some(&issued), &installs(new_login("seed-1"))).is_ok());
+}
+
+#[test]
+fn the_tokens_of_the_last_sixty_four_logins_are_known() {
+    let login = |record: &Record, round: u32| {
+        let record = changed(Some(record), &installs(new_login(&format!("seed-{round}"))));
+        refreshed_by_sibling(&record, "at", &format!("next-{round}"), START)
+    };
+    let mut record = (2..=64).fold(login(&signed_in(), 1), |record, round| login(&record, round));
+    assert!((1..=64).all(|round| dead(&record, &format!("seed-{round}"))));
+    // The seventeenth login after them takes the oldest of the sixteen other ones along.
+    record = (65..=80).fold(record, |record, round| login(&record, round));
+    assert!((17..=80).all(|round| dead(&record, &format!("seed-{round}"))));
+    assert_eq!((record.dead.logins().count(), record.dead.iter().count()), (64, 80));
+    record = refreshed(&record, "a", 17);
+    assert!(!dead(&record, "seed-16") && dead(&record, "seed-17"));
+    assert_eq!((record.dead.logins().count(), record.dead.iter().count()), (64, 80));
 }
 
 #[test]

@@ -101,7 +101,21 @@ impl<'a, G> Older<'a, G> {
             OlderContent::Grant(grant) => wire::Content::Grant(Box::new(convert(*grant, !self.dead.is_empty()))),
         };
         let Self { epoch, revision, number, dead, .. } = self;
-        wire::Record { format: CURRENT, epoch, revision, number, dead, content }
+        // The oldest token that is known of this identity. In the first sixteen refreshes after the first login, that login
+        // came with it.
+        let logins = dead.first().or_else(|| token_of(&content)).cloned().into_iter().collect();
+        wire::Record { format: CURRENT, epoch, revision, number, dead, logins, content }
+    }
+}
+
+/// The digest of the token that a grant holds.
+fn token_of<'b, 'a>(content: &'b wire::Content<'a>) -> Option<&'b Text<'a>> {
+    match content {
+        wire::Content::Grant(grant) => match &grant.refresh {
+            Refresh::Held(held) => Some(&held.digest),
+            Refresh::None | Refresh::Ended(_) => None,
+        },
+        wire::Content::Tombstone => None,
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn record(wire: wire::Record<'_>) -> Result<Record, Path> {
         epoch: Epoch::new(wire.epoch),
         revision: Revision::new(wire.revision),
         number: wire.number,
-        dead: dead(&wire.dead)?,
+        dead: dead(&wire.dead, &wire.logins)?,
         content: match wire.content {
             wire::Content::Tombstone => Content::Tombstone,
             wire::Content::Grant(wire) => Content::Grant(Box::new(grant(*wire)?)),
@@ -58,10 +58,19 @@ pub(super) fn record(wire: wire::Record<'_>) -> Result<Record, Path> {
     })
 }
 
-/// Refuses a list that is longer than the number kept, or names a digest twice. No writer of this format makes one.
-fn dead(wire: &[wire::Text<'_>]) -> Result<DeadDigests, Path> {
-    let dead = wire.iter().map(|digits| digest(digits, "dead")).collect::<Result<DeadDigests, _>>()?;
-    if dead.iter().count() == wire.len() { Ok(dead) } else { Err("dead") }
+/// Refuses lists that are longer than the numbers kept, or name a digest twice. No writer of this format makes one.
+fn dead(dead: &[wire::Text<'_>], logins: &[wire::Text<'_>]) -> Result<DeadDigests, Path> {
+    let mut known = DeadDigests::default();
+    for digits in logins {
+        known.came_with_login(digest(digits, "logins")?);
+    }
+    if known.logins().count() != logins.len() {
+        return Err("logins");
+    }
+    for digits in dead {
+        known.remember(digest(digits, "dead")?);
+    }
+    if known.iter().count() == dead.len() { Ok(known) } else { Err("dead") }
 }
 
 fn grant(wire: wire::Grant<'_>) -> Result<Grant, Path> {

@@ -81,7 +81,7 @@ fn credential() -> RefreshCredential {
     RefreshCredential::new(RefreshToken::new(REFRESH), &DigestKey::new([7; 32]))
 }
 
-/// A record with every member set, and none at its default.
+/// A record with every member set that no record may lack, and none at its default.
 fn full() -> Record {
     let mark = Mark {
         flight: FlightId(u128::MAX - 1),
@@ -144,6 +144,12 @@ fn full() -> Record {
 
 fn tombstone() -> Record {
     Record { content: Content::Tombstone, ..full() }
+}
+
+/// `record`, with a token that a login came with.
+fn with_login(digest: KeyedDigest, mut record: Record) -> Record {
+    record.dead.came_with_login(digest);
+    record
 }
 
 /// `full` with its grant changed.

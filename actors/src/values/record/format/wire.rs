@@ -29,6 +29,9 @@ pub(super) struct Record<'a> {
     pub(super) revision: u64,
     pub(super) number: u64,
     pub(super) dead: Vec<Text<'a>>,
+    /// The digests of the refresh tokens that logins came with. Absent where none is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) logins: Vec<Text<'a>>,
     #[serde(borrow)]
     pub(super) content: Content<'a>,
 }
@@ -174,6 +177,7 @@ impl<'a> Record<'a> {
             revision: record.revision.number(),
             number: record.number,
             dead: record.dead.iter().map(digest).collect(),
+            logins: record.dead.logins().map(digest).collect(),
             content: match &record.content {
                 record::Content::Tombstone => Content::Tombstone,
                 record::Content::Grant(grant) => Content::Grant(Box::new(Grant::of(grant))),

@@ -139,13 +139,19 @@ fn grants(number: u64) -> impl Strategy<Value = Grant> {
 }
 
 fn records() -> impl Strategy<Value = Record> {
-    (any::<[u64; 2]>(), any::<u64>(), vec(digests(), 0..20)).prop_flat_map(|([epoch, revision], number, dead)| {
+    let dead = (vec(digests(), 0..20), vec(digests(), 0..3), 0..20_usize).prop_map(|(dead, logins, from_dead)| {
+        let mut known = DeadDigests::default();
+        dead.iter().take(from_dead).chain(&logins).for_each(|digest| known.came_with_login(*digest));
+        dead.into_iter().for_each(|digest| known.remember(digest));
+        known
+    });
+    (any::<[u64; 2]>(), any::<u64>(), dead).prop_flat_map(|([epoch, revision], number, dead)| {
         let grant = grants(number).prop_map(|grant| Content::Grant(Box::new(grant)));
         prop_oneof![1 => Just(Content::Tombstone), 5 => grant].prop_map(move |content| Record {
             epoch: Epoch::new(epoch),
             revision: Revision::new(revision),
             number,
-            dead: dead.iter().copied().collect(),
+            dead: dead.clone(),
             content,
         })
     })

@@ -103,7 +103,7 @@ fn layout() -> Result<Record, FormatError> {
 
 #[test]
 fn a_wrong_member_is_named() -> Result<(), Box<dyn std::error::Error>> {
-    let whole: Value = serde_json::from_str(&encoded(&full())?)?;
+    let whole: Value = serde_json::from_str(&encoded(&with_login(digest(0xd1), full()))?)?;
     let (short, upper, odd) = (json!("ab"), json!("AB".repeat(32)), json!("hex:f"));
     let zeros = json!("0".repeat(64));
     let dead: Vec<_> = (0..17).map(|byte| format!("{byte:02x}").repeat(32)).collect();
@@ -111,6 +111,9 @@ fn a_wrong_member_is_named() -> Result<(), Box<dyn std::error::Error>> {
         ("dead", json!([zeros, zeros])),
         ("dead", json!(dead)),
         ("dead", json!([upper])),
+        ("logins", json!([zeros, zeros])),
+        ("logins", json!((0..65).map(|byte| format!("{byte:02x}").repeat(32)).collect::<Vec<_>>())),
+        ("logins", json!([upper])),
         ("content.grant.binding.client.secret", odd.clone()),
         ("content.grant.binding.client.auth", json!("client_secret_jwt")),
         ("content.grant.dpop_key", odd.clone()),

@@ -21,27 +21,56 @@ fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
     Ok(())
 }
 
+/// `record`, whose oldest dead token is taken for the one that a login came with.
+fn migrated(record: Record) -> Record {
+    with_login(digest(0xd1), record)
+}
+
 #[test]
 fn format_2_migrates_with_everything_it_holds() -> Result<(), FormatError> {
-    assert_same(&decode(TWO_GRANT)?, &with(|grant| grant.renewal = RenewalPlan::default()));
-    assert_same(&decode(TWO_TOMBSTONE)?, &tombstone());
+    assert_same(&decode(TWO_GRANT)?, &migrated(with(|grant| grant.renewal = RenewalPlan::default())));
+    assert_same(&decode(TWO_TOMBSTONE)?, &migrated(tombstone()));
     Ok(())
 }
 
 #[test]
 fn format_3_migrates_with_everything_it_holds() -> Result<(), FormatError> {
-    assert_same(&decode(THREE_GRANT)?, &full());
-    assert_same(&decode(THREE_TOMBSTONE)?, &tombstone());
+    assert_same(&decode(THREE_GRANT)?, &migrated(full()));
+    assert_same(&decode(THREE_TOMBSTONE)?, &migrated(tombstone()));
     Ok(())
+}
+
+#[test]
+fn a_token_that_was_never_replaced_is_taken_for_the_one_that_a_login_came_with() -> Result<(), FormatError> {
+    for (fixture, login) in [(THREE_GRANT, Some(credential().digest())), (THREE_TOMBSTONE, None)] {
+        let record = decode(without_dead(&String::from_utf8_lossy(fixture)).as_bytes())?;
+        assert_eq!(record.dead.logins().copied().collect::<Vec<_>>(), Vec::from_iter(login));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_tokens_that_logins_came_with_stand_behind_the_dead_ones() -> Result<(), FormatError> {
+    let record = with_login(digest(0xd2), with_login(digest(0xe1), full()));
+    let four = String::from_utf8_lossy(FOUR_GRANT);
+    let logins = format!("],\"logins\":[\"{}\",\"{}\"],\"content\"", "e1".repeat(32), "d2".repeat(32));
+    let wanted = four.trim_end().replacen("],\"content\"", &logins, 1);
+    assert_eq!(encoded(&record)?, wanted);
+    assert_same(&decode(wanted.as_bytes())?, &record);
+    Ok(())
+}
+
+fn without_dead(text: &str) -> String {
+    let start = text.find("\"dead\":[").expect("a list");
+    let end = start + text[start..].find(']').expect("its end");
+    format!("{}\"dead\":[{}", &text[..start], &text[end..])
 }
 
 #[test]
 fn an_older_lineage_is_taken_to_rotate_if_a_dead_token_is_known() -> Result<(), FormatError> {
     for fixture in [TWO_GRANT, THREE_GRANT] {
         let known = String::from_utf8_lossy(fixture);
-        let start = known.find("\"dead\":[").expect("a list");
-        let end = start + known[start..].find(']').expect("its end");
-        let unknown = format!("{}\"dead\":[{}", &known[..start], &known[end..]);
+        let unknown = without_dead(&known);
         let rotated = |text: &str| decode(text.as_bytes()).map(|record| record.grant().expect("a grant").rotated);
         assert_eq!((rotated(&known)?, rotated(&unknown)?), (true, false));
     }
