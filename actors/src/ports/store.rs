@@ -27,6 +27,9 @@ use crate::values::{DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, Ser
 ///
 /// Shared by all sessions of a runtime. The storage behind it is shared by all runtimes that use it. Methods may be
 /// called concurrently. Dropping a future leaves its operation either done or not done, never half done.
+///
+/// An operation must end, also where the storage hangs. A session gives a read up after five seconds, and begins no other
+/// until that one has ended, so that a store that hangs does not collect reads.
 #[async_trait]
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the key of this store's digests. It is made with the store, and is the same for all processes that share

@@ -52,10 +52,41 @@ fn the_answer_to_a_read_that_was_given_up_on_is_not_taken_for_the_next_ones() {
     let given_up = story.takes_read();
     story.ticks_after(s(5));
     story.sibling_mints(HOUR, Cause::Early);
-    assert_eq!(story.ticks_after(s(1)), ["load"]);
-    assert_eq!(story.does(SessionEvent::Loaded(given_up, Ok(old))), []);
+    assert_eq!(story.ticks_after(s(1)), []);
+    assert_eq!(story.does(SessionEvent::Loaded(given_up, Ok(old))), ["load"]);
     assert_eq!(story.reads(), ["publish"]);
     assert_eq!(story.hit(), Some(generation(1, 2)));
+}
+
+#[test]
+fn a_store_that_hangs_is_asked_once_and_its_callers_are_told_in_time() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let hanging = story.takes_read();
+    // Each caller comes after a pause, and learns of the trouble after the time of a read.
+    for waiter in 1..=10 {
+        assert_eq!(story.asks(waiter), []);
+        assert_eq!(story.does(SessionEvent::StoreChanged), []);
+        assert_eq!(story.ticks_after(s(5) - ms(1)), []);
+        assert_eq!(story.ticks_after(ms(1)), [&*format!("{waiter} is told store_trouble, 1000 ms")]);
+        assert_eq!(story.ticks_after(s(1)), []);
+    }
+    // The read that was given up ends, and the one that is due begins.
+    assert_eq!(story.does(SessionEvent::Loaded(hanging, Err(StoreFault::TimedOut))), ["load"]);
+    assert_eq!(story.asks(11), []);
+    assert_eq!(story.reads(), ["publish", "11 gets 1.1"]);
+    assert_eq!(story.session.next_wake(), None);
+}
+
+#[test]
+fn a_read_that_ends_after_it_was_given_up_does_not_shorten_the_pause() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    let given_up = story.takes_read();
+    assert_eq!(story.ticks_after(s(5)), []);
+    assert_eq!(story.sleeps_for(), Some(s(1)));
+    assert_eq!(story.does(SessionEvent::Loaded(given_up, Err(StoreFault::Failed))), []);
+    assert_eq!(story.ticks_after(s(1) - ms(1)), []);
+    assert_eq!(story.ticks_after(ms(1)), ["load"]);
+    assert_eq!(story.reads(), ["publish"]);
 }
 
 #[test]

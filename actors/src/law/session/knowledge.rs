@@ -18,7 +18,7 @@ pub(super) struct Knowledge {
     view: Option<View>,
     /// Whether the view came from the store. A repeatable source works with an assumed view while the store is down.
     stored: bool,
-    /// The read in flight.
+    /// The read in flight. There is one at most, because a store that hangs must not collect them.
     reading: Option<Reading>,
     /// When to read again after a failure.
     again_at: Option<ElapsedTime>,
@@ -37,7 +37,11 @@ pub(super) struct Knowledge {
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     op: Op,
-    limit: ElapsedTime,
+    /// When it times out. `None` after it did, until the next read is due. That one waits for the end of this one, and its
+    /// time counts from then on.
+    limit: Option<ElapsedTime>,
+    /// Whether it has timed out. Its answer then means nothing.
+    late: bool,
     /// Whether the record may have changed since the read began. Another read then follows.
     again: bool,
 }
@@ -120,7 +124,7 @@ impl Knowledge {
 
     /// When the read in flight times out, or the next one is due.
     pub(super) fn wake(&self) -> Option<ElapsedTime> {
-        self.reading.map(|reading| reading.limit).into_iter().chain(self.again_at).min()
+        self.reading.and_then(|reading| reading.limit).into_iter().chain(self.again_at).min()
     }
 
     /// Takes in a lease from a flight, which the store may not hold.
@@ -192,28 +196,30 @@ impl Knowledge {
 }
 
 impl Session {
-    /// Begins to read the record. If a read is in flight, another one follows it.
+    /// Begins to read the record. If a read is in flight, another one follows it, even if the one in flight was given up.
     pub(super) fn read(&mut self, now: Now, out: &mut Output) {
+        let limit = now.elapsed().after(STORE_TIMEOUT);
+        self.knowledge.again_at = None;
         if let Some(reading) = &mut self.knowledge.reading {
             reading.again = true;
+            reading.limit.get_or_insert(limit);
             return;
         }
         let op = self.stamp();
-        let limit = now.elapsed().after(STORE_TIMEOUT);
-        self.knowledge.reading = Some(Reading { op, limit, again: false });
-        self.knowledge.again_at = None;
+        self.knowledge.reading = Some(Reading { op, limit: Some(limit), late: false, again: false });
         out.effects.push(SessionEffect::Load(op));
     }
 
     pub(super) fn loaded(&mut self, op: Op, answer: Result<Option<Box<View>>, StoreFault>, now: Now, out: &mut Output) {
         let Some(reading) = self.knowledge.reading.take_if(|reading| reading.op == op) else { return };
         match answer {
+            _ if reading.late => {}
             Ok(view) => self.read_in(view.map(|view| *view), now, out),
             Err(fault) => self.unread(fault, now, out),
         }
         if reading.again {
             self.read(now, out);
-        } else {
+        } else if !reading.late {
             self.answer_deferred_refusals(now, out);
         }
     }
@@ -239,10 +245,11 @@ impl Session {
         }
     }
 
-    /// Ends a read that takes too long, and begins one that is due.
+    /// Gives up a read that takes too long, and begins one that is due.
     pub(super) fn read_late(&mut self, now: Now, out: &mut Output) {
-        let late = self.knowledge.reading.take_if(|reading| reading.limit <= now.elapsed());
-        if late.is_some() {
+        let reading = self.knowledge.reading.as_mut();
+        if let Some(reading) = reading.filter(|reading| reading.limit.is_some_and(|limit| limit <= now.elapsed())) {
+            (reading.limit, reading.late, reading.again) = (None, true, false);
             self.unread(StoreFault::TimedOut, now, out);
         }
         if self.knowledge.again_at.take_if(|at| *at <= now.elapsed()).is_some() {
