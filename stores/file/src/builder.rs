@@ -102,7 +102,7 @@ impl FileStoreBuilder {
     /// This reads and writes the disk, and may wait. It waits up to three seconds for another process that is making
     /// the home. With a key from the keychain it waits five seconds for the keychain and then thirty for the user to
     /// unlock it. A keychain request that timed out occupies a thread until the keychain answers, so do not repeat it
-    /// in a loop. No tokio runtime is needed here, though the store needs one.
+    /// in a loop. Neither opening a home nor using it needs a tokio runtime.
     ///
     /// # Errors
     ///

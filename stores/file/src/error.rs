@@ -65,8 +65,10 @@ pub enum Trouble {
     NoDirectory,
     /// It was replaced, but the new version may not be durable.
     Unsure,
-    /// Its task in this process was aborted.
+    /// The work on it panicked.
     Aborted,
+    /// The work on it did not begin. The store's threads were all taken for too long, or none could be started.
+    Unserved,
     /// Any other failure of the operating system.
     Io(io::ErrorKind),
 }
@@ -103,7 +105,7 @@ impl FileError {
             Trouble::Damaged | Trouble::Foreign | Trouble::Newer => StoreFault::Unreadable,
             Trouble::Format(FormatError::TooLarge | FormatError::Inconsistent { .. }) => StoreFault::Failed,
             Trouble::Format(_) => StoreFault::Unreadable,
-            Trouble::Busy => StoreFault::Busy,
+            Trouble::Busy | Trouble::Unserved => StoreFault::Busy,
             Trouble::Unsure | Trouble::Aborted => StoreFault::TimedOut,
             _ => StoreFault::Failed,
         }
@@ -175,6 +177,10 @@ impl fmt::Display for Trouble {
             Self::NoDirectory => "no folder is known for it: set XDG_STATE_HOME or HOME, or name one",
             Self::Unsure => "it was replaced, but the disk did not say that it kept that: check the disk",
             Self::Aborted => "the work on it broke off: try again, and report this if it goes on",
+            Self::Unserved => {
+                "no thread is free for it: check whether its disk or network still answers, and how many threads this \
+                 process may have"
+            }
             Self::Io(kind) => return write!(f, "{kind}: check the disk"),
         };
         f.write_str(words)

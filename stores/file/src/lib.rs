@@ -79,6 +79,7 @@ mod reservations;
 mod seal;
 mod store;
 mod watch;
+mod workers;
 
 pub use builder::{FileStoreBuilder, KeySource, Watching};
 pub use error::{FileError, Trouble};

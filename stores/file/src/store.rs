@@ -1,4 +1,4 @@
-//! The store. It runs every operation on a thread that may block, and describes each error in words.
+//! The store. It runs every operation on a thread of its own, and describes each error in words.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use crate::lock::{self, Attempt};
 use crate::names::Name;
 use crate::records::{self, Place};
 use crate::watch::{self, Hearing};
+use crate::workers::{Undone, Workers};
 use crate::{issuers, logins, reservations};
 
 /// A handle on a home. Clones share one handle. Opening a home twice, even in one process, gives two handles that
@@ -35,8 +36,8 @@ use crate::{issuers, logins, reservations};
 /// Dropping a future of this store stops no operation that has begun. A change is made whole or not at all. A claim
 /// whose caller was dropped is given back.
 ///
-/// It needs a tokio runtime and uses its threads for blocking work. A host that occupies all of these makes the store
-/// wait.
+/// A handle works on the disk with at most 32 threads of its own, which end when they are idle. A disk that hangs takes no
+/// thread of the host. Work that finds none of the 32 free within four seconds fails with [`Trouble::Unserved`].
 #[derive(Clone)]
 pub struct FileStore(Arc<Inner>);
 
@@ -162,17 +163,24 @@ impl FileStore {
             watching,
             watches: Mutex::default(),
             trouble: Mutex::default(),
+            workers: Workers::default(),
         })))
     }
 
-    /// Runs `work` on the home, on a thread that may block.
+    /// Runs `work` on the home, on a thread of the store's own.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Inner>, &Place) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, FileError> {
         let inner = Arc::clone(&self.0);
-        let done = blocking(move || work(&inner, &inner.place()?)).await;
-        done.unwrap_or_else(|| Err(FileError::new(Trouble::Aborted, &self.0.dir)))
+        let done = self.0.workers.run(move || work(&inner, &inner.place()?)).await;
+        done.unwrap_or_else(|undone| {
+            let trouble = match undone {
+                Undone::NotBegun => Trouble::Unserved,
+                Undone::BrokenOff => Trouble::Aborted,
+            };
+            Err(FileError::new(trouble, &self.0.dir))
+        })
     }
 
     /// Runs `work` for the store port. The caller gets the fault, and the full error is kept for people.
@@ -243,8 +251,8 @@ impl TokenStore for FileStore {
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
         let (inner, identity, claim) = (Arc::clone(&self.0), identity.clone(), claim.clone());
         // A claim can be ended even if the home is gone.
-        let ended = blocking(move || inner.claims.end(&identity, claim.scope, claim.holder));
-        ended.await.ok_or(StoreFault::TimedOut)
+        let ended = self.0.workers.run_at_last(move || inner.claims.end(&identity, claim.scope, claim.holder));
+        ended.await.map_err(|_| StoreFault::TimedOut)
     }
 
     async fn reserve(
@@ -313,6 +321,7 @@ pub(crate) struct Inner {
     watching: Watching,
     watches: Mutex<Vec<Weak<Hearing>>>,
     trouble: Mutex<Option<FileError>>,
+    workers: Workers,
 }
 
 impl Inner {
@@ -408,10 +417,4 @@ fn sweep_unfinished(home: &Home, folder: &Folder, lock: impl Fn(&str) -> Option<
         }
     }
     Ok(removed)
-}
-
-/// Runs `work` on a thread that may block. Returns `None` if it panicked or could not begin.
-#[expect(clippy::disallowed_methods, reason = "disk work blocks its thread; nobody needs to own what ends by itself")]
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::runtime::Handle::try_current().ok()?.spawn_blocking(work).await.ok()
 }
