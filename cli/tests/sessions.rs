@@ -213,7 +213,7 @@ fn what_cannot_be_read_says_which_file_and_what_to_do() {
     assert_eq!(scene.state(), "unreadable");
     scene.run("token", &[]).code(6).stdout_eq("").stderr_eq(str![[r#"
 error: store_trouble: the credential store cannot be used: check it, then try again[..]
-  [..]/records/[..]: it cannot be opened, because it was cut off or changed, or sealed with another key: restore it, or remove it and sign in again
+  [..]/records/[..]: it cannot be opened, because it was cut off or changed, or sealed with another key: restore it; a new login puts a damaged record aside
 
 "#]]);
     fs::write(&record, &sealed).unwrap();
@@ -221,9 +221,30 @@ error: store_trouble: the credential store cannot be used: check it, then try ag
 
     fs::set_permissions(scene.home.path(), fs::Permissions::from_mode(0o777)).unwrap();
     scene.run("token", &[]).code(6).stdout_eq("").stderr_eq(str![[r#"
-error: [..]: others may use it: make it your own (chown), and keep others out (chmod go-rwx)
+error: [..]: others may use it: make it your own (chown), and keep others out (chmod go-rwx); a mount that keeps no permissions needs options for them (such as uid, gid and umask=077), or the home another place
 
 "#]]);
+}
+
+#[test]
+fn an_import_puts_a_damaged_record_aside_and_says_where_it_is() {
+    let scene = Scene::signed_in();
+    let records = scene.home.path().join("records");
+    let record = fs::read_dir(&records).unwrap().next().unwrap().unwrap().path();
+    fs::write(&record, "cut off").unwrap();
+    scene.run("logout", &[]).code(6);
+    scene.import(&scene.login()).success().stderr_eq(str![[r#"
+note: the old record was damaged and is kept in [..]/records/[..].damaged.[..]; nothing uses it any more
+note: this home owns the refresh token now; remove it from where it came from, because two owners kill it
+
+"#]]);
+    let files: Vec<_> = fs::read_dir(&records).unwrap().map(|file| file.unwrap().path()).collect();
+    let aside = files.iter().find(|file| **file != record).unwrap();
+    assert_eq!((files.len(), fs::read(aside).unwrap()), (2, b"cut off".to_vec()));
+    scene.run("token", &[]).success();
+    scene.run("logout", &[]).success();
+    assert_eq!(scene.state(), "logged_out");
+    assert!(aside.exists());
 }
 
 #[test]

@@ -96,6 +96,16 @@ impl FileError {
         &self.path
     }
 
+    /// Whether the contents of a file are of no use to any version of this program.
+    pub(crate) fn is_damage(&self) -> bool {
+        let format = |error: &FormatError| matches!(error, FormatError::NotJson | FormatError::Damaged { .. });
+        match &self.trouble {
+            Trouble::Damaged | Trouble::Foreign => true,
+            Trouble::Format(error) => format(error),
+            _ => false,
+        }
+    }
+
     /// The fault that the store port reports for this error.
     pub fn fault(&self) -> StoreFault {
         match self.trouble {
@@ -155,12 +165,17 @@ impl fmt::Display for Trouble {
                 "a symbolic link stands in its place, and none is followed: name the real folder, or remove it"
             }
             Self::Strange => "it is no file or folder of the kind that belongs here: move it away",
-            Self::Exposed => "others may use it: make it your own (chown), and keep others out (chmod go-rwx)",
-            Self::Damaged => {
-                "it cannot be opened, because it was cut off or changed, or sealed with another key: restore it, or \
-                 remove it and sign in again"
+            Self::Exposed => {
+                "others may use it: make it your own (chown), and keep others out (chmod go-rwx); a mount that keeps no \
+                 permissions needs options for them (such as uid, gid and umask=077), or the home another place"
             }
-            Self::Foreign => "it belongs to another identity or issuer: restore it, or remove it and sign in again",
+            Self::Damaged => {
+                "it cannot be opened, because it was cut off or changed, or sealed with another key: restore it; a new \
+                 login puts a damaged record aside"
+            }
+            Self::Foreign => {
+                "it belongs to another identity or issuer: restore it; a new login puts another identity's record aside"
+            }
             Self::Newer => "a later version of this program wrote it, and it was left as it is: update this program",
             Self::Format(error) => return error.fmt(f),
             Self::Busy => "another process uses it and has not finished: try again, or look for a stopped process",

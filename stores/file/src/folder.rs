@@ -26,6 +26,9 @@ const TAG: usize = 16;
 /// The suffix of a file that keeps room for the next version of another.
 const ROOM: &str = ".room";
 
+/// The suffix of a damaged file that was put aside, before a random tag.
+const DAMAGED: &str = ".damaged.";
+
 /// The folder that a file system makes at its own root. It may stand beside a home.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
@@ -271,14 +274,40 @@ impl Folder {
         self.remove(&[name, ROOM].concat()).map(drop)
     }
 
+    /// Replaces the damaged file `name`, like [`replace`](Self::replace), and keeps it under another name, which is returned.
+    pub(crate) fn replace_damaged(&self, name: &str, bytes: &[u8]) -> Result<String, FileError> {
+        let aside = [name, DAMAGED, &self.tag(name)?].concat();
+        // Where the file system knows no second names, the file has none for a moment.
+        let is_linked = self.link(name, &aside);
+        if !is_linked {
+            self.rename(name, &aside).map_err(|errno| FileError::errno(errno, self.path_of(name)))?;
+        }
+        match self.replace(name, bytes, Durability::Durable) {
+            Ok(()) => Ok(aside),
+            Err(error) => {
+                if *error.trouble() != Trouble::Unsure {
+                    // It keeps its own name alone.
+                    let _ = if is_linked { self.remove(&aside).is_ok() } else { self.rename(&aside, name).is_ok() };
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> rustix::io::Result<()> {
+        rustix::fs::renameat(&self.fd, from, &self.fd, to)
+    }
+
     /// A name for the next version of the file `name` while it is written. It is new each time, because a process on
     /// another machine, or in another container, may not see this one's locks.
     fn unfinished(&self, name: &str) -> Result<String, FileError> {
+        Ok([name, ".", &self.tag(name)?, UNFINISHED].concat())
+    }
+
+    /// A random part of a name that belongs to the file `name`.
+    fn tag(&self, name: &str) -> Result<String, FileError> {
         let mut tag = [0; TAG / 2];
-        if !key::fill(&mut tag) {
-            return Err(self.error(Trouble::NoRandomness, name));
-        }
-        Ok([name, ".", &hex::encode_string(&tag), UNFINISHED].concat())
+        if key::fill(&mut tag) { Ok(hex::encode_string(&tag)) } else { Err(self.error(Trouble::NoRandomness, name)) }
     }
 
     fn create_file(&self, name: &str) -> io::Result<File> {
@@ -292,7 +321,7 @@ impl Folder {
             if durability == Durability::Durable {
                 file.sync_all()?;
             }
-            Ok(rustix::fs::renameat(&self.fd, from, &self.fd, name)?)
+            Ok(self.rename(from, name)?)
         });
         moved.map_err(|error| self.io(&error, name))?;
         match durability {

@@ -9,7 +9,7 @@ use crate::builder::KeySource;
 use crate::error::{FileError, Trouble};
 use crate::folder::{Durability, Folder, LOST_AND_FOUND};
 use crate::key::{self, Keys, StoreKey};
-use crate::lock;
+use crate::lock::{self, Attempt};
 
 /// The newest format of a home that this version knows.
 const FORMAT: u32 = 1;
@@ -49,6 +49,9 @@ struct Envelope {
     format: u32,
 }
 
+/// The lock for making the home.
+const MAKING: &str = "home";
+
 /// The folder of issuers' entries.
 pub(crate) const ISSUERS: &str = "issuers";
 
@@ -67,6 +70,11 @@ pub(crate) enum Where {
 impl Home {
     /// Opens the home at `path`, and finds its key.
     pub(crate) fn open(path: &Path, source: &KeySource, wanted: Where) -> Result<(Self, Keys), FileError> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+        Self::open_or_make(path, source, wanted).inspect_err(|_| unmake(&missing))
+    }
+
+    fn open_or_make(path: &Path, source: &KeySource, wanted: Where) -> Result<(Self, Keys), FileError> {
         let home = Self::folders(match wanted {
             Where::Anywhere => Self::ground(path)?,
             Where::AtHome => Self::found(path)?,
@@ -75,7 +83,11 @@ impl Home {
             let keys = home.unlock(&about, source)?;
             return Ok((home, keys));
         }
-        let _making = lock::wait(&home.locks, "home")?;
+        let _making = lock::wait(&home.locks, MAKING)?;
+        // Another process that could not make the home may have removed these folders.
+        if !home.is_current() {
+            return Err(FileError::new(Trouble::Missing, path));
+        }
         let keys = match home.about()? {
             Some(about) => home.unlock(&about, source)?,
             None => home.make(source)?,
@@ -245,6 +257,28 @@ impl Home {
         self.root.replace(ABOUT, &bytes, Durability::Durable)?;
         Ok(keys)
     }
+}
+
+/// Removes the empty folders of a home that could not be made. `missing` are those that were not there before, the home
+/// first.
+fn unmake(missing: &[&Path]) {
+    let Some(root) = missing.first() else { return };
+    let remove = |path: &Path| std::fs::remove_dir(path);
+    if let Ok(locks) = Folder::open(&root.join("locks")) {
+        let held = lock::attempt(&locks, MAKING);
+        // The process that holds the lock makes the home now, or has made it.
+        if matches!(held, Ok(Attempt::Held)) || root.join(ABOUT).exists() {
+            return;
+        }
+        // The others look for these folders once they have the lock.
+        for part in PARTS.iter().filter(|part| **part != "locks") {
+            let _ = remove(&root.join(part));
+        }
+        let _ = locks.remove(MAKING);
+        let _ = remove(locks.path());
+    }
+    // One that is not empty has come to other use, and so have those that contain it.
+    let _ = missing.iter().try_for_each(|path| remove(path));
 }
 
 /// Whether the folder holds a record or an issuer's entry.

@@ -41,7 +41,8 @@
 //! A record is sealed with XChaCha20-Poly1305 under a random nonce. The seal covers its identity and the versions of
 //! its layout. The store writes it to a file of its own, syncs the file, renames it, and syncs the folder. A failed
 //! write leaves the old record in place. A record that cannot be opened is an error that names the file. It is never
-//! taken for "no record" and never overwritten. Neither is a record of a later version.
+//! taken for "no record" and never overwritten. Neither is a record of a later version. A new login puts a damaged record
+//! aside, under its name with `.damaged.` and a random tag, and continues with counters above all earlier ones.
 //!
 //! A mark is written only after room for the next record was taken on the disk. So a disk that is full is noticed before
 //! the refresh token is presented, and the new token can be stored where the disk fills up meanwhile. File systems that

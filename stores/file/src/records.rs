@@ -1,12 +1,13 @@
 //! Records. Each identity has one sealed file.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::ExposeSecret;
 use tokenkeeper_actors::law::ledger::{Change, Changed, apply};
-use tokenkeeper_actors::values::ServerIdentity;
 use tokenkeeper_actors::values::record::format;
-use tokenkeeper_actors::values::record::{Content, Record};
+use tokenkeeper_actors::values::record::{Content, DeadDigests, Record};
+use tokenkeeper_actors::values::{Epoch, Revision, ServerIdentity, WallTime};
 
 use crate::claims;
 use crate::error::{FileError, Trouble};
@@ -31,6 +32,14 @@ pub(crate) struct Place {
     pub(crate) home: Arc<Home>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) names: Arc<Names>,
+    /// The damaged records that logins through this handle have put aside.
+    pub(crate) aside: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl Place {
+    pub(crate) fn new(home: Home, keys: Keys) -> Self {
+        Self { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default(), aside: Arc::default() }
+    }
 }
 
 /// Reads the record of `identity`. Returns `None` where there never was one.
@@ -51,8 +60,11 @@ pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Bo
 pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) -> Result<Changed, FileError> {
     let name = Name::of(identity);
     let _commit = lock::wait(&place.home.locks, &name.commit_lock())?;
-    let before = load(place, identity)?;
-    let after = match apply(before.as_deref(), change) {
+    let (before, unknown) = match (load(place, identity), change) {
+        (Err(error), Change::Install(login)) if error.is_damage() => (None, Some(unknown(login.at.wall))),
+        (loaded, _) => (loaded?, None),
+    };
+    let after = match apply(unknown.as_ref().or(before.as_deref()), change) {
         Ok(after) => Box::new(after),
         Err(why) => return Ok(Changed::Conflict { why, current: before }),
     };
@@ -81,7 +93,11 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
         // A process that reserves the token between these two steps finds this identity named. It waits for this lock
         // and then checks whether the record holds the token.
         let moved = reservations::before(place, identity, before.as_deref(), &after)?;
-        replace(place, &name, &sealed, change)?;
+        if unknown.is_some() {
+            put_aside(place, &name, &sealed)?;
+        } else {
+            replace(place, &name, &sealed, change)?;
+        }
         if let Err(error) = moved.after(place, identity) {
             tracing::debug!(%error, "a reservation that is over was left behind");
         }
@@ -105,6 +121,28 @@ fn replace(place: &Place, name: &Name, sealed: &[u8], change: &Change) -> Result
             if records.replace_in_room(name, sealed, Durability::Durable)? { Ok(()) } else { Err(full) }
         }
         replaced => replaced,
+    }
+}
+
+/// Writes a record in the place of one that cannot be opened, which stays beside it.
+fn put_aside(place: &Place, name: &Name, sealed: &[u8]) -> Result<(), FileError> {
+    let records = &place.home.records;
+    let aside = records.path_of(&records.replace_damaged(name.as_str(), sealed)?);
+    tracing::warn!(file = %aside.display(), "a login has put a damaged record aside");
+    place.aside.lock().unwrap_or_else(PoisonError::into_inner).push(aside);
+    Ok(())
+}
+
+/// Stands for a record that cannot be opened. Its counters are above all that the lost record can have had. None of them
+/// grows by one in each second.
+fn unknown(now: WallTime) -> Record {
+    let seconds = now.as_millis() / 1_000;
+    Record {
+        epoch: Epoch::new(seconds),
+        revision: Revision::new(seconds),
+        number: seconds,
+        dead: DeadDigests::default(),
+        content: Content::Tombstone,
     }
 }
 

@@ -93,6 +93,13 @@ impl FileStore {
         self.0.trouble().clone()
     }
 
+    /// The files of damaged records that logins through this handle have put aside, oldest first. Nothing reads or removes
+    /// them.
+    pub fn put_aside(&self) -> Vec<PathBuf> {
+        let place = self.0.lock_place().clone();
+        place.aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The record of `identity`, like [`load`](TokenStore::load), but with the store's own errors.
     ///
     /// # Errors
@@ -158,7 +165,7 @@ impl FileStore {
         Ok(Self(Arc::new(Inner {
             dir,
             digest: keys.digest.clone(),
-            place: Mutex::new(Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }),
+            place: Mutex::new(Place::new(home, keys)),
             claims: Claims::default(),
             watching,
             watches: Mutex::default(),

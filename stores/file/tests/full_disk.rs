@@ -13,6 +13,7 @@ use support::{Ground, applied, commit, digest, identity, install, login, mark, m
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::ports::store::{Reservation, TokenStore};
 use tokenkeeper_actors::values::StoreFault;
+use tokenkeeper_store_file::{FileStore, Trouble};
 
 /// A small file system in memory, mounted for a test.
 struct Disk(PathBuf);
@@ -121,4 +122,40 @@ async fn a_new_token_is_stored_before_its_owner_is_noted() {
     applied(writing.await.unwrap().unwrap());
     let answer = store.reserve(&identity("home"), digest(&store, "rt-2").await, moment(0)).await;
     assert_eq!(answer, Ok(Reservation::HeldBy(who())));
+}
+
+#[tokio::test]
+async fn a_damaged_record_stays_as_it_is_where_the_login_after_it_cannot_be_written() {
+    let ground = Ground::new();
+    let Some(disk) = Disk::mount(&ground.0.path().join("disk")) else { return may_skip("a small disk") };
+    let store = open(&disk.0.join("home"));
+    install(&store, &who(), "rt-1").await;
+    let record = disk.0.join("home/records").join(support::name(&who()));
+    fs::write(&record, "cut off").unwrap();
+    let huge = login(&store, &"rt".repeat(60_000)).await;
+    let refused = store.change(&who(), huge).await;
+    assert_eq!(refused, Err(StoreFault::Full), "{:?}", store.last_trouble());
+    assert_eq!(fs::read(&record).unwrap(), b"cut off");
+    assert_eq!((disk.records(""), store.put_aside()), (1, Vec::new()));
+    install(&store, &who(), "rt-2").await;
+    let aside = store.put_aside();
+    assert_eq!((disk.records(""), aside.len()), (2, 1));
+    assert_eq!(fs::read(&aside[0]).unwrap(), b"cut off");
+}
+
+#[test]
+fn a_home_that_cannot_be_made_leaves_no_folder() {
+    let ground = Ground::new();
+    let Some(disk) = Disk::mount(&ground.0.path().join("disk")) else { return may_skip("a small disk") };
+    let home = disk.0.join("new/home");
+    let filler = disk.fill();
+    let error = FileStore::open(&home).unwrap_err();
+    assert_eq!(error.trouble(), &Trouble::Full);
+    assert!(!disk.0.join("new").exists());
+    // A folder that was there before stays.
+    fs::create_dir(disk.0.join("new")).unwrap();
+    FileStore::open(&home).unwrap_err();
+    assert!(disk.0.join("new").exists() && !home.exists());
+    filler.set_len(0).unwrap();
+    FileStore::open(&home).unwrap();
 }

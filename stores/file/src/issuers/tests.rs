@@ -2,7 +2,6 @@
 //! is never overwritten.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use tokenkeeper_actors::values::issuer::{EntryContent, EntryKind, RegistrationName, ServerMetadata};
 use tokenkeeper_actors::values::record::format::entry::CURRENT;
@@ -25,7 +24,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let source = KeySource::Given(StoreKey::new([3; 32]));
         let (home, keys) = Home::open(&dir.path().join("home"), &source, Where::Anywhere).unwrap();
-        Self { place: Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }, dir }
+        Self { place: Place::new(home, keys), dir }
     }
 
     fn put(&self, issuer: &str, expected: Option<u64>, document: &str) -> Result<EntryChanged, FileError> {

@@ -12,6 +12,9 @@ use crate::key::StoreKey;
 /// A tombstone in the previous format.
 const FORMAT_2: &str = r#"{"format":2,"epoch":5,"revision":43,"number":14,"dead":[],"content":"tombstone"}"#;
 
+/// The time of all logins, in seconds since 1970.
+const TODAY: u64 = 1_800_000_000;
+
 struct Desk {
     place: Place,
     _ground: tempfile::TempDir,
@@ -22,7 +25,7 @@ impl Desk {
         let ground = tempfile::tempdir().unwrap();
         let source = KeySource::Given(StoreKey::new([3; 32]));
         let (home, keys) = Home::open(&ground.path().join("home"), &source, crate::home::Where::Anywhere).unwrap();
-        Self { place: Place { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default() }, _ground: ground }
+        Self { place: Place::new(home, keys), _ground: ground }
     }
 
     fn install(&self, who: &ServerIdentity, token: &str) -> Result<Changed, FileError> {
@@ -35,7 +38,8 @@ impl Desk {
             resource: None,
         };
         let refresh = Some(RefreshCredential::new(RefreshToken::new(token), &self.place.keys.digest));
-        let (requested, granted, at) = (Scopes::default(), Scopes::default(), Moment::default());
+        let at = Moment { wall: WallTime::from_millis(TODAY * 1_000), ..Moment::default() };
+        let (requested, granted) = (Scopes::default(), Scopes::default());
         let login = Login {
             renewal: RenewalPlan::default(),
             binding,
@@ -72,14 +76,24 @@ impl Desk {
         self.write(who, &sealed.unwrap());
     }
 
-    /// Asserts that neither a read nor a login accepts the file, and that the file stays as it is.
+    /// Asserts that neither a read nor a logout accepts the file, and that the file stays as it is. Neither does a login
+    /// accept that of a later version.
     fn is_refused(&self, who: &ServerIdentity) -> Trouble {
         let before = self.read(who);
         let error = load(&self.place, who).unwrap_err();
         assert_eq!((error.fault(), error.path()), (StoreFault::Unreadable, &*self.file(who)));
-        assert_eq!(self.install(who, "rt-other").unwrap_err(), error);
+        assert_eq!(change(&self.place, who, &Change::Clear { epoch: Epoch::new(1) }).unwrap_err(), error);
+        if *error.trouble() == Trouble::Newer {
+            assert_eq!(self.install(who, "rt-other").unwrap_err(), error);
+        }
         assert_eq!(self.read(who), before);
         error.trouble().clone()
+    }
+
+    /// The damaged records that are kept, and their contents.
+    fn aside(&self) -> Vec<Vec<u8>> {
+        let aside = self.place.aside.lock().unwrap();
+        aside.iter().map(|file| std::fs::read(file).unwrap()).collect()
     }
 }
 
@@ -146,6 +160,33 @@ fn an_older_format_is_read_and_a_newer_one_is_left_alone() {
     desk.seal(&who, FORMAT_2);
     let changed = desk.install(&who, "rt-1").unwrap();
     assert!(matches!(changed, Changed::Applied { after, .. } if after.epoch == Epoch::new(6)));
+}
+
+#[test]
+fn a_login_puts_a_damaged_record_aside_and_continues_above_its_counters() {
+    let (desk, work) = (Desk::new(), who("work"));
+    desk.install(&who("home"), "rt-home").unwrap();
+    let mut put_aside = Vec::new();
+    let of_home = desk.read(&who("home"));
+    for damaged in [&b"cut off"[..], b"", &of_home] {
+        desk.write(&work, damaged);
+        let Changed::Applied { before, after } = desk.install(&work, "rt-new").unwrap() else { panic!("a conflict") };
+        assert_eq!(before, None);
+        assert_eq!((after.epoch.number(), after.revision.number(), after.number), (TODAY + 1, TODAY + 1, TODAY + 1));
+        assert_eq!(token(load(&desk.place, &work).unwrap()).as_deref(), Some("rt-new"));
+        put_aside.push(damaged.to_vec());
+        assert_eq!(desk.aside(), put_aside);
+        // The next login finds a record again.
+        let Changed::Applied { after, .. } = desk.install(&work, "rt-next").unwrap() else { panic!("a conflict") };
+        assert_eq!((after.epoch.number(), desk.aside().len()), (TODAY + 2, put_aside.len()));
+    }
+    desk.seal(&work, "{\"format\":4}");
+    desk.install(&work, "rt-new").unwrap();
+    assert_eq!(desk.aside().len(), 4);
+    // They are neither listed nor swept.
+    let mut listed = desk.place.names.list(&desk.place.home).unwrap();
+    listed.sort();
+    assert_eq!(listed, [who("home"), who("work")]);
 }
 
 #[test]
