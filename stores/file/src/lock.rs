@@ -139,3 +139,26 @@ impl Drop for Lock {
 fn sleep(pause: Duration) {
     std::thread::sleep(pause);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_has_no_lock_and_frees_none() {
+        let ground = tempfile::tempdir().unwrap();
+        let locks = Folder::create(&ground.path().join("locks")).unwrap();
+        let Attempt::Locked(lock) = attempt(&locks, "a").unwrap() else { panic!("it is free") };
+        assert!(lock.stamp().is_good(&locks, "a"));
+        // A child has its parent's lock under a process number of its own.
+        let parent = Stamp { process: std::process::id() + 1, ..lock.stamp() };
+        assert!(!parent.is_good(&locks, "a"));
+        drop(Lock { file: lock.file.try_clone().unwrap(), stamp: parent });
+        assert!(matches!(attempt(&locks, "a"), Ok(Attempt::Held)));
+        // Nor does it remove the file.
+        Lock { file: lock.file.try_clone().unwrap(), stamp: parent }.remove(&locks, "a").unwrap();
+        assert!(lock.stamp().is_good(&locks, "a"));
+        drop(lock);
+        assert!(matches!(attempt(&locks, "a"), Ok(Attempt::Locked(_))));
+    }
+}

@@ -124,3 +124,31 @@ async fn a_forgotten_session_loses_its_journal_and_keeps_its_numbers() {
     store.note(&who(), line.clone()).await.unwrap();
     assert_eq!(store.journal(&who(), 9).await.unwrap(), [line]);
 }
+
+#[tokio::test]
+async fn a_sweep_leaves_what_is_being_written() {
+    let ground = Ground::new();
+    let store = ground.open();
+    fs::create_dir(ground.home().join("issuers")).unwrap();
+    fs::set_permissions(ground.home().join("issuers"), fs::Permissions::from_mode(0o700)).unwrap();
+    let name = support::name(&who());
+    let places = [
+        ("records", format!("{name}.commit")),
+        ("journal", format!("{name}.journal")),
+        ("held", "held".to_owned()),
+        ("logins", "logins".to_owned()),
+        ("issuers", "issuers".to_owned()),
+    ];
+    for (folder, lock) in places {
+        let file = ground.home().join(folder).join(format!("{name}.0123456789abcdef.new"));
+        fs::write(&file, "half").unwrap();
+        // Its writer holds this lock.
+        let lock = fs::File::create(ground.lock(&lock)).unwrap();
+        lock.lock().unwrap();
+        assert_eq!(store.sweep().await.unwrap().unfinished, 0, "{folder}");
+        assert!(file.exists(), "{folder}");
+        drop(lock);
+        assert_eq!(store.sweep().await.unwrap().unfinished, 1, "{folder}");
+        assert!(!file.exists(), "{folder}");
+    }
+}
