@@ -240,7 +240,8 @@ async fn a_siblings_logout_that_is_heard_of_while_falling_asleep_is_not_slept_th
 
 #[tokio::test(start_paused = true)]
 async fn a_siblings_logout_that_was_being_read_when_the_actor_ended_is_not_slept_through() {
-    for end in End::ALL {
+    // A panic comes with the beginning of a read, and none begins beside the one that hangs.
+    for end in [End::Drain, End::Stop, End::Kill] {
         let rig = Rig::new().await;
         let (_runtime, sibling) = sibling(&rig.world).await;
         rig.works().await;

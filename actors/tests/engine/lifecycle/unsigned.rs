@@ -188,7 +188,8 @@ async fn news_that_comes_while_an_actor_ends_reaches_those_who_follow_the_state(
 
 #[tokio::test(start_paused = true)]
 async fn news_that_was_being_read_when_the_actor_ended_reaches_those_who_follow_the_state() {
-    for end in End::ALL {
+    // A panic comes with the beginning of a read, and none begins beside the one that hangs.
+    for end in [End::Drain, End::Stop, End::Kill] {
         let (rig, _runtime, sibling) = logged_out().await;
         let mut watch = rig.session.watch();
         rig.store.answers(false);
