@@ -282,12 +282,12 @@ async fn a_connection_that_waits_for_its_answer_is_probed() {
 fn keep_alive_timer(port: u16) -> Option<Duration> {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let peer = format!(":{port:04X}");
-    let timer = table.lines().find_map(|line| {
+    // An earlier connection to this port may still be listed.
+    table.lines().find_map(|line| {
         let mut fields = line.split_whitespace().skip(2);
         fields.next().filter(|remote| remote.ends_with(&peer))?;
-        fields.nth(2)
-    })?;
-    let (kind, ticks) = timer.split_once(':')?;
-    // 2 is keep-alive. Ticks are hundredths of a second.
-    (kind == "02").then(|| Duration::from_millis(10 * u64::from_str_radix(ticks, 16).unwrap()))
+        let (kind, ticks) = fields.nth(2)?.split_once(':')?;
+        // 2 is keep-alive. Ticks are hundredths of a second.
+        (kind == "02").then(|| Duration::from_millis(10 * u64::from_str_radix(ticks, 16).unwrap()))
+    })
 }
