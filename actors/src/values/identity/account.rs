@@ -39,11 +39,12 @@ impl Account {
 
     pub(super) fn shown(&self) -> Shown {
         let mut shown = Shown::with_room(Self::SHOWN);
-        match self.0.rsplit_once('@') {
+        // A host may have taken the label from a URL.
+        let at = [self.0.rfind('@'), self.0.rfind("%40")].into_iter().flatten().max();
+        match at.map(|at| self.0.split_at(at)) {
             Some((name, domain)) if !name.is_empty() => {
                 shown.push(&name.chars().take(1).collect::<String>());
                 shown.elide();
-                shown.push("@");
                 shown.push(domain);
             }
             _ => shown.push(&self.0),
@@ -118,6 +119,7 @@ mod tests {
         assert_eq!(shown("élodie@example.com").as_deref(), Ok("é…@example.com"));
         assert_eq!(shown("a@b@c").as_deref(), Ok("a…@c"));
         assert_eq!(shown("Alice <alice@example.com>").as_deref(), Ok("A…@example.com>"));
+        assert_eq!(shown("alice%40example.com").as_deref(), Ok("a…%40example.com"));
         assert_eq!(shown("@alice").as_deref(), Ok("@alice"));
         assert_eq!(shown("work").as_deref(), Ok("work"));
         assert_eq!(format!("{:?}", Account::new("alice@example.com")), "Ok(Account(a…@example.com))");

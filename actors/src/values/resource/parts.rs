@@ -44,11 +44,17 @@ pub(in super::super) fn show(url: &str) -> Shown {
 }
 
 /// Whether a path segment may be a credential, because some servers hand out URLs that contain a key. Such a segment
-/// has the form of a parameter or an e-mail address, or is as long as a key and contains a digit, as nearly every key
-/// does.
+/// has the form of a parameter or an e-mail address, encoded or not. Or it is as long as a key, and differs from words
+/// with marks between them in that it contains a digit, letters of both cases, or a part of that length.
 fn may_be_a_credential(segment: &str) -> bool {
     const SHORTEST_KEY: usize = 20;
-    segment.contains([';', '=', '@']) || segment.len() >= SHORTEST_KEY && segment.contains(|c: char| c.is_ascii_digit())
+    let has = |kind: fn(&char) -> bool| segment.chars().any(|c| kind(&c));
+    segment.contains([';', '=', '@'])
+        || ["%40", "%3B", "%3D"].iter().any(|encoded| segment.contains(encoded))
+        || segment.len() >= SHORTEST_KEY
+            && (has(char::is_ascii_digit)
+                || has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase)
+                || segment.split(['-', '_', '.', '~']).any(|part| part.len() >= SHORTEST_KEY))
 }
 
 #[cfg(test)]
@@ -74,9 +80,12 @@ mod tests {
 
     #[test]
     fn a_plain_url_is_shown_whole() {
-        for url in
-            ["https://a.example", "https://a.example:8443/v1/servers/github/mcp/", "https://a.example/2025-11-25"]
-        {
+        for url in [
+            "https://a.example",
+            "https://a.example:8443/v1/servers/github/mcp/",
+            "https://a.example/2025-11-25",
+            "https://a.example/customer-relationship-management/mcp",
+        ] {
             assert_eq!(shown(url), (url.to_owned(), false));
         }
     }
@@ -90,6 +99,11 @@ mod tests {
         assert_eq!(shown("https://a.example/mcp;key=1/x"), elided("https://a.example/…/x"));
         assert_eq!(shown("https://a.example/key=1"), elided("https://a.example/…"));
         assert_eq!(shown("https://a.example/u/alice@example.com/mcp"), elided("https://a.example/u/…/mcp"));
+        assert_eq!(shown("https://a.example/u/alice%40example.com/mcp"), elided("https://a.example/u/…/mcp"));
+        assert_eq!(shown("https://a.example/key%3Dabc"), elided("https://a.example/…"));
+        assert_eq!(shown("https://a.example/qZsWxEcRvTbYnUmIkOlP/mcp"), elided("https://a.example/…/mcp"));
+        assert_eq!(shown("https://a.example/sk-qwertyuiopasdfghjklz"), elided("https://a.example/…"));
+        assert_eq!(shown("https://a.example/sk-live_Qwerty-Uiopas"), elided("https://a.example/…"));
     }
 
     #[test]
