@@ -235,15 +235,13 @@ impl Home {
         let new = || StoreKey::generate().ok_or_else(no_randomness);
         let key = match source {
             KeySource::Given(key) => key.clone(),
-            // A process that died while it made the home may have left this key.
-            KeySource::File => match key::read_file(&self.root)? {
-                Some(key) => key,
-                None => {
-                    let key = new()?;
-                    key::write_file(&self.root, &key)?;
-                    key
-                }
-            },
+            // A key file that is there is replaced, because another program may know it. A process that died while it
+            // made the home may have left one, and nothing is sealed with it.
+            KeySource::File => {
+                let key = new()?;
+                key::write_file(&self.root, &key)?;
+                key
+            }
             #[cfg(feature = "keychain")]
             KeySource::Keychain => {
                 let key = new()?;

@@ -5,6 +5,7 @@ use std::fmt;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use tokenkeeper_actors::values::DigestKey;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -12,8 +13,15 @@ use crate::error::{FileError, Trouble};
 use crate::folder::{Durability, Folder, is_private};
 
 /// The key of a home, 32 unguessable bytes. It is never displayed, and it is wiped when dropped.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+/// Two keys are compared in constant time.
+#[derive(Clone, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct StoreKey([u8; 32]);
+
+impl PartialEq for StoreKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
 
 impl StoreKey {
     /// Makes a key of these bytes. They must be random. Derive a key from a password with a slow function first.
@@ -123,6 +131,10 @@ mod tests {
         assert!(keys[0] != keys[1] && keys[0] != keys[2] && *keys[0] != [7; 32]);
         assert_eq!(key.derive("seal", b"1"), keys[0]);
         assert_eq!(format!("{key:?}"), "StoreKey(…)");
+        assert_eq!(key, StoreKey::new([7; 32]));
+        let mut last = [7; 32];
+        last[31] = 8;
+        assert_ne!(key, StoreKey::new(last));
         let (one, other) = (Keys::new(&key, b"1"), Keys::new(&key, b"2"));
         assert_eq!(one.name("a"), Keys::new(&key, b"1").name("a"));
         assert!(one.name("a") != one.name("b") && one.name("a") != other.name("a"));

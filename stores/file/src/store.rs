@@ -88,7 +88,8 @@ impl FileStore {
         &self.0.dir
     }
 
-    /// The last error, with the file and the remedy. It explains a [`StoreFault`], which has no text of its own.
+    /// The last error, with the file and the remedy. It explains a [`StoreFault`], which has no text of its own. Failures to
+    /// write the journal do not count.
     pub fn last_trouble(&self) -> Option<FileError> {
         self.0.trouble().clone()
     }
@@ -309,7 +310,12 @@ impl TokenStore for FileStore {
 
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
         let identity = identity.clone();
-        self.serve(move |_, place| journal::note(&place.home, &identity, &line)).await
+        let noted = self.run(move |_, place| journal::note(&place.home, &identity, &line)).await;
+        // No last trouble. It would hide that of the request which the line is about.
+        noted.map_err(|error| {
+            tracing::warn!(%error, "the journal could not be written");
+            error.fault()
+        })
     }
 
     async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault> {
