@@ -11,7 +11,7 @@ use support::{Ground, install, moment, name, who};
 use tokenkeeper_actors::ports::store::{EventKind, JournalLine, TokenStore};
 use tokenkeeper_store_file::FileStore;
 
-/// A folder may come with a key file, from a copied template or from someone who wants to know the key.
+/// A folder may come with a key file, from a copied template or from a program that wants to know the key.
 #[test]
 fn a_new_home_never_uses_a_key_that_was_there_before() {
     let ground = Ground::new();
