@@ -10,24 +10,26 @@ use crate::law::session::Failure;
 use crate::ports::store::{EventKind, JournalLine};
 use crate::values::{FlightId, Generation, Moment, Reason};
 
-/// Publishes the event of a flight's report, if the report is one. `wanted` is whether callers waited when the runtime began
-/// to stop, and `true` while it runs.
+/// Publishes the event that a flight's report stands for, if it stands for any.
+///
+/// `wanted` matters during a shutdown only, and is whether callers waited when it began. While the runtime runs it is
+/// `true`.
 pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, report: &Report, wanted: bool) {
     if let Some((kind, reason, generation)) = event_of(report, wanted) {
         let at = announce(core, slot, Some(flight), kind, reason, generation);
-        if !is_found(report) {
+        if !login_was_required_already(report) {
             note(core, slot, JournalLine { at, flight: Some(flight), kind, reason });
         }
     }
 }
 
-/// Whether the flight found that a login is required, and did not bring it about. The journal has the line of the flight
-/// that did. Every process would add another one each time it looks.
-fn is_found(report: &Report) -> bool {
+/// Whether the flight only read that a login is required, without a request of its own. The flight whose request was refused
+/// has written the line of the journal. Otherwise every process that looks would add the same line.
+fn login_was_required_already(report: &Report) -> bool {
     matches!(report, Report::Landed(Landing { outcome: Outcome::LoginRequired(_), requests: 0, .. }))
 }
 
-/// Publishes that a flight brought no token, as its session has concluded.
+/// Publishes that a flight brought no token. Its session has decided what that means (`failure`).
 pub(crate) fn flight_failed(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, failure: Failure) {
     let kind = match failure {
         Failure { retrying: true, .. } => EventKind::Retrying,
@@ -39,8 +41,9 @@ pub(crate) fn flight_failed(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId
 
 /// The event that a report stands for; `None` if nothing happened to the session, or if the session publishes it.
 ///
-/// A failure is the session's to publish, which knows whether another attempt follows. A flight that keeps something, and one
-/// that a shutdown ended early, may have no session any more. The latter failed only if a caller lost something by it.
+/// The session publishes a failure, because it knows whether another attempt follows. Two failures are published here,
+/// because their session may be gone. One is that of a flight that still has to write something to the store (`keeping`).
+/// The other is that of a flight that a shutdown cut short while callers waited.
 fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>, Option<Generation>)> {
     Some(match report {
         Report::Landed(Landing { outcome, keeping, view, .. }) => match outcome {
@@ -50,20 +53,23 @@ fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>,
                 let lease = view.as_ref().and_then(|view| view.lease.as_ref());
                 (EventKind::Adopted, None, lease.map(|lease| lease.generation()))
             }
+            // The record changed under the flight, and the session decides again.
             Outcome::Moved => return None,
             Outcome::Failed(trouble) if *keeping || trouble.reason == Reason::ShuttingDown && wanted => {
                 (EventKind::Failed, Some(trouble.reason), None)
             }
             Outcome::Failed(_) => return None,
+            // Final, so that no session has to judge it.
             Outcome::LoginRequired(reason) => (EventKind::Ended, Some(*reason), None),
         },
+        // After a degraded landing the token was saved, or could not be saved.
         Report::Settled(view) => (EventKind::Refreshed, None, view.lease.as_ref().map(|lease| lease.generation())),
         Report::Lost { .. } => (EventKind::Lost, Some(Reason::StoreTrouble), None),
     })
 }
 
-/// Publishes an event to the event streams, to the log, and to the identity's journal, except an attempt that another one
-/// follows.
+/// Publishes an event to the event streams and to the log, and writes it to the identity's journal unless another attempt
+/// follows ([`EventKind::Retrying`]).
 pub(crate) fn publish(
     core: &Arc<Core>,
     slot: &Arc<Slot>,

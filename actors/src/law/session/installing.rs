@@ -1,4 +1,4 @@
-//! The installation of a login: reserve its refresh token, then write it (law 12).
+//! The installation of a login. Its refresh token is reserved for this identity first, and then the login is written (law 12).
 
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use super::{ReplyId, SessionEffect};
@@ -12,18 +12,18 @@ use crate::values::{ElapsedTime, Epoch, InstallError, Now, StoreFault};
 #[derive(Clone, Debug)]
 pub(super) struct Installing {
     reply: ReplyId,
-    /// The store operation in flight.
+    /// The store operation whose answer is awaited, a reservation or a write.
     op: Op,
     limit: ElapsedTime,
     /// The login, until its write begins.
     login: Option<Box<Login>>,
-    /// Whether a login or logout was known of when this login came. If the store then holds no record, it has been
-    /// emptied.
+    /// Whether the session knew of an earlier login or logout when this installation began. If the write then meets no
+    /// record, the store was emptied meanwhile.
     had_record: bool,
 }
 
 impl Installing {
-    /// When the store operation in flight times out.
+    /// When the awaited store operation times out.
     pub(super) fn wake(&self) -> ElapsedTime {
         self.limit
     }
@@ -59,6 +59,7 @@ impl Session {
         self.login = Some(Installing { reply, op, limit, login, had_record });
     }
 
+    /// The store has answered the reservation. If it was granted, the write begins.
     pub(super) fn reserved(&mut self, op: Op, answer: Result<Reservation, StoreFault>, now: Now, out: &mut Output) {
         let Some(installing) = self.login.take_if(|installing| installing.op == op) else { return };
         let error = match (answer, installing.login) {
@@ -70,6 +71,7 @@ impl Session {
                 return;
             }
             (Ok(Reservation::HeldBy(_)), _) => InstallError::HeldElsewhere,
+            // An answer to a reservation with the number of the write, which no correct driver gives.
             (Ok(Reservation::Reserved), None) => InstallError::StoreTrouble(StoreFault::Failed),
             (Err(fault), _) => InstallError::StoreTrouble(fault),
         };
@@ -84,7 +86,7 @@ impl Session {
         }
     }
 
-    /// The login was written, or not.
+    /// The store has answered the write of `installing`, which the caller has taken out of the session.
     pub(super) fn installed(
         &mut self,
         installing: &Installing,
@@ -97,6 +99,7 @@ impl Session {
                 let view = after.view();
                 self.new_epoch();
                 if before.is_none() && installing.had_record {
+                    // What is known of the lost record does not hold for this one.
                     self.start_over();
                 }
                 self.overtake_logout(view.version, out);
@@ -115,7 +118,8 @@ impl Session {
         out.answer_install(installing.reply, answer);
     }
 
-    /// The process stops. A login whose write has begun may take effect all the same.
+    /// The runtime shuts down. A login whose write has begun may take effect all the same, so its caller gets the error of a
+    /// store that did not answer.
     pub(super) fn stop_installing(&mut self, out: &mut Output) {
         let Some(installing) = self.login.take() else { return };
         let error = match installing.login {

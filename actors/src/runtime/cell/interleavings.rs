@@ -1,5 +1,5 @@
-//! Loom tests of the cell. Each runs every interleaving of a few writers and readers that acquire and release ordering
-//! permits.
+//! Loom tests of the cell. Each runs a few writers and readers in every interleaving that acquire/release memory ordering
+//! allows.
 //!
 //! The tests run the shipped code over another [`Pointer`]. They assume two things of arc-swap. A value stays alive and
 //! whole while it is held, and no other value gets its address meanwhile. Here both hold because no value is ever
@@ -18,7 +18,7 @@ use crate::values::{
     AccessToken, Cause, Epoch, Generation, Lease, LeaseParts, Moment, Scopes, TokenKind, Validity, Window,
 };
 
-/// Takes the place of arc-swap. Keeps every value that was ever stored, and the index of the current one in an atomic of
+/// Takes the place of arc-swap. Its mutex is that of std, which loom does not see, so it orders nothing in the model. Keeps every value that was ever stored, and the index of the current one in an atomic of
 /// loom's.
 struct LoomPointer {
     current: AtomicUsize,
@@ -61,13 +61,13 @@ impl Pointer for LoomPointer {
             all.push(new);
             all.len() - 1
         };
-        // Both results are the index that was found.
+        // `Ok` and `Err` both hold the index that was current before.
         let found = self.current.compare_exchange(current.index, index, Ordering::AcqRel, Ordering::Acquire);
         self.held(found.unwrap_or_else(|other| other))
     }
 }
 
-/// The numbers of a successor are this much higher than those of the first writer.
+/// Where a test must tell a later incarnation's values from those of the first, this is added to their numbers.
 const SUCCESSORS: u64 = 10;
 
 type LoomCell = loom::sync::Arc<Cell<LoomPointer>>;
@@ -102,7 +102,8 @@ fn a_superseded_writer_never_overwrites_and_its_successor_gets_its_last_value() 
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        // It writes 1 and then 2, so the count of its successes is the number that it wrote last.
+        // It writes 1 and then 2. After a refused write none succeeds, so the count of its successes is the number that it
+        // wrote last.
         let older_writer = thread::spawn({
             let cell = cell.clone();
             move || [1, 2].into_iter().filter(|number| cell.publish(first, published(*number))).count() as u64
@@ -140,7 +141,7 @@ fn of_two_writers_that_begin_at_once_the_newer_writes_and_its_value_stays() {
 }
 
 #[test]
-fn a_caller_answered_after_a_write_reads_nothing_older_also_across_a_successor() {
+fn a_caller_answered_after_a_write_reads_nothing_older_even_if_a_successor_has_begun() {
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
@@ -149,8 +150,8 @@ fn a_caller_answered_after_a_write_reads_nothing_older_also_across_a_successor()
         let writer = thread::spawn({
             let (cell, answered) = (cell.clone(), answered.clone());
             move || {
-                // Stands for the channel of an answer, which is released when it is sent and acquired when it arrives. A
-                // caller is answered only if the write succeeded.
+                // `answered` stands for the channel of the answer. To send is a release, and to receive an acquire. A caller
+                // is answered only if the write succeeded.
                 if cell.publish(first, published(2)) {
                     answered.store(true, Ordering::Release);
                 }
@@ -191,12 +192,12 @@ fn clearing_hides_no_newer_value_and_is_not_undone_by_a_writer_that_is_ending() 
                 second
             }
         });
-        // Clearing also begins a new incarnation.
+        // Clears only while `first` is the newest incarnation, and then begins a new one.
         let cleared = cell.clear_lease(first);
         if cleared {
             let after = cell.read();
             assert!(after.by > first);
-            // Either a newer writer has begun since, or the lease is cleared.
+            // Either the successor has published already, or there is no lease.
             assert!(after.hit.is_none() || floor_number(&after.residue()) >= SUCCESSORS);
         }
         ending.join().unwrap();
