@@ -48,13 +48,13 @@ fn explore(config: Config) -> usize {
 #[test]
 fn one_state_goes_on_as_one_with_locks_of_the_kernel() {
     let bounds = Bounds { crashes: 1, lost_answers: 1, ..Bounds::CALM };
-    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::Kernel, bounds)), 13_092);
+    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::Kernel, bounds)), 13_101);
 }
 
 #[test]
 fn one_state_goes_on_as_one_with_leases() {
     let bounds = Bounds { claim_losses: 2, ..Bounds::CALM };
-    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::LEASED, bounds)), 21_549);
+    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::LEASED, bounds)), 21_586);
 }
 
 #[test]
@@ -66,5 +66,5 @@ fn one_state_goes_on_as_one_after_a_login() {
 #[test]
 fn one_state_goes_on_as_one_after_a_pause() {
     let bounds = Bounds { flights: 1, claim_losses: 1, lost_answers: 1, late_requests: 1, pauses: 1, ..Bounds::CALM };
-    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::LEASED, bounds)), 26_273);
+    assert_eq!(explore(Config::new(Reuse::EndsLineage, Claims::LEASED, bounds)), 26_014);
 }
