@@ -60,7 +60,7 @@ use std::time::Duration;
 
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer};
 use tokenkeeper_actors::values::{AccessToken, RefreshToken};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use authority::TokenId;
@@ -72,6 +72,10 @@ pub use fault::{Fault, RetryAfter, When};
 pub use gate::Gate;
 pub use rules::{Announced, Rotation, Rules};
 pub use tally::{Counts, Event, Snapshot, What};
+
+/// The connections that may wait to be accepted. Beyond it the kernel drops them, and a client that believes itself connected
+/// gets a reset. Thousands of callers in several processes connect at once.
+const BACKLOG: u32 = 4096;
 
 /// The default scopes of a grant.
 const SCOPE: &str = "tools:read tools:call";
@@ -121,7 +125,9 @@ impl HostileAs {
     ///
     /// If no port on 127.0.0.1 is available.
     pub async fn start_with(rules: Rules) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         // Concurrent servers have different ports, and so no token in common.
         let dispatcher = Arc::new(Dispatcher::new(format!("http://{address}"), rules, u64::from(address.port())));
