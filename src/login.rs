@@ -115,7 +115,7 @@ impl Login {
         Ok(ledger::Login {
             binding,
             renewal,
-            // What was granted had been asked for.
+            // A login that names only its granted scopes had requested them.
             requested: if self.requested.is_empty() { self.granted.clone() } else { self.requested },
             granted: self.granted,
             subject: self.subject,

@@ -9,7 +9,7 @@ mod status;
 mod token;
 mod why;
 
-// What they share.
+// Code that several commands share.
 mod cooldown;
 mod failure;
 mod home;

@@ -419,7 +419,7 @@ impl Slot {
     pub(crate) fn take_parked(&self) -> VecDeque<Request<Slot>> {
         let mut state = self.state();
         match state.actor_slot {
-            // It is told of them, and takes them.
+            // The actor has a message about them, and takes them.
             ActorSlot::Taken { .. } => VecDeque::new(),
             _ => state.take_inbox(),
         }

@@ -27,7 +27,7 @@ use tower_service::Service;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 tokio::task_local! {
-    /// What the connector is to do for the request of this task.
+    /// The connector's task for the request that this tokio task makes.
     static ERRAND: Errand;
 }
 
