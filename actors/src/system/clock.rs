@@ -40,8 +40,9 @@ use super::NoRandomness;
 /// copies of the last tick. It is never ahead of the present, and usually behind it by one tick (1 to 10 ms). After a
 /// `now()`, a `coarse()` may therefore be earlier by that much. It returns `None` once wall time and the elapsed clocks
 /// have diverged by more than two seconds since the last `now()`, after a suspend or when the wall clock was set. It
-/// does not notice a shorter suspend, or a wall clock that was set back by the length of a suspend. Until the next
-/// `now()` its elapsed time lacks that much.
+/// does not notice a shorter suspend, a smaller step of the wall clock, or a wall clock that was set back by the length of
+/// a suspend. Until the next `now()` its times lack that much. The wall clock itself is read at the first `coarse()` of a
+/// tick only.
 ///
 /// A clone is another view of the same clocks, with the same boot identity. Cloning is cheap; sharing one is cheaper.
 #[derive(Clone, Debug)]

@@ -39,14 +39,18 @@ impl Precise {
     }
 }
 
-/// Coarse readings in nanoseconds, taken in this order, so that a suspend in between shows in the skew.
-#[derive(Clone, Copy, Debug)]
+/// Wall time and elapsed time, in nanoseconds, from coarse readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Coarse {
-    pub(super) monotonic: i64,
     pub(super) wall: i64,
+    pub(super) elapsed: i64,
 }
 
 /// The last known differences between the clocks.
+///
+/// The coarse clocks change once a tick. Therefore the wall clock is read once a tick, to check the skew, and the other
+/// hits of that tick add the skew to the monotonic time. This halves the price of a hit. A wall clock that is set within
+/// a tick is noticed at the next one.
 ///
 /// Two atomics without a lock. A reader may see one of them from before a suspend and the other from after it. The
 /// order makes that harmless. `suspended` is written before `skew` and read after it, so a reader of a skew also reads
@@ -62,12 +66,21 @@ pub(super) struct Offsets {
     suspended: AtomicI64,
     /// Wall − monotonic.
     skew: AtomicI64,
+    /// The monotonic time of the last tick at which `skew` was found right.
+    checked: AtomicI64,
 }
+
+/// No tick has this time.
+const UNCHECKED: i64 = i64::MIN;
 
 impl Offsets {
     /// Makes the differences of the first readings.
     pub(super) fn new(seen: Precise) -> Self {
-        Self { suspended: AtomicI64::new(seen.suspended()), skew: AtomicI64::new(seen.skew()) }
+        Self {
+            suspended: AtomicI64::new(seen.suspended()),
+            skew: AtomicI64::new(seen.skew()),
+            checked: AtomicI64::new(UNCHECKED),
+        }
     }
 
     /// Updates the differences that have changed.
@@ -80,17 +93,29 @@ impl Offsets {
         }
     }
 
-    /// Returns the elapsed time at `seen`, in nanoseconds, or `None` if the skew has changed.
-    pub(super) fn elapsed(&self, seen: Coarse) -> Option<i64> {
-        let change = seen.wall.saturating_sub(seen.monotonic).abs_diff(self.skew.load(Acquire));
-        (change <= MAX_CHANGE).then(|| seen.monotonic.saturating_add(self.suspended.load(Relaxed)))
+    /// Returns the time at the tick `monotonic`, or `None` if the skew has changed. Calls `wall` at the first reading of a
+    /// tick only, and after `monotonic` was read, so that a suspend in between shows in the skew.
+    #[inline]
+    pub(super) fn at(&self, monotonic: i64, wall: impl FnOnce() -> i64) -> Option<Coarse> {
+        let is_checked = self.checked.load(Acquire) == monotonic;
+        let skew = self.skew.load(Acquire);
+        if !is_checked {
+            let change = wall().saturating_sub(monotonic).abs_diff(skew);
+            if change > MAX_CHANGE {
+                return None;
+            }
+            self.checked.store(monotonic, Release);
+        }
+        let elapsed = monotonic.saturating_add(self.suspended.load(Relaxed));
+        Some(Coarse { wall: monotonic.saturating_add(skew), elapsed })
     }
 }
 
 impl Clone for Offsets {
     fn clone(&self) -> Self {
         let skew = self.skew.load(Acquire);
-        Self { suspended: AtomicI64::new(self.suspended.load(Relaxed)), skew: AtomicI64::new(skew) }
+        let suspended = AtomicI64::new(self.suspended.load(Relaxed));
+        Self { suspended, skew: AtomicI64::new(skew), checked: AtomicI64::new(UNCHECKED) }
     }
 }
 

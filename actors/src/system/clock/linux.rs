@@ -29,9 +29,9 @@ impl Clocks {
 
     #[inline]
     pub(super) fn coarse(&self) -> Option<Moment> {
-        let seen = coarse();
-        let elapsed = self.offsets.elapsed(seen)?;
-        Some(moment(seen.wall, elapsed, self.boot))
+        let monotonic = nanos(clock_gettime(ClockId::MonotonicCoarse));
+        let Coarse { wall, elapsed } = self.offsets.at(monotonic, || nanos(clock_gettime(ClockId::RealtimeCoarse)))?;
+        Some(moment(wall, elapsed, self.boot))
     }
 }
 
@@ -41,15 +41,6 @@ fn precise() -> Precise {
         wall: nanos(clock_gettime(ClockId::Realtime)),
         boottime: nanos(clock_gettime(ClockId::Boottime)),
         monotonic: nanos(clock_gettime(ClockId::Monotonic)),
-    }
-}
-
-/// The order matters (see [`Coarse`]).
-#[inline]
-fn coarse() -> Coarse {
-    Coarse {
-        monotonic: nanos(clock_gettime(ClockId::MonotonicCoarse)),
-        wall: nanos(clock_gettime(ClockId::RealtimeCoarse)),
     }
 }
 

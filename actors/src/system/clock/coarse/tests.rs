@@ -25,18 +25,20 @@ impl Machine {
         self.wall += nanos;
     }
 
+    /// Sleeps, and runs for a tick before anything reads the clocks.
     fn suspend(&mut self, nanos: i64) {
         self.boottime += nanos;
         self.wall += nanos;
+        self.run(TICK);
     }
 
     fn precise(&self) -> Precise {
         Precise { wall: self.wall, boottime: self.boottime, monotonic: self.monotonic }
     }
 
-    /// The readings at the last tick, as far back as possible.
-    fn coarse(&self) -> Coarse {
-        Coarse { monotonic: self.monotonic - TICK, wall: self.wall - TICK }
+    /// The elapsed time that `offsets` makes of the readings at the last tick, as far back as possible.
+    fn elapsed(&self, offsets: &Offsets) -> Option<i64> {
+        offsets.at(self.monotonic - TICK, || self.wall - TICK).map(|seen| seen.elapsed)
     }
 }
 
@@ -44,9 +46,9 @@ impl Machine {
 fn the_cheap_clock_is_behind_by_what_its_readings_are_behind() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
     machine.run(3_600 * SECOND);
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
 }
 
 #[test]
@@ -54,11 +56,11 @@ fn a_suspend_of_more_than_two_seconds_is_noticed_and_then_learnt() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
     machine.suspend(2 * SECOND);
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK - 2 * SECOND), "too short to notice");
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK - 2 * SECOND), "too short to notice");
     machine.suspend(1);
-    assert_eq!(offsets.elapsed(machine.coarse()), None, "short ones add up");
+    assert_eq!(machine.elapsed(&offsets), None, "short ones add up");
     offsets.learn(machine.precise());
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
 }
 
 #[test]
@@ -67,10 +69,32 @@ fn a_wall_clock_set_in_either_direction_is_noticed() {
         let mut machine = Machine::new();
         let offsets = Offsets::new(machine.precise());
         machine.wall += step;
-        assert_eq!(offsets.elapsed(machine.coarse()), None, "{step}");
+        assert_eq!(machine.elapsed(&offsets), None, "{step}");
         offsets.learn(machine.precise());
-        assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK), "{step}");
+        assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK), "{step}");
     }
+}
+
+#[test]
+fn the_wall_clock_is_read_once_a_tick_and_a_step_is_noticed_at_the_next() {
+    let mut machine = Machine::new();
+    let offsets = Offsets::new(machine.precise());
+    let read = std::cell::Cell::new(0);
+    let at = |machine: &Machine| {
+        offsets.at(machine.monotonic - TICK, || {
+            read.set(read.get() + 1);
+            machine.wall - TICK
+        })
+    };
+    let first = at(&machine).unwrap();
+    assert_eq!((first.wall, first.elapsed), (machine.wall - TICK, machine.boottime - TICK));
+    machine.wall -= 86_400 * SECOND;
+    assert_eq!((at(&machine), at(&machine), read.get()), (Some(first), Some(first), 1));
+    machine.run(TICK);
+    assert_eq!((at(&machine), at(&machine), read.get()), (None, None, 3), "a skew that is wrong is not remembered");
+    offsets.learn(machine.precise());
+    let now = at(&machine).unwrap();
+    assert_eq!((now.wall, at(&machine), read.get()), (machine.wall - TICK, Some(now), 4));
 }
 
 #[test]
@@ -78,7 +102,7 @@ fn a_leap_second_is_no_alarm() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
     machine.wall -= SECOND;
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
 }
 
 #[test]
@@ -90,11 +114,11 @@ fn time_lost_within_a_reading_is_regained_by_the_next_and_never_overstated() {
         Precise { wall, boottime, monotonic: machine.monotonic }
     };
     let offsets = Offsets::new(interrupted);
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK - SECOND / 2));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK - SECOND / 2));
     offsets.learn(machine.precise());
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
     offsets.learn(interrupted);
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
 }
 
 /// Readings of a machine that sleeps for a minute after `awake` of the three were taken.
@@ -111,7 +135,7 @@ fn a_suspend_within_a_precise_reading_gives_the_right_time_or_none() {
         let mut machine = Machine::new();
         let offsets = Offsets::new(machine.precise());
         offsets.learn(precise_with_a_suspend(&mut machine, awake));
-        let elapsed = offsets.elapsed(machine.coarse());
+        let elapsed = machine.elapsed(&offsets);
         assert!(elapsed.is_none_or(|elapsed| elapsed == machine.boottime - TICK), "{awake}: {elapsed:?}");
         assert_eq!(elapsed.is_some(), awake == 0, "{awake}");
     }
@@ -121,21 +145,21 @@ fn a_suspend_within_a_precise_reading_gives_the_right_time_or_none() {
 fn a_suspend_within_a_coarse_reading_is_not_overlooked() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
-    let monotonic = machine.coarse().monotonic;
+    let monotonic = machine.monotonic - TICK;
     machine.suspend(60 * SECOND);
-    assert_eq!(offsets.elapsed(Coarse { monotonic, wall: machine.coarse().wall }), None);
+    assert_eq!(offsets.at(monotonic, || machine.wall - TICK), None);
 }
 
 #[test]
 fn half_a_write_is_refused_after_the_suspend_and_not_ahead_before_it() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
-    let asleep = machine.coarse();
+    let asleep = machine;
     machine.suspend(60 * SECOND);
     // A writer that has written `suspended`, which comes first, and not yet `skew`.
     offsets.suspended.fetch_max(machine.precise().suspended(), Relaxed);
-    assert_eq!(offsets.elapsed(machine.coarse()), None);
-    assert!(offsets.elapsed(asleep).is_some_and(|elapsed| elapsed <= machine.boottime));
+    assert_eq!(machine.elapsed(&offsets), None);
+    assert!(asleep.elapsed(&offsets).is_some_and(|elapsed| elapsed <= machine.boottime));
 }
 
 #[test]
@@ -146,9 +170,9 @@ fn a_writer_from_before_the_suspend_undoes_nothing_for_long() {
     machine.suspend(60 * SECOND);
     offsets.learn(machine.precise());
     offsets.learn(late);
-    assert_eq!(offsets.elapsed(machine.coarse()), None);
+    assert_eq!(machine.elapsed(&offsets), None);
     offsets.learn(machine.precise());
-    assert_eq!(offsets.elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
 }
 
 #[test]
@@ -157,7 +181,7 @@ fn a_clone_has_the_differences_of_its_original() {
     let offsets = Offsets::new(machine.precise());
     machine.suspend(60 * SECOND);
     offsets.learn(machine.precise());
-    assert_eq!(offsets.clone().elapsed(machine.coarse()), Some(machine.boottime - TICK));
+    assert_eq!(machine.elapsed(&offsets.clone()), Some(machine.boottime - TICK));
 }
 
 #[test]
