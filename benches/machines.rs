@@ -44,6 +44,7 @@ fn record() -> Record {
             validity: Validity::new(Moment::default(), Some(HOUR)),
         }),
         at: Moment::default(),
+        begun_on: None,
     };
     match ledger::apply(None, &Change::Install(Box::new(login))) {
         Ok(record) => record,

@@ -127,6 +127,7 @@ impl Login {
                 validity: Validity::new(now, lifetime),
             }),
             at: now,
+            begun_on: None,
         })
     }
 }

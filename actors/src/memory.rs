@@ -230,6 +230,21 @@ impl TokenStore for MemoryStore {
         Ok(state.logins.remove(key))
     }
 
+    async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        Ok(self.state().logins.get(key).filter(|login| login.expires > now.wall).cloned())
+    }
+
+    async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
+        let state = self.state();
+        let pending = state.logins.iter().filter(|(_, login)| login.expires > now.wall);
+        Ok(pending.map(|(key, login)| (*key, login.clone())).collect())
+    }
+
+    async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault> {
+        self.state().logins.retain(|_, login| login.identity != *identity);
+        Ok(())
+    }
+
     async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
         Ok(self.state().issuers.get(key).cloned().map(Box::new))
     }

@@ -106,6 +106,7 @@ impl Step<'_> {
             refresh: Some(rt.credential(&self.model.equipment.digests)),
             access: Some(access),
             at,
+            begun_on: None,
         };
         self.change(&Change::Install(Box::new(login)), false);
     }

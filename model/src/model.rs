@@ -71,6 +71,7 @@ impl TwoProcesses {
             number: 1,
             dead: DeadDigests::default(),
             content: Content::Grant(Box::new(grant)),
+            prompt: None,
         }
     }
 }

@@ -80,6 +80,7 @@ pub(crate) fn login(number: usize, at: Moment, with_access: bool) -> Login {
         refresh: Some(RefreshCredential::new(RefreshToken::new(format!("{number:0>600}")), &digests())),
         access: with_access.then_some(access),
         at,
+        begun_on: None,
     }
 }
 

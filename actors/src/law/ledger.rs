@@ -6,16 +6,18 @@
 //! The same holds for an issuer's entries, with [`EntryChange`] and [`apply_entry`].
 
 mod entries;
+mod prompts;
 
 pub use entries::{EntryChange, EntryChanged, apply_entry};
+pub use prompts::BegunOn;
 
 use crate::values::record::{
-    Access, Binding, Content, DeadDigests, Grant, Held, Mark, MarkState, Parked, Record, Refresh, RefreshCredential,
-    RenewalPlan, Subject,
+    Access, Binding, Content, DeadDigests, Grant, Held, Mark, MarkState, Parked, Prompt, PromptEnd, Record, Refresh,
+    RefreshCredential, RenewalPlan, Subject,
 };
 use crate::values::{
-    AccessToken, Cause, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, Moment, Revision, Scopes, TokenKind,
-    Validity, Version,
+    AccessToken, AttemptId, Cause, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, Moment, Revision, Scopes,
+    TokenKind, Validity, Version,
 };
 
 /// One write to an identity's record.
@@ -85,7 +87,42 @@ pub enum Change {
         /// How the grant is renewed from now on.
         renewal: RenewalPlan,
     },
-    /// Installs a login over any record, and begins a new epoch, unless its refresh token must not be used.
+    /// Takes a grant back that was parked for this reason. Compares the epoch. Nothing was replaced meanwhile, because a
+    /// login begins another epoch.
+    Unpark {
+        /// The epoch of the grant.
+        epoch: Epoch,
+        /// The reason.
+        why: Parked,
+    },
+    /// Notes that a person is asked to sign in. Compares the whole version, because after any other write the attempt must
+    /// look again. The version of an identity without a record is the default.
+    Prompt {
+        /// The version the attempt decided from.
+        expected: Version,
+        /// The request. Its state is open, and its revision is set by this write.
+        prompt: Box<Prompt>,
+    },
+    /// Notes that the person has answered and that the code is about to be presented. Compares the epoch, and refuses while
+    /// the answer to another attempt is being redeemed. An attempt whose own request has ended or was replaced by another
+    /// one may still answer.
+    AnswerPrompt {
+        /// The epoch in which the person was asked.
+        epoch: Epoch,
+        /// The request. Its state is answered, and its revision is set by this write.
+        prompt: Box<Prompt>,
+    },
+    /// Notes that a request to a person ended without a login. Compares the attempt.
+    EndPrompt {
+        /// The attempt whose request ended.
+        attempt: AttemptId,
+        /// How it ended.
+        end: PromptEnd,
+        /// When it ended.
+        at: Moment,
+    },
+    /// Installs a login over any record, or over what it was begun on, and begins a new epoch, unless its refresh token
+    /// must not be used.
     Install(Box<Login>),
     /// Replaces the grant with a tombstone, and begins a new epoch. Compares the epoch, so that a late logout never
     /// deletes the tokens of a newer login.
@@ -141,6 +178,8 @@ pub struct Login {
     pub access: Option<LoginAccess>,
     /// When the login was completed.
     pub at: Moment,
+    /// The session that it is to replace. `None` replaces any, as an import does.
+    pub begun_on: Option<BegunOn>,
 }
 
 /// The access token of a login.
@@ -167,6 +206,8 @@ pub enum Conflict {
     Dead,
     /// The refresh token to install, or whose source or spending was to change, is marked in this very record.
     Marked,
+    /// The login to install is another person's.
+    OtherSubject,
 }
 
 impl From<Conflict> for InstallError {
@@ -176,8 +217,8 @@ impl From<Conflict> for InstallError {
             Conflict::Replaced => InstallError::Replaced,
             Conflict::Dead => InstallError::Dead,
             Conflict::Marked => InstallError::Marked,
-            // An install compares nothing that changes. A store that reports this has failed.
-            Conflict::Moved => InstallError::StoreTrouble(crate::values::StoreFault::Failed),
+            Conflict::OtherSubject => InstallError::OtherSubject,
+            Conflict::Moved => InstallError::Superseded,
         }
     }
 }
@@ -207,21 +248,26 @@ pub enum Changed {
 ///
 /// Returns the [`Conflict`] if the change does not apply to `current`.
 pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Conflict> {
-    let mut next = match (current, change) {
-        (None, Change::Install(login)) => install(&Record::vacant(), login)?,
-        (None, Change::Commit(commit)) => first_commit(commit)?,
+    let vacant = Record::vacant();
+    let record = current.unwrap_or(&vacant);
+    let mut next = match change {
+        Change::Install(login) => install(record, login)?,
         // A source that needs no login can be logged out of before it has stored a record.
-        (None, Change::Clear { epoch }) => Record { epoch: epoch.next(), number: 1, ..Record::vacant() },
-        (None, _) => return Err(Conflict::Moved),
-        (Some(record), Change::Install(login)) => install(record, login)?,
-        (Some(record), Change::Clear { epoch }) => clear(record, *epoch)?,
-        (Some(record), change) => {
+        Change::Clear { epoch } if current.is_none() => {
+            Record { epoch: epoch.next(), number: 1, content: Content::Tombstone, ..record.clone() }
+        }
+        Change::Clear { epoch } => clear(record, *epoch)?,
+        Change::Commit(commit) if record.content == Content::Vacant => first_commit(record, commit)?,
+        Change::Prompt { .. } | Change::AnswerPrompt { .. } | Change::EndPrompt { .. } => {
+            prompts::prompted(record, change)?
+        }
+        change => {
             let mut next = record.clone();
             amend(&mut next, change)?;
             next
         }
     };
-    next.revision = current.map_or(Revision::default(), |record| record.revision).next();
+    next.revision = record.revision.next();
     Ok(next)
 }
 
@@ -233,7 +279,8 @@ impl Record {
             revision: Revision::default(),
             number: 0,
             dead: DeadDigests::default(),
-            content: Content::Tombstone,
+            content: Content::Vacant,
+            prompt: None,
         }
     }
 
@@ -264,6 +311,9 @@ impl Record {
 }
 
 fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
+    if let Some(begun_on) = &login.begun_on {
+        begun_on.permits(record, login)?;
+    }
     if let Some(refresh) = &login.refresh {
         if let Some(conflict) = record.why_dead(refresh.digest()) {
             return Err(conflict);
@@ -308,6 +358,7 @@ fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
             signed_in: Some(login.at.wall),
             rotated,
         })),
+        prompt: None,
     })
 }
 
@@ -321,14 +372,17 @@ fn clear(record: &Record, epoch: Epoch) -> Result<Record, Conflict> {
         number: record.number.saturating_add(1),
         dead: record.dead_of_successor(),
         content: Content::Tombstone,
+        prompt: None,
     })
 }
 
-fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
+/// The first token of a repeatable source. It begins the record, unless a request to a person has begun it.
+fn first_commit(record: &Record, commit: &Commit) -> Result<Record, Conflict> {
+    let continues = record.revision == Revision::default() || record.epoch == commit.epoch;
     match (&commit.binding, commit.sent) {
-        (Some(binding), None) => Ok(Record {
+        (Some(binding), None) if continues => Ok(Record {
             epoch: commit.epoch,
-            number: commit.access.number,
+            number: commit.access.number.max(record.number),
             content: Content::Grant(Box::new(Grant {
                 binding: binding.clone(),
                 requested: Scopes::default(),
@@ -342,7 +396,7 @@ fn first_commit(commit: &Commit) -> Result<Record, Conflict> {
                 signed_in: None,
                 rotated: false,
             })),
-            ..Record::vacant()
+            ..record.clone()
         }),
         _ => Err(Conflict::Moved),
     }
@@ -400,6 +454,10 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             within(epoch)?;
             grant.parked = grant.parked.or(Some(*why));
         }
+        Change::Unpark { epoch, why } => {
+            within(epoch)?;
+            grant.parked.take_if(|parked| parked == why).ok_or(Conflict::Moved)?;
+        }
         Change::Configure { epoch, renewal } => {
             within(epoch)?;
             let marked = matches!(&grant.refresh, Refresh::Held(held) if held.mark.is_some());
@@ -409,8 +467,12 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             }
             grant.renewal = renewal.clone();
         }
-        // These begin a new epoch. `apply` handles them.
-        Change::Install(_) | Change::Clear { .. } => return Err(Conflict::Moved),
+        // These begin a new epoch, or need no grant. `apply` handles them.
+        Change::Install(_)
+        | Change::Clear { .. }
+        | Change::Prompt { .. }
+        | Change::AnswerPrompt { .. }
+        | Change::EndPrompt { .. } => return Err(Conflict::Moved),
     }
     Ok(())
 }

@@ -213,6 +213,7 @@ mod tests {
             refresh: None,
             access: None,
             at,
+            begun_on: None,
         };
         Change::Install(Box::new(login))
     }

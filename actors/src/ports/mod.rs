@@ -4,6 +4,7 @@
 //! Every future is `Send`, and safe to drop at any await unless its method says otherwise.
 
 pub mod clock;
+pub mod login;
 pub mod observer;
 pub mod permit;
 pub mod source;

@@ -125,9 +125,14 @@ impl FlightEffect {
                 Change::Commit(_) | Change::Install(_) => EffectName::Commit,
                 Change::End { .. } => EffectName::End,
                 Change::Spent { .. } => EffectName::Spent,
-                Change::Park { .. } | Change::Clear { .. } | Change::Configure { .. } | Change::Discard { .. } => {
-                    EffectName::Close
-                }
+                Change::Park { .. }
+                | Change::Unpark { .. }
+                | Change::Clear { .. }
+                | Change::Configure { .. }
+                | Change::Discard { .. }
+                | Change::Prompt { .. }
+                | Change::AnswerPrompt { .. }
+                | Change::EndPrompt { .. } => EffectName::Close,
             },
         }
     }

@@ -19,9 +19,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::law::ledger::{Change, Changed, EntryChange, EntryChanged};
+pub use crate::values::LoginKey;
 use crate::values::issuer::{IssuerEntry, IssuerKey};
 use crate::values::record::{Issuer, Record};
-use crate::values::{DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, ServerIdentity, StoreFault};
+use crate::values::{AttemptId, DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, ServerIdentity, StoreFault};
 
 /// Keeps records.
 ///
@@ -98,7 +99,21 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault>;
 
     /// Takes a pending login out. Exactly one caller gets it. An expired login is not found.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreFault::TimedOut`] the login may have been taken. Every other fault means that it was not.
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
+
+    /// Returns a pending login and leaves it there. An expired login is not found.
+    async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
+
+    /// Returns the keys and the contents of all pending logins, except for expired ones, in no particular order. A host that
+    /// starts again shows them again.
+    async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault>;
+
+    /// Removes the pending logins of `identity`. Their answers are then refused. A logout does this.
+    async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault>;
 
     /// Returns the issuer's entry under `key`, removed ones included, or `None` if there never was one.
     ///
@@ -205,15 +220,17 @@ pub enum Reservation {
     HeldBy(ServerIdentity),
 }
 
-/// The key of a pending login, a digest of the `state` parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LoginKey(pub [u8; 32]);
-
 /// A login that waits for a person.
 #[derive(Clone)]
 pub struct PendingLogin {
     /// The identity that signs in.
     pub identity: ServerIdentity,
+    /// The attempt that asked.
+    pub attempt: AttemptId,
+    /// The session that the login is to replace.
+    pub epoch: Epoch,
+    /// Whether only the subject that is signed in already may replace it.
+    pub same_subject: bool,
     /// When it expires, by the wall clock.
     pub expires: crate::values::WallTime,
     /// The data that is needed to complete it. It contains secrets (a PKCE verifier) and is sealed like a record.
@@ -222,7 +239,11 @@ pub struct PendingLogin {
 
 impl fmt::Debug for PendingLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingLogin").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("PendingLogin")
+            .field("identity", &self.identity)
+            .field("attempt", &self.attempt)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 

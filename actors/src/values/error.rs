@@ -108,6 +108,12 @@ pub enum InstallError {
     /// This refresh token is no longer valid. Which of the three reasons applies is not known.
     #[error("this refresh token was replaced or refused, or may be used up; sign in to get a new one")]
     Dead,
+    /// Another login or a logout came first. The login that lost was not stored.
+    #[error("another login or a logout came first; sign in again if it should be replaced")]
+    Superseded,
+    /// Another person signed in than the one who is signed in here.
+    #[error("another user signed in than the one of this session; sign in as the same user, or log out first")]
+    OtherSubject,
     /// The store could not be written.
     #[error("the login could not be stored: {0}")]
     StoreTrouble(StoreFault),

@@ -149,6 +149,18 @@ impl Scopes {
         Self(scopes.into_iter().map(Into::into).collect())
     }
 
+    /// These scopes, and then those of `others` that are not among them.
+    #[must_use]
+    pub fn union(&self, others: &Scopes) -> Self {
+        let new = others.iter().filter(|scope| !self.iter().any(|known| known == *scope));
+        Self::new(self.iter().chain(new))
+    }
+
+    /// Whether each of these scopes is among `others`.
+    pub fn are_within(&self, others: &Scopes) -> bool {
+        self.iter().all(|scope| others.iter().any(|known| known == scope))
+    }
+
     /// The scopes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)

@@ -106,6 +106,23 @@ impl fmt::Display for FlightId {
     }
 }
 
+/// Names one attempt to sign in among all processes and hosts. 128 random bits drawn by the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub u128);
+
+impl AttemptId {
+    /// The id under which the attempt holds claims.
+    pub const fn holder(self) -> FlightId {
+        FlightId(self.0)
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +146,7 @@ mod tests {
         let lone = Generation { nonce: Nonce(255), ..Generation::stored(Epoch::new(2), 7) };
         assert_eq!(lone.to_string(), "2.7~ff");
         assert_eq!(FlightId(255).to_string(), format!("{:0>32}", "ff"));
+        assert_eq!(AttemptId(255).to_string(), FlightId(255).to_string());
+        assert_eq!(AttemptId(255).holder(), FlightId(255));
     }
 }

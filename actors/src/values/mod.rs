@@ -8,6 +8,7 @@ pub mod issuer;
 mod lease;
 mod lifetime;
 mod lineage;
+mod login;
 mod reason;
 pub mod record;
 mod resource;
@@ -20,7 +21,8 @@ pub use error::{ConfigureError, InstallError, LogoutError, StoreFault, TokenErro
 pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, Target, is_plain};
 pub use lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
 pub use lifetime::{Validity, Window};
-pub use lineage::{Epoch, FlightId, Generation, Nonce, Revision, Version};
+pub use lineage::{AttemptId, Epoch, FlightId, Generation, Nonce, Revision, Version};
+pub use login::{Callback, LoginError, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, OfferedPrompt};
 pub use reason::Reason;
 pub use record::{NameError, ProviderName, RenewalPlan, SourceName, Spending};
 pub use resource::{ResourceError, ResourceUri};

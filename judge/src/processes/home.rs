@@ -117,5 +117,6 @@ pub fn login(
             validity: Validity::new(at, Some(lifetime)),
         }),
         at,
+        begun_on: None,
     }
 }

@@ -52,6 +52,7 @@ impl State {
             };
         };
         let login_required = match &record.content {
+            Content::Vacant => Some(Reason::NeverSignedIn),
             Content::Tombstone => Some(Reason::LoggedOut),
             Content::Grant(grant) => match (grant.parked, &grant.refresh) {
                 (Some(parked), _) => Some(parked.reason()),

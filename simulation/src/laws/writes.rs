@@ -196,6 +196,7 @@ impl World {
             }
             Change::Configure { renewal, .. } => self.check_configured(before, after, renewal),
             Change::Park { why, .. } => self.check_parked(asker, *why),
+            Change::Unpark { .. } | Change::Prompt { .. } | Change::AnswerPrompt { .. } | Change::EndPrompt { .. } => {}
             Change::Discard { number, .. } => self.check_discarded(*number, before),
             Change::Install(login) => {
                 let refresh = login.refresh.as_ref().map(|refresh| refresh.digest());

@@ -158,6 +158,7 @@ impl World {
             refresh: with_refresh.then_some(credential),
             access,
             at: moment,
+            begun_on: None,
         }
     }
 

@@ -23,9 +23,14 @@ pub(super) fn name_of(call: &Call) -> Option<EffectName> {
             Change::Commit(_) | Change::Install(_) => EffectName::Commit,
             Change::End { .. } => EffectName::End,
             Change::Spent { .. } => EffectName::Spent,
-            Change::Park { .. } | Change::Clear { .. } | Change::Configure { .. } | Change::Discard { .. } => {
-                EffectName::Close
-            }
+            Change::Park { .. }
+            | Change::Unpark { .. }
+            | Change::Clear { .. }
+            | Change::Configure { .. }
+            | Change::Discard { .. }
+            | Change::Prompt { .. }
+            | Change::AnswerPrompt { .. }
+            | Change::EndPrompt { .. } => EffectName::Close,
         },
     })
 }

@@ -143,6 +143,7 @@ fn unknown(now: WallTime) -> Record {
         number: seconds,
         dead: DeadDigests::default(),
         content: Content::Tombstone,
+        prompt: None,
     }
 }
 

@@ -277,6 +277,20 @@ impl TokenStore for FileStore {
         self.serve(move |_, place| logins::put(place, key, &login)).await
     }
 
+    async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        let key = *key;
+        self.serve(move |_, place| logins::peek(place, &key, now)).await
+    }
+
+    async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
+        self.serve(move |_, place| logins::pending(place, now)).await
+    }
+
+    async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault> {
+        let identity = identity.clone();
+        self.serve(move |_, place| logins::drop_all(place, &identity)).await
+    }
+
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
         let key = *key;
         self.serve(move |_, place| logins::take(place, &key, now)).await

@@ -55,6 +55,7 @@ impl Store {
             refresh: Some(refresh),
             access: None,
             at: now,
+            begun_on: None,
         };
         self.write_elsewhere(&Change::Install(Box::new(login)));
     }

@@ -207,6 +207,7 @@ pub(super) fn login(refresh: Option<RefreshCredential>) -> Login {
         refresh,
         access: Some(LoginAccess { token, kind: TokenKind::Bearer, validity: an_hour() }),
         at: moment(0),
+        begun_on: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretSlice};
 use tokenkeeper_actors::ports::store::{LoginKey, PendingLogin};
+use tokenkeeper_actors::values::{AttemptId, Epoch};
 
 use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment};
 use super::verdict::{ensure, same};
@@ -76,7 +77,9 @@ pub async fn pending_logins_are_told_apart(harness: &dyn Harness) -> Verdict {
 }
 
 /// A login of the desk's identity that ends after ten minutes.
-fn pending(desk: &Desk, sealed: &[u8]) -> PendingLogin {
+pub(super) fn pending(desk: &Desk, sealed: &[u8]) -> PendingLogin {
     let sealed = SecretSlice::from(sealed.to_vec());
-    PendingLogin { identity: desk.who.clone(), expires: moment(600).wall, sealed }
+    let (attempt, epoch) = (AttemptId(7), Epoch::new(1));
+    let (identity, expires) = (desk.who.clone(), moment(600).wall);
+    PendingLogin { identity, attempt, epoch, same_subject: true, expires, sealed }
 }

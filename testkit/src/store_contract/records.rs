@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use secrecy::SecretSlice;
 use tokenkeeper_actors::law::ledger::{Change, Changed, Conflict, Login, LoginAccess};
-use tokenkeeper_actors::ports::store::{LoginKey, PendingLogin};
+use tokenkeeper_actors::ports::store::LoginKey;
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Parked, Subject};
 use tokenkeeper_actors::values::{
     AccessToken, ClientSecret, DigestKey, DpopKey, Epoch, RefreshToken, Revision, Scopes, TokenKind, Version, WallTime,
 };
 
 use super::kit::{self, Desk, KEPT, flight, moment};
+use super::logins::pending;
 use super::verdict::{ensure, same, same_record};
 use super::{Breach, Harness, Verdict};
 use crate::contract::within;
@@ -152,8 +152,7 @@ pub async fn a_store_shows_no_secret(harness: &dyn Harness) -> Verdict {
     let desk = Desk::open(harness).await?;
     let mut watch = desk.store.watch().await?;
     let installed = desk.store.change(&desk.who, Change::Install(Box::new(full_login(&desk)))).await?;
-    let sealed = SecretSlice::from(SEALED_SECRET.as_bytes().to_vec());
-    let login = PendingLogin { identity: desk.who.clone(), expires: moment(600).wall, sealed };
+    let login = pending(&desk, SEALED_SECRET.as_bytes());
     desk.store.put_login(LoginKey([1; 32]), login).await?;
     let news = within(harness.timeout(), watch.next()).await;
     let taken = desk.sibling.take_login(&LoginKey([1; 32]), moment(0)).await?;
@@ -206,5 +205,6 @@ fn full_login(desk: &Desk) -> Login {
         refresh: Some(desk.token(REFRESH_SECRET)),
         access: Some(LoginAccess { token, kind: TokenKind::Dpop, validity: kit::an_hour() }),
         at: moment(3),
+        begun_on: None,
     }
 }

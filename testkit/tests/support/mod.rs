@@ -149,6 +149,7 @@ pub fn bare_login() -> Login {
         refresh: None,
         access: None,
         at,
+        begun_on: None,
     }
 }
 

@@ -24,10 +24,10 @@ pub(super) enum Decision {
 /// Decides from `record` as far as possible without knowing which flight holds the claim.
 pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, now: &Moment) -> Decision {
     let repeatable = spending == Spending::Repeatable;
-    let Some(record) = record else {
-        return if repeatable { Decision::Mint } else { Decision::LoginRequired(Reason::NeverSignedIn) };
-    };
+    let vacant = if repeatable { Decision::Mint } else { Decision::LoginRequired(Reason::NeverSignedIn) };
+    let Some(record) = record else { return vacant };
     let grant = match &record.content {
+        Content::Vacant => return vacant,
         Content::Tombstone => return Decision::LoginRequired(Reason::LoggedOut),
         Content::Grant(grant) => grant,
     };

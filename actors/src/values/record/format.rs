@@ -9,7 +9,7 @@
 //! - **[`CURRENT`]** is read strictly. Each member is present once (`logins` may be absent), none is unknown, and none
 //!   contradicts another. An unknown member has an unknown meaning, and the next write would drop it, so the record is refused. A version that
 //!   adds a member raises the number.
-//! - **An older format**, 2 or 3, is read as strictly by its own types, then converted to the current one. Reading writes
+//! - **An older format**, 2 to 4, is read as strictly by its own types, then converted to the current one. Reading writes
 //!   nothing. The next change stores the record in the current format.
 //! - **A newer format** is [`FormatError::Newer`], regardless of the other members.
 //!
@@ -40,10 +40,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
 use super::Record;
-use migrate::{Grant2, Grant3, Older};
+use migrate::{Grant2, Grant3, Older, Record4};
 
 /// The format that [`encode`] writes.
-pub const CURRENT: u32 = 4;
+pub const CURRENT: u32 = 5;
 
 /// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record is a few kilobytes.
 /// The rest is room for huge tokens.
@@ -121,6 +121,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
         0 | 1 => return Err(FormatError::Damaged { what: "format" }),
         2 => layout::<Older<'_, Grant2<'_>>>(bytes)?.migrate(),
         3 => layout::<Older<'_, Grant3<'_>>>(bytes)?.migrate(),
+        4 => layout::<Record4<'_>>(bytes)?.migrate(),
         CURRENT => layout(bytes)?,
         newer => return Err(FormatError::Newer { found: newer, known: CURRENT }),
     };

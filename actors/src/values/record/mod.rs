@@ -6,10 +6,12 @@
 pub mod format;
 mod mark;
 mod plan;
+mod prompt;
 mod view;
 
 pub use mark::{Mark, MarkState};
 pub use plan::{NameError, ProviderName, RenewalPlan, SourceName, Spending};
+pub use prompt::{Prompt, PromptEnd, PromptState};
 pub use view::{MarkView, Renewal, View};
 
 use std::collections::VecDeque;
@@ -37,11 +39,15 @@ pub struct Record {
     pub dead: DeadDigests,
     /// The credential, or its tombstone.
     pub content: Content,
+    /// The request to a person that was made last in this epoch, if any.
+    pub prompt: Option<Prompt>,
 }
 
 /// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
+    /// No login was ever installed. The record exists because a person was asked to sign in.
+    Vacant,
     /// The identity was logged out.
     Tombstone,
     /// A login was installed. The server may have ended it since.
@@ -316,7 +322,7 @@ impl Record {
     /// The grant, unless this is a tombstone.
     pub fn grant(&self) -> Option<&Grant> {
         match &self.content {
-            Content::Tombstone => None,
+            Content::Vacant | Content::Tombstone => None,
             Content::Grant(grant) => Some(grant),
         }
     }

@@ -4,7 +4,7 @@ use super::super::lease::Lease;
 use super::super::lineage::{Epoch, FlightId, Version};
 use super::super::reason::Reason;
 use super::super::time::{Moment, WallTime};
-use super::{Content, Issuer, MarkState, Record, Refresh, RenewalPlan};
+use super::{Content, Issuer, MarkState, Prompt, Record, Refresh, RenewalPlan};
 
 /// A record without its secrets, except for the access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct View {
     pub plan: Option<RenewalPlan>,
     /// The time at which the login was completed, by the wall clock.
     pub signed_in: Option<WallTime>,
+    /// The request to a person that was made last in this epoch, if any.
+    pub prompt: Option<Box<Prompt>>,
 }
 
 /// How a grant can be renewed, according to its record.
@@ -61,6 +63,7 @@ impl View {
             renewal: Renewal::LoginRequired(Reason::NeverSignedIn),
             plan: None,
             signed_in: None,
+            prompt: None,
         }
     }
 
@@ -81,6 +84,7 @@ impl View {
 
     pub(super) fn of(record: &Record) -> Self {
         let (issuer, lease, renewal) = match &record.content {
+            Content::Vacant => (None, None, Renewal::LoginRequired(Reason::NeverSignedIn)),
             Content::Tombstone => (None, None, Renewal::LoginRequired(Reason::LoggedOut)),
             Content::Grant(grant) => match grant.parked {
                 Some(parked) => (Some(&grant.binding.issuer), None, Renewal::LoginRequired(parked.reason())),
@@ -96,6 +100,7 @@ impl View {
             renewal,
             plan: grant.map(|grant| grant.renewal.clone()),
             signed_in: grant.and_then(|grant| grant.signed_in),
+            prompt: record.prompt.clone().map(Box::new),
         }
     }
 }

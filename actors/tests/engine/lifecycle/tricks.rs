@@ -267,6 +267,18 @@ impl TokenStore for TrickStore {
         self.inner.take_login(key, now).await
     }
 
+    async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        self.inner.peek_login(key, now).await
+    }
+
+    async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
+        self.inner.pending_logins(now).await
+    }
+
+    async fn drop_logins(&self, id: &ServerIdentity) -> Result<(), StoreFault> {
+        self.inner.drop_logins(id).await
+    }
+
     async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
         self.entry_reads.fetch_add(1, Ordering::SeqCst);
         self.entries_work().await?;

@@ -107,6 +107,7 @@ impl World {
                 validity: Validity::new(at, Some(self.server.lifetime())),
             }),
             at,
+            begun_on: None,
         }
     }
 

@@ -102,6 +102,7 @@ pub(crate) fn login(refresh: Option<&str>, access: &str, at: Moment, lifetime: D
             validity: Validity::new(at, Some(lifetime)),
         }),
         at,
+        begun_on: None,
     }
 }
 

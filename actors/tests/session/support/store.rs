@@ -69,6 +69,7 @@ pub(crate) fn login(refresh: &str, lifetime: Option<Duration>, at: Moment) -> Lo
             validity: Validity::new(at, lifetime),
         }),
         at,
+        begun_on: None,
     }
 }
 

@@ -50,6 +50,7 @@ impl Desk {
             refresh,
             access: None,
             at,
+            begun_on: None,
         };
         change(&self.place, who, &Change::Install(Box::new(login)))
     }

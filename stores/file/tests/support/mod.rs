@@ -118,6 +118,7 @@ pub async fn login(store: &FileStore, token: &str) -> Change {
         refresh: Some(credential(store, token).await),
         access: Some(access),
         at: moment(0),
+        begun_on: None,
     }))
 }
 

@@ -78,6 +78,35 @@ pub(super) struct Grant3<'a> {
     signed_in_ms: Option<u64>,
 }
 
+/// A record of format 4, which knows no requests to a person.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record4<'a> {
+    #[serde(rename = "format")]
+    _format: u32,
+    epoch: u64,
+    revision: u64,
+    number: u64,
+    #[serde(borrow)]
+    dead: Vec<Text<'a>>,
+    #[serde(default, borrow)]
+    logins: Vec<Text<'a>>,
+    #[serde(borrow)]
+    content: OlderContent<wire::Grant<'a>>,
+}
+
+impl<'a> Record4<'a> {
+    /// From format 4 to the current one.
+    pub(super) fn migrate(self) -> wire::Record<'a> {
+        let Self { epoch, revision, number, dead, logins, content, .. } = self;
+        let content = match content {
+            OlderContent::Tombstone => wire::Content::Tombstone,
+            OlderContent::Grant(grant) => wire::Content::Grant(grant),
+        };
+        wire::Record { format: CURRENT, epoch, revision, number, dead, logins, content, prompt: None }
+    }
+}
+
 impl<'a> Older<'a, Grant2<'a>> {
     /// From format 2 to the current one.
     pub(super) fn migrate(self) -> wire::Record<'a> {
@@ -104,7 +133,7 @@ impl<'a, G> Older<'a, G> {
         // The oldest token that is known of this identity. In the first sixteen refreshes after the first login, that login
         // came with it.
         let logins = dead.first().or_else(|| token_of(&content)).cloned().into_iter().collect();
-        wire::Record { format: CURRENT, epoch, revision, number, dead, logins, content }
+        wire::Record { format: CURRENT, epoch, revision, number, dead, logins, content, prompt: None }
     }
 }
 
@@ -115,7 +144,7 @@ fn token_of<'b, 'a>(content: &'b wire::Content<'a>) -> Option<&'b Text<'a>> {
             Refresh::Held(held) => Some(&held.digest),
             Refresh::None | Refresh::Ended(_) => None,
         },
-        wire::Content::Tombstone => None,
+        wire::Content::Vacant | wire::Content::Tombstone => None,
     }
 }
 

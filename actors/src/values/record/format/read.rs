@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::super::{
-    Access, Binding, Client, Content, DeadDigests, Grant, Held, Issuer, Mark, ProviderName, Record, Refresh,
+    Access, Binding, Client, Content, DeadDigests, Grant, Held, Issuer, Mark, Prompt, ProviderName, Record, Refresh,
     RefreshCredential, RenewalPlan, SourceName, Subject,
 };
 use super::secret::{Secret, bytes};
 use super::wire;
 use super::words::Word;
 use crate::values::{
-    AccessToken, BootId, ClientSecret, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, RefreshToken,
-    Revision, Scopes, Validity, WallTime,
+    AccessToken, AttemptId, BootId, ClientSecret, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, LoginKey, Moment,
+    RefreshToken, Revision, Scopes, Validity, WallTime,
 };
 
 /// The path of a wrong member.
@@ -25,6 +25,10 @@ const ACCESS_NUMBER: Path = "content.grant.access.number";
 /// Checks the invariants of a record. The ledger keeps them, so a record that breaks one was damaged, or would become
 /// unreadable.
 pub(super) fn check(record: &Record) -> Result<(), Path> {
+    // Callers would share an end that was never written.
+    if record.prompt.as_ref().is_some_and(|prompt| prompt.revision > record.revision) {
+        return Err("prompt.revision");
+    }
     let Some(grant) = record.grant() else { return Ok(()) };
     // A number above the highest assigned one would be assigned again.
     if grant.access.as_ref().is_some_and(|access| access.number > record.number) {
@@ -52,9 +56,11 @@ pub(super) fn record(wire: wire::Record<'_>) -> Result<Record, Path> {
         number: wire.number,
         dead: dead(&wire.dead, &wire.logins)?,
         content: match wire.content {
+            wire::Content::Vacant => Content::Vacant,
             wire::Content::Tombstone => Content::Tombstone,
             wire::Content::Grant(wire) => Content::Grant(Box::new(grant(*wire)?)),
         },
+        prompt: wire.prompt.map(prompt).transpose()?,
     })
 }
 
@@ -150,6 +156,17 @@ fn mark(wire: wire::Mark<'_>) -> Result<Mark, Path> {
         latest: moment(&wire.latest, "content.grant.refresh.held.mark.latest")?,
         timeout: Duration::from_millis(wire.timeout_ms),
         state: word(&wire.state, "content.grant.refresh.held.mark.state")?,
+    })
+}
+
+fn prompt(wire: wire::Prompt<'_>) -> Result<Prompt, Path> {
+    Ok(Prompt {
+        attempt: AttemptId(number(&wire.attempt, "prompt.attempt")?),
+        key: LoginKey(bytes(&wire.key).ok_or("prompt.key")?),
+        state: word(&wire.state, "prompt.state")?,
+        at: moment(&wire.at, "prompt.at")?,
+        revision: Revision::new(wire.revision),
+        expires: WallTime::from_millis(wire.expires_ms),
     })
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::super::{
-    Access, Binding, Client, ClientAuth, Content, DeadDigests, Grant, Held, Issuer, Mark, MarkState, Parked,
-    ProviderName, Record, Refresh, RefreshCredential, RenewalPlan, SourceName, Spending, Subject,
+    Access, Binding, Client, ClientAuth, Content, DeadDigests, Grant, Held, Issuer, Mark, MarkState, Parked, Prompt,
+    PromptEnd, PromptState, ProviderName, Record, Refresh, RefreshCredential, RenewalPlan, SourceName, Spending,
+    Subject,
 };
 use super::{FormatError, decode, encode};
 use crate::values::{
-    AccessToken, BootId, Cause, ClientSecret, DigestKey, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment,
-    RefreshToken, Revision, Scopes, TokenKind, Validity, WallTime,
+    AccessToken, AttemptId, BootId, Cause, ClientSecret, DigestKey, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest,
+    LoginKey, Moment, RefreshToken, Revision, Scopes, TokenKind, Validity, WallTime,
 };
 
 /// Marked secrets. No eight consecutive characters of one of these occur anywhere else.
@@ -139,7 +140,21 @@ fn full() -> Record {
         number: 43,
         dead: DeadDigests::from_iter([digest(0xd1), digest(0xd2)]),
         content: Content::Grant(Box::new(grant)),
+        prompt: Some(Prompt {
+            attempt: AttemptId(0xa7),
+            key: LoginKey([0x5e; 32]),
+            state: PromptState::Ended(PromptEnd::Denied),
+            at: moment(1_789_999_500_000, 4_500),
+            revision: Revision::new(16),
+            expires: WallTime::from_millis(1_790_000_100_000),
+        }),
     }
+}
+
+/// The record of an identity that a person is asked to sign in for.
+fn vacant() -> Record {
+    let prompt = full().prompt.map(|prompt| Prompt { state: PromptState::Open, ..prompt });
+    Record { epoch: Epoch::new(0), content: Content::Vacant, dead: DeadDigests::default(), prompt, ..full() }
 }
 
 fn tombstone() -> Record {

@@ -34,11 +34,14 @@ pub(super) struct Record<'a> {
     pub(super) logins: Vec<Text<'a>>,
     #[serde(borrow)]
     pub(super) content: Content<'a>,
+    #[serde(deserialize_with = "present")]
+    pub(super) prompt: Option<Prompt<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Content<'a> {
+    Vacant,
     Tombstone,
     #[serde(borrow)]
     Grant(Box<Grant<'a>>),
@@ -153,6 +156,17 @@ pub(super) struct Access<'a> {
     pub(super) flight: Option<Text<'a>>,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prompt<'a> {
+    pub(super) attempt: Text<'a>,
+    pub(super) key: Text<'a>,
+    pub(super) state: Text<'a>,
+    pub(super) at: At<'a>,
+    pub(super) revision: u64,
+    pub(super) expires_ms: u64,
+}
+
 /// A [`Moment`], with wall time, elapsed time, and the boot that the elapsed time counts from.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,9 +193,11 @@ impl<'a> Record<'a> {
             dead: record.dead.iter().map(digest).collect(),
             logins: record.dead.logins().map(digest).collect(),
             content: match &record.content {
+                record::Content::Vacant => Content::Vacant,
                 record::Content::Tombstone => Content::Tombstone,
                 record::Content::Grant(grant) => Content::Grant(Box::new(Grant::of(grant))),
             },
+            prompt: record.prompt.as_ref().map(Prompt::of),
         }
     }
 }
@@ -260,6 +276,19 @@ impl Mark<'_> {
             // the holder may still live.
             timeout_ms: millis(mark.timeout.checked_add(Duration::from_nanos(999_999)).unwrap_or(Duration::MAX)),
             state: text(mark.state.word()),
+        }
+    }
+}
+
+impl Prompt<'_> {
+    fn of(prompt: &record::Prompt) -> Self {
+        Self {
+            attempt: hex(&prompt.attempt.0.to_be_bytes()),
+            key: hex(&prompt.key.0),
+            state: text(prompt.state.word()),
+            at: At::of(&prompt.at),
+            revision: prompt.revision.number(),
+            expires_ms: prompt.expires.as_millis(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The stored words for the values of small enums.
 
-use super::super::{ClientAuth, MarkState, Parked, Spending};
+use super::super::{ClientAuth, MarkState, Parked, PromptEnd, PromptState, Spending};
 use crate::values::issuer::{ApplicationType, RegistrationOrigin};
 use crate::values::{Cause, TokenKind};
 
@@ -50,8 +50,33 @@ words!(
     SubjectChanged = "subject_changed"
 );
 words!(
+    PromptEnd: Denied = "denied",
+    Cancelled = "cancelled",
+    TimedOut = "timed_out",
+    Failed = "failed",
+    Aborted = "aborted"
+);
+words!(
     RegistrationOrigin: PreRegistered = "pre_registered",
     MetadataDocument = "metadata_document",
     Dynamic = "dynamic"
 );
 words!(ApplicationType: Native = "native", Web = "web");
+
+impl Word for PromptState {
+    fn word(self) -> &'static str {
+        match self {
+            PromptState::Open => "open",
+            PromptState::Answered => "answered",
+            PromptState::Ended(end) => end.word(),
+        }
+    }
+
+    fn meant_by(word: &str) -> Option<Self> {
+        match word {
+            "open" => Some(PromptState::Open),
+            "answered" => Some(PromptState::Answered),
+            word => PromptEnd::meant_by(word).map(PromptState::Ended),
+        }
+    }
+}

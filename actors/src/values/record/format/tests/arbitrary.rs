@@ -138,6 +138,20 @@ fn grants(number: u64) -> impl Strategy<Value = Grant> {
     )
 }
 
+fn prompts(written: u64) -> impl Strategy<Value = Prompt> {
+    let states = words(&["open", "answered", "denied", "cancelled", "timed_out", "failed", "aborted"]);
+    (any::<u128>(), any::<[u8; 32]>(), states, times(), 0..=written, any::<u64>()).prop_map(
+        |(attempt, key, state, at, revision, expires)| Prompt {
+            attempt: AttemptId(attempt),
+            key: LoginKey(key),
+            state,
+            at,
+            revision: Revision::new(revision),
+            expires: WallTime::from_millis(expires),
+        },
+    )
+}
+
 fn records() -> impl Strategy<Value = Record> {
     let dead = (vec(digests(), 0..20), vec(digests(), 0..3), 0..20_usize).prop_map(|(dead, logins, from_dead)| {
         let mut known = DeadDigests::default();
@@ -147,7 +161,9 @@ fn records() -> impl Strategy<Value = Record> {
     });
     (any::<[u64; 2]>(), any::<u64>(), dead).prop_flat_map(|([epoch, revision], number, dead)| {
         let grant = grants(number).prop_map(|grant| Content::Grant(Box::new(grant)));
-        prop_oneof![1 => Just(Content::Tombstone), 5 => grant].prop_map(move |content| Record {
+        let contents = prop_oneof![1 => Just(Content::Vacant), 1 => Just(Content::Tombstone), 5 => grant];
+        (contents, proptest::option::of(prompts(revision))).prop_map(move |(content, prompt)| Record {
+            prompt,
             epoch: Epoch::new(epoch),
             revision: Revision::new(revision),
             number,

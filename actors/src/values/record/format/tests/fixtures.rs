@@ -10,10 +10,13 @@ const THREE_GRANT: &[u8] = include_bytes!("../../fixtures/format-3-grant.json");
 const THREE_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-3-tombstone.json");
 const FOUR_GRANT: &[u8] = include_bytes!("../../fixtures/format-4-grant.json");
 const FOUR_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-4-tombstone.json");
+const FIVE_GRANT: &[u8] = include_bytes!("../../fixtures/format-5-grant.json");
+const FIVE_TOMBSTONE: &[u8] = include_bytes!("../../fixtures/format-5-tombstone.json");
+const FIVE_VACANT: &[u8] = include_bytes!("../../fixtures/format-5-vacant.json");
 
 #[test]
 fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
-    for (record, fixture) in [(full(), FOUR_GRANT), (tombstone(), FOUR_TOMBSTONE)] {
+    for (record, fixture) in [(full(), FIVE_GRANT), (tombstone(), FIVE_TOMBSTONE), (vacant(), FIVE_VACANT)] {
         let text = fixture.strip_suffix(b"\n").unwrap_or(fixture);
         assert_eq!(encoded(&record)?, String::from_utf8_lossy(text));
         assert_same(&decode(fixture)?, &record);
@@ -21,9 +24,23 @@ fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
     Ok(())
 }
 
+/// `record` without a request to a person, as the formats before the fifth knew none.
+fn unprompted(record: Record) -> Record {
+    Record { prompt: None, ..record }
+}
+
 /// `record`, whose oldest dead token is taken for the one that a login came with.
 fn migrated(record: Record) -> Record {
-    with_login(digest(0xd1), record)
+    with_login(digest(0xd1), unprompted(record))
+}
+
+#[test]
+fn format_4_migrates_with_everything_it_holds() -> Result<(), FormatError> {
+    assert_same(&decode(FOUR_GRANT)?, &unprompted(full()));
+    assert_same(&decode(FOUR_TOMBSTONE)?, &unprompted(tombstone()));
+    let logins = with_logins(&String::from_utf8_lossy(FOUR_GRANT));
+    assert_same(&decode(logins.as_bytes())?, &with_login(digest(0xd2), with_login(digest(0xe1), unprompted(full()))));
+    Ok(())
 }
 
 #[test]
@@ -52,12 +69,16 @@ fn a_token_that_was_never_replaced_is_taken_for_the_one_that_a_login_came_with()
 #[test]
 fn the_tokens_that_logins_came_with_stand_behind_the_dead_ones() -> Result<(), FormatError> {
     let record = with_login(digest(0xd2), with_login(digest(0xe1), full()));
-    let four = String::from_utf8_lossy(FOUR_GRANT);
-    let logins = format!("],\"logins\":[\"{}\",\"{}\"],\"content\"", "e1".repeat(32), "d2".repeat(32));
-    let wanted = four.trim_end().replacen("],\"content\"", &logins, 1);
+    let wanted = with_logins(String::from_utf8_lossy(FIVE_GRANT).trim_end());
     assert_eq!(encoded(&record)?, wanted);
     assert_same(&decode(wanted.as_bytes())?, &record);
     Ok(())
+}
+
+/// `text` of `full`, with two tokens that logins came with.
+fn with_logins(text: &str) -> String {
+    let logins = format!("],\"logins\":[\"{}\",\"{}\"],\"content\"", "e1".repeat(32), "d2".repeat(32));
+    text.replacen("],\"content\"", &logins, 1)
 }
 
 fn without_dead(text: &str) -> String {
@@ -94,7 +115,8 @@ fn a_repeatable_grant_of_format_2_is_known_by_its_token() -> Result<(), FormatEr
 
 #[test]
 fn what_migrated_is_written_in_the_current_format() -> Result<(), FormatError> {
-    for fixture in [TWO_GRANT, TWO_REPEATABLE, TWO_TOMBSTONE, THREE_GRANT, THREE_TOMBSTONE] {
+    for fixture in [TWO_GRANT, TWO_REPEATABLE, TWO_TOMBSTONE, THREE_GRANT, THREE_TOMBSTONE, FOUR_GRANT, FOUR_TOMBSTONE]
+    {
         let migrated = decode(fixture)?;
         let text = encoded(&migrated)?;
         assert!(text.starts_with(&format!("{{\"format\":{CURRENT},")), "{text}");
@@ -106,12 +128,12 @@ fn what_migrated_is_written_in_the_current_format() -> Result<(), FormatError> {
 #[test]
 fn a_newer_format_is_refused_whatever_it_looks_like() {
     let newer = |found| Err(FormatError::Newer { found, known: CURRENT });
-    assert_eq!(decode(br#"{"format":5}"#), newer(5));
+    assert_eq!(decode(br#"{"format":6}"#), newer(6));
     assert_eq!(decode(br#"{"record":[{"a":null}],"epoch":"x","format":4294967295}"#), newer(u32::MAX));
-    let four = String::from_utf8_lossy(FOUR_GRANT);
-    assert_eq!(decode(four.replace("\"format\":4", "\"format\":5").as_bytes()), newer(5));
-    let message = FormatError::Newer { found: 5, known: CURRENT }.to_string();
-    assert!(message.contains("format 5") && message.contains("above 4") && message.contains("update"), "{message}");
+    let five = String::from_utf8_lossy(FIVE_GRANT);
+    assert_eq!(decode(five.replace("\"format\":5", "\"format\":6").as_bytes()), newer(6));
+    let message = FormatError::Newer { found: 6, known: CURRENT }.to_string();
+    assert!(message.contains("format 6") && message.contains("above 5") && message.contains("update"), "{message}");
 }
 
 #[test]
@@ -138,7 +160,7 @@ fn a_record_without_a_usable_format_is_damaged() {
 #[test]
 fn one_format_is_not_read_as_another() {
     let layout = Err(FormatError::Damaged { what: "layout" });
-    let formats = [(2, TWO_GRANT), (3, THREE_GRANT), (4, FOUR_GRANT)];
+    let formats = [(2, TWO_GRANT), (3, THREE_GRANT), (4, FOUR_GRANT), (5, FIVE_GRANT)];
     for (number, fixture) in formats {
         for (other, _) in formats.iter().filter(|(other, _)| *other != number) {
             let text = String::from_utf8_lossy(fixture);

@@ -1,0 +1,59 @@
+//! The writes of a request to a person, and the condition of the login that follows (laws 17 and 20).
+
+use super::{Change, Conflict, Login};
+use crate::values::record::{Prompt, PromptState, Record};
+use crate::values::{AttemptId, Epoch};
+
+/// The session that a login was begun on, and is to replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BegunOn {
+    /// The epoch in which the login began. A login or a logout that came first wins.
+    pub epoch: Epoch,
+    /// The attempt that obtained the login.
+    pub attempt: AttemptId,
+    /// Whether only the subject that is signed in already may replace it. A login whose server names no subject passes.
+    pub same_subject: bool,
+}
+
+impl BegunOn {
+    /// Returns whether `login` may replace `record`.
+    pub(super) fn permits(self, record: &Record, login: &Login) -> Result<(), Conflict> {
+        let known = record.grant().and_then(|grant| grant.subject.as_ref());
+        if record.epoch != self.epoch {
+            Err(Conflict::Moved)
+        } else if self.same_subject && known.zip(login.subject.as_ref()).is_some_and(|(known, named)| known != named) {
+            Err(Conflict::OtherSubject)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The record after a change of its prompt.
+pub(super) fn prompted(record: &Record, change: &Change) -> Result<Record, Conflict> {
+    let current = record.prompt.as_ref();
+    let prompt = match change {
+        Change::Prompt { expected, prompt } if record.version() == *expected => {
+            Prompt { state: PromptState::Open, ..(**prompt).clone() }
+        }
+        Change::AnswerPrompt { epoch, prompt }
+            if record.epoch == *epoch && current.is_none_or(|known| !redeems_another(known, prompt.attempt)) =>
+        {
+            Prompt { state: PromptState::Answered, ..(**prompt).clone() }
+        }
+        Change::EndPrompt { attempt, end, at } => match current {
+            Some(known) if known.attempt == *attempt && !matches!(known.state, PromptState::Ended(_)) => {
+                Prompt { state: PromptState::Ended(*end), at: *at, ..known.clone() }
+            }
+            _ => return Err(Conflict::Moved),
+        },
+        _ => return Err(Conflict::Moved),
+    };
+    let prompt = Prompt { revision: record.revision.next(), ..prompt };
+    Ok(Record { prompt: Some(prompt), ..record.clone() })
+}
+
+/// Whether the answer to another attempt is being redeemed.
+fn redeems_another(prompt: &Prompt, attempt: AttemptId) -> bool {
+    prompt.state == PromptState::Answered && prompt.attempt != attempt
+}

@@ -1,0 +1,252 @@
+//! The login attempt: from the wish to sign in to the stored login, as a pure state machine (laws 17 to 25).
+//!
+//! ```text
+//!                                            ┌─ person: yes ─→ take → judge → claim the right to spend → note → redeem ─→ reserve → install
+//! claim → read → prepare → put → note → show ┤                                                            │
+//!   │       │ the asker of an open prompt    ├─ person: no, cancelled, too late ─→ note the end           └─ refused, lost: note the end
+//!   │       │ has died: show its prompt again└─ answered in another replica: follow
+//!   └ contended: follow the prompt of the process that asks
+//! ```
+//!
+//! Processes and replicas agree through the record's [`Prompt`]. The login claim makes sure that one prompt is open at a
+//! time, and ends with its process, so that another one takes the prompt over with the same address. The pending login
+//! in the store is taken out by the one that presents its code, so a code is presented once (law 19).
+//!
+//! An answer that arrives in another replica begins an attempt there, which starts at *take*.
+//!
+//! # Contract
+//!
+//! That of a [flight](super::flight): [`LoginAttempt::start`] gives the first effects, each completion goes to
+//! [`LoginAttempt::handle`] with the `op` of its effect, a driver carries the effects out in order and never waits for one
+//! before it starts the next, calls `handle` with [`LoginEvent::Tick`] at [`LoginAttempt::next_wake`], and drops the machine
+//! when [`LoginAttempt::is_over`].
+//!
+//! A redemption that was sent is never dropped, whatever happens to the callers, the actor or the session. Dropping a machine
+//! before it is over is a crash. Its claims end or run out, and its prompt stays.
+
+mod answering;
+mod asking;
+mod keeping;
+mod machine;
+mod phase;
+
+pub use machine::LoginAttempt;
+
+use std::time::Duration;
+
+use super::flight::{Op, Revocation, StoreTimeouts};
+use super::ledger::{Change, Changed};
+use crate::ports::login::{AuthorizationCode, Polled, Preparation, Prepared, Redeemed, Redemption};
+use crate::ports::store::{Claim, ClaimAnswer, ClaimScope, PendingLogin, Renewed, Reservation};
+use crate::values::record::{Record, View};
+use crate::values::{
+    AttemptId, Callback, DigestKey, ElapsedTime, Epoch, Generation, KeyedDigest, Lease, LoginKey, LoginMethod,
+    LoginOffer, LoginReason, Nonce, Scopes, ServerIdentity, StoreFault,
+};
+
+/// The instructions for an attempt, with the session's knowledge at the time.
+#[derive(Clone, Debug)]
+pub struct LoginOrder {
+    /// The attempt's id.
+    pub attempt: AttemptId,
+    /// The identity that signs in.
+    pub identity: ServerIdentity,
+    /// The epoch that the login is to replace. The attempt ends if it reads a record of another epoch.
+    pub epoch: Epoch,
+    /// What to do.
+    pub task: LoginTask,
+    /// The newest generation that the session knows. A lease that is served before it is stored counts on from it.
+    pub known: Generation,
+    /// Distinguishes this process's unstored tokens from those of others.
+    pub nonce: Nonce,
+}
+
+/// The task of an attempt.
+#[derive(Clone, Debug)]
+pub enum LoginTask {
+    /// Ask a person.
+    Ask(LoginWish),
+    /// Take the answer to a prompt that another process or an earlier attempt has shown.
+    Complete(Callback),
+}
+
+/// A wish to sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginWish {
+    /// The scopes that are needed. Those of the grant are asked for too.
+    pub scopes: Scopes,
+    /// How to ask.
+    pub method: LoginMethod,
+    /// Whether only the person who is signed in already may replace the grant.
+    pub same_subject: bool,
+    /// Whether the login extends the grant (step-up), rather than begin anew.
+    pub extends: bool,
+}
+
+/// The settings that all attempts of a process share. Defaults in parentheses.
+#[derive(Clone, Debug)]
+pub struct LoginEquipment {
+    /// How long an attempt waits for the store.
+    pub timeouts: StoreTimeouts,
+    /// The store's digest key.
+    pub digests: DigestKey,
+    /// The times of an attempt.
+    pub limits: LoginLimits,
+}
+
+/// The times of an attempt. Defaults in parentheses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginLimits {
+    /// How long the preparation may take (30 s).
+    pub prepare: Duration,
+    /// How long a person has to answer (10 min). Only the prompt has this deadline (law 18).
+    pub prompt: Duration,
+    /// How long an attempt follows the prompt of another process, before it gives up (20 min).
+    pub follow: Duration,
+    /// How long an attempt waits for the right to spend the refresh token that its login replaces (10 s). After that it
+    /// presents the code all the same, because codes live shortly.
+    pub spend_wait: Duration,
+    /// The time-out of a redemption, from the first byte sent to the last one read (60 s).
+    pub redeem: Duration,
+}
+
+impl Default for LoginLimits {
+    fn default() -> Self {
+        Self {
+            prepare: Duration::from_secs(30),
+            prompt: Duration::from_secs(600),
+            follow: Duration::from_secs(1_200),
+            spend_wait: Duration::from_secs(10),
+            redeem: Duration::from_secs(60),
+        }
+    }
+}
+
+/// An event for an attempt.
+#[derive(Clone, Debug)]
+pub enum LoginEvent {
+    /// An attempt to claim is done.
+    Claimed(Op, Result<ClaimAnswer, StoreFault>),
+    /// A renewal is done.
+    Renewed(Op, Result<Renewed, StoreFault>),
+    /// A read is done.
+    Loaded(Op, Result<Option<Box<Record>>, StoreFault>),
+    /// The source has prepared the request, or cannot.
+    Prepared(Op, Result<Prepared, LoginReason>),
+    /// The pending login was put, or not.
+    Put(Op, Result<(), StoreFault>),
+    /// A look at a pending login is done.
+    Peeked(Op, Result<Option<Box<PendingLogin>>, StoreFault>),
+    /// A pending login was taken out, or not.
+    Taken(Op, Result<Option<Box<PendingLogin>>, StoreFault>),
+    /// The request can be shown, or not.
+    Shown(Op, Result<LoginOffer, LoginReason>),
+    /// The source has judged the answer.
+    Judged(Op, Result<AuthorizationCode, LoginReason>),
+    /// The source has reported on the redemption.
+    Redeemed(Op, Redeemed),
+    /// A poll is done.
+    Polled(Op, Polled),
+    /// The refresh token of the login was reserved, or not.
+    Reserved(Op, Result<Reservation, StoreFault>),
+    /// A write is done.
+    Changed(Op, Result<Changed, StoreFault>),
+    /// A person's answer has arrived.
+    Callback(Callback),
+    /// More scopes are needed. They are asked for if the request is not prepared yet.
+    Widen(Scopes),
+    /// The host or the person cancels the attempt.
+    Cancel,
+    /// The store reports that the record was written, or may have been.
+    News,
+    /// The session is being logged out of this epoch.
+    LoggedOut(Epoch),
+    /// The time that [`LoginAttempt::next_wake`] returned has come.
+    Tick,
+    /// The runtime stops, and waits for its attempts until this time. An answer that has arrived is still redeemed and
+    /// saved. No person is asked any more.
+    Shutdown(ElapsedTime),
+}
+
+/// An effect for the driver to carry out.
+#[derive(Clone, Debug)]
+pub enum LoginEffect {
+    /// Try to claim, without waiting.
+    Claim {
+        /// Stamps the answer.
+        op: Op,
+        /// The claim.
+        scope: ClaimScope,
+        /// How long the claim must last at least.
+        at_least: Duration,
+    },
+    /// Renew the claim.
+    Renew {
+        /// Stamps the answer.
+        op: Op,
+        /// The claim.
+        claim: Claim,
+        /// How long the claim must last at least.
+        at_least: Duration,
+    },
+    /// End the claim. There is no completion.
+    EndClaim(Claim),
+    /// Read the record.
+    Load(Op),
+    /// Prepare the request to the person.
+    Prepare(Op, Box<Preparation>),
+    /// Keep the pending login.
+    Put(Op, LoginKey, Box<PendingLogin>),
+    /// Look at a pending login.
+    Peek(Op, LoginKey),
+    /// Take a pending login out.
+    Take(Op, LoginKey),
+    /// Take a pending login out that is not used. There is no completion.
+    Discard(LoginKey),
+    /// Get ready to show the request of a pending login.
+    Show(Op, Box<PendingLogin>),
+    /// Judge an answer.
+    Judge(Op, Box<PendingLogin>, Callback),
+    /// Present the code, exactly once.
+    Redeem(Op, Box<Redemption>),
+    /// Ask once whether the person has answered.
+    Poll(Op, Box<PendingLogin>),
+    /// Reserve a refresh token's digest.
+    Reserve(Op, KeyedDigest),
+    /// Write.
+    Change(Op, Change),
+    /// Revoke tokens that will not be used (RFC 7009). There is no completion.
+    Revoke(Box<Revocation>),
+    /// Report to the session.
+    Report(LoginReport),
+}
+
+/// An attempt's report to its session.
+#[derive(Clone, Debug)]
+pub enum LoginReport {
+    /// The record as the attempt has read it. The session may not have heard of it yet.
+    Seen(Box<View>),
+    /// The request is to be shown.
+    Offered(LoginKey, Box<LoginOffer>),
+    /// Another process asks, or has asked.
+    Elsewhere,
+    /// An answer is being redeemed. Until the attempt concludes, callers wait, and nothing of the old grant is presented.
+    Arriving,
+    /// The attempt has its result. It comes once for each attempt.
+    Concluded(Box<LoginConclusion>),
+    /// An attempt that concluded with an unstored login has stored it, or need not store it any more.
+    Settled(Box<View>),
+    /// The process stops, and the tokens of this login could not be stored. They were revoked as far as possible.
+    Lost,
+}
+
+/// An attempt's result.
+#[derive(Clone, Debug)]
+pub struct LoginConclusion {
+    /// Whether the login was installed, or the reason why not.
+    pub result: Result<(), LoginReason>,
+    /// The record as the attempt knows it last; `None` if it read none.
+    pub view: Option<Box<View>>,
+    /// The login's lease, if the login is not stored yet. The attempt goes on to store it (law 21).
+    pub unstored: Option<Lease>,
+}

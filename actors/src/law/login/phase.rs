@@ -1,0 +1,162 @@
+//! The phases of an attempt. Each carries what only it needs.
+
+use crate::law::flight::Op;
+use crate::law::ledger::Login;
+use crate::ports::login::{AuthorizationCode, Prepared};
+use crate::ports::store::{Claim, PendingLogin};
+use crate::values::record::{Prompt, PromptEnd};
+use crate::values::{Callback, ElapsedTime, LoginKey, LoginReason};
+
+/// A phase of an attempt, and the operation it waits for.
+#[derive(Clone, Debug)]
+pub(super) enum Phase {
+    /// Asks for the login claim.
+    Claiming { op: Op },
+    /// Another process asks a person. Reads the record on news, and asks for the claim again at `retry_at`.
+    Following { retry_at: ElapsedTime, reading: Option<Op> },
+    /// Reads the record under the claim.
+    Reading { op: Op },
+    /// Another process redeems an answer. Reads the record again on news, or at `until`.
+    Awaiting { until: ElapsedTime },
+    /// Notes that the redeemer of an answer has died.
+    EndingStale { op: Op },
+    /// Looks for the pending login of an open prompt whose asker has died.
+    Peeking { op: Op, key: LoginKey },
+    /// Waits for the source.
+    Preparing { op: Op },
+    /// Puts the pending login.
+    Putting { op: Op, prepared: Prepared, pending: Box<PendingLogin> },
+    /// Writes the prompt.
+    Asking { op: Op, prepared: Prepared, pending: Box<PendingLogin> },
+    /// Gets ready to show the request. `taken_over` is set if another process has asked.
+    Showing { op: Op, shown: Shown, taken_over: bool },
+    /// Waits for the person.
+    Open(Open),
+    /// Takes the pending login out. Without a callback it is being cancelled.
+    Taking(Taking),
+    /// Waits for the source's judgement of the answer.
+    Judging { op: Op, pending: Box<PendingLogin>, key: LoginKey },
+    /// Asks for the right to spend the refresh token that the login replaces.
+    ClaimingSpend { step: SpendStep, code: Answered, until: ElapsedTime },
+    /// Writes that the answer is being redeemed.
+    Noting { op: Op, code: Answered },
+    /// The code was sent, or is about to be.
+    Redeeming { op: Op, code: Answered },
+    /// Waits before it presents a code again that was not sent.
+    Pausing { until: ElapsedTime, code: Answered },
+    /// Stores the login.
+    Keeping(Keeping),
+    /// Notes how the request ended.
+    Ending { op: Op, ending: Ending },
+    /// Nothing is left to do.
+    Over,
+}
+
+/// A request that is shown, or about to be.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) key: LoginKey,
+    pub(super) pending: Box<PendingLogin>,
+}
+
+/// A request that waits for the person.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) shown: Shown,
+    /// When the request expires, by elapsed time.
+    pub(super) until: ElapsedTime,
+    /// The read in flight after news.
+    pub(super) reading: Option<Op>,
+    /// The poll in flight, or the time of the next one.
+    pub(super) polling: Option<Polling>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Polling {
+    At(ElapsedTime),
+    Waiting(Op),
+}
+
+/// A pending login that is being taken out.
+#[derive(Clone, Debug)]
+pub(super) struct Taking {
+    pub(super) op: Op,
+    pub(super) key: LoginKey,
+    /// The answer; `None` if the request is being cancelled.
+    pub(super) callback: Option<Callback>,
+    pub(super) tries: u32,
+    /// Whether an earlier try may have taken it.
+    pub(super) maybe_taken: bool,
+}
+
+/// An answer with a code, which this attempt alone may present.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    pub(super) key: LoginKey,
+    pub(super) pending: Box<PendingLogin>,
+    pub(super) code: AuthorizationCode,
+    /// How often the code could not be sent, or the note of it could not be written.
+    pub(super) tries: u32,
+}
+
+/// A step towards the right to spend.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SpendStep {
+    Asked(Op),
+    Resting(ElapsedTime),
+}
+
+/// A login that is being stored.
+#[derive(Clone, Debug)]
+pub(super) struct Keeping {
+    pub(super) login: Box<Login>,
+    pub(super) step: KeepStep,
+    pub(super) failures: u32,
+    /// Whether the callers have been answered with the unstored lease.
+    pub(super) concluded: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum KeepStep {
+    /// Reserves the refresh token.
+    Reserving { op: Op, limit: ElapsedTime },
+    /// Writes the login.
+    Writing { op: Op, limit: ElapsedTime },
+    /// Tries again at `until`.
+    Resting { until: ElapsedTime },
+}
+
+/// The end of a request, which is being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub(super) end: PromptEnd,
+    pub(super) reason: LoginReason,
+    pub(super) tries: u32,
+}
+
+/// A claim that the attempt holds.
+#[derive(Clone, Debug)]
+pub(super) struct HeldClaim {
+    pub(super) claim: Claim,
+    /// When it runs out; `None` for the life of the process.
+    pub(super) until: Option<ElapsedTime>,
+    /// When it was asked for or renewed last.
+    pub(super) asked: ElapsedTime,
+    /// The renewal in flight.
+    pub(super) renewal: Option<Op>,
+}
+
+/// The next step after the record was read.
+#[derive(Clone, Debug)]
+pub(super) enum Decision {
+    /// The session has changed, or the question was answered.
+    Conclude(Result<(), LoginReason>),
+    /// An answer is being redeemed, until this time at the latest.
+    Await(ElapsedTime),
+    /// The redeemer of this prompt has died.
+    EndStale(Box<Prompt>),
+    /// A prompt is open under this key.
+    TakeOver(LoginKey),
+    /// No prompt is open.
+    Ask,
+}

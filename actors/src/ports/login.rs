@@ -1,0 +1,160 @@
+//! The login source, which speaks to the authorization server while a person signs in. The engine itself knows no OAuth.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+
+use super::store::PendingLogin;
+use crate::law::ledger::LoginAccess;
+use crate::values::record::{Binding, Grant, RenewalPlan, Subject};
+use crate::values::{
+    AttemptId, Callback, DpopKey, LoginKey, LoginMethod, LoginOffer, LoginReason, RefreshToken, Scopes, ServerIdentity,
+    WallTime,
+};
+
+/// Prepares requests to a person, reads the answers, and redeems codes for tokens.
+///
+/// Shared by all identities. It keeps nothing between its calls. Everything that a later call needs, possibly in another
+/// replica, is in the pending login.
+#[async_trait]
+pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
+    /// Finds the authorization server, makes sure of a client there, and prepares the request to the person.
+    ///
+    /// # Errors
+    ///
+    /// The reason why no person can be asked. Nothing was shown.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the preparation. A registration that was made meanwhile is harmless.
+    async fn prepare(&self, identity: &ServerIdentity, preparation: Preparation) -> Result<Prepared, LoginReason>;
+
+    /// Returns the request to show for a pending login, the same one each time. A login that another process has prepared
+    /// is shown again after that process has died.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginReason::UnknownLogin`] if this process cannot take its answer, for example because the address of its callback
+    /// belongs to another host.
+    fn offer(&self, pending: &PendingLogin) -> Result<LoginOffer, LoginReason>;
+
+    /// Judges an answer, `state` and `iss` before anything else of it, and returns the authorization code. Sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginReason::Denied`] if the person or the server declined, [`LoginReason::Forged`] for an answer that belongs to
+    /// another login or issuer, or cannot be read.
+    fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason>;
+
+    /// Presents the code, at most once, and reports the result.
+    ///
+    /// # Cancellation
+    ///
+    /// The caller never drops this future once it was polled, except at the end of the process.
+    async fn redeem(&self, identity: &ServerIdentity, redemption: Redemption) -> Redeemed;
+
+    /// Asks once whether the person has entered the code of a device login (RFC 8628 section 3.4).
+    async fn poll(&self, identity: &ServerIdentity, pending: &PendingLogin) -> Polled;
+}
+
+/// What a login is prepared for.
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The scopes to ask for. Empty for the server's own choice.
+    pub scopes: Scopes,
+    /// How to ask.
+    pub method: LoginMethod,
+    /// The latest end of the request, by the wall clock. The source shortens it if the server does.
+    pub expires: WallTime,
+    /// The grant that the login is to replace, if there is one. A step-up asks its issuer and uses its client.
+    pub grant: Option<Box<Grant>>,
+    /// Whether the login extends that grant (step-up), rather than begin anew.
+    pub extends: bool,
+}
+
+/// A request that is ready to be shown.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The key under which its answer arrives.
+    pub key: LoginKey,
+    /// When it expires.
+    pub expires: WallTime,
+    /// The data that [`offer`](LoginSource::offer), [`read`](LoginSource::read) and [`redeem`](LoginSource::redeem) need.
+    pub sealed: SecretSlice<u8>,
+}
+
+/// An authorization code.
+#[derive(Clone, Debug)]
+pub struct AuthorizationCode(SecretString);
+
+impl AuthorizationCode {
+    /// Wraps the code.
+    pub fn new(code: impl Into<String>) -> Self {
+        Self(SecretString::from(code.into()))
+    }
+
+    /// The code itself.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// A code to present.
+#[derive(Clone, Debug)]
+pub struct Redemption {
+    /// The login that it answers.
+    pub pending: PendingLogin,
+    /// The code.
+    pub code: AuthorizationCode,
+    /// How long the request may take, from the first byte sent to the last one read.
+    pub timeout: Duration,
+}
+
+/// The result of a redemption.
+#[derive(Clone, Debug)]
+pub enum Redeemed {
+    /// The tokens.
+    Issued(Box<IssuedLogin>),
+    /// No byte left this machine, so the code may be presented.
+    NotSent,
+    /// The server refused the code, or the client.
+    Refused(LoginReason),
+    /// Bytes may have left, and no complete answer arrived. The code is not presented again.
+    Lost,
+}
+
+/// The answer to a poll.
+#[derive(Clone, Debug)]
+pub enum Polled {
+    /// The person has not answered. The next poll follows after this pause.
+    Pending(Duration),
+    /// The tokens.
+    Issued(Box<IssuedLogin>),
+    /// The login is over without tokens.
+    Ended(LoginReason),
+}
+
+/// The tokens of a login, as the server issued them.
+#[derive(Clone, Debug)]
+pub struct IssuedLogin {
+    /// The issuer, client and resource that they belong to.
+    pub binding: Binding,
+    /// The scopes that were requested.
+    pub requested: Scopes,
+    /// The scopes that were granted.
+    pub granted: Scopes,
+    /// The person who signed in, if the server named one.
+    pub subject: Option<Subject>,
+    /// The key the tokens are bound to, if they are.
+    pub dpop_key: Option<DpopKey>,
+    /// Which source renews them, under which provider's profile.
+    pub renewal: RenewalPlan,
+    /// The refresh token, if one was issued.
+    pub refresh: Option<RefreshToken>,
+    /// The access token, if one was issued.
+    pub access: Option<LoginAccess>,
+}

@@ -1,0 +1,370 @@
+//! The values of a login that a person is asked for.
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::time::WallTime;
+
+/// The key of a pending login, a digest of its `state` parameter (RFC 6749 section 4.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoginKey(pub [u8; 32]);
+
+/// The answer that a person's browser brought back, as its URL's query or as pasted text. Only the login source reads it.
+#[derive(Clone)]
+pub struct Callback {
+    /// The key of the login that it answers. The host makes it of the `state` parameter.
+    pub key: LoginKey,
+    answer: SecretString,
+}
+
+impl Callback {
+    /// The answer to the login of `key`. It contains the authorization code, so it is kept as a secret.
+    pub fn new(key: LoginKey, answer: impl Into<String>) -> Self {
+        Self { key, answer: SecretString::from(answer.into()) }
+    }
+
+    /// The answer itself, for the login source.
+    pub fn expose(&self) -> &str {
+        self.answer.expose_secret()
+    }
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callback").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// An address that a person opens to sign in. It contains the `state` of the login, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginUrl(String);
+
+impl LoginUrl {
+    /// Wraps an address that the login source has checked.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The address, to be opened or shown as a whole.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LoginUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoginUrl(…)")
+    }
+}
+
+/// The request to a person, to be shown by the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginOffer {
+    /// The request.
+    pub prompt: OfferedPrompt,
+    /// When it expires, by the wall clock.
+    pub expires: WallTime,
+}
+
+/// The ways in which a person is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OfferedPrompt {
+    /// An authorization page. Its answer arrives as a [`Callback`].
+    Browser {
+        /// The page.
+        url: LoginUrl,
+    },
+    /// A page where the person enters a code (RFC 8628). Its answer is polled for.
+    Device {
+        /// The page.
+        url: LoginUrl,
+        /// The page with the code filled in, if the server offers it.
+        complete: Option<LoginUrl>,
+        /// The code.
+        user_code: String,
+        /// The pause between two polls.
+        interval: Duration,
+    },
+}
+
+/// The way in which an attempt is to ask.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoginMethod {
+    /// By an authorization page that redirects to this address.
+    Redirect(String),
+    /// By a code that the person enters on another device (RFC 8628).
+    Device,
+}
+
+/// The reason why a login was not completed. The words are stable, so they may be matched, counted and stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LoginReason {
+    /// The person declined, or the server declined for the person (`access_denied`).
+    Denied,
+    /// No answer came before the prompt expired.
+    TimedOut,
+    /// The host or the person cancelled it.
+    Cancelled,
+    /// The session was logged out meanwhile.
+    LoggedOut,
+    /// Another login was installed meanwhile. The session has its tokens.
+    Superseded,
+    /// Another person signed in than the one who is signed in here. The session was left as it was.
+    SubjectChanged,
+    /// The server refused the authorization request or the code.
+    Refused,
+    /// The server does not accept the client.
+    ClientRejected,
+    /// The answer does not belong to this login (`state` or `iss` is wrong), or cannot be read.
+    Forged,
+    /// The refresh token that came belongs to another session.
+    HeldElsewhere,
+    /// The server could not be reached. No code was presented.
+    Unreachable,
+    /// The server had trouble before a person was asked.
+    ServerTrouble,
+    /// The code was presented and its answer was lost. It is never presented again.
+    Lost,
+    /// The store cannot be used.
+    StoreTrouble,
+    /// A person denied this scope a short time ago.
+    ScopeDenied,
+    /// The resource refuses even what a login for this operation brought.
+    ResourceRefuses,
+    /// The caller's deadline passed. The attempt goes on.
+    DeadlinePassed,
+    /// No pending login has this key. It expired, was answered or was cancelled.
+    UnknownLogin,
+    /// The runtime has no login source.
+    SourceMissing,
+    /// Too many callers are waiting for this login.
+    TooManyWaiters,
+    /// The runtime is shutting down.
+    ShuttingDown,
+    /// The runtime is not running.
+    NotRunning,
+    /// The attempt was aborted inside this process, by a defect or a dropped runtime.
+    Aborted,
+}
+
+impl LoginReason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [LoginReason; 23] = [
+        LoginReason::Denied,
+        LoginReason::TimedOut,
+        LoginReason::Cancelled,
+        LoginReason::LoggedOut,
+        LoginReason::Superseded,
+        LoginReason::SubjectChanged,
+        LoginReason::Refused,
+        LoginReason::ClientRejected,
+        LoginReason::Forged,
+        LoginReason::HeldElsewhere,
+        LoginReason::Unreachable,
+        LoginReason::ServerTrouble,
+        LoginReason::Lost,
+        LoginReason::StoreTrouble,
+        LoginReason::ScopeDenied,
+        LoginReason::ResourceRefuses,
+        LoginReason::DeadlinePassed,
+        LoginReason::UnknownLogin,
+        LoginReason::SourceMissing,
+        LoginReason::TooManyWaiters,
+        LoginReason::ShuttingDown,
+        LoginReason::NotRunning,
+        LoginReason::Aborted,
+    ];
+
+    /// The stable word, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        self.words().0
+    }
+
+    /// One sentence for people, with the problem and the remedy.
+    pub const fn advice(self) -> &'static str {
+        self.words().1
+    }
+
+    /// Whether another attempt may succeed without any other action than asking the person again.
+    pub const fn is_transient(self) -> bool {
+        matches!(
+            self,
+            LoginReason::TimedOut
+                | LoginReason::Unreachable
+                | LoginReason::ServerTrouble
+                | LoginReason::Lost
+                | LoginReason::StoreTrouble
+                | LoginReason::DeadlinePassed
+                | LoginReason::UnknownLogin
+                | LoginReason::TooManyWaiters
+                | LoginReason::NotRunning
+                | LoginReason::Aborted
+        )
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            LoginReason::Denied => ("denied", "access was denied: sign in again to allow it"),
+            LoginReason::TimedOut => ("timed_out", "the sign-in page was not answered in time: sign in again"),
+            LoginReason::Cancelled => ("cancelled", "the sign-in was cancelled: sign in again if that was a mistake"),
+            LoginReason::LoggedOut => {
+                ("logged_out", "the session was logged out while the person signed in: sign in again")
+            }
+            LoginReason::Superseded => {
+                ("superseded", "another sign-in of this session came first: use its tokens, or sign in again")
+            }
+            LoginReason::SubjectChanged => (
+                "subject_changed",
+                "another user signed in than before, and nothing was changed: sign in as the same user, or ask for a \
+                 change of the user",
+            ),
+            LoginReason::Refused => {
+                ("refused", "the authorization server refused the sign-in: check the client's configuration and scopes")
+            }
+            LoginReason::ClientRejected => (
+                "client_rejected",
+                "the authorization server does not accept this client: renew its registration, then sign in again",
+            ),
+            LoginReason::Forged => (
+                "forged",
+                "the answer does not belong to this sign-in and was not used: sign in again, and open only the page \
+                 shown then",
+            ),
+            LoginReason::HeldElsewhere => {
+                ("held_elsewhere", "another session already owns these tokens: sign in separately for this one")
+            }
+            LoginReason::Unreachable => {
+                ("unreachable", "the authorization server cannot be reached: check the network, then sign in again")
+            }
+            LoginReason::ServerTrouble => {
+                ("server_trouble", "the authorization server has trouble: sign in again later")
+            }
+            LoginReason::Lost => {
+                ("lost", "the authorization server's answer was lost after the code was presented: sign in again")
+            }
+            LoginReason::StoreTrouble => {
+                ("store_trouble", "the credential store cannot be used: check it, then sign in again")
+            }
+            LoginReason::ScopeDenied => {
+                ("scope_denied", "this permission was denied a short time ago: sign in to allow it, or do without")
+            }
+            LoginReason::ResourceRefuses => (
+                "resource_refuses",
+                "the server refuses what the sign-in for this operation brought: check your access there",
+            ),
+            LoginReason::DeadlinePassed => {
+                ("deadline_passed", "the sign-in was not completed in time: it is still open, so ask again")
+            }
+            LoginReason::UnknownLogin => {
+                ("unknown_login", "this sign-in expired or was answered before: start it again")
+            }
+            LoginReason::SourceMissing => {
+                ("source_missing", "this program cannot sign in: give it a login source, or import a login")
+            }
+            LoginReason::TooManyWaiters => {
+                ("too_many_waiters", "too many callers wait for this sign-in: try again later")
+            }
+            LoginReason::ShuttingDown => ("shutting_down", "the session runtime is shutting down"),
+            LoginReason::NotRunning => {
+                ("not_running", "the session runtime is not running: start it, or have its supervisor start it again")
+            }
+            LoginReason::Aborted => ("aborted", "the sign-in broke off inside this process: try again"),
+        }
+    }
+}
+
+impl fmt::Display for LoginReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The error of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginError {
+    reason: LoginReason,
+    retry_after: Option<Duration>,
+}
+
+impl LoginError {
+    /// The error for `reason`, without a time for another attempt.
+    pub const fn new(reason: LoginReason) -> Self {
+        Self { reason, retry_after: None }
+    }
+
+    /// The same error, with the time after which another attempt makes sense.
+    #[must_use]
+    pub const fn with_retry_after(self, span: Duration) -> Self {
+        Self { retry_after: Some(span), ..self }
+    }
+
+    /// The reason, from the fixed vocabulary.
+    pub const fn reason(&self) -> LoginReason {
+        self.reason
+    }
+
+    /// The time after which another attempt makes sense, counted from when the error was returned. `None` when it is not
+    /// known.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether another attempt may succeed without any other action than asking the person again.
+    pub const fn is_transient(&self) -> bool {
+        self.reason.is_transient()
+    }
+}
+
+impl fmt::Display for LoginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.advice())?;
+        match self.retry_after {
+            Some(span) => write!(f, " (in {} s)", span.as_secs().max(1)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for LoginError {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn words_are_unique_snake_case_and_each_reason_has_advice() {
+        let words: BTreeSet<_> = LoginReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), LoginReason::ALL.len());
+        assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+        assert!(LoginReason::ALL.iter().all(|reason| reason.advice().len() > 20));
+        assert_eq!(LoginReason::UnknownLogin.to_string(), "unknown_login");
+        assert_eq!(LoginReason::ALL.iter().filter(|reason| reason.is_transient()).count(), 10);
+    }
+
+    #[test]
+    fn an_error_says_what_to_do_and_when() {
+        let error = LoginError::new(LoginReason::ResourceRefuses).with_retry_after(Duration::from_millis(30_900));
+        assert!(error.to_string().ends_with("(in 30 s)") && !error.is_transient());
+        assert_eq!(
+            (error.reason(), error.retry_after()),
+            (LoginReason::ResourceRefuses, Some(Duration::from_millis(30_900)))
+        );
+        assert_eq!(LoginError::new(LoginReason::Denied).to_string(), LoginReason::Denied.advice());
+    }
+
+    #[test]
+    fn callbacks_and_addresses_show_no_secret() {
+        let callback = Callback::new(LoginKey([7; 32]), "code=secret&state=s");
+        assert_eq!(callback.expose(), "code=secret&state=s");
+        assert!(!format!("{callback:?}").contains("secret"));
+        let url = LoginUrl::new("https://as.example/authorize?state=secret");
+        assert!(!format!("{url:?}").contains("secret") && url.as_str().contains("secret"));
+    }
+}

@@ -1,0 +1,72 @@
+//! The prompt, a durable note that a person is asked to sign in. It is how processes and replicas agree on one prompt.
+
+use super::super::lineage::{AttemptId, Revision};
+use super::super::login::{LoginKey, LoginReason};
+use super::super::time::{Moment, WallTime};
+
+/// The request to a person that was made last in the record's epoch. A login, an import or a logout removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// The attempt that asked, or that answered last.
+    pub attempt: AttemptId,
+    /// The key of its pending login.
+    pub key: LoginKey,
+    /// The state of the request.
+    pub state: PromptState,
+    /// When it came into this state.
+    pub at: Moment,
+    /// The record's revision when it came into this state. Callers share an end that was written after they had begun to
+    /// wait. Revisions tell that apart where the clocks of two hosts cannot.
+    pub revision: Revision,
+    /// When the request expires, by the wall clock.
+    pub expires: WallTime,
+}
+
+impl Prompt {
+    /// How the request ended after `since`; `None` if it did not, or had ended by then.
+    pub fn ended_after(&self, since: Revision) -> Option<PromptEnd> {
+        match self.state {
+            PromptState::Ended(end) if self.revision > since => Some(end),
+            _ => None,
+        }
+    }
+}
+
+/// The state of a request to a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PromptState {
+    /// The person was asked, and has not answered.
+    Open,
+    /// The person has answered, and the code is being presented. If no login follows, the redeemer has died.
+    Answered,
+    /// It is over without a login.
+    Ended(PromptEnd),
+}
+
+/// How a request to a person ended without a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PromptEnd {
+    /// The person or the server declined.
+    Denied,
+    /// The host or the person cancelled it.
+    Cancelled,
+    /// No answer came in time.
+    TimedOut,
+    /// The server refused the code or the client, or another person signed in.
+    Failed,
+    /// The code was presented, and its answer was lost.
+    Aborted,
+}
+
+impl PromptEnd {
+    /// The reason in the callers' errors.
+    pub const fn reason(self) -> LoginReason {
+        match self {
+            PromptEnd::Denied => LoginReason::Denied,
+            PromptEnd::Cancelled => LoginReason::Cancelled,
+            PromptEnd::TimedOut => LoginReason::TimedOut,
+            PromptEnd::Failed => LoginReason::Refused,
+            PromptEnd::Aborted => LoginReason::Lost,
+        }
+    }
+}
