@@ -194,6 +194,18 @@ impl TokenStore for Lean {
         self.inner.take_login(key, now).await
     }
 
+    async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        self.inner.peek_login(key, now).await
+    }
+
+    async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
+        self.inner.pending_logins(now).await
+    }
+
+    async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault> {
+        self.inner.drop_logins(identity).await
+    }
+
     async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
         self.inner.load_issuer(key).await
     }

@@ -6,18 +6,19 @@
 //! The same holds for an issuer's entries, with [`EntryChange`] and [`apply_entry`].
 
 mod entries;
+mod epochs;
 mod prompts;
 
 pub use entries::{EntryChange, EntryChanged, apply_entry};
 pub use prompts::BegunOn;
 
 use crate::values::record::{
-    Access, Binding, Content, DeadDigests, Grant, Held, Mark, MarkState, Parked, Prompt, PromptEnd, Record, Refresh,
+    Access, Binding, Content, Grant, Held, Mark, MarkState, Parked, Prompt, PromptEnd, Record, Refresh,
     RefreshCredential, RenewalPlan, Subject,
 };
 use crate::values::{
-    AccessToken, AttemptId, Cause, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, Moment, Revision, Scopes,
-    TokenKind, Validity, Version,
+    AccessToken, AttemptId, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, Moment, Revision, Scopes, TokenKind,
+    Validity, Version,
 };
 
 /// One write to an identity's record.
@@ -251,12 +252,12 @@ pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Confli
     let vacant = Record::vacant();
     let record = current.unwrap_or(&vacant);
     let mut next = match change {
-        Change::Install(login) => install(record, login)?,
+        Change::Install(login) => epochs::install(record, login)?,
         // A source that needs no login can be logged out of before it has stored a record.
         Change::Clear { epoch } if current.is_none() => {
             Record { epoch: epoch.next(), number: 1, content: Content::Tombstone, ..record.clone() }
         }
-        Change::Clear { epoch } => clear(record, *epoch)?,
+        Change::Clear { epoch } => epochs::clear(record, *epoch)?,
         Change::Commit(commit) if record.content == Content::Vacant => first_commit(record, commit)?,
         Change::Prompt { .. } | Change::AnswerPrompt { .. } | Change::EndPrompt { .. } => {
             prompts::prompted(record, change)?
@@ -269,111 +270,6 @@ pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Confli
     };
     next.revision = record.revision.next();
     Ok(next)
-}
-
-impl Record {
-    /// The starting point of an identity without a record.
-    fn vacant() -> Self {
-        Self {
-            epoch: Epoch::default(),
-            revision: Revision::default(),
-            number: 0,
-            dead: DeadDigests::default(),
-            content: Content::Vacant,
-            prompt: None,
-        }
-    }
-
-    /// Returns why `digest` may not be installed; `None` if it may.
-    ///
-    /// The dead digests are of three kinds: refused, replaced, and in doubt when their epoch ended. In the first epoch with
-    /// a login a refusal ends the grant, and no epoch has ended, so the others were replaced. Later epochs inherit all
-    /// kinds.
-    fn why_dead(&self, digest: KeyedDigest) -> Option<Conflict> {
-        let first = self.epoch == Epoch::default().next();
-        match self.grant().map(|grant| &grant.refresh) {
-            Some(Refresh::Ended(refused)) if *refused == digest => Some(Conflict::Refused),
-            _ if !self.dead.contains(&digest) => None,
-            Some(_) if first => Some(Conflict::Replaced),
-            _ => Some(Conflict::Dead),
-        }
-    }
-
-    /// The dead digests of the next epoch. They include a marked token, which may have been spent and must not be
-    /// installed again.
-    fn dead_of_successor(&self) -> DeadDigests {
-        let mut dead = self.dead.clone();
-        if let Some(Held { credential, mark: Some(_), .. }) = self.held() {
-            dead.remember(credential.digest());
-        }
-        dead
-    }
-}
-
-fn install(record: &Record, login: &Login) -> Result<Record, Conflict> {
-    if let Some(begun_on) = &login.begun_on {
-        begun_on.permits(record, login)?;
-    }
-    if let Some(refresh) = &login.refresh {
-        if let Some(conflict) = record.why_dead(refresh.digest()) {
-            return Err(conflict);
-        }
-        if record.held().is_some_and(|held| held.mark.is_some() && held.credential == *refresh) {
-            return Err(Conflict::Marked);
-        }
-    }
-    let number = record.number.saturating_add(1);
-    let access = login.access.as_ref().map(|access| Access {
-        token: access.token.clone(),
-        kind: access.kind,
-        validity: access.validity,
-        number,
-        cause: Cause::Login,
-        flight: None,
-    });
-    let refresh = match &login.refresh {
-        None => Refresh::None,
-        Some(credential) => Refresh::Held(Held { credential: credential.clone(), since: login.at, mark: None }),
-    };
-    // The token that is held already is of the same lineage.
-    let is_held = |held: &Held| login.refresh.as_ref() == Some(&held.credential);
-    let rotated = record.held().is_some_and(is_held) && record.grant().is_some_and(|grant| grant.rotated);
-    let mut dead = record.dead_of_successor();
-    login.refresh.iter().for_each(|refresh| dead.came_with_login(refresh.digest()));
-    Ok(Record {
-        epoch: record.epoch.next(),
-        revision: record.revision,
-        number,
-        dead,
-        content: Content::Grant(Box::new(Grant {
-            binding: login.binding.clone(),
-            requested: login.requested.clone(),
-            granted: login.granted.clone(),
-            subject: login.subject.clone(),
-            dpop_key: login.dpop_key.clone(),
-            renewal: login.renewal.clone(),
-            refresh,
-            access,
-            parked: None,
-            signed_in: Some(login.at.wall),
-            rotated,
-        })),
-        prompt: None,
-    })
-}
-
-fn clear(record: &Record, epoch: Epoch) -> Result<Record, Conflict> {
-    if record.epoch != epoch || record.content == Content::Tombstone {
-        return Err(Conflict::Moved);
-    }
-    Ok(Record {
-        epoch: record.epoch.next(),
-        revision: record.revision,
-        number: record.number.saturating_add(1),
-        dead: record.dead_of_successor(),
-        content: Content::Tombstone,
-        prompt: None,
-    })
 }
 
 /// The first token of a repeatable source. It begins the record, unless a request to a person has begun it.

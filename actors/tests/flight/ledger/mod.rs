@@ -152,6 +152,7 @@ fn every_change_meets_every_record() {
                 Err(Conflict::Replaced) => 'p',
                 Err(Conflict::Dead) => 'd',
                 Err(Conflict::Marked) => 'k',
+                Err(Conflict::OtherSubject) => 's',
             })
             .collect();
         assert_eq!(found, wanted, "{name}");

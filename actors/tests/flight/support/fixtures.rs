@@ -153,7 +153,7 @@ pub(crate) fn access_of(record: Option<&Record>) -> Option<String> {
 pub(crate) fn grant_of(record: &mut Record) -> &mut Grant {
     match &mut record.content {
         Content::Grant(grant) => grant,
-        Content::Tombstone => panic!("a tombstone has no grant"),
+        Content::Vacant | Content::Tombstone => panic!("there is no grant"),
     }
 }
 
