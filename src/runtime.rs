@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::StoreTimeouts;
 use tokenkeeper_actors::law::issuer::IssuerPolicy;
+use tokenkeeper_actors::law::login::LoginLimits;
 use tokenkeeper_actors::law::profile::Profile;
 use tokenkeeper_actors::law::session::Policy;
 use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::ports::login::LoginSource;
 use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::ports::store::TokenStore;
@@ -88,6 +90,8 @@ pub struct RuntimeBuilder {
     policy: Policy,
     throttle: IssuerPolicy,
     timeouts: StoreTimeouts,
+    login: Option<Arc<dyn LoginSource>>,
+    login_limits: LoginLimits,
     clock: Option<Arc<dyn Clock>>,
     spawner: Option<Arc<dyn Spawner>>,
     idle_after: Option<Duration>,
@@ -104,6 +108,8 @@ impl RuntimeBuilder {
             policy: Policy::default(),
             throttle: IssuerPolicy::default(),
             timeouts: StoreTimeouts::default(),
+            login: None,
+            login_limits: LoginLimits::default(),
             clock: None,
             spawner: None,
             idle_after: None,
@@ -159,6 +165,18 @@ impl RuntimeBuilder {
         Self { timeouts, ..self }
     }
 
+    /// The source of logins that a person is asked for. Default: none, so that logins are imported only.
+    #[must_use]
+    pub fn login_source(self, source: Arc<dyn LoginSource>) -> Self {
+        Self { login: Some(source), ..self }
+    }
+
+    /// How long a person has to answer, and how long the steps of a login may take. Default: [`LoginLimits::default`].
+    #[must_use]
+    pub fn login_limits(self, limits: LoginLimits) -> Self {
+        Self { login_limits: limits, ..self }
+    }
+
     /// The clock. Default: the system's.
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
@@ -209,7 +227,14 @@ impl RuntimeBuilder {
         for (name, source) in self.sources {
             sources = sources.with(name, source);
         }
-        let settings = Settings { sources, profiles, policy: self.policy, timeouts: self.timeouts };
+        let settings = Settings {
+            sources,
+            profiles,
+            policy: self.policy,
+            timeouts: self.timeouts,
+            login: self.login,
+            login_limits: self.login_limits,
+        };
         let mut builder = runtime::AuthRuntime::builder(self.store, settings).issuers(self.throttle).clock(clock);
         if let Some(spawner) = self.spawner {
             builder = builder.spawner(spawner);

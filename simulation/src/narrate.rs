@@ -107,6 +107,10 @@ pub(crate) fn session_effect(effect: &SessionEffect) -> String {
             Ok(view) => format!("answers a configuration: revision {}", view.version.revision.number()),
             Err(error) => format!("answers a configuration: {error:?}"),
         },
+        SessionEffect::AnswerLogin(_, answer) => format!("answers a request for a login: {answer:?}"),
+        SessionEffect::SignIn(order) => format!("begins the login {}", order.attempt),
+        SessionEffect::TellAttempt(attempt, event) => format!("tells the login {attempt}: {event:?}"),
+        SessionEffect::DropLogins => "removes the pending logins".to_owned(),
         SessionEffect::Load(_) => "reads".to_owned(),
         SessionEffect::Fly(_) => "orders a flight".to_owned(),
         SessionEffect::TellLoggedOut(_, epoch) => {

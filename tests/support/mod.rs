@@ -153,6 +153,7 @@ impl Host {
             refresh: Some(RefreshCredential::new(refresh, &digest_key())),
             access: None,
             at: self.clock.now(),
+            begun_on: None,
         };
         self.session.install(login).await.map(drop)
     }

@@ -1,9 +1,13 @@
 //! The effect observer, which is called before and after each effect of each flight.
 
+mod login;
+
+pub use login::LoginEffectName;
+
 use std::fmt;
 
 use crate::law::flight::FlightEffect;
-use crate::values::{FlightId, ServerIdentity};
+use crate::values::{AttemptId, FlightId, ServerIdentity};
 
 /// Observes the effects of flights, for traces, and for tests that stop a process at a named effect.
 ///
@@ -15,6 +19,12 @@ pub trait EffectObserver: fmt::Debug + Send + Sync + 'static {
 
     /// `effect` has been carried out. If it has an answer, the answer has arrived.
     fn after(&self, identity: &ServerIdentity, flight: FlightId, effect: EffectName);
+
+    /// `effect` of a login attempt is about to be carried out. Observes nothing by default.
+    fn before_login(&self, _identity: &ServerIdentity, _attempt: AttemptId, _effect: LoginEffectName) {}
+
+    /// `effect` of a login attempt has been carried out. Observes nothing by default.
+    fn after_login(&self, _identity: &ServerIdentity, _attempt: AttemptId, _effect: LoginEffectName) {}
 }
 
 /// The name of a flight's effect.

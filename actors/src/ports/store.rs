@@ -306,11 +306,19 @@ pub enum EventKind {
     Ended,
     /// A token was obtained and could not be stored before the process stopped. A login is required.
     Lost,
+    /// A person was asked to sign in.
+    Asked,
+    /// The person answered, and the answer was redeemed.
+    Answered,
+    /// The person or the server declined.
+    Declined,
+    /// The login failed otherwise, or was cancelled, or was not answered in time.
+    LoginFailed,
 }
 
 impl EventKind {
     /// All kinds, in the order of the enum.
-    pub const ALL: [EventKind; 10] = [
+    pub const ALL: [EventKind; 14] = [
         EventKind::LoggedIn,
         EventKind::LoggedOut,
         EventKind::Refreshed,
@@ -321,6 +329,10 @@ impl EventKind {
         EventKind::Degraded,
         EventKind::Ended,
         EventKind::Lost,
+        EventKind::Asked,
+        EventKind::Answered,
+        EventKind::Declined,
+        EventKind::LoginFailed,
     ];
 
     /// The stable word, in snake case. It is stored and shown.
@@ -336,6 +348,10 @@ impl EventKind {
             EventKind::Degraded => "degraded",
             EventKind::Ended => "ended",
             EventKind::Lost => "lost",
+            EventKind::Asked => "asked",
+            EventKind::Answered => "answered",
+            EventKind::Declined => "declined",
+            EventKind::LoginFailed => "login_failed",
         }
     }
 }

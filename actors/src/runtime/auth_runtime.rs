@@ -93,7 +93,11 @@ impl AuthRuntime {
             }
         }
         let slots = if in_time { Vec::new() } else { self.core.slots() };
-        let unfinished = slots.iter().filter(|slot| slot.is_flying()).map(|slot| slot.identity.clone()).collect();
+        let unfinished = slots
+            .iter()
+            .filter(|slot| slot.is_flying() || slot.is_signing_in())
+            .map(|slot| slot.identity.clone())
+            .collect();
         ShutdownReport { unsaved: self.core.take_unsaved(), unfinished }
     }
 }

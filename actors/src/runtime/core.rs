@@ -13,6 +13,7 @@ use super::plan::{Plan, SessionSpec};
 use super::request::Request;
 use super::shutdown::Unsaved;
 use super::slot::{Delivery, Router, Slot};
+use crate::law::login::LoginEvent;
 use crate::law::session::SessionEvent;
 use crate::ports::clock::Clock;
 use crate::ports::observer::EffectObserver;
@@ -287,6 +288,7 @@ impl Core {
             let error = TokenError::new(Reason::ShuttingDown);
             slot.take_parked().into_iter().for_each(|request| request.fail(error));
             slot.stop_flights(None, wanted, until);
+            slot.notify_attempts(None, &LoginEvent::Shutdown(until));
         }
     }
 

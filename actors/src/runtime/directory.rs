@@ -187,7 +187,8 @@ pub(crate) mod tests {
             let openers: Vec<_> = (0..3)
                 .map(|_| {
                     scope.spawn(|| {
-                        for _ in 0..20_000 {
+                        let removed = || made.load(atomic::Ordering::Relaxed) > 1;
+                        for _ in (0..20_000_000).take_while(|turn| *turn < 20_000 || !removed()) {
                             let (slot, is_new) = directory.open(&identity(1), || make(&identity(1)));
                             made.fetch_add(usize::from(is_new), atomic::Ordering::Relaxed);
                             let found = directory.find(&identity(1)).expect("held, so it stays");

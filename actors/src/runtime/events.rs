@@ -6,9 +6,10 @@ use super::auth_event::AuthEvent;
 use super::core::Core;
 use super::slot::Slot;
 use crate::law::flight::{Landing, Outcome, Report};
+use crate::law::login::LoginReport;
 use crate::law::session::Failure;
 use crate::ports::store::{EventKind, JournalLine};
-use crate::values::{FlightId, Generation, Moment, Reason};
+use crate::values::{AttemptId, FlightId, Generation, LoginReason, Moment, Reason};
 
 /// Publishes the event that a flight's report stands for, if it stands for any.
 ///
@@ -66,6 +67,29 @@ fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>,
         Report::Settled(view) => (EventKind::Refreshed, None, view.lease.as_ref().map(|lease| lease.generation())),
         Report::Lost { .. } => (EventKind::Lost, Some(Reason::StoreTrouble), None),
     })
+}
+
+/// Publishes the event that a login attempt's report stands for, if it stands for any.
+pub(crate) fn login_reported(core: &Arc<Core>, slot: &Arc<Slot>, attempt: AttemptId, report: &LoginReport) {
+    let (kind, generation) = match report {
+        LoginReport::Offered(..) => (EventKind::Asked, None),
+        LoginReport::Arriving => (EventKind::Answered, None),
+        LoginReport::Concluded(conclusion) => match (conclusion.result, &conclusion.unstored, &conclusion.view) {
+            (Ok(()), Some(lease), _) => (EventKind::Degraded, Some(lease.generation())),
+            (Ok(()), None, view) => {
+                let lease = view.as_ref().and_then(|view| view.lease.as_ref());
+                (EventKind::LoggedIn, lease.map(|lease| lease.generation()))
+            }
+            (Err(LoginReason::Denied), ..) => (EventKind::Declined, None),
+            // The login or logout that came first has an event of its own, and so has the end of the process.
+            (Err(LoginReason::Superseded | LoginReason::LoggedOut | LoginReason::ShuttingDown), ..) => return,
+            (Err(_), ..) => (EventKind::LoginFailed, None),
+        },
+        LoginReport::Settled(view) => (EventKind::LoggedIn, view.lease.as_ref().map(|lease| lease.generation())),
+        LoginReport::Lost => (EventKind::Lost, None),
+        LoginReport::Seen(_) | LoginReport::Elsewhere => return,
+    };
+    publish(core, slot, Some(attempt.holder()), kind, None, generation);
 }
 
 /// Publishes an event to the event streams and to the log, and writes it to the identity's journal unless another attempt

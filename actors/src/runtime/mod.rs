@@ -17,9 +17,10 @@
 //!
 //! Each file imports only from files that come later in this list, in a lower row or after a "then" in its own row.
 //!
-//! 1. `builder`, then `auth_runtime`, `stand_in` (takes an actor's place in scripted sessions)
+//! 1. `builder`, `sign_in` (logins that a person is asked for), then `auth_runtime`, `stand_in` (takes an actor's place in
+//!    scripted sessions)
 //! 2. `address`, `supervisor`, then `session`, `token_actor`
-//! 3. `flight_task`, `watch`, then `events`, `issuer`
+//! 3. `flight_task`, `login_task`, `watch`, then `events`, `issuer`
 //! 4. `core`, then `directory` (of the slots), then `slot`
 //! 5. `messages`, then `request`, `state`, then `cell`
 //! 6. `auth_event`, `plan`, `shutdown`, `timer`, `usage` (whether a lease is in use), then `sources` (token sources by name)
@@ -34,11 +35,13 @@ mod directory;
 mod events;
 mod flight_task;
 pub mod issuer;
+mod login_task;
 mod messages;
 mod plan;
 mod request;
 mod session;
 mod shutdown;
+mod sign_in;
 mod slot;
 mod sources;
 #[cfg(feature = "scripted")]

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::sources::Sources;
 use crate::law::flight::{Equipment, StoreTimeouts};
+use crate::law::login::{LoginEquipment, LoginLimits};
 use crate::law::profile::Profiles;
 use crate::law::session::{Policy, RefreshPolicy};
+use crate::ports::login::LoginSource;
 use crate::ports::source::TokenSource;
 use crate::values::{DigestKey, RenewalPlan, ServerIdentity};
 
@@ -24,6 +26,10 @@ pub struct Settings {
     pub policy: Policy,
     /// The timeouts of store operations.
     pub timeouts: StoreTimeouts,
+    /// The source of logins that a person is asked for (none).
+    pub login: Option<Arc<dyn LoginSource>>,
+    /// The times of such logins.
+    pub login_limits: LoginLimits,
 }
 
 impl Settings {
@@ -34,6 +40,8 @@ impl Settings {
             profiles: Profiles::default(),
             policy: Policy::default(),
             timeouts: StoreTimeouts::default(),
+            login: None,
+            login_limits: LoginLimits::default(),
         }
     }
 }
@@ -78,13 +86,16 @@ pub(crate) struct Plan {
     pub(crate) sources: Arc<Sources>,
     pub(crate) policy: Policy,
     pub(crate) equipment: Arc<Equipment>,
+    pub(crate) login: Option<Arc<dyn LoginSource>>,
+    pub(crate) login_equipment: Arc<LoginEquipment>,
 }
 
 impl Plan {
     pub(crate) fn new(settings: Settings, digests: DigestKey) -> Self {
-        let Settings { sources, profiles, policy, timeouts } = settings;
+        let Settings { sources, profiles, policy, timeouts, login, login_limits } = settings;
+        let login_equipment = Arc::new(LoginEquipment { timeouts, digests: digests.clone(), limits: login_limits });
         let equipment = Arc::new(Equipment { profiles, sources: sources.spending(), timeouts, digests });
-        Self { sources: Arc::new(sources), policy, equipment }
+        Self { sources: Arc::new(sources), policy, equipment, login, login_equipment }
     }
 
     /// The plan of the session that `spec` describes.
@@ -96,7 +107,13 @@ impl Plan {
         if let Some(renewal) = &spec.renewal {
             policy.renewal = renewal.clone();
         }
-        Arc::new(Self { sources: Arc::clone(&self.sources), policy, equipment: Arc::clone(&self.equipment) })
+        Arc::new(Self {
+            sources: Arc::clone(&self.sources),
+            policy,
+            equipment: Arc::clone(&self.equipment),
+            login: self.login.clone(),
+            login_equipment: Arc::clone(&self.login_equipment),
+        })
     }
 
     pub(crate) fn is_kept_warm(&self) -> bool {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use ractor::RpcReplyPort;
 
 use crate::law::ledger::Login;
-use crate::law::session::{Ask, LoggedOut, Refusal, RefusalAnswer};
+use crate::law::session::{Ask, LoggedOut, LoginProgress, LoginRequest, Refusal, RefusalAnswer};
 use crate::values::record::{RenewalPlan, View};
-use crate::values::{ConfigureError, InstallError, Lease, LogoutError, Reason, StoreFault, TokenError};
+use crate::values::{
+    ConfigureError, InstallError, Lease, LoginReason, LogoutError, Reason, SignInError, StoreFault, TokenError,
+};
 
 /// How often a request is sent to another actor after the actor that held it has ended.
 const MAX_REDELIVERIES: u8 = 8;
@@ -40,6 +42,7 @@ pub(crate) struct Request<S: Destination> {
 pub(crate) enum RequestKind {
     Token(Ask, RpcReplyPort<Result<Lease, TokenError>>),
     Refusal(Refusal, RpcReplyPort<Result<RefusalAnswer, TokenError>>),
+    Login(Box<LoginRequest>, RpcReplyPort<Result<LoginProgress, SignInError>>),
     Install(Box<Login>, RpcReplyPort<Result<Box<View>, InstallError>>),
     /// An install that the machine has taken. It is not delivered again, because it may have taken effect.
     Installing(RpcReplyPort<Result<Box<View>, InstallError>>),
@@ -88,6 +91,7 @@ impl<S: Destination> Request<S> {
             Some(RequestKind::Installing(reply)) => reply.is_closed(),
             Some(
                 RequestKind::Refusal(..)
+                | RequestKind::Login(..)
                 | RequestKind::Install(..)
                 | RequestKind::Logout(_)
                 | RequestKind::Configure(..),
@@ -107,6 +111,12 @@ impl<S: Destination> Request<S> {
     pub(crate) fn answer_refusal(mut self, answer: RefusalAnswer) {
         if let Some(RequestKind::Refusal(_, reply)) = self.kind.take() {
             drop(reply.send(Ok(answer)));
+        }
+    }
+
+    pub(crate) fn answer_login(mut self, answer: Result<LoginProgress, SignInError>) {
+        if let Some(RequestKind::Login(_, reply)) = self.kind.take() {
+            drop(reply.send(answer));
         }
     }
 
@@ -141,6 +151,14 @@ impl RequestKind {
         match self {
             RequestKind::Token(_, reply) => drop(reply.send(Err(error))),
             RequestKind::Refusal(_, reply) => drop(reply.send(Err(error))),
+            RequestKind::Login(_, reply) => {
+                let reason = match error.reason() {
+                    Reason::ShuttingDown => LoginReason::ShuttingDown,
+                    Reason::NotRunning => LoginReason::NotRunning,
+                    _ => LoginReason::Aborted,
+                };
+                drop(reply.send(Err(SignInError::new(reason))));
+            }
             RequestKind::Install(_, reply) if error.reason() == Reason::ShuttingDown => {
                 drop(reply.send(Err(InstallError::ShuttingDown)));
             }

@@ -284,7 +284,7 @@ impl AuthSession {
     }
 
     /// Sends a request. Its answer arrives at the returned receiver.
-    fn send<T>(&self, kind: impl FnOnce(RpcReplyPort<T>) -> RequestKind) -> OneshotReceiver<T> {
+    pub(super) fn send<T>(&self, kind: impl FnOnce(RpcReplyPort<T>) -> RequestKind) -> OneshotReceiver<T> {
         let (sender, receiver) = oneshot();
         self.core.deliver(Request::new(Arc::clone(&self.slot), kind(sender.into())));
         receiver

@@ -5,6 +5,7 @@
 //! depends on either. The flight alone makes that decision, from the store, under a claim.
 
 mod asleep;
+mod attempts;
 mod flights;
 
 use std::collections::VecDeque;
@@ -24,9 +25,11 @@ use super::request::{Destination, Request};
 use super::state::SessionState;
 use super::usage::Usage;
 use crate::law::flight::{FlightEvent, Report};
+use crate::law::login::LoginReport;
 use crate::sync::lock;
 use crate::values::record::Issuer;
-use crate::values::{ElapsedTime, FlightId, Moment, ServerIdentity};
+use crate::values::{AttemptId, ElapsedTime, FlightId, Moment, ServerIdentity};
+use attempts::RegisteredAttempt;
 
 /// Two unexpected ends of an actor are consecutive if at most this time passes between them.
 const CALM: Duration = Duration::from_secs(60);
@@ -109,6 +112,10 @@ struct Backlog {
     reports: VecDeque<(FlightId, Option<Report>)>,
     /// The running flights. There is seldom more than one, because the flight of an old epoch is not waited for.
     flights: Vec<RegisteredFlight>,
+    /// Reports of login attempts that no actor has taken yet. `None` means that the attempt is over.
+    login_reports: VecDeque<(AttemptId, Option<LoginReport>)>,
+    /// The running login attempts.
+    attempts: Vec<RegisteredAttempt>,
     /// The issuers that the resource listed last, for an actor that has not started yet.
     issuers: Option<Vec<Issuer>>,
     /// The number of consecutive unexpected ends of the actor, and the time of the last one.
@@ -133,13 +140,18 @@ impl SlotState {
     /// Whether the backlog holds something for an actor.
     fn has_work(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| {
-            !backlog.inbox.is_empty() || !backlog.reports.is_empty() || backlog.issuers.is_some() || backlog.missed_news
+            !backlog.inbox.is_empty()
+                || !backlog.reports.is_empty()
+                || !backlog.login_reports.is_empty()
+                || backlog.issuers.is_some()
+                || backlog.missed_news
         })
     }
 
     /// Frees the backlog if it is empty.
     fn tidy(&mut self) {
-        let in_use = |backlog: &Backlog| !backlog.flights.is_empty() || backlog.crashes.0 > 0;
+        let in_use =
+            |backlog: &Backlog| !backlog.flights.is_empty() || !backlog.attempts.is_empty() || backlog.crashes.0 > 0;
         if !self.has_work() && !self.backlog.as_deref().is_some_and(in_use) {
             self.backlog = None;
         }
@@ -370,9 +382,9 @@ impl Slot {
     /// Whether the session needs an actor although no caller waits.
     fn needs_actor(&self) -> bool {
         let snapshot = self.cell.read();
-        let unfinished = snapshot
-            .extra_residue()
-            .is_some_and(|residue| residue.flight.is_some() || residue.closing.is_some() || residue.barred.is_some());
+        let unfinished = snapshot.extra_residue().is_some_and(|residue| {
+            residue.flight.is_some() || residue.closing.is_some() || !residue.attempts.is_empty()
+        });
         let before_early_window = |router: Arc<dyn Router>| self.until_early(&router.now()).is_some();
         unfinished
             || self.plan.is_kept_warm() && snapshot.standing.login_required.is_none()

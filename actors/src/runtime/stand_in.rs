@@ -148,6 +148,11 @@ impl Stage {
                     request.answer_refusal(answer);
                 }
             }
+            SessionEffect::AnswerLogin(id, answer) => {
+                if let Some(request) = self.leave(id) {
+                    request.answer_login(answer);
+                }
+            }
             SessionEffect::AnswerInstall(id, answer) => {
                 if let Some(request) = self.leave(id) {
                     request.answer_install(answer);
@@ -180,6 +185,7 @@ impl Stage {
                 return Some(event);
             }
             RequestKind::Refusal(refusal, _) => SessionEvent::Invalidate(reply, *refusal),
+            RequestKind::Login(login, _) => SessionEvent::Login(reply, login.clone()),
             RequestKind::Install(..) => SessionEvent::Install(reply, request.take_login()?),
             RequestKind::Logout(_) => SessionEvent::Logout(reply),
             RequestKind::Configure(renewal, _) => SessionEvent::Configure(reply, renewal.clone()),

@@ -20,6 +20,8 @@ pub struct SessionState {
     pub unsaved: bool,
     /// Whether the refresh token is being presented, or may have been spent.
     pub in_doubt: bool,
+    /// Whether a person is being asked to sign in, by this process or another one.
+    pub signing_in: bool,
     /// Whether a logout has begun whose tombstone is not written yet.
     pub logging_out: bool,
     /// The last failure, and until when no attempt is made because of it. After a failure that no caller waited for, the
@@ -40,6 +42,7 @@ impl From<&Snapshot> for SessionState {
             refreshing: residue.flight.is_some_and(|flight| !flight.keeping),
             unsaved: residue.flight.is_some_and(|flight| flight.keeping),
             in_doubt: standing.in_doubt,
+            signing_in: standing.signing_in,
             logging_out: residue.closing.is_some(),
             resting: residue.backoff.resting.or(residue.backoff.background_resting),
             refresh_since: standing.refresh_since,

@@ -10,6 +10,7 @@ use super::cell::Incarnation;
 use super::core::Core;
 use super::events;
 use super::flight_task;
+use super::login_task;
 use super::messages::{Mailbox, TokenMessage};
 use super::request::{Request, RequestKind};
 use super::slot::Slot;
@@ -17,9 +18,10 @@ use super::state::SessionState;
 use super::timer;
 use crate::law::flight::{FlightEvent, Op, Urgency};
 use crate::law::line::Line;
+use crate::law::login::{LoginConclusion, LoginReport};
 use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{EventKind, TokenStore};
-use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now, ServerIdentity};
+use crate::values::{ElapsedTime, FlightId, LoginReason, MAX_SLEEP, Moment, Now, ServerIdentity};
 
 /// A tick that comes later than this after its time shows that the process was stopped or suspended.
 const LATE: Duration = Duration::from_secs(1);
@@ -94,6 +96,7 @@ impl TokenState {
         let (incarnation, residue) = slot.cell.begin();
         slot.attach(incarnation, Mailbox::Actor(myself.clone()));
         let running = residue.flight.map(|flight| flight.id);
+        let attempts: Vec<_> = residue.attempts.iter().map(|attempt| attempt.id).collect();
         let birth = Birth { nonce: core.nonce, flights: core.ports.entropy.flight_base() };
         let (session, effects) = Session::start(slot.plan.policy.clone(), birth, residue, now);
         let mut state = Self {
@@ -121,6 +124,11 @@ impl TokenState {
         if let Some(flight) = running.filter(|flight| state.slot.is_finished(*flight)) {
             // An earlier incarnation took its last report, and ended before it published the result.
             state.step(SessionEvent::FlightOver(flight));
+        }
+        let finished =
+            |slot: &Slot| attempts.into_iter().filter(|id| slot.is_attempt_finished(*id)).collect::<Vec<_>>();
+        for attempt in finished(&state.slot) {
+            state.step(SessionEvent::AttemptOver(attempt));
         }
         state.admit_all();
         if state.core.is_stopping() {
@@ -214,6 +222,7 @@ impl TokenState {
                 }
                 return;
             }
+            Some(RequestKind::Login(request, _)) => SessionEvent::Login(reply, request.clone()),
             Some(RequestKind::Refusal(refusal, _)) => SessionEvent::Invalidate(reply, *refusal),
             Some(RequestKind::Install(..)) => match request.take_login() {
                 Some(login) => SessionEvent::Install(reply, login),
@@ -251,6 +260,12 @@ impl TokenState {
             self.step(match report {
                 Some(report) => SessionEvent::Flight(flight, report),
                 None => SessionEvent::FlightOver(flight),
+            });
+        }
+        while let Some((attempt, report)) = self.slot.take_login_report(self.incarnation) {
+            self.step(match report {
+                Some(report) => SessionEvent::Attempt(attempt, Box::new(report)),
+                None => SessionEvent::AttemptOver(attempt),
             });
         }
     }
@@ -316,6 +331,29 @@ impl TokenState {
             }
             SessionEffect::TellLoggedOut(flight, epoch) => {
                 self.slot.notify_flights(Some(flight), &FlightEvent::LoggedOut(epoch));
+            }
+            SessionEffect::AnswerLogin(id, answer) => {
+                if let Some(request) = self.replies.leave(id) {
+                    request.answer_login(answer);
+                }
+            }
+            SessionEffect::SignIn(order) => match &self.slot.plan.login {
+                Some(source) => login_task::spawn(&self.core, &self.slot, Arc::clone(source), *order),
+                None => {
+                    let result = Err(LoginReason::SourceMissing);
+                    let conclusion = LoginConclusion { result, view: None, unstored: None };
+                    let report = LoginReport::Concluded(Box::new(conclusion));
+                    self.slot.report_attempt(order.attempt, Some(report));
+                }
+            },
+            SessionEffect::TellAttempt(attempt, event) => self.slot.notify_attempts(Some(attempt), &event),
+            SessionEffect::DropLogins => {
+                let (store, identity) = self.store();
+                self.core.spawn_tracked(async move {
+                    if let Err(fault) = store.drop_logins(&identity).await {
+                        tracing::debug!(%identity, %fault, "pending logins were left behind");
+                    }
+                });
             }
             SessionEffect::Load(op) => {
                 self.reading = Some(op);

@@ -286,12 +286,12 @@ impl fmt::Display for LoginReason {
 
 /// The error of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoginError {
+pub struct SignInError {
     reason: LoginReason,
     retry_after: Option<Duration>,
 }
 
-impl LoginError {
+impl SignInError {
     /// The error for `reason`, without a time for another attempt.
     pub const fn new(reason: LoginReason) -> Self {
         Self { reason, retry_after: None }
@@ -320,7 +320,7 @@ impl LoginError {
     }
 }
 
-impl fmt::Display for LoginError {
+impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason.advice())?;
         match self.retry_after {
@@ -330,7 +330,7 @@ impl fmt::Display for LoginError {
     }
 }
 
-impl std::error::Error for LoginError {}
+impl std::error::Error for SignInError {}
 
 #[cfg(test)]
 mod tests {
@@ -350,13 +350,13 @@ mod tests {
 
     #[test]
     fn an_error_says_what_to_do_and_when() {
-        let error = LoginError::new(LoginReason::ResourceRefuses).with_retry_after(Duration::from_millis(30_900));
+        let error = SignInError::new(LoginReason::ResourceRefuses).with_retry_after(Duration::from_millis(30_900));
         assert!(error.to_string().ends_with("(in 30 s)") && !error.is_transient());
         assert_eq!(
             (error.reason(), error.retry_after()),
             (LoginReason::ResourceRefuses, Some(Duration::from_millis(30_900)))
         );
-        assert_eq!(LoginError::new(LoginReason::Denied).to_string(), LoginReason::Denied.advice());
+        assert_eq!(SignInError::new(LoginReason::Denied).to_string(), LoginReason::Denied.advice());
     }
 
     #[test]

@@ -202,7 +202,7 @@ fn a_grant_that_has_ended_is_renewed_by_a_source_that_needs_no_refresh_token() {
         assert_eq!(story.asks(1), [&format!("1 is told {reason}")[..]]);
         if let Some(grant) = story.store.record.as_mut().and_then(|record| match &mut record.content {
             tokenkeeper_actors::values::record::Content::Grant(grant) => Some(grant),
-            tokenkeeper_actors::values::record::Content::Tombstone => None,
+            _ => None,
         }) {
             grant.renewal = repeatable();
             story.store.record.as_mut().expect("a record").revision = tokenkeeper_actors::values::Revision::new(99);

@@ -13,10 +13,11 @@ fn signed_in() -> Story {
     Story::signed_in(HOUR, Policy::default())
 }
 
-/// A session whose issuer has just been removed from the list.
+/// A session whose issuer two lists have lacked, so that its grant is being parked.
 fn barred() -> Story {
     let mut story = signed_in();
-    assert_eq!(story.lists(&[OTHER]), ["publish", "park 1"]);
+    assert_eq!(story.lists(&[OTHER]), ["publish"]);
+    assert_eq!(story.passes(s(5)).lists(&[OTHER]), ["park 1"]);
     story
 }
 
@@ -31,7 +32,8 @@ fn the_bound_issuer_is_kept_while_it_is_listed() {
 #[test]
 fn spelled_otherwise_it_is_another() {
     let mut story = signed_in();
-    assert_eq!(story.lists(&["https://as.example.com/"]), ["publish", "park 1"]);
+    assert_eq!(story.lists(&["https://as.example.com/"]), ["publish"]);
+    assert_eq!(story.passes(s(5)).lists(&["https://as.example.com/"]), ["park 1"]);
 }
 
 #[test]
@@ -54,7 +56,32 @@ fn who_waits_is_told() {
     let mut story = signed_in();
     story.insists(1);
     story.insists(2);
-    assert_eq!(story.lists(&[]), ["publish", "park 1", "1 is told issuer_changed", "2 is told issuer_changed"]);
+    assert_eq!(story.lists(&[OTHER]), ["publish", "1 is told issuer_changed", "2 is told issuer_changed"]);
+}
+
+#[test]
+fn an_empty_list_is_no_statement() {
+    let mut story = signed_in();
+    for _ in 0..3 {
+        assert_eq!(story.passes(s(60)).lists(&[]), []);
+    }
+    assert_eq!(story.asks(1), ["1 gets 1.1"]);
+}
+
+#[test]
+fn one_list_ends_the_serving_and_only_a_later_one_is_written_down() {
+    let mut story = signed_in();
+    assert_eq!(story.lists(&[OTHER]), ["publish"]);
+    assert_eq!(story.asks(1), ["1 is told issuer_changed"]);
+    assert!(story.session.is_idle(), "nothing is to be written");
+    assert_eq!(story.passes(s(4)).lists(&[OTHER]), []);
+    assert_eq!(story.lists(&[ISSUER]), ["publish"]);
+    assert_eq!(story.asks(2), ["2 gets 1.1"]);
+    assert_eq!(story.passes(s(60)).lists(&[OTHER]), ["publish"], "a first list again");
+    assert_eq!(story.restarts(), ["publish", "load"]);
+    assert_eq!(story.reads().quietly(), []);
+    assert_eq!(story.asks(3), ["3 is told issuer_changed"], "the next actor knows");
+    assert_eq!(story.passes(s(5)).lists(&[OTHER]), ["park 1"]);
 }
 
 #[test]
@@ -63,7 +90,6 @@ fn said_again_it_is_not_written_again() {
     assert_eq!(story.lists(&[OTHER]), []);
     story.writes();
     assert_eq!(story.lists(&[OTHER]), []);
-    assert_eq!(story.lists(&[]), []);
 }
 
 #[test]
@@ -71,16 +97,29 @@ fn listed_again_before_it_was_written_it_is_served_again() {
     let mut story = barred();
     assert_eq!(story.lists(&[ISSUER]), ["publish"]);
     assert_eq!(story.asks(1), ["1 gets 1.1"]);
-    // The write was in flight, and the parked grant stays until a login.
+    // The write was in flight, so the grant is parked until it is listed again.
     assert_eq!(story.writes(), ["publish"]);
     assert_eq!(story.asks(2), ["2 is told issuer_changed"]);
+    assert_eq!(story.lists(&[ISSUER]), ["unpark 1"]);
+    assert_eq!(story.writes(), ["publish"]);
+    assert_eq!(story.asks(3), ["3 gets 1.1"]);
 }
 
 #[test]
-fn once_it_is_written_only_a_login_helps() {
+fn a_grant_that_was_parked_for_it_is_taken_back_when_its_issuer_is_listed_again() {
     let mut story = barred();
     story.writes();
-    assert_eq!(story.lists(&[ISSUER]), []);
+    assert_eq!(story.lists(&[OTHER]), []);
+    assert_eq!(story.lists(&[OTHER, ISSUER]), ["unpark 1"]);
+    assert_eq!(story.writes(), ["publish"]);
+    assert_eq!(story.asks(1), ["1 gets 1.1"]);
+}
+
+#[test]
+fn once_it_is_written_a_login_helps() {
+    let mut story = barred();
+    story.writes();
+    assert_eq!(story.lists(&[OTHER]), []);
     assert_eq!(story.asks(1), ["1 is told issuer_changed"]);
     story.store.sign_in(Some(HOUR), story.at);
     assert_eq!(story.hears(), ["publish"]);
@@ -129,7 +168,7 @@ fn what_is_not_written_yet_outlives_the_actor() {
     assert_eq!(story.reads().quietly(), []);
     assert_eq!(story.hit(), None);
     assert_eq!(story.asks(1), ["1 is told issuer_changed"]);
-    assert_eq!(story.ticks(), ["park 1"]);
+    assert_eq!(story.passes(s(5)).lists(&[OTHER]), ["park 1"]);
     assert_eq!(story.writes(), ["publish"]);
     assert!(story.session.is_idle());
 }
@@ -139,12 +178,13 @@ fn what_a_flight_brings_meanwhile_is_not_served_not_even_after_the_bar() {
     let mut story = signed_in();
     story.insists(1);
     story.lists(&[OTHER]);
+    story.passes(s(5)).lists(&[OTHER]);
     story.writes();
     let lease = story.store.refresh(story.order().flight, story.order().cause, Validity::new(story.at, Some(HOUR)));
     assert_eq!(story.lands(Outcome::Minted(lease)).count("1 gets"), 0);
     assert_eq!(story.hit(), None);
     assert_eq!(story.published().residue.unstored, None);
-    story.lists(&[ISSUER]);
+    story.lists(&[OTHER]);
     assert_eq!(story.hit(), None);
     assert_eq!(story.asks(2), ["2 is told issuer_changed"]);
     story.restarts();
@@ -157,7 +197,7 @@ fn what_a_flight_keeps_is_not_served_while_the_bar_is_up() {
     let mut story = signed_in();
     story.insists(1);
     story.mints_unsaved(HOUR);
-    assert_eq!(story.lists(&[OTHER]), ["publish", "park 1"]);
+    assert_eq!(story.lists(&[OTHER]), ["publish"]);
     assert_eq!(story.hit(), None);
     assert_eq!(story.asks(2), ["2 is told issuer_changed"]);
 }
@@ -178,7 +218,7 @@ fn a_list_that_comes_before_the_first_read_counts_when_it_is_done() {
     assert_eq!(story.lists(&[OTHER]), []);
     story.asks(1);
     let told = story.reads();
-    assert_eq!(told, ["publish", "park 1", "1 is told issuer_changed"]);
+    assert_eq!(told, ["publish", "1 is told issuer_changed"]);
     let mut story = Story::over_a_login(Some(HOUR), Policy::default());
     story.lists(&[OTHER]);
     story.lists(&[ISSUER]);
@@ -223,5 +263,5 @@ fn a_list_that_comes_while_nothing_can_be_read_counts_when_it_can() {
     story.read_fails();
     assert_eq!(story.lists(&[OTHER]), []);
     assert_eq!(story.ticks_after(s(1)), ["load"]);
-    assert_eq!(story.reads(), ["publish", "park 1"]);
+    assert_eq!(story.reads(), ["publish"]);
 }

@@ -69,9 +69,7 @@ fn a_refresh_token_that_another_identity_holds_is_refused() {
 
 #[test]
 fn a_refresh_token_that_is_dead_or_marked_is_refused() {
-    for (why, told) in
-        [(Conflict::Dead, "Dead"), (Conflict::Marked, "Marked"), (Conflict::Moved, "StoreTrouble(Failed)")]
-    {
+    for (why, told) in [(Conflict::Dead, "Dead"), (Conflict::Marked, "Marked"), (Conflict::Moved, "Superseded")] {
         let mut story = signed_in();
         story.installs(1, HOUR);
         reserved(&mut story);

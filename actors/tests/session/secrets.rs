@@ -128,6 +128,7 @@ fn a_session_shows_no_secret_in_any_event_effect_error_or_state() {
         |story| story.store.sign_in(Some(HOUR), story.at),
         |story| drop(story.writes()),
         |story| drop(story.lists(&["https://evil.example.com"])),
+        |story| drop(story.passes(s(5)).lists(&["https://evil.example.com"])),
         |story| drop(story.writes()),
         |story| drop(story.logs_out(6)),
         |story| drop(story.writes()),

@@ -161,7 +161,7 @@ fn told_at_once(mut story: Story, reason: &str) {
 fn grant(record: &mut Record) -> &mut tokenkeeper_actors::values::record::Grant {
     match &mut record.content {
         tokenkeeper_actors::values::record::Content::Grant(grant) => grant,
-        tokenkeeper_actors::values::record::Content::Tombstone => panic!("a tombstone"),
+        other => panic!("no grant, but {other:?}"),
     }
 }
 

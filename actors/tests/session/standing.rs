@@ -18,7 +18,7 @@ fn signed_in_it_says_since_when_the_refresh_token_is_held() {
     let since = Some(story.at);
     story.reads();
     let signed_in = Some(story.at.wall);
-    let expected = Standing { login_required: None, refresh_since: since, signed_in, in_doubt: false };
+    let expected = Standing { login_required: None, refresh_since: since, signed_in, ..Standing::default() };
     assert_eq!(story.published().standing, expected);
 }
 

@@ -161,7 +161,8 @@ impl World {
         // A server that issues tokens, or refuses the token itself, accepts the client again.
         let judged = matches!(change, Change::Commit(_) | Change::End { .. });
         let accepted = judged && old.parked == Some(Parked::ClientRejected);
-        if old.parked.is_some() && new.parked != old.parked && !accepted {
+        let listed_again = matches!(change, Change::Unpark { .. }) && old.parked == Some(Parked::IssuerChanged);
+        if old.parked.is_some() && new.parked != old.parked && !accepted && !listed_again {
             self.breach("9", "a parked grant is taken up without a login", String::new);
         }
         if !matches!(change, Change::Commit(_)) && digest(&old.refresh) != digest(&new.refresh) {

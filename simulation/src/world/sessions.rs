@@ -391,6 +391,10 @@ impl World {
                 let Some(Awaited::Configure) = self.take_reply(id, reply) else { return };
                 self.check_configure_answer(id, &answer);
             }
+            SessionEffect::AnswerLogin(..)
+            | SessionEffect::SignIn(_)
+            | SessionEffect::TellAttempt(..)
+            | SessionEffect::DropLogins => {}
             SessionEffect::Load(op) => {
                 let (key, t) = (key(self), self.t);
                 if let Some(actor) = self.actor(id) {

@@ -6,7 +6,7 @@ use super::connection::Readiness;
 use super::decide::{self, Resolution};
 use super::machine::FlightCore;
 use super::phase::{Attempt, Duty, HeldClaim, Phase, Spend};
-use super::{Doubt, FlightEffect, Outcome, TokenRequest};
+use super::{Adopt, Doubt, FlightEffect, Outcome, TokenRequest};
 use crate::law::ledger::{Change, Changed};
 use crate::law::profile::Trouble;
 use crate::ports::store::Predecessor;
@@ -56,6 +56,11 @@ impl FlightCore {
                 return self.land(outcome, Some(&record), Some(claim), effects);
             }
         }
+        if self.has_expired_secret(&record, now) {
+            // The server would refuse the client, and a firewall's answer to that would leave a doubt.
+            let outcome = Outcome::LoginRequired(Reason::ClientRejected);
+            return self.land(outcome, Some(&record), Some(claim), effects);
+        }
         let readiness = match record.grant() {
             Some(grant) => self.connection_to(grant, now, effects),
             None => Readiness::Ready,
@@ -93,6 +98,14 @@ impl FlightCore {
             resent: false,
         };
         Phase::Marking { op, attempt }
+    }
+
+    /// Whether the client's secret ends before a request could have been answered (RFC 7591 section 3.2.1). A caller that
+    /// insists may try it all the same, because the server may have extended it.
+    fn has_expired_secret(&self, record: &Record, now: Now) -> bool {
+        let client = record.grant().map(|grant| &grant.binding.client);
+        let ends = client.filter(|client| client.secret.is_some()).and_then(|client| client.secret_expires_at);
+        self.order.adopt != Adopt::Nothing && ends.is_some_and(|ends| ends <= now.moment.wall)
     }
 
     /// Resolves the doubt that `mark`, from an earlier presentation, has left.

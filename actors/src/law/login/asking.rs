@@ -240,7 +240,7 @@ impl AttemptCore {
             Err(reason) => return self.conclude(Err(reason), out),
         };
         let pending = PendingLogin {
-            identity: self.order.identity.clone(),
+            identity: self.identity.clone(),
             attempt: self.order.attempt,
             epoch: self.order.epoch,
             same_subject: self.wish().is_some_and(|wish| wish.same_subject),

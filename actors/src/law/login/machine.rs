@@ -12,7 +12,9 @@ use super::{LoginConclusion, LoginEffect, LoginEquipment, LoginEvent, LoginOrder
 use crate::law::flight::Op;
 use crate::ports::store::{Claim, ClaimAnswer, ClaimScope, Renewed};
 use crate::values::record::{Record, View};
-use crate::values::{AttemptId, ElapsedTime, Epoch, Lease, LoginReason, MAX_SLEEP, Now, Revision, StoreFault};
+use crate::values::{
+    AttemptId, ElapsedTime, Epoch, Lease, LoginReason, MAX_SLEEP, Now, Revision, ServerIdentity, StoreFault,
+};
 
 /// The attempt machine. Its contract is the [module](super)'s.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub struct LoginAttempt {
 /// The part of an attempt that lasts over its phases.
 #[derive(Clone, Debug)]
 pub(super) struct AttemptCore {
+    pub(super) identity: ServerIdentity,
     pub(super) order: LoginOrder,
     pub(super) equipment: Arc<LoginEquipment>,
     ops: Op,
@@ -58,11 +61,17 @@ pub(super) struct AttemptCore {
 }
 
 impl LoginAttempt {
-    /// Begins the attempt that `order` asks for.
-    pub fn start(order: LoginOrder, equipment: Arc<LoginEquipment>, now: Now) -> (Self, Vec<LoginEffect>) {
+    /// Begins the attempt that `order` asks for, at the session of `identity`.
+    pub fn start(
+        identity: ServerIdentity,
+        order: LoginOrder,
+        equipment: Arc<LoginEquipment>,
+        now: Now,
+    ) -> (Self, Vec<LoginEffect>) {
         let follow_until = now.elapsed().after(equipment.limits.follow);
         let asked_by = order.attempt;
         let mut core = AttemptCore {
+            identity,
             order,
             equipment,
             ops: Op::default(),

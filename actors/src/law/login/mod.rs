@@ -41,7 +41,7 @@ use crate::ports::store::{Claim, ClaimAnswer, ClaimScope, PendingLogin, Renewed,
 use crate::values::record::{Record, View};
 use crate::values::{
     AttemptId, Callback, DigestKey, ElapsedTime, Epoch, Generation, KeyedDigest, Lease, LoginKey, LoginMethod,
-    LoginOffer, LoginReason, Nonce, Scopes, ServerIdentity, StoreFault,
+    LoginOffer, LoginReason, Nonce, Scopes, StoreFault,
 };
 
 /// The instructions for an attempt, with the session's knowledge at the time.
@@ -49,8 +49,6 @@ use crate::values::{
 pub struct LoginOrder {
     /// The attempt's id.
     pub attempt: AttemptId,
-    /// The identity that signs in.
-    pub identity: ServerIdentity,
     /// The epoch that the login is to replace. The attempt ends if it reads a record of another epoch.
     pub epoch: Epoch,
     /// What to do.

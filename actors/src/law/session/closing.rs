@@ -6,6 +6,7 @@ use super::machine::{Output, STORE_TIMEOUT, Session};
 use super::{LoggedOut, PendingLogout, ReplyId, SessionEffect};
 use crate::law::flight::{Op, Revocation};
 use crate::law::ledger::{Change, Changed};
+use crate::law::login::LoginEvent;
 use crate::values::record::{Content, Record, Renewal, View};
 use crate::values::{
     ElapsedTime, Epoch, ExponentialBackoff, LogoutError, Now, Reason, StoreFault, TokenError, Version,
@@ -111,7 +112,16 @@ impl Session {
         let Some(closing) = &mut self.closing else { return };
         let Some(epoch) = closing.epoch else { return };
         closing.step = Step::Writing { op, limit: now.elapsed().after(STORE_TIMEOUT) };
+        let is_first = closing.failures == 0;
+        let was_asked = self.knowledge.view().is_some_and(|view| view.prompt.is_some());
         out.effects.push(SessionEffect::Change(op, Box::new(Change::Clear { epoch })));
+        if is_first {
+            // No login that was begun before the logout signs in again after it.
+            self.tell_attempts(&LoginEvent::LoggedOut(epoch), out);
+            if was_asked {
+                out.effects.push(SessionEffect::DropLogins);
+            }
+        }
     }
 
     /// Ends a write of the tombstone that takes too long, and begins one that is due.

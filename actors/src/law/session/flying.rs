@@ -82,7 +82,9 @@ impl Session {
     /// Begins a flight, if there is a reason for one and it is allowed.
     pub(super) fn pursue(&mut self, now: Now, out: &mut Output) {
         let at_rest = self.pauses.are_resting(now.elapsed()) || self.pauses.are_throttled(now.elapsed());
-        if self.stopping || at_rest || self.flights.is_running() || self.is_closing() {
+        // While an answer is being redeemed, nothing of the old grant is presented (law 25).
+        let signs_in = self.signing_in.is_arriving() || self.signing_in.is_keeping();
+        if self.stopping || at_rest || self.flights.is_running() || self.is_closing() || signs_in {
             return;
         }
         let attended = !self.waiters.is_empty();

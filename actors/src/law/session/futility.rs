@@ -44,11 +44,16 @@ impl Futility {
     /// Whether a refusal of `lease` at `now` shows that a refresh does not help. That is so if the lease was minted
     /// because of a refusal, by this process or a sibling, and is still young.
     pub(super) fn shows_in(lease: &Lease, now: &Moment) -> bool {
+        lease.cause() == Cause::Refusal && Self::is_young(lease, now)
+    }
+
+    /// Whether `lease` was minted a short time ago.
+    pub(super) fn is_young(lease: &Lease, now: &Moment) -> bool {
         let validity = lease.validity();
         let youth = validity.lifetime().map_or(YOUTH, |lifetime| YOUTH.min(lifetime / 2));
         let minted = validity.anchored();
         let age = now.elapsed_since(&minted).unwrap_or_else(|| now.wall.since(minted.wall));
-        lease.cause() == Cause::Refusal && age < youth
+        age < youth
     }
 
     /// Remembers that a refresh did not help. Returns the pause until the next one, which is at most `max`.

@@ -8,6 +8,10 @@ use crate::law::ledger::Change;
 use crate::values::record::{Issuer, Parked, View};
 use crate::values::{ElapsedTime, Epoch, Now, Reason, TokenError};
 
+/// How long after the first list without the bound issuer another one is believed. One wrong metadata document must not end
+/// a session for good.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
+
 /// The pause between two attempts to park the grant.
 const PARK_PAUSE: Duration = Duration::from_secs(30);
 
@@ -23,14 +27,16 @@ pub(super) struct ListedIssuers {
 #[derive(Clone, Copy, Debug)]
 struct Unlisted {
     epoch: Epoch,
-    /// When to try again to park the grant.
-    retry_at: ElapsedTime,
+    /// When a list first lacked it.
+    since: ElapsedTime,
+    /// When to try next to park the grant; `None` until another list has lacked its issuer, too.
+    park_at: Option<ElapsedTime>,
 }
 
 impl ListedIssuers {
     /// The epoch that the previous actor did not serve.
     pub(super) fn inherited(unlisted: Option<Epoch>, now: ElapsedTime) -> Self {
-        Self { unlisted: unlisted.map(|epoch| Unlisted { epoch, retry_at: now }), deferred: None }
+        Self { unlisted: unlisted.map(|epoch| Unlisted { epoch, since: now, park_at: None }), deferred: None }
     }
 
     /// The epoch whose issuer is no longer listed.
@@ -43,9 +49,9 @@ impl ListedIssuers {
         self.unlisted() == Some(epoch)
     }
 
-    /// When to try again to park the grant.
+    /// When to try next to park the grant.
     pub(super) fn wake(&self) -> Option<ElapsedTime> {
-        self.unlisted.map(|unlisted| unlisted.retry_at)
+        self.unlisted.and_then(|unlisted| unlisted.park_at)
     }
 
     /// The record has been read. The epoch stays blocked until the record is closed itself, or has another epoch.
@@ -60,30 +66,50 @@ impl ListedIssuers {
 }
 
 impl Session {
-    /// The resource lists these issuers now. The bound issuer is kept while it is listed. Otherwise nothing is served
-    /// any more, and the grant is parked until a login is accepted.
+    /// The resource lists these issuers now. The bound issuer is kept while it is listed. Otherwise nothing is served any
+    /// more. Once a later list lacks it, too, the grant is parked until a login is accepted, or its issuer is listed again.
+    /// An empty list is no statement.
     pub(super) fn issuers_listed(&mut self, issuers: Vec<Issuer>, now: Now, out: &mut Output) {
+        if issuers.is_empty() {
+            return;
+        }
         let Some(view) = self.knowledge.stored_view() else {
             self.issuers.deferred = Some(issuers);
             return;
         };
-        let Some(bound) = view.issuer.as_ref().filter(|_| view.closed().is_none()) else { return };
-        if issuers.contains(bound) {
-            self.issuers.unlisted = None;
-        } else if self.issuers.unlisted.is_none() {
-            self.issuers.unlisted = Some(Unlisted { epoch: view.epoch(), retry_at: now.elapsed() });
-            self.fail_waiters(TokenError::new(Reason::IssuerChanged), out);
-            self.park_late(now, out);
+        let (epoch, parked) = (view.epoch(), view.closed());
+        let Some(bound) = view.issuer.as_ref() else { return };
+        let is_listed = issuers.contains(bound);
+        match (parked, self.issuers.unlisted) {
+            (Some(Reason::IssuerChanged), _) if is_listed => {
+                let op = self.stamp();
+                let unpark = Change::Unpark { epoch, why: Parked::IssuerChanged };
+                out.effects.push(SessionEffect::Change(op, Box::new(unpark)));
+            }
+            (Some(_), _) => {}
+            (None, _) if is_listed => {
+                self.issuers.unlisted = None;
+                self.serve_waiters(now, out);
+            }
+            (None, None) => {
+                self.issuers.unlisted = Some(Unlisted { epoch, since: now.elapsed(), park_at: None });
+                self.fail_waiters(TokenError::new(Reason::IssuerChanged), out);
+            }
+            (None, Some(unlisted)) => {
+                if unlisted.park_at.is_none() && now.elapsed().since(unlisted.since) >= SECOND_LOOK {
+                    self.issuers.unlisted = Some(Unlisted { park_at: Some(now.elapsed()), ..unlisted });
+                    self.park_late(now, out);
+                }
+            }
         }
     }
 
     /// Parks the grant in the store, if that is due.
     pub(super) fn park_late(&mut self, now: Now, out: &mut Output) {
-        let Some(unlisted) = self.issuers.unlisted.filter(|unlisted| unlisted.retry_at <= now.elapsed()) else {
-            return;
-        };
+        let is_due = |unlisted: &Unlisted| unlisted.park_at.is_some_and(|at| at <= now.elapsed());
+        let Some(unlisted) = self.issuers.unlisted.filter(is_due) else { return };
         let op = self.stamp();
-        self.issuers.unlisted = Some(Unlisted { retry_at: now.elapsed().after(PARK_PAUSE), ..unlisted });
+        self.issuers.unlisted = Some(Unlisted { park_at: Some(now.elapsed().after(PARK_PAUSE)), ..unlisted });
         let park = Change::Park { epoch: unlisted.epoch, why: Parked::IssuerChanged };
         out.effects.push(SessionEffect::Change(op, Box::new(park)));
     }

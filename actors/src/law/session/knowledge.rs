@@ -6,7 +6,9 @@ use super::SessionEffect;
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use crate::law::flight::{Doubt, Op, Spending};
 use crate::values::record::{MarkView, Renewal, RenewalPlan, View};
-use crate::values::{ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version};
+use crate::values::{
+    Cause, ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version,
+};
 
 /// The pause after a failed read, before jitter.
 const READ_PAUSE: Duration = Duration::from_secs(1);
@@ -170,8 +172,25 @@ impl Knowledge {
         self.unstored.take_if(|unstored| {
             let generation = unstored.generation();
             let stored = stored.is_some_and(|stored| stored == generation || stored.supersedes(&generation));
-            stored || generation.epoch != view.epoch() || view.closed().is_some()
+            match unstored.cause() {
+                // It begins the epoch that the store does not know yet.
+                Cause::Login => generation.epoch <= view.epoch(),
+                _ => stored || generation.epoch != view.epoch() || view.closed().is_some(),
+            }
         });
+    }
+
+    /// Whether there is a login that the store does not have yet (law 21).
+    pub(super) fn holds_unstored_login(&self) -> bool {
+        self.unstored.as_ref().is_some_and(|unstored| unstored.cause() == Cause::Login)
+    }
+
+    /// Forgets a login that the store will never have, and with it its epoch.
+    pub(super) fn forget_unstored_login(&mut self) {
+        if self.unstored.take_if(|unstored| unstored.cause() == Cause::Login).is_some() {
+            let stored = |view: &View| Generation::stored(view.epoch(), view.number);
+            self.newest = self.view.as_ref().map(stored).unwrap_or_default();
+        }
     }
 
     /// Forgets the record, because the store has been emptied. Returns whether a login or logout was known.
@@ -259,6 +278,7 @@ impl Session {
 
     /// The record could not be read. The session goes on with what it knows; without a view, the callers get an error.
     fn unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
+        self.logins_unread(out);
         self.closing_unread(fault, out);
         self.configuring_unread(fault, out);
         self.answer_deferred_refusals(now, out);
@@ -278,6 +298,7 @@ impl Session {
     /// Takes in a view of the record, and answers the waiters that it can answer.
     pub(super) fn update(&mut self, view: View, now: Now, out: &mut Output) {
         self.absorb(view, now, out);
+        self.take_deferred_logins(now, out);
         self.serve_waiters(now, out);
     }
 

@@ -14,15 +14,17 @@ use super::landing::Landings;
 use super::pacing::Pacing;
 use super::pauses::Pauses;
 use super::refusing::Refusals;
+use super::signing_in::SigningIn;
 use super::waiters::Waiters;
 use super::{
-    Birth, Hit, LoggedOut, Policy, Published, RefreshPolicy, RefusalAnswer, ReplyId, Residue, SessionEffect,
-    SessionEvent, Standing, WaiterId,
+    Birth, Hit, LoggedOut, LoginProgress, Policy, Published, RefreshPolicy, RefusalAnswer, ReplyId, Residue,
+    SessionEffect, SessionEvent, Standing, WaiterId,
 };
 use crate::law::flight::Op;
+use crate::law::login::LoginEvent;
 use crate::values::record::View;
 use crate::values::{
-    ConfigureError, ElapsedTime, InstallError, Lease, LogoutError, MAX_SLEEP, Now, Reason, TokenError,
+    ConfigureError, ElapsedTime, InstallError, Lease, LogoutError, MAX_SLEEP, Now, Reason, SignInError, TokenError,
 };
 
 /// The time-out of the session's own store operations.
@@ -42,6 +44,8 @@ pub struct Session {
     pub(super) pacing: Pacing,
     pub(super) refusals: Refusals,
     pub(super) issuers: ListedIssuers,
+    /// The logins that a person is asked for.
+    pub(super) signing_in: SigningIn,
     /// The login that is being installed.
     pub(super) login: Option<Installing>,
     /// The change of the renewal plan that is in progress.
@@ -75,6 +79,10 @@ impl Output {
         self.answers.push(SessionEffect::AnswerRefusal(reply, answer));
     }
 
+    pub(super) fn answer_login(&mut self, reply: ReplyId, answer: Result<LoginProgress, SignInError>) {
+        self.answers.push(SessionEffect::AnswerLogin(reply, answer));
+    }
+
     pub(super) fn answer_install(&mut self, reply: ReplyId, answer: Result<Box<View>, InstallError>) {
         self.answers.push(SessionEffect::AnswerInstall(reply, answer));
     }
@@ -104,6 +112,7 @@ impl Session {
             pacing: Pacing::default(),
             refusals: Refusals::inherited(residue.floor, residue.futility),
             issuers: ListedIssuers::inherited(residue.barred, now.elapsed()),
+            signing_in: SigningIn::inherited(residue.attempts, residue.elevations),
             login: None,
             configuring: None,
             closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
@@ -142,7 +151,8 @@ impl Session {
             && !self.flights.is_running()
             && self.closing.is_none()
             && self.login.is_none()
-            && self.issuers.unlisted().is_none()
+            && !self.signing_in.is_busy()
+            && self.issuers.wake().is_none()
             && self.configuring.is_none()
             && (!needs_upkeep || self.awaits_login())
     }
@@ -162,12 +172,18 @@ impl Session {
             SessionEvent::Flight(id, report) => self.reported(id, report, now, out),
             SessionEvent::FlightOver(id) => self.flight_over(id, now, out),
             SessionEvent::Tick => self.tick(now, out),
-            SessionEvent::StoreChanged => self.read(now, out),
+            SessionEvent::StoreChanged => {
+                self.read(now, out);
+                self.tell_attempts(&LoginEvent::News, out);
+            }
             SessionEvent::Throttled(until) => {
                 self.pauses.throttle(until);
                 self.serve_waiters(now, out);
             }
             SessionEvent::Resumed => self.pacing.resume(now.elapsed()),
+            SessionEvent::Login(reply, request) => self.login_requested(reply, *request, now, out),
+            SessionEvent::Attempt(id, report) => self.attempt_reported(id, *report, now, out),
+            SessionEvent::AttemptOver(id) => self.attempt_over(id, now, out),
             SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
             SessionEvent::Reserved(op, answer) => self.reserved(op, answer, now, out),
             SessionEvent::Logout(reply) => self.logout(reply, now, out),
@@ -184,6 +200,7 @@ impl Session {
 
     fn tick(&mut self, now: Now, out: &mut Output) {
         self.read_late(now, out);
+        self.answer_late_logins(now, out);
         self.install_late(now, out);
         self.configure_late(now, out);
         self.close_late(now, out);
@@ -196,6 +213,7 @@ impl Session {
         self.stopping = true;
         self.answer_deferred_refusals(now, out);
         self.fail_waiters(TokenError::new(Reason::ShuttingDown), out);
+        self.stop_signing_in(out);
         self.stop_installing(out);
         self.stop_configuring(out);
         self.stop_closing(out);
@@ -233,6 +251,7 @@ impl Session {
                 refresh_since: self.knowledge.refresh_since(),
                 signed_in: self.knowledge.view().and_then(|view| view.signed_in),
                 in_doubt: self.knowledge.in_doubt(),
+                signing_in: self.is_signing_in(now),
             },
             residue: Residue {
                 floor: self.refusals.floor(),
@@ -244,6 +263,8 @@ impl Session {
                 closed: self.knowledge.closed(),
                 unstored: self.knowledge.unstored().cloned(),
                 known: self.knowledge.newest(),
+                attempts: self.signing_in.running().to_vec(),
+                elevations: self.signing_in.elevations().clone(),
                 plan: self.knowledge.plan().cloned().map(Box::new),
             },
         }
@@ -260,6 +281,7 @@ impl Session {
             .chain(pauses)
             .chain(background)
             .chain(self.knowledge.wake())
+            .chain(self.signing_in.wake())
             .chain(self.login.as_ref().map(Installing::wake))
             .chain(self.configuring.as_ref().and_then(Configuring::wake))
             .chain(self.closing.as_ref().and_then(Closing::wake))

@@ -12,31 +12,38 @@
 
 mod closing;
 mod configuring;
+mod elevations;
 mod flying;
 mod futility;
 mod installing;
 mod issuers;
 mod knowledge;
 mod landing;
+mod login_request;
 mod machine;
 mod pacing;
 mod pauses;
 mod refusing;
 mod serving;
+mod signing_in;
 mod waiters;
 
+pub use elevations::Elevations;
 pub use futility::{ChallengeKey, Futility, OperationKey};
+pub use login_request::{LoginCause, LoginProgress, LoginRequest, LoginRequestKind};
 pub use machine::Session;
+pub use signing_in::{AttemptStage, RunningAttempt};
 
 use std::time::Duration;
 
 use super::flight::{Op, Order, Report, Revocation};
 use super::ledger::{Change, Changed, Login};
+use super::login::{LoginEvent, LoginOrder, LoginReport};
 use crate::ports::store::Reservation;
 use crate::values::record::{Issuer, RenewalPlan, View};
 use crate::values::{
-    ConfigureError, ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError, Moment,
-    Nonce, Reason, StoreFault, TokenError, WallTime, Window,
+    AttemptId, ConfigureError, ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError,
+    Moment, Nonce, Reason, SignInError, StoreFault, TokenError, WallTime, Window,
 };
 
 /// The id of a waiting caller, unique within a session's life.
@@ -164,6 +171,12 @@ pub enum SessionEvent {
     Throttled(ElapsedTime),
     /// The machine woke from suspend. Background refreshes that have become due are spread over time.
     Resumed,
+    /// A request about logins that a person is asked for.
+    Login(ReplyId, Box<LoginRequest>),
+    /// A login attempt reports.
+    Attempt(AttemptId, Box<LoginReport>),
+    /// The login attempt is over and reports nothing more. If it has not concluded before, it broke off.
+    AttemptOver(AttemptId),
     /// Install a login.
     Install(ReplyId, Box<Login>),
     /// The refresh token of a login was reserved, or not.
@@ -189,6 +202,8 @@ pub enum SessionEffect {
     Answer(WaiterId, Result<Lease, TokenError>),
     /// Answer a refusal.
     AnswerRefusal(ReplyId, RefusalAnswer),
+    /// Answer a request about logins.
+    AnswerLogin(ReplyId, Result<LoginProgress, SignInError>),
     /// Answer an install with the record that is in force now.
     AnswerInstall(ReplyId, Result<Box<View>, InstallError>),
     /// Answer a logout.
@@ -201,6 +216,12 @@ pub enum SessionEffect {
     Fly(Box<Order>),
     /// Tell the running flight that it was logged out of this epoch.
     TellLoggedOut(FlightId, Epoch),
+    /// Begin a login attempt.
+    SignIn(Box<LoginOrder>),
+    /// Hand an event to a running login attempt.
+    TellAttempt(AttemptId, Box<LoginEvent>),
+    /// Remove the identity's pending logins from the store, because it is logged out. There is no completion.
+    DropLogins,
     /// Reserve a refresh token's digest.
     Reserve(Op, KeyedDigest),
     /// Write.
@@ -242,6 +263,8 @@ pub struct Standing {
     pub signed_in: Option<WallTime>,
     /// Whether the refresh token is being presented, or may have been spent.
     pub in_doubt: bool,
+    /// Whether a person is being asked to sign in, by this process or another one.
+    pub signing_in: bool,
 }
 
 /// A lease, and how long it is handed out without the mailbox.
@@ -275,6 +298,10 @@ pub struct Residue {
     pub unstored: Option<Lease>,
     /// The newest generation known. Tokens minted without a store count on from it.
     pub known: Generation,
+    /// The login attempts that run.
+    pub attempts: Vec<RunningAttempt>,
+    /// Logins that did not help.
+    pub elevations: Elevations,
     /// The plan of the newest grant seen, where it is not the policy's: a repeatable source mints without a store.
     pub plan: Option<Box<RenewalPlan>>,
 }
@@ -341,6 +368,6 @@ pub struct LoggedOut {
 pub struct Birth {
     /// Drawn once for each process. Distinguishes its unstored tokens from those of others.
     pub nonce: Nonce,
-    /// Drawn for each actor. The ids of its flights count on from here.
+    /// Drawn for each actor. The ids of its flights count on from here, and those of its login attempts count back.
     pub flights: FlightId,
 }

@@ -4,7 +4,7 @@ use super::machine::{Output, Session};
 use super::{Futility, Refusal, RefusalAnswer, ReplyId, SessionEffect};
 use crate::law::ledger::Change;
 use crate::values::record::Renewal;
-use crate::values::{Generation, Lease, Now, Reason, TokenError, Version};
+use crate::values::{Cause, Generation, Lease, Now, Reason, TokenError, Version};
 
 /// The refusals that a session remembers.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +150,11 @@ impl Session {
     /// refusal.
     fn futile(&mut self, refusal: &Refusal, now: Now) -> Option<TokenError> {
         let key = (refusal.operation, refusal.challenge);
-        let shown = self.lease().is_some_and(|lease| Futility::shows_in(lease, &now.moment));
+        let shown = self.lease().is_some_and(|lease| {
+            let epoch = lease.generation().epoch;
+            let was_login = lease.cause() == Cause::Login && self.signing_in.was_in_vain(epoch, refusal.operation);
+            Futility::shows_in(lease, &now.moment) || was_login && Futility::is_young(lease, &now.moment)
+        });
         let pause = match self.refusals.futility.pause(key, now.elapsed()) {
             Some(pause) => pause,
             None if shown => self.refusals.futility.remember(key, self.policy.max_backoff, now.elapsed()),

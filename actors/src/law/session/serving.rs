@@ -69,10 +69,13 @@ impl Session {
         if self.stopping {
             return Some(TokenError::new(Reason::ShuttingDown));
         }
+        if self.signing_in.is_arriving() {
+            return None;
+        }
         if let Some(reason) = self.login_required_for(waiter.insists(), now) {
             return Some(TokenError::new(reason));
         }
-        if self.flights.is_keeping() {
+        if self.flights.is_keeping() || self.signing_in.is_keeping() {
             return Some(TokenError::new(Reason::StoreTrouble));
         }
         if self.flights.is_running() && !waiter.insists() {
@@ -91,6 +94,9 @@ impl Session {
     pub(super) fn login_required(&self, now: Now) -> Option<Reason> {
         if self.is_closing() {
             return Some(Reason::LoggedOut);
+        }
+        if self.knowledge.holds_unstored_login() {
+            return None;
         }
         let view = self.knowledge.view()?;
         if self.issuers.block(view.epoch()) {

@@ -60,6 +60,7 @@ impl Slot {
             matches!(state.actor_slot, ActorSlot::Empty)
                 && !state.has_work()
                 && state.flights().is_empty()
+                && state.backlog.as_ref().is_none_or(|backlog| backlog.attempts.is_empty())
                 && state.backlog.as_deref().is_none_or(is_calm)
         };
         let snapshot = self.cell.read();

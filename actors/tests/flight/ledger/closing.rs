@@ -207,5 +207,6 @@ fn an_install_says_why_it_was_refused() {
     assert_eq!(InstallError::from(Conflict::Replaced), InstallError::Replaced);
     assert_eq!(InstallError::from(Conflict::Dead), InstallError::Dead);
     assert_eq!(InstallError::from(Conflict::Marked), InstallError::Marked);
-    assert_eq!(InstallError::from(Conflict::Moved), InstallError::StoreTrouble(StoreFault::Failed));
+    assert_eq!(InstallError::from(Conflict::OtherSubject), InstallError::OtherSubject);
+    assert_eq!(InstallError::from(Conflict::Moved), InstallError::Superseded);
 }

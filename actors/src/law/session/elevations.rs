@@ -1,0 +1,142 @@
+//! Logins that did not help, or were declined a short time ago (law 22).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::OperationKey;
+use crate::values::{ElapsedTime, Epoch, Scopes};
+
+/// How many logins are begun for one operation before a person asks for one.
+const MAX_LOGINS: u32 = 3;
+
+/// How long a login for an operation, or a declined scope, is remembered.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// How many operations, and how many declined scopes, are remembered. Beyond that, the oldest is forgotten.
+const MAX_REMEMBERED: usize = 64;
+
+/// The logins that operations have caused. They outlive the epochs that these logins began. A login that a person asks
+/// for forgets them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elevations {
+    operations: BTreeMap<OperationKey, Elevation>,
+    declined: BTreeMap<String, ElapsedTime>,
+    /// The epoch that the last such login began, and the operation it was for.
+    last: Option<(Epoch, OperationKey)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Elevation {
+    logins: u32,
+    until: ElapsedTime,
+}
+
+impl Elevations {
+    /// Counts a login for `operation`.
+    ///
+    /// # Errors
+    ///
+    /// The time until which no other login is begun for it.
+    pub(super) fn count(&mut self, operation: OperationKey, now: ElapsedTime) -> Result<(), Duration> {
+        self.forget_old(now);
+        let elevation = self.operations.entry(operation).or_insert(Elevation { logins: 0, until: now.after(MEMORY) });
+        if elevation.logins >= MAX_LOGINS {
+            return Err(elevation.until.since(now));
+        }
+        elevation.logins += 1;
+        if self.operations.len() > MAX_REMEMBERED {
+            let oldest = self.operations.iter().min_by_key(|(_, elevation)| elevation.until).map(|(key, _)| *key);
+            oldest.and_then(|key| self.operations.remove(&key));
+        }
+        Ok(())
+    }
+
+    /// A login for `operation` began `epoch`.
+    pub(super) fn served(&mut self, epoch: Epoch, operation: OperationKey) {
+        self.last = Some((epoch, operation));
+    }
+
+    /// Whether the lease of `epoch` is that of a login for `operation`.
+    pub(super) fn was_for(&self, epoch: Epoch, operation: OperationKey) -> bool {
+        self.last == Some((epoch, operation))
+    }
+
+    /// A person declined these scopes.
+    pub(super) fn declined(&mut self, scopes: &Scopes, now: ElapsedTime) {
+        self.declined.extend(scopes.iter().map(|scope| (scope.to_owned(), now.after(MEMORY))));
+        while self.declined.len() > MAX_REMEMBERED {
+            let oldest = self.declined.iter().min_by_key(|(_, until)| **until).map(|(scope, _)| scope.clone());
+            oldest.and_then(|scope| self.declined.remove(&scope));
+        }
+    }
+
+    /// How long a scope among `scopes` is remembered as declined; `None` if none is.
+    pub(super) fn declined_for(&mut self, scopes: &Scopes, now: ElapsedTime) -> Option<Duration> {
+        self.forget_old(now);
+        scopes.iter().filter_map(|scope| self.declined.get(scope)).map(|until| until.since(now)).max()
+    }
+
+    /// A person asks for a login, so all is open again.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn forget_old(&mut self, now: ElapsedTime) {
+        self.operations.retain(|_, elevation| elevation.until > now);
+        self.declined.retain(|_, until| *until > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: ElapsedTime = ElapsedTime::from_millis(5);
+
+    #[test]
+    fn an_operation_gets_three_logins_in_ten_minutes() {
+        let mut elevations = Elevations::default();
+        let (one, other) = (OperationKey(1), OperationKey(2));
+        for _ in 0..3 {
+            assert_eq!(elevations.count(one, NOW), Ok(()));
+        }
+        let later = NOW.after(Duration::from_secs(500));
+        assert_eq!(elevations.count(one, later), Err(Duration::from_secs(100)));
+        assert_eq!(elevations.count(other, later), Ok(()));
+        assert_eq!(elevations.count(one, NOW.after(MEMORY)), Ok(()));
+        elevations.forget();
+        assert_eq!(elevations.count(other, later), Ok(()));
+    }
+
+    #[test]
+    fn declined_scopes_are_remembered_one_by_one() {
+        let mut elevations = Elevations::default();
+        elevations.declined(&Scopes::new(["a", "b"]), NOW);
+        let later = NOW.after(Duration::from_secs(60));
+        assert_eq!(elevations.declined_for(&Scopes::new(["b", "c"]), later), Some(Duration::from_secs(540)));
+        assert_eq!(elevations.declined_for(&Scopes::new(["c"]), later), None);
+        assert_eq!(elevations.declined_for(&Scopes::new(["a"]), NOW.after(MEMORY)), None);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut elevations = Elevations::default();
+        for number in 0..200 {
+            let now = ElapsedTime::from_millis(number);
+            assert_eq!(elevations.count(OperationKey(number), now), Ok(()));
+            elevations.declined(&Scopes::new([format!("s{number}")]), now);
+        }
+        assert_eq!((elevations.operations.len(), elevations.declined.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
+        assert!(elevations.declined_for(&Scopes::new(["s199"]), ElapsedTime::from_millis(200)).is_some());
+    }
+
+    #[test]
+    fn the_login_of_an_operation_is_known_by_its_epoch() {
+        let mut elevations = Elevations::default();
+        elevations.served(Epoch::new(2), OperationKey(1));
+        assert!(elevations.was_for(Epoch::new(2), OperationKey(1)));
+        assert!(
+            !elevations.was_for(Epoch::new(3), OperationKey(1)) && !elevations.was_for(Epoch::new(2), OperationKey(2))
+        );
+    }
+}

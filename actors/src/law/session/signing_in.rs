@@ -1,0 +1,464 @@
+//! The door to logins: requests join, are answered once, and begin an attempt only where none is under way (laws 17, 18, 22
+//! and 25). The attempts themselves are [`login`](crate::law::login) machines, which outlive this session's actor.
+
+use std::collections::VecDeque;
+
+use super::elevations::Elevations;
+use super::login_request::{LoginCause, LoginProgress, LoginRequest, LoginRequestKind};
+use super::machine::{Output, Session};
+use super::{OperationKey, ReplyId, SessionEffect};
+use crate::law::login::{LoginConclusion, LoginEvent, LoginOrder, LoginReport, LoginTask, LoginWish};
+use crate::values::record::{PromptState, View};
+use crate::values::{
+    AttemptId, Callback, ElapsedTime, Epoch, LoginKey, LoginOffer, LoginReason, Now, Scopes, SignInError,
+};
+
+/// How many answers are completed at once, beside the attempt that asks. Each has taken a pending login out.
+const MAX_COMPLETIONS: usize = 8;
+
+/// How many results are remembered for requests that come late.
+const MAX_RESULTS: usize = 8;
+
+/// An attempt that runs, as its session sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningAttempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// The epoch that its login is to replace.
+    pub epoch: Epoch,
+    /// What it is doing.
+    pub stage: AttemptStage,
+    /// The answer that it completes; `None` if it asks a person.
+    pub completes: Option<LoginKey>,
+    /// The scopes that it was begun for.
+    pub scopes: Scopes,
+    /// The operation that it was begun for.
+    pub operation: Option<OperationKey>,
+}
+
+/// The stage of an attempt that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptStage {
+    /// The request is being prepared.
+    Preparing,
+    /// A person is being asked.
+    Offered {
+        /// The key of the pending login.
+        key: LoginKey,
+        /// The request.
+        offer: Box<LoginOffer>,
+        /// Whether a caller has it, and shows it.
+        is_shown: bool,
+    },
+    /// Another process asks.
+    Elsewhere,
+    /// An answer is being redeemed.
+    Arriving,
+    /// It has concluded, and saves its login.
+    Keeping,
+}
+
+/// The logins of a session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SigningIn {
+    running: Vec<RunningAttempt>,
+    /// Attempts that this actor has begun.
+    begun: u64,
+    waiters: Vec<LoginWaiter>,
+    /// Requests that wait for the first read of the record.
+    deferred: Vec<(ReplyId, LoginRequest)>,
+    results: VecDeque<(AttemptId, Result<(), LoginReason>)>,
+    elevations: Elevations,
+}
+
+/// A request that waits for an attempt.
+#[derive(Clone, Debug)]
+struct LoginWaiter {
+    reply: ReplyId,
+    attempt: AttemptId,
+    deadline: ElapsedTime,
+    /// Whether it is answered as soon as there is something to show.
+    wants_offer: bool,
+    /// Whether it has cancelled the attempt.
+    cancels: bool,
+}
+
+impl SigningIn {
+    /// The attempts and the memory that the previous actor left.
+    pub(super) fn inherited(running: Vec<RunningAttempt>, elevations: Elevations) -> Self {
+        Self { running, elevations, ..Self::default() }
+    }
+
+    /// The attempts that run.
+    pub(super) fn running(&self) -> &[RunningAttempt] {
+        &self.running
+    }
+
+    pub(super) fn elevations(&self) -> &Elevations {
+        &self.elevations
+    }
+
+    /// Whether this session needs an actor for its logins.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.running.is_empty() || !self.waiters.is_empty() || !self.deferred.is_empty()
+    }
+
+    /// Whether an answer is being redeemed. Until then callers wait, and nothing of the old grant is presented (law 25).
+    pub(super) fn is_arriving(&self) -> bool {
+        self.running.iter().any(|attempt| attempt.stage == AttemptStage::Arriving)
+    }
+
+    /// Whether a login is held that is not stored yet (law 21).
+    pub(super) fn is_keeping(&self) -> bool {
+        self.running.iter().any(|attempt| attempt.stage == AttemptStage::Keeping)
+    }
+
+    /// When the first caller must be answered.
+    pub(super) fn wake(&self) -> Option<ElapsedTime> {
+        let deferred = self.deferred.iter().map(|(_, request)| request.deadline);
+        self.waiters.iter().map(|waiter| waiter.deadline).chain(deferred).min()
+    }
+
+    /// Whether `operation` was refused the lease of the login that was made for it.
+    pub(super) fn was_in_vain(&self, epoch: Epoch, operation: OperationKey) -> bool {
+        self.elevations.was_for(epoch, operation)
+    }
+
+    fn attempt(&mut self, id: AttemptId) -> Option<&mut RunningAttempt> {
+        self.running.iter_mut().find(|attempt| attempt.id == id)
+    }
+
+    /// The attempt that asks a person, or follows another process that does.
+    fn asking(&mut self) -> Option<&mut RunningAttempt> {
+        self.running.iter_mut().find(|attempt| attempt.completes.is_none() && attempt.stage != AttemptStage::Keeping)
+    }
+
+    /// The attempt that the answer of `key` belongs to.
+    fn expecting(&self, key: LoginKey) -> Option<AttemptId> {
+        let expects = |attempt: &&RunningAttempt| match &attempt.stage {
+            AttemptStage::Offered { key: offered, .. } => *offered == key,
+            _ => attempt.completes == Some(key),
+        };
+        self.running.iter().find(expects).map(|attempt| attempt.id)
+    }
+
+    fn result(&self, id: AttemptId) -> Option<Result<(), LoginReason>> {
+        self.results.iter().find(|(known, _)| *known == id).map(|(_, result)| *result)
+    }
+
+    fn remember(&mut self, id: AttemptId, result: Result<(), LoginReason>) {
+        if self.results.len() == MAX_RESULTS {
+            self.results.pop_front();
+        }
+        self.results.push_back((id, result));
+    }
+}
+
+impl Session {
+    /// A request about logins.
+    pub(super) fn login_requested(&mut self, reply: ReplyId, request: LoginRequest, now: Now, out: &mut Output) {
+        let refused = if self.stopping {
+            Some(LoginReason::ShuttingDown)
+        } else if request.deadline <= now.elapsed() {
+            Some(LoginReason::DeadlinePassed)
+        } else if self.signing_in.waiters.len() + self.signing_in.deferred.len() >= self.policy.max_waiters {
+            Some(LoginReason::TooManyWaiters)
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
+            return out.answer_login(reply, Err(SignInError::new(reason)));
+        }
+        if self.knowledge.view().is_none() {
+            return self.signing_in.deferred.push((reply, request));
+        }
+        self.take_login_request(reply, request, now, out);
+    }
+
+    fn take_login_request(&mut self, reply: ReplyId, request: LoginRequest, now: Now, out: &mut Output) {
+        let LoginRequest { kind, deadline } = request;
+        let joins = match kind {
+            LoginRequestKind::Begin(wish, cause) => self.begin_login(wish, cause, now, out),
+            LoginRequestKind::Await(attempt) => match self.signing_in.result(attempt) {
+                Some(result) => Err(result.map(|()| LoginProgress::SignedIn).map_err(SignInError::new)),
+                None if self.signing_in.attempt(attempt).is_some() => Ok((attempt, false, false)),
+                None => Err(Err(SignInError::new(LoginReason::UnknownLogin))),
+            },
+            LoginRequestKind::Complete(callback) => self.complete_login(callback, out),
+            LoginRequestKind::Cancel => match self.signing_in.asking().map(|attempt| attempt.id) {
+                Some(attempt) => {
+                    out.effects.push(SessionEffect::TellAttempt(attempt, Box::new(LoginEvent::Cancel)));
+                    Ok((attempt, false, true))
+                }
+                None => Err(Err(SignInError::new(LoginReason::UnknownLogin))),
+            },
+        };
+        match joins {
+            Err(answer) => out.answer_login(reply, answer),
+            Ok((attempt, wants_offer, cancels)) => {
+                self.signing_in.waiters.push(LoginWaiter { reply, attempt, deadline, wants_offer, cancels });
+                self.answer_offered(out);
+            }
+        }
+    }
+
+    /// Begins a login, or joins the one that is under way. Returns the attempt to wait for, or the answer.
+    fn begin_login(
+        &mut self,
+        mut wish: LoginWish,
+        cause: LoginCause,
+        now: Now,
+        out: &mut Output,
+    ) -> Result<(AttemptId, bool, bool), Result<LoginProgress, SignInError>> {
+        let error = |reason| Err(Err(SignInError::new(reason)));
+        let signed_in = self.login_required(now).is_none();
+        let operation = match cause {
+            LoginCause::Person if signed_in => return Err(Ok(LoginProgress::SignedIn)),
+            LoginCause::Person | LoginCause::Again => {
+                self.signing_in.elevations.forget();
+                None
+            }
+            LoginCause::Operation { refused, operation } => {
+                let current = self.lease().map(|lease| lease.generation());
+                // A newer lease is there already. The caller tries it first.
+                if current.zip(refused).is_some_and(|(current, refused)| current.supersedes(&refused)) {
+                    return Err(Ok(LoginProgress::SignedIn));
+                }
+                if let Some(left) = self.signing_in.elevations.declined_for(&wish.scopes, now.elapsed()) {
+                    return Err(Err(SignInError::new(LoginReason::ScopeDenied).with_retry_after(left)));
+                }
+                wish.same_subject = true;
+                Some(operation)
+            }
+        };
+        if self.is_closing() {
+            return error(LoginReason::LoggedOut);
+        }
+        if self.signing_in.is_keeping() {
+            // A login is here, and the store does not take it yet. Another one would fail in the same way.
+            return error(LoginReason::StoreTrouble);
+        }
+        if let Some(attempt) = self.signing_in.asking() {
+            let (id, is_preparing) = (attempt.id, attempt.stage == AttemptStage::Preparing);
+            if is_preparing && !wish.scopes.are_within(&attempt.scopes) {
+                attempt.scopes = attempt.scopes.union(&wish.scopes);
+                out.effects.push(SessionEffect::TellAttempt(id, Box::new(LoginEvent::Widen(wish.scopes))));
+            }
+            return Ok((id, true, false));
+        }
+        if let Some(operation) = operation
+            && let Err(left) = self.signing_in.elevations.count(operation, now.elapsed())
+        {
+            return Err(Err(SignInError::new(LoginReason::ResourceRefuses).with_retry_after(left)));
+        }
+        let scopes = wish.scopes.clone();
+        let id = self.order_attempt(LoginTask::Ask(wish), out);
+        self.track(id, None, scopes, operation);
+        Ok((id, true, false))
+    }
+
+    /// Hands a person's answer to the attempt that expects it, or to one of its own.
+    fn complete_login(
+        &mut self,
+        callback: Callback,
+        out: &mut Output,
+    ) -> Result<(AttemptId, bool, bool), Result<LoginProgress, SignInError>> {
+        let key = callback.key;
+        if let Some(id) = self.signing_in.expecting(key) {
+            out.effects.push(SessionEffect::TellAttempt(id, Box::new(LoginEvent::Callback(callback))));
+            return Ok((id, false, false));
+        }
+        let completing = self.signing_in.running.iter().filter(|attempt| attempt.completes.is_some()).count();
+        if completing >= MAX_COMPLETIONS {
+            return Err(Err(SignInError::new(LoginReason::TooManyWaiters)));
+        }
+        let id = self.order_attempt(LoginTask::Complete(callback), out);
+        self.track(id, Some(key), Scopes::default(), None);
+        Ok((id, false, false))
+    }
+
+    fn order_attempt(&mut self, task: LoginTask, out: &mut Output) -> AttemptId {
+        self.signing_in.begun += 1;
+        let attempt = AttemptId(self.birth.flights.0.wrapping_sub(u128::from(self.signing_in.begun)));
+        let order = LoginOrder {
+            attempt,
+            epoch: self.knowledge.epoch().unwrap_or_default(),
+            task,
+            known: self.knowledge.newest(),
+            nonce: self.birth.nonce,
+        };
+        out.effects.push(SessionEffect::SignIn(Box::new(order)));
+        attempt
+    }
+
+    fn track(&mut self, id: AttemptId, completes: Option<LoginKey>, scopes: Scopes, operation: Option<OperationKey>) {
+        let epoch = self.knowledge.epoch().unwrap_or_default();
+        let stage = AttemptStage::Preparing;
+        self.signing_in.running.push(RunningAttempt { id, epoch, stage, completes, scopes, operation });
+    }
+
+    // Reports.
+
+    /// An attempt reports.
+    pub(super) fn attempt_reported(&mut self, id: AttemptId, report: LoginReport, now: Now, out: &mut Output) {
+        match report {
+            LoginReport::Seen(view) => return self.update(*view, now, out),
+            LoginReport::Offered(key, offer) => {
+                let stage = AttemptStage::Offered { key, offer, is_shown: false };
+                self.enter_stage(id, stage);
+                self.answer_offered(out);
+            }
+            LoginReport::Elsewhere => {
+                self.enter_stage(id, AttemptStage::Elsewhere);
+                self.answer_offered(out);
+            }
+            LoginReport::Arriving => self.enter_stage(id, AttemptStage::Arriving),
+            LoginReport::Concluded(conclusion) => self.attempt_concluded(id, *conclusion, now, out),
+            LoginReport::Settled(view) => {
+                self.signing_in.running.retain(|attempt| attempt.id != id);
+                self.update(*view, now, out);
+            }
+            LoginReport::Lost => self.attempt_over(id, now, out),
+        }
+    }
+
+    fn enter_stage(&mut self, id: AttemptId, stage: AttemptStage) {
+        if let Some(attempt) = self.signing_in.attempt(id) {
+            attempt.stage = stage;
+        }
+    }
+
+    fn attempt_concluded(&mut self, id: AttemptId, conclusion: LoginConclusion, now: Now, out: &mut Output) {
+        let LoginConclusion { result, view, unstored } = conclusion;
+        let attempt = self.signing_in.attempt(id).cloned();
+        match &unstored {
+            Some(_) => self.enter_stage(id, AttemptStage::Keeping),
+            None => self.signing_in.running.retain(|attempt| attempt.id != id),
+        }
+        if let Some(view) = view {
+            self.absorb(*view, now, out);
+        }
+        if let Some(lease) = unstored {
+            self.knowledge.minted(lease);
+            self.new_epoch();
+        }
+        self.signing_in.remember(id, result);
+        if let Some(RunningAttempt { epoch, scopes, operation, .. }) = attempt {
+            match (result, operation) {
+                (Ok(()), Some(operation)) => self.signing_in.elevations.served(epoch.next(), operation),
+                (Err(LoginReason::Denied), Some(_)) => self.signing_in.elevations.declined(&scopes, now.elapsed()),
+                _ => {}
+            }
+        }
+        self.conclude_waiters(id, result, out);
+        self.serve_waiters(now, out);
+    }
+
+    /// The attempt's task has ended. If it has not concluded, it broke off.
+    pub(super) fn attempt_over(&mut self, id: AttemptId, now: Now, out: &mut Output) {
+        let before = self.signing_in.running.len();
+        self.signing_in.running.retain(|attempt| attempt.id != id);
+        if self.signing_in.running.len() < before {
+            self.conclude_waiters(id, Err(LoginReason::Aborted), out);
+            self.knowledge.forget_unstored_login();
+            self.read(now, out);
+            self.serve_waiters(now, out);
+        }
+    }
+
+    // Answers.
+
+    /// Answers the requests that wait for something to show.
+    fn answer_offered(&mut self, out: &mut Output) {
+        for waiter in std::mem::take(&mut self.signing_in.waiters) {
+            let progress = match self.signing_in.attempt(waiter.attempt) {
+                Some(attempt) if waiter.wants_offer => attempt.progress(),
+                _ => None,
+            };
+            match progress {
+                Some(progress) => out.answer_login(waiter.reply, Ok(progress)),
+                None => self.signing_in.waiters.push(waiter),
+            }
+        }
+    }
+
+    /// Answers all that wait for an attempt with its result.
+    fn conclude_waiters(&mut self, id: AttemptId, result: Result<(), LoginReason>, out: &mut Output) {
+        for waiter in self.signing_in.waiters.extract_if(.., |waiter| waiter.attempt == id) {
+            let answer = match result {
+                Ok(()) => Ok(LoginProgress::SignedIn),
+                Err(LoginReason::Cancelled) if waiter.cancels => Ok(LoginProgress::Cancelled),
+                Err(reason) => Err(SignInError::new(reason)),
+            };
+            out.answer_login(waiter.reply, answer);
+        }
+    }
+
+    /// The record has been read. The requests that waited for that are taken.
+    pub(super) fn take_deferred_logins(&mut self, now: Now, out: &mut Output) {
+        for (reply, request) in std::mem::take(&mut self.signing_in.deferred) {
+            self.take_login_request(reply, request, now, out);
+        }
+    }
+
+    /// The record cannot be read. No login can begin.
+    pub(super) fn logins_unread(&mut self, out: &mut Output) {
+        for (reply, _) in std::mem::take(&mut self.signing_in.deferred) {
+            out.answer_login(reply, Err(SignInError::new(LoginReason::StoreTrouble)));
+        }
+    }
+
+    /// Answers the requests whose deadline has come. Their attempts go on.
+    pub(super) fn answer_late_logins(&mut self, now: Now, out: &mut Output) {
+        let late = |deadline: ElapsedTime| deadline <= now.elapsed();
+        let waiters = self.signing_in.waiters.extract_if(.., |waiter| late(waiter.deadline)).map(|waiter| waiter.reply);
+        let deferred = self.signing_in.deferred.extract_if(.., |(_, request)| late(request.deadline));
+        for reply in waiters.chain(deferred.map(|(reply, _)| reply)) {
+            out.answer_login(reply, Err(SignInError::new(LoginReason::DeadlinePassed)));
+        }
+    }
+
+    pub(super) fn stop_signing_in(&mut self, out: &mut Output) {
+        let waiters = std::mem::take(&mut self.signing_in.waiters).into_iter().map(|waiter| waiter.reply);
+        let deferred = std::mem::take(&mut self.signing_in.deferred).into_iter().map(|(reply, _)| reply);
+        for reply in waiters.chain(deferred) {
+            out.answer_login(reply, Err(SignInError::new(LoginReason::ShuttingDown)));
+        }
+    }
+
+    /// Tells every attempt of an event.
+    pub(super) fn tell_attempts(&self, event: &LoginEvent, out: &mut Output) {
+        for attempt in &self.signing_in.running {
+            out.effects.push(SessionEffect::TellAttempt(attempt.id, Box::new(event.clone())));
+        }
+    }
+
+    /// Whether a person is being asked to sign in, by this process or another one.
+    pub(super) fn is_signing_in(&self, now: Now) -> bool {
+        let here = self.signing_in.running.iter().any(|attempt| attempt.stage != AttemptStage::Keeping);
+        here || self.knowledge.view().is_some_and(|view| is_asked_for(view, now))
+    }
+}
+
+impl RunningAttempt {
+    /// What a caller that waits for something to show is told; `None` if there is nothing yet.
+    fn progress(&mut self) -> Option<LoginProgress> {
+        let attempt = self.id;
+        match &mut self.stage {
+            AttemptStage::Offered { key, offer, is_shown } => {
+                let is_first = !std::mem::replace(is_shown, true);
+                Some(LoginProgress::Offered { attempt, key: *key, offer: offer.clone(), is_first })
+            }
+            AttemptStage::Elsewhere => Some(LoginProgress::Elsewhere { attempt }),
+            AttemptStage::Preparing | AttemptStage::Arriving | AttemptStage::Keeping => None,
+        }
+    }
+}
+
+/// Whether the record says that a person is being asked.
+fn is_asked_for(view: &View, now: Now) -> bool {
+    view.prompt.as_ref().is_some_and(|prompt| match prompt.state {
+        PromptState::Open | PromptState::Answered => prompt.expires > now.moment.wall,
+        PromptState::Ended(_) => false,
+    })
+}

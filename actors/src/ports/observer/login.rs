@@ -1,0 +1,133 @@
+//! The names of the effects of login attempts.
+
+use crate::law::ledger::Change;
+use crate::law::login::LoginEffect;
+
+/// The name of a login attempt's effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LoginEffectName {
+    /// Tries to claim.
+    Claim,
+    /// Renews a claim.
+    Renew,
+    /// Ends a claim.
+    EndClaim,
+    /// Reads the record.
+    Load,
+    /// Prepares the request to the person.
+    Prepare,
+    /// Keeps the pending login.
+    Put,
+    /// Looks at a pending login.
+    Peek,
+    /// Takes a pending login out.
+    Take,
+    /// Removes a pending login that is not used.
+    Discard,
+    /// Stores the request to the person.
+    Ask,
+    /// Gets ready to show the request.
+    Show,
+    /// Judges an answer.
+    Judge,
+    /// Stores that an answer is being redeemed.
+    Answer,
+    /// Presents the code.
+    Redeem,
+    /// Asks whether the person has answered.
+    Poll,
+    /// Reserves the refresh token.
+    Reserve,
+    /// Stores the login.
+    Install,
+    /// Stores how the request ended.
+    EndPrompt,
+    /// Revokes tokens.
+    Revoke,
+    /// Reports to the session.
+    Report,
+}
+
+impl LoginEffectName {
+    /// Every effect an attempt can have.
+    pub const ALL: [LoginEffectName; 20] = [
+        LoginEffectName::Claim,
+        LoginEffectName::Renew,
+        LoginEffectName::EndClaim,
+        LoginEffectName::Load,
+        LoginEffectName::Prepare,
+        LoginEffectName::Put,
+        LoginEffectName::Peek,
+        LoginEffectName::Take,
+        LoginEffectName::Discard,
+        LoginEffectName::Ask,
+        LoginEffectName::Show,
+        LoginEffectName::Judge,
+        LoginEffectName::Answer,
+        LoginEffectName::Redeem,
+        LoginEffectName::Poll,
+        LoginEffectName::Reserve,
+        LoginEffectName::Install,
+        LoginEffectName::EndPrompt,
+        LoginEffectName::Revoke,
+        LoginEffectName::Report,
+    ];
+
+    /// The stable word, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LoginEffectName::Claim => "claim",
+            LoginEffectName::Renew => "renew",
+            LoginEffectName::EndClaim => "end_claim",
+            LoginEffectName::Load => "load",
+            LoginEffectName::Prepare => "prepare",
+            LoginEffectName::Put => "put",
+            LoginEffectName::Peek => "peek",
+            LoginEffectName::Take => "take",
+            LoginEffectName::Discard => "discard",
+            LoginEffectName::Ask => "ask",
+            LoginEffectName::Show => "show",
+            LoginEffectName::Judge => "judge",
+            LoginEffectName::Answer => "answer",
+            LoginEffectName::Redeem => "redeem",
+            LoginEffectName::Poll => "poll",
+            LoginEffectName::Reserve => "reserve",
+            LoginEffectName::Install => "install",
+            LoginEffectName::EndPrompt => "end_prompt",
+            LoginEffectName::Revoke => "revoke",
+            LoginEffectName::Report => "report",
+        }
+    }
+}
+
+impl LoginEffect {
+    /// The effect's name.
+    pub fn name(&self) -> LoginEffectName {
+        match self {
+            LoginEffect::Claim { .. } => LoginEffectName::Claim,
+            LoginEffect::Renew { .. } => LoginEffectName::Renew,
+            LoginEffect::EndClaim(_) => LoginEffectName::EndClaim,
+            LoginEffect::Load(_) => LoginEffectName::Load,
+            LoginEffect::Prepare(..) => LoginEffectName::Prepare,
+            LoginEffect::Put(..) => LoginEffectName::Put,
+            LoginEffect::Peek(..) => LoginEffectName::Peek,
+            LoginEffect::Take(..) => LoginEffectName::Take,
+            LoginEffect::Discard(_) => LoginEffectName::Discard,
+            LoginEffect::Show(..) => LoginEffectName::Show,
+            LoginEffect::Judge(..) => LoginEffectName::Judge,
+            LoginEffect::Redeem(..) => LoginEffectName::Redeem,
+            LoginEffect::Poll(..) => LoginEffectName::Poll,
+            LoginEffect::Reserve(..) => LoginEffectName::Reserve,
+            LoginEffect::Revoke(_) => LoginEffectName::Revoke,
+            LoginEffect::Report(_) => LoginEffectName::Report,
+            LoginEffect::Change(_, change) => match change {
+                Change::Prompt { .. } => LoginEffectName::Ask,
+                Change::AnswerPrompt { .. } => LoginEffectName::Answer,
+                Change::EndPrompt { .. } => LoginEffectName::EndPrompt,
+                // The attempt writes nothing else.
+                _ => LoginEffectName::Install,
+            },
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Logins that a person is asked for, through a session's handle or by an answer alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::auth_runtime::AuthRuntime;
+use super::core::Core;
+use super::plan::SessionSpec;
+use super::request::RequestKind;
+use super::session::AuthSession;
+use crate::law::login::LoginWish;
+use crate::law::session::{LoginCause, LoginProgress, LoginRequest, LoginRequestKind};
+use crate::ports::store::PendingLogin;
+use crate::values::{AttemptId, Callback, LoginKey, LoginReason, SignInError};
+
+/// The error of a request that was never answered.
+const UNANSWERED: SignInError = SignInError::new(LoginReason::Aborted);
+
+impl AuthSession {
+    /// Begins a login, or joins the one that is under way in this process. Returns as soon as there is something to show, or
+    /// another process is known to ask.
+    ///
+    /// One prompt is open at a time, over all processes on the store (law 17). Of all callers that get it, one is the
+    /// [first](LoginProgress::Offered::is_first), and only that one should open a page by itself. The current lease goes on
+    /// being served until the login is stored.
+    ///
+    /// # Errors
+    ///
+    /// One of the [`LoginReason`]s. [`DeadlinePassed`](LoginReason::DeadlinePassed) after `timeout`; the attempt goes on.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the attempt goes on.
+    pub async fn begin_login(
+        &self,
+        wish: LoginWish,
+        cause: LoginCause,
+        timeout: Duration,
+    ) -> Result<LoginProgress, SignInError> {
+        self.request_login(LoginRequestKind::Begin(wish, cause), timeout).await
+    }
+
+    /// Waits until an attempt has ended. A caller that comes a little late gets the result, too.
+    ///
+    /// # Errors
+    ///
+    /// The [`LoginReason`] for which no login was installed. [`UnknownLogin`](LoginReason::UnknownLogin) for an attempt of
+    /// another session, or one that ended long ago.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop.
+    pub async fn login_done(&self, attempt: AttemptId, timeout: Duration) -> Result<(), SignInError> {
+        self.request_login(LoginRequestKind::Await(attempt), timeout).await.map(drop)
+    }
+
+    /// Takes a person's answer, and waits until its login is stored. It may answer a prompt of another process. An answer is
+    /// taken once, whichever replica it arrives at.
+    ///
+    /// # Errors
+    ///
+    /// As [`login_done`](Self::login_done). [`UnknownLogin`](LoginReason::UnknownLogin) if the login has expired or was
+    /// answered before.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the answer is redeemed.
+    pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
+        self.request_login(LoginRequestKind::Complete(callback), timeout).await.map(drop)
+    }
+
+    /// Cancels the login that is under way in this process, and waits for its end. A code that is being presented is not
+    /// called back; its login is then stored.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownLogin`](LoginReason::UnknownLogin) if none is under way.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the login is cancelled.
+    pub async fn cancel_login(&self, timeout: Duration) -> Result<LoginProgress, SignInError> {
+        self.request_login(LoginRequestKind::Cancel, timeout).await
+    }
+
+    async fn request_login(&self, kind: LoginRequestKind, timeout: Duration) -> Result<LoginProgress, SignInError> {
+        let request = Box::new(LoginRequest { kind, deadline: self.now().elapsed.after(timeout) });
+        self.send(|reply| RequestKind::Login(request, reply)).await.unwrap_or(Err(UNANSWERED))
+    }
+}
+
+impl AuthRuntime {
+    /// Takes a person's answer by its key alone, in whichever process or replica it arrived. Otherwise like
+    /// [`AuthSession::complete_login`].
+    ///
+    /// # Errors
+    ///
+    /// As [`AuthSession::complete_login`].
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once the session has the answer, it is redeemed.
+    pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
+        let core = self.core();
+        let session = session_of(&core, &callback.key).await?;
+        session.complete_login(callback, timeout).await
+    }
+
+    /// Returns the pending logins of all identities, which may be those of other processes. A host that was restarted binds
+    /// their listeners again, and begins a login of each identity, which takes the prompt over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreTrouble`](LoginReason::StoreTrouble).
+    pub async fn pending_logins(&self) -> Result<Vec<(LoginKey, PendingLogin)>, SignInError> {
+        let core = self.core();
+        let now = core.ports.clock.now();
+        core.ports.store.pending_logins(now).await.map_err(|_| SignInError::new(LoginReason::StoreTrouble))
+    }
+}
+
+/// The session that a pending login belongs to.
+pub(crate) async fn session_of(core: &Arc<Core>, key: &LoginKey) -> Result<AuthSession, SignInError> {
+    let pending = core.ports.store.peek_login(key, core.ports.clock.now()).await;
+    match pending.map_err(|_| SignInError::new(LoginReason::StoreTrouble))? {
+        Some(pending) => {
+            let slot = core.slot(SessionSpec::new(pending.identity));
+            Ok(AuthSession::new(Arc::clone(core), slot))
+        }
+        None => Err(SignInError::new(LoginReason::UnknownLogin)),
+    }
+}
