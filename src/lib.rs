@@ -9,7 +9,8 @@
 //!
 //! - [`AuthRuntime`] runs in a host and owns every session. [`RuntimeBuilder`] builds it over a store.
 //! - [`SessionSpec`] names a session, and [`AuthSession`] is the handle on it: [`token`](AuthSession::token),
-//!   [`invalidate`](AuthSession::invalidate) after a 401, [`install`](AuthSession::install) for a login,
+//!   [`invalidate`](AuthSession::invalidate) after a 401, [`begin_login`](AuthSession::begin_login) and
+//!   [`complete_login`](AuthSession::complete_login), [`install`](AuthSession::install) for a login from elsewhere,
 //!   [`logout`](AuthSession::logout).
 //! - [`Login`] carries the tokens of a sign-in or an import. [`issuers`] describes authorization servers.
 //! - [`Lease`] is an access token as a caller gets it.
@@ -34,6 +35,7 @@ mod lease;
 mod login;
 mod runtime;
 mod session;
+mod sign_in;
 pub mod stores;
 
 pub use tokenkeeper_actors as engine;
@@ -46,15 +48,19 @@ pub use session::{AuthSession, SessionSpec};
 
 pub use tokenkeeper_actors::law::flight::StoreTimeouts;
 pub use tokenkeeper_actors::law::issuer::IssuerPolicy;
-pub use tokenkeeper_actors::law::session::{ChallengeKey, LoggedOut, OperationKey, Policy, RefreshPolicy};
+pub use tokenkeeper_actors::law::login::{LoginLimits, LoginWish};
+pub use tokenkeeper_actors::law::session::{
+    ChallengeKey, LoggedOut, LoginCause, LoginProgress, OperationKey, Policy, RefreshPolicy,
+};
 pub use tokenkeeper_actors::ports::store::EventKind;
 pub use tokenkeeper_actors::runtime::{
     AuthEvent, EventStream, SessionState, ShutdownReport, StateWatch, TokenOptions, Unsaved,
 };
 pub use tokenkeeper_actors::values::{
-    AccessToken, Account, ClientSecret, ConfigureError, DpopKey, Generation, IdentityError, IdpIssuer, InstallError,
-    LogoutError, NameError, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri,
-    Scopes, ServerIdentity, SourceName, Spending, StoreFault, Target, TokenKind, Validity,
+    AccessToken, Account, AttemptId, Callback, ClientSecret, ConfigureError, DpopKey, Generation, IdentityError,
+    IdpIssuer, InstallError, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, LogoutError, NameError,
+    OfferedPrompt, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri, Scopes,
+    ServerIdentity, SignInError, SourceName, Spending, StoreFault, Target, TokenKind, Validity,
 };
 
 /// The code in the README compiles and does what it says.

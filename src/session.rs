@@ -23,7 +23,7 @@ use crate::{
 /// [`AuthRuntime::shutdown`](crate::AuthRuntime::shutdown). Only a session whose identity has never signed in is removed from
 /// the memory once it has no handle.
 #[derive(Clone, Debug)]
-pub struct AuthSession(runtime::AuthSession);
+pub struct AuthSession(pub(crate) runtime::AuthSession);
 
 impl AuthSession {
     /// The identity that the session belongs to.

@@ -65,6 +65,7 @@ impl Host {
             refresh: Some(RefreshCredential::new(grant.refresh_token.clone(), &key)),
             access: None,
             at: SystemClock::new().unwrap().now(),
+            begun_on: None,
         };
         self.session.install(login).await.unwrap();
     }

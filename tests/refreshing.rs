@@ -67,6 +67,7 @@ impl Host {
             refresh: Some(RefreshCredential::new(grant.refresh_token.clone(), &key)),
             access: None,
             at: clock.now(),
+            begun_on: None,
         };
         session.install(login).await.unwrap();
         Self { server, grant, session, runtime }

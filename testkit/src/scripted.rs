@@ -51,6 +51,7 @@
 mod actor;
 mod clock;
 mod driver;
+mod logins;
 mod step;
 mod world;
 
@@ -66,6 +67,7 @@ use actor::ScriptedActor;
 use clock::TokioClock;
 use world::Store;
 
+pub use logins::{LoginCounts, LoginStep, PersonAnswer, ScriptedLogins};
 pub use step::{Failure, Step, Token, failure, login_required, token};
 
 /// A session that follows a script. The test uses it to write the script, change it and read the counts.

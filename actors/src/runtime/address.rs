@@ -3,6 +3,7 @@
 //! It is outside the supervision tree, so that its address stays valid when the tree ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 
@@ -11,8 +12,11 @@ use super::plan::SessionSpec;
 use super::request::{Request, RequestKind};
 use super::session::TokenOptions;
 use super::slot::WaiterGuard;
-use crate::law::session::{Refusal, RefusalAnswer};
-use crate::values::{Lease, Reason, ServerIdentity, TokenError};
+use crate::law::login::LoginWish;
+use crate::law::session::{
+    LoggedOut, LoginCause, LoginProgress, LoginRequest, LoginRequestKind, Refusal, RefusalAnswer,
+};
+use crate::values::{Callback, Lease, LogoutError, Reason, ServerIdentity, SignInError, TokenError};
 
 /// A message to [`AuthRuntime::address`](super::AuthRuntime::address). Not serializable, so that no token leaves the
 /// process this way.
@@ -39,6 +43,45 @@ pub enum AuthMessage {
         refusal: Refusal,
         /// The port for the answer. After the answer the lease is not handed out any more.
         reply: RpcReplyPort<Result<RefusalAnswer, TokenError>>,
+    },
+    /// Begins a login, or joins the one that is under way; see [`AuthSession::begin_login`](super::AuthSession::begin_login).
+    BeginLogin {
+        /// The session's identity.
+        identity: ServerIdentity,
+        /// The login.
+        wish: LoginWish,
+        /// Why it is wanted.
+        cause: LoginCause,
+        /// How long the caller waits for something to show. A timeout of the call itself shortens it.
+        timeout: Duration,
+        /// The port for the answer.
+        reply: RpcReplyPort<Result<LoginProgress, SignInError>>,
+    },
+    /// Takes a person's answer, whichever session it belongs to; see
+    /// [`AuthRuntime::complete_login`](super::AuthRuntime::complete_login).
+    CompleteLogin {
+        /// The answer.
+        callback: Callback,
+        /// How long the caller waits for the tokens to be stored. A timeout of the call itself shortens it.
+        timeout: Duration,
+        /// The port for the result.
+        reply: RpcReplyPort<Result<LoginProgress, SignInError>>,
+    },
+    /// Cancels the login that is under way; see [`AuthSession::cancel_login`](super::AuthSession::cancel_login).
+    CancelLogin {
+        /// The session's identity.
+        identity: ServerIdentity,
+        /// How long the caller waits for its end. A timeout of the call itself shortens it.
+        timeout: Duration,
+        /// The port for the answer.
+        reply: RpcReplyPort<Result<LoginProgress, SignInError>>,
+    },
+    /// Logs a session out; see [`AuthSession::logout`](super::AuthSession::logout).
+    Logout {
+        /// The session's identity.
+        identity: ServerIdentity,
+        /// The port for the result.
+        reply: RpcReplyPort<Result<LoggedOut, LogoutError>>,
     },
 }
 
@@ -80,7 +123,43 @@ impl AddressActor {
                 let slot = core.slot(SessionSpec::new(identity));
                 core.deliver(Request::new(slot, RequestKind::Refusal(refusal, reply)));
             }
+            AuthMessage::BeginLogin { identity, wish, cause, timeout, reply } => {
+                request_login(core, identity, LoginRequestKind::Begin(wish, cause), timeout, reply);
+            }
+            AuthMessage::CancelLogin { identity, timeout, reply } => {
+                request_login(core, identity, LoginRequestKind::Cancel, timeout, reply);
+            }
+            // The session has to be looked up in the store, and this actor never waits.
+            AuthMessage::CompleteLogin { callback, timeout, reply } => {
+                let this = Arc::clone(core);
+                core.spawn(async move {
+                    match this.identity_of_login(&callback.key).await {
+                        Ok(identity) => {
+                            request_login(&this, identity, LoginRequestKind::Complete(callback), timeout, reply);
+                        }
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                });
+            }
+            AuthMessage::Logout { identity, reply } => {
+                let slot = core.slot(SessionSpec::new(identity));
+                core.deliver(Request::new(slot, RequestKind::Logout(reply)));
+            }
         }
         Ok(())
     }
+}
+
+/// Sends a request about logins to the session of `identity`.
+fn request_login(
+    core: &Arc<Core>,
+    identity: ServerIdentity,
+    kind: LoginRequestKind,
+    timeout: Duration,
+    reply: RpcReplyPort<Result<LoginProgress, SignInError>>,
+) {
+    let timeout = reply.get_timeout().map_or(timeout, |limit| limit.min(timeout));
+    let deadline = core.ports.clock.now().elapsed.after(timeout);
+    let request = Box::new(LoginRequest { kind, deadline });
+    core.deliver(Request::new(core.slot(SessionSpec::new(identity)), RequestKind::Login(request, reply)));
 }

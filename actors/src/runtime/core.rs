@@ -22,7 +22,9 @@ use crate::ports::spawner::Spawner;
 use crate::ports::store::{StoreEvent, TokenStore};
 use crate::sync::lock;
 use crate::system::Entropy;
-use crate::values::{ElapsedTime, Moment, Nonce, Now, Reason, ServerIdentity, TokenError};
+use crate::values::{
+    ElapsedTime, LoginKey, LoginReason, Moment, Nonce, Now, Reason, ServerIdentity, SignInError, TokenError,
+};
 
 /// The ports of a runtime.
 #[derive(Debug)]
@@ -144,6 +146,15 @@ impl Core {
 
     pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
         self.directory.all()
+    }
+
+    /// Returns the identity that a pending login belongs to.
+    pub(crate) async fn identity_of_login(&self, key: &LoginKey) -> Result<ServerIdentity, SignInError> {
+        match self.ports.store.peek_login(key, self.ports.clock.now()).await {
+            Ok(Some(pending)) => Ok(pending.identity),
+            Ok(None) => Err(SignInError::new(LoginReason::UnknownLogin)),
+            Err(_) => Err(SignInError::new(LoginReason::StoreTrouble)),
+        }
     }
 
     // Requests.

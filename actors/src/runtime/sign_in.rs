@@ -1,11 +1,8 @@
 //! Logins that a person is asked for, through a session's handle or by an answer alone.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth_runtime::AuthRuntime;
-use super::core::Core;
-use super::plan::SessionSpec;
 use super::request::RequestKind;
 use super::session::AuthSession;
 use crate::law::login::LoginWish;
@@ -102,8 +99,8 @@ impl AuthRuntime {
     /// Safe to drop. Once the session has the answer, it is redeemed.
     pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
         let core = self.core();
-        let session = session_of(&core, &callback.key).await?;
-        session.complete_login(callback, timeout).await
+        let identity = core.identity_of_login(&callback.key).await?;
+        self.session(identity).complete_login(callback, timeout).await
     }
 
     /// Returns the pending logins of all identities, which may be those of other processes. A host that was restarted binds
@@ -116,17 +113,5 @@ impl AuthRuntime {
         let core = self.core();
         let now = core.ports.clock.now();
         core.ports.store.pending_logins(now).await.map_err(|_| SignInError::new(LoginReason::StoreTrouble))
-    }
-}
-
-/// The session that a pending login belongs to.
-pub(crate) async fn session_of(core: &Arc<Core>, key: &LoginKey) -> Result<AuthSession, SignInError> {
-    let pending = core.ports.store.peek_login(key, core.ports.clock.now()).await;
-    match pending.map_err(|_| SignInError::new(LoginReason::StoreTrouble))? {
-        Some(pending) => {
-            let slot = core.slot(SessionSpec::new(pending.identity));
-            Ok(AuthSession::new(Arc::clone(core), slot))
-        }
-        None => Err(SignInError::new(LoginReason::UnknownLogin)),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokenkeeper_actors::law::flight::{
     Equipment, Flight, FlightEffect, FlightEvent, Landing, Op, Order, Outcome, Report, Spending, StoreTimeouts,
 };
+use tokenkeeper_actors::law::login::{LoginConclusion, LoginReport};
 use tokenkeeper_actors::law::profile::Profiles;
 use tokenkeeper_actors::law::session::{
     Birth, Hit, Policy, Published, Refusal, Residue, Session, SessionEffect, SessionEvent,
@@ -15,7 +16,9 @@ use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed, Reservation};
 use tokenkeeper_actors::runtime::stand_in::Stage;
 use tokenkeeper_actors::values::record::{Record, RenewalPlan, SourceName};
-use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Jitter, Moment, Nonce, Now, Validity, Window};
+use tokenkeeper_actors::values::{
+    BootId, ElapsedTime, FlightId, Jitter, LoginReason, Moment, Nonce, Now, Validity, Window,
+};
 
 use super::Counts;
 use super::clock::TokioClock;
@@ -180,6 +183,13 @@ impl Driver {
             SessionEffect::TellLoggedOut(flight, epoch) => {
                 return self.queue.push_back(Event::Flight(flight, FlightEvent::LoggedOut(epoch)));
             }
+            // A scripted session has no login source.
+            SessionEffect::SignIn(order) => {
+                let result = Err(LoginReason::SourceMissing);
+                let conclusion = Box::new(LoginConclusion { result, view: None, unstored: None });
+                SessionEvent::Attempt(order.attempt, Box::new(LoginReport::Concluded(conclusion)))
+            }
+            SessionEffect::TellAttempt(..) | SessionEffect::DropLogins => return,
             // No caller waits for a revocation, and no server would notice it.
             SessionEffect::Revoke(_) => return,
             answer => {

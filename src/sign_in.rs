@@ -1,0 +1,132 @@
+//! Logins that a person is asked for: begun or joined, shown by the host, completed where the answer arrives.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::login::LoginWish;
+use tokenkeeper_actors::law::session::{LoginCause, LoginProgress};
+use tokenkeeper_actors::ports::store::PendingLogin;
+
+use crate::{
+    AttemptId, AuthRuntime, AuthSession, Callback, Lease, LoginKey, LoginMethod, OperationKey, Scopes, SignInError,
+};
+
+impl AuthSession {
+    /// Begins a login, or joins the one that is under way. Returns as soon as there is something to show.
+    ///
+    /// Over all processes on one store a person sees one prompt at a time (law 17). Every caller gets it, and one of them is
+    /// the [first](LoginProgress::Offered::is_first), which opens a page. The host shows the request and hands the answer to
+    /// [`complete_login`](Self::complete_login), in this process or another one. The present tokens are served until the
+    /// login is stored.
+    ///
+    /// # Errors
+    ///
+    /// The [`LoginReason`](crate::LoginReason) for which no person can be asked, or `DeadlinePassed` after `timeout`. The
+    /// attempt goes on then.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the attempt goes on.
+    pub async fn begin_login(
+        &self,
+        wish: LoginWish,
+        cause: LoginCause,
+        timeout: Duration,
+    ) -> Result<LoginProgress, SignInError> {
+        self.0.begin_login(wish, cause, timeout).await
+    }
+
+    /// Begins a login for more scopes, after the resource refused `lease` for `operation` with `insufficient_scope` (403). It
+    /// asks for these scopes beside those of the session, of the same authorization server and as the same person. Others
+    /// keep the present lease meanwhile.
+    ///
+    /// [`LoginProgress::SignedIn`] means that there is a newer lease already. The caller tries that first.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin_login`](Self::begin_login). `ScopeDenied` if a person declined one of the scopes a short time ago, and
+    /// `ResourceRefuses` after three logins for this operation within ten minutes (law 22).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`begin_login`](Self::begin_login).
+    pub async fn step_up(
+        &self,
+        lease: &Lease,
+        scopes: Scopes,
+        method: LoginMethod,
+        operation: OperationKey,
+        timeout: Duration,
+    ) -> Result<LoginProgress, SignInError> {
+        let wish = LoginWish { scopes, method, same_subject: true, extends: true };
+        let cause = LoginCause::Operation { refused: Some(lease.generation()), operation };
+        self.0.begin_login(wish, cause, timeout).await
+    }
+
+    /// Waits until a login has ended, and its tokens are stored. A caller that comes a little late gets the result, too.
+    ///
+    /// # Errors
+    ///
+    /// The [`LoginReason`](crate::LoginReason) for which no login was stored. `UnknownLogin` for an attempt of another
+    /// session, or one that ended long ago.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop.
+    pub async fn login_done(&self, attempt: AttemptId, timeout: Duration) -> Result<(), SignInError> {
+        self.0.login_done(attempt, timeout).await
+    }
+
+    /// Takes a person's answer, redeems it, and waits until the login is stored. An answer is taken once, whichever process
+    /// gets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`login_done`](Self::login_done). `UnknownLogin` if the prompt has expired or was answered before.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the answer is redeemed.
+    pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
+        self.0.complete_login(callback, timeout).await
+    }
+
+    /// Cancels the login that is under way in this process, and waits for its end. A code that is being presented is not
+    /// called back. Its login is stored, and this returns [`LoginProgress::SignedIn`].
+    ///
+    /// # Errors
+    ///
+    /// `UnknownLogin` if none is under way.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the login is cancelled.
+    pub async fn cancel_login(&self, timeout: Duration) -> Result<LoginProgress, SignInError> {
+        self.0.cancel_login(timeout).await
+    }
+}
+
+impl AuthRuntime {
+    /// Takes a person's answer by its key alone, for a route that serves the answers of all sessions. Otherwise like
+    /// [`AuthSession::complete_login`].
+    ///
+    /// # Errors
+    ///
+    /// As [`AuthSession::complete_login`].
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once the session has the answer, it is redeemed.
+    pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
+        self.0.complete_login(callback, timeout).await
+    }
+
+    /// Returns the logins that wait for a person, of all sessions and processes on the store. A host that was restarted
+    /// listens at their addresses again, and begins a login of each session, which shows the same prompt.
+    ///
+    /// # Errors
+    ///
+    /// `StoreTrouble` if the store cannot be read.
+    pub async fn pending_logins(&self) -> Result<Vec<(LoginKey, PendingLogin)>, SignInError> {
+        self.0.pending_logins().await
+    }
+}
