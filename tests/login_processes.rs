@@ -1,5 +1,5 @@
-//! Logins over several real processes on one home: one prompt and one code for all of them, and what is left after a SIGKILL
-//! at each effect of an attempt.
+//! Logins over several real processes on one home. There is one prompt and one code for all of them, also after a SIGKILL at
+//! any effect of an attempt.
 //!
 //! A process is this test binary, run again for its test [`child`]. The server is a file to which each process appends what
 //! it asks for, so nothing is lost with a process.
@@ -51,7 +51,7 @@ use tokenkeeper_judge::processes::{WorkerOutput, WorkerProcess, read_requests, r
 
 use within::within;
 
-/// The variable with which a process is told what it is.
+/// The variable that holds the setup of a process.
 const SETUP: &str = "LOGIN_PROCESS";
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -77,7 +77,7 @@ enum Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Message {
     Ready,
-    /// A caller was told to open this prompt.
+    /// A caller is to open this prompt.
     Offered(String),
     /// All callers have a token.
     SignedIn(Vec<String>),
@@ -319,8 +319,8 @@ async fn four_processes_with_fifty_callers_each_lead_to_one_prompt_and_one_code(
     assert_eq!(counts(folder.path()), BTreeMap::from([("prepare".to_owned(), 1), ("redeem".to_owned(), 1)]));
 }
 
-/// The effects of an attempt that succeeds, in their order, with the requests that are made in all if the process dies
-/// before the effect, and after it: prompts that were prepared, and codes that were presented.
+/// The effects of an attempt that succeeds, in their order. Beside each are the numbers of prompts that are prepared and of
+/// codes that are presented in all, if the process dies before the effect, and after it.
 const DEATHS: [(&str, u32, (usize, usize), (usize, usize)); 15] = [
     ("claim", 1, (1, 1), (1, 1)),
     ("load", 1, (1, 1), (1, 1)),

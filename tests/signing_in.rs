@@ -1,5 +1,5 @@
-//! Logins that a person is asked for, through the front door: over one or several runtimes on one store, with a scripted
-//! login source and paused time.
+//! Logins that a person is asked for, through the front door. They run over one or several runtimes on one store, with a
+//! scripted login source and paused time.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 #[path = "../actors/tests/engine/support/clock.rs"]

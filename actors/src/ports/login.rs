@@ -59,7 +59,7 @@ pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
     async fn poll(&self, identity: &ServerIdentity, pending: &PendingLogin) -> Polled;
 }
 
-/// What a login is prepared for.
+/// The login to prepare.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     /// The attempt.

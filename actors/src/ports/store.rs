@@ -9,7 +9,7 @@
 //! - At most one spend claim is held per identity *and epoch*, over all processes and hosts that share the store. A
 //!   claim of another epoch does not prevent it.
 //! - A tombstone is a record. Clearing keeps epoch, revision and number.
-//! - What belongs to an issuer (client registrations, metadata, cool-downs) is kept apart from all identities, as
+//! - An issuer's entries (client registrations, metadata, cool-downs) are kept apart from all identities, as
 //!   atomically and durably, and sealed in the same way. A removal keeps the revision.
 //! - A store that cannot be used fails. It never falls back to another place.
 

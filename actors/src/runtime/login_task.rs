@@ -270,8 +270,8 @@ impl Drop for LoginTask {
         if self.over {
             return;
         }
-        // The prompt stays, and says that an answer was redeemed if one was. What has begun goes on, and the claims are kept
-        // until it has ended.
+        // The prompt stays in the record, and shows whether an answer was being redeemed. The operations in flight go on, and
+        // the claims are kept until they have ended.
         let (store, identity) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone());
         let (mut claims, mut answers) = (std::mem::take(&mut self.claims), std::mem::take(&mut self.answers));
         let mut background = std::mem::take(&mut self.background);

@@ -147,7 +147,7 @@ pub(super) struct Settlement {
     pub(super) failures: u32,
     /// The writes of this duty that the store has not answered. Each may still succeed.
     pub(super) unanswered: Vec<Op>,
-    /// Whether the mark says that the refresh token is spent, because the process stops.
+    /// Whether the mark shows that the refresh token is spent, because the process stops.
     pub(super) noted: bool,
 }
 

@@ -1,5 +1,5 @@
-//! From a person's answer to the redemption of the code: presented once, under the right to spend the refresh token that the
-//! login replaces (law 19).
+//! From a person's answer to the redemption of the code. The code is presented once, under the right to spend the refresh
+//! token that the login replaces (law 19).
 
 use std::time::Duration;
 

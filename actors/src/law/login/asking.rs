@@ -79,7 +79,7 @@ impl AttemptCore {
         self.act(now, out)
     }
 
-    /// Does what the record as it was read last calls for.
+    /// Takes the next step, from the record as it was read last.
     fn act(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match self.decide(now) {
             Decision::Conclude(result) => self.conclude(result, out),
@@ -99,7 +99,7 @@ impl AttemptCore {
         }
     }
 
-    /// What the record as it was read last calls for.
+    /// Decides on the next step from the record as it was read last.
     fn decide(&self, now: Now) -> Decision {
         let (epoch, since) = (self.record.as_ref().map_or(Epoch::default(), |record| record.epoch), self.since);
         if self.logged_out == Some(self.order.epoch) {
@@ -392,7 +392,7 @@ impl AttemptCore {
 
     pub(super) fn open_tick(&mut self, open: Open, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         if open.until <= now.elapsed() || open.shown.pending.expires <= now.moment.wall {
-            // The pending login stays until the store drops it: a late answer counts.
+            // The pending login stays until the store drops it, so that an answer that is on its way counts.
             return self.end_prompt(PromptEnd::TimedOut, LoginReason::TimedOut, now, out);
         }
         match open.polling {

@@ -260,7 +260,7 @@ impl AttemptCore {
         }
     }
 
-    /// The session is being logged out. What was not sent is not sent any more.
+    /// The session is being logged out. A code that was not sent is not sent any more.
     pub(super) fn log_out(&mut self, phase: Phase, epoch: Epoch, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         self.logged_out = Some(epoch);
         if epoch != self.order.epoch {

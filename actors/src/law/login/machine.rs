@@ -377,7 +377,7 @@ impl AttemptCore {
         self.ops = ops;
     }
 
-    /// The store has answered a renewal. A claim that is lost is asked for no more. What the attempt has begun it finishes,
+    /// The store has answered a renewal. A claim that is lost is asked for no more. The attempt goes on,
     /// because each of its writes compares what it depends on.
     fn renewed(&mut self, op: Op, answer: Result<Renewed, StoreFault>) {
         for held in self.claims() {

@@ -21,7 +21,7 @@
 //! before it starts the next, calls `handle` with [`LoginEvent::Tick`] at [`LoginAttempt::next_wake`], and drops the machine
 //! when [`LoginAttempt::is_over`].
 //!
-//! A redemption that was sent is never dropped, whatever happens to the callers, the actor or the session. Dropping a machine
+//! A redemption that was sent is never dropped, also if the callers, the actor or the session end. Dropping a machine
 //! before it is over is a crash. Its claims end or run out, and its prompt stays.
 
 mod answering;
@@ -51,7 +51,7 @@ pub struct LoginOrder {
     pub attempt: AttemptId,
     /// The epoch that the login is to replace. The attempt ends if it reads a record of another epoch.
     pub epoch: Epoch,
-    /// What to do.
+    /// The task.
     pub task: LoginTask,
     /// The newest generation that the session knows. A lease that is served before it is stored counts on from it.
     pub known: Generation,

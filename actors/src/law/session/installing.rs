@@ -99,7 +99,7 @@ impl Session {
                 let view = after.view();
                 self.new_epoch();
                 if before.is_none() && installing.had_record {
-                    // What is known of the lost record does not hold for this one.
+                    // The store has lost the earlier record. The knowledge of that one does not hold for this one.
                     self.start_over();
                 }
                 self.overtake_logout(view.version, out);

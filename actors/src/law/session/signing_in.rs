@@ -441,7 +441,7 @@ impl Session {
 }
 
 impl RunningAttempt {
-    /// What a caller that waits for something to show is told; `None` if there is nothing yet.
+    /// The answer to a caller that waits for something to show; `None` if there is nothing yet.
     fn progress(&mut self) -> Option<LoginProgress> {
         let attempt = self.id;
         match &mut self.stage {
@@ -455,7 +455,7 @@ impl RunningAttempt {
     }
 }
 
-/// Whether the record says that a person is being asked.
+/// Whether a prompt is open in the record, or its answer is being redeemed.
 fn is_asked_for(view: &View, now: Now) -> bool {
     view.prompt.as_ref().is_some_and(|prompt| match prompt.state {
         PromptState::Open | PromptState::Answered => prompt.expires > now.moment.wall,
