@@ -319,9 +319,12 @@ async fn four_processes_with_fifty_callers_each_lead_to_one_prompt_and_one_code(
     assert_eq!(counts(folder.path()), BTreeMap::from([("prepare".to_owned(), 1), ("redeem".to_owned(), 1)]));
 }
 
+/// The number of prompts that were prepared, and of codes that were presented.
+type Requests = (usize, usize);
+
 /// The effects of an attempt that succeeds, in their order. Beside each are the numbers of prompts that are prepared and of
 /// codes that are presented in all, if the process dies before the effect, and after it.
-const DEATHS: [(&str, u32, (usize, usize), (usize, usize)); 15] = [
+const DEATHS: [(&str, u32, Requests, Requests); 15] = [
     ("claim", 1, (1, 1), (1, 1)),
     ("load", 1, (1, 1), (1, 1)),
     ("prepare", 1, (1, 1), (2, 1)),
@@ -356,7 +359,7 @@ async fn a_death_at_any_effect_costs_a_prompt_at_most_and_the_next_process_signs
 
 /// One process asks, takes the answer and dies on the way. Another one wants to be signed in, too. Returns the requests that
 /// were made in all.
-async fn death(name: &str, number: u32, before: bool) -> (usize, usize) {
+async fn death(name: &str, number: u32, before: bool) -> Requests {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, mut first_output) = start(folder.path(), Some((name, number, before))).await;
     first.send(&Command::SignIn(1)).await.unwrap();
@@ -376,7 +379,7 @@ async fn death(name: &str, number: u32, before: bool) -> (usize, usize) {
             Message::Offered(key) => {
                 // The tab that the first process opened is still there, if the prompt is the same.
                 let is_known = offered.as_ref() == Some(&key);
-                assert!(!is_known || counts(folder.path()).get("redeem").is_none());
+                assert!(!is_known || !counts(folder.path()).contains_key("redeem"));
                 second.send(&Command::Complete(key)).await.unwrap();
             }
             Message::SignedIn(tokens) => {

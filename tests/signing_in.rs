@@ -1,6 +1,7 @@
 //! Logins that a person is asked for, through the front door. They run over one or several runtimes on one store, with a
 //! scripted login source and paused time.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "the clock and the store of the engine's tests")]
 
 #[path = "../actors/tests/engine/support/clock.rs"]
 mod clock;
@@ -475,14 +476,15 @@ async fn a_login_that_cannot_be_stored_before_the_end_is_reported() {
 
 /// An actor above a runtime, as a host's.
 async fn ractor_host() -> (ractor::ActorRef<()>, tokio::task::JoinHandle<()>) {
-    struct Host;
-    impl ractor::Actor for Host {
-        type Msg = ();
-        type State = ();
-        type Arguments = ();
-        async fn pre_start(&self, _: ractor::ActorRef<()>, (): ()) -> Result<(), ractor::ActorProcessingErr> {
-            Ok(())
-        }
-    }
     ractor::Actor::spawn(None, Host, ()).await.unwrap()
+}
+
+/// An actor that does nothing.
+struct Host;
+
+#[ractor::actor(message = (), state = (), arguments = ())]
+impl Host {
+    async fn pre_start(&self, _: ractor::ActorRef<()>, (): ()) -> Result<(), ractor::ActorProcessingErr> {
+        Ok(())
+    }
 }

@@ -17,7 +17,7 @@ use tokenkeeper_actors::ports::store::{
 };
 use tokenkeeper_actors::values::record::RefreshCredential;
 use tokenkeeper_actors::values::{
-    Account, Epoch, FlightId, Moment, RefreshToken, ResourceUri, ServerIdentity, Target, WallTime,
+    Account, AttemptId, Epoch, FlightId, Moment, RefreshToken, ResourceUri, ServerIdentity, Target, WallTime,
 };
 use tokenkeeper_testkit::store_contract::{CHECKS, Harness, Place, examine, run_all};
 use within::within;
@@ -151,7 +151,14 @@ async fn a_reservation_ends_with_its_ten_minutes_or_with_the_token_it_was_for() 
 async fn a_pending_login_is_over_at_its_very_end() {
     let store = MemoryStore::new(support::key());
     let end = Moment { wall: WallTime::from_millis(5), ..Moment::default() };
-    let login = PendingLogin { identity: who(), expires: end.wall, sealed: vec![0].into() };
+    let login = PendingLogin {
+        identity: who(),
+        attempt: AttemptId(7),
+        epoch: Epoch::new(1),
+        same_subject: true,
+        expires: end.wall,
+        sealed: vec![0].into(),
+    };
     store.put_login(LoginKey([0; 32]), login).await.unwrap();
     assert!(store.take_login(&LoginKey([0; 32]), end).await.unwrap().is_none());
 }

@@ -17,7 +17,7 @@ use support::{
 use tokenkeeper_actors::ports::store::{
     ClaimEnding, EventKind, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent, TokenStore,
 };
-use tokenkeeper_actors::values::StoreFault;
+use tokenkeeper_actors::values::{AttemptId, Epoch, StoreFault};
 use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble, Watching};
 
 /// A user that is not root and owns nothing.
@@ -68,7 +68,14 @@ fn everything(dir: &Path) -> Vec<std::path::PathBuf> {
 async fn use_all_of(store: &FileStore) {
     install(store, &who(), "rt-secret-1").await;
     store.reserve(&identity("home"), digest(store, "rt-secret-2").await, moment(0)).await.unwrap();
-    let login = PendingLogin { identity: who(), expires: moment(600).wall, sealed: b"pkce-secret".to_vec().into() };
+    let login = PendingLogin {
+        identity: who(),
+        attempt: AttemptId(7),
+        epoch: Epoch::new(1),
+        same_subject: true,
+        expires: moment(600).wall,
+        sealed: b"pkce-secret".to_vec().into(),
+    };
     store.put_login(LoginKey([1; 32]), login).await.unwrap();
     let line = JournalLine { at: moment(0), flight: None, kind: EventKind::LoggedIn, reason: None };
     store.note(&who(), line).await.unwrap();

@@ -18,7 +18,7 @@ use tokenkeeper_actors::ports::store::{
     ClaimAnswer, ClaimEnding, ClaimScope, EventKind, JournalLine, LoginKey, PendingLogin, Predecessor, Renewed,
     Reservation, StoreEvent, TokenStore,
 };
-use tokenkeeper_actors::values::Epoch;
+use tokenkeeper_actors::values::{AttemptId, Epoch};
 use tokenkeeper_store_file::FileStore;
 
 /// The child's part. On its own it is no test.
@@ -200,7 +200,14 @@ async fn a_login_is_taken_by_one_process() {
     let mut takers: Vec<_> = (0..4).map(|_| Process::start("taker", &ground.home())).collect();
     takers.iter_mut().for_each(|taker| taker.expect("ready"));
     for round in 0..10_u8 {
-        let login = PendingLogin { identity: who(), expires: moment(600).wall, sealed: b"pkce".to_vec().into() };
+        let login = PendingLogin {
+            identity: who(),
+            attempt: AttemptId(7),
+            epoch: Epoch::new(1),
+            same_subject: true,
+            expires: moment(600).wall,
+            sealed: b"pkce".to_vec().into(),
+        };
         store.put_login(LoginKey([round; 32]), login).await.unwrap();
         takers.iter_mut().for_each(|taker| taker.tell(&round.to_string()));
         let said = takers.iter_mut().map(|taker| taker.hear().unwrap());

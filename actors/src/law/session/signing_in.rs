@@ -302,7 +302,7 @@ impl Session {
     /// An attempt reports.
     pub(super) fn attempt_reported(&mut self, id: AttemptId, report: LoginReport, now: Now, out: &mut Output) {
         match report {
-            LoginReport::Seen(view) => return self.update(*view, now, out),
+            LoginReport::Seen(view) => self.update(*view, now, out),
             LoginReport::Offered(key, offer) => {
                 let stage = AttemptStage::Offered { key, offer, is_shown: false };
                 self.enter_stage(id, stage);
