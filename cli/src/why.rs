@@ -103,8 +103,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
 
 fn told(Entry { line, process }: &Entry) -> String {
     let style = match line.kind {
-        EventKind::LoggedIn | EventKind::Refreshed | EventKind::Adopted => GOOD,
-        EventKind::LoggedOut => BOLD,
+        EventKind::LoggedIn | EventKind::Refreshed | EventKind::Adopted | EventKind::Answered => GOOD,
+        EventKind::LoggedOut | EventKind::Asked => BOLD,
         _ => BAD,
     };
     let why = line.reason.map_or_else(String::new, |why| format!(": {}", why.advice()));
@@ -124,6 +124,10 @@ fn words(what: EventKind) -> &'static str {
         EventKind::Degraded => "could not store the new token yet",
         EventKind::Ended => "ended",
         EventKind::Lost => "lost the new token, which could not be stored",
+        EventKind::Asked => "asked a person to sign in",
+        EventKind::Answered => "got the person's answer",
+        EventKind::Declined => "was declined by the person or the server",
+        EventKind::LoginFailed => "could not sign in",
         other => other.as_str(),
     }
 }

@@ -184,7 +184,8 @@ pub static CHECKS: &[Check] = checks! {
         a_reservation_outlasts_ten_minutes_while_the_token_is_held, a_reservation_moves_with_a_commit,
         a_logout_frees_the_reservation, a_reservation_without_an_install_lapses_after_ten_minutes;
     logins: a_pending_login_is_taken_once_and_whole, of_many_that_take_a_login_one_gets_it,
-        an_expired_login_is_not_found, pending_logins_are_told_apart;
+        an_expired_login_is_not_found, pending_logins_are_told_apart, a_look_at_a_pending_login_leaves_it,
+        pending_logins_are_listed_until_they_are_taken_or_end, the_pending_logins_of_one_identity_are_dropped;
     issuers: nothing_is_kept_of_an_issuer_at_first, an_issuers_entry_comes_back_whole, an_issuers_entry_is_created_once,
         an_issuers_entry_changes_only_at_its_revision, of_many_that_write_an_issuers_entry_one_does,
         a_removed_entry_counts_on, issuers_and_their_entries_are_told_apart, every_issuers_entry_is_listed_once,

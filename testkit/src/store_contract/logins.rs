@@ -19,7 +19,9 @@ pub async fn a_pending_login_is_taken_once_and_whole(harness: &dyn Harness) -> V
     desk.store.put_login(key, login.clone()).await?;
     let taken = desk.sibling.take_login(&key, moment(10)).await?;
     let Some(taken) = taken else { return Err(Breach::new("a pending login was not found by another process")) };
-    same("whose login it is", taken.identity, login.identity)?;
+    same("whose login it is", &taken.identity, &login.identity)?;
+    let begun = |login: &PendingLogin| (login.attempt, login.epoch, login.same_subject);
+    same("what a login was begun on", begun(&taken), begun(&login))?;
     same("when it ends", taken.expires, login.expires)?;
     ensure(taken.sealed.expose_secret() == sealed, || "what a pending login needs came back changed".to_owned())?;
     for store in [&desk.store, &desk.sibling] {
@@ -73,6 +75,63 @@ pub async fn pending_logins_are_told_apart(harness: &dyn Harness) -> Verdict {
         let whose = taken.is_some_and(|taken| taken.sealed.expose_secret() == sealed);
         ensure(whose, || "a key found another login than was put under it, or none".to_owned())?;
     }
+    KEPT
+}
+
+/// A look at a pending login shows all of it and leaves it there. After it was taken or has ended, there is nothing to see.
+pub async fn a_look_at_a_pending_login_leaves_it(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let (key, unknown) = (LoginKey([1; 32]), LoginKey([2; 32]));
+    desk.store.put_login(key, pending(&desk, b"pkce")).await?;
+    for store in [&desk.sibling, &desk.store, &desk.sibling] {
+        let seen = store.peek_login(&key, moment(599)).await?;
+        let whole = seen.is_some_and(|seen| seen.sealed.expose_secret() == b"pkce" && seen.identity == desk.who);
+        ensure(whole, || "a look did not show the pending login".to_owned())?;
+    }
+    ensure(desk.store.peek_login(&unknown, moment(0)).await?.is_none(), || "a look showed another login".to_owned())?;
+    ensure(desk.store.peek_login(&key, moment(601)).await?.is_none(), || {
+        "a look showed a login after its end".to_owned()
+    })?;
+    let taken = desk.sibling.take_login(&key, moment(0)).await?;
+    ensure(taken.is_some(), || "a look took the pending login".to_owned())?;
+    ensure(desk.store.peek_login(&key, moment(0)).await?.is_none(), || "a look showed a taken login".to_owned())?;
+    KEPT
+}
+
+/// All logins that are pending are listed, with their keys, and no others.
+pub async fn pending_logins_are_listed_until_they_are_taken_or_end(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let keys = [LoginKey([1; 32]), LoginKey([2; 32]), LoginKey([3; 32])];
+    for key in keys {
+        desk.store.put_login(key, pending(&desk, &key.0)).await?;
+    }
+    desk.store.take_login(&keys[1], moment(0)).await?;
+    let mut listed = desk.sibling.pending_logins(moment(0)).await?;
+    listed.sort_by_key(|(key, _)| *key);
+    same("the keys of the pending logins", listed.iter().map(|(key, _)| *key).collect(), vec![keys[0], keys[2]])?;
+    let own = listed.iter().all(|(key, login)| login.sealed.expose_secret() == key.0 && login.identity == desk.who);
+    ensure(own, || "a key was listed with another login".to_owned())?;
+    let late = desk.store.pending_logins(moment(601)).await?;
+    ensure(late.is_empty(), || "a login was listed after its end".to_owned())?;
+    KEPT
+}
+
+/// The pending logins of one identity are removed, and those of another stay.
+pub async fn the_pending_logins_of_one_identity_are_dropped(harness: &dyn Harness) -> Verdict {
+    let desk = Desk::open(harness).await?;
+    let (ours, theirs) = ([LoginKey([1; 32]), LoginKey([2; 32])], LoginKey([3; 32]));
+    for key in ours {
+        desk.store.put_login(key, pending(&desk, b"ours")).await?;
+    }
+    let other = PendingLogin { identity: desk.other.clone(), ..pending(&desk, b"theirs") };
+    desk.store.put_login(theirs, other).await?;
+    desk.sibling.drop_logins(&desk.who).await?;
+    for key in ours {
+        let found = desk.store.take_login(&key, moment(0)).await?;
+        ensure(found.is_none(), || "a login was found after its identity's were dropped".to_owned())?;
+    }
+    let found = desk.store.take_login(&theirs, moment(0)).await?;
+    ensure(found.is_some(), || "another identity's login was dropped".to_owned())?;
     KEPT
 }
 

@@ -17,7 +17,7 @@ use tokenkeeper_actors::ports::store::{
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Content, Issuer, Record};
 use tokenkeeper_actors::values::{
-    DigestKey, FlightId, KeyedDigest, Moment, Revision, ServerIdentity, StoreFault, WallTime,
+    DigestKey, Epoch, FlightId, KeyedDigest, Moment, Revision, ServerIdentity, StoreFault, WallTime,
 };
 use tokio::sync::broadcast;
 use tokio::task::yield_now;
@@ -232,6 +232,9 @@ impl TokenStore for Faulty {
             let kept: Vec<u8> = login.sealed.expose_secret().iter().copied().take(255).collect();
             login.sealed = SecretSlice::from(kept);
         }
+        if self.has(Fault::LoginForgetsItsEpoch) {
+            login.epoch = Epoch::default();
+        }
         self.notes().logins.insert(key, login.clone());
         self.inner().put_login(key, login).await
     }
@@ -252,15 +255,33 @@ impl TokenStore for Faulty {
     }
 
     async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
-        self.inner().peek_login(key, now).await
+        match self.shared.fault {
+            Some(Fault::LookTakesTheLogin) => self.inner().take_login(key, now).await,
+            Some(Fault::LookShowsExpiredLogin) => Ok(self.notes().logins.get(key).cloned()),
+            _ => self.inner().peek_login(key, now).await,
+        }
     }
 
     async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
-        self.inner().pending_logins(now).await
+        let now = if self.has(Fault::ExpiredLoginIsListed) { Moment::default() } else { now };
+        let mut pending = self.inner().pending_logins(now).await?;
+        if self.has(Fault::LoginsAreListedTwice) {
+            pending.extend(pending.clone());
+        }
+        Ok(pending)
     }
 
     async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault> {
-        self.inner().drop_logins(identity).await
+        match self.shared.fault {
+            Some(Fault::LoginsAreNotDropped) => Ok(()),
+            Some(Fault::AllLoginsAreDropped) => {
+                for (_, login) in self.inner().pending_logins(Moment::default()).await? {
+                    self.inner().drop_logins(&login.identity).await?;
+                }
+                Ok(())
+            }
+            _ => self.inner().drop_logins(identity).await,
+        }
     }
 
     async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault> {
