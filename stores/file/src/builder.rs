@@ -100,7 +100,7 @@ impl FileStoreBuilder {
     /// Opens the home. Makes one if its folder is missing or empty. Reads no record.
     ///
     /// This reads and writes the disk, and may wait. It waits up to three seconds for another process that is making
-    /// the home. With a key from the keychain it waits five seconds for the keychain and then thirty for the user to
+    /// the home, and ten for a refresh of an earlier version if the home has an earlier format. With a key from the keychain it waits five seconds for the keychain and then thirty for the user to
     /// unlock it. A keychain request that timed out occupies a thread until the keychain answers, so do not repeat it
     /// in a loop. Neither opening a home nor using it needs a tokio runtime.
     ///

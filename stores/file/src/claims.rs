@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
-use tokenkeeper_actors::values::{Epoch, FlightId, ServerIdentity};
+use tokenkeeper_actors::values::{Epoch, FlightId};
 
 use crate::error::FileError;
 use crate::folder::Folder;
@@ -38,11 +38,11 @@ impl Claims {
     pub(crate) fn claim(
         &self,
         home: &Home,
-        identity: &ServerIdentity,
+        name: &Name,
         scope: ClaimScope,
         holder: FlightId,
     ) -> Result<(ClaimAnswer, bool), FileError> {
-        let file = lock_file(&Name::of(identity), scope);
+        let file = lock_file(name, scope);
         // The lock is free, or this handle has it already. Every earlier holder has released it or is dead.
         let claim = Claim { holder, scope, remaining: None, predecessor: Predecessor::Gone };
         let known = self.known(&file);
@@ -69,8 +69,8 @@ impl Claims {
     }
 
     /// Returns whether the claim is still held. A lock needs no renewal.
-    pub(crate) fn renew(&self, home: &Home, identity: &ServerIdentity, claim: &Claim) -> Renewed {
-        let file = lock_file(&Name::of(identity), claim.scope);
+    pub(crate) fn renew(&self, home: &Home, name: &Name, claim: &Claim) -> Renewed {
+        let file = lock_file(name, claim.scope);
         let known = self.known(&file).filter(|(holder, _)| *holder == claim.holder);
         if known.is_some_and(|(_, stamp)| stamp.is_good(&home.locks, &file)) {
             Renewed::Until(None)
@@ -80,8 +80,8 @@ impl Claims {
     }
 
     /// Ends a claim if `holder` has it. The file stays for the next claim until its epoch is over.
-    pub(crate) fn end(&self, identity: &ServerIdentity, scope: ClaimScope, holder: FlightId) {
-        let ended = match self.table().entry(lock_file(&Name::of(identity), scope)) {
+    pub(crate) fn end(&self, name: &Name, scope: ClaimScope, holder: FlightId) {
+        let ended = match self.table().entry(lock_file(name, scope)) {
             Entry::Occupied(taken) if taken.get().holder == holder => Some(taken.remove()),
             _ => None,
         };
@@ -101,8 +101,8 @@ impl Claims {
 
 /// Whether any process holds the claim of this scope. The look takes the lock for a moment, if it is free. A flight that
 /// claims at that moment finds it contended, and tries again.
-pub(crate) fn is_held(home: &Home, identity: &ServerIdentity, scope: ClaimScope) -> Result<bool, FileError> {
-    let file = lock_file(&Name::of(identity), scope);
+pub(crate) fn is_held(home: &Home, name: &Name, scope: ClaimScope) -> Result<bool, FileError> {
+    let file = lock_file(name, scope);
     if home.locks.stat(&file)?.is_none() {
         return Ok(false);
     }

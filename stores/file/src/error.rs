@@ -47,6 +47,10 @@ pub enum Trouble {
     Format(FormatError),
     /// Another process held its lock for too long.
     Busy,
+    /// A process of an earlier version of this program held it for too long. The home cannot get its new format meanwhile.
+    Earlier,
+    /// It is a copy of the home in this folder, and has the same refresh tokens. Nothing is spent here.
+    Copy(PathBuf),
     /// The file system cannot lock.
     NoLocks,
     /// The home was made with another key.
@@ -110,12 +114,14 @@ impl FileError {
     pub fn fault(&self) -> StoreFault {
         match self.trouble {
             Trouble::Full => StoreFault::Full,
-            Trouble::Denied | Trouble::Link | Trouble::Exposed | Trouble::KeyLocked => StoreFault::Denied,
+            Trouble::Denied | Trouble::Link | Trouble::Exposed | Trouble::KeyLocked | Trouble::Copy(_) => {
+                StoreFault::Denied
+            }
             Trouble::Missing | Trouble::NoHome => StoreFault::Gone,
             Trouble::Damaged | Trouble::Foreign | Trouble::Newer => StoreFault::Unreadable,
             Trouble::Format(FormatError::TooLarge | FormatError::Inconsistent { .. }) => StoreFault::Failed,
             Trouble::Format(_) => StoreFault::Unreadable,
-            Trouble::Busy | Trouble::Unserved => StoreFault::Busy,
+            Trouble::Busy | Trouble::Earlier | Trouble::Unserved => StoreFault::Busy,
             Trouble::Unsure | Trouble::Aborted => StoreFault::TimedOut,
             _ => StoreFault::Failed,
         }
@@ -179,6 +185,17 @@ impl fmt::Display for Trouble {
             Self::Newer => "a later version of this program wrote it, and it was left as it is: update this program",
             Self::Format(error) => return error.fmt(f),
             Self::Busy => "another process uses it and has not finished: try again, or look for a stopped process",
+            Self::Earlier => {
+                "a process of an earlier version of this program uses the home: end it, or try again when its refresh is over"
+            }
+            Self::Copy(original) => {
+                return write!(
+                    f,
+                    "it is a copy of the home in {}, and two owners of a refresh token kill it: use that one, or remove it if \
+                     this one is to take its place",
+                    original.display()
+                );
+            }
             Self::NoLocks => "its file system cannot lock: keep the home on a local one",
             Self::WrongKey => "the key is not the one this home was made with: give it that one",
             Self::KeyElsewhere(place) => return write!(f, "its key is {place}: open it with that"),

@@ -27,7 +27,7 @@ const TAG: usize = 16;
 const ROOM: &str = ".room";
 
 /// The suffix of a damaged file that was put aside, before a random tag.
-const DAMAGED: &str = ".damaged.";
+pub(crate) const DAMAGED: &str = ".damaged.";
 
 /// The folder that a file system makes at its own root. It may stand beside a home.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
@@ -328,6 +328,26 @@ impl Folder {
             Durability::Durable => self.sync().map_err(|_| self.error(Trouble::Unsure, name)),
             Durability::ThisBoot => Ok(()),
         }
+    }
+
+    /// Gives the file or folder `from` the name `name` in the folder `to`, which may be this one.
+    pub(crate) fn move_entry(&self, from: &str, to: &Self, name: &str) -> Result<(), FileError> {
+        let moved = rustix::fs::renameat(&self.fd, from, &to.fd, name);
+        moved.map_err(|errno| FileError::errno(errno, self.path_of(from)))
+    }
+
+    /// Removes the folder `name`. Returns `false` if it is not empty, and `true` if there is none.
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<bool, FileError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(FileError::errno(errno, self.path_of(name))),
+        }
+    }
+
+    /// Whether both are the same folder, by whatever path.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.inode == other.inode
     }
 
     /// Gives the file `name` a second name if that name is free. Returns whether it did.

@@ -10,12 +10,17 @@ use crate::error::{FileError, Trouble};
 use crate::folder::{Durability, Folder, LOST_AND_FOUND};
 use crate::key::{self, Keys, StoreKey};
 use crate::lock::{self, Attempt};
+use crate::names::INDEX;
+use crate::upgrade;
 
 /// The newest format of a home that this version knows.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The file that describes the home.
-const ABOUT: &str = "home";
+pub(crate) const ABOUT: &str = "home";
+
+/// The folder of records.
+pub(crate) const RECORDS: &str = "records";
 
 /// The maximal size of that file, in bytes.
 const ABOUT_MOST: usize = 4 * 1024;
@@ -32,15 +37,18 @@ pub(crate) struct Home {
 }
 
 /// The home's description of itself. Nothing in it is secret.
-#[derive(Debug, Serialize, Deserialize)]
-struct About {
-    format: u32,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
+    pub(crate) format: u32,
     /// A random id, different for each home.
-    id: String,
+    pub(crate) id: String,
     /// The place of the key.
-    key: String,
+    pub(crate) key: String,
     /// A check value that only the right key produces.
-    check: String,
+    pub(crate) check: String,
+    /// The path at which the home last gave a right to spend, or was made. A path that is not UTF-8 is not noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
 }
 
 /// The part of the description that every format has, a newer one too.
@@ -56,7 +64,7 @@ const MAKING: &str = "home";
 pub(crate) const ISSUERS: &str = "issuers";
 
 /// Names that may exist in a folder that is becoming a home.
-const PARTS: [&str; 8] = ["records", "locks", "held", "logins", ISSUERS, "journal", "key", "identities"];
+const PARTS: [&str; 8] = [RECORDS, "locks", "held", "logins", ISSUERS, "journal", "key", INDEX];
 
 /// The action of opening where there is no home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,24 +83,32 @@ impl Home {
     }
 
     fn open_or_make(path: &Path, source: &KeySource, wanted: Where) -> Result<(Self, Keys), FileError> {
-        let home = Self::folders(match wanted {
+        let root = match wanted {
             Where::Anywhere => Self::ground(path)?,
             Where::AtHome => Self::found(path)?,
-        })?;
-        if let Some(about) = home.about()? {
-            let keys = home.unlock(&about, source)?;
-            return Ok((home, keys));
+        };
+        if let Some(about) = about(&root)? {
+            return Self::enter(root, &about, source);
         }
-        let _making = lock::wait(&home.locks, MAKING)?;
+        let home = Self::folders(root)?;
+        let making = lock::wait(&home.locks, MAKING)?;
         // Another process that could not make the home may have removed these folders.
         if !home.is_current() {
             return Err(FileError::new(Trouble::Missing, path));
         }
-        let keys = match home.about()? {
-            Some(about) => home.unlock(&about, source)?,
-            None => home.make(source)?,
-        };
+        if let Some(about) = about(&home.root)? {
+            drop(making);
+            return Self::enter(home.root, &about, source);
+        }
+        let keys = home.make(source)?;
         Ok((home, keys))
+    }
+
+    /// Opens a home that has been made.
+    fn enter(root: Folder, about: &About, source: &KeySource) -> Result<(Self, Keys), FileError> {
+        let keys = unlock(&root, about, source)?;
+        upgrade::run(&root, about, &keys)?;
+        Ok((Self::folders(root)?, keys))
     }
 
     /// Opens the folder of a home, or one that may become a home. A folder that holds other things is refused, because
@@ -140,11 +156,13 @@ impl Home {
         if root.stat(ABOUT)?.is_none() {
             return Err(root.error(Trouble::Missing, ABOUT));
         }
-        let home = Self::folders(root)?;
-        match home.about()? {
-            Some(about) if about.check == hex::encode_string(&keys.check) => Ok(home),
-            Some(_) => Err(home.root.error(Trouble::WrongKey, ABOUT)),
-            None => Err(home.root.error(Trouble::Missing, ABOUT)),
+        match about(&root)? {
+            Some(about) if about.check == hex::encode_string(&keys.check) => {
+                upgrade::run(&root, &about, keys)?;
+                Self::folders(root)
+            }
+            Some(_) => Err(root.error(Trouble::WrongKey, ABOUT)),
+            None => Err(root.error(Trouble::Missing, ABOUT)),
         }
     }
 
@@ -177,47 +195,13 @@ impl Home {
         // A complete home has a folder of records. If that folder is missing, an empty one would hide all logins.
         let begun = root.stat(ABOUT)?.is_some();
         Ok(Self {
-            records: if begun { root.existing("records")? } else { root.subfolder("records")? },
+            records: if begun { root.existing(RECORDS)? } else { root.subfolder(RECORDS)? },
             locks: root.subfolder("locks")?,
             held: root.subfolder("held")?,
             logins: root.subfolder("logins")?,
             journals: root.subfolder("journal")?,
             root,
         })
-    }
-
-    fn about(&self) -> Result<Option<About>, FileError> {
-        let Some(bytes) = self.root.read(ABOUT, ABOUT_MOST)? else { return Ok(None) };
-        let damaged = |_| self.root.error(Trouble::Damaged, ABOUT);
-        let Envelope { format } = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if format > FORMAT {
-            return Err(self.root.error(Trouble::Newer, ABOUT));
-        }
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
-    }
-
-    /// Reads the key of a home that has one. Only the place that the home names is tried.
-    fn unlock(&self, about: &About, source: &KeySource) -> Result<Keys, FileError> {
-        if about.key != source.word() {
-            let place = KeySource::place(&about.key);
-            return Err(self.root.error(Trouble::KeyElsewhere(place), ABOUT));
-        }
-        let key = match source {
-            KeySource::File => {
-                key::read_file(&self.root)?.ok_or_else(|| self.root.error(Trouble::KeyMissing, "key"))?
-            }
-            KeySource::Given(key) => key.clone(),
-            #[cfg(feature = "keychain")]
-            KeySource::Keychain => crate::keychain::read(&about.id)
-                .and_then(|key| key.ok_or(Trouble::KeyMissing))
-                .map_err(|trouble| FileError::new(trouble, self.path()))?,
-        };
-        let keys = Keys::new(&key, about.id.as_bytes());
-        if about.check == hex::encode_string(&keys.check) {
-            Ok(keys)
-        } else {
-            Err(self.root.error(Trouble::WrongKey, ABOUT))
-        }
     }
 
     /// Makes a home in an empty folder. The caller holds its lock.
@@ -250,11 +234,74 @@ impl Home {
             }
         };
         let keys = Keys::new(&key, id.as_bytes());
-        let about = About { format: FORMAT, id, key: source.word().to_owned(), check: hex::encode_string(&keys.check) };
-        let bytes = serde_json::to_vec(&about).map_err(|_| self.root.error(Trouble::Aborted, ABOUT))?;
-        self.root.replace(ABOUT, &bytes, Durability::Durable)?;
+        let (key, check) = (source.word().to_owned(), hex::encode_string(&keys.check));
+        write_about(&self.root, &About { format: FORMAT, id, key, check, path: path_text(&self.root) })?;
         Ok(keys)
     }
+
+    /// Fails if this home is a copy of one that is still in its place. Otherwise notes the path of a home that was moved.
+    pub(crate) fn settle(&self) -> Result<(), FileError> {
+        let (here, Some(noted)) = (path_text(&self.root), about(&self.root)?) else { return Ok(()) };
+        if here.is_none() || noted.path == here {
+            return Ok(());
+        }
+        // A folder of another user, or one that cannot be read, has no home that could spend.
+        if let Some(there) = noted.path.as_ref().and_then(|path| Folder::open(Path::new(path)).ok()) {
+            if there.is_same(&self.root) {
+                return Ok(());
+            }
+            if about(&there).is_ok_and(|other| other.is_some_and(|other| other.id == noted.id)) {
+                return Err(FileError::new(Trouble::Copy(there.path().to_owned()), self.path()));
+            }
+        }
+        let Attempt::Locked(_making) = lock::attempt(&self.locks, MAKING)? else { return Ok(()) };
+        if about(&self.root)?.as_ref() == Some(&noted)
+            && let Err(error) = write_about(&self.root, &About { path: here, ..noted })
+        {
+            tracing::debug!(%error, "the new path of the home was not noted");
+        }
+        Ok(())
+    }
+}
+
+/// The path of the home as it is noted in it.
+pub(crate) fn path_text(root: &Folder) -> Option<String> {
+    root.path().to_str().map(str::to_owned)
+}
+
+/// Writes the home's description of itself.
+pub(crate) fn write_about(root: &Folder, about: &About) -> Result<(), FileError> {
+    let bytes = serde_json::to_vec(about).map_err(|_| root.error(Trouble::Aborted, ABOUT))?;
+    root.replace(ABOUT, &bytes, Durability::Durable)
+}
+
+/// Reads the home's description of itself. Returns `None` where there is none.
+pub(crate) fn about(root: &Folder) -> Result<Option<About>, FileError> {
+    let Some(bytes) = root.read(ABOUT, ABOUT_MOST)? else { return Ok(None) };
+    let damaged = |_| root.error(Trouble::Damaged, ABOUT);
+    let Envelope { format } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(root.error(Trouble::Newer, ABOUT));
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
+/// Reads the key of a home that has one. Only the place that the home names is tried.
+fn unlock(root: &Folder, about: &About, source: &KeySource) -> Result<Keys, FileError> {
+    if about.key != source.word() {
+        let place = KeySource::place(&about.key);
+        return Err(root.error(Trouble::KeyElsewhere(place), ABOUT));
+    }
+    let key = match source {
+        KeySource::File => key::read_file(root)?.ok_or_else(|| root.error(Trouble::KeyMissing, "key"))?,
+        KeySource::Given(key) => key.clone(),
+        #[cfg(feature = "keychain")]
+        KeySource::Keychain => crate::keychain::read(&about.id)
+            .and_then(|key| key.ok_or(Trouble::KeyMissing))
+            .map_err(|trouble| FileError::new(trouble, root.path()))?,
+    };
+    let keys = Keys::new(&key, about.id.as_bytes());
+    if about.check == hex::encode_string(&keys.check) { Ok(keys) } else { Err(root.error(Trouble::WrongKey, ABOUT)) }
 }
 
 /// Removes the empty folders of a home that could not be made. `missing` are those that were not there before, the home
@@ -281,7 +328,7 @@ fn unmake(missing: &[&Path]) {
 
 /// Whether the folder holds a record or an issuer's entry.
 fn holds_any(root: &Folder) -> Result<bool, FileError> {
-    for folder in ["records", ISSUERS] {
+    for folder in [RECORDS, ISSUERS] {
         match root.existing(folder).and_then(|folder| folder.names()) {
             Ok(names) if names.is_empty() => {}
             Err(error) if *error.trouble() == Trouble::Missing => {}

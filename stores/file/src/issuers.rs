@@ -1,7 +1,7 @@
 //! Issuers' entries. Each is a sealed file in a folder that the first write makes.
 //!
 //! A file is named by a digest of its entry's key under a key of the home, so a name in a log confirms no guess of an
-//! issuer. The file's header holds the entry's key, and the seal covers the header. A file under another name is
+//! issuer. The file's header holds the entry's key, sealed, and the seal covers the header. A file under another name is
 //! refused.
 
 use tokenkeeper_actors::law::ledger::{EntryChange, EntryChanged, apply_entry};
@@ -36,7 +36,7 @@ pub(crate) fn load(place: &Place, key: &IssuerKey) -> Result<Option<Box<IssuerEn
     let Some(bytes) = folder.read(name.as_str(), MAX_FILE)? else { return Ok(None) };
     let wrong = |trouble| folder.error(trouble, name.as_str());
     let opened = seal::open(&place.keys, Kind::Entry, &[], bytes).map_err(wrong)?;
-    if opened.header() != key.as_bytes() {
+    if seal::open_key(&place.keys, Kind::Entry, opened.header()).is_none_or(|header| header != key) {
         return Err(wrong(Trouble::Foreign));
     }
     let entry = decode(opened.plaintext()).map_err(|error| wrong(error.into()))?;
@@ -57,7 +57,8 @@ pub(crate) fn change(place: &Place, issuer: &Issuer, change: &EntryChange) -> Re
         return Err(wrong(FormatError::TooLarge.into()));
     }
     let plaintext = encode(&after).map_err(|error| wrong(error.into()))?;
-    let sealed = seal::seal(&place.keys, Kind::Entry, key.as_bytes(), &[], plaintext.expose_secret()).map_err(wrong)?;
+    let header = seal::seal_key(&place.keys, Kind::Entry, &key).map_err(wrong)?;
+    let sealed = seal::seal(&place.keys, Kind::Entry, &header, &[], plaintext.expose_secret()).map_err(wrong)?;
     folder.replace(name.as_str(), &sealed, Durability::Durable)?;
     Ok(EntryChanged::Applied(Box::new(after)))
 }
@@ -79,9 +80,9 @@ pub(crate) fn whose(place: &Place, name: &Name) -> Option<IssuerKey> {
 fn key_of(place: &Place, folder: &Folder, name: &Name) -> Result<Option<IssuerKey>, FileError> {
     let most = u64::try_from(MAX_KEY + seal::OVERHEAD).unwrap_or(u64::MAX);
     let Some(bytes) = folder.read_part(name.as_str(), 0, most)? else { return Ok(None) };
-    let key = seal::header(Kind::Entry, &bytes).ok().and_then(|at| std::str::from_utf8(&bytes[at]).ok());
+    let key = seal::key(&place.keys, Kind::Entry, &bytes);
     // A file whose header names the key of another file is not listed.
-    let key = key.filter(|key| name_of(place, key) == *name).and_then(|key| IssuerKey::from_key(key).ok());
+    let key = key.filter(|key| name_of(place, key) == *name).and_then(|key| IssuerKey::from_key(&key).ok());
     if key.is_none() {
         // The file is damaged, or its kind belongs to a later version.
         tracing::debug!(file = %folder.path_of(name.as_str()).display(), "the file names no entry of a known kind");
@@ -90,7 +91,7 @@ fn key_of(place: &Place, folder: &Folder, name: &Name) -> Result<Option<IssuerKe
 }
 
 fn name_of(place: &Place, key: &str) -> Name {
-    Name::of_entry(&place.keys.name(key))
+    Name::of_entry(&place.keys.entry(key))
 }
 
 #[cfg(test)]

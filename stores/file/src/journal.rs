@@ -1,4 +1,5 @@
-//! The journal of an identity's events, one line of JSON for each, free of secrets.
+//! The journal of an identity's events, one line of JSON for each, free of secrets. A line names neither its identity nor
+//! its issuer, so it is not sealed.
 
 use serde::{Deserialize, Serialize};
 use tokenkeeper_actors::ports::store::{EventKind, JournalLine};
@@ -6,9 +7,9 @@ use tokenkeeper_actors::values::{BootId, ElapsedTime, FlightId, Moment, Reason, 
 
 use crate::error::FileError;
 use crate::folder::Durability;
-use crate::home::Home;
 use crate::lock;
 use crate::names::{Name, append_line};
+use crate::records::Place;
 
 /// Above this size, in bytes, the older half of the lines is dropped.
 const MOST: u64 = 64 * 1024;
@@ -40,29 +41,30 @@ struct Line {
     process: u32,
 }
 
-pub(crate) fn note(home: &Home, identity: &ServerIdentity, line: &JournalLine) -> Result<(), FileError> {
-    let name = Name::of(identity);
-    let journals = &home.journals;
+pub(crate) fn note(place: &Place, identity: &ServerIdentity, line: &JournalLine) -> Result<(), FileError> {
+    let name = place.name(identity);
+    let journals = &place.home.journals;
     let failed = |error| journals.io(&error, name.as_str());
     let text = serde_json::to_string(&Line::of(line)).map_err(|error| failed(error.into()))?;
-    let _lock = lock::wait(&home.locks, &name.journal_lock())?;
+    let _lock = lock::wait(&place.home.locks, &name.journal_lock())?;
     let file = journals.open_to_append(name.as_str())?;
     let size = file.metadata().map_err(failed)?.len();
     append_line(file, &text).map_err(failed)?;
-    if size > MOST { shorten(home, &name) } else { Ok(()) }
+    if size > MOST { shorten(place, &name) } else { Ok(()) }
 }
 
 /// Keeps the newer half. The caller holds the lock.
-fn shorten(home: &Home, name: &Name) -> Result<(), FileError> {
-    let Some(bytes) = home.journals.read_part(name.as_str(), 0, 2 * MOST)? else { return Ok(()) };
+fn shorten(place: &Place, name: &Name) -> Result<(), FileError> {
+    let journals = &place.home.journals;
+    let Some(bytes) = journals.read_part(name.as_str(), 0, 2 * MOST)? else { return Ok(()) };
     let half = bytes.len() / 2;
     let from = bytes[half..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| half + end + 1);
-    home.journals.replace(name.as_str(), &bytes[from..], Durability::ThisBoot)
+    journals.replace(name.as_str(), &bytes[from..], Durability::ThisBoot)
 }
 
 /// The newest `most` entries, oldest first.
-pub(crate) fn read(home: &Home, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
-    let Some(bytes) = home.journals.read_part(Name::of(identity).as_str(), 0, 2 * MOST)? else {
+pub(crate) fn read(place: &Place, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
+    let Some(bytes) = place.home.journals.read_part(place.name(identity).as_str(), 0, 2 * MOST)? else {
         return Ok(Vec::new());
     };
     // A line that a crash cut off, or that a later version wrote, is skipped.
@@ -71,9 +73,9 @@ pub(crate) fn read(home: &Home, identity: &ServerIdentity, most: usize) -> Resul
 }
 
 /// Removes a journal, if there is one.
-pub(crate) fn remove(home: &Home, name: &Name) -> Result<(), FileError> {
-    let _lock = lock::wait(&home.locks, &name.journal_lock())?;
-    home.journals.remove(name.as_str()).map(drop)
+pub(crate) fn remove(place: &Place, name: &Name) -> Result<(), FileError> {
+    let _lock = lock::wait(&place.home.locks, &name.journal_lock())?;
+    place.home.journals.remove(name.as_str()).map(drop)
 }
 
 impl Line {

@@ -58,12 +58,14 @@ impl fmt::Debug for StoreKey {
 
 /// The keys derived from a home's key.
 pub(crate) struct Keys {
-    /// Seals records and logins.
+    /// Seals everything that is sealed.
     pub(crate) cipher: XChaCha20Poly1305,
     /// Digests refresh tokens.
     pub(crate) digest: DigestKey,
     /// Names the files of issuers' entries by keyed digests.
-    names: Zeroizing<[u8; 32]>,
+    entries: Zeroizing<[u8; 32]>,
+    /// Names the files of identities by keyed digests.
+    identities: Zeroizing<[u8; 32]>,
     /// A check value that only the right key produces. It reveals nothing of the key.
     pub(crate) check: [u8; 16],
 }
@@ -75,14 +77,20 @@ impl Keys {
         Self {
             cipher: XChaCha20Poly1305::new((&*key.derive("seal", home)).into()),
             digest: DigestKey::new(*key.derive("digest", home)),
-            names: key.derive("names", home),
+            entries: key.derive("names", home),
+            identities: key.derive("identities", home),
             check,
         }
     }
 
-    /// A keyed digest of `text`. Without the key, no guess of the text can be checked against it.
-    pub(crate) fn name(&self, text: &str) -> [u8; 32] {
-        mac(&self.names, [text.as_bytes()])
+    /// A keyed digest of an entry's key. Without the key of the home, no guess of it can be checked against the digest.
+    pub(crate) fn entry(&self, key: &str) -> [u8; 32] {
+        mac(&self.entries, [key.as_bytes()])
+    }
+
+    /// A keyed digest of an identity's key, like [`entry`](Self::entry).
+    pub(crate) fn identity(&self, key: &str) -> [u8; 32] {
+        mac(&self.identities, [key.as_bytes()])
     }
 }
 
@@ -136,7 +144,9 @@ mod tests {
         last[31] = 8;
         assert_ne!(key, StoreKey::new(last));
         let (one, other) = (Keys::new(&key, b"1"), Keys::new(&key, b"2"));
-        assert_eq!(one.name("a"), Keys::new(&key, b"1").name("a"));
-        assert!(one.name("a") != one.name("b") && one.name("a") != other.name("a"));
+        assert_eq!(one.entry("a"), Keys::new(&key, b"1").entry("a"));
+        assert!(one.entry("a") != one.entry("b") && one.entry("a") != other.entry("a"));
+        assert_eq!(one.identity("a"), Keys::new(&key, b"1").identity("a"));
+        assert!(one.identity("a") != one.entry("a") && one.identity("a") != other.identity("a"));
     }
 }

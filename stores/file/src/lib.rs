@@ -16,25 +16,39 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `home` | the home's format, its random id, the place of its key, and a check value of the key |
+//! | `home` | the home's format, its random id and path, the place of its key, and a check value of the key |
 //! | `key` | the key, 32 random bytes, if it is kept in a file |
-//! | `identities` | an index of the identities, one key a line; it can be rebuilt from the records |
+//! | `index` | an index of the identities, one sealed key a line; it can be rebuilt from the records |
 //! | `records/<name>` | a record, sealed |
 //! | `locks/<name>.spend.<epoch>`, `.login` | locked as long as a claim is held; removed when its epoch is over |
 //! | `locks/<name>.commit`, `.journal` | locked while the record or the journal is replaced |
-//! | `locks/home`, `held`, `identities`, `logins`, `issuers` | locked while those are written |
-//! | `held/<digest>` | the identities that hold the refresh token with this keyed digest, or wait to install it |
+//! | `locks/home`, `held`, `index`, `logins`, `issuers` | locked while those are written |
+//! | `held/<digest>` | the identities that hold the refresh token with this keyed digest, or wait to install it, sealed |
 //! | `held/boot` | the boot in which the files of `held` were last found complete |
 //! | `logins/<digest>` | a login that waits for its user, sealed |
 //! | `issuers/<digest>` | a registration, metadata or a cool-down of an issuer, sealed; the first makes the folder |
-//! | `journal/<name>` | the identity's events, a line of JSON each; removed by [`FileStore::forget`] |
+//! | `journal/<name>` | the identity's events, a line of JSON each, in clear; removed by [`FileStore::forget`] |
 //! | `records/<name>.room` | room for the next version of a record whose refresh token is marked |
 //! | `….<tag>.new` | an unfinished file, in the folder of the final one, with a random tag |
 //!
-//! `<name>` is the SHA-256 of the identity's key. Identities (accounts and URLs) are no secrets. They stand readable
-//! in `identities`, in `held` and in the head of each record. File names show none of them, and so no error or log
-//! does. Issuers are handled alike. The head of each entry names its issuer, and the file's name is a digest under the
-//! home's key.
+//! `<name>` is a digest of the identity's key under the home's key. Identities may hold secrets, because some servers are
+//! named by URLs with keys in them. They are sealed wherever they stand, in `index`, in `held` and in the head of each
+//! record. File names show none of them, so no error or log does, and without the home's key no guess can be checked
+//! against a name. Issuers are handled alike. A journal holds times, kinds of events, reasons and numbers of processes.
+//!
+//! # Formats
+//!
+//! The file `home` names the format, which is 2. A home of format 1 is changed when it is opened. This waits up to ten
+//! seconds for refreshes of earlier versions that are under way. Processes of earlier versions that still run refuse the
+//! home from then on, so they spend nothing. A change that breaks off is undone or completed by the next one. The disk may
+//! keep removed files for some time, and a home of format 1 had identities in clear.
+//!
+//! # Copies
+//!
+//! Two homes with the same refresh tokens end the sessions. The file `home` has the path at which it last gave a right to
+//! spend. A home at another path looks there. If that folder is another one and has a home of the same id, this one is a
+//! copy. It serves valid tokens, and spends nothing ([`Trouble::Copy`]). If there is none, the home was moved or restored,
+//! and its new path is noted. A copy on another machine, or in a container that does not see the first, is not noticed.
 //!
 //! # How files are written
 //!
@@ -79,6 +93,7 @@ mod records;
 mod reservations;
 mod seal;
 mod store;
+mod upgrade;
 mod watch;
 mod workers;
 

@@ -136,7 +136,7 @@ impl Drop for Lock {
 }
 
 #[expect(clippy::disallowed_methods, reason = "on a thread that may block: kernel locks have no wait with an end")]
-fn sleep(pause: Duration) {
+pub(crate) fn sleep(pause: Duration) {
     std::thread::sleep(pause);
 }
 

@@ -103,7 +103,7 @@ fn drop_expired(place: &Place, now: WallTime) -> Result<(), FileError> {
     let logins = &place.home.logins;
     for file in logins.names()? {
         let Some(bytes) = logins.read_part(&file, 0, 64)? else { continue };
-        let ends = seal::header(Kind::Login, &bytes).ok().and_then(|at| expires(&bytes[at]));
+        let ends = seal::header(Kind::Login, Kind::Login.layout(), &bytes).ok().and_then(|at| expires(&bytes[at]));
         if ends.is_some_and(|ends| ends <= now) {
             logins.remove(&file)?;
         }

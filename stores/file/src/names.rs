@@ -1,11 +1,11 @@
 //! The names of identities' files.
 //!
-//! A file is named by the SHA-256 of its identity's key. This gives a name of fixed length for keys of up to nine
-//! kilobytes. It is unambiguous on file systems that ignore case, and it is safe to log. Logs show its first eight
-//! digits beside a shortened identity.
+//! A file is named by a digest of its identity's key under a key of the home. This gives a name of fixed length for keys
+//! of up to nine kilobytes. It is unambiguous on file systems that ignore case. It is safe to log, because without the
+//! home's key no guess of an identity can be checked against it.
 //!
-//! The index maps names back to identities, one key a line, so that listing reads no record. It only grows, and it is
-//! no authority. An identity missing from it is read from the record's header, and an identity without a record is not
+//! The index maps names back to identities, one sealed key a line, so that listing reads no record. It only grows, and it
+//! is no authority. An identity missing from it is read from the record's header, and an identity without a record is not
 //! listed.
 
 use std::collections::BTreeMap;
@@ -18,10 +18,12 @@ use tokenkeeper_actors::values::ServerIdentity;
 
 use crate::error::FileError;
 use crate::home::Home;
-use crate::{lock, seal};
+use crate::key::Keys;
+use crate::lock;
+use crate::seal::{self, Kind};
 
 /// The file of the index, and its lock.
-const INDEX: &str = "identities";
+pub(crate) const INDEX: &str = "index";
 
 /// The maximal length of an identity's key, with some margin.
 const KEY_MOST: u64 = 16 * 1024;
@@ -31,11 +33,16 @@ const KEY_MOST: u64 = 16 * 1024;
 pub(crate) struct Name(String);
 
 impl Name {
-    pub(crate) fn of(identity: &ServerIdentity) -> Self {
-        Self::of_key(&identity.key())
+    pub(crate) fn of(keys: &Keys, identity: &ServerIdentity) -> Self {
+        Self::of_key(keys, &identity.key())
     }
 
-    fn of_key(key: &str) -> Self {
+    pub(crate) fn of_key(keys: &Keys, key: &str) -> Self {
+        Self(hex::encode_string(&keys.identity(key)))
+    }
+
+    /// The name that files of the identity with this key had before names were keyed.
+    pub(crate) fn unkeyed(key: &str) -> Self {
         Self(hex::encode_string(&Sha256::digest(key)))
     }
 
@@ -77,40 +84,46 @@ struct Known {
 
 impl Names {
     /// The identities that have a record.
-    pub(crate) fn list(&self, home: &Home) -> Result<Vec<ServerIdentity>, FileError> {
+    pub(crate) fn list(&self, home: &Home, keys: &Keys) -> Result<Vec<ServerIdentity>, FileError> {
         let names: Vec<Name> = home.records.names()?.iter().filter_map(|file| Name::read(file)).collect();
         let mut known = self.known();
-        known.read_on(home)?;
+        known.read_on(home, keys)?;
         let mut listed = Vec::with_capacity(names.len());
         for name in names {
             match known.identities.get(&name) {
                 Some(identity) => listed.push(identity.clone()),
-                None => listed.extend(known.learn(home, &name)?),
+                None => listed.extend(known.learn(home, keys, &name)?),
             }
         }
         Ok(listed)
     }
 
     /// The identity of this record, if it can be determined.
-    pub(crate) fn whose(&self, home: &Home, name: &Name) -> Option<ServerIdentity> {
+    pub(crate) fn whose(&self, home: &Home, keys: &Keys, name: &Name) -> Option<ServerIdentity> {
         let mut known = self.known();
         match known.identities.get(name) {
             Some(identity) => Some(identity.clone()),
             // The writer of the record has usually indexed it before.
             None => {
-                known.read_on(home).ok()?;
+                known.read_on(home, keys).ok()?;
                 match known.identities.get(name) {
                     Some(identity) => Some(identity.clone()),
-                    None => known.learn(home, name).ok().flatten(),
+                    None => known.learn(home, keys, name).ok().flatten(),
                 }
             }
         }
     }
 
     /// Adds an identity to the index before its first record is written.
-    pub(crate) fn add(&self, home: &Home, name: &Name, identity: &ServerIdentity) -> Result<(), FileError> {
+    pub(crate) fn add(
+        &self,
+        home: &Home,
+        keys: &Keys,
+        name: &Name,
+        identity: &ServerIdentity,
+    ) -> Result<(), FileError> {
         let mut known = self.known();
-        write(home, &identity.key())?;
+        write(home, keys, &identity.key())?;
         known.identities.insert(name.clone(), identity.clone());
         Ok(())
     }
@@ -127,7 +140,7 @@ impl Names {
 
 impl Known {
     /// Reads the lines that were added to the index since the last read.
-    fn read_on(&mut self, home: &Home) -> Result<(), FileError> {
+    fn read_on(&mut self, home: &Home, keys: &Keys) -> Result<(), FileError> {
         let length = home.root.stat(INDEX)?.and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
         if length < self.read {
             *self = Self::default();
@@ -137,27 +150,28 @@ impl Known {
         let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.read += u64::try_from(whole).unwrap_or(0);
         for line in added[..whole].split(|byte| *byte == b'\n') {
-            let key = std::str::from_utf8(line).unwrap_or_default();
-            if let Ok(identity) = ServerIdentity::from_key(key) {
-                self.identities.insert(Name::of_key(key), identity);
+            let sealed = hex::decode_vec(line).ok();
+            let Some(key) = sealed.and_then(|sealed| seal::open_key(keys, Kind::Line, &sealed)) else { continue };
+            if let Ok(identity) = ServerIdentity::from_key(&key) {
+                self.identities.insert(Name::of_key(keys, &key), identity);
             }
         }
         Ok(())
     }
 
     /// Reads the identity from the record itself, and adds it to the index.
-    fn learn(&mut self, home: &Home, name: &Name) -> Result<Option<ServerIdentity>, FileError> {
+    fn learn(&mut self, home: &Home, keys: &Keys, name: &Name) -> Result<Option<ServerIdentity>, FileError> {
         let Some(bytes) = home.records.read_part(name.as_str(), 0, KEY_MOST)? else { return Ok(None) };
-        let key = seal::header(seal::Kind::Record, &bytes).ok().and_then(|at| std::str::from_utf8(&bytes[at]).ok());
-        let Some(identity) = key.and_then(|key| ServerIdentity::from_key(key).ok()) else {
+        let key = seal::key(keys, Kind::Record, &bytes);
+        let Some(identity) = key.and_then(|key| ServerIdentity::from_key(&key).ok()) else {
             tracing::warn!(file = %home.records.path_of(name.as_str()).display(), "no telling whose record this is");
             return Ok(None);
         };
         // A record under another identity's name is not listed as that identity's.
-        if Name::of(&identity) != *name {
+        if Name::of(keys, &identity) != *name {
             return Ok(None);
         }
-        if let Err(error) = write(home, &identity.key()) {
+        if let Err(error) = write(home, keys, &identity.key()) {
             tracing::debug!(%error, "the index could not be mended");
         }
         self.identities.insert(name.clone(), identity.clone());
@@ -165,9 +179,11 @@ impl Known {
     }
 }
 
-fn write(home: &Home, key: &str) -> Result<(), FileError> {
+fn write(home: &Home, keys: &Keys, key: &str) -> Result<(), FileError> {
+    let line = seal::seal_key(keys, Kind::Line, key).map_err(|trouble| home.root.error(trouble, INDEX))?;
     let _lock = lock::wait(&home.locks, INDEX)?;
-    append_line(home.root.open_to_append(INDEX)?, key).map_err(|error| home.root.io(&error, INDEX))
+    append_line(home.root.open_to_append(INDEX)?, &hex::encode_string(&line))
+        .map_err(|error| home.root.io(&error, INDEX))
 }
 
 /// Appends a line. Starts a new line first if the last one was never finished. The caller holds the file's lock.

@@ -40,16 +40,26 @@ impl Place {
     pub(crate) fn new(home: Home, keys: Keys) -> Self {
         Self { home: Arc::new(home), keys: Arc::new(keys), names: Arc::default(), aside: Arc::default() }
     }
+
+    /// The name of this identity's files.
+    pub(crate) fn name(&self, identity: &ServerIdentity) -> Name {
+        Name::of(&self.keys, identity)
+    }
+
+    /// The identities that have a record.
+    pub(crate) fn list(&self) -> Result<Vec<ServerIdentity>, FileError> {
+        self.names.list(&self.home, &self.keys)
+    }
 }
 
 /// Reads the record of `identity`. Returns `None` where there never was one.
 pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Box<Record>>, FileError> {
-    let name = Name::of(identity);
+    let name = place.name(identity);
     let records = &place.home.records;
     let Some(bytes) = records.read(name.as_str(), MOST)? else { return Ok(None) };
     let wrong = |trouble| records.error(trouble, name.as_str());
     let opened = seal::open(&place.keys, Kind::Record, &[], bytes).map_err(wrong)?;
-    if opened.header() != identity.key().as_bytes() {
+    if seal::open_key(&place.keys, Kind::Record, opened.header()).is_none_or(|key| key != identity.key()) {
         return Err(wrong(Trouble::Foreign));
     }
     let record = format::decode(opened.plaintext()).map_err(|error| wrong(error.into()))?;
@@ -58,7 +68,7 @@ pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Bo
 
 /// Reads, applies and writes the record as one step for all processes.
 pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) -> Result<Changed, FileError> {
-    let name = Name::of(identity);
+    let name = place.name(identity);
     let _commit = lock::wait(&place.home.locks, &name.commit_lock())?;
     let (before, unknown) = match (load(place, identity), change) {
         (Err(error), Change::Install(login)) if error.is_damage() => (None, Some(unknown(login.at.wall))),
@@ -150,7 +160,7 @@ fn unknown(now: WallTime) -> Record {
 /// Adds an identity without a record to the index. The record names it too, so the index can be rebuilt.
 fn add_name(place: &Place, name: &Name, identity: &ServerIdentity, before: Option<&Record>) {
     if before.is_none()
-        && let Err(error) = place.names.add(&place.home, name, identity)
+        && let Err(error) = place.names.add(&place.home, &place.keys, name, identity)
     {
         tracing::debug!(%error, "an identity is missing from the index");
     }
@@ -158,12 +168,12 @@ fn add_name(place: &Place, name: &Name, identity: &ServerIdentity, before: Optio
 
 /// Removes the journal of an identity that was logged out. Returns whether it was.
 pub(crate) fn forget(place: &Place, identity: &ServerIdentity) -> Result<bool, FileError> {
-    let name = Name::of(identity);
+    let name = place.name(identity);
     // The lock keeps a login from being installed meanwhile.
     let _commit = lock::wait(&place.home.locks, &name.commit_lock())?;
     let is_logged_out = load(place, identity)?.is_some_and(|record| record.content == Content::Tombstone);
     if is_logged_out {
-        journal::remove(&place.home, &name)?;
+        journal::remove(place, &name)?;
     }
     Ok(is_logged_out)
 }
@@ -176,7 +186,8 @@ fn seal_record(
 ) -> Result<zeroize::Zeroizing<Vec<u8>>, FileError> {
     let wrong = |trouble| place.home.records.error(trouble, name.as_str());
     let plaintext = format::encode(record).map_err(|error| wrong(error.into()))?;
-    seal::seal(&place.keys, Kind::Record, identity.key().as_bytes(), &[], plaintext.expose_secret()).map_err(wrong)
+    let header = seal::seal_key(&place.keys, Kind::Record, &identity.key()).map_err(wrong)?;
+    seal::seal(&place.keys, Kind::Record, &header, &[], plaintext.expose_secret()).map_err(wrong)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The owners of refresh tokens. No two identities may hold the same one.
 //!
 //! Each token that is held or waited for has one small file. The file is named by the token's digest and names the
-//! identities. Its word about a holder is only a hint. The hint is written before the record, taken back after it, and
+//! identities, sealed. Its word about a holder is only a hint. The hint is written before the record, taken back after it, and
 //! trusted only if the record agrees when read under its own lock. So a process that dies in between leaves no false
 //! owner. If the hint cannot be written, no login is stored.
 //!
@@ -23,6 +23,7 @@ use crate::folder::Durability;
 use crate::lock::{self, Attempt, Lock};
 use crate::names::Name;
 use crate::records::{self, Place};
+use crate::seal::{self, Kind};
 
 /// The time after which a reservation without an install lapses.
 const WAITS: Duration = Duration::from_secs(600);
@@ -170,7 +171,8 @@ pub(crate) fn reserve(
 
 /// Takes the locks of all other named records, in one global order.
 fn hold_still(place: &Place, identity: &ServerIdentity, hint: &Hint) -> Result<Vec<Lock>, FileError> {
-    let mut names: Vec<Name> = hint.holders.iter().filter(|holder| *holder != identity).map(Name::of).collect();
+    let mut names: Vec<Name> =
+        hint.holders.iter().filter(|holder| *holder != identity).map(|holder| place.name(holder)).collect();
     names.sort();
     names.iter().map(|name| lock::wait(&place.home.locks, &name.commit_lock())).collect()
 }
@@ -206,7 +208,7 @@ fn look_through(place: &Place, boot: BootId) -> Result<(), FileError> {
     if place.home.held.read(BOOT, 64)?.is_some_and(|last| *last == this.as_bytes()) {
         return Ok(());
     }
-    for identity in place.names.list(&place.home)? {
+    for identity in place.list()? {
         match records::load(place, &identity) {
             Ok(record) => {
                 if let Some(digest) = record.as_deref().and_then(held) {
@@ -234,14 +236,20 @@ fn update(place: &Place, digest: KeyedDigest, with: impl FnOnce(&mut Hint)) -> R
 
 fn read(place: &Place, digest: KeyedDigest) -> Result<Hint, FileError> {
     let Some(bytes) = place.home.held.read(&file(digest), MOST)? else { return Ok(Hint::default()) };
-    Ok(Hint::from_text(std::str::from_utf8(&bytes).unwrap_or_default()))
+    // A hint that a power failure cut off is none. The next boot's search writes it again.
+    let opened = seal::open(&place.keys, Kind::Hint, &[], bytes);
+    let text = opened.as_ref().ok().and_then(|opened| std::str::from_utf8(opened.plaintext()).ok());
+    Ok(Hint::from_text(text.unwrap_or_default()))
 }
 
 fn write(place: &Place, digest: KeyedDigest, hint: &Hint) -> Result<(), FileError> {
     if *hint == Hint::default() {
         return place.home.held.remove(&file(digest)).map(drop);
     }
-    place.home.held.replace(&file(digest), hint.to_text().as_bytes(), Durability::ThisBoot)
+    let held = &place.home.held;
+    // The seal is not bound to the digest, because a rotation gives the same hint a second name.
+    let sealed = seal::seal(&place.keys, Kind::Hint, &[], &[], hint.to_text().as_bytes());
+    held.replace(&file(digest), &sealed.map_err(|trouble| held.error(trouble, &file(digest)))?, Durability::ThisBoot)
 }
 
 impl Hint {
@@ -250,7 +258,6 @@ impl Hint {
         self.holders.iter().map(|holder| format!("held {}\n", holder.key())).chain(waiting).collect()
     }
 
-    /// A line that a power failure cut off is ignored. The next boot's search replaces it.
     fn from_text(text: &str) -> Self {
         let mut hint = Self::default();
         for line in text.lines() {

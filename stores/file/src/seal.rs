@@ -3,15 +3,18 @@
 //! | bytes | contents |
 //! |---|---|
 //! | 11 | `tokenkeeper` |
-//! | 1 | the version of this layout, 1 |
-//! | 1 | the kind of contents, `R` for a record, `L` for a login, `I` for an issuer's entry |
+//! | 1 | the version of the layout, 2 for records and entries, 1 for the others |
+//! | 1 | the kind of contents, `R` for a record, `L` for a login, `I` for an issuer's entry, `H` for a hint |
 //! | 4 | the header's length, little-endian |
-//! | … | the header, namely a record's identity key, a login's end time, or an entry's key |
+//! | … | the header, namely a record's identity key or an entry's key, sealed, or a login's end time |
 //! | 24 | a nonce, random for each write |
 //! | … | the plaintext, sealed with XChaCha20-Poly1305, and its tag |
 //!
 //! The seal covers everything before the nonce as associated data, and with it the context that the file's place
 //! implies. The layout has a version of its own. The record's own format is read after the file was opened.
+//!
+//! A sealed key is a nonce, the key sealed as above, and its tag. So the key is read without opening the file. In layout 1
+//! the keys of records and entries stood in clear.
 
 use std::ops::Range;
 
@@ -26,7 +29,10 @@ use crate::key::{Keys, fill};
 pub(crate) const OVERHEAD: usize = 16 * 1024;
 
 const MAGIC: &[u8; 11] = b"tokenkeeper";
-const LAYOUT: u8 = 1;
+/// The newest layout of any kind.
+const NEWEST: u8 = 2;
+/// The layout that records and entries had while their keys stood in clear.
+pub(crate) const CLEAR: u8 = 1;
 const PREFIX: usize = MAGIC.len() + 2 + 4;
 const NONCE: usize = 24;
 const TAG: usize = 16;
@@ -38,6 +44,19 @@ pub(crate) enum Kind {
     Record = b'R',
     Login = b'L',
     Entry = b'I',
+    Hint = b'H',
+    /// A line of the index. It has no layout.
+    Line = b'N',
+}
+
+impl Kind {
+    /// The layout that is written.
+    pub(crate) fn layout(self) -> u8 {
+        match self {
+            Self::Record | Self::Entry => 2,
+            Self::Login | Self::Hint | Self::Line => 1,
+        }
+    }
 }
 
 /// An opened file. Its bytes are wiped when dropped.
@@ -68,10 +87,16 @@ pub(crate) fn seal(
     // One buffer of the final size, in which the plaintext is sealed in place.
     let mut bytes = Zeroizing::new(Vec::with_capacity(PREFIX + header.len() + NONCE + plaintext.len() + TAG));
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&[LAYOUT, kind as u8]);
+    bytes.extend_from_slice(&[kind.layout(), kind as u8]);
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(header);
     let bound = [&bytes, context].concat();
+    append(keys, &bound, plaintext, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Appends a nonce, the sealed `plaintext`, and its tag. `bytes` has room for them.
+fn append(keys: &Keys, bound: &[u8], plaintext: &[u8], bytes: &mut Vec<u8>) -> Result<(), Trouble> {
     let mut nonce = [0; NONCE];
     if !fill(&mut nonce) {
         return Err(Trouble::NoRandomness);
@@ -81,16 +106,60 @@ pub(crate) fn seal(
     bytes.extend_from_slice(plaintext);
     let tag = keys
         .cipher
-        .encrypt_inout_detached(&XNonce::from(nonce), &bound, (&mut bytes[start..]).into())
+        .encrypt_inout_detached(&XNonce::from(nonce), bound, (&mut bytes[start..]).into())
         .map_err(|_| Trouble::Damaged)?;
     bytes.extend_from_slice(&tag);
+    Ok(())
+}
+
+/// Seals a key for the header of a file of this kind, or for the index.
+pub(crate) fn seal_key(keys: &Keys, kind: Kind, key: &str) -> Result<Vec<u8>, Trouble> {
+    let mut bytes = Vec::with_capacity(NONCE + key.len() + TAG);
+    append(keys, &[b"key", &[kind as u8][..]].concat(), key.as_bytes(), &mut bytes)?;
     Ok(bytes)
+}
+
+/// Opens a key that [`seal_key`] sealed.
+pub(crate) fn open_key(keys: &Keys, kind: Kind, bytes: &[u8]) -> Option<String> {
+    let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
+    let (sealed, tag) = sealed.split_last_chunk::<TAG>()?;
+    let mut key = sealed.to_vec();
+    let bound = [b"key", &[kind as u8][..]].concat();
+    let opened =
+        keys.cipher.decrypt_inout_detached(&XNonce::from(*nonce), &bound, key.as_mut_slice().into(), &Tag::from(*tag));
+    opened.ok().and_then(|()| String::from_utf8(key).ok())
+}
+
+/// The same file with a sealed key in the place of its header, which ends at `end`. What follows can be opened neither
+/// before nor afterwards.
+pub(crate) fn with_sealed_key(
+    keys: &Keys,
+    kind: Kind,
+    key: &str,
+    end: usize,
+    bytes: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+    let header = seal_key(keys, kind, key)?;
+    let length = u32::try_from(header.len()).map_err(|_| Trouble::Damaged)?;
+    let layout = [kind.layout(), kind as u8];
+    let parts = [&MAGIC[..], &layout, &length.to_le_bytes(), &header, bytes.get(end..).unwrap_or_default()];
+    Ok(Zeroizing::new(parts.concat()))
 }
 
 /// Opens a file that [`seal`] made.
 pub(crate) fn open(keys: &Keys, kind: Kind, context: &[u8], bytes: Zeroizing<Vec<u8>>) -> Result<Opened, Trouble> {
-    let mut bytes = bytes;
-    let header = header(kind, &bytes)?;
+    open_layout(keys, kind, kind.layout(), context, bytes)
+}
+
+/// Opens a file of this layout.
+pub(crate) fn open_layout(
+    keys: &Keys,
+    kind: Kind,
+    layout: u8,
+    context: &[u8],
+    mut bytes: Zeroizing<Vec<u8>>,
+) -> Result<Opened, Trouble> {
+    let header = header(kind, layout, &bytes)?;
     let bound = [&bytes[..header.end], context].concat();
     let start = header.end + NONCE;
     let end = bytes.len().checked_sub(TAG).filter(|end| *end >= start).ok_or(Trouble::Damaged)?;
@@ -103,21 +172,24 @@ pub(crate) fn open(keys: &Keys, kind: Kind, context: &[u8], bytes: Zeroizing<Vec
 }
 
 /// The position of the header in a file, of which the beginning is enough. The header is not authenticated here.
-pub(crate) fn header(kind: Kind, bytes: &[u8]) -> Result<Range<usize>, Trouble> {
-    let (layout, of) = match bytes.strip_prefix(MAGIC) {
+pub(crate) fn header(kind: Kind, layout: u8, bytes: &[u8]) -> Result<Range<usize>, Trouble> {
+    let (found, of) = match bytes.strip_prefix(MAGIC) {
         Some([layout, of, ..]) => (*layout, *of),
         _ => return Err(Trouble::Damaged),
     };
-    match layout {
-        0 => return Err(Trouble::Damaged),
-        LAYOUT => {}
-        _ => return Err(Trouble::Newer),
+    if found > NEWEST {
+        return Err(Trouble::Newer);
     }
     let length: [u8; 4] =
         bytes.get(PREFIX - 4..PREFIX).and_then(|bytes| bytes.try_into().ok()).ok_or(Trouble::Damaged)?;
     let length = usize::try_from(u32::from_le_bytes(length)).map_err(|_| Trouble::Damaged)?;
     let end = PREFIX.checked_add(length).filter(|end| *end <= bytes.len()).ok_or(Trouble::Damaged)?;
-    if of == kind as u8 { Ok(PREFIX..end) } else { Err(Trouble::Damaged) }
+    if (of, found) == (kind as u8, layout) { Ok(PREFIX..end) } else { Err(Trouble::Damaged) }
+}
+
+/// The sealed key in the header of a file of this kind, of which the beginning is enough.
+pub(crate) fn key(keys: &Keys, kind: Kind, bytes: &[u8]) -> Option<String> {
+    header(kind, kind.layout(), bytes).ok().and_then(|at| open_key(keys, kind, &bytes[at]))
 }
 
 #[cfg(test)]
@@ -161,9 +233,25 @@ mod tests {
                 let why = open(&keys(), Kind::Record, b"place", changed).err();
                 let layout = at == MAGIC.len();
                 assert!(why == Some(Trouble::Damaged) || layout && why == Some(Trouble::Newer), "byte {at}: {why:?}");
+                let newer = layout && bytes[at] ^ (1 << bit) > NEWEST;
+                assert_eq!(why == Some(Trouble::Newer), newer, "byte {at}");
             }
             let cut = Zeroizing::new(bytes[..at].to_vec());
             assert_eq!(open(&keys(), Kind::Record, b"place", cut).err(), Some(Trouble::Damaged));
+        }
+    }
+    #[test]
+    fn a_sealed_key_opens_under_its_own_kind_and_shows_nothing() {
+        let sealed = seal_key(&keys(), Kind::Record, "mcp:https://host/secret").unwrap();
+        assert!(!sealed.windows(3).any(|piece| piece == b"mcp"));
+        assert_ne!(sealed, seal_key(&keys(), Kind::Record, "mcp:https://host/secret").unwrap());
+        assert_eq!(open_key(&keys(), Kind::Record, &sealed).as_deref(), Some("mcp:https://host/secret"));
+        assert_eq!(open_key(&keys(), Kind::Line, &sealed), None);
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(open_key(&keys(), Kind::Record, &changed), None, "byte {at}");
+            assert_eq!(open_key(&keys(), Kind::Record, &sealed[..at]), None, "{at} bytes");
         }
     }
 }

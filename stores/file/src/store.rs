@@ -22,6 +22,7 @@ use crate::error::{FileError, Trouble};
 use crate::folder::Folder;
 use crate::home::{Home, Where};
 use crate::journal::{self, Entry};
+use crate::key::Keys;
 use crate::lock::{self, Attempt};
 use crate::names::Name;
 use crate::records::{self, Place};
@@ -119,7 +120,7 @@ impl FileStore {
     /// A [`FileError`] when the lock cannot be looked at.
     pub async fn is_presenting(&self, identity: &ServerIdentity, epoch: Epoch) -> Result<bool, FileError> {
         let identity = identity.clone();
-        self.run(move |_, place| claims::is_held(&place.home, &identity, ClaimScope::Spend(epoch))).await
+        self.run(move |_, place| claims::is_held(&place.home, &place.name(&identity), ClaimScope::Spend(epoch))).await
     }
 
     /// The newest `most` lines of the identity's journal, oldest first, with the processes that wrote them.
@@ -129,7 +130,7 @@ impl FileStore {
     /// A [`FileError`] when the journal cannot be read.
     pub async fn history(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
         let identity = identity.clone();
-        self.run(move |_, place| journal::read(&place.home, &identity, most)).await
+        self.run(move |_, place| journal::read(place, &identity, most)).await
     }
 
     /// Removes the journal of an identity that was logged out. Returns whether it was removed. An identity that is
@@ -163,10 +164,11 @@ impl FileStore {
         // Without a trailing slash, which would make the system follow a link.
         let dir: PathBuf = dir.components().collect();
         let (home, keys) = Home::open(&dir, key, wanted)?;
+        let place = Place::new(home, keys);
         Ok(Self(Arc::new(Inner {
             dir,
-            digest: keys.digest.clone(),
-            place: Mutex::new(Place::new(home, keys)),
+            keys: Arc::clone(&place.keys),
+            place: Mutex::new(place),
             claims: Claims::default(),
             watching,
             watches: Mutex::default(),
@@ -214,7 +216,7 @@ impl fmt::Debug for FileStore {
 #[async_trait]
 impl TokenStore for FileStore {
     async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
-        Ok(self.0.digest.clone())
+        Ok(self.0.keys.digest.clone())
     }
 
     async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault> {
@@ -223,7 +225,7 @@ impl TokenStore for FileStore {
     }
 
     async fn list(&self) -> Result<Vec<ServerIdentity>, StoreFault> {
-        self.serve(|_, place| place.names.list(&place.home)).await
+        self.serve(|_, place| place.list()).await
     }
 
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault> {
@@ -240,8 +242,12 @@ impl TokenStore for FileStore {
     ) -> Result<ClaimAnswer, StoreFault> {
         let identity = identity.clone();
         let answer = self.serve(move |inner, place| {
-            let (answer, is_new) = inner.claims.claim(&place.home, &identity, scope, holder)?;
-            let untold = is_new.then(|| Untold { inner: Some(Arc::clone(inner)), identity, scope, holder });
+            let name = place.name(&identity);
+            if matches!(scope, ClaimScope::Spend(_)) {
+                place.home.settle()?;
+            }
+            let (answer, is_new) = inner.claims.claim(&place.home, &name, scope, holder)?;
+            let untold = is_new.then(|| Untold { inner: Some(Arc::clone(inner)), name, scope, holder });
             Ok((answer, untold))
         });
         let (answer, mut untold) = answer.await?;
@@ -253,13 +259,13 @@ impl TokenStore for FileStore {
 
     async fn renew(&self, identity: &ServerIdentity, claim: &Claim, _: Duration) -> Result<Renewed, StoreFault> {
         let (identity, claim) = (identity.clone(), claim.clone());
-        self.serve(move |inner, place| Ok(inner.claims.renew(&place.home, &identity, &claim))).await
+        self.serve(move |inner, place| Ok(inner.claims.renew(&place.home, &place.name(&identity), &claim))).await
     }
 
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
-        let (inner, identity, claim) = (Arc::clone(&self.0), identity.clone(), claim.clone());
+        let (inner, name, claim) = (Arc::clone(&self.0), Name::of(&self.0.keys, identity), claim.clone());
         // A claim can be ended even if the home is gone.
-        let ended = self.0.workers.run_at_last(move || inner.claims.end(&identity, claim.scope, claim.holder));
+        let ended = self.0.workers.run_at_last(move || inner.claims.end(&name, claim.scope, claim.holder));
         ended.await.map_err(|_| StoreFault::TimedOut)
     }
 
@@ -324,7 +330,7 @@ impl TokenStore for FileStore {
 
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
         let identity = identity.clone();
-        let noted = self.run(move |_, place| journal::note(&place.home, &identity, &line)).await;
+        let noted = self.run(move |_, place| journal::note(place, &identity, &line)).await;
         // No last trouble. It would hide that of the request which the line is about.
         noted.map_err(|error| {
             tracing::warn!(%error, "the journal could not be written");
@@ -334,7 +340,7 @@ impl TokenStore for FileStore {
 
     async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault> {
         let identity = identity.clone();
-        let entries = self.serve(move |_, place| journal::read(&place.home, &identity, most)).await?;
+        let entries = self.serve(move |_, place| journal::read(place, &identity, most)).await?;
         Ok(entries.into_iter().map(|entry| entry.line).collect())
     }
 }
@@ -342,7 +348,7 @@ impl TokenStore for FileStore {
 /// The state that all clones of a handle share.
 pub(crate) struct Inner {
     dir: PathBuf,
-    digest: DigestKey,
+    keys: Arc<Keys>,
     place: Mutex<Place>,
     claims: Claims,
     watching: Watching,
@@ -365,7 +371,7 @@ impl Inner {
 
     pub(crate) fn whose(&self, name: &Name) -> Option<ServerIdentity> {
         let place = self.place().ok()?;
-        place.names.whose(&place.home, name)
+        place.names.whose(&place.home, &place.keys, name)
     }
 
     pub(crate) fn which_entry(&self, name: &Name) -> Option<IssuerKey> {
@@ -402,7 +408,7 @@ impl Drop for Inner {
 struct Untold {
     /// `None` once it was delivered.
     inner: Option<Arc<Inner>>,
-    identity: ServerIdentity,
+    name: Name,
     scope: ClaimScope,
     holder: FlightId,
 }
@@ -410,7 +416,7 @@ struct Untold {
 impl Drop for Untold {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.take() {
-            inner.claims.end(&self.identity, self.scope, self.holder);
+            inner.claims.end(&self.name, self.scope, self.holder);
         }
     }
 }

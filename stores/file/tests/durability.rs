@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Ground, Process, install, login, may_skip, name, open, role, say, token, who};
+use support::{Ground, Process, install, login, may_skip, open, role, say, token, who};
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_store_file::FileStore;
 
@@ -85,7 +85,7 @@ fn a_record_is_synced_before_its_rename_and_its_folder_after_it() {
     let ground = Ground::new();
     drop(ground.open());
     let Some(calls) = trace(&ground, "writer") else { return };
-    assert_durable(&calls, &ground.home().join("records"), &name(&who()));
+    assert_durable(&calls, &ground.home().join("records"), &ground.name(&who()));
 }
 
 #[test]

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use support::{
     AT_LEAST, Ground, Process, SPEND, credential, digest, flight, granted, identity, install, login, may_skip, moment,
-    name, open, role, say, token, wait_for_word, who,
+    open, role, say, token, wait_for_word, who,
 };
 use tokenkeeper_actors::ports::store::{
     ClaimEnding, EventKind, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent, TokenStore,
 };
-use tokenkeeper_actors::values::{AttemptId, Epoch, StoreFault};
+use tokenkeeper_actors::values::{AttemptId, Epoch, KeyedDigest, StoreFault};
 use tokenkeeper_store_file::{FileError, FileStore, KeySource, StoreKey, Trouble, Watching};
 
 /// A user that is not root and owns nothing.
@@ -204,17 +204,17 @@ async fn no_symbolic_link_is_followed() {
     fs::remove_file(ground.record(&who())).unwrap();
 
     // A file that a process in another domain of locks may be writing. It is left alone.
-    let unfinished = ground.home().join("records").join(name(&who()) + ".new");
+    let unfinished = ground.home().join("records").join(ground.name(&who()) + ".new");
     symlink(&outside, &unfinished).unwrap();
     install(&store, &who(), "rt-1").await;
     assert_eq!(token(store.load(&who()).await.unwrap()).as_deref(), Some("rt-1"));
     assert!(unfinished.is_symlink());
 
     // Locks.
-    let lock = ground.lock(&(name(&identity("home")) + ".commit"));
+    let lock = ground.lock(&(ground.name(&identity("home")) + ".commit"));
     symlink(&outside, &lock).unwrap();
     assert_eq!(store.change(&identity("home"), login(&store, "rt-2").await).await, Err(StoreFault::Denied));
-    let lock = ground.lock(&(name(&identity("home")) + ".spend.1"));
+    let lock = ground.lock(&(ground.name(&identity("home")) + ".spend.1"));
     symlink(ground.0.path().join("nothing"), &lock).unwrap();
     assert_eq!(store.claim(&identity("home"), SPEND, flight(1), AT_LEAST).await, Err(StoreFault::Denied));
     assert!(!ground.0.path().join("nothing").exists());
@@ -242,7 +242,7 @@ async fn a_writer_that_does_not_finish_makes_others_busy_and_not_wait_for_ever()
     let ground = Ground::new();
     let store = ground.open();
     install(&store, &who(), "rt-1").await;
-    let lock = File::open(ground.lock(&(name(&who()) + ".commit"))).unwrap();
+    let lock = File::open(ground.lock(&(ground.name(&who()) + ".commit"))).unwrap();
     lock.lock().unwrap();
     assert_eq!(store.change(&who(), login(&store, "rt-2").await).await, Err(StoreFault::Busy));
     assert!(store.last_trouble().unwrap().to_string().contains("another process uses it"));
@@ -260,10 +260,13 @@ async fn a_token_that_is_just_being_stored_is_nobody_elses_and_one_that_never_wa
     install(&store, &who(), "rt-1").await;
     let coming = digest(&store, "rt-2").await;
     store.reserve(&other, digest(&store, "rt-9").await, moment(0)).await.unwrap();
-    // The state after half of a write of `who`, namely its hint for a new token, and its lock.
-    let file: String = coming.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(ground.home().join("held").join(file), format!("held {}\n", who().key())).unwrap();
-    let lock = File::open(ground.lock(&(name(&who()) + ".commit"))).unwrap();
+    // The state after half of a write of `who`, namely its hint under the name of a new token too, and its lock.
+    let hint = |digest: KeyedDigest| {
+        let file: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        ground.home().join("held").join(file)
+    };
+    fs::hard_link(hint(digest(&store, "rt-1").await), hint(coming)).unwrap();
+    let lock = File::open(ground.lock(&(ground.name(&who()) + ".commit"))).unwrap();
     lock.lock().unwrap();
     assert_eq!(store.reserve(&other, coming, moment(0)).await, Err(StoreFault::Busy));
     lock.unlock().unwrap();
@@ -302,7 +305,7 @@ async fn a_home_is_opened_with_the_key_it_was_made_with_and_with_no_other() {
     drop(FileStore::open(ground.home()).unwrap());
     let about = ground.home().join("home");
     let text = fs::read_to_string(&about).unwrap();
-    fs::write(&about, text.replacen("\"format\":1", "\"format\":2", 1)).unwrap();
+    fs::write(&about, text.replacen("\"format\":2", "\"format\":3", 1)).unwrap();
     assert_eq!(refused(&ground.home()).trouble(), &Trouble::Newer);
     fs::write(&about, &text[..20]).unwrap();
     assert_eq!(refused(&ground.home()).trouble(), &Trouble::Damaged);
@@ -411,7 +414,7 @@ async fn what_is_shown_of_a_store_and_of_its_errors_names_no_account() {
     for shown in [format!("{store:?}"), error.to_string(), format!("{error:?}")] {
         assert!(!shown.contains("anna") && !shown.contains("rt-1"), "{shown}");
     }
-    assert!(error.to_string().contains(&name(&secretive)), "{error}");
+    assert!(error.to_string().contains(&ground.name(&secretive)), "{error}");
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ async fn a_damaged_record_stays_as_it_is_where_the_login_after_it_cannot_be_writ
     let Some(disk) = Disk::mount(&ground.0.path().join("disk")) else { return may_skip("a small disk") };
     let store = open(&disk.0.join("home"));
     install(&store, &who(), "rt-1").await;
-    let record = disk.0.join("home/records").join(support::name(&who()));
+    let record = disk.0.join("home/records").join(support::name(&disk.0.join("home"), &who()));
     fs::write(&record, "cut off").unwrap();
     let huge = login(&store, &"rt".repeat(60_000)).await;
     let refused = store.change(&who(), huge).await;

@@ -7,7 +7,7 @@ mod support;
 use std::fs::{self, File};
 use std::time::Duration;
 
-use support::{Ground, identity, install, login, name, token};
+use support::{Ground, identity, install, login, token};
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_store_file::Trouble;
@@ -27,7 +27,7 @@ fn work_that_hangs_takes_32_threads_of_the_stores_own_and_what_waits_behind_it_f
         let ground = Ground::new();
         let store = ground.open();
         let all: Vec<_> = (0..100).map(|n| identity(&format!("account-{n}"))).collect();
-        let locks = all.iter().map(|who| File::create(ground.lock(&(name(who) + ".commit"))).unwrap());
+        let locks = all.iter().map(|who| File::create(ground.lock(&(ground.name(who) + ".commit"))).unwrap());
         let locks: Vec<_> = locks.inspect(|lock| lock.lock().unwrap()).collect();
         let mut writers = Vec::new();
         for who in &all {

@@ -7,7 +7,7 @@ mod support;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Ground, install, moment, name, who};
+use support::{Ground, install, moment, who};
 use tokenkeeper_actors::ports::store::{EventKind, JournalLine, TokenStore};
 use tokenkeeper_store_file::FileStore;
 
@@ -44,7 +44,7 @@ async fn a_line_that_could_not_be_noted_does_not_hide_the_last_trouble() {
     let ground = Ground::new();
     let store = ground.open();
     install(&store, &who(), "rt-1").await;
-    let record = ground.home().join("records").join(name(&who()));
+    let record = ground.home().join("records").join(ground.name(&who()));
     fs::write(&record, "damaged").unwrap();
     assert!(store.load(&who()).await.is_err());
     fs::remove_dir_all(ground.home().join("journal")).unwrap();

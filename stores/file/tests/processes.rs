@@ -263,7 +263,7 @@ async fn a_claim_whose_lock_file_was_removed_is_lost() {
     let ground = Ground::new();
     let (store, sibling) = (ground.open(), ground.open());
     let claim = granted(store.claim(&who(), SPEND, flight(1), AT_LEAST).await.unwrap());
-    let file = ground.lock(&format!("{}.spend.1", support::name(&who())));
+    let file = ground.lock(&format!("{}.spend.1", ground.name(&who())));
     std::fs::remove_file(&file).unwrap();
     granted(sibling.claim(&who(), SPEND, flight(2), AT_LEAST).await.unwrap());
     assert_eq!(store.renew(&who(), &claim, AT_LEAST).await, Ok(Renewed::Lost));
@@ -277,7 +277,7 @@ async fn an_epoch_that_is_over_leaves_no_lock_file() {
     let ground = Ground::new();
     let store = ground.open();
     install(&store, &who(), "rt-1").await;
-    let file = ground.lock(&format!("{}.spend.1", support::name(&who())));
+    let file = ground.lock(&format!("{}.spend.1", ground.name(&who())));
     std::fs::write(&file, "").unwrap();
     install(&store, &who(), "rt-2").await;
     assert!(!file.exists());
@@ -322,7 +322,7 @@ async fn a_journal_names_its_processes_and_survives_a_torn_line() {
     let store = ground.open();
     let line = |second| JournalLine { at: moment(second), flight: None, kind: EventKind::Refreshed, reason: None };
     store.note(&who(), line(1)).await.unwrap();
-    let file = ground.home().join("journal").join(support::name(&who()));
+    let file = ground.home().join("journal").join(ground.name(&who()));
     std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(b"{\"wall\":17,\"ela").unwrap();
     assert_eq!(store.journal(&who(), 9).await.unwrap(), [line(1)]);
     store.note(&who(), line(2)).await.unwrap();

@@ -56,8 +56,8 @@ impl Fixture {
     }
 
     fn seal(&self, key: &IssuerKey, plaintext: &str) {
-        let header = key.key();
-        let sealed = seal::seal(&self.place.keys, Kind::Entry, header.as_bytes(), &[], plaintext.as_bytes());
+        let header = seal::seal_key(&self.place.keys, Kind::Entry, &key.key()).unwrap();
+        let sealed = seal::seal(&self.place.keys, Kind::Entry, &header, &[], plaintext.as_bytes());
         self.write(key, &sealed.unwrap());
     }
 

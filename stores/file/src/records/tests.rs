@@ -68,12 +68,12 @@ impl Desk {
     }
 
     fn file(&self, who: &ServerIdentity) -> std::path::PathBuf {
-        self.place.home.records.path_of(Name::of(who).as_str())
+        self.place.home.records.path_of(self.place.name(who).as_str())
     }
 
     fn seal(&self, who: &ServerIdentity, plaintext: &str) {
-        let key = who.key();
-        let sealed = seal::seal(&self.place.keys, Kind::Record, key.as_bytes(), &[], plaintext.as_bytes());
+        let header = seal::seal_key(&self.place.keys, Kind::Record, &who.key()).unwrap();
+        let sealed = seal::seal(&self.place.keys, Kind::Record, &header, &[], plaintext.as_bytes());
         self.write(who, &sealed.unwrap());
     }
 
@@ -141,7 +141,7 @@ fn another_identitys_record_is_never_read_for_ones_own() {
     desk.write(&home, &of_work);
     assert_eq!((desk.is_refused(&work), desk.is_refused(&home)), (Trouble::Foreign, Trouble::Foreign));
     // Both are still listed under their own identities, because the index knows each file's identity.
-    assert_eq!(desk.place.names.list(&desk.place.home).unwrap().len(), 2);
+    assert_eq!(desk.place.list().unwrap().len(), 2);
     let other = Desk::new();
     other.write(&work, &of_work);
     assert_eq!(other.is_refused(&work), Trouble::Damaged, "another home has another key, even of the same bytes");
@@ -185,7 +185,7 @@ fn a_login_puts_a_damaged_record_aside_and_continues_above_its_counters() {
     desk.install(&work, "rt-new").unwrap();
     assert_eq!(desk.aside().len(), 4);
     // They are neither listed nor swept.
-    let mut listed = desk.place.names.list(&desk.place.home).unwrap();
+    let mut listed = desk.place.list().unwrap();
     listed.sort();
     assert_eq!(listed, [who("home"), who("work")]);
 }
@@ -195,9 +195,9 @@ fn the_index_is_made_again_from_the_records() {
     let desk = Desk::new();
     let mut all: Vec<_> = ["a", "b", "c"].map(who).into();
     all.iter().for_each(|who| drop(desk.install(who, who.account().as_str()).unwrap()));
-    let index = desk.place.home.root.path_of("identities");
+    let index = desk.place.home.root.path_of("index");
     let listed = || {
-        let mut listed = Names::default().list(&desk.place.home).unwrap();
+        let mut listed = Names::default().list(&desk.place.home, &desk.place.keys).unwrap();
         listed.sort();
         listed
     };

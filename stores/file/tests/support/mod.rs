@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
 use rustix::process::{Pid, Signal, kill_process};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use tempfile::TempDir;
 use tokenkeeper_actors::law::ledger::{Change, Changed, Commit, Login, LoginAccess};
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, TokenStore};
@@ -42,7 +43,11 @@ impl Ground {
     }
 
     pub fn record(&self, who: &ServerIdentity) -> PathBuf {
-        self.home().join("records").join(name(who))
+        self.home().join("records").join(self.name(who))
+    }
+
+    pub fn name(&self, who: &ServerIdentity) -> String {
+        name(&self.home(), who)
     }
 
     pub fn lock(&self, file: &str) -> PathBuf {
@@ -59,9 +64,18 @@ pub fn given_key() -> KeySource {
     KeySource::Given(StoreKey::new([9; 32]))
 }
 
-/// The name of an identity's files.
-pub fn name(who: &ServerIdentity) -> String {
-    Sha256::digest(who.key()).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The name of an identity's files in a home with the [given key](given_key).
+pub fn name(home: &Path, who: &ServerIdentity) -> String {
+    let about: serde_json::Value = serde_json::from_slice(&std::fs::read(home.join("home")).unwrap()).unwrap();
+    let purpose = ["tokenkeeper file store\0identities\0", about["id"].as_str().unwrap()].concat();
+    let key = mac(&[9; 32], purpose.as_bytes());
+    mac(&key, who.key().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
 }
 
 pub fn identity(account: &str) -> ServerIdentity {
