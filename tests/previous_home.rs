@@ -1,7 +1,8 @@
 //! A home that an earlier version of the command wrote opens, serves, refreshes, and loses nothing.
 //!
-//! `fixtures/home-format-2` and `home-format-3` have the files of such homes after some imports and one logout. They hold no
-//! secrets. The tokens were made up, and the authorization server is a closed port on loopback.
+//! `fixtures/home-format-2`, `home-format-3` and `home-format-4` have the files of such homes after some imports and one
+//! logout. The number is that of their records. They hold no secrets. The tokens were made up, and the authorization server
+//! is a closed port on loopback. The last one has a server whose URL has keys in it.
 #![cfg(unix)]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -26,6 +27,9 @@ use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
 /// The authorization server's address in the files.
 const STORED_ISSUER: &str = "http://127.0.0.1:9";
 const STORED_RESOURCE: &str = "https://mcp.example.com/mcp";
+
+/// A server with keys in its URL, and an account that is named like one.
+const KEYED: (&str, &str) = ("https://mcp.example.com/k-path-secret-1/mcp?key=query-secret-2", "account-secret-3");
 
 /// Redirects requests for the stored server to a running one, and translates the stored names into the names it knows.
 #[derive(Debug)]
@@ -82,7 +86,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn identity(account: &str) -> ServerIdentity {
-    ServerIdentity::new(Account::new(account).unwrap(), Target::mcp(STORED_RESOURCE).unwrap())
+    let resource = if account == KEYED.1 { KEYED.0 } else { STORED_RESOURCE };
+    ServerIdentity::new(Account::new(account).unwrap(), Target::mcp(resource).unwrap())
 }
 
 /// A runtime on a copy of the home, and a server in place of the stored one.
@@ -99,7 +104,7 @@ impl Scene {
         let public = server.register(ClientAuth::None);
         let confidential = server.register(ClientAuth::Post);
         let (plain, secret) = (server.grant_to(&public), server.grant_to(&confidential));
-        let strict = server.grant_to(&public);
+        let (strict, keyed) = (server.grant_to(&public), server.grant_to(&public));
         let names = vec![
             (STORED_RESOURCE, server.resource()),
             ("stored-confidential-client", confidential.id.clone()),
@@ -108,6 +113,7 @@ impl Scene {
             ("stored-refresh-token-plain", plain.refresh_token.expose().to_owned()),
             ("stored-refresh-token-secret", secret.refresh_token.expose().to_owned()),
             ("stored-refresh-token-strict", strict.refresh_token.expose().to_owned()),
+            ("stored-refresh-token-keyed", keyed.refresh_token.expose().to_owned()),
         ];
         let client = ReqwestClient::new().unwrap();
         let relay = Relay { client, issuer: server.issuer().to_owned(), names };
@@ -126,7 +132,11 @@ impl Scene {
 
 #[tokio::test]
 async fn a_home_of_an_earlier_version_opens_serves_and_refreshes() {
-    for (format, accounts) in [(2, &["gone", "plain", "secret"][..]), (3, &["gone", "plain", "secret", "strict"])] {
+    for (format, accounts) in [
+        (2, &["gone", "plain", "secret"][..]),
+        (3, &["gone", "plain", "secret", "strict"]),
+        (4, &[KEYED.1, "gone", "plain", "secret", "strict"]),
+    ] {
         opens_serves_and_refreshes(format, accounts).await;
     }
 }
@@ -135,7 +145,9 @@ async fn opens_serves_and_refreshes(format: u32, accounts: &[&str]) {
     let scene = Scene::of(format).await;
     let mut listed = scene.store.list().await.unwrap();
     listed.sort();
-    assert_eq!(listed, accounts.iter().copied().map(identity).collect::<Vec<_>>());
+    let mut stored: Vec<_> = accounts.iter().copied().map(identity).collect();
+    stored.sort();
+    assert_eq!(listed, stored);
 
     // A stored token that is valid is served without a request.
     let lease = scene.session("secret").token().await.unwrap();
@@ -145,13 +157,14 @@ async fn opens_serves_and_refreshes(format: u32, accounts: &[&str]) {
 
     // An expired token is refreshed, repeatedly, with and without a client secret.
     let force = TokenOptions { force: true, ..TokenOptions::default() };
-    for account in ["plain", "secret", "plain", "secret"] {
+    let renewed = if accounts.contains(&KEYED.1) { KEYED.1 } else { "plain" };
+    for account in ["plain", "secret", renewed, "secret"] {
         let lease = scene.session(account).token_with(force).await.unwrap();
         assert!(lease.token().expose().starts_with("at-"), "{account}");
     }
     let counts = scene.server.counts();
     assert_eq!((counts.token_requests, counts.replays), (4, 0));
-    for account in ["plain", "secret"] {
+    for account in ["plain", "secret", renewed] {
         let record = scene.store.load(&identity(account)).await.unwrap().unwrap();
         let grant = record.grant().unwrap();
         assert_eq!(grant.renewal, RenewalPlan::default(), "{account}");
@@ -165,7 +178,7 @@ async fn opens_serves_and_refreshes(format: u32, accounts: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_provider_in_a_record_of_format_3_decides_about_repeats() {
+async fn the_provider_in_a_record_of_an_earlier_version_decides_about_repeats() {
     let scene = Scene::of(3).await;
     scene.server.next(When::After, Fault::reset());
     let error = scene.session("strict").token().await.unwrap_err();
