@@ -42,7 +42,7 @@ pub struct IssuerSettings {
 /// The `resource` parameter of token requests (RFC 8707).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Resource {
-    /// The canonical URI of the session's MCP server.
+    /// The canonical URI of the session's MCP server, without its query.
     #[default]
     OfSession,
     /// This text.
@@ -84,7 +84,8 @@ impl IssuerSettings {
     }
 
     /// The same server, which is asked for tokens for `resource`, sent exactly so on every token request (RFC 8707).
-    /// Default: the canonical URI of the session's MCP server.
+    /// Default: the canonical URI of the session's MCP server without its query, because keys in queries are the resource's
+    /// alone. Name the whole URI where the resource's metadata does (RFC 9728 section 2, `resource`).
     #[must_use]
     pub fn resource(self, resource: impl Into<String>) -> Self {
         Self { resource: Resource::Named(resource.into()), ..self }
@@ -125,7 +126,7 @@ impl IssuerSettings {
     /// The binding and the renewal plan of a login at this server, for a session with the MCP server `server`.
     pub(crate) fn bind(self, server: Option<&ResourceUri>) -> (Binding, RenewalPlan) {
         let resource = match self.resource {
-            Resource::OfSession => server.map(|server| server.as_str().to_owned()),
+            Resource::OfSession => server.map(|server| server.without_query().to_owned()),
             Resource::Named(resource) => Some(resource),
             Resource::None => None,
         };

@@ -79,9 +79,15 @@ impl ResourceUri {
         canonical(uri).map(|text| Self(text.into()))
     }
 
-    /// The whole canonical form, for the `resource` parameter. Its query may hold a secret.
+    /// The whole canonical form. Its query may hold a secret.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The canonical form without its query, for the `resource` parameter. RFC 8707 section 2 advises against a query there,
+    /// and a key in it would reach the authorization server.
+    pub fn without_query(&self) -> &str {
+        self.0.split_once('?').map_or(&self.0, |(uri, _)| uri)
     }
 
     /// Whether requests to it are protected by TLS.
