@@ -87,7 +87,15 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
         // The server has just issued this token, and this is its only copy, so it waits for nothing but its own lock. No
         // other identity can have it to install.
         let hinted = reservations::before_at_once(place, identity, before.as_deref(), &after);
-        replace(place, &name, &sealed, change)?;
+        match replace(place, &name, &sealed, change) {
+            // A disk without room for a huge access token has some for the refresh token alone, which cannot be had again.
+            Err(error) if *error.trouble() == Trouble::Full => {
+                let Some(bare) = without_access(&after) else { return Err(error) };
+                replace(place, &name, &seal_record(place, &name, identity, &bare)?, change).map_err(|_| error)?;
+                tracing::warn!("there was no room for the access token, so only the refresh token was stored");
+            }
+            replaced => replaced?,
+        }
         let moved = match hinted {
             Ok(None) => reservations::before(place, identity, before.as_deref(), &after),
             Ok(Some(moved)) => Ok(moved),
@@ -132,6 +140,14 @@ fn replace(place: &Place, name: &Name, sealed: &[u8], change: &Change) -> Result
         }
         replaced => replaced,
     }
+}
+
+/// The record without its access token, if it has both tokens.
+fn without_access(record: &Record) -> Option<Record> {
+    let mut bare = record.clone();
+    let Content::Grant(grant) = &mut bare.content else { return None };
+    grant.access.take()?;
+    bare.held().is_some().then_some(bare)
 }
 
 /// Writes a record in the place of one that cannot be opened, which stays beside it.

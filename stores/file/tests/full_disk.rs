@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::{Ground, applied, commit, digest, identity, install, login, mark, may_skip, moment, open, token, who};
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::ports::store::{Reservation, TokenStore};
-use tokenkeeper_actors::values::StoreFault;
+use tokenkeeper_actors::values::{AccessToken, StoreFault};
 use tokenkeeper_store_file::{FileStore, Trouble};
 
 /// A small file system in memory, mounted for a test.
@@ -122,6 +122,27 @@ async fn a_new_token_is_stored_before_its_owner_is_noted() {
     applied(writing.await.unwrap().unwrap());
     let answer = store.reserve(&identity("home"), digest(&store, "rt-2").await, moment(0)).await;
     assert_eq!(answer, Ok(Reservation::HeldBy(who())));
+}
+
+#[tokio::test]
+async fn of_tokens_that_are_larger_than_the_room_for_them_the_refresh_token_is_stored() {
+    let ground = Ground::new();
+    let Some(disk) = Disk::mount(&ground.0.path().join("disk")) else { return may_skip("a small disk") };
+    let store = open(&disk.0.join("home"));
+    let record = install(&store, &who(), "rt-1").await;
+    let marked = applied(store.change(&who(), mark(&store, record.version(), "rt-1", 1, 2).await).await.unwrap());
+    let filler = disk.fill();
+    let Change::Commit(mut huge) = commit(&store, marked.epoch, "rt-1", "rt-2", 2).await else { panic!("a commit") };
+    huge.access.token = AccessToken::new("a".repeat(60_000));
+    // The caller has both.
+    let renewed = applied(store.change(&who(), Change::Commit(huge)).await.unwrap());
+    assert!(renewed.lease().is_some());
+    let stored = store.load(&who()).await.unwrap().unwrap();
+    assert_eq!((stored.lease(), stored.version()), (None, renewed.version()));
+    assert_eq!(stored.held().unwrap().mark, None);
+    assert_eq!(token(Some(stored)).as_deref(), Some("rt-2"));
+    filler.set_len(0).unwrap();
+    applied(store.change(&who(), mark(&store, renewed.version(), "rt-2", 3, 3).await).await.unwrap());
 }
 
 #[tokio::test]
