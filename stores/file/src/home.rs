@@ -11,7 +11,7 @@ use crate::folder::{Durability, Folder, LOST_AND_FOUND};
 use crate::key::{self, Keys, StoreKey};
 use crate::lock::{self, Attempt};
 use crate::names::INDEX;
-use crate::upgrade;
+use crate::{session_names, upgrade};
 
 /// The newest format of a home that this version knows.
 pub(crate) const FORMAT: u32 = 2;
@@ -64,7 +64,7 @@ const MAKING: &str = "home";
 pub(crate) const ISSUERS: &str = "issuers";
 
 /// Names that may exist in a folder that is becoming a home.
-const PARTS: [&str; 8] = [RECORDS, "locks", "held", "logins", ISSUERS, "journal", "key", INDEX];
+const PARTS: [&str; 9] = [RECORDS, "locks", "held", "logins", ISSUERS, "journal", "key", INDEX, session_names::FILE];
 
 /// The action of opening where there is no home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 11 | `tokenkeeper` |
 //! | 1 | the version of the layout, 2 for records and entries, 1 for the others |
-//! | 1 | the kind of contents, `R` for a record, `L` for a login, `I` for an issuer's entry, `H` for a hint |
+//! | 1 | the kind of contents, `R` for a record, `L` for a login, `I` for an issuer's entry, `H` for a hint, `S` for the names of sessions |
 //! | 4 | the header's length, little-endian |
 //! | … | the header, namely a record's identity key or an entry's key, sealed, or a login's end time |
 //! | 24 | a nonce, random for each write |
@@ -45,6 +45,7 @@ pub(crate) enum Kind {
     Login = b'L',
     Entry = b'I',
     Hint = b'H',
+    Names = b'S',
     /// A line of the index. It has no layout.
     Line = b'N',
 }
@@ -54,7 +55,7 @@ impl Kind {
     pub(crate) fn layout(self) -> u8 {
         match self {
             Self::Record | Self::Entry => 2,
-            Self::Login | Self::Hint | Self::Line => 1,
+            Self::Login | Self::Hint | Self::Names | Self::Line => 1,
         }
     }
 }

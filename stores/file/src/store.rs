@@ -1,5 +1,6 @@
 //! The store. It runs every operation on a thread of its own, and describes each error in words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,7 +29,7 @@ use crate::names::Name;
 use crate::records::{self, Place};
 use crate::watch::{self, Hearing};
 use crate::workers::{Undone, Workers};
-use crate::{issuers, logins, reservations};
+use crate::{issuers, logins, reservations, session_names};
 
 /// A handle on a home. Clones share one handle. Opening a home twice, even in one process, gives two handles that
 /// share only the home. Neither gets a claim that the other holds.
@@ -131,6 +132,36 @@ impl FileStore {
     pub async fn history(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<Entry>, FileError> {
         let identity = identity.clone();
         self.run(move |_, place| journal::read(place, &identity, most)).await
+    }
+
+    /// The sessions' short names, which people have chosen. Not every session has one.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`] when the names cannot be read.
+    pub async fn names(&self) -> Result<BTreeMap<String, ServerIdentity>, FileError> {
+        self.run(|_, place| session_names::read(place)).await
+    }
+
+    /// Gives the session of `identity` a short name, in the place of the one that it has. The name is sealed, and any text
+    /// can be one. Returns `false`, and changes nothing, if another session has this name.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`] when the names cannot be read or written.
+    pub async fn set_name(&self, name: &str, identity: &ServerIdentity) -> Result<bool, FileError> {
+        let (name, identity) = (name.to_owned(), identity.clone());
+        self.run(move |_, place| session_names::set(place, &name, &identity)).await
+    }
+
+    /// Takes the short name of the session of `identity` away. Returns whether it had one.
+    ///
+    /// # Errors
+    ///
+    /// A [`FileError`] when the names cannot be read or written.
+    pub async fn remove_name(&self, identity: &ServerIdentity) -> Result<bool, FileError> {
+        let identity = identity.clone();
+        self.run(move |_, place| session_names::remove(place, &identity)).await
     }
 
     /// Removes the journal of an identity that was logged out. Returns whether it was removed. An identity that is
@@ -432,6 +463,9 @@ fn sweep(home: &Home) -> Result<Swept, FileError> {
     swept.unfinished += sweep_unfinished(home, &home.journals, for_journals)?;
     swept.unfinished += sweep_unfinished(home, &home.held, |_| Some("held".to_owned()))?;
     swept.unfinished += sweep_unfinished(home, &home.logins, |_| Some("logins".to_owned()))?;
+    // Each of these has a lock of its own name.
+    let alone = |file: &str| ["home", session_names::FILE].contains(&file).then(|| file.to_owned());
+    swept.unfinished += sweep_unfinished(home, &home.root, alone)?;
     if let Some(folder) = home.issuers()? {
         swept.unfinished += sweep_unfinished(home, &folder, |_| Some(issuers::LOCK.to_owned()))?;
     }

@@ -126,6 +126,31 @@ async fn a_forgotten_session_loses_its_journal_and_keeps_its_numbers() {
 }
 
 #[tokio::test]
+async fn a_session_has_one_name_and_a_name_one_session() {
+    let ground = Ground::new();
+    let store = ground.open();
+    let names = async || ground.open().names().await.map(|names| names.into_iter().collect::<Vec<_>>());
+    assert_eq!(names().await.unwrap(), []);
+    assert!(!store.remove_name(&who()).await.unwrap());
+    assert!(store.set_name("mine", &who()).await.unwrap());
+    assert!(!store.set_name("mine", &identity("home")).await.unwrap(), "it is taken");
+    assert!(store.set_name("mine", &who()).await.unwrap(), "it is its own");
+    assert!(store.set_name("other", &who()).await.unwrap());
+    assert!(store.set_name("mine", &identity("home")).await.unwrap(), "it is free again");
+    assert_eq!(names().await.unwrap(), [("mine".to_owned(), identity("home")), ("other".to_owned(), who())]);
+    assert!(store.remove_name(&who()).await.unwrap());
+    assert_eq!(names().await.unwrap(), [("mine".to_owned(), identity("home"))]);
+    // A damaged file is not overwritten, and is no hindrance elsewhere.
+    let file = ground.home().join("names");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[1..]).unwrap();
+    assert_eq!(names().await.unwrap_err().trouble(), &Trouble::Damaged);
+    assert_eq!(store.set_name("new", &who()).await.unwrap_err().path(), file);
+    assert_eq!(fs::read(&file).unwrap(), whole[1..]);
+    install(&store, &who(), "rt-1").await;
+}
+
+#[tokio::test]
 async fn a_sweep_leaves_what_is_being_written() {
     let ground = Ground::new();
     let store = ground.open();
@@ -138,8 +163,11 @@ async fn a_sweep_leaves_what_is_being_written() {
         ("held", "held".to_owned()),
         ("logins", "logins".to_owned()),
         ("issuers", "issuers".to_owned()),
+        ("", "names".to_owned()),
+        ("", "home".to_owned()),
     ];
     for (folder, lock) in places {
+        let name = if folder.is_empty() { &lock } else { &name };
         let file = ground.home().join(folder).join(format!("{name}.0123456789abcdef.new"));
         fs::write(&file, "half").unwrap();
         // Its writer holds this lock.
