@@ -261,7 +261,7 @@ mod tests {
             flight: flight(0, 1),
             cause: Cause::Expiry,
             epoch: Epoch::new(1),
-            adopt: Adopt::Nothing,
+            adopt: Adopt::Since { since: Moment::default(), margin: std::time::Duration::ZERO },
             issuer: None,
             renewal: RenewalPlan::default(),
             known: Generation::default(),

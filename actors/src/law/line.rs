@@ -76,6 +76,11 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
         self.entries.iter().filter_map(|(id, waiting)| Some((*id, waiting.as_ref()?)))
     }
 
+    /// Changes each entry, in order.
+    pub(crate) fn for_each(&mut self, change: impl FnMut(&mut T)) {
+        self.entries.iter_mut().filter_map(|(_, waiting)| waiting.as_mut()).for_each(change);
+    }
+
     /// Keeps the entries for which `stays` returns true. It is called in order.
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(Id, &T) -> bool) {
         let entries = mem::take(self).entries;

@@ -1,7 +1,7 @@
 //! A sibling's token is adopted, before the claim or after it (law 2).
 
 use tokenkeeper_actors::values::record::{Record, Refresh};
-use tokenkeeper_actors::values::{AccessToken, Validity};
+use tokenkeeper_actors::values::{AccessToken, BootId, Moment, Validity};
 
 use crate::support::*;
 
@@ -78,8 +78,20 @@ fn more_than_the_margin_must_be_left_of_it() {
 }
 
 #[test]
+fn a_token_that_was_requested_since_will_do_for_a_caller_who_insists() {
+    let since = |since, margin| Adopt::Since { since, margin };
+    let margin = secs(60);
+    assert!(is_adopted(since(START, margin), refreshed(HOUR)));
+    assert!(!is_adopted(since(START, margin), refreshed(HOUR - millis(1))), "it was requested before");
+    let other = Moment { boot: BootId(2), ..START };
+    assert!(!is_adopted(since(other, margin), refreshed(HOUR)), "another boot's time is another time");
+    assert!(is_adopted(since(before(START, HOUR - margin), margin), refreshed(margin + millis(1))));
+    assert!(!is_adopted(since(before(START, HOUR - margin), margin), refreshed(margin)), "too little is left");
+}
+
+#[test]
 fn a_caller_who_insists_gets_a_token_that_is_minted_now() {
-    let mut flight = wanting(Adopt::Nothing, refreshed(HOUR));
+    let mut flight = wanting(insists(), refreshed(HOUR));
     flight.load();
     flight.claim();
     flight.load();

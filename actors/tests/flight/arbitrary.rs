@@ -57,7 +57,7 @@ impl World {
         let profile = Profile { reuse, grace, revocation_confined: draw & 4 > 0, ..Profile::default() };
         let Setup { mut order, mut record, .. } = Setup::default();
         if draw & 8 > 0 {
-            order.adopt = Adopt::Nothing;
+            order.adopt = insists();
         }
         if draw & 16 > 0 {
             record = record.map(|record| marked(&record, SIBLING, 1, before(START, secs(31))));

@@ -164,7 +164,7 @@ fn a_server_may_issue_an_earlier_token_again() {
     flight.mints();
     let record = flight.record.clone().unwrap();
     let mut setup = Setup { record: Some(record), ..Setup::default() };
-    setup.order.adopt = Adopt::Nothing;
+    setup.order.adopt = insists();
     let mut flight = Story::begin(setup).until_sent();
     flight.answer(usable(tokens("at-3", Some("rt-1"))));
     flight.permit_back();
@@ -172,7 +172,7 @@ fn a_server_may_issue_an_earlier_token_again() {
     flight.released();
     flight.mints();
     let mut setup = Setup { record: flight.record.clone(), ..Setup::default() };
-    setup.order.adopt = Adopt::Nothing;
+    setup.order.adopt = insists();
     Story::begin(setup).until_sent();
 }
 

@@ -106,7 +106,7 @@ fn a_siblings_newer_token_that_will_not_do_sends_the_session_back() {
 #[test]
 fn a_caller_who_insists_is_not_given_a_siblings_token() {
     let mut setup = Setup::default();
-    setup.order.adopt = Adopt::Nothing;
+    setup.order.adopt = insists();
     let mut flight = Story::begin(setup).until_sent();
     flight.sibling_refreshes("at-s", "rt-s");
     too_late(&mut flight);

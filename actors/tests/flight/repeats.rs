@@ -355,7 +355,7 @@ fn a_rejected_client_is_tried_again_for_a_caller_that_insists() {
 
     let insisting = |record: Record| {
         let mut setup = Setup { record: Some(record), ..Setup::default() };
-        setup.order.adopt = Adopt::Nothing;
+        setup.order.adopt = insists();
         Story::begin(setup).until_sent()
     };
     let mut flight = insisting(parked.clone());

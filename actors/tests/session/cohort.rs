@@ -70,7 +70,7 @@ fn the_flight_goes_on_when_all_callers_have_left() {
 fn who_insists_gets_a_new_token_though_the_old_one_is_fresh() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     assert_eq!(story.insists(1), ["publish", "fly for force"]);
-    assert_eq!(story.order().adopt, Adopt::Nothing);
+    assert!(matches!(story.order().adopt, Adopt::Since { .. }));
     assert_eq!(story.order().urgency, Urgency::Callers);
     // Other callers are served meanwhile.
     assert_eq!(story.asks(2), ["2 gets 1.1"]);
@@ -97,6 +97,18 @@ fn who_insists_after_another_began_to_insist_gets_a_flight_of_his_own() {
     story.insists(3);
     assert_eq!(story.mints(HOUR), ["publish", "fly for force", "1 gets 1.2"]);
     assert_eq!(story.mints(HOUR), ["publish", "2 gets 1.3", "3 gets 1.3"]);
+}
+
+#[test]
+fn who_insists_is_content_with_what_a_sibling_requested_later() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.insists(1);
+    story.insists(2);
+    // The flight found it under its claim. The second caller came after it was ordered.
+    story.sibling_mints(HOUR, Cause::Force);
+    assert_eq!(story.lands(Outcome::Adopted), ["publish", "fly for force", "1 gets 1.2"]);
+    assert_eq!(story.mints(HOUR), ["publish", "2 gets 1.3"]);
+    assert_eq!(story.flights(), 2);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Reads of the record: the first one, repeated and failed ones, and changes in between.
 
+use tokenkeeper_actors::law::flight::Outcome;
 use tokenkeeper_actors::law::session::{Policy, SessionEvent};
 use tokenkeeper_actors::values::{Cause, Generation, Nonce, StoreFault};
 
@@ -131,6 +132,21 @@ fn after_a_restart_without_a_store_a_repeatable_source_counts_on_and_serves_what
     story.refuses(1, Generation { nonce: Nonce(0xabc), ..generation(0, 1) });
     assert_eq!(story.asks(4), ["publish", "fly for refusal"]);
     assert_eq!(story.mints_without_store(HOUR), ["publish", "4 gets 0.2~abc"]);
+}
+
+#[test]
+fn who_insists_does_not_get_an_older_token_that_was_minted_without_the_store() {
+    let mut story = Story::signed_in(HOUR, repeatable());
+    for number in [2, 3] {
+        story.insists(number);
+        let told = format!("{number} gets 1.{number}~abc");
+        assert_eq!(story.mints_without_store(HOUR), ["publish", &told[..]]);
+    }
+    story.insists(4);
+    // A sibling's token that was requested later has a lower number, so the one without the store takes precedence.
+    story.sibling_mints(HOUR, Cause::Force);
+    assert_eq!(story.lands(Outcome::Adopted), ["publish", "fly for force"]);
+    assert_eq!(story.mints_without_store(HOUR), ["publish", "4 gets 1.4~abc"]);
 }
 
 #[test]

@@ -330,7 +330,7 @@ fn a_floor_over_an_empty_store_outlives_the_actor() {
 fn a_flight_takes_nothing_that_is_refused_or_there_already_whichever_is_newer() {
     let above = |story: &Story| match story.order().adopt {
         Adopt::Above { floor, .. } => floor,
-        Adopt::Nothing => panic!("it adopts"),
+        Adopt::Since { .. } => panic!("it adopts"),
     };
     // Refused long ago, and followed by a token that has expired.
     let mut story = signed_in();

@@ -128,11 +128,14 @@ impl World {
         let generation = lease.generation();
         let at = Server::number(lease.token().expose()).and_then(|at| self.server.ats.get(at)).cloned();
         let at = at.as_ref();
-        let begun = at.and_then(|at| at.flight).and_then(|flight| self.truth.flight(flight)).map(|(_, step)| step);
+        let by = at.and_then(|at| at.flight).and_then(|flight| self.truth.flight(flight));
+        let begun = by.map(|(_, step)| step);
         let asker = &self.callers[caller];
         let (spec, handled, asked_at, asked_step) = (asker.spec, asker.handled, asker.asked_at, asker.asked_step);
         let installed = at.is_some_and(|at| at.flight.is_none() && at.asked >= asked_at);
-        if spec.force && begun.is_none_or(|begun| begun < handled) && !installed {
+        // The request of another process's flight counts, because a caller can know no more of that flight.
+        let requested = at.is_some_and(|at| at.asked >= asked_at) && by.is_some_and(|(by, _)| by != pid);
+        if spec.force && begun.is_none_or(|begun| begun < handled) && !installed && !requested {
             self.breach("6", "a caller that insists gets a token that was under way before", || generation.to_string());
         }
         let Some(lifetime) = lease.validity().lifetime() else { return };

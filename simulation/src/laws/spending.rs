@@ -53,7 +53,7 @@ impl World {
         let slot = &self.processes[pid.process].slots[identity];
         let asks = |caller: &usize| self.callers[*caller].spec.force;
         let forced = slot.actor.as_ref().is_some_and(|actor| actor.waiters.values().any(asks));
-        if order.adopt == Adopt::Nothing && !forced && order.cause != Cause::KeepAlive {
+        if matches!(order.adopt, Adopt::Since { .. }) && !forced && order.cause != Cause::KeepAlive {
             self.breach("6", "a flight insists on a new token though nobody does", || format!("{order:?}"));
         }
         let kind = match order.cause {
@@ -100,7 +100,7 @@ impl World {
         let Some(marked) = &run.facts.mark else { return };
         let (moment, order, need) = (marked.moment, run.order.clone(), run.need);
         let why = before.grant().and_then(|grant| grant.parked);
-        if why.is_some() && (why != Some(Parked::ClientRejected) || order.adopt != Adopt::Nothing) {
+        if why.is_some() && (why != Some(Parked::ClientRejected) || !matches!(order.adopt, Adopt::Since { .. })) {
             self.breach("9", "a token of a parked grant is presented", || format!("{why:?}, {:?}", order.adopt));
         }
         let parked = before.grant().is_none() || why.is_some();
@@ -139,7 +139,12 @@ impl World {
         if own.is_some_and(|own| own.generation().supersedes(&generation)) {
             return true;
         }
-        if order.adopt == Adopt::Nothing || slot.known.refused.iter().any(refused) {
+        let requested = lease.validity().anchored();
+        let is_later = |since: Moment| requested.boot == since.boot && requested.elapsed >= since.elapsed;
+        if matches!(order.adopt, Adopt::Since { since, .. } if !is_later(since)) {
+            return true;
+        }
+        if slot.known.refused.iter().any(refused) {
             return true;
         }
         let policy = &self.config.policy;

@@ -32,7 +32,7 @@ pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, 
         Content::Grant(grant) => grant,
     };
     if let Some(parked) = grant.parked
-        && !(parked == Parked::ClientRejected && adopt == Adopt::Nothing)
+        && !(parked == Parked::ClientRejected && matches!(adopt, Adopt::Since { .. }))
     {
         // A caller that insists may try a rejected client again, because some servers reject one only for a time.
         return Decision::LoginRequired(parked.reason());
@@ -56,11 +56,17 @@ pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, 
 
 /// Whether the record's token makes the flight unnecessary.
 pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
-    let Adopt::Above { floor, margin } = adopt else { return false };
     let served = record.grant().is_some_and(|grant| grant.parked.is_none());
     served
-        && record.lease().is_some_and(|lease| {
-            floor.is_none_or(|floor| lease.generation().supersedes(&floor)) && lease.validity().is_good(margin, now)
+        && record.lease().is_some_and(|lease| match adopt {
+            Adopt::Above { floor, margin } => {
+                floor.is_none_or(|floor| lease.generation().supersedes(&floor)) && lease.validity().is_good(margin, now)
+            }
+            Adopt::Since { since, margin } => {
+                let requested = lease.validity().anchored();
+                let is_later = requested.boot == since.boot && requested.elapsed >= since.elapsed;
+                is_later && lease.validity().is_good(margin, now)
+            }
         })
 }
 

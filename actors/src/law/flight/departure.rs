@@ -105,7 +105,7 @@ impl FlightCore {
     fn has_expired_secret(&self, record: &Record, now: Now) -> bool {
         let client = record.grant().map(|grant| &grant.binding.client);
         let ends = client.filter(|client| client.secret.is_some()).and_then(|client| client.secret_expires_at);
-        self.order.adopt != Adopt::Nothing && ends.is_some_and(|ends| ends <= now.moment.wall)
+        !matches!(self.order.adopt, Adopt::Since { .. }) && ends.is_some_and(|ends| ends <= now.moment.wall)
     }
 
     /// Resolves the doubt that `mark`, from an earlier presentation, has left.

@@ -48,7 +48,9 @@ use super::profile::{Evidence, NotSent, Trouble};
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, Renewed};
 pub use crate::values::record::Spending;
 use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, RenewalPlan, View};
-use crate::values::{Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Nonce, Reason, RefreshToken, StoreFault};
+use crate::values::{
+    Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Moment, Nonce, Reason, RefreshToken, StoreFault,
+};
 
 /// The number of an effect and its completion, unique within one flight or one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,8 +92,14 @@ pub enum Adopt {
         /// The lifetime that must remain; see [`Validity::is_good`](crate::values::Validity::is_good).
         margin: Duration,
     },
-    /// None. The caller insists on a newly minted token.
-    Nothing,
+    /// One that was requested at this time or later, in the same boot, and that is good for at least `margin`. A caller
+    /// insists on a newly minted token, whichever process has it minted.
+    Since {
+        /// When the flight was ordered. No caller that it is for came later.
+        since: Moment,
+        /// The lifetime that must remain, as for `Above`.
+        margin: Duration,
+    },
 }
 
 /// A mark, and when this process first saw it.

@@ -104,7 +104,7 @@ impl Session {
             cause,
             epoch,
             adopt: match cause {
-                Cause::Force => Adopt::Nothing,
+                Cause::Force => Adopt::Since { since: now.moment, margin: self.policy.safety_margin },
                 _ => Adopt::Above { floor: newer(self.refusals.floor(), newest), margin: self.policy.safety_margin },
             },
             issuer,

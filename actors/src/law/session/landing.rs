@@ -84,10 +84,16 @@ impl Session {
         {
             self.knowledge.minted(lease.clone());
         }
+        let found = landing.view.as_deref().and_then(|view| view.lease.as_ref()).map(Lease::generation);
         if let Some(view) = landing.view {
             self.absorb(*view, now, out);
         }
         self.knowledge.discard_unstored();
+        if outcome == Outcome::Adopted && self.lease().map(Lease::generation) == found {
+            // If any caller insists, the flight has found a token that was requested after it was ordered. An older one that
+            // was minted without the store, and takes precedence, does not do.
+            self.waiters.satisfy(number);
+        }
         let moved = outcome == Outcome::Moved;
         match outcome {
             // A flight that is keeping its token goes on, and no other attempt can begin.

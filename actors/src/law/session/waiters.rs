@@ -105,6 +105,15 @@ impl Waiters {
         self.by_id.iter().any(|(_, waiter)| waiter.insists())
     }
 
+    /// The flight with this number was as good as a new one, so callers that insisted on it take what is there.
+    pub(super) fn satisfy(&mut self, flight: u64) {
+        self.by_id.for_each(|waiter| {
+            if waiter.accepts_flight(flight) {
+                waiter.after_flight = None;
+            }
+        });
+    }
+
     /// Removes the deadlines of callers that are gone. Those at the top of the heap are removed at once, the others
     /// when they are many.
     fn forget_departed(&mut self) {

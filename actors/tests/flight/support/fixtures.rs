@@ -43,6 +43,11 @@ pub(crate) fn after(moment: Moment, span: Duration) -> Moment {
     Moment { wall, elapsed: moment.elapsed.after(span), ..moment }
 }
 
+/// No token that is there when a story begins will do.
+pub(crate) fn insists() -> Adopt {
+    Adopt::Since { since: after(START, millis(1)), margin: Duration::ZERO }
+}
+
 /// The moment `span` before `moment`, on both clocks.
 pub(crate) fn before(moment: Moment, span: Duration) -> Moment {
     let span = span.as_millis() as u64;

@@ -76,7 +76,7 @@ impl Voyage {
             cause,
             epoch: known.unwrap_or_default().epoch,
             adopt: match cause {
-                Cause::Force => Adopt::Nothing,
+                Cause::Force => Adopt::Since { since: super::beginning(), margin: Duration::from_secs(1) },
                 _ => Adopt::Above { floor: known, margin: Duration::from_secs(1) },
             },
             issuer: store.record.as_ref().and_then(|record| record.grant()).map(|_| binding().issuer),
