@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Account, Reason, ServerIdentity};
+use tokenkeeper::{Reason, ServerIdentity};
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
@@ -15,19 +15,19 @@ use crate::who;
 
 /// Forgets sessions that were logged out, so that no status shows them any more
 ///
-/// Their journals are removed. A tombstone stays in the home. It names the server and the account, and holds no
+/// Their journals and names are removed. A tombstone stays in the home. It names the server and the account, and holds no
 /// token. It has the numbers from which a later login counts on. Without them another process, or a refresh that
 /// is still under way, could take a new login for an old one. It also has digests of refresh tokens that must not
 /// be used again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// The MCP server's URL, such as https://mcp.example.com/mcp
+    /// The MCP server's URL, or the name of its session, or - to read one of them from standard input
     #[arg(required_unless_present = "logged_out", conflicts_with = "logged_out")]
-    url: Option<String>,
-    /// Whose session it was, where you had more than one at this server
-    #[arg(long, default_value_t = Account::default().as_str().to_owned(), conflicts_with = "logged_out")]
-    account: String,
+    server: Option<String>,
+    /// Whose session it was, where you had more than one at this server (otherwise that of the account named default)
+    #[arg(long, conflicts_with = "logged_out")]
+    account: Option<String>,
     /// All sessions that were logged out
     #[arg(long)]
     logged_out: bool,
@@ -38,11 +38,12 @@ pub(crate) struct Arguments {
 
 /// Forgets the sessions that `arguments` name.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
-    let named = arguments.url.as_deref().map(|url| who::identity(url, &arguments.account)).transpose()?;
+    let selected = arguments.server.as_deref().map(|server| who::select(server, arguments.account.as_deref()));
+    let selected = selected.transpose()?;
     let store = home.required()?;
     let forgotten = home::block_on(async {
-        match named {
-            Some(identity) => one(&store, identity).await,
+        match selected {
+            Some(selected) => one(&store, selected.identity(Some(&store)).await?).await,
             None => all(&store).await,
         }
     })?;
@@ -67,6 +68,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
 
 async fn one(store: &FileStore, identity: ServerIdentity) -> Result<Vec<ServerIdentity>, Failure> {
     if store.forget(&identity).await? {
+        store.remove_name(&identity).await?;
         return Ok(vec![identity]);
     }
     if store.inspect(&identity).await?.is_some() {
@@ -84,6 +86,7 @@ async fn all(store: &FileStore) -> Result<Vec<ServerIdentity>, Failure> {
     let mut forgotten = Vec::new();
     for identity in identities {
         if !store.history(&identity, 1).await?.is_empty() && store.forget(&identity).await? {
+            store.remove_name(&identity).await?;
             forgotten.push(identity);
         }
     }

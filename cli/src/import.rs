@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
 use crate::paint::print_json;
-use crate::{providers, when};
+use crate::{name, providers, when};
 use bundle::Bundle;
 
 /// The maximum size of the input in bytes. No login is larger.
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// Never present a refresh token again whose answer was lost, but require a login (stored with the login)
     #[arg(long)]
     never_replay: bool,
+    /// A short name for the session, which every command takes in the place of the server's URL
+    #[arg(long, value_name = "NAME", value_parser = name::parse)]
+    name: Option<String>,
     /// Print one JSON object with the members server, account, issuer and expires_at
     #[arg(long)]
     json: bool,
@@ -53,7 +56,7 @@ Members of the object:
   token_endpoint_auth_method  none, client_secret_basic or client_secret_post
                               [default: none without a secret, client_secret_basic with one]
   resource                    the resource that was asked for, or false where token requests name none
-                              [default: the server's URL]
+                              [default: the server's URL without its query]
   scope                       the scopes that were granted, separated by blanks or commas, or as an array
   refresh_token               the refresh token, if there is one
   access_token                the newest access token, if it is worth keeping
@@ -68,7 +71,7 @@ Exit codes:
   0  done
   1  failed: what was asked for could not be done
   2  usage: what came on standard input is not acceptable
-  4  refused: another session owns this refresh token, or it is dead
+  4  refused: another session owns this refresh token or has this name, or the token is dead
   5  temporarily unavailable: trying again may help
   6  store trouble: the home cannot be read or written";
 
@@ -82,6 +85,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let refresh = bundle.refresh_token()?;
     home::block_on(async {
         let keeper = Keeper::open(home.open()?).await?;
+        if let Some(name) = &arguments.name {
+            // Before the login, so that a name of another session stores nothing.
+            name::give(&keeper.store, name, &identity).await?;
+        }
         let session = keeper.session(identity.clone());
         let fault = |error: &LoginError| match error {
             LoginError::Refused(InstallError::StoreTrouble(fault)) => Some(*fault),

@@ -5,6 +5,7 @@ mod forget;
 mod identity;
 mod import;
 mod logout;
+mod name;
 mod status;
 mod token;
 mod why;
@@ -47,6 +48,7 @@ enum Command {
     Import(import::Arguments),
     Logout(logout::Arguments),
     Forget(forget::Arguments),
+    Name(name::Arguments),
     Why(why::Arguments),
     Identity(identity::Arguments),
 }
@@ -54,7 +56,7 @@ enum Command {
 /// Runs the command with these arguments, the first of which is the program's name, and returns its exit code.
 ///
 /// Exits the process if the arguments are not acceptable (code 2) or only ask for help or the version (code 0). On Unix, it
-/// disables core dumps for the whole process, for good.
+/// disables core dumps for the whole process, for good, and on Linux other processes of the user cannot attach to it.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Arguments { home, command } = Arguments::parse_from(arguments);
     keep_secrets_out_of_core_dumps();
@@ -65,6 +67,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Import(arguments) => import::run(&arguments, &home, &mut out),
         Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
         Command::Forget(arguments) => forget::run(&arguments, &home, &mut out),
+        Command::Name(arguments) => name::run(&arguments, &home, &mut out),
         Command::Why(arguments) => why::run(&arguments, &home, &mut out),
         Command::Identity(arguments) => identity::run(&arguments, &mut out),
     };
@@ -79,11 +82,16 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// On Unix, disables core dumps, because a crash must not write tokens to the disk.
+///
+/// A limit of 0 does not stop a dump that the system pipes to a program (`core(5)`). On Linux a process that is not dumpable
+/// has none at all.
 fn keep_secrets_out_of_core_dumps() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
         // Lowering a limit is always allowed. If it fails nevertheless, the command still runs.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     }
 }

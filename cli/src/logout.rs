@@ -30,9 +30,10 @@ pub(crate) struct Arguments {
 
 /// Logs out of the session that `arguments` name.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
-    let identity = arguments.who.identity()?;
-    let done = home::block_on(async {
+    let selected = arguments.who.select()?;
+    let (identity, done) = home::block_on(async {
         let keeper = Keeper::open(home.required()?).await?;
+        let identity = selected.identity(Some(&keeper.store)).await?;
         if keeper.store.inspect(&identity).await.is_ok_and(|record| record.is_none())
             && let Some(hint) = neighbour::hint(&keeper.store, &identity, Reason::NeverSignedIn).await
         {
@@ -47,14 +48,15 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let store = keeper.store.clone();
         // The logout does not wait for the revocation, nor for a write that the store has not answered. Closing does.
         let closed = keeper.close().await;
-        match done {
+        let done = match done {
             Ok(done) => closed.map(|()| done),
             // The answer may have come since.
             Err(error) if fault(&error) == Some(StoreFault::TimedOut) && is_logged_out(&store, &identity).await => {
                 Ok(LoggedOut { may_still_live: true })
             }
             Err(error) => Err(Failure::not_logged_out(error, &store)),
-        }
+        };
+        Ok((identity, done?))
     })?;
     if arguments.json {
         let object = json!({

@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -47,6 +48,8 @@ const REDRAW_INTERVAL: Duration = Duration::from_secs(5);
 /// A session and its state.
 struct Session {
     identity: ServerIdentity,
+    /// The short name, if it has one.
+    name: Option<String>,
     standing: Standing,
     /// The store's description of a record that cannot be read.
     trouble: Option<String>,
@@ -113,6 +116,8 @@ impl<'a> HomeChanges<'a> {
 async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, Failure> {
     let mut identities = store.list().await.map_err(|fault| Failure::store_fault(fault, store))?;
     identities.sort_by_key(ServerIdentity::key);
+    let mut names: BTreeMap<_, _> =
+        store.names().await.unwrap_or_default().into_iter().map(|(name, owner)| (owner, name)).collect();
     let mut shown = Shown::default();
     for identity in identities {
         let (standing, trouble) = match store.inspect(&identity).await {
@@ -131,7 +136,8 @@ async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, F
             }
             Err(error) => (Standing::unreadable(), Some(error.to_string())),
         };
-        shown.sessions.push(Session { identity, standing, trouble });
+        let name = names.remove(&identity);
+        shown.sessions.push(Session { identity, name, standing, trouble });
     }
     Ok(shown)
 }
@@ -165,10 +171,11 @@ fn show(
 }
 
 fn object(session: &Session) -> serde_json::Value {
-    let Session { identity, standing, trouble } = session;
+    let Session { identity, name, standing, trouble } = session;
     json!({
         "server": identity.resource().map(|resource| resource.as_str()),
         "account": identity.account().as_str(),
+        "name": name,
         "key": identity.key(),
         "issuer": standing.issuer,
         "state": standing.state,

@@ -62,19 +62,20 @@ const AFTER_HELP: &str = "\
 Examples:
   curl -H \"Authorization: Bearer $(tokenkeeper token https://mcp.example.com/mcp)\" https://mcp.example.com/mcp
   tokenkeeper token https://mcp.example.com/mcp --min-ttl 5m --json
+  tokenkeeper token - < url.txt
 
 Exit codes:
   0  done
   1  failed: what was asked for could not be done
   2  usage: an argument is not acceptable
-  3  login required: only a new login helps (tokenkeeper why URL says why)
+  3  login required: only a new login helps (tokenkeeper why SERVER says why)
   4  refused: by the server, or because it would do harm
   5  temporarily unavailable: trying again may help
   6  store trouble: the home cannot be read or written";
 
 /// Prints the token that `arguments` ask for.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
-    let identity = arguments.who.identity()?;
+    let selected = arguments.who.select()?;
     if arguments.exec_credential {
         exec_version()?;
     }
@@ -82,6 +83,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let begun = clock.now();
     home::block_on(async {
         let keeper = Keeper::open(home.required()?).await?;
+        let identity = selected.identity(Some(&keeper.store)).await?;
         let session = keeper.session(identity.clone());
         if let Some(provider) = &arguments.provider {
             providers::store(&keeper, &session, provider).await?;

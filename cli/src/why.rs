@@ -38,21 +38,21 @@ pub(crate) struct Arguments {
 
 /// Shows the journal of the session that `arguments` name.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
-    let identity = arguments.who.identity()?;
+    let selected = arguments.who.select()?;
     let now = SystemClock::new().map_err(std::io::Error::other)?.now();
     let store = home.open_existing()?;
-    let (standing, journal, hint) = match &store {
-        Some(store) => home::block_on(async {
-            let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await?;
-            let Some(record) = store.inspect(&identity).await? else {
-                return Ok((None, journal, neighbour::hint(store, &identity, Reason::NeverSignedIn).await));
-            };
-            let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();
-            let standing = Standing::of(&record, &journal, presenting, &now).with_cooldown(store, &now).await;
-            Ok((Some(standing), journal, None))
-        })?,
-        None => (None, Vec::new(), None),
-    };
+    let (identity, standing, journal, hint) = home::block_on(async {
+        let identity = selected.identity(store.as_ref()).await?;
+        let Some(store) = &store else { return Ok((identity, None, Vec::new(), None)) };
+        let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await?;
+        let Some(record) = store.inspect(&identity).await? else {
+            let hint = neighbour::hint(store, &identity, Reason::NeverSignedIn).await;
+            return Ok((identity, None, journal, hint));
+        };
+        let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();
+        let standing = Standing::of(&record, &journal, presenting, &now).with_cooldown(store, &now).await;
+        Ok((identity, Some(standing), journal, None))
+    })?;
     let reason = match &standing {
         None => Some(Reason::NeverSignedIn),
         Some(standing) if standing.state == State::LoggedOut => Some(Reason::LoggedOut),

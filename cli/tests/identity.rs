@@ -10,6 +10,7 @@ fn tokenkeeper(arguments: &[&str]) -> snapbox::cmd::OutputAssert {
 #[test]
 fn a_url_is_shown_as_it_is_understood() {
     tokenkeeper(&["identity", "HTTPS://MCP.Example.com:443/x/../mcp"]).success().stderr_eq("").stdout_eq(str![[r#"
+server    https://mcp.example.com/mcp
 resource  https://mcp.example.com/mcp
 account   default
 key       mcp:https://mcp.example.com/mcp#default
@@ -22,7 +23,8 @@ name      https://mcp.example.com/mcp
 fn only_the_name_is_made_for_logs() {
     let url = "https://mcp.example.com/mcp?key=s3cret-value";
     tokenkeeper(&["identity", url, "--account", "alice@example.com"]).success().stderr_eq("").stdout_eq(str![[r#"
-resource  https://mcp.example.com/mcp?key=s3cret-value
+server    https://mcp.example.com/mcp?key=s3cret-value
+resource  https://mcp.example.com/mcp
 account   alice@example.com
 key       mcp:https://mcp.example.com/mcp?key=s3cret-value#alice@example.com
 name      https://mcp.example.com/mcp?… (a…@example.com) ~b485e2b0
@@ -36,6 +38,7 @@ fn json_is_one_object() {
     let asserted = tokenkeeper(&arguments).success().stderr_eq("");
     let printed: serde_json::Value = serde_json::from_slice(&asserted.get_output().stdout).unwrap();
     let expected = serde_json::json!({
+        "server": "http://localhost:8080",
         "resource": "http://localhost:8080",
         "account": "\"wörk\"",
         "key": "mcp:http://localhost:8080#%22w%C3%B6rk%22",
@@ -74,9 +77,9 @@ error: the account's label contains a control character: remove it
 fn a_missing_argument_is_a_usage_error() {
     tokenkeeper(&["identity"]).code(2).stdout_eq("").stderr_eq(str![[r#"
 error: the following required arguments were not provided:
-  <URL>
+  <SERVER>
 
-Usage: tokenkeeper identity <URL>
+Usage: tokenkeeper identity <SERVER>
 
 For more information, try '--help'.
 
@@ -98,6 +101,7 @@ Commands:
   import    Takes over a login that was made elsewhere: one JSON object on standard input
   logout    Logs out: the stored tokens are removed, and no process serves them any more
   forget    Forgets sessions that were logged out, so that no status shows them any more
+  name      Gives a session a short name, which every command takes in the place of the server's URL
   why       Shows what happened to a session, and so why it stands as it does
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
   help      Print this message or the help of the given subcommand(s)
@@ -121,21 +125,19 @@ Exit codes:
     tokenkeeper(&["identity", "--help"]).success().stderr_eq("").stdout_eq(str![[r#"
 Shows how an MCP server's URL is understood: nothing is sent, read or written
 
-Prints the server's canonical URL (RFC 8707: the "resource" of every token request), the account,
-the key under which stores keep the session, and the name that logs show. All but the name may
-hold a secret, if the URL has one in it.
+Prints the server's canonical URL, the "resource" of token requests (RFC 8707), which has no query
+unless the login names another, the account, the key under which stores keep the session, and the
+name that logs show. All but the name may hold a secret, if the URL has one in it.
 
-Usage: tokenkeeper identity [OPTIONS] <URL>
+Usage: tokenkeeper identity [OPTIONS] <SERVER>
 
 Arguments:
-  <URL>
-          The MCP server's URL, such as https://mcp.example.com/mcp
+  <SERVER>
+          The MCP server's URL, such as https://mcp.example.com/mcp, or - to read it from standard input
 
 Options:
       --account <ACCOUNT>
-          Whose session it is, where you have more than one at this server
-          
-          [default: default]
+          Whose session it is, where you have more than one at this server [default: default]
 
       --home <DIR>
           The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]
@@ -143,7 +145,7 @@ Options:
           [env: TOKENKEEPER_HOME]
 
       --json
-          Print one JSON object with the members resource, account, key and name
+          Print one JSON object with the members server, resource, account, key and name
 
       --key <PLACE>
           Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain)

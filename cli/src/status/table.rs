@@ -13,11 +13,15 @@ use crate::when;
 
 const HEAD: [&str; 6] = ["server", "account", "state", "expires", "refreshed", "issuer"];
 
+/// The first column, if any session has a name.
+const NAME: &str = "name";
+
 /// A line for each session, followed by the reason for a state that needs attention.
 pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).remove_style(TableComponent::VerticalLines);
-    table.set_header(HEAD);
+    let has_names = sessions.iter().any(|session| session.name.is_some());
+    table.set_header(has_names.then_some(NAME).into_iter().chain(HEAD));
     for session in sessions {
         let standing = &session.standing;
         let relative = |at: Option<WallTime>| at.map_or_else(|| "-".to_owned(), |at| when::relative(at, now));
@@ -25,14 +29,15 @@ pub(super) fn table(sessions: &[Session], now: WallTime) -> String {
             standing.state,
             State::SignedIn | State::Expired | State::Refreshing | State::InDoubt | State::Ending
         );
-        table.add_row([
+        let name = has_names.then(|| session.name.clone().unwrap_or_else(|| "-".to_owned()));
+        table.add_row(name.into_iter().chain([
             session.identity.target().to_string(),
             harmless(session.identity.account().as_str()),
             standing.state.words().to_owned(),
             relative(standing.expires.filter(|_| lives)),
             relative(standing.refreshed),
             standing.issuer.as_deref().map_or_else(|| "-".to_owned(), harmless),
-        ]);
+        ]));
     }
     let lines = table.to_string();
     let mut lines = lines.lines();
