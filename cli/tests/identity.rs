@@ -137,7 +137,7 @@ Arguments:
 
 Options:
       --account <ACCOUNT>
-          Whose session it is, where you have more than one at this server [default: default]
+          Whose session it is, where you have more than one at this server (otherwise that of the account named default)
 
       --home <DIR>
           The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]

@@ -31,7 +31,7 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, criterion_group};
 use support::{
-    AT_LEAST, Ground, SPEND, applied, commit, digest, flight, granted, identity, install, mark, moment, name, open, who,
+    AT_LEAST, Ground, SPEND, applied, commit, digest, flight, granted, identity, install, line, mark, moment, open, who,
 };
 use tokenkeeper_actors::ports::store::{Claim, ClaimEnding, TokenStore};
 use tokenkeeper_actors::values::Epoch;
@@ -115,12 +115,12 @@ fn home_of_many(criterion: &mut Criterion) {
     // The bench never opens these records. They are copies of the first one under other names.
     runtime.block_on(install(&ground.open(), &who(), "rt-1"));
     let record = fs::read(ground.record(&who())).unwrap();
-    let mut index = fs::OpenOptions::new().append(true).open(ground.home().join("identities")).unwrap();
+    let mut index = fs::OpenOptions::new().append(true).open(ground.home().join("index")).unwrap();
     for number in 1..MANY {
         let who = identity(&format!("account-{number}"));
         fs::write(ground.record(&who), &record).unwrap();
-        fs::write(ground.lock(&format!("{}.commit", name(&who))), "").unwrap();
-        writeln!(index, "{}", who.key()).unwrap();
+        fs::write(ground.lock(&format!("{}.commit", ground.name(&who))), "").unwrap();
+        writeln!(index, "{}", line(&ground.home(), &who)).unwrap();
     }
     let mut group = criterion.benchmark_group("home of 10,000");
     group.sample_size(20);

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead, Payload};
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::Sha256;
@@ -66,10 +68,22 @@ pub fn given_key() -> KeySource {
 
 /// The name of an identity's files in a home with the [given key](given_key).
 pub fn name(home: &Path, who: &ServerIdentity) -> String {
+    mac(&key(home, "identities"), who.key().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The line of an identity in the index of such a home.
+pub fn line(home: &Path, who: &ServerIdentity) -> String {
+    let cipher = XChaCha20Poly1305::new_from_slice(&key(home, "seal")).unwrap();
+    let nonce = [0; 24];
+    let sealed = cipher.encrypt(&nonce.into(), Payload { msg: who.key().as_bytes(), aad: b"keyN" }).unwrap();
+    nonce.iter().chain(&sealed).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The key of such a home for one purpose.
+fn key(home: &Path, purpose: &str) -> Vec<u8> {
     let about: serde_json::Value = serde_json::from_slice(&std::fs::read(home.join("home")).unwrap()).unwrap();
-    let purpose = ["tokenkeeper file store\0identities\0", about["id"].as_str().unwrap()].concat();
-    let key = mac(&[9; 32], purpose.as_bytes());
-    mac(&key, who.key().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let purpose = ["tokenkeeper file store\0", purpose, "\0", about["id"].as_str().unwrap()].concat();
+    mac(&[9; 32], purpose.as_bytes())
 }
 
 fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
