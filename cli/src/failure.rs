@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use tokenkeeper::stores::file::{FileError, FileStore};
+use tokenkeeper::stores::file::{FileError, FileStore, Trouble};
 use tokenkeeper::{InstallError, LoginError, LogoutError, Reason, StoreFault, TokenError};
 
 /// The end of every command's help.
@@ -51,7 +51,13 @@ impl Failure {
     pub(crate) fn no_token(error: TokenError, store: &FileStore) -> Self {
         let told = format!("{}: {error}", error.reason());
         match error.reason() {
-            Reason::StoreTrouble | Reason::ClaimsUnsupported => Self::store(told, store),
+            Reason::StoreTrouble | Reason::ClaimsUnsupported => match store.last_trouble() {
+                // The refresh tokens belong to the other home. A login of its own is what this one needs.
+                Some(copy) if matches!(copy.trouble(), Trouble::Copy(_)) => Self::LoginRequired(format!(
+                    "{told}\n  {copy}\n  tokenkeeper import gives this home a login of its own"
+                )),
+                _ => Self::store(told, store),
+            },
             Reason::RequestRefused | Reason::ResourceRefuses | Reason::SourceMissing => Self::Refused(told),
             reason if reason.is_login_required() => Self::LoginRequired(format!(
                 "{told}\n  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one"
