@@ -113,7 +113,9 @@ struct Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.shared.leases.is_none() {
-            self.shared.state().claims.process_died(self.number);
+            let mut state = self.shared.state();
+            state.claims.process_died(self.number);
+            state.entry_claims.process_died(self.number);
         }
     }
 }
@@ -135,7 +137,8 @@ struct Leases {
 struct State {
     processes: u64,
     records: BTreeMap<ServerIdentity, Record>,
-    claims: Claims,
+    claims: Claims<ServerIdentity>,
+    entry_claims: Claims<IssuerKey>,
     reservations: Reservations,
     logins: BTreeMap<LoginKey, PendingLogin>,
     issuers: BTreeMap<IssuerKey, IssuerEntry>,
@@ -205,6 +208,21 @@ impl TokenStore for MemoryStore {
 
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, _: ClaimEnding) -> Result<(), StoreFault> {
         self.state().claims.end(identity, claim.scope, self.claimant(claim.holder));
+        Ok(())
+    }
+
+    async fn claim_entry(
+        &self,
+        key: &IssuerKey,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        let tenure = self.tenure(at_least);
+        Ok(self.state().entry_claims.claim(key, ClaimScope::Entry, self.claimant(holder), &tenure))
+    }
+
+    async fn end_entry_claim(&self, key: &IssuerKey, claim: &Claim) -> Result<(), StoreFault> {
+        self.state().entry_claims.end(key, ClaimScope::Entry, self.claimant(claim.holder));
         Ok(())
     }
 

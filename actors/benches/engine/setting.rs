@@ -177,6 +177,19 @@ impl TokenStore for Lean {
         self.inner.end_claim(identity, claim, ending).await
     }
 
+    async fn claim_entry(
+        &self,
+        key: &IssuerKey,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        self.inner.claim_entry(key, holder, at_least).await
+    }
+
+    async fn end_entry_claim(&self, key: &IssuerKey, claim: &Claim) -> Result<(), StoreFault> {
+        self.inner.end_entry_claim(key, claim).await
+    }
+
     async fn reserve(
         &self,
         identity: &ServerIdentity,

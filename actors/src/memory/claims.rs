@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use crate::law::ledger::Change;
 use crate::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
-use crate::values::{ElapsedTime, Epoch, FlightId, ServerIdentity};
+use crate::values::{ElapsedTime, Epoch, FlightId};
 
-/// All claims of a store.
-#[derive(Default)]
-pub(super) struct Claims(BTreeMap<ServerIdentity, BTreeMap<ClaimScope, Entry>>);
+/// All claims of a store on identities, or on issuers' entries.
+pub(super) struct Claims<K>(BTreeMap<K, BTreeMap<ClaimScope, Entry>>);
+
+impl<K> Default for Claims<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
 
 /// A holder of claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +46,10 @@ struct Taken {
     until: Option<ElapsedTime>,
 }
 
-impl Claims {
+impl<K: Ord + Clone> Claims<K> {
     /// Grants the claim, unless another holder has it.
-    pub(super) fn claim(
-        &mut self,
-        identity: &ServerIdentity,
-        scope: ClaimScope,
-        by: Claimant,
-        tenure: &Tenure,
-    ) -> ClaimAnswer {
-        let entry = self.0.entry(identity.clone()).or_default().entry(scope).or_default();
+    pub(super) fn claim(&mut self, key: &K, scope: ClaimScope, by: Claimant, tenure: &Tenure) -> ClaimAnswer {
+        let entry = self.0.entry(key.clone()).or_default().entry(scope).or_default();
         entry.expire(tenure);
         let had_until = match &entry.taken {
             Some(taken) if taken.by != by => return ClaimAnswer::Contended,
@@ -66,14 +65,8 @@ impl Claims {
     }
 
     /// Renews a claim that is still held.
-    pub(super) fn renew(
-        &mut self,
-        identity: &ServerIdentity,
-        scope: ClaimScope,
-        by: Claimant,
-        tenure: &Tenure,
-    ) -> Renewed {
-        let Some(entry) = self.0.get_mut(identity).and_then(|entries| entries.get_mut(&scope)) else {
+    pub(super) fn renew(&mut self, key: &K, scope: ClaimScope, by: Claimant, tenure: &Tenure) -> Renewed {
+        let Some(entry) = self.0.get_mut(key).and_then(|entries| entries.get_mut(&scope)) else {
             return Renewed::Lost;
         };
         entry.expire(tenure);
@@ -87,17 +80,17 @@ impl Claims {
     }
 
     /// Ends a claim, or notes that the holder of a lost claim does not act any more.
-    pub(super) fn end(&mut self, identity: &ServerIdentity, scope: ClaimScope, by: Claimant) {
-        let Some(entry) = self.0.get_mut(identity).and_then(|entries| entries.get_mut(&scope)) else { return };
+    pub(super) fn end(&mut self, key: &K, scope: ClaimScope, by: Claimant) {
+        let Some(entry) = self.0.get_mut(key).and_then(|entries| entries.get_mut(&scope)) else { return };
         entry.taken.take_if(|taken| taken.by == by);
         entry.lost.remove(&by.holder);
-        self.tidy(identity);
+        self.tidy(key);
     }
 
     /// Notes a write. After a commit no lost holder of its epoch can have an effect any more, and after a move to
     /// another epoch no holder of an earlier one.
-    pub(super) fn written(&mut self, identity: &ServerIdentity, change: &Change, epoch: Epoch, tenure: &Tenure) {
-        let Some(entries) = self.0.get_mut(identity) else { return };
+    pub(super) fn written(&mut self, key: &K, change: &Change, epoch: Epoch, tenure: &Tenure) {
+        let Some(entries) = self.0.get_mut(key) else { return };
         let current = ClaimScope::Spend(epoch);
         let commits = matches!(change, Change::Commit(_));
         let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
@@ -109,7 +102,7 @@ impl Claims {
                 entry.lost.clear();
             }
         }
-        self.tidy(identity);
+        self.tidy(key);
     }
 
     /// Frees the claims of a dead process.
@@ -123,11 +116,11 @@ impl Claims {
         });
     }
 
-    fn tidy(&mut self, identity: &ServerIdentity) {
-        if let Some(entries) = self.0.get_mut(identity) {
+    fn tidy(&mut self, key: &K) {
+        if let Some(entries) = self.0.get_mut(key) {
             entries.retain(|_, entry| entry.is_in_use());
             if entries.is_empty() {
-                self.0.remove(identity);
+                self.0.remove(key);
             }
         }
     }
@@ -168,7 +161,7 @@ mod tests {
     use super::*;
     use crate::law::ledger::Login;
     use crate::values::record::{Binding, Client, ClientAuth, Issuer};
-    use crate::values::{Account, Moment, RenewalPlan, ResourceUri, Scopes, Target};
+    use crate::values::{Account, Moment, RenewalPlan, ResourceUri, Scopes, ServerIdentity, Target};
 
     const SPEND: ClaimScope = ClaimScope::Spend(Epoch::new(1));
 

@@ -80,6 +80,24 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Ends a claim. Ending a claim that is lost or ended changes nothing, and never affects the next holder's claim.
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, ending: ClaimEnding) -> Result<(), StoreFault>;
 
+    /// Tries to take the claim on an issuer's entry, without waiting. Its holder makes a request whose result the entry keeps,
+    /// such as a client registration, which all processes together should make once. It is granted, contended and lost
+    /// like a claim of an identity, and has the scope [`ClaimScope::Entry`]. It is never renewed, because such a request is
+    /// short.
+    ///
+    /// # Errors
+    ///
+    /// As for [`claim`](Self::claim).
+    async fn claim_entry(
+        &self,
+        key: &IssuerKey,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault>;
+
+    /// Ends the claim on an issuer's entry. Ending a claim that is lost or ended changes nothing.
+    async fn end_entry_claim(&self, key: &IssuerKey, claim: &Claim) -> Result<(), StoreFault>;
+
     /// Reserves a refresh token's digest for `identity`, so that no two identities ever hold one refresh token.
     ///
     /// A reservation lasts while the identity's record holds that token, and at least ten minutes by `now`'s wall clock
@@ -156,6 +174,8 @@ pub enum ClaimScope {
     Spend(Epoch),
     /// The right to prompt a person. It is separate from the right to spend, because a person takes minutes.
     Login,
+    /// The right to make the request that an issuer's entry keeps the result of, such as a client registration.
+    Entry,
 }
 
 /// The answer to an attempt to claim.

@@ -1,7 +1,7 @@
 //! Claims as file locks. A flight holds its lock as long as it needs it, and the kernel frees the lock when the
 //! process dies.
 //!
-//! Each identity, epoch and purpose has a lock file of its own. A table of this handle's claims lets the same flight
+//! Each identity, epoch and purpose has a lock file of its own, and so has each issuer's entry. A table of this handle's claims lets the same flight
 //! claim again, and keeps other flights from ending its claim.
 
 use std::collections::BTreeMap;
@@ -129,10 +129,11 @@ fn lock_file(name: &Name, scope: ClaimScope) -> String {
     match scope {
         ClaimScope::Spend(epoch) => format!("{}.spend.{}", name.as_str(), epoch.number()),
         ClaimScope::Login => format!("{}.login", name.as_str()),
+        ClaimScope::Entry => format!("{}.entry", name.as_str()),
     }
 }
 
 fn is_claim(file: &str) -> bool {
     let Some((name, scope)) = file.split_once('.') else { return false };
-    Name::read(name).is_some() && (scope == "login" || scope.starts_with("spend."))
+    Name::read(name).is_some() && (matches!(scope, "login" | "entry") || scope.starts_with("spend."))
 }

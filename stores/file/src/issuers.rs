@@ -90,7 +90,7 @@ fn key_of(place: &Place, folder: &Folder, name: &Name) -> Result<Option<IssuerKe
     Ok(key)
 }
 
-fn name_of(place: &Place, key: &str) -> Name {
+pub(crate) fn name_of(place: &Place, key: &str) -> Name {
     Name::of_entry(&place.keys.entry(key))
 }
 

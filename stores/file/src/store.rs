@@ -244,6 +244,31 @@ impl fmt::Debug for FileStore {
     }
 }
 
+impl FileStore {
+    /// Takes a claim. If the caller is gone by the time that it is granted, it is ended.
+    async fn claim_lock(
+        &self,
+        name: impl FnOnce(&Place) -> Name + Send + 'static,
+        scope: ClaimScope,
+        holder: FlightId,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        let answer = self.serve(move |inner, place| {
+            let name = name(place);
+            if matches!(scope, ClaimScope::Spend(_)) {
+                place.home.settle()?;
+            }
+            let (answer, is_new) = inner.claims.claim(&place.home, &name, scope, holder)?;
+            let untold = is_new.then(|| Untold { inner: Some(Arc::clone(inner)), name, scope, holder });
+            Ok((answer, untold))
+        });
+        let (answer, mut untold) = answer.await?;
+        if let Some(untold) = &mut untold {
+            untold.inner = None;
+        }
+        Ok(answer)
+    }
+}
+
 #[async_trait]
 impl TokenStore for FileStore {
     async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
@@ -272,20 +297,7 @@ impl TokenStore for FileStore {
         _: Duration,
     ) -> Result<ClaimAnswer, StoreFault> {
         let identity = identity.clone();
-        let answer = self.serve(move |inner, place| {
-            let name = place.name(&identity);
-            if matches!(scope, ClaimScope::Spend(_)) {
-                place.home.settle()?;
-            }
-            let (answer, is_new) = inner.claims.claim(&place.home, &name, scope, holder)?;
-            let untold = is_new.then(|| Untold { inner: Some(Arc::clone(inner)), name, scope, holder });
-            Ok((answer, untold))
-        });
-        let (answer, mut untold) = answer.await?;
-        if let Some(untold) = &mut untold {
-            untold.inner = None;
-        }
-        Ok(answer)
+        self.claim_lock(move |place| place.name(&identity), scope, holder).await
     }
 
     async fn renew(&self, identity: &ServerIdentity, claim: &Claim, _: Duration) -> Result<Renewed, StoreFault> {
@@ -298,6 +310,20 @@ impl TokenStore for FileStore {
         // A claim can be ended even if the home is gone.
         let ended = self.0.workers.run_at_last(move || inner.claims.end(&name, claim.scope, claim.holder));
         ended.await.map_err(|_| StoreFault::TimedOut)
+    }
+
+    async fn claim_entry(&self, key: &IssuerKey, holder: FlightId, _: Duration) -> Result<ClaimAnswer, StoreFault> {
+        let key = key.key();
+        self.claim_lock(move |place| issuers::name_of(place, &key), ClaimScope::Entry, holder).await
+    }
+
+    async fn end_entry_claim(&self, key: &IssuerKey, claim: &Claim) -> Result<(), StoreFault> {
+        let (key, holder) = (key.key(), claim.holder);
+        self.serve(move |inner, place| {
+            inner.claims.end(&issuers::name_of(place, &key), ClaimScope::Entry, holder);
+            Ok(())
+        })
+        .await
     }
 
     async fn reserve(

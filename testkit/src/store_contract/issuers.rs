@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::ledger::{EntryChange, EntryChanged, apply_entry};
-use tokenkeeper_actors::ports::store::{StoreEvent, StoreWatch};
+use tokenkeeper_actors::ports::store::{ClaimAnswer, ClaimScope, StoreEvent, StoreWatch, TokenStore};
 use tokenkeeper_actors::values::issuer::{
     ApplicationType, ClientRegistration, Cooldown, EntryContent, EntryKind, IssuerEntry, IssuerKey,
     RegistrationManagement, RegistrationName, RegistrationOrigin, ServerMetadata,
@@ -16,7 +16,7 @@ use tokenkeeper_actors::values::{
     BootId, ClientSecret, ElapsedTime, Moment, RegistrationToken, Revision, Scopes, WallTime,
 };
 
-use super::kit::{self, CONTENDERS, Desk, KEPT, ROUNDS, at_once, moment};
+use super::kit::{self, AT_LEAST, CONTENDERS, Desk, KEPT, NO_CLAIMS, ROUNDS, at_once, flight, moment};
 use super::verdict::{ensure, same};
 use super::{Breach, Harness, Verdict};
 use crate::contract::within;
@@ -34,6 +34,31 @@ pub async fn nothing_is_kept_of_an_issuer_at_first(harness: &dyn Harness) -> Ver
     same("the list of an empty place", desk.store.list_issuers().await?, Vec::new())?;
     let first = applied(&desk, &issuer(), put(None, document("{}"))).await?;
     same("the first revision", first.revision, Revision::new(1))?;
+    KEPT
+}
+
+/// The claim on an entry has one holder, over all processes, and is free once it was ended. Another entry's is another one.
+pub async fn an_issuers_entry_is_claimed_by_one_holder(harness: &dyn Harness) -> Verdict {
+    let Some(desk) = Desk::claiming(harness).await? else { return NO_CLAIMS };
+    let key =
+        |name_of: &str| Ok::<_, Breach>(IssuerKey { issuer: issuer(), kind: EntryKind::Registration(name(name_of)?) });
+    let (ours, theirs) = (key("loopback")?, key("hosted")?);
+    let claim = |store: &Arc<dyn TokenStore>, key: &IssuerKey, holder| {
+        let (store, key) = (Arc::clone(store), key.clone());
+        async move { store.claim_entry(&key, flight(holder), AT_LEAST).await }
+    };
+    let ClaimAnswer::Granted(held) = claim(&desk.store, &ours, 1).await? else {
+        return Err(Breach::new("a free claim on an entry was not granted"));
+    };
+    same("the scope of a claim on an entry", held.scope, ClaimScope::Entry)?;
+    for store in [&desk.store, &desk.sibling] {
+        same("a claim on a claimed entry", claim(store, &ours, 2).await?, ClaimAnswer::Contended)?;
+    }
+    let other = claim(&desk.sibling, &theirs, 3).await?;
+    ensure(matches!(other, ClaimAnswer::Granted(_)), || "the claim on one entry hinders another's".to_owned())?;
+    desk.store.end_entry_claim(&ours, &held).await?;
+    let next = claim(&desk.sibling, &ours, 2).await?;
+    ensure(matches!(next, ClaimAnswer::Granted(_)), || "an ended claim on an entry is not free".to_owned())?;
     KEPT
 }
 

@@ -11,10 +11,10 @@ use secrecy::{ExposeSecret, SecretSlice};
 use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
-    StoreWatch, TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Predecessor, Renewed,
+    Reservation, StoreEvent, StoreWatch, TokenStore,
 };
-use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
+use tokenkeeper_actors::values::issuer::{EntryKind, IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Content, Issuer, Record};
 use tokenkeeper_actors::values::{
     DigestKey, Epoch, FlightId, KeyedDigest, Moment, Revision, ServerIdentity, StoreFault, WallTime,
@@ -194,6 +194,33 @@ impl TokenStore for Faulty {
 
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, ending: ClaimEnding) -> Result<(), StoreFault> {
         self.ended(identity, claim, ending).await
+    }
+
+    async fn claim_entry(
+        &self,
+        key: &IssuerKey,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        match self.shared.fault {
+            Some(Fault::EntryIsClaimedTwice) => {
+                let scope = ClaimScope::Entry;
+                let predecessor = Predecessor::Gone;
+                Ok(ClaimAnswer::Granted(Claim { holder, scope, remaining: None, predecessor }))
+            }
+            Some(Fault::EntriesShareAClaim) => {
+                let key = IssuerKey { issuer: Issuer(String::new()), kind: EntryKind::Metadata };
+                self.inner().claim_entry(&key, holder, at_least).await
+            }
+            _ => self.inner().claim_entry(key, holder, at_least).await,
+        }
+    }
+
+    async fn end_entry_claim(&self, key: &IssuerKey, claim: &Claim) -> Result<(), StoreFault> {
+        match self.shared.fault {
+            Some(Fault::EntryStaysClaimed) => Ok(()),
+            _ => self.inner().end_entry_claim(key, claim).await,
+        }
     }
 
     async fn reserve(

@@ -255,6 +255,19 @@ impl TokenStore for TrickStore {
         self.inner.end_claim(id, claim, ending).await
     }
 
+    async fn claim_entry(
+        &self,
+        key: &IssuerKey,
+        holder: FlightId,
+        at_least: Duration,
+    ) -> Result<ClaimAnswer, StoreFault> {
+        self.inner.claim_entry(key, holder, at_least).await
+    }
+
+    async fn end_entry_claim(&self, key: &IssuerKey, claim: &Claim) -> Result<(), StoreFault> {
+        self.inner.end_entry_claim(key, claim).await
+    }
+
     async fn reserve(&self, id: &ServerIdentity, digest: KeyedDigest, now: Moment) -> Result<Reservation, StoreFault> {
         self.inner.reserve(id, digest, now).await
     }
