@@ -64,7 +64,8 @@ pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
             }
             Adopt::Since { since, margin } => {
                 let requested = lease.validity().anchored();
-                let is_later = requested.boot == since.boot && requested.elapsed >= since.elapsed;
+                // Of two times in one millisecond it is not known which was later.
+                let is_later = requested.boot == since.boot && requested.elapsed > since.elapsed;
                 is_later && lease.validity().is_good(margin, now)
             }
         })
