@@ -41,7 +41,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreFault::Unreadable`] for a record that exists and cannot be read. `None` is never returned instead.
+    /// [`StoreFault::Unreadable`] for a record that exists and cannot be read, and [`StoreFault::Newer`] for one of a newer
+    /// format. `None` is never returned instead.
     async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault>;
 
     /// Returns the identities that have a record, tombstones included, in no particular order. Reads no record.

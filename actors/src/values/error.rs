@@ -70,9 +70,12 @@ pub enum StoreFault {
     /// The operation did not finish in time. Whether it took effect is not known.
     #[error("the store did not answer in time")]
     TimedOut,
-    /// The record exists and cannot be read. It is damaged, sealed with another key, or of a newer format.
+    /// The record exists and cannot be read. It is damaged, or sealed with another key. A login replaces it.
     #[error("the stored record cannot be read")]
     Unreadable,
+    /// The record is of a newer format. It is never overwritten.
+    #[error("a later version of this program wrote the stored record: update this program")]
+    Newer,
     /// Another process is using this part of the store and has not finished. Nothing was changed.
     #[error("another process is using the store and has not finished: try again")]
     Busy,

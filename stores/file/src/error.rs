@@ -118,7 +118,8 @@ impl FileError {
                 StoreFault::Denied
             }
             Trouble::Missing | Trouble::NoHome => StoreFault::Gone,
-            Trouble::Damaged | Trouble::Foreign | Trouble::Newer => StoreFault::Unreadable,
+            Trouble::Newer => StoreFault::Newer,
+            Trouble::Damaged | Trouble::Foreign => StoreFault::Unreadable,
             Trouble::Format(FormatError::TooLarge | FormatError::Inconsistent { .. }) => StoreFault::Failed,
             Trouble::Format(_) => StoreFault::Unreadable,
             Trouble::Busy | Trouble::Earlier | Trouble::Unserved => StoreFault::Busy,
