@@ -22,7 +22,7 @@ pub(crate) fn change(change: &Change) -> String {
         Change::Unpark { why, .. } => format!("takes the grant back that was parked: {why:?}"),
         Change::Prompt { prompt, .. } => format!("asks a person in {}", prompt.attempt),
         Change::AnswerPrompt { prompt, .. } => format!("notes the answer to {}", prompt.attempt),
-        Change::EndPrompt { attempt, end, .. } => format!("ends the prompt of {attempt}: {end:?}"),
+        Change::EndPrompt { end, .. } => format!("ends the prompt: {end:?}"),
         Change::Install(login) => {
             format!("installs a login{}", if login.refresh.is_some() { "" } else { " without refresh" })
         }

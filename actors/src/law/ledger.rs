@@ -17,7 +17,7 @@ use crate::values::record::{
     RefreshCredential, RenewalPlan, Subject,
 };
 use crate::values::{
-    AccessToken, AttemptId, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, Moment, Revision, Scopes, TokenKind,
+    AccessToken, DpopKey, Epoch, FlightId, InstallError, KeyedDigest, LoginKey, Moment, Revision, Scopes, TokenKind,
     Validity, Version,
 };
 
@@ -105,18 +105,19 @@ pub enum Change {
         prompt: Box<Prompt>,
     },
     /// Notes that the person has answered and that the code is about to be presented. Compares the epoch, and refuses while
-    /// the answer to another attempt is being redeemed. An attempt whose own request has ended or was replaced by another
-    /// one may still answer.
+    /// the answer to another request is being redeemed. A request that has ended or was replaced by another one may still be
+    /// answered.
     AnswerPrompt {
         /// The epoch in which the person was asked.
         epoch: Epoch,
         /// The request. Its state is answered, and its revision is set by this write.
         prompt: Box<Prompt>,
     },
-    /// Notes that a request to a person ended without a login. Compares the attempt.
+    /// Notes that a request to a person ended without a login. Compares the key. A request whose answer is being redeemed
+    /// can neither time out nor be cancelled.
     EndPrompt {
-        /// The attempt whose request ended.
-        attempt: AttemptId,
+        /// The key of the request that ended.
+        key: LoginKey,
         /// How it ended.
         end: PromptEnd,
         /// When it ended.

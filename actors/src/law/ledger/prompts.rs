@@ -1,8 +1,8 @@
 //! The writes of a request to a person, and the condition of the login that follows (laws 17 and 20).
 
 use super::{Change, Conflict, Login};
-use crate::values::record::{Prompt, PromptState, Record};
-use crate::values::{AttemptId, Epoch};
+use crate::values::record::{Prompt, PromptEnd, PromptState, Record};
+use crate::values::{AttemptId, Epoch, LoginKey};
 
 /// The session that a login was begun on, and is to replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,12 @@ pub(super) fn prompted(record: &Record, change: &Change) -> Result<Record, Confl
             Prompt { state: PromptState::Open, ..(**prompt).clone() }
         }
         Change::AnswerPrompt { epoch, prompt }
-            if record.epoch == *epoch && current.is_none_or(|known| !redeems_another(known, prompt.attempt)) =>
+            if record.epoch == *epoch && current.is_none_or(|known| !redeems_another(known, prompt.key)) =>
         {
             Prompt { state: PromptState::Answered, ..(**prompt).clone() }
         }
-        Change::EndPrompt { attempt, end, at } => match current {
-            Some(known) if known.attempt == *attempt && !matches!(known.state, PromptState::Ended(_)) => {
+        Change::EndPrompt { key, end, at } => match current {
+            Some(known) if known.key == *key && can_end(known.state, *end) => {
                 Prompt { state: PromptState::Ended(*end), at: *at, ..known.clone() }
             }
             _ => return Err(Conflict::Moved),
@@ -53,7 +53,16 @@ pub(super) fn prompted(record: &Record, change: &Change) -> Result<Record, Confl
     Ok(Record { prompt: Some(prompt), ..record.clone() })
 }
 
-/// Whether the answer to another attempt is being redeemed.
-fn redeems_another(prompt: &Prompt, attempt: AttemptId) -> bool {
-    prompt.state == PromptState::Answered && prompt.attempt != attempt
+/// Whether a request in this state can end so. An answer that is being redeemed came in time.
+fn can_end(state: PromptState, end: PromptEnd) -> bool {
+    match state {
+        PromptState::Open => true,
+        PromptState::Answered => !matches!(end, PromptEnd::TimedOut | PromptEnd::Cancelled),
+        PromptState::Ended(_) => false,
+    }
+}
+
+/// Whether the answer to another request is being redeemed.
+fn redeems_another(prompt: &Prompt, key: LoginKey) -> bool {
+    prompt.state == PromptState::Answered && prompt.key != key
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::LoginEffect;
-use super::LoginReport;
 use super::machine::AttemptCore;
-use super::phase::{Answered, Phase, SpendStep, Taking};
+use super::phase::{Answered, Phase, SpendStep, TakeStep, Taking};
+use super::{LoginEffect, LoginReport, LoginTask};
+use crate::law::flight::Op;
 use crate::law::ledger::{Change, Changed};
 use crate::ports::login::{AuthorizationCode, Redeemed, Redemption};
 use crate::ports::store::{ClaimAnswer, PendingLogin};
@@ -23,20 +23,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SPEND_PAUSE: Duration = Duration::from_millis(250);
 
 impl AttemptCore {
-    /// An answer has arrived. Only the open request takes it, and only its own.
-    pub(super) fn called_back(
-        &mut self,
-        phase: Phase,
-        callback: Callback,
-        now: Now,
-        out: &mut Vec<LoginEffect>,
-    ) -> Phase {
-        match phase {
-            Phase::Open(open) if open.shown.key == callback.key => self.take(open.shown.key, Some(callback), now, out),
-            phase => phase,
-        }
-    }
-
     /// Takes the pending login out, to redeem its code or to cancel it.
     pub(super) fn take(
         &mut self,
@@ -45,39 +31,110 @@ impl AttemptCore {
         now: Now,
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
-        let op = self.stamp_store_op(now);
-        out.push(LoginEffect::Take(op, key));
-        Phase::Taking(Taking { op, key, callback, tries: 1, maybe_taken: false })
+        let step = TakeStep::Resting(now.elapsed());
+        let taking = Taking { step, key, callback, tries: 0, maybe_taken: false, unanswered: Vec::new() };
+        self.take_again(taking, now, out)
     }
 
+    fn take_again(&mut self, taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        let op = self.stamp_store_op(now);
+        out.push(LoginEffect::Take(op, taking.key));
+        Phase::Taking(Taking { step: TakeStep::Asked(op), tries: taking.tries + 1, ..taking })
+    }
+
+    /// The store has answered a try to take. A success of any try counts, and a failure only of the latest.
     pub(super) fn taken(
         &mut self,
-        taking: Taking,
+        mut taking: Taking,
+        op: Op,
         answer: Result<Option<Box<PendingLogin>>, StoreFault>,
         now: Now,
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
-        self.limit = None;
-        let Taking { key, callback, tries, maybe_taken, .. } = taking;
-        match (answer, callback) {
-            (Ok(Some(pending)), Some(callback)) => {
+        let is_latest = matches!(taking.step, TakeStep::Asked(latest) if latest == op);
+        if !is_latest && !taking.unanswered.contains(&op) {
+            return Phase::Taking(taking);
+        }
+        taking.unanswered.retain(|earlier| *earlier != op);
+        match answer {
+            Ok(Some(pending)) => {
+                self.limit = None;
+                self.took(taking, pending, now, out)
+            }
+            Ok(None) if is_latest && !taking.unanswered.is_empty() => {
+                self.limit = None;
+                let until = now.elapsed().after(self.equipment.timeouts.store_timeout);
+                Phase::Taking(Taking { step: TakeStep::Gone(until), ..taking })
+            }
+            Ok(None) if is_latest => {
+                self.limit = None;
+                self.is_gone(taking, now, out)
+            }
+            // It is damaged, so that its code can be presented by no one.
+            Err(StoreFault::Unreadable) if is_latest => {
+                self.limit = None;
+                self.is_gone(Taking { maybe_taken: true, ..taking }, now, out)
+            }
+            Err(fault) if is_latest => {
+                self.limit = None;
+                taking.maybe_taken |= fault == StoreFault::TimedOut;
+                self.not_taken(taking, now, out)
+            }
+            _ if matches!(taking.step, TakeStep::Gone(_)) && taking.unanswered.is_empty() => {
+                self.is_gone(taking, now, out)
+            }
+            _ => Phase::Taking(taking),
+        }
+    }
+
+    fn took(&mut self, taking: Taking, pending: Box<PendingLogin>, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        match taking.callback {
+            // Its tokens would be stored as those of this identity.
+            Some(_) if pending.identity != self.identity => self.conclude(Err(LoginReason::UnknownLogin), out),
+            Some(callback) => {
                 let op = self.stamp();
                 out.push(LoginEffect::Judge(op, pending.clone(), callback));
-                Phase::Judging { op, pending, key }
+                Phase::Judging { op, pending, key: taking.key }
             }
-            (Ok(Some(_)), None) => self.end_prompt(PromptEnd::Cancelled, LoginReason::Cancelled, now, out),
+            None => self.end_prompt(taking.key, PromptEnd::Cancelled, LoginReason::Cancelled, now, out),
+        }
+    }
+
+    /// The pending login is not there any more.
+    fn is_gone(&mut self, taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        let Taking { key, callback, maybe_taken, .. } = taking;
+        match (callback, &self.order.task) {
+            (None, _) if maybe_taken => self.end_prompt(key, PromptEnd::Cancelled, LoginReason::Cancelled, now, out),
+            (None, _) => self.conclude(Err(LoginReason::Cancelled), out),
             // An earlier try has taken it, and its content was lost with the answer. The code was not sent.
-            (Ok(None), _) if maybe_taken => self.end_prompt(PromptEnd::Aborted, LoginReason::Lost, now, out),
+            (Some(_), _) if maybe_taken => self.end_prompt(key, PromptEnd::Aborted, LoginReason::Lost, now, out),
             // Another replica has taken it, and redeems it.
-            (Ok(None), _) if self.login_claim.is_some() => self.look_again(now, out),
-            (Ok(None), _) => self.conclude(Err(LoginReason::UnknownLogin), out),
-            (Err(fault), callback) if tries < MAX_TRIES => {
-                let op = self.stamp_store_op(now);
-                out.push(LoginEffect::Take(op, key));
-                let maybe_taken = maybe_taken || fault == StoreFault::TimedOut;
-                Phase::Taking(Taking { op, key, callback, tries: tries + 1, maybe_taken })
-            }
-            (Err(_), _) => self.conclude(Err(LoginReason::StoreTrouble), out),
+            (Some(_), LoginTask::Ask(_)) => self.look_again(now, out),
+            (Some(_), LoginTask::Complete(_)) => self.conclude(Err(LoginReason::UnknownLogin), out),
+        }
+    }
+
+    /// The store did not answer the latest try to take.
+    pub(super) fn take_timed_out(&mut self, mut taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if let TakeStep::Asked(op) = taking.step {
+            taking.unanswered.push(op);
+        }
+        taking.maybe_taken = true;
+        self.not_taken(taking, now, out)
+    }
+
+    fn not_taken(&mut self, taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if taking.tries >= MAX_TRIES {
+            return self.conclude(Err(LoginReason::StoreTrouble), out);
+        }
+        Phase::Taking(Taking { step: TakeStep::Resting(self.soon(PAUSE, now)), ..taking })
+    }
+
+    pub(super) fn take_tick(&mut self, taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        match taking.step {
+            TakeStep::Resting(at) if at <= now.elapsed() => self.take_again(taking, now, out),
+            TakeStep::Gone(until) if until <= now.elapsed() => self.is_gone(taking, now, out),
+            _ => Phase::Taking(taking),
         }
     }
 
@@ -89,11 +146,10 @@ impl AttemptCore {
         now: Now,
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
-        self.asked_by = pending.attempt;
         let code = match answer {
             Ok(code) => code,
-            Err(LoginReason::Denied) => return self.end_prompt(PromptEnd::Denied, LoginReason::Denied, now, out),
-            Err(reason) => return self.end_prompt(PromptEnd::Failed, reason, now, out),
+            Err(LoginReason::Denied) => return self.end_prompt(key, PromptEnd::Denied, LoginReason::Denied, now, out),
+            Err(reason) => return self.end_prompt(key, PromptEnd::Failed, reason, now, out),
         };
         if self.logged_out == Some(pending.epoch) {
             return self.conclude(Err(LoginReason::LoggedOut), out);
@@ -176,22 +232,32 @@ impl AttemptCore {
         self.limit = None;
         match answer {
             Ok(Changed::Applied { after, .. }) => {
-                self.learn(Some(after), out);
-                self.redeem(code, out)
+                self.learn(Some(after), now, out);
+                self.redeem(Answered { tries: 0, ..code }, out)
             }
-            // A login or a logout came first, or the answer to another request is being redeemed. The code is not used.
             Ok(Changed::Conflict { current, .. }) => {
-                self.learn(current, out);
-                let same = self.record.as_ref().is_some_and(|record| record.epoch == code.pending.epoch);
-                let reason = if same { LoginReason::Superseded } else { self.overtaken() };
-                self.conclude(Err(reason), out)
+                self.learn(current, now, out);
+                if self.record.as_ref().is_none_or(|record| record.epoch != code.pending.epoch) {
+                    // A login or a logout came first. The code is not used.
+                    return self.conclude(Err(self.overtaken()), out);
+                }
+                // The answer to another request is being redeemed. It decides what comes of this attempt too.
+                if let Some(held) = self.spend_claim.take() {
+                    out.push(LoginEffect::EndClaim(held.claim));
+                }
+                self.act(now, out)
+            }
+            // A login will replace the damaged record.
+            Err(StoreFault::Unreadable) => {
+                self.unreadable = true;
+                self.redeem(Answered { tries: 0, ..code }, out)
             }
             Err(_) if code.tries + 1 < MAX_TRIES => {
                 let code = Answered { tries: code.tries + 1, ..code };
                 self.note(code, now, out)
             }
             // Without the note other processes may ask again. The person has answered, so the tokens matter more.
-            Err(_) => self.redeem(code, out),
+            Err(_) => self.redeem(Answered { tries: 0, ..code }, out),
         }
     }
 
@@ -212,15 +278,17 @@ impl AttemptCore {
 
     pub(super) fn redeemed(&mut self, code: Answered, answer: Redeemed, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match answer {
-            Redeemed::Issued(issued) => self.keep(&code.pending, *issued, now, out),
+            Redeemed::Issued(issued) => self.keep(code.key, &code.pending, *issued, now, out),
             Redeemed::NotSent if code.tries + 1 < MAX_TRIES => {
                 let code = Answered { tries: code.tries + 1, ..code };
                 Phase::Pausing { until: self.soon(PAUSE, now), code }
             }
-            Redeemed::NotSent => self.end_prompt(PromptEnd::Failed, LoginReason::Unreachable, now, out),
-            Redeemed::Refused(LoginReason::Denied) => self.end_prompt(PromptEnd::Denied, LoginReason::Denied, now, out),
-            Redeemed::Refused(reason) => self.end_prompt(PromptEnd::Failed, reason, now, out),
-            Redeemed::Lost => self.end_prompt(PromptEnd::Aborted, LoginReason::Lost, now, out),
+            Redeemed::NotSent => self.end_prompt(code.key, PromptEnd::Failed, LoginReason::Unreachable, now, out),
+            Redeemed::Refused(LoginReason::Denied) => {
+                self.end_prompt(code.key, PromptEnd::Denied, LoginReason::Denied, now, out)
+            }
+            Redeemed::Refused(reason) => self.end_prompt(code.key, PromptEnd::Failed, reason, now, out),
+            Redeemed::Lost => self.end_prompt(code.key, PromptEnd::Aborted, LoginReason::Lost, now, out),
         }
     }
 }

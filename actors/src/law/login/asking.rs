@@ -1,16 +1,14 @@
 //! From the claim to the request that a person sees: one prompt, over all processes (laws 17 and 18).
 
 use super::machine::AttemptCore;
-use super::phase::{Decision, Open, Phase, Polling, Shown};
+use super::open::is_open;
+use super::phase::{Decision, Phase, Shown};
 use super::{LoginEffect, LoginReport, LoginTask, LoginWish};
-use crate::law::flight::Op;
 use crate::law::ledger::{Change, Changed};
-use crate::ports::login::{Polled, Preparation, Prepared};
+use crate::ports::login::{Preparation, Prepared};
 use crate::ports::store::{ClaimAnswer, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd, PromptState, Record};
-use crate::values::{
-    ElapsedTime, Epoch, LoginKey, LoginOffer, LoginReason, Now, OfferedPrompt, Revision, Scopes, StoreFault, Version,
-};
+use crate::values::{ElapsedTime, Epoch, LoginReason, Now, Revision, Scopes, StoreFault, Version};
 
 /// How often an attempt looks again because the record changed before its prompt was written.
 const MAX_RESTARTS: u32 = 8;
@@ -30,13 +28,18 @@ impl AttemptCore {
                 Phase::Reading { op: self.load(now, out) }
             }
             Ok(ClaimAnswer::Contended) => self.follow(now, out),
+            // The request of the other process is still open. A fault of the store that passes does not end it.
+            Err(_) if self.elsewhere => {
+                let retry_at = self.soon(self.equipment.timeouts.store_timeout, now);
+                Phase::Following { retry_at, reading: None }
+            }
             Ok(ClaimAnswer::Unsupported) | Err(_) => self.conclude(Err(LoginReason::StoreTrouble), out),
         }
     }
 
     /// Another process asks. Its prompt is followed through the record, and the claim is asked for again, in case that the
     /// process dies.
-    fn follow(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+    pub(super) fn follow(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let retry_at = self.soon(self.equipment.timeouts.store_timeout, now);
         let reading = Some(self.load(now, out));
         Phase::Following { retry_at, reading }
@@ -53,7 +56,7 @@ impl AttemptCore {
         let waiting = Phase::Following { retry_at, reading: None };
         // The next news, or the next try to claim, reads it again.
         let Ok(record) = answer else { return waiting };
-        self.learn(record, out);
+        self.learn(record, now, out);
         match self.decide(now) {
             Decision::Conclude(result) => self.conclude(result, out),
             Decision::Await(_) | Decision::EndStale(_) | Decision::TakeOver(_) | Decision::Ask => {
@@ -74,33 +77,57 @@ impl AttemptCore {
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
         self.limit = None;
-        let Ok(record) = answer else { return self.conclude(Err(LoginReason::StoreTrouble), out) };
-        self.learn(record, out);
-        self.act(now, out)
-    }
-
-    /// Takes the next step, from the record as it was read last.
-    fn act(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        match self.decide(now) {
-            Decision::Conclude(result) => self.conclude(result, out),
-            Decision::Await(until) => Phase::Awaiting { until },
-            Decision::EndStale(prompt) => {
-                let op = self.stamp_store_op(now);
-                let (attempt, end) = (prompt.attempt, PromptEnd::Aborted);
-                out.push(LoginEffect::Change(op, Change::EndPrompt { attempt, end, at: now.moment }));
-                Phase::EndingStale { op }
+        match answer {
+            Ok(record) => {
+                self.learn(record, now, out);
+                self.act(now, out)
             }
-            Decision::TakeOver(key) => {
-                let op = self.stamp_store_op(now);
-                out.push(LoginEffect::Peek(op, key));
-                Phase::Peeking { op, key }
+            // A login replaces a damaged record, as an import does. No prompt can be noted in it, so only the claim makes sure
+            // that one is open.
+            Err(StoreFault::Unreadable) => {
+                self.unreadable = true;
+                self.record = None;
+                match self.unwanted() {
+                    Some(reason) => self.conclude(Err(reason), out),
+                    None => self.prepare(now, out),
+                }
             }
-            Decision::Ask => self.prepare(now, out),
+            Err(_) => self.conclude(Err(LoginReason::StoreTrouble), out),
         }
     }
 
-    /// Decides on the next step from the record as it was read last.
-    fn decide(&self, now: Now) -> Decision {
+    /// Does what the record as it was read last calls for.
+    pub(super) fn act(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        let completes = matches!(self.order.task, LoginTask::Complete(_));
+        match (self.decide(now), self.unwanted()) {
+            (Decision::Conclude(result), _) => self.conclude(result, out),
+            (_, Some(reason)) => self.conclude(Err(reason), out),
+            (Decision::Await(until), None) => Phase::Awaiting { until },
+            // The answer to another request came first, so that this one was not used.
+            (_, None) if completes => self.conclude(Err(LoginReason::Superseded), out),
+            (Decision::EndStale(prompt), None) => {
+                let op = self.stamp_store_op(now);
+                let (key, end) = (prompt.key, PromptEnd::Aborted);
+                out.push(LoginEffect::Change(op, Change::EndPrompt { key, end, at: now.moment }));
+                Phase::EndingStale { op }
+            }
+            (Decision::TakeOver(prompt), None) => {
+                let op = self.stamp_store_op(now);
+                out.push(LoginEffect::Peek(op, prompt.key));
+                Phase::Peeking { op, prompt }
+            }
+            (Decision::Ask, None) => self.prepare(now, out),
+        }
+    }
+
+    /// Why no person is to be asked any more, if so.
+    fn unwanted(&self) -> Option<LoginReason> {
+        let stopping = self.closing.map(|_| LoginReason::ShuttingDown);
+        stopping.or(self.cancelled.then_some(LoginReason::Cancelled))
+    }
+
+    /// What the record as it was read last calls for.
+    pub(super) fn decide(&self, now: Now) -> Decision {
         let (epoch, since) = (self.record.as_ref().map_or(Epoch::default(), |record| record.epoch), self.since);
         if self.logged_out == Some(self.order.epoch) {
             return Decision::Conclude(Err(LoginReason::LoggedOut));
@@ -115,7 +142,7 @@ impl AttemptCore {
         match prompt.state {
             PromptState::Ended(_) => Decision::Ask,
             PromptState::Open if prompt.expires <= now.moment.wall => Decision::Ask,
-            PromptState::Open => Decision::TakeOver(prompt.key),
+            PromptState::Open => Decision::TakeOver(Box::new(prompt.clone())),
             PromptState::Answered => match self.left_to_redeem(prompt, now) {
                 Some(until) => Decision::Await(until),
                 None => Decision::EndStale(Box::new(prompt.clone())),
@@ -128,8 +155,11 @@ impl AttemptCore {
         let (limits, store_timeout) = (self.equipment.limits, self.equipment.timeouts.store_timeout);
         let bound = limits.redeem.saturating_add(store_timeout.saturating_mul(2));
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
-        let left = bound.saturating_sub(age);
-        (!left.is_zero()).then(|| now.elapsed().after(left))
+        let until = now.elapsed().after(bound.saturating_sub(age));
+        // The clock of the redeemer's host may be ahead.
+        let seen = self.answered.filter(|(revision, _)| *revision == prompt.revision);
+        let until = seen.map_or(until, |(_, seen)| until.min(seen.after(bound)));
+        (until > now.elapsed()).then_some(until)
     }
 
     /// Why an attempt ends whose epoch is over.
@@ -142,6 +172,8 @@ impl AttemptCore {
 
     /// Reads the record again, under the claim or without it.
     pub(super) fn look_again(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        // It is asked for again, and not ended before, because the store may carry out the end after the new claim.
+        self.login_claim.take_if(|held| held.is_over(now.elapsed()));
         match (&self.login_claim, &self.order.task) {
             (None, LoginTask::Ask(_)) => self.claim_login(now, out),
             _ => Phase::Reading { op: self.load(now, out) },
@@ -178,7 +210,7 @@ impl AttemptCore {
 
     pub(super) fn peeked(
         &mut self,
-        key: LoginKey,
+        prompt: Box<Prompt>,
         answer: Result<Option<Box<PendingLogin>>, StoreFault>,
         now: Now,
         out: &mut Vec<LoginEffect>,
@@ -187,16 +219,15 @@ impl AttemptCore {
         match answer {
             // Its login belongs to the epoch that this attempt begins from, because the prompt does.
             Ok(Some(pending)) if pending.epoch == self.order.epoch => {
-                self.asked_by = pending.attempt;
-                self.show(Shown { key, pending }, true, out)
+                self.show(Shown { key: prompt.key, pending, expires: prompt.expires }, true, out)
             }
             // Another replica has taken it out, and is about to note that it redeems it.
             Ok(None) if !std::mem::replace(&mut self.awaited_taker, true) => {
                 let bound = self.equipment.limits.spend_wait.saturating_add(self.equipment.timeouts.store_timeout);
                 Phase::Awaiting { until: now.elapsed().after(bound) }
             }
-            // The taker has died, or the pending login is kept no more.
-            Ok(_) => self.prepare(now, out),
+            // The taker has died, or the pending login is kept no more, or is damaged.
+            Ok(_) | Err(StoreFault::Unreadable) => self.prepare(now, out),
             Err(_) => self.conclude(Err(LoginReason::StoreTrouble), out),
         }
     }
@@ -210,9 +241,8 @@ impl AttemptCore {
         }
     }
 
-    fn prepare(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+    pub(super) fn prepare(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let Some(wish) = self.wish().cloned() else { return self.conclude(Err(LoginReason::UnknownLogin), out) };
-        self.asked_by = self.order.attempt;
         let grant = self.record.as_ref().and_then(|record| record.grant());
         let preparation = Preparation {
             attempt: self.order.attempt,
@@ -239,12 +269,14 @@ impl AttemptCore {
             Ok(prepared) => prepared,
             Err(reason) => return self.conclude(Err(reason), out),
         };
+        let expires = prepared.expires.min(now.moment.wall.after(self.equipment.limits.prompt));
+        let prepared = Prepared { expires, ..prepared };
         let pending = PendingLogin {
             identity: self.identity.clone(),
             attempt: self.order.attempt,
             epoch: self.order.epoch,
             same_subject: self.wish().is_some_and(|wish| wish.same_subject),
-            expires: prepared.expires.min(now.moment.wall.after(self.equipment.limits.prompt)),
+            expires: expires.after(self.equipment.limits.late),
             sealed: prepared.sealed.clone(),
         };
         let (op, pending) = (self.stamp_store_op(now), Box::new(pending));
@@ -262,7 +294,12 @@ impl AttemptCore {
     ) -> Phase {
         self.limit = None;
         if answer.is_err() {
+            // It may have been put all the same.
+            out.push(LoginEffect::Discard(prepared.key));
             return self.conclude(Err(LoginReason::StoreTrouble), out);
+        }
+        if self.unreadable {
+            return self.show(Shown { key: prepared.key, pending, expires: prepared.expires }, false, out);
         }
         let prompt = Prompt {
             attempt: self.order.attempt,
@@ -270,7 +307,7 @@ impl AttemptCore {
             state: PromptState::Open,
             at: now.moment,
             revision: Revision::default(),
-            expires: pending.expires,
+            expires: prepared.expires,
         };
         let expected = self.record.as_ref().map_or(Version::default(), |record| record.version());
         let op = self.stamp_store_op(now);
@@ -287,13 +324,22 @@ impl AttemptCore {
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
         self.limit = None;
-        let shown = Shown { key: prepared.key, pending };
+        let shown = Shown { key: prepared.key, pending, expires: prepared.expires };
         match answer {
+            // No person has seen it.
+            _ if self.cancelled => {
+                out.push(LoginEffect::Discard(shown.key));
+                self.end_prompt(shown.key, PromptEnd::Cancelled, LoginReason::Cancelled, now, out)
+            }
+            // If the prompt was written, another process, or this one after its restart, takes it over.
+            Ok(Changed::Applied { .. }) | Err(StoreFault::TimedOut) if self.closing.is_some() => {
+                self.conclude(Err(LoginReason::ShuttingDown), out)
+            }
             Ok(Changed::Applied { after, .. }) => {
                 self.record = Some(after);
                 self.show(shown, false, out)
             }
-            // The write was repeated, and its first try had succeeded.
+            // The store has repeated the write, and its first try had succeeded.
             Ok(Changed::Conflict { current: Some(record), .. }) if is_open(&record, shown.key) => {
                 self.record = Some(record);
                 self.show(shown, false, out)
@@ -310,125 +356,6 @@ impl AttemptCore {
             }
         }
     }
-
-    fn show(&mut self, shown: Shown, taken_over: bool, out: &mut Vec<LoginEffect>) -> Phase {
-        let op = self.stamp();
-        out.push(LoginEffect::Show(op, shown.pending.clone()));
-        Phase::Showing { op, shown, taken_over }
-    }
-
-    pub(super) fn shown(
-        &mut self,
-        shown: Shown,
-        taken_over: bool,
-        answer: Result<LoginOffer, LoginReason>,
-        now: Now,
-        out: &mut Vec<LoginEffect>,
-    ) -> Phase {
-        match answer {
-            Ok(_) if self.cancelled => self.take(shown.key, None, now, out),
-            // The prompt stays. Another process, or this one after its restart, takes it over.
-            Ok(_) if self.closing.is_some() => self.conclude(Err(LoginReason::ShuttingDown), out),
-            Ok(offer) => {
-                let until = now.elapsed().after(shown.pending.expires.since(now.moment.wall));
-                let polling = match &offer.prompt {
-                    OfferedPrompt::Device { interval, .. } => Some(Polling::At(now.elapsed().after(*interval))),
-                    OfferedPrompt::Browser { .. } => None,
-                };
-                out.push(LoginEffect::Report(LoginReport::Offered(shown.key, Box::new(offer))));
-                Phase::Open(Open { shown, until, reading: None, polling })
-            }
-            // The answer to the other process's request cannot arrive here.
-            Err(_) if taken_over => self.prepare(now, out),
-            Err(reason) => self.end_prompt(PromptEnd::Failed, reason, now, out),
-        }
-    }
-
-    // Waiting for the person.
-
-    pub(super) fn hear_news(&mut self, phase: Phase, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        match phase {
-            Phase::Following { retry_at, reading: None } => {
-                Phase::Following { retry_at, reading: Some(self.load(now, out)) }
-            }
-            Phase::Open(open) if open.reading.is_none() => {
-                let reading = Some(self.load(now, out));
-                Phase::Open(Open { reading, ..open })
-            }
-            Phase::Awaiting { .. } => self.look_again(now, out),
-            phase => phase,
-        }
-    }
-
-    /// The record has been read again while the request is open.
-    pub(super) fn looked(
-        &mut self,
-        open: Open,
-        answer: Result<Option<Box<Record>>, StoreFault>,
-        now: Now,
-        out: &mut Vec<LoginEffect>,
-    ) -> Phase {
-        self.limit = None;
-        let open = Open { reading: None, ..open };
-        let Ok(record) = answer else { return Phase::Open(open) };
-        let is_same = record.as_ref().is_some_and(|record| record.epoch == self.order.epoch);
-        let still_open = is_same && record.as_ref().is_some_and(|record| is_open(record, open.shown.key));
-        self.learn(record, out);
-        if still_open {
-            return Phase::Open(open);
-        }
-        if !is_same {
-            out.push(LoginEffect::Discard(open.shown.key));
-        }
-        // Answered or ended in another replica, or overwritten by an attempt that has the claim now.
-        match self.decide(now) {
-            Decision::TakeOver(_) | Decision::Ask => {
-                self.end_claims(out);
-                self.follow(now, out)
-            }
-            _ => self.act(now, out),
-        }
-    }
-
-    pub(super) fn open_tick(&mut self, open: Open, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        if open.until <= now.elapsed() || open.shown.pending.expires <= now.moment.wall {
-            // The pending login stays until the store drops it, so that an answer that is on its way counts.
-            return self.end_prompt(PromptEnd::TimedOut, LoginReason::TimedOut, now, out);
-        }
-        match open.polling {
-            Some(Polling::At(at)) if at <= now.elapsed() => {
-                let op = self.stamp();
-                out.push(LoginEffect::Poll(op, open.shown.pending.clone()));
-                Phase::Open(Open { polling: Some(Polling::Waiting(op)), ..open })
-            }
-            _ => Phase::Open(open),
-        }
-    }
-
-    pub(super) fn polled(&mut self, open: Open, op: Op, answer: Polled, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        if !matches!(open.polling, Some(Polling::Waiting(asked)) if asked == op) {
-            return Phase::Open(open);
-        }
-        match answer {
-            Polled::Pending(pause) => {
-                Phase::Open(Open { polling: Some(Polling::At(now.elapsed().after(pause))), ..open })
-            }
-            Polled::Issued(issued) => {
-                out.push(LoginEffect::Discard(open.shown.key));
-                self.keep(&open.shown.pending, *issued, now, out)
-            }
-            Polled::Ended(reason) => {
-                out.push(LoginEffect::Discard(open.shown.key));
-                let end = if reason == LoginReason::Denied { PromptEnd::Denied } else { PromptEnd::Failed };
-                self.end_prompt(end, reason, now, out)
-            }
-        }
-    }
-}
-
-/// Whether the prompt of `key` is open in `record`.
-fn is_open(record: &Record, key: LoginKey) -> bool {
-    record.prompt.as_ref().is_some_and(|prompt| prompt.key == key && prompt.state == PromptState::Open)
 }
 
 /// The scopes to ask for: those that were asked for and granted before, and those that are needed now. Of a grant that is

@@ -1,26 +1,24 @@
-//! Storing what a login obtained, and noting how a request ended (laws 12, 20 and 21).
+//! Storing what a login obtained (laws 12, 20 and 21).
 
 use super::machine::AttemptCore;
-use super::phase::{Ending, KeepStep, Keeping, Phase};
+use super::phase::{KeepStep, Keeping, Phase};
 use super::{LoginEffect, LoginReport};
 use crate::law::flight::{Op, Revocation};
 use crate::law::ledger::{BegunOn, Change, Changed, Conflict, Login};
 use crate::ports::login::IssuedLogin;
 use crate::ports::store::{PendingLogin, Reservation};
-use crate::values::record::{Content, PromptEnd, Record, RefreshCredential, View};
-use crate::values::{
-    Cause, ElapsedTime, Epoch, ExponentialBackoff, Generation, Lease, LeaseParts, LoginReason, Now, StoreFault,
-};
+use crate::values::record::{Content, PromptEnd, Record, RefreshCredential};
+use crate::values::{Cause, ExponentialBackoff, Generation, Lease, LeaseParts, LoginKey, LoginReason, Now, StoreFault};
 
-/// How often the end of a request is written. Other processes find out by its expiry otherwise.
-const MAX_END_TRIES: u32 = 3;
+/// The longest pause between two writes while the process stops, as a multiple of the first one. It is short, because a
+/// store that works again must be found in time.
+const MAX_PAUSES: u32 = 4;
 
 impl AttemptCore {
-    // The login.
-
     /// Begins to store the tokens that the server has issued for `pending`.
     pub(super) fn keep(
         &mut self,
+        key: LoginKey,
         pending: &PendingLogin,
         issued: IssuedLogin,
         now: Now,
@@ -44,19 +42,22 @@ impl AttemptCore {
                 same_subject: pending.same_subject,
             }),
         });
-        self.reserve(
-            Keeping { login, step: KeepStep::Resting { until: now.elapsed() }, failures: 0, concluded: false },
-            now,
-            out,
-        )
+        let keeping = Keeping {
+            login,
+            key,
+            epoch: pending.epoch,
+            since: self.stamp(),
+            step: KeepStep::Resting { until: now.elapsed() },
+            failures: 0,
+            concluded: false,
+        };
+        self.reserve(keeping, now, out)
     }
 
     /// Reserves the refresh token, or writes the login at once if it has none.
-    fn reserve(&mut self, keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        if self.logged_out.is_some() && self.logged_out == epoch_of(&keeping.login) {
-            // The logout could not be stored. Its tombstone is the session's to write. The new tokens go.
-            self.revoke(&keeping.login, out);
-            return self.finish(keeping, Err(LoginReason::LoggedOut), out);
+    pub(super) fn reserve(&mut self, keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if self.is_logged_out(&keeping) {
+            return self.drop_logged_out(&keeping.login, out);
         }
         let Some(credential) = &keeping.login.refresh else { return self.write(keeping, now, out) };
         let op = self.stamp();
@@ -65,7 +66,21 @@ impl AttemptCore {
         Phase::Keeping(Keeping { step: KeepStep::Reserving { op, limit }, ..keeping })
     }
 
+    /// Whether the session was logged out of the epoch that the login is to replace, or of the one that it is served in.
+    fn is_logged_out(&self, keeping: &Keeping) -> bool {
+        self.logged_out.is_some_and(|epoch| epoch == keeping.epoch || epoch == keeping.epoch.next())
+    }
+
+    /// The session was logged out meanwhile. The tombstone is the session's to write. The new tokens go.
+    fn drop_logged_out(&mut self, login: &Login, out: &mut Vec<LoginEffect>) -> Phase {
+        self.revoke(login, out);
+        self.conclude(Err(LoginReason::LoggedOut), out)
+    }
+
     fn write(&mut self, keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if self.is_logged_out(&keeping) {
+            return self.drop_logged_out(&keeping.login, out);
+        }
         let op = self.stamp();
         let limit = now.elapsed().after(self.equipment.timeouts.store_timeout);
         out.push(LoginEffect::Change(op, Change::Install(keeping.login.clone())));
@@ -87,10 +102,9 @@ impl AttemptCore {
         match answer {
             Ok(Reservation::Reserved) => self.write(keeping, now, out),
             // Two owners of one refresh token would end it for both. The other one keeps it.
-            Ok(Reservation::HeldBy(_)) if keeping.concluded => {
-                self.finish(keeping, Err(LoginReason::HeldElsewhere), out)
+            Ok(Reservation::HeldBy(_)) => {
+                self.end_prompt(keeping.key, PromptEnd::Failed, LoginReason::HeldElsewhere, now, out)
             }
-            Ok(Reservation::HeldBy(_)) => self.end_prompt(PromptEnd::Failed, LoginReason::HeldElsewhere, now, out),
             Err(_) => self.unwritten(keeping, now, out),
         }
     }
@@ -103,15 +117,26 @@ impl AttemptCore {
         now: Now,
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
+        if op <= keeping.since {
+            // A late answer to the note, or to another write before.
+            return Phase::Keeping(keeping);
+        }
         // A success of any try counts, and a failure only of the latest.
         let is_latest = matches!(keeping.step, KeepStep::Writing { op: latest, .. } if latest == op);
         match answer {
             Ok(Changed::Applied { after, .. }) => {
-                self.record = Some(after);
-                self.finish(keeping, Ok(()), out)
+                self.learn(Some(after), now, out);
+                self.conclude(Ok(()), out)
+            }
+            // The record is damaged, so that there is nothing to compare.
+            Ok(Changed::Conflict { why: Conflict::Moved, current: None }) | Err(StoreFault::Unreadable)
+                if is_latest && self.unreadable && keeping.login.begun_on.is_some() =>
+            {
+                let login = Box::new(Login { begun_on: None, ..*keeping.login });
+                self.write(Keeping { login, ..keeping }, now, out)
             }
             Ok(Changed::Conflict { why, current }) if is_latest => {
-                self.record = current;
+                self.learn(current, now, out);
                 self.overtaken_by(keeping, why, now, out)
             }
             Err(_) if is_latest => self.unwritten(keeping, now, out),
@@ -123,7 +148,7 @@ impl AttemptCore {
     fn overtaken_by(&mut self, keeping: Keeping, why: Conflict, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let reason = match (why, self.record.as_deref()) {
             // An earlier try succeeded after all.
-            (_, Some(record)) if is_stored(record, &keeping.login) => return self.finish(keeping, Ok(()), out),
+            (_, Some(record)) if is_stored(record, &keeping) => return self.conclude(Ok(()), out),
             (Conflict::OtherSubject, _) => {
                 // The grant of the person who is signed in stays as it was.
                 self.revoke(&keeping.login, out);
@@ -132,37 +157,41 @@ impl AttemptCore {
             // After a logout a revocation is always right. After a login it could end that one too.
             (Conflict::Moved, Some(Record { content: Content::Tombstone, .. })) => {
                 self.revoke(&keeping.login, out);
-                return self.finish(keeping, Err(LoginReason::LoggedOut), out);
+                return self.conclude(Err(LoginReason::LoggedOut), out);
             }
-            (Conflict::Moved, _) => return self.finish(keeping, Err(LoginReason::Superseded), out),
+            (Conflict::Moved, _) => return self.conclude(Err(LoginReason::Superseded), out),
             (Conflict::Refused | Conflict::Replaced | Conflict::Dead | Conflict::Marked, _) => LoginReason::Refused,
         };
-        if keeping.concluded {
-            return self.finish(keeping, Err(reason), out);
-        }
-        self.end_prompt(PromptEnd::Failed, reason, now, out)
+        self.end_prompt(keeping.key, PromptEnd::Failed, reason, now, out)
     }
 
     /// The store could not be written. The callers get the login all the same, and it is saved with backoff (law 21).
     fn unwritten(&mut self, mut keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if self.is_logged_out(&keeping) {
+            return self.drop_logged_out(&keeping.login, out);
+        }
         if !std::mem::replace(&mut keeping.concluded, true) {
-            let lease = self.unstored_lease(&keeping.login);
+            let lease = self.unstored_lease(&keeping);
             self.report(Ok(()), lease, out);
         }
         keeping.failures += 1;
         let timeouts = &self.equipment.timeouts;
-        let backoff = ExponentialBackoff::new(timeouts.save_pause, timeouts.max_save_pause);
-        let until = now.elapsed().after(backoff.jittered(keeping.failures, now.jitter));
-        match self.closing {
-            Some(closing) if until.after(timeouts.store_timeout) > closing => {
-                // No other try would be answered before the process ends.
-                self.revoke(&keeping.login, out);
-                out.push(LoginEffect::Report(LoginReport::Lost));
-                self.end_claims(out);
-                Phase::Over
-            }
-            _ => Phase::Keeping(Keeping { step: KeepStep::Resting { until }, ..keeping }),
+        // A later write would not be answered before the process ends.
+        let last = self.closing.map(|closing| closing.before(timeouts.store_timeout));
+        if last.is_some_and(|last| last <= now.elapsed()) {
+            self.revoke(&keeping.login, out);
+            out.push(LoginEffect::Report(LoginReport::Lost));
+            self.end_claims(out);
+            return Phase::Over;
         }
+        let longest = match last {
+            Some(_) => timeouts.save_pause * MAX_PAUSES,
+            None => timeouts.max_save_pause,
+        };
+        let pause = ExponentialBackoff::new(timeouts.save_pause, longest).jittered(keeping.failures, now.jitter);
+        let until = now.elapsed().after(pause);
+        let until = last.map_or(until, |last| until.min(last));
+        Phase::Keeping(Keeping { step: KeepStep::Resting { until }, ..keeping })
     }
 
     pub(super) fn keep_tick(&mut self, keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
@@ -176,9 +205,9 @@ impl AttemptCore {
     }
 
     /// The lease of a login that is not stored. It counts on from the newest generation that this process knows.
-    fn unstored_lease(&self, login: &Login) -> Option<Lease> {
+    fn unstored_lease(&self, keeping: &Keeping) -> Option<Lease> {
+        let Keeping { login, epoch, .. } = keeping;
         let access = login.access.as_ref()?;
-        let epoch = epoch_of(login)?;
         let known = self.record.as_ref().map_or(0, |record| record.number).max(self.order.known.number);
         Some(Lease::new(LeaseParts {
             token: access.token.clone(),
@@ -191,145 +220,16 @@ impl AttemptCore {
         }))
     }
 
-    /// Ends an attempt whose login was stored, or is not to be stored.
-    fn finish(&mut self, keeping: Keeping, result: Result<(), LoginReason>, out: &mut Vec<LoginEffect>) -> Phase {
-        if keeping.concluded {
-            let view = self.record.as_ref().map_or_else(View::vacant, |record| record.view());
-            self.end_claims(out);
-            out.push(LoginEffect::Report(LoginReport::Settled(Box::new(view))));
-            return Phase::Over;
-        }
-        self.conclude(result, out)
-    }
-
     fn revoke(&self, login: &Login, out: &mut Vec<LoginEffect>) {
         let (binding, renewal, refresh) = (login.binding.clone(), login.renewal.clone(), login.refresh.clone());
         out.push(LoginEffect::Revoke(Box::new(Revocation { binding, renewal, refresh })));
     }
-
-    // The end of a request.
-
-    /// Writes how the request ended, for the processes that follow it, and then concludes.
-    pub(super) fn end_prompt(
-        &mut self,
-        end: PromptEnd,
-        reason: LoginReason,
-        now: Now,
-        out: &mut Vec<LoginEffect>,
-    ) -> Phase {
-        self.write_end(Ending { end, reason, tries: 1 }, now, out)
-    }
-
-    fn write_end(&mut self, ending: Ending, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        let op = self.stamp_store_op(now);
-        let change = Change::EndPrompt { attempt: self.asked_by, end: ending.end, at: now.moment };
-        out.push(LoginEffect::Change(op, change));
-        Phase::Ending { op, ending }
-    }
-
-    pub(super) fn end_written(
-        &mut self,
-        ending: Ending,
-        answer: Result<Changed, StoreFault>,
-        now: Now,
-        out: &mut Vec<LoginEffect>,
-    ) -> Phase {
-        self.limit = None;
-        match answer {
-            Ok(Changed::Applied { after, .. }) => self.learn(Some(after), out),
-            Ok(Changed::Conflict { current, .. }) => self.learn(current, out),
-            Err(_) if ending.tries < MAX_END_TRIES && self.closing.is_none() => {
-                return self.write_end(Ending { tries: ending.tries + 1, ..ending }, now, out);
-            }
-            Err(_) => {}
-        }
-        self.conclude(Err(ending.reason), out)
-    }
-
-    // Endings from outside.
-
-    /// The host or the person cancels. A code that is being presented is not called back.
-    pub(super) fn cancel(&mut self, phase: Phase, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        match phase {
-            Phase::Open(open) => self.take(open.shown.key, None, now, out),
-            Phase::Showing { .. } => {
-                self.cancelled = true;
-                phase
-            }
-            phase => self.stop_early(phase, LoginReason::Cancelled, out),
-        }
-    }
-
-    /// The session is being logged out. A code that was not sent is not sent any more.
-    pub(super) fn log_out(&mut self, phase: Phase, epoch: Epoch, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        self.logged_out = Some(epoch);
-        if epoch != self.order.epoch {
-            return phase;
-        }
-        match phase {
-            Phase::Open(open) => {
-                out.push(LoginEffect::Discard(open.shown.key));
-                self.conclude(Err(LoginReason::LoggedOut), out)
-            }
-            Phase::Keeping(Keeping { step: KeepStep::Resting { .. }, login, failures, concluded }) => {
-                let step = KeepStep::Resting { until: now.elapsed() };
-                self.reserve(Keeping { step, login, failures, concluded }, now, out)
-            }
-            phase => self.stop_early(phase, LoginReason::LoggedOut, out),
-        }
-    }
-
-    pub(super) fn shut_down(
-        &mut self,
-        phase: Phase,
-        until: ElapsedTime,
-        now: Now,
-        out: &mut Vec<LoginEffect>,
-    ) -> Phase {
-        self.closing.get_or_insert(until);
-        match phase {
-            // The prompt stays open. Another process, or this one after its restart, takes it over.
-            Phase::Open(_) => self.conclude(Err(LoginReason::ShuttingDown), out),
-            Phase::Keeping(keeping) => match keeping.step {
-                KeepStep::Resting { .. } => self.reserve(keeping, now, out),
-                _ => Phase::Keeping(keeping),
-            },
-            phase => self.stop_early(phase, LoginReason::ShuttingDown, out),
-        }
-    }
-
-    /// Ends an attempt that has nothing of value yet.
-    fn stop_early(&mut self, phase: Phase, reason: LoginReason, out: &mut Vec<LoginEffect>) -> Phase {
-        match phase {
-            Phase::Claiming { .. }
-            | Phase::Following { .. }
-            | Phase::Reading { .. }
-            | Phase::Awaiting { .. }
-            | Phase::EndingStale { .. }
-            | Phase::Peeking { .. }
-            | Phase::Preparing { .. } => self.conclude(Err(reason), out),
-            Phase::Putting { prepared, .. } => {
-                out.push(LoginEffect::Discard(prepared.key));
-                self.conclude(Err(reason), out)
-            }
-            // The prompt may be written already. It is ended, and the pending login goes.
-            Phase::Asking { prepared, .. } if reason != LoginReason::ShuttingDown => {
-                out.push(LoginEffect::Discard(prepared.key));
-                self.conclude(Err(reason), out)
-            }
-            phase => phase,
-        }
-    }
 }
 
-fn epoch_of(login: &Login) -> Option<Epoch> {
-    login.begun_on.map(|begun_on| begun_on.epoch)
-}
-
-/// Whether `record` holds the tokens of `login`.
-fn is_stored(record: &Record, login: &Login) -> bool {
-    let begun = epoch_of(login).map(Epoch::next);
-    let Some(grant) = record.grant().filter(|_| Some(record.epoch) == begun) else { return false };
+/// Whether `record` holds the tokens of the login that is being kept.
+fn is_stored(record: &Record, keeping: &Keeping) -> bool {
+    let login = &keeping.login;
+    let Some(grant) = record.grant().filter(|_| record.epoch == keeping.epoch.next()) else { return false };
     match &login.refresh {
         Some(credential) => record.held().is_some_and(|held| held.credential == *credential),
         None => grant.access.as_ref().map(|access| &access.token) == login.access.as_ref().map(|access| &access.token),

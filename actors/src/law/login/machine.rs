@@ -3,17 +3,17 @@
 //! [`LoginAttempt`] is an [`AttemptCore`] and a [`Phase`]. As in a flight, a handler is a method of the core that takes the
 //! data of the phase by value and returns the next phase.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::phase::{HeldClaim, KeepStep, Phase, Polling, SpendStep};
+use super::phase::{HeldClaim, KeepStep, Open, Phase, Repeat, SpendStep, TakeStep};
 use super::{LoginConclusion, LoginEffect, LoginEquipment, LoginEvent, LoginOrder, LoginReport, LoginTask};
 use crate::law::flight::Op;
-use crate::ports::store::{Claim, ClaimAnswer, ClaimScope, Renewed};
-use crate::values::record::{Record, View};
+use crate::ports::store::ClaimScope;
+use crate::values::record::{PromptState, Record, View};
 use crate::values::{
-    AttemptId, ElapsedTime, Epoch, Lease, LoginReason, MAX_SLEEP, Now, Revision, ServerIdentity, StoreFault,
+    AttemptId, ElapsedTime, Epoch, Lease, LoginKey, LoginReason, MAX_SLEEP, Now, Revision, ServerIdentity, StoreFault,
 };
 
 /// The attempt machine. Its contract is the [module](super)'s.
@@ -29,13 +29,15 @@ pub(super) struct AttemptCore {
     pub(super) identity: ServerIdentity,
     pub(super) order: LoginOrder,
     pub(super) equipment: Arc<LoginEquipment>,
-    ops: Op,
+    pub(super) ops: Op,
     /// The time-out of the operation that the phase waits for.
     pub(super) limit: Option<ElapsedTime>,
     pub(super) login_claim: Option<HeldClaim>,
     pub(super) spend_claim: Option<HeldClaim>,
-    /// Attempts to claim that have no answer yet. A claim that is granted late is ended.
-    claiming: BTreeSet<Op>,
+    /// Attempts to claim that have no answer yet.
+    pub(super) claiming: BTreeMap<Op, ClaimScope>,
+    /// Claims that the store may have granted, and that the attempt does not use. They are ended.
+    pub(super) stray: BTreeSet<ClaimScope>,
     /// The record's revision at the first read. Ends of prompts that were written later answer this attempt too.
     pub(super) since: Option<Revision>,
     /// The record as it was read or written last; `None` if there is none.
@@ -51,10 +53,16 @@ pub(super) struct AttemptCore {
     pub(super) logged_out: Option<Epoch>,
     /// The time until which the process waits for the attempt, once it stops.
     pub(super) closing: Option<ElapsedTime>,
-    /// Whether the request is to be cancelled as soon as it is there.
+    /// Whether the attempt was cancelled. No person is asked any more.
     pub(super) cancelled: bool,
-    /// The attempt whose request this one shows or completes, which may be another process's.
-    pub(super) asked_by: AttemptId,
+    /// Whether the record is damaged. A login then replaces it without a comparison.
+    pub(super) unreadable: bool,
+    /// The revision of the answered prompt that was read last, and when it was read first.
+    pub(super) answered: Option<(Revision, ElapsedTime)>,
+    /// Whether the record may have been written after the last read began.
+    missed_news: bool,
+    /// The request that this attempt has shown last.
+    pub(super) request: Option<LoginKey>,
     /// Whether the taker of a pending login was waited for.
     pub(super) awaited_taker: bool,
     concluded: bool,
@@ -69,7 +77,6 @@ impl LoginAttempt {
         now: Now,
     ) -> (Self, Vec<LoginEffect>) {
         let follow_until = now.elapsed().after(equipment.limits.follow);
-        let asked_by = order.attempt;
         let mut core = AttemptCore {
             identity,
             order,
@@ -78,7 +85,8 @@ impl LoginAttempt {
             limit: None,
             login_claim: None,
             spend_claim: None,
-            claiming: BTreeSet::new(),
+            claiming: BTreeMap::new(),
+            stray: BTreeSet::new(),
             since: None,
             record: None,
             has_read: false,
@@ -88,7 +96,10 @@ impl LoginAttempt {
             logged_out: None,
             closing: None,
             cancelled: false,
-            asked_by,
+            unreadable: false,
+            answered: None,
+            missed_news: false,
+            request: None,
             awaited_taker: false,
             concluded: false,
         };
@@ -115,10 +126,16 @@ impl LoginAttempt {
         let phase = match &self.phase {
             Phase::Following { retry_at, .. } => Some((*retry_at).min(self.core.follow_until)),
             Phase::Awaiting { until } | Phase::Pausing { until, .. } => Some(*until),
-            Phase::Open(open) => Some(match open.polling {
-                Some(Polling::At(at)) => open.until.min(at),
-                _ => open.until,
-            }),
+            Phase::Open(Open { leaving: Some(_), .. }) => None,
+            Phase::Open(open) => {
+                let steps = [open.reading, open.polling].into_iter().flatten();
+                let due = steps.filter_map(|step| if let Repeat::At(at) = step { Some(at) } else { None });
+                due.chain([open.until]).min()
+            }
+            Phase::Taking(taking) => match taking.step {
+                TakeStep::Resting(until) | TakeStep::Gone(until) => Some(until),
+                TakeStep::Asked(_) => None,
+            },
             Phase::ClaimingSpend { step: SpendStep::Resting(at), until, .. } => Some((*at).min(*until)),
             Phase::ClaimingSpend { until, .. } => Some(*until),
             Phase::Keeping(keeping) => Some(match keeping.step {
@@ -135,7 +152,8 @@ impl LoginAttempt {
         let mut out = Vec::new();
         // No other line takes the phase out of the machine. `next` returns the phase that follows, on every path.
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        self.phase = self.core.next(phase, event, now, &mut out);
+        let phase = self.core.next(phase, event, now, &mut out);
+        self.phase = self.core.hear_news(phase, now, &mut out);
         out
     }
 }
@@ -148,7 +166,10 @@ impl AttemptCore {
             LoginEvent::Shutdown(until) => self.shut_down(phase, until, now, out),
             LoginEvent::LoggedOut(epoch) => self.log_out(phase, epoch, now, out),
             LoginEvent::Cancel => self.cancel(phase, now, out),
-            LoginEvent::News => self.hear_news(phase, now, out),
+            LoginEvent::News => {
+                self.missed_news = true;
+                phase
+            }
             LoginEvent::Callback(callback) => self.called_back(phase, callback, now, out),
             LoginEvent::Widen(scopes) => {
                 if let LoginTask::Ask(wish) = &mut self.order.task {
@@ -176,14 +197,16 @@ impl AttemptCore {
             {
                 self.followed(retry_at, answer, now, out)
             }
-            (Phase::Open(open), LoginEvent::Loaded(answered, answer)) if open.reading == Some(answered) => {
+            (Phase::Open(open), LoginEvent::Loaded(answered, answer))
+                if open.reading == Some(Repeat::Waiting(answered)) =>
+            {
                 self.looked(open, answer, now, out)
             }
             (Phase::EndingStale { op }, LoginEvent::Changed(answered, answer)) if op == answered => {
                 self.stale_ended(answer, now, out)
             }
-            (Phase::Peeking { op, key }, LoginEvent::Peeked(answered, answer)) if op == answered => {
-                self.peeked(key, answer, now, out)
+            (Phase::Peeking { op, prompt }, LoginEvent::Peeked(answered, answer)) if op == answered => {
+                self.peeked(prompt, answer, now, out)
             }
             (Phase::Preparing { op }, LoginEvent::Prepared(answered, answer)) if op == answered => {
                 self.prepared(answer, now, out)
@@ -198,8 +221,8 @@ impl AttemptCore {
                 self.shown(shown, taken_over, answer, now, out)
             }
             (Phase::Open(open), LoginEvent::Polled(answered, answer)) => self.polled(open, answered, answer, now, out),
-            (Phase::Taking(taking), LoginEvent::Taken(answered, answer)) if taking.op == answered => {
-                self.taken(taking, answer, now, out)
+            (Phase::Taking(taking), LoginEvent::Taken(answered, answer)) => {
+                self.taken(taking, answered, answer, now, out)
             }
             (Phase::Judging { op, pending, key }, LoginEvent::Judged(answered, answer)) if op == answered => {
                 self.judged(pending, key, answer, now, out)
@@ -235,6 +258,7 @@ impl AttemptCore {
             Phase::Following { retry_at, .. } if retry_at <= now.elapsed() => self.claim_login(now, out),
             Phase::Awaiting { until } if until <= now.elapsed() => self.look_again(now, out),
             Phase::Open(open) => self.open_tick(open, now, out),
+            Phase::Taking(taking) => self.take_tick(taking, now, out),
             Phase::ClaimingSpend { step, code, until } => self.spend_tick(step, code, until, now, out),
             Phase::Pausing { until, code } if until <= now.elapsed() => self.redeem(code, out),
             Phase::Keeping(keeping) => self.keep_tick(keeping, now, out),
@@ -248,7 +272,10 @@ impl AttemptCore {
         let event = match &phase {
             // A claim that is granted later is ended.
             Phase::Claiming { .. } => return self.claimed(Err(LATE), now, out),
-            Phase::Reading { op } => LoginEvent::Loaded(*op, Err(LATE)),
+            Phase::Taking(taking) => return self.take_timed_out(taking.clone(), now, out),
+            Phase::Reading { op }
+            | Phase::Following { reading: Some(op), .. }
+            | Phase::Open(Open { reading: Some(Repeat::Waiting(op)), .. }) => LoginEvent::Loaded(*op, Err(LATE)),
             Phase::EndingStale { op }
             | Phase::Asking { op, .. }
             | Phase::Noting { op, .. }
@@ -256,7 +283,6 @@ impl AttemptCore {
             Phase::Peeking { op, .. } => LoginEvent::Peeked(*op, Err(LATE)),
             Phase::Preparing { op } => LoginEvent::Prepared(*op, Err(LoginReason::ServerTrouble)),
             Phase::Putting { op, .. } => LoginEvent::Put(*op, Err(LATE)),
-            Phase::Taking(taking) => LoginEvent::Taken(taking.op, Err(LATE)),
             _ => return phase,
         };
         self.advance(phase, event, now, out)
@@ -277,15 +303,41 @@ impl AttemptCore {
 
     pub(super) fn load(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Op {
         let op = self.stamp_store_op(now);
+        self.missed_news = false;
         out.push(LoginEffect::Load(op));
         op
     }
 
+    /// Reads the record again after news. A phase that does something else hears of them when it has to wait, because
+    /// nothing else would tell it of this write.
+    fn hear_news(&mut self, phase: Phase, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        match phase {
+            phase if !self.missed_news => phase,
+            Phase::Following { retry_at, reading: None } => {
+                Phase::Following { retry_at, reading: Some(self.load(now, out)) }
+            }
+            Phase::Open(open) if !matches!(open.reading, Some(Repeat::Waiting(_))) && open.leaving.is_none() => {
+                let reading = Some(Repeat::Waiting(self.load(now, out)));
+                Phase::Open(Open { reading, ..open })
+            }
+            Phase::Awaiting { .. } => self.look_again(now, out),
+            phase => phase,
+        }
+    }
+
     /// Takes in the record as the store holds it.
-    pub(super) fn learn(&mut self, record: Option<Box<Record>>, out: &mut Vec<LoginEffect>) {
+    pub(super) fn learn(&mut self, record: Option<Box<Record>>, now: Now, out: &mut Vec<LoginEffect>) {
         let revision = record.as_ref().map_or(Revision::default(), |record| record.revision);
         self.since.get_or_insert(revision);
         self.has_read = true;
+        self.unreadable = false;
+        let prompt = record.as_ref().and_then(|record| record.prompt.as_ref());
+        match prompt.filter(|prompt| prompt.state == PromptState::Answered).map(|prompt| prompt.revision) {
+            Some(answered) if self.answered.is_none_or(|(known, _)| known != answered) => {
+                self.answered = Some((answered, now.elapsed()));
+            }
+            _ => {}
+        }
         self.record = record;
         out.push(LoginEffect::Report(LoginReport::Seen(Box::new(self.view()))));
     }
@@ -295,116 +347,19 @@ impl AttemptCore {
         self.record.as_ref().map_or_else(View::vacant, |record| record.view())
     }
 
-    // Claims.
-
-    pub(super) fn claim_login(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        let op = self.stamp_store_op(now);
-        let at_least = self.claim_length();
-        self.claiming.insert(op);
-        out.push(LoginEffect::Claim { op, scope: ClaimScope::Login, at_least });
-        Phase::Claiming { op }
-    }
-
-    pub(super) fn claim_spend(&mut self, epoch: Epoch, out: &mut Vec<LoginEffect>) -> Op {
-        let op = self.stamp();
-        self.claiming.insert(op);
-        let limits = self.equipment.limits;
-        let at_least = limits.redeem.saturating_add(self.equipment.timeouts.store_timeout);
-        out.push(LoginEffect::Claim { op, scope: ClaimScope::Spend(epoch), at_least });
-        op
-    }
-
-    fn claim_answered(
-        &mut self,
-        phase: Phase,
-        op: Op,
-        answer: Result<ClaimAnswer, StoreFault>,
-        now: Now,
-        out: &mut Vec<LoginEffect>,
-    ) -> Phase {
-        self.claiming.remove(&op);
-        match phase {
-            Phase::Claiming { op: asked } if asked == op => {
-                self.limit = None;
-                self.claimed(answer, now, out)
-            }
-            Phase::ClaimingSpend { step: SpendStep::Asked(asked), code, until } if asked == op => {
-                self.spend_claimed(answer, code, until, now, out)
-            }
-            phase => {
-                if let Ok(ClaimAnswer::Granted(claim)) = answer {
-                    out.push(LoginEffect::EndClaim(claim));
-                }
-                phase
-            }
-        }
-    }
-
-    pub(super) fn hold(claim: Claim, now: Now) -> HeldClaim {
-        let until = claim.remaining.map(|remaining| now.elapsed().after(remaining));
-        HeldClaim { claim, until, asked: now.elapsed(), renewal: None }
-    }
-
-    /// How long a claim is asked for.
-    fn claim_length(&self) -> Duration {
-        self.equipment.timeouts.store_timeout.saturating_mul(6)
-    }
-
-    fn claims(&mut self) -> impl Iterator<Item = &mut HeldClaim> {
-        self.login_claim.iter_mut().chain(&mut self.spend_claim)
-    }
-
-    /// When a claim is to be renewed. Renewals of one claim are at least one time-out apart.
-    fn renewal_due(&self) -> Option<ElapsedTime> {
-        let due = |held: &HeldClaim| {
-            let rested = held.asked.after(self.equipment.timeouts.store_timeout);
-            held.until.map(|until| until.before(self.claim_length() / 2).max(rested))
-        };
-        self.login_claim.iter().chain(&self.spend_claim).filter_map(due).min()
-    }
-
-    fn renew(&mut self, now: Now, out: &mut Vec<LoginEffect>) {
-        let (at_least, store_timeout) = (self.claim_length(), self.equipment.timeouts.store_timeout);
-        let mut ops = self.ops;
-        for held in self.claims() {
-            let due = held.until.map(|until| until.before(at_least / 2).max(held.asked.after(store_timeout)));
-            if due.is_some_and(|due| due <= now.elapsed()) {
-                ops = Op(ops.0 + 1);
-                (held.renewal, held.asked) = (Some(ops), now.elapsed());
-                out.push(LoginEffect::Renew { op: ops, claim: held.claim.clone(), at_least });
-            }
-        }
-        self.ops = ops;
-    }
-
-    /// The store has answered a renewal. A claim that is lost is asked for no more. The attempt goes on,
-    /// because each of its writes compares what it depends on.
-    fn renewed(&mut self, op: Op, answer: Result<Renewed, StoreFault>) {
-        for held in self.claims() {
-            if held.renewal == Some(op) {
-                held.renewal = None;
-                match answer {
-                    Ok(Renewed::Until(remaining)) => {
-                        held.until = remaining.map(|remaining| held.asked.after(remaining));
-                    }
-                    Ok(Renewed::Lost) => held.until = None,
-                    Err(_) => {}
-                }
-            }
-        }
-    }
-
-    pub(super) fn end_claims(&mut self, out: &mut Vec<LoginEffect>) {
-        for held in [self.spend_claim.take(), self.login_claim.take()].into_iter().flatten() {
-            out.push(LoginEffect::EndClaim(held.claim));
-        }
-    }
-
     // The end.
 
-    /// Ends the attempt with its result. The claims end first, so that a caller that asks again finds them free.
+    /// Ends the attempt with its result. The claims end first, so that a caller that asks again finds them free. An attempt
+    /// that has concluded with an unstored login need not store it any more.
     pub(super) fn conclude(&mut self, result: Result<(), LoginReason>, out: &mut Vec<LoginEffect>) -> Phase {
         self.end_claims(out);
+        if let (Err(LoginReason::Superseded | LoginReason::LoggedOut), Some(key)) = (result, self.request) {
+            // The session that it was to replace is over, so that no answer can count any more.
+            out.push(LoginEffect::Discard(key));
+        }
+        if self.concluded {
+            out.push(LoginEffect::Report(LoginReport::Settled(Box::new(self.view()))));
+        }
         self.report(result, None, out);
         self.limit = None;
         Phase::Over

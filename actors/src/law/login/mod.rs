@@ -26,8 +26,11 @@
 
 mod answering;
 mod asking;
+mod claims;
+mod ending;
 mod keeping;
 mod machine;
+mod open;
 mod phase;
 
 pub use machine::LoginAttempt;
@@ -99,6 +102,8 @@ pub struct LoginLimits {
     pub prepare: Duration,
     /// How long a person has to answer (10 min). Only the prompt has this deadline (law 18).
     pub prompt: Duration,
+    /// How long an answer still counts after its request has timed out (10 min). It is redeemed if no other login came first.
+    pub late: Duration,
     /// How long an attempt follows the prompt of another process, before it gives up (20 min).
     pub follow: Duration,
     /// How long an attempt waits for the right to spend the refresh token that its login replaces (10 s). After that it
@@ -113,6 +118,7 @@ impl Default for LoginLimits {
         Self {
             prepare: Duration::from_secs(30),
             prompt: Duration::from_secs(600),
+            late: Duration::from_secs(600),
             follow: Duration::from_secs(1_200),
             spend_wait: Duration::from_secs(10),
             redeem: Duration::from_secs(60),
@@ -149,7 +155,8 @@ pub enum LoginEvent {
     Reserved(Op, Result<Reservation, StoreFault>),
     /// A write is done.
     Changed(Op, Result<Changed, StoreFault>),
-    /// A person's answer has arrived.
+    /// A person's answer has arrived. It is taken if it answers the request that this attempt shows, and ignored otherwise.
+    /// Answers to other requests are for an attempt of their own, with [`LoginTask::Complete`].
     Callback(Callback),
     /// More scopes are needed. They are asked for if the request is not prepared yet.
     Widen(Scopes),

@@ -5,7 +5,7 @@ use crate::law::ledger::Login;
 use crate::ports::login::{AuthorizationCode, Prepared};
 use crate::ports::store::{Claim, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd};
-use crate::values::{Callback, ElapsedTime, LoginKey, LoginReason};
+use crate::values::{Callback, ElapsedTime, Epoch, LoginKey, LoginReason, WallTime};
 
 /// A phase of an attempt, and the operation it waits for.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(super) enum Phase {
     /// Notes that the redeemer of an answer has died.
     EndingStale { op: Op },
     /// Looks for the pending login of an open prompt whose asker has died.
-    Peeking { op: Op, key: LoginKey },
+    Peeking { op: Op, prompt: Box<Prompt> },
     /// Waits for the source.
     Preparing { op: Op },
     /// Puts the pending login.
@@ -57,6 +57,8 @@ pub(super) enum Phase {
 pub(super) struct Shown {
     pub(super) key: LoginKey,
     pub(super) pending: Box<PendingLogin>,
+    /// When the request expires, by the wall clock. The pending login lasts longer.
+    pub(super) expires: WallTime,
 }
 
 /// A request that waits for the person.
@@ -65,28 +67,53 @@ pub(super) struct Open {
     pub(super) shown: Shown,
     /// When the request expires, by elapsed time.
     pub(super) until: ElapsedTime,
-    /// The read in flight after news.
-    pub(super) reading: Option<Op>,
+    /// The read in flight after news, or the time of the next one after it has failed.
+    pub(super) reading: Option<Repeat>,
     /// The poll in flight, or the time of the next one.
-    pub(super) polling: Option<Polling>,
+    pub(super) polling: Option<Repeat>,
+    /// Why the request is to end once the poll in flight has its answer, which may be the tokens.
+    pub(super) leaving: Option<Leaving>,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Polling {
+/// An operation in flight, or the time of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
     At(ElapsedTime),
     Waiting(Op),
+}
+
+/// Why an open request ends without an answer to this attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leaving {
+    TimedOut,
+    Cancelled,
+    LoggedOut,
+    ShuttingDown,
+    /// The record was changed by another process.
+    Overtaken,
 }
 
 /// A pending login that is being taken out.
 #[derive(Clone, Debug)]
 pub(super) struct Taking {
-    pub(super) op: Op,
+    pub(super) step: TakeStep,
     pub(super) key: LoginKey,
     /// The answer; `None` if the request is being cancelled.
     pub(super) callback: Option<Callback>,
     pub(super) tries: u32,
     /// Whether an earlier try may have taken it.
     pub(super) maybe_taken: bool,
+    /// Earlier tries that have no answer yet.
+    pub(super) unanswered: Vec<Op>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TakeStep {
+    Asked(Op),
+    /// Tries again at this time.
+    Resting(ElapsedTime),
+    /// It is not there any more. An earlier try may have it, and is waited for until this time.
+    Gone(ElapsedTime),
 }
 
 /// An answer with a code, which this attempt alone may present.
@@ -110,6 +137,11 @@ pub(super) enum SpendStep {
 #[derive(Clone, Debug)]
 pub(super) struct Keeping {
     pub(super) login: Box<Login>,
+    pub(super) key: LoginKey,
+    /// The epoch that the login is to replace.
+    pub(super) epoch: Epoch,
+    /// The latest operation before the first one that stores the login. Answers to earlier ones are none of this phase.
+    pub(super) since: Op,
     pub(super) step: KeepStep,
     pub(super) failures: u32,
     /// Whether the callers have been answered with the unstored lease.
@@ -129,6 +161,7 @@ pub(super) enum KeepStep {
 /// The end of a request, which is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
+    pub(super) key: LoginKey,
     pub(super) end: PromptEnd,
     pub(super) reason: LoginReason,
     pub(super) tries: u32,
@@ -144,6 +177,15 @@ pub(super) struct HeldClaim {
     pub(super) asked: ElapsedTime,
     /// The renewal in flight.
     pub(super) renewal: Option<Op>,
+    /// Whether the store has said that it was lost.
+    pub(super) lost: bool,
+}
+
+impl HeldClaim {
+    /// Whether another process may hold it by now.
+    pub(super) fn is_over(&self, now: ElapsedTime) -> bool {
+        self.lost || self.until.is_some_and(|until| until <= now)
+    }
 }
 
 /// The next step after the record was read.
@@ -155,8 +197,8 @@ pub(super) enum Decision {
     Await(ElapsedTime),
     /// The redeemer of this prompt has died.
     EndStale(Box<Prompt>),
-    /// A prompt is open under this key.
-    TakeOver(LoginKey),
+    /// This prompt is open.
+    TakeOver(Box<Prompt>),
     /// No prompt is open.
     Ask,
 }

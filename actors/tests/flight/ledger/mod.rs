@@ -4,6 +4,7 @@ mod closing;
 mod committing;
 mod configuring;
 mod marking;
+mod prompting;
 
 use tokenkeeper_actors::law::ledger::{Commit, Conflict, Login, apply};
 use tokenkeeper_actors::values::record::{Access, MarkState, Parked, Record, Refresh};
@@ -138,6 +139,7 @@ fn every_change_meets_every_record() {
         ("install, the same token", Box::new(always(installs(new_login("rt-1")))), "++kkk+r+++p"),
         ("install, no token", Box::new(always(installs(login(None, "at", START, HOUR)))), "+++++++++++"),
         ("clear", Box::new(always(Change::Clear { epoch: EPOCH })), "++++++++mm+"),
+        ("unpark", Box::new(always(Change::Unpark { epoch: EPOCH, why: Parked::IssuerChanged })), "mmmmmmm+mmm"),
     ];
     for (name, change, wanted) in rows {
         let found: String = records()

@@ -1,0 +1,181 @@
+//! The request that a person sees, until it is answered or ends (laws 17 and 18).
+
+use std::time::Duration;
+
+use super::machine::AttemptCore;
+use super::phase::{Decision, Leaving, Open, Phase, Repeat, Shown};
+use super::{LoginEffect, LoginReport};
+use crate::law::flight::Op;
+use crate::ports::login::Polled;
+use crate::values::record::{PromptEnd, PromptState, Record};
+use crate::values::{Callback, LoginKey, LoginOffer, LoginReason, Now, OfferedPrompt, StoreFault};
+
+/// The shortest pause between two polls.
+const MIN_POLL_PAUSE: Duration = Duration::from_secs(1);
+
+impl AttemptCore {
+    pub(super) fn show(&mut self, shown: Shown, taken_over: bool, out: &mut Vec<LoginEffect>) -> Phase {
+        let op = self.stamp();
+        out.push(LoginEffect::Show(op, shown.pending.clone()));
+        Phase::Showing { op, shown, taken_over }
+    }
+
+    pub(super) fn shown(
+        &mut self,
+        shown: Shown,
+        taken_over: bool,
+        answer: Result<LoginOffer, LoginReason>,
+        now: Now,
+        out: &mut Vec<LoginEffect>,
+    ) -> Phase {
+        match answer {
+            Ok(offer) => {
+                // On a host whose clock is behind, the request of another one does not last longer than one of its own.
+                let left = shown.expires.since(now.moment.wall).min(self.equipment.limits.prompt);
+                let until = now.elapsed().after(left);
+                let polling = match &offer.prompt {
+                    OfferedPrompt::Device { interval, .. } => Some(next_poll(*interval, now)),
+                    OfferedPrompt::Browser { .. } => None,
+                };
+                let offer = LoginOffer { expires: offer.expires.min(shown.expires), ..offer };
+                (self.request, self.elsewhere) = (Some(shown.key), false);
+                out.push(LoginEffect::Report(LoginReport::Offered(shown.key, Box::new(offer))));
+                Phase::Open(Open { shown, until, reading: None, polling, leaving: None })
+            }
+            // The answer to the other process's request cannot arrive here.
+            Err(_) if taken_over => self.prepare(now, out),
+            Err(reason) => {
+                out.push(LoginEffect::Discard(shown.key));
+                self.end_prompt(shown.key, PromptEnd::Failed, reason, now, out)
+            }
+        }
+    }
+
+    /// An answer has arrived. Only the request that is shown, or about to be, takes it, and only its own.
+    pub(super) fn called_back(
+        &mut self,
+        phase: Phase,
+        callback: Callback,
+        now: Now,
+        out: &mut Vec<LoginEffect>,
+    ) -> Phase {
+        match phase {
+            Phase::Open(Open { shown, polling: None, .. }) | Phase::Showing { shown, .. }
+                if shown.key == callback.key =>
+            {
+                self.take(shown.key, Some(callback), now, out)
+            }
+            phase => phase,
+        }
+    }
+
+    /// The record has been read again while the request is open.
+    pub(super) fn looked(
+        &mut self,
+        open: Open,
+        answer: Result<Option<Box<Record>>, StoreFault>,
+        now: Now,
+        out: &mut Vec<LoginEffect>,
+    ) -> Phase {
+        self.limit = None;
+        let open = Open { reading: None, ..open };
+        let record = match answer {
+            Ok(record) => record,
+            // A login that replaces the damaged record is news.
+            Err(StoreFault::Unreadable) => return Phase::Open(open),
+            Err(_) => {
+                let again = self.soon(self.equipment.timeouts.store_timeout, now);
+                return Phase::Open(Open { reading: Some(Repeat::At(again)), ..open });
+            }
+        };
+        let still_open =
+            record.as_ref().is_some_and(|record| record.epoch == self.order.epoch && is_open(record, open.shown.key));
+        self.learn(record, now, out);
+        if still_open {
+            return Phase::Open(open);
+        }
+        self.leave(open, Leaving::Overtaken, now, out)
+    }
+
+    pub(super) fn open_tick(&mut self, open: Open, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if open.leaving.is_some() {
+            return Phase::Open(open);
+        }
+        if open.until <= now.elapsed() || open.shown.expires <= now.moment.wall {
+            // The pending login stays until the store drops it, so that a late answer counts.
+            return self.leave(open, Leaving::TimedOut, now, out);
+        }
+        let is_due = |step: Option<Repeat>| matches!(step, Some(Repeat::At(at)) if at <= now.elapsed());
+        let mut open = open;
+        if is_due(open.reading) {
+            open.reading = Some(Repeat::Waiting(self.load(now, out)));
+        }
+        if is_due(open.polling) {
+            let op = self.stamp();
+            out.push(LoginEffect::Poll(op, open.shown.pending.clone()));
+            open.polling = Some(Repeat::Waiting(op));
+        }
+        Phase::Open(open)
+    }
+
+    pub(super) fn polled(&mut self, open: Open, op: Op, answer: Polled, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if open.polling != Some(Repeat::Waiting(op)) {
+            return Phase::Open(open);
+        }
+        let key = open.shown.key;
+        match answer {
+            Polled::Pending(pause) => {
+                let open = Open { polling: Some(next_poll(pause, now)), ..open };
+                match open.leaving {
+                    Some(why) => self.leave(open, why, now, out),
+                    None => Phase::Open(open),
+                }
+            }
+            Polled::Issued(issued) => {
+                out.push(LoginEffect::Discard(key));
+                self.keep(key, &open.shown.pending, *issued, now, out)
+            }
+            Polled::Ended(reason) => {
+                out.push(LoginEffect::Discard(key));
+                let end = if reason == LoginReason::Denied { PromptEnd::Denied } else { PromptEnd::Failed };
+                self.end_prompt(key, end, reason, now, out)
+            }
+        }
+    }
+
+    /// Ends the open request. A poll in flight is waited for, because it may bring the tokens.
+    pub(super) fn leave(&mut self, open: Open, why: Leaving, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        if matches!(open.polling, Some(Repeat::Waiting(_))) {
+            return Phase::Open(Open { leaving: Some(why), ..open });
+        }
+        let key = open.shown.key;
+        match why {
+            Leaving::TimedOut => self.end_prompt(key, PromptEnd::TimedOut, LoginReason::TimedOut, now, out),
+            Leaving::Cancelled => self.take(key, None, now, out),
+            Leaving::LoggedOut => self.conclude(Err(LoginReason::LoggedOut), out),
+            // The prompt stays open. Another process, or this one after its restart, takes it over.
+            Leaving::ShuttingDown => self.conclude(Err(LoginReason::ShuttingDown), out),
+            Leaving::Overtaken => self.leave_overtaken(now, out),
+        }
+    }
+
+    /// The request was answered or ended in another replica, or overwritten by an attempt that has the claim now.
+    fn leave_overtaken(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+        match self.decide(now) {
+            Decision::TakeOver(_) | Decision::Ask => {
+                self.end_claims(out);
+                self.follow(now, out)
+            }
+            _ => self.act(now, out),
+        }
+    }
+}
+
+fn next_poll(pause: Duration, now: Now) -> Repeat {
+    Repeat::At(now.elapsed().after(pause.max(MIN_POLL_PAUSE)))
+}
+
+/// Whether the prompt of `key` is open in `record`.
+pub(super) fn is_open(record: &Record, key: LoginKey) -> bool {
+    record.prompt.as_ref().is_some_and(|prompt| prompt.key == key && prompt.state == PromptState::Open)
+}
