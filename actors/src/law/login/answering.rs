@@ -1,5 +1,5 @@
-//! From a person's answer to the redemption of the code. The code is presented once, under the right to spend the refresh
-//! token that the login replaces (law 19).
+//! From a person's answer to the redemption of the code, which is presented once, under the right to spend the refresh token
+//! that the login replaces (law 19).
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl AttemptCore {
                 self.limit = None;
                 self.is_gone(taking, now, out)
             }
-            // It is damaged, so that its code can be presented by no one.
+            // It is damaged, so that its code cannot be presented.
             Err(StoreFault::Unreadable) if is_latest => {
                 self.limit = None;
                 self.is_gone(Taking { maybe_taken: true, ..taking }, now, out)

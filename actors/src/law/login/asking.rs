@@ -1,4 +1,4 @@
-//! From the claim to the request that a person sees: one prompt, over all processes (laws 17 and 18).
+//! From the claim to the request that a person sees, which is one over all processes (laws 17 and 18).
 
 use super::machine::AttemptCore;
 use super::open::is_open;
@@ -96,7 +96,7 @@ impl AttemptCore {
         }
     }
 
-    /// Does what the record as it was read last calls for.
+    /// Takes the next step, from the record as it was read last.
     pub(super) fn act(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let completes = matches!(self.order.task, LoginTask::Complete(_));
         match (self.decide(now), self.unwanted()) {
@@ -126,7 +126,7 @@ impl AttemptCore {
         stopping.or(self.cancelled.then_some(LoginReason::Cancelled))
     }
 
-    /// What the record as it was read last calls for.
+    /// Decides on the next step from the record as it was read last.
     pub(super) fn decide(&self, now: Now) -> Decision {
         let (epoch, since) = (self.record.as_ref().map_or(Epoch::default(), |record| record.epoch), self.since);
         if self.logged_out == Some(self.order.epoch) {
@@ -210,7 +210,7 @@ impl AttemptCore {
 
     pub(super) fn peeked(
         &mut self,
-        prompt: Box<Prompt>,
+        prompt: &Prompt,
         answer: Result<Option<Box<PendingLogin>>, StoreFault>,
         now: Now,
         out: &mut Vec<LoginEffect>,
@@ -358,7 +358,7 @@ impl AttemptCore {
     }
 }
 
-/// The scopes to ask for: those that were asked for and granted before, and those that are needed now. Of a grant that is
+/// The scopes to ask for. They are those that were asked for and granted before, and those that are needed now. Of a grant that is
 /// replaced as a whole nothing is carried on, unless nothing else is asked for.
 fn scopes_to_ask(grant: Option<(&Scopes, &Scopes)>, wish: &LoginWish) -> Scopes {
     match grant {

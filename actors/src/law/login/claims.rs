@@ -1,4 +1,4 @@
-//! The claims of an attempt: the one to ask a person, and the one to spend the refresh token that its login replaces.
+//! The claims of an attempt, one to ask a person, and one to spend the refresh token that its login replaces.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ impl AttemptCore {
         self.ops = ops;
     }
 
-    /// The store has answered a renewal. A claim that is lost is asked for no more. What the attempt has begun it finishes,
+    /// The store has answered a renewal. A claim that is lost is asked for no more. The attempt finishes its work all the same,
     /// because each of its writes compares what it depends on.
     pub(super) fn renewed(&mut self, op: Op, answer: Result<Renewed, StoreFault>) {
         for held in self.claims() {

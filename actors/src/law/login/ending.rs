@@ -54,7 +54,7 @@ impl AttemptCore {
     }
 
     /// The record has changed before the end of the request could be noted. A login or a logout of another process outranks
-    /// a request that nobody answered, or whose answer was not used.
+    /// a request without an answer, or with one that was not used.
     fn end_overtaken(&mut self, ending: Ending, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let record = self.record.as_deref();
         let moved = record.is_some_and(|record| record.epoch != self.order.epoch);
@@ -90,7 +90,7 @@ impl AttemptCore {
         }
     }
 
-    /// The session is being logged out. What was not sent is not sent any more.
+    /// The session is being logged out. A code that was not sent is not sent any more.
     pub(super) fn log_out(&mut self, phase: Phase, epoch: Epoch, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         self.logged_out = Some(epoch);
         match phase {

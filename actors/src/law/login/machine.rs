@@ -206,7 +206,7 @@ impl AttemptCore {
                 self.stale_ended(answer, now, out)
             }
             (Phase::Peeking { op, prompt }, LoginEvent::Peeked(answered, answer)) if op == answered => {
-                self.peeked(prompt, answer, now, out)
+                self.peeked(&prompt, answer, now, out)
             }
             (Phase::Preparing { op }, LoginEvent::Prepared(answered, answer)) if op == answered => {
                 self.prepared(answer, now, out)

@@ -1,4 +1,4 @@
-//! The login attempt: from the wish to sign in to the stored login, as a pure state machine (laws 17 to 25).
+//! The login attempt, from the wish to sign in to the stored login, as a pure state machine (laws 17 to 25).
 //!
 //! ```text
 //!                                            ┌─ person: yes ─→ take → judge → claim the right to spend → note → redeem ─→ reserve → install

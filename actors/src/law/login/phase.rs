@@ -177,7 +177,7 @@ pub(super) struct HeldClaim {
     pub(super) asked: ElapsedTime,
     /// The renewal in flight.
     pub(super) renewal: Option<Op>,
-    /// Whether the store has said that it was lost.
+    /// Whether a renewal has found it lost.
     pub(super) lost: bool,
 }
 

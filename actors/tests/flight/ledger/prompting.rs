@@ -87,7 +87,7 @@ fn an_answer_compares_the_epoch_and_no_revision() {
         assert_eq!(*prompt(&after), Prompt { state: PromptState::Answered, revision, ..*request(MINE, KEY) });
         assert_eq!(Record { prompt: record.prompt.clone(), revision: record.revision, ..after }, record);
     }
-    // Nobody has signed in yet.
+    // Before the first login.
     let vacant = open(None);
     assert_eq!(prompt(&changed(Some(&vacant), &answers(Epoch::default()))).state, PromptState::Answered);
     assert_eq!(apply(Some(&vacant), &answers(EPOCH)), Err(Conflict::Moved));

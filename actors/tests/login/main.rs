@@ -1,0 +1,16 @@
+//! Tests of the attempt to sign in, as processes over one store, with a person and an authorization server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the support of tests is test code too")]
+
+mod arbitrary;
+mod codes;
+mod crashes;
+mod device;
+mod faults;
+mod no;
+mod overtaken;
+mod showing;
+mod siblings;
+mod stopping;
+mod support;
+mod time;
