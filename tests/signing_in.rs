@@ -240,17 +240,21 @@ async fn nothing_but_the_right_answer_signs_in_and_each_answer_is_taken_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_was_not_answered_times_out_and_a_late_answer_is_told_so() {
-    let place = Place::new();
-    let runtime = place.runtime().await;
-    let session = session(&runtime);
-    let (attempt, key) = offered(begin(&session, LoginCause::Person).await.unwrap());
-    assert_eq!(refused(session.login_done(attempt, WAIT).await), LoginReason::DeadlinePassed);
-    let done = within("the end", session.login_done(attempt, Duration::from_secs(900))).await;
-    assert_eq!(refused(done), LoginReason::TimedOut);
-    assert!(!session.state().signing_in);
-    let late = place.logins.answer(key, PersonAnswer::Yes);
-    assert_eq!(refused(session.complete_login(late, WAIT).await), LoginReason::UnknownLogin);
+async fn a_login_that_was_not_answered_times_out_and_a_late_answer_counts_for_ten_minutes() {
+    for (late, wanted) in [(Duration::ZERO, Ok(())), (Duration::from_secs(601), Err(LoginReason::UnknownLogin))] {
+        let place = Place::new();
+        let runtime = place.runtime().await;
+        let session = session(&runtime);
+        let (attempt, key) = offered(begin(&session, LoginCause::Person).await.unwrap());
+        assert_eq!(refused(session.login_done(attempt, WAIT).await), LoginReason::DeadlinePassed);
+        let done = within("the end", session.login_done(attempt, Duration::from_secs(900))).await;
+        assert_eq!(refused(done), LoginReason::TimedOut);
+        assert!(!session.state().signing_in);
+        place.clock.suspend(late);
+        let answer = place.logins.answer(key, PersonAnswer::Yes);
+        let completed = within("the end", session.complete_login(answer, WAIT)).await;
+        assert_eq!(completed.map_err(|error| error.reason()), wanted);
+    }
 }
 
 #[tokio::test(start_paused = true)]
