@@ -140,7 +140,7 @@ impl World {
             return true;
         }
         let requested = lease.validity().anchored();
-        let is_later = |since: Moment| requested.boot == since.boot && requested.elapsed >= since.elapsed;
+        let is_later = |since: Moment| requested.boot == since.boot && requested.elapsed > since.elapsed;
         if matches!(order.adopt, Adopt::Since { since, .. } if !is_later(since)) {
             return true;
         }

@@ -54,8 +54,8 @@ pub(crate) fn pending(place: &Place, now: Moment) -> Result<Vec<(LoginKey, Pendi
     let mut pending = Vec::new();
     for file in place.home.logins.names()? {
         let Some(key) = key_of(&file) else { continue };
-        // It may have been taken since the folder was read.
-        pending.extend(peek(place, &key, now)?.map(|login| (key, login)));
+        // It may have been taken since the folder was read. One that cannot be read hides no others.
+        pending.extend(peek(place, &key, now).ok().flatten().map(|login| (key, login)));
     }
     Ok(pending)
 }

@@ -1,5 +1,7 @@
 //! The store. It runs every operation on a thread of its own, and describes each error in words.
 
+mod claiming;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -244,31 +246,6 @@ impl fmt::Debug for FileStore {
     }
 }
 
-impl FileStore {
-    /// Takes a claim. If the caller is gone by the time that it is granted, it is ended.
-    async fn claim_lock(
-        &self,
-        name: impl FnOnce(&Place) -> Name + Send + 'static,
-        scope: ClaimScope,
-        holder: FlightId,
-    ) -> Result<ClaimAnswer, StoreFault> {
-        let answer = self.serve(move |inner, place| {
-            let name = name(place);
-            if matches!(scope, ClaimScope::Spend(_)) {
-                place.home.settle()?;
-            }
-            let (answer, is_new) = inner.claims.claim(&place.home, &name, scope, holder)?;
-            let untold = is_new.then(|| Untold { inner: Some(Arc::clone(inner)), name, scope, holder });
-            Ok((answer, untold))
-        });
-        let (answer, mut untold) = answer.await?;
-        if let Some(untold) = &mut untold {
-            untold.inner = None;
-        }
-        Ok(answer)
-    }
-}
-
 #[async_trait]
 impl TokenStore for FileStore {
     async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
@@ -458,23 +435,6 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.end_watches();
-    }
-}
-
-/// A claim that was taken but not yet delivered to its flight. Dropping it gives the claim back.
-struct Untold {
-    /// `None` once it was delivered.
-    inner: Option<Arc<Inner>>,
-    name: Name,
-    scope: ClaimScope,
-    holder: FlightId,
-}
-
-impl Drop for Untold {
-    fn drop(&mut self) {
-        if let Some(inner) = self.inner.take() {
-            inner.claims.end(&self.name, self.scope, self.holder);
-        }
     }
 }
 

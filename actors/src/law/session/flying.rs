@@ -83,7 +83,7 @@ impl Session {
     pub(super) fn pursue(&mut self, now: Now, out: &mut Output) {
         let at_rest = self.pauses.are_resting(now.elapsed()) || self.pauses.are_throttled(now.elapsed());
         // While an answer is being redeemed, nothing of the old grant is presented (law 25).
-        let signs_in = self.signing_in.is_arriving() || self.signing_in.is_keeping();
+        let signs_in = self.is_arriving(now) || self.signing_in.is_keeping();
         if self.stopping || at_rest || self.flights.is_running() || self.is_closing() || signs_in {
             return;
         }

@@ -278,7 +278,7 @@ impl Session {
 
     /// The record could not be read. The session goes on with what it knows; without a view, the callers get an error.
     fn unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
-        self.logins_unread(out);
+        self.logins_unread(fault, now, out);
         self.closing_unread(fault, out);
         self.configuring_unread(fault, out);
         self.answer_deferred_refusals(now, out);

@@ -201,6 +201,7 @@ impl Session {
     fn tick(&mut self, now: Now, out: &mut Output) {
         self.read_late(now, out);
         self.answer_late_logins(now, out);
+        self.answer_after_arrival(now, out);
         self.install_late(now, out);
         self.configure_late(now, out);
         self.close_late(now, out);
@@ -282,6 +283,7 @@ impl Session {
             .chain(background)
             .chain(self.knowledge.wake())
             .chain(self.signing_in.wake())
+            .chain(self.arrives_elsewhere(now).filter(|_| waits))
             .chain(self.login.as_ref().map(Installing::wake))
             .chain(self.configuring.as_ref().and_then(Configuring::wake))
             .chain(self.closing.as_ref().and_then(Closing::wake))

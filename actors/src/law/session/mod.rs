@@ -24,6 +24,7 @@ mod machine;
 mod pacing;
 mod pauses;
 mod refusing;
+mod running_attempt;
 mod serving;
 mod signing_in;
 mod waiters;
@@ -32,7 +33,7 @@ pub use elevations::Elevations;
 pub use futility::{ChallengeKey, Futility, OperationKey};
 pub use login_request::{LoginCause, LoginProgress, LoginRequest, LoginRequestKind};
 pub use machine::Session;
-pub use signing_in::{AttemptStage, RunningAttempt};
+pub use running_attempt::{AttemptStage, RunningAttempt};
 
 use std::time::Duration;
 

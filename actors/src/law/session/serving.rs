@@ -69,7 +69,7 @@ impl Session {
         if self.stopping {
             return Some(TokenError::new(Reason::ShuttingDown));
         }
-        if self.signing_in.is_arriving() {
+        if self.is_arriving(now) {
             return None;
         }
         if let Some(reason) = self.login_required_for(waiter.insists(), now) {

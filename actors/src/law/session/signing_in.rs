@@ -2,61 +2,27 @@
 //! and 25). The attempts themselves are [`login`](crate::law::login) machines, which outlive this session's actor.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::elevations::Elevations;
 use super::login_request::{LoginCause, LoginProgress, LoginRequest, LoginRequestKind};
 use super::machine::{Output, Session};
+use super::running_attempt::{AttemptStage, RunningAttempt};
 use super::{OperationKey, ReplyId, SessionEffect};
 use crate::law::login::{LoginConclusion, LoginEvent, LoginOrder, LoginReport, LoginTask, LoginWish};
 use crate::values::record::{PromptState, View};
 use crate::values::{
-    AttemptId, Callback, ElapsedTime, Epoch, LoginKey, LoginOffer, LoginReason, Now, Scopes, SignInError,
+    AttemptId, Callback, ElapsedTime, Epoch, LoginKey, LoginReason, Now, Scopes, SignInError, StoreFault,
 };
 
 /// How many answers are completed at once, beside the attempt that asks. Each has taken a pending login out.
 const MAX_COMPLETIONS: usize = 8;
 
+/// How long the redemption of an answer by another process may last, with its writes.
+const REDEMPTION: Duration = Duration::from_secs(75);
+
 /// How many results are remembered for requests that come late.
 const MAX_RESULTS: usize = 8;
-
-/// An attempt that runs, as its session sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunningAttempt {
-    /// Its id.
-    pub id: AttemptId,
-    /// The epoch that its login is to replace.
-    pub epoch: Epoch,
-    /// What it is doing.
-    pub stage: AttemptStage,
-    /// The answer that it completes; `None` if it asks a person.
-    pub completes: Option<LoginKey>,
-    /// The scopes that it was begun for.
-    pub scopes: Scopes,
-    /// The operation that it was begun for.
-    pub operation: Option<OperationKey>,
-}
-
-/// The stage of an attempt that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttemptStage {
-    /// The request is being prepared.
-    Preparing,
-    /// A person is being asked.
-    Offered {
-        /// The key of the pending login.
-        key: LoginKey,
-        /// The request.
-        offer: Box<LoginOffer>,
-        /// Whether a caller has it, and shows it.
-        is_shown: bool,
-    },
-    /// Another process asks.
-    Elsewhere,
-    /// An answer is being redeemed.
-    Arriving,
-    /// It has concluded, and saves its login.
-    Keeping,
-}
 
 /// The logins of a session.
 #[derive(Clone, Debug, Default)]
@@ -101,11 +67,6 @@ impl SigningIn {
     /// Whether this session needs an actor for its logins.
     pub(super) fn is_busy(&self) -> bool {
         !self.running.is_empty() || !self.waiters.is_empty() || !self.deferred.is_empty()
-    }
-
-    /// Whether an answer is being redeemed. Until then callers wait, and nothing of the old grant is presented (law 25).
-    pub(super) fn is_arriving(&self) -> bool {
-        self.running.iter().any(|attempt| attempt.stage == AttemptStage::Arriving)
     }
 
     /// Whether a login is held that is not stored yet (law 21).
@@ -342,6 +303,11 @@ impl Session {
             self.knowledge.minted(lease);
             self.new_epoch();
         }
+        // A login that came first is as good as this one.
+        let result = match result {
+            Err(LoginReason::Superseded) if self.login_required(now).is_none() => Ok(()),
+            result => result,
+        };
         self.signing_in.remember(id, result);
         if let Some(RunningAttempt { epoch, scopes, operation, .. }) = attempt {
             match (result, operation) {
@@ -401,10 +367,17 @@ impl Session {
         }
     }
 
-    /// The record cannot be read. No login can begin.
-    pub(super) fn logins_unread(&mut self, out: &mut Output) {
-        for (reply, _) in std::mem::take(&mut self.signing_in.deferred) {
-            out.answer_login(reply, Err(SignInError::new(LoginReason::StoreTrouble)));
+    /// The record cannot be read. A login may replace a damaged one, and nothing else.
+    pub(super) fn logins_unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
+        for (reply, mut request) in std::mem::take(&mut self.signing_in.deferred) {
+            if fault == StoreFault::Unreadable {
+                if let LoginRequestKind::Begin(_, cause @ LoginCause::Person) = &mut request.kind {
+                    *cause = LoginCause::Again;
+                }
+                self.take_login_request(reply, request, now, out);
+            } else {
+                out.answer_login(reply, Err(SignInError::new(LoginReason::StoreTrouble)));
+            }
         }
     }
 
@@ -415,6 +388,13 @@ impl Session {
         let deferred = self.signing_in.deferred.extract_if(.., |(_, request)| late(request.deadline));
         for reply in waiters.chain(deferred.map(|(reply, _)| reply)) {
             out.answer_login(reply, Err(SignInError::new(LoginReason::DeadlinePassed)));
+        }
+    }
+
+    /// Answers the callers that waited for another process's redemption, once it can bring no login any more.
+    pub(super) fn answer_after_arrival(&mut self, now: Now, out: &mut Output) {
+        if !self.is_arriving(now) {
+            self.serve_waiters(now, out);
         }
     }
 
@@ -433,25 +413,29 @@ impl Session {
         }
     }
 
+    /// Whether an answer is being redeemed, by this process or another one. Callers wait meanwhile, and nothing of the old
+    /// grant is presented (law 25).
+    pub(super) fn is_arriving(&self, now: Now) -> bool {
+        let here = self.signing_in.running.iter().any(|attempt| attempt.stage == AttemptStage::Arriving);
+        here || self.arrives_elsewhere(now).is_some()
+    }
+
+    /// Until when another process may redeem an answer; `None` if none does.
+    pub(super) fn arrives_elsewhere(&self, now: Now) -> Option<ElapsedTime> {
+        let prompt = self.knowledge.stored_view()?.prompt.as_deref()?;
+        let own = self.signing_in.running.iter().any(|attempt| attempt.id == prompt.attempt);
+        if prompt.state != PromptState::Answered || own {
+            return None;
+        }
+        let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
+        let left = REDEMPTION.saturating_sub(age);
+        (!left.is_zero()).then(|| now.elapsed().after(left))
+    }
+
     /// Whether a person is being asked to sign in, by this process or another one.
     pub(super) fn is_signing_in(&self, now: Now) -> bool {
         let here = self.signing_in.running.iter().any(|attempt| attempt.stage != AttemptStage::Keeping);
         here || self.knowledge.view().is_some_and(|view| is_asked_for(view, now))
-    }
-}
-
-impl RunningAttempt {
-    /// The answer to a caller that waits for something to show; `None` if there is nothing yet.
-    fn progress(&mut self) -> Option<LoginProgress> {
-        let attempt = self.id;
-        match &mut self.stage {
-            AttemptStage::Offered { key, offer, is_shown } => {
-                let is_first = !std::mem::replace(is_shown, true);
-                Some(LoginProgress::Offered { attempt, key: *key, offer: offer.clone(), is_first })
-            }
-            AttemptStage::Elsewhere => Some(LoginProgress::Elsewhere { attempt }),
-            AttemptStage::Preparing | AttemptStage::Arriving | AttemptStage::Keeping => None,
-        }
     }
 }
 
