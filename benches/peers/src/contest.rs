@@ -1,7 +1,7 @@
 //! Peers without their types, so that they can take turns.
 use crate::{
     env::Env,
-    expiry::{self, Storm},
+    expiry::{self, Storm, StormPlan},
     faults::{self, FaultCase, FaultPlan},
     for_each_peer, hit,
     hit::Hot,
@@ -10,7 +10,7 @@ use crate::{
     recovery::{self, CancelCase, ChainCase},
     report::{Report, version},
 };
-use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin};
 
 pub type Turn<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -57,8 +57,8 @@ impl Facts {
 pub trait Contestant: Send + Sync {
     fn facts(&self) -> Facts;
     fn hot<'a>(&self, env: &'a Env) -> Turn<'a, Box<dyn Hot>>;
-    fn storm<'a>(&self, env: &'a Env, callers: usize, delay_ms: u64, patience: Duration) -> Turn<'a, Storm>;
-    fn refused<'a>(&self, env: &'a Env, callers: usize, delay_ms: u64, patience: Duration) -> Turn<'a, Storm>;
+    fn storm<'a>(&self, env: &'a Env, plan: StormPlan) -> Turn<'a, Storm>;
+    fn refused<'a>(&self, env: &'a Env, plan: StormPlan) -> Turn<'a, Storm>;
     fn fault<'a>(&self, env: &'a Env, plan: FaultPlan) -> Turn<'a, FaultCase>;
     fn cancel<'a>(&self, env: &'a Env, with_waiter: bool) -> Turn<'a, CancelCase>;
     fn chain<'a>(&self, env: &'a Env) -> Turn<'a, ChainCase>;
@@ -73,11 +73,11 @@ impl<P: Peer> Contestant for Of<P> {
     fn hot<'a>(&self, env: &'a Env) -> Turn<'a, Box<dyn Hot>> {
         Box::pin(hit::hot::<P>(env))
     }
-    fn storm<'a>(&self, env: &'a Env, callers: usize, delay_ms: u64, patience: Duration) -> Turn<'a, Storm> {
-        Box::pin(expiry::storm::<P>(env, callers, delay_ms, patience))
+    fn storm<'a>(&self, env: &'a Env, plan: StormPlan) -> Turn<'a, Storm> {
+        Box::pin(expiry::storm::<P>(env, plan))
     }
-    fn refused<'a>(&self, env: &'a Env, callers: usize, delay_ms: u64, patience: Duration) -> Turn<'a, Storm> {
-        Box::pin(expiry::refused::<P>(env, callers, delay_ms, patience))
+    fn refused<'a>(&self, env: &'a Env, plan: StormPlan) -> Turn<'a, Storm> {
+        Box::pin(expiry::refused::<P>(env, plan))
     }
     fn fault<'a>(&self, env: &'a Env, plan: FaultPlan) -> Turn<'a, FaultCase> {
         Box::pin(faults::fault::<P>(env, plan))

@@ -2,7 +2,7 @@
 use crate::{
     contest::{self, Contestant, Turn},
     env::Env,
-    options::Options,
+    options::{Connections, Options},
     peer::{First, Peer},
     report::{Cell, Report, Spread, median},
 };
@@ -82,19 +82,26 @@ impl Crowd {
 }
 
 /// A peer whose token has expired. The server then does as `next` says, in the terms of `/ctl/{family}/set`.
-pub async fn at_expiry<P: Peer>(env: &Env, next: &str) -> (Arc<P>, u64) {
+pub async fn at_expiry<P: Peer>(env: &Env, next: &str, connections: Connections) -> (Arc<P>, u64) {
     let seed = env.new_family("delay_ms=0&expires_in=1").await;
     let fam = seed.fam;
     let next = format!("{next}&expires_in=3600&reset=true");
-    if P::FIRST == First::Background {
+    let set = async || {
         env.set(fam, &next).await;
+        if connections == Connections::Closed {
+            env.close_idle().await;
+        }
+    };
+    // A peer with a timer of its own asks for its first token at once.
+    if P::FIRST == First::Background {
+        set().await;
     }
     let p = Arc::new(P::create(env, seed).await);
     if P::FIRST == First::Fetched {
         p.get().await.expect("first get");
     }
     if P::FIRST != First::Background {
-        env.set(fam, &next).await;
+        set().await;
     }
     (p, fam)
 }
@@ -111,8 +118,20 @@ pub async fn get<P: Peer>(p: Arc<P>) -> Result<(), String> {
     p.get().await.map(|_| ())
 }
 
+/// The storm of a turn.
+#[derive(Clone, Copy)]
+pub struct StormPlan {
+    pub callers: usize,
+    pub delay_ms: u64,
+    /// How long each caller waits.
+    pub patience: Duration,
+    pub connections: Connections,
+}
+
 pub struct Storm {
     pub posts: u64,
+    /// The first token request came over a kept connection.
+    pub first_kept: bool,
     pub failed: u64,
     pub timed_out: u64,
     pub over_ms: f64,
@@ -125,6 +144,7 @@ async fn storm_of(env: &Env, fam: u64, crowd: Crowd, servers_ms: u64) -> Storm {
     let stat = env.stat(fam).await;
     Storm {
         posts: stat.posts,
+        first_kept: stat.first_kept,
         failed: crowd.failed,
         timed_out: crowd.timed_out,
         over_ms: crowd.ms() - servers_ms as f64,
@@ -134,15 +154,20 @@ async fn storm_of(env: &Env, fam: u64, crowd: Crowd, servers_ms: u64) -> Storm {
     }
 }
 
-/// `callers` callers at the moment of expiry.
-pub async fn storm<P: Peer>(env: &Env, callers: usize, delay_ms: u64, patience: Duration) -> Storm {
-    let (p, fam) = at_expiry::<P>(env, &format!("delay_ms={delay_ms}")).await;
+/// `plan.callers` callers at the moment of expiry.
+pub async fn storm<P: Peer>(env: &Env, plan: StormPlan) -> Storm {
+    let StormPlan { callers, delay_ms, patience, connections } = plan;
+    let (p, fam) = at_expiry::<P>(env, &format!("delay_ms={delay_ms}"), connections).await;
     let crowd = crowd(callers, settle::<P>(callers), patience, || get(p.clone())).await;
-    storm_of(env, fam, crowd, delay_ms).await
+    let storm = storm_of(env, fam, crowd, delay_ms).await;
+    assert!(connections == Connections::Kept || !storm.first_kept, "{} kept a connection", P::NAME);
+    storm
 }
 
-/// The resource refuses the cached, unexpired token, and `callers` callers get the 401 at once.
-pub async fn refused<P: Peer>(env: &Env, callers: usize, delay_ms: u64, patience: Duration) -> Storm {
+/// The resource refuses the cached, unexpired token, and `plan.callers` callers get the 401 at once. Their connections are
+/// those of their requests to the resource.
+pub async fn refused<P: Peer>(env: &Env, plan: StormPlan) -> Storm {
+    let StormPlan { callers, delay_ms, patience, .. } = plan;
     let seed = env.new_family("delay_ms=0&expires_in=3600").await;
     let fam = seed.fam;
     let p = Arc::new(P::create(env, seed).await);
@@ -163,6 +188,8 @@ pub async fn refused<P: Peer>(env: &Env, callers: usize, delay_ms: u64, patience
 struct Storms {
     ms: Spread,
     posts: Vec<u64>,
+    /// Storms whose first token request came over a kept connection.
+    kept: usize,
     failed: Vec<u64>,
     revoked: usize,
     max_inflight: u64,
@@ -174,6 +201,7 @@ struct Storms {
 impl Storms {
     fn add(&mut self, storm: Storm) -> f64 {
         self.posts.push(storm.posts);
+        self.kept += usize::from(storm.first_kept);
         self.failed.push(storm.failed);
         self.revoked += usize::from(storm.revoked);
         self.max_inflight = self.max_inflight.max(storm.max_inflight);
@@ -194,41 +222,59 @@ impl Storms {
     }
 }
 
-type Run = for<'a> fn(&'a dyn Contestant, &'a Env, usize, u64, Duration) -> Turn<'a, Storm>;
+type Run = for<'a> fn(&'a dyn Contestant, &'a Env, StormPlan) -> Turn<'a, Storm>;
 
 pub async fn run(options: &Options) {
     let peers = contest::contestants(options, |facts| facts.expires);
     let sizes = options.callers.clone().unwrap_or(vec![1, 32, 1_000, 10_000]);
-    let run: Run = |peer, env, callers, delay, patience| peer.storm(env, callers, delay, patience);
-    storms(options, "expiry", options.delay_ms, &peers, &sizes, run).await;
+    let connections = options.connections.clone().unwrap_or(vec![Connections::Closed, Connections::Kept]);
+    let groups = groups(&connections, &sizes);
+    storms(options, "expiry", options.delay_ms, &peers, &groups, |peer, env, plan| peer.storm(env, plan)).await;
 }
 
 pub async fn run_refused(options: &Options) {
     let peers = contest::contestants(options, |facts| facts.answers_401);
     let sizes = options.callers.clone().unwrap_or(vec![1, 32, 200]);
-    let run: Run = |peer, env, callers, delay, patience| peer.refused(env, callers, delay, patience);
-    storms(options, "refused", options.delay_ms + 2 * RESOURCE_MS, &peers, &sizes, run).await;
+    let groups = groups(&[Connections::Kept], &sizes);
+    let servers_ms = options.delay_ms + 2 * RESOURCE_MS;
+    storms(options, "refused", servers_ms, &peers, &groups, |peer, env, plan| peer.refused(env, plan)).await;
 }
 
-/// Lets `peers` take turns at storms of each size.
+/// Each size of crowd, with each kind of connections.
+fn groups(connections: &[Connections], sizes: &[usize]) -> Vec<(Connections, usize)> {
+    sizes.iter().flat_map(|size| connections.iter().map(move |mode| (*mode, *size))).collect()
+}
+
+/// Lets `peers` take turns at the storms of each group.
 async fn storms(
     options: &Options,
     workload: &'static str,
     servers_ms: u64,
     peers: &[Box<dyn Contestant>],
-    sizes: &[usize],
+    groups: &[(Connections, usize)],
     run: Run,
 ) {
     let env = Env::start();
     let over = format!("ms over the servers' {servers_ms}");
-    let head =
-        ["callers", "peer", &over, "against", "token requests", "failed", "chain revoked", "requests at once, at most"];
+    let head = [
+        "callers",
+        "connections",
+        "peer",
+        &over,
+        "against",
+        "token requests",
+        "first over a kept connection",
+        "failed",
+        "chain revoked",
+        "requests at once, at most",
+    ];
     let mut report = Report::new(workload, head);
     let patience = options.patience.unwrap_or(Duration::from_secs(45));
     let rounds = options.rounds.unwrap_or(7);
     let reference = contest::reference(options, peers);
     let mut too_slow: Vec<Option<usize>> = vec![None; peers.len()];
-    for &callers in sizes {
+    for &(connections, callers) in groups {
+        let plan = StormPlan { callers, delay_ms: options.delay_ms, patience, connections };
         let mut all: Vec<Storms> = peers.iter().map(|_| Storms::default()).collect();
         // The first round is not counted. It pays for code, pools and memory.
         for round in 0..=rounds {
@@ -236,7 +282,7 @@ async fn storms(
                 if too_slow[i].is_some() {
                     continue;
                 }
-                let storm = || run(&**peer, &env, callers, options.delay_ms, patience);
+                let storm = || run(&**peer, &env, plan);
                 if round > 0 {
                     all[i].turn(options.repeat, storm).await;
                     continue;
@@ -247,21 +293,24 @@ async fn storms(
                     all[i].ms.add(ms);
                 }
             }
-            eprintln!("{callers} callers: round {round} of {rounds}");
+            eprintln!("{callers} callers, connections {}: round {round} of {rounds}", connections.word());
         }
         for (i, (peer, storms)) in peers.iter().zip(&all).enumerate() {
             let name = peer.facts().label();
             if let Some(size) = too_slow[i] {
-                report.note(format!("{name} took no part with {callers} callers: {size} took it seconds."));
+                let mode = connections.word();
+                report.note(format!("{name} took no part with {callers} callers, {mode}: {size} took it seconds."));
                 continue;
             }
             let other = reference.filter(|place| *place != i).map(|place| &all[place].ms);
             report.row([
                 Cell::Whole(callers as i64),
+                Cell::Text(connections.word().into()),
                 Cell::Text(name.clone()),
                 Cell::Spread(storms.ms.clone(), 1),
                 Cell::against(&storms.ms, other),
                 Cell::span(&storms.posts),
+                Cell::Text(format!("{} of {}", storms.kept, storms.posts.len())),
                 Cell::span(&storms.failed),
                 Cell::Text(format!("{} of {}", storms.revoked, storms.posts.len())),
                 Cell::Whole(storms.max_inflight as i64),
@@ -279,6 +328,10 @@ async fn storms(
          one turn, whose median counts: {}.",
         options.repeat
     ));
+    report.note(
+        "closed: idle connections are closed before the first call, as between two expiries that are an hour apart. kept: \
+         the client that the baselines share has used its connection just before.",
+    );
     contest::note_comparison(&mut report, options);
     contest::note_refresh(&mut report, peers);
     contest::note_versions(&mut report, peers);

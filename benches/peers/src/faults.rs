@@ -3,7 +3,7 @@ use crate::{
     contest,
     env::Env,
     expiry::{at_expiry, crowd, get, settle},
-    options::Options,
+    options::{Connections, Options},
     peer::Peer,
     report::{Cell, Report, Spread},
     server::Fault,
@@ -25,6 +25,7 @@ pub struct FaultPlan {
     pub patience: Duration,
     /// How long the peer is asked again, from the first call on.
     pub within: Duration,
+    pub connections: Connections,
 }
 
 pub struct FaultCase {
@@ -41,7 +42,7 @@ pub struct FaultCase {
 pub async fn fault<P: Peer>(env: &Env, plan: FaultPlan) -> FaultCase {
     let FaultPlan { fault, delay_ms, slow_ms, grace_ms, .. } = plan;
     let next = format!("delay_ms={delay_ms}&slow_ms={slow_ms}&grace_ms={grace_ms}&fault={}", fault.word());
-    let (p, fam) = at_expiry::<P>(env, &next).await;
+    let (p, fam) = at_expiry::<P>(env, &next, plan.connections).await;
     let crowd = crowd(plan.callers, settle::<P>(plan.callers), plan.patience, || get(p.clone())).await;
     let began = crowd.began.unwrap_or_else(Instant::now);
     let mut served = crowd.served;
@@ -70,7 +71,8 @@ struct Cases {
     failed: Vec<u64>,
     ms: Spread,
     posts: Vec<u64>,
-    revoked: usize,
+    /// Turns at whose end the session had given a token and its chain was alive.
+    survived: usize,
     err: Option<String>,
 }
 
@@ -79,7 +81,7 @@ impl Cases {
         self.failed.push(case.failed);
         case.token_ms.into_iter().for_each(|ms| self.ms.add(ms));
         self.posts.push(case.posts);
-        self.revoked += usize::from(case.revoked);
+        self.survived += usize::from(case.token_ms.is_some() && !case.revoked);
         self.err = self.err.take().or(case.err);
     }
 
@@ -95,17 +97,28 @@ impl Cases {
 
 pub async fn run(options: &Options) {
     let peers = contest::contestants(options, |facts| facts.faults);
-    let head =
-        ["fault", "callers", "peer", "callers failed", "ms to a token", "against", "token requests", "chain revoked"];
+    let head = [
+        "fault",
+        "connections",
+        "callers",
+        "peer",
+        "callers failed",
+        "ms to a token",
+        "against",
+        "token requests",
+        "session survived",
+    ];
     let mut report = Report::new("faults", head);
     let rounds = options.rounds.unwrap_or(5);
     let reference = contest::reference(options, &peers);
     let patience = options.patience.unwrap_or(Duration::from_secs(30));
     let sizes = options.callers.clone().unwrap_or(vec![32]);
-    let groups = options.faults.iter().flat_map(|fault| sizes.iter().map(move |size| (*fault, *size)));
-    for (fault, callers) in groups {
+    let connections = options.connections.clone().unwrap_or(vec![Connections::Closed]);
+    let modes = options.faults.iter().flat_map(|fault| connections.iter().map(move |mode| (*fault, *mode)));
+    for ((fault, connections), callers) in modes.flat_map(|mode| sizes.iter().map(move |size| (mode, *size))) {
         let (delay_ms, slow_ms, grace_ms) = (options.delay_ms, options.slow_ms, options.grace_ms);
-        let plan = FaultPlan { fault, callers, delay_ms, slow_ms, grace_ms, patience, within: options.within };
+        let plan =
+            FaultPlan { fault, callers, delay_ms, slow_ms, grace_ms, patience, within: options.within, connections };
         let mut all: Vec<Cases> = peers.iter().map(|_| Cases::default()).collect();
         for round in 1..=rounds {
             for (peer, cases) in peers.iter().zip(&mut all) {
@@ -120,13 +133,14 @@ pub async fn run(options: &Options) {
             let other = reference.filter(|place| *place != i && complete(&all[*place]) && complete(cases));
             report.row([
                 Cell::Text(fault.word().into()),
+                Cell::Text(connections.word().into()),
                 Cell::Whole(callers as i64),
                 Cell::Text(peer.facts().label()),
                 Cell::span(&cases.failed),
                 cases.ms(),
                 Cell::against(&cases.ms, other.map(|place| &all[place].ms)),
                 Cell::span(&cases.posts),
-                Cell::Text(format!("{} of {rounds}", cases.revoked)),
+                Cell::Text(format!("{} of {rounds}", cases.survived)),
             ]);
             if let Some(err) = &cases.err {
                 let err: String = err.chars().take(200).collect();
@@ -144,11 +158,15 @@ pub async fn run(options: &Options) {
         options.within.as_secs(),
     ));
     report.note(format!(
-        "503 (with a page of HTML), reset and 429 (`Retry-After: 1`) leave the refresh token as it was. slow: it is \
-         rotated, and the answer comes {} ms late. half: it is rotated, the connection ends in the middle of the \
-         answer, and the server answers the old one with the same successor for {} ms.",
+        "503 (with a page of HTML), reset, 429 (`Retry-After: 1`) and half (an answer that ends in its middle) leave the \
+         refresh token as it was. slow: it is rotated, and the answer comes {} ms late. lost: it is rotated, the \
+         connection is reset instead of an answer, and the server answers the old one with the same successor for {} ms.",
         options.slow_ms, options.grace_ms,
     ));
+    report.note(
+        "A session survived if it gave a token and its chain was alive at the end. closed: idle connections were closed \
+         before the first call.",
+    );
     contest::note_comparison(&mut report, options);
     contest::note_versions(&mut report, &peers);
     report.publish(options.json.as_deref());

@@ -17,9 +17,10 @@ peers-alloc memory        many identities
   --callers N,N…    sizes of the crowd (1,32,1000,10000; refused 1,32,200; faults 32)
   --tasks N,N…      tasks that share one handle (1,64)
   --delay MS        the server's delay (20)
-  --faults F,F…     503, reset, 429, slow, half (all)
+  --connections C,C closed, kept: idle connections before an expiry (expiry closed,kept; faults closed)
+  --faults F,F…     503, reset, 429, slow, half, lost (all)
   --slow MS         the delay of a slow answer (8000)
-  --grace MS        how long the old token is good after half an answer (10000)
+  --grace MS        how long the old token is good after its answer was lost (10000)
   --patience S      how long a caller waits (45; faults 30)
   --within S        how long a peer is asked again for a token after a fault (60)
   --identities N    identities of one peer (10000)
@@ -28,6 +29,26 @@ peers-alloc memory        many identities
   --against P       the peer that the others are compared with (tokenkeeper)
   --json FILE       writes the same rows as JSON
 ";
+
+/// What becomes of the idle connections of a peer before its token expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// They are closed, as by pools and servers between two expiries that are an hour apart.
+    Closed,
+    /// The shared client has used one just before. A peer with a client of its own has it from its first token.
+    Kept,
+}
+
+impl Connections {
+    const ALL: [Connections; 2] = [Connections::Closed, Connections::Kept];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Connections::Closed => "closed",
+            Connections::Kept => "kept",
+        }
+    }
+}
 
 pub struct Options {
     pub command: String,
@@ -38,6 +59,7 @@ pub struct Options {
     pub callers: Option<Vec<usize>>,
     pub tasks: Vec<usize>,
     pub delay_ms: u64,
+    pub connections: Option<Vec<Connections>>,
     pub faults: Vec<Fault>,
     pub slow_ms: u64,
     pub grace_ms: u64,
@@ -68,6 +90,7 @@ impl Options {
             callers: None,
             tasks: vec![1, 64],
             delay_ms: 20,
+            connections: None,
             faults: Fault::ALL.to_vec(),
             slow_ms: 8_000,
             grace_ms: 10_000,
@@ -91,6 +114,7 @@ impl Options {
                 "--callers" => options.callers = Some(list(&value, positive)?),
                 "--tasks" => options.tasks = list(&value, positive)?,
                 "--delay" => options.delay_ms = number(&value)?,
+                "--connections" => options.connections = Some(list(&value, connections)?),
                 "--faults" => options.faults = list(&value, fault)?,
                 "--slow" => options.slow_ms = number(&value)?,
                 "--grace" => options.grace_ms = number(&value)?,
@@ -122,6 +146,10 @@ fn positive(text: &str) -> Result<usize, String> {
 
 fn fault(text: &str) -> Result<Fault, String> {
     Fault::ALL.into_iter().find(|fault| fault.word() == text).ok_or_else(|| format!("unknown fault {text}"))
+}
+
+fn connections(text: &str) -> Result<Connections, String> {
+    Connections::ALL.into_iter().find(|mode| mode.word() == text).ok_or_else(|| format!("connections are not {text}"))
 }
 
 fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {

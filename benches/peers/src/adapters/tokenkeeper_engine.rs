@@ -1,4 +1,4 @@
-//! tokenkeeper's engine without its front door. It refreshes with the baselines' small function over their kept-alive
+//! tokenkeeper's engine without its front door. It refreshes with the baselines' small function over their shared
 //! connection. So the difference to a baseline is the engine's actor, with claim, mark and commit in its store in
 //! memory.
 use super::{
@@ -100,7 +100,7 @@ pub struct Engine(AuthSession);
 impl Peer for Engine {
     const NAME: &'static str = "tokenkeeper, engine only";
     const PACKAGE: Option<&'static str> = Some("tokenkeeper-actors");
-    const REFRESH: &'static str = "a kept-alive connection, and a claim, a mark before the request and a commit after \
+    const REFRESH: &'static str = "a connection of the shared client, and a claim, a mark before the request and a commit after \
                                    it, in a store in memory";
     const SERVES_UNTIL_EXPIRY: bool = true;
     type Out = Lease;

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The bytes of the half answer, its head included. Less than the length of an answer's access token.
 const HALF: usize = 450;
 
-/// A deviation from the usual answer, for one request. All faults but [`Slow`](Fault::Slow) and [`Half`](Fault::Half)
+/// A deviation from the usual answer, for one request. All faults but [`Slow`](Fault::Slow) and [`Lost`](Fault::Lost)
 /// leave the refresh token as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,13 +26,16 @@ pub enum Fault {
     Throttled,
     /// The refresh token is rotated. The answer is whole and comes late.
     Slow,
-    /// The refresh token is rotated. The connection ends in the middle of the answer. The server answers the old
-    /// refresh token with the same successor once more, for as long as its grace lasts.
+    /// The connection ends in the middle of the answer.
     Half,
+    /// The refresh token is rotated, and the connection is reset instead of an answer. The server answers the old refresh
+    /// token with the same successor once more, for as long as its grace lasts.
+    Lost,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 5] = [Fault::Unavailable, Fault::Reset, Fault::Throttled, Fault::Slow, Fault::Half];
+    pub const ALL: [Fault; 6] =
+        [Fault::Unavailable, Fault::Reset, Fault::Throttled, Fault::Slow, Fault::Half, Fault::Lost];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -41,12 +44,13 @@ impl Fault {
             Fault::Throttled => "429",
             Fault::Slow => "slow",
             Fault::Half => "half",
+            Fault::Lost => "lost",
         }
     }
 
     /// Whether the request has its usual effect on the refresh token.
     pub fn rotates(self) -> bool {
-        matches!(self, Fault::Slow | Fault::Half)
+        matches!(self, Fault::Slow | Fault::Lost)
     }
 
     /// The additional delay of the answer.
@@ -61,7 +65,7 @@ impl Fault {
                 let page = "<html><body><h1>503 Service Unavailable</h1></body></html>";
                 (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "text/html")], page).into_response()
             }
-            Fault::Reset => {
+            Fault::Reset | Fault::Lost => {
                 line.end(End { after: 0, reset: true });
                 usual
             }
@@ -99,7 +103,7 @@ mod tests {
                     let answer = request().await.unwrap();
                     answer.status() == 429 && answer.headers()["retry-after"] == "1"
                 }
-                Fault::Reset => request().await.unwrap_err().is_request(),
+                Fault::Reset | Fault::Lost => request().await.unwrap_err().is_request(),
                 Fault::Half => {
                     let answer = request().await.unwrap();
                     answer.status() == 200 && answer.bytes().await.is_err()
@@ -114,7 +118,7 @@ mod tests {
                 assert!(!env.stat(seed.fam).await.revoked, "{fault:?}");
             }
             // The successor is out, so the old token is spent, except in its grace.
-            assert_eq!(request().await.unwrap().status() == 200, fault == Fault::Half, "{fault:?}");
+            assert_eq!(request().await.unwrap().status() == 200, fault == Fault::Lost, "{fault:?}");
         }
     }
 }
