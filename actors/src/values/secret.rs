@@ -102,7 +102,59 @@ fn is_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::marker::PhantomData;
+
+    use serde::Serialize;
+    use zeroize::ZeroizeOnDrop;
+
     use super::*;
+
+    /// Says of a type whether it has a serialized form and whether it can be printed. The inherent constants hide those of
+    /// [`Neither`] where their bounds hold.
+    struct Has<T>(PhantomData<T>);
+
+    trait Neither {
+        const SERIALIZED_FORM: bool = false;
+        const DISPLAY: bool = false;
+    }
+
+    impl<T> Neither for Has<T> {}
+
+    impl<T: Serialize> Has<T> {
+        const SERIALIZED_FORM: bool = true;
+    }
+
+    impl<T: fmt::Display> Has<T> {
+        const DISPLAY: bool = true;
+    }
+
+    #[test]
+    fn secrets_are_wiped_and_have_no_serialized_form() {
+        /// Compiles for what is wiped when it is dropped.
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        is_wiped(&AccessToken::new("a").0);
+        is_wiped(&RefreshToken::new("a").0);
+        is_wiped(&ClientSecret::new("a").0);
+        is_wiped(&RegistrationToken::new("a").0);
+        is_wiped(&DpopKey::new("a").0);
+        assert!(Has::<String>::SERIALIZED_FORM && Has::<String>::DISPLAY);
+        let forms = [
+            Has::<AccessToken>::SERIALIZED_FORM,
+            Has::<RefreshToken>::SERIALIZED_FORM,
+            Has::<ClientSecret>::SERIALIZED_FORM,
+            Has::<RegistrationToken>::SERIALIZED_FORM,
+            Has::<DpopKey>::SERIALIZED_FORM,
+        ];
+        assert_eq!(forms, [false; 5]);
+        let displays = [
+            Has::<AccessToken>::DISPLAY,
+            Has::<RefreshToken>::DISPLAY,
+            Has::<ClientSecret>::DISPLAY,
+            Has::<RegistrationToken>::DISPLAY,
+            Has::<DpopKey>::DISPLAY,
+        ];
+        assert_eq!(displays, [false; 5]);
+    }
 
     #[test]
     fn a_token_is_printable_ascii_and_not_blank() {
