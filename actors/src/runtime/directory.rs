@@ -124,7 +124,7 @@ pub(crate) mod tests {
     use crate::values::{Account, DigestKey, Target};
 
     #[derive(Debug)]
-    struct NoSource;
+    pub(crate) struct NoSource;
 
     #[async_trait]
     impl TokenSource for NoSource {

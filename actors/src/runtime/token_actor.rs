@@ -486,3 +486,6 @@ impl Drop for TokenState {
         self.core.fail_parked_if_alone(&self.slot);
     }
 }
+
+#[cfg(test)]
+mod tests;
