@@ -135,7 +135,9 @@ impl Peer for Engine {
                 kind: TokenKind::Bearer,
                 validity: Validity::new(received, Some(Duration::from_secs(seed.expires_in))),
             }),
-            at: now, begun_on: None, };
+            at: now,
+            begun_on: None,
+        };
         let identity = ServerIdentity::new(Account::new(account).unwrap(), Target::mcp(&resource).unwrap());
         let session = shared.auth.session(identity);
         session.install(login).await.unwrap();
