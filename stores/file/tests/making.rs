@@ -53,3 +53,17 @@ async fn a_line_that_could_not_be_noted_does_not_hide_the_last_trouble() {
     assert!(store.note(&who(), line).await.is_err());
     assert_eq!(store.last_trouble().unwrap().path(), record);
 }
+
+/// The host tells the user where the damaged record lies.
+#[tokio::test]
+async fn a_handle_names_the_damaged_records_that_its_logins_put_aside() {
+    let ground = Ground::new();
+    let store = ground.open();
+    install(&store, &who(), "rt-1").await;
+    assert!(store.put_aside().is_empty());
+    fs::write(ground.record(&who()), "cut off").unwrap();
+    install(&store, &who(), "rt-2").await;
+    let [aside] = &store.put_aside()[..] else { panic!("{:?}", store.put_aside()) };
+    assert_eq!((aside.parent(), fs::read(aside).unwrap()), (ground.record(&who()).parent(), b"cut off".to_vec()));
+    assert!(ground.open().put_aside().is_empty(), "another handle");
+}
