@@ -337,3 +337,61 @@ async fn a_connection_that_cannot_be_made_is_reported_as_such() {
         assert_eq!(outcome.err(), Some(why), "{uri}");
     }
 }
+
+/// A connector that fails with an error of its own, as one with TLS does.
+#[derive(Clone)]
+struct Failing<F>(F);
+
+impl<S, F: Clone> Layer<S> for Failing<F> {
+    type Service = Refused<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Refused(inner, self.0.clone())
+    }
+}
+
+#[derive(Clone)]
+struct Refused<S, F>(S, F);
+
+impl<S, F, R> Service<R> for Refused<S, F>
+where
+    S: Service<R, Error = BoxError>,
+    F: Fn() -> io::Error,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, _: R) -> Self::Future {
+        std::future::ready(Err((self.1)().into()))
+    }
+}
+
+#[tokio::test]
+async fn a_tls_failure_is_told_apart_from_a_server_that_cannot_be_reached() {
+    use NotSent::{Unreachable, Untrusted};
+    use io::ErrorKind::{ConnectionRefused, InvalidData, Other};
+    for (secure, kind, text, why) in [
+        (true, InvalidData, "a record", Untrusted),
+        (true, Other, "invalid peer Certificate", Untrusted),
+        (true, Other, "the handshake failed", Untrusted),
+        (true, Other, "SSL", Untrusted),
+        (true, ConnectionRefused, "refused", Unreachable),
+        (false, InvalidData, "a record", Unreachable),
+    ] {
+        // rustls puts its error into an I/O error, and that into another.
+        let error = move || io::Error::other(io::Error::new(kind, text));
+        let host = || reqwest::Client::builder().connector_layer(Failing(error));
+        let client = ReqwestClient::with(host).unwrap();
+        let uri: http::Uri =
+            if secure { "https://127.0.0.1:1/token" } else { "http://127.0.0.1:1/token" }.parse().unwrap();
+        let ahead = within("the end of an attempt", client.connect(&uri)).await;
+        assert_eq!(ahead.err(), Some(why), "{text}");
+        let sent = within("the end of an exchange", client.send(token_request(uri))).await;
+        assert_eq!(sent.err(), Some(HttpError::NotSent(why)), "{text}");
+    }
+}
