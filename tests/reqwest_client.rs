@@ -395,3 +395,58 @@ async fn a_tls_failure_is_told_apart_from_a_server_that_cannot_be_reached() {
         assert_eq!(sent.err(), Some(HttpError::NotSent(why)), "{text}");
     }
 }
+
+/// The head of the request that a client with these headers sends.
+async fn head(client: &ReqwestClient, uri: impl FnOnce(SocketAddr) -> String, own: &[(&'static str, &str)]) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let mut exchange = token_request(uri(listener.local_addr().unwrap()).parse().unwrap());
+    for (name, value) in own {
+        exchange.request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut received = Vec::new();
+        while !received.ends_with(b"refresh_token=rt") {
+            stream.read_buf(&mut received).await.unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+        // The end of the connection, which follows the answer.
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        String::from_utf8(received).unwrap().to_ascii_lowercase()
+    };
+    let (answer, head) = within("an exchange", async { tokio::join!(client.send(exchange), serve) }).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    head
+}
+
+#[tokio::test]
+async fn a_hosts_headers_are_sent_with_each_request_that_has_none_of_the_name() {
+    let here = |to: SocketAddr| format!("http://{to}/token?a=b");
+    let agent = format!("user-agent: tokenkeeper/{}\r\n", env!("CARGO_PKG_VERSION"));
+    let client = ReqwestClient::new().unwrap();
+    let sent = head(&client, here, &[]).await;
+    assert!(sent.starts_with("post /token?a=b http/1.1\r\n") && sent.contains(&agent), "{sent}");
+    let sent = head(&client, here, &[("user-agent", "own")]).await;
+    assert!(sent.contains("user-agent: own\r\n") && !sent.contains(&agent), "{sent}");
+
+    let mut headers = http::HeaderMap::new();
+    headers.append("user-agent", "host/1".parse().unwrap());
+    headers.append("x-key", "key-hush".parse().unwrap());
+    headers.append("x-key", "second".parse().unwrap());
+    let client = ReqwestClient::with(reqwest::Client::builder).unwrap().headers(headers);
+    let sent = head(&client, here, &[]).await;
+    assert!(sent.contains("user-agent: host/1\r\n") && !sent.contains(&agent), "{sent}");
+    assert!(sent.contains("x-key: key-hush\r\nx-key: second\r\n"), "{sent}");
+    let sent = head(&client, here, &[("x-key", "own")]).await;
+    assert!(sent.contains("x-key: own\r\n") && !sent.contains("key-hush"), "{sent}");
+    assert!(!format!("{client:?}").contains("hush"));
+}
+
+#[tokio::test]
+async fn a_request_names_its_host_and_a_path() {
+    let client = ReqwestClient::new().unwrap();
+    let sent = head(&client, |to| format!("http://LocalHost:{}", to.port()), &[]).await;
+    assert!(sent.starts_with("post / http/1.1\r\n") && sent.contains("host: localhost:"), "{sent}");
+    let sent = head(&client, |to| format!("http://{to}/token"), &[("host", "other.example")]).await;
+    assert!(sent.contains("host: other.example\r\n") && sent.matches("host:").count() == 1, "{sent}");
+}

@@ -47,7 +47,7 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///   implementation reads the bytes that arrived before. A timer that fires late, because the process was stopped
     ///   or its runtime was starved, does not lose an answer that is already in the socket.
     /// - **Bounded.** At most [`Exchange::max_answer`] bytes of the answer's body are kept. The implementation bounds
-    ///   the headers too.
+    ///   the headers too, with the informational answers (1xx) before them, and lets other tasks run while it reads.
     /// - **Complete.** A body is complete when a whole JSON object has arrived ([`is_whole_object`]), even if the
     ///   connection breaks or the time-out passes before its framing ends. If one of these happens before, and the bytes
     ///   so far are an answer ([`is_answer`]), they are returned as the body, unchanged. That is so when both tokens of
@@ -135,7 +135,7 @@ pub enum MaybeSent {
     /// The connection broke, or the peer did not speak HTTP.
     #[error("the connection broke")]
     Broken,
-    /// The answer's body is longer than allowed.
+    /// The answer's body is longer than allowed, or its headers are.
     #[error("the answer is too large")]
     TooLarge,
 }

@@ -140,6 +140,7 @@ pub static CHECKS: &[Check] = checks! {
         more_than_a_hundred_headers_are_read, a_compressed_answer_can_be_decoded,
         an_answer_that_arrived_outlives_a_late_time_out;
     bounds: silence_ends_in_time, an_answer_that_drips_ends_in_time, endless_hints_end_in_time,
+        a_flood_of_hints_is_not_read,
         a_body_as_large_as_allowed_is_read, a_body_one_byte_larger_is_too_large, an_endless_body_is_too_large,
         an_endless_head_ends, a_length_that_lies_takes_no_memory;
 };

@@ -89,6 +89,7 @@ const FOUND_BY: &[(Fault, &str)] = &[
     (Fault::IsStrictAboutMessages, "a_whole_object_in_a_message_that_breaks_off_is_an_answer"),
     (Fault::IsStrictAboutMessages, "both_tokens_in_a_message_that_breaks_off_are_an_answer"),
     (Fault::IsStrictAboutMessages, "an_invalid_header_line_costs_no_answer"),
+    (Fault::IsStrictAboutMessages, "a_flood_of_hints_is_not_read"),
     (Fault::IsStrictAboutMessages, "more_than_a_hundred_headers_are_read"),
     (Fault::IsStrictAboutMessages, "an_answer_that_arrived_outlives_a_late_time_out"),
     (Fault::BelievesTheTimer, "an_answer_that_arrived_outlives_a_late_time_out"),

@@ -10,6 +10,9 @@ use tokio::time::Sleep;
 
 use super::{Gate, Passage};
 
+/// Ten years, set in place of reqwest's own time-outs, which would fire without a look at the socket.
+pub(super) const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
 /// The length of one turn after the time-out.
 const TURN: Duration = Duration::from_millis(25);
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use tokenkeeper::http::{HttpClient, MaybeSent};
 
 use super::Finding;
-use super::kit::{AMPLE, SHORT, answer, answered, arrived_once, call_within, maybe_sent, maybe_sent_and};
+use super::kit::{AMPLE, SHORT, answer, answered, arrived_once, call_within, maybe_sent, maybe_sent_and, ok};
 use super::server::{Act, Server};
 use crate::contract::same;
 
 /// The limit for an answer's body in these checks.
 const MOST: usize = 10_000;
+
+/// The bytes of hints that no client should read.
+const FLOOD: usize = 16 * 1024 * 1024;
 
 async fn is_over_in_time(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Finding {
     let server = Server::always(act).await?;
@@ -57,6 +60,17 @@ pub async fn endless_hints_end_in_time(client: Arc<dyn HttpClient>) -> Finding {
     let outcome = call_within(&client, &server, SHORT, MOST).await?;
     // The client may stop at its time-out or at a maximum number of hints.
     maybe_sent(&outcome, "endless hints")?;
+    arrived_once(&server.log())
+}
+
+/// Informational responses are bounded like a head. The answer that follows 16 MiB of them is not waited for.
+pub async fn a_flood_of_hints_is_not_read(client: Arc<dyn HttpClient>) -> Finding {
+    let hint = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+    let mut flood = hint.repeat(FLOOD / hint.len());
+    flood.extend(ok());
+    let server = Server::always(Act::AnswerAndEnd(flood)).await?;
+    let outcome = call_within(&client, &server, AMPLE, MOST).await?;
+    maybe_sent(&outcome, "a flood of hints")?;
     arrived_once(&server.log())
 }
 

@@ -144,13 +144,17 @@ impl fmt::Debug for Faulty {
     }
 }
 
-/// The outcome of a call, or [`MaybeSent::TimedOut`] when the timer fires.
+/// The outcome of a call, or [`MaybeSent::TimedOut`] when the timer fires, even if the answer is there too.
 #[expect(clippy::disallowed_methods, reason = "the planted fault")]
 async fn in_time(
     timeout: Duration,
     call: impl Future<Output = Result<Response<Body>, HttpError>>,
 ) -> Result<Response<Body>, HttpError> {
-    tokio::time::timeout(timeout, call).await.unwrap_or(Err(HttpError::MaybeSent(MaybeSent::TimedOut)))
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep(timeout) => Err(HttpError::MaybeSent(MaybeSent::TimedOut)),
+        outcome = call => outcome,
+    }
 }
 
 /// A host's own client over reqwest, with reqwest's time-outs and tolerance.
