@@ -17,7 +17,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokenkeeper::engine::law::flight::{Revocation, TokenRequest};
 use tokenkeeper::engine::law::profile::{Evidence, Tokens};
 use tokenkeeper::engine::ports::clock::Clock;
-use tokenkeeper::engine::ports::source::TokenSource;
+use tokenkeeper::engine::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::{Scopes, Validity};
 use tokenkeeper::issuers::{Client, IssuerSettings};
@@ -86,8 +86,8 @@ impl TokenSource for Server {
         }))
     }
 
-    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> bool {
-        false
+    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> Result<(), NotRevoked> {
+        Err(NotRevoked::NotOffered)
     }
 }
 

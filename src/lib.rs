@@ -50,7 +50,7 @@ pub use tokenkeeper_actors::law::flight::StoreTimeouts;
 pub use tokenkeeper_actors::law::issuer::IssuerPolicy;
 pub use tokenkeeper_actors::law::login::{LoginLimits, LoginWish};
 pub use tokenkeeper_actors::law::session::{
-    ChallengeKey, LoggedOut, LoginCause, LoginProgress, OperationKey, Policy, RefreshPolicy,
+    ChallengeKey, LoggedOut, LoginCause, LoginProgress, OperationKey, Policy, RefreshPolicy, RevocationOutcome,
 };
 pub use tokenkeeper_actors::ports::store::EventKind;
 pub use tokenkeeper_actors::runtime::{

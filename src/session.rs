@@ -129,7 +129,9 @@ impl AuthSession {
         self.0.configure(plan).await.map(drop)
     }
 
-    /// Logs out. Nothing is served from now on, the record is cleared to a tombstone, and the tokens are revoked.
+    /// Logs out. Nothing is served from now on, the record is cleared to a tombstone, and the tokens are revoked at the server
+    /// (RFC 7009). The result reports whether that was done. The server's answer is waited for up to 3 s
+    /// ([`Policy::revocation_timeout`](crate::Policy::revocation_timeout)).
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use tokenkeeper::engine::law::ledger::Login;
 use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
-use tokenkeeper::engine::ports::source::TokenSource;
+use tokenkeeper::engine::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::DigestKey;
@@ -203,11 +203,13 @@ async fn revoking_ends_the_chain() {
     let grant = server.grant();
     let source = source(&SystemClock::new().unwrap());
     let refresh = Some(RefreshCredential::new(grant.refresh_token.clone(), &DigestKey::new(KEY)));
-    let revocation = Revocation { renewal: RenewalPlan::default(), binding: grant.binding.clone(), refresh };
-    assert!(within("a revocation", source.revoke(&identity(&server), revocation.clone())).await);
+    let binding = grant.binding.clone();
+    let revocation = Revocation { renewal: RenewalPlan::default(), binding, refresh, access: None };
+    assert_eq!(within("a revocation", source.revoke(&identity(&server), revocation.clone())).await, Ok(()));
     assert!(!server.is_alive(grant.chain));
 
     server.next_revocation(1, When::Before, Fault::status(503));
-    assert!(!within("a revocation", source.revoke(&identity(&server), revocation)).await);
+    let revoked = within("a revocation", source.revoke(&identity(&server), revocation)).await;
+    assert_eq!(revoked, Err(NotRevoked::Failed));
     assert_eq!(server.counts().revocation_requests, 2);
 }

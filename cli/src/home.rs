@@ -10,7 +10,7 @@ use tokenkeeper::{AuthRuntime, AuthSession, BuildError, ServerIdentity, StoreFau
 
 use crate::failure::Failure;
 
-/// How long a finished command waits for background work, such as a revocation or a last save.
+/// How long a finished command waits for background work, such as a last save.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a command waits for a refresh in flight after its caller's patience has ended, because the answer may be the
@@ -199,6 +199,11 @@ impl Keeper {
     /// Shuts the runtime down.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.end(PATIENCE).await
+    }
+
+    /// Shuts the runtime down without a wait for background work.
+    pub(crate) async fn close_now(self) -> Result<(), Failure> {
+        self.end(Duration::ZERO).await
     }
 
     /// The result of `work`. After a second a note tells the person at the terminal why the command has not ended. An

@@ -53,6 +53,7 @@ http://127.0.0.1:[..]/mcp: signed in
 
     scene.run("logout", &[]).success().stderr_eq("").stdout_eq(str![[r#"
 logged out of http://127.0.0.1:[..]/mcp
+The server offers no revocation, so the tokens may still live: its own pages can end them.
 
 "#]]);
     assert_eq!(scene.state(), "logged_out");

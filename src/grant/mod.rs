@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profiles, Refused};
 use tokenkeeper_actors::ports::clock::Clock;
-use tokenkeeper_actors::ports::source::{SourceConnection, TokenSource};
+use tokenkeeper_actors::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh};
 use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 
@@ -33,8 +33,8 @@ pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;
 pub use retry_after::longest as retry_after;
 
-/// The time-out of a revocation. A logout waits no longer for a server.
-const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time-out of a revocation. A logout waits for a shorter time, and the request goes on meanwhile.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The scope that asks for a refresh token (OpenID Connect Core section 11). A server that wants scopes with each refresh
 /// may leave it out of its answers, and sends no new refresh token if it is not asked for again.
@@ -145,24 +145,45 @@ impl TokenSource for RefreshGrant {
         self.present(request, None).await
     }
 
-    /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1).
-    /// Takes at most three seconds. Returns `false` too if the server has no revocation endpoint or there is no refresh
-    /// token.
-    async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> bool {
-        let Revocation { binding, refresh, .. } = revocation;
-        let (Some(endpoint), Some(refresh)) = (&binding.revocation_endpoint, refresh) else { return false };
-        let parameters = vec![("token", refresh.token().expose()), ("token_type_hint", "refresh_token")];
-        let Some(request) = request::build(endpoint, &binding.client, parameters, BodyFormat::Form) else {
-            return false;
+    /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1). An access
+    /// token without a refresh token is revoked itself. Takes at most ten seconds.
+    async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
+        let Revocation { binding, refresh, access, .. } = revocation;
+        let (token, hint) = match (&refresh, &access) {
+            (Some(refresh), _) => (refresh.token().expose(), "refresh_token"),
+            (None, Some(access)) => (access.expose(), "access_token"),
+            (None, None) => return Ok(()),
         };
+        let endpoint = binding.revocation_endpoint.as_ref().ok_or(NotRevoked::NotOffered)?;
+        let parameters = vec![("token", token), ("token_type_hint", hint)];
+        let request = request::build(endpoint, &binding.client, parameters, BodyFormat::Form);
         let exchange = Exchange {
-            request,
+            request: request.ok_or(NotRevoked::Failed)?,
             timeout: REVOCATION_TIMEOUT,
             max_answer: DEFAULT_ANSWER_MOST,
             departure: Departure::at_any_time(),
         };
-        self.http.send(exchange).await.is_ok_and(|answer| answer.status().is_success())
+        let answer = self.http.send(exchange).await.and_then(|answer| {
+            let decoded = decode(answer, DEFAULT_ANSWER_MOST);
+            decoded.map_err(HttpError::MaybeSent)
+        });
+        match answer {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            // Section 2.2.1.
+            Ok(answer) if is_unsupported(answer.body()) => Err(NotRevoked::NotOffered),
+            _ => Err(NotRevoked::Failed),
+        }
     }
+}
+
+/// Whether the body says that tokens of this type cannot be revoked.
+fn is_unsupported(body: &Body) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Refusal<'a> {
+        error: &'a str,
+    }
+    serde_json::from_slice::<Refusal<'_>>(body.as_bytes())
+        .is_ok_and(|refusal| refusal.error == "unsupported_token_type")
 }
 
 /// A connection of a [`RefreshGrant`] to a token endpoint.

@@ -68,7 +68,7 @@ async fn obey(party: &Party, flights: &TrackedFlights, command: Command) -> Valu
             Err(error) => json!({ "error": error.to_string() }),
         },
         Command::LogOut => match party.session.logout().await {
-            Ok(done) => json!({ "may_still_live": done.may_still_live }),
+            Ok(done) => json!({ "may_still_live": done.may_still_live() }),
             Err(error) => json!({ "error": error.to_string() }),
         },
         Command::Arm(point) => {

@@ -10,7 +10,7 @@ use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged
 use tokenkeeper_actors::law::profile::{Evidence, Tokens};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::clock::Clock;
-use tokenkeeper_actors::ports::source::TokenSource;
+use tokenkeeper_actors::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper_actors::ports::store::{
     Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
     TokenStore,
@@ -111,8 +111,8 @@ impl TokenSource for Server {
         }))
     }
 
-    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> bool {
-        false
+    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> Result<(), NotRevoked> {
+        Err(NotRevoked::NotOffered)
     }
 }
 

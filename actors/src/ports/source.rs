@@ -54,9 +54,23 @@ pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
     /// The caller never drops this future once it was polled, except at the end of the process.
     async fn request(&self, identity: &ServerIdentity, request: TokenRequest) -> Evidence;
 
-    /// Revokes tokens that will not be used (RFC 7009), the refresh token first. Best effort. Returns `false` if they
-    /// may still be valid.
-    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool;
+    /// Revokes tokens that will not be used (RFC 7009). One attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRevoked`] if they may still be valid.
+    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked>;
+}
+
+/// Why tokens were not revoked. They may still be valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRevoked {
+    /// The server has no endpoint for it, or does not revoke tokens of this kind.
+    #[error("the server offers no revocation of these tokens")]
+    NotOffered,
+    /// The server refused, or did not answer, or could not be reached.
+    #[error("the revocation failed")]
+    Failed,
 }
 
 /// A connection of a source to a token endpoint, for one request.

@@ -98,7 +98,7 @@ impl AuthRuntime {
             .filter(|slot| slot.is_flying() || slot.is_signing_in())
             .map(|slot| slot.identity.clone())
             .collect();
-        ShutdownReport { unsaved: self.core.take_unsaved(), unfinished }
+        ShutdownReport { unsaved: self.core.take_unsaved(), unfinished, unrevoked: self.core.revocations.unfinished() }
     }
 }
 

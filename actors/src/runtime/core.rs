@@ -11,6 +11,7 @@ use super::auth_event::{self, AuthEvent};
 use super::directory::Directory;
 use super::plan::{Plan, SessionSpec};
 use super::request::Request;
+use super::revocations::Revocations;
 use super::shutdown::Unsaved;
 use super::slot::{Delivery, Router, Slot};
 use crate::law::login::LoginEvent;
@@ -78,6 +79,7 @@ pub(crate) struct Core {
     /// The time until which flights are waited for; set once the runtime stops.
     stops_at: OnceLock<ElapsedTime>,
     unsaved: Mutex<Vec<Unsaved>>,
+    pub(crate) revocations: Revocations,
     /// The reference to this core in all its slots. Made with the first slot.
     router: OnceLock<Arc<Weak<dyn Router>>>,
 }
@@ -97,6 +99,7 @@ impl Core {
             tracker: TaskTracker::new(),
             stops_at: OnceLock::new(),
             unsaved: Mutex::default(),
+            revocations: Revocations::default(),
             router: OnceLock::new(),
         }
     }

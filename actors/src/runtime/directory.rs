@@ -117,7 +117,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::law::flight::{Revocation, Spending, TokenRequest};
     use crate::law::profile::{Evidence, NotSent};
-    use crate::ports::source::TokenSource;
+    use crate::ports::source::{NotRevoked, TokenSource};
     use crate::runtime::core::Core;
     use crate::runtime::plan::{Plan, Settings};
     use crate::runtime::slot::Router;
@@ -136,8 +136,8 @@ pub(crate) mod tests {
             Evidence::NotSent(NotSent::Unbuildable)
         }
 
-        async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> bool {
-            false
+        async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> Result<(), NotRevoked> {
+            Err(NotRevoked::NotOffered)
         }
     }
 

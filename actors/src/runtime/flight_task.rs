@@ -315,10 +315,8 @@ impl FlightTask {
             }
             FlightEffect::Revoke(revocation) => {
                 let sources = Arc::clone(&self.slot.plan.sources);
-                self.run_in_background(name, async move {
-                    let revoked = sources.revoke(&identity, *revocation).await;
-                    tracing::debug!(revoked, "revoked tokens that will not be used");
-                });
+                let (work, _) = self.core.revocations.begin(sources, identity, *revocation);
+                self.run_in_background(name, work);
             }
             FlightEffect::Report(report) => {
                 // A host's log may panic.

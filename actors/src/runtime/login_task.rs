@@ -184,10 +184,8 @@ impl LoginTask {
             }
             LoginEffect::Revoke(revocation) => {
                 let sources = Arc::clone(&self.slot.plan.sources);
-                self.run_in_background(name, async move {
-                    let revoked = sources.revoke(&identity, *revocation).await;
-                    tracing::debug!(revoked, "revoked the tokens of a login that is not used");
-                });
+                let (work, _) = self.core.revocations.begin(sources, identity, *revocation);
+                self.run_in_background(name, work);
             }
             LoginEffect::Report(report) => {
                 // A host's log may panic.

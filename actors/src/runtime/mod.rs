@@ -39,6 +39,7 @@ mod login_task;
 mod messages;
 mod plan;
 mod request;
+mod revocations;
 mod session;
 mod shutdown;
 mod sign_in;

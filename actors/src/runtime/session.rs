@@ -194,7 +194,8 @@ impl AuthSession {
         answer.unwrap_or(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))
     }
 
-    /// Logs out. No lease is served from now on, the record is cleared and the tokens are revoked.
+    /// Logs out. No lease is served from now on, the record is cleared and the tokens are revoked. The result reports the
+    /// outcome of the revocation, which is waited for up to [`Policy::revocation_timeout`](crate::law::session::Policy).
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use crate::values::ServerIdentity;
 
-/// The identities that a shutdown could not finish. Empty when everything was saved.
+/// The identities that a shutdown could not finish. Empty when everything was saved and revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "tokens that could not be saved are reported only here"]
 pub struct ShutdownReport {
@@ -11,12 +11,15 @@ pub struct ShutdownReport {
     /// Identities whose flights had not ended by the deadline. These flights continue as long as their tokio runtime,
     /// and save the tokens they obtain. If the process ends first, the next one recovers from the mark.
     pub unfinished: Vec<ServerIdentity>,
+    /// Identities that were logged out and whose tokens the server had not revoked by the deadline, because it had not
+    /// answered. They may still be valid.
+    pub unrevoked: Vec<ServerIdentity>,
 }
 
 impl ShutdownReport {
-    /// Whether everything was saved in time.
+    /// Whether everything was saved and revoked in time.
     pub fn is_clean(&self) -> bool {
-        self.unsaved.is_empty() && self.unfinished.is_empty()
+        self.unsaved.is_empty() && self.unfinished.is_empty() && self.unrevoked.is_empty()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::law::flight::{Revocation, TokenRequest};
 use crate::law::profile::{Evidence, NotSent};
-use crate::ports::source::{SourceConnection, TokenSource};
+use crate::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use crate::values::record::Grant;
 use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
 
@@ -54,11 +54,11 @@ impl Sources {
         }
     }
 
-    /// Revokes tokens at the source that their plan names. Returns `false` where it is missing, too.
-    pub(crate) async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool {
+    /// Revokes tokens at the source that their plan names. It fails where that is missing.
+    pub(crate) async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
         match self.find(&revocation.renewal) {
             Some(source) => source.revoke(identity, revocation).await,
-            None => false,
+            None => Err(NotRevoked::Failed),
         }
     }
 

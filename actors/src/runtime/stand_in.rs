@@ -25,7 +25,7 @@ use crate::law::session::{Policy, Published, ReplyId, SessionEffect, SessionEven
 use crate::memory::MemoryStore;
 use crate::ports::clock::Clock;
 use crate::ports::permit::{IssuerPermits, Permission};
-use crate::ports::source::TokenSource;
+use crate::ports::source::{NotRevoked, TokenSource};
 use crate::ports::spawner::{FlightFuture, Spawner};
 use crate::sync::lock;
 use crate::system::Entropy;
@@ -237,8 +237,8 @@ impl TokenSource for Unused {
         Evidence::NotSent(NotSent::Unbuildable)
     }
 
-    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> bool {
-        false
+    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> Result<(), NotRevoked> {
+        Err(NotRevoked::NotOffered)
     }
 }
 

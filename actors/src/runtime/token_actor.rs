@@ -13,13 +13,14 @@ use super::flight_task;
 use super::login_task;
 use super::messages::{Mailbox, TokenMessage};
 use super::request::{Request, RequestKind};
+use super::revocations::Running;
 use super::slot::Slot;
 use super::state::SessionState;
 use super::timer;
 use crate::law::flight::{FlightEvent, Op, Urgency};
 use crate::law::line::Line;
 use crate::law::login::{LoginConclusion, LoginReport};
-use crate::law::session::{Birth, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
+use crate::law::session::{Birth, LoggedOut, Published, ReplyId, Session, SessionEffect, SessionEvent, WaiterId};
 use crate::ports::store::{EventKind, TokenStore};
 use crate::values::{ElapsedTime, FlightId, LoginReason, MAX_SLEEP, Moment, Now, ServerIdentity};
 
@@ -84,6 +85,8 @@ pub(crate) struct TokenState {
     reading: Option<Op>,
     /// A flight that began without a waiter and was not expedited since.
     background_flight: Option<FlightId>,
+    /// The revocation of a logout that is answered in the same step.
+    revoking: Option<Running>,
     /// Whether it has asked for its own end. It takes no requests any more.
     retired: bool,
     /// Whether a newer incarnation owns the cell. This one must stop.
@@ -115,6 +118,7 @@ impl TokenState {
             put_off: false,
             reading: None,
             background_flight: None,
+            revoking: None,
             retired: false,
             superseded: false,
         };
@@ -316,8 +320,17 @@ impl TokenState {
                 if answer.is_ok() {
                     events::publish(&self.core, &self.slot, None, EventKind::LoggedOut, None, None);
                 }
-                if let Some(request) = self.replies.leave(id) {
-                    request.answer_logout(answer);
+                let revoking = self.revoking.take();
+                match (self.replies.leave(id), answer, revoking) {
+                    (Some(request), Ok(done), Some(revoking)) if done.revocation.is_some() => {
+                        let timeout = self.slot.plan.policy.revocation_timeout;
+                        self.core.spawn_tracked(async move {
+                            let revocation = Some(revoking.outcome(timeout).await);
+                            request.answer_logout(Ok(LoggedOut { revocation, ..done }));
+                        });
+                    }
+                    (Some(request), answer, _) => request.answer_logout(answer),
+                    (None, ..) => {}
                 }
             }
             SessionEffect::AnswerConfigure(id, answer) => {
@@ -380,10 +393,9 @@ impl TokenState {
             }
             SessionEffect::Revoke(revocation) => {
                 let (sources, identity) = (Arc::clone(&self.slot.plan.sources), self.slot.identity.clone());
-                self.core.spawn_tracked(async move {
-                    let revoked = sources.revoke(&identity, *revocation).await;
-                    tracing::debug!(%identity, revoked, "revoked");
-                });
+                let (work, revoking) = self.core.revocations.begin(sources, identity, *revocation);
+                self.core.spawn_tracked(work);
+                self.revoking = Some(revoking);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
 use tokenkeeper_actors::law::profile::{Evidence, NotSent};
-use tokenkeeper_actors::ports::source::{SourceConnection, TokenSource};
+use tokenkeeper_actors::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use tokenkeeper_actors::ports::store::{ClaimAnswer, ClaimEnding, ClaimScope, TokenStore};
 use tokenkeeper_actors::runtime::{Settings, TokenOptions};
 use tokenkeeper_actors::values::record::{Grant, Record};
@@ -102,7 +102,7 @@ impl TokenSource for Dialler {
         self.0.server.request(identity, request).await
     }
 
-    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool {
+    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
         self.0.server.revoke(identity, revocation).await
     }
 }

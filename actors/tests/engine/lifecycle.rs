@@ -13,6 +13,7 @@ mod hosts;
 mod in_use;
 mod leaving;
 mod restarts;
+mod revoking;
 mod rig;
 mod saving;
 mod sleep;

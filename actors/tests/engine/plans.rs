@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, TokenRequest};
 use tokenkeeper_actors::law::ledger::Login;
 use tokenkeeper_actors::law::profile::{Evidence, Profile, Profiles, Reuse, Tokens};
-use tokenkeeper_actors::ports::source::TokenSource;
+use tokenkeeper_actors::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper_actors::ports::store::{EventKind, TokenStore};
 use tokenkeeper_actors::runtime::{AuthRuntime, SessionSpec};
 use tokenkeeper_actors::values::{
@@ -61,8 +61,8 @@ impl TokenSource for Robot {
         }))
     }
 
-    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> bool {
-        false
+    async fn revoke(&self, _identity: &ServerIdentity, _revocation: Revocation) -> Result<(), NotRevoked> {
+        Err(NotRevoked::NotOffered)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Logouts: nothing is served from the start, and the answer is true (law 12).
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
-use tokenkeeper_actors::law::session::{Policy, RefreshPolicy, SessionEffect, SessionEvent};
+use tokenkeeper_actors::law::session::{
+    LoggedOut, Policy, RefreshPolicy, RevocationOutcome, SessionEffect, SessionEvent,
+};
 use tokenkeeper_actors::values::{FlightId, StoreFault};
 
 use super::support::{HOUR, Story, binding, generation, repeatable, s};
@@ -63,16 +65,62 @@ fn with_the_refresh_token_in_doubt_a_token_may_still_live() {
     assert_eq!(story.writes(), ["publish", "revoke", "logout 1 done, a token may still live"]);
 }
 
-#[test]
-fn without_a_refresh_token_there_is_nothing_to_revoke() {
+fn signed_in_without_a_refresh_token() -> Story {
     let mut store = super::support::Store::default();
     let mut login = super::support::login("unused", Some(HOUR), super::support::beginning());
     login.refresh = None;
     store.change(&tokenkeeper_actors::law::ledger::Change::Install(Box::new(login)));
     let mut story = Story::begins_over(store, Policy::default());
     story.reads();
+    story
+}
+
+/// The answer to the last logout.
+fn answer(story: &Story) -> LoggedOut {
+    let answer = story.effects().iter().rev().find_map(|effect| match effect {
+        SessionEffect::AnswerLogout(_, answer) => Some(*answer),
+        _ => None,
+    });
+    answer.expect("an answer").expect("logged out")
+}
+
+#[test]
+fn without_a_refresh_token_the_access_token_is_revoked() {
+    let mut story = signed_in_without_a_refresh_token();
+    let access = story.store.record.as_ref().and_then(|record| record.lease()).expect("a lease").token().clone();
+    story.logs_out(1);
+    assert_eq!(story.writes(), ["publish", "revoke", "logout 1 done"]);
+    let revoked = story.effects().iter().find_map(|effect| match effect {
+        SessionEffect::Revoke(revocation) => Some((revocation.refresh.clone(), revocation.access.clone())),
+        _ => None,
+    });
+    assert_eq!(revoked, Some((None, Some(access))));
+    assert_eq!(answer(&story).revocation, Some(RevocationOutcome::InTheAir));
+}
+
+#[test]
+fn an_access_token_that_has_expired_is_not_revoked() {
+    let mut story = signed_in_without_a_refresh_token();
+    story.passes(HOUR);
     story.logs_out(1);
     assert_eq!(story.writes(), ["publish", "logout 1 done"]);
+    let done = answer(&story);
+    assert_eq!(done, LoggedOut { has_unknown_token: false, revocation: None });
+    assert!(!done.may_still_live());
+}
+
+#[test]
+fn a_token_may_still_live_unless_it_is_known_to_be_revoked() {
+    for (revocation, may_live) in [
+        (None, false),
+        (Some(RevocationOutcome::Done), false),
+        (Some(RevocationOutcome::NotOffered), true),
+        (Some(RevocationOutcome::Failed), true),
+        (Some(RevocationOutcome::InTheAir), true),
+    ] {
+        assert_eq!(LoggedOut { has_unknown_token: false, revocation }.may_still_live(), may_live, "{revocation:?}");
+        assert!(LoggedOut { has_unknown_token: true, revocation }.may_still_live());
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokenkeeper::engine::law::flight::{Revocation, Spending, TokenRequest};
 use tokenkeeper::engine::law::profile::{Evidence, NotSent};
-use tokenkeeper::engine::ports::source::{SourceConnection, TokenSource};
+use tokenkeeper::engine::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use tokenkeeper::engine::values::record::Grant;
 use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::{AccessToken, ServerIdentity};
@@ -63,7 +63,7 @@ impl TokenSource for ListingGrant {
         self.obtained.list(self.grant.request(identity, request).await)
     }
 
-    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> bool {
+    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
         self.grant.revoke(identity, revocation).await
     }
 }

@@ -356,11 +356,11 @@ impl World {
             known.logging_out = None;
         }
         match answer {
-            Ok(LoggedOut { may_still_live }) => {
+            Ok(done) => {
                 let closed = |epoch| self.truth.closed_marked.contains(&(id.identity, epoch, id.pid.process));
                 let marked = epoch.is_some_and(closed);
-                if marked && !may_still_live {
-                    self.breach("12", "a logout says that nothing lives though a token is in doubt", || {
+                if marked && !done.has_unknown_token {
+                    self.breach("12", "a logout says that it knows every token though one is in doubt", || {
                         format!("{epoch:?}")
                     });
                 }

@@ -49,7 +49,8 @@ use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, Renewed};
 pub use crate::values::record::Spending;
 use crate::values::record::{Binding, Grant, Issuer, Record, RefreshCredential, RenewalPlan, View};
 use crate::values::{
-    Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Moment, Nonce, Reason, RefreshToken, StoreFault,
+    AccessToken, Cause, ElapsedTime, Epoch, FlightId, Generation, Lease, Moment, Nonce, Reason, RefreshToken,
+    StoreFault,
 };
 
 /// The number of an effect and its completion, unique within one flight or one session.
@@ -288,8 +289,10 @@ pub struct Revocation {
     pub binding: Binding,
     /// Which source revokes them, under which provider's dialect.
     pub renewal: RenewalPlan,
-    /// The refresh token; it goes first.
+    /// The refresh token. Its end is also that of the access tokens of its grant (RFC 7009, section 2.1).
     pub refresh: Option<RefreshCredential>,
+    /// The access token of a grant without a refresh token.
+    pub access: Option<AccessToken>,
 }
 
 /// A flight's report to its session.

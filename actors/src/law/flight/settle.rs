@@ -360,8 +360,12 @@ impl FlightCore {
     fn revoke(&self, attempt: &Attempt, refresh: Option<RefreshCredential>, effects: &mut Vec<FlightEffect>) {
         let grant = attempt.record.as_deref().and_then(Record::grant);
         if let (Some(grant), Some(refresh)) = (grant, refresh) {
-            let revocation =
-                Revocation { binding: grant.binding.clone(), renewal: grant.renewal.clone(), refresh: Some(refresh) };
+            let revocation = Revocation {
+                binding: grant.binding.clone(),
+                renewal: grant.renewal.clone(),
+                refresh: Some(refresh),
+                access: None,
+            };
             effects.push(FlightEffect::Revoke(Box::new(revocation)));
         }
     }

@@ -222,7 +222,9 @@ impl AttemptCore {
 
     fn revoke(&self, login: &Login, out: &mut Vec<LoginEffect>) {
         let (binding, renewal, refresh) = (login.binding.clone(), login.renewal.clone(), login.refresh.clone());
-        out.push(LoginEffect::Revoke(Box::new(Revocation { binding, renewal, refresh })));
+        // Only an access token without a refresh token is revoked itself.
+        let access = login.access.as_ref().filter(|_| refresh.is_none()).map(|access| access.token.clone());
+        out.push(LoginEffect::Revoke(Box::new(Revocation { binding, renewal, refresh, access })));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::{Output, STORE_TIMEOUT, Session};
-use super::{LoggedOut, PendingLogout, ReplyId, SessionEffect};
+use super::{LoggedOut, PendingLogout, ReplyId, RevocationOutcome, SessionEffect};
 use crate::law::flight::{Op, Revocation};
 use crate::law::ledger::{Change, Changed};
 use crate::law::login::LoginEvent;
@@ -171,7 +171,7 @@ impl Session {
         let (Some(closing), Some(view)) = (self.closing.take(), self.knowledge.view()) else { return };
         let Some(reply) = closing.reply else { return };
         let answer = match view.renewal {
-            Renewal::LoginRequired(Reason::LoggedOut) => Ok(LoggedOut { may_still_live: true }),
+            Renewal::LoginRequired(Reason::LoggedOut) => Ok(LoggedOut { has_unknown_token: true, revocation: None }),
             _ => Err(LogoutError::Superseded(view.version)),
         };
         out.answer_logout(reply, answer);
@@ -191,7 +191,7 @@ impl Session {
                 // The grant was parked, a refused token was removed, or a write that had timed out succeeded after all.
                 Ok(Changed::Applied { before, after }) => {
                     if after.content == Content::Tombstone {
-                        self.revoke(before.as_deref(), out);
+                        self.revoke(before.as_deref(), now, out);
                     }
                     self.update(after.view(), now, out);
                 }
@@ -222,8 +222,9 @@ impl Session {
             Ok(Changed::Applied { before, after }) => {
                 let before = before.as_deref();
                 let in_doubt = before.and_then(Record::held).is_some_and(|held| held.mark.is_some());
-                self.revoke(before, out);
-                self.end_closing(after.view(), now, out, Ok(LoggedOut { may_still_live: flying || in_doubt }));
+                let revocation = self.revoke(before, now, out).then_some(RevocationOutcome::InTheAir);
+                let answer = LoggedOut { has_unknown_token: flying || in_doubt, revocation };
+                self.end_closing(after.view(), now, out, Ok(answer));
                 return;
             }
             Ok(Changed::Conflict { current, .. }) => current,
@@ -236,8 +237,8 @@ impl Session {
             // tokens were revoked then is not known.
             current => {
                 let view = current.map_or_else(View::vacant, Record::view);
-                let may_still_live = flying || failures > 0 || !known_empty;
-                self.end_closing(view, now, out, Ok(LoggedOut { may_still_live }));
+                let has_unknown_token = flying || failures > 0 || !known_empty;
+                self.end_closing(view, now, out, Ok(LoggedOut { has_unknown_token, revocation: None }));
             }
         }
     }
@@ -249,13 +250,19 @@ impl Session {
         self.update(view, now, out);
     }
 
-    fn revoke(&self, before: Option<&Record>, out: &mut Output) {
-        if let Some(record) = before
-            && let (Some(grant), Some(held)) = (record.grant(), record.held())
-        {
-            let refresh = Some(held.credential.clone());
-            let revocation = Revocation { binding: grant.binding.clone(), renewal: grant.renewal.clone(), refresh };
-            out.effects.push(SessionEffect::Revoke(Box::new(revocation)));
+    /// Revokes the refresh token of a record, or its access token if that is valid and the only one. Returns whether there is
+    /// one of them.
+    fn revoke(&self, before: Option<&Record>, now: Now, out: &mut Output) -> bool {
+        let Some((record, grant)) = before.and_then(|record| Some((record, record.grant()?))) else { return false };
+        let refresh = record.held().map(|held| held.credential.clone());
+        let access =
+            record.lease().filter(|lease| refresh.is_none() && lease.validity().is_good(Duration::ZERO, &now.moment));
+        let access = access.map(|lease| lease.token().clone());
+        if refresh.is_none() && access.is_none() {
+            return false;
         }
+        let revocation = Revocation { binding: grant.binding.clone(), renewal: grant.renewal.clone(), refresh, access };
+        out.effects.push(SessionEffect::Revoke(Box::new(revocation)));
+        true
     }
 }

@@ -74,6 +74,8 @@ pub struct Policy {
     /// How many token requests may fail while the same callers wait (8). The pauses between them are
     /// [`ATTEMPT_PAUSES`](crate::values::ATTEMPT_PAUSES).
     pub max_attempts: u32,
+    /// How long a logout waits for the revocation of its tokens, after the record is cleared (3 s).
+    pub revocation_timeout: Duration,
     /// How many callers may wait at once (65,536).
     pub max_waiters: usize,
     /// How an identity without a grant in the store is renewed (the refresh grant). A stored grant has its own plan.
@@ -107,6 +109,7 @@ impl Default for Policy {
             max_backoff: Duration::from_secs(300),
             max_retry_after: Duration::from_secs(3600),
             max_attempts: 8,
+            revocation_timeout: Duration::from_secs(3),
             max_waiters: 65_536,
             renewal: RenewalPlan::default(),
         }
@@ -227,7 +230,9 @@ pub enum SessionEffect {
     Reserve(Op, KeyedDigest),
     /// Write.
     Change(Op, Box<Change>),
-    /// Revoke the tokens of a logout. There is no completion.
+    /// Revoke the tokens of a logout. There is no completion. If an [`AnswerLogout`](Self::AnswerLogout) says in the same step
+    /// that the revocation is [in the air](RevocationOutcome::InTheAir), the driver answers with its outcome instead, once that
+    /// is known or the policy's timeout has passed.
     Revoke(Box<Revocation>),
     /// Publish that this flight brought no token. A flight that the shutdown ended publishes that itself.
     Note(FlightId, Failure),
@@ -360,8 +365,30 @@ pub enum RefusalAnswer {
 /// The result of a logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoggedOut {
-    /// Whether a token may still be valid that could not be revoked, because it never reached this process.
-    pub may_still_live: bool,
+    /// Whether a token may be valid that could not be revoked, because it never reached this process.
+    pub has_unknown_token: bool,
+    /// The outcome of the revocation. `None` if there was no token to revoke.
+    pub revocation: Option<RevocationOutcome>,
+}
+
+impl LoggedOut {
+    /// Whether a token of the session may still be valid. It may, unless each one is known to be revoked.
+    pub fn may_still_live(&self) -> bool {
+        self.has_unknown_token || self.revocation.is_some_and(|outcome| outcome != RevocationOutcome::Done)
+    }
+}
+
+/// The outcome of the revocation of a session's tokens (RFC 7009).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationOutcome {
+    /// The server has revoked them.
+    Done,
+    /// The server offers no revocation of these tokens.
+    NotOffered,
+    /// The server refused, or could not be reached.
+    Failed,
+    /// The server had not answered in time ([`Policy::revocation_timeout`]). The request goes on.
+    InTheAir,
 }
 
 /// The random values that the driver draws for a session when it starts.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, Refused, Tokens};
-use tokenkeeper_actors::ports::source::TokenSource;
+use tokenkeeper_actors::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper_actors::values::{AccessToken, Lease, RefreshToken, ServerIdentity, TokenKind, Validity};
 use tokio::sync::Semaphore;
 
@@ -54,6 +54,7 @@ struct State {
     plan: VecDeque<Answer>,
     delay: Duration,
     revocation_delay: Duration,
+    no_revocation: Option<NotRevoked>,
     lifetime: Duration,
     kills_old: bool,
 }
@@ -107,6 +108,11 @@ impl Server {
     /// Sets the time that each revocation takes.
     pub(crate) fn takes_to_revoke(&self, delay: Duration) {
         self.state().revocation_delay = delay;
+    }
+
+    /// Makes each revocation fail for this reason.
+    pub(crate) fn revokes_nothing(&self, why: NotRevoked) {
+        self.state().no_revocation = Some(why);
     }
 
     /// Makes each refresh invalidate the former access token.
@@ -252,11 +258,14 @@ impl TokenSource for Server {
         evidence
     }
 
-    async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> bool {
+    async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
         let delay = self.state().revocation_delay;
         self.0.clock.pass(delay).await;
         let mut state = self.state();
+        if let Some(why) = state.no_revocation {
+            return Err(why);
+        }
         let lineage = revocation.refresh.and_then(|held| state.refresh.get(held.token().expose()).copied());
-        lineage.is_some_and(|lineage| state.revoked.insert(lineage))
+        lineage.is_some_and(|lineage| state.revoked.insert(lineage)).then_some(()).ok_or(NotRevoked::Failed)
     }
 }

@@ -57,7 +57,7 @@ fn word(effect: &SessionEffect) -> String {
             format!("login {} installed as {}", reply.0, view.version.epoch.number())
         }
         SessionEffect::AnswerInstall(reply, Err(error)) => format!("login {} failed: {error:?}", reply.0),
-        SessionEffect::AnswerLogout(reply, Ok(done)) if done.may_still_live => {
+        SessionEffect::AnswerLogout(reply, Ok(done)) if done.has_unknown_token => {
             format!("logout {} done, a token may still live", reply.0)
         }
         SessionEffect::AnswerLogout(reply, Ok(_)) => format!("logout {} done", reply.0),

@@ -69,8 +69,8 @@ impl TokenSource for SmallSource {
         }
     }
 
-    async fn revoke(&self, _: &ServerIdentity, _: Revocation) -> bool {
-        false
+    async fn revoke(&self, _: &ServerIdentity, _: Revocation) -> Result<(), NotRevoked> {
+        Err(NotRevoked::NotOffered)
     }
 }
 
