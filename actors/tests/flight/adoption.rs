@@ -81,7 +81,8 @@ fn more_than_the_margin_must_be_left_of_it() {
 fn a_token_that_was_requested_since_will_do_for_a_caller_who_insists() {
     let since = |since, margin| Adopt::Since { since, margin };
     let margin = secs(60);
-    assert!(is_adopted(since(START, margin), refreshed(HOUR)));
+    assert!(is_adopted(since(before(START, millis(1)), margin), refreshed(HOUR)));
+    assert!(!is_adopted(since(START, margin), refreshed(HOUR)), "in one millisecond the order is not known");
     assert!(!is_adopted(since(START, margin), refreshed(HOUR - millis(1))), "it was requested before");
     let other = Moment { boot: BootId(2), ..START };
     assert!(!is_adopted(since(other, margin), refreshed(HOUR)), "another boot's time is another time");
