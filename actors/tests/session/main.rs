@@ -26,6 +26,7 @@ mod refusals;
 mod secrets;
 mod serving;
 mod shutdown;
+mod signing_in;
 mod standing;
 mod support;
 mod verdicts;

@@ -28,6 +28,11 @@ impl Told {
     pub(crate) fn count(&self, beginning: &str) -> usize {
         self.0.iter().filter(|word| word.starts_with(beginning)).count()
     }
+
+    /// The number of effects whose words contain `text`.
+    pub(crate) fn mentions(&self, text: &str) -> usize {
+        self.0.iter().filter(|word| word.contains(text)).count()
+    }
 }
 
 impl fmt::Debug for Told {
