@@ -214,7 +214,7 @@ impl AttemptCore {
             state: PromptState::Answered,
             at: now.moment,
             revision: Revision::default(),
-            expires: code.pending.expires,
+            expires: now.moment.wall.after(self.redemption_bound()),
         };
         let op = self.stamp_store_op(now);
         let epoch = code.pending.epoch;

@@ -1,5 +1,7 @@
 //! From the claim to the request that a person sees, which is one over all processes (laws 17 and 18).
 
+use std::time::Duration;
+
 use super::machine::AttemptCore;
 use super::open::is_open;
 use super::phase::{Decision, Phase, Shown};
@@ -152,14 +154,19 @@ impl AttemptCore {
 
     /// The time until which the redeemer of an answered prompt may still store its login; `None` if it has passed.
     fn left_to_redeem(&self, prompt: &Prompt, now: Now) -> Option<ElapsedTime> {
-        let (limits, store_timeout) = (self.equipment.limits, self.equipment.timeouts.store_timeout);
-        let bound = limits.redeem.saturating_add(store_timeout.saturating_mul(2));
+        let bound = self.redemption_bound();
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
         let until = now.elapsed().after(bound.saturating_sub(age));
         // The clock of the redeemer's host may be ahead.
         let seen = self.answered.filter(|(revision, _)| *revision == prompt.revision);
         let until = seen.map_or(until, |(_, seen)| until.min(seen.after(bound)));
         (until > now.elapsed()).then_some(until)
+    }
+
+    /// How long a redemption may last, with its writes.
+    pub(super) fn redemption_bound(&self) -> Duration {
+        let store = self.equipment.timeouts.store_timeout.saturating_mul(2);
+        self.equipment.limits.redeem.saturating_add(store)
     }
 
     /// Why an attempt ends whose epoch is over.

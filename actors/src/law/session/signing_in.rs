@@ -18,7 +18,7 @@ use crate::values::{
 /// How many answers are completed at once, beside the attempt that asks. Each has taken a pending login out.
 const MAX_COMPLETIONS: usize = 8;
 
-/// How long the redemption of an answer by another process may last, with its writes.
+/// How long the redemption of an answer by another process is waited for at most.
 const REDEMPTION: Duration = Duration::from_secs(75);
 
 /// How many results are remembered for requests that come late.
@@ -428,7 +428,8 @@ impl Session {
             return None;
         }
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
-        let left = REDEMPTION.saturating_sub(age);
+        // Two clocks, of which the earlier counts. The clock of the redeemer's host may be ahead.
+        let left = REDEMPTION.saturating_sub(age).min(prompt.expires.since(now.moment.wall));
         (!left.is_zero()).then(|| now.elapsed().after(left))
     }
 

@@ -18,7 +18,7 @@ pub struct Prompt {
     /// The record's revision when it came into this state. Callers share an end that was written after they had begun to
     /// wait. Revisions tell that apart where the clocks of two hosts cannot.
     pub revision: Revision,
-    /// When the request expires, by the wall clock.
+    /// When the request expires, by the wall clock. Once it is answered, this is when the redemption has certainly ended.
     pub expires: WallTime,
 }
 
