@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use tokenkeeper_model::{Config, check};
+use tokenkeeper_model::{Config, LoginBounds, check, check_logins};
 
 const USAGE: &str = "\
 Explores every order of everything that two processes may do over one store and one authorization server.
@@ -12,7 +12,7 @@ Explores every order of everything that two processes may do over one store and 
 Usage: tokenkeeper-model [--larger] [--only TEXT] [--threads N]
 
   --larger      larger bounds than CI has time for, instead of the usual ones
-  --only TEXT   only the checks whose names contain TEXT, as the output has them
+  --only TEXT   only the checks whose names contain TEXT, as the output has them (`logins` names the login attempts)
   --threads N   how many threads to explore on (2)
 
 Ends with 1 when an exploration is not complete, a law is broken, or something never happened that should.
@@ -20,11 +20,17 @@ Ends with 1 when an exploration is not complete, a law is broken, or something n
 
 fn main() -> io::Result<ExitCode> {
     let mut out = io::stdout();
-    let Some((checks, threads)) = options() else {
+    let Some((checks, logins, threads)) = options() else {
         write!(out, "{USAGE}")?;
         return Ok(ExitCode::from(2));
     };
-    let (mut states, mut good) = (0, !checks.is_empty());
+    let (mut states, mut good) = (0, !checks.is_empty() || !logins.is_empty());
+    for bounds in logins {
+        let report = check_logins(bounds, threads);
+        write!(out, "{report}")?;
+        states += report.states;
+        good &= report.is_good();
+    }
     for config in checks {
         let report = check(config, threads);
         write!(out, "{report}")?;
@@ -37,7 +43,7 @@ fn main() -> io::Result<ExitCode> {
 }
 
 /// The checks to run, and the number of threads. `None` if the arguments cannot be parsed.
-fn options() -> Option<(Vec<Config>, usize)> {
+fn options() -> Option<(Vec<Config>, Vec<LoginBounds>, usize)> {
     let (mut checks, mut only, mut threads) = (Config::usual(), String::new(), 2);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -49,5 +55,7 @@ fn options() -> Option<(Vec<Config>, usize)> {
         }
     }
     checks.retain(|config| config.name().contains(&only));
-    Some((checks, threads))
+    let mut logins = LoginBounds::ALL.to_vec();
+    logins.retain(|_| "logins".contains(&only));
+    Some((checks, logins, threads))
 }

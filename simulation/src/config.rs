@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Spending, StoreTimeouts};
+use tokenkeeper_actors::law::login::LoginLimits;
 use tokenkeeper_actors::law::profile::{Profile, Profiles, Reuse};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
 use tokenkeeper_actors::values::{ProviderName, RenewalPlan, SourceName};
@@ -26,6 +27,11 @@ pub(crate) struct Config {
     pub(crate) renewal: RenewalPlan,
     pub(crate) timeouts: StoreTimeouts,
     pub(crate) policy: Policy,
+    pub(crate) login_limits: LoginLimits,
+    /// Whether the server ends the old grant of a client when its user authorizes it again.
+    pub(crate) reauthorization_ends: bool,
+    /// Whether each login is made with a client of its own. The others share one until the server forgets it.
+    pub(crate) registers_anew: bool,
     pub(crate) server: ServerConfig,
     pub(crate) weather: Weather,
     /// Whether notifications of writes come late and twice, or are lost. The watch reports a loss.
@@ -197,6 +203,7 @@ pub(crate) enum Start {
 impl Config {
     pub(crate) fn draw(seed: u64) -> Self {
         let rng = &mut Rng::new(seed, For::Config, 0);
+        let logins = &mut Rng::new(seed, For::LoginConfig, 0);
         let leased = rng.chance(500);
         let hosts = if leased { rng.between(1, 2) } else { 1 };
         let hosts: Vec<_> = (0..hosts).map(|_| host(rng)).collect();
@@ -214,6 +221,9 @@ impl Config {
             timeouts: StoreTimeouts { store_timeout: seconds(rng.pick(&[5, 5, 2])), ..StoreTimeouts::default() },
             policy: policy(rng, &renewal),
             renewal,
+            login_limits: login_limits(logins),
+            reauthorization_ends: logins.chance(350),
+            registers_anew: logins.chance(500),
             weather: rng.weigh(&[(4, Weather::CALM), (4, Weather::BREEZY), (2, Weather::STORMY)]),
             flaky_watch: rng.chance(300),
             start: match spending {
@@ -267,6 +277,15 @@ impl Config {
         let source = SourceName::new("another-source").unwrap_or_default();
         let one = self.renewal.clone();
         [one.clone(), RenewalPlan { provider, never_replay: false, ..one.clone() }, RenewalPlan { source, ..one }]
+    }
+}
+
+fn login_limits(rng: &mut Rng) -> LoginLimits {
+    LoginLimits {
+        prompt: seconds(rng.pick(&[600, 120, 40])),
+        follow: seconds(rng.pick(&[1_200, 300])),
+        redeem: seconds(rng.pick(&[60, 60, 20])),
+        ..LoginLimits::default()
     }
 }
 

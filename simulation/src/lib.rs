@@ -1,6 +1,6 @@
 //! A deterministic simulation of tokenkeeper. It runs the shipped state machines in a world with faults.
 //!
-//! Processes on several hosts, each with sessions and flights, share one simulated store and one strict authorization
+//! Processes on several hosts, each with sessions, flights and login attempts, share one simulated store and one strict authorization
 //! server, over virtual time. A seed decides on the machines, on the actions of people and programs, on the operations
 //! that fail, hang or precede a crash, and on the times at which clocks step and hosts sleep. After every step the
 //! simulation checks the laws against the ground truth ([the modules of `laws`](self)), and every answer against the
@@ -12,6 +12,7 @@
 //! world    all that follows, step by step        laws     conditions that hold at each step
 //! ```
 
+mod attempt;
 mod clock;
 mod config;
 mod laws;

@@ -2,9 +2,10 @@
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::ledger::{Change, Changed};
+use tokenkeeper_actors::law::login::{LoginEffect, LoginEvent, LoginReport, LoginTask};
 use tokenkeeper_actors::law::profile::Evidence;
 use tokenkeeper_actors::law::session::{Published, SessionEffect};
-use tokenkeeper_actors::values::record::Record;
+use tokenkeeper_actors::values::record::{Prompt, Record};
 
 pub(crate) fn change(change: &Change) -> String {
     match change {
@@ -41,8 +42,17 @@ pub(crate) fn changed(made: &Change, changed: &Changed) -> String {
 }
 
 pub(crate) fn record(record: &Record) -> String {
+    let prompt = record.prompt.as_ref().map_or_else(String::new, |prompt| format!(", {}", self::prompt(prompt)));
+    content(record) + &prompt
+}
+
+fn prompt(prompt: &Prompt) -> String {
+    format!("prompt of {} {:?} since {}", prompt.attempt, prompt.state, prompt.revision.number())
+}
+
+fn content(record: &Record) -> String {
     let (epoch, revision) = (record.epoch.number(), record.revision.number());
-    let Some(grant) = record.grant() else { return format!("{epoch}/{revision} tombstone") };
+    let Some(grant) = record.grant() else { return format!("{epoch}/{revision} without a grant") };
     let refresh = match record.held() {
         None => "no refresh token".to_owned(),
         Some(held) => match &held.mark {
@@ -123,6 +133,49 @@ pub(crate) fn session_effect(effect: &SessionEffect) -> String {
             let next = if failure.retrying { "callers wait for another attempt" } else { "no caller waits on" };
             format!("notes a failure: {:?}, {next}", failure.reason)
         }
+    }
+}
+
+pub(crate) fn task(task: &LoginTask) -> String {
+    match task {
+        LoginTask::Ask(wish) => format!("asks for {:?}", wish.scopes),
+        LoginTask::Complete(_) => "completes an answer".to_owned(),
+    }
+}
+
+pub(crate) fn login_effect(effect: &LoginEffect) -> String {
+    match effect {
+        LoginEffect::Change(op, made) => format!("#{}: {}", op.0, change(made)),
+        LoginEffect::Claim { op, scope, .. } => format!("#{}: claims {scope:?}", op.0),
+        LoginEffect::EndClaim(claim) => format!("ends its claim {:?}", claim.scope),
+        LoginEffect::Report(report) => format!("reports {}", login_report(report)),
+        LoginEffect::Redeem(op, redemption) => format!("#{}: presents {}", op.0, redemption.code.expose()),
+        other => other.name().as_str().to_owned(),
+    }
+}
+
+fn login_report(report: &LoginReport) -> String {
+    match report {
+        LoginReport::Seen(view) => {
+            format!("the record at {}/{}", view.version.epoch.number(), view.version.revision.number())
+        }
+        LoginReport::Offered(..) => "a request to show".to_owned(),
+        LoginReport::Concluded(conclusion) => {
+            let unstored = conclusion.unstored.as_ref().map(|lease| lease.generation().to_string());
+            format!("the result {:?}, unstored {unstored:?}", conclusion.result)
+        }
+        LoginReport::Settled(_) => "that it has stored its login, or need not".to_owned(),
+        LoginReport::Elsewhere => "that another process asks".to_owned(),
+        LoginReport::Arriving => "that an answer arrives".to_owned(),
+        LoginReport::Lost => "that its login is lost".to_owned(),
+    }
+}
+
+pub(crate) fn login_event(event: &LoginEvent) -> String {
+    use tokenkeeper_actors::ports::login::{Polled, Redeemed};
+    match event {
+        LoginEvent::Redeemed(_, Redeemed::Issued(_)) | LoginEvent::Polled(_, Polled::Issued(_)) => "tokens".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

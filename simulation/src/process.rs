@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{Flight, FlightEffect, Op, Order, Report};
 use tokenkeeper_actors::law::ledger::{Changed, Login};
+use tokenkeeper_actors::law::login::LoginReport;
 use tokenkeeper_actors::law::session::{Published, Refusal, ReplyId, Session, WaiterId};
 use tokenkeeper_actors::ports::store::{Claim, Reservation};
 use tokenkeeper_actors::values::record::{Issuer, RenewalPlan, View};
-use tokenkeeper_actors::values::{ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, Nonce, StoreFault};
+use tokenkeeper_actors::values::{AttemptId, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, Nonce, StoreFault};
 
 use crate::Millis;
+use crate::attempt::{AttemptRun, KnownLogins};
 use crate::laws::known::Known;
 
 /// Names a process in one of its lives. Items of an earlier life do not reach a later one.
@@ -40,6 +42,7 @@ pub(crate) struct Process {
     pub(crate) nonce: Nonce,
     pub(crate) slots: Vec<Slot>,
     pub(crate) flights: BTreeMap<FlightId, FlightRun>,
+    pub(crate) attempts: BTreeMap<AttemptId, AttemptRun>,
     pub(crate) permits: Permits,
     pub(crate) stopping: bool,
     /// The process gets no notifications of writes until then.
@@ -72,11 +75,15 @@ pub(crate) struct Slot {
     pub(crate) parked: VecDeque<Mail>,
     /// Reports of flights that no actor has taken yet. `None` marks the end of the flight.
     pub(crate) reports: VecDeque<(FlightId, Option<Report>)>,
+    /// Reports of login attempts that no actor has taken yet. `None` marks the end of the attempt.
+    pub(crate) login_reports: VecDeque<(AttemptId, Option<LoginReport>)>,
     pub(crate) incarnations: u32,
     /// The published lease was handed out since the last tick.
     pub(crate) used: bool,
     /// The state that the checks of the laws keep for this identity in this process.
     pub(crate) known: Known,
+    /// The same for its logins.
+    pub(crate) logins: KnownLogins,
 }
 
 /// A session machine with its mailbox.
@@ -112,6 +119,8 @@ pub(crate) enum Awaited {
         since: u64,
     },
     Configure,
+    /// A seeker's request about a login.
+    Login(usize),
 }
 
 /// A message to an actor.
@@ -127,12 +136,16 @@ pub(crate) enum Mail {
     },
     Logout,
     Configure(Box<RenewalPlan>),
+    /// A seeker's request about a login.
+    Login(usize),
     Issuers(Vec<Issuer>),
     Loaded(Op, Result<Option<Box<View>>, StoreFault>),
     Changed(Op, Box<Result<Changed, StoreFault>>),
     Reserved(Op, Result<Reservation, StoreFault>),
     /// The slot has a report.
     Report,
+    /// The slot has a report of a login attempt.
+    LoginReport,
     Tick(u32),
     StoreChanged,
     Throttled(ElapsedTime),

@@ -26,6 +26,10 @@ pub(crate) enum For {
     Caller = 14,
     Login = 16,
     Connect = 17,
+    Exchange = 18,
+    Person = 19,
+    LoginConfig = 21,
+    LoginPlan = 22,
 }
 
 /// Mixes each bit of `word` into all others.

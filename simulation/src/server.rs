@@ -2,10 +2,11 @@
 
 use tokenkeeper_actors::law::profile::Refused;
 use tokenkeeper_actors::values::record::RefreshCredential;
-use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, RefreshToken};
+use tokenkeeper_actors::values::{BootId, DigestKey, Epoch, FlightId, RefreshToken};
 
 use crate::Millis;
 use crate::config::{Lifetimes, ServerConfig, ServerKind};
+use crate::process::Pid;
 use crate::rng::Rng;
 
 /// One login and all refresh tokens that descend from it.
@@ -14,6 +15,8 @@ pub(crate) struct Lineage {
     pub(crate) identity: usize,
     pub(crate) issuer: u8,
     pub(crate) client: u32,
+    /// The person who signed in.
+    pub(crate) subject: u8,
     pub(crate) ended: Option<End>,
     /// Requests under way that present one of its refresh tokens.
     pub(crate) under_way: Vec<usize>,
@@ -30,6 +33,8 @@ pub(crate) enum End {
     Swept,
     /// The server ended it for a reason of its own.
     Whim,
+    /// Its user has authorized the client again.
+    Reauthorized,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +113,10 @@ pub(crate) struct At {
     /// The token belongs to another subject.
     pub(crate) foreign: bool,
     pub(crate) flight: Option<FlightId>,
+    /// The process that redeemed the code of its login.
+    pub(crate) owner: Option<Pid>,
+    /// The epoch that its login replaces, and the step in which the attempt began that obtained it.
+    pub(crate) base: Option<(Epoch, u64)>,
     /// A record with this token was durable at some time.
     pub(crate) durable: bool,
     /// Storing the token failed or timed out.
@@ -211,7 +220,7 @@ impl Server {
 
     /// A person signs in. Creates a lineage with its first refresh token.
     pub(crate) fn sign_in(&mut self, identity: usize, issuer: u8, client: u32, key: &DigestKey) -> usize {
-        self.lineages.push(Lineage { identity, issuer, client, ended: None, under_way: Vec::new() });
+        self.lineages.push(Lineage { identity, issuer, client, subject: 0, ended: None, under_way: Vec::new() });
         self.new_rt(self.lineages.len() - 1, key)
     }
 
@@ -249,6 +258,8 @@ impl Server {
             killed: false,
             foreign: false,
             flight: Some(asked.flight),
+            owner: None,
+            base: None,
             durable: false,
             save_failed: false,
         });

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokenkeeper_actors::law::ledger::{self, Change, Changed};
-use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, Predecessor, Renewed};
+use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimScope, PendingLogin, Predecessor, Renewed};
 use tokenkeeper_actors::values::record::Record;
-use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, KeyedDigest};
+use tokenkeeper_actors::values::{BootId, DigestKey, FlightId, KeyedDigest, LoginKey, ServerIdentity, WallTime};
 
 use crate::Millis;
 use crate::config::StoreKind;
@@ -45,6 +45,8 @@ pub(crate) struct SimStore {
     /// Refresh tokens reserved for an identity, each with the end of its reservation. Tokens in records are not
     /// listed.
     reserved: BTreeMap<KeyedDigest, (usize, Millis)>,
+    /// Logins that wait for a person.
+    pending: BTreeMap<LoginKey, PendingLogin>,
     /// Flights that lost their claim through a fault of the store.
     pub(crate) robbed: BTreeSet<FlightId>,
 }
@@ -59,6 +61,7 @@ impl SimStore {
             key: DigestKey::new([7; 32]),
             rows: vec![Row::default(); identities],
             reserved: BTreeMap::new(),
+            pending: BTreeMap::new(),
             robbed: BTreeSet::new(),
         }
     }
@@ -179,6 +182,25 @@ impl SimStore {
             }
         }
         robbed
+    }
+
+    pub(crate) fn put_login(&mut self, key: LoginKey, login: PendingLogin) {
+        self.pending.insert(key, login);
+    }
+
+    /// A pending login, unless it has expired by the clock of the one who asks.
+    pub(crate) fn peek_login(&self, key: LoginKey, now: WallTime) -> Option<PendingLogin> {
+        self.pending.get(&key).filter(|login| login.expires > now).cloned()
+    }
+
+    pub(crate) fn take_login(&mut self, key: LoginKey, now: WallTime) -> Option<PendingLogin> {
+        let found = self.peek_login(key, now)?;
+        self.pending.remove(&key);
+        Some(found)
+    }
+
+    pub(crate) fn drop_logins(&mut self, identity: &ServerIdentity) {
+        self.pending.retain(|_, login| login.identity != *identity);
     }
 
     /// Reserves a refresh token. Returns the identity that already holds it, if another one does.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tokenkeeper_actors::ports::observer::EffectName;
+use tokenkeeper_actors::ports::observer::{EffectName, LoginEffectName};
 
 use crate::config::ServerKind;
 
@@ -110,11 +110,77 @@ kinds! {
     ClockBack = "wall clocks set back",
     NewsLost = "news lost",
     LoginRequired = "callers told to sign in",
+    Unparked = "grants taken back whose issuer is listed again",
+    LoginWanted = "logins wanted by persons",
+    LoginWantedAgain = "logins wanted again by persons",
+    StepUpWanted = "logins wanted for operations",
+    StepUpBounded = "logins for operations refused: too many",
+    StepUpDeclined = "logins for operations refused: declined before",
+    LoginInVain = "refusals of what a login for the operation brought",
+    AttemptBegun = "attempts that ask",
+    CompletionBegun = "attempts that complete an answer",
+    Asked = "prompts written",
+    Shown = "prompts shown",
+    ShowReady = "prompts that can be shown",
+    TakenOver = "prompts taken over",
+    NotTakenOver = "prompts of another host that cannot be shown here",
+    ShownBeside = "prompts shown beside one whose claim was lost",
+    Followed = "attempts that follow another process",
+    AskedElsewhere = "callers told that another process asks",
+    Peeked = "looks at pending logins",
+    PromptTimedOut = "prompts that nobody answered in time",
+    SaidYes = "people: yes",
+    SaidNo = "people: no",
+    SaidLate = "people: yes after the request expired",
+    SaidTwice = "people: the callback loaded twice",
+    AnswerForged = "people: a forged answer",
+    SaidCancel = "people: cancelled",
+    TabClosed = "people: closed tabs",
+    CallbackElsewhere = "answers that arrived in another process",
+    CallbackLost = "answers that no process took",
+    UnknownLogin = "answers to unknown logins",
+    LateYes = "late answers that counted",
+    NoShared = "noes shared between processes",
+    PageUnknownClient = "authorization pages that do not know the client",
+    Reauthorized = "grants ended by a new authorization",
+    CodeSent = "codes presented",
+    CodeUnsent = "codes that could not be sent",
+    CodeLost = "codes whose answer was lost",
+    CodeRefused = "codes refused",
+    Polled = "device logins polled",
+    RedeemedUnclaimed = "codes presented without the right to spend",
+    PresentedBeside = "tokens presented beside a redemption without it",
+    AttemptSignedIn = "attempts that signed in",
+    LoginStored = "logins stored by attempts",
+    LoginStoredLate = "logins stored late",
+    LoginUnstored = "logins served before they were stored",
+    LoginDropped = "logins dropped: another one came first",
+    LoginRevoked = "logins revoked: logged out, or another person",
+    LoginOtherSubject = "logins refused: another person",
+    LoginLost = "logins lost at shutdown",
+    LoginLostInCrash = "logins lost in a crash",
+    AttemptLoggedOut = "attempts ended by a logout",
+    AttemptTimedOut = "attempts that timed out",
+    AttemptShutDown = "attempts ended by a shutdown",
+    AttemptBroke = "attempts broken off",
+    AskerDied = "askers that died with an open prompt",
+    RedeemerDied = "redeemers that died with a code under way",
+    StaleEnded = "prompts ended whose redeemer had died",
+    EndedDenied = "prompts ended: denied",
+    EndedCancelled = "prompts ended: cancelled",
+    EndedTimedOut = "prompts ended: timed out",
+    EndedFailed = "prompts ended: failed",
+    EndedAborted = "prompts ended: lost",
+    LoginDeadline = "requests for a login past their deadline",
+    SeekerSignedIn = "requests for a login answered: signed in",
+    SeekerDenied = "requests for a login answered: denied",
+    SeekerCancelled = "requests to cancel a login answered",
 }
 
 const KINDS: usize = WORDS.len();
 const SERVERS: usize = ServerKind::ALL.len();
 const EFFECTS: usize = EffectName::ALL.len();
+const LOGIN_EFFECTS: usize = LoginEffectName::ALL.len();
 
 /// The number of events of each kind.
 #[derive(Clone, Debug)]
@@ -122,6 +188,8 @@ pub struct Tally {
     kinds: [u64; KINDS],
     /// Crashes, aborts and reboots at each effect of a flight, before it begins and after.
     crashes: [[u64; 2]; EFFECTS],
+    /// The same at each effect of a login attempt.
+    login_crashes: [[u64; 2]; LOGIN_EFFECTS],
     /// For each kind of server, the lineages that lost an answer, those of them whose refresh token was spent, those that
     /// survive by the rule before, and those that survived.
     lineages: [[u64; 4]; SERVERS],
@@ -131,7 +199,13 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { kinds: [0; KINDS], crashes: [[0; 2]; EFFECTS], lineages: [[0; 4]; SERVERS], steps: 0 }
+        Self {
+            kinds: [0; KINDS],
+            crashes: [[0; 2]; EFFECTS],
+            login_crashes: [[0; 2]; LOGIN_EFFECTS],
+            lineages: [[0; 4]; SERVERS],
+            steps: 0,
+        }
     }
 }
 
@@ -143,6 +217,12 @@ impl Tally {
     pub(crate) fn crash(&mut self, effect: EffectName, after: bool) {
         if let Some(place) = EffectName::ALL.iter().position(|name| *name == effect) {
             self.crashes[place][usize::from(after)] += 1;
+        }
+    }
+
+    pub(crate) fn login_crash(&mut self, effect: LoginEffectName, after: bool) {
+        if let Some(place) = LoginEffectName::ALL.iter().position(|name| *name == effect) {
+            self.login_crashes[place][usize::from(after)] += 1;
         }
     }
 
@@ -168,6 +248,9 @@ impl Tally {
         for (ours, theirs) in self.lineages.iter_mut().zip(other.lineages) {
             ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
         }
+        for (ours, theirs) in self.login_crashes.iter_mut().zip(other.login_crashes) {
+            ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
+        }
         for (ours, theirs) in self.crashes.iter_mut().zip(other.crashes) {
             ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
         }
@@ -179,7 +262,11 @@ impl Tally {
         let crashes = EffectName::ALL.iter().zip(self.crashes).flat_map(|(name, [before, after])| {
             [(format!("crash before {}", name.as_str()), before), (format!("crash after {}", name.as_str()), after)]
         });
-        kinds.chain(crashes)
+        let logins = LoginEffectName::ALL.iter().zip(self.login_crashes).flat_map(|(name, [before, after])| {
+            let name = name.as_str();
+            [(format!("crash before {name} of a login"), before), (format!("crash after {name} of a login"), after)]
+        });
+        kinds.chain(crashes).chain(logins)
     }
 
     /// The kinds that occurred less often than `least`.

@@ -124,7 +124,7 @@ impl LoginTask {
                 self.await_answer(name, work, Err(UNKNOWN), move |answer| LoginEvent::Renewed(op, answer));
             }
             LoginEffect::EndClaim(claim) => {
-                self.claims.retain(|held| *held != claim);
+                self.claims.retain(|held| held.scope != claim.scope);
                 self.run_in_background(name, async move {
                     if let Err(fault) = store.end_claim(&identity, &claim, ClaimEnding::Released).await {
                         tracing::debug!(%fault, "a claim could not be ended");

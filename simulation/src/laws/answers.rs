@@ -75,6 +75,7 @@ impl World {
             self.breach("13", "a token of another subject is handed out", || generation.to_string());
         }
         let ours = at.flight.and_then(|flight| self.truth.flight(flight)).is_some_and(|(owner, _)| owner == pid);
+        let ours = ours || at.owner == Some(pid);
         let excused = at.save_failed && ours || self.store_was_down(pid, identity, generation.nonce.0 != 0);
         if !at.durable && !excused {
             self.breach("4", "a token is handed out before it is stored", || generation.to_string());
@@ -84,6 +85,15 @@ impl World {
             known.logged_out.iter().find(|(epoch, answered)| *answered < step && generation.epoch <= *epoch);
         let logged_out =
             logged_out.map(|(epoch, _)| *epoch).or(known.logging_out.filter(|epoch| generation.epoch <= *epoch));
+        // A login that is not stored belongs to the epoch it replaces until it is.
+        let base = at.base.filter(|_| !at.durable);
+        let over = |base, begun| {
+            known.logged_out.iter().any(|(epoch, answered)| (begun..step).contains(answered) && base <= *epoch)
+        };
+        let outlived = base
+            .filter(|(base, begun)| over(*base, *begun) || known.logging_out.is_some_and(|epoch| *base <= epoch))
+            .map(|(base, _)| base);
+        let logged_out = logged_out.or(outlived);
         let parked = known.parked.max(known.barred).filter(|epoch| generation.epoch <= *epoch);
         if let Some(refused) = known.refuses(&generation, step) {
             self.breach("6", "a refused lease, or an older one, is handed out", || {
@@ -177,6 +187,7 @@ impl World {
         if error.retry_after().is_some() && self.callers[caller].handled == self.step {
             self.count(Kind::BackedOff);
         }
+        self.check_not_arriving(pid.process, identity, caller, reason);
         if !self.is_supported(pid, identity, caller, reason) {
             self.breach("8", "an error is answered that nothing explains", || format!("c{caller}: {error:?}"));
         }

@@ -43,7 +43,7 @@ impl World {
     pub(crate) fn check_finish(&mut self) {
         for identity in 0..self.config.identities {
             let kernel = self.config.store == StoreKind::Kernel;
-            let leaked = self.store.holders(identity).find(|(_, by, _)| kernel && !self.truth.lives(by.flight));
+            let leaked = self.store.holders(identity).find(|(_, by, _)| kernel && !self.truth.holder_lives(by.flight));
             if let Some((scope, by, _)) = leaked {
                 self.breach("5", "a claim is held by nobody", || format!("{scope:?} by {}", by.flight));
             }

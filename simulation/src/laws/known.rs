@@ -112,8 +112,9 @@ impl Known {
             self.recover();
         }
         if self.parked == Some(view.epoch()) && !is_parked(view) {
-            // The server accepts the client again.
+            // The server accepts the client again, or the resource lists the issuer again.
             self.parked = None;
+            self.barred = None;
         }
         self.version = Some(view.version);
         self.issuer = view.issuer.clone();

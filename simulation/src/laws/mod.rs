@@ -7,9 +7,11 @@
 
 pub(crate) mod answers;
 mod connections;
+mod doors;
 mod ending;
 mod flights;
 pub(crate) mod known;
+mod logins;
 mod patience;
 mod sessions;
 mod spending;

@@ -90,6 +90,11 @@ impl World {
     fn check_waits_on(&mut self, id: ActorId, caller: usize, failed: Failed, reaction: &Reaction<'_>, next: bool) {
         let elapsed = self.moment(id.pid.process).elapsed;
         let (deadline, fail_fast) = (self.callers[caller].ask().deadline(), self.callers[caller].spec.fail_fast);
+        // While a login arrives, callers wait for it.
+        let arriving = !self.slot(id).logins.arriving.is_empty();
+        if arriving {
+            return;
+        }
         if !reaction.retrying && !next {
             self.breach("8", "a failed flight leaves one of its cohort waiting", || format!("c{caller}"));
         }

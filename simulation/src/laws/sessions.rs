@@ -56,6 +56,16 @@ impl World {
         known.logging_out = known.logging_out.or(known.version.map(|version| version.epoch));
     }
 
+    /// A logout that is refused at once, because another change is being written, ends nothing.
+    pub(crate) fn note_logout_refused(&mut self, id: ActorId, effects: &[SessionEffect]) {
+        let refused = |effect: &SessionEffect| matches!(effect, SessionEffect::AnswerLogout(_, Err(LogoutError::Busy)));
+        let Some(actor) = self.actor(id) else { return };
+        let logouts = actor.replies.values().filter(|reply| matches!(reply, Awaited::Logout { .. })).count();
+        if logouts == 1 && effects.iter().any(refused) {
+            self.slot(id).known.logging_out = None;
+        }
+    }
+
     /// A session receives the issuers that the resource lists now.
     pub(crate) fn note_issuers(&mut self, id: ActorId, listed: &[Issuer]) {
         let t = self.t;
@@ -63,6 +73,9 @@ impl World {
         known.listed = (known.version.is_none() && !known.heard_late).then(|| listed.to_vec());
         if known.issuer.as_ref().is_some_and(|issuer| !listed.contains(issuer)) {
             known.barred = known.version.map(|version| version.epoch);
+        } else if known.issuer.is_some() && known.barred == known.version.map(|version| version.epoch) {
+            // The issuer is listed again, and nothing was replaced meanwhile.
+            known.barred = None;
         }
         if !listed.contains(&issuer_name(0)) || !listed.contains(&issuer_name(1)) {
             known.meet(Reason::IssuerChanged, t);
@@ -193,6 +206,7 @@ impl World {
             self.slot(id).known.cohort = 0;
         }
         self.check_residue(id);
+        self.check_login_deadlines(id, occasion);
         if let Occasion::Asked(waiter, ask) = occasion
             && let Some((_, caller)) = waiters.iter().find(|(other, _)| other == waiter).copied()
         {
@@ -213,7 +227,9 @@ impl World {
         let until = resting.max(slot.known.throttled).filter(|until| *until > elapsed);
         // Before its first read, a session cannot exclude that a valid token exists.
         let knows = slot.known.version.is_some();
-        if let Some(until) = until.filter(|until| *until >= deadline && !flying && knows) {
+        // A login that arrives brings a token whatever the pause.
+        let arriving = !slot.logins.arriving.is_empty();
+        if let Some(until) = until.filter(|until| *until >= deadline && !flying && knows && !arriving) {
             self.breach("7", "a caller waits who can only be answered too late", || {
                 format!("c{caller}: {until:?}, {deadline:?}")
             });
@@ -263,7 +279,11 @@ impl World {
             let age = age.unwrap_or_else(|| moment.wall.since(validity.anchored().wall));
             lease.cause() == Cause::Refusal && age < youth
         });
+        let by_login = lease.as_ref().is_some_and(|lease| lease.cause() == Cause::Login);
         let slot = self.slot(id);
+        // A login was made for this operation, and what it brought is refused (law 22).
+        let caused = slot.logins.causes.iter().any(|(_, operation, _)| *operation == refusal.operation);
+        let in_vain = by_login && (caused || slot.logins.unsure);
         // The grant is over, and its refused token was removed. No refresh can follow.
         let removed = slot.known.lease.is_none() && slot.published.standing.login_required.is_some();
         let known = &mut slot.known;
@@ -304,8 +324,11 @@ impl World {
             }
             RefusalAnswer::Unknown => {}
             RefusalAnswer::Futile(error) => {
-                let before = !known.futile.insert(key);
-                if error.reason() != Reason::ResourceRefuses || !young && !before {
+                if in_vain && !young {
+                    self.tally.count(Kind::LoginInVain);
+                }
+                let before = !self.slot(id).known.futile.insert(key);
+                if error.reason() != Reason::ResourceRefuses || !young && !before && !in_vain {
                     self.breach("11", "a refusal is called futile and is not", || format!("{refusal:?}: {error:?}"));
                 }
             }

@@ -30,6 +30,10 @@ impl World {
     /// A session orders a flight.
     pub(crate) fn check_order(&mut self, pid: Pid, identity: usize, order: &Order) {
         let elapsed = self.moment(pid.process).elapsed;
+        let logins = &self.processes[pid.process].slots[identity].logins;
+        if !logins.arriving.is_empty() || !logins.keeping.is_empty() {
+            self.breach("25", "a flight begins while a login arrives", || format!("{order:?}"));
+        }
         let process = &self.processes[pid.process];
         let beside = |run: &&crate::process::FlightRun| {
             run.identity == identity && run.order.epoch == order.epoch && !run.facts.is_settled()
@@ -126,7 +130,14 @@ impl World {
     ) -> bool {
         let slot = &self.processes[pid.process].slots[identity];
         let generation = lease.generation();
-        let refused = |(refused, _): &(Generation, u64)| *refused == generation || refused.supersedes(&generation);
+        // The token of a login may be refused before it is stored. The store counts it without the process's nonce.
+        let number = Server::number(lease.token().expose());
+        let of_login = number.is_some_and(|at| self.server.ats.get(at).is_some_and(|at| at.base.is_some()));
+        let same = |refused: &Generation| {
+            *refused == generation
+                || of_login && (refused.epoch, refused.number) == (generation.epoch, generation.number)
+        };
+        let refused = |(refused, _): &(Generation, u64)| same(refused) || refused.supersedes(&generation);
         let host = self.processes[pid.process].host;
         let just_set = self.hosts[host].stepped.is_some_and(|stepped| self.t < stepped + CLOCK_SETTLES);
         if just_set || self.skew(lease, moment) > SKEW {
@@ -242,6 +253,9 @@ impl World {
         let Some(marked) = run.facts.mark.clone() else { return };
         let sends = run.facts.sends;
         self.check_under_way(id, rt, excused);
+        if !excused && !self.claim_excused(asker) {
+            self.check_beside_redemption(identity, marked.epoch, name);
+        }
         // Law 2: the mark was durable before the send, and is still in the store. A moved epoch or a standstill after
         // the last check excuses its absence.
         let digest = self.server.rts[rt].credential.digest();
@@ -304,7 +318,8 @@ impl World {
                 let left = other.sent.unwrap_or_default();
                 // A dead process reads no answer, so its request is not in flight any more.
                 let reads = self.truth.lives(other.flight);
-                let strays = used && other.identity != identity;
+                let theirs_used = other.rt.is_some_and(|rt| self.server.rts[rt].spent.is_some());
+                let strays = (used || theirs_used) && other.identity != identity;
                 reads && !other.delivered && t < left + other.timeout && !other.excused && !strays
             });
         if let Some(beside) = beside.filter(|_| !excused) {

@@ -70,7 +70,10 @@ impl World {
         let Some(place) = self.lost_answers.iter().position(|lost| matches(self, lost)) else { return };
         let LostAnswer { rt, request, over } = self.lost_answers.remove(place);
         let lineage = self.server.rts[rt].lineage;
-        if matches!(self.server.lineages[lineage].ended, Some(End::Whim | End::Revoked | End::Swept)) {
+        if matches!(
+            self.server.lineages[lineage].ended,
+            Some(End::Whim | End::Revoked | End::Swept | End::Reauthorized)
+        ) {
             // It ended for another reason.
             return;
         }

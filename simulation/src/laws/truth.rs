@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokenkeeper_actors::values::record::{Content, MarkState, Record, Refresh};
-use tokenkeeper_actors::values::{Epoch, FlightId, Reason};
+use tokenkeeper_actors::values::{AttemptId, Epoch, FlightId, Reason};
 
 use crate::Millis;
 use crate::process::Pid;
@@ -20,6 +20,10 @@ pub(crate) struct Truth {
     pub(crate) claim_ended: BTreeSet<FlightId>,
     /// Flights that were aborted. Facts that only they knew are lost.
     pub(crate) aborted: BTreeSet<FlightId>,
+    /// Login attempts whose machines exist.
+    attempts: BTreeSet<AttemptId>,
+    /// The revisions, for each identity, in which a prompt ended because its redeemer had died.
+    pub(crate) stale_ends: BTreeSet<(usize, u64)>,
     /// Flights whose machines no longer exist.
     over: BTreeSet<FlightId>,
     /// Flights that ended their claim as settled.
@@ -76,6 +80,8 @@ impl Truth {
             closed_marked: BTreeSet::new(),
             claim_ended: BTreeSet::new(),
             aborted: BTreeSet::new(),
+            attempts: BTreeSet::new(),
+            stale_ends: BTreeSet::new(),
             over: BTreeSet::new(),
             released: BTreeSet::new(),
             rotated: BTreeSet::new(),
@@ -107,6 +113,19 @@ impl Truth {
 
     pub(crate) fn flight_over(&mut self, flight: FlightId) {
         self.over.insert(flight);
+    }
+
+    pub(crate) fn attempt_begun(&mut self, attempt: AttemptId) {
+        self.attempts.insert(attempt);
+    }
+
+    pub(crate) fn attempt_over(&mut self, attempt: AttemptId) {
+        self.attempts.remove(&attempt);
+    }
+
+    /// Whether the machine may still take a step that holds claims under this id.
+    pub(crate) fn holder_lives(&self, holder: FlightId) -> bool {
+        self.lives(holder) || self.attempts.contains(&AttemptId(holder.0))
     }
 
     /// Whether a flight's machine may still take a step.

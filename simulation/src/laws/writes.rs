@@ -19,7 +19,7 @@ impl World {
                 let process = &self.processes[pid.process];
                 process.flights.get(&flight).filter(|_| process.life == pid.life)
             }
-            Asker::Actor(_) | Asker::Driver(_) => None,
+            Asker::Actor(_) | Asker::Attempt(..) | Asker::Driver(_) => None,
         }
     }
 
@@ -30,7 +30,7 @@ impl World {
                 let alive = process.life == pid.life;
                 process.flights.get_mut(&flight).filter(|_| alive)
             }
-            Asker::Actor(_) | Asker::Driver(_) => None,
+            Asker::Actor(_) | Asker::Attempt(..) | Asker::Driver(_) => None,
         }
     }
 
@@ -126,6 +126,7 @@ impl World {
             Changed::Applied { before, after } => {
                 self.check_progress(before.as_deref(), after, change);
                 self.check_applied(asker, identity, change, before.as_deref(), after);
+                self.check_prompt_written(asker, identity, change, before.as_deref(), after);
                 self.check_doubt_kept(identity, after);
                 self.note_record(identity, after);
                 self.spread_news(identity);
@@ -197,7 +198,8 @@ impl World {
             }
             Change::Configure { renewal, .. } => self.check_configured(before, after, renewal),
             Change::Park { why, .. } => self.check_parked(asker, *why),
-            Change::Unpark { .. } | Change::Prompt { .. } | Change::AnswerPrompt { .. } | Change::EndPrompt { .. } => {}
+            Change::Unpark { .. } => self.count(Kind::Unparked),
+            Change::Prompt { .. } | Change::AnswerPrompt { .. } | Change::EndPrompt { .. } => {}
             Change::Discard { number, .. } => self.check_discarded(*number, before),
             Change::Install(login) => {
                 let refresh = login.refresh.as_ref().map(|refresh| refresh.digest());

@@ -148,7 +148,7 @@ impl Script<'_> {
     pub(super) fn rare(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let saves_fail = |span| Stimulus::StoreTrouble { kind: StoreTrouble::SavesFail, span };
-        match self.rng.below(32) {
+        match self.rng.below(38) {
             0..2 => {
                 self.end_at(EffectName::Withdraw);
                 let kind = self.rng.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable]);
@@ -158,7 +158,7 @@ impl Script<'_> {
                 self.end_at(EffectName::End);
                 self.push(0, Stimulus::EndLineages { identity });
             }
-            3..11 => {
+            3..11 | 32 | 37 => {
                 // Only the note that the token is spent can be written, or not even that.
                 if self.rng.chance(450) {
                     self.end_at(EffectName::Spent);
@@ -181,7 +181,7 @@ impl Script<'_> {
                 self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Late, span: 900 });
                 self.end_at(EffectName::Revoke);
             }
-            19..23 => {
+            19..23 | 33..37 => {
                 // The logout cannot be stored, and the flight takes it over.
                 if self.rng.chance(250) {
                     self.end_at(EffectName::Close);

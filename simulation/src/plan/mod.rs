@@ -2,10 +2,11 @@
 //! can be shrunk.
 
 mod faults;
+mod logins;
 mod people;
 mod scenes;
 
-use tokenkeeper_actors::ports::observer::EffectName;
+use tokenkeeper_actors::ports::observer::{EffectName, LoginEffectName};
 
 use crate::Millis;
 use crate::config::Config;
@@ -80,6 +81,12 @@ pub(crate) enum Stimulus {
     LoseWatch { process: usize, span: Millis },
     /// Sets a trap at a named effect of a flight.
     Trap(Trap),
+    /// A program or a person wants a login.
+    Seek(SeekerSpec),
+    /// All login attempts of a process are aborted, as if by a defect.
+    BreakAttempts { process: usize },
+    /// Sets a trap at a named effect of a login attempt.
+    LoginTrap(LoginTrap),
     /// A process dies before an effect of a session.
     SessionTrap(SessionPoint),
 }
@@ -92,6 +99,7 @@ pub(crate) enum SessionPoint {
     Reply,
     Change,
     Fly,
+    SignIn,
 }
 
 /// How a caller behaves.
@@ -111,6 +119,33 @@ pub(crate) struct CallerSpec {
     /// The time after which the caller is cancelled.
     pub(crate) leaves_after: Option<Millis>,
     pub(crate) operation: u8,
+}
+
+/// A request to sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeekerSpec {
+    pub(crate) process: usize,
+    pub(crate) identity: usize,
+    pub(crate) want: Want,
+    pub(crate) is_device: bool,
+    pub(crate) same_subject: bool,
+    /// How long it waits for each answer.
+    pub(crate) patience: Millis,
+    /// It cancels the login so long after it was offered.
+    pub(crate) cancels_after: Option<Millis>,
+    /// How often it begins anew after an error that may pass.
+    pub(crate) rounds: u8,
+}
+
+/// Why a login is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A person asks to sign in.
+    Person,
+    /// A person asks to sign in, although signed in.
+    Again,
+    /// The resource wants more than the lease for this operation.
+    Operation(u8),
 }
 
 /// The origin of a login's refresh token.
@@ -176,6 +211,14 @@ pub(crate) enum ServerTrouble {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trap {
     pub(crate) effect: EffectName,
+    pub(crate) when: When,
+    pub(crate) deed: Deed,
+}
+
+/// A trap at an effect of a login attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LoginTrap {
+    pub(crate) effect: LoginEffectName,
     pub(crate) when: When,
     pub(crate) deed: Deed,
 }

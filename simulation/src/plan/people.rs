@@ -123,12 +123,19 @@ impl Script<'_> {
     pub(super) fn changed(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         self.burst(3);
-        let what = if self.rng.chance(500) {
+        let what = if self.rng.chance(400) {
             Stimulus::WrongSubject
         } else {
             Stimulus::Issuers { process, identity, moved: self.rng.chance(800) }
         };
         self.push(5, what);
+        if matches!(what, Stimulus::Issuers { moved: true, .. }) && self.rng.chance(900) {
+            // A second look parks the grant, and a later one takes it back.
+            self.push(5_200, what);
+            if self.rng.chance(950) {
+                self.push(9_000, Stimulus::Issuers { process, identity, moved: false });
+            }
+        }
         if self.rng.chance(600) {
             self.trap_at(0, EffectName::Close);
         }

@@ -9,9 +9,16 @@ use crate::rng::{For, Rng};
 const CURTAIN: Millis = 20_000;
 
 pub(super) fn draw(seed: u64, config: &Config) -> Plan {
-    let mut script = Script { rng: Rng::new(seed, For::Plan, 0), config, at: 0, events: Vec::new() };
+    let mut script = Script {
+        rng: Rng::new(seed, For::Plan, 0),
+        config,
+        at: 0,
+        events: Vec::new(),
+        logins: Rng::new(seed, For::LoginPlan, 0),
+    };
     for _ in 0..script.rng.between(3, 9) {
         script.pass();
+        script.with_logins();
         script.scene();
     }
     let mut events = script.events;
@@ -26,6 +33,8 @@ pub(super) struct Script<'a> {
     /// The start of the current scene.
     pub(super) at: Millis,
     events: Vec<Event>,
+    /// Draws the scenes of logins, so that the others stay as they are.
+    logins: Rng,
 }
 
 impl Script<'_> {
@@ -42,6 +51,18 @@ impl Script<'_> {
             7..9 => lifetime + self.rng.between(1, 2_000),
             _ => self.rng.between(60_000, 400_000),
         };
+    }
+
+    /// Adds a scene of logins to the one that follows, in some cases.
+    fn with_logins(&mut self) {
+        let at = self.at;
+        std::mem::swap(&mut self.rng, &mut self.logins);
+        if self.rng.chance(560) {
+            self.at += self.rng.weigh(&[(3, 0), (3, 40), (2, 900), (2, 6_000)]);
+            self.login_scene();
+        }
+        std::mem::swap(&mut self.rng, &mut self.logins);
+        self.at = at;
     }
 
     fn scene(&mut self) {

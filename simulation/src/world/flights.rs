@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use tokenkeeper_actors::law::flight::{Flight, FlightEffect, FlightEvent, Op, Order, Report, Urgency};
-use tokenkeeper_actors::ports::store::ClaimEnding;
+use tokenkeeper_actors::ports::store::{ClaimEnding, ClaimScope};
 use tokenkeeper_actors::values::FlightId;
 
 use super::{Asker, Call, Item, World};
@@ -156,7 +156,8 @@ impl World {
                 self.begin_op(asker, identity, op, Call::Load, key);
             }
             FlightEffect::Claim { op, epoch, at_least } => {
-                self.begin_op(asker, identity, op, Call::Claim { epoch, at_least }, key);
+                let scope = ClaimScope::Spend(epoch);
+                self.begin_op(asker, identity, op, Call::Claim { scope, at_least }, key);
             }
             FlightEffect::Renew { op, claim, at_least } => {
                 self.begin_op(asker, identity, op, Call::Renew { claim, at_least }, key);

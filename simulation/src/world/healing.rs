@@ -22,6 +22,9 @@ const PROBES: u8 = 6;
 /// backoff.
 const PATIENCE: Millis = 400_000;
 
+/// The maximum time for the last logins. A request of a dead process may be open, and is taken over first.
+const LAST_LOGINS: Millis = 4_000_000;
+
 /// The interval between checks for callers without an answer.
 const GLANCE: Millis = 5_000;
 
@@ -94,6 +97,7 @@ impl World {
         self.healed = true;
         self.traps.clear();
         self.session_traps.clear();
+        self.login_traps.clear();
         self.store_troubles.clear();
         self.server_troubles.clear();
         self.server.caprices.clear();
@@ -138,7 +142,13 @@ impl World {
 
     /// Ends the schedule once every caller was answered, or should have been.
     pub(super) fn finish(&mut self) {
-        if self.t < self.last_call && self.callers.iter().any(|caller| caller.doing != Doing::Done) {
+        let waits = self.callers.iter().any(|caller| caller.doing != Doing::Done) || self.logins_run();
+        if self.t < self.last_call && waits {
+            return self.queue.push(self.t + GLANCE, Item::Finish);
+        }
+        if !waits && !self.at_rest && !self.config.repeatable() {
+            self.seek_at_rest();
+            self.last_call = self.t + LAST_LOGINS;
             return self.queue.push(self.t + GLANCE, Item::Finish);
         }
         for id in 0..self.callers.len() {
@@ -147,6 +157,12 @@ impl World {
                 let doing = caller.doing;
                 self.breach("7", "a caller was never answered", || format!("c{id} is {doing:?}"));
             }
+        }
+        if self.logins_run() {
+            self.breach("7", "a login never ends", String::new);
+        }
+        if self.at_rest {
+            self.check_signed_in();
         }
         self.check_finish();
         self.finished = true;

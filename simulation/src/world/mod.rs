@@ -1,10 +1,13 @@
 //! The simulated world, and the loop that takes it from one step to the next.
 
+mod attempts;
+mod authorizing;
 mod callers;
 mod connecting;
 mod flights;
 mod healing;
 mod ops;
+mod persons;
 mod sessions;
 mod stimuli;
 mod traps;
@@ -15,14 +18,18 @@ use std::sync::Arc;
 
 use tokenkeeper_actors::law::flight::{Equipment, FlightEvent, Op};
 use tokenkeeper_actors::law::ledger::Changed;
+use tokenkeeper_actors::law::login::{LoginEquipment, LoginEvent};
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Record};
-use tokenkeeper_actors::values::{Account, FlightId, Jitter, Moment, Nonce, Now, Scopes, ServerIdentity, Target};
+use tokenkeeper_actors::values::{
+    Account, AttemptId, FlightId, Jitter, Moment, Nonce, Now, Scopes, ServerIdentity, Target,
+};
 
+use crate::attempt::{Asking, Code, Seeker, Tab};
 use crate::clock::Host;
 use crate::config::{Config, Weather};
 use crate::laws::survival::LostAnswer;
 use crate::laws::truth::Truth;
-use crate::plan::{Plan, ServerTrouble, SessionPoint, Stimulus, StoreTrouble, Trap};
+use crate::plan::{LoginTrap, Plan, ServerTrouble, SessionPoint, Stimulus, StoreTrouble, Trap};
 use crate::process::{ActorId, Permits, Pid, Process, Slot};
 use crate::rng::{For, Rng, join};
 use crate::server::{Asked, Server};
@@ -70,6 +77,21 @@ pub(crate) enum Item {
     Evidence(usize),
     /// A revocation reaches the server.
     Revoke(usize),
+    /// A login attempt continues with its effects.
+    Attempt(Pid, AttemptId),
+    AttemptTick(Pid, AttemptId, u32),
+    /// The answer to an effect of an attempt that needs no other machine.
+    LocalAnswer(usize),
+    /// A request of an attempt reaches the server.
+    ExchangeArrives(usize),
+    /// The login source may have something to report.
+    Exchanged(usize),
+    /// A person answers a request.
+    Person(usize),
+    /// A person cancels a login.
+    Cancel(usize),
+    /// A seeker of a login takes its next step.
+    Seeker(usize, u32),
     /// A caller takes its next step.
     Caller(usize, u32),
     /// A process starts anew.
@@ -107,13 +129,29 @@ pub(crate) struct World {
     pub(crate) lost_answers: Vec<LostAnswer>,
     pub(crate) traps: Vec<Trap>,
     pub(crate) session_traps: Vec<SessionPoint>,
+    pub(crate) login_traps: Vec<LoginTrap>,
+    pub(crate) seekers: Vec<Seeker>,
+    pub(crate) tabs: Vec<Tab>,
+    pub(crate) askings: Vec<Asking>,
+    pub(crate) codes: Vec<Code>,
+    pub(crate) exchanges: Vec<authorizing::Exchange>,
+    local_answers: Vec<(Pid, AttemptId, LoginEvent)>,
+    cancels: Vec<(Pid, usize)>,
+    /// The number of requests to a person that were written, for each identity.
+    pub(crate) prompts: Vec<u64>,
+    /// The same number when the last logins were wanted.
+    pub(crate) asked_at_rest: Vec<u64>,
+    /// All faults are over, and nothing is under way.
+    pub(crate) at_rest: bool,
     extra: Vec<Stimulus>,
     pub(crate) planted_answers: Vec<(Pid, FlightId, Op, Changed)>,
     pub(crate) store_troubles: Vec<(StoreTrouble, Millis)>,
     pub(crate) server_troubles: Vec<(ServerTrouble, Millis)>,
     pub(crate) equipment: Arc<Equipment>,
+    pub(crate) login_equipment: Arc<LoginEquipment>,
     pub(crate) identities: Vec<ServerIdentity>,
     pub(crate) flights: u32,
+    pub(crate) attempts: u32,
     pub(crate) truth: Truth,
     pub(crate) tally: Tally,
     pub(crate) story: Story,
@@ -135,6 +173,8 @@ impl World {
             timeouts: config.timeouts,
             digests: store.key.clone(),
         };
+        let login_equipment =
+            LoginEquipment { timeouts: config.timeouts, digests: store.key.clone(), limits: config.login_limits };
         let mut world = Self {
             seed,
             server: Server::new(config.server.clone()),
@@ -148,13 +188,26 @@ impl World {
             lost_answers: Vec::new(),
             traps: Vec::new(),
             session_traps: Vec::new(),
+            login_traps: Vec::new(),
+            seekers: Vec::new(),
+            tabs: Vec::new(),
+            askings: Vec::new(),
+            codes: Vec::new(),
+            exchanges: Vec::new(),
+            local_answers: Vec::new(),
+            cancels: Vec::new(),
+            prompts: vec![0; config.identities],
+            asked_at_rest: Vec::new(),
+            at_rest: false,
             extra: Vec::new(),
             planted_answers: Vec::new(),
             store_troubles: Vec::new(),
             server_troubles: Vec::new(),
             equipment: Arc::new(equipment),
+            login_equipment: Arc::new(login_equipment),
             identities: (0..config.identities).filter_map(identity).collect(),
             flights: 0,
+            attempts: 0,
             truth: Truth::new(config.identities),
             tally: Tally::default(),
             story: Story::new(told),
@@ -223,6 +276,14 @@ impl World {
             Item::Connected(connect) => self.connected(connect),
             Item::Evidence(request) => self.evidence(request),
             Item::Revoke(rt) => self.revocation_arrives(rt),
+            Item::Attempt(pid, attempt) => self.drain_attempt(pid, attempt),
+            Item::AttemptTick(pid, attempt, tick) => self.attempt_tick(pid, attempt, tick),
+            Item::LocalAnswer(index) => self.local_answer(index),
+            Item::ExchangeArrives(index) => self.exchange_arrives(index),
+            Item::Exchanged(index) => self.exchanged(index),
+            Item::Person(tab) => self.person_answers(tab),
+            Item::Cancel(index) => self.cancel_login(index),
+            Item::Seeker(seeker, turn) => self.seeker_acts(seeker, turn),
             Item::Caller(caller, turn) => self.caller_acts(caller, turn),
             Item::Restart(process, life) => self.restart(process, life),
             Item::Wake(host) => self.wake(host),
@@ -239,6 +300,10 @@ impl World {
     fn hindrance(&self, item: Item) -> Hindrance {
         let pid = match item {
             Item::Birth(pid, _) | Item::Continue(pid, _) | Item::FlightTick(pid, ..) | Item::Permit(pid, ..) => pid,
+            Item::Attempt(pid, _) | Item::AttemptTick(pid, ..) => pid,
+            Item::LocalAnswer(index) => self.local_answers[index].0,
+            Item::Exchanged(index) => self.exchanges[index].pid,
+            Item::Seeker(seeker, _) => self.seekers[seeker].pid,
             Item::Mail(actor) | Item::ActorTick(actor, _) => actor.pid,
             Item::StoreEvent(pid, _) | Item::Exit(pid) => pid,
             Item::StoreEffect(op) | Item::StoreDone(op) => match self.ops.get(&op) {
@@ -308,6 +373,7 @@ impl World {
             nonce: Nonce(rng.next() | 1),
             slots: (0..self.config.identities).map(|_| Slot::default()).collect(),
             flights: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             permits: Permits::default(),
             stopping: false,
             deaf_until: None,
@@ -400,6 +466,14 @@ impl Item {
             Item::StoreEvent(pid, identity) => (19, (pid.process as u64) << 8 | identity as u64),
             Item::Planted(index) => (24, index as u64),
             Item::Connected(connect) => (25, connect as u64),
+            Item::Attempt(_, attempt) => (26, attempt.0 as u64),
+            Item::AttemptTick(_, attempt, _) => (27, attempt.0 as u64),
+            Item::LocalAnswer(index) => (28, index as u64),
+            Item::ExchangeArrives(index) => (29, index as u64),
+            Item::Exchanged(index) => (30, index as u64),
+            Item::Person(tab) => (31, tab as u64),
+            Item::Cancel(index) => (32, index as u64),
+            Item::Seeker(seeker, turn) => (33, (seeker as u64) << 32 | u64::from(turn)),
             Item::Heal => (20, 0),
             Item::Probe => (21, 0),
             Item::Finish => (22, 0),

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::{FlightEvent, Op};
 use tokenkeeper_actors::law::ledger::{Change, Changed};
-use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Renewed, Reservation};
+use tokenkeeper_actors::law::login::LoginEvent;
+use tokenkeeper_actors::ports::store::{
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, PendingLogin, Renewed, Reservation,
+};
 use tokenkeeper_actors::values::record::Record;
-use tokenkeeper_actors::values::{Epoch, FlightId, KeyedDigest, StoreFault};
+use tokenkeeper_actors::values::{AttemptId, FlightId, KeyedDigest, LoginKey, StoreFault};
 
 use super::{Item, World};
 use crate::Millis;
@@ -20,15 +23,16 @@ use crate::tally::Kind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     Flight(Pid, FlightId),
+    Attempt(Pid, AttemptId),
     Actor(ActorId),
-    /// The driver itself, which ends the claim of an aborted flight.
+    /// The driver itself, which ends the claim of an aborted flight or attempt.
     Driver(Pid),
 }
 
 impl Asker {
     pub(crate) fn pid(self) -> Pid {
         match self {
-            Asker::Flight(pid, _) | Asker::Driver(pid) => pid,
+            Asker::Flight(pid, _) | Asker::Attempt(pid, _) | Asker::Driver(pid) => pid,
             Asker::Actor(actor) => actor.pid,
         }
     }
@@ -36,6 +40,15 @@ impl Asker {
     pub(crate) fn flight(self) -> Option<FlightId> {
         match self {
             Asker::Flight(_, flight) => Some(flight),
+            Asker::Attempt(..) | Asker::Actor(_) | Asker::Driver(_) => None,
+        }
+    }
+
+    /// The id under which it holds claims.
+    fn holder(self) -> Option<FlightId> {
+        match self {
+            Asker::Flight(_, flight) => Some(flight),
+            Asker::Attempt(_, attempt) => Some(attempt.holder()),
             Asker::Actor(_) | Asker::Driver(_) => None,
         }
     }
@@ -45,11 +58,15 @@ impl Asker {
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Load,
-    Claim { epoch: Epoch, at_least: Duration },
+    Claim { scope: ClaimScope, at_least: Duration },
     Renew { claim: Claim, at_least: Duration },
     End { claim: Claim, ending: ClaimEnding },
     Change(Change),
     Reserve(KeyedDigest),
+    Put(LoginKey, Box<PendingLogin>),
+    Peek(LoginKey),
+    Take(LoginKey),
+    DropLogins,
 }
 
 #[derive(Debug)]
@@ -60,6 +77,8 @@ enum Answer {
     Ended,
     Changed(Box<Changed>),
     Reserved(Reservation),
+    Put,
+    Pending(Option<Box<PendingLogin>>),
 }
 
 #[derive(Debug)]
@@ -151,7 +170,9 @@ impl World {
                 StoreTrouble::Hangs => hang(&mut fate, rng),
                 StoreTrouble::SavesFail if save && rng.chance(700) => fail(&mut fate, StoreFault::Failed),
                 StoreTrouble::SavesFail if save => hang(&mut fate, rng),
-                StoreTrouble::WritesFail if matches!(call, Call::Change(_)) => fail(&mut fate, StoreFault::Failed),
+                StoreTrouble::WritesFail if matches!(call, Call::Change(_) | Call::Put(..) | Call::Take(_)) => {
+                    fail(&mut fate, StoreFault::Failed)
+                }
                 StoreTrouble::Unreadable if matches!(call, Call::Load) => fail(&mut fate, StoreFault::Unreadable),
                 StoreTrouble::NoClaims if matches!(call, Call::Claim { .. } | Call::Renew { .. }) => {
                     fail(&mut fate, StoreFault::Failed);
@@ -167,7 +188,9 @@ impl World {
             // A time-out on a kernel lock also releases it.
             fate.effect = None;
         }
-        if fate.done.is_none() && (!matches!(call, Call::Load | Call::Change(_)) || asker.flight().is_none()) {
+        let bounds_it = asker.flight().is_some() && matches!(call, Call::Load | Call::Change(_))
+            || matches!(asker, Asker::Attempt(..)) && !matches!(call, Call::Claim { .. });
+        if fate.done.is_none() && !bounds_it {
             // A driver does not leave a claim without an answer, nor an actor waiting. So such an operation is always
             // answered.
             fate.done = Some(timeout * 3);
@@ -196,10 +219,11 @@ impl World {
         let (identity, now) = (op.identity, self.t);
         op.result = Some(match &op.call {
             Call::Load => Answer::Loaded(self.store.record(identity).cloned().map(Box::new)),
-            Call::Claim { epoch, at_least } => {
-                let scope = ClaimScope::Spend(*epoch);
-                let Asker::Flight(pid, flight) = op.asker else { return };
-                let gone = !self.processes[pid.process].flights.contains_key(&flight);
+            Call::Claim { scope, at_least } => {
+                let scope = *scope;
+                let Some(flight) = op.asker.holder() else { return };
+                let pid = op.asker.pid();
+                let gone = !self.runs_on(op.asker);
                 if gone && !self.config.is_leased() {
                     // The guard of a kernel lock is dropped with the flight that waited for it.
                     return;
@@ -215,9 +239,7 @@ impl World {
                 let answer = self.store.claim(identity, scope, holder, *at_least, now);
                 self.tell(
                     || format!("store i{identity}"),
-                    |world| {
-                        format!("claim for epoch {} by {}: {answer:?}", epoch.number(), world.flight_name(pid, flight))
-                    },
+                    |world| format!("claim {scope:?} by {}: {answer:?}", world.flight_name(pid, flight)),
                 );
                 Answer::Claimed(answer)
             }
@@ -237,7 +259,36 @@ impl World {
                 None => Reservation::Reserved,
                 Some(other) => Reservation::HeldBy(self.identities[other].clone()),
             }),
+            Call::Put(key, pending) => {
+                self.store.put_login(*key, (**pending).clone());
+                Answer::Put
+            }
+            Call::Peek(key) => {
+                let wall = self.moment(op.asker.pid().process).wall;
+                Answer::Pending(self.store.peek_login(*key, wall).map(Box::new))
+            }
+            Call::Take(key) => {
+                let wall = self.moment(op.asker.pid().process).wall;
+                let taken = self.store.take_login(*key, wall);
+                self.note_taken(op.asker, *key, taken.is_some());
+                Answer::Pending(taken.map(Box::new))
+            }
+            Call::DropLogins => {
+                let owner = self.identities[identity].clone();
+                self.store.drop_logins(&owner);
+                Answer::Put
+            }
         });
+    }
+
+    /// Whether the machine behind an operation still exists.
+    fn runs_on(&self, asker: Asker) -> bool {
+        let process = &self.processes[asker.pid().process];
+        match asker {
+            Asker::Flight(_, flight) => process.flights.contains_key(&flight),
+            Asker::Attempt(_, attempt) => process.attempts.contains_key(&attempt),
+            Asker::Actor(_) | Asker::Driver(_) => true,
+        }
     }
 
     pub(crate) fn holder(&self, pid: Pid, flight: FlightId) -> Holder {
@@ -247,11 +298,8 @@ impl World {
 
     pub(crate) fn store_done(&mut self, id: u64) {
         let Some(mut op) = self.ops.remove(&id) else { return };
-        if let Asker::Flight(pid, flight) = op.asker
-            && self.processes[pid.process].flights.contains_key(&flight)
-            && self.spring_done(pid, flight, &op)
-        {
-            // The answer stays pending after a trap. The flight or its driver takes it.
+        if self.spring_done(&op) {
+            // The answer stays pending after a trap. The flight, the attempt or its driver takes it.
             self.ops.insert(id, op);
             self.queue.push(self.t, Item::StoreDone(id));
             return;
@@ -266,9 +314,15 @@ impl World {
         }
     }
 
-    fn spring_done(&mut self, pid: Pid, flight: FlightId, op: &StoreOp) -> bool {
-        let Some(effect) = super::traps::name_of(&op.call) else { return false };
-        self.spring(pid, flight, effect, When::Done)
+    fn spring_done(&mut self, op: &StoreOp) -> bool {
+        match op.asker {
+            Asker::Flight(pid, flight) if self.processes[pid.process].flights.contains_key(&flight) => {
+                super::traps::name_of(&op.call).is_some_and(|effect| self.spring(pid, flight, effect, When::Done))
+            }
+            Asker::Attempt(pid, attempt) => super::traps::login_name_of(&op.call)
+                .is_some_and(|effect| self.spring_login(pid, attempt, effect, When::Done)),
+            _ => false,
+        }
     }
 
     fn answer_op(&mut self, op: &mut StoreOp) {
@@ -301,9 +355,45 @@ impl World {
                         FlightEvent::Changed(stamp, Ok(*changed))
                     }
                     (Call::Change(_), _) => FlightEvent::Changed(stamp, Err(or_failed(fault))),
-                    (Call::End { .. } | Call::Reserve(_), _) => return,
+                    _ => return,
                 };
                 self.op_answered(pid, flight, identity, event);
+            }
+            Asker::Attempt(pid, attempt) => {
+                let event = match (&op.call, result) {
+                    (Call::Load, Some(Answer::Loaded(record))) if fault.is_none() => {
+                        LoginEvent::Loaded(stamp, Ok(record))
+                    }
+                    (Call::Load, _) => LoginEvent::Loaded(stamp, Err(or_failed(fault))),
+                    (Call::Claim { .. }, Some(Answer::Claimed(answer))) if fault.is_none() => {
+                        LoginEvent::Claimed(stamp, Ok(answer))
+                    }
+                    (Call::Claim { .. }, _) => LoginEvent::Claimed(stamp, Err(or_failed(fault))),
+                    (Call::Renew { .. }, Some(Answer::Renewed(renewed))) if fault.is_none() => {
+                        LoginEvent::Renewed(stamp, Ok(renewed))
+                    }
+                    (Call::Renew { .. }, _) => LoginEvent::Renewed(stamp, Err(or_failed(fault))),
+                    (Call::Change(_), Some(Answer::Changed(changed))) if fault.is_none() => {
+                        LoginEvent::Changed(stamp, Ok(*changed))
+                    }
+                    (Call::Change(_), _) => LoginEvent::Changed(stamp, Err(or_failed(fault))),
+                    (Call::Reserve(_), Some(Answer::Reserved(reserved))) if fault.is_none() => {
+                        LoginEvent::Reserved(stamp, Ok(reserved))
+                    }
+                    (Call::Reserve(_), _) => LoginEvent::Reserved(stamp, Err(or_failed(fault))),
+                    (Call::Put(..), Some(Answer::Put)) if fault.is_none() => LoginEvent::Put(stamp, Ok(())),
+                    (Call::Put(..), _) => LoginEvent::Put(stamp, Err(or_failed(fault))),
+                    (Call::Peek(_), Some(Answer::Pending(pending))) if fault.is_none() => {
+                        LoginEvent::Peeked(stamp, Ok(pending))
+                    }
+                    (Call::Peek(_), _) => LoginEvent::Peeked(stamp, Err(or_failed(fault))),
+                    (Call::Take(_), Some(Answer::Pending(pending))) if fault.is_none() => {
+                        LoginEvent::Taken(stamp, Ok(pending))
+                    }
+                    (Call::Take(_), _) => LoginEvent::Taken(stamp, Err(or_failed(fault))),
+                    (Call::End { .. } | Call::DropLogins, _) => return,
+                };
+                self.attempt_answered(pid, attempt, identity, event);
             }
             Asker::Actor(actor) => {
                 let mail = match (&op.call, result) {
@@ -323,6 +413,19 @@ impl World {
                 };
                 self.mail_to_incarnation(actor, mail);
             }
+        }
+    }
+
+    /// Delivers an answer to an attempt. If the attempt was aborted meanwhile, its driver ends the claim that was granted to
+    /// it.
+    fn attempt_answered(&mut self, pid: Pid, attempt: AttemptId, identity: usize, event: LoginEvent) {
+        if self.processes[pid.process].attempts.contains_key(&attempt) {
+            return self.tell_attempt(pid, attempt, event);
+        }
+        if let LoginEvent::Claimed(_, Ok(ClaimAnswer::Granted(claim))) = event {
+            self.count(Kind::ClaimOrphaned);
+            let call = Call::End { claim, ending: ClaimEnding::Released };
+            self.begin_op(Asker::Driver(pid), identity, Op(0), call, join(attempt.0 as u64, 2));
         }
     }
 
@@ -349,6 +452,8 @@ impl Answer {
             Answer::Ended => Answer::Ended,
             Answer::Changed(changed) => Answer::Changed(changed.clone()),
             Answer::Reserved(reserved) => Answer::Reserved(reserved.clone()),
+            Answer::Put => Answer::Put,
+            Answer::Pending(pending) => Answer::Pending(pending.clone()),
         }
     }
 }

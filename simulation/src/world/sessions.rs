@@ -74,6 +74,13 @@ impl World {
         }
     }
 
+    /// The same for a report of a login attempt.
+    pub(crate) fn nudge_login(&mut self, pid: Pid, identity: usize) {
+        if let Some(id) = self.actor_id(pid, identity) {
+            self.mail_to_incarnation(id, Mail::LoginReport);
+        }
+    }
+
     pub(crate) fn throttled(&mut self, pid: Pid, until: ElapsedTime) {
         for identity in 0..self.config.identities {
             if let Some(id) = self.actor_id(pid, identity) {
@@ -101,7 +108,9 @@ impl World {
         slot.known.reborn();
         let mut mailbox = std::mem::take(&mut slot.parked);
         let reports = slot.reports.len();
+        let login_reports = slot.login_reports.len();
         // Reports that arrived meanwhile come first.
+        (0..login_reports).for_each(|_| mailbox.push_front(Mail::LoginReport));
         (0..reports).for_each(|_| mailbox.push_front(Mail::Report));
         if stopping {
             // The supervisor forwards the stop to each actor that it still has to start.
@@ -146,13 +155,16 @@ impl World {
             self.caller_dropped(caller);
         }
         for awaited in actor.replies.into_values() {
-            if let Awaited::Refusal(caller, _) = awaited {
-                self.caller_dropped(caller);
+            match awaited {
+                Awaited::Refusal(caller, _) => self.caller_dropped(caller),
+                Awaited::Login(seeker) => self.seeker_dropped(seeker),
+                _ => {}
             }
         }
         for mail in actor.mailbox {
             match mail {
                 Mail::Ask(caller) | Mail::Refuse(caller, _) => self.caller_dropped(caller),
+                Mail::Login(seeker) => self.seeker_dropped(seeker),
                 // The supervisor ordered the stop, so the next actor gets it too.
                 Mail::Shutdown => self.processes[pid.process].slots[identity].parked.push_back(Mail::Shutdown),
                 _ => {}
@@ -215,6 +227,8 @@ impl World {
                 SessionEvent::Reserved(op, answer)
             }
             Mail::Report => return self.take_report(id),
+            Mail::LoginReport => return self.take_login_report(id),
+            Mail::Login(seeker) => return self.sought(id, seeker),
             Mail::Tick(tick) => {
                 if self.actor(id).is_none_or(|actor| actor.ticks != tick) {
                     return;
@@ -235,6 +249,7 @@ impl World {
         let now = self.now(id.pid.process);
         let Some(actor) = self.actor(id) else { return };
         let effects = actor.machine.handle(event, now);
+        self.note_logout_refused(id, &effects);
         self.carry_out_session(id, Occasion::Other, effects);
     }
 
@@ -262,6 +277,30 @@ impl World {
         let Some(actor) = self.actor(id) else { return };
         let effects = actor.machine.handle(event, now);
         self.carry_out_session(id, occasion, effects);
+    }
+
+    fn take_login_report(&mut self, id: ActorId) {
+        let Some((attempt, report)) = self.slot(id).login_reports.pop_front() else { return };
+        self.note_login_reported(id, attempt, report.as_ref());
+        let event = match report {
+            Some(report) => SessionEvent::Attempt(attempt, Box::new(report)),
+            None => SessionEvent::AttemptOver(attempt),
+        };
+        let now = self.now(id.pid.process);
+        let Some(actor) = self.actor(id) else { return };
+        let effects = actor.machine.handle(event, now);
+        self.carry_out_session(id, Occasion::Other, effects);
+    }
+
+    /// A seeker's request reaches the session.
+    fn sought(&mut self, id: ActorId, seeker: usize) {
+        let reply = self.reply_id(id, Awaited::Login(seeker));
+        let request = self.seekers[seeker].request.clone();
+        let now = self.now(id.pid.process);
+        let Some(actor) = self.actor(id) else { return };
+        let effects = actor.machine.handle(SessionEvent::Login(reply, Box::new(request)), now);
+        self.note_sought(id, seeker, &effects);
+        self.carry_out_session(id, Occasion::Other, effects);
     }
 
     pub(crate) fn actor_tick(&mut self, id: ActorId, tick: u32) {
@@ -391,10 +430,20 @@ impl World {
                 let Some(Awaited::Configure) = self.take_reply(id, reply) else { return };
                 self.check_configure_answer(id, &answer);
             }
-            SessionEffect::AnswerLogin(..)
-            | SessionEffect::SignIn(_)
-            | SessionEffect::TellAttempt(..)
-            | SessionEffect::DropLogins => {}
+            SessionEffect::AnswerLogin(reply, answer) => {
+                let Some(Awaited::Login(seeker)) = self.take_reply(id, reply) else { return };
+                self.check_login_answer(id, seeker, &answer);
+                self.seeker_answered(seeker, answer);
+            }
+            SessionEffect::SignIn(order) => {
+                self.check_login_order(id, &order);
+                self.sign_in(pid, identity, *order);
+            }
+            SessionEffect::TellAttempt(attempt, event) => self.tell_attempt(pid, attempt, *event),
+            SessionEffect::DropLogins => {
+                let key = key(self);
+                self.begin_op(Asker::Driver(pid), identity, Op(0), Call::DropLogins, key);
+            }
             SessionEffect::Load(op) => {
                 let (key, t) = (key(self), self.t);
                 if let Some(actor) = self.actor(id) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokenkeeper_actors::law::flight::FlightEvent;
 use tokenkeeper_actors::law::ledger::{Login, LoginAccess};
-use tokenkeeper_actors::values::record::{RefreshCredential, Subject};
+use tokenkeeper_actors::law::login::LoginEvent;
+use tokenkeeper_actors::values::record::RefreshCredential;
 use tokenkeeper_actors::values::{AccessToken, DpopKey, InstallError, TokenKind, Validity};
 
 use super::{Item, World, issuer_name};
@@ -89,6 +90,15 @@ impl World {
             Stimulus::WrongSubject => self.server.wrong_subject = true,
             Stimulus::LoseWatch { process, span } => self.processes[process].deaf_until = Some(t + span),
             Stimulus::Trap(trap) => self.traps.push(trap),
+            Stimulus::LoginTrap(trap) => self.login_traps.push(trap),
+            Stimulus::Seek(spec) => self.seek(spec),
+            Stimulus::BreakAttempts { process } => {
+                let pid = self.pid(process);
+                if self.runs(pid) {
+                    let attempts: Vec<_> = self.processes[process].attempts.keys().copied().collect();
+                    attempts.into_iter().for_each(|attempt| self.break_attempt(pid, attempt));
+                }
+            }
             Stimulus::SessionTrap(point) => self.session_traps.push(point),
         }
     }
@@ -151,7 +161,11 @@ impl World {
             binding: self.binding(identity, issuer, client),
             requested: Self::scopes(),
             granted: Self::scopes(),
-            subject: self.server.config.names_subject.then(|| Subject("alice".to_owned())),
+            subject: self
+                .server
+                .config
+                .names_subject
+                .then(|| super::authorizing::subject_name(self.server.lineages[lineage].subject)),
             // A server that asks for nonces is one whose tokens are bound to keys.
             dpop_key: self.server.config.nonces.then(|| DpopKey::new("dk")),
             renewal: self.config.renewal.clone(),
@@ -172,13 +186,15 @@ impl World {
         });
     }
 
-    /// Starts the next actor after an actor's end, if it has work to do. Work is a report, a running flight, or a
-    /// logout that is not stored yet.
+    /// Starts the next actor after an actor's end, if it has work to do. Work is a report, a running flight or
+    /// login attempt, or a logout that is not stored yet.
     fn revive(&mut self, pid: Pid, identity: usize) {
         let slot = &self.processes[pid.process].slots[identity];
         if !slot.parked.is_empty()
             || !slot.reports.is_empty()
             || slot.published.residue.flight.is_some()
+            || !slot.login_reports.is_empty()
+            || !slot.published.residue.attempts.is_empty()
             || slot.published.residue.closing.is_some()
         {
             self.mail(pid, identity, Mail::StoreChanged);
@@ -201,13 +217,18 @@ impl World {
         self.answers_lost(self.pid(process));
         let flights: Vec<_> = self.processes[process].flights.keys().copied().collect();
         flights.iter().for_each(|flight| self.truth.flight_over(*flight));
+        self.attempts_died(process);
         let process_ = &mut self.processes[process];
         process_.up = false;
         process_.flights.clear();
+        process_.attempts.clear();
         process_.slots.iter_mut().for_each(|slot| *slot = Default::default());
         self.store.process_died(process, life);
         for caller in self.callers.iter_mut().filter(|caller| caller.pid == Pid { process, life }) {
             caller.doing = super::callers::Doing::Done;
+        }
+        for seeker in self.seekers.iter_mut().filter(|seeker| seeker.pid == Pid { process, life }) {
+            seeker.doing = crate::attempt::Seeking::Done;
         }
         self.tell(|| format!("p{process}"), |_| "dies".to_owned());
         self.queue.push(self.t + down.max(1), Item::Restart(process, life));
@@ -246,6 +267,10 @@ impl World {
                 run.facts.closing.get_or_insert((since, until));
             }
             self.tell_flight(pid, flight, FlightEvent::Shutdown(until));
+        }
+        let attempts: Vec<_> = self.processes[process].attempts.keys().copied().collect();
+        for attempt in attempts {
+            self.tell_attempt(pid, attempt, LoginEvent::Shutdown(until));
         }
         self.queue.push(self.t + grace, Item::Exit(pid));
     }

@@ -1,11 +1,11 @@
 //! Traps trigger events at a named effect of a flight.
 
 use tokenkeeper_actors::law::session::SessionEffect;
-use tokenkeeper_actors::ports::observer::EffectName;
-use tokenkeeper_actors::values::FlightId;
+use tokenkeeper_actors::ports::observer::{EffectName, LoginEffectName};
+use tokenkeeper_actors::values::{AttemptId, FlightId};
 
 use super::{Call, Item, World};
-use crate::plan::{Deed, LoginKind, SessionPoint, Stimulus, Trap, When};
+use crate::plan::{Deed, LoginKind, LoginTrap, SessionPoint, Stimulus, Trap, When};
 use crate::process::{ActorId, Pid};
 
 /// The name of the effect behind a store operation.
@@ -16,7 +16,7 @@ pub(super) fn name_of(call: &Call) -> Option<EffectName> {
         Call::Claim { .. } => EffectName::Claim,
         Call::Renew { .. } => EffectName::Renew,
         Call::End { .. } => EffectName::EndClaim,
-        Call::Reserve(_) => return None,
+        Call::Reserve(_) | Call::Put(..) | Call::Peek(_) | Call::Take(_) | Call::DropLogins => return None,
         Call::Change(change) => match change {
             Change::Mark { .. } => EffectName::Mark,
             Change::Withdraw { .. } => EffectName::Withdraw,
@@ -35,6 +35,25 @@ pub(super) fn name_of(call: &Call) -> Option<EffectName> {
     })
 }
 
+/// The name of an attempt's effect behind a store operation.
+pub(super) fn login_name_of(call: &Call) -> Option<LoginEffectName> {
+    use tokenkeeper_actors::law::ledger::Change;
+    Some(match call {
+        Call::Load => LoginEffectName::Load,
+        Call::Claim { .. } => LoginEffectName::Claim,
+        Call::Renew { .. } => LoginEffectName::Renew,
+        Call::Reserve(_) => LoginEffectName::Reserve,
+        Call::Put(..) => LoginEffectName::Put,
+        Call::Peek(_) => LoginEffectName::Peek,
+        Call::Take(_) => LoginEffectName::Take,
+        Call::Change(Change::Prompt { .. }) => LoginEffectName::Ask,
+        Call::Change(Change::AnswerPrompt { .. }) => LoginEffectName::Answer,
+        Call::Change(Change::EndPrompt { .. }) => LoginEffectName::EndPrompt,
+        Call::Change(_) => LoginEffectName::Install,
+        Call::End { .. } | Call::DropLogins => return None,
+    })
+}
+
 impl World {
     /// Applies a stimulus right after the present step.
     fn soon(&mut self, stimulus: Stimulus) {
@@ -49,9 +68,11 @@ impl World {
             SessionEffect::Answer(..) => SessionPoint::Answer,
             SessionEffect::Change(..) => SessionPoint::Change,
             SessionEffect::Fly(_) => SessionPoint::Fly,
+            SessionEffect::SignIn(_) => SessionPoint::SignIn,
             SessionEffect::AnswerRefusal(..)
             | SessionEffect::AnswerInstall(..)
             | SessionEffect::AnswerLogout(..)
+            | SessionEffect::AnswerLogin(..)
             | SessionEffect::AnswerConfigure(..) => SessionPoint::Reply,
             _ => return false,
         };
@@ -97,5 +118,42 @@ impl World {
             Deed::Login => self.soon(Stimulus::Login { process, identity, kind: LoginKind::Fresh }),
         }
         !self.runs(pid) || !self.processes[pid.process].flights.contains_key(&flight)
+    }
+
+    /// Triggers a trap at this point of this effect of an attempt, if one is set. Returns whether the attempt cannot continue
+    /// with this effect.
+    pub(crate) fn spring_login(&mut self, pid: Pid, attempt: AttemptId, effect: LoginEffectName, when: When) -> bool {
+        let set = |trap: &LoginTrap| trap.effect == effect && trap.when == when;
+        let Some(place) = self.login_traps.iter().position(set) else { return false };
+        let Some(identity) = self.processes[pid.process].attempts.get(&attempt).map(|run| run.identity) else {
+            return false;
+        };
+        let LoginTrap { deed, .. } = self.login_traps.remove(place);
+        self.tell(
+            || format!("p{}", pid.process),
+            |world| format!("at {} ({when:?}) of {}: {deed:?}", effect.as_str(), world.attempt_name(pid, attempt)),
+        );
+        let (process, after) = (pid.process, when != When::Before);
+        match deed {
+            Deed::Crash { down } => {
+                self.tally.login_crash(effect, after);
+                self.stimulus(Stimulus::Crash { process, down });
+            }
+            Deed::Reboot { down } => {
+                self.tally.login_crash(effect, after);
+                self.stimulus(Stimulus::Reboot { host: self.processes[process].host, down });
+            }
+            Deed::BreakFlight => {
+                self.tally.login_crash(effect, after);
+                self.break_attempt(pid, attempt);
+            }
+            Deed::KillSession => self.soon(Stimulus::KillSession { process, identity }),
+            Deed::Pause { span } => self.stimulus(Stimulus::Pause { process, span }),
+            Deed::Suspend { span } => self.stimulus(Stimulus::Suspend { host: self.processes[process].host, span }),
+            Deed::Shutdown { grace } => self.soon(Stimulus::Shutdown { process, grace }),
+            Deed::Logout => self.soon(Stimulus::Logout { process, identity }),
+            Deed::Login => self.soon(Stimulus::Login { process, identity, kind: LoginKind::Fresh }),
+        }
+        !self.runs(pid) || !self.processes[pid.process].attempts.contains_key(&attempt)
     }
 }

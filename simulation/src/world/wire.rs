@@ -316,9 +316,16 @@ impl World {
             validity: Validity::new(request.started, issued.expires_in.map(Duration::from_secs)),
             refresh: issued.rt.map(|rt| self.server.rts[rt].credential.token().clone()),
             granted: (issued.at.is_multiple_of(2)).then(Self::scopes),
-            subject: names.then(|| Subject(if issued.foreign { "mallory" } else { "alice" }.to_owned())),
+            subject: names
+                .then(|| if issued.foreign { Subject("mallory".to_owned()) } else { self.subject_of(request.rt) }),
             binding: repeatable.then(|| Box::new(self.binding(request.identity, 0, 1))),
         }
+    }
+
+    /// The person whose login a refresh token descends from.
+    fn subject_of(&self, rt: Option<usize>) -> Subject {
+        let lineage = rt.map(|rt| self.server.rts[rt].lineage);
+        super::authorizing::subject_name(lineage.map_or(0, |lineage| self.server.lineages[lineage].subject))
     }
 
     /// The source reports its evidence, unless it already has.

@@ -96,7 +96,9 @@ pub(super) fn install(record: &Record, login: &Login) -> Result<Record, Conflict
 }
 
 pub(super) fn clear(record: &Record, epoch: Epoch) -> Result<Record, Conflict> {
-    if record.epoch != epoch || record.content == Content::Tombstone {
+    // A person who is being asked after a logout is logged out once more, so that no answer signs in after it.
+    let was_cleared = record.content == Content::Tombstone && record.prompt.is_none();
+    if record.epoch != epoch || was_cleared {
         return Err(Conflict::Moved);
     }
     Ok(Record {

@@ -107,7 +107,11 @@ impl AttemptCore {
             (None, _) if maybe_taken => self.end_prompt(key, PromptEnd::Cancelled, LoginReason::Cancelled, now, out),
             (None, _) => self.conclude(Err(LoginReason::Cancelled), out),
             // An earlier try has taken it, and its content was lost with the answer. The code was not sent.
-            (Some(_), _) if maybe_taken => self.end_prompt(key, PromptEnd::Aborted, LoginReason::Lost, now, out),
+            // Or another replica has it, which the record tells.
+            (Some(_), _) if maybe_taken => {
+                self.lost_take = Some(key);
+                Phase::Reading { op: self.load(now, out) }
+            }
             // Another replica has taken it, and redeems it.
             (Some(_), LoginTask::Ask(_)) => self.look_again(now, out),
             (Some(_), LoginTask::Complete(_)) => self.conclude(Err(LoginReason::UnknownLogin), out),
@@ -157,7 +161,7 @@ impl AttemptCore {
         out.push(LoginEffect::Report(LoginReport::Arriving));
         let op = self.claim_spend(pending.epoch, out);
         let until = now.elapsed().after(self.equipment.limits.spend_wait);
-        let code = Answered { key, pending, code, tries: 0 };
+        let code = Answered { key, pending, code, tries: 0, unsent: 0 };
         Phase::ClaimingSpend { step: SpendStep::Asked(op), code, until }
     }
 
@@ -207,7 +211,7 @@ impl AttemptCore {
     // The note and the redemption.
 
     /// Notes durably that the code is about to be presented. Other processes then neither ask again nor wait for the person.
-    fn note(&mut self, code: Answered, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
+    pub(super) fn note(&mut self, code: Answered, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let prompt = Prompt {
             attempt: code.pending.attempt,
             key: code.key,
@@ -266,6 +270,10 @@ impl AttemptCore {
         if self.logged_out == Some(code.pending.epoch) {
             return self.conclude(Err(LoginReason::LoggedOut), out);
         }
+        if self.newest_epoch > code.pending.epoch {
+            // The note could not be written, and would have been refused.
+            return self.conclude(Err(LoginReason::Superseded), out);
+        }
         let op = self.stamp();
         let redemption = Redemption {
             pending: (*code.pending).clone(),
@@ -279,8 +287,8 @@ impl AttemptCore {
     pub(super) fn redeemed(&mut self, code: Answered, answer: Redeemed, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match answer {
             Redeemed::Issued(issued) => self.keep(code.key, &code.pending, *issued, now, out),
-            Redeemed::NotSent if code.tries + 1 < MAX_TRIES => {
-                let code = Answered { tries: code.tries + 1, ..code };
+            Redeemed::NotSent if code.unsent + 1 < MAX_TRIES => {
+                let code = Answered { unsent: code.unsent + 1, ..code };
                 Phase::Pausing { until: self.soon(PAUSE, now), code }
             }
             Redeemed::NotSent => self.end_prompt(code.key, PromptEnd::Failed, LoginReason::Unreachable, now, out),

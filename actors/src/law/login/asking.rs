@@ -10,7 +10,7 @@ use crate::law::ledger::{Change, Changed};
 use crate::ports::login::{Preparation, Prepared};
 use crate::ports::store::{ClaimAnswer, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd, PromptState, Record};
-use crate::values::{ElapsedTime, Epoch, LoginReason, Now, Revision, Scopes, StoreFault, Version};
+use crate::values::{ElapsedTime, Epoch, LoginKey, LoginReason, Now, Revision, Scopes, StoreFault, Version};
 
 /// How often an attempt looks again because the record changed before its prompt was written.
 const MAX_RESTARTS: u32 = 8;
@@ -101,6 +101,10 @@ impl AttemptCore {
     /// Takes the next step, from the record as it was read last.
     pub(super) fn act(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let completes = matches!(self.order.task, LoginTask::Complete(_));
+        let is_lost = |key: &LoginKey| self.record.as_ref().is_some_and(|record| is_open(record, *key));
+        if let Some(key) = self.lost_take.take().filter(is_lost) {
+            return self.end_prompt(key, PromptEnd::Aborted, LoginReason::Lost, now, out);
+        }
         match (self.decide(now), self.unwanted()) {
             (Decision::Conclude(result), _) => self.conclude(result, out),
             (_, Some(reason)) => self.conclude(Err(reason), out),

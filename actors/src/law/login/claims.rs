@@ -36,6 +36,9 @@ impl AttemptCore {
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
         let Some(scope) = self.claiming.remove(&op) else { return phase };
+        // An attempt that follows another process asks for the claim again. If the one that comes late were ended, the store
+        // might carry out the end after the next one is granted.
+        let asks_again = scope == ClaimScope::Login && matches!(phase, Phase::Following { .. });
         let is_awaited = match &phase {
             Phase::Claiming { op: asked } | Phase::ClaimingSpend { step: SpendStep::Asked(asked), .. } => *asked == op,
             _ => false,
@@ -47,7 +50,9 @@ impl AttemptCore {
             if is_granted || matches!(answer, Err(StoreFault::TimedOut)) {
                 self.stray.insert(scope);
             }
-            self.end_stray_claims(out);
+            if !asks_again {
+                self.end_stray_claims(out);
+            }
         }
         match phase {
             Phase::Claiming { .. } if is_awaited => {
@@ -55,6 +60,10 @@ impl AttemptCore {
                 self.claimed(answer, now, out)
             }
             Phase::ClaimingSpend { code, until, .. } if is_awaited => self.spend_claimed(answer, code, until, now, out),
+            Phase::Following { .. } if is_granted && asks_again => {
+                self.stray.remove(&scope);
+                self.claimed(answer, now, out)
+            }
             phase => phase,
         }
     }
@@ -137,5 +146,6 @@ impl AttemptCore {
         for held in [self.spend_claim.take(), self.login_claim.take()].into_iter().flatten() {
             out.push(LoginEffect::EndClaim(held.claim));
         }
+        self.end_stray_claims(out);
     }
 }

@@ -50,6 +50,7 @@ impl AttemptCore {
             step: KeepStep::Resting { until: now.elapsed() },
             failures: 0,
             concluded: false,
+            maybe_stored: false,
         };
         self.reserve(keeping, now, out)
     }
@@ -139,7 +140,10 @@ impl AttemptCore {
                 self.learn(current, now, out);
                 self.overtaken_by(keeping, why, now, out)
             }
-            Err(_) if is_latest => self.unwritten(keeping, now, out),
+            Err(fault) if is_latest => {
+                let maybe_stored = keeping.maybe_stored || fault == StoreFault::TimedOut;
+                self.unwritten(Keeping { maybe_stored, ..keeping }, now, out)
+            }
             _ => Phase::Keeping(keeping),
         }
     }
@@ -179,7 +183,9 @@ impl AttemptCore {
         // A later write would not be answered before the process ends.
         let last = self.closing.map(|closing| closing.before(timeouts.store_timeout));
         if last.is_some_and(|last| last <= now.elapsed()) {
-            self.revoke(&keeping.login, out);
+            if !keeping.maybe_stored {
+                self.revoke(&keeping.login, out);
+            }
             out.push(LoginEffect::Report(LoginReport::Lost));
             self.end_claims(out);
             return Phase::Over;
@@ -197,8 +203,9 @@ impl AttemptCore {
     pub(super) fn keep_tick(&mut self, keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match keeping.step {
             KeepStep::Resting { until } if until <= now.elapsed() => self.reserve(keeping, now, out),
-            KeepStep::Reserving { limit, .. } | KeepStep::Writing { limit, .. } if limit <= now.elapsed() => {
-                self.unwritten(keeping, now, out)
+            KeepStep::Reserving { limit, .. } if limit <= now.elapsed() => self.unwritten(keeping, now, out),
+            KeepStep::Writing { limit, .. } if limit <= now.elapsed() => {
+                self.unwritten(Keeping { maybe_stored: true, ..keeping }, now, out)
             }
             _ => Phase::Keeping(keeping),
         }

@@ -51,6 +51,10 @@ pub(super) struct AttemptCore {
     pub(super) elsewhere: bool,
     /// The epoch that the session is being logged out of.
     pub(super) logged_out: Option<Epoch>,
+    /// The newest epoch that the session knows.
+    pub(super) newest_epoch: Epoch,
+    /// The request whose pending login this attempt may have taken, without its content.
+    pub(super) lost_take: Option<LoginKey>,
     /// The time until which the process waits for the attempt, once it stops.
     pub(super) closing: Option<ElapsedTime>,
     /// Whether the attempt was cancelled. No person is asked any more.
@@ -94,6 +98,8 @@ impl LoginAttempt {
             follow_until,
             elsewhere: false,
             logged_out: None,
+            newest_epoch: Epoch::default(),
+            lost_take: None,
             closing: None,
             cancelled: false,
             unreadable: false,
@@ -164,6 +170,10 @@ impl AttemptCore {
         match event {
             LoginEvent::Tick => self.tick(phase, now, out),
             LoginEvent::Shutdown(until) => self.shut_down(phase, until, now, out),
+            LoginEvent::Moved(epoch) => {
+                self.newest_epoch = self.newest_epoch.max(epoch);
+                phase
+            }
             LoginEvent::LoggedOut(epoch) => self.log_out(phase, epoch, now, out),
             LoginEvent::Cancel => self.cancel(phase, now, out),
             LoginEvent::News => {
@@ -260,7 +270,8 @@ impl AttemptCore {
             Phase::Open(open) => self.open_tick(open, now, out),
             Phase::Taking(taking) => self.take_tick(taking, now, out),
             Phase::ClaimingSpend { step, code, until } => self.spend_tick(step, code, until, now, out),
-            Phase::Pausing { until, code } if until <= now.elapsed() => self.redeem(code, out),
+            // The note is written again. It fails if the epoch is over by now, and others wait from now on.
+            Phase::Pausing { until, code } if until <= now.elapsed() => self.note(code, now, out),
             Phase::Keeping(keeping) => self.keep_tick(keeping, now, out),
             phase => phase,
         }

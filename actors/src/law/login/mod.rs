@@ -166,6 +166,8 @@ pub enum LoginEvent {
     News,
     /// The session is being logged out of this epoch.
     LoggedOut(Epoch),
+    /// The session knows this epoch, which a login or a logout of another process or of a host began.
+    Moved(Epoch),
     /// The time that [`LoginAttempt::next_wake`] returned has come.
     Tick,
     /// The runtime stops, and waits for its attempts until this time. An answer that has arrived is still redeemed and
@@ -241,7 +243,8 @@ pub enum LoginReport {
     Concluded(Box<LoginConclusion>),
     /// An attempt that concluded with an unstored login has stored it, or need not store it any more.
     Settled(Box<View>),
-    /// The process stops, and the tokens of this login could not be stored. They were revoked as far as possible.
+    /// The process stops, and the tokens of this login could not be stored, as far as is known. They were revoked as far as
+    /// possible, unless a write without an answer may have stored them.
     Lost,
 }
 

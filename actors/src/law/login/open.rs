@@ -163,8 +163,15 @@ impl AttemptCore {
     fn leave_overtaken(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match self.decide(now) {
             Decision::TakeOver(_) | Decision::Ask => {
-                self.end_claims(out);
-                self.follow(now, out)
+                // It is asked for again, and not ended before, because the store may carry out the end after the new claim.
+                self.login_claim = None;
+                self.claim_login(now, out)
+            }
+            Decision::Await(_) => {
+                // An answer to this request is none of this attempt's any more.
+                self.elsewhere = true;
+                out.push(LoginEffect::Report(LoginReport::Elsewhere));
+                self.act(now, out)
             }
             _ => self.act(now, out),
         }

@@ -122,8 +122,10 @@ pub(super) struct Answered {
     pub(super) key: LoginKey,
     pub(super) pending: Box<PendingLogin>,
     pub(super) code: AuthorizationCode,
-    /// How often the code could not be sent, or the note of it could not be written.
+    /// How often the note of it could not be written.
     pub(super) tries: u32,
+    /// How often it could not be sent.
+    pub(super) unsent: u32,
 }
 
 /// A step towards the right to spend.
@@ -146,6 +148,8 @@ pub(super) struct Keeping {
     pub(super) failures: u32,
     /// Whether the callers have been answered with the unstored lease.
     pub(super) concluded: bool,
+    /// Whether a write has no answer, so that the login may be stored.
+    pub(super) maybe_stored: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use super::SessionEffect;
 use super::machine::{Output, Session};
 use crate::law::ledger::Change;
 use crate::values::record::{Issuer, Parked, View};
-use crate::values::{ElapsedTime, Epoch, Now, Reason, TokenError};
+use crate::values::{ElapsedTime, Epoch, Now, Reason};
 
 /// How long after the first list without the bound issuer another one is believed. One wrong metadata document must not end
 /// a session for good.
@@ -93,7 +93,7 @@ impl Session {
             }
             (None, None) => {
                 self.issuers.unlisted = Some(Unlisted { epoch, since: now.elapsed(), park_at: None });
-                self.fail_waiters(TokenError::new(Reason::IssuerChanged), out);
+                self.serve_waiters(now, out);
             }
             (None, Some(unlisted)) => {
                 if unlisted.park_at.is_none() && now.elapsed().since(unlisted.since) >= SECOND_LOOK {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::SessionEffect;
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use crate::law::flight::{Doubt, Op, Spending};
+use crate::law::login::LoginEvent;
 use crate::values::record::{MarkView, Renewal, RenewalPlan, View};
 use crate::values::{
     Cause, ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version,
@@ -311,6 +312,7 @@ impl Session {
         self.flights.forget_before(epoch);
         if self.knowledge.epoch().unwrap_or(self.knowledge.newest.epoch) < epoch {
             self.new_epoch();
+            self.tell_attempts(&LoginEvent::Moved(epoch), out);
         }
         self.issuers.record_seen(&view);
         self.learn_plan(view.plan.as_ref());

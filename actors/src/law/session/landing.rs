@@ -205,9 +205,13 @@ impl Session {
         self.refuse_cohort(error, now, out);
     }
 
-    /// Answers every waiting caller with a lease that is still good, or else with `error`.
+    /// Answers every waiting caller with a lease that is still good, or else with `error`. While a login arrives, they wait
+    /// for it (law 25).
     fn refuse_cohort(&mut self, error: TokenError, now: Now, out: &mut Output) {
-        self.answer_waiters(out, |session, waiter| Some(session.serve_waiter(waiter, now).ok_or(error)));
+        self.answer_waiters(out, |session, waiter| {
+            let lease = session.serve_waiter(waiter, now);
+            (lease.is_some() || !session.signing_in.is_arriving()).then(|| lease.ok_or(error))
+        });
     }
 
     /// The flight's task has ended. If the flight is still the running one, it broke off. Its mark stays, and the

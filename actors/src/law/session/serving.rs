@@ -105,6 +105,11 @@ impl Session {
         self.login_required_by(view).or_else(|| self.landings.login_required(view.version, now.elapsed()))
     }
 
+    /// Whether no login is required, or none yet, because a lease without a refresh token is still good.
+    pub(super) fn is_signed_in(&self, now: Now) -> bool {
+        self.login_required(now).is_none() || self.serve(Duration::ZERO, now).is_some()
+    }
+
     /// The reason why `view` requires a login; `None` if the grant in it can be renewed.
     fn login_required_by(&self, view: &View) -> Option<Reason> {
         let repeatable = self.renewal().spending == Spending::Repeatable;

@@ -12,7 +12,7 @@ use super::{OperationKey, ReplyId, SessionEffect};
 use crate::law::login::{LoginConclusion, LoginEvent, LoginOrder, LoginReport, LoginTask, LoginWish};
 use crate::values::record::{PromptState, View};
 use crate::values::{
-    AttemptId, Callback, ElapsedTime, Epoch, LoginKey, LoginReason, Now, Scopes, SignInError, StoreFault,
+    AttemptId, Callback, ElapsedTime, Epoch, Lease, LoginKey, LoginReason, Now, Scopes, SignInError, StoreFault,
 };
 
 /// How many answers are completed at once, beside the attempt that asks. Each has taken a pending login out.
@@ -122,7 +122,7 @@ impl Session {
             Some(LoginReason::ShuttingDown)
         } else if request.deadline <= now.elapsed() {
             Some(LoginReason::DeadlinePassed)
-        } else if self.signing_in.waiters.len() + self.signing_in.deferred.len() >= self.policy.max_waiters {
+        } else if self.signing_in.waiters.len() + self.signing_in.deferred.len() >= self.most_requests(&request.kind) {
             Some(LoginReason::TooManyWaiters)
         } else {
             None
@@ -134,6 +134,16 @@ impl Session {
             return self.signing_in.deferred.push((reply, request));
         }
         self.take_login_request(reply, request, now, out);
+    }
+
+    /// How many requests may wait when this one comes. The person's own word is not refused because many wait for it.
+    fn most_requests(&self, kind: &LoginRequestKind) -> usize {
+        match kind {
+            LoginRequestKind::Begin(..) | LoginRequestKind::Await(_) => self.policy.max_waiters,
+            LoginRequestKind::Complete(_) | LoginRequestKind::Cancel => {
+                self.policy.max_waiters.saturating_add(MAX_COMPLETIONS)
+            }
+        }
     }
 
     fn take_login_request(&mut self, reply: ReplyId, request: LoginRequest, now: Now, out: &mut Output) {
@@ -172,7 +182,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<(AttemptId, bool, bool), Result<LoginProgress, SignInError>> {
         let error = |reason| Err(Err(SignInError::new(reason)));
-        let signed_in = self.login_required(now).is_none();
+        let signed_in = self.is_signed_in(now);
         let operation = match cause {
             LoginCause::Person if signed_in => return Err(Ok(LoginProgress::SignedIn)),
             LoginCause::Person | LoginCause::Again => {
@@ -292,6 +302,14 @@ impl Session {
     fn attempt_concluded(&mut self, id: AttemptId, conclusion: LoginConclusion, now: Now, out: &mut Output) {
         let LoginConclusion { result, view, unstored } = conclusion;
         let attempt = self.signing_in.attempt(id).cloned();
+        // A login or a logout that this session knows of came first. The attempt finds that out when it saves.
+        let known = self.knowledge.epoch();
+        let is_new = |lease: &Lease| known.is_none_or(|known| known < lease.generation().epoch);
+        let (unstored, result) = match unstored.map(|lease| (is_new(&lease), lease)) {
+            Some((false, _)) => (None, Err(LoginReason::Superseded)),
+            Some((true, lease)) => (Some(lease), result),
+            None => (None, result),
+        };
         match &unstored {
             Some(_) => self.enter_stage(id, AttemptStage::Keeping),
             None => self.signing_in.running.retain(|attempt| attempt.id != id),
@@ -303,12 +321,10 @@ impl Session {
             self.knowledge.minted(lease);
             self.new_epoch();
         }
-        // A login that came first is as good as this one.
-        let result = match result {
-            Err(LoginReason::Superseded) if self.login_required(now).is_none() => Ok(()),
-            result => result,
-        };
-        self.signing_in.remember(id, result);
+        // A login that came first is as good as this one, whichever process the person has answered.
+        let came_first = result == Err(LoginReason::Superseded) && self.is_signed_in(now);
+        let told = if came_first { Ok(()) } else { result };
+        self.signing_in.remember(id, told);
         if let Some(RunningAttempt { epoch, scopes, operation, .. }) = attempt {
             match (result, operation) {
                 (Ok(()), Some(operation)) => self.signing_in.elevations.served(epoch.next(), operation),
@@ -316,7 +332,7 @@ impl Session {
                 _ => {}
             }
         }
-        self.conclude_waiters(id, result, out);
+        self.conclude_waiters(id, told, out);
         self.serve_waiters(now, out);
     }
 
