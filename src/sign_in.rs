@@ -64,6 +64,9 @@ impl AuthSession {
 
     /// Waits until a login has ended, and its tokens are stored. A caller that comes a little late gets the result, too.
     ///
+    /// [`LoginProgress::Offered`] means that the process that asked the person has died, and that this caller is to show the
+    /// request again. It then waits once more.
+    ///
     /// # Errors
     ///
     /// The [`LoginReason`](crate::LoginReason) for which no login was stored. `UnknownLogin` for an attempt of another
@@ -72,7 +75,7 @@ impl AuthSession {
     /// # Cancellation
     ///
     /// Safe to drop.
-    pub async fn login_done(&self, attempt: AttemptId, timeout: Duration) -> Result<(), SignInError> {
+    pub async fn login_done(&self, attempt: AttemptId, timeout: Duration) -> Result<LoginProgress, SignInError> {
         self.0.login_done(attempt, timeout).await
     }
 

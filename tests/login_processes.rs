@@ -149,7 +149,11 @@ async fn signed_in(session: &runtime::AuthSession) -> String {
                 continue;
             }
         };
-        session.login_done(attempt, WAIT).await.ok();
+        if let Ok(LoginProgress::Offered { key, .. }) = session.login_done(attempt, WAIT).await {
+            // The process that asked has died, and this one has taken its prompt over.
+            report(&Message::Offered(digits(key)));
+            session.login_done(attempt, WAIT).await.ok();
+        }
     }
 }
 

@@ -132,8 +132,9 @@ impl AddressActor {
             // The session has to be looked up in the store, and this actor never waits.
             AuthMessage::CompleteLogin { callback, timeout, reply } => {
                 let this = Arc::clone(core);
+                let timeout = reply.get_timeout().map_or(timeout, |limit| limit.min(timeout));
                 core.spawn(async move {
-                    match this.identity_of_login(&callback.key).await {
+                    match this.identity_of_login(&callback.key, timeout).await {
                         Ok(identity) => {
                             request_login(&this, identity, LoginRequestKind::Complete(callback), timeout, reply);
                         }

@@ -53,10 +53,12 @@ impl Snapshot {
     /// failures whose pauses have ended or are over as `is_over` has it.
     pub(crate) fn is_without_token(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
         let is_forgotten = |residue: &Residue| {
-            let backoff = residue.backoff;
+            let (backoff, elevations) = (residue.backoff, residue.elevations.clone());
             // An actor that is awake at the end of a pause removes it.
             let mut pauses = [backoff.resting, backoff.background_resting].into_iter().flatten();
-            pauses.all(|(_, until)| is_over(until)) && *residue == Residue { backoff, ..Residue::default() }
+            pauses.all(|(_, until)| is_over(until))
+                && elevations.are_over(&is_over)
+                && *residue == Residue { backoff, elevations, ..Residue::default() }
         };
         self.hit.is_none() && self.known == Generation::default() && self.extra.as_deref().is_none_or(is_forgotten)
     }

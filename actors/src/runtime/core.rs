@@ -1,8 +1,10 @@
 //! The shared part of one runtime, with its ports, its directory of slots and the address of its supervisor.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use ractor::{ActorRef, ActorStatus};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
@@ -14,6 +16,7 @@ use super::request::Request;
 use super::revocations::Revocations;
 use super::shutdown::Unsaved;
 use super::slot::{Delivery, Router, Slot};
+use super::timer;
 use crate::law::login::LoginEvent;
 use crate::law::session::SessionEvent;
 use crate::ports::clock::Clock;
@@ -151,12 +154,22 @@ impl Core {
         self.directory.all()
     }
 
-    /// Returns the identity that a pending login belongs to.
-    pub(crate) async fn identity_of_login(&self, key: &LoginKey) -> Result<ServerIdentity, SignInError> {
-        match self.ports.store.peek_login(key, self.ports.clock.now()).await {
-            Ok(Some(pending)) => Ok(pending.identity),
-            Ok(None) => Err(SignInError::new(LoginReason::UnknownLogin)),
-            Err(_) => Err(SignInError::new(LoginReason::StoreTrouble)),
+    /// Returns the identity that a pending login belongs to, within `timeout`. A store that panics has failed.
+    pub(crate) async fn identity_of_login(
+        &self,
+        key: &LoginKey,
+        timeout: Duration,
+    ) -> Result<ServerIdentity, SignInError> {
+        let now = self.ports.clock.now();
+        let found = tokio::select! {
+            biased;
+            found = AssertUnwindSafe(self.ports.store.peek_login(key, now)).catch_unwind() => found,
+            () = timer::pause(timeout) => return Err(SignInError::new(LoginReason::DeadlinePassed)),
+        };
+        match found {
+            Ok(Ok(Some(pending))) => Ok(pending.identity),
+            Ok(Ok(None)) => Err(SignInError::new(LoginReason::UnknownLogin)),
+            Ok(Err(_)) | Err(_) => Err(SignInError::new(LoginReason::StoreTrouble)),
         }
     }
 

@@ -170,8 +170,15 @@ impl LoginTask {
                 self.await_answer(name, work, Redeemed::Lost, move |answer| LoginEvent::Redeemed(op, answer));
             }
             LoginEffect::Poll(op, pending) => {
-                let work = async move { source.poll(&identity, &pending).await };
                 let broken = Polled::Pending(AFTER_PANIC);
+                let late = broken.clone();
+                let work = async move {
+                    tokio::select! {
+                        biased;
+                        polled = source.poll(&identity, &pending) => polled,
+                        () = timer::pause(BACKGROUND_TIMEOUT) => late,
+                    }
+                };
                 self.await_answer(name, work, broken, move |answer| LoginEvent::Polled(op, answer));
             }
             LoginEffect::Reserve(op, digest) => {

@@ -39,6 +39,9 @@ impl AuthSession {
 
     /// Waits until an attempt has ended. A caller that comes a little late gets the result, too.
     ///
+    /// [`LoginProgress::Offered`] means that the process that asked the person has died, and that this caller is to show the
+    /// request again. It then waits once more.
+    ///
     /// # Errors
     ///
     /// The [`LoginReason`] for which no login was installed. [`UnknownLogin`](LoginReason::UnknownLogin) for an attempt of
@@ -47,8 +50,8 @@ impl AuthSession {
     /// # Cancellation
     ///
     /// Safe to drop.
-    pub async fn login_done(&self, attempt: AttemptId, timeout: Duration) -> Result<(), SignInError> {
-        self.request_login(LoginRequestKind::Await(attempt), timeout).await.map(drop)
+    pub async fn login_done(&self, attempt: AttemptId, timeout: Duration) -> Result<LoginProgress, SignInError> {
+        self.request_login(LoginRequestKind::Await(attempt), timeout).await
     }
 
     /// Takes a person's answer, and waits until its login is stored. It may answer a prompt of another process. An answer is
@@ -99,7 +102,7 @@ impl AuthRuntime {
     /// Safe to drop. Once the session has the answer, it is redeemed.
     pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
         let core = self.core();
-        let identity = core.identity_of_login(&callback.key).await?;
+        let identity = core.identity_of_login(&callback.key, timeout).await?;
         self.session(identity).complete_login(callback, timeout).await
     }
 

@@ -18,7 +18,7 @@ use super::timer;
 use crate::law::flight::Op;
 use crate::law::line::Line;
 use crate::law::session::{Birth, ReplyId, Session, SessionEvent, WaiterId};
-use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now};
+use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now, Reason, TokenError};
 
 /// A tick that comes later than this after its time shows that the process was stopped or suspended.
 const LATE: Duration = Duration::from_secs(1);
@@ -241,6 +241,20 @@ impl TokenState {
         self.step(event);
     }
 
+    /// Removes the requests for logins whose callers are gone. Their attempts go on.
+    fn remove_abandoned_logins(&mut self) {
+        let is_gone =
+            |request: &Request<Slot>| matches!(request.kind(), Some(RequestKind::Login(_, reply)) if reply.is_closed());
+        let gone: Vec<ReplyId> =
+            self.replies.iter().filter(|(_, request)| is_gone(request)).map(|(id, _)| id).collect();
+        for id in gone {
+            if let Some(request) = self.replies.leave(id) {
+                request.fail(TokenError::new(Reason::Aborted));
+            }
+            self.step(SessionEvent::LoginRequestGone(id));
+        }
+    }
+
     /// Removes the waiters whose callers are gone, to make room for others.
     fn remove_abandoned(&mut self) {
         let gone: Vec<WaiterId> =
@@ -263,6 +277,8 @@ impl TokenState {
             });
         }
         while let Some((attempt, report)) = self.slot.take_login_report(self.incarnation) {
+            // A caller that has gone opens no page.
+            self.remove_abandoned_logins();
             self.step(match report {
                 Some(report) => SessionEvent::Attempt(attempt, Box::new(report)),
                 None => SessionEvent::AttemptOver(attempt),

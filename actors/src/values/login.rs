@@ -68,8 +68,8 @@ pub struct LoginOffer {
     pub expires: WallTime,
 }
 
-/// The ways in which a person is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The ways in which a person is asked. `Debug` shows neither addresses nor codes.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OfferedPrompt {
     /// An authorization page. Its answer arrives as a [`Callback`].
@@ -88,6 +88,15 @@ pub enum OfferedPrompt {
         /// The pause between two polls.
         interval: Duration,
     },
+}
+
+impl fmt::Debug for OfferedPrompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Browser { .. } => "Browser(…)",
+            Self::Device { .. } => "Device(…)",
+        })
+    }
 }
 
 /// The way in which an attempt is to ask.
@@ -366,5 +375,8 @@ mod tests {
         assert!(!format!("{callback:?}").contains("secret"));
         let url = LoginUrl::new("https://as.example/authorize?state=secret");
         assert!(!format!("{url:?}").contains("secret") && url.as_str().contains("secret"));
+        let (user_code, interval) = ("SECRET-CODE".to_owned(), Duration::from_secs(5));
+        let prompt = OfferedPrompt::Device { url, complete: None, user_code, interval };
+        assert_eq!(format!("{prompt:?}"), "Device(…)");
     }
 }

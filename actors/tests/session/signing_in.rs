@@ -45,6 +45,28 @@ impl Story {
         self.attempt_reports(LoginReport::Concluded(Box::new(LoginConclusion { result, view, unstored: None })))
     }
 
+    /// The login has been redeemed, and the store does not take it.
+    fn holds_unstored(&mut self) -> Told {
+        let unstored = Lease::new(LeaseParts {
+            token: AccessToken::new("at-unstored"),
+            kind: TokenKind::Bearer,
+            generation: Generation { epoch: epoch(3), number: 4, nonce: Nonce(9) },
+            scopes: Scopes::default(),
+            validity: Validity::new(self.at, Some(HOUR)),
+            cause: Cause::Login,
+            proof_key: None,
+        });
+        let view = self.store.view();
+        let conclusion = LoginConclusion { result: Ok(()), view, unstored: Some(unstored) };
+        self.attempt_reports(LoginReport::Concluded(Box::new(conclusion)))
+    }
+
+    /// The store reports a change, which the attempts hear of, too, and the record is read.
+    fn hears_quietly(&mut self) {
+        self.does(SessionEvent::StoreChanged);
+        self.reads();
+    }
+
     /// Another process has noted that it redeems an answer.
     fn sibling_redeems(&mut self) {
         let prompt = Prompt {
@@ -127,18 +149,7 @@ fn a_login_that_is_not_stored_yet_is_served_and_its_epoch_is_forgotten_if_it_nev
     story.asks_to_sign_in(1, LoginCause::Person);
     let attempt = story.attempt();
     assert_eq!(story.wants(2, LoginRequestKind::Await(attempt)), []);
-    let unstored = Lease::new(LeaseParts {
-        token: AccessToken::new("at-unstored"),
-        kind: TokenKind::Bearer,
-        generation: Generation { epoch: epoch(3), number: 4, nonce: Nonce(9) },
-        scopes: Scopes::default(),
-        validity: Validity::new(story.at, Some(HOUR)),
-        cause: Cause::Login,
-        proof_key: None,
-    });
-    let view = story.store.view();
-    let conclusion = LoginConclusion { result: Ok(()), view, unstored: Some(unstored) };
-    let told = story.attempt_reports(LoginReport::Concluded(Box::new(conclusion)));
+    let told = story.holds_unstored();
     assert_eq!(told.mentions("sign-in 2: Ok(SignedIn)"), 1);
     assert_eq!(story.asks(3), ["3 gets 3.4~9"]);
     assert_eq!(story.published().standing.login_required, None);
@@ -232,4 +243,86 @@ fn a_login_that_came_first_is_as_good_as_the_one_that_was_asked_for() {
     story.store.sign_out();
     assert_eq!(story.concludes(Err(LoginReason::Superseded)).mentions("Superseded"), 1);
     assert_eq!(story.store.record.as_ref().map(|record| record.epoch), Some(Epoch::new(4)));
+}
+
+#[test]
+fn a_logout_ends_a_login_that_was_never_stored() {
+    let mut story = expired();
+    story.asks_to_sign_in(1, LoginCause::Person);
+    story.holds_unstored();
+    assert_eq!(story.asks(2), ["2 gets 3.4~9"]);
+    assert_eq!(story.logs_out(3).mentions("tell the attempt LoggedOut"), 1);
+    let view = story.store.view().expect("a record");
+    story.attempt_reports(LoginReport::Settled(view));
+    assert_eq!(story.writes().mentions("logout 3 done"), 1);
+    assert_eq!(story.asks(4), ["4 is told logged_out"]);
+    assert_eq!(story.asks_to_sign_in(5, LoginCause::Person).count("begin sign-in"), 1);
+}
+
+#[test]
+fn a_login_that_the_store_refuses_in_the_end_leaves_the_session_as_it_was() {
+    let mut story = expired();
+    story.asks_to_sign_in(1, LoginCause::Person);
+    story.holds_unstored();
+    let view = story.store.view().expect("a record");
+    story.attempt_reports(LoginReport::Settled(view));
+    assert_eq!(story.asks(2), ["2 is told logged_out"]);
+    story.store.sign_in(Some(HOUR), story.at);
+    story.hears();
+    assert_eq!(story.asks(3), ["3 gets 3.3"]);
+}
+
+#[test]
+fn a_caller_that_has_gone_opens_no_page_and_a_prompt_that_was_taken_over_is_shown() {
+    let mut story = expired();
+    story.asks_to_sign_in(1, LoginCause::Person);
+    story.asks_to_sign_in(2, LoginCause::Person);
+    assert_eq!(story.does(SessionEvent::LoginRequestGone(ReplyId(1))), []);
+    let told = story.offers();
+    assert_eq!((told.mentions("sign-in 1"), told.mentions("is_first: true")), (0, 1));
+
+    let mut story = expired();
+    story.asks_to_sign_in(1, LoginCause::Person);
+    assert_eq!(story.attempt_reports(LoginReport::Elsewhere).mentions("sign-in 1: Ok(Elsewhere"), 1);
+    let attempt = story.attempt();
+    assert_eq!(story.wants(2, LoginRequestKind::Await(attempt)), []);
+    assert_eq!(story.wants(3, LoginRequestKind::Await(attempt)), []);
+    let told = story.offers();
+    assert_eq!((told.mentions("Offered"), told.mentions("is_first: true")), (1, 1), "one of them shows it");
+}
+
+#[test]
+fn the_process_that_asked_waits_too_while_another_one_redeems() {
+    let mut story = expired();
+    story.asks_to_sign_in(1, LoginCause::Person);
+    story.offers();
+    story.sibling_redeems();
+    story.hears_quietly();
+    assert_eq!(story.asks(2).mentions("is told"), 0);
+    story.attempt_reports(LoginReport::Elsewhere);
+    assert_eq!(story.asks_to_sign_in(3, LoginCause::Person).mentions("Elsewhere"), 1, "no answered page is shown");
+}
+
+#[test]
+fn a_clock_that_is_ahead_elsewhere_does_not_hold_callers_up() {
+    let mut story = expired();
+    let now = story.at;
+    story.at.wall = now.wall.after(HOUR);
+    story.sibling_redeems();
+    story.at = now;
+    story.hears();
+    story.passes(s(60));
+    assert_eq!(story.asks(1).mentions("is told"), 0);
+    let began = story.at.elapsed;
+    assert_eq!(story.idles(HOUR).mentions("1 is told logged_out"), 1);
+    assert_eq!(story.at.elapsed.since(began), s(15));
+}
+
+#[test]
+fn an_answer_that_comes_while_a_logout_is_not_durable_is_refused() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.logs_out(1);
+    story.write_fails(StoreFault::Failed);
+    let complete = LoginRequestKind::Complete(Callback::new(KEY, "code"));
+    assert_eq!(story.wants(2, complete).mentions("LoggedOut"), 1);
 }

@@ -51,6 +51,10 @@ pub(crate) fn peek(place: &Place, key: &LoginKey, now: Moment) -> Result<Option<
 }
 
 pub(crate) fn pending(place: &Place, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, FileError> {
+    {
+        let _lock = lock::wait(&place.home.locks, LOCK)?;
+        drop_expired(place, now.wall)?;
+    }
     let mut pending = Vec::new();
     for file in place.home.logins.names()? {
         let Some(key) = key_of(&file) else { continue };

@@ -17,7 +17,7 @@ pub struct BegunOn {
 
 impl BegunOn {
     /// Returns whether `login` may replace `record`.
-    pub(super) fn permits(self, record: &Record, login: &Login) -> Result<(), Conflict> {
+    pub(crate) fn permits(self, record: &Record, login: &Login) -> Result<(), Conflict> {
         let known = record.grant().and_then(|grant| grant.subject.as_ref());
         if record.epoch != self.epoch {
             Err(Conflict::Moved)

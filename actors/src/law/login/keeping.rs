@@ -174,6 +174,10 @@ impl AttemptCore {
         if self.is_logged_out(&keeping) {
             return self.drop_logged_out(&keeping.login, out);
         }
+        if !keeping.concluded && self.is_anothers(&keeping.login) {
+            // The store would refuse it, and nothing of another person's is served meanwhile (law 20).
+            return self.overtaken_by(keeping, Conflict::OtherSubject, now, out);
+        }
         if !std::mem::replace(&mut keeping.concluded, true) {
             let lease = self.unstored_lease(&keeping);
             self.report(Ok(()), lease, out);
@@ -198,6 +202,12 @@ impl AttemptCore {
         let until = now.elapsed().after(pause);
         let until = last.map_or(until, |last| until.min(last));
         Phase::Keeping(Keeping { step: KeepStep::Resting { until }, ..keeping })
+    }
+
+    /// Whether the login is another person's than the one who is signed in, by the record as it was read last.
+    fn is_anothers(&self, login: &Login) -> bool {
+        let permits = |record: &Record| login.begun_on.map(|begun_on| begun_on.permits(record, login));
+        self.record.as_deref().and_then(permits) == Some(Err(Conflict::OtherSubject))
     }
 
     pub(super) fn keep_tick(&mut self, keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {

@@ -24,6 +24,8 @@ pub(super) struct Closing {
     epoch: Option<Epoch>,
     step: Step,
     failures: u32,
+    /// Whether the running attempts know of it.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,7 @@ impl Closing {
             PendingLogout::Unread => (None, Step::Reading),
             PendingLogout::Of(epoch) => (Some(epoch), Step::Resting { until: now }),
         };
-        Self { reply: None, epoch, step, failures: 1 }
+        Self { reply: None, epoch, step, failures: 1, told: false }
     }
 
     pub(super) fn pending(&self) -> PendingLogout {
@@ -68,7 +70,7 @@ impl Session {
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
         let known = self.knowledge.stored_view().map(View::epoch);
         let epoch = self.closing.as_ref().map_or(known, |closing| closing.epoch);
-        self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures });
+        self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures, told: false });
         self.fail_waiters(TokenError::new(Reason::LoggedOut), out);
         match epoch {
             Some(_) => self.write_tombstone(now, out),
@@ -112,7 +114,7 @@ impl Session {
         let Some(closing) = &mut self.closing else { return };
         let Some(epoch) = closing.epoch else { return };
         closing.step = Step::Writing { op, limit: now.elapsed().after(STORE_TIMEOUT) };
-        let is_first = closing.failures == 0;
+        let is_first = !std::mem::replace(&mut closing.told, true);
         let was_asked = self.knowledge.view().is_some_and(|view| view.prompt.is_some());
         out.effects.push(SessionEffect::Change(op, Box::new(Change::Clear { epoch })));
         if is_first {

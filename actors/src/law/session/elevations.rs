@@ -76,6 +76,22 @@ impl Elevations {
         scopes.iter().filter_map(|scope| self.declined.get(scope)).map(|until| until.since(now)).max()
     }
 
+    /// The part that still matters at `now`.
+    pub(super) fn current(&self, now: ElapsedTime) -> Self {
+        let mut current = self.clone();
+        current.forget_old(now);
+        if current.operations.is_empty() {
+            current.last = None;
+        }
+        current
+    }
+
+    /// Whether nothing is remembered, except for what is over as `is_over` has it.
+    pub(crate) fn are_over(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
+        let mut ends = self.operations.values().map(|elevation| elevation.until).chain(self.declined.values().copied());
+        ends.all(is_over)
+    }
+
     /// A person asks for a login, so all is open again.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

@@ -6,9 +6,9 @@ use super::SessionEffect;
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use crate::law::flight::{Doubt, Op, Spending};
 use crate::law::login::LoginEvent;
-use crate::values::record::{MarkView, Renewal, RenewalPlan, View};
+use crate::values::record::{MarkView, PromptState, Renewal, RenewalPlan, View};
 use crate::values::{
-    Cause, ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, StoreFault, TokenError, Version,
+    Cause, ElapsedTime, Epoch, Generation, Lease, Moment, Now, Reason, Revision, StoreFault, TokenError, Version,
 };
 
 /// The pause after a failed read, before jitter.
@@ -35,6 +35,8 @@ pub(super) struct Knowledge {
     doubt: Option<Doubt>,
     /// The plan of the newest grant; `None` if it is the policy's.
     plan: Option<Box<RenewalPlan>>,
+    /// The revision at which an answer to a prompt was noted, and when this process first saw it.
+    answered: Option<(Revision, ElapsedTime)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,8 +150,18 @@ impl Knowledge {
         older || view.epoch() < self.newest.epoch
     }
 
+    /// When this process first saw that the person's answer is being redeemed; `None` if none is.
+    pub(super) fn answered_since(&self) -> Option<ElapsedTime> {
+        self.answered.map(|(_, seen)| seen)
+    }
+
     /// Takes in a view that is not older than what is known.
     fn update(&mut self, view: View, now: ElapsedTime) {
+        let answered = view.prompt.as_deref().filter(|prompt| prompt.state == PromptState::Answered);
+        self.answered = answered.map(|prompt| {
+            let known = self.answered.filter(|(revision, _)| *revision == prompt.revision);
+            known.unwrap_or((prompt.revision, now))
+        });
         self.doubt = match &view.renewal {
             Renewal::Token { mark: Some(mark), .. } => {
                 let MarkView { flight, presentations } = *mark;

@@ -210,7 +210,7 @@ impl Session {
     fn refuse_cohort(&mut self, error: TokenError, now: Now, out: &mut Output) {
         self.answer_waiters(out, |session, waiter| {
             let lease = session.serve_waiter(waiter, now);
-            (lease.is_some() || !session.signing_in.is_arriving()).then(|| lease.ok_or(error))
+            (lease.is_some() || !session.is_arriving(now)).then(|| lease.ok_or(error))
         });
     }
 

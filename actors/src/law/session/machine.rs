@@ -122,6 +122,8 @@ impl Session {
         };
         let mut output = Output::default();
         session.read(now, &mut output);
+        // News that came while there was no actor did not reach the attempts.
+        session.tell_attempts(&LoginEvent::News, &mut output);
         let effects = session.conclude(output, now);
         (session, effects)
     }
@@ -152,6 +154,7 @@ impl Session {
             && self.closing.is_none()
             && self.login.is_none()
             && !self.signing_in.is_busy()
+            && !self.published.as_ref().is_some_and(|published| published.standing.signing_in)
             && self.issuers.wake().is_none()
             && self.configuring.is_none()
             && (!needs_upkeep || self.awaits_login())
@@ -182,6 +185,7 @@ impl Session {
             }
             SessionEvent::Resumed => self.pacing.resume(now.elapsed()),
             SessionEvent::Login(reply, request) => self.login_requested(reply, *request, now, out),
+            SessionEvent::LoginRequestGone(reply) => self.login_request_gone(reply),
             SessionEvent::Attempt(id, report) => self.attempt_reported(id, *report, now, out),
             SessionEvent::AttemptOver(id) => self.attempt_over(id, now, out),
             SessionEvent::Install(reply, login) => self.install(reply, login, now, out),
@@ -265,7 +269,7 @@ impl Session {
                 unstored: self.knowledge.unstored().cloned(),
                 known: self.knowledge.newest(),
                 attempts: self.signing_in.running().to_vec(),
-                elevations: self.signing_in.elevations().clone(),
+                elevations: self.signing_in.elevations(now.elapsed()),
                 plan: self.knowledge.plan().cloned().map(Box::new),
             },
         }
@@ -284,6 +288,7 @@ impl Session {
             .chain(self.knowledge.wake())
             .chain(self.signing_in.wake())
             .chain(self.arrives_elsewhere(now).filter(|_| waits))
+            .chain(self.asked_until(now))
             .chain(self.login.as_ref().map(Installing::wake))
             .chain(self.configuring.as_ref().and_then(Configuring::wake))
             .chain(self.closing.as_ref().and_then(Closing::wake))

@@ -177,6 +177,8 @@ pub enum SessionEvent {
     Resumed,
     /// A request about logins that a person is asked for.
     Login(ReplyId, Box<LoginRequest>),
+    /// The caller of a request about logins has gone.
+    LoginRequestGone(ReplyId),
     /// A login attempt reports.
     Attempt(AttemptId, Box<LoginReport>),
     /// The login attempt is over and reports nothing more. If it has not concluded before, it broke off.

@@ -13,8 +13,10 @@ pub struct RunningAttempt {
     pub epoch: Epoch,
     /// What it is doing.
     pub stage: AttemptStage,
-    /// The answer that it completes; `None` if it asks a person.
-    pub completes: Option<LoginKey>,
+    /// Whether it completes an answer, rather than ask a person.
+    pub completes: bool,
+    /// The key of the answer that it completes, or of the request that it has shown.
+    pub key: Option<LoginKey>,
     /// The scopes that it was begun for.
     pub scopes: Scopes,
     /// The operation that it was begun for.
@@ -43,17 +45,32 @@ pub enum AttemptStage {
     Keeping,
 }
 
+/// The answer that a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// Something to show, or the end.
+    Offer,
+    /// The end, or a request that no caller shows yet. Its asker has died, and this process has taken it over.
+    EndOrUnshown,
+    /// The end.
+    End,
+    /// The end, which it has asked for.
+    Cancellation,
+}
+
 impl RunningAttempt {
-    /// The answer to a caller that waits for something to show; `None` if there is nothing yet.
-    pub(super) fn progress(&mut self) -> Option<LoginProgress> {
+    /// The answer to a caller before the end; `None` if it has to wait.
+    pub(super) fn progress(&mut self, awaits: Awaits) -> Option<LoginProgress> {
         let attempt = self.id;
         match &mut self.stage {
+            _ if matches!(awaits, Awaits::End | Awaits::Cancellation) => None,
+            AttemptStage::Offered { is_shown: true, .. } if awaits == Awaits::EndOrUnshown => None,
             AttemptStage::Offered { key, offer, is_shown } => {
                 let is_first = !std::mem::replace(is_shown, true);
                 Some(LoginProgress::Offered { attempt, key: *key, offer: offer.clone(), is_first })
             }
-            AttemptStage::Elsewhere => Some(LoginProgress::Elsewhere { attempt }),
-            AttemptStage::Preparing | AttemptStage::Arriving | AttemptStage::Keeping => None,
+            AttemptStage::Elsewhere if awaits == Awaits::Offer => Some(LoginProgress::Elsewhere { attempt }),
+            _ => None,
         }
     }
 }

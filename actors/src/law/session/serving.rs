@@ -42,11 +42,17 @@ impl Session {
 
     /// The newest lease that may be handed out, however old it is.
     pub(super) fn lease(&self) -> Option<&Lease> {
-        if self.is_closing() || self.knowledge.epoch().is_some_and(|epoch| self.issuers.block(epoch)) {
+        if self.is_closing() || self.is_barred() {
             return None;
         }
         let lease = self.knowledge.newest_lease()?;
         (!self.refusals.cover(&lease.generation())).then_some(lease)
+    }
+
+    /// Whether nothing of the newest epoch may be served. A login that is not stored yet begins another one.
+    fn is_barred(&self) -> bool {
+        let is_blocked = self.knowledge.epoch().is_some_and(|epoch| self.issuers.block(epoch));
+        is_blocked && !self.knowledge.holds_unstored_login()
     }
 
     /// The lease for a caller that needs at least `min_lifetime` of it; `None` if there is none.

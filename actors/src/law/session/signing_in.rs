@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::elevations::Elevations;
 use super::login_request::{LoginCause, LoginProgress, LoginRequest, LoginRequestKind};
 use super::machine::{Output, Session};
-use super::running_attempt::{AttemptStage, RunningAttempt};
+use super::running_attempt::{AttemptStage, Awaits, RunningAttempt};
 use super::{OperationKey, ReplyId, SessionEffect};
 use crate::law::login::{LoginConclusion, LoginEvent, LoginOrder, LoginReport, LoginTask, LoginWish};
 use crate::values::record::{PromptState, View};
@@ -43,10 +43,7 @@ struct LoginWaiter {
     reply: ReplyId,
     attempt: AttemptId,
     deadline: ElapsedTime,
-    /// Whether it is answered as soon as there is something to show.
-    wants_offer: bool,
-    /// Whether it has cancelled the attempt.
-    cancels: bool,
+    awaits: Awaits,
 }
 
 impl SigningIn {
@@ -60,8 +57,9 @@ impl SigningIn {
         &self.running
     }
 
-    pub(super) fn elevations(&self) -> &Elevations {
-        &self.elevations
+    /// The logins that operations have caused, as far as they still matter.
+    pub(super) fn elevations(&self, now: ElapsedTime) -> Elevations {
+        self.elevations.current(now)
     }
 
     /// Whether this session needs an actor for its logins.
@@ -91,15 +89,12 @@ impl SigningIn {
 
     /// The attempt that asks a person, or follows another process that does.
     fn asking(&mut self) -> Option<&mut RunningAttempt> {
-        self.running.iter_mut().find(|attempt| attempt.completes.is_none() && attempt.stage != AttemptStage::Keeping)
+        self.running.iter_mut().find(|attempt| !attempt.completes && attempt.stage != AttemptStage::Keeping)
     }
 
     /// The attempt that the answer of `key` belongs to.
     fn expecting(&self, key: LoginKey) -> Option<AttemptId> {
-        let expects = |attempt: &&RunningAttempt| match &attempt.stage {
-            AttemptStage::Offered { key: offered, .. } => *offered == key,
-            _ => attempt.completes == Some(key),
-        };
+        let expects = |attempt: &&RunningAttempt| attempt.key == Some(key) && attempt.stage != AttemptStage::Elsewhere;
         self.running.iter().find(expects).map(|attempt| attempt.id)
     }
 
@@ -130,7 +125,8 @@ impl Session {
         if let Some(reason) = refused {
             return out.answer_login(reply, Err(SignInError::new(reason)));
         }
-        if self.knowledge.view().is_none() {
+        // Only the beginning of a login depends on the record.
+        if self.knowledge.view().is_none() && matches!(request.kind, LoginRequestKind::Begin(..)) {
             return self.signing_in.deferred.push((reply, request));
         }
         self.take_login_request(reply, request, now, out);
@@ -152,23 +148,26 @@ impl Session {
             LoginRequestKind::Begin(wish, cause) => self.begin_login(wish, cause, now, out),
             LoginRequestKind::Await(attempt) => match self.signing_in.result(attempt) {
                 Some(result) => Err(result.map(|()| LoginProgress::SignedIn).map_err(SignInError::new)),
-                None if self.signing_in.attempt(attempt).is_some() => Ok((attempt, false, false)),
+                None if self.signing_in.attempt(attempt).is_some() => Ok((attempt, Awaits::EndOrUnshown)),
                 None => Err(Err(SignInError::new(LoginReason::UnknownLogin))),
             },
             LoginRequestKind::Complete(callback) => self.complete_login(callback, out),
             LoginRequestKind::Cancel => match self.signing_in.asking().map(|attempt| attempt.id) {
                 Some(attempt) => {
                     out.effects.push(SessionEffect::TellAttempt(attempt, Box::new(LoginEvent::Cancel)));
-                    Ok((attempt, false, true))
+                    Ok((attempt, Awaits::Cancellation))
                 }
                 None => Err(Err(SignInError::new(LoginReason::UnknownLogin))),
             },
         };
         match joins {
             Err(answer) => out.answer_login(reply, answer),
-            Ok((attempt, wants_offer, cancels)) => {
-                self.signing_in.waiters.push(LoginWaiter { reply, attempt, deadline, wants_offer, cancels });
-                self.answer_offered(out);
+            // Only this one, because a crowd may wait.
+            Ok((attempt, awaits)) => {
+                match self.signing_in.attempt(attempt).and_then(|attempt| attempt.progress(awaits)) {
+                    Some(progress) => out.answer_login(reply, Ok(progress)),
+                    None => self.signing_in.waiters.push(LoginWaiter { reply, attempt, deadline, awaits }),
+                }
             }
         }
     }
@@ -180,7 +179,7 @@ impl Session {
         cause: LoginCause,
         now: Now,
         out: &mut Output,
-    ) -> Result<(AttemptId, bool, bool), Result<LoginProgress, SignInError>> {
+    ) -> Result<(AttemptId, Awaits), Result<LoginProgress, SignInError>> {
         let error = |reason| Err(Err(SignInError::new(reason)));
         let signed_in = self.is_signed_in(now);
         let operation = match cause {
@@ -215,7 +214,7 @@ impl Session {
                 attempt.scopes = attempt.scopes.union(&wish.scopes);
                 out.effects.push(SessionEffect::TellAttempt(id, Box::new(LoginEvent::Widen(wish.scopes))));
             }
-            return Ok((id, true, false));
+            return Ok((id, Awaits::Offer));
         }
         if let Some(operation) = operation
             && let Err(left) = self.signing_in.elevations.count(operation, now.elapsed())
@@ -225,7 +224,7 @@ impl Session {
         let scopes = wish.scopes.clone();
         let id = self.order_attempt(LoginTask::Ask(wish), out);
         self.track(id, None, scopes, operation);
-        Ok((id, true, false))
+        Ok((id, Awaits::Offer))
     }
 
     /// Hands a person's answer to the attempt that expects it, or to one of its own.
@@ -233,19 +232,22 @@ impl Session {
         &mut self,
         callback: Callback,
         out: &mut Output,
-    ) -> Result<(AttemptId, bool, bool), Result<LoginProgress, SignInError>> {
+    ) -> Result<(AttemptId, Awaits), Result<LoginProgress, SignInError>> {
         let key = callback.key;
+        if self.is_closing() {
+            return Err(Err(SignInError::new(LoginReason::LoggedOut)));
+        }
         if let Some(id) = self.signing_in.expecting(key) {
             out.effects.push(SessionEffect::TellAttempt(id, Box::new(LoginEvent::Callback(callback))));
-            return Ok((id, false, false));
+            return Ok((id, Awaits::End));
         }
-        let completing = self.signing_in.running.iter().filter(|attempt| attempt.completes.is_some()).count();
+        let completing = self.signing_in.running.iter().filter(|attempt| attempt.completes).count();
         if completing >= MAX_COMPLETIONS {
             return Err(Err(SignInError::new(LoginReason::TooManyWaiters)));
         }
         let id = self.order_attempt(LoginTask::Complete(callback), out);
         self.track(id, Some(key), Scopes::default(), None);
-        Ok((id, false, false))
+        Ok((id, Awaits::End))
     }
 
     fn order_attempt(&mut self, task: LoginTask, out: &mut Output) -> AttemptId {
@@ -262,10 +264,10 @@ impl Session {
         attempt
     }
 
-    fn track(&mut self, id: AttemptId, completes: Option<LoginKey>, scopes: Scopes, operation: Option<OperationKey>) {
+    fn track(&mut self, id: AttemptId, key: Option<LoginKey>, scopes: Scopes, operation: Option<OperationKey>) {
         let epoch = self.knowledge.epoch().unwrap_or_default();
-        let stage = AttemptStage::Preparing;
-        self.signing_in.running.push(RunningAttempt { id, epoch, stage, completes, scopes, operation });
+        let (stage, completes) = (AttemptStage::Preparing, key.is_some());
+        self.signing_in.running.push(RunningAttempt { id, epoch, stage, completes, key, scopes, operation });
     }
 
     // Reports.
@@ -275,8 +277,10 @@ impl Session {
         match report {
             LoginReport::Seen(view) => self.update(*view, now, out),
             LoginReport::Offered(key, offer) => {
-                let stage = AttemptStage::Offered { key, offer, is_shown: false };
-                self.enter_stage(id, stage);
+                if let Some(attempt) = self.signing_in.attempt(id) {
+                    attempt.key = Some(key);
+                    attempt.stage = AttemptStage::Offered { key, offer, is_shown: false };
+                }
                 self.answer_offered(out);
             }
             LoginReport::Elsewhere => {
@@ -287,7 +291,13 @@ impl Session {
             LoginReport::Concluded(conclusion) => self.attempt_concluded(id, *conclusion, now, out),
             LoginReport::Settled(view) => {
                 self.signing_in.running.retain(|attempt| attempt.id != id);
+                if view.epoch() < self.knowledge.newest().epoch && !self.signing_in.is_keeping() {
+                    // It was not stored, and never will be.
+                    self.knowledge.forget_unstored_login();
+                }
                 self.update(*view, now, out);
+                // An earlier actor may have ended before it had told them.
+                self.conclude_waiters(id, Ok(()), out);
             }
             LoginReport::Lost => self.attempt_over(id, now, out),
         }
@@ -318,6 +328,8 @@ impl Session {
             self.absorb(*view, now, out);
         }
         if let Some(lease) = unstored {
+            // A flight of the old grant that lands later brings nothing that is served.
+            self.flights.forget_before(lease.generation().epoch);
             self.knowledge.minted(lease);
             self.new_epoch();
         }
@@ -354,8 +366,8 @@ impl Session {
     fn answer_offered(&mut self, out: &mut Output) {
         for waiter in std::mem::take(&mut self.signing_in.waiters) {
             let progress = match self.signing_in.attempt(waiter.attempt) {
-                Some(attempt) if waiter.wants_offer => attempt.progress(),
-                _ => None,
+                Some(attempt) => attempt.progress(waiter.awaits),
+                None => None,
             };
             match progress {
                 Some(progress) => out.answer_login(waiter.reply, Ok(progress)),
@@ -369,7 +381,7 @@ impl Session {
         for waiter in self.signing_in.waiters.extract_if(.., |waiter| waiter.attempt == id) {
             let answer = match result {
                 Ok(()) => Ok(LoginProgress::SignedIn),
-                Err(LoginReason::Cancelled) if waiter.cancels => Ok(LoginProgress::Cancelled),
+                Err(LoginReason::Cancelled) if waiter.awaits == Awaits::Cancellation => Ok(LoginProgress::Cancelled),
                 Err(reason) => Err(SignInError::new(reason)),
             };
             out.answer_login(waiter.reply, answer);
@@ -414,6 +426,12 @@ impl Session {
         }
     }
 
+    /// A caller of a request has gone. Its attempt goes on.
+    pub(super) fn login_request_gone(&mut self, reply: ReplyId) {
+        self.signing_in.waiters.retain(|waiter| waiter.reply != reply);
+        self.signing_in.deferred.retain(|(deferred, _)| *deferred != reply);
+    }
+
     pub(super) fn stop_signing_in(&mut self, out: &mut Output) {
         let waiters = std::mem::take(&mut self.signing_in.waiters).into_iter().map(|waiter| waiter.reply);
         let deferred = std::mem::take(&mut self.signing_in.deferred).into_iter().map(|(reply, _)| reply);
@@ -439,27 +457,37 @@ impl Session {
     /// Until when another process may redeem an answer; `None` if none does.
     pub(super) fn arrives_elsewhere(&self, now: Now) -> Option<ElapsedTime> {
         let prompt = self.knowledge.stored_view()?.prompt.as_deref()?;
-        let own = self.signing_in.running.iter().any(|attempt| attempt.id == prompt.attempt);
+        // This process's own redemption reports its end. One that asked may be answered in another replica.
+        let redeems = |attempt: &RunningAttempt| {
+            attempt.key == Some(prompt.key) && matches!(attempt.stage, AttemptStage::Arriving | AttemptStage::Keeping)
+        };
+        let own = self.signing_in.running.iter().any(redeems);
         if prompt.state != PromptState::Answered || own {
             return None;
         }
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
-        // Two clocks, of which the earlier counts. The clock of the redeemer's host may be ahead.
+        // The clock of the redeemer's host may be ahead, so the time since this process first saw it counts, too.
+        let seen = self.knowledge.answered_since()?;
         let left = REDEMPTION.saturating_sub(age).min(prompt.expires.since(now.moment.wall));
+        let left = left.min(seen.after(REDEMPTION).since(now.elapsed()));
         (!left.is_zero()).then(|| now.elapsed().after(left))
     }
 
     /// Whether a person is being asked to sign in, by this process or another one.
     pub(super) fn is_signing_in(&self, now: Now) -> bool {
         let here = self.signing_in.running.iter().any(|attempt| attempt.stage != AttemptStage::Keeping);
-        here || self.knowledge.view().is_some_and(|view| is_asked_for(view, now))
+        here || self.asked_until(now).is_some()
+    }
+
+    /// Until when a person is being asked, by the record.
+    pub(super) fn asked_until(&self, now: Now) -> Option<ElapsedTime> {
+        self.knowledge.view().and_then(|view| is_asked_until(view, now))
     }
 }
 
-/// Whether a prompt is open in the record, or its answer is being redeemed.
-fn is_asked_for(view: &View, now: Now) -> bool {
-    view.prompt.as_ref().is_some_and(|prompt| match prompt.state {
-        PromptState::Open | PromptState::Answered => prompt.expires > now.moment.wall,
-        PromptState::Ended(_) => false,
-    })
+/// Until when the request to a person in the record is open, or its answer is being redeemed; `None` if it is over.
+fn is_asked_until(view: &View, now: Now) -> Option<ElapsedTime> {
+    let prompt = view.prompt.as_deref().filter(|prompt| !matches!(prompt.state, PromptState::Ended(_)))?;
+    let left = prompt.expires.since(now.moment.wall);
+    (!left.is_zero()).then(|| now.elapsed().after(left))
 }
