@@ -37,6 +37,8 @@ pub(crate) struct AttemptFacts {
     pub(crate) begun: u64,
     /// The latest read, and its beginning.
     pub(crate) loading: Option<(Op, Millis)>,
+    /// A read before that was answered too late, and may or may not have been used.
+    pub(crate) unsure_read: bool,
     /// The record's revision that its first read returned.
     pub(crate) first_read: Option<u64>,
     /// The requests for claims that were granted.

@@ -45,6 +45,8 @@ pub(crate) struct SimStore {
     /// Refresh tokens reserved for an identity, each with the end of its reservation. Tokens in records are not
     /// listed.
     reserved: BTreeMap<KeyedDigest, (usize, Millis)>,
+    /// The order in which flights got their claims.
+    claimed: BTreeMap<FlightId, u64>,
     /// Logins that wait for a person.
     pending: BTreeMap<LoginKey, PendingLogin>,
     /// Flights that lost their claim through a fault of the store.
@@ -61,6 +63,7 @@ impl SimStore {
             key: DigestKey::new([7; 32]),
             rows: vec![Row::default(); identities],
             reserved: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             pending: BTreeMap::new(),
             robbed: BTreeSet::new(),
         }
@@ -76,7 +79,12 @@ impl SimStore {
         match ledger::apply(row.record.as_ref(), change) {
             Ok(next) => {
                 if let Change::Commit(commit) = change {
-                    row.lost.remove(&ClaimScope::Spend(commit.epoch));
+                    // It settles what earlier holders did. One that claimed later may still act.
+                    let order = |flight: &FlightId| self.claimed.get(flight).copied().unwrap_or_default();
+                    let by = commit.access.flight.map_or(u64::MAX, |flight| order(&flight));
+                    if let Some(lost) = row.lost.get_mut(&ClaimScope::Spend(commit.epoch)) {
+                        lost.retain(|holder| order(&holder.flight) > by);
+                    }
                 }
                 let before = row.record.replace(next.clone());
                 Changed::Applied { before: before.map(Box::new), after: Box::new(next) }
@@ -110,6 +118,8 @@ impl SimStore {
             // A holder on this host from an earlier boot is gone for good.
             lost.retain(|other| other.host != by.host || other.boot == by.boot);
         }
+        let number = self.claimed.len() as u64;
+        self.claimed.insert(by.flight, number + 1);
         let predecessor = if lost.is_empty() { Predecessor::Gone } else { Predecessor::MayLive };
         let until = leased.then(|| now + at_least.as_millis() as Millis);
         let until = until.max(row.claims.get(&scope).and_then(|held| held.until));

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokenkeeper_actors::law::login::{LoginOrder, LoginReport, LoginTask};
-use tokenkeeper_actors::law::session::{LoginCause, LoginProgress, OperationKey, SessionEffect};
+use tokenkeeper_actors::law::session::{LoginCause, LoginProgress, LoginRequestKind, OperationKey, SessionEffect};
 use tokenkeeper_actors::values::record::View;
-use tokenkeeper_actors::values::{AttemptId, ElapsedTime, Lease, LoginReason, Reason, Scopes, SignInError};
+use tokenkeeper_actors::values::{AttemptId, ElapsedTime, Epoch, Lease, LoginReason, Reason, Scopes, SignInError};
 
 use super::answers::Occasion;
 use crate::process::{ActorId, Awaited};
@@ -50,7 +50,7 @@ impl World {
 
     fn wanted_scopes(&self, seeker: usize) -> Scopes {
         match &self.seekers[seeker].request.kind {
-            tokenkeeper_actors::law::session::LoginRequestKind::Begin(wish, _) => wish.scopes.clone(),
+            LoginRequestKind::Begin(wish, _) => wish.scopes.clone(),
             _ => Scopes::default(),
         }
     }
@@ -102,11 +102,14 @@ impl World {
     pub(crate) fn note_login_reported(&mut self, id: ActorId, attempt: AttemptId, report: Option<&LoginReport>) {
         let (t, elapsed) = (self.t, self.moment(id.pid.process).elapsed);
         let slot = self.slot(id);
+        // Before its first read, a session cannot compare the age of an attempt's view.
+        let unread = slot.known.version.is_none();
         let saw = |known: &mut super::known::Known, view: &View| {
             if known.version.is_none_or(|version| version.epoch < view.version.epoch) {
                 known.recover();
             }
             known.saw(view);
+            known.lease.take_if(|_| unread);
         };
         match report {
             Some(LoginReport::Seen(view)) => saw(&mut slot.known, view),
@@ -142,9 +145,15 @@ impl World {
             }
             Some(LoginReport::Settled(view)) => {
                 slot.logins.forget(attempt);
+                slot.known.forget_unstored(view.epoch());
                 saw(&mut slot.known, view);
             }
-            Some(LoginReport::Lost) | None => slot.logins.forget(attempt),
+            Some(LoginReport::Lost) | None => {
+                if slot.logins.keeping.contains(&attempt) {
+                    slot.known.forget_unstored(slot.known.version.map_or_else(Epoch::default, |version| version.epoch));
+                }
+                slot.logins.forget(attempt);
+            }
             // The answer that arrived was not used.
             Some(LoginReport::Offered(..) | LoginReport::Elsewhere) => {
                 slot.logins.arriving.remove(&attempt);
@@ -173,11 +182,26 @@ impl World {
                     format!("s{seeker}")
                 });
             }
+            LoginReason::Superseded if self.is_answered_amiss(id, seeker) => {
+                self.breach(
+                    "17",
+                    "a caller is told that another login came first, and not that it is signed in",
+                    || format!("s{seeker}"),
+                );
+            }
             LoginReason::ShuttingDown if !stopping && !self.processes[id.pid.process].stopping => {
                 self.breach("18", "a request is told of a shutdown, and there is none", || format!("s{seeker}"));
             }
             _ => {}
         }
+    }
+
+    /// Whether a caller wants a login, and its session has one.
+    fn is_answered_amiss(&mut self, id: ActorId, seeker: usize) -> bool {
+        let signed_in = self.slot(id).published.standing.login_required.is_none();
+        let wants =
+            matches!(self.seekers[seeker].request.kind, LoginRequestKind::Begin(..) | LoginRequestKind::Await(_));
+        wants && signed_in && self.slot(id).logins.keeping.is_empty()
     }
 
     /// Law 7: no request about a login is forgotten, or kept past its deadline.
@@ -202,10 +226,16 @@ impl World {
         }
     }
 
-    /// Law 25: while an answer is being redeemed, no caller is told to sign in.
+    /// Law 25: while an answer is being redeemed, by this process or another one, no caller is told to sign in.
     pub(crate) fn check_not_arriving(&mut self, id_process: usize, identity: usize, caller: usize, reason: Reason) {
         let slot = &self.processes[id_process].slots[identity];
-        let arriving = slot.actor.is_some() && !slot.logins.arriving.is_empty();
+        // Clocks of two boots may disagree about the age of the note.
+        let age = slot.known.answered.and_then(|since| self.moment(id_process).elapsed_since(&since));
+        // The redeemer has noted until when it may write.
+        let redemption = self.config.login_limits.redeem + self.config.timeouts.store_timeout * 2;
+        let elsewhere = age.is_some_and(|age| age < redemption) && slot.known.version.is_some();
+        let elsewhere = elsewhere && slot.logins.keeping.is_empty();
+        let arriving = slot.actor.is_some() && (!slot.logins.arriving.is_empty() || elsewhere);
         if arriving && reason.is_login_required() && reason != Reason::LoggedOut {
             self.breach("25", "a caller is told to sign in while an answer arrives", || {
                 format!("c{caller}: {reason:?}")

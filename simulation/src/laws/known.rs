@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
-use tokenkeeper_actors::values::record::{Issuer, Renewal, View};
-use tokenkeeper_actors::values::{ElapsedTime, Epoch, Generation, Lease, Reason, Version};
+use tokenkeeper_actors::values::record::{Issuer, PromptState, Renewal, View};
+use tokenkeeper_actors::values::{ElapsedTime, Epoch, Generation, Lease, Moment, Reason, Version};
 
 use crate::Millis;
 
@@ -55,6 +55,8 @@ pub(crate) struct Known {
     /// Operations and challenges that were answered as `Futile`, because a refresh does not help.
     pub(crate) futile: BTreeSet<(OperationKey, ChallengeKey)>,
     pub(crate) stopping: bool,
+    /// Since when an answer is being redeemed, as the newest view says.
+    pub(crate) answered: Option<Moment>,
 }
 
 /// A failed landing, and the pauses after it.
@@ -98,6 +100,11 @@ impl Known {
         self.met.insert(reason, t);
     }
 
+    /// A login that was served unstored will never be stored. `epoch` is the one in the store.
+    pub(crate) fn forget_unstored(&mut self, epoch: Epoch) {
+        self.refused.retain(|(refused, _)| refused.nonce.0 == 0 || refused.epoch <= epoch);
+    }
+
     pub(crate) fn throttled(&mut self, until: ElapsedTime) {
         self.throttled = self.throttled.max(Some(until));
     }
@@ -117,6 +124,8 @@ impl Known {
             self.barred = None;
         }
         self.version = Some(view.version);
+        let answered = view.prompt.as_ref().filter(|prompt| prompt.state == PromptState::Answered);
+        self.answered = answered.map(|prompt| prompt.at);
         self.issuer = view.issuer.clone();
         let listed = self.listed.take();
         if listed.is_some_and(|listed| view.issuer.as_ref().is_some_and(|issuer| !listed.contains(issuer))) {

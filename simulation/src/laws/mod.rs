@@ -13,6 +13,7 @@ mod flights;
 pub(crate) mod known;
 mod logins;
 mod patience;
+mod prompts;
 mod sessions;
 mod spending;
 pub(crate) mod survival;

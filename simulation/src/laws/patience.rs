@@ -91,7 +91,8 @@ impl World {
         let elapsed = self.moment(id.pid.process).elapsed;
         let (deadline, fail_fast) = (self.callers[caller].ask().deadline(), self.callers[caller].spec.fail_fast);
         // While a login arrives, callers wait for it.
-        let arriving = !self.slot(id).logins.arriving.is_empty();
+        let slot = self.slot(id);
+        let arriving = !slot.logins.arriving.is_empty() || slot.known.answered.is_some();
         if arriving {
             return;
         }

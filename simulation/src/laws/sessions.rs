@@ -228,7 +228,7 @@ impl World {
         // Before its first read, a session cannot exclude that a valid token exists.
         let knows = slot.known.version.is_some();
         // A login that arrives brings a token whatever the pause.
-        let arriving = !slot.logins.arriving.is_empty();
+        let arriving = !slot.logins.arriving.is_empty() || slot.known.answered.is_some();
         if let Some(until) = until.filter(|until| *until >= deadline && !flying && knows && !arriving) {
             self.breach("7", "a caller waits who can only be answered too late", || {
                 format!("c{caller}: {until:?}, {deadline:?}")
@@ -327,8 +327,13 @@ impl World {
                 if in_vain && !young {
                     self.tally.count(Kind::LoginInVain);
                 }
-                let before = !self.slot(id).known.futile.insert(key);
-                if error.reason() != Reason::ResourceRefuses || !young && !before && !in_vain {
+                let known = &mut self.slot(id).known;
+                // When the store fails, a repeatable source's token may have two names.
+                let met_trouble = known.met.contains_key(&Reason::StoreTrouble);
+                let before = !known.futile.insert(key);
+                if error.reason() != Reason::ResourceRefuses
+                    || !(young || before || in_vain || repeatable && met_trouble)
+                {
                     self.breach("11", "a refusal is called futile and is not", || format!("{refusal:?}: {error:?}"));
                 }
             }

@@ -135,7 +135,8 @@ impl World {
         let of_login = number.is_some_and(|at| self.server.ats.get(at).is_some_and(|at| at.base.is_some()));
         let same = |refused: &Generation| {
             *refused == generation
-                || of_login && (refused.epoch, refused.number) == (generation.epoch, generation.number)
+                || (of_login || refused.nonce.0 != 0)
+                    && (refused.epoch, refused.number) == (generation.epoch, generation.number)
         };
         let refused = |(refused, _): &(Generation, u64)| same(refused) || refused.supersedes(&generation);
         let host = self.processes[pid.process].host;

@@ -148,7 +148,7 @@ impl Script<'_> {
     pub(super) fn rare(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         let saves_fail = |span| Stimulus::StoreTrouble { kind: StoreTrouble::SavesFail, span };
-        match self.rng.below(38) {
+        match self.rng.below(41) {
             0..2 => {
                 self.end_at(EffectName::Withdraw);
                 let kind = self.rng.pick(&[ServerTrouble::Throttles, ServerTrouble::Unreachable]);
@@ -158,7 +158,7 @@ impl Script<'_> {
                 self.end_at(EffectName::End);
                 self.push(0, Stimulus::EndLineages { identity });
             }
-            3..11 | 32 | 37 => {
+            3..11 | 32 | 37 | 40 => {
                 // Only the note that the token is spent can be written, or not even that.
                 if self.rng.chance(450) {
                     self.end_at(EffectName::Spent);
@@ -195,7 +195,7 @@ impl Script<'_> {
                 self.end_at(EffectName::Close);
                 self.push(0, Stimulus::WrongSubject);
             }
-            24..30 => {
+            24..30 | 38..40 => {
                 // An answer that leaves a doubt and asks for a short pause.
                 self.end_at(EffectName::Throttle);
                 self.push(0, Stimulus::ServerTrouble { kind: ServerTrouble::Breaks, span: 15_000 });

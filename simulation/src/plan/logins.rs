@@ -10,7 +10,7 @@ impl Script<'_> {
     /// A scene of logins, beside whatever else happens at that time.
     pub(super) fn login_scene(&mut self) {
         let (process, identity) = (self.process(), self.identity());
-        match self.rng.below(140) {
+        match self.rng.below(172) {
             0..18 => self.wanted(process, identity),
             18..27 => self.step_ups(identity),
             27..34 => self.in_vain(process, identity),
@@ -30,6 +30,7 @@ impl Script<'_> {
             114..124 => self.stopped_unwritten(process, identity),
             124..132 => self.beside_a_doubt(process, identity),
             132..136 => self.rare_login(process, identity),
+            136..166 => self.beside_a_doubt(process, identity),
             _ => self.overtaken(process, identity),
         }
     }
@@ -91,12 +92,14 @@ impl Script<'_> {
             L::Put,
             L::Put,
             L::Ask,
+            L::Ask,
             L::Show,
             L::Take,
             L::Take,
             L::Judge,
             L::Answer,
             L::Redeem,
+            L::Reserve,
             L::Install,
             L::EndClaim,
             L::EndPrompt,

@@ -16,7 +16,7 @@ pub(super) fn draw(seed: u64, config: &Config) -> Plan {
         events: Vec::new(),
         logins: Rng::new(seed, For::LoginPlan, 0),
     };
-    for _ in 0..script.rng.between(3, 9) {
+    for _ in 0..script.rng.between(4, 10) {
         script.pass();
         script.with_logins();
         script.scene();
@@ -57,7 +57,7 @@ impl Script<'_> {
     fn with_logins(&mut self) {
         let at = self.at;
         std::mem::swap(&mut self.rng, &mut self.logins);
-        if self.rng.chance(560) {
+        if self.rng.chance(600) {
             self.at += self.rng.weigh(&[(3, 0), (3, 40), (2, 900), (2, 6_000)]);
             self.login_scene();
         }
@@ -66,14 +66,14 @@ impl Script<'_> {
     }
 
     fn scene(&mut self) {
-        match self.rng.below(106) {
+        match self.rng.below(112) {
             0..6 => self.burst(8),
             6..12 => self.server_trouble(),
             12..15 => self.outage(),
             15..20 => self.store_trouble(),
             20..29 => self.trap(),
             29..36 => self.degraded(),
-            36..54 | 100..106 => self.rare(),
+            36..54 | 100..106 | 109..112 => self.rare(),
             54..57 => self.repeat(),
             57..62 => self.sleep(),
             62..67 => self.refusals(),
@@ -84,7 +84,7 @@ impl Script<'_> {
             84..87 => self.caprice(),
             87..90 => self.lineage_ends(),
             90..93 => self.bad_login(),
-            93..95 => self.zombie(),
+            93..95 | 106..109 => self.zombie(),
             95..97 => self.changed(),
             _ => self.odds(),
         }

@@ -283,7 +283,9 @@ impl World {
                 }
                 let seeker = &mut self.seekers[id];
                 seeker.result = Some(Err(error));
-                let again = seeker.begins.clone().filter(|_| error.is_transient() && seeker.rounds > 0);
+                // At rest, a request of the time before may end without a login. A willing person asks again.
+                let again = (error.is_transient() || seeker.at_rest) && seeker.rounds > 0;
+                let again = seeker.begins.clone().filter(|_| again);
                 if let Some(request) = again {
                     seeker.rounds -= 1;
                     (seeker.request, seeker.doing) = (request, Seeking::Idle);

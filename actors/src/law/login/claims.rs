@@ -38,7 +38,12 @@ impl AttemptCore {
         let Some(scope) = self.claiming.remove(&op) else { return phase };
         // An attempt that follows another process asks for the claim again. If the one that comes late were ended, the store
         // might carry out the end after the next one is granted.
-        let asks_again = scope == ClaimScope::Login && matches!(phase, Phase::Following { .. });
+        let follows = match phase {
+            Phase::Following { .. } => true,
+            Phase::Claiming { .. } => self.elsewhere,
+            _ => false,
+        };
+        let asks_again = scope == ClaimScope::Login && follows;
         let is_awaited = match &phase {
             Phase::Claiming { op: asked } | Phase::ClaimingSpend { step: SpendStep::Asked(asked), .. } => *asked == op,
             _ => false,

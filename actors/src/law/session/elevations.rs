@@ -87,6 +87,7 @@ impl Elevations {
     }
 
     /// Whether nothing is remembered, except for what is over as `is_over` has it.
+    #[cfg(feature = "runtime")]
     pub(crate) fn are_over(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
         let mut ends = self.operations.values().map(|elevation| elevation.until).chain(self.declined.values().copied());
         ends.all(is_over)

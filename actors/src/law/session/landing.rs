@@ -81,6 +81,8 @@ impl Session {
         self.landings.count(&outcome);
         if let Outcome::Minted(lease) = &outcome
             && self.knowledge.epoch().is_none_or(|known| known == epoch)
+            // A login that is not stored yet replaces the grant of this flight.
+            && !self.knowledge.holds_unstored_login()
         {
             self.knowledge.minted(lease.clone());
         }

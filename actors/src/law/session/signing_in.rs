@@ -292,8 +292,7 @@ impl Session {
             LoginReport::Settled(view) => {
                 self.signing_in.running.retain(|attempt| attempt.id != id);
                 if view.epoch() < self.knowledge.newest().epoch && !self.signing_in.is_keeping() {
-                    // It was not stored, and never will be.
-                    self.knowledge.forget_unstored_login();
+                    self.forget_unstored_login();
                 }
                 self.update(*view, now, out);
                 // An earlier actor may have ended before it had told them.
@@ -328,8 +327,6 @@ impl Session {
             self.absorb(*view, now, out);
         }
         if let Some(lease) = unstored {
-            // A flight of the old grant that lands later brings nothing that is served.
-            self.flights.forget_before(lease.generation().epoch);
             self.knowledge.minted(lease);
             self.new_epoch();
         }
@@ -350,14 +347,21 @@ impl Session {
 
     /// The attempt's task has ended. If it has not concluded, it broke off.
     pub(super) fn attempt_over(&mut self, id: AttemptId, now: Now, out: &mut Output) {
-        let before = self.signing_in.running.len();
-        self.signing_in.running.retain(|attempt| attempt.id != id);
-        if self.signing_in.running.len() < before {
+        let place = self.signing_in.running.iter().position(|attempt| attempt.id == id);
+        if let Some(ended) = place.map(|place| self.signing_in.running.remove(place)) {
             self.conclude_waiters(id, Err(LoginReason::Aborted), out);
-            self.knowledge.forget_unstored_login();
+            if ended.stage == AttemptStage::Keeping {
+                self.forget_unstored_login();
+            }
             self.read(now, out);
             self.serve_waiters(now, out);
         }
+    }
+
+    /// The store will never have the login that is served unstored. A refusal of it does not cover the grant before.
+    fn forget_unstored_login(&mut self) {
+        self.knowledge.forget_unstored_login();
+        self.refusals.lower_floor(self.knowledge.newest(), self.knowledge.newest());
     }
 
     // Answers.
@@ -457,19 +461,17 @@ impl Session {
     /// Until when another process may redeem an answer; `None` if none does.
     pub(super) fn arrives_elsewhere(&self, now: Now) -> Option<ElapsedTime> {
         let prompt = self.knowledge.stored_view()?.prompt.as_deref()?;
-        // This process's own redemption reports its end. One that asked may be answered in another replica.
-        let redeems = |attempt: &RunningAttempt| {
-            attempt.key == Some(prompt.key) && matches!(attempt.stage, AttemptStage::Arriving | AttemptStage::Keeping)
-        };
-        let own = self.signing_in.running.iter().any(redeems);
-        if prompt.state != PromptState::Answered || own {
+        // The note names the attempt that has asked, which another process may have answered. A login that is here, and not
+        // stored yet, ends the wait.
+        if prompt.state != PromptState::Answered || self.signing_in.is_keeping() {
             return None;
         }
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
         // The clock of the redeemer's host may be ahead, so the time since this process first saw it counts, too.
         let seen = self.knowledge.answered_since()?;
-        let left = REDEMPTION.saturating_sub(age).min(prompt.expires.since(now.moment.wall));
-        let left = left.min(seen.after(REDEMPTION).since(now.elapsed()));
+        // Both times are of the redeemer's own clock.
+        let bound = prompt.expires.since(prompt.at.wall).min(REDEMPTION);
+        let left = bound.saturating_sub(age).min(seen.after(bound).since(now.elapsed()));
         (!left.is_zero()).then(|| now.elapsed().after(left))
     }
 
