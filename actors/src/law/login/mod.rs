@@ -8,7 +8,7 @@
 //!   └ contended: follow the prompt of the process that asks
 //! ```
 //!
-//! Processes and replicas agree through the record's [`Prompt`]. The login claim makes sure that one prompt is open at a
+//! Processes and replicas agree through the record's [`Prompt`](crate::values::record::Prompt). The login claim makes sure that one prompt is open at a
 //! time, and ends with its process, so that another one takes the prompt over with the same address. The pending login
 //! in the store is taken out by the one that presents its code, so a code is presented once (law 19).
 //!
