@@ -310,6 +310,63 @@ async fn logins_for_one_operation_are_bounded_until_a_person_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_that_are_refused_while_a_step_up_is_redeemed_wait_for_it() {
+    let place = Place::new();
+    let (_, session) = place.signed_in().await;
+    let lease = session.token().await.unwrap();
+    let step_up = session.step_up(&lease, Scopes::new(["write"]), wish(&[]).method, OPERATION, WAIT);
+    let (_, key) = offered(step_up.await.unwrap());
+    place.logins.push(LoginStep::Takes(Duration::from_secs(5)));
+    let redeeming = session.complete_login(place.logins.answer(key, PersonAnswer::Yes), WAIT);
+    // The server has ended the old grant as soon as the person had answered.
+    let refused = async {
+        place.clock.pass(Duration::from_secs(1)).await;
+        join_all((0..32).map(|number| {
+            let (session, lease) = (session.clone(), lease.clone());
+            async move {
+                session.invalidate(&lease, OperationKey(number), ChallengeKey(1)).await.unwrap();
+                let again = session.begin_login(wish(&[]), LoginCause::Person, WAIT);
+                assert_eq!(within("an answer", again).await, Ok(LoginProgress::SignedIn), "no second prompt");
+                session.token().await.unwrap().token().expose().to_owned()
+            }
+        }))
+        .await
+    };
+    let (done, tokens) = within("the step-up", async { tokio::join!(redeeming, refused) }).await;
+    done.unwrap();
+    assert_eq!(tokens, vec!["at-2"; 32]);
+    assert_eq!(place.counts(), (2, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn step_ups_at_once_are_one_prompt_for_all_scopes_or_two() {
+    let place = Place::new();
+    let (_, session) = place.signed_in().await;
+    let lease = session.token().await.unwrap();
+    let step_up = |scopes: &'static [&'static str], operation| {
+        let scopes = Scopes::new(scopes.iter().copied());
+        session.step_up(&lease, scopes, wish(&[]).method, OperationKey(operation), WAIT)
+    };
+    let begun = join_all([step_up(&["a"], 1), step_up(&["b"], 2), step_up(&["a", "b"], 3)]).await;
+    let keys: Vec<_> = begun.into_iter().map(|begun| offered(begun.unwrap()).1).collect();
+    assert!(keys.iter().all(|key| *key == keys[0]), "one prompt");
+    let asked = place.logins.scopes_of(keys[0]).unwrap();
+    let no = place.logins.answer(keys[0], PersonAnswer::No);
+    assert_eq!(refused(session.complete_login(no, WAIT).await), LoginReason::Denied);
+    for scope in asked.iter() {
+        let again = session.step_up(&lease, Scopes::new([scope]), wish(&[]).method, OPERATION, WAIT);
+        assert_eq!(refused(again.await), LoginReason::ScopeDenied, "{scope}");
+    }
+    // The person asks, and all is open again.
+    let (_, key) = offered(begin(&session, LoginCause::Again).await.unwrap());
+    session.complete_login(place.logins.answer(key, PersonAnswer::Yes), WAIT).await.unwrap();
+    let lease = session.token().await.unwrap();
+    let step_up = session.step_up(&lease, Scopes::new(["b"]), wish(&[]).method, OPERATION, WAIT);
+    offered(step_up.await.unwrap());
+    assert_eq!(place.counts(), (4, 4, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_scope_that_a_person_declined_is_not_asked_for_again_at_once() {
     let place = Place::new();
     let (_, session) = place.signed_in().await;

@@ -1,6 +1,7 @@
 //! Flights that end before the claim or under it, without a request.
 
 use tokenkeeper_actors::values::record::{Issuer, MarkState, Parked, Record, Refresh};
+use tokenkeeper_actors::values::{ClientSecret, WallTime};
 
 use crate::support::*;
 
@@ -145,4 +146,37 @@ fn a_record_that_vanished_under_the_claim_ends_the_flight() {
     flight.permit_back();
     flight.lands(login_required(Reason::NeverSignedIn));
     flight.over_now();
+}
+
+/// The signed-in record, whose client has a secret that ends then.
+fn expiring(at: WallTime) -> Record {
+    let mut record = signed_in();
+    let client = &mut grant_of(&mut record).binding.client;
+    (client.secret, client.secret_expires_at) = (Some(ClientSecret::new("cs")), Some(at));
+    record
+}
+
+#[test]
+fn a_client_whose_secret_has_expired_presents_nothing() {
+    ends_claimed(expiring(START.wall), login_required(Reason::ClientRejected));
+    let presents = |record, adopt| {
+        let mut setup = Setup { record: Some(record), ..Setup::default() };
+        setup.order.adopt = adopt;
+        let mut flight = Story::begin(setup);
+        flight.permit();
+        flight.load();
+        flight.claim();
+        flight.load();
+        flight.change(EffectName::Mark);
+        flight.send();
+        flight.answer(new_pair());
+        flight.permit_back();
+        flight.change(EffectName::Commit);
+        flight.released();
+        assert_eq!(flight.mints().generation().number, 2);
+        flight.over_now();
+    };
+    presents(expiring(START.wall.after(HOUR)), Setup::default().order.adopt);
+    // A caller who insists may try it, because the server may have extended it.
+    presents(expiring(START.wall), insists());
 }

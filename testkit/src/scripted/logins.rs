@@ -88,6 +88,8 @@ pub enum LoginStep {
     Loses,
     /// Cannot be reached.
     Unreachable,
+    /// Issues tokens for an hour after this time, in which the login is being redeemed.
+    Takes(Duration),
 }
 
 /// The counts of a scripted login source.
@@ -246,6 +248,10 @@ impl LoginSource for ScriptedLogins {
             server.counts.replayed += u64::from(replayed);
             (step, scopes)
         };
+        if let LoginStep::Takes(span) = step {
+            #[expect(clippy::disallowed_methods, reason = "a script waits as its test does")]
+            tokio::time::sleep(span).await;
+        }
         match step {
             LoginStep::Refuses => Redeemed::Refused(LoginReason::Refused),
             LoginStep::ForgetsClient => Redeemed::Refused(LoginReason::ClientRejected),
