@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a story that cannot go on is a failed test")]
 
 mod acts;
+mod arriving;
 mod background;
 mod backoff;
 mod clocks;

@@ -110,7 +110,7 @@ impl Session {
             landings: Landings::default(),
             pauses: Pauses::inherited(residue.backoff),
             pacing: Pacing::default(),
-            refusals: Refusals::inherited(residue.floor, residue.futility),
+            refusals: Refusals::inherited(residue.floor, residue.floor_before, residue.futility),
             issuers: ListedIssuers::inherited(residue.barred, now.elapsed()),
             signing_in: SigningIn::inherited(residue.attempts, residue.elevations),
             login: None,
@@ -260,6 +260,7 @@ impl Session {
             },
             residue: Residue {
                 floor: self.refusals.floor(),
+                floor_before: self.refusals.floor_before(),
                 flight: self.flights.running(),
                 backoff: self.pauses.backoff(),
                 futility: self.refusals.futility().clone(),

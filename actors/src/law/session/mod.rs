@@ -290,6 +290,9 @@ pub struct Hit {
 pub struct Residue {
     /// The newest refused generation. It and older ones are not served (law 6).
     pub floor: Option<Generation>,
+    /// The newest refused generation of the epochs before the floor's. It counts if a login that is served before it is
+    /// stored is never stored.
+    pub floor_before: Option<Generation>,
     /// The flight that runs.
     pub flight: Option<RunningFlight>,
     /// Failures so far, and when the next attempt may be made.

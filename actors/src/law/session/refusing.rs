@@ -4,13 +4,16 @@ use super::machine::{Output, Session};
 use super::{Futility, Refusal, RefusalAnswer, ReplyId, SessionEffect};
 use crate::law::ledger::Change;
 use crate::values::record::Renewal;
-use crate::values::{Cause, Generation, Lease, Now, Reason, TokenError, Version};
+use crate::values::{Cause, Epoch, Generation, Lease, Now, Reason, TokenError, Version};
 
 /// The refusals that a session remembers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refusals {
     /// The newest generation that was refused.
     floor: Option<Generation>,
+    /// The newest refused generation of the epochs before the floor's. It is the floor again if the floor's epoch, which only
+    /// an unstored login has begun, is forgotten.
+    floor_before: Option<Generation>,
     /// Refusals that wait for a read of the record.
     deferred: Vec<(ReplyId, Refusal)>,
     futility: Futility,
@@ -20,13 +23,18 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// The refusals that the previous actor knew of.
-    pub(super) fn inherited(floor: Option<Generation>, futility: Futility) -> Self {
-        Self { floor, futility, ..Self::default() }
+    pub(super) fn inherited(floor: Option<Generation>, floor_before: Option<Generation>, futility: Futility) -> Self {
+        Self { floor, floor_before, futility, ..Self::default() }
     }
 
     /// The newest generation that was refused.
     pub(super) fn floor(&self) -> Option<Generation> {
         self.floor
+    }
+
+    /// The newest generation that was refused, of the epochs before the floor's.
+    pub(super) fn floor_before(&self) -> Option<Generation> {
+        self.floor_before
     }
 
     /// Whether `generation` must not be served any more.
@@ -45,7 +53,14 @@ impl Refusals {
     }
 
     pub(super) fn forget_floor(&mut self) {
-        self.floor = None;
+        (self.floor, self.floor_before) = (None, None);
+    }
+
+    /// Forgets the refusals of an unstored login, whose epoch is above the `newest` generation that is stored.
+    pub(super) fn forget_floor_above(&mut self, newest: Generation) {
+        if self.floor.is_some_and(|floor| floor.epoch > newest.epoch) {
+            self.floor = self.floor_before.take();
+        }
     }
 
     pub(super) fn forget_futility(&mut self) {
@@ -60,10 +75,20 @@ impl Refusals {
         }
     }
 
-    /// No lease of this generation or older is served from now on.
-    fn raise_floor(&mut self, refused: Generation) {
-        if self.floor.is_none_or(|floor| refused.supersedes(&floor)) {
+    /// No lease of this generation or older is served from now on. Above the `stored` epoch there is only a login that may
+    /// never be stored, so the floor before it is kept.
+    fn raise_floor(&mut self, refused: Generation, stored: Epoch) {
+        let Some(floor) = self.floor else {
             self.floor = Some(refused);
+            return;
+        };
+        if refused.supersedes(&floor) {
+            if refused.epoch > stored && floor.epoch <= stored {
+                self.floor_before = Some(floor);
+            }
+            self.floor = Some(refused);
+        } else if floor.epoch > stored && self.floor_before.is_none_or(|before| refused.supersedes(&before)) {
+            self.floor_before = Some(refused).filter(|refused| refused.epoch <= stored).or(self.floor_before);
         }
     }
 }
@@ -125,7 +150,8 @@ impl Session {
             _ => RefusalAnswer::Noted,
         };
         if !matches!(answer, RefusalAnswer::Futile(_)) {
-            self.refusals.raise_floor(refused);
+            let stored = self.knowledge.epoch().unwrap_or(refused.epoch);
+            self.refusals.raise_floor(refused, stored);
         }
         out.answer_refusal(reply, answer);
     }

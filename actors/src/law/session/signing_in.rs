@@ -361,7 +361,7 @@ impl Session {
     /// The store will never have the login that is served unstored. A refusal of it does not cover the grant before.
     fn forget_unstored_login(&mut self) {
         self.knowledge.forget_unstored_login();
-        self.refusals.lower_floor(self.knowledge.newest(), self.knowledge.newest());
+        self.refusals.forget_floor_above(self.knowledge.newest());
     }
 
     // Answers.
