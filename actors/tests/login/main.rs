@@ -9,6 +9,7 @@ mod device;
 mod faults;
 mod no;
 mod overtaken;
+mod replaced;
 mod showing;
 mod siblings;
 mod stopping;

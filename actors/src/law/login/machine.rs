@@ -81,6 +81,7 @@ impl LoginAttempt {
         now: Now,
     ) -> (Self, Vec<LoginEffect>) {
         let follow_until = now.elapsed().after(equipment.limits.follow);
+        let newest_epoch = order.epoch;
         let mut core = AttemptCore {
             identity,
             order,
@@ -98,7 +99,7 @@ impl LoginAttempt {
             follow_until,
             elsewhere: false,
             logged_out: None,
-            newest_epoch: Epoch::default(),
+            newest_epoch,
             lost_take: None,
             closing: None,
             cancelled: false,

@@ -7,6 +7,7 @@ use super::phase::{Decision, Leaving, Open, Phase, Repeat, Shown};
 use super::{LoginEffect, LoginReport};
 use crate::law::flight::Op;
 use crate::ports::login::Polled;
+use crate::ports::store::ClaimScope;
 use crate::values::record::{PromptEnd, PromptState, Record};
 use crate::values::{Callback, LoginKey, LoginOffer, LoginReason, Now, OfferedPrompt, StoreFault};
 
@@ -164,7 +165,9 @@ impl AttemptCore {
         match self.decide(now) {
             Decision::TakeOver(_) | Decision::Ask => {
                 // It is asked for again, and not ended before, because the store may carry out the end after the new claim.
-                self.login_claim = None;
+                if self.login_claim.take().is_some() {
+                    self.stray.insert(ClaimScope::Login);
+                }
                 self.claim_login(now, out)
             }
             Decision::Await(_) => {
