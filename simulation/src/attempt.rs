@@ -131,7 +131,7 @@ pub(crate) struct Tab {
     pub(crate) fate: Answering,
 }
 
-/// What a person does with a request.
+/// The way in which a person treats a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answering {
     Yes,
@@ -146,7 +146,7 @@ pub(crate) enum Answering {
     Closed,
 }
 
-/// What the server knows of a request to a person.
+/// A request to a person, as the server knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asking {
     pub(crate) identity: usize,

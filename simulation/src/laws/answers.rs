@@ -204,6 +204,10 @@ impl World {
         let moment = self.moment(pid.process);
         let known = &self.processes[pid.process].slots[identity].known;
         let Some(lease) = &known.lease else { return };
+        if self.config.repeatable() && known.met.contains_key(&Reason::StoreTrouble) {
+            // A repeatable source's token may have two names when the store fails.
+            return;
+        }
         let generation = lease.generation();
         let barred = known.barred.max(known.parked).is_some_and(|epoch| generation.epoch <= epoch);
         let closed = known.logging_out.max(known.owed).is_some_and(|epoch| generation.epoch <= epoch);

@@ -226,7 +226,8 @@ impl World {
         }
     }
 
-    /// Law 25: while an answer is being redeemed, by this process or another one, no caller is told to sign in.
+    /// Law 25: while an answer is being redeemed, by this process or another one, no caller gets the error that a login is
+    /// required.
     pub(crate) fn check_not_arriving(&mut self, id_process: usize, identity: usize, caller: usize, reason: Reason) {
         let slot = &self.processes[id_process].slots[identity];
         // Clocks of two boots may disagree about the age of the note.
@@ -243,7 +244,7 @@ impl World {
         }
     }
 
-    /// What a willing person and four callers have come to, after all faults have ended.
+    /// Checks the results of a willing person and four callers, after all faults have ended.
     pub(crate) fn check_signed_in(&mut self) {
         for identity in 0..self.config.identities {
             let asked = self.prompts[identity] - self.asked_at_rest[identity];

@@ -128,8 +128,8 @@ impl Known {
         self.answered = answered.map(|prompt| prompt.at);
         self.issuer = view.issuer.clone();
         let listed = self.listed.take();
-        if listed.is_some_and(|listed| view.issuer.as_ref().is_some_and(|issuer| !listed.contains(issuer))) {
-            self.barred = Some(view.epoch());
+        if let (Some(listed), Some(issuer)) = (listed, &view.issuer) {
+            self.barred = (!listed.contains(issuer)).then(|| view.epoch());
         }
         let newer =
             |lease: &Lease| self.lease.as_ref().is_none_or(|known| !known.generation().supersedes(&lease.generation()));

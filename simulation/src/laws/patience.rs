@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokenkeeper_actors::law::session::{SessionEffect, WaiterId};
+use tokenkeeper_actors::values::record::PromptState;
 use tokenkeeper_actors::values::{ElapsedTime, Reason, TokenError};
 
 use super::answers::Failed;
@@ -93,6 +94,8 @@ impl World {
         // While a login arrives, callers wait for it.
         let slot = self.slot(id);
         let arriving = !slot.logins.arriving.is_empty() || slot.known.answered.is_some();
+        let prompt = self.store.record(id.identity).and_then(|record| record.prompt.as_ref());
+        let arriving = arriving || prompt.is_some_and(|prompt| prompt.state == PromptState::Answered);
         if arriving {
             return;
         }

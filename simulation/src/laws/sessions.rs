@@ -125,7 +125,9 @@ impl World {
                 }
                 Outcome::Failed(trouble) => Some((trouble.reason, trouble.retry_after)),
                 // The flight found this in an older version of the record.
-                Outcome::LoginRequired(_) if view.is_some_and(|view| former > Some(view.version)) => {
+                Outcome::LoginRequired(_)
+                    if known.heard_late || view.is_some_and(|view| former > Some(view.version)) =>
+                {
                     known.meet(Reason::Contended, t);
                     return Occasion::Other;
                 }
@@ -227,7 +229,7 @@ impl World {
         let until = resting.max(slot.known.throttled).filter(|until| *until > elapsed);
         // Before its first read, a session cannot exclude that a valid token exists.
         let knows = slot.known.version.is_some();
-        // A login that arrives brings a token whatever the pause.
+        // A login that arrives brings a token even during a pause.
         let arriving = !slot.logins.arriving.is_empty() || slot.known.answered.is_some();
         if let Some(until) = until.filter(|until| *until >= deadline && !flying && knows && !arriving) {
             self.breach("7", "a caller waits who can only be answered too late", || {

@@ -7,7 +7,7 @@ use super::{Deed, LoginKind, LoginTrap, SeekerSpec, ServerTrouble, Stimulus, Sto
 use crate::Millis;
 
 impl Script<'_> {
-    /// A scene of logins, beside whatever else happens at that time.
+    /// A scene of logins, beside the other events of that time.
     pub(super) fn login_scene(&mut self) {
         let (process, identity) = (self.process(), self.identity());
         match self.rng.below(172) {

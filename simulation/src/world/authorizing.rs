@@ -181,7 +181,7 @@ impl World {
         self.soon_for_attempt(pid, id, LoginEvent::Shown(op, answer));
     }
 
-    /// Judges an answer as the source does: first whether it belongs to this request, then what it says.
+    /// Judges an answer as the source does. It must belong to this request before its content counts.
     pub(crate) fn answer_judge(
         &mut self,
         pid: Pid,
