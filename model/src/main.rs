@@ -45,17 +45,17 @@ fn main() -> io::Result<ExitCode> {
 /// The checks to run, and the number of threads. `None` if the arguments cannot be parsed.
 fn options() -> Option<(Vec<Config>, Vec<LoginBounds>, usize)> {
     let (mut checks, mut only, mut threads) = (Config::usual(), String::new(), 2);
+    let mut logins = LoginBounds::USUAL.to_vec();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--larger" => checks = Config::larger(),
+            "--larger" => (checks, logins) = (Config::larger(), LoginBounds::LARGER.to_vec()),
             "--only" => only = words.next()?,
             "--threads" => threads = words.next()?.parse().ok()?,
             _ => return None,
         }
     }
     checks.retain(|config| config.name().contains(&only));
-    let mut logins = LoginBounds::ALL.to_vec();
     logins.retain(|_| "logins".contains(&only));
     Some((checks, logins, threads))
 }

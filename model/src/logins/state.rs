@@ -186,7 +186,7 @@ impl LoginState {
             }
             let spend = ClaimScope::Spend(self.record.epoch);
             match process.refresh {
-                Refreshing::Idle if process.refreshes < self.bounds.refreshes => {
+                Refreshing::Idle if number == 0 && process.refreshes < self.bounds.refreshes => {
                     if !self.claims.contains_key(&spend) && self.record.grant().is_some() {
                         actions.push(LoginAction::Refresh(number));
                     }
