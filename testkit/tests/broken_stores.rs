@@ -183,7 +183,7 @@ async fn without_a_fault_the_same_store_passes() {
 async fn a_store_that_says_it_gives_no_claims_passes() {
     let report = findings(Some(Fault::HonestlyGivesNoClaims)).await;
     assert_eq!(report.failed().count(), 0, "{report}");
-    assert_eq!(report.not_shown().count(), 18, "{report}");
+    assert_eq!(report.not_shown().count(), 19, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
