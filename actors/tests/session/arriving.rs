@@ -4,7 +4,8 @@ use tokenkeeper_actors::law::flight::Outcome;
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::law::login::{LoginConclusion, LoginReport, LoginWish};
 use tokenkeeper_actors::law::session::{
-    LoginCause, LoginProgress, LoginRequest, LoginRequestKind, Policy, ReplyId, SessionEffect, SessionEvent,
+    LoginCause, LoginProgress, LoginRequest, LoginRequestKind, OperationKey, Policy, RefusalAnswer, ReplyId,
+    SessionEffect, SessionEvent,
 };
 use tokenkeeper_actors::values::record::{Issuer, Prompt, PromptState};
 use tokenkeeper_actors::values::{
@@ -18,6 +19,10 @@ fn begins(cause: LoginCause) -> LoginRequestKind {
     let method = LoginMethod::Redirect("http://127.0.0.1/callback".to_owned());
     let wish = LoginWish { scopes: Scopes::default(), method, same_subject: false, extends: false };
     LoginRequestKind::Begin(wish, cause)
+}
+
+fn for_operation(operation: u64) -> LoginCause {
+    LoginCause::Operation { refused: Some(generation(1, 1)), operation: OperationKey(operation) }
 }
 
 impl Story {
@@ -246,4 +251,60 @@ fn an_attempt_hears_of_an_epoch_that_its_session_knows() {
     story.attempt_ends(attempt, Err(LoginReason::Superseded), None);
     assert_eq!(story.login_answer(1), Some(Ok(LoginProgress::SignedIn)));
     assert_eq!(story.hit(), Some(generation(2, 2)));
+}
+
+#[test]
+fn of_two_logins_of_one_epoch_the_stored_one_counts() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.wants_login(2, begins(LoginCause::Again));
+    let attempt = story.begun();
+    let lease = story.unstored();
+    story.store.sign_in(Some(HOUR), story.at);
+    story.hears_of_it();
+    assert_eq!(lease.generation().epoch, story.store.lease().generation().epoch);
+    story.attempt_ends(attempt, Ok(()), Some(lease));
+    assert_eq!(story.published().residue.unstored, None);
+    assert_eq!(story.hit(), Some(story.store.lease().generation()));
+}
+
+#[test]
+fn a_login_for_an_operation_that_is_refused_again_was_in_vain_for_that_one() {
+    for (operation, is_futile) in [(1, true), (2, false)] {
+        let mut story = Story::signed_in(HOUR, Policy::default());
+        story.refuses_for(1, generation(1, 1), 1, 1);
+        story.wants_login(2, begins(for_operation(1)));
+        let attempt = story.begun();
+        story.store.sign_in(Some(HOUR), story.at);
+        story.attempt_ends(attempt, Ok(()), None);
+        let told = story.refuses_for(3, story.store.lease().generation(), operation, 7);
+        let answer = story.effects().iter().find_map(|effect| match effect {
+            SessionEffect::AnswerRefusal(ReplyId(3), answer) => Some(matches!(answer, RefusalAnswer::Futile(_))),
+            _ => None,
+        });
+        assert_eq!(answer, Some(is_futile), "operation {operation}: {told:?}");
+    }
+}
+
+#[test]
+fn a_scope_that_was_declined_is_not_asked_for_again_for_an_operation() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.refuses_for(1, generation(1, 1), 1, 1);
+    let asks = |cause, scope: &str| match begins(cause) {
+        LoginRequestKind::Begin(wish, cause) => {
+            LoginRequestKind::Begin(LoginWish { scopes: Scopes::new([scope]), ..wish }, cause)
+        }
+        other => other,
+    };
+    // A person who declines what a person asked for has declined nothing of an operation's.
+    story.wants_login(2, asks(LoginCause::Again, "write"));
+    let attempt = story.begun();
+    story.attempt_ends(attempt, Err(LoginReason::Denied), None);
+    story.wants_login(3, asks(for_operation(1), "write"));
+    let attempt = story.begun();
+    story.attempt_ends(attempt, Err(LoginReason::Denied), None);
+    story.wants_login(4, asks(for_operation(1), "write"));
+    let answer = story.login_answer(4).expect("an answer");
+    assert_eq!(answer.err().map(|error| error.reason()), Some(LoginReason::ScopeDenied));
+    story.wants_login(5, asks(for_operation(1), "read"));
+    assert_eq!(story.login_answer(5), None);
 }
