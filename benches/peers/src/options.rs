@@ -30,7 +30,7 @@ peers-alloc memory        many identities
   --json FILE       writes the same rows as JSON
 ";
 
-/// What becomes of the idle connections of a peer before its token expires.
+/// Whether the idle connections of a peer are closed before its token expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connections {
     /// They are closed, as by pools and servers between two expiries that are an hour apart.

@@ -37,7 +37,7 @@ pub struct LoginState {
     key: u64,
 }
 
-/// What happened on the way to a state, for the events that are expected.
+/// The expected events that occurred on the way to a state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) stored: bool,

@@ -248,6 +248,13 @@ pub(crate) enum Deed {
     Login,
 }
 
+impl Deed {
+    /// Whether it ends the flight or the attempt that triggers it.
+    pub(crate) fn is_crash(self) -> bool {
+        matches!(self, Deed::Crash { .. } | Deed::Reboot { .. } | Deed::BreakFlight)
+    }
+}
+
 impl Plan {
     pub(crate) fn draw(seed: u64, config: &Config) -> Self {
         scenes::draw(seed, config)

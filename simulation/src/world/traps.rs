@@ -97,26 +97,10 @@ impl World {
             |world| format!("at {} ({when:?}) of {}: {deed:?}", effect.as_str(), world.flight_name(pid, flight)),
         );
         let (process, after) = (pid.process, when != When::Before);
-        match deed {
-            Deed::Crash { down } => {
-                self.tally.crash(effect, after);
-                self.stimulus(Stimulus::Crash { process, down });
-            }
-            Deed::Reboot { down } => {
-                self.tally.crash(effect, after);
-                self.stimulus(Stimulus::Reboot { host: self.processes[process].host, down });
-            }
-            Deed::BreakFlight => {
-                self.tally.crash(effect, after);
-                self.break_flight(pid, flight);
-            }
-            Deed::KillSession => self.soon(Stimulus::KillSession { process, identity }),
-            Deed::Pause { span } => self.stimulus(Stimulus::Pause { process, span }),
-            Deed::Suspend { span } => self.stimulus(Stimulus::Suspend { host: self.processes[process].host, span }),
-            Deed::Shutdown { grace } => self.soon(Stimulus::Shutdown { process, grace }),
-            Deed::Logout => self.soon(Stimulus::Logout { process, identity }),
-            Deed::Login => self.soon(Stimulus::Login { process, identity, kind: LoginKind::Fresh }),
+        if deed.is_crash() {
+            self.tally.crash(effect, after);
         }
+        self.perform(deed, process, identity, |world| world.break_flight(pid, flight));
         !self.runs(pid) || !self.processes[pid.process].flights.contains_key(&flight)
     }
 
@@ -134,26 +118,26 @@ impl World {
             |world| format!("at {} ({when:?}) of {}: {deed:?}", effect.as_str(), world.attempt_name(pid, attempt)),
         );
         let (process, after) = (pid.process, when != When::Before);
+        if deed.is_crash() {
+            self.tally.login_crash(effect, after);
+        }
+        self.perform(deed, process, identity, |world| world.break_attempt(pid, attempt));
+        !self.runs(pid) || !self.processes[pid.process].attempts.contains_key(&attempt)
+    }
+
+    /// Does what a trap says. `break_off` aborts the flight or the attempt that triggered it.
+    fn perform(&mut self, deed: Deed, process: usize, identity: usize, break_off: impl FnOnce(&mut World)) {
+        let host = self.processes[process].host;
         match deed {
-            Deed::Crash { down } => {
-                self.tally.login_crash(effect, after);
-                self.stimulus(Stimulus::Crash { process, down });
-            }
-            Deed::Reboot { down } => {
-                self.tally.login_crash(effect, after);
-                self.stimulus(Stimulus::Reboot { host: self.processes[process].host, down });
-            }
-            Deed::BreakFlight => {
-                self.tally.login_crash(effect, after);
-                self.break_attempt(pid, attempt);
-            }
+            Deed::Crash { down } => self.stimulus(Stimulus::Crash { process, down }),
+            Deed::Reboot { down } => self.stimulus(Stimulus::Reboot { host, down }),
+            Deed::BreakFlight => break_off(self),
             Deed::KillSession => self.soon(Stimulus::KillSession { process, identity }),
             Deed::Pause { span } => self.stimulus(Stimulus::Pause { process, span }),
-            Deed::Suspend { span } => self.stimulus(Stimulus::Suspend { host: self.processes[process].host, span }),
+            Deed::Suspend { span } => self.stimulus(Stimulus::Suspend { host, span }),
             Deed::Shutdown { grace } => self.soon(Stimulus::Shutdown { process, grace }),
             Deed::Logout => self.soon(Stimulus::Logout { process, identity }),
             Deed::Login => self.soon(Stimulus::Login { process, identity, kind: LoginKind::Fresh }),
         }
-        !self.runs(pid) || !self.processes[pid.process].attempts.contains_key(&attempt)
     }
 }

@@ -21,7 +21,8 @@ use tokenkeeper_actors::values::{
 /// The pause between two polls of a device login.
 const POLL: Duration = Duration::from_secs(5);
 
-/// A login source whose server does as it is told. By default each login succeeds, with tokens for an hour.
+/// A login source with a scripted server, which follows the steps that a test pushes. By default each login succeeds, with
+/// tokens for an hour.
 ///
 /// Cheap to clone. Clones share one server, so several runtimes may use it as replicas do.
 ///
@@ -69,7 +70,7 @@ pub enum PersonAnswer {
     Forged,
 }
 
-/// What the server does at a redemption.
+/// How the scripted server answers a redemption.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoginStep {

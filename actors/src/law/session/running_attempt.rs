@@ -11,7 +11,7 @@ pub struct RunningAttempt {
     pub id: AttemptId,
     /// The epoch that its login is to replace.
     pub epoch: Epoch,
-    /// What it is doing.
+    /// The stage that it is in.
     pub stage: AttemptStage,
     /// Whether it completes an answer, rather than ask a person.
     pub completes: bool,
