@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::{Method, Request};
-use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, ReqwestClient};
+use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, Reach, ReqwestClient};
 use tokenkeeper::issuers::{Client, IssuerSettings};
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{AuthRuntime, Login, SessionSpec};
@@ -60,7 +60,7 @@ fn delay(what: &str, runtime: &Runtime, floods: usize) {
                     let mut request = Request::new(Body::new("refresh_token=rt"));
                     (*request.method_mut(), *request.uri_mut()) = (Method::POST, uri.clone());
                     let (timeout, departure) = (Duration::from_secs(30), Departure::at_any_time());
-                    drop(client.send(Exchange { request, timeout, max_answer: 1 << 20, departure }).await);
+                    drop(client.send(Exchange { request, timeout, max_answer: 1 << 20, departure, reach: Reach::Any }).await);
                 }
             });
         }

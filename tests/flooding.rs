@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use http::{Method, Request};
-use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, ReqwestClient};
+use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, Reach, ReqwestClient};
 use tokio::sync::oneshot;
 
 const REQUEST: &str = "refresh_token=rt";
@@ -51,7 +51,7 @@ fn turns(flood: Vec<u8>, max_answer: usize) -> (Result<http::StatusCode, HttpErr
     let mut request = Request::new(Body::new(REQUEST));
     (*request.method_mut(), *request.uri_mut()) = (Method::POST, uri.parse().unwrap());
     let timeout = Duration::from_secs(20);
-    let exchange = Exchange { request, timeout, max_answer, departure: Departure::at_any_time() };
+    let exchange = Exchange { request, timeout, max_answer, departure: Departure::at_any_time(), reach: Reach::Any };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let client = ReqwestClient::new().unwrap();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request, Response, header};
-use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, ReqwestClient, decode};
+use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, Reach, ReqwestClient, decode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -95,7 +95,7 @@ fn exchange(uri: &str, timeout: Duration) -> Exchange {
     let mut request = Request::new(Body::new(REQUEST));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.parse().unwrap();
-    Exchange { request, timeout, max_answer: 10_000, departure: Departure::at_any_time() }
+    Exchange { request, timeout, max_answer: 10_000, departure: Departure::at_any_time(), reach: Reach::Any }
 }
 
 /// The outcome of one request to a peer, which arrives once.

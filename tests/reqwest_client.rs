@@ -17,7 +17,7 @@ use http::{Method, Request};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::values::{ElapsedTime, Moment};
-use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, NotSent, ReqwestClient};
+use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, NotSent, Reach, ReqwestClient};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, Service};
@@ -117,6 +117,7 @@ async fn send(
         timeout: Duration::from_secs(20),
         max_answer: 1_000,
         departure: Departure::by(Arc::new(clock.clone()), ElapsedTime::from_millis(5)),
+        reach: Reach::Any,
     };
     let client = ReqwestClient::with(|| reqwest::Client::builder().connector_layer(Then(then.clone()))).unwrap();
     let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
@@ -165,7 +166,7 @@ async fn a_request_that_is_still_connecting_at_its_time_out_is_not_sent() {
     let mut request = Request::new(Body::new("refresh_token=rt"));
     *request.uri_mut() = "http://127.0.0.1:1/token".parse().unwrap();
     let timeout = Duration::from_millis(50);
-    let exchange = Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time() };
+    let exchange = Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time(), reach: Reach::Any };
     let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
     assert_eq!(error, HttpError::NotSent(NotSent::Unreachable));
 }
@@ -186,6 +187,7 @@ async fn what_cannot_be_asked_is_said_not_to_have_been_sent() {
             timeout: Duration::from_secs(20),
             max_answer: 1_000,
             departure: Departure::at_any_time(),
+            reach: Reach::Any,
         };
         let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
         assert_eq!(error, HttpError::NotSent(why), "{uri}");
@@ -210,7 +212,7 @@ async fn answered_at_loopback(client: &ReqwestClient, host: &str) -> Result<u16,
     *request.method_mut() = Method::POST;
     *request.uri_mut() = format!("http://{host}:{}/token", listener.local_addr().unwrap().port()).parse().unwrap();
     let (timeout, departure) = (Duration::from_secs(20), Departure::at_any_time());
-    let answer = client.send(Exchange { request, timeout, max_answer: 1_000, departure });
+    let answer = client.send(Exchange { request, timeout, max_answer: 1_000, departure, reach: Reach::Any });
     let serve = async {
         let (mut stream, _) = listener.accept().await?;
         let mut request = Vec::new();
@@ -273,7 +275,7 @@ fn token_request(uri: http::Uri) -> Exchange {
     let mut request = Request::new(Body::new("refresh_token=rt"));
     (*request.method_mut(), *request.uri_mut()) = (Method::POST, uri);
     let timeout = Duration::from_secs(20);
-    Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time() }
+    Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time(), reach: Reach::Any }
 }
 
 /// The connect time-out covers connecting, and not the time for which a connection is kept for its request. A layer of the

@@ -23,7 +23,7 @@ use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh};
 use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 
 use crate::http::{
-    Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, decode,
+    Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
 };
 use crate::issuers::providers;
 
@@ -162,6 +162,7 @@ impl TokenSource for RefreshGrant {
             timeout: REVOCATION_TIMEOUT,
             max_answer: DEFAULT_ANSWER_MOST,
             departure: Departure::at_any_time(),
+            reach: Reach::Any,
         };
         let answer = self.http.send(exchange).await.and_then(|answer| {
             let decoded = decode(answer, DEFAULT_ANSWER_MOST);
@@ -210,7 +211,7 @@ impl RefreshGrant {
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
         let max_answer = DEFAULT_ANSWER_MOST;
-        let exchange = Exchange { request, timeout, max_answer, departure };
+        let exchange = Exchange { request, timeout, max_answer, departure, reach: Reach::Any };
         let answer = match connection {
             Some(connection) => connection.send(exchange).await,
             None => self.http.send(exchange).await,

@@ -113,6 +113,20 @@ pub struct Exchange {
     pub max_answer: usize,
     /// The deadline for sending it.
     pub departure: Departure,
+    /// The addresses that it may connect to.
+    pub reach: Reach,
+}
+
+/// The addresses that a request may connect to (law 24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Any. The host or the person has named the URL.
+    Any,
+    /// Public addresses alone, because a server has named the URL. No proxy of the environment is used, because the proxy
+    /// would resolve the name.
+    Public,
+    /// Public addresses and this machine's loopback, because the session's own server is on the loopback.
+    PublicOrLoopback,
 }
 
 /// Why there is no answer. It reveals nothing about the request.

@@ -159,11 +159,31 @@ pub enum LoginReason {
     NotRunning,
     /// The attempt was aborted inside this process, by a defect or a dropped runtime.
     Aborted,
+    /// The resource names no authorization server that can be used, or asks for no login.
+    NoAuthorizationServer,
+    /// A metadata document of the resource or of the authorization server cannot be read, or lacks what a login needs.
+    MetadataUnusable,
+    /// The resource's metadata is that of another resource (RFC 9728 section 3.3).
+    ResourceMismatch,
+    /// The authorization server's metadata names another issuer than the one it was asked for (RFC 8414 section 3.3).
+    IssuerMismatch,
+    /// The answer names another issuer than the one that was asked (RFC 9207), or names none although it must.
+    WrongIssuer,
+    /// The authorization server does not state that it supports PKCE with S256, without which a code could be stolen.
+    NoPkce,
+    /// A URL that a server named must not be used, because of its scheme, its form or the address it leads to.
+    UnsafeAddress,
+    /// There is no client for this authorization server: none is configured, and it registers none.
+    NoClient,
+    /// The authorization server refused to register a client.
+    RegistrationRefused,
+    /// The authorization server does not support this way of signing in.
+    MethodUnsupported,
 }
 
 impl LoginReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [LoginReason; 23] = [
+    pub const ALL: [LoginReason; 33] = [
         LoginReason::Denied,
         LoginReason::TimedOut,
         LoginReason::Cancelled,
@@ -187,6 +207,16 @@ impl LoginReason {
         LoginReason::ShuttingDown,
         LoginReason::NotRunning,
         LoginReason::Aborted,
+        LoginReason::NoAuthorizationServer,
+        LoginReason::MetadataUnusable,
+        LoginReason::ResourceMismatch,
+        LoginReason::IssuerMismatch,
+        LoginReason::WrongIssuer,
+        LoginReason::NoPkce,
+        LoginReason::UnsafeAddress,
+        LoginReason::NoClient,
+        LoginReason::RegistrationRefused,
+        LoginReason::MethodUnsupported,
     ];
 
     /// The stable word, in snake case.
@@ -283,6 +313,16 @@ impl LoginReason {
                 ("not_running", "the session runtime is not running: start it, or have its supervisor start it again")
             }
             LoginReason::Aborted => ("aborted", "the sign-in broke off inside this process: try again"),
+            LoginReason::NoAuthorizationServer => ("no_authorization_server", "the server names no authorization server to sign in at: check its address, or name the metadata yourself"),
+            LoginReason::MetadataUnusable => ("metadata_unusable", "the server's OAuth metadata cannot be used: report it to the server's operator, or run doctor"),
+            LoginReason::ResourceMismatch => ("resource_mismatch", "the metadata found belongs to another server, so nothing was asked there: check the address"),
+            LoginReason::IssuerMismatch => ("issuer_mismatch", "the authorization server's metadata names another issuer: report it to the operator, or allow the alias"),
+            LoginReason::WrongIssuer => ("wrong_issuer", "the answer came from another authorization server than the one asked, and its code was not used: sign in again"),
+            LoginReason::NoPkce => ("no_pkce", "the authorization server does not offer PKCE with S256: report it to the server's operator"),
+            LoginReason::UnsafeAddress => ("unsafe_address", "the server named an address that must not be used: check the server, or allow loopback if it is yours"),
+            LoginReason::NoClient => ("no_client", "no client is known at this authorization server, and it registers none: register one there and configure its id"),
+            LoginReason::RegistrationRefused => ("registration_refused", "the authorization server refused to register this client: configure one that is registered there"),
+            LoginReason::MethodUnsupported => ("method_unsupported", "the authorization server does not support this way of signing in: choose another one"),
         }
     }
 }

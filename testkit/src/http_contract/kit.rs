@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, header};
-use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent};
+use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, Reach};
 
 use super::Finding;
 use super::server::{Log, Server};
@@ -36,7 +36,8 @@ pub(super) fn exchange(uri: &str) -> Result<Exchange, Breach> {
     let mut authorization = HeaderValue::from_static("Basic aHVzaC0yOmh1c2gtMg==");
     authorization.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, authorization);
-    Ok(Exchange { request, timeout: AMPLE, max_answer: 1024 * 1024, departure: Departure::at_any_time() })
+    let departure = Departure::at_any_time();
+    Ok(Exchange { request, timeout: AMPLE, max_answer: 1024 * 1024, departure, reach: Reach::Any })
 }
 
 /// Sends one token request to `server`.

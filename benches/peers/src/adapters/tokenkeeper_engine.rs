@@ -22,7 +22,10 @@ use tokenkeeper::{
             profile::{Evidence, Lost, NotSent, Tokens},
         },
         memory::MemoryStore,
-        ports::{clock::Clock, source::TokenSource},
+        ports::{
+            clock::Clock,
+            source::{NotRevoked, TokenSource},
+        },
         runtime::{AuthRuntime, AuthSession, Settings},
         system::SystemClock,
         values::{

@@ -1,0 +1,5 @@
+//! Discovery of the authorization server of an MCP server (RFC 9728, RFC 8414, OpenID Connect Discovery).
+
+mod documents;
+
+pub use documents::{AuthorizationServer, ProtectedResource};
