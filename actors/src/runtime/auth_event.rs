@@ -24,8 +24,8 @@ pub struct AuthEvent {
     pub reason: Option<Reason>,
     /// The token it concerns, if any.
     pub generation: Option<Generation>,
-    /// Since when the refresh token was held, if there was one. Its age, for telemetry.
-    pub refresh_since: Option<Moment>,
+    /// Since when the refresh token was held, by the wall clock, if there was one. Its age, for telemetry.
+    pub refresh_since: Option<WallTime>,
     /// When the login was completed, by the wall clock, if known. The grant's age, for telemetry.
     pub signed_in: Option<WallTime>,
 }

@@ -2,7 +2,7 @@
 //! thread reads it without a lock.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -22,9 +22,9 @@ pub(crate) struct Snapshot {
     pub(crate) hit: Option<Hit>,
     /// The standing, for display.
     pub(crate) standing: Standing,
-    /// The newest token number known.
-    known: Generation,
-    /// The residue, if it holds more than the newest token number. Boxed, because it usually does not, and sleeping
+    /// The newest generation known, if it is not that of the published lease. Boxed for the same reason as `extra`.
+    known: Option<Box<Generation>>,
+    /// The residue, if it holds more than the newest generation known. Boxed, because it usually does not, and sleeping
     /// sessions should not pay for it.
     extra: Option<Box<Residue>>,
 }
@@ -33,6 +33,7 @@ impl Snapshot {
     fn new(by: Incarnation, Published { hit, standing, residue }: Published) -> Self {
         let known = residue.known;
         let extra = Some(residue).filter(|residue| *residue != Residue { known, ..Residue::default() }).map(Box::new);
+        let known = (known != implied(hit.as_ref())).then(|| Box::new(known));
         Self { by, hit, standing, known, extra }
     }
 
@@ -45,8 +46,12 @@ impl Snapshot {
     pub(crate) fn residue(&self) -> Residue {
         match &self.extra {
             Some(residue) => (**residue).clone(),
-            None => Residue { known: self.known, ..Residue::default() },
+            None => Residue { known: self.known(), ..Residue::default() },
         }
+    }
+
+    fn known(&self) -> Generation {
+        self.known.as_deref().copied().unwrap_or_else(|| implied(self.hit.as_ref()))
     }
 
     /// Whether no lease is published and no token is known, and nothing is to be remembered for later actors except
@@ -60,13 +65,18 @@ impl Snapshot {
                 && elevations.are_over(&is_over)
                 && *residue == Residue { backoff, elevations, ..Residue::default() }
         };
-        self.hit.is_none() && self.known == Generation::default() && self.extra.as_deref().is_none_or(is_forgotten)
+        self.hit.is_none() && self.known() == Generation::default() && self.extra.as_deref().is_none_or(is_forgotten)
     }
 
-    /// The residue, if it holds more than the newest token number.
+    /// The residue, if it holds more than the newest generation known.
     pub(crate) fn extra_residue(&self) -> Option<&Residue> {
         self.extra.as_deref()
     }
+}
+
+/// The newest generation known, if nothing else is stated.
+fn implied(hit: Option<&Hit>) -> Generation {
+    hit.map(|hit| hit.lease.generation()).unwrap_or_default()
 }
 
 /// A value with one writer and many readers.
@@ -77,8 +87,18 @@ impl Snapshot {
 /// and because a cell never goes back to an earlier value.
 ///
 /// The protocol is the same over any [`Pointer`]. The tests also run it over a pointer of loom's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Cell<P = ArcSwap<Snapshot>>(P);
+
+/// The value of a cell that no session has written. All of them share it, because a host may open many sessions that it
+/// never uses.
+static UNWRITTEN: LazyLock<Arc<Snapshot>> = LazyLock::new(Arc::default);
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self(ArcSwap::new(Arc::clone(&UNWRITTEN)))
+    }
+}
 
 /// A shared pointer that is replaced in one step. Loads have at least acquire order, and replacements at least release
 /// order.

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use super::cell::Snapshot;
 use crate::law::session::Hit;
-use crate::values::{ElapsedTime, Generation, Moment, Reason, TokenError, Validity, WallTime};
+use crate::values::{ElapsedTime, Generation, Reason, TokenError, Validity, WallTime};
 
 /// The state of a session, as of its last event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct SessionState {
     /// The last failure, and until when no attempt is made because of it. After a failure that no caller waited for, the
     /// next caller's attempt is made before.
     pub resting: Option<(TokenError, ElapsedTime)>,
-    /// When the refresh token arrived, or was last used with success.
-    pub refresh_since: Option<Moment>,
+    /// When the refresh token arrived, or was last used with success, by the wall clock.
+    pub refresh_since: Option<WallTime>,
     /// When the login was completed, by the wall clock.
     pub signed_in: Option<WallTime>,
 }

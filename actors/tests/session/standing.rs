@@ -15,7 +15,7 @@ fn before_the_record_was_read_nothing_is_known() {
 #[test]
 fn signed_in_it_says_since_when_the_refresh_token_is_held() {
     let mut story = Story::over_a_login(Some(HOUR), Policy::default());
-    let since = Some(story.at);
+    let since = Some(story.at.wall);
     story.reads();
     let signed_in = Some(story.at.wall);
     let expected = Standing { login_required: None, refresh_since: since, signed_in, ..Standing::default() };

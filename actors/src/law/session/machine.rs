@@ -253,7 +253,7 @@ impl Session {
             hit,
             standing: Standing {
                 login_required: self.login_required(now),
-                refresh_since: self.knowledge.refresh_since(),
+                refresh_since: self.knowledge.refresh_since().map(|since| since.wall),
                 signed_in: self.knowledge.view().and_then(|view| view.signed_in),
                 in_doubt: self.knowledge.in_doubt(),
                 signing_in: self.is_signing_in(now),

@@ -44,7 +44,7 @@ use crate::ports::store::Reservation;
 use crate::values::record::{Issuer, RenewalPlan, View};
 use crate::values::{
     AttemptId, ConfigureError, ElapsedTime, Epoch, FlightId, Generation, InstallError, KeyedDigest, Lease, LogoutError,
-    Moment, Nonce, Reason, SignInError, StoreFault, TokenError, WallTime, Window,
+    Nonce, Reason, SignInError, StoreFault, TokenError, WallTime, Window,
 };
 
 /// The id of a waiting caller, unique within a session's life.
@@ -265,8 +265,8 @@ pub struct Published {
 pub struct Standing {
     /// The reason why a login is required; `None` if none is.
     pub login_required: Option<Reason>,
-    /// When the refresh token arrived or was last presented with success; `None` without one.
-    pub refresh_since: Option<Moment>,
+    /// When the refresh token arrived or was last presented with success, by the wall clock; `None` without one.
+    pub refresh_since: Option<WallTime>,
     /// When the login was completed, by the wall clock; `None` if no person signed in, or the time is not known.
     pub signed_in: Option<WallTime>,
     /// Whether the refresh token is being presented, or may have been spent.
