@@ -40,13 +40,14 @@ pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
     /// belongs to another host.
     fn offer(&self, pending: &PendingLogin) -> Result<LoginOffer, LoginReason>;
 
-    /// Judges an answer, `state` and `iss` before anything else of it, and returns the authorization code. Sends nothing.
+    /// Judges an answer, `state` and `iss` before anything else of it, and returns the authorization code. Sends nothing to the
+    /// authorization server.
     ///
     /// # Errors
     ///
     /// [`LoginReason::Denied`] if the person or the server declined, [`LoginReason::Forged`] for an answer that belongs to
     /// another login or issuer, or cannot be read.
-    fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason>;
+    async fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason>;
 
     /// Presents the code, at most once, and reports the result.
     ///
@@ -130,8 +131,10 @@ pub enum Redeemed {
 /// The answer to a poll.
 #[derive(Clone, Debug)]
 pub enum Polled {
-    /// The person has not answered. The next poll follows after this pause.
-    Pending(Duration),
+    /// The person has not answered, or the answer is not known. The next poll follows after the same pause.
+    Pending,
+    /// The server asks for slower polls (`slow_down`). Each further pause is five seconds longer (RFC 8628 section 3.5).
+    SlowDown,
     /// The tokens.
     Issued(Box<IssuedLogin>),
     /// The login is over without tokens.

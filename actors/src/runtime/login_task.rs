@@ -25,7 +25,6 @@ use crate::values::{AttemptId, LoginReason, MAX_SLEEP, StoreFault};
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pause until the next poll if a poll panicked.
-const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// The result of a store operation that panicked. It may have taken effect.
 const UNKNOWN: StoreFault = StoreFault::TimedOut;
@@ -161,7 +160,7 @@ impl LoginTask {
                 self.await_answer(name, work, broken, move |answer| LoginEvent::Shown(op, answer));
             }
             LoginEffect::Judge(op, pending, callback) => {
-                let work = async move { source.read(&pending, &callback) };
+                let work = async move { source.read(&pending, &callback).await };
                 let broken = Err(LoginReason::Aborted);
                 self.await_answer(name, work, broken, move |answer| LoginEvent::Judged(op, answer));
             }
@@ -170,8 +169,8 @@ impl LoginTask {
                 self.await_answer(name, work, Redeemed::Lost, move |answer| LoginEvent::Redeemed(op, answer));
             }
             LoginEffect::Poll(op, pending) => {
-                let broken = Polled::Pending(AFTER_PANIC);
-                let late = broken.clone();
+                let broken = Polled::Pending;
+                let late = Polled::Pending;
                 let work = async move {
                     tokio::select! {
                         biased;

@@ -22,10 +22,25 @@ fn the_server_is_polled_until_the_person_has_answered() {
 #[test]
 fn a_server_that_names_no_pause_is_not_flooded() {
     let mut world = World::new();
-    world.server.polls.extend((0..30).map(|_| Polled::Pending(secs(0))));
+    world.server.interval = secs(0);
     world.begins('A', asks_by_device());
     world.passes(secs(15));
-    assert_eq!(world.server.polled, 11);
+    assert_eq!(world.server.polled, 15);
+}
+
+#[test]
+fn each_pause_after_a_slow_down_is_five_seconds_longer() {
+    let mut world = World::new();
+    world.server.polls.extend([Polled::SlowDown, Polled::Pending, Polled::SlowDown, Polled::Pending]);
+    world.begins('A', asks_by_device());
+    let mut polls = Vec::new();
+    for second in 1..=60 {
+        world.passes(secs(1));
+        if world.server.polled > polls.len() as u32 {
+            polls.push(second);
+        }
+    }
+    assert_eq!(polls, [5, 15, 25, 40, 55]);
 }
 
 #[test]

@@ -306,7 +306,7 @@ impl World {
         let Some(asking) = self.askings.get_mut(place) else { return Polled::Ended(LoginReason::Refused) };
         asking.polls += 1;
         match asking.answer {
-            None => Polled::Pending(POLL),
+            None => Polled::Pending,
             Some(Err(())) => Polled::Ended(LoginReason::Denied),
             Some(Ok(number)) if self.codes[number].used => Polled::Ended(LoginReason::Refused),
             Some(Ok(number)) => {

@@ -225,7 +225,7 @@ impl LoginSource for ScriptedLogins {
         Ok(LoginOffer { prompt, expires: pending.expires })
     }
 
-    fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason> {
+    async fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason> {
         let (key, _) = opened(pending)?;
         match callback.expose() {
             _ if callback.key != key => Err(LoginReason::Forged),
@@ -271,7 +271,7 @@ impl LoginSource for ScriptedLogins {
             (server.entered.get(&key).copied(), server.requests.get(&key).cloned().unwrap_or_default().0)
         };
         match answer {
-            None => Polled::Pending(POLL),
+            None => Polled::Pending,
             Some(PersonAnswer::Yes) => Polled::Issued(Box::new(self.issue(scopes, &LoginStep::Issues))),
             Some(_) => Polled::Ended(LoginReason::Denied),
         }

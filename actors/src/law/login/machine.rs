@@ -135,7 +135,7 @@ impl LoginAttempt {
             Phase::Awaiting { until } | Phase::Pausing { until, .. } => Some(*until),
             Phase::Open(Open { leaving: Some(_), .. }) => None,
             Phase::Open(open) => {
-                let steps = [open.reading, open.polling].into_iter().flatten();
+                let steps = [open.reading, open.polling.map(|polling| polling.step)].into_iter().flatten();
                 let due = steps.filter_map(|step| if let Repeat::At(at) = step { Some(at) } else { None });
                 due.chain([open.until]).min()
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::AttemptCore;
-use super::phase::{Decision, Leaving, Open, Phase, Repeat, Shown};
+use super::phase::{Decision, Leaving, Open, Phase, Polling, Repeat, Shown};
 use super::{LoginEffect, LoginReport};
 use crate::law::flight::Op;
 use crate::ports::login::Polled;
@@ -13,6 +13,9 @@ use crate::values::{Callback, LoginKey, LoginOffer, LoginReason, Now, OfferedPro
 
 /// The shortest pause between two polls.
 const MIN_POLL_PAUSE: Duration = Duration::from_secs(1);
+
+/// The time by which `slow_down` makes each further pause longer (RFC 8628 section 3.5).
+const SLOWER: Duration = Duration::from_secs(5);
 
 impl AttemptCore {
     pub(super) fn show(&mut self, shown: Shown, taken_over: bool, out: &mut Vec<LoginEffect>) -> Phase {
@@ -35,7 +38,7 @@ impl AttemptCore {
                 let left = shown.expires.since(now.moment.wall).min(self.equipment.limits.prompt);
                 let until = now.elapsed().after(left);
                 let polling = match &offer.prompt {
-                    OfferedPrompt::Device { interval, .. } => Some(next_poll(*interval, now)),
+                    OfferedPrompt::Device { interval, .. } => Some(next_poll((*interval).max(MIN_POLL_PAUSE), now)),
                     OfferedPrompt::Browser { .. } => None,
                 };
                 let offer = LoginOffer { expires: offer.expires.min(shown.expires), ..offer };
@@ -111,22 +114,23 @@ impl AttemptCore {
         if is_due(open.reading) {
             open.reading = Some(Repeat::Waiting(self.load(now, out)));
         }
-        if is_due(open.polling) {
+        if let Some(polling) = open.polling.as_mut().filter(|polling| is_due(Some(polling.step))) {
             let op = self.stamp();
             out.push(LoginEffect::Poll(op, open.shown.pending.clone()));
-            open.polling = Some(Repeat::Waiting(op));
+            polling.step = Repeat::Waiting(op);
         }
         Phase::Open(open)
     }
 
     pub(super) fn polled(&mut self, open: Open, op: Op, answer: Polled, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        if open.polling != Some(Repeat::Waiting(op)) {
+        let Some(Polling { pause, .. }) = open.polling.filter(|polling| polling.step == Repeat::Waiting(op)) else {
             return Phase::Open(open);
-        }
+        };
         let key = open.shown.key;
         match answer {
-            Polled::Pending(pause) => {
-                let open = Open { polling: Some(next_poll(pause, now)), ..open };
+            Polled::Pending | Polled::SlowDown => {
+                let slower = if matches!(answer, Polled::SlowDown) { SLOWER } else { Duration::ZERO };
+                let open = Open { polling: Some(next_poll(pause.saturating_add(slower), now)), ..open };
                 match open.leaving {
                     Some(why) => self.leave(open, why, now, out),
                     None => Phase::Open(open),
@@ -146,7 +150,7 @@ impl AttemptCore {
 
     /// Ends the open request. A poll in flight is waited for, because it may bring the tokens.
     pub(super) fn leave(&mut self, open: Open, why: Leaving, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        if matches!(open.polling, Some(Repeat::Waiting(_))) {
+        if matches!(open.polling, Some(Polling { step: Repeat::Waiting(_), .. })) {
             return Phase::Open(Open { leaving: Some(why), ..open });
         }
         let key = open.shown.key;
@@ -181,8 +185,8 @@ impl AttemptCore {
     }
 }
 
-fn next_poll(pause: Duration, now: Now) -> Repeat {
-    Repeat::At(now.elapsed().after(pause.max(MIN_POLL_PAUSE)))
+fn next_poll(pause: Duration, now: Now) -> Polling {
+    Polling { step: Repeat::At(now.elapsed().after(pause)), pause }
 }
 
 /// Whether the prompt of `key` is open in `record`.

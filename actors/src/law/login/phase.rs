@@ -1,5 +1,7 @@
 //! The phases of an attempt. Each carries what only it needs.
 
+use std::time::Duration;
+
 use crate::law::flight::Op;
 use crate::law::ledger::Login;
 use crate::ports::login::{AuthorizationCode, Prepared};
@@ -69,10 +71,19 @@ pub(super) struct Open {
     pub(super) until: ElapsedTime,
     /// The read in flight after news, or the time of the next one after it has failed.
     pub(super) reading: Option<Repeat>,
-    /// The poll in flight, or the time of the next one.
-    pub(super) polling: Option<Repeat>,
+    /// The polls of a device login.
+    pub(super) polling: Option<Polling>,
     /// Why the request is to end once the poll in flight has its answer, which may be the tokens.
     pub(super) leaving: Option<Leaving>,
+}
+
+/// The polls of a device login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Polling {
+    /// The poll in flight, or the time of the next one.
+    pub(super) step: Repeat,
+    /// The pause before each poll.
+    pub(super) pause: Duration,
 }
 
 /// An operation in flight, or the time of the next one.

@@ -8,7 +8,7 @@ use tokenkeeper_actors::ports::login::{AuthorizationCode, Polled, Preparation, P
 use tokenkeeper_actors::ports::store::PendingLogin;
 use tokenkeeper_actors::values::{Callback, LoginMethod, LoginOffer, LoginReason, LoginUrl, Moment, OfferedPrompt};
 
-use super::fixtures::{key, secs, tokens};
+use super::fixtures::{key, tokens};
 
 #[derive(Debug, Default)]
 pub(crate) struct Server {
@@ -25,6 +25,8 @@ pub(crate) struct Server {
     /// The next answers to polls. Without one, the person has not answered.
     pub(crate) polls: VecDeque<Polled>,
     pub(crate) polled: u32,
+    /// The pause between polls that the server names.
+    pub(crate) interval: Duration,
     /// Whether the answers to the requests of other processes cannot arrive here.
     pub(crate) no_foreign_answers: bool,
 }
@@ -50,7 +52,7 @@ impl Server {
         }
         let url = LoginUrl::new("https://as.example.com/authorize");
         let prompt = match pending.sealed.expose_secret() {
-            [1] => OfferedPrompt::Device { url, complete: None, user_code: "ABCD".to_owned(), interval: secs(5) },
+            [1] => OfferedPrompt::Device { url, complete: None, user_code: "ABCD".to_owned(), interval: self.interval },
             _ => OfferedPrompt::Browser { url },
         };
         Ok(LoginOffer { prompt, expires: pending.expires })
@@ -78,6 +80,6 @@ impl Server {
 
     pub(crate) fn poll(&mut self) -> Polled {
         self.polled += 1;
-        self.polls.pop_front().unwrap_or(Polled::Pending(secs(5)))
+        self.polls.pop_front().unwrap_or(Polled::Pending)
     }
 }

@@ -17,7 +17,7 @@ use tokenkeeper_actors::values::{
     StoreFault,
 };
 
-use super::fixtures::{START, attempt, callback, digests, identity};
+use super::fixtures::{START, attempt, callback, digests, identity, secs};
 use super::rules::Rule;
 use super::server::Server;
 
@@ -89,7 +89,7 @@ impl World {
             claims: BTreeMap::new(),
             logins: BTreeMap::new(),
             held_elsewhere: BTreeSet::new(),
-            server: Server::default(),
+            server: Server { interval: secs(5), ..Server::default() },
             issued: Vec::new(),
             ever_stored: BTreeSet::new(),
             revoked: Vec::new(),
