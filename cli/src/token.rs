@@ -7,8 +7,10 @@ use serde_json::json;
 use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::Moment;
-use tokenkeeper::{Lease, Reason, ServerIdentity, TokenKind, TokenOptions};
+use tokenkeeper::engine::values::{Epoch, Moment};
+use tokenkeeper::{
+    AuthSession, ChallengeKey, Generation, Lease, OperationKey, Reason, ServerIdentity, TokenError, TokenKind, TokenOptions,
+};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
@@ -49,12 +51,19 @@ pub(crate) struct Arguments {
     /// leaves the stored token)
     #[arg(long)]
     refresh: bool,
+    /// The server refused the token of this generation (401), so that it is not printed again. --json prints generations. If
+    /// another process has a newer token already, that is printed without a refresh
+    #[arg(long, value_name = "GENERATION", value_parser = parse_generation, conflicts_with = "refresh")]
+    rejected: Option<Generation>,
     /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), scope, server, account,
-    /// login_required
+    /// login_required, generation
     #[arg(long)]
     json: bool,
-    /// Print an ExecCredential of client.authentication.k8s.io, in the version that KUBERNETES_EXEC_INFO asks for [default: v1]
+    /// Print one JSON object with the headers of a request to the server, for hosts that run a program for them
     #[arg(long, conflicts_with = "json")]
+    headers: bool,
+    /// Print an ExecCredential of client.authentication.k8s.io, in the version that KUBERNETES_EXEC_INFO asks for [default: v1]
+    #[arg(long, conflicts_with_all = ["json", "headers"])]
     exec_credential: bool,
 }
 
@@ -62,6 +71,7 @@ const AFTER_HELP: &str = "\
 Examples:
   curl -H \"Authorization: Bearer $(tokenkeeper token https://mcp.example.com/mcp)\" https://mcp.example.com/mcp
   tokenkeeper token https://mcp.example.com/mcp --min-ttl 5m --json
+  tokenkeeper token https://mcp.example.com/mcp --headers --rejected 1.7
   tokenkeeper token - < url.txt
 
 Exit codes:
@@ -94,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             force: arguments.refresh,
             fail_fast: arguments.fail_fast,
         };
-        let lease = keeper.unless_interrupted(session.token_with(request)).await?;
+        let lease = keeper.unless_interrupted(obtain(&session, request, arguments.rejected)).await?;
         let lease = match lease {
             // The refresh goes on, because its answer may be the only copy of a token.
             Err(error) if error.reason() == Reason::DeadlinePassed => {
@@ -104,7 +114,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 let lease = session.token_with(TokenOptions { timeout, force: false, ..request }).await;
                 // A caller that insists wants no older token.
                 let is_new = |lease: &Lease| is_after(&lease.validity().anchored(), &begun);
-                lease.ok().filter(|lease| !request.force || is_new(lease)).ok_or(error)
+                let is_rejected = |lease: &Lease| arguments.rejected.is_some_and(|old| !lease.generation().supersedes(&old));
+                lease.ok().filter(|lease| (!request.force || is_new(lease)) && !is_rejected(lease)).ok_or(error)
             }
             lease => lease,
         };
@@ -132,6 +143,31 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         // A token that could not be printed is saved all the same.
         keeper.land(&session).await.and(printed)
     })
+}
+
+/// Returns a token that is newer than the `rejected` one, if there is one.
+async fn obtain(
+    session: &AuthSession,
+    request: TokenOptions,
+    rejected: Option<Generation>,
+) -> Result<Lease, TokenError> {
+    let lease = session.token_with(request).await?;
+    if rejected.is_none_or(|rejected| lease.generation().supersedes(&rejected)) {
+        return Ok(lease);
+    }
+    // The command knows neither the operation nor the challenge of the request that was refused. Any will do, as long as a
+    // token that was obtained because of a refusal is not refused for ever (law 11).
+    session.invalidate(&lease, OperationKey(0), ChallengeKey(0)).await?;
+    session.token_with(request).await
+}
+
+/// Reads a generation as `--json` prints it.
+fn parse_generation(text: &str) -> Result<Generation, String> {
+    let parse = || {
+        let (epoch, number) = text.split_once('.')?;
+        Some(Generation::stored(Epoch::new(epoch.parse().ok()?), number.parse().ok()?))
+    };
+    parse().ok_or_else(|| "a generation is two numbers with a full stop between them, such as 1.7".to_owned())
 }
 
 /// Whether `moment` is known not to be before `begun`.
@@ -166,8 +202,11 @@ fn print(
             "server": identity.resource().map(|resource| resource.as_str()),
             "account": identity.account().as_str(),
             "login_required": login_required,
+            "generation": lease.generation().to_string(),
         });
         print_json(out, &object)?;
+    } else if arguments.headers {
+        print_json(out, &json!({ "Authorization": format!("{} {token}", kind(lease.kind())) }))?;
     } else if arguments.exec_credential {
         let object = json!({
             "apiVersion": exec_version()?,
