@@ -10,6 +10,7 @@ mod body;
 mod decode;
 mod departure;
 mod pair;
+pub(crate) mod reach;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 
@@ -22,6 +23,7 @@ pub use tokenkeeper_actors::law::profile::NotSent;
 pub use body::Body;
 pub use decode::{decode, is_answer, is_whole_object};
 pub use departure::Departure;
+pub use reach::{Reach, UnsafeUrl};
 #[cfg(feature = "reqwest")]
 pub use reqwest::{ReqwestBuildError, ReqwestClient};
 
@@ -84,6 +86,14 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     async fn connect(&self, _uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
         Ok(None)
     }
+
+    /// Whether this client obeys [`Exchange::reach`]: it checks each request by [`Reach::permits`] and each address that the
+    /// name resolves to, connects to the checked addresses without a second look-up, and uses no proxy of the environment for
+    /// [`Reach::Public`] and [`Reach::PublicOrLoopback`]. The default is `false`. No URL that a server names is then fetched
+    /// over it.
+    fn enforces_reach(&self) -> bool {
+        false
+    }
 }
 
 /// A connection for one request, on which nothing was sent yet. Dropping it closes the connection.
@@ -115,18 +125,6 @@ pub struct Exchange {
     pub departure: Departure,
     /// The addresses that it may connect to.
     pub reach: Reach,
-}
-
-/// The addresses that a request may connect to (law 24).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Any. The host or the person has named the URL.
-    Any,
-    /// Public addresses alone, because a server has named the URL. No proxy of the environment is used, because the proxy
-    /// would resolve the name.
-    Public,
-    /// Public addresses and this machine's loopback, because the session's own server is on the loopback.
-    PublicOrLoopback,
 }
 
 /// Why there is no answer. It reveals nothing about the request.
