@@ -92,7 +92,7 @@ pub enum UnsafeUrl {
     NotPublic,
 }
 
-/// Whether `host` is this machine's loopback by itself: a literal, or exactly `localhost` (RFC 8252 section 8.3).
+/// Whether `host` is an address literal of this machine's loopback, or exactly `localhost` (RFC 8252 section 8.3).
 pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => *name == "localhost",

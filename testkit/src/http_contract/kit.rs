@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The body of every request. It contains a refresh token.
 pub(super) const BODY: &str = "grant_type=refresh_token&refresh_token=rt-hush-1";
 
+/// The limit of an answer's body in [`get`].
+pub(super) const MOST: usize = 1_000;
+
 /// A token request to `uri`.
 pub(super) fn exchange(uri: &str) -> Result<Exchange, Breach> {
     let mut request = Request::new(Body::new(BODY));
@@ -38,6 +41,14 @@ pub(super) fn exchange(uri: &str) -> Result<Exchange, Breach> {
     headers.insert(header::AUTHORIZATION, authorization);
     let departure = Departure::at_any_time();
     Ok(Exchange { request, timeout: AMPLE, max_answer: 1024 * 1024, departure, reach: Reach::Any })
+}
+
+/// A request without a body, within `reach`.
+pub(super) fn get(uri: &str, reach: Reach) -> Result<Exchange, Breach> {
+    let mut request = Request::new(Body::default());
+    *request.method_mut() = Method::GET;
+    *request.uri_mut() = uri.parse().map_err(|error| Breach::new(format!("{uri}: {error}")))?;
+    Ok(Exchange { request, timeout: AMPLE, max_answer: MOST, departure: Departure::at_any_time(), reach })
 }
 
 /// Sends one token request to `server`.
