@@ -61,8 +61,8 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
-    /// established (with [`NotSent::Untrusted`] where the client can tell that TLS failed, and with [`NotSent::Forbidden`] where
+    /// Returns [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
+    /// established (with [`NotSent::Untrusted`] where the client knows that TLS failed, and with [`NotSent::Forbidden`] where
     /// the address is out of reach), or no byte of the request's body has left or will leave. A request without a body that
     /// found a connection may have been sent. Everything else is [`HttpError::MaybeSent`], including a time-out, a reset and a body that breaks off before it is an answer. A
     /// status is not an error.

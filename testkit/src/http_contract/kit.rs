@@ -63,7 +63,11 @@ pub(super) async fn call_within(
     timeout: Duration,
     max_answer: usize,
 ) -> Result<Outcome, Breach> {
-    let call = client.send(Exchange { timeout, max_answer, ..exchange(&server.uri("/token"))? });
+    in_time(timeout, client.send(Exchange { timeout, max_answer, ..exchange(&server.uri("/token"))? })).await
+}
+
+/// The outcome of a call with this time-out. Returns a breach if it does not end in time.
+pub(super) async fn in_time(timeout: Duration, call: impl Future<Output = Outcome>) -> Result<Outcome, Breach> {
     let hangs = || Breach::new(format!("a call that may take {timeout:?} was not over {GRACE:?} after that"));
     within(timeout + GRACE, call).await.ok_or_else(hangs)
 }

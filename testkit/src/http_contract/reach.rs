@@ -12,7 +12,8 @@ use tokenkeeper::http::{Exchange, HttpClient, HttpError, MaybeSent, NotSent, Rea
 
 use super::Finding;
 use super::kit::{
-    AMPLE, MOST, Outcome, SHORT, answer, answered, arrived, arrived_once, exchange, get, maybe_sent_and, ok, shown,
+    AMPLE, MOST, Outcome, SHORT, answer, answered, arrived, arrived_once, exchange, get, in_time, maybe_sent_and, ok,
+    shown,
 };
 use super::server::{Act, Server};
 use crate::contract::{Breach, ensure, same};
@@ -157,7 +158,8 @@ pub async fn the_limits_hold_within_reach(client: Arc<dyn HttpClient>) -> Findin
     let body = |length| answer("200 OK", "", &"x".repeat(length));
     let send = async |act, timeout| -> Result<Outcome, Breach> {
         let server = Server::always(act).await?;
-        let outcome = client.send(Exchange { timeout, ..get(&server.uri("/"), Reach::PublicOrLoopback)? }).await;
+        let call = client.send(Exchange { timeout, ..get(&server.uri("/"), Reach::PublicOrLoopback)? });
+        let outcome = in_time(timeout, call).await?;
         arrived_once(&server.log())?;
         Ok(outcome)
     };
