@@ -293,7 +293,8 @@ async fn a_connection_is_kept_for_longer_than_it_may_take() {
     });
     let host = || reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).connector_layer(layer.clone());
     let client = ReqwestClient::with(host).unwrap();
-    let connection = within("a connection", client.connect(&uri)).await.unwrap().expect("it connects ahead");
+    let connection =
+        within("a connection", client.connect(&uri, Reach::Any)).await.unwrap().expect("it connects ahead");
     let (mut stream, _) = listener.accept().await.unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(60)).await;
@@ -317,7 +318,8 @@ async fn a_connection_on_which_the_server_has_spoken_is_not_used() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let uri: http::Uri = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
     let client = ReqwestClient::new().unwrap();
-    let connection = within("a connection", client.connect(&uri)).await.unwrap().expect("it connects ahead");
+    let connection =
+        within("a connection", client.connect(&uri, Reach::Any)).await.unwrap().expect("it connects ahead");
     let (mut stream, _) = listener.accept().await.unwrap();
     stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     let error = within("the end of an exchange", connection.send(token_request(uri))).await.unwrap_err();
@@ -336,7 +338,7 @@ async fn a_connection_that_cannot_be_made_is_reported_as_such() {
         ("https://127.0.0.1:1/token", NotSent::Unreachable),
         ("/token", NotSent::Unbuildable),
     ] {
-        let outcome = within("the end of an attempt", client.connect(&uri.parse().unwrap())).await;
+        let outcome = within("the end of an attempt", client.connect(&uri.parse().unwrap(), Reach::Any)).await;
         assert_eq!(outcome.err(), Some(why), "{uri}");
     }
 }
@@ -392,7 +394,7 @@ async fn a_tls_failure_is_told_apart_from_a_server_that_cannot_be_reached() {
         let client = ReqwestClient::with(host).unwrap();
         let uri: http::Uri =
             if secure { "https://127.0.0.1:1/token" } else { "http://127.0.0.1:1/token" }.parse().unwrap();
-        let ahead = within("the end of an attempt", client.connect(&uri)).await;
+        let ahead = within("the end of an attempt", client.connect(&uri, Reach::Any)).await;
         assert_eq!(ahead.err(), Some(why), "{text}");
         let sent = within("the end of an exchange", client.send(token_request(uri))).await;
         assert_eq!(sent.err(), Some(HttpError::NotSent(why)), "{text}");

@@ -2,7 +2,9 @@
 
 use http::Uri;
 use tokenkeeper_actors::values::ResourceUri;
-use url::{Host, Url};
+use url::Url;
+
+use crate::http::reach::is_loopback;
 
 /// Returns the URI of an endpoint that may receive secrets: `https`, or `http` on loopback (RFC 8252 section 8.3),
 /// without credentials and without a fragment (RFC 6749 section 3.2).
@@ -26,14 +28,6 @@ pub(super) fn allowed(endpoint: &str) -> Option<Uri> {
 /// [`RefreshGrant`]: super::RefreshGrant
 pub fn may_receive_secrets(endpoint: &str) -> bool {
     allowed(endpoint).is_some()
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    }
 }
 
 #[cfg(test)]

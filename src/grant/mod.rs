@@ -136,7 +136,7 @@ impl TokenSource for RefreshGrant {
     ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
         let Refresh::Held(held) = &grant.refresh else { return Err(NotSent::Unbuildable) };
         let endpoint = self.refresh(held.credential.token(), grant).map(|request| request.uri().clone());
-        let connection = self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?).await?;
+        let connection = self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?, Reach::Any).await?;
         let over = |connection| Box::new(GrantConnection { grant: self.clone(), connection }) as Box<_>;
         Ok(connection.map(over))
     }

@@ -353,7 +353,7 @@ async fn a_request_may_leave_until_its_time_has_passed() {
 #[tokio::test]
 async fn a_failure_is_reported_as_what_it_is() {
     let report = |error| async move { asked(source(Err(error)), grant()).await.1 };
-    for why in [NotSent::Unreachable, NotSent::TooLate, NotSent::Unbuildable] {
+    for why in [NotSent::Unreachable, NotSent::TooLate, NotSent::Unbuildable, NotSent::Forbidden] {
         let evidence = report(HttpError::NotSent(why)).await;
         assert!(matches!(evidence, Evidence::NotSent(reported) if reported == why), "{evidence:?}");
     }

@@ -10,6 +10,7 @@ mod body;
 mod decode;
 mod departure;
 mod pair;
+pub(crate) mod reach;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 
@@ -22,8 +23,9 @@ pub use tokenkeeper_actors::law::profile::NotSent;
 pub use body::Body;
 pub use decode::{decode, is_answer, is_whole_object};
 pub use departure::Departure;
+pub use reach::{Reach, UnsafeUrl};
 #[cfg(feature = "reqwest")]
-pub use reqwest::{ReqwestBuildError, ReqwestClient};
+pub use reqwest::{Egress, ReqwestBuildError, ReqwestClient};
 
 /// The default limit for an answer's body, 1 MiB. The largest legitimate answers have some tens of KiB.
 pub const DEFAULT_ANSWER_MOST: usize = 1024 * 1024;
@@ -41,6 +43,8 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///   implementation adds the headers HTTP needs, and no cookies. It connects to the request's own host with the
     ///   given scheme. Plain `http` never goes through a proxy, and connects `localhost` to a loopback address, even if the
     ///   name resolves to another one.
+    /// - **Within reach.** If the client [enforces](HttpClient::enforces_reach) the reach, it connects only to addresses within
+    ///   [`Exchange::reach`].
     /// - **In time.** [`Departure::may_leave`] is checked immediately before the first byte of the request leaves,
     ///   after the connection is established. If it returns `false`, nothing leaves. The future resolves within
     ///   [`Exchange::timeout`] of that moment, however slowly the peer writes, or a second later. In that second the
@@ -57,9 +61,10 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
-    /// established (with [`NotSent::Untrusted`] where the client can tell that TLS failed), or no byte of the request's body has left or will leave. Everything else is
-    /// [`HttpError::MaybeSent`], including a time-out, a reset and a body that breaks off before it is an answer. A
+    /// Returns [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
+    /// established (with [`NotSent::Untrusted`] where the client knows that TLS failed, and with [`NotSent::Forbidden`] where
+    /// the address is out of reach), or no byte of the request's body has left or will leave. A request without a body that
+    /// found a connection may have been sent. Everything else is [`HttpError::MaybeSent`], including a time-out, a reset and a body that breaks off before it is an answer. A
     /// status is not an error.
     ///
     /// # Cancellation
@@ -67,22 +72,33 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future abandons the answer. The request may have arrived all the same. Flights never drop it.
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError>;
 
-    /// Connects to the host of `uri`, with its scheme, for one request that may follow, and sends nothing. A flight connects
-    /// before it writes its mark, so that a server that cannot be reached costs no write.
+    /// Connects to the host of `uri`, with its scheme and within `reach`, for one request that may follow, and sends nothing. A
+    /// flight connects before it writes its mark, so that a server that cannot be reached costs no write.
     ///
     /// `None` is the answer of a client that cannot connect ahead. This is the default. The request then goes through
     /// [`send`](HttpClient::send).
     ///
     /// # Errors
     ///
-    /// [`NotSent::Unreachable`] if no connection could be established, and [`NotSent::Unbuildable`] if the client cannot
-    /// send a request to `uri`.
+    /// [`NotSent::Unreachable`] if no connection could be established, [`NotSent::Unbuildable`] if the client cannot send a
+    /// request to `uri`, and [`NotSent::Forbidden`] if its address is out of reach.
     ///
     /// # Cancellation
     ///
     /// Dropping the future, or the connection, closes the connection.
-    async fn connect(&self, _uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+    async fn connect(&self, _uri: &http::Uri, _reach: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
         Ok(None)
+    }
+
+    /// Whether this client obeys [`Exchange::reach`]. No URL that a server names is fetched over a client that does not. The
+    /// default is `false`.
+    ///
+    /// For [`Reach::Public`] and [`Reach::PublicOrLoopback`], a client that does checks the URL with [`Reach::permits`], which
+    /// judges literals. It looks a name up once, refuses the request if any of its addresses is not public, and connects to
+    /// those addresses without a second look-up. It uses no proxy of the environment. A proxy that the host names in its code
+    /// may look names up in the client's place, as the host's egress guard.
+    fn enforces_reach(&self) -> bool {
+        false
     }
 }
 
@@ -92,7 +108,8 @@ pub trait HttpConnection: fmt::Debug + Send + 'static {
     /// Sends `exchange.request` over this connection and reads its answer, as [`HttpClient::send`] does. The time-out counts
     /// from the first byte sent, and not from the time at which the connection was established.
     ///
-    /// A request to another host, port or scheme does not go over this connection. It gets one of its own.
+    /// A request to another host, port or scheme, or with another reach, does not go over this connection. It gets one of its
+    /// own.
     ///
     /// # Errors
     ///
@@ -115,18 +132,6 @@ pub struct Exchange {
     pub departure: Departure,
     /// The addresses that it may connect to.
     pub reach: Reach,
-}
-
-/// The addresses that a request may connect to (law 24).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Any. The host or the person has named the URL.
-    Any,
-    /// Public addresses alone, because a server has named the URL. No proxy of the environment is used, because the proxy
-    /// would resolve the name.
-    Public,
-    /// Public addresses and this machine's loopback, because the session's own server is on the loopback.
-    PublicOrLoopback,
 }
 
 /// Why there is no answer. It reveals nothing about the request.
@@ -160,5 +165,6 @@ fn not_sent(why: &NotSent) -> &'static str {
         NotSent::Untrusted => "no secure connection could be established",
         NotSent::TooLate => "the time to send it by had passed",
         NotSent::Unbuildable => "it could not be built",
+        NotSent::Forbidden => "the address that it leads to is not allowed",
     }
 }

@@ -50,14 +50,23 @@
 //! that it cannot parse, a length that is no number or contradicts another, and a body without chunks whose header
 //! announces chunks.
 //!
+//! # How a server could name an address in the host's network, and the countermeasures
+//!
+//! A request within a [`Reach`] goes through a client of its own. Literals are checked before the request, since reqwest asks no
+//! resolver for them. The [`guard`] checks the addresses of names, and reqwest connects to those. That client has no proxy of the
+//! environment, which would look names up by itself. Requests to the loopback go through the client for plain `http`.
+//! No request follows a redirect, because reqwest sends none.
+//!
 //! A dead peer is noticed within half a minute, however long the time-out is, because the kernel probes the connection
 //! while no answer comes.
 
 mod ahead;
 mod bounded;
 mod conversation;
+mod egress;
 mod failure;
 mod gate;
+mod guard;
 mod timeout;
 
 use std::fmt;
@@ -68,14 +77,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::Scheme;
+use http_body::Body as _;
 use reqwest::{Client, ClientBuilder, retry};
+use url::Url;
 
 use self::ahead::{Ahead, Standing};
 use self::conversation::Conversation;
 use self::failure::Failure;
 use self::gate::{Gate, OnceBody, Passage};
 use self::timeout::{NEVER, Timeout};
-use super::{Body, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, NotSent};
+use super::reach::is_loopback;
+use super::{Body, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, NotSent, Reach};
+
+pub use self::egress::Egress;
 
 /// The connect time-out of [`ReqwestClient::new`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,6 +127,8 @@ pub struct ReqwestClient {
     /// For plain `http`, which is for loopback. It never goes through a proxy, which would read the tokens, and
     /// `localhost` is the loopback there, even if the name resolves to another address.
     plain: Client,
+    /// For public addresses alone, by the host's [`Egress`].
+    guarded: Client,
     /// The headers of every request that has none of the same name.
     headers: HeaderMap,
 }
@@ -124,7 +140,8 @@ pub struct ReqwestClient {
 pub struct ReqwestBuildError(#[source] reqwest::Error);
 
 impl ReqwestClient {
-    /// A client with reqwest's defaults, a connect time-out of 10 s, and `tokenkeeper/<version>` as its user agent.
+    /// A client with reqwest's defaults, a connect time-out of 10 s, and `tokenkeeper/<version>` as its user agent. It enforces
+    /// the [`Reach`] of each request, over [`Egress::Direct`].
     ///
     /// # Errors
     ///
@@ -140,7 +157,17 @@ impl ReqwestClient {
     /// A client that connects as the host configures it (TLS, roots, proxies, resolver, connector layers and connect time-out).
     ///
     /// It takes a builder and not a [`Client`], because a client does not reveal whether it repeats requests. It takes
-    /// a closure, called twice, because plain `http` gets a client without proxies.
+    /// a closure, called three times, because plain `http` gets a client without proxies, and so do requests with a [`Reach`]
+    /// other than [`Any`](Reach::Any). Those connect by [`Egress::Direct`]. [`with_egress`](ReqwestClient::with_egress) chooses
+    /// another way. The builder's resolver and proxies have no effect for them. Its fixed addresses of names
+    /// ([`resolve`](ClientBuilder::resolve)), Unix sockets and connector layers do, without a check, because the host's own
+    /// code sets them.
+    ///
+    /// With reqwest's feature `rustls`, servers are verified against the certificates of the operating system, and on Unix systems
+    /// other than Apple's and Android these are read when the client is built, from `SSL_CERT_FILE` and `SSL_CERT_DIR` alone if
+    /// the environment has one of them. A company's own root is added in code with
+    /// [`tls_certs_merge`](ClientBuilder::tls_certs_merge) (not on Apple's systems and Android), and a client certificate is set
+    /// with `identity`.
     ///
     /// The builder is used for connections alone. Its settings for requests and answers, such as redirects, retries, cookies,
     /// compression and HTTP versions, have no effect. Its default headers and its user agent are not sent to servers, because
@@ -151,10 +178,20 @@ impl ReqwestClient {
     ///
     /// [`ReqwestBuildError`] when reqwest cannot be set up with this configuration.
     pub fn with(configure: impl Fn() -> ClientBuilder) -> Result<Self, ReqwestBuildError> {
+        Self::with_egress(configure, Egress::Direct)
+    }
+
+    /// The client of [`with`](ReqwestClient::with), with this way to servers that other servers name.
+    ///
+    /// # Errors
+    ///
+    /// [`ReqwestBuildError`] when reqwest cannot be set up with this configuration, or cannot use the proxy.
+    pub fn with_egress(configure: impl Fn() -> ClientBuilder, egress: Egress) -> Result<Self, ReqwestBuildError> {
         let build = |builder: ClientBuilder| once(builder).build().map_err(ReqwestBuildError);
         let plain = configure().no_proxy().resolve_to_addrs("localhost", &LOOPBACK);
+        let guarded = egress.apply(configure()).map_err(ReqwestBuildError)?;
         let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
-        Ok(Self { secure: build(configure())?, plain: build(plain)?, headers })
+        Ok(Self { secure: build(configure())?, plain: build(plain)?, guarded: build(guarded)?, headers })
     }
 
     /// Sends these headers with every request that has none of the same name. A user agent replaces
@@ -165,17 +202,26 @@ impl ReqwestClient {
         self
     }
 
+    /// The client that connects to the host of `url`, if the URL is within `reach`.
+    fn client(&self, url: &Url, reach: Reach) -> Result<&Client, Failure> {
+        if reach == Reach::Any {
+            return Ok(if url.scheme() == "http" { &self.plain } else { &self.secure });
+        }
+        reach.permits(url).map_err(Failure::Unsafe)?;
+        // Only `PublicOrLoopback` permits it.
+        let is_local = url.host().is_some_and(|host| is_loopback(&host));
+        Ok(if is_local { &self.plain } else { &self.guarded })
+    }
+
     /// Connects to the host of `uri`.
-    async fn establish(&self, uri: &http::Uri) -> Result<Standing, Failure> {
-        let client = if uri.scheme() == Some(&Scheme::HTTP) { &self.plain } else { &self.secure };
-        let mut request = http::Request::new("");
-        *request.uri_mut() = uri.clone();
-        let connection = async {
-            let mut request = reqwest::Request::try_from(request)?;
-            *request.timeout_mut() = Some(NEVER);
-            client.execute(request).await
-        };
-        ahead::establish(connection).await.map_err(|error| error.map_or(Failure::Closed, Failure::from))
+    async fn establish(&self, uri: &http::Uri, reach: Reach) -> Result<Standing, Failure> {
+        // The URL that is checked is the one that is connected to.
+        let url = Url::parse(&uri.to_string()).map_err(Failure::NoUrl)?;
+        let client = self.client(&url, reach)?;
+        let mut request = reqwest::Request::new(reqwest::Method::GET, url);
+        *request.timeout_mut() = Some(NEVER);
+        let connection = ahead::establish(client.execute(request)).await;
+        connection.map_err(|error| error.map_or(Failure::Closed, Failure::from))
     }
 
     /// Sends the request of `exchange` over the connection, or over a new one.
@@ -185,7 +231,7 @@ impl ReqwestClient {
             return Err(HttpError::NotSent(NotSent::TooLate));
         }
         let is_secure = exchange.request.uri().scheme() == Some(&Scheme::HTTPS);
-        let gate = Arc::new(Gate::new(exchange.departure.clone(), exchange.request.body()));
+        let gate = Arc::new(Gate::new(exchange.departure.clone()));
         self.exchange(standing, exchange, &gate).await.map_err(|failure| {
             tracing::debug!(%failure, "a request failed");
             match (gate.shut(), failure) {
@@ -204,18 +250,21 @@ impl ReqwestClient {
         exchange: Exchange,
         gate: &Arc<Gate>,
     ) -> Result<http::Response<Body>, Failure> {
-        let Exchange { mut request, timeout, max_answer, .. } = exchange;
+        let Exchange { mut request, timeout, max_answer, reach, .. } = exchange;
         let mut timeout = Timeout::new(timeout, gate);
         let standing = match standing {
             Some(standing) => standing.still_open().await.ok_or(Failure::Closed)?,
             None => {
-                let connection = timeout.first(self.establish(request.uri())).await;
+                let connection = timeout.first(self.establish(request.uri(), reach)).await;
                 connection.ok_or(Failure::Lost(MaybeSent::TimedOut))??
             }
         };
         conversation::address(&mut request, &self.headers);
         let request = request.map(|body| OnceBody::new(body, Arc::clone(gate)));
         let mut conversation = Conversation::begin(standing).await.map_err(Failure::Hyper)?;
+        if request.body().is_end_stream() && !gate.pass() {
+            return Err(Failure::Closed);
+        }
         let answer = conversation.exchange(request, max_answer, &mut timeout).await?;
         conversation.end().await;
         Ok(answer)
@@ -254,14 +303,21 @@ impl HttpClient for ReqwestClient {
         self.run(None, exchange).await
     }
 
-    async fn connect(&self, uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
-        match self.establish(uri).await {
-            Ok(standing) => Ok(Some(Box::new(ReqwestConnection { client: self.clone(), to: uri.clone(), standing }))),
+    async fn connect(&self, uri: &http::Uri, reach: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+        match self.establish(uri, reach).await {
+            Ok(standing) => {
+                let (client, to) = (self.clone(), uri.clone());
+                Ok(Some(Box::new(ReqwestConnection { client, to, reach, standing })))
+            }
             Err(failure) => {
                 tracing::debug!(%failure, "no connection was established");
                 Err(failure.before_sending(uri.scheme() == Some(&Scheme::HTTPS)))
             }
         }
+    }
+
+    fn enforces_reach(&self) -> bool {
+        true
     }
 }
 
@@ -271,15 +327,17 @@ struct ReqwestConnection {
     client: ReqwestClient,
     /// The URI that it was established for.
     to: http::Uri,
+    /// The reach that it was established within.
+    reach: Reach,
     standing: Standing,
 }
 
 #[async_trait]
 impl HttpConnection for ReqwestConnection {
     async fn send(self: Box<Self>, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
-        let Self { client, to, standing } = *self;
+        let Self { client, to, reach, standing } = *self;
         let uri = exchange.request.uri();
-        let is_for_it = (uri.scheme(), uri.authority()) == (to.scheme(), to.authority());
+        let is_for_it = (uri.scheme(), uri.authority(), exchange.reach) == (to.scheme(), to.authority(), reach);
         client.run(is_for_it.then_some(standing), exchange).await
     }
 }

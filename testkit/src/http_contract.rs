@@ -43,6 +43,7 @@ pub mod arrived;
 pub mod bounds;
 pub mod lost;
 pub mod once;
+pub mod reach;
 pub mod unsent;
 
 use std::fmt;
@@ -126,13 +127,16 @@ pub static CHECKS: &[Check] = checks! {
         a_redirect_is_an_answer, an_answer_that_asks_for_more_is_an_answer, early_hints_are_no_answer,
         no_cookie_is_sent_back, an_answers_headers_and_body_are_given_as_they_are,
         a_connection_that_dies_on_the_next_request_brings_no_second_copy,
-        a_connection_that_closed_meanwhile_brings_no_second_copy, a_client_shows_no_secret;
-    unsent: a_refused_connection_is_not_sent, a_request_that_is_late_does_not_leave,
+        a_connection_that_closed_meanwhile_brings_no_second_copy, a_request_without_a_body_arrives_once, a_client_shows_no_secret;
+    unsent: a_refused_connection_is_not_sent, a_get_without_a_connection_is_not_sent, a_request_that_is_late_does_not_leave,
         a_request_that_may_leave_until_now_leaves;
     ahead: a_connection_alone_sends_nothing, a_request_goes_over_its_connection,
         a_server_that_does_not_listen_is_unreachable, a_connection_that_was_closed_is_not_sent,
         a_late_request_does_not_leave_over_its_connection, a_request_goes_to_its_own_host;
-    lost: a_reset_before_the_answer_may_have_been_sent, an_end_before_the_answer_may_have_been_sent,
+    reach: no_literal_of_this_machine_is_public, no_name_of_this_machine_is_public,
+        other_names_of_the_loopback_are_out_of_reach, the_loopback_is_reached_where_it_may_be,
+        a_connection_carries_no_request_out_of_reach, a_redirect_is_an_answer_within_reach, the_limits_hold_within_reach;
+    lost: a_get_whose_answer_is_lost_may_have_been_sent, a_reset_before_the_answer_may_have_been_sent, an_end_before_the_answer_may_have_been_sent,
         a_reset_within_the_answer_may_have_been_sent, half_an_answer_may_have_been_sent,
         what_is_no_http_may_have_been_sent, a_connection_reset_at_once_brings_no_answer_and_no_second_copy;
     arrived: a_whole_object_in_a_message_that_breaks_off_is_an_answer,

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{Profile, Reuse};
 use tokenkeeper::engine::values::record::{ClientAuth, Record};
-use tokenkeeper::http::{Body, Exchange, HttpClient, HttpConnection, HttpError, NotSent, ReqwestClient};
+use tokenkeeper::http::{Body, Exchange, HttpClient, HttpConnection, HttpError, NotSent, Reach, ReqwestClient};
 use tokenkeeper_testkit::hostile::Fault;
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, Service};
@@ -130,13 +130,13 @@ impl HttpClient for ClosedMeanwhile {
         self.http.send(exchange).await
     }
 
-    async fn connect(&self, uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+    async fn connect(&self, uri: &http::Uri, reach: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
         if !self.closes.load(Ordering::SeqCst) {
-            return self.http.connect(uri).await;
+            return self.http.connect(uri, reach).await;
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let to = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
-        let connection = self.http.connect(&to).await?;
+        let connection = self.http.connect(&to, reach).await?;
         drop(listener.accept().await.unwrap());
         Ok(connection.map(|connection| Box::new(Redirected { connection, to }) as Box<_>))
     }

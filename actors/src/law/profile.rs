@@ -33,9 +33,10 @@ pub enum NotSent {
     Untrusted,
     /// The latest time to send had passed. The flight reads the record again before it tries again (law 1).
     TooLate,
-    /// The request could not be built, for example because of an unusable key, an address that the host forbids, or a
-    /// missing command.
+    /// The request could not be built, for example because of an unusable key or a missing command.
     Unbuildable,
+    /// The address that it leads to is not allowed (law 24).
+    Forbidden,
 }
 
 /// The reason why an answer was lost.
@@ -238,7 +239,9 @@ impl Profile {
             Evidence::Tokens(tokens) => Judgement::Usable(tokens),
             Evidence::NotSent(NotSent::Unreachable) => Judgement::Unspent(Trouble::new(Reason::Unreachable)),
             Evidence::NotSent(NotSent::Untrusted) => Judgement::Unspent(Trouble::new(Reason::Untrusted)),
-            Evidence::NotSent(NotSent::Unbuildable) => Judgement::Unspent(Trouble::new(Reason::RequestRefused)),
+            Evidence::NotSent(NotSent::Unbuildable | NotSent::Forbidden) => {
+                Judgement::Unspent(Trouble::new(Reason::RequestRefused))
+            }
             Evidence::NotSent(NotSent::TooLate) => Judgement::SendAgain,
             Evidence::Lost(_) if !self.rotates => Judgement::Unspent(Trouble::new(Reason::ServerTrouble)),
             Evidence::Lost(_) => Judgement::InDoubt(Trouble::new(Reason::InDoubt)),

@@ -44,6 +44,7 @@ fn what_certainly_spent_nothing_takes_the_mark_back() {
     let row = |profile, evidence, throttle, outcome| row(profile, evidence, throttle, Mark::Withdrawn, outcome);
     row(&strict, UNREACHABLE, None, failed(Reason::Unreachable));
     row(&strict, Evidence::NotSent(NotSent::Unbuildable), None, failed(Reason::RequestRefused));
+    row(&strict, Evidence::NotSent(NotSent::Forbidden), None, failed(Reason::RequestRefused));
     let second = Some(secs(1));
     row(&strict, refused(429, ""), second, failed_for(Reason::Throttled, secs(1)));
     let told = Some(secs(60));

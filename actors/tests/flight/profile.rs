@@ -41,6 +41,7 @@ fn what_is_no_refusal() {
     assert_eq!(word(&strict, new_pair()), "usable at-2");
     assert_eq!(word(&strict, Evidence::NotSent(NotSent::Unreachable)), "unspent unreachable");
     assert_eq!(word(&strict, Evidence::NotSent(NotSent::Unbuildable)), "unspent request_refused");
+    assert_eq!(word(&strict, Evidence::NotSent(NotSent::Forbidden)), "unspent request_refused");
     assert_eq!(word(&strict, Evidence::NotSent(NotSent::TooLate)), "again");
     for lost in [Lost::TimedOut, Lost::Broken, Lost::Aborted] {
         assert_eq!(word(&strict, Evidence::Lost(lost)), "doubt");

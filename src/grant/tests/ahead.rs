@@ -15,7 +15,7 @@ impl HttpClient for Ahead {
         panic!("a request goes over its connection")
     }
 
-    async fn connect(&self, uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+    async fn connect(&self, uri: &http::Uri, _: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
         self.1.lock().unwrap().push(uri.to_string());
         Ok(Some(Box::new(Line(Arc::clone(&self.0)))))
     }

@@ -116,6 +116,10 @@ where
             if connection.connected().is_negotiated_h2() {
                 return Err(BoxError::from(SpeaksHttp2));
             }
+            // Without TLS, reqwest hands out a connection to the proxy, which would read the request.
+            if connection.connected().is_proxied() {
+                return Err(BoxError::from(EndsAtProxy));
+            }
             aside.put(connection);
             Err(BoxError::from(PutAside))
         })
@@ -131,3 +135,8 @@ struct PutAside;
 #[derive(Debug, thiserror::Error)]
 #[error("the server chose HTTP/2, which this client does not speak; offer it only HTTP/1.1")]
 struct SpeaksHttp2;
+
+/// The proxy would receive the request, instead of a tunnel to the server.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy gave no tunnel to the server; enable one of reqwest's TLS features")]
+struct EndsAtProxy;

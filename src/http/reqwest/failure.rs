@@ -3,13 +3,19 @@
 use std::error::Error;
 use std::io;
 
-use crate::http::{MaybeSent, NotSent};
+use super::guard::OutOfReach;
+use crate::http::{MaybeSent, NotSent, UnsafeUrl};
 
 /// The reason why the attempt failed, without regard to whether bytes had left.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
     Lost(MaybeSent),
+    /// The URI cannot be read as a URL.
+    #[error("no URL: {0}")]
+    NoUrl(url::ParseError),
+    #[error("no request is sent to this URL: {0}")]
+    Unsafe(UnsafeUrl),
     #[error("no connection: {}", causes(.0))]
     Reqwest(reqwest::Error),
     #[error("the connection was closed before the request")]
@@ -22,7 +28,10 @@ impl Failure {
     /// The error of an attempt whose bytes have not left. Only a secure connection can fail because of TLS.
     pub(super) fn before_sending(&self, is_secure: bool) -> NotSent {
         match self {
+            Self::NoUrl(_) => NotSent::Unbuildable,
+            Self::Unsafe(_) => NotSent::Forbidden,
             Self::Reqwest(error) if error.is_builder() => NotSent::Unbuildable,
+            Self::Reqwest(error) if is_out_of_reach(error) => NotSent::Forbidden,
             Self::Reqwest(error) if is_secure && is_of_tls(error) => NotSent::Untrusted,
             _ => NotSent::Unreachable,
         }
@@ -34,6 +43,12 @@ impl From<reqwest::Error> for Failure {
         // The URL may have a secret query.
         Self::Reqwest(error.without_url())
     }
+}
+
+/// Whether a connection was not established because the name has an address that is out of reach.
+fn is_out_of_reach(error: &reqwest::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.any(|cause| cause.is::<OutOfReach>())
 }
 
 /// Whether a connection was not established because TLS failed. rustls reports [`io::ErrorKind::InvalidData`] within

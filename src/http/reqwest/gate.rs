@@ -34,14 +34,13 @@ impl Gate {
     const TOO_LATE: u8 = 2;
     const SHUT: u8 = 3;
 
-    pub(super) fn new(departure: Departure, body: &Body) -> Self {
-        // The bytes of an empty body are never polled. They count as gone from the start.
-        let passage = if body.as_bytes().is_empty() { Self::LEFT } else { Self::WAITING };
-        Self { departure, passage: AtomicU8::new(passage) }
+    pub(super) fn new(departure: Departure) -> Self {
+        Self { departure, passage: AtomicU8::new(Self::WAITING) }
     }
 
-    /// Whether the bytes may leave, now that the connection asks for them.
-    fn pass(&self) -> bool {
+    /// Whether the bytes may leave, now that the connection asks for them. It never asks for those of an empty body, so a
+    /// request without a body passes when its connection stands.
+    pub(super) fn pass(&self) -> bool {
         let to = if self.departure.may_leave() { Self::LEFT } else { Self::TOO_LATE };
         self.settle(to) == Ok(Self::WAITING) && to == Self::LEFT
     }

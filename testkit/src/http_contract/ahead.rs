@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-use tokenkeeper::http::{Exchange, HttpClient, HttpConnection, HttpError, NotSent};
+use tokenkeeper::http::{Exchange, HttpClient, HttpConnection, HttpError, NotSent, Reach};
 
 use super::Finding;
 use super::kit::{answered, arrived, arrived_once, exchange, ok, shown};
@@ -15,7 +15,7 @@ use crate::contract::{Breach, ensure, same};
 async fn connect(client: &Arc<dyn HttpClient>, server: &Server) -> Result<Option<Box<dyn HttpConnection>>, Breach> {
     let uri = exchange(&server.uri("/token"))?.request.uri().clone();
     let refused = |why| Breach::new(format!("a server listens, and the client says {why:?}"));
-    client.connect(&uri).await.map_err(refused)
+    client.connect(&uri, Reach::Any).await.map_err(refused)
 }
 
 /// Not a byte leaves with the connection, nor with its end.
@@ -42,7 +42,7 @@ pub async fn a_request_goes_over_its_connection(client: Arc<dyn HttpClient>) -> 
 pub async fn a_server_that_does_not_listen_is_unreachable(client: Arc<dyn HttpClient>) -> Finding {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr())?.port();
     let uri = exchange(&format!("http://127.0.0.1:{port}/token"))?.request.uri().clone();
-    let outcome = client.connect(&uri).await;
+    let outcome = client.connect(&uri, Reach::Any).await;
     let right = matches!(outcome, Ok(None) | Err(NotSent::Unreachable));
     ensure(right, || format!("no server listens, and the client says {outcome:?}"))
 }
@@ -52,7 +52,7 @@ pub async fn a_connection_that_was_closed_is_not_sent(client: Arc<dyn HttpClient
     for server in [Server::closing().await?, Server::unwilling().await?] {
         // A reset may be faster than the client, which then has no connection.
         let uri = exchange(&server.uri("/token"))?.request.uri().clone();
-        let Ok(Some(connection)) = client.connect(&uri).await else { continue };
+        let Ok(Some(connection)) = client.connect(&uri, Reach::Any).await else { continue };
         server.until(|log| log.ended == 1).await?;
         let outcome = connection.send(exchange(&server.uri("/token"))?).await;
         let right = matches!(outcome, Err(HttpError::NotSent(NotSent::Unreachable)));

@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The body of every request. It contains a refresh token.
 pub(super) const BODY: &str = "grant_type=refresh_token&refresh_token=rt-hush-1";
 
+/// The limit of an answer's body in [`get`].
+pub(super) const MOST: usize = 1_000;
+
 /// A token request to `uri`.
 pub(super) fn exchange(uri: &str) -> Result<Exchange, Breach> {
     let mut request = Request::new(Body::new(BODY));
@@ -40,6 +43,14 @@ pub(super) fn exchange(uri: &str) -> Result<Exchange, Breach> {
     Ok(Exchange { request, timeout: AMPLE, max_answer: 1024 * 1024, departure, reach: Reach::Any })
 }
 
+/// A request without a body, within `reach`.
+pub(super) fn get(uri: &str, reach: Reach) -> Result<Exchange, Breach> {
+    let mut request = Request::new(Body::default());
+    *request.method_mut() = Method::GET;
+    *request.uri_mut() = uri.parse().map_err(|error| Breach::new(format!("{uri}: {error}")))?;
+    Ok(Exchange { request, timeout: AMPLE, max_answer: MOST, departure: Departure::at_any_time(), reach })
+}
+
 /// Sends one token request to `server`.
 pub(super) async fn call(client: &Arc<dyn HttpClient>, server: &Server) -> Result<Outcome, Breach> {
     Ok(client.send(exchange(&server.uri("/token"))?).await)
@@ -52,7 +63,11 @@ pub(super) async fn call_within(
     timeout: Duration,
     max_answer: usize,
 ) -> Result<Outcome, Breach> {
-    let call = client.send(Exchange { timeout, max_answer, ..exchange(&server.uri("/token"))? });
+    in_time(timeout, client.send(Exchange { timeout, max_answer, ..exchange(&server.uri("/token"))? })).await
+}
+
+/// The outcome of a call with this time-out. Returns a breach if it does not end in time.
+pub(super) async fn in_time(timeout: Duration, call: impl Future<Output = Outcome>) -> Result<Outcome, Breach> {
     let hangs = || Breach::new(format!("a call that may take {timeout:?} was not over {GRACE:?} after that"));
     within(timeout + GRACE, call).await.ok_or_else(hangs)
 }

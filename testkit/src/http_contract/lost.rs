@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokenkeeper::http::{HttpClient, HttpError, MaybeSent};
+use tokenkeeper::http::{HttpClient, HttpError, MaybeSent, Reach};
 
 use super::Finding;
-use super::kit::{arrived_once, call, maybe_sent_and, shown};
+use super::kit::{arrived_once, call, get, maybe_sent_and, shown};
 use super::server::{Act, Server};
 use crate::contract::ensure;
 
@@ -17,6 +17,17 @@ async fn is_in_doubt(client: &Arc<dyn HttpClient>, what: &str, act: Act) -> Find
     let outcome = call(client, &server).await?;
     maybe_sent_and(&outcome, MaybeSent::Broken, what)?;
     arrived_once(&server.log())
+}
+
+/// A request without a body may have been sent as soon as its connection stands.
+pub async fn a_get_whose_answer_is_lost_may_have_been_sent(client: Arc<dyn HttpClient>) -> Finding {
+    for act in [Act::AnswerAndReset(Vec::new()), Act::AnswerAndEnd(Vec::new())] {
+        let server = Server::always(act).await?;
+        let outcome = client.send(get(&server.uri("/"), Reach::Any)?).await;
+        maybe_sent_and(&outcome, MaybeSent::Broken, "a request without a body")?;
+        arrived_once(&server.log())?;
+    }
+    Ok(())
 }
 
 /// The server reads the request, and resets the connection.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tokenkeeper::http::HttpClient;
+use tokenkeeper::http::{HttpClient, Reach};
 use tokio::task::JoinSet;
 
 use super::Finding;
-use super::kit::{BODY, answer, answered, arrived, arrived_once, call, exchange, maybe_sent, ok, shown};
+use super::kit::{BODY, answer, answered, arrived, arrived_once, call, exchange, get, maybe_sent, ok, shown};
 use super::server::{Act, Server};
 use crate::contract::{Breach, ensure, same};
 
@@ -38,6 +38,18 @@ pub async fn a_request_arrives_once_and_as_it_is(client: Arc<dyn HttpClient>) ->
         same(name, arrival.header(name), due)?;
     }
     Ok(())
+}
+
+/// A request without a body, such as a GET for metadata, arrives once and without one.
+pub async fn a_request_without_a_body_arrives_once(client: Arc<dyn HttpClient>) -> Finding {
+    let server = Server::always(Act::Answer(ok())).await?;
+    answered(&client.send(get(&server.uri("/.well-known/x"), Reach::Any)?).await, 200)?;
+    let log = server.log();
+    arrived_once(&log)?;
+    let Some(arrival) = log.arrivals.first() else { return Err(Breach::new("nothing arrived")) };
+    same("the request line", arrival.head.lines().next(), Some("GET /.well-known/x HTTP/1.1"))?;
+    same("the length of the body", arrival.body.len(), 0)?;
+    same("transfer-encoding", arrival.header("transfer-encoding"), vec![])
 }
 
 /// No state shared between requests makes one of them arrive twice.

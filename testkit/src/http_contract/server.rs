@@ -140,6 +140,10 @@ impl Server {
         Ok(Self { address, log, _tasks: tasks })
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// The URI of `path` here.
     pub(super) fn uri(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-use tokenkeeper::http::{Departure, Exchange, HttpClient, HttpError, NotSent};
+use tokenkeeper::http::{Departure, Exchange, HttpClient, HttpError, NotSent, Reach};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::values::{ElapsedTime, Moment};
 
 use super::Finding;
-use super::kit::{answered, arrived, arrived_once, exchange, ok, shown};
+use super::kit::{answered, arrived, arrived_once, exchange, get, ok, shown};
 use super::server::{Act, Server};
 use crate::contract::{Breach, ensure, same};
 
@@ -34,6 +34,20 @@ pub async fn a_refused_connection_is_not_sent(client: Arc<dyn HttpClient>) -> Fi
     let outcome = client.send(exchange(&format!("http://127.0.0.1:{port}/token"))?).await;
     let right = matches!(outcome, Err(HttpError::NotSent(NotSent::Unreachable)));
     ensure(right, || format!("nobody listened, and the client says {}", shown(&outcome)))
+}
+
+/// A request without a body that found no connection is not sent either, although no body shows that it stayed here.
+pub async fn a_get_without_a_connection_is_not_sent(client: Arc<dyn HttpClient>) -> Finding {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr())?.port();
+    let outcome = client.send(get(&format!("http://127.0.0.1:{port}/"), Reach::Any)?).await;
+    let right = matches!(outcome, Err(HttpError::NotSent(NotSent::Unreachable)));
+    ensure(right, || format!("no server listens, and the client says {}", shown(&outcome)))?;
+    let server = Server::always(Act::Answer(ok())).await?;
+    let late = Exchange { departure: until(4_999), ..get(&server.uri("/"), Reach::Any)? };
+    let outcome = client.send(late).await;
+    let right = matches!(outcome, Err(HttpError::NotSent(NotSent::TooLate)));
+    ensure(right, || format!("it was too late, and the client says {}", shown(&outcome)))?;
+    arrived(&server.log(), 0)
 }
 
 /// Not a byte of a request leaves after its deadline.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{HeaderValue, Response, StatusCode, header};
 use tokenkeeper::http::{
-    Body, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, NotSent, ReqwestClient,
+    Body, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, NotSent, Reach, ReqwestClient,
 };
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::values::{ElapsedTime, Moment};
@@ -58,13 +58,29 @@ impl Faulty {
             }
             Fault::ReadsOneByteMore => exchange.max_answer += 1,
             Fault::ReadsOneByteLess => exchange.max_answer -= 1,
+            Fault::IgnoresTheReachOfConnections => exchange.reach = Reach::Any,
             Fault::KeepsCookies => {
                 let cookie = self.cookie.lock().unwrap().take();
                 exchange.request.headers_mut().extend(cookie.map(|cookie| (header::COOKIE, cookie)));
             }
             _ => {}
         }
+        exchange.reach = self.reach(exchange.request.uri(), exchange.reach);
         exchange
+    }
+
+    /// The reach after the fault's change.
+    fn reach(&self, uri: &http::Uri, reach: Reach) -> Reach {
+        let host = uri.host().unwrap_or_default();
+        let is_name = host.to_ascii_lowercase().contains("local");
+        match self.fault {
+            Fault::IgnoresTheReachOfLiterals if !is_name => Reach::Any,
+            Fault::IgnoresTheReachOfNames if is_name => Reach::Any,
+            Fault::ReachesEveryLoopback if reach == Reach::PublicOrLoopback => Reach::Any,
+            Fault::ReachesNoLoopback => Reach::Public,
+            Fault::AsksTheProxy if host.ends_with(".invalid") => Reach::Any,
+            _ => reach,
+        }
     }
 
     /// The outcome after the fault's change.
@@ -132,6 +148,31 @@ impl HttpClient for Faulty {
         };
         let outcome = if repeat { self.inner.send(second).await } else { outcome };
         self.bend_back(outcome)
+    }
+
+    async fn connect(&self, uri: &http::Uri, _: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+        match self.fault {
+            Fault::IgnoresTheReachOfConnections => {
+                let connection = self.inner.connect(uri, Reach::Any).await?;
+                Ok(connection.map(|connection| Box::new(AnyReach(connection)) as Box<_>))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn enforces_reach(&self) -> bool {
+        true
+    }
+}
+
+/// A connection that carries each request as if it had been made for it.
+#[derive(Debug)]
+struct AnyReach(Box<dyn HttpConnection>);
+
+#[async_trait]
+impl HttpConnection for AnyReach {
+    async fn send(self: Box<Self>, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        self.0.send(Exchange { reach: Reach::Any, ..exchange }).await
     }
 }
 
@@ -236,7 +277,7 @@ impl HttpClient for Ahead {
         Box::new(Line(self.0, None)).send(exchange).await
     }
 
-    async fn connect(&self, uri: &http::Uri) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+    async fn connect(&self, uri: &http::Uri, _: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
         let stream = TcpStream::connect(uri.authority().unwrap().as_str()).await;
         let mut stream = match (self.0, stream) {
             (Fault::ConnectsToNothing, Err(_)) => None,
