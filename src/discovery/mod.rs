@@ -2,7 +2,12 @@
 
 mod challenge;
 mod documents;
+mod error;
+mod json;
+mod read;
 mod untrusted;
+mod well_known;
 
 pub use challenge::Challenge;
-pub use documents::{AuthorizationServer, ProtectedResource};
+pub use documents::{AuthorizationServer, Discovered, ProtectedResource};
+pub use error::DiscoveryError;
