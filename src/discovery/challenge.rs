@@ -154,8 +154,8 @@ impl Challenge {
         Some(Scopes::new(scopes.take(MAX_SCOPES))).filter(|scopes| !scopes.is_empty())
     }
 
-    /// Whether it says that the token lacks a scope (`insufficient_scope`, RFC 6750 section 3.1), which a login for more
-    /// scopes may remedy. A 403 without it has another cause, for example a wrong `Origin`.
+    /// Whether the token lacks a scope (`insufficient_scope`, RFC 6750 section 3.1), which a login for more scopes may
+    /// remedy. A 403 without it has another cause, for example a wrong `Origin`.
     pub fn is_insufficient_scope(&self) -> bool {
         self.is_for_tokens() && self.error.as_deref() == Some("insufficient_scope")
     }

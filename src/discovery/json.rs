@@ -50,7 +50,7 @@ impl Object {
         Ok(self.get(member)?.and_then(Value::as_bool).unwrap_or(false))
     }
 
-    /// The strings of an array: at most `max_items`, each of at most `max_bytes`. Longer ones and other values in it are left
+    /// At most `max_items` strings of an array, each of at most `max_bytes`. Longer ones and other values in it are left
     /// out. `None` if it is absent or no array.
     pub(super) fn texts(
         &self,

@@ -24,8 +24,8 @@ const MAX_WORD: usize = 256;
 /// The maximum length of the name for people, in bytes.
 const MAX_NAME: usize = 1024;
 
-/// Reads a resource's metadata (RFC 9728 section 2). `identifiers` are those that it may name (section 3.3): the resource, and
-/// the identifier that the URL was built from.
+/// Reads a resource's metadata (RFC 9728 section 2). It may name one of `identifiers` (section 3.3), which are the
+/// resource and the identifier that the URL was built from.
 ///
 /// Two spellings of one canonical URI are equal, because the specification's own canonical form differs from that of the URL
 /// parser in the slash of a bare host. The query may be absent in the document, as in the `resource` parameter. The

@@ -17,7 +17,7 @@ pub(crate) struct ResourcePlace {
     pub(crate) identifier: String,
 }
 
-/// The places for the metadata of `resource`: that of its path, then that of its origin.
+/// The places for the metadata of `resource`, that of its path first, and then that of its origin.
 ///
 /// The query is left out, as in the `resource` parameter, because it may hold a key.
 pub(crate) fn resource_places(resource: &ResourceUri) -> Vec<ResourcePlace> {
@@ -90,7 +90,7 @@ mod tests {
         issuer_places(&Url::parse(issuer).unwrap()).into_iter().map(String::from).collect()
     }
 
-    /// MCP authorization, "Protected Resource Metadata Discovery Requirements": the path first, then the root.
+    /// The path comes first, and then the root (MCP authorization, "Protected Resource Metadata Discovery Requirements").
     #[test]
     fn a_resource_is_looked_for_at_its_path_and_then_at_the_root() {
         let root = ("https://a.example/.well-known/oauth-protected-resource", "https://a.example");

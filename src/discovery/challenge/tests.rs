@@ -33,7 +33,7 @@ fn the_challenge_of_an_mcp_server() {
     assert!(challenge.is("bearer") && !challenge.is_insufficient_scope());
 }
 
-/// RFC 9110 section 11.6.1: several challenges in one header and in several, each with its own parameters.
+/// Several challenges in one header and in several, each with its own parameters (RFC 9110 section 11.6.1).
 #[test]
 fn each_challenge_stands_apart() {
     let all = parsed(&[
@@ -171,7 +171,7 @@ proptest! {
         }
     }
 
-    /// Each value that is written as a quoted string is read back, whatever stands in it.
+    /// Each value that is written as a quoted string is read back.
     #[test]
     fn a_quoted_value_reads_back(scope in "[ -~]{0,40}", url in "[ -~é]{0,40}") {
         let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");

@@ -69,7 +69,7 @@ fn a_resource_is_read_and_unknown_members_are_ignored() {
     assert_eq!(resource.name.as_deref(), Some("Files"));
 }
 
-/// RFC 9728 section 3.3: the document must name the identifier that was asked for.
+/// The document must name the identifier that was asked for (RFC 9728 section 3.3).
 #[test]
 fn a_resource_must_name_itself() {
     let named =
@@ -154,7 +154,7 @@ fn a_short_document_is_read_too() {
     assert_eq!(server.require_pkce(), Err(DiscoveryError::NoPkce));
 }
 
-/// RFC 8414 section 3.3: identical, without any normalization.
+/// Identical, without any normalization (RFC 8414 section 3.3).
 #[test]
 fn the_issuer_must_be_identical() {
     for other in [
