@@ -2,6 +2,8 @@
 
 use tokenkeeper_actors::values::Scopes;
 
+use super::error::DiscoveryError;
+
 /// The metadata of a protected resource (RFC 9728 section 2). Its `resource` has been compared with the URL that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,6 +16,13 @@ pub struct ProtectedResource {
     pub scopes: Option<Scopes>,
     /// The name for people, if the document has one. Untrusted text.
     pub name: Option<String>,
+}
+
+impl ProtectedResource {
+    /// A resource that publishes no metadata, with the one authorization server `issuer`.
+    pub fn unpublished(resource: impl Into<String>, issuer: impl Into<String>) -> Self {
+        Self { resource: resource.into(), authorization_servers: vec![issuer.into()], scopes: None, name: None }
+    }
 }
 
 /// The metadata of an authorization server (RFC 8414 section 2, OpenID Connect Discovery section 3). Its `issuer` has been
@@ -50,4 +59,83 @@ pub struct AuthorizationServer {
     pub names_issuer_in_response: bool,
     /// Whether the server accepts a client ID metadata document.
     pub accepts_metadata_documents: bool,
+}
+
+impl AuthorizationServer {
+    /// A server that publishes no metadata, with the issuer identifier `issuer` and this token endpoint. The other members
+    /// are absent, and the caller sets those that it knows.
+    pub fn unpublished(issuer: impl Into<String>, token_endpoint: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            document_url: None,
+            authorization_endpoint: None,
+            token_endpoint: token_endpoint.into(),
+            registration_endpoint: None,
+            revocation_endpoint: None,
+            pushed_endpoint: None,
+            requires_pushed: false,
+            device_endpoint: None,
+            scopes: None,
+            auth_methods: None,
+            challenge_methods: None,
+            names_issuer_in_response: false,
+            accepts_metadata_documents: false,
+        }
+    }
+
+    /// Whether a code may be asked for with PKCE and S256 (MCP authorization, "Authorization Code Protection").
+    ///
+    /// A published document must state it. Where there is none, because the host configured the endpoints or the server
+    /// follows 2025-03-26 without metadata, nothing can be checked. S256 is sent all the same, and that revision requires the
+    /// server to support it.
+    pub fn supports_pkce(&self) -> bool {
+        match &self.challenge_methods {
+            Some(methods) => methods.iter().any(|method| method == "S256"),
+            None => self.document_url.is_none(),
+        }
+    }
+
+    /// Makes sure that a code may be asked for. The device flow has no code that could be stolen and needs no PKCE, so a
+    /// server without it can be discovered, and this is checked where a code is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`DiscoveryError::NoPkce`] unless the server [supports PKCE](Self::supports_pkce).
+    pub fn require_pkce(&self) -> Result<(), DiscoveryError> {
+        if self.supports_pkce() { Ok(()) } else { Err(DiscoveryError::NoPkce) }
+    }
+}
+
+/// The result of a discovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discovered {
+    /// The resource, or a stand-in for one that publishes no metadata.
+    pub resource: ProtectedResource,
+    /// The authorization server that was chosen among those of the resource.
+    pub server: AuthorizationServer,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MCP authorization, "Authorization Code Protection": without the list, or without S256 in it, a client must refuse.
+    #[test]
+    fn a_document_must_offer_s256() {
+        let mut server = AuthorizationServer::unpublished("https://as.example", "https://as.example/token");
+        assert!(server.supports_pkce(), "nothing can be checked without a document");
+        server.document_url = Some("https://as.example/.well-known/oauth-authorization-server".to_owned());
+        let mut offers = |methods: Option<&[&str]>| {
+            server.challenge_methods = methods.map(|list| list.iter().map(|method| (*method).to_owned()).collect());
+            server.require_pkce()
+        };
+        assert_eq!(offers(Some(&["plain", "S256"])), Ok(()));
+        for methods in [None, Some(&[] as &[&str]), Some(&["plain"]), Some(&["s256"])] {
+            assert_eq!(offers(methods), Err(DiscoveryError::NoPkce));
+        }
+        server.document_url = None;
+        server.challenge_methods = Some(vec!["plain".to_owned()]);
+        assert!(!server.supports_pkce(), "the host states that there is no S256");
+    }
 }

@@ -1,0 +1,267 @@
+//! Fetches and checks the metadata of one resource or one authorization server.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::StatusCode;
+use tokenkeeper_actors::values::ResourceUri;
+use url::Url;
+
+use super::documents::{AuthorizationServer, ProtectedResource};
+use super::error::DiscoveryError;
+use super::fetch::{Fetcher, Query};
+use super::lookup::{Found, Order};
+use super::lookups::Find;
+use super::read::{self, ExpectedIssuer};
+use super::well_known::{self, DefaultEndpoints};
+use crate::http::Reach;
+
+/// For how long it is remembered that a server has no metadata.
+const DEFAULTS_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// Fetches documents, by the settings of the host.
+#[derive(Clone, Debug)]
+pub(crate) struct Finder {
+    pub(crate) fetcher: Fetcher,
+    /// The issuers that the documents of an issuer may name instead.
+    pub(crate) aliases: BTreeMap<String, Vec<String>>,
+    /// The reach of URLs that servers name. By default it follows from the resource.
+    pub(crate) reach: Option<Reach>,
+}
+
+impl Finder {
+    /// The reach of the URLs that the servers of `resource` name.
+    pub(crate) fn reach_for(&self, resource: &ResourceUri) -> Reach {
+        let derived = if resource.is_loopback() { Reach::PublicOrLoopback } else { Reach::Public };
+        self.reach.unwrap_or(derived)
+    }
+
+    pub(crate) fn aliases_of(&self, listed: &str) -> impl Iterator<Item = &str> {
+        self.aliases.get(listed).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Fetches a document and reads it. A version that is kept and current is not read again.
+    async fn document<T>(
+        &self,
+        query: Query<'_>,
+        order: &Order<T>,
+        read: impl FnOnce(&[u8]) -> Result<T, DiscoveryError>,
+    ) -> Result<Found<T>, DiscoveryError> {
+        let kept = order.kept.as_ref();
+        let query = Query { kept: kept.and_then(|kept| kept.validator.as_ref()), ..query };
+        let fetched = self.fetcher.get(query).await?;
+        let value = match (fetched.document, kept) {
+            (Some(document), _) => Arc::new(read(document.as_bytes())?),
+            (None, Some(kept)) => Arc::clone(&kept.value),
+            (None, None) => return Err(DiscoveryError::Unreadable { member: None }),
+        };
+        let (validator, fresh_until, may_be_stored) = (fetched.validator, fetched.fresh_until, fetched.may_be_stored);
+        Ok(Found { value, validator, fresh_until, may_be_stored })
+    }
+
+    /// The metadata that a challenge names (RFC 9728 section 5.1).
+    async fn named_resource(
+        &self,
+        resource: &ResourceUri,
+        named: &str,
+        order: &Order<ProtectedResource>,
+    ) -> Result<Found<ProtectedResource>, DiscoveryError> {
+        const MEMBER: &str = "resource_metadata";
+        let unsafe_address = DiscoveryError::UnsafeAddress { member: MEMBER };
+        // The URL parser repairs some text silently. A URL that a server names must be exact.
+        ResourceUri::parse(named).map_err(|_| unsafe_address)?;
+        let url = Url::parse(named).map_err(|_| unsafe_address)?;
+        // The challenge may name one of the places where the metadata belongs. It then speaks of the identifier of that place.
+        let mut identifiers = vec![resource.clone()];
+        let place = well_known::resource_places(resource).into_iter().find(|place| place.url == url);
+        identifiers.extend(place.and_then(|place| ResourceUri::parse(&place.identifier).ok()));
+        let reach = self.reach_for(resource);
+        let query = Query { url: &url, reach, redirected: reach, member: MEMBER, kept: None };
+        let found = self.document(query, order, |bytes| read::protected_resource(bytes, &identifiers)).await;
+        found.map_err(|error| match error {
+            DiscoveryError::NotFound { status } => DiscoveryError::NamedNotFound { status },
+            error => error,
+        })
+    }
+
+    async fn issuer(
+        &self,
+        issuer: &str,
+        reach: Reach,
+        order: &Order<AuthorizationServer>,
+    ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
+        const MEMBER: &str = "authorization_servers";
+        let url = read::issuer_url(issuer).ok_or(DiscoveryError::UnsafeAddress { member: MEMBER })?;
+        let expected = ExpectedIssuer { issuer: Some(issuer), aliases: self.aliases_of(issuer).collect() };
+        let mut failures = Failures::default();
+        for url in well_known::issuer_places(&url) {
+            let query = Query { url: &url, reach, redirected: reach, member: MEMBER, kept: None };
+            let read = |bytes: &[u8]| read::authorization_server(bytes, &expected, &url, reach);
+            match self.document(query, order, read).await {
+                Ok(found) => return Ok(found),
+                Err(error) => failures.note(error)?,
+            }
+        }
+        Err(failures.into_error())
+    }
+
+    /// The metadata at the origin of a server of 2025-03-26, or its default endpoints if there is none.
+    async fn origin(
+        &self,
+        origin: &str,
+        reach: Reach,
+        order: &Order<AuthorizationServer>,
+    ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
+        const MEMBER: &str = "resource";
+        let unsafe_address = DiscoveryError::UnsafeAddress { member: MEMBER };
+        let base = Url::parse(origin).map_err(|_| unsafe_address)?;
+        let url = well_known::issuer_places(&base).into_iter().next().ok_or(unsafe_address)?;
+        // Nothing names the issuer here, so both spellings of the origin do.
+        let with_slash = [origin, "/"].concat();
+        let expected = ExpectedIssuer { issuer: Some(origin), aliases: vec![&with_slash] };
+        let query = Query { url: &url, reach: Reach::Any, redirected: reach, member: MEMBER, kept: None };
+        let read = |bytes: &[u8]| read::authorization_server(bytes, &expected, &url, reach);
+        match self.document(query, order, read).await {
+            Err(DiscoveryError::NotFound { status }) if status == StatusCode::NOT_FOUND.as_u16() => {}
+            result => return result,
+        }
+        let endpoints = DefaultEndpoints::at(&base);
+        let mut server = AuthorizationServer::unpublished(origin, endpoints.token);
+        server.authorization_endpoint = Some(endpoints.authorization);
+        server.registration_endpoint = Some(endpoints.registration);
+        let fresh_until = self.fetcher.clock.now().elapsed.after(DEFAULTS_FOR);
+        Ok(Found { value: Arc::new(server), validator: None, fresh_until, may_be_stored: true })
+    }
+
+    /// The metadata at a URL that the host named. The host vouches for the document, so it may name any issuer.
+    async fn configured(
+        &self,
+        url: &str,
+        order: &Order<AuthorizationServer>,
+    ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
+        const MEMBER: &str = "metadata_url";
+        let url = Url::parse(url).map_err(|_| DiscoveryError::UnsafeAddress { member: MEMBER })?;
+        let expected = ExpectedIssuer { issuer: None, aliases: Vec::new() };
+        let query = Query { url: &url, reach: Reach::Any, redirected: Reach::Any, member: MEMBER, kept: None };
+        self.document(query, order, |bytes| read::authorization_server(bytes, &expected, &url, Reach::Any)).await
+    }
+}
+
+#[async_trait]
+impl Find<ResourceUri> for Finder {
+    type Value = ProtectedResource;
+
+    async fn find(
+        &self,
+        resource: &ResourceUri,
+        order: Order<ProtectedResource>,
+    ) -> Result<Found<ProtectedResource>, DiscoveryError> {
+        if let Some(named) = &order.named {
+            return self.named_resource(resource, named, &order).await;
+        }
+        let redirected = self.reach_for(resource);
+        let mut failures = Failures::default();
+        for place in well_known::resource_places(resource) {
+            let mut identifiers = vec![resource.clone()];
+            identifiers.extend(ResourceUri::parse(&place.identifier).ok());
+            // The person named this origin, so it may be anywhere. A redirect is the server's word.
+            let query = Query { url: &place.url, reach: Reach::Any, redirected, member: "resource", kept: None };
+            match self.document(query, &order, |bytes| read::protected_resource(bytes, &identifiers)).await {
+                Ok(found) => return Ok(found),
+                Err(error) => failures.note(error)?,
+            }
+        }
+        Err(failures.into_error())
+    }
+}
+
+/// The place of an authorization server's metadata, and the reach of the URLs in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerKey {
+    pub(crate) place: ServerPlace,
+    pub(crate) reach: Reach,
+}
+
+/// The place of an authorization server's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ServerPlace {
+    /// The well-known places of this issuer.
+    Issuer(String),
+    /// The origin of an MCP server of 2025-03-26.
+    Origin(String),
+    /// This URL, which the host named.
+    Document(String),
+}
+
+impl ServerKey {
+    fn rank(&self) -> (&ServerPlace, u8) {
+        let reach = match self.reach {
+            Reach::Any => 0,
+            Reach::Public => 1,
+            Reach::PublicOrLoopback => 2,
+        };
+        (&self.place, reach)
+    }
+}
+
+impl Ord for ServerKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for ServerKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[async_trait]
+impl Find<ServerKey> for Finder {
+    type Value = AuthorizationServer;
+
+    async fn find(
+        &self,
+        key: &ServerKey,
+        order: Order<AuthorizationServer>,
+    ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
+        match &key.place {
+            ServerPlace::Issuer(issuer) => self.issuer(issuer, key.reach, &order).await,
+            ServerPlace::Origin(origin) => self.origin(origin, key.reach, &order).await,
+            ServerPlace::Document(url) => self.configured(url, &order).await,
+        }
+    }
+}
+
+/// The failures at the places of one document.
+#[derive(Default)]
+struct Failures(Option<DiscoveryError>);
+
+impl Failures {
+    /// Notes the failure at one place. The next place may still have the document, because some servers answer every unknown
+    /// path with a page, an error or a document of another path. Each document is checked by itself, so that is safe. The
+    /// first failure other than an absence is reported in the end.
+    ///
+    /// # Errors
+    ///
+    /// A failure that the next place on the same host would share.
+    fn note(&mut self, error: DiscoveryError) -> Result<(), DiscoveryError> {
+        match error {
+            DiscoveryError::Unreachable
+            | DiscoveryError::Untrusted
+            | DiscoveryError::ReachNotEnforced
+            | DiscoveryError::Aborted => return Err(error),
+            DiscoveryError::NotFound { .. } if self.0.is_some() => {}
+            _ if self.0.is_none_or(|known| matches!(known, DiscoveryError::NotFound { .. })) => self.0 = Some(error),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn into_error(self) -> DiscoveryError {
+        self.0.unwrap_or(DiscoveryError::NotFound { status: StatusCode::NOT_FOUND.as_u16() })
+    }
+}
