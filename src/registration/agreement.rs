@@ -17,9 +17,11 @@ use tokenkeeper_actors::values::{Revision, ServerIdentity, StoreFault, WallTime}
 use tokio::time::{Instant, sleep};
 
 use super::choice::{Job, Usability, judge};
+use super::client::Registered;
 use super::entry::{Amendment, Claimed, Entries, Stored};
+use super::error::RegistrationError;
 use super::redirect::{self, Ports};
-use super::{Registered, RegistrationError, terms, wire};
+use super::{terms, wire};
 use crate::http::HttpClient;
 
 /// How long another process is waited for that registers.

@@ -1,5 +1,7 @@
 //! Chooses the client of a login from the host's configuration and the server's metadata. Nothing is sent.
 
+use std::time::Duration;
+
 use tokenkeeper_actors::values::issuer::{
     ClientRegistration, EntryKind, IssuerKey, RegistrationName, RegistrationOrigin,
 };
@@ -7,12 +9,16 @@ use tokenkeeper_actors::values::record::{self, ClientAuth, Issuer};
 use tokenkeeper_actors::values::{ServerIdentity, WallTime};
 
 use super::answer::shown;
+use super::client::{Registered, Wanted};
 use super::clients::{Clients, MetadataDocument, OUR_METHODS, PreRegistered, Sharing, method_word};
 use super::draft::{Draft, method};
+use super::error::RegistrationError;
 use super::redirect::{self, Ports, Purpose};
-use super::{Registered, RegistrationError, SECRET_MARGIN, Wanted};
 use crate::discovery::AuthorizationServer;
 use crate::http::Reach;
+
+/// A secret that ends within this time is of no use to a login that begins now.
+const SECRET_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// The way to a client.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::choice::Job;
-use super::{Registered, RegistrationError};
+use super::client::Registered;
+use super::error::RegistrationError;
 
 type Outcome = Result<Registered, RegistrationError>;
 

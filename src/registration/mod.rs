@@ -9,6 +9,7 @@
 mod agreement;
 mod answer;
 mod choice;
+mod client;
 mod clients;
 mod draft;
 mod entry;
@@ -19,34 +20,24 @@ mod terms;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::system::Entropy;
-use tokenkeeper_actors::values::issuer::{EntryKind, IssuerKey, RegistrationOrigin};
-use tokenkeeper_actors::values::record::Client;
+use tokenkeeper_actors::values::issuer::{EntryKind, IssuerKey};
 use tokenkeeper_actors::values::{ServerIdentity, StoreFault};
 
 use self::agreement::Agreement;
 use self::choice::Choice;
 use self::jobs::Jobs;
 use self::redirect::{Purpose, has_port};
-use crate::discovery::AuthorizationServer;
-use crate::http::{HttpClient, Reach};
+use crate::http::HttpClient;
+
+pub(crate) use client::{Registered, Wanted};
 
 pub use answer::{ClientInformation, Refusal, RegistrationAnswer, read_registration};
 pub use clients::{Clients, DocumentUrlError, DynamicClient, MetadataDocument, Sharing};
 pub use error::{RegistrationError, Unfit};
-
-/// The time-out of one request to a registration endpoint.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The maximum length of a registration endpoint's answer, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
-
-/// A secret that ends within this time is of no use to a login that begins now.
-const SECRET_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// Finds the client of each login. Cheap to clone.
 ///
@@ -57,35 +48,6 @@ pub(crate) struct Registrar {
     clients: Arc<Clients>,
     agreement: Arc<Agreement>,
     jobs: Arc<Jobs>,
-}
-
-/// A login that wants a client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
-    /// The authorization server.
-    pub(crate) server: &'a AuthorizationServer,
-    /// The identity that signs in.
-    pub(crate) identity: &'a ServerIdentity,
-    /// The redirect address with its port, or `None` for a device login.
-    pub(crate) redirect: Option<&'a str>,
-    /// The addresses that endpoints may lead to.
-    pub(crate) reach: Reach,
-}
-
-/// A client for a login.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Registered {
-    /// The client.
-    pub(crate) client: Client,
-    /// The redirect address that the login must use. It may be the wanted one under another name of the loopback
-    /// (`localhost` for `127.0.0.1`), on the same port. `None` for a device login.
-    pub(crate) redirect_uri: Option<String>,
-    /// How the client was registered.
-    pub(crate) origin: RegistrationOrigin,
-    /// The key of the stored registration. `None` for a configured client.
-    pub(crate) key: Option<IssuerKey>,
-    /// Whether a dynamic registration of an earlier login is used again. The server may have forgotten it.
-    pub(crate) is_reused: bool,
 }
 
 impl Registrar {

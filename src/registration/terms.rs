@@ -9,6 +9,7 @@ use super::choice::Job;
 use super::clients::{OUR_METHODS, method_word};
 use super::draft::Draft;
 use super::error::Unfit;
+use super::redirect::{self, Ports};
 use super::wire::may_use;
 use crate::http::Reach;
 
@@ -27,7 +28,8 @@ pub(super) fn registered(
     let (auth, secret) = method(&information, draft.auth())?;
     // A list that is absent confirms the request.
     let asked = || draft.redirect().map(str::to_owned).into_iter().collect();
-    let redirect_uris: Vec<String> = information.redirect_uris.unwrap_or_else(asked);
+    let mut redirect_uris: Vec<String> = information.redirect_uris.unwrap_or_else(asked);
+    redirect_uris.retain(|registered| draft.redirect().is_some_and(|asked| is_ours(registered, asked)));
     if draft.redirect().is_some_and(|asked| redirect_uris.iter().all(|registered| registered != asked)) {
         return Err(Unfit::Redirect);
     }
@@ -71,9 +73,11 @@ pub(super) fn read_again(
         let end = if is_new { information.secret_expires_at } else { known.client.secret_expires_at };
         client = self::client(information.client_id, auth, secret, end);
     }
+    let mut redirect_uris = information.redirect_uris.unwrap_or_else(|| known.redirect_uris.clone());
+    redirect_uris.retain(|registered| known.redirect_uris.iter().any(|known| is_ours(registered, known)));
     Some(ClientRegistration {
         client,
-        redirect_uris: information.redirect_uris.unwrap_or_else(|| known.redirect_uris.clone()),
+        redirect_uris,
         application_type: information.application_type.or(known.application_type),
         grant_types: information.grant_types.unwrap_or_else(|| known.grant_types.clone()),
         scopes: information.scopes.or_else(|| known.scopes.clone()),
@@ -81,6 +85,12 @@ pub(super) fn read_again(
         suspect_since: None,
         ..known.clone()
     })
+}
+
+/// Whether an address that the server lists is the one that was asked for, in any form of the loopback. A listener would
+/// otherwise bind a port that a server chose.
+fn is_ours(registered: &str, asked: &str) -> bool {
+    redirect::among(&[asked.to_owned()], registered, Ports::Exact).is_some()
 }
 
 /// The method that the server registered, and the secret for it.

@@ -6,3 +6,5 @@ mod choosing;
 mod faulty;
 mod forgotten;
 pub(super) mod rig;
+#[cfg(feature = "reqwest")]
+mod sockets;

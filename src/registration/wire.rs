@@ -11,9 +11,15 @@ use zeroize::Zeroizing;
 use super::answer::{ClientInformation, Refusal, RegistrationAnswer, read_registration};
 use super::choice::Registering;
 use super::draft::{Draft, MAX_REQUESTS};
-use super::{MAX_ANSWER, REQUEST_TIMEOUT, RegistrationError};
+use super::error::RegistrationError;
 use crate::grant::{may_receive_secrets, retry_after};
 use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, Reach, decode};
+
+/// The time-out of one request to a registration endpoint.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum length of a registration endpoint's answer, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// Whether a request that carries secrets may go to a URL that a server named.
 pub(super) fn may_use(url: &str, reach: Reach) -> bool {

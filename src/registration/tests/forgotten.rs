@@ -100,7 +100,7 @@ async fn a_suspect_that_the_server_knows_is_kept_with_its_new_secret_and_token()
             200,
             json!({
                 "client_id": "client-0", "client_secret": "secret-2", "token_endpoint_auth_method": "client_secret_post",
-                "client_secret_expires_at": 0, "redirect_uris": [REDIRECT],
+                "client_secret_expires_at": 0, "redirect_uris": [REDIRECT, "http://127.0.0.1:22/callback"],
                 "registration_access_token": "rat-2", "registration_client_uri": format!("{ISSUER}/register/moved"),
             }),
         )
@@ -114,6 +114,7 @@ async fn a_suspect_that_the_server_knows_is_kept_with_its_new_secret_and_token()
     assert!(authorization == "Bearer rat-1" && authorization.is_sensitive());
     let stored = rig.stored(NAME).await.unwrap();
     assert_eq!((stored.client.secret.unwrap().expose(), stored.suspect_since), ("secret-2", None));
+    assert_eq!(stored.redirect_uris, [REDIRECT]);
     let management = stored.management.unwrap();
     assert_eq!(
         (management.uri.as_str(), management.token.expose()),
