@@ -21,6 +21,7 @@
 //!
 //! - [`http`]: the port that token requests go through, and its client over reqwest (feature `reqwest`).
 //! - [`discovery`]: the authorization server of an MCP server, from its challenge and its metadata.
+//! - [`registration`]: the clients that logins use at authorization servers.
 //! - [`grant`]: the refresh grant over that port.
 //! - [`stores`]: one sealed file for each identity, safe across processes (feature `file`), and one in memory (feature
 //!   `memory`).
@@ -35,6 +36,7 @@ pub mod http;
 pub mod issuers;
 mod lease;
 mod login;
+pub mod registration;
 mod runtime;
 mod session;
 mod sign_in;

@@ -82,8 +82,8 @@ pub struct ClientRegistration {
     pub registered_at: WallTime,
     /// The identity whose login registered it, or `None` if the host configured it.
     pub registered_by: Option<ServerIdentity>,
-    /// Set when a login with this client ended without a callback. The issuer may have forgotten the client, so the
-    /// next login checks it first.
+    /// Set when a prompt with this client was shown, and cleared by any answer to it. If none comes, the issuer may have
+    /// forgotten the client, so the next login checks it first.
     pub suspect_since: Option<WallTime>,
 }
 

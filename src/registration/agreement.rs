@@ -1,0 +1,251 @@
+//! Agrees with all processes on the store about one registration.
+//!
+//! The entry is read. If it is of no use, the claim is taken, the entry is read again, the client is registered, and the
+//! entry is written at the revision that was read. A registration is repeatable, so nothing is marked, and a process that
+//! can neither claim nor read registers by itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::ports::store::TokenStore;
+use tokenkeeper_actors::sync::lock;
+use tokenkeeper_actors::system::Entropy;
+use tokenkeeper_actors::values::issuer::{ClientRegistration, IssuerKey};
+use tokenkeeper_actors::values::{Revision, ServerIdentity, StoreFault, WallTime};
+use tokio::time::{Instant, sleep};
+
+use super::choice::{Job, Usability, judge};
+use super::client::Registered;
+use super::entry::{Amendment, Claimed, Entries, Stored};
+use super::error::RegistrationError;
+use super::redirect::{self, Ports};
+use super::{terms, wire};
+use crate::http::HttpClient;
+
+/// How long another process is waited for that registers.
+const MAX_WAIT: Duration = Duration::from_secs(15);
+
+/// The pause between two looks at an entry that another process is about to write. A random part of as much is added.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a registration is written over another one of no use.
+const MAX_WRITES: usize = 3;
+
+/// The number of registrations that are kept in memory because they could not be stored.
+const MAX_UNSAVED: usize = 256;
+
+/// Reaches agreement about registrations.
+#[derive(Debug)]
+pub(super) struct Agreement {
+    entries: Entries,
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+    /// Registrations that could not be stored.
+    unsaved: Mutex<BTreeMap<IssuerKey, ClientRegistration>>,
+}
+
+impl Agreement {
+    pub(super) fn new(
+        store: Arc<dyn TokenStore>,
+        http: Arc<dyn HttpClient>,
+        clock: Arc<dyn Clock>,
+        entropy: Entropy,
+    ) -> Self {
+        Self { entries: Entries(store), http, clock, entropy, unsaved: Mutex::default() }
+    }
+
+    pub(super) fn now(&self) -> WallTime {
+        self.clock.now().wall
+    }
+
+    /// Returns the client of `job`, from the store or newly registered.
+    pub(super) async fn reach(&self, job: &Job, by: &ServerIdentity) -> Result<Registered, RegistrationError> {
+        let Ok(stored) = self.entries.load(&job.key).await else { return self.make(job, by, None, true).await };
+        if let Some(found) = self.usable(&stored, job, true) {
+            return Ok(found);
+        }
+        let (holder, until) = (self.entropy.flight_base(), Instant::now() + MAX_WAIT);
+        loop {
+            let claimed = self.entries.claim(&job.key, holder).await;
+            if matches!(claimed, Claimed::Contended) && Instant::now() < until {
+                sleep(PAUSE + self.entropy.jitter().of(PAUSE)).await;
+                if let Ok(stored) = self.entries.load(&job.key).await
+                    && let Some(found) = self.usable(&stored, job, false)
+                {
+                    return Ok(found);
+                }
+                continue;
+            }
+            let stored = self.entries.load(&job.key).await.ok();
+            let outcome = self.make(job, by, stored, false).await;
+            if let Claimed::Held(claim) = claimed {
+                self.entries.end(&job.key, &claim).await;
+            }
+            return outcome;
+        }
+    }
+
+    /// Returns the registration in `stored` if it can be used now, and else makes one. `stored` is `None` if the store cannot
+    /// be read. The registrations in memory then stand for it.
+    async fn make(
+        &self,
+        job: &Job,
+        by: &ServerIdentity,
+        stored: Option<Stored>,
+        is_reused: bool,
+    ) -> Result<Registered, RegistrationError> {
+        let known = stored.clone().unwrap_or_else(|| self.unsaved(&job.key));
+        if let Some(found) = self.usable(&known, job, is_reused) {
+            return Ok(found);
+        }
+        let (registration, is_reused) = match self.suspect_that_is_known(&known, job).await {
+            Some(registration) => (registration, true),
+            None => match self.unsaved(&job.key).registration.filter(|kept| is_usable(kept, job, self.now())) {
+                Some(kept) => (kept, true),
+                None => (self.register(job, by).await?, false),
+            },
+        };
+        let registration = match stored {
+            Some(stored) => self.save(job, stored.revision, registration).await,
+            None => {
+                self.keep(&job.key, &registration);
+                registration
+            }
+        };
+        Ok(registered(registration, job, is_reused))
+    }
+
+    async fn register(&self, job: &Job, by: &ServerIdentity) -> Result<ClientRegistration, RegistrationError> {
+        let registering = job.registering.as_ref().map_err(Clone::clone)?;
+        let (information, draft) = wire::register(&self.http, registering, job.reach, || self.now()).await?;
+        terms::registered(information, &draft, job, by, self.now()).map_err(RegistrationError::Unfit)
+    }
+
+    /// Asks the server for a suspect registration. Returns it if the server still knows it and it can be used.
+    async fn suspect_that_is_known(&self, known: &Stored, job: &Job) -> Option<ClientRegistration> {
+        let registration = known.registration.as_ref()?;
+        if judge(registration, job, self.now()) != Usability::Suspect {
+            return None;
+        }
+        let management = registration.management.as_ref()?;
+        let information = wire::read(&self.http, management, job.reach).await?;
+        let now_known = terms::read_again(information, registration, job.reach)?;
+        is_usable(&now_known, job, self.now()).then_some(now_known)
+    }
+
+    /// Stores `registration`, and returns the one to use. A usable one that another process has stored meanwhile wins.
+    async fn save(
+        &self,
+        job: &Job,
+        mut expected: Option<Revision>,
+        registration: ClientRegistration,
+    ) -> ClientRegistration {
+        for _ in 0..MAX_WRITES {
+            match self.entries.put(&job.key, expected, &registration).await {
+                Ok(Ok(())) => {
+                    lock(&self.unsaved).remove(&job.key);
+                    return registration;
+                }
+                Ok(Err(current)) => match current.registration {
+                    Some(winner) if is_usable(&winner, job, self.now()) => return winner,
+                    Some(_) | None => expected = current.revision,
+                },
+                Err(_) => break,
+            }
+        }
+        self.keep(&job.key, &registration);
+        registration
+    }
+
+    fn usable(&self, stored: &Stored, job: &Job, is_reused: bool) -> Option<Registered> {
+        let registration = stored.registration.as_ref()?;
+        is_usable(registration, job, self.now()).then(|| registered(registration.clone(), job, is_reused))
+    }
+
+    fn unsaved(&self, key: &IssuerKey) -> Stored {
+        Stored { revision: None, registration: lock(&self.unsaved).get(key).cloned() }
+    }
+
+    fn keep(&self, key: &IssuerKey, registration: &ClientRegistration) {
+        let mut unsaved = lock(&self.unsaved);
+        if unsaved.len() >= MAX_UNSAVED {
+            unsaved.pop_first();
+        }
+        unsaved.insert(key.clone(), registration.clone());
+    }
+
+    /// Removes the registration of `client_id`.
+    pub(super) async fn retire(&self, key: &IssuerKey, client_id: &str) -> Result<(), StoreFault> {
+        self.amend(key, client_id, |_| Amendment::Remove).await
+    }
+
+    /// Marks the registration of `client_id` as suspect from now on, unless it is.
+    pub(super) async fn suspect(&self, key: &IssuerKey, client_id: &str) -> Result<(), StoreFault> {
+        let now = self.now();
+        let suspect = |known: &ClientRegistration| match known.suspect_since {
+            Some(_) => Amendment::Keep,
+            None => Amendment::Put(Box::new(ClientRegistration { suspect_since: Some(now), ..known.clone() })),
+        };
+        self.amend(key, client_id, suspect).await
+    }
+
+    /// Ends the suspicion of the registration of `client_id`.
+    pub(super) async fn clear(&self, key: &IssuerKey, client_id: &str) -> Result<(), StoreFault> {
+        let clear = |known: &ClientRegistration| match known.suspect_since {
+            None => Amendment::Keep,
+            Some(_) => Amendment::Put(Box::new(ClientRegistration { suspect_since: None, ..known.clone() })),
+        };
+        self.amend(key, client_id, clear).await
+    }
+
+    async fn amend(
+        &self,
+        key: &IssuerKey,
+        client_id: &str,
+        amend: impl Fn(&ClientRegistration) -> Amendment + Send,
+    ) -> Result<(), StoreFault> {
+        {
+            let mut unsaved = lock(&self.unsaved);
+            if let Some(known) = unsaved.get(key).filter(|known| known.client.id == client_id) {
+                match amend(known) {
+                    Amendment::Keep => {}
+                    Amendment::Put(registration) => drop(unsaved.insert(key.clone(), *registration)),
+                    Amendment::Remove => drop(unsaved.remove(key)),
+                }
+            }
+        }
+        self.entries.amend(key, client_id, amend).await
+    }
+
+    /// Returns the newest registration under a key that `is_wanted`. One that a login of `identity` has made comes first.
+    pub(super) async fn newest(
+        &self,
+        is_wanted: impl Fn(&IssuerKey) -> bool + Send,
+        identity: &ServerIdentity,
+    ) -> Option<ClientRegistration> {
+        let mut found: Vec<ClientRegistration> = Vec::new();
+        for key in self.entries.keys().await.iter().filter(|key| is_wanted(key)) {
+            found.extend(self.entries.load(key).await.ok().and_then(|stored| stored.registration));
+        }
+        let unsaved = lock(&self.unsaved);
+        found.extend(unsaved.iter().filter(|(key, _)| is_wanted(key)).map(|(_, kept)| kept.clone()));
+        found.into_iter().max_by_key(|known| (known.registered_by.as_ref() == Some(identity), known.registered_at))
+    }
+}
+
+fn is_usable(registration: &ClientRegistration, job: &Job, now: WallTime) -> bool {
+    judge(registration, job, now) == Usability::Usable
+}
+
+/// The client of a registration that was found usable, or was just made.
+fn registered(registration: ClientRegistration, job: &Job, is_reused: bool) -> Registered {
+    let redirect_uri = job.redirect.as_ref().map(|wanted| {
+        let registered = redirect::among(&registration.redirect_uris, wanted, Ports::Exact);
+        registered.unwrap_or_else(|| wanted.clone())
+    });
+    let ClientRegistration { client, origin, .. } = registration;
+    Registered { client, redirect_uri, origin, key: Some(job.key.clone()), is_reused }
+}
