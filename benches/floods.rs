@@ -60,7 +60,11 @@ fn delay(what: &str, runtime: &Runtime, floods: usize) {
                     let mut request = Request::new(Body::new("refresh_token=rt"));
                     (*request.method_mut(), *request.uri_mut()) = (Method::POST, uri.clone());
                     let (timeout, departure) = (Duration::from_secs(30), Departure::at_any_time());
-                    drop(client.send(Exchange { request, timeout, max_answer: 1 << 20, departure, reach: Reach::Any }).await);
+                    drop(
+                        client
+                            .send(Exchange { request, timeout, max_answer: 1 << 20, departure, reach: Reach::Any })
+                            .await,
+                    );
                 }
             });
         }

@@ -20,6 +20,7 @@
 //! # Modules
 //!
 //! - [`http`]: the port that token requests go through, and its client over reqwest (feature `reqwest`).
+//! - [`callback`]: the answer that a browser brings back, and a listener for it (feature `loopback`).
 //! - [`discovery`]: the authorization server of an MCP server, from its challenge and its metadata.
 //! - [`grant`]: the refresh grant over that port.
 //! - [`stores`]: one sealed file for each identity, safe across processes (feature `file`), and one in memory (feature
@@ -28,6 +29,7 @@
 //! - [`engine`]: for authors of stores, token sources and drivers.
 
 pub mod actor;
+pub mod callback;
 pub mod discovery;
 mod error;
 pub mod grant;

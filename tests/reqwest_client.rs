@@ -166,7 +166,8 @@ async fn a_request_that_is_still_connecting_at_its_time_out_is_not_sent() {
     let mut request = Request::new(Body::new("refresh_token=rt"));
     *request.uri_mut() = "http://127.0.0.1:1/token".parse().unwrap();
     let timeout = Duration::from_millis(50);
-    let exchange = Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time(), reach: Reach::Any };
+    let exchange =
+        Exchange { request, timeout, max_answer: 1_000, departure: Departure::at_any_time(), reach: Reach::Any };
     let error = within("the end of an exchange", client.send(exchange)).await.unwrap_err();
     assert_eq!(error, HttpError::NotSent(NotSent::Unreachable));
 }

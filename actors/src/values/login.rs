@@ -313,16 +313,46 @@ impl LoginReason {
                 ("not_running", "the session runtime is not running: start it, or have its supervisor start it again")
             }
             LoginReason::Aborted => ("aborted", "the sign-in broke off inside this process: try again"),
-            LoginReason::NoAuthorizationServer => ("no_authorization_server", "the server names no authorization server to sign in at: check its address, or name the metadata yourself"),
-            LoginReason::MetadataUnusable => ("metadata_unusable", "the server's OAuth metadata cannot be used: report it to the server's operator, or run doctor"),
-            LoginReason::ResourceMismatch => ("resource_mismatch", "the metadata found belongs to another server, so nothing was asked there: check the address"),
-            LoginReason::IssuerMismatch => ("issuer_mismatch", "the authorization server's metadata names another issuer: report it to the operator, or allow the alias"),
-            LoginReason::WrongIssuer => ("wrong_issuer", "the answer came from another authorization server than the one asked, and its code was not used: sign in again"),
-            LoginReason::NoPkce => ("no_pkce", "the authorization server does not offer PKCE with S256: report it to the server's operator"),
-            LoginReason::UnsafeAddress => ("unsafe_address", "the server named an address that must not be used: check the server, or allow loopback if it is yours"),
-            LoginReason::NoClient => ("no_client", "no client is known at this authorization server, and it registers none: register one there and configure its id"),
-            LoginReason::RegistrationRefused => ("registration_refused", "the authorization server refused to register this client: configure one that is registered there"),
-            LoginReason::MethodUnsupported => ("method_unsupported", "the authorization server does not support this way of signing in: choose another one"),
+            LoginReason::NoAuthorizationServer => (
+                "no_authorization_server",
+                "the server names no authorization server to sign in at: check its address, or name the metadata yourself",
+            ),
+            LoginReason::MetadataUnusable => (
+                "metadata_unusable",
+                "the server's OAuth metadata cannot be used: report it to the server's operator, or run doctor",
+            ),
+            LoginReason::ResourceMismatch => (
+                "resource_mismatch",
+                "the metadata found belongs to another server, so nothing was asked there: check the address",
+            ),
+            LoginReason::IssuerMismatch => (
+                "issuer_mismatch",
+                "the authorization server's metadata names another issuer: report it to the operator, or allow the alias",
+            ),
+            LoginReason::WrongIssuer => (
+                "wrong_issuer",
+                "the answer came from another authorization server than the one asked, and its code was not used: sign in again",
+            ),
+            LoginReason::NoPkce => (
+                "no_pkce",
+                "the authorization server does not offer PKCE with S256: report it to the server's operator",
+            ),
+            LoginReason::UnsafeAddress => (
+                "unsafe_address",
+                "the server named an address that must not be used: check the server, or allow loopback if it is yours",
+            ),
+            LoginReason::NoClient => (
+                "no_client",
+                "no client is known at this authorization server, and it registers none: register one there and configure its id",
+            ),
+            LoginReason::RegistrationRefused => (
+                "registration_refused",
+                "the authorization server refused to register this client: configure one that is registered there",
+            ),
+            LoginReason::MethodUnsupported => (
+                "method_unsupported",
+                "the authorization server does not support this way of signing in: choose another one",
+            ),
         }
     }
 }
