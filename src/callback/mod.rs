@@ -203,7 +203,7 @@ fn queries(text: &str) -> Result<Vec<String>, CallbackError> {
     Ok(queries)
 }
 
-/// `word` without what surrounds it. What ends it is part of it, unless something stands before it, too.
+/// `word` without the wrappers around it. One at its end alone is a part of it.
 fn unwrapped(word: &str) -> &str {
     match word.starts_with(WRAPPERS) {
         true => word.trim_matches(WRAPPERS),

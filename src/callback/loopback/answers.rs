@@ -71,7 +71,7 @@ impl Answers {
         Arrival::Waits(pending)
     }
 
-    /// The next answer whose key is expected. All others are told that they do not match.
+    /// The next answer whose key is expected. All others get the page of a mismatch.
     pub(super) async fn next(self: &Arc<Self>, expected: &[LoginKey]) -> Received {
         loop {
             if let Some(callback) = self.expected(expected) {

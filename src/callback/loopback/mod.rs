@@ -33,7 +33,7 @@ const TIMES: Times = Times { head: Duration::from_secs(30), linger: Duration::fr
 /// A listener for the answers to logins, on both address families of loopback.
 ///
 /// It takes an answer from a GET of its path with its own `Host`, and from nothing else. Other requests get an answer and
-/// change nothing. Answers of unknown logins get a page that says so, and the wait goes on. Silent connections are bounded and
+/// change nothing. Answers of unknown logins get a page about that, and the wait goes on. Silent connections are bounded and
 /// never waited for.
 ///
 /// Dropping it closes it. If an answer has arrived, reloads of its page are answered for five more seconds, as long as the tokio
@@ -42,6 +42,7 @@ const TIMES: Times = Times { head: Duration::from_secs(30), linger: Duration::fr
 pub struct LoopbackListener {
     redirect_uri: String,
     port: u16,
+    path: String,
     answers: Arc<Answers>,
     _open: Arc<Open>,
 }
@@ -69,7 +70,7 @@ impl LoopbackListener {
     async fn bind_with(options: LoopbackOptions, times: Times) -> Result<Self, ListenError> {
         let Sockets { listeners, port, redirect_uri } = Sockets::open(&options).await?;
         let answers = Arc::new(Answers::default());
-        let site = Site { port, path: options.path };
+        let site = Site { port, path: options.path.clone() };
         let (open, dropped) = oneshot::channel();
         let open = Arc::new(open);
         let (lingering, released) = Lingering::new(port, &open);
@@ -79,7 +80,7 @@ impl LoopbackListener {
             serving.await;
             drop(lingering);
         });
-        Ok(Self { redirect_uri, port, answers, _open: open })
+        Ok(Self { redirect_uri, port, path: options.path, answers, _open: open })
     }
 
     /// The redirect address to give to the authorization server, for example `http://127.0.0.1:53211/callback`.
@@ -90,6 +91,11 @@ impl LoopbackListener {
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether a browser that is sent to the address of `options` comes here, whatever the form of the host.
+    pub(crate) fn serves(&self, options: &LoopbackOptions) -> bool {
+        options.port == Some(self.port) && options.path == self.path
     }
 
     /// Waits for the next answer to a login of `expected`. Each login's answer is returned once. Later requests with the same
