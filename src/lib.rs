@@ -9,9 +9,9 @@
 //!
 //! - [`AuthRuntime`] runs in a host and owns every session. [`RuntimeBuilder`] builds it over a store.
 //! - [`SessionSpec`] names a session, and [`AuthSession`] is the handle on it: [`token`](AuthSession::token),
-//!   [`invalidate`](AuthSession::invalidate) after a 401, [`begin_login`](AuthSession::begin_login) and
-//!   [`complete_login`](AuthSession::complete_login), [`install`](AuthSession::install) for a login from elsewhere,
-//!   [`logout`](AuthSession::logout).
+//!   [`invalidate`](AuthSession::invalidate) after a 401, [`log_in`](AuthSession::log_in) for hosts with one person,
+//!   [`begin_login`](AuthSession::begin_login) and [`complete_login`](AuthSession::complete_login) for the others,
+//!   [`install`](AuthSession::install) for a login from elsewhere, [`logout`](AuthSession::logout).
 //! - [`Login`] carries the tokens of a sign-in or an import. [`issuers`] describes authorization servers.
 //! - [`Lease`] is an access token as a caller gets it.
 //! - [`TokenError`] is the reason why there is none, with [`Reason`] as its fixed vocabulary.
@@ -20,6 +20,7 @@
 //! # Modules
 //!
 //! - [`http`]: the port that token requests go through, and its client over reqwest (feature `reqwest`).
+//! - [`callback`]: the answer that a browser brings back, and a listener for it (feature `loopback`).
 //! - [`discovery`]: the authorization server of an MCP server, from its challenge and its metadata.
 //! - [`registration`]: the clients that logins use at authorization servers.
 //! - [`grant`]: the refresh grant over that port.
@@ -29,12 +30,14 @@
 //! - [`engine`]: for authors of stores, token sources and drivers.
 
 pub mod actor;
+pub mod callback;
 pub mod discovery;
 mod error;
 pub mod grant;
 pub mod http;
 pub mod issuers;
 mod lease;
+mod log_in;
 mod login;
 pub mod registration;
 mod runtime;
@@ -46,6 +49,7 @@ pub use tokenkeeper_actors as engine;
 
 pub use error::{BuildError, LoginError, TokenError};
 pub use lease::Lease;
+pub use log_in::{Interaction, InteractionError, LogIn, LoggedIn, Prompt, Step, Way};
 pub use login::Login;
 pub use runtime::{AuthRuntime, RuntimeBuilder};
 pub use session::{AuthSession, SessionSpec};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretSlice};
+use tokenkeeper::callback::{key_of_state, parameters};
 use tokenkeeper_actors::law::ledger::LoginAccess;
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::login::{
@@ -17,6 +18,9 @@ use tokenkeeper_actors::values::{
     AccessToken, Callback, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, OfferedPrompt, RefreshToken,
     Scopes, ServerIdentity, TokenKind, Validity,
 };
+
+/// The issuer, as answers name it.
+const ISSUER: &str = "https://as.example.com";
 
 /// The pause between two polls of a device login.
 const POLL: Duration = Duration::from_secs(5);
@@ -112,11 +116,21 @@ struct Server {
     steps: VecDeque<LoginStep>,
     preparations: VecDeque<LoginReason>,
     counts: LoginCounts,
-    /// The scopes of each request, and whether its code has been presented.
-    requests: BTreeMap<LoginKey, (Scopes, bool)>,
+    requests: BTreeMap<LoginKey, Request>,
     issued: u64,
     /// Requests that a person has answered on another device.
     entered: BTreeMap<LoginKey, PersonAnswer>,
+}
+
+/// A request to a person.
+#[derive(Debug, Default)]
+struct Request {
+    scopes: Scopes,
+    /// Whether its code has been presented.
+    is_presented: bool,
+    state: String,
+    /// Where the browser goes with the answer; empty for a device.
+    redirect: String,
 }
 
 impl ScriptedLogins {
@@ -140,6 +154,20 @@ impl ScriptedLogins {
         Callback::new(key, word(answer))
     }
 
+    /// The address to which the server sends the browser with the answer of a person, as a browser would open it. `None` for an
+    /// unknown request or one of a device.
+    pub fn redirect(&self, key: LoginKey, answer: PersonAnswer) -> Option<String> {
+        let server = self.server();
+        let Request { state, redirect, .. } =
+            server.requests.get(&key).filter(|request| !request.redirect.is_empty())?;
+        let (answer, issuer) = match answer {
+            PersonAnswer::Yes => ("code=code", ISSUER),
+            PersonAnswer::No => ("error=access_denied", ISSUER),
+            PersonAnswer::Forged => ("code=code", "https://attacker.example.com"),
+        };
+        Some(format!("{redirect}?{answer}&state={state}&iss={issuer}"))
+    }
+
     /// Lets a person answer the request of `key` on another device.
     pub fn enter(&self, key: LoginKey, answer: PersonAnswer) {
         self.server().entered.insert(key, answer);
@@ -147,7 +175,7 @@ impl ScriptedLogins {
 
     /// The scopes that the request of `key` asked for.
     pub fn scopes_of(&self, key: LoginKey) -> Option<Scopes> {
-        self.server().requests.get(&key).map(|(scopes, _)| scopes.clone())
+        self.server().requests.get(&key).map(|request| request.scopes.clone())
     }
 
     /// The counts so far.
@@ -174,7 +202,7 @@ impl ScriptedLogins {
         };
         IssuedLogin {
             binding: Binding {
-                issuer: Issuer("https://as.example.com".to_owned()),
+                issuer: Issuer(ISSUER.to_owned()),
                 client,
                 token_endpoint: "https://as.example.com/token".to_owned(),
                 revocation_endpoint: Some("https://as.example.com/revoke".to_owned()),
@@ -203,40 +231,44 @@ impl LoginSource for ScriptedLogins {
             return Err(reason);
         }
         server.counts.prepared += 1;
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(&preparation.attempt.0.to_be_bytes());
-        key[16..24].copy_from_slice(&server.counts.prepared.to_be_bytes());
-        let key = LoginKey(key);
-        server.requests.insert(key, (preparation.scopes, false));
-        let device = preparation.method == LoginMethod::Device;
-        let sealed = SecretSlice::from([&key.0[..], &[u8::from(device)]].concat());
+        let state = format!("{:032x}-{}", preparation.attempt.0, server.counts.prepared);
+        let key = key_of_state(&state);
+        let redirect = match preparation.method {
+            LoginMethod::Redirect(address) => address,
+            _ => String::new(),
+        };
+        let sealed = SecretSlice::from(format!("{state} {redirect}").into_bytes());
+        server.requests.insert(key, Request { scopes: preparation.scopes, is_presented: false, state, redirect });
         Ok(Prepared { key, expires: preparation.expires, sealed })
     }
 
     fn offer(&self, pending: &PendingLogin) -> Result<LoginOffer, LoginReason> {
-        let (key, device) = opened(pending)?;
+        let (state, redirect) = opened(pending)?;
         self.server().counts.shown += 1;
-        let digits: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let url = LoginUrl::new(format!("https://as.example.com/authorize?state={digits}"));
-        let prompt = match device {
-            true => OfferedPrompt::Device { url, complete: None, user_code: "CODE".to_owned(), interval: POLL },
-            false => OfferedPrompt::Browser { url },
+        let url = LoginUrl::new(format!("{ISSUER}/authorize?state={state}&redirect_uri={redirect}"));
+        let prompt = match redirect {
+            "" => OfferedPrompt::Device { url, complete: None, user_code: "CODE".to_owned(), interval: POLL },
+            _ => OfferedPrompt::Browser { url },
         };
         Ok(LoginOffer { prompt, expires: pending.expires })
     }
 
     async fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason> {
-        let (key, _) = opened(pending)?;
+        let (state, _) = opened(pending)?;
+        let answer = parameters(callback.expose()).map_err(|_| LoginReason::Forged)?;
         match callback.expose() {
-            _ if callback.key != key => Err(LoginReason::Forged),
+            _ if callback.key != key_of_state(state) => Err(LoginReason::Forged),
             "yes" => Ok(AuthorizationCode::new("code")),
             "no" => Err(LoginReason::Denied),
-            _ => Err(LoginReason::Forged),
+            _ if answer.iss.is_some_and(|issuer| issuer != ISSUER) => Err(LoginReason::Forged),
+            _ if answer.error.is_some() => Err(LoginReason::Denied),
+            _ => answer.code.filter(|code| code.expose() == "code").ok_or(LoginReason::Forged),
         }
     }
 
     async fn redeem(&self, _identity: &ServerIdentity, redemption: Redemption) -> Redeemed {
-        let Ok((key, _)) = opened(&redemption.pending) else { return Redeemed::Refused(LoginReason::Refused) };
+        let Ok((state, _)) = opened(&redemption.pending) else { return Redeemed::Refused(LoginReason::Refused) };
+        let key = key_of_state(state);
         let (step, scopes) = {
             let mut server = self.server();
             let step = server.steps.pop_front().unwrap_or_default();
@@ -244,8 +276,8 @@ impl LoginSource for ScriptedLogins {
                 return Redeemed::NotSent;
             }
             server.counts.redeemed += 1;
-            let (scopes, presented) = server.requests.entry(key).or_default();
-            let (scopes, replayed) = (scopes.clone(), std::mem::replace(presented, true));
+            let Request { scopes, is_presented, .. } = server.requests.entry(key).or_default();
+            let (scopes, replayed) = (scopes.clone(), std::mem::replace(is_presented, true));
             server.counts.replayed += u64::from(replayed);
             (step, scopes)
         };
@@ -265,10 +297,12 @@ impl LoginSource for ScriptedLogins {
     }
 
     async fn poll(&self, _identity: &ServerIdentity, pending: &PendingLogin) -> Polled {
-        let Ok((key, _)) = opened(pending) else { return Polled::Ended(LoginReason::Refused) };
+        let Ok((state, _)) = opened(pending) else { return Polled::Ended(LoginReason::Refused) };
+        let key = key_of_state(state);
         let (answer, scopes) = {
             let server = self.server();
-            (server.entered.get(&key).copied(), server.requests.get(&key).cloned().unwrap_or_default().0)
+            let scopes = server.requests.get(&key).map(|request| request.scopes.clone()).unwrap_or_default();
+            (server.entered.get(&key).copied(), scopes)
         };
         match answer {
             None => Polled::Pending,
@@ -286,9 +320,8 @@ fn word(answer: PersonAnswer) -> &'static str {
     }
 }
 
-/// The key of a pending login, and whether it is one of a device.
-fn opened(pending: &PendingLogin) -> Result<(LoginKey, bool), LoginReason> {
-    let (device, key) = pending.sealed.expose_secret().split_last().ok_or(LoginReason::UnknownLogin)?;
-    let key = key.try_into().map_err(|_| LoginReason::UnknownLogin)?;
-    Ok((LoginKey(key), *device == 1))
+/// The `state` and the redirect address of a pending login, which is empty for a device.
+fn opened(pending: &PendingLogin) -> Result<(&str, &str), LoginReason> {
+    let text = std::str::from_utf8(pending.sealed.expose_secret()).map_err(|_| LoginReason::UnknownLogin)?;
+    text.split_once(' ').ok_or(LoginReason::UnknownLogin)
 }

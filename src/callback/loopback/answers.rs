@@ -1,0 +1,177 @@
+//! The answers that have arrived at a listener, from the browser that waits for its page to the host that judges them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::page::Outcome;
+use crate::{Callback, LoginKey};
+
+/// How many requests wait for an outcome at most.
+const MAX_WAITING: usize = 16;
+
+/// How many outcomes are remembered for reloads.
+const MAX_REMEMBERED: usize = 16;
+
+/// An outcome to come.
+type Pending = watch::Receiver<Option<Outcome>>;
+
+/// The answers of one listener.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Answers that the host has not seen.
+    queue: VecDeque<Callback>,
+    /// The answers in the queue, and those that the host judges or has judged.
+    outcomes: BTreeMap<LoginKey, Arc<watch::Sender<Option<Outcome>>>>,
+    /// The keys that were judged, the oldest first.
+    judged: VecDeque<LoginKey>,
+    is_closed: bool,
+}
+
+/// Where the page for an answer comes from.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// From the host, later.
+    Waits(Pending),
+    /// From here.
+    Known(Outcome),
+    /// There are too many.
+    Refused,
+}
+
+impl Answers {
+    /// Takes an answer that has arrived. The first one of a key is the one that counts.
+    pub(super) fn arrive(&self, callback: Callback) -> Arrival {
+        let mut state = self.state();
+        if let Some(outcome) = state.outcomes.get(&callback.key) {
+            let known = *outcome.borrow();
+            return match known {
+                Some(outcome) => Arrival::Known(outcome.again()),
+                None if outcome.receiver_count() >= MAX_WAITING => Arrival::Refused,
+                None => Arrival::Waits(outcome.subscribe()),
+            };
+        }
+        if state.is_closed {
+            return Arrival::Known(Outcome::Expired);
+        }
+        if state.queue.len() >= MAX_WAITING {
+            return Arrival::Refused;
+        }
+        let (sender, pending) = watch::channel(None);
+        state.outcomes.insert(callback.key, Arc::new(sender));
+        state.queue.push_back(callback);
+        self.arrived.notify_one();
+        Arrival::Waits(pending)
+    }
+
+    /// The next answer whose key is expected. All others get the page of a mismatch.
+    pub(super) async fn next(self: &Arc<Self>, expected: &[LoginKey]) -> Received {
+        loop {
+            if let Some(callback) = self.expected(expected) {
+                return Received { callback, answers: self.clone(), is_answered: false };
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn expected(&self, expected: &[LoginKey]) -> Option<Callback> {
+        let mut state = self.state();
+        while let Some(callback) = state.queue.pop_front() {
+            if expected.contains(&callback.key) {
+                if !state.queue.is_empty() {
+                    self.arrived.notify_one();
+                }
+                return Some(callback);
+            }
+            // Not remembered, so that a stranger's answers leave nothing behind.
+            if let Some(outcome) = state.outcomes.remove(&callback.key) {
+                outcome.send_replace(Some(Outcome::Mismatched));
+            }
+        }
+        None
+    }
+
+    /// Whether a login of this listener was completed.
+    pub(super) fn has_signed_in(&self) -> bool {
+        self.state().outcomes.values().any(|outcome| *outcome.borrow() == Some(Outcome::SignedIn))
+    }
+
+    /// Ends the waiting of the browsers whose answers the host has not seen. Returns whether reloads may follow.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.state();
+        state.is_closed = true;
+        for callback in std::mem::take(&mut state.queue) {
+            if let Some(outcome) = state.outcomes.get(&callback.key) {
+                outcome.send_replace(Some(Outcome::Failed));
+            }
+        }
+        !state.outcomes.is_empty()
+    }
+
+    /// How many requests wait for the outcome of a key.
+    #[cfg(test)]
+    pub(super) fn waiting(&self, key: LoginKey) -> usize {
+        self.state().outcomes.get(&key).map_or(0, |outcome| outcome.receiver_count())
+    }
+
+    fn conclude(&self, key: LoginKey, outcome: Outcome) -> Option<Arc<watch::Sender<Option<Outcome>>>> {
+        let mut state = self.state();
+        let sender = state.outcomes.get(&key)?.clone();
+        sender.send_replace(Some(outcome));
+        state.judged.push_back(key);
+        if state.judged.len() > MAX_REMEMBERED
+            && let Some(oldest) = state.judged.pop_front()
+        {
+            state.outcomes.remove(&oldest);
+        }
+        Some(sender)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer that a browser brought, and the browser that waits for its page.
+#[derive(Debug)]
+#[must_use = "the browser waits for the page"]
+pub struct Received {
+    callback: Callback,
+    answers: Arc<Answers>,
+    is_answered: bool,
+}
+
+impl Received {
+    /// The answer.
+    pub fn callback(&self) -> &Callback {
+        &self.callback
+    }
+
+    /// Shows the page of `outcome` in the browser, and waits until it was sent. Requests with the same `state` get it, too.
+    /// Without this call, dropping the value shows [`Outcome::Failed`].
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the page is sent as long as the tokio runtime runs.
+    pub async fn respond(mut self, outcome: Outcome) {
+        self.is_answered = true;
+        if let Some(sender) = self.answers.conclude(self.callback.key, outcome) {
+            sender.closed().await;
+        }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let _ = self.answers.conclude(self.callback.key, Outcome::Failed);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The judgement of a request to the listener, which any program on this machine and any web page can send.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+
+use crate::Callback;
+use crate::callback;
+
+/// A request for a page that the browser may show later (the Fetch standard, `Sec-Purpose`).
+const PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+
+/// The address at which the listener expects the browser.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub(super) port: u16,
+    pub(super) path: String,
+}
+
+/// The judgement of a request.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// An answer to a login. Its key is still to be compared.
+    Answer(Callback),
+    /// The page without an answer, for example after a reload.
+    NoAnswer,
+    /// A query that is no answer.
+    Unreadable,
+    /// A request that consumes nothing and gets this status.
+    Harmless(StatusCode),
+}
+
+/// Judges a request. Only a GET of the path with our `Host` can bring an answer.
+pub(super) fn judge(request: &Parts, site: &Site) -> Verdict {
+    if !is_ours(request, site.port) {
+        // A page of another host whose name leads to loopback (DNS rebinding).
+        return Verdict::Harmless(StatusCode::MISDIRECTED_REQUEST);
+    }
+    let is_callback = request.uri.path() == site.path;
+    match request.method {
+        Method::GET if !is_callback => Verdict::Harmless(StatusCode::NOT_FOUND),
+        // The person has not come yet. A browser that is refused here asks again when the person does.
+        Method::GET if is_prefetch(&request.headers) => Verdict::Harmless(StatusCode::SERVICE_UNAVAILABLE),
+        Method::GET => match request.uri.query().filter(|query| !query.is_empty()) {
+            None => Verdict::NoAnswer,
+            Some(query) => callback::read(query).map_or(Verdict::Unreadable, Verdict::Answer),
+        },
+        Method::HEAD if is_callback => Verdict::Harmless(StatusCode::OK),
+        Method::HEAD => Verdict::Harmless(StatusCode::NOT_FOUND),
+        // A preflight of a page that would fetch the answer. It is not allowed to read the page.
+        Method::OPTIONS => Verdict::Harmless(StatusCode::NO_CONTENT),
+        _ => Verdict::Harmless(StatusCode::METHOD_NOT_ALLOWED),
+    }
+}
+
+/// Whether the request names us as its host, once, by a name that no other machine can have.
+fn is_ours(request: &Parts, port: u16) -> bool {
+    let is_ours = |authority: &str| {
+        let (host, given) = match authority.rsplit_once(':') {
+            Some((host, digits)) if !digits.ends_with(']') => (host, digits.parse().ok()),
+            _ => (authority, Some(80)),
+        };
+        given == Some(port) && ["127.0.0.1", "[::1]", "localhost"].iter().any(|name| host.eq_ignore_ascii_case(name))
+    };
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    second.is_none()
+        && first.and_then(|host| host.to_str().ok()).is_some_and(is_ours)
+        && request.uri.authority().is_none_or(|authority| is_ours(authority.as_str()))
+}
+
+fn is_prefetch(headers: &HeaderMap) -> bool {
+    headers.get(PURPOSE).is_some_and(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
+}

@@ -1,0 +1,175 @@
+//! The whole of a login for hosts with one person: shown, waited for and completed.
+
+mod entrance;
+mod interaction;
+mod request;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::callback::{CallbackError, pasted};
+use crate::{AttemptId, AuthSession, Callback, LoginKey, LoginOffer, LoginProgress, LoginReason, SignInError};
+
+use entrance::{Arrival, Entrance};
+
+pub use interaction::{Interaction, InteractionError, Prompt, Step};
+pub use request::{LogIn, Way};
+
+/// How long the redemption of an answer is waited for. It is longer than a redemption takes, with its waits for the store.
+const REDEMPTION: Duration = Duration::from_secs(120);
+
+/// The end of a login that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoggedIn {
+    /// The session was signed in already, and nothing was asked.
+    Already,
+    /// The person has signed in.
+    Here,
+    /// The person has signed in at the prompt of another process.
+    Elsewhere,
+}
+
+impl AuthSession {
+    /// Signs a person in. It begins a login or joins the one under way, shows it through `door`, takes the answer from the
+    /// browser or as pasted, and returns once the login is stored.
+    ///
+    /// The first answer with the login's `state` counts, whichever way it comes (RFC 6749 section 10.12). A tab that is closed
+    /// is noticed only by the time-out. If another process asks the person, this one waits for its result, and shows the same
+    /// request again if that process dies.
+    ///
+    /// # Errors
+    ///
+    /// [`InteractionError::Listen`] if the required port is taken. Otherwise [`InteractionError::SignIn`] with the
+    /// [`LoginReason`], which is `DeadlinePassed` after [`LogIn::timeout`]. The login stays open then.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. The listener is closed, and the attempt goes on (law 18) until it is answered in another way, expires, or
+    /// is cancelled with [`cancel_login`](Self::cancel_login). An answer that has arrived is redeemed. A further call joins the
+    /// attempt, shows the same request, and listens at the same address.
+    pub async fn log_in(&self, request: LogIn, door: &dyn Interaction) -> Result<LoggedIn, InteractionError> {
+        let mut entrance = Entrance::open(&request, door).await?;
+        door.progress(Step::Preparing);
+        let wish = request.wish(entrance.method.clone());
+        let mut progress = self.begin_login(wish, request.cause(), request.timeout).await?;
+        let mut end = LoggedIn::Already;
+        let mut is_again = false;
+        loop {
+            progress = match progress {
+                LoginProgress::SignedIn => return Ok(end),
+                LoginProgress::Cancelled => return Err(SignInError::new(LoginReason::Cancelled).into()),
+                LoginProgress::Elsewhere { attempt } => {
+                    end = LoggedIn::Elsewhere;
+                    door.progress(Step::AskedElsewhere);
+                    self.login_done(attempt, request.timeout).await?
+                }
+                LoginProgress::Offered { attempt, key, offer, is_first } => {
+                    end = LoggedIn::Here;
+                    entrance.move_to(&offer.prompt).await;
+                    let prompt = self.prompt(*offer, is_first, is_again, &entrance);
+                    door.progress(Step::Asking);
+                    self.answered(attempt, key, &prompt, &entrance, door, request.timeout).await?
+                }
+            };
+            is_again = true;
+        }
+    }
+
+    fn prompt(&self, offer: LoginOffer, is_first: bool, is_again: bool, entrance: &Entrance) -> Prompt {
+        Prompt {
+            identity: self.identity().clone(),
+            takes_paste: entrance.takes_paste && matches!(offer.prompt, crate::OfferedPrompt::Browser { .. }),
+            prompt: offer.prompt,
+            expires: offer.expires,
+            is_first,
+            is_again,
+            is_listening: entrance.is_listening(),
+        }
+    }
+
+    /// Shows the request, and waits for the first of its answers or its end.
+    async fn answered(
+        &self,
+        attempt: AttemptId,
+        key: LoginKey,
+        prompt: &Prompt,
+        entrance: &Entrance,
+        door: &dyn Interaction,
+        timeout: Duration,
+    ) -> Result<LoginProgress, SignInError> {
+        let mut shown = Some(door.show(prompt));
+        let mut done = pin!(self.login_done(attempt, timeout));
+        let mut arrival = pin!(entrance.next(key));
+        let mut paste = prompt.takes_paste.then(|| door.pasted());
+        loop {
+            let news = poll_fn(|cx| {
+                if is_ready(&mut shown, cx).is_some() {
+                    shown = None;
+                }
+                if let Poll::Ready(arrival) = arrival.as_mut().poll(cx) {
+                    return Poll::Ready(News::Arrived(arrival));
+                }
+                if let Some(text) = is_ready(&mut paste, cx) {
+                    return Poll::Ready(News::Pasted(text));
+                }
+                done.as_mut().poll(cx).map(News::Done)
+            })
+            .await;
+            match news {
+                News::Done(result) => return result,
+                News::Arrived(arrival) => {
+                    let result = self.redeem(arrival.callback.clone(), door).await;
+                    arrival.respond(result).await;
+                    return result.map(|()| LoginProgress::SignedIn);
+                }
+                News::Pasted(None) => paste = None,
+                News::Pasted(Some(text)) => match pasted(key, &text) {
+                    Ok(callback) => {
+                        let result = self.redeem(callback, door).await;
+                        // The browser may have come, too.
+                        if let Some(arrival) = poll_fn(|cx| Poll::Ready(ready(arrival.as_mut().poll(cx)))).await {
+                            arrival.respond(result).await;
+                        }
+                        return result.map(|()| LoginProgress::SignedIn);
+                    }
+                    Err(error) => {
+                        // An empty line is a slip.
+                        if !(text.trim().is_empty() && error == CallbackError::NoAnswer) {
+                            door.progress(Step::PasteRefused(error));
+                        }
+                        paste = Some(door.pasted());
+                    }
+                },
+            }
+        }
+    }
+
+    async fn redeem(&self, callback: Callback, door: &dyn Interaction) -> Result<(), SignInError> {
+        door.progress(Step::Redeeming);
+        self.complete_login(callback, REDEMPTION).await
+    }
+}
+
+/// The next news of a login that is shown.
+enum News {
+    Arrived(Arrival),
+    Pasted(Option<String>),
+    Done(Result<LoginProgress, SignInError>),
+}
+
+type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Polls a wait that may be over.
+fn is_ready<T>(wait: &mut Option<Wait<'_, T>>, cx: &mut Context<'_>) -> Option<T> {
+    ready(wait.as_mut()?.as_mut().poll(cx))
+}
+
+fn ready<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}

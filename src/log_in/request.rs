@@ -1,0 +1,147 @@
+//! The request to sign a person in.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::login::LoginWish;
+use tokenkeeper_actors::law::session::LoginCause;
+
+use crate::{LoginMethod, Scopes};
+
+/// The port of the default redirect address without a listener. It is unassigned, no browser blocks it, and most systems let
+/// only an administrator listen there, so that the browser stops at an address that the person can copy.
+const UNSERVED_PORT: u16 = 4;
+
+/// How long a person is waited for. It is a little longer than a prompt lives (10 min), so that the prompt's own end is
+/// reported.
+const TIMEOUT: Duration = Duration::from_secs(615);
+
+/// The way in which a person is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Way {
+    /// A listener on loopback, and the pasted address beside it. Without the feature `loopback`, with a
+    /// [redirect address](LogIn::redirect_to) of the host's own, or on a machine without loopback, the pasted address alone.
+    #[default]
+    Best,
+    /// A listener on loopback, and nothing pasted.
+    #[cfg(feature = "loopback")]
+    Loopback,
+    /// The pasted address or code, for example over SSH or in a container.
+    Paste,
+    /// A code that the person enters on another device (RFC 8628).
+    Device,
+}
+
+/// A request to sign a person in, for [`AuthSession::log_in`](crate::AuthSession::log_in).
+///
+/// ```
+/// use tokenkeeper::{LogIn, Scopes, Way};
+///
+/// let request = LogIn::new().scopes(Scopes::new(["files:read"])).way(Way::Paste).again();
+/// # let _ = request;
+/// ```
+#[derive(Clone, Debug)]
+pub struct LogIn {
+    pub(super) scopes: Scopes,
+    pub(super) way: Way,
+    pub(super) port: Option<u16>,
+    #[cfg(feature = "loopback")]
+    pub(super) preferred_port: Option<u16>,
+    pub(super) redirect: Option<String>,
+    pub(super) again: bool,
+    pub(super) same_subject: bool,
+    pub(super) timeout: Duration,
+}
+
+impl Default for LogIn {
+    fn default() -> Self {
+        Self {
+            scopes: Scopes::default(),
+            way: Way::default(),
+            port: None,
+            #[cfg(feature = "loopback")]
+            preferred_port: None,
+            redirect: None,
+            again: false,
+            same_subject: true,
+            timeout: TIMEOUT,
+        }
+    }
+}
+
+impl LogIn {
+    /// A request by the best way, for the scopes that the server proposes, as the person who is signed in already if one is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for these scopes, beside those of the session.
+    #[must_use]
+    pub fn scopes(self, scopes: Scopes) -> Self {
+        Self { scopes, ..self }
+    }
+
+    /// Asks in this way ([`Way::Best`]).
+    #[must_use]
+    pub fn way(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
+    /// Requires this port for the redirect address, for a client that is registered with it. By default any port.
+    #[must_use]
+    pub fn port(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    /// Uses this port if it is free, for example that of an earlier login.
+    #[cfg(feature = "loopback")]
+    #[must_use]
+    pub fn preferred_port(self, port: u16) -> Self {
+        Self { preferred_port: Some(port), ..self }
+    }
+
+    /// Uses this redirect address without a listener, for example a page of the host's own that shows the address to copy. By
+    /// default `http://127.0.0.1:4/callback`, which no program serves.
+    #[must_use]
+    pub fn redirect_to(self, uri: impl Into<String>) -> Self {
+        Self { redirect: Some(uri.into()), ..self }
+    }
+
+    /// Signs in although the session is signed in. Its tokens are served until the new ones are stored.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { again: true, ..self }
+    }
+
+    /// Lets another person than the one who is signed in replace the session.
+    #[must_use]
+    pub fn allow_another_subject(self) -> Self {
+        Self { same_subject: false, ..self }
+    }
+
+    /// Bounds each wait, for something to show and for the person (10 min and 15 s). A prompt itself lives 10 min
+    /// ([`LoginLimits`](crate::LoginLimits)). The redemption of an answer is waited for to its end.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The redirect address without a listener.
+    pub(super) fn unserved_redirect(&self) -> String {
+        match &self.redirect {
+            Some(uri) => uri.clone(),
+            None => format!("http://127.0.0.1:{}/callback", self.port.unwrap_or(UNSERVED_PORT)),
+        }
+    }
+
+    pub(super) fn wish(&self, method: LoginMethod) -> LoginWish {
+        LoginWish { scopes: self.scopes.clone(), method, same_subject: self.same_subject, extends: false }
+    }
+
+    pub(super) fn cause(&self) -> LoginCause {
+        match self.again {
+            true => LoginCause::Again,
+            false => LoginCause::Person,
+        }
+    }
+}
