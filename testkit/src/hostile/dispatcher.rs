@@ -45,6 +45,7 @@ pub(super) struct Head {
     pub(super) path: String,
     pub(super) authorization: Option<String>,
     pub(super) content_type: String,
+    pub(super) if_none_match: Option<String>,
 }
 
 /// A request that has arrived. Dropped when it is answered, or has broken off.

@@ -178,6 +178,9 @@ async fn the_person_may_decline() {
     let visit = client.ask("").await;
     assert_eq!((visit.query("error").as_deref(), visit.query("code")), (Some("access_denied"), None));
     assert_eq!((server.counts().declined, server.counts().allowed), (1, 0));
+    server.consents(Consent::Fails("temporarily_unavailable"));
+    assert_eq!(client.ask("").await.query("error").as_deref(), Some("temporarily_unavailable"));
+    assert_eq!((server.counts().declined, server.counts().refused["temporarily_unavailable"]), (1, 1));
     server.consents(Consent::Allow);
     assert!(client.ask("").await.query("code").is_some());
 }

@@ -15,11 +15,8 @@ struct Device<'a> {
 impl<'a> Device<'a> {
     async fn begin(server: &'a LoginServer) -> Self {
         let client = Careless::register(server).await;
-        let parameters = [
-            ("client_id", client.id.clone()),
-            ("scope", "tools:read".to_owned()),
-            ("resource", server.resource_url()),
-        ];
+        let parameters =
+            [("client_id", client.id.clone()), ("scope", "tools:read".to_owned()), ("resource", server.resource_url())];
         let answer = json(client.form("/device_authorization", &parameters).await).await;
         Self { client, answer }
     }

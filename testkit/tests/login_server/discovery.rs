@@ -1,9 +1,9 @@
 //! Challenges and metadata, at each of their addresses.
 
 use serde_json::json;
-use tokenkeeper_testkit::login_server::{Endpoint, LoginServer, ResourceMetadata, ServerMetadata};
+use tokenkeeper_testkit::login_server::{Endpoint, Flaw, LoginServer, ResourceMetadata, ServerMetadata};
 
-use crate::client::{Careless, challenge, get, json as body, word};
+use crate::client::{Careless, challenge, get, http, json as body, word};
 
 const PATH: &str = "/.well-known/oauth-protected-resource/mcp";
 const ROOT: &str = "/.well-known/oauth-protected-resource";
@@ -88,6 +88,40 @@ async fn one_address_of_the_servers_metadata_may_be_the_only_one() {
         }
         assert_eq!(found, [path]);
     }
+}
+
+#[tokio::test]
+async fn a_document_is_not_sent_twice_to_a_client_that_keeps_it() {
+    let server = LoginServer::builder().cache_control("max-age=60").start().await.unwrap();
+    for path in [PATH, "/.well-known/oauth-authorization-server"] {
+        let url = format!("{}{path}", server.origin());
+        let first = get(&url).await;
+        assert_eq!((first.status().as_u16(), &first.headers()["cache-control"]), (200, &"max-age=60".parse().unwrap()));
+        let tag = first.headers()["etag"].clone();
+        let again = http().get(&url).header("if-none-match", tag.clone()).send().await.unwrap();
+        assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, &tag));
+        assert_eq!(again.text().await.unwrap(), "");
+        server.flaw(Flaw::TerminalEscapes);
+        let changed = http().get(&url).header("if-none-match", tag).send().await.unwrap();
+        assert_eq!(changed.status(), 200);
+        server.mend(Flaw::TerminalEscapes);
+    }
+    assert_eq!(server.counts().not_modified, 2);
+}
+
+#[tokio::test]
+async fn all_urls_may_have_another_host() {
+    let server = LoginServer::builder().host("auth.example.com").start().await.unwrap();
+    let origin = format!("http://auth.example.com:{}", server.hostile().address().port());
+    assert_eq!((server.origin(), server.resource_url()), (&*origin, format!("{origin}/mcp")));
+    let local = format!("http://{}", server.hostile().address());
+    let refused = get(&format!("{local}/mcp")).await;
+    assert!(challenge(&refused).contains(&origin), "{}", challenge(&refused));
+    let document = body(get(&format!("{local}/.well-known/oauth-authorization-server")).await).await;
+    assert_eq!((word(&document, "issuer"), word(&document, "token_endpoint")), (&*origin, &*format!("{origin}/token")));
+    server.flaw(Flaw::MetadataRedirectsToLoopback);
+    let redirected = get(&format!("{local}/.well-known/oauth-authorization-server")).await;
+    assert_eq!(redirected.headers()["location"], format!("{local}/elsewhere"));
 }
 
 #[tokio::test]

@@ -60,8 +60,7 @@ async fn faults_at_the_resource_and_at_revocation_are_those_of_the_hostile_serve
     assert_eq!(client.call("any", word(&tokens, "access_token")).await.status(), 401);
     assert_eq!(client.call("any", word(&tokens, "access_token")).await.status(), 200);
     server.next_at(Endpoint::Revocation, 1, When::Before, Fault::status(503));
-    let revocation =
-        [("client_id", client.id.clone()), ("token", word(&tokens, "refresh_token").to_owned())];
+    let revocation = [("client_id", client.id.clone()), ("token", word(&tokens, "refresh_token").to_owned())];
     assert_eq!(client.form("/revoke", &revocation).await.status(), 503);
     assert_eq!(client.form("/revoke", &revocation).await.status(), 200);
     assert_eq!(client.call("any", word(&tokens, "access_token")).await.status(), 401);

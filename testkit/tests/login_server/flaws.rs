@@ -33,9 +33,7 @@ async fn shows(flaw: Flaw, server: &LoginServer) -> bool {
         Flaw::PlainPkceOnly => metadata(server).await["code_challenge_methods_supported"] == json!(["plain"]),
         Flaw::HttpEndpoint => metadata(server).await["token_endpoint"] == "http://auth.example.com/token",
         Flaw::PrivateAddressEndpoint => metadata(server).await["token_endpoint"] == "https://10.0.0.1/token",
-        Flaw::ScriptEndpoint => {
-            word(&metadata(server).await, "authorization_endpoint").starts_with("javascript:")
-        }
+        Flaw::ScriptEndpoint => word(&metadata(server).await, "authorization_endpoint").starts_with("javascript:"),
         Flaw::MetadataRedirectsToLoopback => {
             let location = location(server).await;
             location.starts_with(server.origin()) && get(&location).await.status() == 200
@@ -115,6 +113,7 @@ async fn shows(flaw: Flaw, server: &LoginServer) -> bool {
         Flaw::ScopeNarrowed => {
             word(&Careless::register(server).await.log_in("tools:read tools:call").await, "scope") == "tools:read"
         }
+        Flaw::ScopeOmitted => Careless::register(server).await.log_in("tools:read").await.get("scope").is_none(),
         Flaw::UnknownTokenType => word(&Careless::register(server).await.log_in("").await, "token_type") == "mac",
         Flaw::TerminalEscapes => {
             let name = word(&resource_metadata(server).await.1, "resource_name").contains('\u{1b}');

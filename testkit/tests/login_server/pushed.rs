@@ -65,6 +65,20 @@ async fn a_bad_request_fails_before_the_person_is_asked() {
 }
 
 #[tokio::test]
+async fn a_server_may_have_neither_pushes_nor_devices() {
+    let server = LoginServer::builder().without_par().without_devices().start().await.unwrap();
+    let client = Careless::register(&server).await;
+    for path in ["/par", "/device_authorization"] {
+        assert_eq!(client.form(path, &client.parameters("")).await.status(), 404, "{path}");
+    }
+    let metadata = format!("{}/.well-known/oauth-authorization-server", server.origin());
+    let metadata = json(client.http.get(metadata).send().await.unwrap()).await;
+    assert!(metadata.get("pushed_authorization_request_endpoint").is_none());
+    assert!(metadata.get("device_authorization_endpoint").is_none());
+    assert!(client.log_in("").await.get("access_token").is_some());
+}
+
+#[tokio::test]
 async fn a_server_that_requires_pushes_refuses_other_requests() {
     let server = LoginServer::start().await.unwrap();
     let client = Careless::register(&server).await;

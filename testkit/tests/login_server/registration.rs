@@ -1,5 +1,7 @@
 //! Registration and its management.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokenkeeper_actors::values::record::ClientAuth;
 use tokenkeeper_testkit::login_server::{Browser, Endpoint, LoginServer};
@@ -10,8 +12,10 @@ use crate::client::{Careless, REDIRECT, error, json as body, post_json, with, wo
 async fn a_registration_is_read_and_deleted_with_its_own_token() {
     let server = LoginServer::start().await.unwrap();
     let client = Careless::register(&server).await;
-    let (address, token) =
-        (word(&client.registration, "registration_client_uri"), word(&client.registration, "registration_access_token"));
+    let (address, token) = (
+        word(&client.registration, "registration_client_uri"),
+        word(&client.registration, "registration_access_token"),
+    );
     let read = body(client.http.get(address).bearer_auth(token).send().await.unwrap()).await;
     assert_eq!(read, client.registration);
     assert_eq!(client.http.get(address).bearer_auth("guess").send().await.unwrap().status(), 401);
@@ -46,6 +50,16 @@ async fn a_registration_gets_what_it_asks_for_or_the_defaults() {
         assert_eq!(error(post_json(&endpoint, &asked).await).await, (400, expected.into()), "{asked}");
     }
     assert_eq!((server.counts().of(Endpoint::Registration), server.counts().registered), (7, 2));
+}
+
+#[tokio::test]
+async fn the_secrets_of_registered_clients_may_end() {
+    let server = LoginServer::builder().secrets_expire_in(Duration::from_secs(600)).start().await.unwrap();
+    let answer =
+        body(post_json(&format!("{}/register", server.origin()), &json!({ "redirect_uris": [REDIRECT] })).await).await;
+    let (issued, expires) = (answer["client_id_issued_at"].as_u64(), answer["client_secret_expires_at"].as_u64());
+    let lifetime = expires.unwrap() - issued.unwrap();
+    assert!((600..=601).contains(&lifetime), "{lifetime}");
 }
 
 #[tokio::test]

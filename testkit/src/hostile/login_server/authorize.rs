@@ -62,6 +62,10 @@ pub(super) fn authorize(site: &mut Site, authority: &mut Authority, incoming: &I
         Ok(asked) => match site.consent() {
             Consent::Allow => allow(site, authority, asked, now),
             Consent::Deny => deny(site, &asked),
+            Consent::Fails(error) => {
+                let Asked { redirect, state, .. } = asked;
+                refuse(site, Problem::Callback { redirect, state, error, text: "this server cannot answer now" })
+            }
             Consent::Page => {
                 let ticket = authority.draw("ticket");
                 let page = pages::consent(&asked, &ticket);

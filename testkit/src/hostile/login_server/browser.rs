@@ -125,7 +125,8 @@ async fn request(url: &str, method: &str, body: &str) -> Result<(u16, Option<Str
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let mut stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\naccept: text/html\r\n");
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\naccept: text/html\r\n");
     if method == "POST" {
         head.push_str("content-type: application/x-www-form-urlencoded\r\n");
         head.push_str(&format!("content-length: {}\r\n", body.len()));

@@ -1,6 +1,7 @@
 //! The builder of a login server.
 
 use std::io;
+use std::time::Duration;
 
 use super::flaw::Flaw;
 use super::settings::{Consent, ResourceMetadata, ServerMetadata, Settings, words};
@@ -23,8 +24,23 @@ impl LoginServerBuilder {
     /// If no port on 127.0.0.1 is available.
     pub async fn start(self) -> io::Result<LoginServer> {
         let Self { settings, rules } = self;
+        let host = settings.host.clone();
         let site = |origin: &str| Some(Site::new(origin.to_owned(), settings));
-        Ok(LoginServer { hostile: HostileAs::start_at(rules, site).await? })
+        Ok(LoginServer { hostile: HostileAs::start_at(&host, rules, site).await? })
+    }
+
+    /// The host in all URLs, for example `auth.example.com`. Default `127.0.0.1`. The server still listens on 127.0.0.1, so
+    /// the client has to resolve the name to that address.
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.settings.host);
+        self
+    }
+
+    /// The `Cache-Control` of all metadata, for example `max-age=60`. Default none. Metadata always has an `ETag`, and is
+    /// answered with 304 where a client has it already.
+    pub fn cache_control(mut self, value: &str) -> Self {
+        self.settings.cache_control = Some(value.to_owned());
+        self
     }
 
     // --- the resource ------------------------------------------------------------------------------------------------
@@ -98,6 +114,25 @@ impl LoginServerBuilder {
     /// Refuses authorization requests that were not pushed.
     pub fn require_par(mut self) -> Self {
         self.settings.requires_par = true;
+        self
+    }
+
+    /// Has no endpoint for pushed requests.
+    pub fn without_par(mut self) -> Self {
+        self.settings.offers_par = false;
+        self
+    }
+
+    /// Has no endpoint for device logins.
+    pub fn without_devices(mut self) -> Self {
+        self.settings.offers_devices = false;
+        self
+    }
+
+    /// Lets the secrets of registered clients end after this time (`client_secret_expires_at`). Default never. The token
+    /// endpoint still accepts them afterwards.
+    pub fn secrets_expire_in(mut self, time: Duration) -> Self {
+        self.settings.secret_lifetime = Some(time);
         self
     }
 

@@ -95,12 +95,7 @@ pub(super) fn authorize(site: &mut Site, authority: &mut Authority, incoming: &I
 }
 
 /// Answers a poll.
-pub(super) fn poll(
-    site: &mut Site,
-    authority: &mut Authority,
-    form: &Form,
-    now: Duration,
-) -> Result<Issued, Refusal> {
+pub(super) fn poll(site: &mut Site, authority: &mut Authority, form: &Form, now: Duration) -> Result<Issued, Refusal> {
     let presented = form.others.get("device_code");
     let device = presented.and_then(|code| site.devices.get_mut(code));
     present(&mut site.tally.counts.device_codes, device.as_ref().map(|device| format!("device-{}", device.ordinal)));

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::flaw::Flaw;
+use super::incoming::Incoming;
 use super::settings::{ResourceMetadata, ServerMetadata};
 use super::site::{Served, Site};
 use crate::hostile::fault::Manner;
@@ -27,8 +31,9 @@ const OPENID: &str = "/.well-known/openid-configuration";
 /// The size of the white space after huge metadata.
 const HUGE: usize = 10 << 20;
 
-/// The resource's metadata at a path.
-pub(super) fn resource(site: &Site, path: &str) -> Reply {
+/// The resource's metadata.
+pub(super) fn resource(site: &mut Site, incoming: &Incoming<'_>) -> Reply {
+    let path = incoming.path();
     let offered = &site.settings.resource_metadata;
     let place = match path {
         CUSTOM => [ResourceMetadata::Custom].as_slice(),
@@ -59,11 +64,12 @@ pub(super) fn resource(site: &Site, path: &str) -> Reply {
         "bearer_methods_supported": ["header"],
         "resource_name": site.description("Test resource"),
     });
-    Reply::json(200, &body)
+    document(site, incoming, &body)
 }
 
-/// The authorization server's metadata at a path.
-pub(super) fn server(site: &Site, path: &str) -> Served {
+/// The authorization server's metadata, with its flaws.
+pub(super) fn server(site: &mut Site, incoming: &Incoming<'_>) -> Served {
+    let path = incoming.path();
     let issuer_path = &*site.settings.issuer_path;
     let at = |place| match place {
         ServerMetadata::OAuth => format!("{OAUTH}{issuer_path}"),
@@ -73,7 +79,10 @@ pub(super) fn server(site: &Site, path: &str) -> Served {
     if site.has(Flaw::NoServerMetadata) || !site.settings.server_metadata.iter().any(|place| at(*place) == path) {
         return Reply::empty(404).into();
     }
-    let document = Reply::json(200, &server_metadata(site));
+    let document = document(site, incoming, &server_metadata(site));
+    if document.status == 304 {
+        return document.into();
+    }
     let whole = |reply: Reply| Served { reply, manner: Manner::Whole };
     if site.has(Flaw::MetadataServerError) {
         return whole(Reply::page(500));
@@ -85,7 +94,7 @@ pub(super) fn server(site: &Site, path: &str) -> Served {
         return whole(Reply { body: Bytes::from_static(b"{\"issuer\": \x01]}}"), ..document });
     }
     if site.has(Flaw::MetadataRedirectsToLoopback) {
-        return whole(Reply::empty(302).with("location", format!("{}/elsewhere", site.origin)));
+        return whole(Reply::empty(302).with("location", format!("http://127.0.0.1:{}/elsewhere", site.port())));
     }
     if site.has(Flaw::MetadataRedirectsToHttp) {
         return whole(Reply::empty(302).with("location", "http://metadata.example.com/metadata"));
@@ -101,6 +110,19 @@ pub(super) fn server(site: &Site, path: &str) -> Served {
     whole(document)
 }
 
+/// A document, or 304 if the client has it (RFC 9110 section 13.1.2).
+fn document(site: &mut Site, incoming: &Incoming<'_>, body: &Value) -> Reply {
+    let digest = Sha256::digest(body.to_string().as_bytes());
+    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..9]));
+    let is_known = incoming.head.if_none_match.as_deref() == Some(&*tag);
+    site.tally.counts.not_modified += u64::from(is_known);
+    let reply = if is_known { Reply::empty(304) } else { Reply::json(200, body) }.with("etag", tag);
+    match &site.settings.cache_control {
+        Some(value) => reply.with("cache-control", value.as_str()),
+        None => reply,
+    }
+}
+
 /// The authorization server's metadata.
 pub(super) fn server_metadata(site: &Site) -> Value {
     let origin = &site.origin;
@@ -109,9 +131,6 @@ pub(super) fn server_metadata(site: &Site) -> Value {
         "issuer": site.issuer(),
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
-        "pushed_authorization_request_endpoint": at("/par"),
-        "require_pushed_authorization_requests": site.settings.requires_par,
-        "device_authorization_endpoint": at("/device_authorization"),
         "scopes_supported": scopes(site),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -124,6 +143,13 @@ pub(super) fn server_metadata(site: &Site) -> Value {
         "id_token_signing_alg_values_supported": ["none"],
         "jwks_uri": at("/jwks"),
     });
+    if site.settings.offers_par {
+        body["pushed_authorization_request_endpoint"] = at("/par");
+        body["require_pushed_authorization_requests"] = site.settings.requires_par.into();
+    }
+    if site.settings.offers_devices {
+        body["device_authorization_endpoint"] = at("/device_authorization");
+    }
     if !site.has(Flaw::NoRevocationEndpoint) {
         body["revocation_endpoint"] = at("/revoke");
         body["revocation_endpoint_auth_methods_supported"] = body["token_endpoint_auth_methods_supported"].clone();

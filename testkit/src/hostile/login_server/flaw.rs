@@ -191,6 +191,9 @@ flaws! {
     /// Fewer scopes are granted than requested, which RFC 6749 section 3.3 allows. A client stores the granted ones and
     /// does not ask for the others again and again.
     ScopeNarrowed = "scope-narrowed", Allowed;
+    /// Answers do not name the granted scopes, which RFC 6749 section 5.1 allows where they are the requested ones. A
+    /// client takes the requested ones for granted.
+    ScopeOmitted = "scope-omitted", Allowed;
     /// Tokens have the type `mac`, by the authorization server's fault. A client must not use them (RFC 6749 section
     /// 7.1).
     UnknownTokenType = "unknown-token-type", AuthorizationServer;

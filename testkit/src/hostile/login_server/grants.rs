@@ -100,6 +100,9 @@ impl Site {
         if self.has(Flaw::UnknownTokenType) && body.get("token_type").is_some() {
             body["token_type"] = "mac".into();
         }
+        if let Some(members) = body.as_object_mut().filter(|_| self.has(Flaw::ScopeOmitted)) {
+            members.remove("scope");
+        }
         if body.get("error").is_some() {
             body["error_description"] = self.description("refused").into();
         }

@@ -116,7 +116,8 @@ fn answer(site: &Site, client: &Client, asked: serde_json::Map<String, Value>, t
     };
     if let Some(secret) = client.secret.as_ref().map(ClientSecret::expose) {
         answer["client_secret"] = secret.into();
-        answer["client_secret_expires_at"] = 0.into();
+        let expires = site.settings.secret_lifetime.map_or(0, |lifetime| unix_seconds() + lifetime.as_secs());
+        answer["client_secret_expires_at"] = expires.into();
     }
     if answer.get("grant_types").is_none() {
         answer["grant_types"] = json!(["authorization_code"]);
@@ -156,9 +157,13 @@ mod tests {
         for redirect in ["http://127.0.0.1:9/cb", "http://127.0.0.1/cb", "http://[::1]:9/cb", "http://localhost:1/cb"] {
             assert!(known.allows(redirect), "{redirect}");
         }
-        for redirect in
-            ["http://127.0.0.1:9/other", "http://localhost:9/cb", "http://127.0.0.1.example/cb", "http://127.0.0.1:x/cb", ""]
-        {
+        for redirect in [
+            "http://127.0.0.1:9/other",
+            "http://localhost:9/cb",
+            "http://127.0.0.1.example/cb",
+            "http://127.0.0.1:x/cb",
+            "",
+        ] {
             assert!(!known.allows(redirect), "{redirect}");
         }
     }

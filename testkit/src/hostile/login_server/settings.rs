@@ -1,6 +1,7 @@
 //! The settings of a login server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::flaw::Flaw;
 
@@ -14,6 +15,9 @@ pub enum Consent {
     Deny,
     /// By a page with two buttons, Allow and Deny.
     Page,
+    /// Not at all. The server itself calls back with this error, for example `temporarily_unavailable` (RFC 6749 section
+    /// 4.1.2.1).
+    Fails(&'static str),
 }
 
 /// An address of the authorization server's metadata.
@@ -43,6 +47,8 @@ pub enum ResourceMetadata {
 /// Everything that a test may set. [`LoginServerBuilder`](super::LoginServerBuilder) documents the members.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) host: String,
+    pub(super) cache_control: Option<String>,
     pub(super) issuer_path: String,
     pub(super) scopes: Vec<String>,
     pub(super) required: Vec<String>,
@@ -52,7 +58,10 @@ pub(super) struct Settings {
     pub(super) consent: Consent,
     pub(super) subject: String,
     pub(super) flaws: BTreeSet<Flaw>,
+    pub(super) offers_par: bool,
     pub(super) requires_par: bool,
+    pub(super) offers_devices: bool,
+    pub(super) secret_lifetime: Option<Duration>,
     pub(super) sends_iss: bool,
     pub(super) server_metadata: BTreeSet<ServerMetadata>,
     pub(super) resource_metadata: BTreeSet<ResourceMetadata>,
@@ -72,6 +81,8 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            host: "127.0.0.1".to_owned(),
+            cache_control: None,
             issuer_path: String::new(),
             scopes: words(["tools:read", "tools:call"]),
             required: Vec::new(),
@@ -81,14 +92,13 @@ impl Default for Settings {
             consent: Consent::Allow,
             subject: "alice".to_owned(),
             flaws: BTreeSet::new(),
+            offers_par: true,
             requires_par: false,
+            offers_devices: true,
+            secret_lifetime: None,
             sends_iss: true,
-            server_metadata: [
-                ServerMetadata::OAuth,
-                ServerMetadata::OpenIdInserted,
-                ServerMetadata::OpenIdAppended,
-            ]
-            .into(),
+            server_metadata: [ServerMetadata::OAuth, ServerMetadata::OpenIdInserted, ServerMetadata::OpenIdAppended]
+                .into(),
             resource_metadata: [ResourceMetadata::Path].into(),
             challenge_names_metadata: true,
             challenge_names_scope: true,

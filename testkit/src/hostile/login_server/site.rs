@@ -80,9 +80,9 @@ impl Site {
             "/authorize" => Endpoint::Authorization,
             "/decide" => Endpoint::Decision,
             "/register" => Endpoint::Registration,
-            "/par" => Endpoint::PushedAuthorization,
-            "/device_authorization" => Endpoint::DeviceAuthorization,
-            "/device" => Endpoint::DevicePage,
+            "/par" if self.settings.offers_par => Endpoint::PushedAuthorization,
+            "/device_authorization" if self.settings.offers_devices => Endpoint::DeviceAuthorization,
+            "/device" if self.settings.offers_devices => Endpoint::DevicePage,
             "/elsewhere" => Endpoint::Elsewhere,
             documents::CUSTOM => Endpoint::ResourceMetadata,
             _ if path == "/mcp" || path.starts_with("/mcp/") => Endpoint::Resource,
@@ -104,8 +104,8 @@ impl Site {
     ) -> Served {
         let only = |allowed: &'static str| Reply::empty(405).with("allow", allowed).into();
         match (endpoint, incoming.method()) {
-            (Endpoint::ResourceMetadata, "GET") => documents::resource(self, incoming.path()).into(),
-            (Endpoint::ServerMetadata | Endpoint::OpenIdMetadata, "GET") => documents::server(self, incoming.path()),
+            (Endpoint::ResourceMetadata, "GET") => documents::resource(self, incoming).into(),
+            (Endpoint::ServerMetadata | Endpoint::OpenIdMetadata, "GET") => documents::server(self, incoming),
             (Endpoint::Elsewhere, "GET") => Reply::json(200, &documents::server_metadata(self)).into(),
             (Endpoint::Authorization, "GET") => authorize::authorize(self, authority, incoming, now).into(),
             (Endpoint::Decision, "POST") => authorize::decide(self, authority, incoming, now).into(),
@@ -136,6 +136,11 @@ impl Site {
 
     pub(super) fn issuer(&self) -> String {
         format!("{}{}", self.origin, self.settings.issuer_path)
+    }
+
+    /// The port, from the origin.
+    pub(super) fn port(&self) -> &str {
+        self.origin.rsplit(':').next().unwrap_or_default()
     }
 
     pub(super) fn resource(&self) -> String {

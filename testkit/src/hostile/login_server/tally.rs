@@ -67,6 +67,8 @@ pub struct LoginCounts {
     pub request_uris: BTreeMap<String, u64>,
     /// Presentations of each device code at the token endpoint.
     pub device_codes: BTreeMap<String, u64>,
+    /// Requests for metadata that were answered with 304, because the client had the document.
+    pub not_modified: u64,
     /// Pages of consent that were shown.
     pub pages: u64,
     /// Authorizations that were allowed. Each issued a code.
