@@ -20,11 +20,14 @@
 //! # }
 //! ```
 
+use std::sync::Arc;
+
 use ractor::{ActorCell, ActorRef};
 pub use tokenkeeper_actors::law::session::{Refusal, RefusalAnswer};
 pub use tokenkeeper_actors::runtime::AuthMessage;
 use tokenkeeper_actors::runtime::{self};
 
+use crate::authorization::AuthorizationLogins;
 use crate::{AuthRuntime, BuildError, RuntimeBuilder};
 
 /// Builds a runtime and starts it as a child of `host`, beside the host's own actors.
@@ -44,7 +47,8 @@ pub async fn spawn_linked(builder: RuntimeBuilder, host: ActorCell) -> Result<Au
 ///
 /// As [`RuntimeBuilder::spawn`].
 pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
-    Ok(AuthSpec(builder.engine()?.prepare().await?))
+    let (engine, logins) = builder.engine()?;
+    Ok(AuthSpec { spec: engine.prepare().await?, logins })
 }
 
 /// The address at which a host's actors reach every session by its identity. It stays the same for as long as the
@@ -52,7 +56,7 @@ pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
 ///
 /// Answers carry the engine's lease and error; `.into()` makes them the front door's.
 pub fn address(runtime: &AuthRuntime) -> ActorRef<AuthMessage> {
-    runtime.0.address()
+    runtime.engine.address()
 }
 
 /// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept between
@@ -60,7 +64,10 @@ pub fn address(runtime: &AuthRuntime) -> ActorRef<AuthMessage> {
 ///
 /// Cheap to clone. All clones are one runtime, and one tree of it runs at a time.
 #[derive(Clone, Debug)]
-pub struct AuthSpec(runtime::AuthSpec);
+pub struct AuthSpec {
+    spec: runtime::AuthSpec,
+    logins: Option<Arc<AuthorizationLogins>>,
+}
 
 impl AuthSpec {
     /// Starts the runtime with no supervisor above it.
@@ -69,7 +76,7 @@ impl AuthSpec {
     ///
     /// [`BuildError::NotStarted`] if it runs already or was shut down.
     pub async fn spawn(&self) -> Result<AuthRuntime, BuildError> {
-        Ok(AuthRuntime(self.0.spawn().await?))
+        Ok(AuthRuntime { engine: self.spec.spawn().await?, logins: self.logins.clone() })
     }
 
     /// Starts the runtime as a child of `host`.
@@ -78,12 +85,12 @@ impl AuthSpec {
     ///
     /// [`BuildError::NotStarted`] if it runs already, was shut down, or `host` is ending.
     pub async fn spawn_linked(&self, host: ActorCell) -> Result<AuthRuntime, BuildError> {
-        Ok(AuthRuntime(self.0.spawn_linked(host).await?))
+        Ok(AuthRuntime { engine: self.spec.spawn_linked(host).await?, logins: self.logins.clone() })
     }
 
     /// The runtime's handle, whether the runtime has been started or not. Until it is, requests fail with
     /// [`NotRunning`](crate::Reason::NotRunning).
     pub fn runtime(&self) -> AuthRuntime {
-        AuthRuntime(self.0.runtime())
+        AuthRuntime { engine: self.spec.runtime(), logins: self.logins.clone() }
     }
 }

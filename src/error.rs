@@ -53,6 +53,9 @@ pub enum BuildError {
     /// The default HTTP client could not be built.
     #[error("the HTTP client could not be built: {0}")]
     HttpClient(String),
+    /// The host's configuration of the discovery is not acceptable.
+    #[error("the discovery is not configured: {0}")]
+    Discovery(String),
     /// The store cannot be used.
     #[error("the credential store cannot be used ({0}): check that it exists and may be read and written")]
     Store(StoreFault),

@@ -30,6 +30,7 @@
 //! - [`engine`]: for authors of stores, token sources and drivers.
 
 pub mod actor;
+mod authorization;
 pub mod callback;
 pub mod discovery;
 mod error;
@@ -47,6 +48,7 @@ pub mod stores;
 
 pub use tokenkeeper_actors as engine;
 
+pub use authorization::LoginSettings;
 pub use error::{BuildError, LoginError, TokenError};
 pub use lease::Lease;
 pub use log_in::{Interaction, InteractionError, LogIn, LoggedIn, Prompt, Step, Way};

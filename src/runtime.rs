@@ -14,8 +14,9 @@ use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::runtime::{self, Settings, Sources};
-use tokenkeeper_actors::system::SystemClock;
+use tokenkeeper_actors::system::{Entropy, SystemClock};
 
+use crate::authorization::{AuthorizationLogins, LoginSettings};
 use crate::grant::{Dialect, RefreshGrant};
 use crate::http::HttpClient;
 use crate::issuers::providers;
@@ -28,7 +29,11 @@ use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, Shu
 /// One runtime serves a whole host. Dropping handles ends nothing. The runtime ends with [`shutdown`](Self::shutdown),
 /// or with the supervisor that it was linked to ([`actor::spawn_linked`](crate::actor::spawn_linked)).
 #[derive(Clone, Debug)]
-pub struct AuthRuntime(pub(crate) runtime::AuthRuntime);
+pub struct AuthRuntime {
+    pub(crate) engine: runtime::AuthRuntime,
+    /// The logins over HTTP, unless the host brings its own source or none.
+    pub(crate) logins: Option<Arc<AuthorizationLogins>>,
+}
 
 impl AuthRuntime {
     /// Begins to build a runtime over `store`.
@@ -56,12 +61,12 @@ impl AuthRuntime {
     /// Opens the session of an identity. All handles on an identity are on one session. Nothing is read before the
     /// session is first used, unless the policy keeps it warm.
     pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
-        self.0.session(spec.into()).into()
+        AuthSession { engine: self.engine.session(spec.into()), logins: self.logins.clone() }
     }
 
     /// Follows the events of all sessions from now on.
     pub fn events(&self) -> EventStream {
-        self.0.events()
+        self.engine.events()
     }
 
     /// Ends the runtime. New requests and waiting callers are answered with
@@ -75,7 +80,7 @@ impl AuthRuntime {
     ///
     /// Once polled, the end has begun. Dropping the future drops the report.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        self.0.shutdown(deadline).await
+        self.engine.shutdown(deadline).await
     }
 }
 
@@ -90,7 +95,7 @@ pub struct RuntimeBuilder {
     policy: Policy,
     throttle: IssuerPolicy,
     timeouts: StoreTimeouts,
-    login: Option<Arc<dyn LoginSource>>,
+    login: Logins,
     login_limits: LoginLimits,
     clock: Option<Arc<dyn Clock>>,
     spawner: Option<Arc<dyn Spawner>>,
@@ -108,7 +113,7 @@ impl RuntimeBuilder {
             policy: Policy::default(),
             throttle: IssuerPolicy::default(),
             timeouts: StoreTimeouts::default(),
-            login: None,
+            login: Logins::default(),
             login_limits: LoginLimits::default(),
             clock: None,
             spawner: None,
@@ -165,10 +170,22 @@ impl RuntimeBuilder {
         Self { timeouts, ..self }
     }
 
-    /// The source of logins that a person is asked for. Default: none, so that logins are imported only.
+    /// How people are signed in over HTTP. Default: [`LoginSettings::default`].
+    #[must_use]
+    pub fn login(self, settings: LoginSettings) -> Self {
+        Self { login: Logins::Http(Box::new(settings)), ..self }
+    }
+
+    /// Another source of logins than the one over HTTP.
     #[must_use]
     pub fn login_source(self, source: Arc<dyn LoginSource>) -> Self {
-        Self { login: Some(source), ..self }
+        Self { login: Logins::Source(source), ..self }
+    }
+
+    /// No logins that a person is asked for. They are imported only.
+    #[must_use]
+    pub fn without_login(self) -> Self {
+        Self { login: Logins::None, ..self }
     }
 
     /// How long a person has to answer, and how long the steps of a login may take. Default: [`LoginLimits::default`].
@@ -203,11 +220,12 @@ impl RuntimeBuilder {
     ///
     /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, or if the store cannot be used.
     pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
-        Ok(AuthRuntime(self.engine()?.spawn().await?))
+        let (engine, logins) = self.engine()?;
+        Ok(AuthRuntime { engine: engine.spawn().await?, logins })
     }
 
-    /// The engine's builder, with everything that was set here.
-    pub(crate) fn engine(self) -> Result<runtime::RuntimeBuilder, BuildError> {
+    /// The engine's builder, with everything that was set here, and the logins over HTTP.
+    pub(crate) fn engine(self) -> Result<(runtime::RuntimeBuilder, Option<Arc<AuthorizationLogins>>), BuildError> {
         let clock = match self.clock {
             Some(clock) => clock,
             None => Arc::new(SystemClock::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?),
@@ -217,7 +235,7 @@ impl RuntimeBuilder {
             None => default_client()?,
         };
         let mut profiles = providers::profiles().with_fallback(self.profile);
-        let mut refresh = RefreshGrant::new(http, Arc::clone(&clock));
+        let mut refresh = RefreshGrant::new(Arc::clone(&http), Arc::clone(&clock));
         for (name, profile, dialect) in self.providers {
             refresh = refresh.dialect(name.clone(), dialect);
             profiles = profiles.with(name, profile);
@@ -227,12 +245,27 @@ impl RuntimeBuilder {
         for (name, source) in self.sources {
             sources = sources.with(name, source);
         }
+        let logins = match &self.login {
+            Logins::Http(settings) => {
+                let (store, clock) = (Arc::clone(&self.store), Arc::clone(&clock));
+                let settings = LoginSettings::clone(settings);
+                let entropy = Entropy::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?;
+                let logins = AuthorizationLogins::new(settings, store, http, clock, profiles.clone(), entropy);
+                Some(Arc::new(logins.map_err(|error| BuildError::Discovery(error.to_string()))?))
+            }
+            Logins::Source(_) | Logins::None => None,
+        };
+        let login: Option<Arc<dyn LoginSource>> = match (self.login, &logins) {
+            (Logins::Source(source), _) => Some(source),
+            (_, Some(logins)) => Some(Arc::clone(logins) as _),
+            (_, None) => None,
+        };
         let settings = Settings {
             sources,
             profiles,
             policy: self.policy,
             timeouts: self.timeouts,
-            login: self.login,
+            login,
             login_limits: self.login_limits,
         };
         let mut builder = runtime::AuthRuntime::builder(self.store, settings).issuers(self.throttle).clock(clock);
@@ -242,7 +275,21 @@ impl RuntimeBuilder {
         if let Some(span) = self.idle_after {
             builder = builder.idle_after(span);
         }
-        Ok(builder)
+        Ok((builder, logins))
+    }
+}
+
+/// Where logins come from that a person is asked for.
+#[derive(Debug)]
+enum Logins {
+    Http(Box<LoginSettings>),
+    Source(Arc<dyn LoginSource>),
+    None,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self::Http(Box::default())
     }
 }
 

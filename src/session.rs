@@ -1,7 +1,12 @@
 //! The session: what a host's code holds for one server identity.
 
+use std::sync::Arc;
+
 use tokenkeeper_actors::runtime;
 use tokenkeeper_actors::values::record::Issuer;
+
+use crate::authorization::AuthorizationLogins;
+use crate::discovery::Challenge;
 
 use crate::{
     Account, ChallengeKey, ConfigureError, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
@@ -23,12 +28,16 @@ use crate::{
 /// [`AuthRuntime::shutdown`](crate::AuthRuntime::shutdown). Only a session whose identity has never signed in is removed from
 /// the memory once it has no handle.
 #[derive(Clone, Debug)]
-pub struct AuthSession(pub(crate) runtime::AuthSession);
+pub struct AuthSession {
+    pub(crate) engine: runtime::AuthSession,
+    /// The runtime's own logins over HTTP, if it has them.
+    pub(crate) logins: Option<Arc<AuthorizationLogins>>,
+}
 
 impl AuthSession {
     /// The identity that the session belongs to.
     pub fn identity(&self) -> &ServerIdentity {
-        self.0.identity()
+        self.engine.identity()
     }
 
     /// Returns a lease that is fit for use now.
@@ -46,9 +55,9 @@ impl AuthSession {
     /// Safe to drop at any await.
     #[inline]
     pub async fn token(&self) -> Result<Lease, TokenError> {
-        match self.0.at_hand() {
+        match self.engine.at_hand() {
             Some(lease) => Ok(lease.into()),
-            None => Ok(self.0.token().await?.into()),
+            None => Ok(self.engine.token().await?.into()),
         }
     }
 
@@ -62,7 +71,7 @@ impl AuthSession {
     ///
     /// Safe to drop at any await.
     pub async fn token_with(&self, options: TokenOptions) -> Result<Lease, TokenError> {
-        Ok(self.0.token_with(options).await?.into())
+        Ok(self.engine.token_with(options).await?.into())
     }
 
     /// Reports that the resource refused `lease` (401) for `operation` with `challenge`. The lease is not handed out
@@ -89,7 +98,7 @@ impl AuthSession {
         operation: OperationKey,
         challenge: ChallengeKey,
     ) -> Result<(), TokenError> {
-        Ok(self.0.invalidate(lease.engine(), operation, challenge).await?)
+        Ok(self.engine.invalidate(lease.engine(), operation, challenge).await?)
     }
 
     /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law
@@ -105,8 +114,9 @@ impl AuthSession {
     ///
     /// Safe to drop. Once polled, the login is stored all the same.
     pub async fn install(&self, login: Login) -> Result<(), LoginError> {
-        let login = login.complete(self.identity().resource(), self.0.now(), |token| self.0.credential(token))?;
-        self.0.install(login).await?;
+        let login =
+            login.complete(self.identity().resource(), self.engine.now(), |token| self.engine.credential(token))?;
+        self.engine.install(login).await?;
         Ok(())
     }
 
@@ -126,7 +136,7 @@ impl AuthSession {
     ///
     /// Safe to drop. Once polled, the plan is stored all the same.
     pub async fn configure(&self, plan: RenewalPlan) -> Result<(), ConfigureError> {
-        self.0.configure(plan).await.map(drop)
+        self.engine.configure(plan).await.map(drop)
     }
 
     /// Logs out. Nothing is served from now on, the record is cleared to a tombstone, and the tokens are revoked at the server
@@ -142,29 +152,39 @@ impl AuthSession {
     ///
     /// Safe to drop. Once polled, the logout goes on.
     pub async fn logout(&self) -> Result<LoggedOut, LogoutError> {
-        self.0.logout().await
+        self.engine.logout().await
+    }
+
+    /// Reports a challenge of the resource (`WWW-Authenticate` of a 401 or 403). The next login follows its metadata URL and asks
+    /// for its scopes, unless others are wanted. It starts nothing by itself, and neither invalidates a lease nor asks a
+    /// person.
+    pub fn challenged(&self, challenge: &Challenge) {
+        if let (Some(logins), Some(resource)) = (&self.logins, self.identity().resource()) {
+            logins.discovery().noted_challenge(resource, challenge);
+        }
     }
 
     /// Reports the issuers that the resource lists now (RFC 9728 section 3.2). A grant whose issuer is not among them
     /// is parked. Nothing more is served from it until a login is accepted (law 13).
     pub fn issuers_listed(&self, issuers: impl IntoIterator<Item = impl Into<String>>) {
-        self.0.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
+        self.engine.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
     }
 
     /// The session's state as of its last event.
     pub fn state(&self) -> SessionState {
-        self.0.state()
+        self.engine.state()
     }
 
     /// Follows the session's state.
     pub fn watch(&self) -> StateWatch {
-        self.0.watch()
+        self.engine.watch()
     }
 }
 
+/// For sessions of the engine and of the testkit. They have no logins over HTTP.
 impl From<runtime::AuthSession> for AuthSession {
     fn from(session: runtime::AuthSession) -> Self {
-        Self(session)
+        Self { engine: session, logins: None }
     }
 }
 

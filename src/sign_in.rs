@@ -32,7 +32,7 @@ impl AuthSession {
         cause: LoginCause,
         timeout: Duration,
     ) -> Result<LoginProgress, SignInError> {
-        self.0.begin_login(wish, cause, timeout).await
+        self.engine.begin_login(wish, cause, timeout).await
     }
 
     /// Begins a login for more scopes, after the resource refused `lease` for `operation` with `insufficient_scope` (403). It
@@ -59,7 +59,7 @@ impl AuthSession {
     ) -> Result<LoginProgress, SignInError> {
         let wish = LoginWish { scopes, method, same_subject: true, extends: true };
         let cause = LoginCause::Operation { refused: Some(lease.generation()), operation };
-        self.0.begin_login(wish, cause, timeout).await
+        self.engine.begin_login(wish, cause, timeout).await
     }
 
     /// Waits until a login has ended, and its tokens are stored. A caller that comes a little late gets the result, too.
@@ -76,7 +76,7 @@ impl AuthSession {
     ///
     /// Safe to drop.
     pub async fn login_done(&self, attempt: AttemptId, timeout: Duration) -> Result<LoginProgress, SignInError> {
-        self.0.login_done(attempt, timeout).await
+        self.engine.login_done(attempt, timeout).await
     }
 
     /// Takes a person's answer, redeems it, and waits until the login is stored. An answer is taken once, whichever process
@@ -90,7 +90,7 @@ impl AuthSession {
     ///
     /// Safe to drop. Once polled, the answer is redeemed.
     pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
-        self.0.complete_login(callback, timeout).await
+        self.engine.complete_login(callback, timeout).await
     }
 
     /// Cancels the login that is under way in this process, and waits for its end. A code that is being presented is not
@@ -104,7 +104,7 @@ impl AuthSession {
     ///
     /// Safe to drop. Once polled, the login is cancelled.
     pub async fn cancel_login(&self, timeout: Duration) -> Result<LoginProgress, SignInError> {
-        self.0.cancel_login(timeout).await
+        self.engine.cancel_login(timeout).await
     }
 }
 
@@ -120,7 +120,7 @@ impl AuthRuntime {
     ///
     /// Safe to drop. Once the session has the answer, it is redeemed.
     pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
-        self.0.complete_login(callback, timeout).await
+        self.engine.complete_login(callback, timeout).await
     }
 
     /// Returns the logins that wait for a person, of all sessions and processes on the store. A host that was restarted
@@ -130,6 +130,6 @@ impl AuthRuntime {
     ///
     /// `StoreTrouble` if the store cannot be read.
     pub async fn pending_logins(&self) -> Result<Vec<(LoginKey, PendingLogin)>, SignInError> {
-        self.0.pending_logins().await
+        self.engine.pending_logins().await
     }
 }

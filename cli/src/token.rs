@@ -9,7 +9,8 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::{Epoch, Moment};
 use tokenkeeper::{
-    AuthSession, ChallengeKey, Generation, Lease, OperationKey, Reason, ServerIdentity, TokenError, TokenKind, TokenOptions,
+    AuthSession, ChallengeKey, Generation, Lease, OperationKey, Reason, ServerIdentity, TokenError, TokenKind,
+    TokenOptions,
 };
 
 use crate::failure::Failure;
@@ -114,7 +115,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 let lease = session.token_with(TokenOptions { timeout, force: false, ..request }).await;
                 // A caller that insists wants no older token.
                 let is_new = |lease: &Lease| is_after(&lease.validity().anchored(), &begun);
-                let is_rejected = |lease: &Lease| arguments.rejected.is_some_and(|old| !lease.generation().supersedes(&old));
+                let is_rejected =
+                    |lease: &Lease| arguments.rejected.is_some_and(|old| !lease.generation().supersedes(&old));
                 lease.ok().filter(|lease| (!request.force || is_new(lease)) && !is_rejected(lease)).ok_or(error)
             }
             lease => lease,

@@ -28,9 +28,11 @@ use crate::http::{
 use crate::issuers::providers;
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
+pub(crate) use answer::read_for as answer_for;
 pub use answer::{read as read_answer, split_scopes};
 pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;
+pub(crate) use request::build as token_request;
 pub use retry_after::longest as retry_after;
 
 /// The time-out of a revocation. A logout waits for a shorter time, and the request goes on meanwhile.

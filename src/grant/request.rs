@@ -24,10 +24,10 @@ pub enum BodyFormat {
 
 /// Builds a request with these parameters, authenticated by the method of `client` only. Returns `None` if that method
 /// is not supported or the endpoint may not receive secrets.
-pub(super) fn build<'a>(
+pub(crate) fn build<'a>(
     endpoint: &str,
     client: &'a Client,
-    mut parameters: Vec<(&'static str, &'a str)>,
+    mut parameters: Vec<(&'a str, &'a str)>,
     format: BodyFormat,
 ) -> Option<Request<Body>> {
     let mut authorization = None;

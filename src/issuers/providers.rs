@@ -31,6 +31,7 @@ mod rows;
 
 use tokenkeeper_actors::law::profile::Profiles;
 use tokenkeeper_actors::values::ProviderName;
+use url::Url;
 
 pub use facts::{ProviderFacts, default_profile};
 pub use rows::ALL;
@@ -38,6 +39,17 @@ pub use rows::ALL;
 /// The row of the provider with this name, if there is one.
 pub fn named(name: &str) -> Option<&'static ProviderFacts> {
     ALL.iter().find(|facts| facts.name == name)
+}
+
+/// The provider of the issuer with this identifier, if a row names its host. A login that discovery led to gets its profile,
+/// so that a server that ends more than one session for a reused refresh token is known from the first login on.
+pub fn of_issuer(issuer: &str) -> Option<ProviderName> {
+    let url = Url::parse(issuer).ok().filter(|url| url.scheme() == "https" && url.port().is_none())?;
+    let host = url.host_str()?;
+    let is_of = |facts: &ProviderFacts| {
+        facts.hosts.iter().any(|of| if of.starts_with('.') { host.ends_with(of) } else { host == *of })
+    };
+    rows_by_name().find(|(_, facts)| is_of(facts)).map(|(name, _)| name)
 }
 
 /// The profiles of all rows, by name. The [default profile](default_profile) applies where a record names no provider.
@@ -72,6 +84,25 @@ mod tests {
     fn every_name_is_valid() {
         assert_eq!(rows_by_name().count(), ALL.len());
         assert!(named("unknown").is_none());
+    }
+
+    #[test]
+    fn an_issuer_has_the_provider_of_its_host() {
+        let of = |issuer: &str| of_issuer(issuer).map(|name| name.as_str().to_owned());
+        assert_eq!(of("https://mcp.notion.com"), Some("notion".to_owned()));
+        assert_eq!(of("https://accounts.google.com/"), Some("google".to_owned()));
+        assert_eq!(of("https://acme.okta.com/oauth2/default"), Some("okta".to_owned()));
+        for other in [
+            "https://notion.com.evil.example",
+            "https://evil-okta.com",
+            "https://okta.com",
+            "http://mcp.notion.com",
+            "https://mcp.notion.com:8443",
+            "mcp.notion.com",
+            "https://as.example.com",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -367,7 +367,7 @@ async fn a_hosts_actors_sign_in_by_message() {
 #[tokio::test(start_paused = true)]
 async fn without_a_source_or_after_a_shutdown_the_error_says_so() {
     let place = Place::new();
-    let builder = AuthRuntime::builder(place.store.process()).clock(Arc::new(place.clock.clone()));
+    let builder = AuthRuntime::builder(place.store.process()).without_login().clock(Arc::new(place.clock.clone()));
     let runtime = builder.spawn().await.unwrap();
     let session = session(&runtime);
     assert_eq!(refused(begin(&session, LoginCause::Person).await), LoginReason::SourceMissing);

@@ -85,7 +85,7 @@ pub fn read(answer: &Response<Body>, asked: Moment, heard: WallTime) -> Evidence
 
 /// [`read`], for an issuer with this `profile`. The reported error code is one that the profile knows, if the answer
 /// has one.
-pub(super) fn read_for(profile: &Profile, answer: &Response<Body>, asked: Moment, heard: WallTime) -> Evidence {
+pub(crate) fn read_for(profile: &Profile, answer: &Response<Body>, asked: Moment, heard: WallTime) -> Evidence {
     let mut members = Members::of(answer.body().as_bytes());
     let (status, headers) = (answer.status(), answer.headers());
     if status.is_success() {

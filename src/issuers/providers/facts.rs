@@ -12,6 +12,9 @@ use crate::issuers::dialect::Dialect;
 pub struct ProviderFacts {
     /// The provider's name in lower case, as in a [`ProviderName`](tokenkeeper_actors::values::ProviderName).
     pub name: &'static str,
+    /// The hosts of its issuers. One with a dot in front stands for every host below it. Empty where tenants choose their
+    /// own.
+    pub hosts: &'static [&'static str],
     /// How token requests to it are written.
     pub dialect: Dialect,
     /// Its own error codes for a dead refresh token, besides those of [`default_profile`].

@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use crate::values::{Cause, ElapsedTime, ExponentialBackoff, Lease, Moment};
 
 /// Names an operation at the resource. The host chooses it, for example a digest of the method and tool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationKey(pub u64);
+
+impl OperationKey {
+    /// The key of the operation with this name, for example `tools/call search`. It is the same in every process and version.
+    pub fn of(name: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
 
 /// Names the challenge that came with a refusal, by a digest of its meaning. After another challenge a refresh may help
 /// again.

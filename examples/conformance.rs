@@ -1,0 +1,227 @@
+//! A client for the official MCP conformance suite, over the public API alone. tests/conformance runs it.
+//!
+//! The suite starts it with the MCP server's URL as its last argument, and with the revision of the protocol and a context
+//! in the environment. It signs in when the server asks for it, lists the tools and calls each of them.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use reqwest::redirect::Policy;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokenkeeper::discovery::Challenge;
+use tokenkeeper::http::ReqwestClient;
+use tokenkeeper::issuers::Client;
+use tokenkeeper::registration::{Clients, MetadataDocument};
+use tokenkeeper::{
+    AuthRuntime, AuthSession, Lease, LoginCause, LoginMethod, LoginProgress, LoginSettings, LoginWish, OfferedPrompt,
+    OperationKey, Scopes, SessionSpec, callback, stores,
+};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The longest that the suite is kept waiting.
+const TIMEOUT: Duration = Duration::from_secs(25);
+
+/// The address that the authorization server redirects to. The suite follows no redirect, so nothing listens there.
+const REDIRECT: &str = "http://127.0.0.1:3000/callback";
+
+/// The address of the client ID metadata document that the suite expects.
+const DOCUMENT: &str = "https://conformance-test.local/client-metadata.json";
+
+/// The parts of the suite's context that concern the authorization code grant.
+#[derive(Default, Deserialize)]
+struct Context {
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    issuer: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    tokio::time::timeout(TIMEOUT, run()).await?
+}
+
+async fn run() -> Result<(), Failure> {
+    let url = std::env::args().next_back().ok_or("the last argument is the MCP server's URL")?;
+    let context: Context = match std::env::var("MCP_CONFORMANCE_CONTEXT") {
+        Ok(context) => serde_json::from_str(&context)?,
+        Err(_) => Context::default(),
+    };
+    let revision = std::env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_else(|_| "2025-11-25".to_owned());
+
+    let settings = LoginSettings::default().clients(clients(context)?);
+    let http = std::sync::Arc::new(ReqwestClient::new()?);
+    let auth = AuthRuntime::builder(stores::memory::open()?).http(http).login(settings).spawn().await?;
+    let session = auth.session(SessionSpec::mcp(&url)?);
+    let mut server = Server { url, session, revision, mcp_session: None, http: http_client()? };
+
+    server.begin().await?;
+    let tools = server.request("tools/list", json!({})).await?;
+    for tool in tools["tools"].as_array().into_iter().flatten() {
+        server.request("tools/call", json!({ "name": tool["name"], "arguments": {} })).await?;
+    }
+    assert!(auth.shutdown(Duration::from_secs(5)).await.is_clean());
+    Ok(())
+}
+
+fn clients(context: Context) -> Result<Clients, Failure> {
+    let clients = Clients::default().metadata_document(MetadataDocument::new(DOCUMENT, [REDIRECT])?);
+    Ok(match (context.client_id, context.client_secret, context.issuer) {
+        (Some(id), Some(secret), Some(issuer)) => {
+            clients.pre_registered(issuer, Client::secret_basic(id, secret), [REDIRECT])
+        }
+        _ => clients,
+    })
+}
+
+fn http_client() -> Result<reqwest::Client, Failure> {
+    Ok(reqwest::Client::builder().redirect(Policy::none()).build()?)
+}
+
+/// An MCP server, and the session with which it is called.
+struct Server {
+    url: String,
+    session: AuthSession,
+    revision: String,
+    mcp_session: Option<String>,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// Whether each request stands for itself (2026-07-28), so that there is no session.
+    fn is_stateless(&self) -> bool {
+        self.revision.as_str() >= "2026-07-28"
+    }
+
+    async fn begin(&mut self) -> Result<(), Failure> {
+        if self.is_stateless() {
+            self.request("server/discover", json!({})).await?;
+            return Ok(());
+        }
+        let client = json!({ "name": "tokenkeeper-conformance", "version": env!("CARGO_PKG_VERSION") });
+        let hello = json!({ "protocolVersion": self.revision, "capabilities": {}, "clientInfo": client });
+        self.request("initialize", hello).await?;
+        self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }), "notifications/initialized")
+            .await?;
+        Ok(())
+    }
+
+    /// Sends a request and returns its result.
+    async fn request(&mut self, method: &str, mut parameters: Value) -> Result<Value, Failure> {
+        if self.is_stateless() {
+            parameters["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": self.revision,
+                "io.modelcontextprotocol/clientInfo": { "name": "tokenkeeper-conformance", "version": "0" },
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": parameters });
+        let answer = self.send(&request, method).await?;
+        if let Some(error) = answer.get("error") {
+            return Err(format!("{method}: {error}").into());
+        }
+        Ok(answer["result"].clone())
+    }
+
+    /// Sends a message, signs in or steps up as the server asks for it, and returns the answer.
+    async fn send(&mut self, message: &Value, method: &str) -> Result<Value, Failure> {
+        let operation = OperationKey::of(method);
+        loop {
+            let lease = self.session.token().await.ok();
+            let mut request = self
+                .http
+                .post(&self.url)
+                .header("accept", "application/json, text/event-stream")
+                .header("content-type", "application/json")
+                .header("mcp-protocol-version", &self.revision)
+                .body(message.to_string());
+            if self.is_stateless() {
+                request = request.header("mcp-method", method);
+                if let Some(name) = message["params"]["name"].as_str() {
+                    request = request.header("mcp-name", name);
+                }
+            }
+            if let Some(id) = &self.mcp_session {
+                request = request.header("mcp-session-id", id);
+            }
+            if let Some(lease) = &lease {
+                request = request.bearer_auth(lease.token().expose());
+            }
+            let answer = request.send().await?;
+            match answer.status() {
+                StatusCode::UNAUTHORIZED => self.refused(lease, answer.headers(), operation).await?,
+                StatusCode::FORBIDDEN => self.lacks_scope(lease, answer.headers(), operation).await?,
+                status if status.is_success() => {
+                    let id = answer.headers().get("mcp-session-id").and_then(|id| id.to_str().ok());
+                    self.mcp_session = self.mcp_session.take().or(id.map(str::to_owned));
+                    return Ok(read(&answer.text().await?));
+                }
+                status => return Err(format!("{method}: {status}: {}", answer.text().await?).into()),
+            }
+        }
+    }
+
+    /// After a 401. A refused lease is invalidated, and if there is no other one, a person signs in.
+    async fn refused(&self, lease: Option<Lease>, headers: &HeaderMap, operation: OperationKey) -> Result<(), Failure> {
+        let challenges = Challenge::parse(headers);
+        if let Some(challenge) = challenges.iter().find(|challenge| challenge.is_for_tokens()) {
+            self.session.challenged(challenge);
+        }
+        let mut refused = None;
+        if let Some(lease) = &lease {
+            refused = Some(lease.generation());
+            self.session.invalidate(lease, operation, Challenge::key(&challenges)).await?;
+            if self.session.token().await.is_ok() {
+                return Ok(());
+            }
+        }
+        let wish = LoginWish {
+            scopes: scopes(&challenges),
+            method: LoginMethod::Redirect(REDIRECT.to_owned()),
+            same_subject: false,
+            extends: false,
+        };
+        let cause = LoginCause::Operation { refused, operation };
+        self.sign_in(self.session.begin_login(wish, cause, TIMEOUT).await?).await
+    }
+
+    /// After a 403, which a login for more scopes may help.
+    async fn lacks_scope(
+        &self,
+        lease: Option<Lease>,
+        headers: &HeaderMap,
+        operation: OperationKey,
+    ) -> Result<(), Failure> {
+        let challenges = Challenge::parse(headers);
+        let Some(lease) = lease.filter(|_| challenges.iter().any(Challenge::is_insufficient_scope)) else {
+            return Err("the server forbids the request".into());
+        };
+        let method = LoginMethod::Redirect(REDIRECT.to_owned());
+        let progress = self.session.step_up(&lease, scopes(&challenges), method, operation, TIMEOUT).await?;
+        self.sign_in(progress).await
+    }
+
+    /// Does what a person and a browser do. The suite's authorization server consents at once.
+    async fn sign_in(&self, progress: LoginProgress) -> Result<(), Failure> {
+        let LoginProgress::Offered { offer, .. } = progress else { return Ok(()) };
+        let OfferedPrompt::Browser { url } = &offer.prompt else { return Err("no page to open".into()) };
+        let answer = self.http.get(url.as_str()).send().await?;
+        let location = answer.headers().get("location").ok_or("the authorization server did not redirect")?;
+        let callback = callback::read(location.to_str()?)?;
+        Ok(self.session.complete_login(callback, TIMEOUT).await?)
+    }
+}
+
+/// The scopes of the challenge.
+fn scopes(challenges: &[Challenge]) -> Scopes {
+    challenges.iter().find_map(Challenge::scopes).unwrap_or_default()
+}
+
+/// The message in an answer, which is JSON or an event stream.
+fn read(answer: &str) -> Value {
+    let events = answer.lines().filter_map(|line| line.strip_prefix("data:"));
+    let mut messages =
+        std::iter::once(answer).chain(events).filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    messages.find(Value::is_object).unwrap_or_default()
+}

@@ -1,0 +1,390 @@
+//! The login of a person at the authorization server of an MCP server: discovery, registration, the authorization request,
+//! its answer, and the exchange of the code (RFC 6749 section 4.1, MCP authorization).
+//!
+//! [`AuthorizationLogins`] is the engine's [`LoginSource`] over HTTP. It keeps nothing between its calls. The pending
+//! login holds all that a later call needs, so that any replica completes it.
+
+mod device;
+mod exchange;
+mod pending;
+mod proof_key;
+mod request;
+mod response;
+mod scopes;
+mod settings;
+mod subject;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use tokenkeeper_actors::law::profile::Profiles;
+use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::ports::login::{
+    AuthorizationCode, LoginSource, Polled, Preparation, Prepared, Redeemed, Redemption,
+};
+use tokenkeeper_actors::ports::store::{PendingLogin, TokenStore};
+use tokenkeeper_actors::system::Entropy;
+use tokenkeeper_actors::values::issuer::IssuerKey;
+use tokenkeeper_actors::values::record::{Binding, Grant, Issuer, RenewalPlan};
+use tokenkeeper_actors::values::{Callback, LoginMethod, LoginOffer, LoginReason, Scopes, ServerIdentity, StoreFault};
+use zeroize::Zeroizing;
+
+use self::exchange::{Endpoint, Exchanges, Unanswered};
+use self::pending::{Parts, PendingAuthorization, Way};
+use self::proof_key::Draw;
+use self::request::AuthorizationRequest;
+use self::response::Expected;
+use self::scopes::ScopeSources;
+use crate::callback;
+use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, DiscoveryError, Freshness};
+use crate::grant::BodyFormat;
+use crate::http::{HttpClient, Reach};
+use crate::issuers::providers;
+use crate::registration::{Registered, Registrar, Wanted};
+
+pub use settings::LoginSettings;
+
+/// The time-out of a pushed authorization request.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often a client is registered anew for one request, if the server has forgotten it.
+const MAX_RENEWALS: u32 = 1;
+
+/// Logs people in over HTTP.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthorizationLogins {
+    discovery: Discovery,
+    registrar: Registrar,
+    exchanges: Exchanges,
+    settings: Arc<LoginSettings>,
+}
+
+impl AuthorizationLogins {
+    /// Logs people in as `settings` say, over `http`, and keeps registrations in `store`.
+    ///
+    /// # Errors
+    ///
+    /// The error of the host's own configuration of the discovery.
+    pub(crate) fn new(
+        settings: LoginSettings,
+        store: Arc<dyn TokenStore>,
+        http: Arc<dyn HttpClient>,
+        clock: Arc<dyn Clock>,
+        profiles: Profiles,
+        entropy: Entropy,
+    ) -> Result<Self, DiscoveryError> {
+        let discovery = settings.configure(Discovery::new(Arc::clone(&http), Arc::clone(&clock)))?;
+        let clients = settings.all_clients().clone();
+        let registrar = Registrar::new(clients, store, Arc::clone(&http), Arc::clone(&clock), entropy);
+        let exchanges = Exchanges { http, clock, profiles };
+        Ok(Self { discovery, registrar, exchanges, settings: Arc::new(settings) })
+    }
+
+    /// The look-ups of metadata, which sessions tell of challenges.
+    pub(crate) fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    /// The clients.
+    pub(crate) fn registrar(&self) -> &Registrar {
+        &self.registrar
+    }
+
+    /// Finds the authorization server of `identity`. The resource is asked for its challenge first, which may name metadata at
+    /// a place of its own, and scopes.
+    async fn discover(&self, identity: &ServerIdentity, preparation: &Preparation) -> Result<Found, LoginReason> {
+        let resource = identity.resource().ok_or(LoginReason::NoAuthorizationServer)?;
+        let bound = preparation.grant.as_deref().map(|grant| grant.binding.issuer.0.as_str());
+        let failed = |error: DiscoveryError| {
+            tracing::info!(%identity, %error, "no authorization server was found");
+            error.reason()
+        };
+        let probe = self.discovery.probe(resource).await.map_err(failed)?;
+        let challenge = probe.challenge();
+        let found = self.discovery.authorization_server(resource, challenge, bound, Freshness::RetryFailure).await;
+        let discovered = found.map_err(failed)?;
+        // A step-up extends the grant of its own issuer.
+        if bound.is_some_and(|bound| preparation.extends && bound != discovered.server.issuer) {
+            return Err(LoginReason::NoAuthorizationServer);
+        }
+        let challenged = challenge.and_then(Challenge::scopes);
+        Ok(Found { discovered, challenged, reach: self.discovery.reach_for(resource) })
+    }
+
+    /// The scopes to ask for.
+    fn scopes(preparation: &Preparation, found: &Found) -> Scopes {
+        let Found { discovered, challenged, .. } = found;
+        let is_foreign = |grant: &Grant| grant.binding.issuer.0 != discovered.server.issuer;
+        // The scopes of a grant at another issuer mean nothing here.
+        let foreign = preparation.grant.as_deref().filter(|grant| is_foreign(grant));
+        let is_wanted = |scope: &&str| {
+            foreign.is_none_or(|grant| grant.requested.iter().chain(grant.granted.iter()).all(|old| old != *scope))
+        };
+        let wanted = Scopes::new(preparation.scopes.iter().filter(is_wanted));
+        ScopeSources {
+            wanted: Some(&wanted),
+            challenged: challenged.as_ref(),
+            resource: discovered.resource.scopes.as_ref(),
+            server: discovered.server.scopes.as_ref(),
+        }
+        .select()
+    }
+
+    async fn retire(&self, key: &IssuerKey, client_id: &str) {
+        noted(self.registrar.retire(key, client_id).await);
+    }
+
+    /// Asks for a device code.
+    async fn prepare_device(
+        &self,
+        target: &Target<'_>,
+        registered: &Registered,
+    ) -> Result<(Way, Option<Duration>), LoginReason> {
+        let endpoint = target.server.device_endpoint.as_deref().ok_or(LoginReason::MethodUnsupported)?;
+        let endpoint = Endpoint { url: endpoint, client: &registered.client, reach: target.reach };
+        let profile = self.exchanges.profiles.of(&target.renewal);
+        device::begin(&self.exchanges, endpoint, &target.scopes, target.resource, &profile).await
+    }
+
+    /// Builds the address of the authorization page. The server is asked first whether it accepts the request, where it
+    /// offers that and the client may have been forgotten.
+    async fn prepare_page(
+        &self,
+        target: &Target<'_>,
+        registered: &Registered,
+        redirect_uri: &str,
+        draw: &Draw,
+    ) -> Result<Way, LoginReason> {
+        let server = target.server;
+        let endpoint = server.authorization_endpoint.as_deref().ok_or(LoginReason::MethodUnsupported)?;
+        let (state, verifier) = (draw.state(), draw.verifier());
+        let request = AuthorizationRequest {
+            client_id: &registered.client.id,
+            redirect_uri,
+            scopes: &target.scopes,
+            state: &state,
+            verifier: &verifier,
+            resource: target.resource,
+            login_hint: target.login_hint,
+            extra: self.settings.parameters(),
+        };
+        let parameters = request.parameters();
+        let mut page = request::page(endpoint, &parameters);
+        match &server.pushed_endpoint {
+            Some(pushed) if server.requires_pushed => {
+                let request_uri = self.push(target, registered, pushed, &parameters).await?;
+                let client_id = registered.client.id.clone();
+                let short = [("client_id".to_owned(), client_id), ("request_uri".to_owned(), request_uri)];
+                page = request::page(endpoint, &short);
+            }
+            // The page of a server that has forgotten the client shows an error, and never redirects. The pushed request is a
+            // question here. Its address lives too shortly for a person, so the page gets the whole request.
+            Some(pushed) if registered.is_reused => {
+                self.push(target, registered, pushed, &parameters).await?;
+            }
+            None if server.requires_pushed => return Err(LoginReason::MetadataUnusable),
+            _ => {}
+        }
+        Ok(Way::Browser {
+            url: page.ok_or(LoginReason::MetadataUnusable)?,
+            state,
+            verifier: verifier.to_string(),
+            redirect_uri: redirect_uri.to_owned(),
+            names_issuer: server.names_issuer_in_response,
+        })
+    }
+
+    /// Pushes an authorization request (RFC 9126), and returns its `request_uri`.
+    async fn push(
+        &self,
+        target: &Target<'_>,
+        registered: &Registered,
+        url: &str,
+        parameters: &[(String, String)],
+    ) -> Result<String, LoginReason> {
+        #[derive(Deserialize)]
+        struct Pushed {
+            request_uri: String,
+        }
+        // The client's authentication adds its identifier.
+        let form = parameters.iter().filter(|(name, _)| name != "client_id");
+        let form = form.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let endpoint = Endpoint { url, client: &registered.client, reach: target.reach };
+        let answer = match self.exchanges.post(endpoint, form, BodyFormat::Form, PUSH_TIMEOUT).await {
+            Ok(answer) => answer,
+            Err(Unanswered::NotSent(reason)) => return Err(reason),
+            Err(Unanswered::Lost) => return Err(LoginReason::ServerTrouble),
+        };
+        if !answer.is_success() {
+            return Err(answer.refusal(&self.exchanges.profiles.of(&target.renewal)));
+        }
+        answer.json::<Pushed>().map(|pushed| pushed.request_uri).ok_or(LoginReason::MetadataUnusable)
+    }
+}
+
+/// The authorization server of a resource.
+struct Found {
+    discovered: Discovered,
+    /// The scopes of the resource's challenge.
+    challenged: Option<Scopes>,
+    /// The addresses that the server's URLs may lead to.
+    reach: Reach,
+}
+
+/// The authorization server of a preparation, and the request to it.
+struct Target<'a> {
+    server: &'a AuthorizationServer,
+    resource: Option<&'a str>,
+    scopes: Scopes,
+    login_hint: Option<&'a str>,
+    reach: Reach,
+    renewal: RenewalPlan,
+}
+
+/// Logs that a note about a client could not be stored. The login goes on, and a later one notices the same.
+fn noted(result: Result<(), StoreFault>) {
+    if let Err(fault) = result {
+        tracing::debug!(%fault, "a note about a client could not be stored");
+    }
+}
+
+/// The plan of a login at `issuer`, with the profile of its provider.
+fn renewal_at(issuer: &str) -> RenewalPlan {
+    RenewalPlan { provider: providers::of_issuer(issuer), ..RenewalPlan::default() }
+}
+
+#[async_trait]
+impl LoginSource for AuthorizationLogins {
+    async fn prepare(&self, identity: &ServerIdentity, preparation: Preparation) -> Result<Prepared, LoginReason> {
+        let found = self.discover(identity, &preparation).await?;
+        let server = &found.discovered.server;
+        let redirect = match &preparation.method {
+            LoginMethod::Redirect(address) => Some(address.as_str()),
+            _ => None,
+        };
+        if redirect.is_some() && !server.supports_pkce() {
+            return Err(LoginReason::NoPkce);
+        }
+        let target = Target {
+            server,
+            resource: Some(found.discovered.resource.resource.as_str()),
+            scopes: Self::scopes(&preparation, &found),
+            login_hint: self.settings.hint(identity),
+            reach: found.reach,
+            renewal: renewal_at(&server.issuer),
+        };
+        let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
+        let mut renewals = 0;
+        let (registered, way, lifetime) = loop {
+            let wanted = Wanted { server, identity, redirect, reach: target.reach };
+            let registered = self.registrar.client_for(wanted).await.map_err(|error| {
+                tracing::info!(%identity, %error, "no client can be used");
+                error.reason()
+            })?;
+            let way = match redirect {
+                Some(redirect) => {
+                    let redirect = registered.redirect_uri.as_deref().unwrap_or(redirect);
+                    self.prepare_page(&target, &registered, redirect, &draw).await.map(|way| (way, None))
+                }
+                None => self.prepare_device(&target, &registered).await,
+            };
+            match (way, &registered.key) {
+                (Ok((way, lifetime)), _) => break (registered, way, lifetime),
+                (Err(LoginReason::ClientRejected), Some(key)) if renewals < MAX_RENEWALS => {
+                    renewals += 1;
+                    self.retire(key, &registered.client.id).await;
+                }
+                (Err(reason), _) => return Err(reason),
+            }
+        };
+        if let Some(key) = registered.key.as_ref().filter(|_| registered.is_reused) {
+            noted(self.registrar.opened(key, &registered.client.id).await);
+        }
+        let key = match &way {
+            Way::Browser { state, .. } => callback::key_of_state(state),
+            Way::Device { .. } => callback::key_of_state(&draw.state()),
+        };
+        let binding = Binding {
+            issuer: Issuer(server.issuer.clone()),
+            client: registered.client,
+            token_endpoint: server.token_endpoint.clone(),
+            revocation_endpoint: server.revocation_endpoint.clone(),
+            resource: target.resource.map(str::to_owned),
+        };
+        let pending = PendingAuthorization::new(Parts {
+            binding,
+            reach: target.reach,
+            requested: &target.scopes,
+            registration: registered.key.as_ref(),
+            way,
+        });
+        let now = self.exchanges.clock.now().wall;
+        let expires = lifetime.map_or(preparation.expires, |lifetime| preparation.expires.min(now.after(lifetime)));
+        Ok(Prepared { key, expires, sealed: pending.seal().ok_or(LoginReason::Aborted)? })
+    }
+
+    fn offer(&self, pending: &PendingLogin) -> Result<LoginOffer, LoginReason> {
+        let open = PendingAuthorization::open(&pending.sealed).ok_or(LoginReason::UnknownLogin)?;
+        Ok(open.offer(pending.expires))
+    }
+
+    async fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason> {
+        let open = PendingAuthorization::open(&pending.sealed).ok_or(LoginReason::UnknownLogin)?;
+        let Way::Browser { state, names_issuer, .. } = &open.way else { return Err(LoginReason::Forged) };
+        let expected =
+            Expected { key: callback::key_of_state(state), issuer: &open.issuer, names_issuer: *names_issuer };
+        let answer = callback::parameters(callback.expose()).map_err(|_| LoginReason::Forged)?;
+        let judged = response::judge(answer, expected);
+        // Any answer to this request shows that the server knows the client.
+        if let (Some(key), Ok(_) | Err(LoginReason::Denied)) = (open.registration(), &judged) {
+            noted(self.registrar.answered(&key, &open.client().id).await);
+        }
+        judged
+    }
+
+    async fn redeem(&self, _identity: &ServerIdentity, redemption: Redemption) -> Redeemed {
+        let Redemption { pending, code, timeout } = redemption;
+        let Some(open) = PendingAuthorization::open(&pending.sealed) else {
+            return Redeemed::Refused(LoginReason::UnknownLogin);
+        };
+        let Way::Browser { verifier, redirect_uri, .. } = &open.way else {
+            return Redeemed::Refused(LoginReason::UnknownLogin);
+        };
+        let (client, verifier) = (open.client(), Zeroizing::new(verifier.clone()));
+        let renewal = renewal_at(&open.issuer);
+        let mut parameters = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            // Servers of RFC 6749 section 4.1.3 compare it. OAuth 2.1 ignores it.
+            ("redirect_uri", redirect_uri.as_str()),
+            ("code_verifier", verifier.as_str()),
+        ];
+        parameters.extend(open.resource.as_deref().map(|resource| ("resource", resource)));
+        let endpoint = Endpoint { url: &open.token_endpoint, client: &client, reach: open.reach() };
+        let format = self.settings.body_format(&renewal);
+        let answer = match self.exchanges.post(endpoint, parameters, format, timeout).await {
+            Ok(answer) => answer,
+            Err(Unanswered::NotSent(LoginReason::Unreachable)) => return Redeemed::NotSent,
+            Err(Unanswered::NotSent(reason)) => return Redeemed::Refused(reason),
+            Err(Unanswered::Lost) => return Redeemed::Lost,
+        };
+        match self.exchanges.tokens(&answer, &open, renewal) {
+            Ok(issued) => Redeemed::Issued(issued),
+            Err(reason) => {
+                if let (LoginReason::ClientRejected, Some(key)) = (reason, open.registration()) {
+                    self.retire(&key, &client.id).await;
+                }
+                Redeemed::Refused(reason)
+            }
+        }
+    }
+
+    async fn poll(&self, _identity: &ServerIdentity, pending: &PendingLogin) -> Polled {
+        match PendingAuthorization::open(&pending.sealed) {
+            Some(open) => device::poll(&self.exchanges, &open, renewal_at(&open.issuer)).await,
+            None => Polled::Ended(LoginReason::UnknownLogin),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The data of a request that waits for a person, sealed by the store. Any replica completes the login with it.
+
+use std::time::Duration;
+
+use crate::http::Reach;
+use secrecy::{ExposeSecret, SecretSlice};
+use serde::{Deserialize, Serialize};
+use tokenkeeper_actors::values::issuer::IssuerKey;
+use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer};
+use tokenkeeper_actors::values::{LoginOffer, LoginUrl, OfferedPrompt, Scopes, WallTime};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// The version of the sealed form. A login of another version is not completed, and the person signs in again.
+const VERSION: u32 = 1;
+
+/// Everything that completes a login. `Debug` shows no secret.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub(super) struct PendingAuthorization {
+    version: u32,
+    /// The issuer, recorded before the person was sent away (RFC 9207 section 2.4).
+    pub(super) issuer: String,
+    pub(super) token_endpoint: String,
+    pub(super) revocation_endpoint: Option<String>,
+    pub(super) resource: Option<String>,
+    reach: String,
+    pub(super) requested: Vec<String>,
+    client: SealedClient,
+    /// The key of the client's stored registration.
+    registration: Option<String>,
+    pub(super) way: Way,
+}
+
+/// The way in which the person is asked.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub(super) enum Way {
+    /// An authorization page.
+    Browser {
+        url: String,
+        state: String,
+        verifier: String,
+        redirect_uri: String,
+        /// Whether the issuer names itself in its answers.
+        names_issuer: bool,
+    },
+    /// A code that the person enters on another device (RFC 8628).
+    Device { device_code: String, user_code: String, page: String, complete: Option<String>, interval: u64 },
+}
+
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+struct SealedClient {
+    id: String,
+    secret: Option<String>,
+    auth: String,
+    secret_expires_at: Option<u64>,
+}
+
+/// The parts of a [`PendingAuthorization`] that are not strings.
+pub(super) struct Parts<'a> {
+    pub(super) binding: Binding,
+    pub(super) reach: Reach,
+    pub(super) requested: &'a Scopes,
+    pub(super) registration: Option<&'a IssuerKey>,
+    pub(super) way: Way,
+}
+
+impl PendingAuthorization {
+    pub(super) fn new(parts: Parts<'_>) -> Self {
+        let Parts { binding, reach, requested, registration, way } = parts;
+        let Client { id, secret, auth, secret_expires_at } = binding.client;
+        Self {
+            version: VERSION,
+            issuer: binding.issuer.0,
+            token_endpoint: binding.token_endpoint,
+            revocation_endpoint: binding.revocation_endpoint,
+            resource: binding.resource,
+            reach: name_of(reach).to_owned(),
+            requested: requested.iter().map(str::to_owned).collect(),
+            client: SealedClient {
+                id,
+                secret: secret.map(|secret| secret.expose().to_owned()),
+                auth: word(auth).to_owned(),
+                secret_expires_at: secret_expires_at.map(WallTime::as_millis),
+            },
+            registration: registration.map(IssuerKey::key),
+            way,
+        }
+    }
+
+    /// The sealed form.
+    pub(super) fn seal(&self) -> Option<SecretSlice<u8>> {
+        serde_json::to_vec(self).ok().map(SecretSlice::from)
+    }
+
+    /// Reads the sealed form. Returns `None` for one of another version.
+    pub(super) fn open(sealed: &SecretSlice<u8>) -> Option<Self> {
+        let pending: Self = serde_json::from_slice(sealed.expose_secret()).ok()?;
+        (pending.version == VERSION && auth(&pending.client.auth).is_some()).then_some(pending)
+    }
+
+    /// The binding of a login that this request brings.
+    pub(super) fn binding(&self) -> Binding {
+        Binding {
+            issuer: Issuer(self.issuer.clone()),
+            client: self.client(),
+            token_endpoint: self.token_endpoint.clone(),
+            revocation_endpoint: self.revocation_endpoint.clone(),
+            resource: self.resource.clone(),
+        }
+    }
+
+    pub(super) fn client(&self) -> Client {
+        Client {
+            id: self.client.id.clone(),
+            secret: self.client.secret.as_deref().map(|secret| secret.to_owned().into()),
+            auth: auth(&self.client.auth).unwrap_or_default(),
+            secret_expires_at: self.client.secret_expires_at.map(WallTime::from_millis),
+        }
+    }
+
+    /// The addresses that the requests may connect to.
+    pub(super) fn reach(&self) -> Reach {
+        reach_of(&self.reach)
+    }
+
+    /// The scopes that were asked for.
+    pub(super) fn requested(&self) -> Scopes {
+        Scopes::new(self.requested.iter().map(String::as_str))
+    }
+
+    /// The key of the client's stored registration, if it has one.
+    pub(super) fn registration(&self) -> Option<IssuerKey> {
+        IssuerKey::from_key(self.registration.as_deref()?).ok()
+    }
+
+    /// The request to show.
+    pub(super) fn offer(&self, expires: WallTime) -> LoginOffer {
+        let prompt = match &self.way {
+            Way::Browser { url, .. } => OfferedPrompt::Browser { url: LoginUrl::new(url.clone()) },
+            Way::Device { user_code, page, complete, interval, .. } => OfferedPrompt::Device {
+                url: LoginUrl::new(page.clone()),
+                complete: complete.clone().map(LoginUrl::new),
+                user_code: user_code.clone(),
+                interval: Duration::from_secs(*interval),
+            },
+        };
+        LoginOffer { prompt, expires }
+    }
+}
+
+impl std::fmt::Debug for PendingAuthorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingAuthorization").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+fn name_of(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Any => "any",
+        Reach::Public => "public",
+        Reach::PublicOrLoopback => "public or loopback",
+    }
+}
+
+/// The reach of this name, the narrowest one for an unknown name.
+fn reach_of(name: &str) -> Reach {
+    let all = [Reach::Any, Reach::PublicOrLoopback];
+    all.into_iter().find(|reach| name_of(*reach) == name).unwrap_or(Reach::Public)
+}
+
+fn word(auth: ClientAuth) -> &'static str {
+    match auth {
+        ClientAuth::None => "none",
+        ClientAuth::Basic => "client_secret_basic",
+        ClientAuth::Post => "client_secret_post",
+        ClientAuth::PrivateKeyJwt => "private_key_jwt",
+    }
+}
+
+fn auth(word: &str) -> Option<ClientAuth> {
+    let all = [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post, ClientAuth::PrivateKeyJwt];
+    all.into_iter().find(|auth| self::word(*auth) == word)
+}

@@ -1,0 +1,127 @@
+//! The authorization request (RFC 6749 section 4.1.1), with PKCE, the resource indicator and pushed requests.
+
+use tokenkeeper_actors::values::Scopes;
+use url::Url;
+
+use super::proof_key;
+use super::scopes::OFFLINE_ACCESS;
+
+/// Everything that an authorization request says.
+#[derive(Clone, Copy)]
+pub(super) struct AuthorizationRequest<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) redirect_uri: &'a str,
+    pub(super) scopes: &'a Scopes,
+    pub(super) state: &'a str,
+    pub(super) verifier: &'a str,
+    /// The resource, exactly as its metadata publishes it (RFC 8707 section 2).
+    pub(super) resource: Option<&'a str>,
+    /// The account for which the person is to sign in.
+    pub(super) login_hint: Option<&'a str>,
+    /// Further parameters of the host.
+    pub(super) extra: &'a [(String, String)],
+}
+
+impl AuthorizationRequest<'_> {
+    /// The parameters, for the query or for a pushed request (RFC 9126).
+    pub(super) fn parameters(&self) -> Vec<(String, String)> {
+        let mut all: Vec<(&str, String)> = vec![
+            ("response_type", "code".to_owned()),
+            ("client_id", self.client_id.to_owned()),
+            ("redirect_uri", self.redirect_uri.to_owned()),
+            ("state", self.state.to_owned()),
+            ("code_challenge", proof_key::challenge(self.verifier)),
+            ("code_challenge_method", "S256".to_owned()),
+        ];
+        all.extend(self.resource.map(|resource| ("resource", resource.to_owned())));
+        all.extend(self.login_hint.map(|hint| ("login_hint", hint.to_owned())));
+        if !self.scopes.is_empty() {
+            all.push(("scope", self.scopes.iter().collect::<Vec<_>>().join(" ")));
+        }
+        // OpenID Connect Core section 11. A server ignores the scope otherwise.
+        let has_prompt = self.extra.iter().any(|(name, _)| name == "prompt");
+        if !has_prompt && self.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
+            all.push(("prompt", "consent".to_owned()));
+        }
+        let is_free = |name: &str| all.iter().all(|(taken, _)| *taken != name);
+        let extra: Vec<_> = self.extra.iter().filter(|(name, _)| is_free(name)).cloned().collect();
+        all.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(extra).collect()
+    }
+}
+
+/// The address of the authorization page with these parameters. A query of the endpoint stays (RFC 6749 section 3.1).
+/// Returns `None` for an endpoint that is no URL.
+pub(super) fn page(endpoint: &str, parameters: &[(String, String)]) -> Option<String> {
+    let mut url = Url::parse(endpoint).ok()?;
+    url.query_pairs_mut().extend_pairs(parameters);
+    Some(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn parameters(change: impl FnOnce(&mut AuthorizationRequest<'_>)) -> BTreeMap<String, String> {
+        let scopes = Scopes::default();
+        let mut request = AuthorizationRequest {
+            client_id: "host",
+            redirect_uri: "http://127.0.0.1:4000/callback",
+            scopes: &scopes,
+            state: "st",
+            verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+            resource: Some("https://mcp.example.com/mcp"),
+            login_hint: None,
+            extra: &[],
+        };
+        change(&mut request);
+        let all = request.parameters();
+        let count = all.len();
+        let map: BTreeMap<_, _> = all.into_iter().collect();
+        assert_eq!(map.len(), count, "no parameter comes twice");
+        map
+    }
+
+    #[test]
+    fn it_has_pkce_the_resource_and_no_scope_where_none_is_named() {
+        let sent = parameters(|_| ());
+        let wanted = [
+            ("client_id", "host"),
+            ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+            ("code_challenge_method", "S256"),
+            ("redirect_uri", "http://127.0.0.1:4000/callback"),
+            ("resource", "https://mcp.example.com/mcp"),
+            ("response_type", "code"),
+            ("state", "st"),
+        ];
+        assert_eq!(sent, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    }
+
+    #[test]
+    fn a_refresh_token_is_asked_for_with_consent() {
+        let scopes = Scopes::new(["tools", "offline_access"]);
+        let sent = parameters(|request| request.scopes = &scopes);
+        assert_eq!((sent["scope"].as_str(), sent["prompt"].as_str()), ("tools offline_access", "consent"));
+        let extra = [("prompt".to_owned(), "select_account".to_owned())];
+        let sent = parameters(|request| (request.scopes, request.extra) = (&scopes, &extra));
+        assert_eq!(sent["prompt"], "select_account");
+    }
+
+    #[test]
+    fn a_host_adds_parameters_and_replaces_none() {
+        let extra = [("audience", "a"), ("state", "forged"), ("redirect_uri", "https://evil.example")];
+        let extra = extra.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let sent = parameters(|request| (request.extra, request.login_hint) = (&extra, Some("ann@example.com")));
+        assert_eq!((sent["audience"].as_str(), sent["login_hint"].as_str()), ("a", "ann@example.com"));
+        assert_eq!((sent["state"].as_str(), sent["redirect_uri"].as_str()), ("st", "http://127.0.0.1:4000/callback"));
+    }
+
+    #[test]
+    fn the_query_of_the_endpoint_stays() {
+        let parameters = [("scope".to_owned(), "a b&c".to_owned())];
+        let page = page("https://as.example.com/authorize?tenant=1", &parameters).unwrap();
+        assert_eq!(page, "https://as.example.com/authorize?tenant=1&scope=a+b%26c");
+        assert_eq!(super::page("authorize", &parameters), None);
+    }
+}

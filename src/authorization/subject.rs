@@ -1,0 +1,79 @@
+//! The person who signed in, from the ID token of a token response (OpenID Connect Core section 3.1.3.3).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use tokenkeeper_actors::values::record::Subject;
+use zeroize::Zeroizing;
+
+/// The maximum length of an ID token that is read, in bytes.
+const MAX_ID_TOKEN: usize = 32 * 1024;
+
+/// The maximum length of a subject (OpenID Connect Core section 2), in bytes.
+const MAX_SUBJECT: usize = 255;
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow)]
+    id_token: Option<std::borrow::Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+}
+
+/// Returns the subject that a token endpoint's `answer` names, if it has an ID token of `issuer`.
+///
+/// The signature is not verified, because the answer came from the token endpoint itself over TLS (OpenID Connect Core
+/// section 3.1.3.7, item 6). The subject is compared with the one of the next login, and with nothing else.
+pub(super) fn of_answer(answer: &[u8], issuer: &str) -> Option<Subject> {
+    let token = serde_json::from_slice::<Response<'_>>(answer).ok()?.id_token?;
+    if token.len() > MAX_ID_TOKEN {
+        return None;
+    }
+    let mut parts = token.split('.');
+    let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);
+    let Claims { iss, sub } = serde_json::from_slice(&claims).ok()?;
+    let is_subject = !sub.is_empty() && sub.len() <= MAX_SUBJECT && !sub.chars().any(char::is_control);
+    (iss == issuer && is_subject).then_some(Subject(sub))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(claims: &str) -> Vec<u8> {
+        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        format!(r#"{{"access_token":"at","id_token":"{token}"}}"#).into_bytes()
+    }
+
+    #[test]
+    fn the_subject_of_the_issuer_is_read() {
+        let read = |claims: &str| of_answer(&answer(claims), "https://as.example.com").map(|Subject(subject)| subject);
+        assert_eq!(read(r#"{"iss":"https://as.example.com","sub":"ann"}"#), Some("ann".to_owned()));
+        for other in [
+            r#"{"iss":"https://evil.example","sub":"ann"}"#,
+            r#"{"iss":"https://as.example.com/","sub":"ann"}"#,
+            r#"{"iss":"https://as.example.com","sub":""}"#,
+            r#"{"iss":"https://as.example.com","sub":"a\nb"}"#,
+            r#"{"iss":"https://as.example.com"}"#,
+            "not JSON",
+        ] {
+            assert_eq!(read(other), None, "{other}");
+        }
+        let long = format!(r#"{{"iss":"https://as.example.com","sub":"{}"}}"#, "x".repeat(256));
+        assert_eq!(read(&long), None);
+    }
+
+    #[test]
+    fn an_answer_without_a_readable_id_token_names_no_subject() {
+        for answer in [r#"{"access_token":"at"}"#, r#"{"id_token":7}"#, r#"{"id_token":"a.b"}"#, "", "[]"] {
+            assert_eq!(of_answer(answer.as_bytes(), "https://as.example.com"), None, "{answer}");
+        }
+    }
+}
