@@ -63,19 +63,21 @@ mod tests {
 
     use super::*;
 
-    fn parameters(change: impl FnOnce(&mut AuthorizationRequest<'_>)) -> BTreeMap<String, String> {
-        let scopes = Scopes::default();
-        let mut request = AuthorizationRequest {
+    /// A request for `scopes`, without anything optional.
+    fn request(scopes: &Scopes) -> AuthorizationRequest<'_> {
+        AuthorizationRequest {
             client_id: "host",
             redirect_uri: "http://127.0.0.1:4000/callback",
-            scopes: &scopes,
+            scopes,
             state: "st",
             verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
             resource: Some("https://mcp.example.com/mcp"),
             login_hint: None,
             extra: &[],
-        };
-        change(&mut request);
+        }
+    }
+
+    fn sent(request: AuthorizationRequest<'_>) -> BTreeMap<String, String> {
         let all = request.parameters();
         let count = all.len();
         let map: BTreeMap<_, _> = all.into_iter().collect();
@@ -83,9 +85,12 @@ mod tests {
         map
     }
 
+    fn owned<const N: usize>(parameters: [(&str, &str); N]) -> [(String, String); N] {
+        parameters.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    }
+
     #[test]
     fn it_has_pkce_the_resource_and_no_scope_where_none_is_named() {
-        let sent = parameters(|_| ());
         let wanted = [
             ("client_id", "host"),
             ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
@@ -95,26 +100,26 @@ mod tests {
             ("response_type", "code"),
             ("state", "st"),
         ];
-        assert_eq!(sent, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(sent(request(&Scopes::default())), owned(wanted).into());
     }
 
     #[test]
     fn a_refresh_token_is_asked_for_with_consent() {
         let scopes = Scopes::new(["tools", "offline_access"]);
-        let sent = parameters(|request| request.scopes = &scopes);
-        assert_eq!((sent["scope"].as_str(), sent["prompt"].as_str()), ("tools offline_access", "consent"));
-        let extra = [("prompt".to_owned(), "select_account".to_owned())];
-        let sent = parameters(|request| (request.scopes, request.extra) = (&scopes, &extra));
-        assert_eq!(sent["prompt"], "select_account");
+        let asked = sent(request(&scopes));
+        assert_eq!((asked["scope"].as_str(), asked["prompt"].as_str()), ("tools offline_access", "consent"));
+        let extra = owned([("prompt", "select_account")]);
+        assert_eq!(sent(AuthorizationRequest { extra: &extra, ..request(&scopes) })["prompt"], "select_account");
     }
 
     #[test]
     fn a_host_adds_parameters_and_replaces_none() {
-        let extra = [("audience", "a"), ("state", "forged"), ("redirect_uri", "https://evil.example")];
-        let extra = extra.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let sent = parameters(|request| (request.extra, request.login_hint) = (&extra, Some("ann@example.com")));
-        assert_eq!((sent["audience"].as_str(), sent["login_hint"].as_str()), ("a", "ann@example.com"));
-        assert_eq!((sent["state"].as_str(), sent["redirect_uri"].as_str()), ("st", "http://127.0.0.1:4000/callback"));
+        let extra = owned([("audience", "a"), ("state", "forged"), ("redirect_uri", "https://evil.example")]);
+        let scopes = Scopes::default();
+        let hint = Some("ann@example.com");
+        let asked = sent(AuthorizationRequest { extra: &extra, login_hint: hint, ..request(&scopes) });
+        assert_eq!((asked["audience"].as_str(), asked["login_hint"].as_str()), ("a", "ann@example.com"));
+        assert_eq!((asked["state"].as_str(), asked["redirect_uri"].as_str()), ("st", "http://127.0.0.1:4000/callback"));
     }
 
     #[test]
