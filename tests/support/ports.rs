@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// nor a connection of another test gets it.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 10_000).unwrap();
+    // Test processes that run side by side have neighbouring ids.
+    let start = u16::try_from(u64::from(std::process::id()) * 97 % 12_000).unwrap();
     loop {
         let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
         let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
