@@ -23,6 +23,10 @@ pub use loopback::{HostForm, ListenError, LoopbackListener, LoopbackOptions, Out
 /// The maximum length of an answer in bytes, with the text around it.
 pub const MAX_ANSWER: usize = 8 * 1024;
 
+/// The minimum length of a code that is taken without its address, so that a stray word does not end a login. Codes are meant to
+/// have 128 bits of entropy (RFC 6749 section 10.10), which take 22 characters.
+const MIN_BARE_CODE: usize = 16;
+
 /// The characters that people and programs put around an address.
 const WRAPPERS: &[char] = &['"', '\'', '`', '<', '>', '(', ')', '[', ']', '“', '”', '‘', '’', '«', '»', ',', ';'];
 
@@ -114,7 +118,18 @@ pub fn read(query_or_url: &str) -> Result<Callback, CallbackError> {
 /// authorization code alone, as some servers show it on a page.
 ///
 /// A bare code becomes the answer `code=<code>`, without `state` and `iss`. Its [`Parameters::state`] is `None`. A code that
-/// was copied out of an address is percent-decoded.
+/// was copied out of an address is percent-decoded. A word of fewer than 16 characters is no code.
+///
+/// ```
+/// use tokenkeeper::callback::{key_of_state, parameters, pasted};
+///
+/// let key = key_of_state("af0ifjsldkj");
+/// let callback = pasted(key, "'http://127.0.0.1:53211/callback?code=SplxlOBeZQQY&state=af0ifjsldkj'\n")?;
+/// assert_eq!(parameters(callback.expose())?.state, Some(key));
+/// let callback = pasted(key, "SplxlOBeZQQYbYS6WxSbIA")?;
+/// assert_eq!(parameters(callback.expose())?.state, None);
+/// # Ok::<(), tokenkeeper::callback::CallbackError>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -239,7 +254,7 @@ fn query_of(word: &str) -> &str {
 fn bare_code(text: &str) -> Option<String> {
     let joined = joined(text);
     let word = unwrapped(joined.trim());
-    if word.is_empty() || word.contains("://") || !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if word.len() < MIN_BARE_CODE || word.contains("://") || !word.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
     let known = ["code", "state", "iss", "error", "error_description"];

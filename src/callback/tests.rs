@@ -111,13 +111,15 @@ fn the_answer_to_another_login_is_refused() {
 fn a_bare_code_can_be_told_from_a_query() {
     for (text, code) in [
         ("SplxlOBeZQQYbYS6WxSbIA", "SplxlOBeZQQYbYS6WxSbIA"),
-        ("  '4/0AX4-abc_def~' \n", "4/0AX4-abc_def~"),
-        ("4%2F0AX4%2Dabc", "4/0AX4-abc"),
-        ("YWJj==", "YWJj=="),
-        ("100%", "100%"),
-        ("a+b&c", "a+b&c"),
+        ("  '4/0AX4-abc_def~ghi' \n", "4/0AX4-abc_def~ghi"),
+        ("4%2F0AX4%2Dabcdef", "4/0AX4-abcdef"),
+        ("YWJjZGVmZ2hpamtsbQ==", "YWJjZGVmZ2hpamtsbQ=="),
+        ("100%of-this-is-raw", "100%of-this-is-raw"),
+        ("also-raw-at-the-end%", "also-raw-at-the-end%"),
+        ("a+b&c+d&e+f&g+h&i", "a+b&c+d&e+f&g+h&i"),
         ("first-half-\nsecond-half", "first-half-second-half"),
-        ("%00", "%00"),
+        ("no-control-is-made%00", "no-control-is-made%00"),
+        ("exactly-16-chars", "exactly-16-chars"),
     ] {
         let callback = pasted(key(), text).unwrap();
         assert_eq!((callback.key, code_of(&callback).as_str()), (key(), code), "{text}");

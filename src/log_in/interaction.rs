@@ -23,7 +23,7 @@ pub trait Interaction: Send + Sync {
     /// [`is_first`](Prompt::is_first). It may return before the person has answered, or stay.
     async fn show(&self, prompt: &Prompt);
 
-    /// Returns the next text that the person pastes, and `None` if there will be none. It is dropped when the login ends
+    /// Returns the next text that the person pastes, as a whole with its line breaks, and `None` if there will be none. It is dropped when the login ends
     /// otherwise. By default it never returns, as without a terminal.
     async fn pasted(&self) -> Option<String> {
         pending().await

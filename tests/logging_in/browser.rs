@@ -5,6 +5,7 @@ use tokenkeeper::{LoginReason, Scopes, Step};
 use tokenkeeper_testkit::scripted::{LoginStep, PersonAnswer};
 
 use super::person::{is_served, open};
+use super::ports::free_port;
 use super::within::within;
 use super::*;
 
@@ -79,8 +80,8 @@ async fn a_browser_whose_program_stays_open_does_not_hold_the_login_up() {
 async fn a_required_port_that_is_taken_is_an_error_before_anything_is_asked() {
     let place = Place::new();
     let session = session(&place.runtime().await);
-    let other = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = other.local_addr().unwrap().port();
+    let port = free_port();
+    let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let person = Person::new();
     for way in [Way::Best, Way::Loopback] {
         let error = end(log_in(&session, LogIn::new().way(way).port(port), &person)).await.unwrap_err();
@@ -103,7 +104,7 @@ async fn a_login_whose_caller_has_gone_is_taken_up_at_the_same_address() {
     let place = Place::new();
     let session = session(&place.runtime().await);
     let person = Person::new();
-    let logging = log_in(&session, LogIn::new(), &person);
+    let logging = log_in(&session, LogIn::new().port(free_port()), &person);
     let (_, key) = person.asked(1).await;
     let address = place.redirect(key, PersonAnswer::Yes);
     logging.abort();

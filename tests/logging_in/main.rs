@@ -1,10 +1,12 @@
-//! Whole logins of hosts with one person: through a listener on loopback with a browser on real sockets, by pasted text, and by a
-//! code on another device. The authorization server is scripted.
+//! Whole logins of hosts with one person, through a listener on loopback with a browser on real sockets, by pasted text, and
+//! by a code on another device. The authorization server is scripted.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
 mod browser;
 mod person;
+#[path = "../support/ports.rs"]
+mod ports;
 mod processes;
 mod ways;
 #[path = "../../actors/tests/common/within.rs"]

@@ -4,6 +4,7 @@ use tokenkeeper::{LoginReason, Step};
 use tokenkeeper_testkit::scripted::{LoginStep, PersonAnswer};
 
 use super::person::open;
+use super::ports::free_port;
 use super::*;
 
 #[tokio::test]
@@ -84,7 +85,7 @@ async fn a_prompt_of_a_process_that_died_is_shown_again_and_its_address_is_serve
     let place = Place::new();
     let (first, second) = (place.runtime().await, place.runtime().await);
     let (asker, follower) = (Person::new(), Person::new());
-    let asking = log_in(&session(&first), LogIn::new(), &asker);
+    let asking = log_in(&session(&first), LogIn::new().port(free_port()), &asker);
     let (_, key) = asker.asked(1).await;
     let following = log_in(&session(&second), LogIn::new(), &follower);
     follower.sees(&Step::AskedElsewhere).await;

@@ -37,7 +37,9 @@ async fn a_bare_code_is_taken_for_the_login_that_waits() {
     let person = Person::new();
     let logging = log_in(&session, LogIn::new().way(Way::Paste), &person);
     person.asked(1).await;
-    person.paste("code");
+    person.paste("help");
+    person.sees(&Step::PasteRefused(CallbackError::NoAnswer)).await;
+    person.paste("scripted-authorization-code");
     assert_eq!(end(logging).await, Ok(LoggedIn::Here));
 }
 

@@ -93,7 +93,7 @@ impl LoopbackListener {
         self.port
     }
 
-    /// Whether a browser that is sent to the address of `options` comes here, whatever the form of the host.
+    /// Whether a browser that is sent to the address of `options` comes here, in either form of the host.
     pub(crate) fn serves(&self, options: &LoopbackOptions) -> bool {
         options.port == Some(self.port) && options.path == self.path
     }

@@ -1,6 +1,8 @@
 //! The listener on real sockets.
 #![allow(clippy::disallowed_methods, reason = "tasks of tests")]
 
+#[path = "../../../tests/support/ports.rs"]
+mod free;
 mod hostile;
 mod ports;
 #[path = "../../../actors/tests/common/within.rs"]

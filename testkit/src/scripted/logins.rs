@@ -22,6 +22,9 @@ use tokenkeeper_actors::values::{
 /// The issuer, as answers name it.
 const ISSUER: &str = "https://as.example.com";
 
+/// The code of every answer.
+const CODE: &str = "scripted-authorization-code";
+
 /// The pause between two polls of a device login.
 const POLL: Duration = Duration::from_secs(5);
 
@@ -161,11 +164,12 @@ impl ScriptedLogins {
         let Request { state, redirect, .. } =
             server.requests.get(&key).filter(|request| !request.redirect.is_empty())?;
         let (answer, issuer) = match answer {
-            PersonAnswer::Yes => ("code=code", ISSUER),
-            PersonAnswer::No => ("error=access_denied", ISSUER),
-            PersonAnswer::Forged => ("code=code", "https://attacker.example.com"),
+            PersonAnswer::Yes => (("code", CODE), ISSUER),
+            PersonAnswer::No => (("error", "access_denied"), ISSUER),
+            PersonAnswer::Forged => (("code", CODE), "https://attacker.example.com"),
         };
-        Some(format!("{redirect}?{answer}&state={state}&iss={issuer}"))
+        let (name, value) = answer;
+        Some(format!("{redirect}?{name}={value}&state={state}&iss={issuer}"))
     }
 
     /// Lets a person answer the request of `key` on another device.
@@ -258,11 +262,11 @@ impl LoginSource for ScriptedLogins {
         let answer = parameters(callback.expose()).map_err(|_| LoginReason::Forged)?;
         match callback.expose() {
             _ if callback.key != key_of_state(state) => Err(LoginReason::Forged),
-            "yes" => Ok(AuthorizationCode::new("code")),
+            "yes" => Ok(AuthorizationCode::new(CODE)),
             "no" => Err(LoginReason::Denied),
             _ if answer.iss.is_some_and(|issuer| issuer != ISSUER) => Err(LoginReason::Forged),
             _ if answer.error.is_some() => Err(LoginReason::Denied),
-            _ => answer.code.filter(|code| code.expose() == "code").ok_or(LoginReason::Forged),
+            _ => answer.code.filter(|code| code.expose() == CODE).ok_or(LoginReason::Forged),
         }
     }
 

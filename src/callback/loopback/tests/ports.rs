@@ -1,5 +1,6 @@
 //! The port, its families and its end.
 
+use super::free::free_port;
 use super::*;
 
 async fn bind(options: LoopbackOptions) -> Result<LoopbackListener, ListenError> {
@@ -23,8 +24,8 @@ async fn both_families_are_served_on_one_port() {
 
 #[tokio::test]
 async fn a_required_port_that_is_taken_is_an_error_and_a_preferred_one_is_not() {
-    let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = other.local_addr().unwrap().port();
+    let port = free_port();
+    let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     let error = bind(at(port)).await.unwrap_err();
     assert_eq!(error, ListenError::PortTaken { port });
     assert!(error.to_string().contains(&port.to_string()) && error.to_string().contains("choose another port"));
@@ -41,8 +42,8 @@ async fn a_required_port_that_is_taken_is_an_error_and_a_preferred_one_is_not() 
 
 #[tokio::test]
 async fn another_program_on_the_ipv6_port_matters_only_for_localhost() {
-    let other = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-    let port = other.local_addr().unwrap().port();
+    let port = free_port();
+    let other = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, port)).unwrap();
     let localhost = LoopbackOptions { host: HostForm::Localhost, ..at(port) };
     assert_eq!(bind(localhost.clone()).await.unwrap_err(), ListenError::PortTaken { port });
     let literal = bind(at(port)).await.unwrap();
@@ -70,7 +71,7 @@ async fn a_path_is_checked_and_served() {
 
 #[tokio::test]
 async fn reloads_are_answered_after_the_end_and_the_next_listener_gets_the_port() {
-    let listener = listener().await;
+    let listener = bind(at(free_port())).await.unwrap();
     let (port, to) = (listener.port(), address(&listener));
     works(&listener, "s").await;
     drop(listener);
@@ -85,7 +86,7 @@ async fn reloads_are_answered_after_the_end_and_the_next_listener_gets_the_port(
 
 #[tokio::test]
 async fn a_listener_without_an_answer_closes_at_once() {
-    let listener = listener().await;
+    let listener = bind(at(free_port())).await.unwrap();
     let (port, to) = (listener.port(), address(&listener));
     let silent = send(to, "").await;
     assert_eq!(status(&ask(to, &request("GET", "/callback?code=bad&state=s&state=s", port)).await), "400");
@@ -97,7 +98,7 @@ async fn a_listener_without_an_answer_closes_at_once() {
 #[tokio::test]
 async fn a_listener_that_answered_closes_after_a_while() {
     let times = Times { linger: Duration::from_millis(1), ..TIMES };
-    let listener = LoopbackListener::bind_with(LoopbackOptions::default(), times).await.unwrap();
+    let listener = LoopbackListener::bind_with(at(free_port()), times).await.unwrap();
     let to = address(&listener);
     works(&listener, "s").await;
     drop(listener);
