@@ -51,10 +51,11 @@ impl AuthSession {
     /// is cancelled with [`cancel_login`](Self::cancel_login). An answer that has arrived is redeemed. A further call joins the
     /// attempt, shows the same request, and listens at the same address.
     pub async fn log_in(&self, request: LogIn, door: &dyn Interaction) -> Result<LoggedIn, InteractionError> {
-        let mut entrance = Entrance::open(&request, door).await?;
+        let mut entrance = Entrance::open(&request, &self.registered_redirects(&request).await, door).await?;
         door.progress(Step::Preparing);
         let wish = request.wish(entrance.method.clone());
-        let mut progress = self.begin_login(wish, request.cause(), request.timeout).await?;
+        let mut progress = self.begin_login(wish.clone(), request.cause(), request.timeout).await?;
+        let mut renews_client = true;
         let mut end = LoggedIn::Already;
         let mut is_again = false;
         loop {
@@ -71,10 +72,25 @@ impl AuthSession {
                     entrance.move_to(&offer.prompt).await;
                     let prompt = self.prompt(*offer, is_first, is_again, &entrance);
                     door.progress(Step::Asking);
-                    self.answered(attempt, key, &prompt, &entrance, door, request.timeout).await?
+                    match self.answered(attempt, key, &prompt, &entrance, door, request.timeout).await {
+                        // The server had forgotten the client, and the source has dropped it. The person is asked once more.
+                        Err(error) if error.reason() == LoginReason::ClientRejected && renews_client => {
+                            renews_client = false;
+                            self.begin_login(wish.clone(), request.cause(), request.timeout).await?
+                        }
+                        progress => progress?,
+                    }
                 }
             };
             is_again = true;
+        }
+    }
+
+    /// The loopback addresses that are registered for this session, so that a client of an earlier login is used again.
+    async fn registered_redirects(&self, request: &LogIn) -> Vec<String> {
+        match &self.logins {
+            Some(logins) if !request.names_port() => logins.registered_redirects(self.identity()).await,
+            _ => Vec::new(),
         }
     }
 

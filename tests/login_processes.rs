@@ -225,7 +225,7 @@ impl LoginSource for FileLogins {
         Ok(LoginOffer { prompt: OfferedPrompt::Browser { url }, expires: pending.expires })
     }
 
-    fn read(&self, _: &PendingLogin, _: &Callback) -> Result<AuthorizationCode, LoginReason> {
+    async fn read(&self, _: &PendingLogin, _: &Callback) -> Result<AuthorizationCode, LoginReason> {
         Ok(AuthorizationCode::new("code"))
     }
 

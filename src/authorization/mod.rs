@@ -87,9 +87,9 @@ impl AuthorizationLogins {
         &self.discovery
     }
 
-    /// The clients.
-    pub(crate) fn registrar(&self) -> &Registrar {
-        &self.registrar
+    /// The loopback redirect addresses that are registered for `identity`, the best first.
+    pub(crate) async fn registered_redirects(&self, identity: &ServerIdentity) -> Vec<String> {
+        self.registrar.registered_redirects(identity, None).await
     }
 
     /// Finds the authorization server of `identity`. The resource is asked for its challenge first, which may name metadata at

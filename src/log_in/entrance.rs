@@ -54,7 +54,11 @@ impl Entrance {
 
 #[cfg(not(feature = "loopback"))]
 impl Entrance {
-    pub(super) async fn open(request: &LogIn, _door: &dyn Interaction) -> Result<Self, InteractionError> {
+    pub(super) async fn open(
+        request: &LogIn,
+        _registered: &[String],
+        _door: &dyn Interaction,
+    ) -> Result<Self, InteractionError> {
         Ok(Self::without_listener(request, request.way))
     }
 
@@ -72,7 +76,13 @@ impl Entrance {
 #[cfg(feature = "loopback")]
 impl Entrance {
     /// Opens it before the login begins, because the redirect address is a part of the request.
-    pub(super) async fn open(request: &LogIn, door: &dyn Interaction) -> Result<Self, InteractionError> {
+    ///
+    /// The first of the `registered` addresses whose port is free is used, or else a new one.
+    pub(super) async fn open(
+        request: &LogIn,
+        registered: &[String],
+        door: &dyn Interaction,
+    ) -> Result<Self, InteractionError> {
         let may_paste = match request.way {
             Way::Best if request.redirect.is_none() => true,
             Way::Loopback => false,
@@ -80,12 +90,18 @@ impl Entrance {
         };
         let options =
             LoopbackOptions { port: request.port, preferred: request.preferred_port, ..LoopbackOptions::default() };
+        let listens = |listener: LoopbackListener| Self {
+            method: LoginMethod::Redirect(listener.redirect_uri().to_owned()),
+            takes_paste: may_paste,
+            listener: Some(listener),
+        };
+        for options in registered.iter().filter_map(|uri| LoopbackOptions::of_redirect_uri(uri)) {
+            if let Ok(listener) = LoopbackListener::bind(options).await {
+                return Ok(listens(listener));
+            }
+        }
         match LoopbackListener::bind(options).await {
-            Ok(listener) => Ok(Self {
-                method: LoginMethod::Redirect(listener.redirect_uri().to_owned()),
-                takes_paste: may_paste,
-                listener: Some(listener),
-            }),
+            Ok(listener) => Ok(listens(listener)),
             // The program that has the required port would get the answer.
             Err(error @ ListenError::Unavailable(_)) if may_paste => {
                 door.progress(Step::ListenerUnavailable(error));

@@ -126,6 +126,15 @@ impl LogIn {
         Self { timeout, ..self }
     }
 
+    /// Whether the host has chosen the redirect address or its port.
+    pub(super) fn names_port(&self) -> bool {
+        #[cfg(feature = "loopback")]
+        let is_preferred = self.preferred_port.is_some();
+        #[cfg(not(feature = "loopback"))]
+        let is_preferred = false;
+        is_preferred || self.port.is_some() || self.redirect.is_some()
+    }
+
     /// The redirect address without a listener.
     pub(super) fn unserved_redirect(&self) -> String {
         match &self.redirect {
