@@ -46,6 +46,7 @@ mod gate;
 mod http1;
 mod http2;
 mod listener;
+pub mod login_server;
 mod reply;
 mod rules;
 mod script;
@@ -65,6 +66,7 @@ use tokio::task::JoinSet;
 
 use authority::TokenId;
 use dispatcher::Dispatcher;
+use login_server::Site;
 use script::Step;
 
 pub use authority::ChainId;
@@ -125,12 +127,19 @@ impl HostileAs {
     ///
     /// If no port on 127.0.0.1 is available.
     pub async fn start_with(rules: Rules) -> io::Result<Self> {
+        Self::start_at("127.0.0.1", rules, |_| None).await
+    }
+
+    /// Starts a server whose URLs have this host, with endpoints for logins if there is a site at its origin.
+    async fn start_at(host: &str, rules: Rules, site: impl FnOnce(&str) -> Option<Site>) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         // Concurrent servers have different ports, and so no token in common.
-        let dispatcher = Arc::new(Dispatcher::new(format!("http://{address}"), rules, u64::from(address.port())));
+        let origin = format!("http://{host}:{}", address.port());
+        let site = site(&origin);
+        let dispatcher = Arc::new(Dispatcher::new(origin, rules, u64::from(address.port()), site));
         let public = dispatcher.state().authority.register(ClientAuth::None);
         let mut tasks = JoinSet::new();
         clock::start(&mut tasks, listener::listen(listener, Arc::clone(&dispatcher)));

@@ -41,6 +41,9 @@
 //! `hostile` is a strict authorization server and a protected resource on loopback, with faults on demand. It counts
 //! every request, so it shows how a client uses its refresh tokens (feature `hostile`, on by default).
 //!
+//! `login_server` is the same server with everything that a login needs, from the resource's challenge to the tokens, and
+//! with a switch for each flaw (feature `hostile`).
+//!
 //! `scripted` has sessions that follow a script, for unit tests of hosts (feature `scripted`, on by default).
 //!
 //! `http_contract` is the contract of an HTTP client for the refresh grant (feature `http-contract`).
@@ -48,6 +51,8 @@
 mod contract;
 #[cfg(feature = "hostile")]
 pub mod hostile;
+#[cfg(feature = "hostile")]
+pub use hostile::login_server;
 #[cfg(feature = "http-contract")]
 pub mod http_contract;
 #[cfg(feature = "scripted")]

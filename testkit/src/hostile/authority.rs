@@ -62,6 +62,7 @@ struct Access {
     origin: Option<(ChainId, u32)>,
     /// `None` if the request named none. The token is then good at every resource.
     resource: Option<String>,
+    scope: String,
     expires: Duration,
 }
 
@@ -72,6 +73,8 @@ pub(super) struct Issued {
     pub(super) refresh: Option<String>,
     pub(super) expires_in: Option<i64>,
     pub(super) scope: String,
+    /// Only with a first grant for the scope `openid`.
+    pub(super) id_token: Option<String>,
 }
 
 /// Why a token request is refused.
@@ -95,6 +98,14 @@ pub(super) enum Refusal {
     Replayed { token_id: TokenId, revoked: bool },
     /// An unspent refresh token of an ended chain.
     Ended(TokenId),
+    /// A device code whose person has not answered (RFC 8628 section 3.5).
+    Pending,
+    /// A device code that is polled too often.
+    SlowDown,
+    /// A device code whose person declined.
+    Denied,
+    /// A device code that is too old.
+    Expired,
 }
 
 impl Chain {
@@ -120,6 +131,10 @@ impl Refusal {
             Self::Unsupported => "unsupported_grant_type",
             Self::Resource => "invalid_target",
             Self::Scope => "invalid_scope",
+            Self::Pending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::Denied => "access_denied",
+            Self::Expired => "expired_token",
             Self::Unknown | Self::Replayed { .. } | Self::Ended(_) => "invalid_grant",
         }
     }
@@ -147,7 +162,11 @@ impl Authority {
     }
 
     pub(super) fn register(&mut self, auth: ClientAuth) -> Client {
-        let id = format!("client-{}", self.clients.len());
+        self.register_as(format!("client-{}", self.clients.len()), auth)
+    }
+
+    /// Registers a client under this identifier.
+    pub(super) fn register_as(&mut self, id: String, auth: ClientAuth) -> Client {
         let secret = (auth != ClientAuth::None).then(|| ClientSecret::new(self.names.draw("cs", None)));
         let client = Client { id: id.clone(), secret, auth, secret_expires_at: None };
         self.clients.insert(id, client.clone());
@@ -160,6 +179,11 @@ impl Authority {
             // The entry is kept, so that ids are not reused. No request can authenticate with this method.
             client.auth = ClientAuth::PrivateKeyJwt;
         }
+    }
+
+    /// A value that names itself by `kind` and was not drawn before.
+    pub(super) fn draw(&mut self, kind: &str) -> String {
+        self.names.draw(kind, None)
     }
 
     /// A first grant, as a login returns it.
@@ -212,10 +236,14 @@ impl Authority {
 
     /// Whether an access token is good at `resource` now.
     pub(super) fn admits(&self, access: &str, resource: &str, now: Duration) -> bool {
-        self.access.get(access).is_some_and(|access| {
-            let belongs = access.resource.as_deref().is_none_or(|own| own == resource);
-            belongs && now < access.expires && self.is_live(access)
-        })
+        self.scope_at(access, &[resource.to_owned()], now).is_some()
+    }
+
+    /// The scope of an access token that is good now at a resource with these names, separated by spaces.
+    pub(super) fn scope_at(&self, access: &str, resource: &[String], now: Duration) -> Option<&str> {
+        let access = self.access.get(access)?;
+        let belongs = access.resource.as_ref().is_none_or(|own| resource.contains(own));
+        (belongs && now < access.expires && self.is_live(access)).then_some(&*access.scope)
     }
 
     /// Ends a chain with its newest refresh token and all its access tokens. Returns whether it was alive.
@@ -272,7 +300,8 @@ impl Authority {
         Ok(Issued { refresh: Some(refresh), ..self.mint(Some(next), Some(&resource), &scope, now) })
     }
 
-    fn authenticate(&self, who: &Credentials) -> Result<ClientAuth, Refusal> {
+    /// Checks the client's credentials, and returns its method.
+    pub(super) fn authenticate(&self, who: &Credentials) -> Result<ClientAuth, Refusal> {
         let refusal = Refusal::Client { basic: who.method == ClientAuth::Basic };
         let client = self.clients.get(&who.id).ok_or(refusal)?;
         let same = client.secret.as_ref().map(ClientSecret::expose) == who.secret.as_deref();
@@ -288,13 +317,13 @@ impl Authority {
             Some((token_id.chain, chain.minted - 1))
         });
         let (resource, expires) = (resource.map(str::to_owned), now.saturating_add(lifetime));
-        self.access.insert(access.clone(), Access { origin, resource, expires });
+        self.access.insert(access.clone(), Access { origin, resource, scope: scope.to_owned(), expires });
         let expires_in = match self.rules.announced {
             Announced::Truth => Some(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)),
             Announced::Nothing => None,
             Announced::Lie(seconds) => Some(seconds),
         };
-        Issued { token_id, access, refresh: None, expires_in, scope: scope.to_owned() }
+        Issued { token_id, access, refresh: None, expires_in, scope: scope.to_owned(), id_token: None }
     }
 
     fn name_refresh(&mut self, token_id: TokenId) -> String {

@@ -32,6 +32,12 @@ pub(super) fn http_date(ahead: Duration) -> String {
     httpdate::fmt_http_date(SystemTime::now() + ahead)
 }
 
+/// The wall-clock time in seconds since 1970, for registrations and ID tokens.
+#[expect(clippy::disallowed_methods, reason = "a date on the wire is of the wall clock")]
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Sleeps for `time`. A zero time returns at once, because a timer would still cost a millisecond.
 #[expect(clippy::disallowed_methods, reason = "a server that is slow on purpose")]
 pub(super) async fn pause(time: Duration) {

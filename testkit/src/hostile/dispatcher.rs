@@ -10,6 +10,7 @@ use super::authority::{Authority, Issued, Refusal, TokenId};
 use super::clock::{Clock, pause};
 use super::fault::{Afterwards, Manner, When};
 use super::form::Form;
+use super::login_server::{self, Incoming, Served, Site};
 use super::reply::{self, Reply};
 use super::rules::Rules;
 use super::script::{Script, Step};
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub(super) token: Script,
     pub(super) resource: Script,
     pub(super) revocation: Script,
+    /// The endpoints of logins, if this server has them.
+    pub(super) site: Option<Site>,
     /// How far the authority's clock is ahead.
     pub(super) ahead: Duration,
     timeline: Timeline,
@@ -42,6 +45,7 @@ pub(super) struct Head {
     pub(super) path: String,
     pub(super) authorization: Option<String>,
     pub(super) content_type: String,
+    pub(super) if_none_match: Option<String>,
 }
 
 /// A request that has arrived. Dropped when it is answered, or has broken off.
@@ -60,6 +64,8 @@ enum Endpoint {
     Revocation,
     Elsewhere,
     Other,
+    /// An endpoint that only servers with logins have.
+    Login(login_server::Endpoint),
 }
 
 /// The reply and the way of its delivery.
@@ -70,12 +76,13 @@ pub(super) struct Answer {
 }
 
 impl Dispatcher {
-    pub(super) fn new(origin: String, rules: Rules, seed: u64) -> Self {
+    pub(super) fn new(origin: String, rules: Rules, seed: u64, site: Option<Site>) -> Self {
         let state = State {
             authority: Authority::new(rules, seed),
             token: Script::default(),
             resource: Script::default(),
             revocation: Script::default(),
+            site,
             ahead: Duration::ZERO,
             timeline: Timeline::default(),
         };
@@ -127,8 +134,16 @@ impl Dispatcher {
 
     /// Registers a request whose head has arrived.
     pub(super) fn arrive(self: &Arc<Self>, head: &Head) -> Call {
-        let endpoint = Endpoint::of(head.path.split('?').next().unwrap_or_default());
+        let path = head.path.split('?').next().unwrap_or_default();
         let mut state = self.state();
+        let endpoint = match &mut state.site {
+            None => Endpoint::of(path),
+            Some(site) => {
+                let endpoint = site.route(path);
+                site.tally.arrived(endpoint, path);
+                endpoint.into()
+            }
+        };
         match endpoint {
             Endpoint::Token => self.note(&mut state, What::TokenRequest, None, None, |counts| {
                 counts.token_requests += 1;
@@ -144,7 +159,7 @@ impl Dispatcher {
             Endpoint::Elsewhere => {
                 self.note(&mut state, What::RedirectFollowed, None, None, |counts| counts.redirects_followed += 1);
             }
-            Endpoint::Other => {}
+            Endpoint::Other | Endpoint::Login(_) => self.counts.send_modify(|_| {}),
         }
         drop(state);
         Call { dispatcher: Arc::clone(self), endpoint, inside: AtomicBool::new(endpoint == Endpoint::Token) }
@@ -169,22 +184,40 @@ impl Endpoint {
     }
 }
 
+impl From<login_server::Endpoint> for Endpoint {
+    fn from(endpoint: login_server::Endpoint) -> Self {
+        match endpoint {
+            login_server::Endpoint::Token => Self::Token,
+            login_server::Endpoint::Resource => Self::Resource,
+            login_server::Endpoint::Revocation => Self::Revocation,
+            login_server::Endpoint::Elsewhere => Self::Elsewhere,
+            other => Self::Login(other),
+        }
+    }
+}
+
 impl Call {
     /// Answers a request that was read completely, with its fault, its processing and its delay.
     pub(super) async fn answer(&self, head: &Head, body: &[u8]) -> Answer {
+        let incoming = Incoming { head, body };
+        let place = self.log(&incoming);
         let step = self.next_fault();
         if let Some(Step { when: When::Before, fault }) = &step {
             fault.wait().await;
             if fault.strikes() {
                 self.struck();
                 let reply = Reply::page(503).changed(fault, None, &self.dispatcher.origin);
-                return self.send(Answer { reply, manner: fault.manner, afterwards: fault.afterwards }).await;
+                let answer = Answer { reply, manner: fault.manner, afterwards: fault.afterwards };
+                return self.send(answer, place).await;
             }
         }
-        let (mut reply, issued) = self.work(head, body);
-        let mut answer = (Manner::Whole, Afterwards::Keep);
+        let (Served { mut reply, manner }, issued) = self.work(&incoming);
+        let mut answer = (manner, Afterwards::Keep);
         if let Some(Step { when, fault }) = &step {
-            answer = (fault.manner, fault.afterwards);
+            answer.1 = fault.afterwards;
+            if fault.manner != Manner::Whole {
+                answer.0 = fault.manner;
+            }
             if *when == When::After {
                 fault.wait().await;
                 if fault.strikes() {
@@ -193,7 +226,16 @@ impl Call {
                 }
             }
         }
-        self.send(Answer { reply, manner: answer.0, afterwards: answer.1 }).await
+        self.send(Answer { reply, manner: answer.0, afterwards: answer.1 }, place).await
+    }
+
+    /// Logs a request that was read completely, and returns its place in the log.
+    fn log(&self, incoming: &Incoming<'_>) -> Option<usize> {
+        let mut state = self.dispatcher.state();
+        let site = state.site.as_mut()?;
+        let place = site.tally.read(site.route(incoming.path()), incoming);
+        self.dispatcher.counts.send_modify(|_| {});
+        place
     }
 
     fn next_fault(&self) -> Option<Step> {
@@ -202,6 +244,7 @@ impl Call {
             Endpoint::Token => state.token.take(),
             Endpoint::Resource => state.resource.take(),
             Endpoint::Revocation => state.revocation.take(),
+            Endpoint::Login(endpoint) => state.site.as_mut()?.next_fault(endpoint),
             Endpoint::Elsewhere | Endpoint::Other => None,
         }
     }
@@ -211,7 +254,7 @@ impl Call {
     }
 
     /// Counts an answer and returns it.
-    async fn send(&self, answer: Answer) -> Answer {
+    async fn send(&self, answer: Answer, place: Option<usize>) -> Answer {
         let (dispatcher, status) = (&self.dispatcher, answer.reply.status);
         if self.endpoint == Endpoint::Token {
             let delay = dispatcher.state().authority.rules.answer_delay;
@@ -219,6 +262,9 @@ impl Call {
         }
         if answer.manner == Manner::Whole {
             let mut state = dispatcher.state();
+            if let (Some(place), Some(site)) = (place, &mut state.site) {
+                site.tally.answered(place, status);
+            }
             match self.endpoint {
                 Endpoint::Token => dispatcher.note(&mut state, What::TokenAnswer, None, Some(status), |counts| {
                     *counts.token_answers.entry(status).or_default() += 1;
@@ -226,7 +272,7 @@ impl Call {
                 Endpoint::Resource => dispatcher.note(&mut state, What::ResourceAnswer, None, Some(status), |counts| {
                     *counts.resource_answers.entry(status).or_default() += 1;
                 }),
-                Endpoint::Revocation | Endpoint::Elsewhere | Endpoint::Other => {}
+                Endpoint::Revocation | Endpoint::Elsewhere | Endpoint::Other | Endpoint::Login(_) => {}
             }
         }
         if !matches!(answer.manner, Manner::Drip { .. } | Manner::Halves { .. } | Manner::Silence) {
@@ -244,27 +290,60 @@ impl Call {
     }
 
     /// The server's behaviour without faults.
-    fn work(&self, head: &Head, body: &[u8]) -> (Reply, Option<Issued>) {
+    fn work(&self, incoming: &Incoming<'_>) -> (Served, Option<Issued>) {
+        let Incoming { head, body } = *incoming;
         let form = || Form::read(&head.content_type, head.authorization.as_deref(), body).map_err(Refusal::from);
-        match (self.endpoint, &*head.method) {
-            (Endpoint::Token, "POST") => match self.token(form()) {
-                Ok(issued) => (Reply::tokens(&issued), Some(issued)),
-                Err(refusal) => (Reply::refusal(refusal), None),
+        let mut issued = None;
+        let reply = match (self.endpoint, &*head.method) {
+            (Endpoint::Token, "POST") => {
+                let reply = match self.token(form()) {
+                    Ok(tokens) => Reply::tokens(issued.insert(tokens)),
+                    Err(refusal) => Reply::refusal(refusal),
+                };
+                match &self.dispatcher.state().site {
+                    Some(site) => site.flawed_tokens(reply),
+                    None => reply,
+                }
+            }
+            (Endpoint::Resource, method) => self.resource(incoming, method),
+            (Endpoint::Revocation, "POST") => self.revoke(form()),
+            (Endpoint::Token | Endpoint::Revocation, _) => Reply::empty(405).with("allow", "POST"),
+            (Endpoint::Elsewhere, _) => match self.login(login_server::Endpoint::Elsewhere, incoming) {
+                Some(served) => served.reply,
+                None => Reply::refusal(Refusal::Malformed),
             },
-            (Endpoint::Resource, method) => (self.resource(head, method), None),
-            (Endpoint::Revocation, "POST") => (self.revoke(form()), None),
-            (Endpoint::Token | Endpoint::Revocation, _) => (Reply::empty(405).with("allow", "POST"), None),
-            (Endpoint::Elsewhere, _) => (Reply::refusal(Refusal::Malformed), None),
-            (Endpoint::Other, _) => (reply::metadata(&head.path, &self.dispatcher.origin), None),
-        }
+            (Endpoint::Login(endpoint), _) => {
+                let served = self.login(endpoint, incoming);
+                return (served.unwrap_or_else(|| Reply::empty(404).into()), None);
+            }
+            (Endpoint::Other, _) => reply::metadata(&head.path, &self.dispatcher.origin),
+        };
+        (reply.into(), issued)
+    }
+
+    /// The behaviour of the endpoints of logins. `None` if this server has none.
+    fn login(&self, endpoint: login_server::Endpoint, incoming: &Incoming<'_>) -> Option<Served> {
+        let (dispatcher, mut state) = (&self.dispatcher, self.dispatcher.state());
+        let now = dispatcher.now(&state);
+        let State { authority, site, .. } = &mut *state;
+        let served = site.as_mut()?.serve(authority, endpoint, incoming, now);
+        // An authorization may have ended earlier grants.
+        dispatcher.count_chains(&state);
+        Some(served)
     }
 
     fn token(&self, form: Result<Form, Refusal>) -> Result<Issued, Refusal> {
         let (dispatcher, mut state) = (&self.dispatcher, self.dispatcher.state());
         let grant_type = form.as_ref().ok().and_then(|form| form.grant_type.clone());
         let now = dispatcher.now(&state);
-        let answer = form.and_then(|form| state.authority.token(&form, now));
+        let State { authority, site, .. } = &mut *state;
+        let answer = form.and_then(|form| match site {
+            Some(site) => site.token(authority, &form, now),
+            None => authority.token(&form, now),
+        });
+        let is_refresh = grant_type.as_deref() == Some("refresh_token");
         let (what, token_id) = match &answer {
+            Ok(Issued { token_id: Some(token_id), .. }) if !is_refresh => (What::Granted, Some(*token_id)),
             Ok(Issued { token_id: Some(token_id), .. }) => (What::Rotated, Some(*token_id)),
             Ok(_) => (What::Minted, None),
             Err(Refusal::Replayed { token_id, .. }) => (What::Replayed, Some(*token_id)),
@@ -278,7 +357,7 @@ impl Call {
                 _ => counts.other_grants += 1,
             }
             match &answer {
-                Ok(Issued { token_id: Some(_), .. }) => counts.rotations += 1,
+                Ok(Issued { token_id: Some(_), .. }) => counts.rotations += u64::from(is_refresh),
                 Ok(_) => counts.mints += 1,
                 Err(refusal) => {
                     counts.replays += u64::from(matches!(refusal, Refusal::Replayed { .. }));
@@ -288,12 +367,16 @@ impl Call {
         });
         if let Err(Refusal::Replayed { token_id, revoked: true }) = answer {
             dispatcher.note(&mut state, What::ChainRevoked, Some(token_id), None, |_| {});
-            dispatcher.count_chains(&state);
         }
+        dispatcher.count_chains(&state);
         answer
     }
 
-    fn resource(&self, head: &Head, method: &str) -> Reply {
+    fn resource(&self, incoming: &Incoming<'_>, method: &str) -> Reply {
+        if self.dispatcher.state().site.is_some() {
+            return self.login_resource(incoming);
+        }
+        let head = incoming.head;
         let (dispatcher, state) = (&self.dispatcher, self.dispatcher.state());
         let resource = format!("{}{}", dispatcher.origin, head.path.split('?').next().unwrap_or_default());
         let bearer = head.authorization.as_deref().and_then(bearer);
@@ -302,6 +385,24 @@ impl Call {
             (true, "POST") => Reply::json(200, &serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": {} })),
             (true, _) => Reply::empty(405).with("allow", "POST"),
             (false, _) => reply::challenge(&dispatcher.origin, &head.path, bearer.is_some()),
+        }
+    }
+
+    /// The resource of a server with logins. After a migration another server knows the tokens.
+    fn login_resource(&self, incoming: &Incoming<'_>) -> Reply {
+        let (issuer, names) = match &self.dispatcher.state().site {
+            Some(site) => site.verifier(),
+            None => (None, Vec::new()),
+        };
+        let issuer = issuer.as_ref().unwrap_or(&self.dispatcher);
+        let scope = incoming.bearer().and_then(|access| {
+            // Never both locks at once, because two servers may have migrated to each other.
+            let state = issuer.state();
+            state.authority.scope_at(access, &names, issuer.now(&state)).map(str::to_owned)
+        });
+        match &self.dispatcher.state().site {
+            Some(site) => site.call(incoming, scope.as_deref()),
+            None => Reply::empty(404),
         }
     }
 

@@ -1,5 +1,7 @@
 //! A token request in its wire format (RFC 6749 section 3.2).
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::parse;
@@ -16,6 +18,8 @@ pub(super) struct Form {
     pub(super) scope: Option<String>,
     /// RFC 8707. The only parameter that may be repeated.
     pub(super) resources: Vec<String>,
+    /// All other parameters.
+    pub(super) others: BTreeMap<String, String>,
 }
 
 /// The client's credentials in the request.
@@ -55,7 +59,12 @@ impl Form {
                     form.resources.push(value.into_owned());
                     continue;
                 }
-                _ => continue,
+                other => {
+                    if form.others.insert(other.to_owned(), value.into_owned()).is_some() {
+                        return Err(Malformed);
+                    }
+                    continue;
+                }
             };
             if place.replace(value.into_owned()).is_some() {
                 return Err(Malformed);
@@ -106,6 +115,7 @@ mod tests {
         assert_eq!(form.grant_type.as_deref(), Some("refresh_token"));
         assert_eq!(form.refresh_token.as_deref(), Some("a+b"));
         assert_eq!(form.resources, ["x", "y"]);
+        assert_eq!(read(None, "code=a%2Bb").unwrap().others["code"], "a+b");
         assert_eq!((&*form.client.id, form.client.secret, form.client.method), ("c", None, ClientAuth::None));
     }
 
@@ -122,6 +132,7 @@ mod tests {
     fn what_is_ambiguous_is_malformed() {
         let basic = Some("Basic YzpzCg==");
         assert!(read(None, "scope=a&scope=b").is_err());
+        assert!(read(None, "code=a&code=b").is_err());
         assert!(read(basic, "client_secret=s").is_err());
         assert!(read(basic, "client_id=other").is_err());
         assert!(read(Some("Bearer x"), "").is_err());

@@ -221,6 +221,7 @@ fn parse(read: &[u8]) -> Result<Option<(Start, usize)>, httparse::Error> {
         path: request.path.unwrap_or_default().to_owned(),
         authorization: value("authorization"),
         content_type: value("content-type").unwrap_or_default(),
+        if_none_match: value("if-none-match"),
     };
     Ok(Some((Start { head, body, keep: request.version == Some(1) && !closes }, length)))
 }

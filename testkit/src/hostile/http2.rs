@@ -246,6 +246,7 @@ fn head(request: &Request<RecvStream>) -> Head {
         path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         authorization: value(header::AUTHORIZATION),
         content_type: value(header::CONTENT_TYPE).unwrap_or_default(),
+        if_none_match: value(header::IF_NONE_MATCH),
     }
 }
 

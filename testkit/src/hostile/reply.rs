@@ -41,6 +41,9 @@ impl Reply {
         if !issued.scope.is_empty() {
             body["scope"] = issued.scope.as_str().into();
         }
+        if let Some(id_token) = &issued.id_token {
+            body["id_token"] = id_token.as_str().into();
+        }
         Self::json(200, &body).with("cache-control", "no-store")
     }
 

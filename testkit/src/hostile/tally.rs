@@ -97,7 +97,7 @@ pub struct Event {
 pub enum What {
     /// A connection was accepted.
     Connected,
-    /// A test received a first grant.
+    /// A first grant was issued, to a test or by a login.
     Granted,
     /// A token request arrived.
     TokenRequest,
