@@ -25,6 +25,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! Flaws of metadata are those of the authorization server's. [`LoginServer::next_at`] puts any [`Fault`] on any endpoint, for
+//! example [`Fault::huge`] on the resource's metadata.
+//!
 //! | path | purpose |
 //! |---|---|
 //! | `/mcp`, and below it | the resource, with a challenge (401) and `insufficient_scope` (403) |
@@ -35,7 +38,7 @@
 //! | `/device_authorization`, `/device` | device logins (RFC 8628) |
 //! | `/token`, `/revoke` | tokens for codes, device codes, refresh tokens and client credentials; revocation (RFC 7009) |
 //!
-//! The endpoints are at the origin, whatever the issuer's path, so that a client of the revision of 2025-03-26 finds them.
+//! The endpoints are at the origin, also where the issuer has a path, so that a client of the revision of 2025-03-26 finds them.
 
 mod authorize;
 mod browser;
@@ -178,7 +181,7 @@ impl LoginServer {
 
     // --- clients and grants ------------------------------------------------------------------------------------------
 
-    /// Registers a client by hand, with these redirect addresses. The port of a loopback address may differ.
+    /// Registers a client as an operator does, with these redirect addresses. The port of a loopback address may differ.
     pub fn pre_register(&self, auth: ClientAuth, redirects: impl IntoIterator<Item = impl Into<String>>) -> Client {
         let client = self.hostile.register(auth);
         self.site(|site| site.clients.insert(client.id.clone(), Known::pre_registered(words(redirects))));

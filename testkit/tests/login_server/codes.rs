@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tokenkeeper_actors::values::record::{Client, ClientAuth};
-use tokenkeeper_testkit::login_server::{Consent, Endpoint, LoginServer};
+use tokenkeeper_testkit::hostile::Rules;
+use tokenkeeper_testkit::login_server::{Browser, Consent, Endpoint, LoginServer};
 
 use crate::client::{CHALLENGE, Careless, REDIRECT, VERIFIER, encoded, error, http, json, with, word};
 
@@ -92,6 +93,17 @@ async fn what_differs_from_the_request_is_refused_and_spends_the_code() {
 }
 
 #[tokio::test]
+async fn a_server_may_ignore_resources() {
+    let rules = Rules { checks_resource: false, ..Rules::default() };
+    let server = LoginServer::builder().rules(rules).start().await.unwrap();
+    let client = Careless::register(&server).await;
+    let url = client.url_of(&with(client.parameters(""), "resource", None));
+    let code = Browser::open(&url).await.unwrap().query("code").unwrap();
+    let tokens = json(client.token(&with(client.exchange(&code), "resource", None)).await).await;
+    assert_eq!(client.call("any", word(&tokens, "access_token")).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_code_belongs_to_its_client() {
     let server = LoginServer::start().await.unwrap();
     let (client, thief) = (Careless::register(&server).await, Careless::register(&server).await);
@@ -149,7 +161,7 @@ async fn bad_requests_come_back_as_errors_or_not_at_all() {
         ("scope", Some("admin"), "invalid_scope"),
     ] {
         let url = client.url_of(&with(client.parameters(""), name, value));
-        let visit = tokenkeeper_testkit::login_server::Browser::open(&url).await.unwrap();
+        let visit = Browser::open(&url).await.unwrap();
         assert_eq!(visit.query("error").as_deref(), Some(word), "{name} {value:?}");
         assert_eq!(visit.query("state").as_deref(), Some("state-1"));
         assert_eq!(visit.query("iss"), Some(server.issuer()));
@@ -162,11 +174,11 @@ async fn bad_requests_come_back_as_errors_or_not_at_all() {
         ("redirect_uri", None),
     ] {
         let url = client.url_of(&with(client.parameters(""), name, value));
-        let visit = tokenkeeper_testkit::login_server::Browser::open(&url).await.unwrap();
+        let visit = Browser::open(&url).await.unwrap();
         assert_eq!((visit.status, visit.callback), (400, None), "{name} {value:?}");
     }
     let repeated = format!("{}&scope=a&scope=b", client.url_of(&with(client.parameters(""), "scope", None)));
-    assert_eq!(tokenkeeper_testkit::login_server::Browser::open(&repeated).await.unwrap().status, 400);
+    assert_eq!(Browser::open(&repeated).await.unwrap().status, 400);
     let counts = server.counts();
     assert_eq!((counts.refused["invalid_request"], counts.refused["no_callback"], counts.allowed), (3, 6, 0));
 }

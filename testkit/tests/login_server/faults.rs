@@ -24,6 +24,18 @@ async fn a_fault_strikes_before_or_after_a_registration() {
 }
 
 #[tokio::test]
+async fn any_fault_strikes_at_the_resources_metadata() {
+    let server = LoginServer::start().await.unwrap();
+    let url = format!("{}/.well-known/oauth-protected-resource/mcp", server.origin());
+    server.next_at(Endpoint::ResourceMetadata, 1, When::After, Fault::huge(11 << 20));
+    server.next_at(Endpoint::ResourceMetadata, 1, When::After, Fault::redirect());
+    assert!(get(&url).await.text().await.unwrap().len() > 10 << 20);
+    assert_eq!(get(&url).await.status(), 307);
+    assert_eq!(get(&url).await.status(), 200);
+    assert_eq!((server.counts().of(Endpoint::ResourceMetadata), server.counts().tokens.faults), (3, 2));
+}
+
+#[tokio::test]
 async fn the_answer_to_a_code_is_lost_and_the_code_is_spent() {
     let server = LoginServer::start().await.unwrap();
     let client = Careless::register(&server).await;

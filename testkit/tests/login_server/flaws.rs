@@ -1,9 +1,9 @@
 //! Each flaw shows on the wire, and a server without it does not show it.
 
 use serde_json::{Value, json};
-use tokenkeeper_testkit::login_server::{Blame, Flaw, LoginServer};
+use tokenkeeper_testkit::login_server::{Blame, Browser, Flaw, LoginServer};
 
-use crate::client::{Careless, REDIRECT, challenge, error, get, json as body, post_json, word};
+use crate::client::{Careless, REDIRECT, challenge, error, get, json as body, post_json, with, word};
 use crate::within::within;
 
 const OTHER: &str = "https://attacker.example.com";
@@ -65,6 +65,16 @@ async fn shows(flaw: Flaw, server: &LoginServer) -> bool {
                 refused += usize::from(registered(server, redirect).await.1 == "invalid_redirect_uri");
             }
             refused == 2 && registered(server, "http://localhost:1/callback").await.0 == 201
+        }
+        Flaw::RegistrationWantsLiteral => {
+            let refused = registered(server, "http://localhost:1/callback").await.1 == "invalid_redirect_uri";
+            refused && registered(server, REDIRECT).await.0 == 201
+        }
+        Flaw::ExactRedirectPort => {
+            let client = Careless::register(server).await;
+            let other = with(client.parameters(""), "redirect_uri", Some("http://127.0.0.1:2/callback"));
+            let refused = Browser::open(&client.url_of(&other)).await.unwrap().callback.is_none();
+            refused && client.ask("").await.query("code").is_some()
         }
         Flaw::RegistrationOtherMethod => {
             let client = Careless::register(server).await;
@@ -156,10 +166,10 @@ async fn a_careless_client_gets_through_wrong_documents() {
         let server = LoginServer::builder().flaw(flaw).start().await.unwrap();
         let resource = word(&resource_metadata(&server).await.1, "resource").to_owned();
         let client = Careless::register(&server).await;
-        let parameters = crate::client::with(client.parameters(""), "resource", Some(&resource));
-        let visit = tokenkeeper_testkit::login_server::Browser::open(&client.url_of(&parameters)).await.unwrap();
+        let parameters = with(client.parameters(""), "resource", Some(&resource));
+        let visit = Browser::open(&client.url_of(&parameters)).await.unwrap();
         let exchange = client.exchange(&visit.query("code").unwrap());
-        let tokens = body(client.token(&crate::client::with(exchange, "resource", Some(&resource))).await).await;
+        let tokens = body(client.token(&with(exchange, "resource", Some(&resource))).await).await;
         assert_eq!(client.call("any", word(&tokens, "access_token")).await.status(), 200, "{flaw}");
     }
 }

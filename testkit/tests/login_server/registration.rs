@@ -44,12 +44,27 @@ async fn a_registration_gets_what_it_asks_for_or_the_defaults() {
         (json!({}), "invalid_redirect_uri"),
         (json!({ "redirect_uris": ["http://example.com/callback"] }), "invalid_redirect_uri"),
         (json!({ "redirect_uris": ["javascript:alert(1)"] }), "invalid_redirect_uri"),
+        (json!({ "redirect_uris": ["http://localhost.example.com/"] }), "invalid_redirect_uri"),
         (json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "magic" }), "invalid_client_metadata"),
         (json!([]), "invalid_client_metadata"),
     ] {
         assert_eq!(error(post_json(&endpoint, &asked).await).await, (400, expected.into()), "{asked}");
     }
-    assert_eq!((server.counts().of(Endpoint::Registration), server.counts().registered), (7, 2));
+    assert_eq!((server.counts().of(Endpoint::Registration), server.counts().registered), (8, 2));
+}
+
+#[tokio::test]
+async fn a_server_may_know_one_authentication_method_only() {
+    let server = LoginServer::builder().auth_methods([ClientAuth::Post]).start().await.unwrap();
+    let endpoint = format!("{}/register", server.origin());
+    for (method, status) in [("none", 400), ("client_secret_basic", 400), ("client_secret_post", 201)] {
+        let asked = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": method });
+        assert_eq!(post_json(&endpoint, &asked).await.status(), status, "{method}");
+    }
+    let metadata = format!("{}/.well-known/oauth-authorization-server", server.origin());
+    let metadata = body(crate::client::get(&metadata).await).await;
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_post"]));
+    assert_eq!(body(crate::client::get(word(&metadata, "jwks_uri")).await).await, json!({ "keys": [] }));
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(super) struct Pushed {
 
 /// Why an authorization request is refused.
 enum Problem {
-    /// The redirect address cannot be trusted. The person sees a page, and the client hears nothing.
+    /// The redirect address cannot be trusted. The person sees a page, and the client gets no callback.
     NoCallback(&'static str),
     /// The client gets an error.
     Callback { redirect: String, state: Option<String>, error: &'static str, text: &'static str },
@@ -55,7 +55,7 @@ pub(super) fn authorize(site: &mut Site, authority: &mut Authority, incoming: &I
         if site.has(Flaw::ClientUnknownAtPage) {
             return Err(Problem::NoCallback("unknown client"));
         }
-        check(site, &parameters)
+        check(site, authority, &parameters)
     });
     match asked {
         Err(problem) => refuse(site, problem),
@@ -107,7 +107,7 @@ pub(super) fn push(site: &mut Site, authority: &mut Authority, incoming: &Incomi
     if parameters.contains_key("request_uri") {
         return error("invalid_request", "a pushed request has no request_uri");
     }
-    match check(site, &parameters) {
+    match check(site, authority, &parameters) {
         Err(Problem::NoCallback(text)) => return error("invalid_request", text),
         Err(Problem::Callback { error: word, text, .. }) => return error(word, text),
         Ok(_) => {}
@@ -125,9 +125,10 @@ fn resolve(site: &mut Site, incoming: &Incoming<'_>, now: Duration) -> Result<BT
     let Some(uri) = parameters.get("request_uri") else {
         if site.settings.requires_par {
             let (redirect, state) = (parameters.get("redirect_uri"), parameters.get("state").cloned());
+            let exact = site.has(Flaw::ExactRedirectPort);
             let known = parameters.get("client_id").and_then(|id| site.clients.get(id));
             return Err(match (redirect, known) {
-                (Some(redirect), Some(known)) if known.allows(redirect) => Problem::Callback {
+                (Some(redirect), Some(known)) if known.allows(redirect, exact) => Problem::Callback {
                     redirect: redirect.clone(),
                     state,
                     error: "invalid_request",
@@ -153,12 +154,12 @@ fn resolve(site: &mut Site, incoming: &Incoming<'_>, now: Duration) -> Result<BT
     Ok(pushed.parameters.clone())
 }
 
-fn check(site: &Site, parameters: &BTreeMap<String, String>) -> Result<Asked, Problem> {
+fn check(site: &Site, authority: &Authority, parameters: &BTreeMap<String, String>) -> Result<Asked, Problem> {
     let parameter = |name: &str| parameters.get(name).map_or("", String::as_str);
     let client = parameter("client_id");
     let known = site.clients.get(client).ok_or(Problem::NoCallback("unknown client"))?;
     let redirect = parameter("redirect_uri");
-    if !known.allows(redirect) {
+    if !known.allows(redirect, site.has(Flaw::ExactRedirectPort)) {
         return Err(Problem::NoCallback("redirect_uri is not registered"));
     }
     let state = parameters.get("state").cloned();
@@ -173,7 +174,8 @@ fn check(site: &Site, parameters: &BTreeMap<String, String>) -> Result<Asked, Pr
         return problem("invalid_request", "PKCE with S256 is required");
     }
     let resource = parameters.get("resource").cloned();
-    if !resource.as_deref().is_some_and(|resource| site.knows_resource(resource)) {
+    let is_known = resource.as_deref().is_some_and(|resource| site.knows_resource(resource));
+    if authority.rules.checks_resource && !is_known {
         return problem("invalid_target", "resource is missing or unknown");
     }
     let Some(scope) = site.granted(parameter("scope")) else {

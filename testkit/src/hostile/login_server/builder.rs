@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use tokenkeeper_actors::values::record::ClientAuth;
+
 use super::flaw::Flaw;
 use super::settings::{Consent, ResourceMetadata, ServerMetadata, Settings, words};
 use super::{LoginServer, Site};
@@ -114,6 +116,13 @@ impl LoginServerBuilder {
     /// Refuses authorization requests that were not pushed.
     pub fn require_par(mut self) -> Self {
         self.settings.requires_par = true;
+        self
+    }
+
+    /// The authentication methods that the metadata lists, in this order. Registrations with another one are refused.
+    /// Default `none`, `client_secret_basic` and `client_secret_post`. Others are left out.
+    pub fn auth_methods(mut self, methods: impl IntoIterator<Item = ClientAuth>) -> Self {
+        self.settings.auth_methods = methods.into_iter().collect();
         self
     }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::flaw::Flaw;
 use super::incoming::Incoming;
+use super::registration::method_name;
 use super::settings::{ResourceMetadata, ServerMetadata};
 use super::site::{Served, Site};
 use crate::hostile::fault::Manner;
@@ -127,6 +128,7 @@ fn document(site: &mut Site, incoming: &Incoming<'_>, body: &Value) -> Reply {
 pub(super) fn server_metadata(site: &Site) -> Value {
     let origin = &site.origin;
     let at = |path: &str| Value::from(format!("{origin}{path}"));
+    let methods: Vec<&str> = site.settings.auth_methods.iter().filter_map(|auth| method_name(*auth)).collect();
     let mut body = json!({
         "issuer": site.issuer(),
         "authorization_endpoint": at("/authorize"),
@@ -136,7 +138,7 @@ pub(super) fn server_metadata(site: &Site) -> Value {
         "response_modes_supported": ["query"],
         "grant_types_supported":
             ["authorization_code", "refresh_token", "client_credentials", super::device::GRANT_TYPE],
-        "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": methods,
         "code_challenge_methods_supported": ["S256"],
         "client_id_metadata_document_supported": site.settings.metadata_documents,
         "subject_types_supported": ["public"],

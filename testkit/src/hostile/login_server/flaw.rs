@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Which party of a login has to mend a [`Flaw`].
+/// The party of a login that has to mend a [`Flaw`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Blame {
@@ -39,7 +39,7 @@ macro_rules! flaws {
                 }
             }
 
-            /// Which party has to mend it.
+            /// The party that has to mend it.
             pub fn blame(self) -> Blame {
                 match self {
                     $(Self::$name => Blame::$blame,)+
@@ -77,7 +77,7 @@ flaws! {
     SeveralChallenges = "several-challenges", Allowed;
     /// A 401 for every access token, by the resource's fault. A client stops after one new token.
     RefusesTokens = "refuses-tokens", Resource;
-    /// A 403 `insufficient_scope` at tools that require scopes, whatever was granted, by the resource's fault. A client
+    /// A 403 `insufficient_scope` at tools that require scopes, also with these scopes granted, by the resource's fault. A client
     /// bounds its attempts for each operation.
     NeverEnoughScope = "never-enough-scope", Resource;
     /// A 403 without a challenge where scopes are missing, by the resource's fault. A client does not ask the person.
@@ -142,6 +142,9 @@ flaws! {
     /// Registrations with the redirect address 127.0.0.1 or ::1 are refused with `invalid_redirect_uri`, by the
     /// authorization server's fault (RFC 8252 section 7.3). A client tries `localhost` once.
     RegistrationWantsLocalhost = "registration-wants-localhost", AuthorizationServer;
+    /// Registrations with the redirect address `localhost` are refused with `invalid_redirect_uri`, by the authorization
+    /// server's decision. A client uses an address with an IP literal.
+    RegistrationWantsLiteral = "registration-wants-literal", AuthorizationServer;
     /// Registrations are made with another authentication method than requested, which RFC 7591 section 3.2.1 allows. A
     /// client uses the method that was returned.
     RegistrationOtherMethod = "registration-other-method", Allowed;
@@ -151,6 +154,9 @@ flaws! {
     /// The authorization page does not know a registered client and never calls back, by the authorization server's
     /// fault. A client registers anew after a prompt that ended without any callback.
     ClientUnknownAtPage = "client-unknown-at-page", AuthorizationServer;
+    /// The authorization page refuses loopback addresses whose port differs from the registered one, by the authorization
+    /// server's fault (RFC 8252 section 7.3). A client registers anew where it cannot have its former port.
+    ExactRedirectPort = "exact-redirect-port", AuthorizationServer;
     /// Callbacks have no `iss` although the metadata advertises it, by the authorization server's fault or an attacker's.
     /// A client must reject them (RFC 9207 section 2.4).
     IssMissing = "iss-missing", AuthorizationServer;

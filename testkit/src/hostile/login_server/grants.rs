@@ -112,7 +112,9 @@ impl Site {
     /// Issues the tokens of a login.
     pub(super) fn issue(&mut self, authority: &mut Authority, approved: &Approved<'_>, now: Duration) -> Issued {
         let Approved { client, subject, scope, resource, nonce } = *approved;
-        let (token_id, mut issued) = authority.grant(client, resource.unwrap_or_default(), scope, now);
+        // A server that does not check the resource knows one only.
+        let resource = resource.map_or_else(|| self.resource(), str::to_owned);
+        let (token_id, mut issued) = authority.grant(client, &resource, scope, now);
         if self.has(Flaw::GrantWideReuse) {
             self.grants.end_all(authority, client, subject);
         }
@@ -145,7 +147,7 @@ impl Site {
             return Err(Refusal::Unknown);
         }
         if let Some(chain) = code.spent {
-            // RFC 6749 section 4.1.2 says that tokens of the first presentation should be revoked.
+            // The tokens of the first presentation are revoked (RFC 6749 section 4.1.2).
             self.tally.counts.code_replays += 1;
             if let Some(chain) = chain {
                 authority.end(chain);

@@ -35,18 +35,33 @@ impl Known {
     }
 
     /// Whether a redirect address is one of its own. Addresses are equal character for character, except that the port
-    /// of a loopback address may differ (RFC 8252 section 7.3).
-    pub(super) fn allows(&self, redirect: &str) -> bool {
+    /// of a loopback address may differ (RFC 8252 section 7.3), unless `exact`.
+    pub(super) fn allows(&self, redirect: &str, exact: bool) -> bool {
         self.redirects.iter().any(|own| {
-            own == redirect || loopback_parts(own).is_some_and(|parts| Some(parts) == loopback_parts(redirect))
+            own == redirect || (!exact && loopback_parts(own).is_some_and(|own| Some(own) == loopback_parts(redirect)))
         })
+    }
+}
+
+/// The name of an authentication method. `None` for one that this server cannot check.
+pub(super) fn method_name(auth: ClientAuth) -> Option<&'static str> {
+    match auth {
+        ClientAuth::None => Some("none"),
+        ClientAuth::Basic => Some("client_secret_basic"),
+        ClientAuth::Post => Some("client_secret_post"),
+        ClientAuth::PrivateKeyJwt => None,
     }
 }
 
 /// The host and path of a loopback address with an IP literal.
 fn loopback_parts(redirect: &str) -> Option<(&str, &str)> {
+    parts_at(redirect, &["127.0.0.1", "[::1]"])
+}
+
+/// The host and path of an address at one of these hosts, over plain HTTP.
+fn parts_at<'a>(redirect: &'a str, hosts: &[&'a str]) -> Option<(&'a str, &'a str)> {
     let rest = redirect.strip_prefix("http://")?;
-    let host = ["127.0.0.1", "[::1]"].into_iter().find(|host| rest.starts_with(host))?;
+    let host = hosts.iter().copied().find(|host| rest.starts_with(host))?;
     let rest = &rest[host.len()..];
     let (port, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
@@ -72,22 +87,22 @@ pub(super) fn register(site: &mut Site, authority: &mut Authority, incoming: &In
     };
     let redirects = strings("redirect_uris");
     let literal = |redirect: &String| loopback_parts(redirect).is_some();
-    let is_allowed = |redirect: &String| {
-        redirect.starts_with("https://") || redirect.starts_with("http://localhost") || literal(redirect)
-    };
+    let named = |redirect: &String| parts_at(redirect, &["localhost"]).is_some();
+    let is_allowed = |redirect: &String| redirect.starts_with("https://") || named(redirect) || literal(redirect);
     if redirects.is_empty() || !redirects.iter().all(is_allowed) {
         return error("invalid_redirect_uri", "neither https nor loopback");
     }
     if site.has(Flaw::RegistrationWantsLocalhost) && redirects.iter().any(literal) {
         return error("invalid_redirect_uri", "use localhost");
     }
+    if site.has(Flaw::RegistrationWantsLiteral) && redirects.iter().any(named) {
+        return error("invalid_redirect_uri", "use 127.0.0.1");
+    }
     // The default of RFC 7591 section 2.
     let method = asked.get("token_endpoint_auth_method").and_then(Value::as_str).unwrap_or("client_secret_basic");
-    let auth = match method {
-        "none" => ClientAuth::None,
-        "client_secret_basic" => ClientAuth::Basic,
-        "client_secret_post" => ClientAuth::Post,
-        _ => return error("invalid_client_metadata", "unknown token_endpoint_auth_method"),
+    let offered = &site.settings.auth_methods;
+    let Some(auth) = offered.iter().copied().find(|auth| method_name(*auth) == Some(method)) else {
+        return error("invalid_client_metadata", "unknown token_endpoint_auth_method");
     };
     let auth = match auth {
         ClientAuth::Post if site.has(Flaw::RegistrationOtherMethod) => ClientAuth::Basic,
@@ -109,11 +124,7 @@ fn answer(site: &Site, client: &Client, asked: serde_json::Map<String, Value>, t
     answer["client_id_issued_at"] = unix_seconds().into();
     answer["registration_access_token"] = token.into();
     answer["registration_client_uri"] = format!("{}/register/{}", site.origin, client.id).into();
-    answer["token_endpoint_auth_method"] = match client.auth {
-        ClientAuth::Basic => "client_secret_basic".into(),
-        ClientAuth::Post => "client_secret_post".into(),
-        _ => "none".into(),
-    };
+    answer["token_endpoint_auth_method"] = method_name(client.auth).into();
     if let Some(secret) = client.secret.as_ref().map(ClientSecret::expose) {
         answer["client_secret"] = secret.into();
         let expires = site.settings.secret_lifetime.map_or(0, |lifetime| unix_seconds() + lifetime.as_secs());
@@ -155,7 +166,7 @@ mod tests {
             ["http://127.0.0.1:1/cb", "http://[::1]/cb", "http://localhost:1/cb"].map(str::to_owned).into(),
         );
         for redirect in ["http://127.0.0.1:9/cb", "http://127.0.0.1/cb", "http://[::1]:9/cb", "http://localhost:1/cb"] {
-            assert!(known.allows(redirect), "{redirect}");
+            assert!(known.allows(redirect, false), "{redirect}");
         }
         for redirect in [
             "http://127.0.0.1:9/other",
@@ -164,7 +175,7 @@ mod tests {
             "http://127.0.0.1:x/cb",
             "",
         ] {
-            assert!(!known.allows(redirect), "{redirect}");
+            assert!(!known.allows(redirect, false), "{redirect}");
         }
     }
 }

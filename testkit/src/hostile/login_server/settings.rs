@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokenkeeper_actors::values::record::ClientAuth;
+
 use super::flaw::Flaw;
 
 /// How the person answers authorization requests.
@@ -16,7 +18,7 @@ pub enum Consent {
     /// By a page with two buttons, Allow and Deny.
     Page,
     /// Not at all. The server itself calls back with this error, for example `temporarily_unavailable` (RFC 6749 section
-    /// 4.1.2.1).
+    /// 4.1.2.1). The page of a device login declines.
     Fails(&'static str),
 }
 
@@ -58,6 +60,7 @@ pub(super) struct Settings {
     pub(super) consent: Consent,
     pub(super) subject: String,
     pub(super) flaws: BTreeSet<Flaw>,
+    pub(super) auth_methods: Vec<ClientAuth>,
     pub(super) offers_par: bool,
     pub(super) requires_par: bool,
     pub(super) offers_devices: bool,
@@ -92,6 +95,7 @@ impl Default for Settings {
             consent: Consent::Allow,
             subject: "alice".to_owned(),
             flaws: BTreeSet::new(),
+            auth_methods: vec![ClientAuth::None, ClientAuth::Basic, ClientAuth::Post],
             offers_par: true,
             requires_par: false,
             offers_devices: true,

@@ -83,6 +83,7 @@ impl Site {
             "/par" if self.settings.offers_par => Endpoint::PushedAuthorization,
             "/device_authorization" if self.settings.offers_devices => Endpoint::DeviceAuthorization,
             "/device" if self.settings.offers_devices => Endpoint::DevicePage,
+            "/jwks" => Endpoint::Keys,
             "/elsewhere" => Endpoint::Elsewhere,
             documents::CUSTOM => Endpoint::ResourceMetadata,
             _ if path == "/mcp" || path.starts_with("/mcp/") => Endpoint::Resource,
@@ -106,6 +107,7 @@ impl Site {
         match (endpoint, incoming.method()) {
             (Endpoint::ResourceMetadata, "GET") => documents::resource(self, incoming).into(),
             (Endpoint::ServerMetadata | Endpoint::OpenIdMetadata, "GET") => documents::server(self, incoming),
+            (Endpoint::Keys, "GET") => Reply::json(200, &serde_json::json!({ "keys": [] })).into(),
             (Endpoint::Elsewhere, "GET") => Reply::json(200, &documents::server_metadata(self)).into(),
             (Endpoint::Authorization, "GET") => authorize::authorize(self, authority, incoming, now).into(),
             (Endpoint::Decision, "POST") => authorize::decide(self, authority, incoming, now).into(),
@@ -120,7 +122,9 @@ impl Site {
             (Endpoint::Authorization, _) => only("GET"),
             (Endpoint::ClientConfiguration, _) => only("GET, DELETE"),
             (Endpoint::DevicePage, _) => only("GET, POST"),
-            (Endpoint::ResourceMetadata | Endpoint::ServerMetadata | Endpoint::OpenIdMetadata, _) => only("GET"),
+            (Endpoint::ResourceMetadata | Endpoint::ServerMetadata | Endpoint::OpenIdMetadata | Endpoint::Keys, _) => {
+                only("GET")
+            }
             _ => only("POST"),
         }
     }
