@@ -166,7 +166,7 @@ impl Server {
     async fn refused(&self, lease: Option<Lease>, headers: &HeaderMap, operation: OperationKey) -> Result<(), Failure> {
         let challenges = Challenge::parse(headers);
         if let Some(challenge) = challenges.iter().find(|challenge| challenge.is_for_tokens()) {
-            self.session.challenged(challenge);
+            self.session.challenged(challenge).await;
         }
         let mut refused = None;
         if let Some(lease) = &lease {

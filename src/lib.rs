@@ -67,10 +67,10 @@ pub use tokenkeeper_actors::runtime::{
     AuthEvent, EventStream, SessionState, ShutdownReport, StateWatch, TokenOptions, Unsaved,
 };
 pub use tokenkeeper_actors::values::{
-    AccessToken, Account, AttemptId, Callback, ClientSecret, ConfigureError, DpopKey, Generation, IdentityError,
-    IdpIssuer, InstallError, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, LogoutError, NameError,
-    OfferedPrompt, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri, Scopes,
-    ServerIdentity, SignInError, SourceName, Spending, StoreFault, Target, TokenKind, Validity,
+    AccessToken, Account, AttemptId, BrowserBinding, Callback, ClientSecret, ConfigureError, DpopKey, Generation,
+    IdentityError, IdpIssuer, InstallError, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, LogoutError,
+    NameError, OfferedPrompt, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri,
+    Scopes, ServerIdentity, SignInError, SourceName, Spending, StoreFault, Target, TokenKind, Validity,
 };
 
 /// The code in the README compiles and does what it says.

@@ -6,7 +6,7 @@ use tokenkeeper_actors::runtime;
 use tokenkeeper_actors::values::record::Issuer;
 
 use crate::authorization::AuthorizationLogins;
-use crate::discovery::Challenge;
+use crate::discovery::{Challenge, Freshness};
 
 use crate::{
     Account, ChallengeKey, ConfigureError, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
@@ -155,12 +155,24 @@ impl AuthSession {
         self.engine.logout().await
     }
 
-    /// Reports a challenge of the resource (`WWW-Authenticate` of a 401 or 403). The next login follows its metadata URL and asks
-    /// for its scopes, unless others are wanted. It starts nothing by itself, and neither invalidates a lease nor asks a
-    /// person.
-    pub fn challenged(&self, challenge: &Challenge) {
-        if let (Some(logins), Some(resource)) = (&self.logins, self.identity().resource()) {
-            logins.discovery().noted_challenge(resource, challenge);
+    /// Reports a challenge of the resource (`WWW-Authenticate` of a 401 or 403), before the refused lease is
+    /// [invalidated](Self::invalidate). If it names metadata, the document is read again, at most once a minute (RFC 9728
+    /// section 5.2). A grant whose issuer the resource lists no more is parked then, and needs a login (law 13). The next login
+    /// uses what was found.
+    ///
+    /// It neither invalidates a lease nor asks a person. Metadata that cannot be had changes nothing.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. The document is read all the same.
+    pub async fn challenged(&self, challenge: &Challenge) {
+        let (Some(logins), Some(resource)) = (&self.logins, self.identity().resource()) else { return };
+        let discovery = logins.discovery();
+        discovery.noted_challenge(resource, challenge);
+        if challenge.resource_metadata().is_some()
+            && let Ok(published) = discovery.resource(resource, Some(challenge), Freshness::Cached).await
+        {
+            self.issuers_listed(discovery.issuers_of(&published));
         }
     }
 

@@ -330,6 +330,7 @@ fn renewal(spending: Spending, reuse: Reuse) -> RenewalPlan {
         spending,
         provider: ProviderName::new("drawn-provider").ok(),
         never_replay: reuse == Reuse::EndsMore,
+        server_named: false,
     }
 }
 

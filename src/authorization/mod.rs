@@ -193,6 +193,7 @@ impl AuthorizationLogins {
             verifier: verifier.to_string(),
             redirect_uri: redirect_uri.to_owned(),
             names_issuer: server.names_issuer_in_response,
+            browser: target.browser,
         })
     }
 
@@ -239,6 +240,7 @@ struct Target<'a> {
     resource: Option<&'a str>,
     scopes: Scopes,
     login_hint: Option<&'a str>,
+    browser: Option<[u8; 32]>,
     reach: Reach,
     renewal: RenewalPlan,
 }
@@ -250,9 +252,10 @@ fn noted(result: Result<(), StoreFault>) {
     }
 }
 
-/// The plan of a login at `issuer`, with the profile of its provider.
-fn renewal_at(issuer: &str) -> RenewalPlan {
-    RenewalPlan { provider: providers::of_issuer(issuer), ..RenewalPlan::default() }
+/// The plan of a login at `issuer`, with the profile of its provider and the reach of its requests.
+fn renewal_at(issuer: &str, reach: Reach) -> RenewalPlan {
+    let server_named = reach != Reach::Any;
+    RenewalPlan { provider: providers::of_issuer(issuer), server_named, ..RenewalPlan::default() }
 }
 
 #[async_trait]
@@ -260,9 +263,10 @@ impl LoginSource for AuthorizationLogins {
     async fn prepare(&self, identity: &ServerIdentity, preparation: Preparation) -> Result<Prepared, LoginReason> {
         let found = self.discover(identity, &preparation).await?;
         let server = &found.discovered.server;
-        let redirect = match &preparation.method {
-            LoginMethod::Redirect(address) => Some(address.as_str()),
-            _ => None,
+        let (redirect, browser) = match &preparation.method {
+            LoginMethod::Redirect(address) => (Some(address.as_str()), None),
+            LoginMethod::Hosted { redirect, browser } => (Some(redirect.as_str()), Some(browser.digest())),
+            _ => (None, None),
         };
         if redirect.is_some() && !server.supports_pkce() {
             return Err(LoginReason::NoPkce);
@@ -272,8 +276,9 @@ impl LoginSource for AuthorizationLogins {
             resource: Some(found.discovered.resource.resource.as_str()),
             scopes: Self::scopes(&preparation, &found),
             login_hint: self.settings.hint(identity),
+            browser,
             reach: found.reach,
-            renewal: renewal_at(&server.issuer),
+            renewal: renewal_at(&server.issuer, found.reach),
         };
         let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
         let mut renewals = 0;
@@ -332,7 +337,10 @@ impl LoginSource for AuthorizationLogins {
 
     async fn read(&self, pending: &PendingLogin, callback: &Callback) -> Result<AuthorizationCode, LoginReason> {
         let open = PendingAuthorization::open(&pending.sealed).ok_or(LoginReason::UnknownLogin)?;
-        let Way::Browser { state, names_issuer, .. } = &open.way else { return Err(LoginReason::Forged) };
+        let Way::Browser { state, names_issuer, browser, .. } = &open.way else { return Err(LoginReason::Forged) };
+        if browser.is_some_and(|begun| callback.browser().is_none_or(|came| came.digest() != begun)) {
+            return Err(LoginReason::OtherBrowser);
+        }
         let expected =
             Expected { key: callback::key_of_state(state), issuer: &open.issuer, names_issuer: *names_issuer };
         let answer = callback::parameters(callback.expose()).map_err(|_| LoginReason::Forged)?;
@@ -353,7 +361,7 @@ impl LoginSource for AuthorizationLogins {
             return Redeemed::Refused(LoginReason::UnknownLogin);
         };
         let (client, verifier) = (open.client(), Zeroizing::new(verifier.clone()));
-        let renewal = renewal_at(&open.issuer);
+        let renewal = renewal_at(&open.issuer, open.reach());
         let mut parameters = vec![
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
@@ -383,7 +391,7 @@ impl LoginSource for AuthorizationLogins {
 
     async fn poll(&self, _identity: &ServerIdentity, pending: &PendingLogin) -> Polled {
         match PendingAuthorization::open(&pending.sealed) {
-            Some(open) => device::poll(&self.exchanges, &open, renewal_at(&open.issuer)).await,
+            Some(open) => device::poll(&self.exchanges, &open, renewal_at(&open.issuer, open.reach())).await,
             None => Polled::Ended(LoginReason::UnknownLogin),
         }
     }

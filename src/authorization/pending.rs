@@ -41,6 +41,8 @@ pub(super) enum Way {
         redirect_uri: String,
         /// Whether the issuer names itself in its answers.
         names_issuer: bool,
+        /// The digest of the browser's secret, if the answer is to come in that browser.
+        browser: Option<[u8; 32]>,
     },
     /// A code that the person enters on another device (RFC 8628).
     Device { device_code: String, user_code: String, page: String, complete: Option<String>, interval: u64 },

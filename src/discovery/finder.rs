@@ -35,8 +35,7 @@ pub(crate) struct Finder {
 impl Finder {
     /// The reach of the URLs that the servers of `resource` name.
     pub(crate) fn reach_for(&self, resource: &ResourceUri) -> Reach {
-        let derived = if resource.is_loopback() { Reach::PublicOrLoopback } else { Reach::Public };
-        self.reach.unwrap_or(derived)
+        self.reach.unwrap_or_else(|| Reach::beside(resource))
     }
 
     pub(crate) fn aliases_of(&self, listed: &str) -> impl Iterator<Item = &str> {

@@ -261,6 +261,15 @@ impl Discovery {
         Ok(Discovered { resource: Arc::unwrap_or_clone(published), server: Arc::unwrap_or_clone(server) })
     }
 
+    /// The issuers that `published` lists, with the names under which the host accepts them.
+    pub(crate) fn issuers_of(&self, published: &ProtectedResource) -> Vec<String> {
+        let named = |listed: &String| {
+            let aliases = self.finder.aliases_of(listed).map(str::to_owned);
+            std::iter::once(listed.clone()).chain(aliases).collect::<Vec<_>>()
+        };
+        published.authorization_servers.iter().flat_map(named).collect()
+    }
+
     async fn choose(
         &self,
         listed: &[String],

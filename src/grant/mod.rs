@@ -19,7 +19,7 @@ use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
 use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profiles, Refused};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::{NotRevoked, SourceConnection, TokenSource};
-use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh};
+use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh, RenewalPlan};
 use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
 
 use crate::http::{
@@ -133,24 +133,25 @@ impl TokenSource for RefreshGrant {
     /// Connects through its HTTP client. A request that cannot be built needs no connection.
     async fn connect(
         &self,
-        _identity: &ServerIdentity,
+        identity: &ServerIdentity,
         grant: &Grant,
     ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
         let Refresh::Held(held) = &grant.refresh else { return Err(NotSent::Unbuildable) };
         let endpoint = self.refresh(held.credential.token(), grant).map(|request| request.uri().clone());
-        let connection = self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?, Reach::Any).await?;
+        let connection =
+            self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?, reach_of(&grant.renewal, identity)).await?;
         let over = |connection| Box::new(GrantConnection { grant: self.clone(), connection }) as Box<_>;
         Ok(connection.map(over))
     }
 
-    async fn request(&self, _identity: &ServerIdentity, request: TokenRequest) -> Evidence {
-        self.present(request, None).await
+    async fn request(&self, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
+        self.present(identity, request, None).await
     }
 
     /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1). An access
     /// token without a refresh token is revoked itself. Takes at most ten seconds.
-    async fn revoke(&self, _identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
-        let Revocation { binding, refresh, access, .. } = revocation;
+    async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
+        let Revocation { binding, renewal, refresh, access } = revocation;
         let (token, hint) = match (&refresh, &access) {
             (Some(refresh), _) => (refresh.token().expose(), "refresh_token"),
             (None, Some(access)) => (access.expose(), "access_token"),
@@ -164,7 +165,7 @@ impl TokenSource for RefreshGrant {
             timeout: REVOCATION_TIMEOUT,
             max_answer: DEFAULT_ANSWER_MOST,
             departure: Departure::at_any_time(),
-            reach: Reach::Any,
+            reach: reach_of(&renewal, identity),
         };
         let answer = self.http.send(exchange).await.and_then(|answer| {
             let decoded = decode(answer, DEFAULT_ANSWER_MOST);
@@ -198,22 +199,27 @@ struct GrantConnection {
 
 #[async_trait]
 impl SourceConnection for GrantConnection {
-    async fn request(self: Box<Self>, _identity: &ServerIdentity, request: TokenRequest) -> Evidence {
+    async fn request(self: Box<Self>, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
         let Self { grant, connection } = *self;
-        grant.present(request, Some(connection)).await
+        grant.present(identity, request, Some(connection)).await
     }
 }
 
 impl RefreshGrant {
     /// Makes the request, over `connection` if there is one.
-    async fn present(&self, request: TokenRequest, connection: Option<Box<dyn HttpConnection>>) -> Evidence {
+    async fn present(
+        &self,
+        identity: &ServerIdentity,
+        request: TokenRequest,
+        connection: Option<Box<dyn HttpConnection>>,
+    ) -> Evidence {
         let TokenRequest { refresh, grant, not_after, timeout, .. } = request;
         let (Some(token), Some(grant)) = (refresh, grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
         let Some(request) = self.refresh(&token, &grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
         let max_answer = DEFAULT_ANSWER_MOST;
-        let exchange = Exchange { request, timeout, max_answer, departure, reach: Reach::Any };
+        let exchange = Exchange { request, timeout, max_answer, departure, reach: reach_of(&grant.renewal, identity) };
         let answer = match connection {
             Some(connection) => connection.send(exchange).await,
             None => self.http.send(exchange).await,
@@ -228,6 +234,15 @@ impl RefreshGrant {
             Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),
             Err(HttpError::MaybeSent(MaybeSent::Broken | MaybeSent::TooLarge)) => Evidence::Lost(Lost::Broken),
         }
+    }
+}
+
+/// The addresses that the requests of a plan may connect to (law 24).
+fn reach_of(renewal: &RenewalPlan, identity: &ServerIdentity) -> Reach {
+    match identity.resource() {
+        _ if !renewal.server_named => Reach::Any,
+        Some(resource) => Reach::beside(resource),
+        None => Reach::Public,
     }
 }
 

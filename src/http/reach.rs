@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use iprfc::RFC6890;
+use tokenkeeper_actors::values::ResourceUri;
 use url::{Host, Url};
 
 /// The addresses that a request may connect to (law 24).
@@ -24,6 +25,11 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// The reach of URLs that servers name for `resource`. They may lead to the loopback only if the resource is there itself.
+    pub fn beside(resource: &ResourceUri) -> Self {
+        if resource.is_loopback() { Self::PublicOrLoopback } else { Self::Public }
+    }
+
     /// Checks the parts of `url`, without a name resolution. An [`HttpClient`](super::HttpClient) that
     /// [enforces](super::HttpClient::enforces_reach) the reach makes this check before each request, and then checks the
     /// addresses of the name.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 use super::time::WallTime;
 
@@ -17,12 +18,25 @@ pub struct Callback {
     /// The key of the login that it answers. The host makes it of the `state` parameter.
     pub key: LoginKey,
     answer: SecretString,
+    browser: Option<BrowserBinding>,
 }
 
 impl Callback {
     /// The answer to the login of `key`. It contains the authorization code, so it is kept as a secret.
     pub fn new(key: LoginKey, answer: impl Into<String>) -> Self {
-        Self { key, answer: SecretString::from(answer.into()) }
+        Self { key, answer: SecretString::from(answer.into()), browser: None }
+    }
+
+    /// The same answer, which came in the browser that holds this secret. A login that was begun in a browser
+    /// ([`LoginMethod::Hosted`]) is completed there only.
+    #[must_use]
+    pub fn in_browser(self, browser: BrowserBinding) -> Self {
+        Self { browser: Some(browser), ..self }
+    }
+
+    /// The browser in which the answer came, if the host named it.
+    pub fn browser(&self) -> Option<BrowserBinding> {
+        self.browser
     }
 
     /// The answer itself, for the login source.
@@ -34,6 +48,30 @@ impl Callback {
 impl fmt::Debug for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callback").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Ties a login to the browser in which it was begun, by a digest of a secret that the host keeps there, such as a cookie of its
+/// own. Without it, a person could be made to complete the login of somebody else, and to work in their account.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BrowserBinding([u8; 32]);
+
+impl BrowserBinding {
+    /// The binding to the browser that holds `secret`. The secret has at least 128 random bits, and is new for each login or
+    /// each session of the browser.
+    pub fn new(secret: &[u8]) -> Self {
+        Self(Sha256::digest(secret).into())
+    }
+
+    /// The digest, for the login source.
+    pub fn digest(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl fmt::Debug for BrowserBinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BrowserBinding(…)")
     }
 }
 
@@ -105,6 +143,13 @@ impl fmt::Debug for OfferedPrompt {
 pub enum LoginMethod {
     /// By an authorization page that redirects to this address.
     Redirect(String),
+    /// By an authorization page that redirects to a route of the host's own, in the browser in which the login was begun.
+    Hosted {
+        /// The address of the route.
+        redirect: String,
+        /// The browser.
+        browser: BrowserBinding,
+    },
     /// By a code that the person enters on another device (RFC 8628).
     Device,
 }
@@ -179,11 +224,13 @@ pub enum LoginReason {
     RegistrationRefused,
     /// The authorization server does not support this way of signing in.
     MethodUnsupported,
+    /// The answer came in another browser than the one in which the login was begun.
+    OtherBrowser,
 }
 
 impl LoginReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [LoginReason; 33] = [
+    pub const ALL: [LoginReason; 34] = [
         LoginReason::Denied,
         LoginReason::TimedOut,
         LoginReason::Cancelled,
@@ -217,6 +264,7 @@ impl LoginReason {
         LoginReason::NoClient,
         LoginReason::RegistrationRefused,
         LoginReason::MethodUnsupported,
+        LoginReason::OtherBrowser,
     ];
 
     /// The stable word, in snake case.
@@ -348,6 +396,10 @@ impl LoginReason {
             LoginReason::RegistrationRefused => (
                 "registration_refused",
                 "the authorization server refused to register this client: configure one that is registered there",
+            ),
+            LoginReason::OtherBrowser => (
+                "other_browser",
+                "the answer came in another browser than the one that began the sign-in, and was not used: sign in again",
             ),
             LoginReason::MethodUnsupported => (
                 "method_unsupported",

@@ -22,7 +22,9 @@ pub use identity::{Account, IdentityError, IdpIssuer, Provider, ServerIdentity, 
 pub use lease::{Cause, Lease, LeaseParts, Scopes, TokenKind};
 pub use lifetime::{Validity, Window};
 pub use lineage::{AttemptId, Epoch, FlightId, Generation, Nonce, Revision, Version};
-pub use login::{Callback, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, OfferedPrompt, SignInError};
+pub use login::{
+    BrowserBinding, Callback, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, OfferedPrompt, SignInError,
+};
 pub use reason::Reason;
 pub use record::{NameError, ProviderName, RenewalPlan, SourceName, Spending};
 pub use resource::{ResourceError, ResourceUri};

@@ -238,7 +238,7 @@ impl LoginSource for ScriptedLogins {
         let state = format!("{:032x}-{}", preparation.attempt.0, server.counts.prepared);
         let key = key_of_state(&state);
         let redirect = match preparation.method {
-            LoginMethod::Redirect(address) => address,
+            LoginMethod::Redirect(address) | LoginMethod::Hosted { redirect: address, .. } => address,
             _ => String::new(),
         };
         let sealed = SecretSlice::from(format!("{state} {redirect}").into_bytes());

@@ -219,6 +219,7 @@ pub(super) fn far_plan() -> RenewalPlan {
         spending: Spending::Repeatable,
         provider: ProviderName::new("example").ok(),
         never_replay: true,
+        server_named: true,
     }
 }
 

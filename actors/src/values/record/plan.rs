@@ -17,6 +17,9 @@ pub struct RenewalPlan {
     pub provider: Option<ProviderName>,
     /// Whether a refresh token in doubt is never presented again, even if the profile allows it.
     pub never_replay: bool,
+    /// Whether a server named the endpoints, so that requests may lead to public addresses only, and to the loopback if the
+    /// session's own server is there (law 24). `false` if the host named them.
+    pub server_named: bool,
 }
 
 impl RenewalPlan {

@@ -79,6 +79,7 @@ fn configures(source: &str) -> Change {
         source: SourceName::new(source.to_owned()).unwrap(),
         provider: ProviderName::new("notion").ok(),
         never_replay: true,
+        server_named: true,
         ..RenewalPlan::default()
     };
     Change::Configure { epoch: EPOCH, renewal }

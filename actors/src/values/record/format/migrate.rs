@@ -189,12 +189,13 @@ impl<'a> Grant3<'a> {
 fn renewal_to_three(old: &Grant2<'_>) -> wire::RenewalPlan<'static> {
     let minted =
         matches!(old.refresh, Refresh::None) && old.access.as_ref().is_some_and(|access| access.flight.is_some());
-    let RenewalPlan { spending, never_replay, .. } = RenewalPlan::default();
+    let RenewalPlan { spending, never_replay, server_named, .. } = RenewalPlan::default();
     let spending = if minted { Spending::Repeatable } else { spending };
     wire::RenewalPlan {
         source: SourceName::REFRESH_TOKEN.as_str().to_owned().into(),
         spending: spending.word().into(),
         provider: None,
         never_replay,
+        server_named,
     }
 }

@@ -128,6 +128,7 @@ fn renewal(wire: wire::RenewalPlan<'_>) -> Result<RenewalPlan, Path> {
         spending: word(&wire.spending, "content.grant.renewal.spending")?,
         provider: wire.provider.map(provider).transpose().map_err(|_| "content.grant.renewal.provider")?,
         never_replay: wire.never_replay,
+        server_named: wire.server_named,
     })
 }
 

@@ -116,6 +116,7 @@ fn full() -> Record {
             spending: Spending::Repeatable,
             provider: Some(ProviderName::new("notion").unwrap()),
             never_replay: true,
+            server_named: false,
         },
         refresh: Refresh::Held(Held {
             credential: credential(),

@@ -104,6 +104,9 @@ pub(super) struct RenewalPlan<'a> {
     pub(super) provider: Option<Text<'a>>,
     /// Whether a token in doubt is never presented again.
     pub(super) never_replay: bool,
+    /// Absent where the host named the endpoints, as in records of older formats.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) server_named: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -259,6 +262,7 @@ impl<'a> RenewalPlan<'a> {
             spending: text(plan.spending.word()),
             provider: plan.provider.as_ref().map(|provider| text(provider.as_str())),
             never_replay: plan.never_replay,
+            server_named: plan.server_named,
         }
     }
 }

@@ -107,12 +107,13 @@ fn accesses(number: u64) -> impl Strategy<Value = Access> {
 
 fn renewals() -> impl Strategy<Value = RenewalPlan> {
     let name = || "[a-z][a-z0-9]{0,5}(_[a-z0-9]{1,5}|-[a-z0-9]{1,5}){0,3}";
-    (name(), words(&["single_use", "repeatable"]), option::of(name()), any::<bool>()).prop_map(
-        |(source, spending, provider, never_replay)| RenewalPlan {
+    (name(), words(&["single_use", "repeatable"]), option::of(name()), any::<(bool, bool)>()).prop_map(
+        |(source, spending, provider, (never_replay, server_named))| RenewalPlan {
             source: SourceName::new(source).unwrap(),
             spending,
             provider: provider.map(|name| ProviderName::new(name).unwrap()),
             never_replay,
+            server_named,
         },
     )
 }
