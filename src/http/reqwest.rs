@@ -166,7 +166,7 @@ impl ReqwestClient {
     /// With reqwest's feature `rustls`, servers are verified against the certificates of the operating system, and on Unix systems
     /// other than Apple's and Android these are read when the client is built, from `SSL_CERT_FILE` and `SSL_CERT_DIR` alone if
     /// the environment has one of them. A company's own root is added in code with
-    /// [`tls_certs_merge`](ClientBuilder::tls_certs_merge) (not on Apple's systems and Android), and a client certificate is set
+    /// `tls_certs_merge` (not on Apple's systems and Android), and a client certificate is set
     /// with `identity`.
     ///
     /// The builder is used for connections alone. Its settings for requests and answers, such as redirects, retries, cookies,
