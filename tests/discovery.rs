@@ -1,5 +1,10 @@
 //! Discovery over real sockets, with the client that ships.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "these are tests with servers of their own"
+)]
 
 #[path = "../actors/tests/common/within.rs"]
 mod within;

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 use tokenkeeper::discovery::Challenge;
 
-const KNOWN: &str = "Bearer error=\"insufficient_scope\", scope=\"a \\\"b\", resource_metadata=\"https://a.example/\\\\x\"";
+const KNOWN: &str =
+    "Bearer error=\"insufficient_scope\", scope=\"a \\\"b\", resource_metadata=\"https://a.example/\\\\x\"";
 
 fuzz_target!(|input: &[u8]| {
     let mut headers = HeaderMap::new();

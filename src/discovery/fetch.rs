@@ -39,7 +39,7 @@ pub(crate) struct Query<'a> {
     pub(crate) url: &'a Url,
     /// The reach of this URL.
     pub(crate) reach: Reach,
-    /// The reach of each URL that it is redirected to, because a server names those.
+    /// The reach of each URL at another origin that it is redirected to, because a server names those.
     pub(crate) redirected: Reach,
     /// The member, parameter or header that named the URL, for errors.
     pub(crate) member: &'static str,
@@ -95,7 +95,11 @@ impl Fetcher {
             tracing::debug!(url = %shown_url(url.as_str()), status = answer.status().as_u16(), "metadata was asked for");
             match self.step(answer, &url, kept, sent)? {
                 Step::Done(fetched) => return Ok(fetched),
-                Step::Redirected(target) => (url, reach, member) = (target, query.redirected, "Location"),
+                Step::Redirected(target) => {
+                    // Within an origin it is the same server.
+                    reach = if target.origin() == url.origin() { reach } else { query.redirected };
+                    (url, member) = (target, "Location");
+                }
             }
         }
         Err(DiscoveryError::TooManyRedirects)

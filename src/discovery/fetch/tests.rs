@@ -190,6 +190,21 @@ async fn nothing_is_fetched_beyond_the_reach() {
     }
 }
 
+/// The person who named a server in a private network did not name all of that network.
+#[tokio::test(start_paused = true)]
+async fn a_redirect_keeps_the_reach_within_its_origin_only() {
+    let servers = Servers::new();
+    let private = "https://10.0.0.1/doc";
+    servers
+        .on(private, Reply::redirect(302, "/next"))
+        .on("https://10.0.0.1/next", Reply::redirect(302, "https://10.0.0.2/"));
+    let url = Url::parse(private).unwrap();
+    let query = Query { url: &url, reach: Reach::Any, redirected: Reach::Public, member: "m", kept: None };
+    let result = fetcher(&servers).get(query).await;
+    assert_eq!(result.unwrap_err(), DiscoveryError::UnsafeAddress { member: "Location" });
+    assert_eq!(servers.take_urls(), [private, "https://10.0.0.1/next"]);
+}
+
 /// A client that resolves names anywhere is led into this network by a name, so it fetches nothing that a server named.
 #[tokio::test(start_paused = true)]
 async fn a_careless_client_fetches_what_a_person_named() {
