@@ -100,6 +100,18 @@ async fn a_request_without_an_answer_has_its_meaning() {
     }
 }
 
+/// The age of an answer counts from its request (RFC 9111 section 4.2.3).
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_counts_from_the_request() {
+    let servers = Servers::closed();
+    servers.on(URL, Reply::status(200).body("{}").header("cache-control", "max-age=60"));
+    let (fetched, ()) = tokio::join!(get(&servers), async {
+        tokio::time::advance(Duration::from_secs(5)).await;
+        servers.open(1);
+    });
+    assert_eq!(fetched.unwrap().fresh_until, ElapsedTime::from_millis(560_000));
+}
+
 /// The time-out covers all hops, so a server cannot hold a login by many slow ones.
 #[tokio::test(start_paused = true)]
 async fn a_slow_server_is_given_up() {
