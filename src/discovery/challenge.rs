@@ -87,6 +87,13 @@ impl Challenge {
         challenges
     }
 
+    /// The challenge to discover with. It is the first that names metadata, else the first by which tokens are presented, for
+    /// its scopes. `None` if there is none.
+    pub fn for_discovery(challenges: &[Self]) -> Option<&Self> {
+        let with_metadata = challenges.iter().find(|challenge| challenge.resource_metadata.is_some());
+        with_metadata.or_else(|| challenges.iter().find(|challenge| challenge.is_for_tokens()))
+    }
+
     fn place(&mut self, name: &[u8]) -> Option<&mut Option<String>> {
         let places = [
             ("realm", &mut self.realm),

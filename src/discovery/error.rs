@@ -24,7 +24,7 @@ pub enum DiscoveryError {
     NoPkce,
     /// A URL that a server named may not be used.
     #[error(
-        "the URL in `{member}` may not be used, because of its scheme, its form or the address it leads to: check the server"
+        "the URL in `{member}` may not be used, because of its scheme, its form or the address it leads to: check the server, or widen the reach if it is in your own network"
     )]
     UnsafeAddress {
         /// The member, parameter or header that holds the URL.

@@ -39,7 +39,7 @@ pub(crate) struct Query<'a> {
     pub(crate) url: &'a Url,
     /// The reach of this URL.
     pub(crate) reach: Reach,
-    /// The reach of each URL that it is redirected to, because a server names those.
+    /// The reach of each URL at another origin that it is redirected to, because a server names those.
     pub(crate) redirected: Reach,
     /// The member, parameter or header that named the URL, for errors.
     pub(crate) member: &'static str,
@@ -89,27 +89,30 @@ impl Fetcher {
         let sent = self.clock.now().elapsed;
         let (mut url, mut reach, mut member) = (query.url.clone(), query.reach, query.member);
         for _ in 0..=MAX_REDIRECTS {
-            if !is_permitted(&url, reach) {
-                tracing::debug!(url = %shown_url(url.as_str()), member, "metadata is not fetched from an unsafe URL");
-                return Err(DiscoveryError::UnsafeAddress { member });
-            }
-            if reach != Reach::Any && !self.may_reach() {
-                return Err(DiscoveryError::ReachNotEnforced);
-            }
+            self.check(&url, reach, member)?;
             let kept = query.kept.filter(|kept| kept.url == url);
             let answer = self.exchange(&url, reach, member, kept).await?;
             tracing::debug!(url = %shown_url(url.as_str()), status = answer.status().as_u16(), "metadata was asked for");
             match self.step(answer, &url, kept, sent)? {
                 Step::Done(fetched) => return Ok(fetched),
-                Step::Redirected(target) => (url, reach, member) = (target, query.redirected, "Location"),
+                Step::Redirected(target) => {
+                    // Within an origin it is the same server.
+                    reach = if target.origin() == url.origin() { reach } else { query.redirected };
+                    (url, member) = (target, "Location");
+                }
             }
         }
         Err(DiscoveryError::TooManyRedirects)
     }
 
-    /// Whether URLs that a server names may be fetched over the client.
-    pub(crate) fn may_reach(&self) -> bool {
-        self.trusts_client || self.http.enforces_reach()
+    /// Makes sure that a request to `url` may be sent within `reach`, over this client.
+    pub(crate) fn check(&self, url: &Url, reach: Reach, member: &'static str) -> Result<(), DiscoveryError> {
+        if !is_permitted(url, reach) {
+            tracing::debug!(url = %shown_url(url.as_str()), member, "no request is sent to an unsafe URL");
+            return Err(DiscoveryError::UnsafeAddress { member });
+        }
+        let is_enforced = reach == Reach::Any || self.trusts_client || self.http.enforces_reach();
+        if is_enforced { Ok(()) } else { Err(DiscoveryError::ReachNotEnforced) }
     }
 
     async fn exchange(
@@ -176,7 +179,7 @@ fn target(answer: &Response<Body>, url: &Url) -> Result<Url, DiscoveryError> {
     if is_downgraded { Err(unsafe_address) } else { Ok(target) }
 }
 
-/// Whether a document may be fetched from `url`. Plain `http` is for the loopback, with any reach.
+/// Whether a request may be sent to `url`. Plain `http` is for the loopback, with any reach.
 fn is_permitted(url: &Url, reach: Reach) -> bool {
     let is_encrypted = url.scheme() == "https" || Reach::PublicOrLoopback.permits(url).is_ok();
     is_encrypted && reach.permits(url).is_ok()

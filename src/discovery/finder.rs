@@ -28,7 +28,7 @@ pub(crate) struct Finder {
     pub(crate) fetcher: Fetcher,
     /// The issuers that the documents of an issuer may name instead.
     pub(crate) aliases: BTreeMap<String, Vec<String>>,
-    /// The reach of URLs that servers name. By default it follows from the resource.
+    /// The reach of all URLs, if the host sets it.
     pub(crate) reach: Option<Reach>,
 }
 
@@ -36,6 +36,11 @@ impl Finder {
     /// The reach of the URLs that the servers of `resource` name.
     pub(crate) fn reach_for(&self, resource: &ResourceUri) -> Reach {
         self.reach.unwrap_or_else(|| Reach::beside(resource))
+    }
+
+    /// The reach of a resource itself and of the documents at its origin. The person named it.
+    pub(crate) fn reach_of_resource(&self) -> Reach {
+        self.reach.unwrap_or(Reach::Any)
     }
 
     pub(crate) fn aliases_of(&self, listed: &str) -> impl Iterator<Item = &str> {
@@ -121,7 +126,8 @@ impl Finder {
         // Nothing names the issuer here, so both spellings of the origin do.
         let with_slash = [origin, "/"].concat();
         let expected = ExpectedIssuer { issuer: Some(origin), aliases: vec![&with_slash] };
-        let query = Query { url: &url, reach: Reach::Any, redirected: reach, member: MEMBER, kept: None };
+        let own = self.reach_of_resource();
+        let query = Query { url: &url, reach: own, redirected: reach, member: MEMBER, kept: None };
         let read = |bytes: &[u8]| read::authorization_server(bytes, &expected, &url, reach);
         match self.document(query, order, read).await {
             Err(DiscoveryError::NotFound { status }) if status == StatusCode::NOT_FOUND.as_u16() => {}
@@ -161,13 +167,13 @@ impl Find<ResourceUri> for Finder {
         if let Some(named) = &order.named {
             return self.named_resource(resource, named, &order).await;
         }
-        let redirected = self.reach_for(resource);
+        let (reach, redirected) = (self.reach_of_resource(), self.reach_for(resource));
         let mut failures = Failures::default();
         for place in well_known::resource_places(resource) {
             let mut identifiers = vec![resource.clone()];
             identifiers.extend(ResourceUri::parse(&place.identifier).ok());
-            // The person named this origin, so it may be anywhere. A redirect is the server's word.
-            let query = Query { url: &place.url, reach: Reach::Any, redirected, member: "resource", kept: None };
+            // A redirect is the server's word, and not the person's.
+            let query = Query { url: &place.url, reach, redirected, member: "resource", kept: None };
             match self.document(query, &order, |bytes| read::protected_resource(bytes, &identifiers)).await {
                 Ok(found) => return Ok(found),
                 Err(error) => failures.note(error)?,

@@ -16,7 +16,7 @@ use super::error::DiscoveryError;
 use super::lookup::{Answer, Asked, Found, Freshness, Lookup, Order};
 
 /// The maximum number of look-ups. Beyond it, the oldest is forgotten. Its callers are answered all the same.
-const MAX_KEYS: usize = 4096;
+const MAX_KEYS: usize = 1024;
 
 /// The longest sleep (law 14).
 const MAX_SLEEP: Duration = Duration::from_secs(60);

@@ -40,6 +40,7 @@ pub use documents::{AuthorizationServer, Discovered, ProtectedResource};
 pub use error::DiscoveryError;
 pub use lookup::Freshness;
 pub use probe::Probe;
+pub use read::{read_authorization_server, read_protected_resource};
 
 /// The maximum number of authorization servers of a resource that are tried.
 const MAX_TRIED: usize = 4;
@@ -98,8 +99,9 @@ impl Discovery {
         self
     }
 
-    /// Sets the reach of all URLs that servers name. Default: it follows from the resource, as the type's documentation
-    /// describes. [`Reach::Any`] is for a host whose authorization servers are in a private network.
+    /// Sets the reach of all URLs but those that the host names. Default: it follows from the resource, as the type's
+    /// documentation describes. [`Reach::Any`] is for a host whose authorization servers are in a private network.
+    /// [`Reach::Public`] is for a host that serves strangers, who may name an MCP server inside its network.
     #[must_use]
     pub fn reach(mut self, reach: Reach) -> Self {
         Arc::make_mut(&mut self.finder).reach = Some(reach);
@@ -176,7 +178,7 @@ impl Discovery {
     ///
     /// Dropping the future abandons the request.
     pub async fn probe(&self, resource: &ResourceUri) -> Result<Probe, DiscoveryError> {
-        probe::probe(&self.finder.fetcher, resource).await
+        probe::probe(&self.finder.fetcher, resource, self.finder.reach_of_resource()).await
     }
 
     /// Finds the metadata of `resource`, at the URL that `challenge` names, else at its well-known places (RFC 9728 section 3

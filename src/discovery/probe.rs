@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, Request, StatusCode};
 use tokenkeeper_actors::values::ResourceUri;
+use url::Url;
 
 use super::challenge::Challenge;
 use super::error::DiscoveryError;
@@ -50,31 +51,28 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// The challenge to discover with. It is the first that names metadata, else the first by which tokens are presented,
-    /// for its scopes. `None` if there is none.
+    /// The challenge [to discover with](Challenge::for_discovery).
     pub fn challenge(&self) -> Option<&Challenge> {
         let challenges = match self {
             Self::Open => return None,
             Self::Challenged(challenges) | Self::Unclear { challenges, .. } => challenges,
         };
-        let with_metadata = challenges.iter().find(|challenge| challenge.resource_metadata().is_some());
-        with_metadata.or_else(|| challenges.iter().find(|challenge| challenge.is_for_tokens()))
+        Challenge::for_discovery(challenges)
     }
 }
 
-/// Sends the request. It goes to the URL that the person named, so it may reach any address, and it is not redirected.
-pub(crate) async fn probe(fetcher: &Fetcher, resource: &ResourceUri) -> Result<Probe, DiscoveryError> {
+/// Sends the request, which is not redirected.
+pub(crate) async fn probe(fetcher: &Fetcher, resource: &ResourceUri, reach: Reach) -> Result<Probe, DiscoveryError> {
     let unsafe_address = DiscoveryError::UnsafeAddress { member: "resource" };
-    if !resource.is_https() && !resource.is_loopback() {
-        return Err(unsafe_address);
-    }
+    let url = Url::parse(resource.as_str()).map_err(|_| unsafe_address)?;
+    fetcher.check(&url, reach, "resource")?;
     let uri: http::Uri = resource.as_str().parse().map_err(|_| unsafe_address)?;
     let exchange = |request, timeout| Exchange {
         request,
         timeout,
         max_answer: MAX_DOCUMENT,
         departure: Departure::at_any_time(),
-        reach: Reach::Any,
+        reach,
     };
     let mut request = Request::new(Body::new(INITIALIZE));
     *request.method_mut() = Method::POST;

@@ -1,5 +1,7 @@
 //! Checks metadata documents. Pure: bytes and the question in, a document or an error out.
 
+use std::slice;
+
 use tokenkeeper_actors::values::{ResourceUri, Scopes};
 use url::Url;
 
@@ -24,7 +26,33 @@ const MAX_WORD: usize = 256;
 /// The maximum length of the name for people, in bytes.
 const MAX_NAME: usize = 1024;
 
-/// Reads a resource's metadata (RFC 9728 section 2). It may name one of `identifiers` (section 3.3), which are the
+/// Reads the metadata of `resource` (RFC 9728 section 2) from the bytes of the document. [`Discovery`](super::Discovery) does
+/// this with each document. This is for programs that fetch or test documents themselves.
+///
+/// # Errors
+///
+/// [`DiscoveryError::Unreadable`] and [`DiscoveryError::ResourceMismatch`].
+pub fn read_protected_resource(bytes: &[u8], resource: &ResourceUri) -> Result<ProtectedResource, DiscoveryError> {
+    protected_resource(bytes, slice::from_ref(resource))
+}
+
+/// Reads the metadata of the authorization server `issuer` (RFC 8414 section 2, OpenID Connect Discovery section 3), found at
+/// `document_url`, from the bytes of the document. Each endpoint must be within `reach`.
+///
+/// # Errors
+///
+/// [`DiscoveryError::Unreadable`], [`DiscoveryError::IssuerMismatch`] and [`DiscoveryError::UnsafeAddress`].
+pub fn read_authorization_server(
+    bytes: &[u8],
+    issuer: &str,
+    document_url: &Url,
+    reach: Reach,
+) -> Result<AuthorizationServer, DiscoveryError> {
+    let expected = ExpectedIssuer { issuer: Some(issuer), aliases: Vec::new() };
+    authorization_server(bytes, &expected, document_url, reach)
+}
+
+/// Reads a resource's metadata. It may name one of `identifiers` (section 3.3), which are the
 /// resource and the identifier that the URL was built from.
 ///
 /// Two spellings of one canonical URI are equal, because the specification's own canonical form differs from that of the URL
@@ -70,8 +98,7 @@ impl ExpectedIssuer<'_> {
     }
 }
 
-/// Reads an authorization server's metadata (RFC 8414 section 2, OpenID Connect Discovery section 3), found at `document_url`.
-/// Each endpoint must be within `reach`.
+/// Reads an authorization server's metadata.
 ///
 /// A member of the wrong type is unreadable if it is needed, and else counts as absent. An endpoint that is not safe spoils
 /// the document even if it is optional, because a document with such a URL is an attack or a mistake.

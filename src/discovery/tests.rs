@@ -1,4 +1,5 @@
 //! From a server's URL to its authorization server, over scripted servers with exact counts of requests.
+#![allow(clippy::disallowed_methods, reason = "callers are tasks of their own here")]
 
 mod legacy;
 mod sharing;
@@ -293,13 +294,20 @@ async fn plain_http_to_another_machine_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_may_widen_the_reach() {
+async fn a_host_may_widen_or_narrow_the_reach() {
     let servers = Servers::new();
     let issuer = "https://10.0.0.7";
     servers.on(PRM, prm(RESOURCE, &[issuer]));
     servers.on("https://10.0.0.7/.well-known/oauth-authorization-server", metadata(issuer));
     assert!(find_at(&servers).await.is_err());
     assert!(find(&discovery(&servers).reach(Reach::Any), None).await.is_ok());
+    let private = ResourceUri::parse("https://10.0.0.8/mcp").unwrap();
+    servers.take_urls();
+    let narrow = discovery(&servers).reach(Reach::Public);
+    let unsafe_address = DiscoveryError::UnsafeAddress { member: "resource" };
+    let result = narrow.authorization_server(&private, None, None, Freshness::Cached).await;
+    assert_eq!((result, narrow.probe(&private).await), (Err(unsafe_address), Err(unsafe_address)));
+    assert_eq!(servers.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ fn the_challenge_of_an_mcp_server() {
 fn each_challenge_stands_apart() {
     let all = parsed(&[
         "Newauth realm=\"apps\", type=1, title=\"Login to \\\"apps\\\"\", Basic realm=\"simple\"",
-        "Negotiate, NTLM dGVzdA==, Bearer",
+        "Negotiate , NTLM dGVzdA==, Bearer",
         "DPoP algs=\"ES256 RS256\", error=\"use_dpop_nonce\", Bearer scope=a",
     ]);
     let schemes: Vec<&str> = all.iter().map(Challenge::scheme).collect();

@@ -100,6 +100,18 @@ async fn a_request_without_an_answer_has_its_meaning() {
     }
 }
 
+/// The age of an answer counts from its request (RFC 9111 section 4.2.3).
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_counts_from_the_request() {
+    let servers = Servers::closed();
+    servers.on(URL, Reply::status(200).body("{}").header("cache-control", "max-age=60"));
+    let (fetched, ()) = tokio::join!(get(&servers), async {
+        tokio::time::advance(Duration::from_secs(5)).await;
+        servers.open(1);
+    });
+    assert_eq!(fetched.unwrap().fresh_until, ElapsedTime::from_millis(560_000));
+}
+
 /// The time-out covers all hops, so a server cannot hold a login by many slow ones.
 #[tokio::test(start_paused = true)]
 async fn a_slow_server_is_given_up() {
@@ -188,6 +200,21 @@ async fn nothing_is_fetched_beyond_the_reach() {
         assert_eq!(result.unwrap_err(), DiscoveryError::UnsafeAddress { member: "m" }, "{url}");
         assert_eq!(servers.count(), 0, "{url}");
     }
+}
+
+/// The person who named a server in a private network did not name all of that network.
+#[tokio::test(start_paused = true)]
+async fn a_redirect_keeps_the_reach_within_its_origin_only() {
+    let servers = Servers::new();
+    let private = "https://10.0.0.1/doc";
+    servers
+        .on(private, Reply::redirect(302, "/next"))
+        .on("https://10.0.0.1/next", Reply::redirect(302, "https://10.0.0.2/"));
+    let url = Url::parse(private).unwrap();
+    let query = Query { url: &url, reach: Reach::Any, redirected: Reach::Public, member: "m", kept: None };
+    let result = fetcher(&servers).get(query).await;
+    assert_eq!(result.unwrap_err(), DiscoveryError::UnsafeAddress { member: "Location" });
+    assert_eq!(servers.take_urls(), [private, "https://10.0.0.1/next"]);
 }
 
 /// A client that resolves names anywhere is led into this network by a name, so it fetches nothing that a server named.

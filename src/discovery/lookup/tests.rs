@@ -159,6 +159,13 @@ fn a_noted_challenge_makes_the_running_fetch_the_last_of_its_kind() {
     machine.note(B.unwrap(), at(2));
     assert!(machine.end(found(2, 100), at(3)).next.is_none(), "no caller waits for it");
     assert_eq!(begins(machine.ask(1, None, Freshness::Cached, at(3))).named.as_deref(), B);
+    machine.note(A.unwrap(), at(100));
+    assert!(machine.end(Err(ERROR), at(101)).next.is_none());
+    assert_eq!(
+        begins(machine.ask(1, None, Freshness::Cached, at(101))).named.as_deref(),
+        A,
+        "nor does a failure stand"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ const RESOURCE: &str = "https://mcp.example/mcp?tenant=1";
 async fn probe_at(resource: &str, reply: Reply) -> (Result<Probe, DiscoveryError>, Vec<super::super::scripted::Sent>) {
     let servers = Servers::new();
     servers.on(resource, reply);
-    let result = probe(&fetcher(&servers), &ResourceUri::parse(resource).unwrap()).await;
+    let result = probe(&fetcher(&servers), &ResourceUri::parse(resource).unwrap(), Reach::Any).await;
     (result, servers.sent())
 }
 
@@ -66,6 +66,17 @@ async fn other_answers_show_neither() {
     }
     let (result, _) = probe_at(RESOURCE, Reply::error(HttpError::NotSent(NotSent::Unreachable))).await;
     assert_eq!(result, Err(DiscoveryError::Unreachable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_may_narrow_the_reach() {
+    let servers = Servers::careless();
+    let resource = ResourceUri::parse(RESOURCE).unwrap();
+    let refused = probe(&fetcher(&servers), &resource, Reach::Public).await;
+    assert_eq!(refused, Err(DiscoveryError::ReachNotEnforced));
+    let private = ResourceUri::parse("https://10.0.0.1/mcp").unwrap();
+    let refused = probe(&fetcher(&servers), &private, Reach::Public).await;
+    assert_eq!((refused, servers.count()), (Err(DiscoveryError::UnsafeAddress { member: "resource" }), 0));
 }
 
 #[tokio::test(start_paused = true)]
