@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 
+use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::sync::lock;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::choice::Job;
@@ -14,36 +14,44 @@ use super::error::RegistrationError;
 type Outcome = Result<Registered, RegistrationError>;
 
 /// The registrations that are under way.
-#[derive(Debug, Default)]
-pub(super) struct Jobs(Mutex<Vec<(Job, watch::Receiver<Option<Outcome>>)>>);
+#[derive(Debug)]
+pub(super) struct Jobs {
+    spawner: Arc<dyn Spawner>,
+    running: Mutex<Vec<(Job, watch::Receiver<Option<Outcome>>)>>,
+}
 
 impl Jobs {
+    pub(super) fn new(spawner: Arc<dyn Spawner>) -> Self {
+        Self { spawner, running: Mutex::default() }
+    }
+
     /// Joins the equal job that is under way, or begins `work` on this one. The work runs in a task of its own, so that it
     /// outlives its callers.
     pub(super) async fn run<F>(self: &Arc<Self>, job: Job, work: impl FnOnce(Job) -> F) -> Outcome
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let mut outcome = {
-            let mut running = lock(&self.0);
+        let (mut outcome, begun) = {
+            let mut running = lock(&self.running);
             match running.iter().find(|(other, _)| *other == job) {
-                Some((_, outcome)) => outcome.clone(),
+                Some((_, outcome)) => (outcome.clone(), None),
                 None => {
-                    let handle = Handle::try_current().map_err(|_| RegistrationError::Aborted)?;
                     let (tell, outcome) = watch::channel(None);
                     running.push((job.clone(), outcome.clone()));
-                    let entry = Entry { jobs: Arc::downgrade(self), job: job.clone() };
-                    let work = work(job);
-                    handle.spawn(async move {
-                        let done = work.await;
-                        // A caller that comes from here on begins anew, and finds the result in the store.
-                        drop(entry);
-                        tell.send_replace(Some(done));
-                    });
-                    outcome
+                    (outcome, Some((tell, Entry { jobs: Arc::downgrade(self), job: job.clone() })))
                 }
             }
         };
+        // Not under the lock, because a spawner whose runtime has ended drops the task at once, and its entry takes the lock.
+        if let Some((tell, entry)) = begun {
+            let work = work(job);
+            self.spawner.spawn(Box::pin(async move {
+                let done = work.await;
+                // A caller that comes from here on begins anew, and finds the result in the store.
+                drop(entry);
+                tell.send_replace(Some(done));
+            }));
+        }
         let done = outcome.wait_for(Option::is_some).await;
         done.ok().and_then(|done| done.clone()).unwrap_or(Err(RegistrationError::Aborted))
     }
@@ -58,7 +66,7 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(jobs) = self.jobs.upgrade() {
-            lock(&jobs.0).retain(|(other, _)| *other != self.job);
+            lock(&jobs.running).retain(|(other, _)| *other != self.job);
         }
     }
 }
@@ -67,12 +75,18 @@ impl Drop for Entry {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use tokenkeeper_actors::system::HostSpawner;
+
     use super::super::tests::rig;
     use super::*;
 
+    fn jobs() -> Jobs {
+        Jobs::new(Arc::new(HostSpawner::current().unwrap()))
+    }
+
     #[tokio::test]
     async fn a_job_that_panics_is_over() {
-        let (jobs, count) = (Arc::new(Jobs::default()), Arc::new(AtomicUsize::new(0)));
+        let (jobs, count) = (Arc::new(jobs()), Arc::new(AtomicUsize::new(0)));
         for round in 1..3 {
             let counted = Arc::clone(&count);
             let work = move |_| async move {
@@ -86,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_outlives_its_callers() {
-        let (jobs, (tell, done)) = (Arc::new(Jobs::default()), tokio::sync::oneshot::channel());
+        let (jobs, (tell, done)) = (Arc::new(jobs()), tokio::sync::oneshot::channel());
         let work = |_| async move {
             tokio::task::yield_now().await;
             tell.send(()).unwrap();
@@ -97,11 +111,21 @@ mod tests {
         done.await.unwrap();
     }
 
-    #[test]
-    fn without_a_runtime_there_is_no_job() {
-        let jobs = Arc::new(Jobs::default());
-        let outcome = jobs.run(rig::job(), |_| async { Err(RegistrationError::Unreachable) });
-        assert_eq!(futures_util::future::FutureExt::now_or_never(outcome), Some(Err(RegistrationError::Aborted)));
-        assert!(lock(&jobs.0).is_empty());
+    /// Drops what it should run, as a runtime does that has ended.
+    #[derive(Debug)]
+    struct Ended;
+
+    impl Spawner for Ended {
+        fn spawn(&self, _: tokenkeeper_actors::ports::spawner::FlightFuture) {}
+    }
+
+    #[tokio::test]
+    async fn a_job_of_a_runtime_that_has_ended_is_aborted() {
+        let jobs = Arc::new(Jobs::new(Arc::new(Ended)));
+        for _ in 0..2 {
+            let outcome = jobs.run(rig::job(), |_| async { Err(RegistrationError::Unreachable) }).await;
+            assert_eq!(outcome, Err(RegistrationError::Aborted));
+        }
+        assert!(lock(&jobs.running).is_empty());
     }
 }

@@ -22,6 +22,7 @@ mod wire;
 use std::sync::Arc;
 
 use tokenkeeper_actors::ports::clock::Clock;
+use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::{EntryKind, IssuerKey};
@@ -51,16 +52,17 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Registers over `http` and keeps registrations in `store`.
+    /// Registers over `http`, in tasks of `spawner`, and keeps registrations in `store`.
     pub(crate) fn new(
         clients: Clients,
         store: Arc<dyn TokenStore>,
         http: Arc<dyn HttpClient>,
         clock: Arc<dyn Clock>,
+        spawner: Arc<dyn Spawner>,
         entropy: Entropy,
     ) -> Self {
         let agreement = Arc::new(Agreement::new(store, http, clock, entropy));
-        Self { clients: Arc::new(clients), agreement, jobs: Arc::default() }
+        Self { clients: Arc::new(clients), agreement, jobs: Arc::new(Jobs::new(spawner)) }
     }
 
     /// Returns the client for a login. Concurrent calls for one registration share it, in this process and in all others on

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::store::TokenStore;
-use tokenkeeper_actors::system::Entropy;
+use tokenkeeper_actors::system::{Entropy, HostSpawner};
 use tokenkeeper_actors::values::issuer::{ClientRegistration, EntryContent, EntryKind, IssuerKey, RegistrationName};
 use tokenkeeper_actors::values::record::Issuer;
 use tokenkeeper_actors::values::{Account, DigestKey, ElapsedTime, Moment, ServerIdentity, Target, WallTime};
@@ -174,6 +174,17 @@ pub(crate) fn memory() -> MemoryStore {
     MemoryStore::new(DigestKey::new([7; 32]))
 }
 
+fn registrar(
+    clients: Clients,
+    store: &Arc<dyn TokenStore>,
+    http: &Arc<dyn HttpClient>,
+    clock: &Arc<Still>,
+    seed: u64,
+) -> Registrar {
+    let spawner = Arc::new(HostSpawner::current().unwrap());
+    Registrar::new(clients, Arc::clone(store), Arc::clone(http), clock.clone(), spawner, Entropy::seeded(seed))
+}
+
 /// A process at a server.
 pub(crate) struct Rig {
     pub(crate) registrar: Registrar,
@@ -197,8 +208,7 @@ impl Rig {
         seed: u64,
     ) -> Self {
         let http: Arc<dyn HttpClient> = Arc::clone(http) as _;
-        let registrar =
-            Registrar::new(clients, Arc::clone(&store), Arc::clone(&http), clock.clone(), Entropy::seeded(seed));
+        let registrar = registrar(clients, &store, &http, &clock, seed);
         Self { registrar, clock, metadata: metadata(), store, http, seed }
     }
 
@@ -206,8 +216,7 @@ impl Rig {
     pub(crate) fn restarted(&self, clients: Clients) -> Self {
         let (store, http, seed) = (Arc::clone(&self.store), Arc::clone(&self.http), self.seed + 1);
         let clock = Arc::clone(&self.clock);
-        let registrar =
-            Registrar::new(clients, Arc::clone(&store), Arc::clone(&http), clock.clone(), Entropy::seeded(seed));
+        let registrar = registrar(clients, &store, &http, &clock, seed);
         Self { registrar, clock, metadata: self.metadata.clone(), store, http, seed }
     }
 
