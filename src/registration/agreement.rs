@@ -190,11 +190,13 @@ impl Agreement {
         self.amend(key, client_id, |_| Amendment::Remove).await
     }
 
-    /// Marks the registration of `client_id` as suspect from now on, unless it is.
+    /// Marks the registration of `client_id` as suspect from now on, unless it is. A client of device logins never is,
+    /// because the device endpoint answers for it before a person is asked.
     pub(super) async fn suspect(&self, key: &IssuerKey, client_id: &str) -> Result<(), StoreFault> {
         let now = self.now();
         let suspect = |known: &ClientRegistration| match known.suspect_since {
             Some(_) => Amendment::Keep,
+            None if known.redirect_uris.is_empty() => Amendment::Keep,
             None => Amendment::Put(Box::new(ClientRegistration { suspect_since: Some(now), ..known.clone() })),
         };
         self.amend(key, client_id, suspect).await

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::sync::lock;
+use tokenkeeper_actors::system::HostSpawner;
 use tokio::sync::watch;
 
 use super::choice::Job;
@@ -14,25 +15,19 @@ use super::error::RegistrationError;
 type Outcome = Result<Registered, RegistrationError>;
 
 /// The registrations that are under way.
-#[derive(Debug)]
-pub(super) struct Jobs {
-    spawner: Arc<dyn Spawner>,
-    running: Mutex<Vec<(Job, watch::Receiver<Option<Outcome>>)>>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Jobs(Mutex<Vec<(Job, watch::Receiver<Option<Outcome>>)>>);
 
 impl Jobs {
-    pub(super) fn new(spawner: Arc<dyn Spawner>) -> Self {
-        Self { spawner, running: Mutex::default() }
-    }
-
     /// Joins the equal job that is under way, or begins `work` on this one. The work runs in a task of its own, so that it
-    /// outlives its callers.
+    /// outlives its callers. A login is prepared on the runtime that runs its attempt, and the task stays there.
     pub(super) async fn run<F>(self: &Arc<Self>, job: Job, work: impl FnOnce(Job) -> F) -> Outcome
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
+        let Ok(spawner) = HostSpawner::current() else { return Err(RegistrationError::Aborted) };
         let (mut outcome, begun) = {
-            let mut running = lock(&self.running);
+            let mut running = lock(&self.0);
             match running.iter().find(|(other, _)| *other == job) {
                 Some((_, outcome)) => (outcome.clone(), None),
                 None => {
@@ -45,7 +40,7 @@ impl Jobs {
         // Not under the lock, because a spawner whose runtime has ended drops the task at once, and its entry takes the lock.
         if let Some((tell, entry)) = begun {
             let work = work(job);
-            self.spawner.spawn(Box::pin(async move {
+            spawner.spawn(Box::pin(async move {
                 let done = work.await;
                 // A caller that comes from here on begins anew, and finds the result in the store.
                 drop(entry);
@@ -66,7 +61,7 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(jobs) = self.jobs.upgrade() {
-            lock(&jobs.running).retain(|(other, _)| *other != self.job);
+            lock(&jobs.0).retain(|(other, _)| *other != self.job);
         }
     }
 }
@@ -75,18 +70,14 @@ impl Drop for Entry {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokenkeeper_actors::system::HostSpawner;
+    use futures_util::future::FutureExt;
 
     use super::super::tests::rig;
     use super::*;
 
-    fn jobs() -> Jobs {
-        Jobs::new(Arc::new(HostSpawner::current().unwrap()))
-    }
-
     #[tokio::test]
     async fn a_job_that_panics_is_over() {
-        let (jobs, count) = (Arc::new(jobs()), Arc::new(AtomicUsize::new(0)));
+        let (jobs, count) = (Arc::new(Jobs::default()), Arc::new(AtomicUsize::new(0)));
         for round in 1..3 {
             let counted = Arc::clone(&count);
             let work = move |_| async move {
@@ -100,32 +91,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_outlives_its_callers() {
-        let (jobs, (tell, done)) = (Arc::new(jobs()), tokio::sync::oneshot::channel());
+        let (jobs, (tell, done)) = (Arc::new(Jobs::default()), tokio::sync::oneshot::channel());
         let work = |_| async move {
             tokio::task::yield_now().await;
             tell.send(()).unwrap();
             Err(RegistrationError::Unreachable)
         };
         let job = jobs.run(rig::job(), work);
-        assert!(futures_util::future::FutureExt::now_or_never(job).is_none());
+        assert!(job.now_or_never().is_none());
         done.await.unwrap();
     }
 
-    /// Drops what it should run, as a runtime does that has ended.
-    #[derive(Debug)]
-    struct Ended;
-
-    impl Spawner for Ended {
-        fn spawn(&self, _: tokenkeeper_actors::ports::spawner::FlightFuture) {}
-    }
-
-    #[tokio::test]
-    async fn a_job_of_a_runtime_that_has_ended_is_aborted() {
-        let jobs = Arc::new(Jobs::new(Arc::new(Ended)));
-        for _ in 0..2 {
-            let outcome = jobs.run(rig::job(), |_| async { Err(RegistrationError::Unreachable) }).await;
-            assert_eq!(outcome, Err(RegistrationError::Aborted));
-        }
-        assert!(lock(&jobs.running).is_empty());
+    #[test]
+    fn without_a_runtime_and_after_its_end_a_job_is_aborted() {
+        let jobs = Arc::new(Jobs::default());
+        let outcome = || jobs.run(rig::job(), |_| async { Err(RegistrationError::Unreachable) }).now_or_never();
+        assert_eq!(outcome(), Some(Err(RegistrationError::Aborted)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        assert_eq!(outcome(), Some(Err(RegistrationError::Aborted)));
+        assert!(lock(&jobs.0).is_empty());
     }
 }

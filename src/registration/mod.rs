@@ -4,8 +4,6 @@
 //! [`MetadataDocument`] is the same client everywhere. A [`DynamicClient`] is registered with each issuer (RFC 7591), once
 //! over all processes that share the store.
 
-#![allow(dead_code, reason = "the login source, which follows, is the caller of the registrar")]
-
 mod agreement;
 mod answer;
 mod choice;
@@ -22,7 +20,6 @@ mod wire;
 use std::sync::Arc;
 
 use tokenkeeper_actors::ports::clock::Clock;
-use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::{EntryKind, IssuerKey};
@@ -52,17 +49,16 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Registers over `http`, in tasks of `spawner`, and keeps registrations in `store`.
+    /// Registers over `http` and keeps registrations in `store`.
     pub(crate) fn new(
         clients: Clients,
         store: Arc<dyn TokenStore>,
         http: Arc<dyn HttpClient>,
         clock: Arc<dyn Clock>,
-        spawner: Arc<dyn Spawner>,
         entropy: Entropy,
     ) -> Self {
         let agreement = Arc::new(Agreement::new(store, http, clock, entropy));
-        Self { clients: Arc::new(clients), agreement, jobs: Arc::new(Jobs::new(spawner)) }
+        Self { clients: Arc::new(clients), agreement, jobs: Arc::default() }
     }
 
     /// Returns the client for a login. Concurrent calls for one registration share it, in this process and in all others on

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::store::TokenStore;
-use tokenkeeper_actors::system::{Entropy, HostSpawner};
+use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::{ClientRegistration, EntryContent, EntryKind, IssuerKey, RegistrationName};
 use tokenkeeper_actors::values::record::Issuer;
 use tokenkeeper_actors::values::{Account, DigestKey, ElapsedTime, Moment, ServerIdentity, Target, WallTime};
@@ -181,8 +181,7 @@ fn registrar(
     clock: &Arc<Still>,
     seed: u64,
 ) -> Registrar {
-    let spawner = Arc::new(HostSpawner::current().unwrap());
-    Registrar::new(clients, Arc::clone(store), Arc::clone(http), clock.clone(), spawner, Entropy::seeded(seed))
+    Registrar::new(clients, Arc::clone(store), Arc::clone(http), clock.clone(), Entropy::seeded(seed))
 }
 
 /// A process at a server.

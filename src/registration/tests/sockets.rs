@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokenkeeper_actors::system::{Entropy, HostSpawner, SystemClock};
+use tokenkeeper_actors::system::{Entropy, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -56,7 +56,6 @@ async fn a_client_is_registered_over_the_wire_and_a_redirect_is_not_followed() {
             Arc::new(memory()),
             Arc::new(ReqwestClient::new().unwrap()),
             Arc::new(SystemClock::new().unwrap()),
-            Arc::new(HostSpawner::current().unwrap()),
             Entropy::new().unwrap(),
         );
         let identity = work();
