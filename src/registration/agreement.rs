@@ -14,7 +14,6 @@ use tokenkeeper_actors::sync::lock;
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::{ClientRegistration, IssuerKey};
 use tokenkeeper_actors::values::{Revision, ServerIdentity, StoreFault, WallTime};
-use tokio::time::{Instant, sleep};
 
 use super::choice::{Job, Usability, judge};
 use super::client::Registered;
@@ -67,17 +66,18 @@ impl Agreement {
         if let Some(found) = self.usable(&stored, job, true) {
             return Ok(found);
         }
-        let (holder, until) = (self.entropy.flight_base(), Instant::now() + MAX_WAIT);
+        let (holder, mut waited) = (self.entropy.flight_base(), Duration::ZERO);
         loop {
             let claimed = self.entries.claim(&job.key, holder).await;
-            if matches!(claimed, Claimed::Contended) && Instant::now() < until {
-                sleep(PAUSE + self.entropy.jitter().of(PAUSE)).await;
-                if let Ok(stored) = self.entries.load(&job.key).await
-                    && let Some(found) = self.usable(&stored, job, false)
-                {
-                    return Ok(found);
+            if matches!(claimed, Claimed::Contended) && waited < MAX_WAIT {
+                waited += self.pause().await;
+                match self.entries.load(&job.key).await {
+                    Ok(stored) => match self.usable(&stored, job, false) {
+                        Some(found) => return Ok(found),
+                        None => continue,
+                    },
+                    Err(_) => return self.make(job, by, None, false).await,
                 }
-                continue;
             }
             let stored = self.entries.load(&job.key).await.ok();
             let outcome = self.make(job, by, stored, false).await;
@@ -86,6 +86,14 @@ impl Agreement {
             }
             return outcome;
         }
+    }
+
+    /// Pauses before the next look at an entry, and returns the length of the pause.
+    async fn pause(&self) -> Duration {
+        let pause = PAUSE + self.entropy.jitter().of(PAUSE);
+        #[expect(clippy::disallowed_methods, reason = "the pauses are counted, so that a suspend makes no difference")]
+        tokio::time::sleep(pause).await;
+        pause
     }
 
     /// Returns the registration in `stored` if it can be used now, and else makes one. `stored` is `None` if the store cannot
@@ -182,11 +190,13 @@ impl Agreement {
         self.amend(key, client_id, |_| Amendment::Remove).await
     }
 
-    /// Marks the registration of `client_id` as suspect from now on, unless it is.
+    /// Marks the registration of `client_id` as suspect from now on, unless it is. A client of device logins never is,
+    /// because the device endpoint answers for it before a person is asked.
     pub(super) async fn suspect(&self, key: &IssuerKey, client_id: &str) -> Result<(), StoreFault> {
         let now = self.now();
         let suspect = |known: &ClientRegistration| match known.suspect_since {
             Some(_) => Amendment::Keep,
+            None if known.redirect_uris.is_empty() => Amendment::Keep,
             None => Amendment::Put(Box::new(ClientRegistration { suspect_since: Some(now), ..known.clone() })),
         };
         self.amend(key, client_id, suspect).await

@@ -148,6 +148,10 @@ impl From<Option<Box<IssuerEntry>>> for Stored {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an operation of the store may be dropped, and is repeated if that matters"
+)]
 async fn within<T>(operation: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
     tokio::time::timeout(STORE_TIMEOUT, operation).await.unwrap_or(Err(StoreFault::TimedOut))
 }

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 
+use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::sync::lock;
-use tokio::runtime::Handle;
+use tokenkeeper_actors::system::HostSpawner;
 use tokio::sync::watch;
 
 use super::choice::Job;
@@ -19,31 +20,33 @@ pub(super) struct Jobs(Mutex<Vec<(Job, watch::Receiver<Option<Outcome>>)>>);
 
 impl Jobs {
     /// Joins the equal job that is under way, or begins `work` on this one. The work runs in a task of its own, so that it
-    /// outlives its callers.
+    /// outlives its callers. A login is prepared on the runtime that runs its attempt, and the task stays there.
     pub(super) async fn run<F>(self: &Arc<Self>, job: Job, work: impl FnOnce(Job) -> F) -> Outcome
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let mut outcome = {
+        let Ok(spawner) = HostSpawner::current() else { return Err(RegistrationError::Aborted) };
+        let (mut outcome, begun) = {
             let mut running = lock(&self.0);
             match running.iter().find(|(other, _)| *other == job) {
-                Some((_, outcome)) => outcome.clone(),
+                Some((_, outcome)) => (outcome.clone(), None),
                 None => {
-                    let handle = Handle::try_current().map_err(|_| RegistrationError::Aborted)?;
                     let (tell, outcome) = watch::channel(None);
                     running.push((job.clone(), outcome.clone()));
-                    let entry = Entry { jobs: Arc::downgrade(self), job: job.clone() };
-                    let work = work(job);
-                    handle.spawn(async move {
-                        let done = work.await;
-                        // A caller that comes from here on begins anew, and finds the result in the store.
-                        drop(entry);
-                        tell.send_replace(Some(done));
-                    });
-                    outcome
+                    (outcome, Some((tell, Entry { jobs: Arc::downgrade(self), job: job.clone() })))
                 }
             }
         };
+        // Not under the lock, because a spawner whose runtime has ended drops the task at once, and its entry takes the lock.
+        if let Some((tell, entry)) = begun {
+            let work = work(job);
+            spawner.spawn(Box::pin(async move {
+                let done = work.await;
+                // A caller that comes from here on begins anew, and finds the result in the store.
+                drop(entry);
+                tell.send_replace(Some(done));
+            }));
+        }
         let done = outcome.wait_for(Option::is_some).await;
         done.ok().and_then(|done| done.clone()).unwrap_or(Err(RegistrationError::Aborted))
     }
@@ -66,6 +69,8 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::FutureExt;
 
     use super::super::tests::rig;
     use super::*;
@@ -93,15 +98,20 @@ mod tests {
             Err(RegistrationError::Unreachable)
         };
         let job = jobs.run(rig::job(), work);
-        assert!(futures_util::future::FutureExt::now_or_never(job).is_none());
+        assert!(job.now_or_never().is_none());
         done.await.unwrap();
     }
 
     #[test]
-    fn without_a_runtime_there_is_no_job() {
+    fn without_a_runtime_and_after_its_end_a_job_is_aborted() {
         let jobs = Arc::new(Jobs::default());
-        let outcome = jobs.run(rig::job(), |_| async { Err(RegistrationError::Unreachable) });
-        assert_eq!(futures_util::future::FutureExt::now_or_never(outcome), Some(Err(RegistrationError::Aborted)));
+        let outcome = || jobs.run(rig::job(), |_| async { Err(RegistrationError::Unreachable) }).now_or_never();
+        assert_eq!(outcome(), Some(Err(RegistrationError::Aborted)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        assert_eq!(outcome(), Some(Err(RegistrationError::Aborted)));
         assert!(lock(&jobs.0).is_empty());
     }
 }

@@ -4,8 +4,6 @@
 //! [`MetadataDocument`] is the same client everywhere. A [`DynamicClient`] is registered with each issuer (RFC 7591), once
 //! over all processes that share the store.
 
-#![allow(dead_code, reason = "the login source, which follows, is the caller of the registrar")]
-
 mod agreement;
 mod answer;
 mod choice;

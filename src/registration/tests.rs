@@ -1,4 +1,5 @@
 //! Clients at a server that answers by a script, over a store in memory.
+#![expect(clippy::disallowed_methods, reason = "the tests' own sleeps and clock, on tokio's paused time")]
 
 mod agreeing;
 mod asking;

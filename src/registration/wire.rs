@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use tokenkeeper_actors::values::WallTime;
 use tokenkeeper_actors::values::issuer::RegistrationManagement;
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::answer::{ClientInformation, Refusal, RegistrationAnswer, read_registration};
@@ -13,7 +14,7 @@ use super::choice::Registering;
 use super::draft::{Draft, MAX_REQUESTS};
 use super::error::RegistrationError;
 use crate::grant::{may_receive_secrets, retry_after};
-use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, Reach, decode};
+use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, MaybeSent, NotSent, Reach, decode};
 
 /// The time-out of one request to a registration endpoint.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// Whether a request that carries secrets may go to a URL that a server named.
 pub(super) fn may_use(url: &str, reach: Reach) -> bool {
-    may_receive_secrets(url) && (reach != Reach::Public || url.starts_with("https:"))
+    may_receive_secrets(url) && Url::parse(url).is_ok_and(|url| reach.permits(&url).is_ok())
 }
 
 /// Registers a client (RFC 7591 section 3), with at most [`MAX_REQUESTS`] requests. Returns the answer and the request that
@@ -81,7 +82,7 @@ fn request(method: Method, url: &str, reach: Reach, body: Body) -> Option<Reques
     if !may_use(url, reach) {
         return None;
     }
-    let uri: Uri = url::Url::parse(url).ok()?.as_str().parse().ok()?;
+    let uri: Uri = Url::parse(url).ok()?.as_str().parse().ok()?;
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -105,6 +106,7 @@ async fn send(
     };
     let answer = http.send(exchange).await.and_then(|answer| decode(answer, MAX_ANSWER).map_err(HttpError::MaybeSent));
     answer.map_err(|error| match error {
+        HttpError::NotSent(NotSent::Forbidden) => RegistrationError::UnsafeAddress,
         HttpError::NotSent(_) => RegistrationError::Unreachable,
         HttpError::MaybeSent(MaybeSent::TooLarge) => RegistrationError::Unreadable,
         HttpError::MaybeSent(MaybeSent::TimedOut | MaybeSent::Broken) => {

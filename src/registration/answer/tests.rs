@@ -164,7 +164,51 @@ fn a_refusal_is_a_status_a_word_and_a_clean_description() {
     assert_eq!(refused(400, &json!({"error_description": exact}).to_string()).description, Some(exact));
 }
 
+/// A value of a member, often a fitting one.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{0,12}".prop_map(|text| json!(text).to_string()),
+        "\\PC{0,12}".prop_map(|text| json!(text).to_string()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| json!(number).to_string()),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just(r#"["a",[1,{}],"b"]"#.to_owned()),
+        Just(r#"{"client_id":"inner","a":[]}"#.to_owned()),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn an_object_is_read_as_a_plain_reader_reads_it(
+        id in value(),
+        secret in value(),
+        others in proptest::collection::vec(value(), 5),
+        cut in 0_usize..200,
+    ) {
+        let names = ["client_secret_expires_at", "redirect_uris", "scope", "registration_access_token", "contacts"];
+        let others: Vec<String> = names.iter().zip(&others).map(|(name, value)| format!(r#""{name}":{value}"#)).collect();
+        let body = format!(r#"{{"client_id":{id},{},"client_secret":{secret}}}"#, others.join(","));
+        let plain: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let text = |name: &str| plain[name].as_str().map(str::to_owned);
+        match read(201, body.clone()) {
+            RegistrationAnswer::Registered(client) => {
+                prop_assert!(text("client_id").is_none_or(|id| id == client.client_id));
+                let secret = text("client_secret").filter(|secret| !secret.is_empty());
+                prop_assert_eq!(client.client_secret.map(|secret| secret.expose().to_owned()), secret);
+            }
+            RegistrationAnswer::Unreadable => {
+                let is_fit = |text: Option<String>| text.is_some_and(|text| is_sendable(&text));
+                let has_secret = text("client_secret").is_some_and(|secret| !secret.is_empty());
+                prop_assert!(!is_fit(text("client_id")) || has_secret && !is_fit(text("client_secret")));
+            }
+            other => prop_assert!(false, "{other:?}"),
+        }
+        // An object that breaks off is nothing.
+        let end = (0..body.len()).rev().filter(|end| body.is_char_boundary(*end)).nth(cut.min(body.chars().count() - 1));
+        prop_assert_eq!(read(201, &body.as_bytes()[..end.unwrap()]), RegistrationAnswer::Unreadable);
+    }
+
     #[test]
     fn any_body_is_read_without_harm(status in 200_u16..600, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         match read(status, body) {

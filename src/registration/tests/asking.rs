@@ -254,6 +254,8 @@ async fn refusals_and_troubles_have_their_reasons() {
     for (fault, reason) in [
         (HttpError::NotSent(NotSent::Unreachable), LoginReason::Unreachable),
         (HttpError::NotSent(NotSent::Untrusted), LoginReason::Unreachable),
+        // The name has led to a private address.
+        (HttpError::NotSent(NotSent::Forbidden), LoginReason::UnsafeAddress),
         (HttpError::MaybeSent(MaybeSent::TimedOut), LoginReason::ServerTrouble),
         (HttpError::MaybeSent(MaybeSent::Broken), LoginReason::ServerTrouble),
         (HttpError::MaybeSent(MaybeSent::TooLarge), LoginReason::ServerTrouble),

@@ -74,6 +74,15 @@ async fn any_answer_ends_the_suspicion() {
     assert_eq!((rig.client().await.unwrap().client.id.as_str(), http.count()), ("client-0", 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_of_device_logins_is_never_suspect() {
+    let http = Server::willing();
+    let rig = Rig::new(Clients::default(), &http);
+    let device = rig.client_at(None).await.unwrap();
+    rig.registrar.opened(&device.key.unwrap(), "client-0").await.unwrap();
+    assert_eq!((rig.client_at(None).await.unwrap().client.id.as_str(), http.count()), ("client-0", 1));
+}
+
 /// A server that answers reads of the client with `read`, and the process that has a suspect client there.
 async fn suspect(read: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Arc<Server>, Rig) {
     let http = Server::new(move |asked, number| {

@@ -174,6 +174,16 @@ pub(crate) fn memory() -> MemoryStore {
     MemoryStore::new(DigestKey::new([7; 32]))
 }
 
+fn registrar(
+    clients: Clients,
+    store: &Arc<dyn TokenStore>,
+    http: &Arc<dyn HttpClient>,
+    clock: &Arc<Still>,
+    seed: u64,
+) -> Registrar {
+    Registrar::new(clients, Arc::clone(store), Arc::clone(http), clock.clone(), Entropy::seeded(seed))
+}
+
 /// A process at a server.
 pub(crate) struct Rig {
     pub(crate) registrar: Registrar,
@@ -197,8 +207,7 @@ impl Rig {
         seed: u64,
     ) -> Self {
         let http: Arc<dyn HttpClient> = Arc::clone(http) as _;
-        let registrar =
-            Registrar::new(clients, Arc::clone(&store), Arc::clone(&http), clock.clone(), Entropy::seeded(seed));
+        let registrar = registrar(clients, &store, &http, &clock, seed);
         Self { registrar, clock, metadata: metadata(), store, http, seed }
     }
 
@@ -206,8 +215,7 @@ impl Rig {
     pub(crate) fn restarted(&self, clients: Clients) -> Self {
         let (store, http, seed) = (Arc::clone(&self.store), Arc::clone(&self.http), self.seed + 1);
         let clock = Arc::clone(&self.clock);
-        let registrar =
-            Registrar::new(clients, Arc::clone(&store), Arc::clone(&http), clock.clone(), Entropy::seeded(seed));
+        let registrar = registrar(clients, &store, &http, &clock, seed);
         Self { registrar, clock, metadata: self.metadata.clone(), store, http, seed }
     }
 
