@@ -85,9 +85,6 @@ impl Answers {
         let mut state = self.state();
         while let Some(callback) = state.queue.pop_front() {
             if expected.contains(&callback.key) {
-                if !state.queue.is_empty() {
-                    self.arrived.notify_one();
-                }
                 return Some(callback);
             }
             // Not remembered, so that a stranger's answers leave nothing behind.

@@ -99,7 +99,7 @@ impl LoopbackListener {
     }
 
     /// Waits for the next answer to a login of `expected`. Each login's answer is returned once. Later requests with the same
-    /// `state` get the page of the first.
+    /// `state` get the page of the first. One caller waits at a time, for all logins that the listener serves.
     ///
     /// # Cancellation
     ///

@@ -86,6 +86,7 @@ async fn an_answer_arrives_and_its_page_comes_after_the_judgement() {
     assert_eq!((received.callback().key, received.callback().expose()), (key_of_state("s"), query));
     assert!(!browser.is_finished(), "the browser waits for the judgement");
     within("the page", received.respond(Outcome::Declined)).await;
+    assert_eq!(listener.answers.waiting(key_of_state("s")), 0, "the page is sent, so that a process may end now");
     let response = browser.await.unwrap();
     assert_eq!(status(&response), "200");
     for header in [
