@@ -5,7 +5,7 @@ use tokenkeeper::{LogIn, LoggedIn};
 use crate::authority::{Authority, Counts};
 use crate::automatic::ONE;
 use crate::host::{Host, end};
-use crate::person::{Person, parameter};
+use crate::person::Person;
 
 #[tokio::test]
 async fn an_issuer_with_a_path_is_found_and_signs_in() {
@@ -28,10 +28,6 @@ async fn the_request_is_pushed_where_the_server_requires_it() {
     let page = person.page().await;
     let names: Vec<_> = page.query_pairs().map(|(name, _)| name.into_owned()).collect();
     assert_eq!(names, ["client_id", "request_uri"]);
-    // Without the pushed request the server shows no page.
-    let mut bare = page.clone();
-    bare.query_pairs_mut().clear().append_pair("client_id", &parameter(&page, "client_id").unwrap());
-    assert!(host.web.open(&bare).await.contains("Pushed Authorization Request must be used"));
     let callback = host.web.consent(&page).await;
     host.web.open(&callback).await;
     assert_eq!(end(logging).await, Ok(LoggedIn::Here));

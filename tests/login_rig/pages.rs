@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use serde_json::json;
+use tokenkeeper::callback::LoopbackOptions;
 use tokenkeeper::{LogIn, LoggedIn, LoginReason};
 
 use crate::authority::{Authority, Counts};
 use crate::automatic::ONE;
 use crate::chromium::{Chromium, Colours};
 use crate::host::{Host, end};
-use crate::person::Person;
+use crate::person::{Person, parameter, redirect_port};
 use crate::step_up::StepUp;
 
 const SIGNED_IN: [&str; 2] = ["You are signed in", "You can close this tab and go back to the program that opened it."];
@@ -31,7 +32,8 @@ async fn a_person_signs_in_and_consents_and_later_allows_more() {
     let host = Host::new(&authority).await;
     let person = Person::new();
     let logging = host.log_in(LogIn::new(), &person);
-    browser.open(person.page().await.as_str()).await;
+    let page = person.page().await;
+    browser.open(page.as_str()).await;
     assert_eq!(browser.words().await[0], "Sign in");
     browser.fill("input[name=login]", "carol").await;
     browser.press("Continue").await;
@@ -45,9 +47,9 @@ async fn a_person_signs_in_and_consents_and_later_allows_more() {
     assert_eq!(authority.counts(), ONE);
     host.assert_served(&authority, "carol").await;
 
-    // The person is signed in at the server now, and is asked for the other scope only.
-    let narrow = host.token().await.unwrap();
-    let step_up = StepUp::begin(&host, &narrow).await;
+    // The person is signed in at the server now, and is asked for the other scope only. The port is that of the client's address.
+    let port = LoopbackOptions { preferred: Some(redirect_port(&page)), ..LoopbackOptions::default() };
+    let step_up = StepUp::begin(&host, &host.token().await.unwrap(), port).await;
     browser.open(step_up.page.as_str()).await;
     let consent = browser.words().await;
     assert!(consent[0] == "Consent" && consent[1].contains("mcp:admin"), "{consent:?}");
@@ -57,9 +59,11 @@ async fn a_person_signs_in_and_consents_and_later_allows_more() {
     // The code has left the address and the history.
     browser.reload().await;
     look_at_end(&mut browser, ALREADY, "already").await;
-    assert_eq!(authority.counts().codes, 2);
-    assert_eq!(authority.counts().refused, 0);
+    let counts = Counts { pushed: 1, codes: 2, refreshes: 1, ..ONE };
+    assert_eq!(authority.counts(), counts);
+    // The server has extended the grant, and the logout ends all of it.
     host.assert_leaves_nothing(&authority).await;
+    assert_eq!(authority.counts(), Counts { revoked: 1, ..counts });
 }
 
 #[tokio::test]
@@ -71,7 +75,7 @@ async fn a_person_who_cancels_and_an_answer_of_another_login_are_told_apart() {
     let person = Person::new();
     let logging = host.log_in(LogIn::new(), &person);
     let page = person.page().await;
-    let redirect = crate::person::parameter(&page, "redirect_uri").unwrap();
+    let redirect = parameter(&page, "redirect_uri").unwrap();
     let issuer = authority.issuer();
     browser.open(&format!("{redirect}?code=c&state=forged&iss={issuer}")).await;
     look_at_end(&mut browser, MISMATCHED, "mismatched").await;

@@ -68,3 +68,8 @@ pub(crate) fn page(prompt: &OfferedPrompt) -> Url {
 pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
     url.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
 }
+
+/// The port of the redirect address in an authorization request.
+pub(crate) fn redirect_port(page: &Url) -> u16 {
+    Url::parse(&parameter(page, "redirect_uri").unwrap()).unwrap().port().unwrap()
+}

@@ -114,7 +114,7 @@ svg{display:block;width:56px;height:56px;margin:0 auto 20px;fill:none;stroke:cur
 stroke-linecap:round;stroke-linejoin:round}\
 .good{color:var(--good)}.bad{color:var(--bad)}.calm{color:var(--calm)}\
 h1{margin:0 0 8px;font-size:22px;line-height:1.3;font-weight:600;text-wrap:balance}\
-p{margin:0;color:var(--soft);text-wrap:pretty}";
+p{margin:0;color:var(--soft);text-wrap:balance}";
 
 /// Removes the answer from the address bar and from the history of the tab.
 const SCRIPT: &str = "history.replaceState(null,'',location.pathname)";
