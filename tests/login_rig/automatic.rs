@@ -5,7 +5,7 @@ use tokenkeeper::{LogIn, LoggedIn, LoginReason, Way};
 
 use crate::authority::{Authority, Counts};
 use crate::host::{Host, end};
-use crate::person::{Person, page, parameter, redirect_port};
+use crate::person::{Person, page_of, parameter};
 
 /// The counts after one login of a new client.
 pub(crate) const ONE: Counts =
@@ -70,7 +70,7 @@ async fn a_pasted_address_is_redeemed_and_a_bare_code_is_not() {
     let logging = host.log_in(request(), &person);
     let prompt = person.asked().await;
     assert!(prompt.takes_paste && !prompt.is_listening);
-    let callback = host.web.consent(&page(&prompt.prompt)).await;
+    let callback = host.web.consent(&page_of(&prompt.prompt)).await;
     person.paste(format!("  {callback}\n"));
     assert_eq!(end(logging).await, Ok(LoggedIn::Here));
     host.assert_served(&authority, "alice").await;
@@ -85,34 +85,45 @@ async fn a_forgotten_client_is_found_before_the_browser_opens() {
     let Some(authority) = Authority::shared().await else { return };
     let host = Host::new(&authority).await;
     let person = Person::new();
+    let mut clients = Vec::new();
+    for (forgets, registrations, pushed) in [(false, 1, 0), (false, 1, 1), (true, 2, 1)] {
+        if forgets {
+            authority.tell("/forget-clients", &json!({}));
+        }
+        let logging = host.log_in(LogIn::new().again(), &person);
+        let page = person.page().await;
+        clients.push(parameter(&page, "client_id").unwrap());
+        host.web.open(&host.web.consent(&page).await).await;
+        assert_eq!(end(logging).await, Ok(LoggedIn::Here));
+        let counts = authority.counts();
+        assert_eq!((counts.registrations, counts.pushed, counts.refused), (registrations, pushed, 0), "{clients:?}");
+    }
+    assert!(clients[0] == clients[1] && clients[1] != clients[2], "{clients:?}");
+    assert!(person.is_left_alone().await);
+    assert_eq!(authority.stats()["authorizations"], json!({ "success": 3, "error": 0 }));
+    assert_eq!(host.assert_served(&authority, "alice").await, clients[2]);
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_forgotten_before_the_code_is_redeemed_is_replaced_and_the_person_asked_once_more() {
+    let Some(authority) = Authority::shared().await else { return };
+    let host = Host::new(&authority).await;
+    let person = Person::new();
     let logging = host.log_in(LogIn::new(), &person);
     let first = person.page().await;
-    host.web.open(&host.web.consent(&first).await).await;
-    assert_eq!(end(logging).await, Ok(LoggedIn::Here));
-    let old = host.token().await.unwrap();
+    let callback = host.web.consent(&first).await;
+    authority.tell("/forget-clients", &json!({}));
+    let page = host.web.open(&callback).await;
+    assert!(page.contains("<h1>The sign-in was not completed</h1>"), "{page}");
 
-    // At the same port, so that the registration is used again.
-    let again = || LogIn::new().again().preferred_port(redirect_port(&first));
-    let logging = host.log_in(again(), &person);
-    let second = person.page().await;
-    assert_eq!(parameter(&second, "client_id"), parameter(&first, "client_id"));
+    let prompt = person.asked().await;
+    assert!(prompt.is_first, "a browser is opened for it");
+    let second = page_of(&prompt.prompt);
+    assert_ne!(parameter(&second, "client_id"), parameter(&first, "client_id"));
     host.web.open(&host.web.consent(&second).await).await;
     assert_eq!(end(logging).await, Ok(LoggedIn::Here));
-    let before = authority.counts();
-    assert_eq!((before.registrations, before.pushed, before.codes), (1, 1, 2));
-
-    authority.tell("/forget-clients", &json!({}));
-    let logging = host.log_in(again(), &person);
-    let third = person.page().await;
-    assert_ne!(parameter(&third, "client_id"), parameter(&first, "client_id"));
-    assert_ne!(host.token().await.unwrap(), old);
-    host.web.open(&host.web.consent(&third).await).await;
-    assert_eq!(end(logging).await, Ok(LoggedIn::Here));
-    assert!(person.is_left_alone().await);
-    let after = authority.counts();
-    assert_eq!((after.registrations, after.pushed, after.codes), (2, 1, 3));
-    assert_eq!(authority.stats()["authorizations"], json!({ "success": 3, "error": 0 }));
-    let client = host.assert_served(&authority, "alice").await;
-    assert_eq!(Some(client), parameter(&third, "client_id"));
+    assert_eq!(authority.counts(), Counts { registrations: 2, refused: 1, grants: 2, ..ONE });
+    assert_eq!(Some(host.assert_served(&authority, "alice").await), parameter(&second, "client_id"));
     host.end().await;
 }

@@ -1,6 +1,6 @@
 //! Logins through the rig's own pages in Chromium, which ends them at the page of the listener.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tokenkeeper::callback::LoopbackOptions;
@@ -23,6 +23,9 @@ const MISMATCHED: [&str; 2] = [
     "It does not belong to the sign-in that is waiting, and was not used. Go back to the program, and use only the page that it \
      opens or shows.",
 ];
+
+/// The width of a small phone.
+const PHONE: u32 = 320;
 
 #[tokio::test]
 async fn a_person_signs_in_and_consents_and_later_allows_more() {
@@ -102,8 +105,16 @@ async fn look_at_end(browser: &mut Chromium, words: [&str; 2], name: &str) {
         browser.prefer(colours).await;
         let ground = browser.evaluate("getComputedStyle(document.body).backgroundColor").await;
         grounds.push(ground.as_str().unwrap().to_owned());
-        let file = format!("callback-{name}-{}.png", colours.word());
-        browser.picture(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file)).await;
+        browser.picture(&picture(&format!("callback-{name}-{}.png", colours.word()))).await;
     }
     assert_eq!(grounds, ["rgb(244, 245, 247)", "rgb(20, 22, 26)"]);
+    browser.narrow(Some(PHONE)).await;
+    assert_eq!(browser.evaluate("document.documentElement.scrollWidth").await, PHONE, "all of it is seen");
+    browser.picture(&picture(&format!("callback-{name}-narrow.png"))).await;
+    browser.narrow(None).await;
+}
+
+/// A picture in the target folder.
+fn picture(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(file)
 }

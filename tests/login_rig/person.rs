@@ -34,7 +34,7 @@ impl Person {
 
     /// Waits for the page of the next prompt.
     pub(crate) async fn page(&self) -> Url {
-        page(&self.asked().await.prompt)
+        page_of(&self.asked().await.prompt)
     }
 
     /// Whether all prompts that were shown have been looked at.
@@ -59,7 +59,7 @@ impl Interaction for Person {
 }
 
 /// The page of a prompt.
-pub(crate) fn page(prompt: &OfferedPrompt) -> Url {
+pub(crate) fn page_of(prompt: &OfferedPrompt) -> Url {
     let OfferedPrompt::Browser { url } = prompt else { panic!("{prompt:?}") };
     Url::parse(url.as_str()).unwrap()
 }

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::authority::{Authority, Counts};
 use crate::host::Host;
-use crate::person::{page, parameter};
+use crate::person::{page_of, parameter};
 use crate::web::Answer;
 use crate::within::within;
 
@@ -77,7 +77,7 @@ impl StepUp {
         let LoginProgress::Offered { key, offer, is_first: true, .. } = progress else { panic!("{progress:?}") };
         let LoginOffer { prompt, .. } = *offer;
         assert!(matches!(prompt, OfferedPrompt::Browser { .. }));
-        Self { page: page(&prompt), listener, key }
+        Self { page: page_of(&prompt), listener, key }
     }
 
     /// Takes the answer that the browser brings, and shows the end there.

@@ -56,16 +56,16 @@ async fn thirty_two_callers_refresh_once_for_each_token_that_ends() {
         })
     });
     join_all(crowd).await.into_iter().for_each(|caller| caller.unwrap());
-    Arc::into_inner(host).unwrap().end().await;
+    Arc::into_inner(host).unwrap().assert_leaves_nothing(&authority).await;
 
     let counts = authority.counts();
-    assert_eq!(counts, Counts { refreshes: refreshed(&mut events), ..ONE });
+    assert_eq!(counts, Counts { refreshes: refreshed(&mut events), revoked: 1, ..ONE });
     assert!(counts.refreshes >= TOKENS as u64);
     let stats = authority.stats();
     assert_eq!(stats["token"]["max_concurrent_refresh"], 1, "{stats:#}");
     assert_eq!(
         stats["chains"],
-        json!({ "total": 1, "revoked": 0, "with_reuse": 0, "max_rotations": counts.refreshes })
+        json!({ "total": 1, "revoked": 1, "with_reuse": 0, "max_rotations": counts.refreshes })
     );
 }
 
@@ -75,7 +75,7 @@ fn refreshed(events: &mut EventStream) -> u64 {
     while let Some(Some(event)) = events.next().now_or_never() {
         match event.unwrap().kind {
             EventKind::Refreshed => refreshed += 1,
-            EventKind::Asked | EventKind::Answered | EventKind::LoggedIn => {}
+            EventKind::Asked | EventKind::Answered | EventKind::LoggedIn | EventKind::LoggedOut => {}
             other => panic!("{other:?}"),
         }
     }

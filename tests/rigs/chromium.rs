@@ -30,7 +30,7 @@ use crate::within::within;
 /// Puts the pipes where the browser expects them, before it becomes the browser.
 const LAUNCH: &str = r#"exec 3<&0 4>&1 </dev/null >/dev/null 2>&1; exec "$@""#;
 
-const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+const NAMES: [&str; 2] = ["chromium", "google-chrome"];
 
 const FLAGS: &[&str] = &[
     "--headless",
@@ -111,6 +111,7 @@ impl Chromium {
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .env("HOME", profile.path())
+            .env("TMPDIR", profile.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -193,6 +194,13 @@ impl Chromium {
     pub async fn prefer(&mut self, colours: Colours) {
         let feature = json!({ "name": "prefers-color-scheme", "value": colours.word() });
         self.ask("Emulation.setEmulatedMedia", json!({ "features": [feature] })).await;
+    }
+
+    /// Makes the window this wide, or as wide as it was.
+    pub async fn narrow(&mut self, width: Option<u32>) {
+        let width = width.unwrap_or(0);
+        let size = json!({ "width": width, "height": 0, "deviceScaleFactor": 0, "mobile": false });
+        self.ask("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     /// Writes a picture of the page.
