@@ -20,6 +20,10 @@ use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, Reach, decod
 /// The maximum length of an answer, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
 
+/// The token types that are understood, without regard to case (RFC 6749 section 5.1). `bot` and `user` are Slack's words for
+/// bearer tokens.
+const TOKEN_TYPES: [&str; 4] = ["Bearer", "DPoP", "bot", "user"];
+
 /// Sends the requests of logins.
 #[derive(Clone, Debug)]
 pub(super) struct Exchanges {
@@ -88,8 +92,9 @@ impl Exchanges {
             Evidence::Refused(refused) => return Err(reason(&profile, &refused)),
             _ => return Err(LoginReason::ServerTrouble),
         };
-        // A token that is bound to a key of which this client knows nothing cannot be used (RFC 6749 section 7.1).
-        if tokens.kind == TokenKind::Dpop {
+        // A token of an unknown type, or one that is bound to a key of which this client knows nothing, must not be used (RFC
+        // 6749 section 7.1).
+        if tokens.kind == TokenKind::Dpop || !answer.is_of_known_type() {
             return Err(LoginReason::Refused);
         }
         let requested = pending.requested();
@@ -124,6 +129,16 @@ impl Answer {
             Evidence::Refused(refused) => reason(profile, &refused),
             _ => LoginReason::ServerTrouble,
         }
+    }
+
+    /// Whether its `token_type` is understood, or left out.
+    fn is_of_known_type(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Body {
+            token_type: Option<String>,
+        }
+        let named = self.json::<Body>().and_then(|body| body.token_type);
+        named.is_none_or(|named| TOKEN_TYPES.iter().any(|known| named.eq_ignore_ascii_case(known)))
     }
 
     /// The member `error` (RFC 6749 section 5.2), if it has one.
