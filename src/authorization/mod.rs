@@ -271,6 +271,11 @@ impl LoginSource for AuthorizationLogins {
         if redirect.is_some() && !server.supports_pkce() {
             return Err(LoginReason::NoPkce);
         }
+        let endpoint = if redirect.is_some() { &server.authorization_endpoint } else { &server.device_endpoint };
+        if endpoint.is_none() {
+            // No client is registered for a login that the server does not offer.
+            return Err(LoginReason::MethodUnsupported);
+        }
         let target = Target {
             server,
             resource: Some(found.discovered.resource.resource.as_str()),
