@@ -350,9 +350,15 @@ impl LoginSource for AuthorizationLogins {
             Expected { key: callback::key_of_state(state), issuer: &open.issuer, names_issuer: *names_issuer };
         let answer = callback::parameters(callback.expose()).map_err(|_| LoginReason::Forged)?;
         let judged = response::judge(answer, expected);
-        // Any answer to this request shows that the server knows the client.
-        if let (Some(key), Ok(_) | Err(LoginReason::Denied)) = (open.registration(), &judged) {
-            noted(self.registrar.answered(&key, &open.client().id).await);
+        if let Some(key) = open.registration() {
+            let client_id = &open.client().id;
+            match &judged {
+                // Another party's answer shows nothing about the client.
+                Err(LoginReason::Forged | LoginReason::WrongIssuer) => {}
+                Err(LoginReason::ClientRejected) => self.retire(&key, client_id).await,
+                // Any other answer to this request shows that the server knows the client.
+                Ok(_) | Err(_) => noted(self.registrar.answered(&key, client_id).await),
+            }
         }
         judged
     }
