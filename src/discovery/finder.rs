@@ -165,7 +165,7 @@ impl Find<ResourceUri> for Finder {
         order: Order<ProtectedResource>,
     ) -> Result<Found<ProtectedResource>, DiscoveryError> {
         if let Some(named) = &order.named {
-            return self.named_resource(resource, named, &order).await;
+            return self.named_resource(resource, named, &order).await.map(kept_if_useful);
         }
         let (reach, redirected) = (self.reach_of_resource(), self.reach_for(resource));
         let mut failures = Failures::default();
@@ -175,12 +175,18 @@ impl Find<ResourceUri> for Finder {
             // A redirect is the server's word, and not the person's.
             let query = Query { url: &place.url, reach, redirected, member: "resource", kept: None };
             match self.document(query, &order, |bytes| read::protected_resource(bytes, &identifiers)).await {
-                Ok(found) => return Ok(found),
+                Ok(found) => return Ok(kept_if_useful(found)),
                 Err(error) => failures.note(error)?,
             }
         }
         Err(failures.into_error())
     }
+}
+
+/// A document that lists no authorization server is a mistake, and is asked for again once a person tries again.
+fn kept_if_useful(found: Found<ProtectedResource>) -> Found<ProtectedResource> {
+    let may_be_stored = found.may_be_stored && !found.value.authorization_servers.is_empty();
+    Found { may_be_stored, ..found }
 }
 
 /// The place of an authorization server's metadata, and the reach of the URLs in it.
