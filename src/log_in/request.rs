@@ -75,7 +75,7 @@ impl LogIn {
         Self::default()
     }
 
-    /// Asks for these scopes, beside those of the session.
+    /// Asks for these scopes, in place of those of the session.
     #[must_use]
     pub fn scopes(self, scopes: Scopes) -> Self {
         Self { scopes, ..self }

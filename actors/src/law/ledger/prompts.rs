@@ -11,14 +11,17 @@ pub struct BegunOn {
     pub epoch: Epoch,
     /// The attempt that obtained the login.
     pub attempt: AttemptId,
-    /// Whether only the subject that is signed in already may replace it. A login whose server names no subject passes.
+    /// Whether only the subject that is signed in already may replace it. A login whose server names no subject passes, and so
+    /// does one at another issuer, where subjects are other names.
     pub same_subject: bool,
 }
 
 impl BegunOn {
     /// Returns whether `login` may replace `record`.
     pub(crate) fn permits(self, record: &Record, login: &Login) -> Result<(), Conflict> {
-        let known = record.grant().and_then(|grant| grant.subject.as_ref());
+        // A subject is a name at its issuer alone (OpenID Connect Core section 2).
+        let of_issuer = record.grant().filter(|grant| grant.binding.issuer == login.binding.issuer);
+        let known = of_issuer.and_then(|grant| grant.subject.as_ref());
         if record.epoch != self.epoch {
             Err(Conflict::Moved)
         } else if self.same_subject && known.zip(login.subject.as_ref()).is_some_and(|(known, named)| known != named) {

@@ -74,7 +74,7 @@ pub enum LoginTask {
 /// A wish to sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginWish {
-    /// The scopes that are needed. Those of the grant are asked for too.
+    /// The scopes that are needed. Those of the grant are asked for too if the login extends it, or if none are named here.
     pub scopes: Scopes,
     /// How to ask.
     pub method: LoginMethod,
