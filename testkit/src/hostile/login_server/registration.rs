@@ -89,7 +89,10 @@ pub(super) fn register(site: &mut Site, authority: &mut Authority, incoming: &In
     let literal = |redirect: &String| loopback_parts(redirect).is_some();
     let named = |redirect: &String| parts_at(redirect, &["localhost"]).is_some();
     let is_allowed = |redirect: &String| redirect.starts_with("https://") || named(redirect) || literal(redirect);
-    if redirects.is_empty() || !redirects.iter().all(is_allowed) {
+    // A client of device logins alone has no redirect address (RFC 7591 section 2).
+    let grant_types = strings("grant_types");
+    let is_device = !grant_types.is_empty() && grant_types.iter().all(|kind| kind != "authorization_code");
+    if redirects.is_empty() && !is_device || !redirects.iter().all(is_allowed) {
         return error("invalid_redirect_uri", "neither https nor loopback");
     }
     if site.has(Flaw::RegistrationWantsLocalhost) && redirects.iter().any(literal) {
