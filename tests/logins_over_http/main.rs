@@ -1,0 +1,21 @@
+//! Logins over HTTP through the front door, against a login server with all its flaws on real sockets: the ordinary ways with
+//! exact counts, each negative case with its own reason and nothing stored, forgotten clients, migrations, and step-ups.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
+
+mod answers;
+mod clients;
+mod devices;
+mod flaws;
+mod migration;
+mod old_grants;
+mod ordinary;
+mod public;
+mod rig;
+mod scopes;
+mod step_ups;
+mod subjects;
+mod terminal;
+mod wire;
+#[path = "../../actors/tests/common/within.rs"]
+mod within;
