@@ -28,7 +28,7 @@ async fn refused(scene: &Scene) -> Result<(), Reason> {
     let answer = call(&scene.server.resource_url(), "any", Some(lease.token().expose())).await;
     assert_eq!(answer.status(), 401);
     let challenges = Challenge::parse(answer.headers());
-    scene.session.challenged(&challenges[0]);
+    scene.session.challenged(&challenges[0]).await;
     let key = Challenge::key(&challenges);
     let noted = within("an answer", scene.session.invalidate(&lease, OPERATION, key)).await;
     noted.map_err(|error| error.reason())
@@ -121,7 +121,7 @@ async fn a_session_whose_issuer_is_no_longer_listed_needs_a_login_and_sends_noth
     let counts = scene.server.counts();
     assert_eq!(counts.tokens.refresh_grants, 0);
     let answer_of = call(&scene.server.resource_url(), "any", Some(lease.token().expose())).await;
-    scene.session.challenged(&Challenge::parse(answer_of.headers())[0]);
+    scene.session.challenged(&Challenge::parse(answer_of.headers())[0]).await;
     scene.log_in(LoginCause::Person).await.unwrap();
     assert_eq!(scene.call("any").await, 200);
     is_clean(&scene, &second).await;
@@ -140,7 +140,7 @@ async fn a_code_of_the_first_server_never_goes_to_the_second() {
         within("the refresh", scene.server.until(|counts| counts.of(Endpoint::Token) == 2)).await;
         scene.server.migrate_to(&second);
         let challenge = call(&scene.server.resource_url(), "any", None).await;
-        scene.session.challenged(&Challenge::parse(challenge.headers())[0]);
+        scene.session.challenged(&Challenge::parse(challenge.headers())[0]).await;
         // The person answers the page of the first server.
         let redirect = open(&open_login.url).await.callback.unwrap();
         let deliver = deliver(&scene.session, &redirect);
@@ -176,7 +176,7 @@ async fn metadata_that_changes_with_each_request_is_read_at_most_once_a_minute()
     for round in 0..20 {
         scene.server.list_issuers([issuers[(round + 1) % 2].clone()]);
         let challenge = call(&scene.server.resource_url(), "any", None).await;
-        scene.session.challenged(&Challenge::parse(challenge.headers())[0]);
+        scene.session.challenged(&Challenge::parse(challenge.headers())[0]).await;
         begin(&scene.session, wish(&[]), LoginCause::Again).await.unwrap();
         within("the end", scene.session.cancel_login(WAIT)).await.unwrap();
     }
@@ -186,7 +186,7 @@ async fn metadata_that_changes_with_each_request_is_read_at_most_once_a_minute()
     assert_eq!(token(&scene.session).await, before, "the session stays");
     scene.place.clock.pass(Duration::from_secs(61));
     let challenge = call(&scene.server.resource_url(), "any", None).await;
-    scene.session.challenged(&Challenge::parse(challenge.headers())[0]);
+    scene.session.challenged(&Challenge::parse(challenge.headers())[0]).await;
     begin(&scene.session, wish(&[]), LoginCause::Again).await.unwrap();
     assert_eq!(scene.server.counts().of(Endpoint::ResourceMetadata), 3, "a minute later, once more");
 }
@@ -198,7 +198,7 @@ async fn the_bound_issuer_is_kept_as_long_as_it_is_listed() {
     let scene = Scene::signed_in(LoginServer::builder()).await;
     scene.server.list_issuers([second.issuer(), scene.server.issuer()]);
     let challenge = call(&scene.server.resource_url(), "any", None).await;
-    scene.session.challenged(&Challenge::parse(challenge.headers())[0]);
+    scene.session.challenged(&Challenge::parse(challenge.headers())[0]).await;
     let asked = begin(&scene.session, wish(&[]), LoginCause::Again).await.unwrap();
     assert!(asked.url.starts_with(scene.server.origin()));
     assert!(requests(&second).is_empty());
@@ -220,7 +220,7 @@ async fn empty_or_foreign_metadata_ends_no_session() {
         let before = token(&scene.session).await;
         scene.server.flaw(flaw);
         let challenge = call(&scene.server.resource_url(), "any", None).await;
-        scene.session.challenged(&Challenge::parse(challenge.headers())[0]);
+        scene.session.challenged(&Challenge::parse(challenge.headers())[0]).await;
         assert_eq!(begin(&scene.session, wish(&[]), LoginCause::Again).await.map(drop), Err(reason), "{flaw}");
         scene.session.issuers_listed(Vec::<String>::new());
         assert_eq!(token(&scene.session).await, before, "{flaw}");

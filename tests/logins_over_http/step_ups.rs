@@ -197,7 +197,7 @@ async fn a_step_up_goes_to_the_issuer_of_its_session_alone() {
     let (lease, scopes) = missing(&scene, "write").await.unwrap_err();
     scene.server.list_issuers([other.issuer()]);
     let answer = call(&scene.server.resource_url(), "write", Some(lease.token().expose())).await;
-    scene.session.challenged(&Challenge::parse(answer.headers())[0]);
+    scene.session.challenged(&Challenge::parse(answer.headers())[0]).await;
     let error = step_up(&scene.session, &lease, scopes, "write").await.unwrap_err();
     assert_eq!(error.reason(), LoginReason::NoAuthorizationServer);
     assert_eq!(requests(&other).get(&Endpoint::Registration), None);

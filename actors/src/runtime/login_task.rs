@@ -24,8 +24,6 @@ use crate::values::{AttemptId, LoginReason, MAX_SLEEP, StoreFault};
 /// The time limit of background work, such as ending a claim or revoking a token.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pause until the next poll if a poll panicked.
-
 /// The result of a store operation that panicked. It may have taken effect.
 const UNKNOWN: StoreFault = StoreFault::TimedOut;
 
