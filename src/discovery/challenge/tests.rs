@@ -38,7 +38,7 @@ fn the_challenge_of_an_mcp_server() {
 fn each_challenge_stands_apart() {
     let all = parsed(&[
         "Newauth realm=\"apps\", type=1, title=\"Login to \\\"apps\\\"\", Basic realm=\"simple\"",
-        "Negotiate , NTLM dGVzdA==, Bearer",
+        "Negotiate, NTLM dGVzdA==, Bearer",
         "DPoP algs=\"ES256 RS256\", error=\"use_dpop_nonce\", Bearer scope=a",
     ]);
     let schemes: Vec<&str> = all.iter().map(Challenge::scheme).collect();
@@ -47,6 +47,7 @@ fn each_challenge_stands_apart() {
     assert_eq!((all[2].token(), all[3].token(), all[4].token()), (None, Some("dGVzdA=="), None));
     assert_eq!((all[5].algs(), all[5].error(), all[5].scope()), (Some("ES256 RS256"), Some("use_dpop_nonce"), None));
     assert_eq!((all[6].error(), all[6].scope()), (None, Some("a")));
+    assert_eq!(parsed(&["Negotiate , Bearer"]).len(), 2, "no token68 follows a comma");
 }
 
 #[test]
