@@ -38,6 +38,7 @@ struct Context {
 }
 
 #[tokio::main]
+#[allow(clippy::disallowed_methods, reason = "the suite kills a client that takes longer, and nothing is stored")]
 async fn main() -> Result<(), Failure> {
     tokio::time::timeout(TIMEOUT, run()).await?
 }

@@ -38,7 +38,7 @@ use self::request::AuthorizationRequest;
 use self::response::Expected;
 use self::scopes::ScopeSources;
 use crate::callback;
-use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, DiscoveryError, Freshness};
+use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, DiscoveryError, Freshness, Probe};
 use crate::grant::BodyFormat;
 use crate::http::{HttpClient, Reach};
 use crate::issuers::providers;
@@ -101,8 +101,9 @@ impl AuthorizationLogins {
             tracing::info!(%identity, %error, "no authorization server was found");
             error.reason()
         };
-        let probe = self.discovery.probe(resource).await.map_err(failed)?;
-        let challenge = probe.challenge();
+        // A server that answers with a stream that does not end may still publish metadata.
+        let probe = self.discovery.probe(resource).await.ok();
+        let challenge = probe.as_ref().and_then(Probe::challenge);
         let found = self.discovery.authorization_server(resource, challenge, bound, Freshness::RetryFailure).await;
         let discovered = found.map_err(failed)?;
         // A step-up extends the grant of its own issuer.

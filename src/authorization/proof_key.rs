@@ -15,6 +15,7 @@ pub(super) struct Draw {
 
 impl Draw {
     /// Draws from the operating system. Returns `None` if that has no randomness.
+    #[expect(clippy::disallowed_methods, reason = "the driver's own randomness, for secrets")]
     pub(super) fn from_system() -> Option<Self> {
         let mut draw = Self { verifier: Zeroizing::new([0; 32]), state: [0; 32] };
         getrandom::fill(&mut *draw.verifier).ok()?;
