@@ -408,3 +408,6 @@ impl LoginSource for AuthorizationLogins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The requests that the grant sends, their targets, and the evidence it reports.
 
 mod ahead;
+mod within;
 
 use std::io::Write;
 use std::sync::Mutex;

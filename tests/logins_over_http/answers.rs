@@ -109,10 +109,9 @@ async fn an_answer_with_another_state_leaves_the_login_open() {
 
 #[tokio::test]
 async fn a_pasted_code_is_taken_only_where_the_issuer_names_itself_nowhere() {
-    for (server, end) in [
-        (LoginServer::builder().without_iss(), Ok(())),
-        (LoginServer::builder(), Err(LoginReason::WrongIssuer)),
-    ] {
+    for (server, end) in
+        [(LoginServer::builder().without_iss(), Ok(())), (LoginServer::builder(), Err(LoginReason::WrongIssuer))]
+    {
         let (scene, asked, redirect) = asked_scene(server).await;
         let code = url::Url::parse(&redirect).unwrap();
         let code = code.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
@@ -155,7 +154,10 @@ async fn a_code_whose_answer_is_lost_is_not_presented_again() {
         let (scene, _, redirect) = asked_scene(LoginServer::builder()).await;
         scene.server.next_at(Endpoint::Token, 1, when, fault.clone());
         let reason = deliver(&scene.session, &redirect).await.unwrap_err();
-        assert!(matches!(reason, LoginReason::Lost | LoginReason::ServerTrouble | LoginReason::Refused), "{fault:?}: {reason}");
+        assert!(
+            matches!(reason, LoginReason::Lost | LoginReason::ServerTrouble | LoginReason::Refused),
+            "{fault:?}: {reason}"
+        );
         assert_eq!((tokens(&scene), scene.server.counts().tokens.redirects_followed), (1, 0));
         scene.has_nothing().await;
         scene.log_in(LoginCause::Person).await.unwrap();

@@ -146,9 +146,7 @@ async fn any_answer_shows_that_the_server_knows_the_client() {
 
 #[tokio::test]
 async fn a_secret_that_ends_soon_leads_to_a_new_client() {
-    let server = LoginServer::builder()
-        .auth_methods([ClientAuth::Post])
-        .secrets_expire_in(Duration::from_secs(3_600));
+    let server = LoginServer::builder().auth_methods([ClientAuth::Post]).secrets_expire_in(Duration::from_secs(3_600));
     let scene = signed_out(server).await;
     let asked = ask(&scene).await.unwrap();
     assert_eq!(client_of(&asked).await, "client-1");
@@ -163,8 +161,11 @@ async fn a_secret_that_ends_soon_leads_to_a_new_client() {
 async fn a_configured_secret_that_has_ended_is_reported_before_a_person_is_asked() {
     let scene = Scene::with(LoginServer::builder(), |server| {
         let client = Client::from(server.pre_register(ClientAuth::Post, [REDIRECT]));
-        let clients = Clients::default()
-            .pre_registered(server.issuer(), client.secret_expires_at(std::time::SystemTime::UNIX_EPOCH), [REDIRECT]);
+        let clients = Clients::default().pre_registered(
+            server.issuer(),
+            client.secret_expires_at(std::time::SystemTime::UNIX_EPOCH),
+            [REDIRECT],
+        );
         LoginSettings::default().clients(clients)
     })
     .await;
@@ -178,7 +179,11 @@ async fn a_configured_secret_that_has_ended_is_reported_before_a_person_is_asked
 async fn a_configured_client_belongs_to_its_issuer() {
     let scene = Scene::with(LoginServer::builder(), |_| {
         let clients = Clients::default()
-            .pre_registered("https://other.example.com", Client::secret_post("theirs", "their-secret".to_owned()), [REDIRECT])
+            .pre_registered(
+                "https://other.example.com",
+                Client::secret_post("theirs", "their-secret".to_owned()),
+                [REDIRECT],
+            )
             .without_dynamic();
         LoginSettings::default().clients(clients)
     })

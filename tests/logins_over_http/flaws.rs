@@ -27,15 +27,17 @@ enum Outcome {
 
 fn outcome(flaw: Flaw) -> Outcome {
     use LoginReason::{
-        IssuerMismatch, MetadataUnusable, NoAuthorizationServer, NoClient, NoPkce, RegistrationRefused, ResourceMismatch,
-        ServerTrouble, UnsafeAddress, Unreachable, WrongIssuer,
+        IssuerMismatch, MetadataUnusable, NoAuthorizationServer, NoClient, NoPkce, RegistrationRefused,
+        ResourceMismatch, ServerTrouble, Unreachable, UnsafeAddress, WrongIssuer,
     };
     use Outcome::{Foreign, Refused, SignedIn, Stuck, Unasked, Unused};
     match flaw {
         // The resource.
         Flaw::NoResourceMetadata | Flaw::EmptyIssuerList => Unasked(NoAuthorizationServer),
         Flaw::ResourceOtherOrigin | Flaw::ResourcePrefix => Unasked(ResourceMismatch),
-        Flaw::NoChallenge | Flaw::ChallengeWithoutBearer | Flaw::MalformedChallenge | Flaw::SeveralChallenges => SignedIn,
+        Flaw::NoChallenge | Flaw::ChallengeWithoutBearer | Flaw::MalformedChallenge | Flaw::SeveralChallenges => {
+            SignedIn
+        }
         // They show after the login.
         Flaw::RefusesTokens | Flaw::NeverEnoughScope | Flaw::ForbiddenWithoutChallenge => SignedIn,
         // The metadata.

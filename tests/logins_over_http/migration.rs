@@ -116,7 +116,8 @@ async fn a_session_whose_issuer_is_no_longer_listed_needs_a_login_and_sends_noth
     let lease = scene.session.token().await.unwrap();
     scene.server.migrate_to(&second);
     scene.session.issuers_listed([second.issuer()]);
-    let error = within("an error", scene.session.token_with(TokenOptions { force: true, ..TokenOptions::default() })).await;
+    let error =
+        within("an error", scene.session.token_with(TokenOptions { force: true, ..TokenOptions::default() })).await;
     assert_eq!(error.unwrap_err().reason(), Reason::IssuerChanged);
     let counts = scene.server.counts();
     assert_eq!(counts.tokens.refresh_grants, 0);

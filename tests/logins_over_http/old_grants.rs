@@ -25,8 +25,7 @@ async fn callers_whose_grant_ends_while_the_new_one_arrives_see_no_error_and_no_
                 let operation = OperationKey(number);
                 session.invalidate(lease, operation, ChallengeKey(1)).await.unwrap();
                 let cause = LoginCause::Operation { refused: Some(lease.generation()), operation };
-                let (token, login) =
-                    tokio::join!(session.token(), session.begin_login(wish(&[]), cause, WAIT));
+                let (token, login) = tokio::join!(session.token(), session.begin_login(wish(&[]), cause, WAIT));
                 assert_eq!(login, Ok(LoginProgress::SignedIn), "no second prompt");
                 token.unwrap().token().expose().to_owned()
             }

@@ -99,7 +99,8 @@ async fn a_pre_registered_client_authenticates_by_its_own_method() {
     for auth in [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post] {
         let scene = Scene::with(LoginServer::builder(), |server| {
             let client = server.pre_register(auth, ["http://127.0.0.1/callback"]);
-            let clients = Clients::default().pre_registered(server.issuer(), client.into(), ["http://127.0.0.1/callback"]);
+            let clients =
+                Clients::default().pre_registered(server.issuer(), client.into(), ["http://127.0.0.1/callback"]);
             LoginSettings::default().clients(clients)
         })
         .await;
@@ -166,12 +167,7 @@ async fn metadata_is_found_at_each_of_its_places() {
         ),
         (
             tenant(server(ServerMetadata::OpenIdAppended)),
-            vec![
-                path(RESOURCE, "/mcp"),
-                path(OAUTH, "/tenant1"),
-                path(OPENID, "/tenant1"),
-                path("/tenant1", OPENID),
-            ],
+            vec![path(RESOURCE, "/mcp"), path(OAUTH, "/tenant1"), path(OPENID, "/tenant1"), path("/tenant1", OPENID)],
         ),
         (server(ServerMetadata::OpenIdInserted), vec![path(RESOURCE, "/mcp"), path(OAUTH, ""), path(OPENID, "")]),
     ];

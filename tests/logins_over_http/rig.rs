@@ -90,10 +90,7 @@ impl Scene {
     }
 
     /// A host with the settings that suit the started server.
-    pub(crate) async fn with(
-        server: LoginServerBuilder,
-        settings: impl FnOnce(&LoginServer) -> LoginSettings,
-    ) -> Self {
+    pub(crate) async fn with(server: LoginServerBuilder, settings: impl FnOnce(&LoginServer) -> LoginSettings) -> Self {
         let server = server.start().await.unwrap();
         let place = Place::new();
         let runtime = place.runtime(settings(&server)).await;

@@ -118,7 +118,8 @@ async fn a_scope_that_the_person_declined_is_not_asked_for_again_and_another_one
         assert!(again.retry_after().is_some());
     }
     assert_eq!(requests(&scene.server), before);
-    let other = crate::rig::asked(step_up(&scene.session, &lease, Scopes::new(["files:delete"]), "delete").await.unwrap());
+    let other =
+        crate::rig::asked(step_up(&scene.session, &lease, Scopes::new(["files:delete"]), "delete").await.unwrap());
     assert_eq!(sorted(&other.parameter("scope").unwrap()), ["files:delete", "files:read"]);
     answer(&scene.session, &other.url).await.unwrap();
 }
