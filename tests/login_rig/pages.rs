@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tokenkeeper::callback::LoopbackOptions;
-use tokenkeeper::{LogIn, LoggedIn, LoginReason};
+use tokenkeeper::{LogIn, LoggedIn, LoginReason, OfferedPrompt, Way};
 
 use crate::authority::{Authority, Counts};
 use crate::automatic::ONE;
@@ -91,6 +91,28 @@ async fn a_person_who_cancels_and_an_answer_of_another_login_are_told_apart() {
     assert!(host.token().await.unwrap_err().is_login_required());
     assert_eq!(authority.counts(), Counts { registrations: 1, ..Counts::default() });
     host.end().await;
+}
+
+/// RFC 8628 section 3.3.1. The person compares the code.
+#[tokio::test]
+async fn a_person_confirms_the_code_of_a_device() {
+    let Some(authority) = Authority::shared().await else { return };
+    let Some(mut browser) = Chromium::start().await else { return };
+    let host = Host::new(&authority).await;
+    let person = Person::new();
+    let logging = host.log_in(LogIn::new().way(Way::Device), &person);
+    let prompt = person.asked().await;
+    let OfferedPrompt::Device { complete: Some(page), .. } = &prompt.prompt else { panic!("{prompt:?}") };
+    browser.open(page.as_str()).await;
+    let words = browser.words().await;
+    assert_eq!(words[..2], ["Confirm the device".to_owned(), prompt.user_code().unwrap()]);
+    for page in ["Sign in", "Consent", "Device connected"] {
+        browser.press("Continue").await;
+        assert_eq!(browser.words().await[0], page);
+    }
+    assert_eq!(end(logging).await, Ok(LoggedIn::Here));
+    host.assert_served(&authority, "alice").await;
+    host.assert_leaves_nothing(&authority).await;
 }
 
 /// Compares the words of the listener's page, which shows nothing of the answer, in both colour schemes. Leaves pictures in the
