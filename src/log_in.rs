@@ -51,7 +51,8 @@ impl AuthSession {
     /// is cancelled with [`cancel_login`](Self::cancel_login). An answer that has arrived is redeemed. A further call joins the
     /// attempt, shows the same request, and listens at the same address.
     pub async fn log_in(&self, request: LogIn, door: &dyn Interaction) -> Result<LoggedIn, InteractionError> {
-        let mut entrance = Entrance::open(&request, &self.registered_redirects(&request).await, door).await?;
+        let registered = if request.names_port() { Vec::new() } else { self.registered_redirects().await };
+        let mut entrance = Entrance::open(&request, &registered, door).await?;
         door.progress(Step::Preparing);
         let wish = request.wish(entrance.method.clone());
         let mut progress = self.begin_login(wish.clone(), request.cause(), request.timeout).await?;
@@ -86,11 +87,17 @@ impl AuthSession {
         }
     }
 
-    /// The loopback addresses that are registered for this session, so that a client of an earlier login is used again.
-    async fn registered_redirects(&self, request: &LogIn) -> Vec<String> {
+    /// Returns the loopback redirect addresses that are registered for this session, the best first. A host that listens for
+    /// the answer itself binds the first one whose port is free, so that the client of an earlier login is used again.
+    /// [`log_in`](Self::log_in) does that. Empty if there is none, or the store cannot be read.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop.
+    pub async fn registered_redirects(&self) -> Vec<String> {
         match &self.logins {
-            Some(logins) if !request.names_port() => logins.registered_redirects(self.identity()).await,
-            _ => Vec::new(),
+            Some(logins) => logins.registered_redirects(self.identity()).await,
+            None => Vec::new(),
         }
     }
 
