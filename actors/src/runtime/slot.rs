@@ -7,6 +7,7 @@
 mod asleep;
 mod attempts;
 mod flights;
+mod tasks;
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cell::{Cell, Incarnation};
@@ -25,11 +26,11 @@ use super::request::{Destination, Request};
 use super::state::SessionState;
 use super::usage::Usage;
 use crate::law::flight::{FlightEvent, Report};
-use crate::law::login::LoginReport;
+use crate::law::login::{LoginEvent, LoginReport};
 use crate::sync::lock;
 use crate::values::record::Issuer;
 use crate::values::{AttemptId, ElapsedTime, FlightId, Moment, ServerIdentity};
-use attempts::RegisteredAttempt;
+use tasks::Tasks;
 
 /// Two unexpected ends of an actor are consecutive if at most this time passes between them.
 const CALM: Duration = Duration::from_secs(60);
@@ -108,14 +109,10 @@ struct Backlog {
     /// Requests for the actor, in the order in which they came. One message tells the actor of all of them, so that a
     /// crowd of callers costs few messages, and no request is lost with a mailbox.
     inbox: VecDeque<Request<Slot>>,
-    /// Reports of flights that no actor has taken yet. `None` means that the flight is over.
-    reports: VecDeque<(FlightId, Option<Report>)>,
-    /// The running flights. There is seldom more than one, because the flight of an old epoch is not waited for.
-    flights: Vec<RegisteredFlight>,
-    /// Reports of login attempts that no actor has taken yet. `None` means that the attempt is over.
-    login_reports: VecDeque<(AttemptId, Option<LoginReport>)>,
-    /// The running login attempts.
-    attempts: Vec<RegisteredAttempt>,
+    /// The flights. The flight of an old epoch is not waited for, so two may run.
+    flights: Tasks<FlightId, FlightMessage, Report>,
+    /// The login attempts.
+    attempts: Tasks<AttemptId, LoginEvent, LoginReport>,
     /// The issuers that the resource listed last, for an actor that has not started yet.
     issuers: Option<Vec<Issuer>>,
     /// The number of consecutive unexpected ends of the actor, and the time of the last one.
@@ -133,16 +130,12 @@ impl SlotState {
         self.backlog.as_mut().map(|backlog| std::mem::take(&mut backlog.inbox)).unwrap_or_default()
     }
 
-    fn flights(&self) -> &[RegisteredFlight] {
-        self.backlog.as_ref().map(|backlog| &backlog.flights[..]).unwrap_or_default()
-    }
-
     /// Whether the backlog holds something for an actor.
     fn has_work(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| {
             !backlog.inbox.is_empty()
-                || !backlog.reports.is_empty()
-                || !backlog.login_reports.is_empty()
+                || backlog.flights.has_reports()
+                || backlog.attempts.has_reports()
                 || backlog.issuers.is_some()
                 || backlog.missed_news
         })
@@ -151,18 +144,11 @@ impl SlotState {
     /// Frees the backlog if it is empty.
     fn tidy(&mut self) {
         let in_use =
-            |backlog: &Backlog| !backlog.flights.is_empty() || !backlog.attempts.is_empty() || backlog.crashes.0 > 0;
+            |backlog: &Backlog| backlog.flights.is_running() || backlog.attempts.is_running() || backlog.crashes.0 > 0;
         if !self.has_work() && !self.backlog.as_deref().is_some_and(in_use) {
             self.backlog = None;
         }
     }
-}
-
-/// A running flight, with the channel to its task.
-#[derive(Debug)]
-struct RegisteredFlight {
-    id: FlightId,
-    sender: mpsc::UnboundedSender<FlightMessage>,
 }
 
 /// A message to a flight's task.
@@ -310,6 +296,32 @@ impl Slot {
     fn address(&self) -> Option<(Incarnation, Mailbox)> {
         match &self.state().actor_slot {
             ActorSlot::Taken { incarnation, mailbox, .. } => Some((*incarnation, mailbox.clone())),
+            _ => None,
+        }
+    }
+
+    // Reports.
+
+    /// Stores a report by `put`, and notifies the actor. Returns `true` if the supervisor must be asked for an actor.
+    fn put_report(&self, put: impl FnOnce(&mut Backlog)) -> bool {
+        let wanted = {
+            let mut state = self.state();
+            put(state.backlog());
+            let wanted = matches!(state.actor_slot, ActorSlot::Empty);
+            if wanted {
+                state.actor_slot = ActorSlot::Awaited;
+            }
+            wanted
+        };
+        self.send(TokenMessage::Backlog);
+        wanted
+    }
+
+    /// Takes something out of the backlog, if `by` is the current incarnation.
+    fn take_for<T>(&self, by: Incarnation, take: impl FnOnce(&mut Backlog) -> Option<T>) -> Option<T> {
+        let mut state = self.state();
+        match state.actor_slot {
+            ActorSlot::Taken { incarnation, .. } if incarnation == by => take(state.backlog.as_mut()?),
             _ => None,
         }
     }

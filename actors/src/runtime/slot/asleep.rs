@@ -59,8 +59,10 @@ impl Slot {
             let is_calm = |backlog: &Backlog| backlog.crashes.0 == 0 || now.since(backlog.crashes.1) > CALM;
             matches!(state.actor_slot, ActorSlot::Empty)
                 && !state.has_work()
-                && state.flights().is_empty()
-                && state.backlog.as_ref().is_none_or(|backlog| backlog.attempts.is_empty())
+                && state
+                    .backlog
+                    .as_ref()
+                    .is_none_or(|backlog| !backlog.flights.is_running() && !backlog.attempts.is_running())
                 && state.backlog.as_deref().is_none_or(is_calm)
         };
         let snapshot = self.cell.read();

@@ -2,25 +2,20 @@
 
 use tokio::sync::mpsc;
 
-use super::{ActorSlot, FlightMessage, RegisteredFlight, Slot};
+use super::{FlightMessage, Slot};
 use crate::law::flight::{FlightEvent, Report};
 use crate::runtime::cell::Incarnation;
-use crate::runtime::messages::TokenMessage;
 use crate::values::{ElapsedTime, FlightId};
 
 impl Slot {
     /// Registers a flight. Messages to it arrive at the returned receiver.
     pub(crate) fn register_flight(&self, id: FlightId) -> mpsc::UnboundedReceiver<FlightMessage> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.state().backlog().flights.push(RegisteredFlight { id, sender });
-        receiver
+        self.state().backlog().flights.register(id)
     }
 
     /// Tells a flight that callers wait for it now.
     pub(crate) fn expedite(&self, id: FlightId) {
-        for flight in self.state().flights().iter().filter(|flight| flight.id == id) {
-            drop(flight.sender.send(FlightMessage::Expedite));
-        }
+        self.send_to_flights(Some(id), || FlightMessage::Expedite);
     }
 
     /// Sends an event to one running flight, or to all of them.
@@ -34,52 +29,28 @@ impl Slot {
     }
 
     fn send_to_flights(&self, id: Option<FlightId>, message: impl Fn() -> FlightMessage) {
-        let state = self.state();
-        for flight in state.flights().iter().filter(|flight| id.is_none_or(|id| id == flight.id)) {
-            drop(flight.sender.send(message()));
+        if let Some(backlog) = &self.state().backlog {
+            backlog.flights.send(id, message);
         }
     }
 
     pub(crate) fn is_flying(&self) -> bool {
-        !self.state().flights().is_empty()
+        self.state().backlog.as_ref().is_some_and(|backlog| backlog.flights.is_running())
     }
 
     /// Stores a flight's report (`None` for its end), and notifies the actor. Returns `true` if the supervisor must be
     /// asked for an actor.
     pub(crate) fn report(&self, id: FlightId, report: Option<Report>) -> bool {
-        let wanted = {
-            let mut state = self.state();
-            if report.is_none() {
-                state.backlog().flights.retain(|flight| flight.id != id);
-            }
-            state.backlog().reports.push_back((id, report));
-            let wanted = matches!(state.actor_slot, ActorSlot::Empty);
-            if wanted {
-                state.actor_slot = ActorSlot::Awaited;
-            }
-            wanted
-        };
-        self.send(TokenMessage::Backlog);
-        wanted
+        self.put_report(|backlog| backlog.flights.put(id, report))
     }
 
-    /// Takes the next report. Returns `None` if there is none, or if `incarnation` is not the current one.
-    pub(crate) fn take_report(&self, incarnation: Incarnation) -> Option<(FlightId, Option<Report>)> {
-        let mut state = self.state();
-        match state.actor_slot {
-            ActorSlot::Taken { incarnation: taken, .. } if taken == incarnation => {
-                state.backlog.as_mut()?.reports.pop_front()
-            }
-            _ => None,
-        }
+    /// Takes the next report. Returns `None` if there is none, or if `by` is not the current incarnation.
+    pub(crate) fn take_report(&self, by: Incarnation) -> Option<(FlightId, Option<Report>)> {
+        self.take_for(by, |backlog| backlog.flights.take())
     }
 
     /// Whether a flight has ended and all its reports were taken.
     pub(crate) fn is_finished(&self, id: FlightId) -> bool {
-        let state = self.state();
-        state.backlog.as_ref().is_none_or(|backlog| {
-            let running = backlog.flights.iter().any(|flight| flight.id == id);
-            !running && !backlog.reports.iter().any(|(reported, _)| *reported == id)
-        })
+        self.state().backlog.as_ref().is_none_or(|backlog| backlog.flights.is_finished(id))
     }
 }
