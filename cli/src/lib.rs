@@ -1,6 +1,7 @@
 //! The `tokenkeeper` command as a library. [`main_with`] runs it in the caller's process.
 
 // The commands.
+mod doctor;
 mod forget;
 mod identity;
 mod import;
@@ -50,6 +51,7 @@ enum Command {
     Forget(forget::Arguments),
     Name(name::Arguments),
     Why(why::Arguments),
+    Doctor(doctor::Arguments),
     Identity(identity::Arguments),
 }
 
@@ -69,6 +71,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Forget(arguments) => forget::run(&arguments, &home, &mut out),
         Command::Name(arguments) => name::run(&arguments, &home, &mut out),
         Command::Why(arguments) => why::run(&arguments, &home, &mut out),
+        Command::Doctor(arguments) => doctor::run(&arguments, &home, &mut out),
         Command::Identity(arguments) => identity::run(&arguments, &mut out),
     };
     match done.and_then(|()| out.flush().map_err(Failure::from)) {

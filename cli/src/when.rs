@@ -25,6 +25,12 @@ pub(crate) fn read(text: &str) -> Option<WallTime> {
     Some(WallTime::from_millis(millis))
 }
 
+/// Parses a time as mail and HTTP write it (RFC 9110 section 5.6.7).
+pub(crate) fn read_mail(text: &str) -> Option<WallTime> {
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    u64::try_from(at.as_millisecond()).ok().map(WallTime::from_millis)
+}
+
 /// A time relative to `now`, such as "in 58 min", "3 h ago" or "now".
 pub(crate) fn relative(at: WallTime, now: WallTime) -> String {
     match (span(at.since(now)), span(now.since(at))) {

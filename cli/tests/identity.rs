@@ -103,6 +103,7 @@ Commands:
   forget    Forgets sessions that were logged out, so that no status shows them any more
   name      Gives a session a short name, which every command takes in the place of the server's URL
   why       Shows what happened to a session, and so why it stands as it does
+  doctor    Explains what a login at a server would meet, request by request, and whose fault a problem is
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
   help      Print this message or the help of the given subcommand(s)
 
