@@ -62,8 +62,6 @@ fn a_wrong_secret_is_refused_and_stores_nothing() {
     fs::write(&file, "wrong").unwrap();
     let arguments = ["--client-id", &client.id, "--client-secret-file", file.to_str().unwrap(), "--no-browser"];
     let mut login = scene.begin(&arguments);
-    // The login asks once more, because the server may have forgotten a client that is known to it again.
-    scene.complete(&login.prompt());
     scene.complete(&login.prompt());
     let ended = login.end();
     assert_eq!(ended.failed(), (4, "client_rejected".to_owned()), "{}", ended.err);
