@@ -56,7 +56,8 @@ impl AuthSession {
         door.progress(Step::Preparing);
         let wish = request.wish(entrance.method.clone());
         let mut progress = self.begin_login(wish.clone(), request.cause(), request.timeout).await?;
-        let mut renews_client = true;
+        // A client that the host was given is the same the next time.
+        let mut renews_client = self.logins.as_ref().is_none_or(|logins| logins.registers_clients());
         let mut end = LoggedIn::Already;
         let mut is_again = false;
         loop {

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use tokenkeeper::discovery::DiscoveryError;
 use tokenkeeper::stores::file::{FileError, FileStore, Trouble};
-use tokenkeeper::{InstallError, LoginError, LogoutError, Reason, StoreFault, TokenError};
+use tokenkeeper::{
+    InstallError, InteractionError, LoginError, LoginReason, LogoutError, Reason, ServerIdentity, StoreFault,
+    TokenError,
+};
 
 /// The end of every command's help.
 pub(crate) const EXIT_CODES: &str = "\
@@ -54,13 +58,14 @@ impl Failure {
             Reason::StoreTrouble | Reason::ClaimsUnsupported => match store.last_trouble() {
                 // The refresh tokens belong to the other home. A login of its own is what this one needs.
                 Some(copy) if matches!(copy.trouble(), Trouble::Copy(_)) => Self::LoginRequired(format!(
-                    "{told}\n  {copy}\n  tokenkeeper import gives this home a login of its own"
+                    "{told}\n  {copy}\n  tokenkeeper login gives this home a login of its own"
                 )),
                 _ => Self::store(told, store),
             },
             Reason::RequestRefused | Reason::ResourceRefuses | Reason::SourceMissing => Self::Refused(told),
+            Reason::NeverSignedIn => Self::LoginRequired(format!("{told}\n  tokenkeeper login signs you in")),
             reason if reason.is_login_required() => Self::LoginRequired(format!(
-                "{told}\n  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one"
+                "{told}\n  tokenkeeper login signs in again; tokenkeeper why tells what happened to the old one"
             )),
             reason if reason.is_transient() => Self::Unavailable(told),
             _ => Self::Failed(io::Error::other(told)),
@@ -79,7 +84,11 @@ impl Failure {
     /// The failure for a missing token where `dir` holds no home.
     pub(crate) fn no_home(dir: PathBuf) -> Self {
         let reason = Reason::NeverSignedIn;
-        Self::LoginRequired(format!("{reason}: {}\n  there is no home in {}", reason.advice(), dir.display()))
+        Self::LoginRequired(format!(
+            "{reason}: {}\n  there is no home in {}; tokenkeeper login makes one",
+            reason.advice(),
+            dir.display()
+        ))
     }
 
     /// The failure for a login that was not stored.
@@ -94,6 +103,39 @@ impl Failure {
             | InstallError::Dead => Self::Refused(error.to_string()),
             InstallError::Busy => Self::Unavailable(error.to_string()),
             _ => Self::Failed(io::Error::other(error)),
+        }
+    }
+
+    /// The failure for a login for which no authorization server was found.
+    pub(crate) fn not_discovered(error: DiscoveryError, identity: &ServerIdentity) -> Self {
+        let reason = error.reason();
+        Self::of_login(reason, with_hint(format!("{}: {error}", reason.as_str()), reason, identity))
+    }
+
+    /// The failure for a login that did not end with a session. A store fault is described in the store's words.
+    pub(crate) fn not_signed_in(error: InteractionError, identity: &ServerIdentity, store: &FileStore) -> Self {
+        match error.reason() {
+            Some(LoginReason::StoreTrouble) => Self::store(format!("store_trouble: {error}"), store),
+            Some(reason) => {
+                Self::of_login(reason, with_hint(format!("{}: {error}", reason.as_str()), reason, identity))
+            }
+            // The port of the answer is taken.
+            None => Self::Unavailable(error.to_string()),
+        }
+    }
+
+    /// The failure of this kind for the reasons of a login.
+    fn of_login(reason: LoginReason, told: String) -> Self {
+        match reason {
+            LoginReason::StoreTrouble => Self::Store(told),
+            LoginReason::LoggedOut => Self::LoginRequired(told),
+            LoginReason::Cancelled
+            | LoginReason::SourceMissing
+            | LoginReason::ShuttingDown
+            | LoginReason::NotRunning
+            | LoginReason::Aborted => Self::Failed(io::Error::other(told)),
+            reason if reason.is_transient() => Self::Unavailable(told),
+            _ => Self::Refused(told),
         }
     }
 
@@ -117,6 +159,32 @@ impl Failure {
             Some(words) => format!("{told}\n  {words}"),
             None => told,
         })
+    }
+}
+
+/// The text with a hint at the remedy, if the command has one for this reason.
+fn with_hint(told: String, reason: LoginReason, identity: &ServerIdentity) -> String {
+    match reason {
+        LoginReason::NoAuthorizationServer
+        | LoginReason::MetadataUnusable
+        | LoginReason::ResourceMismatch
+        | LoginReason::IssuerMismatch
+        | LoginReason::NoPkce
+        | LoginReason::UnsafeAddress
+        | LoginReason::Unreachable
+        | LoginReason::ServerTrouble => match identity.resource() {
+            Some(resource) => format!("{told}\n  tokenkeeper doctor {resource} shows each step, and where it fails"),
+            None => told,
+        },
+        LoginReason::NoClient | LoginReason::RegistrationRefused => format!(
+            "{told}\n  --client-id takes a client that the server's operator registered for you, and \
+             --client-metadata-url the document of one"
+        ),
+        LoginReason::SubjectChanged => {
+            format!("{told}\n  --as-another lets another user replace the session, and --account gives one of its own")
+        }
+        LoginReason::MethodUnsupported => format!("{told}\n  choose another with --paste, --device or --no-browser"),
+        _ => told,
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
-use tokenkeeper::{AuthRuntime, AuthSession, BuildError, ServerIdentity, StoreFault};
+use tokenkeeper::{AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, StoreFault};
 
 use crate::failure::Failure;
 
@@ -113,7 +113,15 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) async fn open(store: FileStore) -> Result<Self, Failure> {
-        let auth = AuthRuntime::builder(store.clone()).spawn().await;
+        Self::open_with(store, |builder| builder).await
+    }
+
+    /// Opens it with further settings of the runtime.
+    pub(crate) async fn open_with(
+        store: FileStore,
+        configure: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
+    ) -> Result<Self, Failure> {
+        let auth = configure(AuthRuntime::builder(store.clone())).spawn().await;
         let auth = auth.map_err(|error| match error {
             BuildError::Store(fault) => Failure::store_fault(fault, &store),
             error => Failure::Failed(io::Error::other(error)),
@@ -247,14 +255,14 @@ impl Keeper {
 }
 
 /// The signals that ask a command to end: Ctrl-C, termination, a closed terminal.
-struct Interruptions {
+pub(crate) struct Interruptions {
     #[cfg(unix)]
     signals: [tokio::signal::unix::Signal; 3],
 }
 
 impl Interruptions {
     #[cfg(unix)]
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let [interrupt, terminate, hangup] =
             [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
@@ -262,12 +270,12 @@ impl Interruptions {
     }
 
     #[cfg(not(unix))]
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {})
     }
 
     #[cfg(unix)]
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -277,8 +285,19 @@ impl Interruptions {
     }
 
     #[cfg(not(unix))]
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::signal::ctrl_c().await.ok();
+    }
+}
+
+/// Notes which damaged records a login has replaced.
+pub(crate) fn note_put_aside(store: &FileStore) {
+    for file in store.put_aside() {
+        let _ = writeln!(
+            io::stderr(),
+            "note: the old record was damaged and is kept in {}; nothing uses it any more",
+            file.display()
+        );
     }
 }
 

@@ -97,13 +97,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let installed = keeper.persist(async || session.install(login.clone()).await, fault).await?;
         let store = keeper.store.clone();
         let closed = keeper.close().await;
-        for file in store.put_aside() {
-            let _ = writeln!(
-                io::stderr(),
-                "note: the old record was damaged and is kept in {}; nothing uses it any more",
-                file.display()
-            );
-        }
+        home::note_put_aside(&store);
         match installed {
             Ok(_) => closed,
             // The store may have answered since.

@@ -5,6 +5,7 @@ mod doctor;
 mod forget;
 mod identity;
 mod import;
+mod login;
 mod logout;
 mod name;
 mod status;
@@ -12,6 +13,7 @@ mod token;
 mod why;
 
 // Code that several commands share.
+mod asked;
 mod cooldown;
 mod failure;
 mod home;
@@ -44,6 +46,7 @@ struct Arguments {
 /// The commands. Their help texts are the documentation of their arguments.
 #[derive(Subcommand)]
 enum Command {
+    Login(login::Arguments),
     Status(status::Arguments),
     Token(token::Arguments),
     Import(import::Arguments),
@@ -64,6 +67,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     keep_secrets_out_of_core_dumps();
     let mut out = io::stdout().lock();
     let done = match command {
+        Command::Login(arguments) => login::run(&arguments, &home, &mut out),
         Command::Status(arguments) => status::run(&arguments, &home, &mut out),
         Command::Token(arguments) => token::run(&arguments, &home, &mut out),
         Command::Import(arguments) => import::run(&arguments, &home, &mut out),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::store::EventKind;
-use tokenkeeper::engine::values::record::{Record, Renewal, Spending};
+use tokenkeeper::engine::values::record::{Prompt, Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
 use tokenkeeper::issuers::providers;
 use tokenkeeper::stores::file::{Entry, FileStore};
@@ -70,6 +70,8 @@ pub(crate) struct Standing {
     pub(crate) why: Option<Reason>,
     /// The time until which the issuer asked for no requests.
     pub(crate) throttled_until: Option<WallTime>,
+    /// The last request to a person, unless a login, an import or a logout followed.
+    pub(crate) asked: Option<Prompt>,
 }
 
 impl Standing {
@@ -118,6 +120,7 @@ impl Standing {
             signed_in: view.signed_in,
             why: why.or(trouble),
             throttled_until: None,
+            asked: record.prompt.clone(),
         }
     }
 
@@ -139,6 +142,7 @@ impl Standing {
             signed_in: None,
             why: None,
             throttled_until: None,
+            asked: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use tokenkeeper::engine::ports::store::EventKind;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::stores::file::{Entry, FileStore};
 
+use crate::asked;
 use crate::cooldown;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
@@ -31,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 20)]
     lines: usize,
     /// Print one JSON object: server, account, state, reason, advice, retry_at,
-    /// login_required, journal
+    /// login_required, prompt (the last request to sign in), journal
     #[arg(long)]
     json: bool,
 }
@@ -60,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     };
     let state = standing.as_ref().map_or(State::LoginRequired, |standing| standing.state);
     let throttled_until = standing.as_ref().and_then(|standing| standing.throttled_until);
+    let asked = standing.as_ref().and_then(|standing| standing.asked.as_ref());
     let journal = &journal[journal.len().saturating_sub(arguments.lines)..];
 
     if arguments.json {
@@ -80,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             "advice": reason.map(Reason::advice),
             "retry_at": throttled_until.map(when::stamp),
             "login_required": state.needs_login(),
+            "prompt": asked.map(asked::object),
             "journal": lines.collect::<Vec<_>>(),
         });
         print_json(out, &object)?;
@@ -90,7 +93,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         text.push_str(reason.advice());
         text.push('\n');
     }
-    for line in [throttled_until.map(cooldown::words), hint].into_iter().flatten() {
+    let asked_words = asked.and_then(|prompt| asked::words(prompt, now.wall));
+    for line in [throttled_until.map(cooldown::words), asked_words, hint].into_iter().flatten() {
         text.push_str(&line);
         text.push('\n');
     }

@@ -26,7 +26,7 @@ fn a_copied_home_serves_and_refreshes_nothing_while_its_original_is_there() {
     there(&["--refresh"]).code(3).stdout_eq("").stderr_eq(str![[r#"
 error: store_trouble: the credential store cannot be used: check it, then try again (in 1 s)
   [..]/copy: it is a copy of the home in [..], and two owners of a refresh token kill it: use that one, or remove it if this one is to take its place
-  tokenkeeper import gives this home a login of its own
+  tokenkeeper login gives this home a login of its own
 
 "#]]);
     let counts = scene.server.counts();

@@ -96,6 +96,7 @@ Keeps OAuth sessions for MCP servers, and lets only one process at a time use ea
 Usage: tokenkeeper [OPTIONS] <COMMAND>
 
 Commands:
+  login     Signs in to an MCP server, and stores the session
   status    Shows the sessions of this home: how each stands, and why
   token     Prints an access token that is fit for use
   import    Takes over a login that was made elsewhere: one JSON object on standard input

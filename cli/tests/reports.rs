@@ -168,7 +168,7 @@ fn a_refresh_that_shows_that_the_session_has_ended_leaves_the_stored_token() {
     for _ in 0..2 {
         scene.run("token", &["--refresh"]).code(3).stdout_eq("").stderr_eq(str![[r#"
 error: grant_ended: the authorization server ended this session: sign in again
-  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+  tokenkeeper login signs in again; tokenkeeper why tells what happened to the old one
 
 "#]]);
         assert_eq!(standing(&scene), ("ending".into(), true.into()));

@@ -59,7 +59,7 @@ The server offers no revocation, so the tokens may still live: its own pages can
     assert_eq!(scene.state(), "logged_out");
     scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
 error: logged_out: this session was logged out: sign in again
-  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+  tokenkeeper login signs in again; tokenkeeper why tells what happened to the old one
 
 "#]]);
 }
@@ -145,7 +145,7 @@ fn whatever_goes_wrong_has_an_exit_code() {
     scene.server.next(When::Before, Fault::status(503));
     scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
 error: maybe_consumed: the refresh token may have been used up in a refresh that failed: sign in again
-  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+  tokenkeeper login signs in again; tokenkeeper why tells what happened to the old one
 
 "#]]);
     assert_eq!(scene.state(), "login_required");
@@ -158,7 +158,7 @@ error: maybe_consumed: the refresh token may have been used up in a refresh that
     scene.server.revoke(scene.grant.chain);
     scene.run("token", &[]).code(3).stdout_eq("").stderr_eq(str![[r#"
 error: grant_ended: the authorization server ended this session: sign in again
-  tokenkeeper import takes a new login; tokenkeeper why tells what happened to the old one
+  tokenkeeper login signs in again; tokenkeeper why tells what happened to the old one
 
 "#]]);
     let why = scene.json("why", &["--json"]);
@@ -320,7 +320,7 @@ fn only_an_import_makes_a_home() {
         let command = Command::new(cargo_bin!("tokenkeeper")).arg("--home").arg(&none).args(arguments);
         command.assert().code(3).stdout_eq("").stderr_eq(str![[r#"
 error: never_signed_in: nobody is signed in here: sign in
-  there is no home in [..]/none
+  there is no home in [..]/none; tokenkeeper login makes one
 
 "#]]);
         assert!(!none.exists());

@@ -87,6 +87,11 @@ impl AuthorizationLogins {
         &self.discovery
     }
 
+    /// Whether a client that a server rejects may be registered anew.
+    pub(crate) fn registers_clients(&self) -> bool {
+        self.registrar.registers_clients()
+    }
+
     /// The loopback redirect addresses that are registered for `identity`, the best first.
     pub(crate) async fn registered_redirects(&self, identity: &ServerIdentity) -> Vec<String> {
         self.registrar.registered_redirects(identity, None).await

@@ -61,6 +61,11 @@ impl Registrar {
         Self { clients: Arc::new(clients), agreement, jobs: Arc::default() }
     }
 
+    /// Whether clients are registered dynamically.
+    pub(crate) fn registers_clients(&self) -> bool {
+        self.clients.dynamic.is_some()
+    }
+
     /// Returns the client for a login. Concurrent calls for one registration share it, in this process and in all others on
     /// the store.
     ///

@@ -1,0 +1,183 @@
+//! The client with which a login is made, as the arguments name it.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::path::PathBuf;
+
+use tokenkeeper::discovery::AuthorizationServer;
+use tokenkeeper::engine::values::record::Binding;
+use tokenkeeper::issuers::Client;
+use tokenkeeper::registration::{Clients, MetadataDocument};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::paint::harmless;
+
+/// The longest secret, in bytes.
+const LONGEST: u64 = 16 * 1024;
+
+/// The redirect addresses that a metadata document is taken to list. By its IP literal each stands for all ports.
+const DOCUMENT_REDIRECTS: [&str; 2] = ["http://127.0.0.1/callback", "http://[::1]/callback"];
+
+/// The options that name a client. Without one, the command registers itself.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClientArguments {
+    /// Sign in as this client, which the server's operator registered for you (by default the command registers itself)
+    #[arg(long, value_name = "ID", conflicts_with = "client_metadata_url")]
+    client_id: Option<String>,
+    /// The file with the client's secret, or - for a line of standard input
+    #[arg(long, value_name = "FILE", requires = "client_id")]
+    client_secret_file: Option<PathBuf>,
+    /// Sign in as the client that this https URL describes (a client ID metadata document, with the redirect address
+    /// http://127.0.0.1/callback), where the server accepts such clients
+    #[arg(long, value_name = "URL")]
+    client_metadata_url: Option<String>,
+}
+
+/// A client as a person has named it.
+#[derive(Debug)]
+pub(super) enum Named {
+    /// The command registers itself.
+    None,
+    /// A client of the server that the login finds.
+    Registered { id: String, secret: Option<Zeroizing<String>> },
+    /// A metadata document.
+    Document(MetadataDocument),
+}
+
+impl ClientArguments {
+    /// The client, with its secret from the file.
+    pub(super) fn read(&self) -> Result<Named, Failure> {
+        if let Some(url) = &self.client_metadata_url {
+            let document = MetadataDocument::new(url, DOCUMENT_REDIRECTS);
+            return document.map(Named::Document).map_err(|error| Failure::Usage(error.to_string()));
+        }
+        let Some(id) = &self.client_id else { return Ok(Named::None) };
+        if id.is_empty() || !id.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(Failure::Usage("a client identifier consists of printable ASCII characters".to_owned()));
+        }
+        let secret = self.client_secret_file.as_ref().map(secret).transpose()?;
+        Ok(Named::Registered { id: id.clone(), secret })
+    }
+}
+
+impl Named {
+    /// Whether the server must be known before the login begins. A client belongs to one issuer, and no other one ever sees
+    /// its secret.
+    pub(super) fn asks_server(&self) -> bool {
+        matches!(self, Self::Registered { .. })
+    }
+
+    /// The clients of the login. `server` is the authorization server, if it was asked for, and `bound` the issuer and the
+    /// client of the present session.
+    pub(super) fn clients(
+        self,
+        server: Option<&AuthorizationServer>,
+        bound: Option<&Binding>,
+    ) -> Result<Clients, Failure> {
+        let (id, secret) = match self {
+            Self::None => return Ok(Clients::default()),
+            Self::Document(document) => return Ok(Clients::default().metadata_document(document)),
+            Self::Registered { id, secret } => (id, secret),
+        };
+        // A session that is signed in needs no client.
+        let Some(server) = server else { return Ok(Clients::default().without_dynamic()) };
+        // A resource that names another server than before must not get the client's secret to it (law 23).
+        if let Some(bound) = bound.filter(|bound| bound.client.id == id && bound.issuer.0 != server.issuer) {
+            return Err(Failure::Refused(format!(
+                "this client belongs to {}, and the server names {} now: give the client that is registered there",
+                harmless(&bound.issuer.0),
+                harmless(&server.issuer)
+            )));
+        }
+        let _ = writeln!(io::stderr(), "note: the client is used at {} only", harmless(&server.issuer));
+        let client = match secret {
+            None => Client::public(id),
+            Some(secret) => with_secret(id, &secret, server.auth_methods.as_deref())?,
+        };
+        let any_redirect: [&str; 0] = [];
+        Ok(Clients::default().without_dynamic().pre_registered(&server.issuer, client, any_redirect))
+    }
+}
+
+/// The client that authenticates by a method that the server offers. Without a list it offers `client_secret_basic` (RFC 8414
+/// section 2).
+fn with_secret(id: String, secret: &str, methods: Option<&[String]>) -> Result<Client, Failure> {
+    let offers = |method: &str| methods.is_some_and(|methods| methods.iter().any(|offered| offered == method));
+    if methods.is_none() || offers("client_secret_basic") {
+        Ok(Client::secret_basic(id, secret))
+    } else if offers("client_secret_post") {
+        Ok(Client::secret_post(id, secret))
+    } else {
+        Err(Failure::Refused(
+            "the authorization server takes no client secrets: leave --client-secret-file out, or ask its operator"
+                .to_owned(),
+        ))
+    }
+}
+
+/// The secret in a file without the end of its line, or of the next line of standard input for `-`.
+fn secret(path: &PathBuf) -> Result<Zeroizing<String>, Failure> {
+    // A buffer that grows leaves copies of the secret behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
+    let read = match path.to_str() {
+        Some("-") => io::stdin().lock().take(LONGEST + 1).read_line(&mut text),
+        _ => File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text)),
+    };
+    let unusable = |why: &str| Failure::Usage(format!("the client's secret in {}: {why}", path.display()));
+    read.map_err(|error| unusable(&error.to_string()))?;
+    let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    match line {
+        "" => Err(unusable("it is empty")),
+        line if line.len() as u64 > LONGEST => Err(unusable("it is longer than a secret can be")),
+        line if line.chars().any(char::is_control) => Err(unusable("it is one line of text, and this is none")),
+        line => Ok(Zeroizing::new(line.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &[u8]) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        secret(&file.path().to_owned()).map(|secret| secret.to_string()).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_secret_is_one_line_without_its_end() {
+        for good in ["s3cret", "s3cret\n", "s3cret\r\n"] {
+            assert_eq!(read(good.as_bytes()).unwrap(), "s3cret");
+        }
+        assert_eq!(read(b" with blanks \n").unwrap(), " with blanks ");
+        for bad in ["", "\n", "\r\n", "a\nb\n", "a\n\n", "\u{1b}[2J", "a\0"] {
+            let error = read(bad.as_bytes()).unwrap_err();
+            assert!(error.starts_with("the client's secret in "), "{error}");
+        }
+        assert!(read(b"\xff\n").is_err());
+        assert!(read(&[b'a'; LONGEST as usize + 2]).is_err());
+        assert!(secret(&PathBuf::from("/no/such/file")).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_sent_by_a_method_that_the_server_offers() {
+        let methods = |methods: &[&str]| methods.iter().map(|method| (*method).to_owned()).collect::<Vec<_>>();
+        let client = |listed: Option<&[String]>| with_secret("id".to_owned(), "s3cret", listed);
+        assert_eq!(client(None).unwrap(), Client::secret_basic("id", "s3cret"));
+        let both = methods(&["client_secret_post", "client_secret_basic"]);
+        assert_eq!(client(Some(&both)).unwrap(), Client::secret_basic("id", "s3cret"));
+        let post = methods(&["none", "client_secret_post"]);
+        assert_eq!(client(Some(&post)).unwrap(), Client::secret_post("id", "s3cret"));
+        assert!(matches!(client(Some(&methods(&["none"]))), Err(Failure::Refused(_))));
+    }
+
+    #[test]
+    fn a_client_belongs_to_the_server_that_was_found() {
+        let named = || Named::Registered { id: "id".to_owned(), secret: Some(Zeroizing::new("s3cret".to_owned())) };
+        assert!(named().asks_server() && !Named::None.asks_server());
+        let server = AuthorizationServer::unpublished("https://as.example", "https://as.example/token");
+        let shown = format!("{:?}", named().clients(Some(&server), None).unwrap());
+        assert!(shown.contains("https://as.example") && !shown.contains("s3cret"), "{shown}");
+    }
+}
