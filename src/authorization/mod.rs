@@ -27,7 +27,7 @@ use tokenkeeper_actors::ports::login::{
 use tokenkeeper_actors::ports::store::{PendingLogin, TokenStore};
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::IssuerKey;
-use tokenkeeper_actors::values::record::{Binding, Grant, Issuer, RenewalPlan};
+use tokenkeeper_actors::values::record::{Binding, Grant, Issuer, Parked, RenewalPlan};
 use tokenkeeper_actors::values::{Callback, LoginMethod, LoginOffer, LoginReason, Scopes, ServerIdentity, StoreFault};
 use zeroize::Zeroizing;
 
@@ -248,6 +248,15 @@ struct Target<'a> {
     renewal: RenewalPlan,
 }
 
+/// Whether a refresh of the grant that the login replaces has shown that the server does not accept this client any more.
+fn was_rejected(preparation: &Preparation, server: &AuthorizationServer, registered: &Registered) -> bool {
+    preparation.grant.as_deref().is_some_and(|Grant { binding, parked, .. }| {
+        *parked == Some(Parked::ClientRejected)
+            && binding.issuer.0 == server.issuer
+            && binding.client.id == registered.client.id
+    })
+}
+
 /// Logs that a note about a client could not be stored. The login goes on, and a later one notices the same.
 fn noted(result: Result<(), StoreFault>) {
     if let Err(fault) = result {
@@ -296,6 +305,13 @@ impl LoginSource for AuthorizationLogins {
                 tracing::info!(%identity, %error, "no client can be used");
                 error.reason()
             })?;
+            if let Some(key) = registered.key.as_ref().filter(|_| renewals < MAX_RENEWALS)
+                && was_rejected(&preparation, server, &registered)
+            {
+                renewals += 1;
+                self.retire(key, &registered.client.id).await;
+                continue;
+            }
             let way = match redirect {
                 Some(redirect) => {
                     let redirect = registered.redirect_uri.as_deref().unwrap_or(redirect);
