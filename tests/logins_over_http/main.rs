@@ -5,6 +5,7 @@
 
 mod answers;
 mod clients;
+mod configured;
 mod devices;
 mod flaws;
 mod migration;

@@ -1,8 +1,9 @@
 //! The ordinary ways to sign in by a page, each with all that the server got.
 
+use tokenkeeper::discovery::Challenge;
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper::registration::{Clients, MetadataDocument};
-use tokenkeeper::{LogIn, LoggedIn, LoginCause, LoginSettings, Prompt};
+use tokenkeeper::{LogIn, LoggedIn, LoginCause, LoginSettings, LoginWish, Prompt};
 use tokenkeeper_testkit::login_server::{
     Browser, Endpoint, Flaw, LoginServer, LoginServerBuilder, ResourceMetadata, ServerMetadata,
 };
@@ -278,4 +279,25 @@ async fn accounts_at_one_resource_share_discovery_and_registration() {
     // Sessions that come after the registration is stored ask the server about it first.
     got.remove(&Endpoint::PushedAuthorization);
     assert_eq!(got, wanted);
+}
+
+/// A resource that answers without a token, and wants one for some of its tools. No person is asked before.
+#[tokio::test]
+async fn a_resource_with_optional_logins_is_signed_in_to_after_its_first_challenge() {
+    let server = LoginServer::builder().admits_anonymous().tool("secret", ["tools:call"]);
+    let scene = Scene::new(server.resource_metadata([ResourceMetadata::Custom])).await;
+    let url = scene.server.resource_url();
+    assert_eq!(call(&url, "open", None).await.status(), 200);
+    scene.has_nothing().await;
+    let refused = call(&url, "secret", None).await;
+    assert_eq!(refused.status(), 401);
+    let challenge = Challenge::parse(refused.headers()).remove(0);
+    scene.session.challenged(&challenge);
+    let scopes = challenge.scopes().unwrap();
+    let asked = begin(&scene.session, LoginWish { scopes, ..wish(&[]) }, LoginCause::Person).await.unwrap();
+    assert_eq!(asked.parameter("scope").as_deref(), Some("tools:call"));
+    answer(&scene.session, &asked.url).await.unwrap();
+    assert_eq!(scene.call("secret").await, 200);
+    assert_eq!(scene.server.counts().at("/metadata/of-the-resource"), 1, "only the challenge names it");
+    assert_eq!(requests(&scene.server)[&Endpoint::ResourceMetadata], 1);
 }
