@@ -1,4 +1,4 @@
-//! What a host configures: where metadata is, which deviations it accepts, and further parameters.
+//! The host's configuration of metadata, accepted deviations and further parameters.
 
 use tokenkeeper::{LoginCause, LoginReason, LoginSettings, ResourceUri, SessionSpec};
 use tokenkeeper_testkit::login_server::{Endpoint, Flaw, LoginServer};

@@ -224,7 +224,7 @@ async fn the_server_is_asked_about_a_client_that_is_used_again_before_the_person
     assert_eq!((counts.registered, counts.logins), (1, 2));
     assert_eq!(counts.of(Endpoint::PushedAuthorization), 1);
     assert_eq!(counts.request_uris.len(), 0, "the page gets the whole request, which does not expire");
-    // What was found is still fresh.
+    // The documents are still fresh.
     assert_eq!((counts.of(Endpoint::ResourceMetadata), counts.of(Endpoint::ServerMetadata)), (1, 1));
 }
 

@@ -20,7 +20,7 @@ fn server() -> LoginServerBuilder {
         .tool("delete", ["files:delete"])
 }
 
-/// The result of a call: the lease that it was made with, and the scopes that are missing.
+/// Calls a tool. The error has the lease that was used, and the scopes that are missing.
 async fn missing(scene: &Scene, tool: &str) -> Result<(), (Lease, Scopes)> {
     let lease = within("a token", scene.session.token()).await.unwrap();
     let answer = call(&scene.server.resource_url(), tool, Some(lease.token().expose())).await;
