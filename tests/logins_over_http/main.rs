@@ -9,6 +9,7 @@ mod clients;
 mod configured;
 mod devices;
 mod flaws;
+mod hosts;
 mod migration;
 mod old_grants;
 mod ordinary;
