@@ -108,6 +108,28 @@ impl Crew<'_> {
         (offered, token)
     }
 
+    /// One process asks, and the answer arrives in another one, which dies on the way. The first one goes on. `open` returns the
+    /// answer of a page.
+    pub(crate) async fn outlives_its_redeemer<F: Future<Output = String>>(
+        &self,
+        death: Death,
+        open: impl Fn(String) -> F,
+    ) {
+        let (mut asker, mut output) = self.start(None).await;
+        asker.send(&Command::SignIn(1)).await.unwrap();
+        let Some(Message::Offered(page)) = output.next::<Message>().await else { panic!("nothing to show") };
+        let (mut redeemer, mut redeemer_output) = self.start(Some(death)).await;
+        redeemer.send(&Command::Complete(open(page).await)).await.unwrap();
+        assert_eq!(redeemer_output.next::<Message>().await, None, "it is dead");
+        loop {
+            match output.next::<Message>().await.unwrap() {
+                Message::Offered(page) => asker.send(&Command::Complete(open(page).await)).await.unwrap(),
+                Message::SignedIn(tokens) => return assert_eq!(tokens.len(), 1),
+                Message::Ready => {}
+            }
+        }
+    }
+
     /// One process asks, takes the answer and dies on the way. Another one wants to be signed in, too. Returns the pages that
     /// were opened.
     pub(crate) async fn outlives<F: Future<Output = String>>(
@@ -143,6 +165,11 @@ impl Crew<'_> {
         }
     }
 }
+
+/// The effects of the redemption in another process than the one that asks, from the note on, and the number of codes that are
+/// presented in all if the redeemer dies before the effect, and after it.
+pub(crate) const REDEEMER_DEATHS: [(&str, Option<usize>, usize); 4] =
+    [("answer", None, 1), ("redeem", Some(1), 2), ("reserve", Some(2), 2), ("install", Some(2), 1)];
 
 /// The effects of an attempt that succeeds, in their order. Beside each are the numbers of prompts that are prepared and of
 /// codes that are presented in all, if the process dies before the effect, and after it.

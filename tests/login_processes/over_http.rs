@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokenkeeper_testkit::hostile::When;
 use tokenkeeper_testkit::login_server::{Browser, Endpoint, LoginServer};
 
-use crate::crew::{Command, Crew, Message, at_each_effect};
+use crate::crew::{Command, Crew, Death, Message, REDEEMER_DEATHS, at_each_effect};
 use crate::within::within;
 
 /// Opens a page, whose person allows at once, and returns the answer.
@@ -49,6 +49,28 @@ async fn a_death_at_any_effect_costs_no_second_registration_and_presents_no_code
         (counts.of(Endpoint::ResourceMetadata) as usize, counts.of(Endpoint::Token) as usize)
     })
     .await;
+}
+
+/// The redeemer is a replica, and the process that asks lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_death_of_the_redeemer_presents_no_code_twice_and_the_asker_goes_on() {
+    let points = REDEEMER_DEATHS
+        .iter()
+        .flat_map(|(name, before, after)| [before.map(|wanted| (*name, true, wanted)), Some((*name, false, *after))])
+        .flatten();
+    let deaths = points.map(|(name, before, wanted)| async move {
+        let (folder, server) = (tempfile::tempdir().unwrap(), LoginServer::start().await.unwrap());
+        let crew = Crew { folder: folder.path(), server: Some(server.resource_url()) };
+        let death = Death { effect: name.to_owned(), number: 1, before };
+        let point = format!("{} {name}", if before { "before" } else { "after" });
+        within(point.clone(), crew.outlives_its_redeemer(death, allow)).await;
+        let counts = server.counts();
+        assert_eq!(counts.of(Endpoint::Token), wanted as u64, "{point}");
+        assert_eq!((counts.registered, counts.code_replays, counts.tokens.replays), (1, 0, 0), "{point}");
+        assert!(counts.codes.values().all(|times| *times == 1), "{point}: {counts:?}");
+        assert!(server.hostile().is_alive(server.grants().last().unwrap().chain), "{point}");
+    });
+    futures_util::future::join_all(deaths).await;
 }
 
 /// The asker dies while a request of its preparation is under way.

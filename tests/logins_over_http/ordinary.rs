@@ -292,7 +292,7 @@ async fn a_resource_with_optional_logins_is_signed_in_to_after_its_first_challen
     let refused = call(&url, "secret", None).await;
     assert_eq!(refused.status(), 401);
     let challenge = Challenge::parse(refused.headers()).remove(0);
-    scene.session.challenged(&challenge);
+    scene.session.challenged(&challenge).await;
     let scopes = challenge.scopes().unwrap();
     let asked = begin(&scene.session, LoginWish { scopes, ..wish(&[]) }, LoginCause::Person).await.unwrap();
     assert_eq!(asked.parameter("scope").as_deref(), Some("tools:call"));
