@@ -182,11 +182,13 @@ impl AuthorizationLogins {
             }
             // The page of a server that has forgotten the client shows an error, and never redirects. The pushed request is a
             // question here. Its address lives too shortly for a person, so the page gets the whole request.
-            Some(pushed) if registered.is_reused => match self.push(target, registered, pushed, &parameters).await {
-                Err(reason @ (LoginReason::ClientRejected | LoginReason::Refused)) => return Err(reason),
+            Some(pushed) if registered.is_reused => {
+                let answer = self.push(target, registered, pushed, &parameters).await;
                 // Without an answer to the question, the page may still know the client.
-                Ok(_) | Err(_) => {}
-            },
+                if let Err(reason @ (LoginReason::ClientRejected | LoginReason::Refused)) = answer {
+                    return Err(reason);
+                }
+            }
             None if server.requires_pushed => return Err(LoginReason::MetadataUnusable),
             _ => {}
         }
