@@ -223,6 +223,9 @@ impl AuthorizationLogins {
             Err(Unanswered::NotSent(reason)) => return Err(reason),
             Err(Unanswered::Lost) => return Err(LoginReason::ServerTrouble),
         };
+        if answer.is_gone() {
+            self.discovery.doubted_server(&target.server.issuer);
+        }
         if !answer.is_success() {
             return Err(answer.refusal(&self.exchanges.profiles.of(&target.renewal)));
         }
@@ -410,6 +413,9 @@ impl LoginSource for AuthorizationLogins {
             Err(Unanswered::NotSent(reason)) => return Redeemed::Refused(reason),
             Err(Unanswered::Lost) => return Redeemed::Lost,
         };
+        if answer.is_gone() {
+            self.discovery.doubted_server(&open.issuer);
+        }
         match self.exchanges.tokens(&answer, &open, renewal) {
             Ok(issued) => Redeemed::Issued(issued),
             Err(reason) => {

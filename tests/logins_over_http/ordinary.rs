@@ -3,7 +3,7 @@
 use tokenkeeper::discovery::Challenge;
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper::registration::{Clients, MetadataDocument};
-use tokenkeeper::{LogIn, LoggedIn, LoginCause, LoginSettings, LoginWish, Prompt};
+use tokenkeeper::{LogIn, LoggedIn, LoginCause, LoginReason, LoginSettings, LoginWish, Prompt};
 use tokenkeeper_testkit::login_server::{
     Browser, Endpoint, Flaw, LoginServer, LoginServerBuilder, ResourceMetadata, ServerMetadata,
 };
@@ -300,4 +300,19 @@ async fn a_resource_with_optional_logins_is_signed_in_to_after_its_first_challen
     assert_eq!(scene.call("secret").await, 200);
     assert_eq!(scene.server.counts().at("/metadata/of-the-resource"), 1, "only the challenge names it");
     assert_eq!(requests(&scene.server)[&Endpoint::ResourceMetadata], 1);
+}
+
+/// The metadata is kept for an hour, and the endpoint that it names is gone.
+#[tokio::test]
+async fn a_token_endpoint_that_has_moved_is_found_by_the_next_login() {
+    let scene = Scene::signed_in(LoginServer::builder()).await;
+    scene.session.logout().await.unwrap();
+    scene.server.flaw(Flaw::TokenEndpointMoved);
+    assert_eq!(scene.log_in(LoginCause::Person).await, Err(LoginReason::Refused));
+    scene.has_nothing().await;
+    scene.log_in(LoginCause::Person).await.unwrap();
+    let counts = scene.server.counts();
+    assert_eq!((counts.of(Endpoint::FormerToken), counts.of(Endpoint::ServerMetadata)), (1, 2));
+    assert_eq!((counts.of(Endpoint::ResourceMetadata), counts.registered), (1, 1));
+    renewed(&scene.session).await;
 }
