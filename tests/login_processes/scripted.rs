@@ -1,6 +1,6 @@
 //! The scripted server, which is a file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ async fn four_processes_with_fifty_callers_each_lead_to_one_prompt_and_one_code(
 async fn a_death_at_any_effect_costs_a_prompt_at_most_and_the_next_process_signs_in() {
     at_each_effect(|death| async {
         let folder = tempfile::tempdir().unwrap();
-        let opened = Mutex::new(HashSet::new());
+        let opened = Mutex::new(BTreeSet::new());
         let open = |page: String| {
             // The tab that the first process opened is still there, if the prompt is the same.
             let is_known = !opened.lock().unwrap().insert(page.clone());
