@@ -10,6 +10,7 @@ use tokenkeeper_actors::law::profile::Profile;
 use tokenkeeper_actors::law::session::Policy;
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::login::LoginSource;
+use tokenkeeper_actors::ports::observer::EffectObserver;
 use tokenkeeper_actors::ports::source::TokenSource;
 use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::ports::store::TokenStore;
@@ -99,6 +100,7 @@ pub struct RuntimeBuilder {
     login_limits: LoginLimits,
     clock: Option<Arc<dyn Clock>>,
     spawner: Option<Arc<dyn Spawner>>,
+    observer: Option<Arc<dyn EffectObserver>>,
     idle_after: Option<Duration>,
 }
 
@@ -117,6 +119,7 @@ impl RuntimeBuilder {
             login_limits: LoginLimits::default(),
             clock: None,
             spawner: None,
+            observer: None,
             idle_after: None,
         }
     }
@@ -207,6 +210,13 @@ impl RuntimeBuilder {
         Self { spawner: Some(spawner), ..self }
     }
 
+    /// Observes the effects of refreshes and logins, for traces, and for tests that stop a process at one of them. Default:
+    /// none.
+    #[must_use]
+    pub fn observer(self, observer: Arc<dyn EffectObserver>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
     /// How long a session's actor stays awake with nothing to do. Default: 60 s. A sleeping session goes on serving its
     /// lease.
     #[must_use]
@@ -271,6 +281,9 @@ impl RuntimeBuilder {
         let mut builder = runtime::AuthRuntime::builder(self.store, settings).issuers(self.throttle).clock(clock);
         if let Some(spawner) = self.spawner {
             builder = builder.spawner(spawner);
+        }
+        if let Some(observer) = self.observer {
+            builder = builder.observer(observer);
         }
         if let Some(span) = self.idle_after {
             builder = builder.idle_after(span);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, StatusCode};
 use serde::Deserialize;
 use tokenkeeper_actors::law::ledger::LoginAccess;
 use tokenkeeper_actors::law::profile::{Evidence, Profile, Profiles, Refused};
@@ -116,6 +116,12 @@ impl Exchanges {
 impl Answer {
     pub(super) fn is_success(&self) -> bool {
         self.response.status().is_success()
+    }
+
+    /// Whether there is no endpoint at the URL.
+    pub(super) fn is_gone(&self) -> bool {
+        let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
+        gone.contains(&self.response.status()) && self.error().is_none()
     }
 
     /// The answer as JSON.

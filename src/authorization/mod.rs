@@ -27,7 +27,7 @@ use tokenkeeper_actors::ports::login::{
 use tokenkeeper_actors::ports::store::{PendingLogin, TokenStore};
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::IssuerKey;
-use tokenkeeper_actors::values::record::{Binding, Grant, Issuer, RenewalPlan};
+use tokenkeeper_actors::values::record::{Binding, Grant, Issuer, Parked, RenewalPlan};
 use tokenkeeper_actors::values::{Callback, LoginMethod, LoginOffer, LoginReason, Scopes, ServerIdentity, StoreFault};
 use zeroize::Zeroizing;
 
@@ -188,7 +188,11 @@ impl AuthorizationLogins {
             // The page of a server that has forgotten the client shows an error, and never redirects. The pushed request is a
             // question here. Its address lives too shortly for a person, so the page gets the whole request.
             Some(pushed) if registered.is_reused => {
-                self.push(target, registered, pushed, &parameters).await?;
+                let answer = self.push(target, registered, pushed, &parameters).await;
+                // Without an answer to the question, the page may still know the client.
+                if let Err(reason @ (LoginReason::ClientRejected | LoginReason::Refused)) = answer {
+                    return Err(reason);
+                }
             }
             None if server.requires_pushed => return Err(LoginReason::MetadataUnusable),
             _ => {}
@@ -224,6 +228,9 @@ impl AuthorizationLogins {
             Err(Unanswered::NotSent(reason)) => return Err(reason),
             Err(Unanswered::Lost) => return Err(LoginReason::ServerTrouble),
         };
+        if answer.is_gone() {
+            self.discovery.doubted_server(&target.server.issuer);
+        }
         if !answer.is_success() {
             return Err(answer.refusal(&self.exchanges.profiles.of(&target.renewal)));
         }
@@ -249,6 +256,15 @@ struct Target<'a> {
     browser: Option<[u8; 32]>,
     reach: Reach,
     renewal: RenewalPlan,
+}
+
+/// Whether a refresh of the grant that the login replaces has shown that the server does not accept this client any more.
+fn was_rejected(preparation: &Preparation, server: &AuthorizationServer, registered: &Registered) -> bool {
+    preparation.grant.as_deref().is_some_and(|Grant { binding, parked, .. }| {
+        *parked == Some(Parked::ClientRejected)
+            && binding.issuer.0 == server.issuer
+            && binding.client.id == registered.client.id
+    })
 }
 
 /// Logs that a note about a client could not be stored. The login goes on, and a later one notices the same.
@@ -299,6 +315,13 @@ impl LoginSource for AuthorizationLogins {
                 tracing::info!(%identity, %error, "no client can be used");
                 error.reason()
             })?;
+            if let Some(key) = registered.key.as_ref().filter(|_| renewals < MAX_RENEWALS)
+                && was_rejected(&preparation, server, &registered)
+            {
+                renewals += 1;
+                self.retire(key, &registered.client.id).await;
+                continue;
+            }
             let way = match redirect {
                 Some(redirect) => {
                     let redirect = registered.redirect_uri.as_deref().unwrap_or(redirect);
@@ -395,6 +418,9 @@ impl LoginSource for AuthorizationLogins {
             Err(Unanswered::NotSent(reason)) => return Redeemed::Refused(reason),
             Err(Unanswered::Lost) => return Redeemed::Lost,
         };
+        if answer.is_gone() {
+            self.discovery.doubted_server(&open.issuer);
+        }
         match self.exchanges.tokens(&answer, &open, renewal) {
             Ok(issued) => Redeemed::Issued(issued),
             Err(reason) => {

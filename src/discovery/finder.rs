@@ -239,11 +239,13 @@ impl Find<ServerKey> for Finder {
         key: &ServerKey,
         order: Order<AuthorizationServer>,
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
-        match &key.place {
+        let found = match &key.place {
             ServerPlace::Issuer(issuer) => self.issuer(issuer, key.reach, &order).await,
             ServerPlace::Origin(origin) => self.origin(origin, key.reach, &order).await,
             ServerPlace::Document(url) => self.configured(url, &order).await,
-        }
+        };
+        // A document without PKCE is a mistake, too.
+        found.map(|found| Found { may_be_stored: found.may_be_stored && found.value.supports_pkce(), ..found })
     }
 }
 

@@ -176,6 +176,13 @@ impl<T, W> Lookup<T, W> {
         }
     }
 
+    /// The document that is kept has led to nothing. It is revalidated when the next caller asks.
+    pub(crate) fn doubt(&mut self, now: ElapsedTime) {
+        if let State::Found { until, .. } = &mut self.state {
+            *until = now;
+        }
+    }
+
     /// Drops the document or the failure because of a challenge, unless one did so a short time ago.
     fn take_challenge(&mut self, named: Option<&str>, now: ElapsedTime) -> bool {
         if self.dropped.is_some_and(|dropped| now < dropped.after(CHALLENGE_PAUSE)) {

@@ -57,6 +57,7 @@ struct TaskEntry<V> {
 enum Message<V> {
     Ask { named: Option<String>, freshness: Freshness, reply: Reply<V> },
     Note { named: String },
+    Doubt,
 }
 
 type Reply<V> = oneshot::Sender<Answer<V>>;
@@ -101,6 +102,14 @@ impl<K: Clone + Ord + Send + Sync + 'static, V: Send + Sync + 'static> Lookups<K
         if let Some(entry) = self.lock().tasks.get(key) {
             // A task that has ended has nothing to drop.
             let _ = entry.mailbox.send(Message::Note { named });
+        }
+    }
+
+    /// Doubts the documents of the keys that `are_doubted`.
+    pub(crate) fn doubt(&self, are_doubted: impl Fn(&K) -> bool) {
+        for (_, entry) in self.lock().tasks.iter().filter(|(key, _)| are_doubted(key)) {
+            // A task that has ended keeps nothing.
+            let _ = entry.mailbox.send(Message::Doubt);
         }
     }
 
@@ -223,6 +232,7 @@ where
         let now = self.clock.now().elapsed;
         match message {
             Message::Note { named } => self.lookup.note(&named, now),
+            Message::Doubt => self.lookup.doubt(now),
             Message::Ask { named, freshness, reply } => {
                 match self.lookup.ask(reply, named.as_deref(), freshness, now) {
                     Asked::Answered(reply, answer) => drop(reply.send(answer)),

@@ -307,6 +307,18 @@ impl Discovery {
         }
     }
 
+    /// An endpoint of the authorization server `issuer` is gone, so that its metadata may have changed. The next caller causes its
+    /// revalidation.
+    pub(crate) fn doubted_server(&self, issuer: &str) {
+        self.servers.doubt(|key| match &key.place {
+            ServerPlace::Issuer(listed) => {
+                listed == issuer || self.finder.aliases_of(listed).any(|alias| alias == issuer)
+            }
+            ServerPlace::Origin(origin) => origin == issuer,
+            ServerPlace::Document(_) => true,
+        });
+    }
+
     async fn server_at(
         &self,
         place: ServerPlace,

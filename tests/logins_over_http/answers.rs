@@ -1,4 +1,4 @@
-//! Answers of browsers: forged, replayed, damaged, pasted, refused, and lost on the way to the tokens.
+//! Answers of browsers that are forged, replayed, damaged, pasted or refused, or whose tokens are lost on the way.
 
 use tokenkeeper::callback::{self, CallbackError};
 use tokenkeeper::{Callback, LoginCause, LoginReason};

@@ -237,3 +237,31 @@ async fn a_registration_whose_answer_is_lost_is_made_again_by_the_next_login() {
     answer(&scene.session, &asked.url).await.unwrap();
     assert_eq!(scene.server.counts().registered, 2);
 }
+
+/// The refresh has shown that the server does not know the client, so no person sees its page.
+#[tokio::test]
+async fn a_client_that_a_refresh_found_forgotten_is_not_shown_to_a_person() {
+    let scene = Scene::signed_in(LoginServer::builder().without_par()).await;
+    let first = scene.grant().await.binding.client.id;
+    scene.server.forget_clients();
+    let force = tokenkeeper::TokenOptions { force: true, ..tokenkeeper::TokenOptions::default() };
+    let error = within("an error", scene.session.token_with(force)).await.unwrap_err();
+    assert_eq!(error.reason(), tokenkeeper::Reason::ClientRejected);
+    let asked = ask(&scene).await.unwrap();
+    assert_ne!(client_of(&asked).await, first);
+    answer(&scene.session, &asked.url).await.unwrap();
+    assert_eq!(scene.call("any").await, 200);
+    let counts = scene.server.counts();
+    assert_eq!((counts.registered, counts.refused.len()), (2, 0));
+}
+
+/// Its answer is a courtesy where the server does not require the request to be pushed.
+#[tokio::test]
+async fn a_question_that_gets_no_answer_does_not_hold_the_login_up() {
+    for fault in [Fault::status(503), Fault::reset(), Fault::garbage()] {
+        let scene = signed_out(LoginServer::builder()).await;
+        scene.server.next_at(Endpoint::PushedAuthorization, 1, When::Before, fault);
+        scene.log_in(LoginCause::Person).await.unwrap();
+        assert_eq!(scene.server.counts().registered, 1);
+    }
+}

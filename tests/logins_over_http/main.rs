@@ -1,12 +1,15 @@
-//! Logins over HTTP through the front door, against a login server with all its flaws on real sockets: the ordinary ways with
-//! exact counts, each negative case with its own reason and nothing stored, forgotten clients, migrations, and step-ups.
+//! Logins over HTTP through the front door, against a login server with all its flaws on real sockets. The ordinary ways come
+//! with exact counts, and each negative case has its own reason and leaves nothing stored. Others are about forgotten clients,
+//! migrations and step-ups.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
 mod answers;
 mod clients;
+mod configured;
 mod devices;
 mod flaws;
+mod hosts;
 mod migration;
 mod old_grants;
 mod ordinary;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenkeeper::discovery::Challenge;
 use tokenkeeper::engine::values::record::ClientAuth;
-use tokenkeeper::{ChallengeKey, LoginCause, LoginReason, OperationKey, Reason, TokenOptions};
+use tokenkeeper::{ChallengeKey, Lease, LoginCause, LoginReason, OperationKey, Reason, TokenOptions};
 use tokenkeeper_testkit::hostile::When;
 use tokenkeeper_testkit::login_server::{Endpoint, Flaw, LoginServer, LoginServerBuilder};
 
@@ -22,16 +22,25 @@ async fn other(server: LoginServerBuilder) -> LoginServer {
     server
 }
 
-/// A call with the present token is refused, and the host reports it as hosts do.
-async fn refused(scene: &Scene) -> Result<(), Reason> {
+/// A call with the present token is refused, and the host reports it as hosts do. Returns the lease.
+async fn refused(scene: &Scene) -> Lease {
     let lease = within("a token", scene.session.token()).await.unwrap();
     let answer = call(&scene.server.resource_url(), "any", Some(lease.token().expose())).await;
     assert_eq!(answer.status(), 401);
     let challenges = Challenge::parse(answer.headers());
     scene.session.challenged(&challenges[0]).await;
     let key = Challenge::key(&challenges);
-    let noted = within("an answer", scene.session.invalidate(&lease, OPERATION, key)).await;
-    noted.map_err(|error| error.reason())
+    within("an answer", scene.session.invalidate(&lease, OPERATION, key)).await.unwrap();
+    lease
+}
+
+/// The resource has moved, and the session needs a login. Begins it.
+async fn begin_after_the_move(scene: &Scene) -> Asked {
+    let lease = refused(scene).await;
+    let error = within("an error", scene.session.token()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::IssuerChanged);
+    let cause = LoginCause::Operation { refused: Some(lease.generation()), operation: OPERATION };
+    begin(&scene.session, wish(&[]), cause).await.unwrap()
 }
 
 /// Everything secret or personal to the host that the first server has issued or been shown.
@@ -70,13 +79,8 @@ async fn the_new_server_sees_neither_the_old_client_nor_any_old_token() {
     let second = other(LoginServer::builder()).await;
     let scene = Scene::signed_in(LoginServer::builder()).await;
     scene.server.migrate_to(&second);
-    refused(&scene).await.unwrap();
-    // The first server still refreshes, and only the resource knows better.
-    assert_eq!(refused(&scene).await, Err(Reason::ResourceRefuses));
-    assert!(requests(&second).is_empty());
-    let lease = scene.session.token().await.unwrap();
-    let cause = LoginCause::Operation { refused: Some(lease.generation()), operation: OPERATION };
-    let asked = begin(&scene.session, wish(&[]), cause).await.unwrap();
+    let asked = begin_after_the_move(&scene).await;
+    assert_eq!(scene.server.counts().tokens.refresh_grants, 0, "the first server is asked for nothing more");
     assert!(asked.url.starts_with(second.origin()), "{}", asked.url);
     assert_eq!(asked.parameter("client_id").as_deref(), Some("client-6"));
     assert_eq!(asked.parameter("resource"), Some(scene.server.resource_url()));
@@ -100,11 +104,7 @@ async fn a_person_has_another_name_at_the_new_server() {
     let second = other(LoginServer::builder().scopes(scopes).subject("alice-at-the-second")).await;
     let scene = Scene::signed_in(LoginServer::builder().scopes(scopes)).await;
     scene.server.migrate_to(&second);
-    refused(&scene).await.unwrap();
-    assert_eq!(refused(&scene).await, Err(Reason::ResourceRefuses));
-    let lease = scene.session.token().await.unwrap();
-    let cause = LoginCause::Operation { refused: Some(lease.generation()), operation: OPERATION };
-    let asked = begin(&scene.session, wish(&[]), cause).await.unwrap();
+    let asked = begin_after_the_move(&scene).await;
     answer(&scene.session, &asked.url).await.unwrap();
     assert_eq!(scene.call("any").await, 200);
 }
@@ -152,15 +152,15 @@ async fn a_code_of_the_first_server_never_goes_to_the_second() {
         tokio::join!(deliver, opens).0
     };
     let (refreshed, done) = within("both", async { tokio::join!(scene.session.token_with(force), moves) }).await;
-    assert!(refreshed.is_ok(), "the refresh went where its token belongs: {refreshed:?}");
-    assert_eq!(done, Ok(()), "and so did the code");
+    assert_eq!(refreshed.unwrap_err().reason(), Reason::IssuerChanged, "nothing of the first server is served");
+    assert_eq!(done, Ok(()), "the code went where it belongs, and so did the refresh");
     let kinds: Vec<_> = scene.server.log_of(Endpoint::Token);
     let kinds: Vec<_> = kinds.iter().map(|request| request.parameter("grant_type")).collect();
     assert_eq!(kinds, ["authorization_code", "refresh_token", "authorization_code"]);
     assert!(requests(&second).is_empty(), "{:?}", requests(&second));
     // The resource takes only what the second server issues.
-    assert_eq!(scene.call("any").await, 401);
-    scene.log_in(LoginCause::Again).await.unwrap();
+    let asked = begin_after_the_move(&scene).await;
+    answer(&scene.session, &asked.url).await.unwrap();
     assert_eq!(scene.call("any").await, 200);
     is_clean(&scene, &second).await;
     assert_eq!(second.counts().codes.len(), 1);
@@ -184,12 +184,14 @@ async fn metadata_that_changes_with_each_request_is_read_at_most_once_a_minute()
     let counts = scene.server.counts();
     assert_eq!(counts.of(Endpoint::ResourceMetadata), 2, "the second look, and no third");
     assert!(second.counts().of(Endpoint::ServerMetadata) <= 1 && second.counts().registered <= 1);
-    assert_eq!(token(&scene.session).await, before, "the session stays");
+    // The last document that was read lists another server.
+    assert_eq!(scene.session.token().await.unwrap_err().reason(), Reason::IssuerChanged);
+    assert_eq!((counts.tokens.refresh_grants, counts.of(Endpoint::Revocation)), (0, 0));
     scene.place.clock.pass(Duration::from_secs(61));
     let challenge = call(&scene.server.resource_url(), "any", None).await;
     scene.session.challenged(&Challenge::parse(challenge.headers())[0]).await;
-    begin(&scene.session, wish(&[]), LoginCause::Again).await.unwrap();
     assert_eq!(scene.server.counts().of(Endpoint::ResourceMetadata), 3, "a minute later, once more");
+    assert_eq!(token(&scene.session).await, before, "the session is served again");
 }
 
 /// A resource that lists both issuers keeps the one that the session is bound to.

@@ -1,8 +1,9 @@
 //! The ordinary ways to sign in by a page, each with all that the server got.
 
+use tokenkeeper::discovery::Challenge;
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper::registration::{Clients, MetadataDocument};
-use tokenkeeper::{LogIn, LoggedIn, LoginCause, LoginSettings, Prompt};
+use tokenkeeper::{LogIn, LoggedIn, LoginCause, LoginReason, LoginSettings, LoginWish, Prompt};
 use tokenkeeper_testkit::login_server::{
     Browser, Endpoint, Flaw, LoginServer, LoginServerBuilder, ResourceMetadata, ServerMetadata,
 };
@@ -223,7 +224,7 @@ async fn the_server_is_asked_about_a_client_that_is_used_again_before_the_person
     assert_eq!((counts.registered, counts.logins), (1, 2));
     assert_eq!(counts.of(Endpoint::PushedAuthorization), 1);
     assert_eq!(counts.request_uris.len(), 0, "the page gets the whole request, which does not expire");
-    // What was found is still fresh.
+    // The documents are still fresh.
     assert_eq!((counts.of(Endpoint::ResourceMetadata), counts.of(Endpoint::ServerMetadata)), (1, 1));
 }
 
@@ -278,4 +279,40 @@ async fn accounts_at_one_resource_share_discovery_and_registration() {
     // Sessions that come after the registration is stored ask the server about it first.
     got.remove(&Endpoint::PushedAuthorization);
     assert_eq!(got, wanted);
+}
+
+/// A resource that answers without a token, and wants one for some of its tools. No person is asked before.
+#[tokio::test]
+async fn a_resource_with_optional_logins_is_signed_in_to_after_its_first_challenge() {
+    let server = LoginServer::builder().admits_anonymous().tool("secret", ["tools:call"]);
+    let scene = Scene::new(server.resource_metadata([ResourceMetadata::Custom])).await;
+    let url = scene.server.resource_url();
+    assert_eq!(call(&url, "open", None).await.status(), 200);
+    scene.has_nothing().await;
+    let refused = call(&url, "secret", None).await;
+    assert_eq!(refused.status(), 401);
+    let challenge = Challenge::parse(refused.headers()).remove(0);
+    scene.session.challenged(&challenge).await;
+    let scopes = challenge.scopes().unwrap();
+    let asked = begin(&scene.session, LoginWish { scopes, ..wish(&[]) }, LoginCause::Person).await.unwrap();
+    assert_eq!(asked.parameter("scope").as_deref(), Some("tools:call"));
+    answer(&scene.session, &asked.url).await.unwrap();
+    assert_eq!(scene.call("secret").await, 200);
+    assert_eq!(scene.server.counts().at("/metadata/of-the-resource"), 1, "only the challenge names it");
+    assert_eq!(requests(&scene.server)[&Endpoint::ResourceMetadata], 1);
+}
+
+/// The metadata is kept for an hour, and the endpoint that it names is gone.
+#[tokio::test]
+async fn a_token_endpoint_that_has_moved_is_found_by_the_next_login() {
+    let scene = Scene::signed_in(LoginServer::builder()).await;
+    scene.session.logout().await.unwrap();
+    scene.server.flaw(Flaw::TokenEndpointMoved);
+    assert_eq!(scene.log_in(LoginCause::Person).await, Err(LoginReason::Refused));
+    scene.has_nothing().await;
+    scene.log_in(LoginCause::Person).await.unwrap();
+    let counts = scene.server.counts();
+    assert_eq!((counts.of(Endpoint::FormerToken), counts.of(Endpoint::ServerMetadata)), (1, 2));
+    assert_eq!((counts.of(Endpoint::ResourceMetadata), counts.registered), (1, 1));
+    renewed(&scene.session).await;
 }

@@ -236,7 +236,7 @@ pub(crate) fn requests(server: &LoginServer) -> BTreeMap<Endpoint, u64> {
     server.counts().requests
 }
 
-/// The requests of one login: one challenge, one document of each server, one registration, one page, and one code.
+/// The requests of one login. They are one challenge, one document of each server, one registration, one page, and one code.
 pub(crate) fn of_one_login() -> BTreeMap<Endpoint, u64> {
     BTreeMap::from([
         (Endpoint::Resource, 1),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, NotSent, Reach, ReqwestClient};
+use tokenkeeper_testkit::login_server::LoginServer;
 
 /// The client that ships, with a copy of each request.
 #[derive(Clone, Debug)]
@@ -65,13 +66,30 @@ pub(crate) const PUBLIC: &str = "https://mcp.example.com";
 /// the client that ships judges them.
 #[derive(Debug)]
 pub(crate) struct Public {
-    pub(crate) client: ReqwestClient,
+    client: ReqwestClient,
     /// The server's own name for its origin, and its address.
-    pub(crate) own: String,
-    pub(crate) address: String,
+    own: String,
+    address: String,
+    /// The path of each request to the server, and its reach.
+    reaches: Mutex<Vec<(String, Reach)>>,
 }
 
 impl Public {
+    pub(crate) fn new(server: &LoginServer) -> Self {
+        Self {
+            client: ReqwestClient::new().unwrap(),
+            own: server.origin().to_owned(),
+            address: format!("http://{}", server.hostile().address()),
+            reaches: Mutex::default(),
+        }
+    }
+
+    /// The reaches of all requests to a path.
+    pub(crate) fn reaches(&self, path: &str) -> Vec<Reach> {
+        let reaches = self.reaches.lock().unwrap();
+        reaches.iter().filter(|(at, _)| at == path).map(|(_, reach)| *reach).collect()
+    }
+
     fn inward(&self, text: &str) -> String {
         let escaped = |text: &str| text.replace(':', "%3A").replace('/', "%2F");
         text.replace(PUBLIC, &self.own).replace(&escaped(PUBLIC), &escaped(&self.own))
@@ -87,6 +105,7 @@ impl HttpClient for Public {
             return Err(HttpError::NotSent(NotSent::Forbidden));
         }
         let Some(path) = uri.strip_prefix(PUBLIC) else { return self.client.send(exchange).await };
+        self.reaches.lock().unwrap().push((path.to_owned(), exchange.reach));
         *exchange.request.uri_mut() = format!("{}{}", self.address, self.inward(path)).parse().unwrap();
         let body = self.inward(&String::from_utf8_lossy(exchange.request.body().as_bytes()));
         exchange.request.headers_mut().remove(http::header::CONTENT_LENGTH);
