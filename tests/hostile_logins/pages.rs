@@ -1,0 +1,64 @@
+//! Addresses and codes that a server chose, and a person sees.
+
+use serde_json::json;
+use tokenkeeper::{LoginMethod, LoginReason, LoginSettings, OfferedPrompt};
+
+use crate::world::*;
+
+async fn device(change: impl FnOnce(&mut serde_json::Value)) -> Result<OfferedPrompt, LoginReason> {
+    let world = World::new();
+    let mut answer = json!({
+        "device_code": "dc-1",
+        "user_code": "ABCD-EFGH",
+        "verification_uri": "https://as.example.com/activate",
+        "verification_uri_complete": "https://as.example.com/activate?code=ABCD-EFGH",
+        "expires_in": 600,
+    });
+    change(&mut answer);
+    world.on("https://as.example.com/device", 200, answer);
+    let (_runtime, session) = world.session(LoginSettings::default()).await;
+    begin(&session, LoginMethod::Device).await.map(|(_, prompt)| prompt)
+}
+
+/// The URL parser strips white space and line breaks, and escapes control characters, so that a page which it accepts is
+/// not safe to show as it came.
+#[tokio::test]
+async fn the_page_of_a_device_login_has_no_character_that_acts_on_a_terminal() {
+    for bad in [
+        "https://as.example.com/\u{1b}]0;owned\u{7}\u{1b}[2J",
+        "https://as.example.com/a\r\nOpen https://evil.example instead",
+        "https://as.example.com/\u{202e}moc.live",
+        " https://as.example.com/\n",
+        "https:\\\\as.example.com\\",
+        "https://аs.example.com/",
+    ] {
+        for member in ["verification_uri", "verification_uri_complete"] {
+            match device(|answer| answer[member] = json!(bad)).await {
+                Ok(OfferedPrompt::Device { url, complete, .. }) => {
+                    for shown in [Some(url), complete].into_iter().flatten() {
+                        let text = shown.as_str();
+                        assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{member}: {text:?}");
+                        assert_ne!(text, bad, "{member}");
+                    }
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(reason) => assert_eq!(reason, LoginReason::UnsafeAddress, "{bad:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_parts_of_a_device_login_are_bounded() {
+    let long = "x".repeat(100_000);
+    for member in ["verification_uri", "device_code"] {
+        let text = if member == "device_code" { long.clone() } else { format!("https://as.example.com/{long}") };
+        device(|answer| answer[member] = json!(text)).await.unwrap_err();
+    }
+    let complete =
+        device(|answer| answer["verification_uri_complete"] = json!(format!("https://as.example.com/{long}")));
+    let Ok(OfferedPrompt::Device { complete, .. }) = complete.await else { panic!() };
+    assert_eq!(complete, None);
+    // No time overflows.
+    assert!(device(|answer| answer["expires_in"] = json!(u64::MAX)).await.is_ok());
+}
