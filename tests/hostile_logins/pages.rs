@@ -62,3 +62,20 @@ async fn the_parts_of_a_device_login_are_bounded() {
     // No time overflows.
     assert!(device(|answer| answer["expires_in"] = json!(u64::MAX)).await.is_ok());
 }
+
+/// RFC 6749 section 3.1: a parameter occurs once. Servers disagree about which of two counts.
+#[tokio::test]
+async fn the_query_of_the_endpoint_repeats_no_parameter_of_the_request() {
+    let world = World::new();
+    let query = "tenant=1&redirect_uri=http%3A%2F%2F127.0.0.1%3A22%2Fcallback&state=known&client_id=other&resource=x";
+    world.metadata(|document| {
+        document["authorization_endpoint"] = json!(format!("https://as.example.com/authorize?{query}"));
+    });
+    let (_runtime, session) = world.session(LoginSettings::default()).await;
+    let page = page(&session).await.unwrap();
+    assert_eq!(parameter(&page, "tenant"), ["1"]);
+    assert_eq!(parameter(&page, "redirect_uri"), [REDIRECT]);
+    assert_eq!(parameter(&page, "resource"), [RESOURCE]);
+    assert_eq!(parameter(&page, "client_id"), ["c1"]);
+    assert_eq!(parameter(&page, "state").len(), 1);
+}
