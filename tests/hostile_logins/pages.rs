@@ -1,6 +1,8 @@
 //! Addresses and codes that a server chose, and a person sees.
 
 use serde_json::json;
+use tokenkeeper::issuers::Client;
+use tokenkeeper::registration::Clients;
 use tokenkeeper::{LoginMethod, LoginReason, LoginSettings, OfferedPrompt};
 
 use crate::world::*;
@@ -78,4 +80,37 @@ async fn the_query_of_the_endpoint_repeats_no_parameter_of_the_request() {
     assert_eq!(parameter(&page, "resource"), [RESOURCE]);
     assert_eq!(parameter(&page, "client_id"), ["c1"]);
     assert_eq!(parameter(&page, "state").len(), 1);
+}
+
+/// RFC 9126 section 2.1: `client_id` is a parameter of the authorization request, however the client authenticates.
+#[tokio::test]
+async fn a_pushed_request_names_the_client_once_by_every_method() {
+    for client in [Client::public("c7"), Client::secret_basic("c7", "s7"), Client::secret_post("c7", "s7")] {
+        let world = World::new();
+        world.metadata(|document| {
+            document["pushed_authorization_request_endpoint"] = json!("https://as.example.com/par");
+            document["require_pushed_authorization_requests"] = json!(true);
+        });
+        world.on("https://as.example.com/par", 201, json!({ "request_uri": "urn:x:1", "expires_in": 60 }));
+        let clients = Clients::default().pre_registered(ISSUER, client, [REDIRECT]);
+        let (_runtime, session) = world.session(LoginSettings::default().clients(clients)).await;
+        let page = page(&session).await.unwrap();
+        assert_eq!(parameter(&page, "request_uri"), ["urn:x:1"]);
+        let pushed = world.sent_to("https://as.example.com/par").remove(0).body;
+        assert_eq!(pushed.matches("client_id=c7").count(), 1, "{pushed}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_a_pushed_request_is_bounded() {
+    let world = World::new();
+    world.metadata(|document| {
+        document["pushed_authorization_request_endpoint"] = json!("https://as.example.com/par");
+        document["require_pushed_authorization_requests"] = json!(true);
+    });
+    let (_runtime, session) = world.session(LoginSettings::default()).await;
+    for address in [format!("urn:{}", "x".repeat(100_000)), String::new()] {
+        world.on("https://as.example.com/par", 201, json!({ "request_uri": address, "expires_in": 60 }));
+        assert_eq!(page(&session).await, Err(LoginReason::MetadataUnusable));
+    }
 }
