@@ -28,7 +28,7 @@ use crate::http::{
 use crate::issuers::providers;
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
-pub(crate) use answer::read_for as answer_for;
+pub(crate) use answer::{is_of_unknown_type, read_for as answer_for};
 pub use answer::{read as read_answer, split_scopes};
 pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;

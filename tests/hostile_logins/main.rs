@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
+mod answers;
 mod pages;
 #[path = "../../actors/tests/common/within.rs"]
 mod within;

@@ -1,0 +1,42 @@
+//! Answers of token endpoints.
+
+use tokenkeeper::{LoginReason, LoginSettings};
+
+use crate::world::*;
+
+const TOKEN: &str = "https://as.example.com/token";
+
+async fn ends(body: impl Into<Vec<u8>>) -> (Result<(), LoginReason>, bool) {
+    let world = World::new();
+    world.on_text(TOKEN, 200, body);
+    let (_runtime, session) = world.session(LoginSettings::default()).await;
+    let page = page(&session).await.unwrap();
+    let end = answer(&session, &page).await;
+    let stored = world.record(&session).await.is_some_and(|record| record.grant().is_some());
+    (end, stored)
+}
+
+/// RFC 6749 section 7.1: a token of a type that is not understood must not be used, in whichever way the answer is spelt.
+#[tokio::test]
+async fn a_token_of_an_unknown_type_is_never_stored() {
+    for body in [
+        r#"{"access_token":"at","token_type":"mac"}"#,
+        "\u{feff}{\"access_token\":\"at\",\"token_type\":\"mac\"}",
+        r#"{"access_token":"at","token_type":"mac"} and more"#,
+        r#"{"access_token":"at","token_type":"mac","token_type":"mac"}"#,
+        r#"{"access_token":"at","tokenType":"mac"}"#,
+        "access_token=at&token_type=mac",
+        r#"{"access_token":"at","token_type":"N_A"}"#,
+        r#"{"data":{"access_token":"at","token_type":"mac"}}"#,
+    ] {
+        assert_eq!(ends(body).await, (Err(LoginReason::Refused), false), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_usable_token_stores_nothing() {
+    for body in [r#"{"access_token":"a\u0001b"}"#, r#"{"access_token":""}"#, "{}", r#"{"refresh_token":" "}"#] {
+        let (end, stored) = ends(body).await;
+        assert!(end.is_err() && !stored, "{body} {end:?}");
+    }
+}
