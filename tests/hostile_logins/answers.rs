@@ -1,7 +1,10 @@
 //! Answers of token endpoints.
 
-use tokenkeeper::{LoginReason, LoginSettings};
+use serde_json::json;
+use tokenkeeper::http::Reach;
+use tokenkeeper::{LoginReason, LoginSettings, TokenOptions};
 
+use crate::within::within;
 use crate::world::*;
 
 const TOKEN: &str = "https://as.example.com/token";
@@ -38,5 +41,22 @@ async fn an_answer_without_a_usable_token_stores_nothing() {
     for body in [r#"{"access_token":"a\u0001b"}"#, r#"{"access_token":""}"#, "{}", r#"{"refresh_token":" "}"#] {
         let (end, stored) = ends(body).await;
         assert!(end.is_err() && !stored, "{body} {end:?}");
+    }
+}
+
+/// The reach of a login holds for its refreshes.
+#[tokio::test]
+async fn a_refresh_has_the_reach_of_the_login() {
+    for reach in [Reach::Any, Reach::Public, Reach::PublicOrLoopback] {
+        let world = World::new();
+        let settings = LoginSettings::default().discovery(move |discovery| Ok(discovery.reach(reach)));
+        let (_runtime, session) = world.session(settings).await;
+        let page = page(&session).await.unwrap();
+        answer(&session, &page).await.unwrap();
+        world.on(TOKEN, 200, json!({ "access_token": "at-2", "refresh_token": "rt-2", "token_type": "Bearer" }));
+        let options = TokenOptions { force: true, ..TokenOptions::default() };
+        within("a token", session.token_with(options)).await.unwrap();
+        let sent = world.sent_to(TOKEN);
+        assert_eq!(sent.iter().map(|sent| sent.reach).collect::<Vec<_>>(), [reach, reach]);
     }
 }
