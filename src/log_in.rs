@@ -95,14 +95,17 @@ impl AuthSession {
     }
 
     fn prompt(&self, offer: LoginOffer, is_first: bool, is_again: bool, entrance: &Entrance) -> Prompt {
+        let is_listening = entrance.is_listening();
+        // A page that was asked for in another way, by another caller or process, may have no other entrance here.
+        let takes_paste = entrance.takes_paste || !is_listening;
         Prompt {
             identity: self.identity().clone(),
-            takes_paste: entrance.takes_paste && matches!(offer.prompt, crate::OfferedPrompt::Browser { .. }),
+            takes_paste: takes_paste && matches!(offer.prompt, crate::OfferedPrompt::Browser { .. }),
             prompt: offer.prompt,
             expires: offer.expires,
             is_first,
             is_again,
-            is_listening: entrance.is_listening(),
+            is_listening,
         }
     }
 
