@@ -131,10 +131,10 @@ impl AuthSession {
                 if let Poll::Ready(arrival) = arrival.as_mut().poll(cx) {
                     return Poll::Ready(News::Arrived(arrival));
                 }
-                if let Some(text) = is_ready(&mut paste, cx) {
-                    return Poll::Ready(News::Pasted(text));
+                if let Poll::Ready(result) = done.as_mut().poll(cx) {
+                    return Poll::Ready(News::Done(result));
                 }
-                done.as_mut().poll(cx).map(News::Done)
+                is_ready(&mut paste, cx).map_or(Poll::Pending, |text| Poll::Ready(News::Pasted(text)))
             })
             .await;
             match news {
@@ -160,6 +160,8 @@ impl AuthSession {
                             door.progress(Step::PasteRefused(error));
                         }
                         paste = Some(door.pasted());
+                        // Input may be ready without end.
+                        tokio::task::yield_now().await;
                     }
                 },
             }
