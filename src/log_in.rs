@@ -103,14 +103,17 @@ impl AuthSession {
     }
 
     fn prompt(&self, offer: LoginOffer, is_first: bool, is_again: bool, entrance: &Entrance) -> Prompt {
+        let is_listening = entrance.is_listening();
+        // A page that was asked for in another way, by another caller or process, may have no other entrance here.
+        let takes_paste = entrance.takes_paste || !is_listening;
         Prompt {
             identity: self.identity().clone(),
-            takes_paste: entrance.takes_paste && matches!(offer.prompt, crate::OfferedPrompt::Browser { .. }),
+            takes_paste: takes_paste && matches!(offer.prompt, crate::OfferedPrompt::Browser { .. }),
             prompt: offer.prompt,
             expires: offer.expires,
             is_first,
             is_again,
-            is_listening: entrance.is_listening(),
+            is_listening,
         }
     }
 
@@ -136,10 +139,10 @@ impl AuthSession {
                 if let Poll::Ready(arrival) = arrival.as_mut().poll(cx) {
                     return Poll::Ready(News::Arrived(arrival));
                 }
-                if let Some(text) = is_ready(&mut paste, cx) {
-                    return Poll::Ready(News::Pasted(text));
+                if let Poll::Ready(result) = done.as_mut().poll(cx) {
+                    return Poll::Ready(News::Done(result));
                 }
-                done.as_mut().poll(cx).map(News::Done)
+                is_ready(&mut paste, cx).map_or(Poll::Pending, |text| Poll::Ready(News::Pasted(text)))
             })
             .await;
             match news {
@@ -165,6 +168,8 @@ impl AuthSession {
                             door.progress(Step::PasteRefused(error));
                         }
                         paste = Some(door.pasted());
+                        // Input may be ready without end.
+                        tokio::task::yield_now().await;
                     }
                 },
             }

@@ -250,11 +250,6 @@ impl RuntimeBuilder {
             refresh = refresh.dialect(name.clone(), dialect);
             profiles = profiles.with(name, profile);
         }
-        let refresh = refresh.profiles(profiles.clone());
-        let mut sources = Sources::new(Arc::new(refresh));
-        for (name, source) in self.sources {
-            sources = sources.with(name, source);
-        }
         let logins = match &self.login {
             Logins::Http(settings) => {
                 let (store, clock) = (Arc::clone(&self.store), Arc::clone(&clock));
@@ -265,6 +260,13 @@ impl RuntimeBuilder {
             }
             Logins::Source(_) | Logins::None => None,
         };
+        let refresh = refresh
+            .profiles(profiles.clone())
+            .reach(logins.as_ref().and_then(|logins| logins.discovery().reach_setting()));
+        let mut sources = Sources::new(Arc::new(refresh));
+        for (name, source) in self.sources {
+            sources = sources.with(name, source);
+        }
         let login: Option<Arc<dyn LoginSource>> = match (self.login, &logins) {
             (Logins::Source(source), _) => Some(source),
             (_, Some(logins)) => Some(Arc::clone(logins) as _),

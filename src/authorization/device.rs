@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::exchange::{Endpoint, Exchanges, Unanswered};
 use super::pending::{PendingAuthorization, Way};
-use crate::grant::BodyFormat;
+use crate::grant::{BodyFormat, may_receive_secrets};
+use crate::http::Reach;
 
 /// The grant type of polls (section 3.4).
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -28,6 +29,12 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The maximum length of a user code, in characters.
 const MAX_USER_CODE: usize = 64;
+
+/// The maximum length of a device code, in bytes.
+const MAX_DEVICE_CODE: usize = 8 * 1024;
+
+/// The maximum length of the address of a page, in bytes.
+const MAX_PAGE: usize = 2 * 1024;
 
 /// The answer of the device authorization endpoint (section 3.2).
 #[derive(Deserialize)]
@@ -73,21 +80,26 @@ pub(super) async fn begin(
             && code.chars().count() <= MAX_USER_CODE
             && code.chars().all(|c| c == ' ' || c.is_ascii_graphic())
     };
-    if !is_shown(&answer.user_code) || answer.device_code.is_empty() {
+    if !is_shown(&answer.user_code) || !(1..=MAX_DEVICE_CODE).contains(&answer.device_code.len()) {
         return Err(LoginReason::MetadataUnusable);
     }
-    let is_page = |page: &str| Url::parse(page).is_ok_and(|url| endpoint.reach.permits(&url).is_ok());
-    if !is_page(&page) {
-        return Err(LoginReason::UnsafeAddress);
-    }
+    let page = exact_page(&page, endpoint.reach).ok_or(LoginReason::UnsafeAddress)?;
     let way = Way::Device {
         device_code: answer.device_code,
         user_code: answer.user_code,
         page,
-        complete: answer.verification_uri_complete.filter(|page| is_page(page)),
+        complete: answer.verification_uri_complete.and_then(|page| exact_page(&page, endpoint.reach)),
         interval: answer.interval.unwrap_or(DEFAULT_INTERVAL).clamp(1, MAX_INTERVAL),
     };
     Ok((way, answer.expires_in.map(Duration::from_secs)))
+}
+
+/// The address of a page as it is shown and opened, if it may be. It is printable ASCII, whatever the server sent, because
+/// the URL parser accepts line breaks and control characters, and a terminal acts on them.
+fn exact_page(page: &str, reach: Reach) -> Option<String> {
+    let is_exact = page.len() <= MAX_PAGE && may_receive_secrets(page);
+    let url = Url::parse(page).ok().filter(|url| is_exact && reach.permits(url).is_ok())?;
+    Some(url.into())
 }
 
 /// Asks once for the tokens of a device code (section 3.4).

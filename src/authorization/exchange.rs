@@ -14,15 +14,11 @@ use tokenkeeper_actors::values::{LoginReason, Moment, TokenKind};
 
 use super::pending::PendingAuthorization;
 use super::subject;
-use crate::grant::{BodyFormat, answer_for, token_request};
+use crate::grant::{BodyFormat, answer_for, is_of_unknown_type, token_request};
 use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, Reach, decode};
 
 /// The maximum length of an answer, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
-
-/// The token types that are understood, without regard to case (RFC 6749 section 5.1). `bot` and `user` are Slack's words for
-/// bearer tokens.
-const TOKEN_TYPES: [&str; 4] = ["Bearer", "DPoP", "bot", "user"];
 
 /// Sends the requests of logins.
 #[derive(Clone, Debug)]
@@ -94,7 +90,7 @@ impl Exchanges {
         };
         // A token of an unknown type, or one that is bound to a key of which this client knows nothing, must not be used (RFC
         // 6749 section 7.1).
-        if tokens.kind == TokenKind::Dpop || !answer.is_of_known_type() {
+        if tokens.kind == TokenKind::Dpop || is_of_unknown_type(&answer.response) {
             return Err(LoginReason::Refused);
         }
         let requested = pending.requested();
@@ -135,16 +131,6 @@ impl Answer {
             Evidence::Refused(refused) => reason(profile, &refused),
             _ => LoginReason::ServerTrouble,
         }
-    }
-
-    /// Whether its `token_type` is understood, or left out.
-    fn is_of_known_type(&self) -> bool {
-        #[derive(Deserialize)]
-        struct Body {
-            token_type: Option<String>,
-        }
-        let named = self.json::<Body>().and_then(|body| body.token_type);
-        named.is_none_or(|named| TOKEN_TYPES.iter().any(|known| named.eq_ignore_ascii_case(known)))
     }
 
     /// The member `error` (RFC 6749 section 5.2), if it has one.

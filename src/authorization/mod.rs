@@ -27,7 +27,7 @@ use tokenkeeper_actors::ports::login::{
 use tokenkeeper_actors::ports::store::{PendingLogin, TokenStore};
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::IssuerKey;
-use tokenkeeper_actors::values::record::{Binding, Grant, Issuer, Parked, RenewalPlan};
+use tokenkeeper_actors::values::record::{Binding, ClientAuth, Grant, Issuer, Parked, RenewalPlan};
 use tokenkeeper_actors::values::{Callback, LoginMethod, LoginOffer, LoginReason, Scopes, ServerIdentity, StoreFault};
 use zeroize::Zeroizing;
 
@@ -48,6 +48,9 @@ pub use settings::LoginSettings;
 
 /// The time-out of a pushed authorization request.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The maximum length of a `request_uri`, in bytes. It becomes a part of an address that a person opens.
+const MAX_REQUEST_URI: usize = 2 * 1024;
 
 /// How often a client is registered anew for one request, if the server has forgotten it.
 const MAX_RENEWALS: u32 = 1;
@@ -219,8 +222,10 @@ impl AuthorizationLogins {
         struct Pushed {
             request_uri: String,
         }
-        // The client's authentication adds its identifier.
-        let form = parameters.iter().filter(|(name, _)| name != "client_id");
+        // The identifier is a parameter of the request (RFC 9126 section 2.1), and the authentication adds it, unless it stands
+        // in a header.
+        let is_added = registered.client.auth != ClientAuth::Basic;
+        let form = parameters.iter().filter(|(name, _)| !is_added || name != "client_id");
         let form = form.map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let endpoint = Endpoint { url, client: &registered.client, reach: target.reach };
         let answer = match self.exchanges.post(endpoint, form, BodyFormat::Form, PUSH_TIMEOUT).await {
@@ -234,7 +239,8 @@ impl AuthorizationLogins {
         if !answer.is_success() {
             return Err(answer.refusal(&self.exchanges.profiles.of(&target.renewal)));
         }
-        answer.json::<Pushed>().map(|pushed| pushed.request_uri).ok_or(LoginReason::MetadataUnusable)
+        let pushed = answer.json::<Pushed>().map(|pushed| pushed.request_uri);
+        pushed.filter(|uri| (1..=MAX_REQUEST_URI).contains(&uri.len())).ok_or(LoginReason::MetadataUnusable)
     }
 }
 

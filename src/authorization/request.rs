@@ -49,10 +49,31 @@ impl AuthorizationRequest<'_> {
     }
 }
 
-/// The address of the authorization page with these parameters. A query of the endpoint stays (RFC 6749 section 3.1).
+/// The parameters that a query of the endpoint must not have, also where the request was pushed.
+const OWN: [&str; 10] = [
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+    "resource",
+    "scope",
+    "request",
+    "request_uri",
+];
+
+/// The address of the authorization page with these parameters. A query of the endpoint stays (RFC 6749 section 3.1), except
+/// for parameters of the request itself. They must not be repeated, and readers disagree about which of two counts.
 /// Returns `None` for an endpoint that is no URL.
 pub(super) fn page(endpoint: &str, parameters: &[(String, String)]) -> Option<String> {
     let mut url = Url::parse(endpoint).ok()?;
+    let is_ours = |name: &str| OWN.contains(&name) || parameters.iter().any(|(own, _)| own == name);
+    if url.query_pairs().any(|(name, _)| is_ours(&name)) {
+        let others: Vec<_> = url.query_pairs().filter(|(name, _)| !is_ours(name)).collect();
+        let others: Vec<_> = others.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        url.query_pairs_mut().clear().extend_pairs(others);
+    }
     url.query_pairs_mut().extend_pairs(parameters);
     Some(url.into())
 }

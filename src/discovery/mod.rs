@@ -167,6 +167,11 @@ impl Discovery {
         self.finder.reach_for(resource)
     }
 
+    /// The reach that the host has set.
+    pub(crate) fn reach_setting(&self) -> Option<Reach> {
+        self.finder.reach
+    }
+
     /// Sends one request without a token to `resource`, which shows whether it wants a login.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ use crate::http::{
 use crate::issuers::providers;
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
-pub(crate) use answer::read_for as answer_for;
+pub(crate) use answer::{is_of_unknown_type, read_for as answer_for};
 pub use answer::{read as read_answer, split_scopes};
 pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;
@@ -72,6 +72,8 @@ pub struct RefreshGrant {
     clock: Arc<dyn Clock>,
     dialects: BTreeMap<ProviderName, Dialect>,
     profiles: Profiles,
+    /// The reach of all URLs that servers named, if the host sets it.
+    reach: Option<Reach>,
 }
 
 impl RefreshGrant {
@@ -82,7 +84,7 @@ impl RefreshGrant {
     /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let dialects = providers::rows_by_name().map(|(name, facts)| (name, facts.dialect)).collect();
-        Self { http, clock, dialects, profiles: providers::profiles() }
+        Self { http, clock, dialects, profiles: providers::profiles(), reach: None }
     }
 
     /// Returns the same source for a runtime with these `profiles`. Default: [`providers::profiles`].
@@ -97,6 +99,23 @@ impl RefreshGrant {
     pub fn dialect(mut self, name: ProviderName, dialect: Dialect) -> Self {
         self.dialects.insert(name, dialect);
         self
+    }
+
+    /// Returns the same source for a host that sets the reach of all URLs that servers name, for logins and for what comes
+    /// after them.
+    #[must_use]
+    pub(crate) fn reach(self, reach: Option<Reach>) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// The addresses that the requests of a plan may connect to (law 24).
+    fn reach_of(&self, renewal: &RenewalPlan, identity: &ServerIdentity) -> Reach {
+        match (self.reach, identity.resource()) {
+            _ if !renewal.server_named => Reach::Any,
+            (Some(reach), _) => reach,
+            (None, Some(resource)) => Reach::beside(resource),
+            (None, None) => Reach::Public,
+        }
     }
 
     /// The refresh request for `token`, or `None` if it cannot be built.
@@ -139,7 +158,7 @@ impl TokenSource for RefreshGrant {
         let Refresh::Held(held) = &grant.refresh else { return Err(NotSent::Unbuildable) };
         let endpoint = self.refresh(held.credential.token(), grant).map(|request| request.uri().clone());
         let connection =
-            self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?, reach_of(&grant.renewal, identity)).await?;
+            self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?, self.reach_of(&grant.renewal, identity)).await?;
         let over = |connection| Box::new(GrantConnection { grant: self.clone(), connection }) as Box<_>;
         Ok(connection.map(over))
     }
@@ -165,7 +184,7 @@ impl TokenSource for RefreshGrant {
             timeout: REVOCATION_TIMEOUT,
             max_answer: DEFAULT_ANSWER_MOST,
             departure: Departure::at_any_time(),
-            reach: reach_of(&renewal, identity),
+            reach: self.reach_of(&renewal, identity),
         };
         let answer = self.http.send(exchange).await.and_then(|answer| {
             let decoded = decode(answer, DEFAULT_ANSWER_MOST);
@@ -219,7 +238,8 @@ impl RefreshGrant {
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
         let max_answer = DEFAULT_ANSWER_MOST;
-        let exchange = Exchange { request, timeout, max_answer, departure, reach: reach_of(&grant.renewal, identity) };
+        let exchange =
+            Exchange { request, timeout, max_answer, departure, reach: self.reach_of(&grant.renewal, identity) };
         let answer = match connection {
             Some(connection) => connection.send(exchange).await,
             None => self.http.send(exchange).await,
@@ -234,15 +254,6 @@ impl RefreshGrant {
             Err(HttpError::MaybeSent(MaybeSent::TimedOut)) => Evidence::Lost(Lost::TimedOut),
             Err(HttpError::MaybeSent(MaybeSent::Broken | MaybeSent::TooLarge)) => Evidence::Lost(Lost::Broken),
         }
-    }
-}
-
-/// The addresses that the requests of a plan may connect to (law 24).
-fn reach_of(renewal: &RenewalPlan, identity: &ServerIdentity) -> Reach {
-    match identity.resource() {
-        _ if !renewal.server_named => Reach::Any,
-        Some(resource) => Reach::beside(resource),
-        None => Reach::Public,
     }
 }
 

@@ -101,3 +101,31 @@ async fn a_prompt_of_a_process_that_died_is_shown_again_and_its_address_is_serve
     assert_eq!(token(&session(&second)).await, "at-1");
     assert_eq!(place.counts(), (1, 2, 1));
 }
+
+/// A prompt is one over all processes, in whichever way it was asked for. A person who begins again by a code, because the first
+/// way did not work, must be able to answer the page that is shown once more.
+#[tokio::test]
+async fn a_page_of_a_process_that_died_can_be_answered_in_any_way() {
+    for way in [Way::Device, Way::Loopback] {
+        let place = Place::new();
+        let (first, second) = (place.runtime().await, place.runtime().await);
+        let (asker, next) = (Person::new(), Person::new());
+        let asking = log_in(&session(&first), LogIn::new().way(Way::Paste), &asker);
+        let (_, key) = asker.asked(1).await;
+        asking.abort();
+        assert!(first.shutdown(WAIT).await.is_clean());
+        drop(first);
+
+        let logging = log_in(&session(&second), LogIn::new().way(way), &next);
+        let (prompt, again) = next.asked(1).await;
+        assert_eq!(again, key);
+        assert!(prompt.is_listening || prompt.takes_paste, "{way:?} {prompt:?}");
+        let address = place.redirect(key, PersonAnswer::Yes);
+        match prompt.takes_paste {
+            true => next.paste(address),
+            // An administrator may listen at the port.
+            false => drop(open(&address).await),
+        }
+        assert_eq!(end(logging).await, Ok(LoggedIn::Here));
+    }
+}

@@ -124,3 +124,39 @@ async fn a_code_is_entered_on_another_device() {
     assert_eq!(end(logging).await, Ok(LoggedIn::Here));
     assert_eq!(token(&session).await, "at-1");
 }
+
+/// A terminal whose input is always ready, and never an answer.
+#[derive(Clone, Default)]
+struct Parrot(Arc<std::sync::Mutex<(bool, usize)>>);
+
+const REPETITIONS: usize = 100_000;
+
+#[async_trait::async_trait]
+impl tokenkeeper::Interaction for Parrot {
+    async fn show(&self, _: &tokenkeeper::Prompt) {
+        self.0.lock().unwrap().0 = true;
+    }
+
+    async fn pasted(&self) -> Option<String> {
+        if self.0.lock().unwrap().1 == REPETITIONS {
+            std::future::pending::<()>().await;
+        }
+        self.0.lock().unwrap().1 += 1;
+        Some("hello hello".to_owned())
+    }
+}
+
+#[tokio::test]
+async fn input_without_end_keeps_neither_the_thread_nor_the_login() {
+    let place = Place::new();
+    let session = session(&place.runtime().await);
+    let parrot = Parrot::default();
+    let logging = {
+        let (session, parrot) = (session.clone(), parrot.clone());
+        tokio::spawn(async move { session.log_in(LogIn::new(), &parrot).await })
+    };
+    until("a prompt", || parrot.0.lock().unwrap().0).await;
+    super::within::within("the end", session.cancel_login(WAIT)).await.unwrap();
+    assert_eq!(end(logging).await.unwrap_err().reason(), Some(LoginReason::Cancelled));
+    assert!(parrot.0.lock().unwrap().1 < REPETITIONS);
+}

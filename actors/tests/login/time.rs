@@ -147,3 +147,32 @@ fn the_server_keeps_a_request_for_a_shorter_time() {
     world.passes(secs(2));
     assert_eq!(world.result('A'), Err(LoginReason::TimedOut));
 }
+
+/// The machine slept at the consent page, or the store is slow. The answer comes after the request has timed out and before the
+/// end is noted, and is as good as one that comes a moment later.
+#[test]
+fn an_answer_comes_while_the_end_of_its_request_is_being_noted() {
+    for rule in [Rule::Hold, Rule::AnswerLate] {
+        let mut world = World::new();
+        world.begins('A', asks());
+        world.begins('B', asks());
+        world.rule('A', "end", rule);
+        world.passes(secs(600));
+        world.answers('A', 1, "code");
+        world.releases('A');
+        world.delivers('A');
+        assert_eq!((world.result('A'), world.stored()), (Ok(()), Some("rt-code")), "{rule:?}");
+        assert_eq!(world.counts(), "1 shown, 1 codes, 0 pending, 0 claims");
+        world.passes(secs(60));
+        world.is_at_rest();
+    }
+    // Another answer changes nothing.
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.rule('A', "end", Rule::Hold);
+    world.passes(secs(600));
+    world.answers('A', 2, "code");
+    world.releases('A');
+    assert_eq!(world.result('A'), Err(LoginReason::TimedOut));
+    world.is_at_rest();
+}

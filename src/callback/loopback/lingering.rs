@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+
+/// How long the end of a listener is waited for.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Held by a listener. Its drop tells the serving task to end.
 pub(super) type Open = oneshot::Sender<Infallible>;
@@ -48,7 +52,8 @@ impl Drop for Lingering {
     }
 }
 
-/// Asks for the port of a listener that was dropped, and waits until its sockets are closed.
+/// Asks for the port of a listener that was dropped, and waits until its sockets are closed, or until the time is up because
+/// nothing runs on the runtime of that listener. The port is then taken.
 pub(super) async fn release(port: u16) {
     let entry = {
         let mut listening = listening();
@@ -57,8 +62,9 @@ pub(super) async fn release(port: u16) {
     };
     if let Some(Entry { mut closed, asks, .. }) = entry {
         drop(asks);
+        #[expect(clippy::disallowed_methods, reason = "no decision depends on it, and a suspend makes no difference")]
         // Nothing is ever sent. It ends with its sender.
-        let _ = closed.changed().await;
+        let _ = tokio::time::timeout(MAX_WAIT, closed.changed()).await;
     }
 }
 

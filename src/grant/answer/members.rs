@@ -13,6 +13,10 @@ use super::names::{Name, Spelling};
 use super::words::{Place, Words};
 use crate::grant::retry_after;
 
+/// The token types that are understood, without regard to case (RFC 6749 section 5.1). `bot` and `user` are Slack's words for
+/// bearer tokens.
+const TOKEN_TYPES: [&str; 4] = ["Bearer", "DPoP", "bot", "user"];
+
 /// The maximum number of scopes. A longer list is treated as absent.
 const SCOPES_MOST: usize = 1_000;
 
@@ -31,6 +35,8 @@ pub(super) struct Members {
     pub(super) access: Option<AccessToken>,
     pub(super) refresh: Option<RefreshToken>,
     pub(super) kind: Option<TokenKind>,
+    /// Whether a `token_type` is none that is understood.
+    pub(super) is_of_unknown_type: bool,
     pub(super) lifetimes: Lifetimes,
     pub(super) scopes: Option<Scopes>,
     /// Whether the object is complete.
@@ -187,6 +193,7 @@ impl Members {
             access: inner.access,
             refresh: inner.refresh.or(self.refresh),
             kind: inner.kind.or(self.kind),
+            is_of_unknown_type: inner.is_of_unknown_type || self.is_of_unknown_type,
             lifetimes: inner.lifetimes.or(self.lifetimes),
             scopes: inner.scopes.or(self.scopes),
             ..self
@@ -213,7 +220,9 @@ impl Members {
             },
             Name::TokenType => {
                 if let Some(kind) = value.text() {
-                    let dpop = kind.trim().eq_ignore_ascii_case("dpop");
+                    let is_known = |known: &str| kind.trim().eq_ignore_ascii_case(known);
+                    self.is_of_unknown_type |= !TOKEN_TYPES.into_iter().any(is_known);
+                    let dpop = is_known("DPoP");
                     self.kind = Some(if dpop { TokenKind::Dpop } else { TokenKind::Bearer });
                 }
             }

@@ -104,6 +104,12 @@ pub(crate) fn read_for(profile: &Profile, answer: &Response<Body>, asked: Moment
     })
 }
 
+/// Whether the answer names a token type that is not understood, in any of the formats. A token of such a type must not be
+/// used (RFC 6749 section 7.1). A refresh is lenient, because the token before had a type that was understood.
+pub(crate) fn is_of_unknown_type(answer: &Response<Body>) -> bool {
+    Members::of(answer.body().as_bytes()).unwrap().is_of_unknown_type
+}
+
 /// The tokens of the answer, if it has any. `now` is the server's time.
 fn tokens(members: &mut Members, asked: Moment, now: WallTime) -> Option<Tokens> {
     let refresh = members.refresh.take();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::AttemptCore;
-use super::phase::{Decision, Leaving, Open, Phase, Polling, Repeat, Shown};
+use super::phase::{Decision, Ending, Leaving, Open, Phase, Polling, Repeat, Shown};
 use super::{LoginEffect, LoginReport};
 use crate::law::flight::Op;
 use crate::ports::login::Polled;
@@ -55,7 +55,8 @@ impl AttemptCore {
         }
     }
 
-    /// An answer has arrived. Only the request that is shown, or about to be, takes it, and only its own.
+    /// An answer has arrived. Only the request that is shown, or about to be, takes it, and only its own. One whose time-out is
+    /// being noted takes it too, because a late answer counts, and none but this attempt gets it.
     pub(super) fn called_back(
         &mut self,
         phase: Phase,
@@ -68,6 +69,9 @@ impl AttemptCore {
                 if shown.key == callback.key =>
             {
                 self.take(shown.key, Some(callback), now, out)
+            }
+            Phase::Ending { ending: Ending { key, end: PromptEnd::TimedOut, .. }, .. } if key == callback.key => {
+                self.take(key, Some(callback), now, out)
             }
             phase => phase,
         }

@@ -126,3 +126,18 @@ fn the_address_of_an_earlier_listener_can_be_taken_up() {
         assert_eq!(LoopbackOptions::of_redirect_uri(uri), None, "{uri}");
     }
 }
+
+/// A host may keep a runtime that it enters for one login at a time. Nothing runs on it meanwhile, the serving task of a listener
+/// that was dropped included.
+#[test]
+fn a_listener_of_a_runtime_that_rests_does_not_keep_others_waiting() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (resting, other) = (runtime(), runtime());
+    let listener = resting.block_on(bind(at(free_port()))).unwrap();
+    let port = listener.port();
+    resting.block_on(works(&listener, "s"));
+    drop(listener);
+    assert_eq!(other.block_on(bind(at(port))).unwrap_err(), ListenError::PortTaken { port });
+    let preferred = LoopbackOptions { preferred: Some(port), ..LoopbackOptions::default() };
+    assert_ne!(other.block_on(bind(preferred)).unwrap().port(), port);
+}
