@@ -94,7 +94,7 @@ pub(super) async fn begin(
     Ok((way, answer.expires_in.map(Duration::from_secs)))
 }
 
-/// The address of a page as it is shown and opened, if it may be. It is printable ASCII, whatever the server sent, because
+/// The address of a page as it is shown and opened, if it may be. It is printable ASCII, because
 /// the URL parser accepts line breaks and control characters, and a terminal acts on them.
 fn exact_page(page: &str, reach: Reach) -> Option<String> {
     let is_exact = page.len() <= MAX_PAGE && may_receive_secrets(page);

@@ -34,7 +34,7 @@ pub(super) struct Answer {
     asked: Moment,
 }
 
-/// The requests' destination: an endpoint that a server named, and the client that authenticates there.
+/// The destination of a request, which is an endpoint that a server named, and the client that authenticates there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Endpoint<'a> {
     pub(super) url: &'a str,

@@ -1,5 +1,5 @@
-//! The login of a person at the authorization server of an MCP server: discovery, registration, the authorization request,
-//! its answer, and the exchange of the code (RFC 6749 section 4.1, MCP authorization).
+//! The login of a person at the authorization server of an MCP server. It has discovery, registration, the authorization
+//! request, its answer, and the exchange of the code (RFC 6749 section 4.1, MCP authorization).
 //!
 //! [`AuthorizationLogins`] is the engine's [`LoginSource`] over HTTP. It keeps nothing between its calls. The pending
 //! login holds all that a later call needs, so that any replica completes it.

@@ -19,7 +19,7 @@ async fn ends(body: impl Into<Vec<u8>>) -> (Result<(), LoginReason>, bool) {
     (end, stored)
 }
 
-/// RFC 6749 section 7.1: a token of a type that is not understood must not be used, in whichever way the answer is spelt.
+/// A token of a type that is not understood must not be used (RFC 6749 section 7.1), in whichever way the answer is spelt.
 #[tokio::test]
 async fn a_token_of_an_unknown_type_is_never_stored() {
     for body in [

@@ -65,7 +65,7 @@ async fn the_parts_of_a_device_login_are_bounded() {
     assert!(device(|answer| answer["expires_in"] = json!(u64::MAX)).await.is_ok());
 }
 
-/// RFC 6749 section 3.1: a parameter occurs once. Servers disagree about which of two counts.
+/// A parameter occurs once (RFC 6749 section 3.1). Servers disagree about which of two counts.
 #[tokio::test]
 async fn the_query_of_the_endpoint_repeats_no_parameter_of_the_request() {
     let world = World::new();

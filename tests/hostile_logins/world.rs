@@ -32,10 +32,13 @@ pub(crate) struct Sent {
     pub(crate) reach: Reach,
 }
 
+/// Statuses and bodies by URL.
+type Answers = BTreeMap<String, (u16, Vec<u8>)>;
+
 /// Servers with set answers. Any other URL has status 404.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
-    answers: Arc<Mutex<BTreeMap<String, (u16, Vec<u8>)>>>,
+    answers: Arc<Mutex<Answers>>,
     sent: Arc<Mutex<Vec<Sent>>>,
     store: Option<MemoryStore>,
 }
