@@ -126,14 +126,13 @@ impl AuthorizationLogins {
     fn scopes(preparation: &Preparation, found: &Found) -> Scopes {
         let Found { discovered, challenged, .. } = found;
         let is_foreign = |grant: &Grant| grant.binding.issuer.0 != discovered.server.issuer;
-        // The scopes of a grant at another issuer mean nothing here.
-        let foreign = preparation.grant.as_deref().filter(|grant| is_foreign(grant));
-        let is_wanted = |scope: &&str| {
-            foreign.is_none_or(|grant| grant.requested.iter().chain(grant.granted.iter()).all(|old| old != *scope))
+        // The scopes of a grant at another issuer mean nothing here. Those of the caller do, whatever they are called.
+        let wanted = match preparation.grant.as_deref() {
+            Some(grant) if is_foreign(grant) => &preparation.wished,
+            _ => &preparation.scopes,
         };
-        let wanted = Scopes::new(preparation.scopes.iter().filter(is_wanted));
         ScopeSources {
-            wanted: Some(&wanted),
+            wanted: Some(wanted),
             challenged: challenged.as_ref(),
             resource: discovered.resource.scopes.as_ref(),
             server: discovered.server.scopes.as_ref(),

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
 mod answers;
+mod migrating;
 mod pages;
 #[path = "../../actors/tests/common/within.rs"]
 mod within;

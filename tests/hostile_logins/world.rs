@@ -40,6 +40,8 @@ type Answers = BTreeMap<String, (u16, Vec<u8>)>;
 pub(crate) struct World {
     answers: Arc<Mutex<Answers>>,
     sent: Arc<Mutex<Vec<Sent>>>,
+    /// The challenge of the resource.
+    challenge: Arc<Mutex<Option<String>>>,
     store: Option<MemoryStore>,
 }
 
@@ -80,6 +82,27 @@ impl World {
         self.on("https://as.example.com/.well-known/oauth-authorization-server", 200, document);
     }
 
+    /// The resource lists this authorization server, which registers clients too, and nothing is kept in memory.
+    pub(crate) fn moves_to(&self, issuer: &str) {
+        self.on(
+            "https://mcp.example.com/.well-known/oauth-protected-resource/new",
+            200,
+            json!({ "resource": RESOURCE, "authorization_servers": [issuer] }),
+        );
+        let named = r#"Bearer resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/new""#;
+        *self.challenge.lock().unwrap() = Some(named.to_owned());
+        let document = json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}/token"),
+            "registration_endpoint": format!("{issuer}/register"),
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["none"],
+        });
+        self.on(&format!("{issuer}/.well-known/oauth-authorization-server"), 200, document);
+        self.on(&format!("{issuer}/register"), 201, json!({ "client_id": "c2" }));
+    }
+
     pub(crate) fn on(&self, url: &str, status: u16, body: Value) {
         self.on_text(url, status, body.to_string());
     }
@@ -116,6 +139,9 @@ impl HttpClient for World {
         let (status, body) = self.answers.lock().unwrap().get(&url).cloned().unwrap_or((404, Vec::new()));
         let mut answer = Response::new(Body::new(body));
         *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+        if let Some(challenge) = self.challenge.lock().unwrap().as_ref().filter(|_| url == RESOURCE) {
+            answer.headers_mut().insert("www-authenticate", challenge.parse().unwrap());
+        }
         Ok(answer)
     }
 

@@ -65,8 +65,10 @@ pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
 pub struct Preparation {
     /// The attempt.
     pub attempt: AttemptId,
-    /// The scopes to ask for. Empty for the server's own choice.
+    /// The scopes to ask for, with those that are carried on from the grant. Empty for the server's own choice.
     pub scopes: Scopes,
+    /// The scopes among them that the callers ask for. At another issuer than that of the grant, they alone mean anything.
+    pub wished: Scopes,
     /// How to ask.
     pub method: LoginMethod,
     /// The latest end of the request, by the wall clock. The source shortens it if the server does.

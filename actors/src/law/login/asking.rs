@@ -258,6 +258,7 @@ impl AttemptCore {
         let preparation = Preparation {
             attempt: self.order.attempt,
             scopes: scopes_to_ask(grant.map(|grant| (&grant.requested, &grant.granted)), &wish),
+            wished: wish.scopes,
             method: wish.method,
             expires: now.moment.wall.after(self.equipment.limits.prompt),
             grant: grant.cloned().map(Box::new),

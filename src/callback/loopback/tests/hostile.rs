@@ -194,3 +194,21 @@ async fn a_flood_of_answers_is_bounded() {
     assert_eq!(pages.iter().filter(|page| status(page) == "200").count(), 16);
     assert_eq!(pages.iter().filter(|page| status(page) == "503").count(), 4);
 }
+
+/// The host waits until the page is sent, so that no browser may keep it from that.
+#[tokio::test]
+async fn a_request_that_never_ends_does_not_keep_the_host() {
+    for extra in [
+        "Content-Length: 100",
+        "Transfer-Encoding: chunked",
+        "Expect: 100-continue\r\nContent-Length: 5",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
+    ] {
+        let listener = listener().await;
+        let text = get(&listener, "/callback?code=c&state=s").replace("\r\n\r\n", &format!("\r\n{extra}\r\n\r\n"));
+        let stream = send(address(&listener), &text).await;
+        let received = received(&listener, "s").await;
+        within("the page", received.respond(Outcome::SignedIn)).await;
+        drop(stream);
+    }
+}
