@@ -133,13 +133,12 @@ impl Answer {
         }
     }
 
-    /// The member `error` (RFC 6749 section 5.2), if it has one.
-    pub(super) fn error(&self) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Body {
-            error: String,
+    /// The error code of a refusal (RFC 6749 section 5.2), in any of the formats in which tokens are read.
+    pub(super) fn error(&self, profile: &Profile) -> Option<String> {
+        match answer_for(profile, &self.response, self.asked, self.asked.wall) {
+            Evidence::Refused(refused) => refused.error,
+            _ => None,
         }
-        self.json::<Body>().map(|body| body.error)
     }
 }
 
