@@ -115,9 +115,9 @@ impl Answer {
     }
 
     /// Whether there is no endpoint at the URL.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self, profile: &Profile) -> bool {
         let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
-        gone.contains(&self.response.status()) && self.error().is_none()
+        gone.contains(&self.response.status()) && self.error(profile).is_none()
     }
 
     /// The answer as JSON.

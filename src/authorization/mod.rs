@@ -232,11 +232,12 @@ impl AuthorizationLogins {
             Err(Unanswered::NotSent(reason)) => return Err(reason),
             Err(Unanswered::Lost) => return Err(LoginReason::ServerTrouble),
         };
-        if answer.is_gone() {
+        let profile = self.exchanges.profiles.of(&target.renewal);
+        if answer.is_gone(&profile) {
             self.discovery.doubted_server(&target.server.issuer);
         }
         if !answer.is_success() {
-            return Err(answer.refusal(&self.exchanges.profiles.of(&target.renewal)));
+            return Err(answer.refusal(&profile));
         }
         let pushed = answer.json::<Pushed>().map(|pushed| pushed.request_uri);
         pushed.filter(|uri| (1..=MAX_REQUEST_URI).contains(&uri.len())).ok_or(LoginReason::MetadataUnusable)
@@ -423,7 +424,7 @@ impl LoginSource for AuthorizationLogins {
             Err(Unanswered::NotSent(reason)) => return Redeemed::Refused(reason),
             Err(Unanswered::Lost) => return Redeemed::Lost,
         };
-        if answer.is_gone() {
+        if answer.is_gone(&self.exchanges.profiles.of(&renewal)) {
             self.discovery.doubted_server(&open.issuer);
         }
         match self.exchanges.tokens(&answer, &open, renewal) {
