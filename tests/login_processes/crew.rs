@@ -108,8 +108,8 @@ impl Crew<'_> {
         (offered, token)
     }
 
-    /// One process asks, and the answer arrives in another one, which dies on the way. The first one goes on. `open` returns the
-    /// answer of a page.
+    /// One process asks, and the answer arrives in another one, which dies on the way. It then arrives in the first one, too.
+    /// `open` returns the answer of a page.
     pub(crate) async fn outlives_its_redeemer<F: Future<Output = String>>(
         &self,
         death: Death,
@@ -119,8 +119,11 @@ impl Crew<'_> {
         asker.send(&Command::SignIn(1)).await.unwrap();
         let Some(Message::Offered(page)) = output.next::<Message>().await else { panic!("nothing to show") };
         let (mut redeemer, mut redeemer_output) = self.start(Some(death)).await;
-        redeemer.send(&Command::Complete(open(page).await)).await.unwrap();
+        let answer = open(page).await;
+        redeemer.send(&Command::Complete(answer.clone())).await.unwrap();
         assert_eq!(redeemer_output.next::<Message>().await, None, "it is dead");
+        // The person reloads the page.
+        asker.send(&Command::Complete(answer)).await.unwrap();
         loop {
             match output.next::<Message>().await.unwrap() {
                 Message::Offered(page) => asker.send(&Command::Complete(open(page).await)).await.unwrap(),
@@ -166,10 +169,17 @@ impl Crew<'_> {
     }
 }
 
-/// The effects of the redemption in another process than the one that asks, from the note on, and the number of codes that are
-/// presented in all if the redeemer dies before the effect, and after it.
-pub(crate) const REDEEMER_DEATHS: [(&str, Option<usize>, usize); 4] =
-    [("answer", None, 1), ("redeem", Some(1), 2), ("reserve", Some(2), 2), ("install", Some(2), 1)];
+/// The effects of a redemption in another process than the one that asks, and the number of codes that are presented in all if
+/// the redeemer dies before the effect, and after it.
+pub(crate) const REDEEMER_DEATHS: [(&str, usize, usize); 7] = [
+    ("take", 1, 1),
+    ("judge", 1, 1),
+    ("claim", 1, 1),
+    ("answer", 1, 1),
+    ("redeem", 1, 2),
+    ("reserve", 2, 2),
+    ("install", 2, 1),
+];
 
 /// The effects of an attempt that succeeds, in their order. Beside each are the numbers of prompts that are prepared and of
 /// codes that are presented in all, if the process dies before the effect, and after it.

@@ -54,10 +54,8 @@ async fn a_death_at_any_effect_costs_no_second_registration_and_presents_no_code
 /// The redeemer is a replica, and the process that asks lives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_death_of_the_redeemer_presents_no_code_twice_and_the_asker_goes_on() {
-    let points = REDEEMER_DEATHS
-        .iter()
-        .flat_map(|(name, before, after)| [before.map(|wanted| (*name, true, wanted)), Some((*name, false, *after))])
-        .flatten();
+    let points =
+        REDEEMER_DEATHS.iter().flat_map(|(name, before, after)| [(*name, true, *before), (*name, false, *after)]);
     let deaths = points.map(|(name, before, wanted)| async move {
         let (folder, server) = (tempfile::tempdir().unwrap(), LoginServer::start().await.unwrap());
         let crew = Crew { folder: folder.path(), server: Some(server.resource_url()) };

@@ -49,7 +49,11 @@ pub(crate) async fn work(setup: Setup) {
                     report(&Message::SignedIn(tokens));
                 }
                 Command::Complete(redirect) => {
-                    let _ = auth.complete_login(callback::read(&redirect).unwrap(), WAIT).await;
+                    let answer = callback::read(&redirect).unwrap();
+                    if auth.complete_login(answer.clone(), WAIT).await.is_err() {
+                        // The answer was taken by a process that has died. The session that asked looks for itself.
+                        let _ = session.complete_login(answer, WAIT).await;
+                    }
                 }
             }
         });

@@ -63,7 +63,8 @@ async fn an_answer_of_another_runtime_completes_the_login() {
 #[tokio::test]
 async fn damaged_answers_with_the_right_state_end_the_login_without_a_request() {
     let issuer = "https://attacker.example.com";
-    let changes: [(&str, fn(&str) -> String, LoginReason); 7] = [
+    type Change = fn(&str) -> String;
+    let changes: [(&str, Change, LoginReason); 7] = [
         ("code twice", |query| format!("{query}&code=other"), LoginReason::Forged),
         ("iss twice", |query| format!("{query}&iss=https://attacker.example.com"), LoginReason::Forged),
         ("state twice", |query| format!("{query}&state=other"), LoginReason::Forged),
@@ -150,6 +151,7 @@ async fn a_code_whose_answer_is_lost_is_not_presented_again() {
         (When::Before, Fault::status(503)),
         (When::Before, Fault::redirect()),
         (When::After, Fault::garbage()),
+        (When::After, Fault::huge(2 << 20)),
     ] {
         let (scene, _, redirect) = asked_scene(LoginServer::builder()).await;
         scene.server.next_at(Endpoint::Token, 1, when, fault.clone());

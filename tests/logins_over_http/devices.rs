@@ -137,3 +137,40 @@ async fn a_client_that_the_server_forgot_is_registered_anew_before_the_code_is_s
     let counts = scene.server.counts();
     assert_eq!((counts.registered, counts.logins, counts.of(Endpoint::DeviceAuthorization)), (2, 2, 3));
 }
+
+/// The person is sent to this page, on another device even.
+#[tokio::test]
+async fn a_page_that_must_not_be_opened_is_not_shown() {
+    for page in [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "data:text/html,x",
+        "http://as.example.com/device",
+        "https://10.0.0.1/device",
+        "https://ann@as.example.com/device",
+    ] {
+        let scene = Scene::new(server()).await;
+        let body =
+            format!(r#"{{"device_code":"d","user_code":"ABCD-EFGH","verification_uri":"{page}","expires_in":60}}"#);
+        scene.server.next_at(Endpoint::DeviceAuthorization, 1, When::Before, Fault::body("application/json", body));
+        assert_eq!(shown(&scene).await.map(drop), Err(LoginReason::UnsafeAddress), "{page}");
+        assert_eq!(scene.server.counts().of(Endpoint::Token), 0);
+        scene.has_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_code_or_a_page_is_an_error() {
+    for body in [
+        "{}",
+        "[]",
+        r#"{"device_code":"d","user_code":"ABCD"}"#,
+        r#"{"device_code":"","user_code":"ABCD","verification_uri":"https://as.example.com"}"#,
+        r#"{"device_code":"d","user_code":"","verification_uri":"https://as.example.com"}"#,
+    ] {
+        let scene = Scene::new(server()).await;
+        scene.server.next_at(Endpoint::DeviceAuthorization, 1, When::Before, Fault::body("application/json", body));
+        assert_eq!(shown(&scene).await.map(drop), Err(LoginReason::MetadataUnusable), "{body}");
+        scene.has_nothing().await;
+    }
+}

@@ -10,6 +10,7 @@ mod configured;
 mod devices;
 mod flaws;
 mod hosts;
+mod logouts;
 mod migration;
 mod old_grants;
 mod ordinary;

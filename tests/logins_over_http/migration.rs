@@ -236,3 +236,18 @@ async fn empty_or_foreign_metadata_ends_no_session() {
         assert_eq!(scene.call("any").await, 200);
     }
 }
+
+/// Scopes are words of one issuer. The new one is asked for those that the resource names.
+#[tokio::test]
+async fn scopes_of_the_old_grant_are_not_carried_to_the_new_server() {
+    let scopes = ["a", "b", "c"];
+    let second = other(LoginServer::builder().scopes(scopes)).await;
+    let scene = Scene::new(LoginServer::builder().scopes(scopes)).await;
+    let asked = begin(&scene.session, wish(&["a"]), LoginCause::Person).await.unwrap();
+    answer(&scene.session, &asked.url).await.unwrap();
+    scene.server.migrate_to(&second);
+    let asked = begin_after_the_move(&scene).await;
+    assert_eq!(sorted(&asked.parameter("scope").unwrap()), scopes);
+    answer(&scene.session, &asked.url).await.unwrap();
+    assert_eq!(scene.call("any").await, 200);
+}
