@@ -116,7 +116,7 @@ pub(super) async fn poll(exchanges: &Exchanges, pending: &PendingAuthorization, 
         Err(Unanswered::Lost | Unanswered::NotSent(LoginReason::Unreachable)) => return Polled::SlowDown,
         Err(Unanswered::NotSent(reason)) => return Polled::Ended(reason),
     };
-    match answer.error().as_deref() {
+    match answer.error(&exchanges.profiles.of(&renewal)).as_deref() {
         Some("authorization_pending") => return Polled::Pending,
         Some("slow_down") => return Polled::SlowDown,
         Some("expired_token") => return Polled::Ended(LoginReason::TimedOut),

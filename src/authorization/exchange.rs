@@ -117,7 +117,7 @@ impl Answer {
     /// Whether there is no endpoint at the URL.
     pub(super) fn is_gone(&self) -> bool {
         let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
-        gone.contains(&self.response.status()) && self.error().is_none()
+        gone.contains(&self.response.status()) && !self.has_error()
     }
 
     /// The answer as JSON.
@@ -133,13 +133,21 @@ impl Answer {
         }
     }
 
-    /// The member `error` (RFC 6749 section 5.2), if it has one.
-    pub(super) fn error(&self) -> Option<String> {
+    fn has_error(&self) -> bool {
         #[derive(Deserialize)]
         struct Body {
-            error: String,
+            #[serde(rename = "error")]
+            _error: String,
         }
-        self.json::<Body>().map(|body| body.error)
+        self.json::<Body>().is_some()
+    }
+
+    /// The error code of a refusal (RFC 6749 section 5.2), in any of the formats in which tokens are read.
+    pub(super) fn error(&self, profile: &Profile) -> Option<String> {
+        match answer_for(profile, &self.response, self.asked, self.asked.wall) {
+            Evidence::Refused(refused) => refused.error,
+            _ => None,
+        }
     }
 }
 

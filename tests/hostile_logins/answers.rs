@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use tokenkeeper::http::Reach;
-use tokenkeeper::{LoginReason, LoginSettings, TokenOptions};
+use tokenkeeper::{LoginMethod, LoginReason, LoginSettings, TokenOptions};
 
-use crate::within::within;
+use crate::within::{until, within};
 use crate::world::*;
 
 const TOKEN: &str = "https://as.example.com/token";
@@ -58,5 +58,30 @@ async fn a_refresh_has_the_reach_of_the_login() {
         within("a token", session.token_with(options)).await.unwrap();
         let sent = world.sent_to(TOKEN);
         assert_eq!(sent.iter().map(|sent| sent.reach).collect::<Vec<_>>(), [reach, reach]);
+    }
+}
+
+/// The error of a poll is read as leniently as the tokens are. A login that is pending would end otherwise.
+#[tokio::test]
+async fn a_device_login_is_pending_however_the_answer_is_spelt() {
+    for body in ["\u{feff}{\"error\":\"authorization_pending\"}", "error=authorization_pending"] {
+        let world = World::new();
+        world.on(
+            "https://as.example.com/device",
+            200,
+            json!({
+                "device_code": "dc-1",
+                "user_code": "ABCD-EFGH",
+                "verification_uri": "https://as.example.com/activate",
+                "interval": 1,
+            }),
+        );
+        world.on_text(TOKEN, 400, body);
+        let (_runtime, session) = world.session(LoginSettings::default()).await;
+        begin(&session, LoginMethod::Device).await.unwrap();
+        until("a poll", || !world.sent_to(TOKEN).is_empty()).await;
+        world.on(TOKEN, 200, json!({ "access_token": "at-1", "token_type": "Bearer" }));
+        until("the end", || !session.state().signing_in).await;
+        assert_eq!(within("a token", session.token()).await.unwrap().token().expose(), "at-1", "{body}");
     }
 }
