@@ -126,7 +126,7 @@ impl AuthorizationLogins {
     fn scopes(preparation: &Preparation, found: &Found) -> Scopes {
         let Found { discovered, challenged, .. } = found;
         let is_foreign = |grant: &Grant| grant.binding.issuer.0 != discovered.server.issuer;
-        // The scopes of a grant at another issuer mean nothing here. Those of the caller do, whatever they are called.
+        // The scopes of a grant at another issuer mean nothing here. Those of the caller do.
         let wanted = match preparation.grant.as_deref() {
             Some(grant) if is_foreign(grant) => &preparation.wished,
             _ => &preparation.scopes,

@@ -6,7 +6,7 @@ use tokenkeeper::{LoginCause, LoginMethod, LoginProgress, LoginSettings, LoginWi
 use crate::within::within;
 use crate::world::*;
 
-/// The scopes of the old grant mean nothing at the new server. Those that the caller asks for do, whatever their names.
+/// The scopes of the old grant mean nothing at the new server. Those that the caller asks for do.
 #[tokio::test]
 async fn scopes_that_are_asked_for_are_asked_for_at_the_new_server_too() {
     for (asked, wanted) in
