@@ -252,3 +252,28 @@ fn a_late_yes_counts() {
     assert_eq!((world.result('R'), world.stored()), (Ok(()), Some("rt-code")));
     world.is_at_rest();
 }
+
+/// A session that has not read its record yet gets an answer while another one is being redeemed. The other one decides. A
+/// session that heard of a login too early would show that the person is signed in.
+#[test]
+fn an_answer_that_comes_before_the_first_read_waits_for_the_one_that_is_redeemed() {
+    for is_good in [true, false] {
+        let mut world = World::signed_in();
+        world.begins('A', asks());
+        world.passes(secs(601));
+        world.begins('C', asks());
+        world.rule('R', "redeem", Rule::AnswerLate);
+        if !is_good {
+            world.server.answers.push_back(Redeemed::Refused(LoginReason::Refused));
+        }
+        world.begins('R', completes(1, "code"));
+        world.begins_unread('S', completes(2, "second"));
+        // It waits for the right to spend, and then notes its answer.
+        world.passes(secs(11));
+        assert!(world.waits('S'), "{is_good}");
+        world.delivers('R');
+        assert_eq!(world.result('R').is_ok(), is_good);
+        let end = if is_good { LoginReason::Superseded } else { LoginReason::Refused };
+        assert_eq!(world.result('S'), Err(end));
+    }
+}

@@ -92,6 +92,10 @@ impl AttemptCore {
             // Its tokens would be stored as those of this identity.
             Some(_) if pending.identity != self.identity => self.conclude(Err(LoginReason::UnknownLogin), out),
             Some(callback) => {
+                if matches!(self.order.task, LoginTask::Complete(_)) {
+                    // The session may not have read its record yet.
+                    self.order.epoch = pending.epoch;
+                }
                 let op = self.stamp();
                 out.push(LoginEffect::Judge(op, pending.clone(), callback));
                 Phase::Judging { op, pending, key: taking.key }

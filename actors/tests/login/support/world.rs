@@ -126,14 +126,24 @@ impl World {
         self.run();
     }
 
+    /// `who` begins an attempt before it has read the record, as a session does to which an answer comes first.
+    pub(crate) fn begins_unread(&mut self, who: char, task: LoginTask) {
+        self.starts_at(who, task, Epoch::default());
+        self.run();
+    }
+
     /// As [`begins`](Self::begins), without any step after the first.
     pub(crate) fn starts(&mut self, who: char, task: LoginTask) {
+        self.starts_at(who, task, self.epoch());
+    }
+
+    fn starts_at(&mut self, who: char, task: LoginTask, epoch: Epoch) {
         let number = self.record.as_ref().map_or(0, |record| record.number);
         let order = LoginOrder {
             attempt: attempt(who),
-            epoch: self.epoch(),
+            epoch,
             task,
-            known: Generation::stored(self.epoch(), number),
+            known: Generation::stored(epoch, number),
             nonce: Nonce(u64::from(u32::from(who))),
         };
         let equipment = LoginEquipment {
