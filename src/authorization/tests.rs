@@ -65,6 +65,7 @@ async fn prepared(logins: &AuthorizationLogins, method: LoginMethod) -> PendingL
     let preparation = Preparation {
         attempt: AttemptId(7),
         scopes: Scopes::default(),
+        wished: Scopes::default(),
         method,
         expires: logins.exchanges.clock.now().wall.after(Duration::from_secs(600)),
         grant: None,
