@@ -32,6 +32,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often a registration is written over another one of no use.
 const MAX_WRITES: usize = 3;
 
+/// The maximum number of registrations that are read for one session. A resource that lists another issuer at each login causes
+/// a registration at each.
+const MAX_READ: usize = 16;
+
 /// The number of registrations that are kept in memory because they could not be stored.
 const MAX_UNSAVED: usize = 256;
 
@@ -237,7 +241,7 @@ impl Agreement {
         identity: &ServerIdentity,
     ) -> Option<ClientRegistration> {
         let mut found: Vec<ClientRegistration> = Vec::new();
-        for key in self.entries.keys().await.iter().filter(|key| is_wanted(key)) {
+        for key in self.entries.keys().await.iter().filter(|key| is_wanted(key)).take(MAX_READ) {
             found.extend(self.entries.load(key).await.ok().and_then(|stored| stored.registration));
         }
         let unsaved = lock(&self.unsaved);

@@ -250,7 +250,9 @@ fn is_accounted_for(world: &mut World, who: char, token: &str) {
         return;
     }
     let conclusion = world.conclusion(who);
-    let settled = world.process(who).reports.iter().any(|report| matches!(report, LoginReport::Settled(_)));
+    // A login that a write without an answer may have stored is reported as lost, and is not revoked.
+    let is_told = |report: &LoginReport| matches!(report, LoginReport::Settled(_) | LoginReport::Lost);
+    let settled = world.process(who).reports.iter().any(is_told);
     let dropped = conclusion.result == Err(LoginReason::Superseded);
     assert!(dropped || settled, "{token} of {who} is gone: {:?}", world.process(who));
 }
@@ -258,6 +260,21 @@ fn is_accounted_for(world: &mut World, who: char, token: &str) {
 /// Whether the attempt has concluded before its login was stored.
 fn unsettled(conclusion: &tokenkeeper_actors::law::login::LoginConclusion, reports: &[LoginReport]) -> bool {
     conclusion.unstored.is_some() && reports.iter().any(|report| matches!(report, LoginReport::Concluded(_)))
+}
+
+#[test]
+fn a_login_that_may_be_stored_at_a_shutdown_is_reported_as_lost() {
+    let steps = vec![
+        Step::Damaged,
+        Step::StoreWorks,
+        Step::Asks,
+        Step::Answers { who: 0, which: 0, says: 50 },
+        Step::ShutsDown(0),
+        Step::StoreWorks,
+        Step::Waits(162),
+        Step::ShutsDown(0),
+    ];
+    plays(true, steps, vec![64, 64, 64, 64, 24, 64, 64, 64, 64, 24, 64, 24, 24]);
 }
 
 proptest! {
