@@ -169,6 +169,16 @@ fn a_noted_challenge_makes_the_running_fetch_the_last_of_its_kind() {
 }
 
 #[test]
+fn a_doubted_document_is_revalidated_by_the_next_caller() {
+    let mut machine = fresh();
+    machine.doubt(at(1));
+    assert!(begins(machine.ask(1, None, Freshness::Cached, at(1))).kept.is_some());
+    machine.doubt(at(2));
+    assert_eq!(machine.end(found(2, 100), at(3)).waiters, [1], "a fetch that is under way is as new as the doubt");
+    assert_eq!(answer(machine.ask(2, None, Freshness::Cached, at(4))), Ok(2));
+}
+
+#[test]
 fn memory_is_given_back() {
     assert_eq!(Machine::default().ends_at(), Some(at(0)));
     assert_eq!(fresh().ends_at(), Some(at(100)));
