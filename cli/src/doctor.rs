@@ -25,9 +25,10 @@ use tokenkeeper::discovery::Probe;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::WallTime;
-use tokenkeeper::http::{HttpClient, ReqwestClient};
+use tokenkeeper::http::HttpClient;
 use tokenkeeper::{ResourceUri, ServerIdentity};
 
+use crate::egress;
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments};
 use crate::paint::{print, print_json};
@@ -135,7 +136,7 @@ async fn examine(
     };
     let environment = Environment::of_process();
     let mut of_machine = environment.findings();
-    let client: Option<Arc<dyn HttpClient>> = match ReqwestClient::new() {
+    let client: Option<Arc<dyn HttpClient>> = match egress::client_over(egress::proxy_of_environment()?) {
         Ok(client) => Some(Arc::new(client)),
         Err(error) => {
             of_machine.push(environment::without_client(&error));

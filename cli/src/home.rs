@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
 use tokenkeeper::{AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, StoreFault};
 
+use crate::egress;
 use crate::failure::Failure;
 
 /// How long a finished command waits for background work, such as a last save.
@@ -121,7 +123,8 @@ impl Keeper {
         store: FileStore,
         configure: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
     ) -> Result<Self, Failure> {
-        let auth = configure(AuthRuntime::builder(store.clone())).spawn().await;
+        let http = Arc::new(egress::client()?);
+        let auth = configure(AuthRuntime::builder(store.clone()).http(http)).spawn().await;
         let auth = auth.map_err(|error| match error {
             BuildError::Store(fault) => Failure::store_fault(fault, &store),
             error => Failure::Failed(io::Error::other(error)),

@@ -15,6 +15,7 @@ mod why;
 // Code that several commands share.
 mod asked;
 mod cooldown;
+mod egress;
 mod failure;
 mod home;
 mod neighbour;

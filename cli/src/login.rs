@@ -16,11 +16,12 @@ use tokenkeeper::discovery::{AuthorizationServer, Discovery, DiscoveryError, Fre
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
-use tokenkeeper::http::{HttpClient, ReqwestClient};
+use tokenkeeper::http::HttpClient;
 use tokenkeeper::registration::Clients;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{LogIn, LoginLimits, LoginSettings, RuntimeBuilder, Scopes, ServerIdentity, Way};
 
+use crate::egress;
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
 use crate::standing::{Standing, State};
@@ -166,7 +167,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     home::block_on(async {
         let identity = selected.identity(Some(&store)).await?;
         let login = Attempt { arguments, identity: &identity, store: &store };
-        let http: Arc<dyn HttpClient> = Arc::new(ReqwestClient::new().map_err(io::Error::other)?);
+        let http: Arc<dyn HttpClient> = Arc::new(egress::client()?);
         let discovery = discovery(arguments, &identity, Arc::clone(&http), Arc::clone(&clock))?;
         let prepared = login.prepare(place, client, &discovery, &*clock).await;
         let (clients, requests) = match prepared {

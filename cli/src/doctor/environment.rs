@@ -8,6 +8,7 @@ use tokenkeeper::http::Reach;
 use url::Url;
 
 use super::finding::{Finding, Party, shown_url};
+use crate::egress;
 
 /// The environment variables that name trusted certificates.
 const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -20,6 +21,8 @@ const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROX
 pub(super) struct Environment {
     certificates: Vec<Certificates>,
     proxy: Option<Proxy>,
+    /// The proxy for URLs that servers name, as it may be shown.
+    egress: Option<String>,
 }
 
 /// A variable that names trusted certificates.
@@ -57,7 +60,7 @@ impl Environment {
             let exceptions = exceptions.split(',').map(|host| host.trim().to_ascii_lowercase());
             Some(Proxy { variable, shown, exceptions: exceptions.filter(|host| !host.is_empty()).collect() })
         });
-        Self { certificates: certificates.collect(), proxy }
+        Self { certificates: certificates.collect(), proxy, egress: value(egress::PROXY).map(|url| shown_proxy(&url)) }
     }
 
     /// The variable with the proxy that a request to `url` may use. URLs that a server names, and plain `http`, use none.
@@ -69,7 +72,7 @@ impl Environment {
 
     /// The variable with a proxy that requests to URLs that servers name do not use.
     pub(super) fn unused_proxy(&self) -> Option<&'static str> {
-        self.proxy.as_ref().map(|proxy| proxy.variable)
+        self.proxy.as_ref().filter(|_| self.egress.is_none()).map(|proxy| proxy.variable)
     }
 
     pub(super) fn findings(&self) -> Vec<Finding> {
@@ -81,13 +84,14 @@ impl Environment {
             None => Finding::fine("proxy", "the environment names no proxy, so connections are direct"),
             Some(Proxy { variable, shown, exceptions }) => {
                 let exceptions = if exceptions.is_empty() { "" } else { ", unless NO_PROXY names it" };
+                let others = if self.egress.is_some() { egress::PROXY } else { "nothing in between" };
                 let seen = format!(
                     "{variable} names the proxy {shown}: https requests to the MCP server use it{exceptions}; requests to \
-                     URLs that servers name go directly"
+                     URLs that servers name go through {others}"
                 );
                 Finding::note("proxy", Party::Machine, seen)
                     .rule("tokenkeeper law 24: a proxy would look up names that a server chose")
-                    .advice("let this machine reach the authorization server directly, or run tokenkeeper where it can")
+                    .advice("if this machine cannot reach the authorization server directly, set TOKENKEEPER_PROXY to a proxy that may")
             }
         });
         findings
