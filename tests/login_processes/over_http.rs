@@ -97,7 +97,7 @@ async fn a_death_within_a_request_of_the_preparation_is_taken_over_at_once() {
                 Message::Ready => {}
             }
         }
-        // What is held is processed once the gate opens, although its client has gone.
+        // A held request is processed once the gate opens, although its client has gone.
         let counts = server.counts();
         gate.open();
         let lost = u64::from(endpoint == Endpoint::Registration && when == When::After);
