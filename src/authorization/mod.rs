@@ -144,6 +144,43 @@ impl AuthorizationLogins {
         noted(self.registrar.retire(key, client_id).await);
     }
 
+    /// Chooses a client and prepares the request as this client. If the server has forgotten the client, it is registered anew,
+    /// and the request prepared once more.
+    async fn arrange(
+        &self,
+        identity: &ServerIdentity,
+        preparation: &Preparation,
+        target: &Target<'_>,
+        redirect: Option<&str>,
+        draw: &Draw,
+    ) -> Result<(Registered, Way, Option<Duration>), LoginReason> {
+        let mut renewals = 0;
+        loop {
+            let wanted = Wanted { server: target.server, identity, redirect, reach: target.reach };
+            let registered = self.registrar.client_for(wanted).await.map_err(|error| {
+                tracing::info!(%identity, %error, "no client can be used");
+                error.reason()
+            })?;
+            let renewable = registered.key.as_ref().filter(|_| renewals < MAX_RENEWALS);
+            let way = match (redirect, renewable) {
+                (_, Some(_)) if was_rejected(preparation, target.server, &registered) => {
+                    Err(LoginReason::ClientRejected)
+                }
+                (Some(redirect), _) => {
+                    let redirect = registered.redirect_uri.as_deref().unwrap_or(redirect);
+                    self.prepare_page(target, &registered, redirect, draw).await.map(|way| (way, None))
+                }
+                (None, _) => self.prepare_device(target, &registered).await,
+            };
+            match (way, renewable) {
+                (Ok((way, lifetime)), _) => return Ok((registered, way, lifetime)),
+                (Err(LoginReason::ClientRejected), Some(key)) => self.retire(key, &registered.client.id).await,
+                (Err(reason), _) => return Err(reason),
+            }
+            renewals += 1;
+        }
+    }
+
     /// Asks for a device code.
     async fn prepare_device(
         &self,
@@ -314,36 +351,7 @@ impl LoginSource for AuthorizationLogins {
             renewal: renewal_at(&server.issuer, found.reach),
         };
         let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
-        let mut renewals = 0;
-        let (registered, way, lifetime) = loop {
-            let wanted = Wanted { server, identity, redirect, reach: target.reach };
-            let registered = self.registrar.client_for(wanted).await.map_err(|error| {
-                tracing::info!(%identity, %error, "no client can be used");
-                error.reason()
-            })?;
-            if let Some(key) = registered.key.as_ref().filter(|_| renewals < MAX_RENEWALS)
-                && was_rejected(&preparation, server, &registered)
-            {
-                renewals += 1;
-                self.retire(key, &registered.client.id).await;
-                continue;
-            }
-            let way = match redirect {
-                Some(redirect) => {
-                    let redirect = registered.redirect_uri.as_deref().unwrap_or(redirect);
-                    self.prepare_page(&target, &registered, redirect, &draw).await.map(|way| (way, None))
-                }
-                None => self.prepare_device(&target, &registered).await,
-            };
-            match (way, &registered.key) {
-                (Ok((way, lifetime)), _) => break (registered, way, lifetime),
-                (Err(LoginReason::ClientRejected), Some(key)) if renewals < MAX_RENEWALS => {
-                    renewals += 1;
-                    self.retire(key, &registered.client.id).await;
-                }
-                (Err(reason), _) => return Err(reason),
-            }
-        };
+        let (registered, way, lifetime) = self.arrange(identity, &preparation, &target, redirect, &draw).await?;
         if let Some(key) = registered.key.as_ref().filter(|_| registered.is_reused) {
             noted(self.registrar.opened(key, &registered.client.id).await);
         }
