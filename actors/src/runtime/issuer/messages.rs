@@ -1,4 +1,4 @@
-//! The messages of a limiter's actor.
+//! The messages of an [`IssuerActor`](super::actor::IssuerActor), which drives one issuer's limiter.
 
 use std::time::Duration;
 
@@ -10,16 +10,18 @@ use crate::law::issuer::{AskId, IssuerEvent};
 pub(super) enum LimiterMessage {
     /// A request for a permit, with the channel for its answer.
     Ask(AskId, Urgency, oneshot::Sender<PermitAnswer>),
-    /// Any other event.
+    /// Any event but [`IssuerEvent::Ask`], which needs a channel for its answer.
     Event(IssuerEvent),
 }
 
-// Not serializable, so that no permit leaves the process.
+// With the feature `cluster`, ractor implements this for no type by itself. Its default is not serializable, so that a permit
+// is asked for and granted within one process.
 #[cfg(feature = "cluster")]
 impl ractor::Message for LimiterMessage {}
 
 /// The answer to a request for a permit.
 pub(super) enum PermitAnswer {
     Granted,
+    /// Not granted. Another request makes sense after this time.
     Held(Duration),
 }

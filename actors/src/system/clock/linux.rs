@@ -8,8 +8,8 @@ use super::super::NoRandomness;
 use super::boot;
 use super::coarse::{Coarse, Offsets, Precise, moment};
 
-/// Linux keeps a coarse copy of `CLOCK_MONOTONIC`, and none of `CLOCK_BOOTTIME`, which counts suspend. `offsets` holds
-/// the difference of the two.
+/// The clocks, and the identity of this boot. Linux keeps a coarse copy of `CLOCK_MONOTONIC`, and none of `CLOCK_BOOTTIME`,
+/// which counts suspend. Coarse elapsed time is therefore the coarse monotonic time and the difference, which `offsets` keeps.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
     boot: BootId,
@@ -17,6 +17,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
+    /// Fails only if the kernel names no boot, and no random identity can be drawn in its place.
     pub(super) fn open() -> Result<Self, NoRandomness> {
         Ok(Self { boot: boot::of_this_machine()?, offsets: Offsets::new(precise()) })
     }
@@ -35,7 +36,7 @@ impl Clocks {
     }
 }
 
-/// The order matters (see [`Precise`]). (Fields are evaluated in the order in which they are written here.)
+/// Reads the clocks in the order that [`Precise`] requires. A struct's fields are evaluated as they are written.
 fn precise() -> Precise {
     Precise {
         wall: nanos(clock_gettime(ClockId::Realtime)),
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn times_before_the_origin_and_out_of_reach_saturate() {
+    fn times_before_the_origin_are_negative_and_times_beyond_i64_saturate() {
         assert_eq!(nanos(Timespec { tv_sec: 2, tv_nsec: 5 }), 2_000_000_005);
         assert_eq!(nanos(Timespec { tv_sec: i64::MAX, tv_nsec: 5 }), i64::MAX);
         assert_eq!(nanos(Timespec { tv_sec: -1, tv_nsec: 5 }), -999_999_995);

@@ -1,7 +1,9 @@
-//! Format 1 of an entry, member by member.
+//! The members of an issuer's entry in its current format, which is 1. Each is the stored form of the field of that name in
+//! [`values::issuer`](crate::values::issuer), which documents it.
 //!
-//! `Client` and `At` are those of the record's current format. Before they change there, copy them here. This format
-//! does not change with the record's, and its fixtures test that.
+//! `Client`, `At`, `Secret` and the words are those of the record's current format. Before one of them changes for a new
+//! format of the record, its present form is copied here, because this format does not change with the record's. The
+//! fixtures of format 1 test that.
 
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +87,7 @@ pub(super) struct Cooldown<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// `entry` in its written form.
+    /// The stored form of `entry`.
     pub(super) fn of(entry: &'a issuer::IssuerEntry) -> Self {
         let content = match &entry.content {
             None => Content::Removed,
