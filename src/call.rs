@@ -1,4 +1,4 @@
-//! One request's way: a lease that may go to its destination, the server's refusals understood once, and bounded repeats.
+//! One request's way to its destination, with a lease for each attempt, bounded repeats, and one reading of refusals.
 
 mod authorization;
 mod destination;
@@ -42,7 +42,7 @@ impl AuthSession {
     }
 }
 
-/// One request's way: a lease for each attempt, and the decision after each answer.
+/// One request's way, with a lease for each attempt and a decision after each answer.
 ///
 /// It sends nothing itself, so it serves any HTTP client. Every attempt is [authorized](Self::authorize), and every answer's
 /// status and headers go to [`next`](Self::next).
@@ -91,11 +91,11 @@ pub struct Call {
     repeats: u32,
 }
 
-/// What follows on an answer.
+/// The decision after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "`Again` asks for another attempt"]
 pub enum Next {
-    /// The answer is the caller's, whatever its status.
+    /// The answer is the caller's. It may have any status.
     Done,
     /// The token was refused, and another one may be accepted. The request is authorized and sent again.
     Again,
@@ -165,9 +165,9 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// [`CallError::StepUp`] if the token lacks scopes. [`CallError::Token`] with the reason why there is no other token:
-    /// one for which a login is required, or `ResourceRefuses` if the server refuses fresh tokens, too (law 11). The answer
-    /// itself is the caller's in each case.
+    /// [`CallError::StepUp`] if the token lacks scopes. [`CallError::Token`] with the reason why there is no other token. Its
+    /// reason is `ResourceRefuses` if the server refuses fresh tokens, too (law 11). The answer itself is the caller's in each
+    /// case.
     ///
     /// # Cancellation
     ///

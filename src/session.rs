@@ -81,8 +81,8 @@ impl AuthSession {
         self.engine.at_hand().map(Lease::from)
     }
 
-    /// Waits until no login is required, wherever it is made: here, or by another process on the store. Returns at once if
-    /// none is required.
+    /// Waits until no login is required, whether it is made here or by another process on the store. Returns at once
+    /// if none is required.
     ///
     /// `Ok` does not mean that there is a token now, because the server may be down. The next [`token`](Self::token) tells.
     /// There is no time-out.
