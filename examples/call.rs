@@ -13,7 +13,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     session.install(Login::at(grant.binding).refresh_token(grant.refresh_token.expose())).await?;
     session.token().await?;
     server.kill_access_tokens(); // the token ends before its time, and only the MCP server knows
-
     let to = session.destination(&server.resource())?; // checked once, and all that a call may go to
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let mut call = session.call(OperationKey::of("tools/call search"));
@@ -25,5 +24,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         break answer.status();
     };
     assert_eq!((status, server.counts().token_requests), (StatusCode::OK, 2));
-    Ok(assert!(auth.shutdown(std::time::Duration::from_secs(10)).await.is_clean()))
+    assert!(auth.shutdown(std::time::Duration::from_secs(10)).await.is_clean());
+    Ok(())
 }

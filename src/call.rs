@@ -75,7 +75,7 @@ impl AuthSession {
 ///
 /// The host's client must not follow redirects, or only to URLs that have a [`Destination`]. Otherwise it carries the token
 /// elsewhere.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Call {
     session: AuthSession,
     operation: OperationKey,
@@ -193,13 +193,13 @@ impl Call {
         self.challenge = Challenge::for_discovery(challenges).cloned().map(Arc::new);
         let session = self.session.clone();
         if let Some(challenge) = self.challenge.clone() {
-            // Its metadata may be slow. The refusal counts all the same.
-            self.in_time(session.challenged(&challenge)).await;
+            // Its metadata may be slow, and is read on. Half of the patience is kept for the refresh.
+            self.within(self.patience / 2, session.challenged(&challenge)).await;
         }
         let result = match lease {
             Some(lease) => {
                 let report = session.invalidate(&lease, self.operation, Challenge::key(challenges));
-                self.in_time(report).await.unwrap_or_else(|| Err(error(Reason::DeadlinePassed)))
+                self.within(self.patience, report).await.unwrap_or_else(|| Err(error(Reason::DeadlinePassed)))
             }
             None => self.lease().await.map(drop),
         };
@@ -225,11 +225,11 @@ impl Call {
         lease
     }
 
-    /// Waits for `wait` while there is patience left. At least one poll is made, so that a report is noted.
-    async fn in_time<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
+    /// Waits for `wait` for at most `span` of the patience. At least one poll is made, so that a report is noted.
+    async fn within<T>(&mut self, span: Duration, wait: impl Future<Output = T>) -> Option<T> {
         let begun = self.session.engine.now().elapsed;
         #[expect(clippy::disallowed_methods, reason = "it bounds a report, which takes effect once it was polled")]
-        let done = tokio::time::timeout(self.patience, wait).await.ok();
+        let done = tokio::time::timeout(span, wait).await.ok();
         self.patience = self.patience.saturating_sub(self.session.engine.now().elapsed.since(begun));
         done
     }
@@ -241,4 +241,25 @@ impl Call {
 
 fn error(reason: Reason) -> TokenError {
     values::TokenError::new(reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn futures_and_errors_cross_threads() {
+        fn crosses<T: Send>(_: &T) {}
+        fn is_shared<T: Clone + Send + Sync + 'static>() {}
+        // Never called, because only the types matter.
+        let _futures = |call: &mut Call, to: &Destination, headers: &HeaderMap| {
+            crosses(&call.authorize(to, &Method::POST));
+            crosses(&call.next(StatusCode::OK, headers));
+        };
+        let _login = |session: &AuthSession| crosses(&session.signed_in());
+        let _step_up = |step_up: &StepUp, method| crosses(&step_up.begin(method, PATIENCE));
+        is_shared::<CallError>();
+        is_shared::<Destination>();
+        is_shared::<Authorization>();
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use tokenkeeper::{
     CallError, LoginCause, LoginMethod, LoginProgress, LoginWish, Next, OfferedPrompt, Reason, Scopes, callback,
 };
 use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
-use tokenkeeper_testkit::login_server::{Browser, LoginServer};
+use tokenkeeper_testkit::login_server::{Browser, Endpoint, LoginServer};
 
 use crate::within::{until, within};
 use crate::{Host, WAIT, reason};
@@ -54,6 +55,48 @@ async fn only_a_401_asks_for_a_login_and_names_its_scopes() {
 
     sign_in(&host, scopes).await;
     assert_eq!(host.send(&mut call, Method::POST).await.unwrap(), StatusCode::OK, "the same call goes on");
+}
+
+#[tokio::test]
+async fn missing_scopes_of_a_request_without_a_token_ask_for_a_login() {
+    let server = HostileAs::start().await.unwrap();
+    for status in [401, 403] {
+        let host = Host::new(&server.resource()).await;
+        let refusal =
+            Fault::status(status).header("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"a\"");
+        server.next_at_resource(1, When::Before, refusal);
+        let error = host.send(&mut host.call(), Method::POST).await.unwrap_err();
+        assert!(error.is_login_required());
+        assert_eq!(error.challenge().unwrap().scopes(), Some(Scopes::new(["a"])));
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_does_not_come_leaves_time_for_the_refresh() {
+    let server = LoginServer::builder().start().await.unwrap();
+    let host = Host::new(&server.resource_url()).await;
+    sign_in(&host, Scopes::default()).await;
+    server.hostile().kill_access_tokens();
+    let before = server.hostile().counts().token_requests;
+    server.next_at(Endpoint::ResourceMetadata, 100, When::Before, Fault::silence());
+    let mut call = host.call().patience(Duration::from_secs(4));
+    assert_eq!(host.send(&mut call, Method::POST).await.unwrap(), StatusCode::OK);
+    assert_eq!(server.hostile().counts().token_requests, before + 1);
+}
+
+#[tokio::test]
+async fn calls_refused_with_metadata_in_the_challenge_read_it_once() {
+    let server = LoginServer::builder().start().await.unwrap();
+    let host = Host::new(&server.resource_url()).await;
+    sign_in(&host, Scopes::default()).await;
+    server.hostile().kill_access_tokens();
+    let (tokens, documents) =
+        (server.hostile().counts().token_requests, server.counts().of(Endpoint::ResourceMetadata));
+    let calls = join_all((0..200).map(|_| async { host.send(&mut host.call(), Method::POST).await }));
+    let ends = within("all calls", calls).await;
+    assert!(ends.iter().all(|end| matches!(end, Ok(StatusCode::OK))), "{ends:?}");
+    assert_eq!(server.hostile().counts().token_requests, tokens + 1);
+    assert!(server.counts().of(Endpoint::ResourceMetadata) <= documents + 1);
 }
 
 #[tokio::test]

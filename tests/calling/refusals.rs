@@ -149,6 +149,7 @@ async fn the_patience_counts_for_the_whole_call() {
     assert_eq!(call.next(status, &headers).await.unwrap(), Next::Again);
     for _ in 0..2 {
         assert_eq!(reason(host.attempt(&mut call, &Method::POST).await), Reason::DeadlinePassed);
+        assert!(!format!("{call:?}").contains("patience: 200ms"), "a second wait does not begin anew");
     }
     gate.open();
     assert_eq!(host.send(&mut host.call(), Method::POST).await.unwrap(), StatusCode::OK);
