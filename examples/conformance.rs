@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method};
 use reqwest::redirect::Policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ use tokenkeeper::http::ReqwestClient;
 use tokenkeeper::issuers::Client;
 use tokenkeeper::registration::{Clients, MetadataDocument};
 use tokenkeeper::{
-    AuthRuntime, AuthSession, Lease, LoginCause, LoginMethod, LoginProgress, LoginSettings, LoginWish, OfferedPrompt,
-    OperationKey, Scopes, SessionSpec, callback, stores,
+    AuthRuntime, AuthSession, Call, CallError, Destination, LoginCause, LoginMethod, LoginProgress, LoginSettings,
+    LoginWish, Next, OfferedPrompt, OperationKey, SessionSpec, callback, stores,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -55,7 +55,8 @@ async fn run() -> Result<(), Failure> {
     let http = std::sync::Arc::new(ReqwestClient::new()?);
     let auth = AuthRuntime::builder(stores::memory::open()?).http(http).login(settings).spawn().await?;
     let session = auth.session(SessionSpec::mcp(&url)?);
-    let mut server = Server { url, session, revision, mcp_session: None, http: http_client()? };
+    let to = session.destination(&url)?;
+    let mut server = Server { to, session, revision, mcp_session: None, http: http_client()? };
 
     server.begin().await?;
     let tools = server.request("tools/list", json!({})).await?;
@@ -82,7 +83,7 @@ fn http_client() -> Result<reqwest::Client, Failure> {
 
 /// An MCP server, and the session with which it is called.
 struct Server {
-    url: String,
+    to: Destination,
     session: AuthSession,
     revision: String,
     mcp_session: Option<String>,
@@ -128,11 +129,45 @@ impl Server {
     /// Sends a message, signs in or steps up as the server asks for it, and returns the answer.
     async fn send(&mut self, message: &Value, method: &str) -> Result<Value, Failure> {
         let operation = OperationKey::of(method);
+        let answer = loop {
+            let mut call = self.session.call(operation);
+            let error = match self.call(&mut call, message, method).await {
+                Ok(answer) => break answer,
+                Err(error) => *error.downcast::<CallError>()?,
+            };
+            let redirect = LoginMethod::Redirect(REDIRECT.to_owned());
+            let progress = match error {
+                CallError::StepUp(step_up) => step_up.begin(redirect, TIMEOUT).await?,
+                error if error.is_login_required() => {
+                    let scopes = error.challenge().and_then(Challenge::scopes).unwrap_or_default();
+                    let wish = LoginWish { scopes, method: redirect, same_subject: false, extends: false };
+                    let cause = LoginCause::Operation { refused: call.generation(), operation };
+                    self.session.begin_login(wish, cause, TIMEOUT).await?
+                }
+                error => return Err(error.into()),
+            };
+            self.sign_in(progress).await?;
+        };
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(format!("{method}: {status}: {}", answer.text().await?).into());
+        }
+        let id = answer.headers().get("mcp-session-id").and_then(|id| id.to_str().ok());
+        self.mcp_session = self.mcp_session.take().or(id.map(str::to_owned));
+        Ok(read(&answer.text().await?))
+    }
+
+    /// Sends a message as often as its call asks for.
+    async fn call(&self, call: &mut Call, message: &Value, method: &str) -> Result<reqwest::Response, Failure> {
         loop {
-            let lease = self.session.token().await.ok();
+            let mut headers = HeaderMap::new();
+            if let Some(authorization) = call.authorize(&self.to, &Method::POST).await? {
+                authorization.apply(&mut headers);
+            }
             let mut request = self
                 .http
-                .post(&self.url)
+                .post(self.to.url())
+                .headers(headers)
                 .header("accept", "application/json, text/event-stream")
                 .header("content-type", "application/json")
                 .header("mcp-protocol-version", &self.revision)
@@ -146,61 +181,11 @@ impl Server {
             if let Some(id) = &self.mcp_session {
                 request = request.header("mcp-session-id", id);
             }
-            if let Some(lease) = &lease {
-                request = request.bearer_auth(lease.token().expose());
-            }
             let answer = request.send().await?;
-            match answer.status() {
-                StatusCode::UNAUTHORIZED => self.refused(lease, answer.headers(), operation).await?,
-                StatusCode::FORBIDDEN => self.lacks_scope(lease, answer.headers(), operation).await?,
-                status if status.is_success() => {
-                    let id = answer.headers().get("mcp-session-id").and_then(|id| id.to_str().ok());
-                    self.mcp_session = self.mcp_session.take().or(id.map(str::to_owned));
-                    return Ok(read(&answer.text().await?));
-                }
-                status => return Err(format!("{method}: {status}: {}", answer.text().await?).into()),
+            if call.next(answer.status(), answer.headers()).await? == Next::Done {
+                return Ok(answer);
             }
         }
-    }
-
-    /// After a 401. A refused lease is invalidated, and if there is no other one, a person signs in.
-    async fn refused(&self, lease: Option<Lease>, headers: &HeaderMap, operation: OperationKey) -> Result<(), Failure> {
-        let challenges = Challenge::parse(headers);
-        if let Some(challenge) = challenges.iter().find(|challenge| challenge.is_for_tokens()) {
-            self.session.challenged(challenge).await;
-        }
-        let mut refused = None;
-        if let Some(lease) = &lease {
-            refused = Some(lease.generation());
-            self.session.invalidate(lease, operation, Challenge::key(&challenges)).await?;
-            if self.session.token().await.is_ok() {
-                return Ok(());
-            }
-        }
-        let wish = LoginWish {
-            scopes: scopes(&challenges),
-            method: LoginMethod::Redirect(REDIRECT.to_owned()),
-            same_subject: false,
-            extends: false,
-        };
-        let cause = LoginCause::Operation { refused, operation };
-        self.sign_in(self.session.begin_login(wish, cause, TIMEOUT).await?).await
-    }
-
-    /// After a 403, which a login for more scopes may help.
-    async fn lacks_scope(
-        &self,
-        lease: Option<Lease>,
-        headers: &HeaderMap,
-        operation: OperationKey,
-    ) -> Result<(), Failure> {
-        let challenges = Challenge::parse(headers);
-        let Some(lease) = lease.filter(|_| challenges.iter().any(Challenge::is_insufficient_scope)) else {
-            return Err("the server forbids the request".into());
-        };
-        let method = LoginMethod::Redirect(REDIRECT.to_owned());
-        let progress = self.session.step_up(&lease, scopes(&challenges), method, operation, TIMEOUT).await?;
-        self.sign_in(progress).await
     }
 
     /// Does what a person and a browser do. The suite's authorization server consents at once.
@@ -212,11 +197,6 @@ impl Server {
         let callback = callback::read(location.to_str()?)?;
         Ok(self.session.complete_login(callback, TIMEOUT).await?)
     }
-}
-
-/// The scopes of the challenge.
-fn scopes(challenges: &[Challenge]) -> Scopes {
-    challenges.iter().find_map(Challenge::scopes).unwrap_or_default()
 }
 
 /// The message in an answer, which is JSON or an event stream.

@@ -14,6 +14,7 @@
 //!   [`install`](AuthSession::install) for a login from elsewhere, [`logout`](AuthSession::logout).
 //! - [`Login`] carries the tokens of a sign-in or an import. [`issuers`] describes authorization servers.
 //! - [`Lease`] is an access token as a caller gets it.
+//! - [`Call`] takes one request to its [`Destination`], with the server's refusals understood once.
 //! - [`TokenError`] is the reason why there is none, with [`Reason`] as its fixed vocabulary.
 //! - [`AuthEvent`] reports a change of a session, and [`SessionState`] its state.
 //!
@@ -31,6 +32,7 @@
 
 pub mod actor;
 mod authorization;
+mod call;
 pub mod callback;
 pub mod discovery;
 mod error;
@@ -49,6 +51,7 @@ pub mod stores;
 pub use tokenkeeper_actors as engine;
 
 pub use authorization::LoginSettings;
+pub use call::{Authorization, Call, CallError, Destination, Misdirected, Next, StepUp};
 pub use error::{BuildError, LoginError, TokenError};
 pub use lease::Lease;
 pub use log_in::{Interaction, InteractionError, LogIn, LoggedIn, Prompt, Step, Way};

@@ -74,6 +74,31 @@ impl AuthSession {
         Ok(self.engine.token_with(options).await?.into())
     }
 
+    /// The published lease while it is fresh, without a future. `None` where only the session's actor can answer, as
+    /// [`token`](Self::token) then asks it to.
+    #[inline]
+    pub fn at_hand(&self) -> Option<Lease> {
+        self.engine.at_hand().map(Lease::from)
+    }
+
+    /// Waits until no login is required, whether it is made here or by another process on the store. Returns at once
+    /// if none is required.
+    ///
+    /// `Ok` does not mean that there is a token now, because the server may be down. The next [`token`](Self::token) tells.
+    /// There is no time-out.
+    ///
+    /// # Errors
+    ///
+    /// [`ShuttingDown`](crate::Reason::ShuttingDown) when the runtime ends, and
+    /// [`NotRunning`](crate::Reason::NotRunning) if it has no supervision tree when the wait begins.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await.
+    pub async fn signed_in(&self) -> Result<(), TokenError> {
+        Ok(self.engine.signed_in().await?)
+    }
+
     /// Reports that the resource refused `lease` (401) for `operation` with `challenge`. The lease is not handed out
     /// again.
     ///

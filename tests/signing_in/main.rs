@@ -9,6 +9,7 @@ mod step_ups;
 #[path = "../../actors/tests/engine/lifecycle/tricks.rs"]
 #[allow(dead_code, reason = "the engine's tests use the rest")]
 mod tricks;
+mod waits;
 #[path = "../../actors/tests/common/within.rs"]
 mod within;
 

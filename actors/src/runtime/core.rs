@@ -81,6 +81,8 @@ pub(crate) struct Core {
     tracker: TaskTracker,
     /// The time until which flights are waited for; set once the runtime stops.
     stops_at: OnceLock<ElapsedTime>,
+    /// Notified when the runtime stops.
+    stop_begun: Notify,
     unsaved: Mutex<Vec<Unsaved>>,
     pub(crate) revocations: Revocations,
     /// The reference to this core in all its slots. Made with the first slot.
@@ -101,6 +103,7 @@ impl Core {
             tree_started: Notify::new(),
             tracker: TaskTracker::new(),
             stops_at: OnceLock::new(),
+            stop_begun: Notify::new(),
             unsaved: Mutex::default(),
             revocations: Revocations::default(),
             router: OnceLock::new(),
@@ -302,12 +305,22 @@ impl Core {
         self.stops_at.get().copied()
     }
 
+    /// Waits until the runtime stops.
+    pub(crate) async fn stopping(&self) {
+        // Registered before the look, so that a stop in between is not missed.
+        let begun = self.stop_begun.notified();
+        if !self.is_stopping() {
+            begun.await;
+        }
+    }
+
     /// Stops admission, and notifies sessions, parked requests and flights, which are waited for until `until`. A second
     /// shutdown does not move that time.
     ///
     /// This does not use the supervisor, which may be gone, or end before it takes the message.
     pub(crate) fn stop(&self, until: ElapsedTime) {
         let until = *self.stops_at.get_or_init(|| until);
+        self.stop_begun.notify_waiters();
         for slot in self.slots() {
             // Read before the session answers its waiters.
             let wanted = slot.has_callers();

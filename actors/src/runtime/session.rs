@@ -119,6 +119,44 @@ impl AuthSession {
         }
     }
 
+    /// Waits until no login is required, wherever it is made. Returns at once if none is.
+    ///
+    /// `Ok` does not mean that there is a token now, because the server may be down. A session that sleeps is woken once, to
+    /// read the record. After that the wait costs nothing until the session's state changes.
+    ///
+    /// # Errors
+    ///
+    /// [`ShuttingDown`](Reason::ShuttingDown) when the runtime ends, and [`NotRunning`](Reason::NotRunning) if it has no
+    /// supervision tree when the wait begins.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await.
+    pub async fn signed_in(&self) -> Result<(), TokenError> {
+        let mut watch = self.watch();
+        loop {
+            match self.token_with(TokenOptions { fail_fast: true, ..TokenOptions::default() }).await {
+                Err(error) if error.is_login_required() => {}
+                Err(error) if matches!(error.reason(), Reason::ShuttingDown | Reason::NotRunning) => return Err(error),
+                // A fault that may pass is not a login that is missing.
+                Ok(_) | Err(_) => return Ok(()),
+            }
+            // The request itself may have published states. Only one without a required login is worth another request.
+            loop {
+                let state = tokio::select! {
+                    biased;
+                    () = self.core.stopping() => None,
+                    state = watch.next() => state,
+                };
+                match state {
+                    Some(state) if state.login_required.is_some() => {}
+                    Some(_) => break,
+                    None => return Err(TokenError::new(Reason::ShuttingDown)),
+                }
+            }
+        }
+    }
+
     /// Reports that the resource refused `lease` (401) for `operation`, with `challenge`. The lease is not handed out
     /// again. It must be a lease of this session.
     ///

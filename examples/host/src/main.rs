@@ -1,7 +1,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tokenkeeper::{AuthRuntime, ChallengeKey, Login, OperationKey, SessionSpec, stores};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
+use tokenkeeper::{AuthRuntime, Login, Next, OperationKey, SessionSpec, stores};
 use tokenkeeper_testkit::hostile::HostileAs;
 
 #[tokio::main]
@@ -14,15 +17,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let session = auth.session(SessionSpec::mcp(&server.resource())?.account("work")?);
     session.install(Login::at(grant.binding).refresh_token(grant.refresh_token.expose())).await?;
 
-    let http = reqwest::Client::new();
-    let lease = session.token().await?; // while it is fresh: no message, no lock, no allocation
-    let mut answer = http.post(server.resource()).bearer_auth(lease.token().expose()).send().await?;
-    if answer.status() == 401 {
-        // One refresh, however many callers were refused.
-        session.invalidate(&lease, OperationKey(1), ChallengeKey::default()).await?;
-        let lease = session.token().await?;
-        answer = http.post(server.resource()).bearer_auth(lease.token().expose()).send().await?;
-    }
+    // Where the session's tokens may go. A redirect must not carry one elsewhere.
+    let to = session.destination(&server.resource())?;
+    let http = reqwest::Client::builder().redirect(Policy::none()).build()?;
+
+    let mut call = session.call(OperationKey::of("tools/call search"));
+    let answer = loop {
+        let mut headers = HeaderMap::new();
+        if let Some(authorization) = call.authorize(&to, &Method::POST).await? {
+            authorization.apply(&mut headers);
+        }
+        let answer = http.post(to.url()).headers(headers).send().await?;
+        match call.next(answer.status(), answer.headers()).await? {
+            Next::Again => continue, // one refresh, however many callers were refused
+            Next::Done => break answer,
+        }
+    };
     println!("the MCP server answers {}", answer.status());
 
     let report = auth.shutdown(Duration::from_secs(10)).await;

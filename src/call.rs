@@ -1,0 +1,265 @@
+//! One request's way to its destination, with a lease for each attempt, bounded repeats, and one reading of refusals.
+
+mod authorization;
+mod destination;
+mod error;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderMap, Method, StatusCode};
+use tokenkeeper_actors::values;
+
+use crate::discovery::Challenge;
+use crate::{AuthSession, Generation, Lease, OperationKey, Reason, TokenError, TokenKind, TokenOptions};
+
+pub use authorization::Authorization;
+pub use destination::{Destination, Misdirected};
+pub use error::{CallError, StepUp};
+
+/// How long a call waits for tokens by default.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a request is sent again after a refusal. The second time is for a token that another caller's refusal ended
+/// while the request was on its way.
+const MAX_REPEATS: u32 = 2;
+
+impl AuthSession {
+    /// Begins one request's way. `operation` names the operation at the resource, so that a refusal that no refresh helps
+    /// is remembered for it alone (law 11).
+    pub fn call(&self, operation: OperationKey) -> Call {
+        Call {
+            session: self.clone(),
+            operation,
+            patience: PATIENCE,
+            min_lifetime: Duration::ZERO,
+            sent: None,
+            was_refused: false,
+            challenge: None,
+            repeats: 0,
+        }
+    }
+}
+
+/// One request's way, with a lease for each attempt and a decision after each answer.
+///
+/// It sends nothing itself, so it serves any HTTP client. Every attempt is [authorized](Self::authorize), and every answer's
+/// status and headers go to [`next`](Self::next).
+///
+/// ```no_run
+/// use http::{HeaderMap, Method, StatusCode};
+/// use tokenkeeper::{AuthSession, CallError, Destination, Next, OperationKey};
+///
+/// # async fn send(url: &str, headers: HeaderMap) -> (StatusCode, HeaderMap) { unimplemented!() }
+/// async fn search(session: &AuthSession, to: &Destination) -> Result<StatusCode, CallError> {
+///     let mut call = session.call(OperationKey::of("tools/call search"));
+///     loop {
+///         let mut headers = HeaderMap::new();
+///         if let Some(authorization) = call.authorize(to, &Method::POST).await? {
+///             authorization.apply(&mut headers);
+///         }
+///         let (status, headers) = send(to.url(), headers).await; // of the host's own client, which follows no redirects
+///         match call.next(status, &headers).await? {
+///             Next::Again => continue,
+///             Next::Done => return Ok(status),
+///         }
+///     }
+/// }
+/// ```
+///
+/// # Bounds
+///
+/// All attempts together wait for tokens no longer than [`patience`](Self::patience), and a request is sent at most three
+/// times. The time in which the host sends is not counted.
+///
+/// The host's client must not follow redirects, or only to URLs that have a [`Destination`]. Otherwise it carries the token
+/// elsewhere.
+#[derive(Debug)]
+pub struct Call {
+    session: AuthSession,
+    operation: OperationKey,
+    /// The rest of the time for which the caller waits for tokens.
+    patience: Duration,
+    min_lifetime: Duration,
+    /// The lease of the last attempt. `None` if it was sent without one.
+    sent: Option<Lease>,
+    /// Whether the server has answered 401, so that sending without a token cannot help.
+    was_refused: bool,
+    /// The challenge of the last refusal.
+    challenge: Option<Arc<Challenge>>,
+    repeats: u32,
+}
+
+/// The decision after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "`Again` asks for another attempt"]
+pub enum Next {
+    /// The answer is the caller's. It may have any status.
+    Done,
+    /// The token was refused, and another one may be accepted. The request is authorized and sent again.
+    Again,
+}
+
+impl Call {
+    /// The same call, which waits for tokens for at most `span` in all. Default: 30 s.
+    #[must_use]
+    pub fn patience(self, span: Duration) -> Self {
+        Self { patience: span, ..self }
+    }
+
+    /// The same call, whose tokens live at least `span` longer ([`TokenOptions::min_lifetime`]). Default: no limit.
+    #[must_use]
+    pub fn min_lifetime(self, span: Duration) -> Self {
+        Self { min_lifetime: span, ..self }
+    }
+
+    /// The generation of the lease that the last attempt was sent with. `None` if there was none.
+    pub fn generation(&self) -> Option<Generation> {
+        self.sent.as_ref().map(Lease::generation)
+    }
+
+    /// Returns the authorization of the next attempt, which goes to `to` with `method`.
+    ///
+    /// `None` means that the identity never signed in and that the server has not asked for it in this call. The request
+    /// is sent without a header then, because only a 401 shows that a server wants a login. A session that was logged out,
+    /// whose grant has ended or that is parked gives an error. It is never anonymous.
+    ///
+    /// `method` is part of a proof of possession (RFC 9449 section 4.2). A bearer token ignores it.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Misdirected`] if another session made the destination. [`CallError::Token`] with the reason why there
+    /// is no token, once the patience is over at the latest. [`CallError::BoundToken`] for a token that needs a proof of
+    /// possession.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await. A refresh that has begun goes on.
+    pub async fn authorize(&mut self, to: &Destination, method: &Method) -> Result<Option<Authorization>, CallError> {
+        let _covered_by_proofs = method;
+        if !to.belongs_to(self.session.identity()) {
+            return Err(Misdirected::OtherSession.into());
+        }
+        match self.lease().await {
+            // Presented as a bearer token, it would lose what it is bound for.
+            Ok(lease) if lease.kind() != TokenKind::Bearer => Err(CallError::BoundToken),
+            Ok(lease) => {
+                self.sent = Some(lease.clone());
+                Ok(Some(Authorization::new(lease)))
+            }
+            Err(error) if error.reason() == Reason::NeverSignedIn && !self.was_refused => {
+                self.sent = None;
+                Ok(None)
+            }
+            Err(error) => Err(self.no_token(error)),
+        }
+    }
+
+    /// Decides what follows on the answer to the last attempt.
+    ///
+    /// After a 401 the refused lease is invalidated, and [`Next::Again`] asks for another attempt, at most twice. Of any
+    /// number of refused callers one refreshes. A 401 to a request without a token asks for a login, unless the session
+    /// has signed in meanwhile. A challenge with `insufficient_scope` (RFC 6750 section 3.1) is a [`StepUp`] and never a
+    /// refresh. All other answers are the caller's, also a 403 without that challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::StepUp`] if the token lacks scopes. [`CallError::Token`] with the reason why there is no other token. Its
+    /// reason is `ResourceRefuses` if the server refuses fresh tokens, too (law 11). The answer itself is the caller's in each
+    /// case.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await. It may be called again with the same answer.
+    pub async fn next(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<Next, CallError> {
+        if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Ok(Next::Done);
+        }
+        let challenges = Challenge::parse(headers);
+        let lacks_scope = challenges.iter().find(|challenge| challenge.is_insufficient_scope());
+        match (lacks_scope, self.sent.clone()) {
+            (Some(challenge), Some(lease)) => {
+                Err(StepUp::new(self.session.clone(), &lease, self.operation, challenge.clone()).into())
+            }
+            (None, _) if status == StatusCode::FORBIDDEN => Ok(Next::Done),
+            (_, lease) => self.refused(lease, &challenges).await,
+        }
+    }
+
+    /// Takes another lease after a refusal of `lease`, or of a request without one.
+    async fn refused(&mut self, lease: Option<Lease>, challenges: &[Challenge]) -> Result<Next, CallError> {
+        self.was_refused = true;
+        self.challenge = Challenge::for_discovery(challenges).cloned().map(Arc::new);
+        let session = self.session.clone();
+        if let Some(challenge) = self.challenge.clone() {
+            // Its metadata may be slow, and is read on. Half of the patience is kept for the refresh.
+            self.within(self.patience / 2, session.challenged(&challenge)).await;
+        }
+        let result = match lease {
+            Some(lease) => {
+                let report = session.invalidate(&lease, self.operation, Challenge::key(challenges));
+                self.within(self.patience, report).await.unwrap_or_else(|| Err(error(Reason::DeadlinePassed)))
+            }
+            None => self.lease().await.map(drop),
+        };
+        result.map_err(|error| self.no_token(error))?;
+        if self.repeats == MAX_REPEATS {
+            return Err(self.no_token(error(Reason::ResourceRefuses)));
+        }
+        self.repeats += 1;
+        Ok(Next::Again)
+    }
+
+    async fn lease(&mut self) -> Result<Lease, TokenError> {
+        if self.min_lifetime.is_zero()
+            && let Some(lease) = self.session.at_hand()
+        {
+            return Ok(lease);
+        }
+        let begun = self.session.engine.now().elapsed;
+        let options =
+            TokenOptions { timeout: self.patience, min_lifetime: self.min_lifetime, ..TokenOptions::default() };
+        let lease = self.session.token_with(options).await;
+        self.patience = self.patience.saturating_sub(self.session.engine.now().elapsed.since(begun));
+        lease
+    }
+
+    /// Waits for `wait` for at most `span` of the patience. At least one poll is made, so that a report is noted.
+    async fn within<T>(&mut self, span: Duration, wait: impl Future<Output = T>) -> Option<T> {
+        let begun = self.session.engine.now().elapsed;
+        #[expect(clippy::disallowed_methods, reason = "it bounds a report, which takes effect once it was polled")]
+        let done = tokio::time::timeout(span, wait).await.ok();
+        self.patience = self.patience.saturating_sub(self.session.engine.now().elapsed.since(begun));
+        done
+    }
+
+    fn no_token(&self, error: TokenError) -> CallError {
+        CallError::Token { error, challenge: self.challenge.clone() }
+    }
+}
+
+fn error(reason: Reason) -> TokenError {
+    values::TokenError::new(reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn futures_and_errors_cross_threads() {
+        fn crosses<T: Send>(_: &T) {}
+        fn is_shared<T: Clone + Send + Sync + 'static>() {}
+        // Never called, because only the types matter.
+        let _futures = |call: &mut Call, to: &Destination, headers: &HeaderMap| {
+            crosses(&call.authorize(to, &Method::POST));
+            crosses(&call.next(StatusCode::OK, headers));
+        };
+        let _login = |session: &AuthSession| crosses(&session.signed_in());
+        let _step_up = |step_up: &StepUp, method| crosses(&step_up.begin(method, PATIENCE));
+        is_shared::<CallError>();
+        is_shared::<Destination>();
+        is_shared::<Authorization>();
+    }
+}

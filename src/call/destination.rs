@@ -1,0 +1,127 @@
+//! Where a session's tokens may be sent (law 13).
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::{AuthSession, ResourceUri, ServerIdentity};
+
+/// A URL that a session's tokens may be sent to. [`AuthSession::destination`] has checked its origin and path.
+///
+/// Cheap to clone. It belongs to the identity whose session made it, and [`Call::authorize`](crate::Call::authorize) takes
+/// nothing else, so a token goes to no URL that was not checked (law 13). The check parses two URLs, so a host keeps the
+/// destination for as long as it uses the URL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination(Arc<Inner>);
+
+#[derive(PartialEq, Eq)]
+struct Inner {
+    identity: ServerIdentity,
+    url: String,
+}
+
+/// The reason why a request may not carry a session's token. Nothing was sent.
+///
+/// It names the session's own server, and nothing of the URL that was given, which may hold secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misdirected {
+    /// The session's target is not an MCP server, so it has no URL that requests go to.
+    #[error("the session is with no MCP server, so there is no URL that its tokens may be sent to")]
+    NoServer,
+    /// The URL cannot be read as one.
+    #[error("the request's URL is no absolute URL: take the one of the MCP server")]
+    NoUrl,
+    /// The URL has another scheme, host or port.
+    #[error(
+        "the request goes to another origin than {}: its tokens are for this server alone, so open a session of the other one",
+        server.as_str()
+    )]
+    OtherOrigin {
+        /// The session's server.
+        server: ResourceUri,
+    },
+    /// The path is not the server's or below it, or might be read as leading out of it, or the URL has a user name.
+    #[error(
+        "the request's path is neither that of {} nor plainly below it: its tokens are for this path alone",
+        server.as_str()
+    )]
+    OtherPath {
+        /// The session's server.
+        server: ResourceUri,
+    },
+    /// The destination was made by the session of another identity.
+    #[error("the destination belongs to another session: take one of the session that the call was begun on")]
+    OtherSession,
+}
+
+impl AuthSession {
+    /// Checks that `url` is the session's MCP server or below it ([`ResourceUri::covers`]), and returns it as a destination
+    /// of the session's calls. The check is made once, and the destination is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Misdirected`], with the part of the URL that is not the server's.
+    pub fn destination(&self, url: &str) -> Result<Destination, Misdirected> {
+        let server = self.identity().resource().ok_or(Misdirected::NoServer)?;
+        if server.covers(url) {
+            return Ok(Destination(Arc::new(Inner { identity: self.identity().clone(), url: url.to_owned() })));
+        }
+        let (Ok(wanted), Ok(ours)) = (Url::parse(url), Url::parse(server.as_str())) else {
+            return Err(Misdirected::NoUrl);
+        };
+        let server = server.clone();
+        if wanted.origin() == ours.origin() {
+            Err(Misdirected::OtherPath { server })
+        } else {
+            Err(Misdirected::OtherOrigin { server })
+        }
+    }
+}
+
+impl Destination {
+    /// The URL as it was given. The request goes to exactly this one.
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// The identity whose tokens may be sent to it.
+    pub fn identity(&self) -> &ServerIdentity {
+        &self.0.identity
+    }
+
+    pub(super) fn belongs_to(&self, identity: &ServerIdentity) -> bool {
+        self.0.identity == *identity
+    }
+}
+
+/// The identity alone, because the query may hold secrets.
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination").field("identity", &self.0.identity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_server_and_nothing_of_the_url() {
+        let server = ResourceUri::parse("https://a.example/mcp").unwrap();
+        for error in [
+            Misdirected::NoServer,
+            Misdirected::NoUrl,
+            Misdirected::OtherOrigin { server: server.clone() },
+            Misdirected::OtherPath { server },
+            Misdirected::OtherSession,
+        ] {
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert_eq!(
+                error.to_string().contains("https://a.example/mcp"),
+                error.to_string().contains("tokens are for")
+            );
+        }
+    }
+}

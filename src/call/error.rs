@@ -1,0 +1,136 @@
+//! The errors of a call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Misdirected;
+use crate::discovery::Challenge;
+use crate::{
+    AuthSession, Generation, Lease, LoginCause, LoginMethod, LoginProgress, LoginWish, OperationKey, Scopes,
+    SignInError, TokenError,
+};
+
+/// The reason why a request is not sent, or not sent again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// There is no token, or none that the server accepts.
+    #[error("{error}")]
+    Token {
+        /// The reason, with the time for another attempt.
+        error: TokenError,
+        /// The challenge of the server's last refusal, if it sent one. A login asks for its scopes.
+        challenge: Option<Arc<Challenge>>,
+    },
+    /// The token lacks scopes, which a login for more of them may bring. A refresh does not help.
+    #[error(transparent)]
+    StepUp(#[from] StepUp),
+    /// The request would carry the token to a place that it is not for.
+    #[error(transparent)]
+    Misdirected(#[from] Misdirected),
+    /// The token is bound to a key (RFC 9449). Calls make no proofs of possession yet, and such a token is never presented
+    /// as a bearer token.
+    #[error(
+        "the session's token needs a proof of possession (DPoP), which calls do not make yet: send it with a proof"
+    )]
+    BoundToken,
+}
+
+impl CallError {
+    /// Returns `true` if only a new login helps. A [`StepUp`] is a login for more scopes, and not meant.
+    pub fn is_login_required(&self) -> bool {
+        self.token_error().is_some_and(TokenError::is_login_required)
+    }
+
+    /// Returns `true` if the same call may succeed later without any action of a person or the host.
+    pub fn is_transient(&self) -> bool {
+        self.token_error().is_some_and(TokenError::is_transient)
+    }
+
+    /// The time after which trying again makes sense, counted from when the error was returned. `None` if it is not known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.token_error().and_then(TokenError::retry_after)
+    }
+
+    /// The server's challenge, for the scopes of a login. It is untrusted text.
+    pub fn challenge(&self) -> Option<&Challenge> {
+        match self {
+            Self::Token { challenge, .. } => challenge.as_deref(),
+            Self::StepUp(step_up) => Some(step_up.challenge()),
+            Self::Misdirected(_) | Self::BoundToken => None,
+        }
+    }
+
+    /// The session's own error, if it has no token.
+    pub fn token_error(&self) -> Option<&TokenError> {
+        match self {
+            Self::Token { error, .. } => Some(error),
+            Self::StepUp(_) | Self::Misdirected(_) | Self::BoundToken => None,
+        }
+    }
+}
+
+/// A server's demand for scopes that the token lacks (`insufficient_scope`, RFC 6750 section 3.1), with everything that a
+/// login for them needs.
+///
+/// It holds no token. `Display` names none of the scopes, because the server chose them.
+#[derive(Clone, thiserror::Error)]
+#[error("the token lacks scopes that the server requires for this operation: a login for them is needed (step-up)")]
+pub struct StepUp {
+    session: AuthSession,
+    refused: Generation,
+    operation: OperationKey,
+    challenge: Arc<Challenge>,
+}
+
+impl StepUp {
+    pub(super) fn new(session: AuthSession, lease: &Lease, operation: OperationKey, challenge: Challenge) -> Self {
+        Self { session, refused: lease.generation(), operation, challenge: Arc::new(challenge) }
+    }
+
+    /// The scopes that the server requires for the operation. Empty if it names none.
+    pub fn scopes(&self) -> Scopes {
+        self.challenge.scopes().unwrap_or_default()
+    }
+
+    /// The generation of the lease that lacks them.
+    pub fn refused(&self) -> Generation {
+        self.refused
+    }
+
+    /// The operation that was refused.
+    pub fn operation(&self) -> OperationKey {
+        self.operation
+    }
+
+    /// The server's challenge. It is untrusted text.
+    pub fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    /// Begins the login for these scopes, as [`AuthSession::step_up`] does. The same call is made again after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuthSession::step_up`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`AuthSession::step_up`].
+    pub async fn begin(&self, method: LoginMethod, timeout: Duration) -> Result<LoginProgress, SignInError> {
+        let wish = LoginWish { scopes: self.scopes(), method, same_subject: true, extends: true };
+        let cause = LoginCause::Operation { refused: Some(self.refused), operation: self.operation };
+        self.session.begin_login(wish, cause, timeout).await
+    }
+}
+
+impl fmt::Debug for StepUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepUp")
+            .field("identity", self.session.identity())
+            .field("operation", &self.operation)
+            .field("challenge", &self.challenge)
+            .finish_non_exhaustive()
+    }
+}
