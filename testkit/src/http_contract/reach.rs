@@ -191,7 +191,7 @@ pub async fn ask_for_a_public_name(client: Arc<dyn HttpClient>) -> Finding {
 /// # use tokenkeeper_testkit::http_contract::reach::no_proxy_of_the_environment_is_asked;
 /// # fn test() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut child = Command::new(std::env::current_exe()?);
-/// child.args(["the_child_asks_for_a_public_name", "--exact", "--ignored"]);
+/// child.args(["the_child_asks_for_a_public_name", "--exact"]);
 /// no_proxy_of_the_environment_is_asked(child)?;
 /// # Ok(())
 /// # }
