@@ -93,6 +93,30 @@ fn schedule_18_a_shutdown_while_the_login_cannot_be_stored() {
 }
 
 #[test]
+fn a_shutdown_ends_the_pause_before_the_next_save_and_repeats_none_that_is_under_way() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.rule('A', "redeem", Rule::AnswerLate);
+    world.answers('A', 1, "code");
+    world.down = Some(StoreFault::Gone);
+    world.delivers('A');
+    world.passes(secs(600));
+    world.down = None;
+    assert_eq!(world.stored(), None);
+    let until = world.now.elapsed().after(secs(20));
+    world.tells('A', LoginEvent::Shutdown(until));
+    assert_eq!((world.result('A'), world.stored()), (Ok(()), Some("rt-code")));
+
+    for at in ["reserve", "install"] {
+        let (mut world, _) = waiting_at(at);
+        let until = world.now.elapsed().after(secs(20));
+        world.tells('A', LoginEvent::Shutdown(until));
+        world.releases('A');
+        assert_eq!((world.result('A'), world.did('A', "reserve"), world.did('A', "install")), (Ok(()), 1, 1), "{at}");
+    }
+}
+
+#[test]
 fn schedule_18_a_shutdown_that_loses_the_login() {
     let mut world = World::new();
     world.begins('A', asks());
