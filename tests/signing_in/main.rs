@@ -55,6 +55,15 @@ impl Place {
         within("a runtime", builder.spawn()).await.unwrap()
     }
 
+    /// A runtime, and its store, whose writes the test makes fail.
+    async fn runtime_over_tricks(&self) -> (Arc<TrickStore>, AuthRuntime) {
+        let store = Arc::new(TrickStore::new(self.store.process()));
+        let builder = AuthRuntime::builder_over(store.clone())
+            .login_source(Arc::new(self.logins.clone()))
+            .clock(Arc::new(self.clock.clone()));
+        (store, within("a runtime", builder.spawn()).await.unwrap())
+    }
+
     /// A runtime whose session is signed in.
     async fn signed_in(&self) -> (AuthRuntime, AuthSession) {
         let runtime = self.runtime().await;
@@ -382,11 +391,7 @@ async fn without_a_source_or_after_a_shutdown_the_error_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_login_that_cannot_be_stored_is_served_and_saved_later() {
     let place = Place::new();
-    let store = Arc::new(TrickStore::new(place.store.process()));
-    let builder = AuthRuntime::builder_over(store.clone())
-        .login_source(Arc::new(place.logins.clone()))
-        .clock(Arc::new(place.clock.clone()));
-    let runtime = builder.spawn().await.unwrap();
+    let (store, runtime) = place.runtime_over_tricks().await;
     let session = session(&runtime);
     let (_, key) = offered(begin(&session, LoginCause::Person).await.unwrap());
     store.writes(Writing::Nothing);
@@ -408,11 +413,7 @@ async fn a_login_that_cannot_be_stored_is_served_and_saved_later() {
 #[tokio::test(start_paused = true)]
 async fn a_login_that_cannot_be_stored_before_the_end_is_reported() {
     let place = Place::new();
-    let store = Arc::new(TrickStore::new(place.store.process()));
-    let builder = AuthRuntime::builder_over(store.clone())
-        .login_source(Arc::new(place.logins.clone()))
-        .clock(Arc::new(place.clock.clone()));
-    let runtime = builder.spawn().await.unwrap();
+    let (store, runtime) = place.runtime_over_tricks().await;
     let session = session(&runtime);
     let (_, key) = offered(begin(&session, LoginCause::Person).await.unwrap());
     store.writes(Writing::Nothing);

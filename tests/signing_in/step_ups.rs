@@ -61,6 +61,7 @@ async fn callers_that_are_refused_while_a_step_up_is_redeemed_wait_for_it() {
     assert_eq!(place.counts(), (2, 2, 2));
 }
 
+/// Schedule 12: `{a}`, `{b}` and `{a, b}` are asked for at once, the person says no, and `{b}` is refused again.
 #[tokio::test(start_paused = true)]
 async fn step_ups_at_once_are_one_prompt_for_all_scopes_or_two() {
     let place = Place::new();

@@ -56,7 +56,8 @@ impl fmt::Debug for Callback {
 }
 
 /// Ties a login to the browser in which it was begun, by a digest of a secret that the host keeps there, such as a cookie of its
-/// own. Without it, a person could be made to complete the login of somebody else, and to work in their account.
+/// own. Without it, an attacker could send a person the answer to the attacker's own login, and the person would work in the
+/// attacker's account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BrowserBinding([u8; 32]);
 

@@ -1,5 +1,7 @@
 //! Documents as servers publish them, and the negative cases.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -291,4 +293,51 @@ fn any_issuer_is_accepted_where_the_host_named_the_document() {
     let bytes = String::from_utf8(bytes).unwrap().replace(ISSUER, "javascript:x");
     let unsafe_address = Err(DiscoveryError::UnsafeAddress { member: "issuer" });
     assert_eq!(authorization_server(bytes.as_bytes(), &expected, &url, Reach::Public), unsafe_address);
+}
+
+/// A document with some of its bytes replaced, so that most of it is still as servers write it.
+fn damaged(document: &Value, edits: &[(usize, usize, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(document).unwrap();
+    for (at, length, with) in edits {
+        let from = at % (bytes.len() + 1);
+        let to = (from + length).min(bytes.len());
+        bytes.splice(from..to, with.iter().copied());
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    /// The search of the fuzz target `metadata`, for a short time on stable.
+    #[test]
+    fn a_damaged_document_is_refused_or_names_what_was_asked_for(
+        edits in vec((any::<usize>(), 0..40_usize, vec(any::<u8>(), 0..12)), 0..4),
+    ) {
+        let identifier = ResourceUri::parse("https://mcp.example/mcp").unwrap();
+        let published = json!({
+            "resource": "https://mcp.example/mcp",
+            "authorization_servers": [ISSUER],
+            "scopes_supported": ["files:read"],
+        });
+        if let Ok(resource) = protected_resource(&damaged(&published, &edits), std::slice::from_ref(&identifier)) {
+            prop_assert_eq!(ResourceUri::parse(&resource.resource), Ok(identifier));
+        }
+        let published = Value::Object(server_metadata());
+        for reach in [Reach::Public, Reach::PublicOrLoopback] {
+            let Ok(server) = read_bytes(&damaged(&published, &edits), ISSUER, &[], reach) else { continue };
+            prop_assert_eq!(&server.issuer, ISSUER);
+            let endpoints = [
+                Some(&server.token_endpoint),
+                server.authorization_endpoint.as_ref(),
+                server.registration_endpoint.as_ref(),
+                server.revocation_endpoint.as_ref(),
+                server.pushed_endpoint.as_ref(),
+                server.device_endpoint.as_ref(),
+            ];
+            for endpoint in endpoints.into_iter().flatten() {
+                prop_assert!(reach.permits(&Url::parse(endpoint).unwrap()).is_ok(), "{}", endpoint);
+            }
+        }
+    }
 }
