@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokenkeeper_actors::law::ledger::Change;
 use tokenkeeper_actors::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope, Predecessor, Renewed, TokenStore};
 use tokenkeeper_actors::values::{Account, Epoch, FlightId, ResourceUri, ServerIdentity, StoreFault, Target};
-use tokio::task::yield_now;
 
 use super::Fault;
 use super::store::Faulty;
@@ -28,7 +27,7 @@ impl Faulty {
             }
             Some(Fault::ClaimIsOfOneProcess) => return self.alone.claim(identity, scope, holder, at_least).await,
             Some(Fault::ClaimLooksThenTakes) => {
-                yield_now().await;
+                self.read_beside_another().await;
                 if taken.is_some_and(|taken| taken != holder) {
                     return Ok(ClaimAnswer::Contended);
                 }

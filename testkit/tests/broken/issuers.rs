@@ -97,7 +97,7 @@ impl Faulty {
         let judged = apply_entry(Some(entry), &change);
         if self.has(Fault::EntryReadsThenWrites) {
             let Ok(after) = judged else { return Ok(EntryChanged::Conflict(current)) };
-            yield_now().await;
+            self.read_beside_another().await;
             while let Some(entry) = self.behind().load_issuer(&key).await? {
                 let write = at_revision(change.clone(), entry.revision);
                 if let EntryChanged::Applied(_) = self.behind().change_issuer(&key.issuer, write).await? {

@@ -6,7 +6,6 @@ use tokenkeeper_actors::values::record::{
     Content, DeadDigests, Mark, MarkState, Parked, Record, Refresh, RefreshCredential,
 };
 use tokenkeeper_actors::values::{DigestKey, Epoch, RefreshToken, Revision, ServerIdentity, StoreFault};
-use tokio::task::yield_now;
 
 use super::super::support::bare_login;
 use super::Fault;
@@ -91,7 +90,7 @@ impl Faulty {
         change: Change,
     ) -> Result<Changed, StoreFault> {
         let judged = apply(before.as_deref(), &change);
-        yield_now().await;
+        self.read_beside_another().await;
         self.inner().change(identity, change).await?;
         Ok(match judged {
             Ok(after) => Changed::Applied { before, after: Box::new(after) },

@@ -19,8 +19,9 @@ use tokenkeeper_actors::values::record::{Content, Issuer, Record};
 use tokenkeeper_actors::values::{
     DigestKey, Epoch, FlightId, KeyedDigest, Moment, Revision, ServerIdentity, StoreFault, WallTime,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::Fault;
 use super::news::Word;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) news: broadcast::Sender<Word>,
     pub(super) notes: Mutex<Notes>,
     handles: AtomicUsize,
+    /// How many operations have read and not yet written, over the life of the store.
+    readers: watch::Sender<u64>,
 }
 
 /// The state that a fault needs between calls.
@@ -57,7 +60,14 @@ pub(super) struct Faulty {
 impl Shared {
     pub(super) fn new(inner: MemoryStore, fault: Option<Fault>) -> Arc<Self> {
         let (news, _) = broadcast::channel(MemoryStore::NEWS_KEPT);
-        Arc::new(Self { inner, fault, news, notes: Mutex::default(), handles: AtomicUsize::new(0) })
+        Arc::new(Self {
+            inner,
+            fault,
+            news,
+            notes: Mutex::default(),
+            handles: AtomicUsize::new(0),
+            readers: watch::Sender::new(0),
+        })
     }
 }
 
@@ -70,6 +80,18 @@ impl Faulty {
 
     pub(super) fn has(&self, fault: Fault) -> bool {
         self.shared.fault == Some(fault)
+    }
+
+    /// Waits, between the read and the write of one operation, until another operation has read too. An operation
+    /// that is alone goes on after 20 ms. So the race is certain, however busy the machine is.
+    pub(super) async fn read_beside_another(&self) {
+        let mut readers = self.shared.readers.subscribe();
+        let mut mine = 0;
+        self.shared.readers.send_modify(|count| {
+            *count += 1;
+            mine = *count;
+        });
+        let _ = timeout(Duration::from_millis(20), readers.wait_for(|count| *count > mine)).await;
     }
 
     pub(super) fn inner(&self) -> &MemoryStore {
@@ -237,7 +259,7 @@ impl TokenStore for Faulty {
             Some(Fault::ReservationIsTooShort) => Ok(self.reserve_by_table(identity, digest, now.wall, waits / 10)),
             Some(Fault::ReserveLooksThenTakes) => {
                 let held = self.notes().reserved.get(&digest).cloned();
-                yield_now().await;
+                self.read_beside_another().await;
                 match held {
                     Some((holder, _)) if holder != *identity => Ok(Reservation::HeldBy(holder)),
                     _ => {
@@ -271,7 +293,7 @@ impl TokenStore for Faulty {
         match self.shared.fault {
             Some(Fault::LoginIsTakenTwice) => Ok(found.filter(|login| login.expires > now.wall)),
             Some(Fault::LoginLooksThenTakes) => {
-                yield_now().await;
+                self.read_beside_another().await;
                 self.notes().logins.remove(key);
                 Ok(found.filter(|login| login.expires > now.wall))
             }
