@@ -8,7 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderMap, Method, StatusCode};
+use ::http::header::WWW_AUTHENTICATE;
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokenkeeper_actors::values;
 
 use crate::discovery::Challenge;
@@ -173,10 +174,29 @@ impl Call {
     ///
     /// Safe to drop at any await. It may be called again with the same answer.
     pub async fn next(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<Next, CallError> {
+        let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
+        self.next_of(status, challenges).await
+    }
+
+    /// Like [`next`](Self::next), for a client that shows no header map. `challenges` are the values of the answer's
+    /// `WWW-Authenticate` headers that it kept. There may be none.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`next`](Self::next).
+    pub async fn next_of<'h>(
+        &mut self,
+        status: StatusCode,
+        challenges: impl IntoIterator<Item = &'h [u8]> + Send,
+    ) -> Result<Next, CallError> {
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Ok(Next::Done);
         }
-        let challenges = Challenge::parse(headers);
+        let challenges = Challenge::read(challenges);
         let lacks_scope = challenges.iter().find(|challenge| challenge.is_insufficient_scope());
         match (lacks_scope, self.sent.clone()) {
             (Some(challenge), Some(lease)) => {
@@ -255,6 +275,7 @@ mod tests {
         let _futures = |call: &mut Call, to: &Destination, headers: &HeaderMap| {
             crosses(&call.authorize(to, &Method::POST));
             crosses(&call.next(StatusCode::OK, headers));
+            crosses(&call.next_of(StatusCode::OK, [b"Bearer".as_slice()]));
         };
         let _login = |session: &AuthSession| crosses(&session.signed_in());
         let _step_up = |step_up: &StepUp, method| crosses(&step_up.begin(method, PATIENCE));

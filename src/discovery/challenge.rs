@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use tokenkeeper_actors::law::session::ChallengeKey;
 use tokenkeeper_actors::values::Scopes;
 
@@ -43,19 +43,23 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Returns the challenges of the `WWW-Authenticate` headers among `headers`, in order. Each has its own parameters, also
-    /// if several stand in one header.
+    /// Returns the challenges of the `WWW-Authenticate` headers among `headers`, in order. [`read`](Self::read) says how.
+    pub fn parse(headers: &HeaderMap) -> Vec<Self> {
+        Self::read(headers.get_all(header::WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
+    }
+
+    /// Returns the challenges of an answer with these `WWW-Authenticate` headers, in order. Each has its own parameters, also
+    /// if several stand in one header. For clients that keep the values and not the header map.
     ///
     /// Parameters that are not known are ignored (RFC 6750 section 3). Of a parameter that a challenge repeats, the first
     /// counts. RFC 9110 section 11.2 forbids the repetition, and an intermediary appends at the end, so it cannot override
     /// the server. A parameter is ignored if its quotation mark is never closed, or if it is longer than 4 KiB, because its
     /// beginning would be another URL or scope. An unquoted value ends with white space or a comma, so an unquoted URL is
     /// read too. At most 16 challenges and 16 KiB are read.
-    pub fn parse(headers: &HeaderMap) -> Vec<Self> {
+    pub fn read<'h>(values: impl IntoIterator<Item = &'h [u8]>) -> Vec<Self> {
         let mut challenges: Vec<Self> = Vec::new();
         let mut room = MAX_BYTES;
-        for value in headers.get_all(header::WWW_AUTHENTICATE) {
-            let bytes = value.as_bytes();
+        for bytes in values {
             if bytes.len() > room {
                 break;
             }
