@@ -1,0 +1,1 @@
+//! OAuth sessions for MCP clients on rmcp 3.

@@ -1,0 +1,1 @@
+//! OAuth sessions for any HTTP client.
