@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 
-use ractor::{ActorCell, ActorRef};
+use ractor::{ActorCell, ActorId, ActorRef};
 pub use tokenkeeper_actors::law::session::{Refusal, RefusalAnswer};
 pub use tokenkeeper_actors::runtime::AuthMessage;
 use tokenkeeper_actors::runtime::{self};
@@ -57,6 +57,32 @@ pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
 /// Answers carry the engine's lease and error; `.into()` makes them the front door's.
 pub fn address(runtime: &AuthRuntime) -> ActorRef<AuthMessage> {
     runtime.engine.address()
+}
+
+/// Whether `actor` is or was the supervisor of this runtime, for a host that links it and has a `handle_supervisor_evt` of
+/// its own. The host's other children are not.
+///
+/// ```no_run
+/// # use ractor::SupervisionEvent;
+/// # use tokenkeeper::AuthRuntime;
+/// # use tokenkeeper::actor::{self, AuthSpec};
+/// # async fn handle(
+/// #     event: SupervisionEvent,
+/// #     myself: ractor::ActorCell,
+/// #     auth: &AuthRuntime,
+/// #     spec: &AuthSpec,
+/// # ) -> Result<(), ractor::ActorProcessingErr> {
+/// match event {
+///     SupervisionEvent::ActorFailed(child, _) if actor::is_supervisor(auth, child.get_id()) => {
+///         spec.spawn_linked(myself).await?; // sessions and refreshes in flight are found again
+///     }
+///     _ => {}
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn is_supervisor(runtime: &AuthRuntime, actor: ActorId) -> bool {
+    runtime.engine.is_supervisor(actor)
 }
 
 /// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept between

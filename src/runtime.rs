@@ -70,6 +70,20 @@ impl AuthRuntime {
         self.engine.events()
     }
 
+    /// Waits until no refresh is in flight and no caller waits for a token, at most for `deadline`. Returns whether that
+    /// was so in time. Everything is served meanwhile as before.
+    ///
+    /// A host awaits it between the end of its MCP sessions and [`shutdown`](Self::shutdown), so that a call that waits for a
+    /// refresh gets its token and not [`ShuttingDown`](crate::Reason::ShuttingDown). A login that waits for a person is
+    /// not waited for.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await. Nothing was changed.
+    pub async fn quiesce(&self, deadline: Duration) -> bool {
+        self.engine.quiesce(deadline).await
+    }
+
     /// Ends the runtime. New requests and waiting callers are answered with
     /// [`ShuttingDown`](crate::Reason::ShuttingDown) and no refresh begins. Refreshes in flight are waited for until
     /// `deadline` has passed, and their tokens are stored.

@@ -12,6 +12,8 @@ mod departure;
 mod pair;
 pub(crate) mod reach;
 #[cfg(feature = "reqwest")]
+mod redirects;
+#[cfg(feature = "reqwest")]
 mod reqwest;
 
 use std::fmt;
@@ -24,6 +26,8 @@ pub use body::Body;
 pub use decode::{decode, is_answer, is_whole_object};
 pub use departure::Departure;
 pub use reach::{Reach, UnsafeUrl};
+#[cfg(feature = "reqwest")]
+pub use redirects::redirects;
 #[cfg(feature = "reqwest")]
 pub use reqwest::{Egress, ReqwestBuildError, ReqwestClient};
 

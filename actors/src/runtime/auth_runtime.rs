@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::ActorRef;
+use ractor::{ActorId, ActorRef};
 
 use super::address::AuthMessage;
 use super::auth_event::EventStream;
@@ -59,6 +59,28 @@ impl AuthRuntime {
     /// Follows the events of all sessions, from now on.
     pub fn events(&self) -> EventStream {
         EventStream(self.core.events.subscribe())
+    }
+
+    /// Whether `actor` is or was the supervisor of this runtime. A host that linked it asks this in its own
+    /// `handle_supervisor_evt`, to tell the end of the runtime's tree from that of its other children.
+    pub fn is_supervisor(&self, actor: ActorId) -> bool {
+        self.core.is_supervisor(actor)
+    }
+
+    /// Waits until no flight is in the air and no caller waits for a token, at most for `deadline`. Everything is served
+    /// meanwhile as before, also new flights. Returns whether the runtime was quiet in time.
+    ///
+    /// A flight that cannot save its tokens is in the air until it can. A login that waits for a person is not waited for.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await. Nothing was changed.
+    pub async fn quiesce(&self, deadline: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.core.quiet() => true,
+            () = timer::pause(deadline) => false,
+        }
     }
 
     /// Shuts the runtime down. No request is admitted, waiting callers get an error, and no flight begins. Running

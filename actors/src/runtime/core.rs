@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use ractor::{ActorRef, ActorStatus};
+use ractor::{ActorId, ActorRef, ActorStatus};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +29,9 @@ use crate::system::Entropy;
 use crate::values::{
     ElapsedTime, LoginKey, LoginReason, Moment, Nonce, Now, Reason, ServerIdentity, SignInError, TokenError,
 };
+
+/// The pause between two looks for the end of flights and callers.
+const QUIET_LOOK: Duration = Duration::from_millis(10);
 
 /// The ports of a runtime.
 #[derive(Debug)]
@@ -76,6 +79,8 @@ pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
     directory: Directory,
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
+    /// Every supervisor that this runtime has had, because a host may learn of an end late. Each start adds one.
+    supervisors: Mutex<Vec<ActorId>>,
     /// Notified when a supervisor has started.
     tree_started: Notify,
     tracker: TaskTracker,
@@ -100,6 +105,7 @@ impl Core {
             plan,
             directory: Directory::default(),
             tree: Mutex::default(),
+            supervisors: Mutex::default(),
             tree_started: Notify::new(),
             tracker: TaskTracker::new(),
             stops_at: OnceLock::new(),
@@ -236,6 +242,11 @@ impl Core {
         lock(&self.tree).clone().filter(is_running)
     }
 
+    /// Whether this actor is or was the supervisor of this runtime.
+    pub(crate) fn is_supervisor(&self, actor: ActorId) -> bool {
+        lock(&self.supervisors).contains(&actor)
+    }
+
     /// Waits until a supervisor is running. In a running runtime there is no wait.
     pub(crate) async fn running_supervisor(&self) -> ActorRef<SupervisorMessage> {
         loop {
@@ -256,6 +267,7 @@ impl Core {
         }
         *tree = Some(supervisor.clone());
         drop(tree);
+        lock(&self.supervisors).push(supervisor.get_id());
         self.tree_started.notify_waiters();
         true
     }
@@ -292,6 +304,22 @@ impl Core {
     pub(crate) async fn wait_idle(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+    }
+
+    /// Waits until no flight is in the air and no caller waits. Both are looked for, because a note at each of them would
+    /// cost every caller something, and only the end of a host waits here.
+    pub(crate) async fn quiet(&self) {
+        let is_busy = |slot: &Arc<Slot>| slot.has_callers() || slot.is_flying();
+        loop {
+            let mut busy: Vec<_> = self.slots().into_iter().filter(is_busy).collect();
+            if busy.is_empty() {
+                return;
+            }
+            while !busy.is_empty() {
+                timer::pause(QUIET_LOOK).await;
+                busy.retain(is_busy);
+            }
+        }
     }
 
     // Shutdown.

@@ -12,6 +12,7 @@ mod endings;
 mod hosts;
 mod in_use;
 mod leaving;
+mod quiet;
 mod restarts;
 mod revoking;
 mod rig;
