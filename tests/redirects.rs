@@ -5,7 +5,7 @@
 #[path = "../actors/tests/common/within.rs"]
 mod within;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use reqwest::Client;
@@ -21,12 +21,12 @@ const BODY: &str = "{\"id\":1}";
 /// An origin that redirects some of its paths, answers 200 to the others, and notes what arrives.
 struct Origin {
     url: String,
-    redirects: HashMap<&'static str, (u16, String)>,
+    redirects: BTreeMap<&'static str, (u16, String)>,
     arrived: Mutex<Vec<String>>,
 }
 
 impl Origin {
-    async fn start(redirects: impl FnOnce(&str) -> HashMap<&'static str, (u16, String)>) -> Arc<Self> {
+    async fn start(redirects: impl FnOnce(&str) -> BTreeMap<&'static str, (u16, String)>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let origin = Arc::new(Self { redirects: redirects(&url), url, arrived: Mutex::default() });
@@ -41,7 +41,7 @@ impl Origin {
 
     /// An origin that answers 200 to everything.
     async fn other() -> Arc<Self> {
-        Self::start(|_| HashMap::new()).await
+        Self::start(|_| BTreeMap::new()).await
     }
 
     async fn serve(self: Arc<Self>, mut stream: TcpStream) {
@@ -112,7 +112,7 @@ async fn a_token_follows_307_and_308_within_its_resource_and_nothing_else() {
             ("//127.0.0.1:9/mcp", false),
             (elsewhere.as_str(), false),
         ] {
-            let place = |url: &str| HashMap::from([("/mcp", (status, to.replace("{origin}", url)))]);
+            let place = |url: &str| BTreeMap::from([("/mcp", (status, to.replace("{origin}", url)))]);
             let origin = Origin::start(place).await;
             let (answered, url) = post(&origin.at("/mcp"), &origin.at("/mcp")).await;
             let arrived = origin.arrived();
@@ -132,7 +132,7 @@ async fn a_token_follows_307_and_308_within_its_resource_and_nothing_else() {
 
 #[tokio::test]
 async fn the_scheme_is_part_of_the_origin() {
-    let to_https = |url: &str| HashMap::from([("/mcp", (307, url.replace("http:", "https:") + "/mcp/x"))]);
+    let to_https = |url: &str| BTreeMap::from([("/mcp", (307, url.replace("http:", "https:") + "/mcp/x"))]);
     let origin = Origin::start(to_https).await;
     assert_eq!(post(&origin.at("/mcp"), &origin.at("/mcp")).await.0, 307);
     assert_eq!(origin.arrived().len(), 1);
@@ -150,20 +150,20 @@ async fn five_redirects_are_followed_and_the_sixth_is_the_answer() {
         assert_eq!((status, url), (end.0, origin.at(end.1)));
         assert_eq!(origin.arrived().len(), 6);
     }
-    let circle = Origin::start(|_| HashMap::from([("/mcp", (307, "/mcp".to_owned()))])).await;
+    let circle = Origin::start(|_| BTreeMap::from([("/mcp", (307, "/mcp".to_owned()))])).await;
     assert_eq!(post(&circle.at("/mcp"), &circle.at("/mcp")).await.0, 307);
     assert_eq!(circle.arrived().len(), 6);
 }
 
 #[tokio::test]
 async fn requests_that_do_not_begin_at_the_resource_are_not_redirected() {
-    let origin = Origin::start(|_| HashMap::from([("/login", (307, "/mcp".to_owned()))])).await;
+    let origin = Origin::start(|_| BTreeMap::from([("/login", (307, "/mcp".to_owned()))])).await;
     assert_eq!(post(&origin.at("/mcp"), &origin.at("/login")).await.0, 307);
     assert_eq!(origin.arrived(), ["POST /login token secret body"]);
 
     // Another origin's request, redirected to the resource.
     let to_resource = origin.at("/mcp");
-    let other = Origin::start(|_| HashMap::from([("/x", (308, to_resource))])).await;
+    let other = Origin::start(|_| BTreeMap::from([("/x", (308, to_resource))])).await;
     assert_eq!(post(&origin.at("/mcp"), &other.at("/x")).await.0, 308);
     assert_eq!(origin.arrived(), [""; 0]);
 }
