@@ -1,4 +1,4 @@
-//! The client over reqwest keeps the HTTP contract.
+//! Runs the checks of [`tokenkeeper_testkit::http_contract`] on [`ReqwestClient`].
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
@@ -14,10 +14,11 @@ impl Harness for Reqwest {
     }
 }
 
-/// A host's client with every feature that repeats requests turned on.
-struct AsEagerAsCanBe;
+/// A client whose application turns on everything in reqwest that sends a request again or elsewhere.
+/// [`ReqwestClient::with`] must override all of it.
+struct WithRetriesAndRedirects;
 
-impl Harness for AsEagerAsCanBe {
+impl Harness for WithRetriesAndRedirects {
     fn client(&self) -> Arc<dyn HttpClient> {
         Arc::new(
             ReqwestClient::with(|| {
@@ -27,7 +28,9 @@ impl Harness for AsEagerAsCanBe {
                         // Retries after every outcome.
                         seen.retryable()
                     }))
+                    // A request on a pooled connection that has died is sent again.
                     .pool_max_idle_per_host(8)
+                    // Nothing listens there. Requests to loopback must not use it.
                     .proxy(reqwest::Proxy::all("http://127.0.0.1:1").unwrap())
             })
             .unwrap(),
@@ -41,6 +44,6 @@ async fn the_client_over_reqwest_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_keeps_it_whatever_its_host_asks_of_reqwest() {
-    run_all(&AsEagerAsCanBe).await;
+async fn it_keeps_the_contract_with_retries_and_redirects_turned_on() {
+    run_all(&WithRetriesAndRedirects).await;
 }

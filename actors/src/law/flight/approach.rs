@@ -46,7 +46,7 @@ impl FlightCore {
 
     fn claim(&mut self, ahead: Option<Box<Grant>>, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         self.claiming_since.get_or_insert(now.elapsed());
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         // A connection comes before the request and its writes.
         let at_least = self.claim_length().saturating_add(self.profile.connect_timeout);
         let epoch = self.order.epoch;

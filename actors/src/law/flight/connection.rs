@@ -49,7 +49,7 @@ pub(super) enum Readiness {
 impl FlightCore {
     /// Begins to connect to the token endpoint of `grant`. An earlier connection is dropped.
     pub(super) fn connect(&mut self, grant: &Grant, now: Now, effects: &mut Vec<FlightEffect>) {
-        let op = self.stamp();
+        let op = self.next_op();
         effects.push(FlightEffect::Connect(op, Box::new(grant.clone())));
         let limit = now.elapsed().after(self.profile.connect_timeout);
         self.connection = Connection::Pending { op, to: Destination::of(grant), limit };

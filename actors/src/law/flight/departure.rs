@@ -85,7 +85,7 @@ impl FlightCore {
             timeout: self.presentation_time(),
             state: MarkState::Open,
         };
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         effects.push(FlightEffect::Change(op, Change::Mark { expected: record.version(), mark: mark.clone() }));
         let attempt = Attempt {
             epoch: record.epoch,
@@ -253,7 +253,7 @@ impl FlightCore {
     }
 
     fn send(&mut self, attempt: Attempt, effects: &mut Vec<FlightEffect>) -> Phase {
-        let op = self.stamp();
+        let op = self.next_op();
         self.limit = None;
         self.requests += 1;
         let not_after = attempt.checked.after(self.equipment.timeouts.send_within);

@@ -352,18 +352,18 @@ impl FlightCore {
     }
 
     pub(super) fn load(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Op {
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         effects.push(FlightEffect::Load(op));
         op
     }
 
-    pub(super) fn stamp(&mut self) -> Op {
+    pub(super) fn next_op(&mut self) -> Op {
         self.ops = Op(self.ops.0 + 1);
         self.ops
     }
 
-    pub(super) fn stamp_store_op(&mut self, now: Now) -> Op {
+    pub(super) fn next_store_op(&mut self, now: Now) -> Op {
         self.limit = Some(now.elapsed().after(self.equipment.timeouts.store_timeout));
-        self.stamp()
+        self.next_op()
     }
 }

@@ -220,7 +220,7 @@ impl FlightCore {
                 let Some(change) = settlement.duty.change(&settlement.attempt, self.id()) else {
                     return self.concluded(settlement, None, now, effects);
                 };
-                let op = self.stamp();
+                let op = self.next_op();
                 effects.push(FlightEffect::Change(op, change));
                 settlement.unanswered.push(op);
                 let limit = self.write_limit(&settlement.duty, now.elapsed());
@@ -452,7 +452,7 @@ impl FlightCore {
         if self.renewal_due(phase).is_none_or(|due| due > now.elapsed()) {
             return;
         }
-        let op = self.stamp();
+        let op = self.next_op();
         let at_least = self.claim_length();
         if let Phase::Settling(Settlement { attempt, .. }) = phase
             && let Some(held) = &attempt.claim

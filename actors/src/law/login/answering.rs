@@ -37,7 +37,7 @@ impl AttemptCore {
     }
 
     fn take_again(&mut self, taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         out.push(LoginEffect::Take(op, taking.key));
         Phase::Taking(Taking { step: TakeStep::Asked(op), tries: taking.tries + 1, ..taking })
     }
@@ -96,7 +96,7 @@ impl AttemptCore {
                     // The session may not have read its record yet.
                     self.order.epoch = pending.epoch;
                 }
-                let op = self.stamp();
+                let op = self.next_op();
                 out.push(LoginEffect::Judge(op, pending.clone(), callback));
                 Phase::Judging { op, pending, key: taking.key }
             }
@@ -224,7 +224,7 @@ impl AttemptCore {
             revision: Revision::default(),
             expires: now.moment.wall.after(self.redemption_bound()),
         };
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         let epoch = code.pending.epoch;
         out.push(LoginEffect::Change(op, Change::AnswerPrompt { epoch, prompt: Box::new(prompt) }));
         Phase::Noting { op, code }
@@ -278,7 +278,7 @@ impl AttemptCore {
             // The note could not be written, and would have been refused.
             return self.conclude(Err(LoginReason::Superseded), out);
         }
-        let op = self.stamp();
+        let op = self.next_op();
         let redemption = Redemption {
             pending: (*code.pending).clone(),
             code: code.code.clone(),

@@ -112,13 +112,13 @@ impl AttemptCore {
             // The answer to another request came first, so that this one was not used.
             (_, None) if completes => self.conclude(Err(LoginReason::Superseded), out),
             (Decision::EndStale(prompt), None) => {
-                let op = self.stamp_store_op(now);
+                let op = self.next_store_op(now);
                 let (key, end) = (prompt.key, PromptEnd::Aborted);
                 out.push(LoginEffect::Change(op, Change::EndPrompt { key, end, at: now.moment }));
                 Phase::EndingStale { op }
             }
             (Decision::TakeOver(prompt), None) => {
-                let op = self.stamp_store_op(now);
+                let op = self.next_store_op(now);
                 out.push(LoginEffect::Peek(op, prompt.key));
                 Phase::Peeking { op, prompt }
             }
@@ -264,7 +264,7 @@ impl AttemptCore {
             grant: grant.cloned().map(Box::new),
             extends: wish.extends,
         };
-        let op = self.stamp();
+        let op = self.next_op();
         self.limit = Some(now.elapsed().after(self.equipment.limits.prepare));
         out.push(LoginEffect::Prepare(op, Box::new(preparation)));
         Phase::Preparing { op }
@@ -291,7 +291,7 @@ impl AttemptCore {
             expires: expires.after(self.equipment.limits.late),
             sealed: prepared.sealed.clone(),
         };
-        let (op, pending) = (self.stamp_store_op(now), Box::new(pending));
+        let (op, pending) = (self.next_store_op(now), Box::new(pending));
         out.push(LoginEffect::Put(op, prepared.key, pending.clone()));
         Phase::Putting { op, prepared, pending }
     }
@@ -322,7 +322,7 @@ impl AttemptCore {
             expires: prepared.expires,
         };
         let expected = self.record.as_ref().map_or(Version::default(), |record| record.version());
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         out.push(LoginEffect::Change(op, Change::Prompt { expected, prompt: Box::new(prompt) }));
         Phase::Asking { op, prepared, pending }
     }

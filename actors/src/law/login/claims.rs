@@ -11,7 +11,7 @@ use crate::values::{ElapsedTime, Epoch, Now, StoreFault};
 
 impl AttemptCore {
     pub(super) fn claim_login(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         let at_least = self.claim_length();
         self.claiming.insert(op, ClaimScope::Login);
         out.push(LoginEffect::Claim { op, scope: ClaimScope::Login, at_least });
@@ -19,7 +19,7 @@ impl AttemptCore {
     }
 
     pub(super) fn claim_spend(&mut self, epoch: Epoch, out: &mut Vec<LoginEffect>) -> Op {
-        let op = self.stamp();
+        let op = self.next_op();
         self.claiming.insert(op, ClaimScope::Spend(epoch));
         let limits = self.equipment.limits;
         let at_least = limits.redeem.saturating_add(self.equipment.timeouts.store_timeout);

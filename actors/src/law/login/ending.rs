@@ -24,7 +24,7 @@ impl AttemptCore {
     }
 
     fn write_end(&mut self, ending: Ending, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         let change = Change::EndPrompt { key: ending.key, end: ending.end, at: now.moment };
         out.push(LoginEffect::Change(op, change));
         Phase::Ending { op, ending }

@@ -46,7 +46,7 @@ impl AttemptCore {
             login,
             key,
             epoch: pending.epoch,
-            since: self.stamp(),
+            since: self.next_op(),
             step: KeepStep::Resting { until: now.elapsed() },
             failures: 0,
             concluded: false,
@@ -61,7 +61,7 @@ impl AttemptCore {
             return self.drop_logged_out(&keeping.login, out);
         }
         let Some(credential) = &keeping.login.refresh else { return self.write(keeping, now, out) };
-        let op = self.stamp();
+        let op = self.next_op();
         let limit = now.elapsed().after(self.equipment.timeouts.store_timeout);
         out.push(LoginEffect::Reserve(op, credential.digest()));
         Phase::Keeping(Keeping { step: KeepStep::Reserving { op, limit }, ..keeping })
@@ -82,7 +82,7 @@ impl AttemptCore {
         if self.is_logged_out(&keeping) {
             return self.drop_logged_out(&keeping.login, out);
         }
-        let op = self.stamp();
+        let op = self.next_op();
         let limit = now.elapsed().after(self.equipment.timeouts.store_timeout);
         out.push(LoginEffect::Change(op, Change::Install(keeping.login.clone())));
         Phase::Keeping(Keeping { step: KeepStep::Writing { op, limit }, ..keeping })

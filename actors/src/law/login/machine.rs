@@ -302,19 +302,19 @@ impl AttemptCore {
 
     // Operations.
 
-    pub(super) fn stamp(&mut self) -> Op {
+    pub(super) fn next_op(&mut self) -> Op {
         self.ops = Op(self.ops.0 + 1);
         self.ops
     }
 
     /// Stamps an operation of the store, and sets its time-out.
-    pub(super) fn stamp_store_op(&mut self, now: Now) -> Op {
+    pub(super) fn next_store_op(&mut self, now: Now) -> Op {
         self.limit = Some(now.elapsed().after(self.equipment.timeouts.store_timeout));
-        self.stamp()
+        self.next_op()
     }
 
     pub(super) fn load(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Op {
-        let op = self.stamp_store_op(now);
+        let op = self.next_store_op(now);
         self.missed_news = false;
         out.push(LoginEffect::Load(op));
         op

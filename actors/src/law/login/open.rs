@@ -19,7 +19,7 @@ const SLOWER: Duration = Duration::from_secs(5);
 
 impl AttemptCore {
     pub(super) fn show(&mut self, shown: Shown, taken_over: bool, out: &mut Vec<LoginEffect>) -> Phase {
-        let op = self.stamp();
+        let op = self.next_op();
         out.push(LoginEffect::Show(op, shown.pending.clone()));
         Phase::Showing { op, shown, taken_over }
     }
@@ -119,7 +119,7 @@ impl AttemptCore {
             open.reading = Some(Repeat::Waiting(self.load(now, out)));
         }
         if let Some(polling) = open.polling.as_mut().filter(|polling| is_due(Some(polling.step))) {
-            let op = self.stamp();
+            let op = self.next_op();
             out.push(LoginEffect::Poll(op, open.shown.pending.clone()));
             polling.step = Repeat::Waiting(op);
         }

@@ -64,7 +64,7 @@ impl Closing {
 impl Session {
     /// Logs the identity out. Nothing is served from now on.
     pub(super) fn logout(&mut self, reply: ReplyId, now: Now, out: &mut Output) {
-        if self.closing.as_ref().is_some_and(|closing| closing.reply.is_some()) || self.login.is_some() {
+        if self.closing.as_ref().is_some_and(|closing| closing.reply.is_some()) || self.installing.is_some() {
             return out.answer_logout(reply, Err(LogoutError::Busy));
         }
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
@@ -110,7 +110,7 @@ impl Session {
     }
 
     fn write_tombstone(&mut self, now: Now, out: &mut Output) {
-        let op = self.stamp();
+        let op = self.next_op();
         let Some(closing) = &mut self.closing else { return };
         let Some(epoch) = closing.epoch else { return };
         closing.step = Step::Writing { op, limit: now.elapsed().after(STORE_TIMEOUT) };
@@ -127,7 +127,7 @@ impl Session {
     }
 
     /// Ends a write of the tombstone that takes too long, and begins one that is due.
-    pub(super) fn close_late(&mut self, now: Now, out: &mut Output) {
+    pub(super) fn time_out_closing(&mut self, now: Now, out: &mut Output) {
         match self.closing.as_ref().map(|closing| closing.step) {
             Some(Step::Writing { limit, .. }) if limit <= now.elapsed() => {
                 self.not_closed(StoreFault::TimedOut, now, out);
@@ -182,7 +182,7 @@ impl Session {
     /// A write of the session's own is done.
     pub(super) fn changed(&mut self, op: Op, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let closes = |closing: &Closing| matches!(closing.step, Step::Writing { op: writing, .. } if writing == op);
-        if let Some(installing) = self.login.take_if(|installing| installing.waits_for(op)) {
+        if let Some(installing) = self.installing.take_if(|installing| installing.waits_for(op)) {
             self.installed(&installing, answer, now, out);
         } else if self.configuring.as_ref().is_some_and(|configuring| configuring.writes(op)) {
             self.configured(answer, now, out);
@@ -205,7 +205,7 @@ impl Session {
     }
 
     /// Ends a logout that never learned its epoch, so that it does not end the login that came after it.
-    pub(super) fn overtake_logout(&mut self, version: Version, out: &mut Output) {
+    pub(super) fn supersede_logout(&mut self, version: Version, out: &mut Output) {
         let overtaken = self.closing.take_if(|closing| closing.epoch.is_none());
         if let Some(reply) = overtaken.and_then(|closing| closing.reply) {
             out.answer_logout(reply, Err(LogoutError::Superseded(version)));

@@ -42,7 +42,7 @@ impl Session {
         if self.stopping {
             return out.answer_configure(reply, Err(ConfigureError::ShuttingDown));
         }
-        if self.login.is_some() || self.configuring.is_some() || self.is_closing() {
+        if self.installing.is_some() || self.configuring.is_some() || self.is_closing() {
             return out.answer_configure(reply, Err(ConfigureError::Busy));
         }
         self.configuring = Some(Configuring { reply, step: Step::Reading(renewal) });
@@ -69,7 +69,7 @@ impl Session {
             return out.answer_configure(reply, Err(ConfigureError::NotSignedIn));
         };
         let epoch = view.epoch();
-        let op = self.stamp();
+        let op = self.next_op();
         self.configuring =
             Some(Configuring { reply, step: Step::Writing { op, limit: now.elapsed().after(STORE_TIMEOUT) } });
         out.effects.push(SessionEffect::Change(op, Box::new(Change::Configure { epoch, renewal: *renewal })));
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// Handles a write that the store did not answer in time. A read will show whether it took effect.
-    pub(super) fn configure_late(&mut self, now: Now, out: &mut Output) {
+    pub(super) fn time_out_configure(&mut self, now: Now, out: &mut Output) {
         let late = |configuring: &mut Configuring| configuring.wake().is_some_and(|limit| limit <= now.elapsed());
         if let Some(configuring) = self.configuring.take_if(late) {
             out.answer_configure(configuring.reply, Err(ConfigureError::StoreTrouble(StoreFault::TimedOut)));

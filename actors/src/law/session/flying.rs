@@ -109,7 +109,7 @@ impl Session {
             },
             issuer,
             renewal: self.renewal().clone(),
-            known: self.knowledge.newest(),
+            known: self.knowledge.newest_generation(),
             nonce: self.birth.nonce,
             doubt: self.knowledge.doubt(),
             urgency: match attended {

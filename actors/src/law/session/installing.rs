@@ -1,4 +1,5 @@
-//! The installation of a login. Its refresh token is reserved for this identity first, and then the login is written (law 12).
+//! The installation of a login. Its refresh token is reserved for this identity first, and then the login is written (law 12
+//! in `docs/laws.md`).
 
 use super::machine::{Output, STORE_TIMEOUT, Session};
 use super::{ReplyId, SessionEffect};
@@ -14,9 +15,10 @@ pub(super) struct Installing {
     reply: ReplyId,
     /// The store operation whose answer is awaited, a reservation or a write.
     op: Op,
-    limit: ElapsedTime,
-    /// The login, until its write begins.
-    login: Option<Box<Login>>,
+    /// When that operation times out.
+    deadline: ElapsedTime,
+    /// The login while its refresh token is being reserved. `None` once its write has begun.
+    unwritten: Option<Box<Login>>,
     /// Whether the session knew of an earlier login or logout when this installation began. If the write then meets no
     /// record, the store was emptied meanwhile.
     had_record: bool,
@@ -24,8 +26,8 @@ pub(super) struct Installing {
 
 impl Installing {
     /// When the awaited store operation times out.
-    pub(super) fn wake(&self) -> ElapsedTime {
-        self.limit
+    pub(super) fn deadline(&self) -> ElapsedTime {
+        self.deadline
     }
 
     /// Whether this is the store operation that the login waits for.
@@ -40,12 +42,12 @@ impl Session {
         if self.stopping {
             return out.answer_install(reply, Err(InstallError::ShuttingDown));
         }
-        if self.login.is_some() {
+        if self.installing.is_some() {
             return out.answer_install(reply, Err(InstallError::Busy));
         }
-        let op = self.stamp();
-        let limit = now.elapsed().after(STORE_TIMEOUT);
-        let login = match &login.refresh {
+        let op = self.next_op();
+        let deadline = now.elapsed().after(STORE_TIMEOUT);
+        let unwritten = match &login.refresh {
             Some(refresh) => {
                 out.effects.push(SessionEffect::Reserve(op, refresh.digest()));
                 Some(login)
@@ -55,38 +57,38 @@ impl Session {
                 None
             }
         };
-        let had_record = self.knowledge.newest().epoch != Epoch::default();
-        self.login = Some(Installing { reply, op, limit, login, had_record });
+        let had_record = self.knowledge.newest_generation().epoch != Epoch::default();
+        self.installing = Some(Installing { reply, op, deadline, unwritten, had_record });
     }
 
-    /// The store has answered the reservation. If it was granted, the write begins.
+    /// Processes the store's answer to the reservation. If it was granted, the write begins.
     pub(super) fn reserved(&mut self, op: Op, answer: Result<Reservation, StoreFault>, now: Now, out: &mut Output) {
-        let Some(installing) = self.login.take_if(|installing| installing.op == op) else { return };
-        let error = match (answer, installing.login) {
+        let Some(installing) = self.installing.take_if(|installing| installing.waits_for(op)) else { return };
+        let error = match (answer, installing.unwritten) {
             (Ok(Reservation::Reserved), Some(login)) => {
-                let op = self.stamp();
-                let limit = now.elapsed().after(STORE_TIMEOUT);
+                let op = self.next_op();
+                let deadline = now.elapsed().after(STORE_TIMEOUT);
                 out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
-                self.login = Some(Installing { op, limit, login: None, ..installing });
+                self.installing = Some(Installing { op, deadline, unwritten: None, ..installing });
                 return;
             }
             (Ok(Reservation::HeldBy(_)), _) => InstallError::HeldElsewhere,
-            // An answer to a reservation with the number of the write, which no correct driver gives.
+            // The write has begun, so this is its operation. A correct runtime never answers it with a reservation.
             (Ok(Reservation::Reserved), None) => InstallError::StoreTrouble(StoreFault::Failed),
             (Err(fault), _) => InstallError::StoreTrouble(fault),
         };
         out.answer_install(installing.reply, Err(error));
     }
 
-    /// Ends an installation that the store does not answer. A read shows whether it took effect.
-    pub(super) fn install_late(&mut self, now: Now, out: &mut Output) {
-        if let Some(late) = self.login.take_if(|installing| installing.limit <= now.elapsed()) {
-            out.answer_install(late.reply, Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
+    /// Fails an installation that the store has not answered in time. A read shows whether it took effect.
+    pub(super) fn time_out_install(&mut self, now: Now, out: &mut Output) {
+        if let Some(unanswered) = self.installing.take_if(|installing| installing.deadline <= now.elapsed()) {
+            out.answer_install(unanswered.reply, Err(InstallError::StoreTrouble(StoreFault::TimedOut)));
             self.read(now, out);
         }
     }
 
-    /// The store has answered the write of `installing`, which the caller has taken out of the session.
+    /// Processes the store's answer to the write. [`changed`](Self::changed) has removed `installing` from the session.
     pub(super) fn installed(
         &mut self,
         installing: &Installing,
@@ -97,12 +99,12 @@ impl Session {
         let answer = match answer {
             Ok(Changed::Applied { before, after }) => {
                 let view = after.view();
-                self.new_epoch();
+                self.reset_for_new_epoch();
                 if before.is_none() && installing.had_record {
-                    // The store has lost the earlier record. The knowledge of that one does not hold for this one.
-                    self.start_over();
+                    // The store lost the earlier record. The session's knowledge of it does not apply to the new one.
+                    self.forget_record();
                 }
-                self.overtake_logout(view.version, out);
+                self.supersede_logout(view.version, out);
                 self.update(view.clone(), now, out);
                 Ok(Box::new(view))
             }
@@ -121,8 +123,8 @@ impl Session {
     /// The runtime shuts down. A login whose write has begun may take effect all the same, so its caller gets the error of a
     /// store that did not answer.
     pub(super) fn stop_installing(&mut self, out: &mut Output) {
-        let Some(installing) = self.login.take() else { return };
-        let error = match installing.login {
+        let Some(installing) = self.installing.take() else { return };
+        let error = match installing.unwritten {
             Some(_) => InstallError::ShuttingDown,
             None => InstallError::StoreTrouble(StoreFault::TimedOut),
         };

@@ -82,7 +82,7 @@ impl Session {
         let is_listed = issuers.contains(bound);
         match (parked, self.issuers.unlisted) {
             (Some(Reason::IssuerChanged), _) if is_listed => {
-                let op = self.stamp();
+                let op = self.next_op();
                 let unpark = Change::Unpark { epoch, why: Parked::IssuerChanged };
                 out.effects.push(SessionEffect::Change(op, Box::new(unpark)));
             }
@@ -98,17 +98,17 @@ impl Session {
             (None, Some(unlisted)) => {
                 if unlisted.park_at.is_none() && now.elapsed().since(unlisted.since) >= SECOND_LOOK {
                     self.issuers.unlisted = Some(Unlisted { park_at: Some(now.elapsed()), ..unlisted });
-                    self.park_late(now, out);
+                    self.time_out_parking(now, out);
                 }
             }
         }
     }
 
     /// Parks the grant in the store, if that is due.
-    pub(super) fn park_late(&mut self, now: Now, out: &mut Output) {
+    pub(super) fn time_out_parking(&mut self, now: Now, out: &mut Output) {
         let is_due = |unlisted: &Unlisted| unlisted.park_at.is_some_and(|at| at <= now.elapsed());
         let Some(unlisted) = self.issuers.unlisted.filter(is_due) else { return };
-        let op = self.stamp();
+        let op = self.next_op();
         self.issuers.unlisted = Some(Unlisted { park_at: Some(now.elapsed().after(PARK_PAUSE)), ..unlisted });
         let park = Change::Park { epoch: unlisted.epoch, why: Parked::IssuerChanged };
         out.effects.push(SessionEffect::Change(op, Box::new(park)));

@@ -100,7 +100,7 @@ impl Knowledge {
     }
 
     /// The newest generation known, from any source.
-    pub(super) fn newest(&self) -> Generation {
+    pub(super) fn newest_generation(&self) -> Generation {
         self.newest
     }
 
@@ -237,7 +237,7 @@ impl Session {
             reading.limit.get_or_insert(limit);
             return;
         }
-        let op = self.stamp();
+        let op = self.next_op();
         self.knowledge.reading = Some(Reading { op, limit: Some(limit), late: false, again: false });
         out.effects.push(SessionEffect::Load(op));
     }
@@ -261,7 +261,7 @@ impl Session {
     fn read_in(&mut self, view: Option<View>, now: Now, out: &mut Output) {
         match view {
             // An assumed view is not the store's word either.
-            None if self.knowledge.stored_view().is_none() => self.start_over(),
+            None if self.knowledge.stored_view().is_none() => self.forget_record(),
             Some(view) if self.knowledge.stored_view().is_none() && view.epoch() < self.knowledge.newest.epoch => {
                 return self.unread(StoreFault::Failed, now, out);
             }
@@ -271,14 +271,14 @@ impl Session {
     }
 
     /// The store has been emptied. Nothing that is known of its past holds for the records to come.
-    pub(super) fn start_over(&mut self) {
+    pub(super) fn forget_record(&mut self) {
         if self.knowledge.forget() {
             self.refusals.forget_floor();
         }
     }
 
     /// Gives up a read that takes too long, and begins one that is due.
-    pub(super) fn read_late(&mut self, now: Now, out: &mut Output) {
+    pub(super) fn time_out_read(&mut self, now: Now, out: &mut Output) {
         let reading = self.knowledge.reading.as_mut();
         if let Some(reading) = reading.filter(|reading| reading.limit.is_some_and(|limit| limit <= now.elapsed())) {
             (reading.limit, reading.late, reading.again) = (None, true, false);
@@ -323,7 +323,7 @@ impl Session {
         let epoch = view.epoch();
         self.flights.forget_before(epoch);
         if self.knowledge.epoch().unwrap_or(self.knowledge.newest.epoch) < epoch {
-            self.new_epoch();
+            self.reset_for_new_epoch();
             self.tell_attempts(&LoginEvent::Moved(epoch), out);
         }
         self.issuers.record_seen(&view);
@@ -340,7 +340,7 @@ impl Session {
     }
 
     /// The epoch has changed. The failures and refusals of the old one do not count in the new one.
-    pub(super) fn new_epoch(&mut self) {
+    pub(super) fn reset_for_new_epoch(&mut self) {
         self.pauses.reset();
         self.refusals.forget_futility();
         self.landings.forget_finding();

@@ -47,7 +47,7 @@ pub struct Session {
     /// The logins that a person is asked for.
     pub(super) signing_in: SigningIn,
     /// The login that is being installed.
-    pub(super) login: Option<Installing>,
+    pub(super) installing: Option<Installing>,
     /// The change of the renewal plan that is in progress.
     pub(super) configuring: Option<Configuring>,
     /// The logout that is in progress.
@@ -113,7 +113,7 @@ impl Session {
             refusals: Refusals::inherited(residue.floor, residue.floor_before, residue.futility),
             issuers: ListedIssuers::inherited(residue.barred, now.elapsed()),
             signing_in: SigningIn::inherited(residue.attempts, residue.elevations),
-            login: None,
+            installing: None,
             configuring: None,
             closing: residue.closing.map(|pending| Closing::resumed(pending, now.elapsed())),
             stopping: false,
@@ -152,7 +152,7 @@ impl Session {
             && !self.refusals.are_deferred()
             && !self.flights.is_running()
             && self.closing.is_none()
-            && self.login.is_none()
+            && self.installing.is_none()
             && !self.signing_in.is_busy()
             && !self.published.as_ref().is_some_and(|published| published.standing.signing_in)
             && self.issuers.wake().is_none()
@@ -203,13 +203,13 @@ impl Session {
     }
 
     fn tick(&mut self, now: Now, out: &mut Output) {
-        self.read_late(now, out);
+        self.time_out_read(now, out);
         self.answer_late_logins(now, out);
         self.answer_after_arrival(now, out);
-        self.install_late(now, out);
-        self.configure_late(now, out);
-        self.close_late(now, out);
-        self.park_late(now, out);
+        self.time_out_install(now, out);
+        self.time_out_configure(now, out);
+        self.time_out_closing(now, out);
+        self.time_out_parking(now, out);
         self.pauses.end_due(now.elapsed());
         self.answer_due(now, out);
     }
@@ -224,7 +224,8 @@ impl Session {
         self.stop_closing(out);
     }
 
-    pub(super) fn stamp(&mut self) -> Op {
+    /// Returns a new number, for the next store operation.
+    pub(super) fn next_op(&mut self) -> Op {
         self.ops = Op(self.ops.0 + 1);
         self.ops
     }
@@ -268,7 +269,7 @@ impl Session {
                 barred: self.issuers.unlisted(),
                 closed: self.knowledge.closed(),
                 unstored: self.knowledge.unstored().cloned(),
-                known: self.knowledge.newest(),
+                known: self.knowledge.newest_generation(),
                 attempts: self.signing_in.running().to_vec(),
                 elevations: self.signing_in.elevations(now.elapsed()),
                 plan: self.knowledge.plan().cloned().map(Box::new),
@@ -290,7 +291,7 @@ impl Session {
             .chain(self.signing_in.wake())
             .chain(self.arrives_elsewhere(now).filter(|_| waits))
             .chain(self.asked_until(now))
-            .chain(self.login.as_ref().map(Installing::wake))
+            .chain(self.installing.as_ref().map(Installing::deadline))
             .chain(self.configuring.as_ref().and_then(Configuring::wake))
             .chain(self.closing.as_ref().and_then(Closing::wake))
             .chain(self.issuers.wake())

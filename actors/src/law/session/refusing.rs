@@ -110,7 +110,7 @@ impl Session {
 
     /// Whether a lease of this generation is newer than everything that is known.
     fn is_unknown(&self, refused: Generation) -> bool {
-        refused.supersedes(&self.knowledge.newest())
+        refused.supersedes(&self.knowledge.newest_generation())
     }
 
     /// Answers the refusals of leases that are known by now. The others wait for the read.
@@ -167,7 +167,7 @@ impl Session {
             return;
         }
         self.refusals.discarded = Some(version);
-        let op = self.stamp();
+        let op = self.next_op();
         let discard = Change::Discard { epoch: generation.epoch, number: generation.number };
         out.effects.push(SessionEffect::Change(op, Box::new(discard)));
     }

@@ -257,7 +257,7 @@ impl Session {
             attempt,
             epoch: self.knowledge.epoch().unwrap_or_default(),
             task,
-            known: self.knowledge.newest(),
+            known: self.knowledge.newest_generation(),
             nonce: self.birth.nonce,
         };
         out.effects.push(SessionEffect::SignIn(Box::new(order)));
@@ -291,7 +291,7 @@ impl Session {
             LoginReport::Concluded(conclusion) => self.attempt_concluded(id, *conclusion, now, out),
             LoginReport::Settled(view) => {
                 self.signing_in.running.retain(|attempt| attempt.id != id);
-                if view.epoch() < self.knowledge.newest().epoch && !self.signing_in.is_keeping() {
+                if view.epoch() < self.knowledge.newest_generation().epoch && !self.signing_in.is_keeping() {
                     self.forget_unstored_login();
                 }
                 self.update(*view, now, out);
@@ -328,7 +328,7 @@ impl Session {
         }
         if let Some(lease) = unstored {
             self.knowledge.minted(lease);
-            self.new_epoch();
+            self.reset_for_new_epoch();
         }
         // A login that came first is as good as this one, whichever process the person has answered.
         let came_first = result == Err(LoginReason::Superseded) && self.is_signed_in(now);
@@ -361,7 +361,7 @@ impl Session {
     /// The store will never have the login that is served unstored. A refusal of it does not cover the grant before.
     fn forget_unstored_login(&mut self) {
         self.knowledge.forget_unstored_login();
-        self.refusals.forget_floor_above(self.knowledge.newest());
+        self.refusals.forget_floor_above(self.knowledge.newest_generation());
     }
 
     // Answers.

@@ -1,24 +1,26 @@
-//! The stored form of a record. It is versioned JSON, which a store seals before it leaves the process.
+//! The stored form of a record. It is versioned JSON. A store *seals* it, which means that it encrypts and authenticates it,
+//! before it writes it outside of the process.
 //!
-//! Only this module serializes secrets. The value types themselves have no serde. [`encode`] returns the plaintext of
-//! the sealed form in a buffer that wipes itself. [`decode`] reads it back from any known format. An issuer's entries
+//! Only this module serializes secrets. The value types themselves have no serde. [`encode`] returns the JSON, for the store
+//! to seal, in a buffer that wipes itself. [`decode`] reads unsealed JSON of any known format. An issuer's entries
 //! have a format of their own, in [`entry`], with the same rules.
 //!
 //! The outermost member `format` is read first. It alone decides how the rest is read:
 //!
-//! - **[`CURRENT`]** is read strictly. Each member is present once (`logins` may be absent), none is unknown, and none
-//!   contradicts another. An unknown member has an unknown meaning, and the next write would drop it, so the record is refused. A version that
-//!   adds a member raises the number.
+//! - **[`CURRENT`]** is read strictly. Each member is present once, except `logins`, which is left out while it is
+//!   empty. None is unknown, and none contradicts another. An unknown member has an unknown meaning, and the next write would
+//!   drop it, so the record is refused. A release that adds a member must raise [`CURRENT`].
 //! - **An older format**, 2 to 4, is read as strictly by its own types, then converted to the current one. Reading writes
 //!   nothing. The next change stores the record in the current format.
 //! - **A newer format** is [`FormatError::Newer`], regardless of the other members.
 //!
 //! # Wiping
 //!
-//! Nothing here copies a secret to memory that is freed unwiped, as long as the input is undamaged. A written secret
-//! goes from its own type straight to a buffer. That buffer got its final size while it held only zeros, so it never
-//! grows and moves. A read secret goes from the caller's bytes, which the caller wipes, straight into its own type. A
-//! secret is never escaped, so the JSON reader needs no scratch space for it.
+//! If the input is undamaged, every copy of a secret that is made here is wiped before its memory is freed. When writing,
+//! each secret is copied from its secret type to one buffer. The buffer has its final size before the first secret is
+//! written to it, so no reallocation leaves a copy behind. When reading, each secret is copied from the caller's bytes to
+//! its secret type. The caller wipes those bytes. A secret that would need escapes in JSON is stored in hexadecimal digits
+//! instead (see `secret`), so the JSON parser never copies a secret to a buffer of its own.
 //!
 //! Not covered are the stack and registers, memory that the operating system pages out, and damaged input. If a secret
 //! is in the place of another member, the reader may copy it into an error text. That text is never shown, but it is
@@ -51,8 +53,11 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// The reason why a record or an issuer's entry was not written or read. It contains nothing of the content.
 ///
-/// Bytes that could not be read may be all that is left of a login, after any of these errors. Report them as
-/// [`StoreFault::Unreadable`](crate::values::StoreFault::Unreadable) and leave them where they are.
+/// A store reports [`Newer`](Self::Newer) as [`StoreFault::Newer`](crate::values::StoreFault::Newer),
+/// [`NotJson`](Self::NotJson) and [`Damaged`](Self::Damaged) as
+/// [`StoreFault::Unreadable`](crate::values::StoreFault::Unreadable), and the others as
+/// [`StoreFault::Failed`](crate::values::StoreFault::Failed). It must not remove bytes that it could not read, because they
+/// may be all that is left of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
@@ -72,8 +77,8 @@ pub enum FormatError {
         what: &'static str,
     },
     /// A later version of this program wrote the record. It must stay as it is. It must not be migrated or
-    /// overwritten, not by a login or a logout either, because this version does not know the meaning of its members
-    /// or the position of its counters.
+    /// overwritten, not by a login or a logout either, because this version knows neither the
+    /// meaning of its members nor where the values of its epoch and revision are.
     #[error(
         "the stored record has format {found} and this version knows none above {known}: update this program; the \
          record was left as it is"
@@ -93,7 +98,8 @@ pub enum FormatError {
     },
 }
 
-/// The plaintext of `record`'s sealed form, in the [`CURRENT`] format. It holds secrets, and is wiped when dropped.
+/// Serializes `record` as JSON in the [`CURRENT`] format, for a store to seal. The bytes hold secrets, and are wiped when
+/// dropped.
 ///
 /// Durations are kept to the millisecond. A lifetime is rounded down, though never to zero, which would mean
 /// *unknown*. A request's time-out is rounded up. The same record always gives the same bytes.
@@ -106,23 +112,23 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
     plaintext(&wire::Record::of(record))
 }
 
-/// The record whose sealed form held these bytes, in the [`CURRENT`] or an older format. The caller wipes the bytes.
+/// Parses the unsealed bytes of a record, in the [`CURRENT`] or an older format. The caller wipes the bytes.
 ///
-/// Whether a refresh token belongs to the digest beside it cannot be checked without the store's key. The seal
-/// guarantees it.
+/// The record has a keyed digest beside each refresh token. Without the store's key it cannot be computed here, so whether
+/// the two belong together is not checked. The seal, which authenticates the record, ensures that they do.
 ///
 /// # Errors
 ///
-/// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). Its documentation lists what a caller must not
-/// do then.
+/// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). The documentation of [`FormatError`] says what a
+/// store does with the bytes then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
-    let wire = match number(bytes)? {
+    let wire = match format_of(bytes)? {
         // Format 1 was never released.
         0 | 1 => return Err(FormatError::Damaged { what: "format" }),
-        2 => layout::<Older<'_, Grant2<'_>>>(bytes)?.migrate(),
-        3 => layout::<Older<'_, Grant3<'_>>>(bytes)?.migrate(),
-        4 => layout::<Record4<'_>>(bytes)?.migrate(),
-        CURRENT => layout(bytes)?,
+        2 => parse::<Older<'_, Grant2<'_>>>(bytes)?.migrate(),
+        3 => parse::<Older<'_, Grant3<'_>>>(bytes)?.migrate(),
+        4 => parse::<Record4<'_>>(bytes)?.migrate(),
+        CURRENT => parse(bytes)?,
         newer => return Err(FormatError::Newer { found: newer, known: CURRENT }),
     };
     let record = read::record(wire).map_err(|what| FormatError::Damaged { what })?;
@@ -136,8 +142,8 @@ struct Envelope {
     format: u32,
 }
 
-/// The number of the format that `bytes` are in.
-fn number(bytes: &[u8]) -> Result<u32, FormatError> {
+/// Returns the format that `bytes` are in.
+fn format_of(bytes: &[u8]) -> Result<u32, FormatError> {
     if bytes.len() > MAX_BYTES {
         return Err(FormatError::TooLarge);
     }
@@ -149,8 +155,8 @@ fn number(bytes: &[u8]) -> Result<u32, FormatError> {
     Ok(envelope.format)
 }
 
-/// A whole record, in a format whose types are `T`. The envelope was readable, so any error is in the layout.
-fn layout<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
+/// Parses a whole record in a format whose types are `T`. The envelope was readable, so any error is in the layout.
+fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged { what: "layout" })
 }
 
@@ -168,7 +174,8 @@ fn plaintext(wire: &impl Serialize) -> Result<SecretSlice<u8>, FormatError> {
     Ok(plaintext)
 }
 
-/// Neither target can fail, because the second has the size that the first one counted.
+/// Serializes `wire` to `to`. [`plaintext`] calls it twice, first on a [`Size`] that counts, and then on a buffer of the
+/// counted size, so writing fails in neither.
 fn write(wire: &impl Serialize, to: &mut impl Write) -> Result<(), FormatError> {
     serde_json::to_writer(to, wire).map_err(|_| FormatError::Inconsistent { what: "layout" })
 }

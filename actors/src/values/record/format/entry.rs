@@ -14,7 +14,7 @@ mod wire;
 
 use secrecy::SecretSlice;
 
-use super::{FormatError, layout, number, plaintext};
+use super::{FormatError, format_of, parse, plaintext};
 use crate::values::issuer::IssuerEntry;
 
 /// The format that [`encode`] writes.
@@ -40,9 +40,9 @@ pub fn encode(entry: &IssuerEntry) -> Result<SecretSlice<u8>, FormatError> {
 /// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). Bytes that cannot be read stay where they are.
 /// They are neither migrated nor overwritten.
 pub fn decode(bytes: &[u8]) -> Result<IssuerEntry, FormatError> {
-    let wire = match number(bytes)? {
+    let wire = match format_of(bytes)? {
         0 => return Err(FormatError::Damaged { what: "format" }),
-        CURRENT => layout(bytes)?,
+        CURRENT => parse(bytes)?,
         newer => return Err(FormatError::Newer { found: newer, known: CURRENT }),
     };
     let entry = read::entry(wire).map_err(|what| FormatError::Damaged { what })?;
