@@ -119,7 +119,7 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
 ///
 /// # Errors
 ///
-/// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). The documentation of [`FormatError`] says what a
+/// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). The documentation of [`FormatError`] has what a
 /// store does with the bytes then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
     let wire = match format_of(bytes)? {
