@@ -38,7 +38,7 @@
 //! [`HostileAs::advance`] expires access tokens at once.
 
 mod authority;
-mod clock;
+pub(crate) mod clock;
 mod dispatcher;
 mod fault;
 mod form;
@@ -52,6 +52,7 @@ mod rules;
 mod script;
 mod socket;
 mod tally;
+mod verifier;
 
 use std::fmt;
 use std::io;
@@ -74,6 +75,7 @@ pub use fault::{Fault, RetryAfter, When};
 pub use gate::Gate;
 pub use rules::{Announced, Rotation, Rules};
 pub use tally::{Counts, Event, Snapshot, What};
+pub use verifier::{Admission, TokenVerdict, Verifier};
 
 /// The connections that may wait to be accepted. Beyond it the kernel drops them, and a client that believes itself connected
 /// gets a reset. Thousands of callers in several processes connect at once.
@@ -171,6 +173,11 @@ impl HostileAs {
     /// The protected resource `…/mcp`, which is also its `resource` parameter.
     pub fn resource(&self) -> String {
         format!("{}/mcp", self.dispatcher.origin)
+    }
+
+    /// A handle that checks access tokens for another server of the test, for example one of your own.
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(Arc::clone(&self.dispatcher))
     }
 
     // --- clients and grants ------------------------------------------------------------------------------------------

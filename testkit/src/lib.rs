@@ -55,6 +55,8 @@ pub mod hostile;
 pub use hostile::login_server;
 #[cfg(feature = "http-contract")]
 pub mod http_contract;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "scripted")]
 pub mod scripted;
 pub mod store_contract;

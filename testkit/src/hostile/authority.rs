@@ -57,12 +57,12 @@ struct Chain {
     alive: bool,
 }
 
-struct Access {
+pub(super) struct Access {
     /// The chain and the serial number of this access token in it. `None` for client credentials, which have no chain.
-    origin: Option<(ChainId, u32)>,
+    pub(super) origin: Option<(ChainId, u32)>,
     /// `None` if the request named none. The token is then good at every resource.
     resource: Option<String>,
-    scope: String,
+    pub(super) scope: String,
     expires: Duration,
 }
 
@@ -241,9 +241,14 @@ impl Authority {
 
     /// The scope of an access token that is good now at a resource with these names, separated by spaces.
     pub(super) fn scope_at(&self, access: &str, resource: &[String], now: Duration) -> Option<&str> {
+        self.access_at(access, resource, now).map(|access| &*access.scope)
+    }
+
+    /// An access token that is good now at a resource with these names.
+    pub(super) fn access_at(&self, access: &str, resource: &[String], now: Duration) -> Option<&Access> {
         let access = self.access.get(access)?;
         let belongs = access.resource.as_ref().is_none_or(|own| resource.contains(own));
-        (belongs && now < access.expires && self.is_live(access)).then_some(&*access.scope)
+        (belongs && now < access.expires && self.is_live(access)).then_some(access)
     }
 
     /// Ends a chain with its newest refresh token and all its access tokens. Returns whether it was alive.

@@ -40,7 +40,7 @@ pub(super) fn unix_seconds() -> u64 {
 
 /// Sleeps for `time`. A zero time returns at once, because a timer would still cost a millisecond.
 #[expect(clippy::disallowed_methods, reason = "a server that is slow on purpose")]
-pub(super) async fn pause(time: Duration) {
+pub(crate) async fn pause(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
     }
@@ -48,6 +48,6 @@ pub(super) async fn pause(time: Duration) {
 
 /// Spawns a task of the server. It ends with its set.
 #[expect(clippy::disallowed_methods, reason = "the server's own tasks, owned by the set")]
-pub(super) fn start(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn start(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
     tasks.spawn(task);
 }

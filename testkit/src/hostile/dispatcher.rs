@@ -428,7 +428,7 @@ impl Drop for Call {
 }
 
 /// The token of a bearer header (RFC 6750 section 2.1).
-fn bearer(authorization: &str) -> Option<&str> {
+pub(super) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

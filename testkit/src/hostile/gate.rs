@@ -50,7 +50,7 @@ impl Gate {
     }
 
     /// Registers an arrival, and waits to be released.
-    pub(super) async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let mut news = self.0.subscribe();
         let mut place = 0;
         self.0.send_modify(|state| {

@@ -63,7 +63,7 @@ use std::time::Duration;
 use tokenkeeper_actors::values::record::{Client, ClientAuth};
 
 use super::script::Step;
-use super::{ChainId, Fault, Gate, HostileAs, When};
+use super::{ChainId, Fault, Gate, HostileAs, Verifier, When};
 use registration::Known;
 use settings::words;
 
@@ -131,6 +131,11 @@ impl LoginServer {
     /// of the issuer's path.
     pub fn hostile(&self) -> &HostileAs {
         &self.hostile
+    }
+
+    /// A handle that checks access tokens for another server of the test. See [`Verifier::add_resource`].
+    pub fn verifier(&self) -> Verifier {
+        self.hostile.verifier()
     }
 
     // --- the person --------------------------------------------------------------------------------------------------

@@ -208,6 +208,21 @@ impl Site {
         (self.migrated.clone(), self.own_resources())
     }
 
+    /// Lets clients ask for tokens of a resource of another server.
+    pub(in crate::hostile) fn add_resource(&mut self, resource: &str) {
+        self.settings.other_resources.insert(resource.to_owned());
+    }
+
+    /// The scopes that each call needs.
+    pub(in crate::hostile) fn required_scopes(&self) -> &[String] {
+        &self.settings.required
+    }
+
+    /// The issuers that the resource's metadata lists.
+    pub(in crate::hostile) fn listed_issuers(&self) -> Vec<String> {
+        self.settings.listed_issuers.clone().unwrap_or_else(|| vec![self.issuer()])
+    }
+
     pub(super) fn consent(&self) -> Consent {
         self.settings.consent
     }
