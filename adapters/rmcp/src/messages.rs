@@ -1,0 +1,108 @@
+//! The requests of rmcp's transport, as its trait hands them over.
+
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
+use http::{HeaderName, HeaderValue};
+use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId};
+use rmcp::transport::streamable_http_client::{
+    SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+};
+use sse_stream::Sse;
+
+use crate::unsent::RequestName;
+
+#[expect(clippy::disallowed_types, reason = "rmcp's trait takes this type")]
+pub(crate) type Headers = std::collections::HashMap<HeaderName, HeaderValue>;
+
+/// The result of a request to the inner client `C`.
+pub(crate) type Answer<T, C> = Result<T, StreamableHttpError<<C as StreamableHttpClient>::Error>>;
+
+pub(crate) type EventStream = BoxStream<'static, Result<Sse, SseError>>;
+
+/// The message that a transport sends.
+#[derive(Clone)]
+pub(crate) struct Post {
+    pub(crate) uri: Arc<str>,
+    pub(crate) message: ClientJsonRpcMessage,
+    pub(crate) session_id: Option<Arc<str>>,
+    pub(crate) headers: Headers,
+    pub(crate) limits: PostLimits,
+}
+
+/// The limits of an answer, as the method of the trait has them. The same method of the inner client gets them.
+#[derive(Clone, Copy)]
+pub(crate) enum PostLimits {
+    None,
+    EventSize(usize),
+    Response(StreamableHttpResponseLimits),
+}
+
+impl Post {
+    pub(crate) async fn send<C>(self, inner: &C, token: Option<String>) -> Answer<StreamableHttpPostResponse, C>
+    where
+        C: StreamableHttpClient + Sync,
+    {
+        let Self { uri, message, session_id, headers, limits } = self;
+        match limits {
+            PostLimits::None => inner.post_message(uri, message, session_id, token, headers).await,
+            PostLimits::EventSize(size) => {
+                inner.post_message_with_max_sse_event_size(uri, message, session_id, token, headers, size).await
+            }
+            PostLimits::Response(limits) => {
+                inner.post_message_with_response_limits(uri, message, session_id, token, headers, limits).await
+            }
+        }
+    }
+
+    /// The name of the request, if the message is one.
+    pub(crate) fn request(&self) -> Option<RequestName> {
+        match &self.message {
+            ClientJsonRpcMessage::Request(request) => Some(self.named(&request.id)),
+            _ => None,
+        }
+    }
+
+    /// The name of the request that the message cancels, if it cancels one.
+    pub(crate) fn cancelled(&self) -> Option<RequestName> {
+        match &self.message {
+            ClientJsonRpcMessage::Notification(notification) => match &notification.notification {
+                ClientNotification::CancelledNotification(cancelled) => {
+                    cancelled.params.request_id.as_ref().map(|id| self.named(id))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn named(&self, id: &RequestId) -> RequestName {
+        RequestName { session_id: self.session_id.clone(), id: id.clone() }
+    }
+}
+
+/// The stream of events that a transport opens.
+#[derive(Clone)]
+pub(crate) struct Get {
+    pub(crate) uri: Arc<str>,
+    pub(crate) session_id: Option<Arc<str>>,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) headers: Headers,
+    /// The limit of an event's size, if the method of the trait has one.
+    pub(crate) max_event_size: Option<usize>,
+}
+
+impl Get {
+    pub(crate) async fn send<C>(self, inner: &C, token: Option<String>) -> Answer<EventStream, C>
+    where
+        C: StreamableHttpClient + Sync,
+    {
+        let Self { uri, session_id, last_event_id, headers, max_event_size } = self;
+        match max_event_size {
+            None => inner.get_stream(uri, session_id, last_event_id, token, headers).await,
+            Some(size) => {
+                inner.get_stream_with_max_sse_event_size(uri, session_id, last_event_id, token, headers, size).await
+            }
+        }
+    }
+}

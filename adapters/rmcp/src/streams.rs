@@ -1,0 +1,74 @@
+//! The waits of a stream of events that cannot be opened now.
+
+use std::time::Duration;
+
+use tokenkeeper::{AuthSession, StepUp};
+
+use crate::SessionError;
+
+/// The first pause after an error that passes. Pauses double up to the greatest.
+const MIN_PAUSE: Duration = Duration::from_millis(250);
+
+/// The greatest pause, unless the error asks for a longer one.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// The waits of one stream.
+///
+/// A stream waits here, because rmcp gives one up for ever if it is refused when it is opened, and tries again at growing
+/// intervals of any length after another error.
+pub(crate) struct Wait<'s> {
+    session: &'s AuthSession,
+    /// `None` before the first wait.
+    pause: Option<Duration>,
+}
+
+impl<'s> Wait<'s> {
+    pub(crate) fn new(session: &'s AuthSession) -> Self {
+        Self { session, pause: None }
+    }
+
+    /// Waits until the reason of `error` has passed. Returns `false` if it does not pass, or the runtime ends.
+    pub(crate) async fn until_passed(&mut self, error: &SessionError) -> bool {
+        if error.is_transient() {
+            let pause = self.next_pause();
+            sleep(error.retry_after().map_or(pause, |span| span.max(pause))).await;
+            return true;
+        }
+        let has_login = match error.step_up() {
+            Some(step_up) => self.newer_token(step_up).await,
+            None if error.is_login_required() => self.session.signed_in().await.is_ok(),
+            None => false,
+        };
+        // The first attempt after a login comes at once. Pauses follow in case that the server refuses every login.
+        let pause = if self.pause.is_none() { Duration::ZERO } else { self.next_pause() };
+        self.pause.get_or_insert(MIN_PAUSE);
+        if has_login {
+            sleep(pause).await;
+        }
+        has_login
+    }
+
+    /// Waits for a token that is newer than the one that lacks scopes.
+    async fn newer_token(&self, step_up: &StepUp) -> bool {
+        let mut watch = self.session.watch();
+        let mut state = watch.now();
+        while state.lease.is_none_or(|(generation, _)| !generation.supersedes(&step_up.refused())) {
+            match watch.next().await {
+                Some(next) => state = next,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause.unwrap_or(MIN_PAUSE);
+        self.pause = Some((pause * 2).min(MAX_PAUSE));
+        pause
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stream may be dropped at any time, and no sleep is long")]
+async fn sleep(span: Duration) {
+    tokio::time::sleep(span).await;
+}
