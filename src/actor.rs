@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use ractor::{ActorCell, ActorId, ActorRef};
 pub use tokenkeeper_actors::law::session::{Refusal, RefusalAnswer};
-pub use tokenkeeper_actors::runtime::AuthMessage;
 use tokenkeeper_actors::runtime::{self};
+pub use tokenkeeper_actors::runtime::{AuthMessage, StateChange};
 
 use crate::authorization::AuthorizationLogins;
 use crate::{AuthRuntime, BuildError, RuntimeBuilder};

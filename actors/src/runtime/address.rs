@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{ActorProcessingErr, ActorRef, DerivedActorRef, RpcReplyPort};
 
 use super::core::Core;
 use super::plan::SessionSpec;
 use super::request::{Request, RequestKind};
-use super::session::TokenOptions;
+use super::session::{AuthSession, TokenOptions};
 use super::slot::WaiterGuard;
+use super::state::SessionState;
 use crate::law::login::LoginWish;
 use crate::law::session::{
     LoggedOut, LoginCause, LoginProgress, LoginRequest, LoginRequestKind, Refusal, RefusalAnswer,
@@ -83,10 +84,34 @@ pub enum AuthMessage {
         /// The port for the result.
         reply: RpcReplyPort<Result<LoggedOut, LogoutError>>,
     },
+    /// Follows a session's state from now on. The present state comes first. Only the newest state is kept for an actor that
+    /// is slower than the session, so it may miss the states in between.
+    ///
+    /// It ends with the actor `to`, and with the shutdown of the runtime. The supervision tree may end and start again
+    /// meanwhile.
+    Follow {
+        /// The session's identity.
+        identity: ServerIdentity,
+        /// The actor that gets the states. Any actor whose messages can be made of a [`StateChange`] has such a reference
+        /// ([`ActorRef::get_derived`]).
+        to: DerivedActorRef<StateChange>,
+    },
+}
+
+/// The state of a session that an actor [follows](AuthMessage::Follow).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// The session's identity.
+    pub identity: ServerIdentity,
+    /// Its newest state.
+    pub state: SessionState,
 }
 
 #[cfg(feature = "cluster")]
 impl ractor::Message for AuthMessage {}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for StateChange {}
 
 /// Forwards requests to the sessions.
 #[derive(Debug)]
@@ -146,8 +171,31 @@ impl AddressActor {
                 let slot = core.slot(SessionSpec::new(identity));
                 core.deliver(Request::new(slot, RequestKind::Logout(reply)));
             }
+            AuthMessage::Follow { identity, to } => {
+                let session = AuthSession::new(Arc::clone(core), core.slot(SessionSpec::new(identity)));
+                core.spawn(follow(Arc::clone(core), session, to));
+            }
         }
         Ok(())
+    }
+}
+
+/// Sends the states of `session` to an actor, until that actor or the runtime ends. The handle keeps the session in the
+/// memory for as long as it is followed.
+async fn follow(core: Arc<Core>, session: AuthSession, to: DerivedActorRef<StateChange>) {
+    let mut watch = session.watch();
+    let mut state = Some(watch.now());
+    while let Some(newest) = state {
+        let change = StateChange { identity: session.identity().clone(), state: newest };
+        if to.send_message(change).is_err() {
+            return;
+        }
+        state = tokio::select! {
+            biased;
+            state = watch.next() => state,
+            _ = to.wait(None) => None,
+            () = core.stopping() => None,
+        };
     }
 }
 

@@ -54,7 +54,7 @@ mod token_actor;
 mod usage;
 mod watch;
 
-pub use address::AuthMessage;
+pub use address::{AuthMessage, StateChange};
 pub use auth_event::{AuthEvent, EventStream};
 pub use auth_runtime::AuthRuntime;
 pub use builder::{AuthSpec, BuildError, RuntimeBuilder};

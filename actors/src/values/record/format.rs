@@ -119,8 +119,8 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
 ///
 /// # Errors
 ///
-/// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). The documentation of [`FormatError`] has what a
-/// store does with the bytes then.
+/// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). [`FormatError`] describes what a store does with
+/// the bytes then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
     let wire = match format_of(bytes)? {
         // Format 1 was never released.
