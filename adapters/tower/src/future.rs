@@ -1,0 +1,219 @@
+//! The attempts of one request.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use http::StatusCode;
+use pin_project_lite::pin_project;
+use tokenkeeper::{Call, CallError, Destination, Next};
+use tower_service::Service;
+
+use crate::{Incoming, Outgoing, SendError};
+
+/// Gets a request a second time.
+pub(crate) type Again<R> = Arc<dyn Fn(&R) -> Option<R> + Send + Sync>;
+
+type Answer<S, R> = Result<<S as Service<R>>::Response, SendError<<S as Service<R>>::Error>>;
+
+pin_project! {
+    /// The future of a [`SessionService`](crate::SessionService).
+    ///
+    /// A request that is sent with the token at hand, and whose token is not refused, needs no allocation of the future's own.
+    /// All others wait, and their waits are boxed.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct SessionFuture<S, R>
+    where
+        S: Service<R>,
+    {
+        #[pin]
+        state: State<S, R>,
+    }
+}
+
+pin_project! {
+    #[project = StateOf]
+    enum State<S, R>
+    where
+        S: Service<R>,
+    {
+        // Sent without a token, for answers that are the caller's.
+        Untouched { #[pin] answer: S::Future },
+        // The first attempt, with the token at hand. The rest is for the answer, and taken by it.
+        Sent { #[pin] answer: S::Future, rest: Option<Rest<S, R>> },
+        // A wait for a token, or an attempt after one.
+        Waiting { attempts: Pin<Box<dyn Future<Output = Answer<S, R>> + Send>> },
+        // Taken by the first poll.
+        Failed { error: Option<CallError> },
+    }
+}
+
+/// What an attempt's answer is read with, and the request for another attempt.
+struct Rest<S, R> {
+    sending: Sending<S, R>,
+    copy: Option<R>,
+}
+
+/// One request's way through a service, between its attempts.
+pub(crate) struct Sending<S, R> {
+    service: S,
+    call: Call,
+    to: Destination,
+    again: Again<R>,
+}
+
+impl<S: Service<R>, R> SessionFuture<S, R> {
+    pub(crate) fn untouched(answer: S::Future) -> Self {
+        Self { state: State::Untouched { answer } }
+    }
+
+    pub(crate) fn failed(error: CallError) -> Self {
+        Self { state: State::Failed { error: Some(error) } }
+    }
+}
+
+impl<S, R> Future for SessionFuture<S, R>
+where
+    S: Service<R> + Send + 'static,
+    S::Response: Incoming,
+    S::Future: Send,
+    R: Outgoing,
+{
+    type Output = Answer<S, R>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateOf::Untouched { answer } => return answer.poll(context).map_err(SendError::Inner),
+                StateOf::Waiting { attempts } => return attempts.as_mut().poll(context),
+                // A future that is polled after its end may do anything but answer.
+                StateOf::Failed { error } => {
+                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error.into())));
+                }
+                StateOf::Sent { answer, rest } => {
+                    let answer = ready!(answer.poll(context)).map_err(SendError::Inner)?;
+                    let Some(Rest { mut sending, copy }) = rest.take() else { return Poll::Pending };
+                    if sending.is_done(&answer) {
+                        return Poll::Ready(Ok(answer));
+                    }
+                    State::Waiting { attempts: Box::pin(sending.go_on(answer, copy)) }
+                }
+            };
+            // The attempt's own future is dropped here, with its permit if the service has permits.
+            state.set(next);
+        }
+    }
+}
+
+impl<S, R> Sending<S, R> {
+    pub(crate) fn new(service: S, call: Call, to: Destination, again: Again<R>) -> Self {
+        Self { service, call, to, again }
+    }
+}
+
+impl<S, R> Sending<S, R>
+where
+    S: Service<R> + Send + 'static,
+    S::Response: Incoming,
+    S::Future: Send,
+    R: Outgoing,
+{
+    /// Sends the request at once if the session has a token at hand. `service` is ready.
+    pub(crate) fn begin(mut self, mut request: R) -> SessionFuture<S, R> {
+        let authorization = match at_once(self.call.authorize(&self.to, request.method())) {
+            Some(Ok(Some(authorization))) => authorization,
+            Some(Err(error)) => return SessionFuture::failed(error),
+            // The token has expired a moment ago.
+            Some(Ok(None)) | None => return self.begin_waiting(request),
+        };
+        let copy = (self.again)(&request);
+        authorization.apply(request.headers_mut());
+        let answer = self.service.call(request);
+        SessionFuture { state: State::Sent { answer, rest: Some(Rest { sending: self, copy }) } }
+    }
+
+    /// Sends the request when the session has a token. `service` is ready.
+    pub(crate) fn begin_waiting(self, request: R) -> SessionFuture<S, R> {
+        SessionFuture { state: State::Waiting { attempts: Box::pin(self.attempts(request)) } }
+    }
+
+    /// All attempts of the request. `service` is ready.
+    pub(crate) async fn attempts(mut self, mut request: R) -> Answer<S, R> {
+        loop {
+            let method = request.method().clone();
+            let authorization = self.call.authorize(&self.to, &method).await?;
+            let copy = (self.again)(&request);
+            if let Some(authorization) = authorization {
+                authorization.apply(request.headers_mut());
+            }
+            let answer = self.service.call(request).await.map_err(SendError::Inner)?;
+            request = match self.answered(answer, copy).await? {
+                Answered::Done(answer) => return Ok(answer),
+                Answered::Again(copy) => copy,
+            };
+        }
+    }
+
+    /// The attempts after the first one, which was refused with `answer`.
+    async fn go_on(mut self, answer: S::Response, copy: Option<R>) -> Answer<S, R> {
+        let copy = match self.answered(answer, copy).await? {
+            Answered::Done(answer) => return Ok(answer),
+            Answered::Again(copy) => copy,
+        };
+        self.attempts(copy).await
+    }
+
+    /// Reads an answer. After it returned `Again`, `service` is ready.
+    async fn answered(
+        &mut self,
+        answer: S::Response,
+        copy: Option<R>,
+    ) -> Result<Answered<S::Response, R>, SendError<S::Error>> {
+        if self.is_done(&answer) {
+            return Ok(Answered::Done(answer));
+        }
+        // A borrow of the answer across an await would ask for answers that are `Sync`.
+        let headers = answer.headers().clone();
+        match (self.call.next(answer.status(), &headers).await?, copy) {
+            (Next::Again, Some(copy)) => {
+                // Its connection is free for the next attempt, or closed.
+                drop(answer);
+                poll_fn(|context| self.service.poll_ready(context)).await.map_err(SendError::Inner)?;
+                Ok(Answered::Again(copy))
+            }
+            // The refusal is noted. The caller may be able to send the request again.
+            (Next::Again, None) | (Next::Done, _) => Ok(Answered::Done(answer)),
+        }
+    }
+
+    /// Whether the answer is the caller's without any wait. The call decides about these answers, too.
+    fn is_done(&mut self, answer: &S::Response) -> bool {
+        !matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && matches!(at_once(self.call.next(answer.status(), answer.headers())), Some(Ok(Next::Done)))
+    }
+}
+
+/// The decision about an answer.
+enum Answered<A, R> {
+    /// It is the caller's.
+    Done(A),
+    /// The request is sent again.
+    Again(R),
+}
+
+impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionFuture").finish_non_exhaustive()
+    }
+}
+
+/// The result of a future that needs no wait. `None` if it needs one, and it is dropped then.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    }
+}
