@@ -1,0 +1,180 @@
+//! Calls that time out while the session waits for a token. rmcp reports a time-out once its cancellation was delivered. The
+//! limit of a delivery is an hour in these tests, so that a cancellation that waits for a token would never return.
+
+use std::time::Duration;
+
+use rmcp::ServiceError;
+use rmcp::model::{CallToolRequest, ClientRequest};
+use rmcp::service::PeerRequestOptions;
+use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
+use tokenkeeper_rmcp::SessionClient;
+use tokenkeeper_testkit::hostile::{Fault, When};
+use tokenkeeper_testkit::mcp::HoldAt;
+use tokenkeeper_testkit::scripted::{ScriptedSession, token};
+
+use crate::host::{Host, Mcp, call, echo};
+use crate::requests::{CALL, numbered, post};
+use crate::scripted::{Scripted, Step};
+use crate::within::{each_within, within};
+
+const CALL_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Makes calls that time out, and waits until each has.
+async fn calls_time_out(mcp: &Mcp, calls: usize) {
+    let calls: Vec<_> = (0..calls)
+        .map(|_| {
+            let peer = mcp.peer().clone();
+            tokio::spawn(async move {
+                let request = ClientRequest::CallToolRequest(CallToolRequest::new(call("echo", "text", "late")));
+                let options = PeerRequestOptions::with_timeout(CALL_TIMEOUT);
+                peer.send_cancellable_request(request, options).await?.await_response().await
+            })
+        })
+        .collect();
+    for result in each_within("a time-out", calls).await {
+        let result = result.unwrap();
+        assert!(matches!(result, Err(ServiceError::Timeout { .. })), "{result:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_wait_for_a_refresh_time_out_in_their_time_and_the_refresh_is_kept() {
+    for calls in [1, 8, 40, 200] {
+        let host = Host::signed_in().await;
+        let mcp = host.connect(&host.own_client()).await;
+        host.expire();
+        let gate = host.server.hold_next(When::After);
+        calls_time_out(&mcp, calls).await;
+        assert_eq!(gate.came(), 1, "{calls}");
+        gate.open();
+        within("a call", echo(&mcp, "next")).await.unwrap();
+        let (tokens, counts) = (host.server.counts(), host.resource.counts());
+        assert_eq!((tokens.token_requests, tokens.rotations, tokens.replays), (1, 1, 0), "{calls}");
+        assert_eq!((counts.of("tools/call"), counts.of("notifications/cancelled")), (1, 0), "{calls}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_were_refused_and_wait_for_a_refresh_are_cancelled_here() {
+    for calls in [1, 40] {
+        let host = Host::signed_in().await;
+        let mcp = host.connect(&host.own_client()).await;
+        host.server.kill_access_tokens();
+        let gate = host.server.hold_next(When::Before);
+        calls_time_out(&mcp, calls).await;
+        let refused = host.resource.counts().answered("tools/call", 401);
+        assert!((1..=calls as u64).contains(&refused), "{refused}");
+        gate.open();
+        within("a call", echo(&mcp, "next")).await.unwrap();
+        let counts = host.resource.counts();
+        assert_eq!((host.server.counts().token_requests, counts.of("notifications/cancelled")), (1, 0), "{calls}");
+    }
+}
+
+#[tokio::test]
+async fn calls_at_a_silent_authorization_server_time_out_in_their_time() {
+    let host = Host::signed_in().await;
+    let mcp = host.connect(&host.own_client()).await;
+    host.expire();
+    host.server.always(When::Before, Fault::silence());
+    calls_time_out(&mcp, 8).await;
+    let counts = host.resource.counts();
+    assert_eq!((counts.of("tools/call"), counts.of("notifications/cancelled")), (0, 0));
+}
+
+#[tokio::test]
+async fn the_cancellation_of_a_call_at_the_server_is_sent() {
+    let host = Host::signed_in().await;
+    let mcp = host.connect(&host.own_client()).await;
+    let gate = host.resource.hold("echo", HoldAt::InTool);
+    calls_time_out(&mcp, 1).await;
+    let counts = host.resource.counts();
+    assert_eq!((counts.executed("echo"), counts.answered("notifications/cancelled", 202)), (1, 1));
+    gate.open();
+}
+
+#[tokio::test]
+async fn the_cancellation_of_a_call_at_the_server_does_not_wait_for_a_token_and_is_sent_after_it() {
+    let host = Host::signed_in().await;
+    let mcp = host.connect(&host.own_client()).await;
+    let held = host.resource.hold("echo", HoldAt::InTool);
+    let refresh = host.server.hold_next(When::After);
+    let expire = async {
+        held.reached(1).await;
+        host.expire();
+    };
+    tokio::join!(calls_time_out(&mcp, 1), within("the call", expire));
+    within("the refresh", refresh.reached(1)).await;
+    assert_eq!(host.resource.counts().of("notifications/cancelled"), 0);
+    refresh.open();
+    within("the cancellation", host.resource.until(|counts| counts.of("notifications/cancelled") == 1)).await;
+    assert_eq!(host.server.counts().token_requests, 1);
+    held.open();
+}
+
+#[tokio::test]
+async fn a_refused_cancellation_is_sent_again_without_waiting_for_the_refresh() {
+    let host = Host::signed_in().await;
+    let mcp = host.connect(&host.own_client()).await;
+    let held = host.resource.hold("echo", HoldAt::InTool);
+    let refresh = host.server.hold_next(When::After);
+    let kill = async {
+        held.reached(1).await;
+        host.server.kill_access_tokens();
+    };
+    tokio::join!(calls_time_out(&mcp, 1), within("the call", kill));
+    within("the refresh", refresh.reached(1)).await;
+    refresh.open();
+    within("the cancellation", host.resource.until(|counts| counts.answered("notifications/cancelled", 202) == 1)).await;
+    assert_eq!((host.server.counts().token_requests, host.resource.counts().status(401)), (1, 1));
+    held.open();
+}
+
+fn cancellation(id: u64) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#)
+}
+
+/// A transport may hand over the cancellation before it drops the request.
+#[tokio::test(start_paused = true)]
+async fn the_cancellation_of_a_request_that_still_waits_is_accepted_and_not_sent() {
+    let script = ScriptedSession::new().then(token("at-1").takes(Duration::from_secs(2)));
+    let inner = Scripted::default();
+    let client = SessionClient::over(inner.clone(), script.session());
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { post(&client, CALL).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    assert!(matches!(post(&client, &cancellation(1)).await, Ok(StreamableHttpPostResponse::Accepted)));
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    script.session().token().await.unwrap();
+    assert_eq!((inner.sent(), script.counts().token_requests), (vec![], 1));
+    // The number is another request's from now on.
+    post(&client, CALL).await.unwrap();
+    post(&client, &cancellation(1)).await.unwrap();
+    assert_eq!(inner.sent().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_that_finds_no_token_is_dropped_after_five_seconds() {
+    let script = ScriptedSession::new().then(token("at-1").takes(Duration::from_secs(6)));
+    let inner = Scripted::default();
+    let client = SessionClient::over(inner.clone(), script.session());
+    let begun = tokio::time::Instant::now();
+    post(&client, &cancellation(1)).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    script.session().token().await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(inner.sent(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_at_a_slow_server_is_as_slow_as_its_server() {
+    let inner = Scripted::new([Step::Good, Step::Silent]);
+    let client = SessionClient::over(inner.clone(), numbered().session());
+    post(&client, CALL).await.unwrap();
+    let cancellation = cancellation(1);
+    assert!(tokio::time::timeout(Duration::from_secs(3), post(&client, &cancellation)).await.is_err());
+    assert_eq!(inner.sent().len(), 2);
+}

@@ -1,0 +1,20 @@
+//! The adapter, below rmcp's transports and alone.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tasks and time of tests")]
+
+mod auth_client;
+mod cancellations;
+mod connecting;
+mod errors;
+mod examples;
+mod forwarding;
+mod host;
+mod importing;
+mod redirects;
+mod refusals;
+mod requests;
+mod scripted;
+mod storms;
+mod streams;
+#[path = "../../../../actors/tests/common/within.rs"]
+mod within;
