@@ -29,6 +29,7 @@
 //! | `large` | `bytes` | a text of that length |
 //! | `whoami` | | the token's `chain`, `ordinal` and `scope` ([`Admission`]), as JSON and as structured content |
 //! | `restricted` | | `done`, for tokens with the scope `tools:admin` |
+//! | `routed` | `region` | the region, which the wire of 2026 repeats in `Mcp-Param-Region` |
 //! | `fail` | | an error of the tool (`isError`) |
 //!
 //! [`McpResource::hold`] holds any of them at a gate.
@@ -42,27 +43,36 @@
 //! [`Admission`]: crate::hostile::Admission
 
 mod answer;
+mod call;
 mod counts;
+mod events;
 mod listener;
 mod message;
+mod other_origin;
 mod resource;
+mod session;
 mod settings;
 mod state;
 mod tools;
 mod wire;
+mod wire2025;
+mod wire2026;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::hostile::clock::start;
 use crate::hostile::{Gate, Verifier};
+use events::Stop;
 use state::Shared;
 
 pub use counts::{McpCounts, ReceivedRequest};
+pub use other_origin::OtherOrigin;
 pub use settings::{AnswerForm, ChallengeForm, Cut, HoldAt, Instead, McpSettings, Wires};
 
 /// The server. It listens on its own port on 127.0.0.1. Dropping it aborts its tasks and closes all its connections, as
@@ -101,7 +111,13 @@ impl McpResource {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(verifier, address, settings));
         let mut tasks = JoinSet::new();
-        start(&mut tasks, listener::listen(listener, Arc::clone(&shared)));
+        let (counted, served) = (Arc::clone(&shared), Arc::clone(&shared));
+        let connected = move || {
+            counted.count(|counts| counts.connections += 1);
+            counted.settings().has_nodelay
+        };
+        let serve = move |request| resource::serve(Arc::clone(&served), request);
+        start(&mut tasks, listener::listen(listener, connected, serve));
         Ok(Self { address, shared, _tasks: tasks })
     }
 
@@ -136,9 +152,17 @@ impl McpResource {
         self.shared.state().instead.extend(std::iter::repeat_n(entry, times));
     }
 
-    /// Removes all entries of [`next`](Self::next).
+    /// Cuts the next `times` answers of an operation that are streams of events. Entries are used in their order.
+    pub fn cut_next(&self, operation: &str, times: usize, cut: Cut) {
+        let entry = (operation.to_owned(), cut);
+        self.shared.state().cuts.extend(std::iter::repeat_n(entry, times));
+    }
+
+    /// Removes all entries of [`next`](Self::next) and [`cut_next`](Self::cut_next).
     pub fn calm(&self) {
-        self.shared.state().instead.clear();
+        let mut state = self.shared.state();
+        state.instead.clear();
+        state.cuts.clear();
     }
 
     /// Holds all requests of an operation from now on, until the gate is opened. A second gate for the same place and
@@ -150,6 +174,28 @@ impl McpResource {
         state.gates.retain(|(place, known, _)| (*place, &**known) != (at, operation));
         state.gates.push((at, operation.to_owned(), gate.clone()));
         gate
+    }
+
+    /// Forgets all MCP sessions, as a server does that restarts. Their calls are aborted, and their streams end.
+    pub fn forget_sessions(&self) {
+        let forgotten = std::mem::take(&mut self.shared.state().sessions.by_id);
+        self.shared.count(|counts| counts.sessions -= forgotten.len() as u64);
+    }
+
+    /// Sends a notification on all standing streams, for example `notifications/tools/list_changed`. MCP sessions keep it for
+    /// a stream that is opened later with `Last-Event-ID`. Subscriptions of the wire of 2026 get that one only.
+    pub fn notify(&self, method: &str, params: Value) {
+        self.shared.state().sessions.notify(method, &params);
+    }
+
+    /// Breaks the connections of all standing streams.
+    pub fn cut_standing_streams(&self) {
+        self.shared.state().sessions.stop_standing(Stop::Break);
+    }
+
+    /// Ends all standing streams properly, those of the wire of 2026 with a result.
+    pub fn end_standing_streams(&self) {
+        self.shared.state().sessions.stop_standing(Stop::End);
     }
 
     // --- counts ------------------------------------------------------------------------------------------------------

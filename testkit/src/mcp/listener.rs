@@ -1,9 +1,9 @@
 //! The connections of a resource.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -14,8 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use super::resource;
-use super::state::Shared;
+use super::answer::Answer;
 use crate::hostile::clock::{pause, start};
 
 /// The connections that may wait to be accepted.
@@ -28,15 +27,21 @@ pub(super) fn bind() -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until the task ends. They end with it.
-pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+/// Accepts connections until the task ends. They end with it. `connected` counts a connection, and returns whether it has
+/// `TCP_NODELAY`.
+pub(super) async fn listen<S, F>(listener: TcpListener, connected: impl Fn() -> bool, serve: S)
+where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    shared.count(|counts| counts.connections += 1);
-                    start(&mut connections, serve(Arc::clone(&shared), stream));
+                    // If the option fails, events arrive a little later.
+                    let _ = stream.set_nodelay(connected());
+                    start(&mut connections, converse(stream, serve.clone()));
                 }
                 // Most likely the process is out of descriptors. Some come back when clients leave.
                 Err(_) => pause(Duration::from_millis(10)).await,
@@ -46,12 +51,14 @@ pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream) {
-    // If the option fails, events arrive a little later.
-    let _ = stream.set_nodelay(shared.settings().has_nodelay);
-    let service = service_fn(|request: Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(resource::serve(&shared, request).await) }
+async fn converse<S, F>(stream: TcpStream, serve: S)
+where
+    S: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let answer = serve(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     // A client that leaves is no concern of the server.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

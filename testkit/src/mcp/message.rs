@@ -46,6 +46,16 @@ impl Received {
         message.params["name"].as_str()
     }
 
+    /// The parameters of the message.
+    pub(super) fn params(&self) -> &Value {
+        self.message.as_ref().map_or(&Value::Null, |message| &message.params)
+    }
+
+    /// A member of the message's metadata.
+    pub(super) fn meta(&self, key: &str) -> &Value {
+        &self.params()["_meta"][key]
+    }
+
     /// A header that is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()

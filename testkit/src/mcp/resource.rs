@@ -22,7 +22,7 @@ use crate::hostile::{Admission, TokenVerdict};
 const MAX_BODY: usize = 32 << 20;
 
 /// Answers a request.
-pub(super) async fn serve(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+pub(super) async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     shared.log(ReceivedRequest::new(&head));
     match head.uri.path() {
@@ -30,7 +30,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, request: Request<Incoming>) -> A
             let method = head.method.to_string();
             shared.count(|counts| *counts.requests.entry(method).or_default() += 1);
         }
-        path if path.starts_with("/.well-known/") => return metadata(shared, path),
+        path if path.starts_with("/.well-known/") => return metadata(&shared, path),
         _ => {
             shared.count(|counts| counts.elsewhere += 1);
             return json(200, &json!({}));
@@ -41,7 +41,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, request: Request<Incoming>) -> A
     let operation = received.operation.clone();
     shared.count(|counts| *counts.operations.entry(operation).or_default() += 1);
     let operation = received.operation.clone();
-    let answer = respond(shared, received).await;
+    let answer = respond(&shared, received).await;
     let status = answer.status().as_u16();
     shared.count(|counts| *counts.answers.entry((operation, status)).or_default() += 1);
     answer

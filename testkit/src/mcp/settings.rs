@@ -127,6 +127,6 @@ pub enum Cut {
     /// In the middle of the event after an identifier. On the wire of 2025 with sessions it can be resumed.
     AfterId,
     /// By a proper end after an identifier, as servers do that want to be polled (SEP-1699). It can be resumed like
-    /// [`AfterId`](Self::AfterId).
+    /// [`AfterId`](Self::AfterId). Where events have no identifiers, it is [`WithoutId`](Self::WithoutId).
     EndsAfterId,
 }

@@ -1,6 +1,6 @@
 //! The state that all connections of a resource share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use super::counts::{McpCounts, ReceivedRequest};
 use super::message::Received;
-use super::settings::{HoldAt, Instead, McpSettings};
+use super::session::{McpSession, Sessions};
+use super::settings::{Cut, HoldAt, Instead, McpSettings};
 use crate::hostile::{Gate, Verifier};
 
 /// The most requests that are logged.
@@ -31,8 +32,10 @@ pub(super) struct State {
     pub(super) gates: Vec<(HoldAt, String, Gate)>,
     /// What the next requests of an operation get instead of their answer.
     pub(super) instead: VecDeque<(String, Instead)>,
+    /// How the next answers of an operation are cut.
+    pub(super) cuts: VecDeque<(String, Cut)>,
     pub(super) log: Vec<ReceivedRequest>,
-    pub(super) sessions: BTreeMap<String, ()>,
+    pub(super) sessions: Sessions,
 }
 
 impl Shared {
@@ -40,8 +43,14 @@ impl Shared {
         let origin = format!("http://{address}");
         let uri = format!("{origin}/mcp");
         verifier.add_resource(&uri);
-        let state =
-            State { settings, gates: Vec::new(), instead: VecDeque::new(), log: Vec::new(), sessions: BTreeMap::new() };
+        let state = State {
+            settings,
+            gates: Vec::new(),
+            instead: VecDeque::new(),
+            cuts: VecDeque::new(),
+            log: Vec::new(),
+            sessions: Sessions::default(),
+        };
         Self { origin, uri, verifier, counts: watch::Sender::default(), state: Mutex::new(state) }
     }
 
@@ -72,6 +81,39 @@ impl Shared {
         if let Some(gate) = gate {
             gate.pass().await;
         }
+    }
+
+    /// Opens a session, and returns its identifier.
+    pub(super) fn open_session(&self, session: McpSession) -> String {
+        let port = self.origin.rsplit(':').next().unwrap_or_default();
+        let mut state = self.state();
+        // Servers on other ports have other sessions.
+        let id = format!("session-{port}-{}", self.counts.borrow().sessions_opened);
+        state.sessions.by_id.insert(id.clone(), session);
+        self.count(|counts| {
+            counts.sessions_opened += 1;
+            counts.sessions += 1;
+        });
+        id
+    }
+
+    pub(super) fn close_session(&self, id: &str) {
+        // Its calls count their end, after the lock is released.
+        let closed = self.state().sessions.by_id.remove(id);
+        if closed.is_some() {
+            self.count(|counts| counts.sessions -= 1);
+        }
+    }
+
+    pub(super) fn with_session<T>(&self, id: &str, with: impl FnOnce(&mut McpSession) -> T) -> Option<T> {
+        self.state().sessions.by_id.get_mut(id).map(with)
+    }
+
+    /// How the answer to this request is cut.
+    pub(super) fn next_cut(&self, received: &Received) -> Option<Cut> {
+        let mut state = self.state();
+        let place = state.cuts.iter().position(|(operation, _)| received.is(operation))?;
+        state.cuts.remove(place).map(|(_, cut)| cut)
     }
 
     /// What this request gets instead of its answer.

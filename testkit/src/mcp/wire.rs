@@ -1,101 +1,84 @@
-//! The wires of 2025 and 2026.
+//! The choice of the wire, and the rules that both have in common.
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method, header};
+use http::{Method, header};
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer, empty, with};
-use super::message::{Message, Received};
+use super::message::Received;
+use super::settings::Wires;
 use super::state::Shared;
-use super::{resource, tools};
+use super::{wire2025, wire2026};
 use crate::hostile::Admission;
 
-/// The revisions that begin with `initialize`, the newest first.
-const REVISIONS_2025: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+/// The revision of the wire of 2026.
+pub(super) const REVISION_2026: &str = "2026-07-28";
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The revisions that begin with `initialize`, the newest first.
+pub(super) const REVISIONS_2025: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 /// Answers a request whose token is good.
 pub(super) async fn serve(shared: &Arc<Shared>, received: Received, admission: Admission) -> Answer {
-    match received.head.method {
-        Method::POST => post(shared, &received, &admission).await,
-        Method::DELETE if shared.settings().has_sessions => match session(shared, &received) {
-            Err(refusal) => *refusal,
-            Ok(session) => {
-                shared.state().sessions.remove(&session);
-                shared.count(|counts| counts.sessions -= 1);
-                empty(204)
-            }
-        },
-        _ => with(empty(405), header::ALLOW, "POST"),
-    }
-}
-
-async fn post(shared: &Arc<Shared>, received: &Received, admission: &Admission) -> Answer {
-    if !received.accepts("application/json") || !received.accepts("text/event-stream") {
-        return empty(406);
-    }
-    let Some(message) = &received.message else {
-        return answer::error(400, None, -32700, "not one JSON-RPC message", None);
-    };
-    if received.operation == "initialize" {
-        return initialize(shared, message);
-    }
-    if shared.settings().has_sessions
-        && let Err(refusal) = session(shared, received)
+    if received.head.method == Method::POST
+        && let Some(refusal) = refuse_form(&received)
     {
-        return *refusal;
+        return refusal;
     }
-    let Some(id) = &message.id else { return empty(202) };
-    let result = match &*received.operation {
-        "response" => return empty(202),
-        "ping" => Ok(json!({})),
-        "tools/list" => Ok(tools::list()),
-        "tools/call" => tools::call(shared, received, message, admission).await,
-        _ => Err(answer::error_message(Some(id), -32601, "unknown method", None)),
-    };
-    let message = result.map_or_else(|error| error, |result| json!({ "jsonrpc": "2.0", "id": id, "result": result }));
-    answer::json(200, &message)
+    let wires = shared.settings().wires;
+    let header = received.header("mcp-protocol-version");
+    let asked = header.or_else(|| received.meta("io.modelcontextprotocol/protocolVersion").as_str());
+    match asked {
+        Some(REVISION_2026) if wires != Wires::Only2025 => wire2026::serve(shared, received, admission).await,
+        None if wires == Wires::Only2026 && received.head.method != Method::POST => only("POST"),
+        None if wires == Wires::Only2026 => unsupported(shared, &received, "2025-11-25"),
+        None => wire2025::serve(shared, received, admission).await,
+        Some(asked) if REVISIONS_2025.contains(&asked) && wires != Wires::Only2026 => {
+            wire2025::serve(shared, received, admission).await
+        }
+        Some(asked) => unsupported(shared, &received, asked),
+    }
 }
 
-fn initialize(shared: &Shared, message: &Message) -> Answer {
-    let asked = message.params["protocolVersion"].as_str().unwrap_or_default();
-    let revision = REVISIONS_2025.into_iter().find(|known| *known == asked).unwrap_or(REVISIONS_2025[0]);
-    let result = json!({
-        "protocolVersion": revision,
-        "capabilities": { "tools": { "listChanged": true } },
-        "serverInfo": server_info(),
-    });
-    let answer = answer::json(200, &json!({ "jsonrpc": "2.0", "id": message.id, "result": result }));
-    if !shared.settings().has_sessions {
-        return answer;
-    }
-    let mut id = String::new();
-    shared.count(|counts| {
-        id = format!("session-{}-{}", shared.uri.len(), counts.sessions_opened);
-        counts.sessions_opened += 1;
-        counts.sessions += 1;
-    });
-    shared.state().sessions.insert(id.clone(), ());
-    with(answer, SESSION, id)
-}
-
-fn server_info() -> Value {
+pub(super) fn server_info() -> Value {
     json!({ "name": "tokenkeeper-testkit", "version": env!("CARGO_PKG_VERSION") })
 }
 
-/// The session of a request.
-fn session(shared: &Shared, received: &Received) -> Result<String, Box<Answer>> {
-    let Some(id) = received.header(SESSION.as_str()) else {
-        return Err(Box::new(answer::error(400, None, -32000, "Mcp-Session-Id is missing", None)));
-    };
-    if shared.state().sessions.contains_key(id) {
-        return Ok(id.to_owned());
+/// The revisions that the resource speaks.
+pub(super) fn supported(shared: &Shared) -> Vec<&'static str> {
+    match shared.settings().wires {
+        Wires::Both => std::iter::once(REVISION_2026).chain(REVISIONS_2025).collect(),
+        Wires::Only2025 => REVISIONS_2025.to_vec(),
+        Wires::Only2026 => vec![REVISION_2026],
     }
-    let refusal = match shared.settings().unknown_session_status {
-        status @ (401 | 403) => resource::refusal(shared, status, &resource::invalid_token(shared)),
-        status => answer::error(status, None, -32001, "unknown session", None),
-    };
-    Err(Box::new(refusal))
+}
+
+/// An answer to a method that the wire does not have.
+pub(super) fn only(allowed: &str) -> Answer {
+    with(empty(405), header::ALLOW, allowed)
+}
+
+/// What both wires require of a POST.
+fn refuse_form(received: &Received) -> Option<Answer> {
+    let content_type = received.header("content-type").unwrap_or_default();
+    if !content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Some(empty(415));
+    }
+    if !received.accepts("application/json") || !received.accepts("text/event-stream") {
+        return Some(empty(406));
+    }
+    if received.message.is_none() {
+        return Some(answer::error(400, None, -32700, "not one JSON-RPC message", None));
+    }
+    None
+}
+
+fn unsupported(shared: &Shared, received: &Received, asked: &str) -> Answer {
+    let id = received.message.as_ref().and_then(|message| message.id.as_ref());
+    if shared.settings().wires == Wires::Only2025 {
+        // A server of that time knows neither the code nor the data of the newer error.
+        return answer::error(400, None, -32000, "Unsupported protocol version", None);
+    }
+    let data = json!({ "supported": supported(shared), "requested": asked });
+    answer::error(400, id, -32022, "Unsupported protocol version", Some(data))
 }
