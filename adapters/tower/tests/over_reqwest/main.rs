@@ -7,6 +7,8 @@ mod storms;
 #[path = "../../../../actors/tests/common/within.rs"]
 mod within;
 
+use std::time::Duration;
+
 use reqwest::{Client, Request, Response};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::values::DigestKey;
@@ -16,7 +18,7 @@ use tokenkeeper_testkit::hostile::HostileAs;
 use tokenkeeper_tower::{SendError, SessionLayer, SessionService, execute};
 use tower::{Layer, ServiceExt};
 
-use within::within;
+use within::{until, within};
 
 /// A host with one session at the server, and a client whose redirects stay within it.
 struct Host {
@@ -48,15 +50,18 @@ impl Host {
         Self { _runtime: runtime, session, client, url: server.resource() }
     }
 
-    /// A host that is signed in. Without an access token, its first request needs a refresh.
-    async fn signed_in(server: &HostileAs, with_access: bool) -> Self {
+    /// A host that is signed in. Its access token is good for an hour, or has expired.
+    async fn signed_in(server: &HostileAs, is_fresh: bool) -> Self {
         let host = Self::new(server).await;
         let grant = server.grant();
-        let mut login = Login::at(grant.binding.clone()).refresh_token(grant.refresh_token.expose());
-        if with_access {
-            login = login.access_token(grant.access_token.expose(), Some(grant.lifetime));
-        }
+        let lifetime = if is_fresh { grant.lifetime } else { Duration::from_millis(1) };
+        let login = Login::at(grant.binding.clone())
+            .refresh_token(grant.refresh_token.expose())
+            .access_token(grant.access_token.expose(), Some(lifetime));
         within("the login", host.session.install(login)).await.unwrap();
+        if !is_fresh {
+            until("the expiry", || host.session.at_hand().is_none()).await;
+        }
         host
     }
 

@@ -13,7 +13,6 @@ use crate::within::each_within;
 async fn storm(size: usize, is_refused: bool) {
     let rules = Rules { answer_delay: Duration::from_millis(50), old_access_dies: true, ..Rules::default() };
     let server = HostileAs::start_with(rules).await.unwrap();
-    // Without an access token the crowd waits for the first one, as it does after an expiry.
     let host = Host::signed_in(&server, is_refused).await;
     if is_refused {
         server.kill_access_tokens();
