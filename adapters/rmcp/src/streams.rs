@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenkeeper::{AuthSession, StepUp};
+use tokenkeeper::{AuthSession, Generation, StepUp};
 
 use crate::SessionError;
 
@@ -48,11 +48,13 @@ impl<'s> Wait<'s> {
         has_login
     }
 
-    /// Waits for a token that is newer than the one that lacks scopes.
+    /// Waits for a token that is newer than the one that lacks scopes, or for a login.
     async fn newer_token(&self, step_up: &StepUp) -> bool {
         let mut watch = self.session.watch();
         let mut state = watch.now();
-        while state.lease.is_none_or(|(generation, _)| !generation.supersedes(&step_up.refused())) {
+        let login = state.signed_in;
+        let is_older = |generation: Generation| !generation.supersedes(&step_up.refused());
+        while state.signed_in == login && state.lease.is_none_or(|(generation, _)| is_older(generation)) {
             match watch.next().await {
                 Some(next) => state = next,
                 None => return false,

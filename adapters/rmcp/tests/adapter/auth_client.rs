@@ -3,17 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::auth::{
     AuthClient, AuthorizationManager, AuthorizationMetadata, CredentialStore, InMemoryCredentialStore,
     OAuthClientConfig,
 };
-use rmcp::ServiceExt;
-use rmcp::transport::streamable_http_client::StreamableHttpClient;
 
-use crate::host::{Host, Mcp, call};
+use crate::host::{Host, call};
 use crate::importing::stored;
-use crate::within::{each_within, within};
+use crate::within::each_within;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rmcps_own_client_beside_the_adapter() {
@@ -22,10 +19,10 @@ async fn rmcps_own_client_beside_the_adapter() {
             let host = Host::with(|rules| rules.answer_delay = Duration::from_millis(50), |_| {}).await;
             let transports = if kind == "adapter" {
                 let client = host.own_client();
-                [connect(&host, client.clone()).await, connect(&host, client).await]
+                [host.connect(&client).await, host.connect(&client).await]
             } else {
                 let client = auth_client(&host).await;
-                [connect(&host, client.clone()).await, connect(&host, client).await]
+                [host.connect(&client).await, host.connect(&client).await]
             };
             host.server.kill_access_tokens();
             let begun = Instant::now();
@@ -47,11 +44,6 @@ async fn rmcps_own_client_beside_the_adapter() {
             assert!(counts.token_requests > 0);
         }
     }
-}
-
-async fn connect<C: StreamableHttpClient + Sync>(host: &Host, client: C) -> Mcp {
-    let transport = StreamableHttpClientTransport::with_client(client, host.config());
-    within("a connection", ().serve(transport)).await.unwrap()
 }
 
 async fn auth_client(host: &Host) -> AuthClient<reqwest::Client> {

@@ -125,7 +125,8 @@ async fn a_refused_cancellation_is_sent_again_without_waiting_for_the_refresh() 
     tokio::join!(calls_time_out(&mcp, 1), within("the call", kill));
     within("the refresh", refresh.reached(1)).await;
     refresh.open();
-    within("the cancellation", host.resource.until(|counts| counts.answered("notifications/cancelled", 202) == 1)).await;
+    within("the cancellation", host.resource.until(|counts| counts.answered("notifications/cancelled", 202) == 1))
+        .await;
     assert_eq!((host.server.counts().token_requests, host.resource.counts().status(401)), (1, 1));
     held.open();
 }

@@ -1,5 +1,7 @@
 //! Connecting with an expired token and a slow refresh.
 
+use std::time::Duration;
+
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::{ClientLifecycleMode, ClientServiceExt};
 use tokenkeeper_testkit::hostile::When;
@@ -48,4 +50,18 @@ async fn a_host_may_wait_for_a_login_before_it_connects() {
     let (mcp, ()) = tokio::join!(within("a connection", connect), login);
     within("a call", echo(&mcp, "x")).await.unwrap();
     assert_eq!(host.resource.counts().status(401), 0);
+}
+
+/// The order of a host's end. The end of an MCP session needs a token.
+#[tokio::test]
+async fn mcp_sessions_end_before_the_auth_runtime() {
+    let host = Host::signed_in().await;
+    let mcp = host.connect(&host.own_client()).await;
+    host.expire();
+    within("the end of the MCP session", mcp.cancel()).await.unwrap();
+    let report = within("a shutdown", host.runtime.shutdown(Duration::from_secs(5))).await;
+    assert!(report.is_clean(), "{report:?}");
+    let counts = host.resource.counts();
+    assert_eq!((counts.answered("DELETE", 204), counts.sessions), (1, 0));
+    assert_eq!(host.server.counts().token_requests, 1);
 }

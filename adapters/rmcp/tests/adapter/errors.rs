@@ -1,12 +1,14 @@
 //! The session's errors inside all those of rmcp, and rmcp's own questions about them.
 
+use std::time::Duration;
+
 use rmcp::service::ClientInitializeError;
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientLifecycleMode, ClientServiceExt, ErrorData, RmcpError, ServiceError, ServiceExt};
 use tokenkeeper::Reason;
 use tokenkeeper_rmcp::{SessionClient, session_error};
-use tokenkeeper_testkit::hostile::{Fault, When};
+use tokenkeeper_testkit::hostile::{Fault, RetryAfter, When};
 use tokenkeeper_testkit::scripted::{ScriptedSession, login_required};
 
 use crate::host::{Host, call, echo};
@@ -69,10 +71,12 @@ async fn a_fault_that_passes_says_when_to_try_again() {
     let host = Host::signed_in().await;
     let mcp = host.connect(&host.own_client()).await;
     host.expire();
-    host.server.always(When::Before, Fault::status(400));
+    let pause = Duration::from_secs(120);
+    host.server.always(When::Before, Fault::status(429).retry_after(RetryAfter::Seconds(pause.as_secs())));
     let error = within("an error", echo(&mcp, "x")).await.unwrap_err();
     let session = session_error(&error).unwrap();
-    assert_eq!(session.reason(), Some(Reason::RequestRefused));
+    assert_eq!((session.reason(), session.is_transient()), (Some(Reason::Throttled), true));
+    assert!(session.retry_after().is_some_and(|span| span > pause / 2));
     assert!(!error.is_authorization_required() && session.step_up().is_none());
 }
 

@@ -1,2 +1,1 @@
 //! The examples of the migration note.
-

@@ -7,7 +7,8 @@ use std::process::Command;
 /// A newer rmcp may add a method with a default, which would bypass the inner client's own. It has to be forwarded, too.
 #[test]
 fn every_method_of_rmcps_trait_is_forwarded() {
-    let of_trait = methods(&read(&rmcp().join("src/transport/streamable_http_client.rs")), "pub trait StreamableHttpClient");
+    let of_trait =
+        methods(&read(&rmcp().join("src/transport/streamable_http_client.rs")), "pub trait StreamableHttpClient");
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/client.rs");
     let of_impl = methods(&read(&own), "impl<C> StreamableHttpClient for SessionClient<C>");
     assert!(of_trait.len() >= 6, "{of_trait:?}");

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rmcp::model::{CallToolRequestParams, JsonObject};
+use rmcp::model::{CallToolRequestParams, JsonObject, ProtocolVersion};
 use rmcp::service::{RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{ServiceError, ServiceExt};
+use rmcp::transport::streamable_http_client::{StreamableHttpClient, StreamableHttpClientTransportConfig};
+use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, ServiceError, ServiceExt};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
@@ -21,7 +21,8 @@ use tokenkeeper_testkit::mcp::{McpResource, McpSettings};
 
 use crate::within::within;
 
-pub type Mcp = RunningService<RoleClient, ()>;
+pub type Mcp = Connected<()>;
+pub type Connected<H> = RunningService<RoleClient, H>;
 pub type OwnClient = SessionClient<reqwest::Client>;
 
 /// One process, with the servers that it talks to.
@@ -87,10 +88,30 @@ impl Host {
             .session_recovery_timeout(hour)
     }
 
-    /// A transport of its own over `client`.
-    pub async fn connect(&self, client: &OwnClient) -> Mcp {
+    /// A transport of its own over `client`, which has opened its standing stream.
+    pub async fn connect<C: StreamableHttpClient + Sync>(&self, client: &C) -> Mcp {
+        self.connect_as((), client, self.config()).await
+    }
+
+    pub async fn connect_as<C: StreamableHttpClient + Sync, H: ClientHandler>(
+        &self,
+        handler: H,
+        client: &C,
+        config: StreamableHttpClientTransportConfig,
+    ) -> Connected<H> {
+        let before = self.resource.counts().answered("GET", 200);
+        let transport = StreamableHttpClientTransport::with_client(client.clone(), config);
+        let mcp = within("a connection", handler.serve(transport)).await.unwrap();
+        within("the standing stream", self.resource.until(|counts| counts.answered("GET", 200) > before)).await;
+        mcp
+    }
+
+    /// A transport of its own over `client`, on the wire of 2026. It has no standing stream.
+    pub async fn connect_2026<C: StreamableHttpClient + Sync>(&self, client: &C) -> Mcp {
+        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+        let lifecycle = ClientLifecycleMode::Discover { preferred_versions };
         let transport = StreamableHttpClientTransport::with_client(client.clone(), self.config());
-        within("a connection", ().serve(transport)).await.unwrap()
+        within("a connection", ().serve_with_lifecycle(transport, lifecycle)).await.unwrap()
     }
 }
 
@@ -120,7 +141,7 @@ pub fn call(tool: &'static str, argument: &str, value: impl Into<serde_json::Val
 }
 
 /// Calls the tool `echo`, and checks its result.
-pub async fn echo(mcp: &Mcp, text: &str) -> Result<(), ServiceError> {
+pub async fn echo<H: ClientHandler>(mcp: &Connected<H>, text: &str) -> Result<(), ServiceError> {
     let result = mcp.call_tool(call("echo", "text", text)).await?;
     assert_eq!(result.content[0].as_text().unwrap().text, text);
     Ok(())

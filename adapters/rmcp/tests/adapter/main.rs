@@ -1,5 +1,5 @@
 //! The adapter, below rmcp's transports and alone.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tasks and time of tests")]
 
 mod auth_client;
@@ -14,6 +14,7 @@ mod redirects;
 mod refusals;
 mod requests;
 mod scripted;
+mod standing;
 mod storms;
 mod streams;
 #[path = "../../../../actors/tests/common/within.rs"]

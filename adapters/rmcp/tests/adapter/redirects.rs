@@ -1,6 +1,6 @@
 //! Redirects, below the adapter's own client.
 
-use tokenkeeper_testkit::mcp::{AnswerForm, Instead, McpResource};
+use tokenkeeper_testkit::mcp::{AnswerForm, Instead, OtherOrigin};
 
 use crate::host::{Host, echo};
 use crate::within::within;
@@ -9,16 +9,16 @@ use crate::within::within;
 async fn no_redirect_carries_the_token_or_the_session_to_another_path_or_origin() {
     for form in [AnswerForm::Json, AnswerForm::Sse] {
         let host = Host::with(|_| {}, |settings| settings.answers = form).await;
-        let other = McpResource::start(host.server.verifier()).await.unwrap();
+        let other = OtherOrigin::start().await.unwrap();
         let mcp = host.connect(&host.own_client()).await;
         for status in [301, 302, 303, 307, 308] {
-            for location in ["/steal".to_owned(), "/mcp2".to_owned(), other.uri(), format!("{}/steal", other.origin())] {
+            for location in ["/steal".to_owned(), "/mcp2".to_owned(), other.url("/mcp"), other.url("/steal")] {
                 host.resource.next("tools/call", 1, Instead::Redirect { status, location });
                 within("an error", echo(&mcp, "x")).await.unwrap_err();
             }
         }
         for status in [301, 302, 303, 307, 308] {
-            let location = format!("{}/steal", other.origin());
+            let location = other.url("/mcp");
             let mcp = host.connect(&host.own_client()).await;
             host.resource.next("DELETE", 1, Instead::Redirect { status, location });
             within("the end", mcp.cancel()).await.unwrap();

@@ -68,7 +68,11 @@ async fn each_method_reaches_the_same_method_of_the_inner_client_with_all_argume
     let expected = |method: &str| Sent {
         method: method.to_owned(),
         uri: URI.to_owned(),
-        message: if method.starts_with("post") { serde_json::to_string(&message(CALL)).unwrap() } else { String::new() },
+        message: if method.starts_with("post") {
+            serde_json::to_string(&message(CALL)).unwrap()
+        } else {
+            String::new()
+        },
         session_id: text("mcp-session"),
         last_event_id: method.starts_with("get").then(|| "event-5".to_owned()),
         token: text("at-1"),
@@ -168,7 +172,8 @@ async fn a_refused_request_is_sent_again_with_another_token_at_most_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn errors_of_the_server_and_of_the_connection_are_handed_on_as_they_are() {
-    let steps = [Step::Own(None), Step::Own(Some(500)), Step::Text("HTTP 403 Forbidden: no"), Step::Challenged(403, "Basic")];
+    let steps =
+        [Step::Own(None), Step::Own(Some(500)), Step::Text("HTTP 403 Forbidden: no"), Step::Challenged(403, "Basic")];
     let inner = Scripted::new(steps);
     let script = numbered();
     let client = SessionClient::over(inner.clone(), script.session());
@@ -178,7 +183,9 @@ async fn errors_of_the_server_and_of_the_connection_are_handed_on_as_they_are() 
     }
     assert!(matches!(errors[0], StreamableHttpError::Client(ScriptedError(None))));
     assert!(matches!(errors[1], StreamableHttpError::Client(ScriptedError(Some(500)))));
-    assert!(matches!(&errors[2], StreamableHttpError::UnexpectedServerResponse(text) if text == "HTTP 403 Forbidden: no"));
+    assert!(
+        matches!(&errors[2], StreamableHttpError::UnexpectedServerResponse(text) if text == "HTTP 403 Forbidden: no")
+    );
     assert!(matches!(errors[3], StreamableHttpError::InsufficientScope(_)));
     assert_eq!((inner.sent().len(), script.counts().token_requests), (4, 1));
 }

@@ -80,7 +80,12 @@ impl Scripted {
         }
     }
 
-    async fn post(&self, method: String, sent: Sent, message: &ClientJsonRpcMessage) -> Answer<StreamableHttpPostResponse> {
+    async fn post(
+        &self,
+        method: String,
+        sent: Sent,
+        message: &ClientJsonRpcMessage,
+    ) -> Answer<StreamableHttpPostResponse> {
         let message = serde_json::to_string(message).unwrap();
         self.answer(Sent { method, message, ..sent }).await?;
         Ok(StreamableHttpPostResponse::Accepted)
@@ -93,13 +98,7 @@ impl Scripted {
 }
 
 fn sent(uri: &str, session_id: Option<Arc<str>>, token: Option<String>, headers: Headers) -> Sent {
-    Sent {
-        uri: uri.to_owned(),
-        session_id: session_id.map(|id| id.to_string()),
-        token,
-        headers,
-        ..Sent::default()
-    }
+    Sent { uri: uri.to_owned(), session_id: session_id.map(|id| id.to_string()), token, headers, ..Sent::default() }
 }
 
 impl StreamableHttpClient for Scripted {

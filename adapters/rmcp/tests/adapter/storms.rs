@@ -36,42 +36,62 @@ enum Cause {
     Refusal,
 }
 
-async fn storms(cause: Cause, answers: AnswerForm) {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    Of2025,
+    Of2026,
+}
+
+async fn storms(cause: Cause, answers: AnswerForm, wire: Wire) {
     for size in SIZES {
+        let story = format!("{cause:?} {answers:?} {wire:?} {size}");
         let host = Host::with(|rules| rules.answer_delay = ANSWER_DELAY, |settings| settings.answers = answers).await;
         let client = host.own_client();
-        let transports = [host.connect(&client).await, host.connect(&client).await];
+        let transports = match wire {
+            Wire::Of2025 => [host.connect(&client).await, host.connect(&client).await],
+            Wire::Of2026 => [host.connect_2026(&client).await, host.connect_2026(&client).await],
+        };
         match cause {
             Cause::Expiry => host.expire(),
             Cause::Refusal => host.server.kill_access_tokens(),
         }
-        assert_eq!(storm(&transports, size).await, 0, "{cause:?} {answers:?} {size}");
-        assert_eq!(storm(&transports, size).await, 0, "{cause:?} {answers:?} {size}");
+        assert_eq!(storm(&transports, size).await, 0, "{story}");
+        assert_eq!(storm(&transports, size).await, 0, "{story}");
         let (tokens, counts) = (host.server.counts(), host.resource.counts());
-        assert_eq!((tokens.token_requests, tokens.rotations, tokens.replays), (1, 1, 0), "{cause:?} {answers:?} {size}");
-        assert_eq!(counts.executed("echo"), 2 * size as u64, "{cause:?} {answers:?} {size}");
-        assert_eq!(counts.status(401) > 0, matches!(cause, Cause::Refusal), "{cause:?} {answers:?} {size}");
+        assert_eq!(
+            (tokens.token_requests, tokens.rotations, tokens.replays),
+            (1, 1, 0),
+            "{cause:?} {answers:?} {size}"
+        );
+        assert_eq!(counts.executed("echo"), 2 * size as u64, "{story}");
+        assert_eq!(counts.status(401) > 0, matches!(cause, Cause::Refusal), "{story}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_expiry_one_refresh_serves_all_calls_answered_with_json() {
-    storms(Cause::Expiry, AnswerForm::Json).await;
+    storms(Cause::Expiry, AnswerForm::Json, Wire::Of2025).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_expiry_one_refresh_serves_all_calls_answered_with_events() {
-    storms(Cause::Expiry, AnswerForm::Sse).await;
+    storms(Cause::Expiry, AnswerForm::Sse, Wire::Of2025).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_refusal_one_refresh_serves_all_calls_answered_with_json() {
-    storms(Cause::Refusal, AnswerForm::Json).await;
+    storms(Cause::Refusal, AnswerForm::Json, Wire::Of2025).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_refusal_one_refresh_serves_all_calls_answered_with_events() {
-    storms(Cause::Refusal, AnswerForm::Sse).await;
+    storms(Cause::Refusal, AnswerForm::Sse, Wire::Of2025).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_wire_of_2026_one_refresh_serves_all_calls_too() {
+    storms(Cause::Expiry, AnswerForm::Sse, Wire::Of2026).await;
+    storms(Cause::Refusal, AnswerForm::Json, Wire::Of2026).await;
 }
 
 /// All calls have left with the old token when another caller's refresh ends it.

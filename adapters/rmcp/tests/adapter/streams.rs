@@ -82,7 +82,9 @@ async fn a_stream_that_lacks_scopes_waits_for_a_newer_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_fails_with_errors_that_do_not_pass_by_waiting() {
-    for (step, is_own) in [(Step::Own(Some(500)), true), (Step::Own(None), true), (Step::Challenged(403, "Basic"), true)] {
+    for (step, is_own) in
+        [(Step::Own(Some(500)), true), (Step::Own(None), true), (Step::Challenged(403, "Basic"), true)]
+    {
         let inner = Scripted::new([step]);
         let error = within("an error", open(&inner, &numbered())).await.unwrap().unwrap_err();
         assert_eq!(tokenkeeper_rmcp::session_error(&error).is_none(), is_own, "{step:?}");

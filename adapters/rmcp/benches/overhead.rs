@@ -1,0 +1,270 @@
+//! The cost of the adapter beside the same client with a fixed token. Prints one table. All runs are paired and interleaved,
+//! and each group has a control, which compares the fixed token with itself.
+//!
+//! `cargo bench -p tokenkeeper-rmcp --all-features`. `PAIRS=4000` sets the number of pairs on loopback (2,000 by default).
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on ends")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures with a watch of its own")]
+
+use std::alloc::System;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::BoxStream;
+use http::{HeaderName, HeaderValue};
+use rmcp::ServiceExt;
+use rmcp::model::{CallToolRequestParams, ClientJsonRpcMessage, JsonObject};
+use rmcp::service::{RoleClient, RunningService};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::{
+    SseError, StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
+    StreamableHttpPostResponse, StreamableHttpResponseLimits,
+};
+use sse_stream::Sse;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokenkeeper::engine::memory::MemoryStore;
+use tokenkeeper::engine::values::DigestKey;
+use tokenkeeper::engine::values::record::ClientAuth;
+use tokenkeeper::{AuthRuntime, AuthSession, Login, SessionSpec};
+use tokenkeeper_rmcp::SessionClient;
+use tokenkeeper_testkit::hostile::{Grant, HostileAs};
+use tokenkeeper_testkit::mcp::{AnswerForm, McpResource};
+
+/// Counts allocations. Its counters cost all allocating code the same.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The calls of one measurement of the adapter alone, because one takes less than the clock resolves.
+const BATCH: usize = 64;
+
+type Headers = HashMap<HeaderName, HeaderValue>;
+type Mcp = RunningService<RoleClient, ()>;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    println!("\n| measured | fixed token, p50 | adapter, p50 | ratio, geometric mean [95 %] |\n|---|---|---|---|");
+    runtime.block_on(async { tokio::spawn(all()).await.unwrap() });
+}
+
+async fn all() {
+    let server = HostileAs::start().await.unwrap();
+    let resource = McpResource::start(server.verifier()).await.unwrap();
+    let grant = server.grant_for(&server.register(ClientAuth::None), &resource.uri(), "tools:read");
+    let auth = AuthRuntime::builder(MemoryStore::new(DigestKey::new([7; 32])).process()).spawn().await.unwrap();
+    let session = auth.session(SessionSpec::mcp(&resource.uri()).unwrap());
+    let login = Login::at(grant.binding.clone())
+        .refresh_token(grant.refresh_token.expose())
+        .access_token(grant.access_token.expose(), Some(grant.lifetime));
+    session.install(login).await.unwrap();
+    alone(&resource, &session, &grant).await;
+    over_loopback(&resource, &session, &grant).await;
+    assert_eq!((server.counts().token_requests, resource.counts().status(401)), (0, 0));
+}
+
+// --- the adapter alone ----------------------------------------------------------------------------------------------
+
+async fn alone(resource: &McpResource, session: &AuthSession, grant: &Grant) {
+    let uri: Arc<str> = resource.uri().into();
+    let id: Option<Arc<str>> = Some("session-1".into());
+    let message: ClientJsonRpcMessage = serde_json::from_str(
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"tokens"}}}"#,
+    )
+    .unwrap();
+    let version = (HeaderName::from_static("mcp-protocol-version"), HeaderValue::from_static("2025-11-25"));
+    let headers = Headers::from([version]);
+    let adapter = SessionClient::over(NoServer, session.clone());
+    let token = grant.access_token.expose();
+    let limits = StreamableHttpResponseLimits::default();
+    // As a transport calls its client. It copies the configured token as well.
+    let fixed = || {
+        let (message, token) = (message.clone(), Some(token.to_owned()));
+        NoServer.post_message_with_response_limits(uri.clone(), message, id.clone(), token, headers.clone(), limits)
+    };
+    let ours = || {
+        let message = message.clone();
+        adapter.post_message_with_response_limits(uri.clone(), message, id.clone(), None, headers.clone(), limits)
+    };
+    for (what, is_control) in [("alone, control", true), ("alone", false)] {
+        let mut pairs = Pairs::default();
+        for number in 0..4_000 {
+            let first = async || {
+                let begun = Instant::now();
+                for _ in 0..BATCH {
+                    black_box(fixed().await.unwrap());
+                }
+                begun.elapsed() / BATCH as u32
+            };
+            let second = async || {
+                let begun = Instant::now();
+                for _ in 0..BATCH {
+                    if is_control {
+                        black_box(fixed().await.unwrap())
+                    } else {
+                        black_box(ours().await.unwrap())
+                    };
+                }
+                begun.elapsed() / BATCH as u32
+            };
+            pairs.measure(number, first, second).await;
+        }
+        pairs.print(what);
+    }
+    let before = allocations();
+    fixed().await.unwrap();
+    let middle = allocations();
+    ours().await.unwrap();
+    let after = allocations();
+    println!("| alone, allocations | {} | {} | |", middle - before, after - middle);
+    println!("| alone, bytes of the future | {} | {} | |", size_of_val(&fixed()), size_of_val(&ours()));
+    let before = allocations();
+    drop((message.clone(), headers.clone(), token.to_owned()));
+    println!("| allocations of one copy of message, headers and token | {} | | |", allocations() - before);
+}
+
+fn allocations() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
+
+/// An inner client that sends nothing.
+#[derive(Clone)]
+struct NoServer;
+
+type Answer<T> = Result<T, StreamableHttpError<Infallible>>;
+
+impl StreamableHttpClient for NoServer {
+    type Error = Infallible;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        token: Option<String>,
+        headers: Headers,
+    ) -> Answer<StreamableHttpPostResponse> {
+        black_box((uri, message, session_id, token, headers));
+        Ok(StreamableHttpPostResponse::Accepted)
+    }
+
+    async fn delete_session(&self, _: Arc<str>, _: Arc<str>, _: Option<String>, _: Headers) -> Answer<()> {
+        Ok(())
+    }
+
+    async fn get_stream(
+        &self,
+        _: Arc<str>,
+        _: Option<Arc<str>>,
+        _: Option<String>,
+        _: Option<String>,
+        _: Headers,
+    ) -> Answer<BoxStream<'static, Result<Sse, SseError>>> {
+        Err(StreamableHttpError::ServerDoesNotSupportSse)
+    }
+}
+
+// --- whole calls ----------------------------------------------------------------------------------------------------
+
+async fn over_loopback(resource: &McpResource, session: &AuthSession, grant: &Grant) {
+    let pairs = std::env::var("PAIRS").ok().and_then(|pairs| pairs.parse().ok()).unwrap_or(2_000);
+    let config = || StreamableHttpClientTransportConfig::with_uri(resource.uri());
+    let fixed = async || {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let config = config().auth_header(grant.access_token.expose());
+        ().serve(StreamableHttpClientTransport::with_client(client, config)).await.unwrap()
+    };
+    let static_one = fixed().await;
+    let static_two = fixed().await;
+    let client = SessionClient::with(session.clone(), reqwest::ClientBuilder::no_proxy).unwrap();
+    let ours = ().serve(StreamableHttpClientTransport::with_client(client, config())).await.unwrap();
+
+    let echo = call("echo", "text", "x".into());
+    let large = call("echo", "text", "x".repeat(64 * 1024).into());
+    let slow = call("slow", "milliseconds", 5.into());
+    let runs = [
+        ("JSON", &echo, pairs, AnswerForm::Json),
+        ("events", &echo, pairs, AnswerForm::Sse),
+        ("JSON, argument of 64 KiB", &large, pairs, AnswerForm::Json),
+        ("JSON, a server that takes 5 ms", &slow, pairs / 5, AnswerForm::Json),
+    ];
+    for (what, params, pairs, answers) in runs {
+        resource.change(|settings| settings.answers = answers);
+        for (what, other) in [(format!("{what}, control"), &static_two), (what.to_owned(), &ours)] {
+            let mut measured = Pairs::default();
+            for number in 0..pairs {
+                measured.measure(number, || timed(&static_one, params), || timed(other, params)).await;
+            }
+            measured.print(&what);
+        }
+    }
+}
+
+async fn timed(mcp: &Mcp, params: &CallToolRequestParams) -> Duration {
+    let params = params.clone();
+    let begun = Instant::now();
+    black_box(mcp.peer().call_tool(params).await.unwrap());
+    begun.elapsed()
+}
+
+fn call(tool: &'static str, argument: &str, value: serde_json::Value) -> CallToolRequestParams {
+    CallToolRequestParams::new(tool).with_arguments(JsonObject::from_iter([(argument.to_owned(), value)]))
+}
+
+// --- pairs ----------------------------------------------------------------------------------------------------------
+
+/// The times of both members of each pair.
+#[derive(Default)]
+struct Pairs(Vec<(f64, f64)>);
+
+impl Pairs {
+    /// Measures a pair. Every other pair begins with its second member.
+    async fn measure<A: Future<Output = Duration>, B: Future<Output = Duration>>(
+        &mut self,
+        number: usize,
+        first: impl FnOnce() -> A,
+        second: impl FnOnce() -> B,
+    ) {
+        let (one, other) = if number % 2 == 0 {
+            let one = first().await;
+            (one, second().await)
+        } else {
+            let other = second().await;
+            (first().await, other)
+        };
+        self.0.push((one.as_secs_f64(), other.as_secs_f64()));
+    }
+
+    /// Prints medians, and the geometric mean of the ratios. The slowest and quickest hundredth of the ratios is left out,
+    /// because the machine did something else meanwhile.
+    fn print(&self, what: &str) {
+        let mut logs: Vec<f64> = self.0.iter().map(|(one, other)| (other / one).ln()).collect();
+        logs.sort_by(f64::total_cmp);
+        let cut = logs.len() / 100;
+        let logs = &logs[cut..logs.len() - cut];
+        let count = logs.len() as f64;
+        let mean = logs.iter().sum::<f64>() / count;
+        let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let bound = 1.96 * (variance / count).sqrt();
+        println!(
+            "| {what} | {} | {} | {:.3} [{:.3}, {:.3}] |",
+            shown(median(self.0.iter().map(|pair| pair.0))),
+            shown(median(self.0.iter().map(|pair| pair.1))),
+            mean.exp(),
+            (mean - bound).exp(),
+            (mean + bound).exp()
+        );
+    }
+}
+
+fn median(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<f64> = times.collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn shown(seconds: f64) -> String {
+    if seconds < 1e-5 { format!("{:.0} ns", seconds * 1e9) } else { format!("{:.1} µs", seconds * 1e6) }
+}
