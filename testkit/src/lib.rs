@@ -44,6 +44,9 @@
 //! `login_server` is the same server with everything that a login needs, from the resource's challenge to the tokens, and
 //! with a switch for each flaw (feature `hostile`).
 //!
+//! `mcp` is a small MCP server behind the tokens of the hostile server, with tools, both wires of streamable HTTP and
+//! misbehaviour on demand (feature `mcp`).
+//!
 //! `scripted` has sessions that follow a script, for unit tests of hosts (feature `scripted`, on by default).
 //!
 //! `http_contract` is the contract of an HTTP client for the refresh grant (feature `http-contract`).
@@ -62,6 +65,6 @@ pub mod scripted;
 pub mod store_contract;
 
 /// The README's examples, as doc tests.
-#[cfg(all(doctest, feature = "hostile", feature = "http-contract", feature = "scripted"))]
+#[cfg(all(doctest, feature = "http-contract", feature = "mcp", feature = "scripted"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

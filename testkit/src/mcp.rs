@@ -142,20 +142,18 @@ impl McpResource {
 
     /// Changes the settings.
     pub fn change(&self, change: impl FnOnce(&mut McpSettings)) {
-        change(&mut self.shared.state().settings);
+        change(Arc::make_mut(&mut self.shared.state().settings));
     }
 
     /// Lets the next `times` requests of an operation get something else instead of their answer. They are not executed, and
     /// their tokens are not checked. Entries are used in their order.
     pub fn next(&self, operation: &str, times: usize, instead: Instead) {
-        let entry = (operation.to_owned(), instead);
-        self.shared.state().instead.extend(std::iter::repeat_n(entry, times));
+        self.shared.state().instead.push(operation, times, instead);
     }
 
     /// Cuts the next `times` answers of an operation that are streams of events. Entries are used in their order.
     pub fn cut_next(&self, operation: &str, times: usize, cut: Cut) {
-        let entry = (operation.to_owned(), cut);
-        self.shared.state().cuts.extend(std::iter::repeat_n(entry, times));
+        self.shared.state().cuts.push(operation, times, cut);
     }
 
     /// Removes all entries of [`next`](Self::next) and [`cut_next`](Self::cut_next).

@@ -25,8 +25,8 @@ pub struct McpCounts {
     pub running: u64,
     /// The maximum of `running` so far.
     pub most_running: u64,
-    /// Calls that ended before their answer, because the client closed the connection or the resource was told to forget
-    /// its sessions.
+    /// Calls that ended before their answer, because the client closed the connection or cancelled the request, or the
+    /// resource forgot its sessions.
     pub aborted: u64,
     /// MCP sessions. A gauge.
     pub sessions: u64,

@@ -1,4 +1,4 @@
-//! The way of a request to its wire: logging, gates, and the check of its token.
+//! The part of a request's way that both wires share, with logging, gates, and the check of its token.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -92,7 +92,7 @@ pub enum ChallengeForm {
     NonAscii,
 }
 
-/// What a request gets instead of its answer. See [`McpResource::next`](super::McpResource::next).
+/// A replacement for the answer to a request. See [`McpResource::next`](super::McpResource::next).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instead {
     /// A redirect to a path of the resource's origin, or to a URL.

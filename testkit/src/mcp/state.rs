@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -28,14 +28,57 @@ pub(super) struct Shared {
 
 /// The state behind the lock, which is never held over an await.
 pub(super) struct State {
-    pub(super) settings: McpSettings,
+    /// Shared with the requests that read them.
+    pub(super) settings: Arc<McpSettings>,
     pub(super) gates: Vec<(HoldAt, String, Gate)>,
-    /// What the next requests of an operation get instead of their answer.
-    pub(super) instead: VecDeque<(String, Instead)>,
-    /// How the next answers of an operation are cut.
-    pub(super) cuts: VecDeque<(String, Cut)>,
+    /// The replacements for the answers of next requests.
+    pub(super) instead: Entries<Instead>,
+    /// How the answers of next requests are cut.
+    pub(super) cuts: Entries<Cut>,
     pub(super) log: Vec<ReceivedRequest>,
     pub(super) sessions: Sessions,
+}
+
+/// Entries for the next requests of operations.
+pub(super) struct Entries<T>(VecDeque<Entry<T>>);
+
+struct Entry<T> {
+    operation: String,
+    /// How many requests still use it, at least one.
+    times: usize,
+    value: T,
+}
+
+impl<T> Entries<T> {
+    pub(super) fn push(&mut self, operation: &str, times: usize, value: T) {
+        if times > 0 {
+            self.0.push_back(Entry { operation: operation.to_owned(), times, value });
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl<T: Clone> Entries<T> {
+    /// Uses the first entry for this request.
+    fn take(&mut self, received: &Received) -> Option<T> {
+        let place = self.0.iter().position(|entry| received.is(&entry.operation))?;
+        let entry = self.0.get_mut(place)?;
+        let value = entry.value.clone();
+        entry.times -= 1;
+        if entry.times == 0 {
+            self.0.remove(place);
+        }
+        Some(value)
+    }
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
 }
 
 impl Shared {
@@ -44,10 +87,10 @@ impl Shared {
         let uri = format!("{origin}/mcp");
         verifier.add_resource(&uri);
         let state = State {
-            settings,
+            settings: Arc::new(settings),
             gates: Vec::new(),
-            instead: VecDeque::new(),
-            cuts: VecDeque::new(),
+            instead: Entries::default(),
+            cuts: Entries::default(),
             log: Vec::new(),
             sessions: Sessions::default(),
         };
@@ -59,8 +102,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn settings(&self) -> McpSettings {
-        self.state().settings.clone()
+    pub(super) fn settings(&self) -> Arc<McpSettings> {
+        Arc::clone(&self.state().settings)
     }
 
     pub(super) fn count(&self, count: impl FnOnce(&mut McpCounts)) {
@@ -111,15 +154,11 @@ impl Shared {
 
     /// How the answer to this request is cut.
     pub(super) fn next_cut(&self, received: &Received) -> Option<Cut> {
-        let mut state = self.state();
-        let place = state.cuts.iter().position(|(operation, _)| received.is(operation))?;
-        state.cuts.remove(place).map(|(_, cut)| cut)
+        self.state().cuts.take(received)
     }
 
-    /// What this request gets instead of its answer.
+    /// The replacement for the answer to this request.
     pub(super) fn instead_of(&self, received: &Received) -> Option<Instead> {
-        let mut state = self.state();
-        let place = state.instead.iter().position(|(operation, _)| received.is(operation))?;
-        state.instead.remove(place).map(|(_, instead)| instead)
+        self.state().instead.take(received)
     }
 }

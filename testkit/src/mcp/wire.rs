@@ -58,7 +58,7 @@ pub(super) fn only(allowed: &str) -> Answer {
     with(empty(405), header::ALLOW, allowed)
 }
 
-/// What both wires require of a POST.
+/// The refusal of a POST whose form is invalid on both wires.
 fn refuse_form(received: &Received) -> Option<Answer> {
     let content_type = received.header("content-type").unwrap_or_default();
     if !content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {

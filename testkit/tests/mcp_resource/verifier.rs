@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokenkeeper_actors::values::record::ClientAuth;
 use tokenkeeper_testkit::hostile::{HostileAs, TokenVerdict, What};
-use tokenkeeper_testkit::login_server::{Endpoint, LoginServer};
+use tokenkeeper_testkit::login_server::{Browser, Endpoint, LoginServer};
+use tokenkeeper_testkit::mcp::McpResource;
 
 const RESOURCE: &str = "http://127.0.0.1:9/api/mcp";
 const METADATA: &str = "http://127.0.0.1:9/.well-known/oauth-protected-resource/api/mcp";
@@ -57,4 +59,46 @@ async fn a_verifier_of_a_login_server_adds_the_scopes_of_each_call() {
     let counts = server.counts();
     assert_eq!((counts.of(Endpoint::Resource), counts.at("/api/mcp"), counts.tokens.resource_requests), (3, 3, 3));
     assert_eq!(verifier.issuers(), [server.issuer()]);
+}
+
+/// The example of RFC 7636 appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+#[tokio::test]
+async fn a_login_obtains_tokens_of_the_resource() {
+    let server = LoginServer::start().await.unwrap();
+    let resource = McpResource::start(server.verifier()).await.unwrap();
+    let (id, uri) = (server.pre_register(ClientAuth::None, ["http://127.0.0.1/callback"]).id, resource.uri());
+    let redirect = "redirect_uri=http://127.0.0.1:9/callback";
+    let parameters = format!("client_id={id}&{redirect}&resource={uri}");
+    let url = format!(
+        "{}/authorize?response_type=code&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256&{parameters}",
+        server.origin()
+    );
+    let code = Browser::open(&url).await.unwrap().query("code").unwrap();
+    let form = format!("grant_type=authorization_code&code={code}&code_verifier={VERIFIER}&{parameters}");
+    let request = reqwest::Client::new().post(server.hostile().token_endpoint()).body(form);
+    let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
+    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let header = format!("Bearer {}", answer["access_token"].as_str().unwrap());
+    let verdict = server.verifier().admit(Some(header.as_bytes()), &uri, &[]);
+    assert!(matches!(verdict, TokenVerdict::Admitted(_)), "{verdict:?}");
+    let own = server.verifier().admit(Some(header.as_bytes()), &server.resource_url(), &[]);
+    assert!(matches!(own, TokenVerdict::Refused { status: 401, .. }), "{own:?}");
+}
+
+#[tokio::test]
+async fn after_a_migration_the_other_server_knows_the_tokens() {
+    let (old, new) = (LoginServer::start().await.unwrap(), LoginServer::start().await.unwrap());
+    let verifier = old.verifier();
+    old.migrate_to(&new);
+    for (server, is_admitted) in [(&old, false), (&new, true)] {
+        let grant = server.hostile().grant_for(&server.hostile().register(ClientAuth::None), RESOURCE, "tools:read");
+        let header = format!("Bearer {}", grant.access_token.expose());
+        let verdict = verifier.admit(Some(header.as_bytes()), RESOURCE, &[]);
+        assert_eq!(matches!(verdict, TokenVerdict::Admitted(_)), is_admitted);
+    }
+    assert_eq!(verifier.issuers(), [new.issuer()]);
+    assert_eq!((old.counts().tokens.resource_requests, new.counts().tokens.resource_requests), (2, 0));
 }
