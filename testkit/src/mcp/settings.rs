@@ -56,6 +56,7 @@ impl Default for McpSettings {
 
 /// The revisions of MCP that a resource speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Wires {
     /// Both of the following.
     #[default]
@@ -68,6 +69,7 @@ pub enum Wires {
 
 /// The form of answers to requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AnswerForm {
     /// One JSON document.
     #[default]
@@ -78,6 +80,7 @@ pub enum AnswerForm {
 
 /// The form of challenges in answers with 401 and 403.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChallengeForm {
     /// One header with the Bearer challenge.
     #[default]
@@ -94,6 +97,7 @@ pub enum ChallengeForm {
 
 /// A replacement for the answer to a request. See [`McpResource::next`](super::McpResource::next).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Instead {
     /// A redirect to a path of the resource's origin, or to a URL.
     Redirect {
@@ -110,6 +114,7 @@ pub enum Instead {
 
 /// Where a request is held. See [`McpResource::hold`](super::McpResource::hold).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HoldAt {
     /// Before its token is checked.
     BeforeCheck,
@@ -121,6 +126,7 @@ pub enum HoldAt {
 
 /// How a stream of events is cut that answers a request. The request is executed in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cut {
     /// In the middle of its first event. It had no identifier, and cannot be resumed.
     WithoutId,
