@@ -84,7 +84,8 @@ pub enum AuthMessage {
         /// The port for the result.
         reply: RpcReplyPort<Result<LoggedOut, LogoutError>>,
     },
-    /// Follows a session's state from now on. The present state comes first. Only the newest state is kept for an actor that
+    /// Follows a session's state from now on. The present state comes first, and a session that sleeps is woken to read its
+    /// record. Only the newest state is kept for an actor that
     /// is slower than the session, so it may miss the states in between.
     ///
     /// It ends with the actor `to`, and with the shutdown of the runtime. The supervision tree may end and start again
@@ -172,7 +173,11 @@ impl AddressActor {
                 core.deliver(Request::new(slot, RequestKind::Logout(reply)));
             }
             AuthMessage::Follow { identity, to } => {
-                let session = AuthSession::new(Arc::clone(core), core.slot(SessionSpec::new(identity)));
+                let slot = core.slot(SessionSpec::new(identity));
+                if slot.wants_actor() {
+                    core.start(&slot);
+                }
+                let session = AuthSession::new(Arc::clone(core), slot);
                 core.spawn(follow(Arc::clone(core), session, to));
             }
         }

@@ -75,7 +75,8 @@ impl AuthSupervisor {
         // although no caller waits.
         state.pass_on(StoreEvent::Lagged);
         for slot in state.core.slots() {
-            if slot.detach(false) {
+            // One that awaits an actor has asked this tree for it while it started.
+            if slot.detach(slot.awaits_actor()) {
                 state.start(slot).await;
             }
         }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use ractor::{ActorRef, RpcReplyPort, concurrency};
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, RpcReplyPort, concurrency};
 use tokenkeeper_actors::law::session::Policy;
-use tokenkeeper_actors::runtime::{AuthMessage, TokenOptions};
+use tokenkeeper_actors::runtime::{AuthMessage, SessionState, StateChange, TokenOptions};
 use tokenkeeper_actors::values::{Lease, Reason, TokenError};
+use tokio::sync::mpsc;
 
+use super::support::calm::Calm;
 use super::support::within::Within;
 use super::support::{World, identity, ms, s, within};
 
@@ -114,4 +116,90 @@ async fn callers_through_the_address_give_their_places_back() {
         caller.await.expect("a lease");
     }
     world.server.is_content_with(1);
+}
+
+/// An actor that passes on the states that it gets.
+struct Follower;
+
+type Changes = mpsc::UnboundedSender<StateChange>;
+
+#[ractor::actor(message = StateChange, state = Changes, arguments = Changes)]
+impl Follower {
+    async fn pre_start(&self, _myself: ActorRef<StateChange>, changes: Changes) -> Result<Changes, ActorProcessingErr> {
+        Ok(changes)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<StateChange>,
+        change: StateChange,
+        changes: &mut Changes,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(changes.send(change)?)
+    }
+}
+
+/// Starts an actor that follows the first identity's session.
+async fn follows(address: &ActorRef<AuthMessage>) -> (ActorRef<StateChange>, mpsc::UnboundedReceiver<StateChange>) {
+    let (changes, seen) = mpsc::unbounded_channel();
+    let (follower, _) = within("a follower", Actor::spawn(None, Follower, changes)).await.expect("a follower");
+    let message = AuthMessage::Follow { identity: identity(1), to: follower.get_derived() };
+    address.send_message(message).expect("the address stands");
+    (follower, seen)
+}
+
+/// Waits for a state.
+async fn until(seen: &mut mpsc::UnboundedReceiver<StateChange>, wanted: impl Fn(&SessionState) -> bool) {
+    loop {
+        let change = within("a state", seen.recv()).await.expect("the follower lives");
+        assert_eq!(change.identity, identity(1));
+        if wanted(&change.state) {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_follows_a_session_that_nobody_uses_through_logins_elsewhere_and_new_trees() {
+    let world = World::new();
+    let (host, _) = within("a host", Actor::spawn(None, Calm, ())).await.expect("a host");
+    let spec = within("a runtime", world.builder().prepare()).await.expect("a runtime");
+    let runtime = within("a tree", spec.spawn_linked(host.get_cell())).await.expect("a tree");
+    // The tree has not finished its start yet.
+    let (follower, mut seen) = follows(&runtime.address()).await;
+    until(&mut seen, |state| state.login_required == Some(Reason::NeverSignedIn)).await;
+
+    let elsewhere = world.runtime().await;
+    world.signed_in(&elsewhere, 1).await;
+    until(&mut seen, |state| state.login_required.is_none() && state.lease.is_some()).await;
+
+    let [supervisor] = &host.get_children()[..] else { panic!("one child") };
+    supervisor.kill();
+    within("an end", supervisor.wait(None)).await.expect("an end");
+    within("a tree", spec.spawn_linked(host.get_cell())).await.expect("a tree");
+    within("a logout", elsewhere.session(identity(1)).logout()).await.expect("a logout");
+    until(&mut seen, |state| state.login_required == Some(Reason::LoggedOut)).await;
+
+    follower.stop(None);
+    within("an end", follower.wait(None)).await.expect("an end");
+    while seen.recv().await.is_some() {}
+    assert!(within("a shutdown", runtime.shutdown(s(5))).await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_keeps_nothing_once_it_or_the_runtime_has_ended() {
+    let world = World::new();
+    let runtime = world.runtime().await;
+    let (follower, mut seen) = follows(&runtime.address()).await;
+    until(&mut seen, |state| state.login_required == Some(Reason::NeverSignedIn)).await;
+    world.clock.pass(s(600)).await;
+    assert_eq!(runtime.session_count(), 1, "it is followed");
+    follower.stop(None);
+    world.clock.pass(s(600)).await;
+    assert_eq!(runtime.session_count(), 0, "nothing refers to it");
+
+    let (follower, mut seen) = follows(&runtime.address()).await;
+    until(&mut seen, |state| state.login_required == Some(Reason::NeverSignedIn)).await;
+    assert!(runtime.shutdown(s(5)).await.is_clean());
+    assert_eq!(follower.get_status(), ActorStatus::Running, "it is the host's");
 }
