@@ -1,9 +1,8 @@
 //! A host's own actors use the runtime by messages to one address. Everything is killed in turn, in mid refresh, and the host
 //! restarts what has ended.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 #[path = "../actors/tests/common/within.rs"]
-#[allow(clippy::disallowed_methods, clippy::expect_used, reason = "the engine's tests use it")]
 mod within;
 
 use std::time::Duration;

@@ -21,7 +21,7 @@ use tokenkeeper_actors::values::{
 };
 use tokio::sync::{broadcast, watch};
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::Fault;
 use super::news::Word;
@@ -84,6 +84,7 @@ impl Faulty {
 
     /// Waits, between the read and the write of one operation, until another operation has read too. An operation
     /// that is alone goes on after 20 ms. So the race is certain, however busy the machine is.
+    #[expect(clippy::disallowed_methods, reason = "a fault of a test has no machine")]
     pub(super) async fn read_beside_another(&self) {
         let mut readers = self.shared.readers.subscribe();
         let mut mine = 0;
@@ -91,7 +92,10 @@ impl Faulty {
             *count += 1;
             mine = *count;
         });
-        let _ = timeout(Duration::from_millis(20), readers.wait_for(|count| *count > mine)).await;
+        tokio::select! {
+            _ = readers.wait_for(|count| *count > mine) => {}
+            () = sleep(Duration::from_millis(20)) => {}
+        }
     }
 
     pub(super) fn inner(&self) -> &MemoryStore {
