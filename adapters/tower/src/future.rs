@@ -109,6 +109,7 @@ where
 }
 
 impl<S, R> Sending<S, R> {
+    #[inline]
     pub(crate) fn new(service: S, call: Call, to: Destination, again: Again<R>) -> Self {
         Self { service, call, to, again }
     }
@@ -122,8 +123,11 @@ where
     R: Outgoing,
 {
     /// Sends the request at once if the session has a token at hand. `service` is ready.
+    #[inline]
     pub(crate) fn begin(mut self, mut request: R) -> SessionFuture<S, R> {
-        let authorization = match at_once(self.call.authorize(&self.to, request.method())) {
+        // Pinned where it is made, because a move would copy more than the whole request.
+        let authorization = at_once(pin!(self.call.authorize(&self.to, request.method())));
+        let authorization = match authorization {
             Some(Ok(Some(authorization))) => authorization,
             Some(Err(error)) => return SessionFuture::failed(error),
             // The token has expired a moment ago.
@@ -191,8 +195,11 @@ where
 
     /// Whether the answer is the caller's without any wait. The call decides about these answers, too.
     fn is_done(&mut self, answer: &S::Response) -> bool {
-        !matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-            && matches!(at_once(self.call.next(answer.status(), answer.headers())), Some(Ok(Next::Done)))
+        if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return false;
+        }
+        let next = at_once(pin!(self.call.next(answer.status(), answer.headers())));
+        matches!(next, Some(Ok(Next::Done)))
     }
 }
 
@@ -210,9 +217,9 @@ impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
     }
 }
 
-/// The result of a future that needs no wait. `None` if it needs one, and it is dropped then.
-fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+/// The result of a future that needs no wait. `None` if it needs one, and it is not polled again then.
+fn at_once<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => Some(done),
         Poll::Pending => None,
     }

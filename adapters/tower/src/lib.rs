@@ -70,3 +70,8 @@ pub use request::{Incoming, Outgoing, Resend};
 
 #[cfg(doc)]
 use tokenkeeper::AuthSession;
+
+/// The code in the README compiles.
+#[cfg(all(doctest, feature = "reqwest"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

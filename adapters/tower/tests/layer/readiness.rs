@@ -1,17 +1,20 @@
 //! Services that are not always ready. The server of these tests panics if it is called without being ready.
 
+use std::future::Ready;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use futures_util::future::join_all;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use tokenkeeper_testkit::scripted::{ScriptedSession, token};
 use tokenkeeper_tower::SessionLayer;
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::server::Server;
+use crate::server::{Held, Server};
 use crate::within::within;
 use crate::{INVALID, URL, client, post, send};
 
@@ -39,6 +42,38 @@ async fn an_inner_service_that_fails_before_the_second_attempt_is_the_error() {
     assert_eq!(server.count(), 1);
     let error = send(&client(&script, &server), post(URL)).await.unwrap_err();
     assert_eq!(error.inner().unwrap().to_string(), "worn out", "of `poll_ready` itself");
+}
+
+/// A service whose answers occupy its only connection, so that it is not ready while one is kept.
+#[derive(Clone)]
+struct OneConnection(Server);
+
+impl Service<Request<String>> for OneConnection {
+    type Response = Response<Held>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Response<Held>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        assert_eq!(self.0.held(), 0, "the refused answer was not dropped");
+        Service::<Request<String>>::poll_ready(&mut self.0, context)
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test]
+async fn the_refused_answer_is_dropped_before_the_wait_for_readiness() {
+    for is_at_hand in [false, true] {
+        let (script, server) = (two_tokens(), Server::accepting("new"));
+        if is_at_hand {
+            script.session().token().await.unwrap();
+        }
+        let client = SessionLayer::new(script.session()).layer(OneConnection(server.clone()));
+        assert_eq!(within("an answer", client.oneshot(post(URL))).await.unwrap().status(), StatusCode::OK);
+        assert_eq!(server.count(), 2);
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ struct Shared {
     answer: Box<dyn Fn(&Seen) -> Answer + Send + Sync>,
     seen: Mutex<Vec<Seen>>,
     held: Arc<AtomicUsize>,
-    /// The number of answers that were not dropped yet when a request arrived, at most.
+    /// The largest number of answers that were not dropped yet when a request arrived.
     held_at_arrival: AtomicUsize,
     /// How often it may become ready. Then it has failed.
     readiness: AtomicUsize,
@@ -79,6 +79,12 @@ impl Server {
         self.seen().len()
     }
 
+    /// The number of answers that were not dropped yet.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+
+    /// The largest such number when a request arrived.
     pub fn held_at_arrival(&self) -> usize {
         self.shared.held_at_arrival.load(Ordering::SeqCst)
     }
