@@ -95,7 +95,7 @@ impl Service<Request<&'static str>> for Nothing {
     }
 }
 
-/// What one sample measured, for each request of it.
+/// The cost of one request, as one sample measured it.
 #[derive(Clone, Copy)]
 struct Cost {
     nanos: f64,

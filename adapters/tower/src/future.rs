@@ -50,7 +50,7 @@ pin_project! {
     }
 }
 
-/// What an attempt's answer is read with, and the request for another attempt.
+/// The parts that an attempt's answer is read with, and the request for another attempt.
 struct Rest<S, R> {
     sending: Sending<S, R>,
     copy: Option<R>,

@@ -32,7 +32,7 @@ pub struct SessionLayer<R> {
     verdicts: Arc<Verdicts>,
 }
 
-/// What becomes of a request that goes to another server than the session's, or to another path of it.
+/// The treatment of a request that goes to another server than the session's, or to another path of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Elsewhere {

@@ -40,7 +40,7 @@
 //! - **Scopes.** A refusal with `insufficient_scope` is the error [`SendError::step_up`], and never a refresh.
 //! - **Logins.** A session that has never signed in sends without a token, because only a 401 shows that a server wants a
 //!   login. A session that was logged out, or whose grant has ended, gives an error and sends nothing.
-//! - **Other answers** are the caller's, whatever their status.
+//! - **Other answers** are the caller's, with any status.
 //! - **Readiness.** The layer calls the instance that was ready, and waits for it again before each further attempt. While a
 //!   request waits for a token it keeps that instance, with the permit of a concurrency limit if there is one.
 //! - **Cancellation.** Every future may be dropped at any time. A refresh that has begun goes on, and its result is stored.
