@@ -8,6 +8,7 @@ mod import;
 mod login;
 mod logout;
 mod name;
+mod proxy;
 mod status;
 mod token;
 mod why;
@@ -24,6 +25,7 @@ mod providers;
 mod standing;
 mod when;
 mod who;
+mod wire;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -50,6 +52,7 @@ enum Command {
     Login(login::Arguments),
     Status(status::Arguments),
     Token(token::Arguments),
+    Proxy(proxy::Arguments),
     Import(import::Arguments),
     Logout(logout::Arguments),
     Forget(forget::Arguments),
@@ -71,6 +74,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Login(arguments) => login::run(&arguments, &home, &mut out),
         Command::Status(arguments) => status::run(&arguments, &home, &mut out),
         Command::Token(arguments) => token::run(&arguments, &home, &mut out),
+        Command::Proxy(arguments) => proxy::run(&arguments, &home),
         Command::Import(arguments) => import::run(&arguments, &home, &mut out),
         Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
         Command::Forget(arguments) => forget::run(&arguments, &home, &mut out),

@@ -1,6 +1,7 @@
 //! `tokenkeeper login`: signs a person in.
 
 mod asking;
+mod background;
 mod browser;
 mod client;
 mod door;
@@ -28,6 +29,7 @@ use crate::standing::{Standing, State};
 use crate::when;
 use crate::who::{Selected, Who};
 use asking::{Asking, Stop};
+pub(crate) use background::Background;
 use browser::Browser;
 use client::{ClientArguments, Named};
 use door::{Door, Lines};

@@ -1,0 +1,41 @@
+//! A login beside the work of another command, whose standard input and output are not the person's.
+
+use std::env;
+
+use tokenkeeper::{AuthSession, InteractionError, LogIn, LoggedIn, Way};
+
+use super::browser::Browser;
+use super::door::Door;
+use super::surroundings::{Surroundings, Wanted};
+
+/// Signs a person in by the browser, and shows the request on standard error as well.
+#[derive(Debug)]
+pub(crate) struct Background {
+    place: Surroundings,
+}
+
+impl Background {
+    pub(crate) fn of_process() -> Self {
+        // No line of standard input is the person's.
+        Self { place: Surroundings { takes_lines: false, ..Surroundings::of_process() } }
+    }
+
+    /// Signs a person in, or joins the login that is under way in any process.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which no session was stored.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the login open, and other processes go on with it.
+    pub(crate) async fn sign_in(&self, session: &AuthSession) -> Result<LoggedIn, InteractionError> {
+        let browser = self.place.has_browser().then(|| {
+            let listed = env::var("BROWSER").ok().and_then(|variable| Browser::listed(&variable));
+            listed.unwrap_or_else(Browser::of_system)
+        });
+        let (door, _news) = Door::new(browser, None, self.place.is_remote);
+        let way = self.place.ways(Wanted::Best, false).first().copied().unwrap_or(Way::Best);
+        session.log_in(LogIn::new().way(way), &door).await
+    }
+}

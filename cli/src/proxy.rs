@@ -1,0 +1,150 @@
+//! `tokenkeeper proxy`: an MCP server on standard input and output for a server over HTTP.
+
+mod desk;
+mod exchange;
+mod exit;
+mod lane;
+mod notes;
+mod options;
+mod refusal;
+mod relay;
+mod renew;
+mod session;
+mod stdio;
+mod stream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{Account, AuthSession, ServerIdentity};
+
+use crate::failure::Failure;
+use crate::home::{self, HomeArguments, Keeper};
+use crate::login::Background;
+use crate::wire::http::Wire;
+use crate::wire::tools::Filter;
+use crate::{when, who};
+use desk::Desk;
+use notes::Notes;
+use refusal::Commands;
+use relay::Relay;
+use stdio::Output;
+
+/// Runs as an MCP server on standard input and output, and passes each message on to a server over HTTP
+///
+/// For hosts that start MCP servers as programs. Each request is sent with the session's token, which is refreshed when it is
+/// needed, once for all processes of this home. Messages pass as they are, both ways and on both revisions of the wire
+/// (2025-11-25 and before, 2026-07-28). Standard output has messages alone, and notes go to standard error.
+///
+/// Without a login the requests are answered with an error that names the command to run. The proxy stays, and uses a login
+/// as soon as one is made, in whatever process.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The MCP server's URL, or the name of its session (tokenkeeper name)
+    server: String,
+    /// Whose session it is, where you have more than one at this server (otherwise that of the account named default)
+    #[arg(long)]
+    account: Option<String>,
+    /// Sign in by the browser when a login is required. The first request of the host waits for it, up to 50 s
+    #[arg(long)]
+    login: bool,
+    /// Add a header to each request. ${NAME} stands for an environment variable (may be repeated)
+    #[arg(long = "header", value_name = "NAME:VALUE")]
+    headers: Vec<String>,
+    /// Add the headers of this file, one a line, so that other users do not see them among the arguments (may be repeated)
+    #[arg(long = "header-file", value_name = "FILE")]
+    header_files: Vec<PathBuf>,
+    /// Offer only tools whose name matches, or with ! before it only the others. * stands for any text (may be repeated)
+    #[arg(long = "tool-filter", value_name = "PATTERN", allow_hyphen_values = true)]
+    filters: Vec<String>,
+    /// Send a ping after each span, such as 30s, so that nothing on the way closes an idle session
+    #[arg(long, value_name = "SPAN", value_parser = parse_ping)]
+    ping: Option<Duration>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  tokenkeeper proxy https://mcp.example.com/mcp
+  tokenkeeper proxy https://mcp.example.com/mcp --account work --login
+  tokenkeeper proxy https://mcp.example.com/mcp --header 'X-Team: ${TEAM}' --tool-filter '!delete_*'
+
+A host's configuration:
+  { \"command\": \"tokenkeeper\", \"args\": [\"proxy\", \"https://mcp.example.com/mcp\"] }
+
+It ends when standard input or output is closed, when its parent is gone, and on SIGTERM, SIGINT and SIGHUP. Requests that
+are on their way are answered for up to a second, and the session at the server is ended.
+
+Exit codes:
+  0  ended by the host
+  1  failed: it could not run
+  2  usage: an argument is not acceptable
+  3  login required: no request succeeded, because there was no login
+  6  store trouble: the home cannot be read, or a new token could not be stored";
+
+/// Relays messages to the server that `arguments` name.
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<(), Failure> {
+    if arguments.server == "-" {
+        return Err(Failure::Usage("standard input has the host's messages: write the server's URL".to_owned()));
+    }
+    let selected = who::select(&arguments.server, arguments.account.as_deref())?;
+    let headers = options::headers(&arguments.headers, &arguments.header_files)?;
+    let store = match &selected {
+        who::Selected::Identity(_) => home.open()?,
+        // Only a home that exists has names.
+        who::Selected::Name(_) => home.required()?,
+    };
+    home::block_on(async {
+        let identity = selected.identity(Some(&store)).await?;
+        let commands = Commands { login: login_command(&identity, home) };
+        let keeper = Keeper::open(store).await?;
+        let session = keeper.session(identity);
+        let done = relay(arguments, session, headers, commands).await;
+        // A refresh that is on its way is waited for, because its answer may be the only copy of a token.
+        keeper.close().await?;
+        done
+    })
+}
+
+async fn relay(
+    arguments: &Arguments,
+    session: AuthSession,
+    headers: http::HeaderMap,
+    commands: Commands,
+) -> Result<(), Failure> {
+    let wire = Wire::new(session, headers)?;
+    let desk = Desk::new(arguments.login.then(Background::of_process));
+    let (output, notes) = (Output::of_process()?, Notes::of_process()?);
+    let login = commands.login.clone();
+    let relay = Arc::new(Relay::new(wire, output, notes, Filter::new(&arguments.filters), desk, commands));
+    relay::run(&relay, stdio::input()?, arguments.ping).await?;
+    if relay.never_signed_in() {
+        return Err(Failure::LoginRequired(format!(
+            "no request succeeded, because there was no login\n  {login} signs in"
+        )));
+    }
+    Ok(())
+}
+
+/// The command that signs in to this session in this home. Secrets of the URL are left out of it.
+fn login_command(identity: &ServerIdentity, home: &HomeArguments) -> String {
+    let server = identity.resource().map(ToString::to_string).unwrap_or_default();
+    let mut words = vec!["tokenkeeper".to_owned(), "login".to_owned(), server];
+    if *identity.account() != Account::default() {
+        words.extend(["--account".to_owned(), identity.account().as_str().to_owned()]);
+    }
+    let usual = FileStore::default_dir().ok();
+    if let Some(dir) = home.dir().ok().filter(|dir| Some(dir) != usual.as_ref()) {
+        words.extend(["--home".to_owned(), dir.display().to_string()]);
+    }
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| "tokenkeeper login".to_owned())
+}
+
+fn parse_ping(text: &str) -> Result<Duration, String> {
+    match when::parse_span(text)? {
+        span if span < Duration::from_secs(1) => Err("a ping is sent once a second at most".to_owned()),
+        span => Ok(span),
+    }
+}

@@ -1,0 +1,198 @@
+//! The order in which the client's messages are sent.
+
+use std::collections::VecDeque;
+
+/// How a message stands to those before and after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Notifications and answers go one after another, and so does the first request of a session. The messages after one of
+    /// them wait for its end.
+    Serial,
+    /// Requests go side by side, up to a limit.
+    Parallel,
+    /// Requests whose answers take as long as the session go side by side without a limit.
+    Unbounded,
+}
+
+/// The messages that wait, and the number of those on their way. It sends nothing itself.
+#[derive(Debug)]
+pub(super) struct Lane<T> {
+    max_side_by_side: usize,
+    in_order: VecDeque<(u64, T)>,
+    side_by_side: VecDeque<(u64, Order, T)>,
+    /// The position of the message on its way that the others wait for.
+    running_in_order: Option<u64>,
+    running: usize,
+    next: u64,
+}
+
+impl<T> Lane<T> {
+    pub(super) fn new(max_side_by_side: usize) -> Self {
+        Self {
+            max_side_by_side,
+            in_order: VecDeque::new(),
+            side_by_side: VecDeque::new(),
+            running_in_order: None,
+            running: 0,
+            next: 0,
+        }
+    }
+
+    /// Adds a message behind all others.
+    pub(super) fn push(&mut self, order: Order, message: T) {
+        let position = self.next;
+        self.next += 1;
+        match order {
+            Order::Serial => self.in_order.push_back((position, message)),
+            order => self.side_by_side.push_back((position, order, message)),
+        }
+    }
+
+    /// The next message that may go now. Its end is reported to [`done`](Self::done).
+    pub(super) fn start(&mut self) -> Option<(Order, T)> {
+        if self.running_in_order.is_none()
+            && let Some((position, message)) = self.in_order.pop_front()
+        {
+            self.running_in_order = Some(position);
+            return Some((Order::Serial, message));
+        }
+        let waiting = self.in_order.front().map(|(position, _)| *position);
+        let barrier = self.running_in_order.or(waiting).unwrap_or(u64::MAX);
+        let has_room = self.running < self.max_side_by_side;
+        let may_go =
+            |(position, order, _): &(u64, Order, T)| *position < barrier && (has_room || *order == Order::Unbounded);
+        let at = self.side_by_side.iter().position(may_go)?;
+        let (_, order, message) = self.side_by_side.remove(at)?;
+        if order == Order::Parallel {
+            self.running += 1;
+        }
+        Some((order, message))
+    }
+
+    /// Reports the end of a message, or that the others need not wait for it any more.
+    pub(super) fn done(&mut self, order: Order) {
+        match order {
+            Order::Serial => self.running_in_order = None,
+            Order::Parallel => self.running = self.running.saturating_sub(1),
+            Order::Unbounded => {}
+        }
+    }
+
+    /// Removes the first waiting request that `is_wanted`, which then never goes.
+    pub(super) fn remove(&mut self, is_wanted: impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.side_by_side.iter().position(|(.., message)| is_wanted(message))?;
+        self.side_by_side.remove(at).map(|(.., message)| message)
+    }
+
+    /// Removes all messages that wait.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = T> {
+        let in_order = std::mem::take(&mut self.in_order).into_iter().map(|(_, message)| message);
+        in_order.chain(std::mem::take(&mut self.side_by_side).into_iter().map(|(.., message)| message))
+    }
+
+    /// The number of requests that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.side_by_side.len()
+    }
+
+    /// Whether nothing waits and nothing that has a place here is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_order.is_empty() && self.side_by_side.is_empty() && self.running_in_order.is_none() && self.running == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_request_waits_for_the_notification_before_it() {
+        let mut lane = Lane::new(2);
+        lane.push(Order::Serial, "initialized");
+        lane.push(Order::Parallel, "list");
+        assert_eq!(lane.start(), Some((Order::Serial, "initialized")));
+        assert_eq!(lane.start(), None);
+        lane.done(Order::Serial);
+        assert_eq!(lane.start(), Some((Order::Parallel, "list")));
+        assert!(lane.start().is_none() && !lane.is_idle());
+        lane.done(Order::Parallel);
+        assert!(lane.is_idle());
+    }
+
+    #[test]
+    fn a_notification_does_not_wait_for_requests() {
+        let mut lane = Lane::new(1);
+        for (order, message) in [
+            (Order::Parallel, "a"),
+            (Order::Parallel, "b"),
+            (Order::Unbounded, "listen"),
+            (Order::Serial, "cancel a"),
+            (Order::Unbounded, "later"),
+        ] {
+            lane.push(order, message);
+        }
+        let mut started: Vec<_> = std::iter::from_fn(|| lane.start()).map(|(_, message)| message).collect();
+        assert_eq!(started, ["cancel a", "a", "listen"]);
+        lane.done(Order::Serial);
+        started = std::iter::from_fn(|| lane.start()).map(|(_, message)| message).collect();
+        assert_eq!((started, lane.waiting()), (vec!["later"], 1));
+        assert_eq!((lane.remove(|message| *message == "b"), lane.remove(|_| true)), (Some("b"), None));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push(Order),
+        Start,
+        Done(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let order = prop_oneof![Just(Order::Serial), Just(Order::Parallel), Just(Order::Unbounded)];
+        prop_oneof![order.prop_map(Step::Push), Just(Step::Start), any::<usize>().prop_map(Step::Done)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_overtakes_what_it_waits_for_and_all_go(steps in proptest::collection::vec(step(), 0..80)) {
+            let mut lane = Lane::new(3);
+            let (mut pushed, mut ended) = (Vec::new(), BTreeSet::new());
+            let (mut running, mut last_in_order): (Vec<(Order, usize)>, _) = (Vec::new(), None);
+            let mut all = steps;
+            let rest = all.len() * 2;
+            all.extend((0..rest).flat_map(|_| [Step::Start, Step::Done(0)]));
+            for step in all {
+                match step {
+                    Step::Push(order) => {
+                        lane.push(order, pushed.len());
+                        pushed.push(order);
+                    }
+                    Step::Start => {
+                        let Some((order, number)) = lane.start() else { continue };
+                        let before = |n: &usize| *n < number && pushed[*n] == Order::Serial;
+                        prop_assert!((0..pushed.len()).filter(before).all(|n| ended.contains(&n)));
+                        if order == Order::Serial {
+                            prop_assert!(last_in_order < Some(number));
+                            last_in_order = Some(number);
+                        }
+                        running.push((order, number));
+                        prop_assert!(running.iter().filter(|(order, _)| *order == Order::Parallel).count() <= 3);
+                    }
+                    Step::Done(_) if running.is_empty() => {}
+                    Step::Done(index) => {
+                        let (order, number) = running.remove(index % running.len());
+                        lane.done(order);
+                        ended.insert(number);
+                    }
+                }
+            }
+            prop_assert_eq!(ended.len(), pushed.len());
+            prop_assert!(lane.is_idle());
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Notes for people, on standard error.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// How many notes wait to be written. Further ones are dropped, because a host may never read them.
+const MAX_WAITING: usize = 64;
+
+/// Writes notes on a thread of its own, so that a host that does not read them stops nothing. Cheap to clone.
+///
+/// Notes hold neither tokens nor headers, and of a server's text only names, made harmless.
+#[derive(Clone, Debug)]
+pub(super) struct Notes(SyncSender<String>);
+
+impl Notes {
+    #[expect(clippy::disallowed_methods, reason = "a thread, because the runtime would wait for a write at its end")]
+    pub(super) fn of_process() -> io::Result<Self> {
+        let (sender, notes) = sync_channel::<String>(MAX_WAITING);
+        let writing = move || {
+            for note in notes {
+                let _ = writeln!(io::stderr(), "note: {note}");
+            }
+        };
+        std::thread::Builder::new().name("stderr".to_owned()).spawn(writing)?;
+        Ok(Self(sender))
+    }
+
+    pub(super) fn note(&self, text: &str) {
+        let _ = self.0.try_send(text.to_owned());
+    }
+}

@@ -1,0 +1,266 @@
+//! The session at a server of the wire of 2025, and what a new one needs.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::wire::envelope::{Envelope, member, text};
+use crate::wire::headers::{SESSION, VERSION};
+use crate::wire::message::Message;
+
+/// The number of a session. It grows with each that is opened.
+pub(super) type Epoch = u64;
+
+/// How many subscriptions are remembered.
+const MAX_SUBSCRIPTIONS: usize = 4096;
+
+/// The lists that a server may announce changes of.
+const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
+
+/// The session, as the client's own messages have made it.
+#[derive(Debug)]
+pub(super) struct Session {
+    state: Mutex<State>,
+    /// Held while the session is being renewed.
+    pub(super) renewal: tokio::sync::Mutex<()>,
+    /// The session that is ready for a standing stream.
+    ready: watch::Sender<Option<Epoch>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    epoch: Epoch,
+    terms: Terms,
+    setup: Setup,
+}
+
+/// The headers of a session's requests.
+#[derive(Clone, Default)]
+pub(super) struct Terms {
+    pub(super) epoch: Epoch,
+    id: Option<HeaderValue>,
+    version: Option<HeaderValue>,
+}
+
+/// The client's messages that make a session what it is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Setup {
+    pub(super) initialize: Option<Message>,
+    pub(super) initialized: Option<Message>,
+    pub(super) level: Option<Message>,
+    /// The subscriptions by their resource.
+    pub(super) subscriptions: BTreeMap<String, Message>,
+}
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), renewal: tokio::sync::Mutex::default(), ready: watch::Sender::new(None) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between two statements, so a panic of another task does no harm.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The terms of a request now. The first message of a session has none.
+    pub(super) fn terms_of(&self, message: &Message) -> Terms {
+        if message.method == "initialize" { Terms::default() } else { self.terms() }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.state().terms.clone()
+    }
+
+    /// Whether the client has opened a session.
+    pub(super) fn has_begun(&self) -> bool {
+        self.state().setup.initialize.is_some()
+    }
+
+    pub(super) fn setup(&self) -> Setup {
+        self.state().setup.clone()
+    }
+
+    /// Notes that the client's `initialize` was answered with this result.
+    pub(super) fn opened(&self, initialize: &Message, headers: &HeaderMap, result: &Envelope<'_>) {
+        let mut state = self.state();
+        state.setup = Setup { initialize: Some(initialize.clone()), ..Setup::default() };
+        state.epoch += 1;
+        state.terms = Terms { epoch: state.epoch, ..Terms::of(headers, result) };
+        drop(state);
+        self.ready.send_replace(None);
+    }
+
+    /// Notes a message that was answered without an error, if the session depends on it.
+    pub(super) fn took(&self, message: &Message) {
+        let mut state = self.state();
+        match (&*message.method, &message.uri) {
+            ("notifications/initialized", _) => {
+                state.setup.initialized = Some(message.clone());
+                let epoch = state.setup.initialize.is_some().then_some(state.epoch);
+                drop(state);
+                self.ready.send_replace(epoch);
+            }
+            ("logging/setLevel", _) => state.setup.level = Some(message.clone()),
+            ("resources/subscribe", Some(uri)) if state.setup.subscriptions.len() < MAX_SUBSCRIPTIONS => {
+                state.setup.subscriptions.insert(uri.clone(), message.clone());
+            }
+            ("resources/unsubscribe", Some(uri)) => {
+                state.setup.subscriptions.remove(uri);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts a new session in the place of the one with this number.
+    pub(super) fn renewed(&self, terms: Terms) {
+        let mut state = self.state();
+        state.epoch += 1;
+        let epoch = state.epoch;
+        state.terms = Terms { epoch, ..terms };
+        let is_ready = state.setup.initialized.is_some();
+        drop(state);
+        self.ready.send_replace(is_ready.then_some(epoch));
+    }
+
+    /// Follows which session is ready for a standing stream.
+    pub(super) fn ready(&self) -> watch::Receiver<Option<Epoch>> {
+        self.ready.subscribe()
+    }
+}
+
+impl Terms {
+    /// The terms that an answer to `initialize` names.
+    pub(super) fn of(headers: &HeaderMap, result: &Envelope<'_>) -> Self {
+        let version = result.result.and_then(|result| member(result, "protocolVersion")).and_then(text);
+        let version = version.and_then(|version| HeaderValue::from_str(&version).ok());
+        let id = headers.get(SESSION).cloned().map(|mut id| {
+            // It stands for the session like a token.
+            id.set_sensitive(true);
+            id
+        });
+        Self { epoch: 0, id, version }
+    }
+
+    pub(super) fn has_session(&self) -> bool {
+        self.id.is_some()
+    }
+
+    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
+        if let Some(id) = &self.id {
+            headers.insert(SESSION, id.clone());
+        }
+        if let Some(version) = &self.version {
+            headers.insert(VERSION, version.clone());
+        }
+    }
+}
+
+impl std::fmt::Debug for Terms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terms").field("epoch", &self.epoch).field("has_session", &self.has_session()).finish()
+    }
+}
+
+/// The notifications that every list has changed which the server announces changes of, by its answer to `initialize`.
+pub(super) fn changed_lists(result: &Envelope<'_>) -> Vec<Bytes> {
+    let capabilities: Option<Value> = result
+        .result
+        .and_then(|result| member(result, "capabilities"))
+        .and_then(|capabilities| serde_json::from_str(capabilities.get()).ok());
+    let capabilities = capabilities.unwrap_or_default();
+    let has_changes = |list: &&str| capabilities[*list]["listChanged"] == true;
+    let notification =
+        |list: &str| Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"notifications/{list}/list_changed"}}"#));
+    LISTS.into_iter().filter(has_changes).map(notification).collect()
+}
+
+/// Words in the texts by which servers with status 400 mean that they do not know the session.
+const LOST: [&str; 9] = [
+    "session id",
+    "session-id",
+    "sessionid",
+    "no valid session",
+    "invalid session",
+    "unknown session",
+    "session not found",
+    "session expired",
+    "session has expired",
+];
+
+/// Whether an answer to a request with a session means that the server does not know it any more.
+///
+/// The specification has 404 for it, which is also the status of an unknown method in 2026-07-28. Some servers have 400 with
+/// a text that names the session.
+pub(super) fn is_lost(status: u16, body: &[u8]) -> bool {
+    match status {
+        404 => Envelope::read(body).and_then(|answer| answer.error_code()) != Some(-32601),
+        400 => {
+            let text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).to_lowercase();
+            LOST.iter().any(|words| text.contains(words))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &'static str) -> Message {
+        Message::read(Bytes::from_static(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_session_is_opened_set_up_and_renewed() {
+        let session = Session::new();
+        let initialize = message(r#"{"id":0,"method":"initialize"}"#);
+        let answer = br#"{"id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"prompts":{}}}}"#;
+        let result = Envelope::read(answer).unwrap();
+        let headers = HeaderMap::from_iter([(SESSION, HeaderValue::from_static("s1"))]);
+        session.opened(&initialize, &headers, &result);
+        let ready = session.ready();
+        assert_eq!(*ready.borrow(), None);
+        for text in [
+            r#"{"method":"notifications/initialized"}"#,
+            r#"{"id":1,"method":"logging/setLevel","params":{"level":"debug"}}"#,
+            r#"{"id":2,"method":"resources/subscribe","params":{"uri":"a"}}"#,
+            r#"{"id":3,"method":"resources/subscribe","params":{"uri":"b"}}"#,
+            r#"{"id":4,"method":"resources/unsubscribe","params":{"uri":"a"}}"#,
+        ] {
+            session.took(&message(text));
+        }
+        let setup = session.setup();
+        assert!(setup.initialized.is_some() && setup.level.is_some());
+        assert_eq!(
+            (setup.subscriptions.into_keys().collect::<Vec<_>>(), *ready.borrow()),
+            (vec!["b".to_owned()], Some(1))
+        );
+        let mut sent = HeaderMap::new();
+        session.terms_of(&initialize).add_to(&mut sent);
+        assert!(sent.is_empty());
+        session.terms().add_to(&mut sent);
+        assert_eq!(
+            (&sent[SESSION], &sent[VERSION]),
+            (&HeaderValue::from_static("s1"), &HeaderValue::from_static("2025-06-18"))
+        );
+        assert!(!format!("{:?} {sent:?}", session.terms()).contains("s1"));
+        session.renewed(Terms::default());
+        assert_eq!((session.terms().epoch, session.terms().has_session(), *ready.borrow()), (2, false, Some(2)));
+        assert_eq!(
+            changed_lists(&result),
+            [Bytes::from(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)]
+        );
+    }
+
+    #[test]
+    fn a_lost_session_is_known_by_its_status_or_text() {
+        assert!(is_lost(404, b"") && is_lost(404, br#"{"error":{"code":-32001,"message":"Session not found"}}"#));
+        assert!(!is_lost(404, br#"{"id":1,"error":{"code":-32601,"message":"Method not found"}}"#));
+        assert!(is_lost(400, br#"{"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#));
+        assert!(!is_lost(400, b"the argument session is missing") && !is_lost(500, b"session not found"));
+    }
+}

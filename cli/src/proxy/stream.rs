@@ -1,0 +1,88 @@
+//! The standing stream, by which a server of the wire of 2025 sends what belongs to no request.
+
+use std::time::Duration;
+
+use super::refusal::Refusal;
+use super::relay::Relay;
+use super::session::Epoch;
+
+/// The pause before the stream is opened again, unless the server names one, and the longest one.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The shortest pause that a server may name.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
+
+impl Relay {
+    /// Keeps a standing stream open in each session, until the server shows that it has none.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the stream.
+    pub(super) async fn stand(&self) {
+        let mut ready = self.session.ready();
+        loop {
+            let Ok(epoch) = ready.wait_for(Option::is_some).await.map(|epoch| *epoch) else { return };
+            let Some(number) = epoch else { continue };
+            tokio::select! {
+                () = self.stand_in(number) => {
+                    if ready.wait_for(|now| *now != epoch).await.is_err() {
+                        return;
+                    }
+                }
+                moved = async { ready.wait_for(|now| *now != epoch).await.map(drop) } => if moved.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Keeps the stream of one session open. Returns if the server has none.
+    #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
+    async fn stand_in(&self, epoch: Epoch) {
+        let terms = self.session.terms();
+        let (mut last_id, mut asked, mut pause) = (None, None, PAUSES.0);
+        let mut has_waited = false;
+        loop {
+            let answer = self.get(&terms, last_id.as_deref()).await;
+            let lacks_login = matches!(&answer, Err(refusal) if refusal.is_login_required());
+            if lacks_login {
+                if self.wire.session().signed_in().await.is_err() {
+                    return;
+                }
+                // A session that lacks a login although it is signed in is asked again after a pause.
+                if !std::mem::replace(&mut has_waited, true) {
+                    continue;
+                }
+            }
+            has_waited &= lacks_login;
+            match answer {
+                Ok(answer) if answer.status.is_success() && answer.has_events() => {
+                    let mut events = answer.events();
+                    while let Ok(Some(event)) = events.next().await {
+                        pause = PAUSES.0;
+                        self.pass(&event).await;
+                    }
+                    last_id = events.last_id().map(<[u8]>::to_vec).or(last_id);
+                    asked = events.retry().or(asked);
+                }
+                Ok(answer) => match answer.status.as_u16() {
+                    // The new session has a stream of its own.
+                    404 if terms.has_session() => match self.renew(epoch).await {
+                        Ok(()) => return,
+                        Err(_) if self.session.terms().epoch != epoch => return,
+                        Err(_) => {}
+                    },
+                    429 | 500.. => asked = answer.retry_after().or(asked),
+                    // 405 is that of the specification. Other servers have 400 or a page.
+                    _ => return,
+                },
+                Err(Refusal::Call(error)) if !error.is_transient() && !lacks_login => return,
+                Err(_) => {}
+            }
+            tokio::time::sleep(asked.map_or(pause, |asked| asked.max(MIN_PAUSE))).await;
+            if asked.is_none() {
+                pause = PAUSES.1.min(pause * 2);
+            }
+        }
+    }
+}

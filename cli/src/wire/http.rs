@@ -1,0 +1,246 @@
+//! One request, authorized by the session, and its answer.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::{AuthSession, CallError, Destination, Next, OperationKey};
+use url::Url;
+
+use super::MAX_MESSAGE;
+use super::cookies::Cookies;
+use super::sse::Parser;
+use crate::failure::Failure;
+use crate::when;
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("tokenkeeper/", env!("CARGO_PKG_VERSION")));
+
+/// The time-out of a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection is kept for the next request. Many servers close theirs after 5 s, and a request that meets the end
+/// of its connection is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The silence on a connection after which the kernel probes its peer, and the interval between two probes.
+const PROBES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// Sends requests to one MCP server. Each is authorized by the session's own call, and by nothing else.
+///
+/// No request is sent twice, except as that call asks for it after a refusal. `Debug` shows no header.
+pub(crate) struct Wire {
+    client: reqwest::Client,
+    session: AuthSession,
+    destination: Destination,
+    /// The headers that the person has named.
+    headers: HeaderMap,
+    cookies: Cookies,
+}
+
+/// A request to the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) operation: OperationKey,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The session has no authorization for it, or the server accepts none. It was not executed.
+    Call(Box<CallError>),
+    /// No connection could be established. Nothing was sent.
+    NotSent { is_secure: bool },
+    /// The connection broke after the request may have left.
+    MaybeSent,
+}
+
+/// Why a body did not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// The connection broke.
+    Broken,
+    /// It, or an event of it, is longer than [`MAX_MESSAGE`].
+    TooLarge,
+}
+
+/// The head of an answer, and its body as it arrives. Dropping it closes the connection unless the body has ended.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    response: reqwest::Response,
+}
+
+/// The events of an answer, as they arrive.
+#[derive(Debug)]
+pub(crate) struct Events {
+    response: reqwest::Response,
+    parser: Parser,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl Wire {
+    /// A wire of `session` to its server, with these `headers` in each request.
+    pub(crate) fn new(session: AuthSession, headers: HeaderMap) -> Result<Self, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(io::Error::other(error.to_string()));
+        let server = session.identity().resource().cloned();
+        let server = server.ok_or_else(|| Failure::Usage("the session is with no MCP server".to_owned()))?;
+        let destination = session.destination(server.as_str()).map_err(|error| failed(&error))?;
+        let url = Url::parse(server.as_str()).map_err(|error| failed(&error))?;
+        let clock = SystemClock::new().map_err(io::Error::other)?;
+        let client = reqwest::Client::builder()
+            .redirect(tokenkeeper::http::redirects(&server))
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_nodelay(true)
+            .tcp_keepalive(PROBES.0)
+            .tcp_keepalive_interval(PROBES.1);
+        // A proxy would read the tokens.
+        let client = if url.scheme() == "http" { client.no_proxy() } else { client };
+        let client = client.build().map_err(|error| failed(&error.without_url()))?;
+        let cookies = Cookies::new(url.path(), clock.now().wall);
+        Ok(Self { client, session, destination, headers, cookies })
+    }
+
+    pub(crate) fn session(&self) -> &AuthSession {
+        &self.session
+    }
+
+    /// Whether the server is reached over TLS.
+    fn is_secure(&self) -> bool {
+        self.destination.url().starts_with("https:")
+    }
+
+    /// Sends a request, and returns its answer, which may have any status. A refused token is replaced, and the request is then sent
+    /// again. `has_left` is set before the first byte may leave.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the connection. The request may have been executed. A refresh goes on.
+    pub(crate) async fn send(&self, request: &Request, has_left: &AtomicBool) -> Result<Answer, SendError> {
+        let mut call = self.session.call(request.operation);
+        loop {
+            let mut headers = self.headers.clone();
+            headers.entry(USER_AGENT).or_insert(AGENT);
+            headers.extend(request.headers.clone());
+            self.cookies.add_to(&mut headers);
+            if let Some(authorization) = call.authorize(&self.destination, &request.method).await? {
+                authorization.apply(&mut headers);
+            }
+            let sent = self.client.request(request.method.clone(), self.destination.url()).headers(headers);
+            let sent = if request.body.is_empty() { sent } else { sent.body(request.body.clone()) };
+            has_left.store(true, Ordering::Relaxed);
+            let mut response = sent.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
+                true => SendError::NotSent { is_secure: self.is_secure() },
+                false => SendError::MaybeSent,
+            })?;
+            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+            self.cookies.keep_from(&headers);
+            match call.next(status, &headers).await? {
+                Next::Again => {}
+                Next::Done => return Ok(Answer { status, headers, response }),
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// Whether the body is a stream of events.
+    pub(crate) fn has_events(&self) -> bool {
+        let media_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+    }
+
+    /// The time after which the server wants to be asked again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers)
+    }
+
+    /// Reads the whole body.
+    pub(crate) async fn body(mut self) -> Result<Vec<u8>, BodyError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.response.chunk().await.map_err(|_| BodyError::Broken)? {
+            if body.len() + chunk.len() > MAX_MESSAGE {
+                return Err(BodyError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    pub(crate) fn events(self) -> Events {
+        Events { response: self.response, parser: Parser::default(), waiting: VecDeque::new() }
+    }
+}
+
+impl Events {
+    /// The data of the next event. `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(Some(event));
+            }
+            let Some(chunk) = self.response.chunk().await.map_err(|_| BodyError::Broken)? else { return Ok(None) };
+            self.waiting.extend(self.parser.feed(&chunk).map_err(|_| BodyError::TooLarge)?);
+        }
+    }
+
+    /// The identifier of the last event that has ended. It covers events that [`next`](Self::next) has not returned yet.
+    pub(crate) fn last_id(&self) -> Option<&[u8]> {
+        self.parser.last_id()
+    }
+
+    /// The pause before a reconnection that the server asked for.
+    pub(crate) fn retry(&self) -> Option<Duration> {
+        self.parser.retry()
+    }
+}
+
+/// The time of a `Retry-After` header (RFC 9110 section 10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = SystemClock::new().ok()?.now().wall;
+    Some(when::read_mail(text)?.since(now))
+}
+
+impl From<CallError> for SendError {
+    fn from(error: CallError) -> Self {
+        Self::Call(Box::new(error))
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_read_in_both_notations() {
+        let read =
+            |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]));
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
+        assert!(read("Wed, 09 Jun 2100 10:18:14 GMT") > Some(Duration::from_secs(3600)));
+        assert_eq!((read("soon"), retry_after(&HeaderMap::new())), (None, None));
+    }
+}

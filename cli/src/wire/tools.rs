@@ -1,0 +1,289 @@
+//! The tools of a server, with the parameters that are repeated in headers, and the filter of the person.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::HeaderName;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::envelope::{Envelope, member, object, text};
+use super::message::Message;
+
+/// The member of a parameter's schema that names its header.
+const ANNOTATION: &str = "x-mcp-header";
+
+/// The deepest schema that is read.
+const MAX_DEPTH: usize = 32;
+
+/// How many tools are remembered.
+const MAX_TOOLS: usize = 4096;
+
+/// The annotated parameters of the tools that were listed.
+#[derive(Debug, Default)]
+pub(crate) struct Tools(BTreeMap<String, Vec<Parameter>>);
+
+/// A parameter that is repeated in a header.
+#[derive(Debug, PartialEq, Eq)]
+struct Parameter {
+    header: HeaderName,
+    /// The names that lead to its value in the arguments.
+    path: Vec<String>,
+}
+
+impl Tools {
+    /// The headers of a call with their values, which are not encoded yet. A parameter that is absent or `null` has none.
+    pub(crate) fn parameters(&self, message: &Message) -> Vec<(HeaderName, String)> {
+        let Some(parameters) = message.tool().and_then(|tool| self.0.get(tool)) else { return Vec::new() };
+        let envelope = Envelope::read(&message.bytes);
+        let Some(arguments) = envelope.and_then(|envelope| envelope.params().arguments) else { return Vec::new() };
+        let value = |parameter: &Parameter| {
+            let value = parameter.path.iter().try_fold(arguments, |value, name| member(value, name))?;
+            let value = match value.get().as_bytes().first()? {
+                b'"' => text(value)?.into_owned(),
+                b't' | b'f' | b'-' | b'0'..=b'9' => value.get().to_owned(),
+                _ => return None,
+            };
+            Some((parameter.header.clone(), value))
+        };
+        parameters.iter().filter_map(value).collect()
+    }
+
+    /// Takes the tools of an answer to `tools/list`, and returns the answer without those that are not offered to the client,
+    /// with their names. `None` if it stays as it is.
+    ///
+    /// Not offered are the tools that `filter` excludes, and if `has_headers` also those whose annotations are invalid
+    /// (Streamable HTTP, Custom Headers from Tool Parameters).
+    pub(crate) fn listed(
+        &mut self,
+        answer: &[u8],
+        filter: &Filter,
+        has_headers: bool,
+    ) -> Option<(Vec<u8>, Vec<String>)> {
+        #[derive(Deserialize)]
+        struct Listed<'a> {
+            #[serde(borrow)]
+            tools: Vec<&'a RawValue>,
+        }
+        let result = Envelope::read(answer)?.result?;
+        let array = member(result, "tools")?;
+        let tools = object::<Listed<'_>>(result.get())?.tools;
+        let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+        for tool in tools {
+            let name = member(tool, "name").and_then(text).unwrap_or_default().into_owned();
+            let parameters = match member(tool, "inputSchema") {
+                Some(schema) if has_headers => annotated(schema),
+                _ => Some(Vec::new()),
+            };
+            match parameters {
+                Some(parameters) if filter.admits(&name) => {
+                    kept.push(tool.get());
+                    if has_headers && (self.0.contains_key(&name) || self.0.len() < MAX_TOOLS) {
+                        self.0.insert(name, parameters);
+                    }
+                }
+                _ => left_out.push(name),
+            }
+        }
+        if left_out.is_empty() {
+            return None;
+        }
+        // The array is a part of the answer's own bytes.
+        let start = (array.get().as_ptr() as usize).checked_sub(answer.as_ptr() as usize)?;
+        let (before, after) = (answer.get(..start)?, answer.get(start + array.get().len()..)?);
+        Some(([before, b"[", kept.join(",").as_bytes(), b"]", after].concat(), left_out))
+    }
+}
+
+/// The parameters of a schema that have a header. `None` if an annotation is invalid.
+fn annotated(schema: &RawValue) -> Option<Vec<Parameter>> {
+    let schema: Value = serde_json::from_str(schema.get()).ok()?;
+    let mut found = Vec::new();
+    collect(&schema, Place::Property(&mut Vec::new()), &mut found, 0)?;
+    let names: BTreeSet<_> = found.iter().map(|parameter| parameter.header.as_str()).collect();
+    (names.len() == found.len()).then_some(found)
+}
+
+/// The place of a schema in the whole.
+enum Place<'a> {
+    /// It is the schema of the arguments, or of a property of it, at this path.
+    Property(&'a mut Vec<String>),
+    /// It is a part of another kind, whose values have several paths. It must have no annotation.
+    Elsewhere,
+}
+
+/// Collects the annotations of `schema` and of its parts. `None` if one is invalid.
+fn collect(schema: &Value, mut place: Place<'_>, found: &mut Vec<Parameter>, depth: usize) -> Option<()> {
+    let Value::Object(members) = schema else {
+        let Value::Array(parts) = schema else { return Some(()) };
+        return parts.iter().try_for_each(|part| collect(part, Place::Elsewhere, found, depth + 1));
+    };
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    if let Some(annotation) = members.get(ANNOTATION) {
+        let Place::Property(path) = &place else { return None };
+        let is_primitive = matches!(members.get("type")?.as_str()?, "string" | "integer" | "boolean");
+        let name = annotation.as_str().filter(|name| !name.is_empty() && is_primitive && !path.is_empty())?;
+        let header = HeaderName::try_from(format!("mcp-param-{name}")).ok()?;
+        found.push(Parameter { header, path: path.to_vec() });
+    }
+    for (name, part) in members {
+        match (name.as_str(), &mut place, part) {
+            ("properties", Place::Property(path), Value::Object(properties)) => {
+                for (name, property) in properties {
+                    path.push(name.clone());
+                    collect(property, Place::Property(path), found, depth + 1)?;
+                    path.pop();
+                }
+            }
+            // The names in these are those of properties, and none of them is a keyword.
+            (
+                "properties" | "$defs" | "definitions" | "patternProperties" | "dependentSchemas",
+                _,
+                Value::Object(parts),
+            ) => {
+                parts.values().try_for_each(|part| collect(part, Place::Elsewhere, found, depth + 1))?;
+            }
+            // These hold values and no schemas.
+            ("default" | "const" | "enum" | "examples" | "dependentRequired" | ANNOTATION, ..) => {}
+            _ => collect(part, Place::Elsewhere, found, depth + 1)?,
+        }
+    }
+    Some(())
+}
+
+/// The tools that a person lets the client see. By default all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// The patterns of tools that are offered. Empty for all.
+    only: Vec<String>,
+    /// The patterns of tools that are not.
+    without: Vec<String>,
+}
+
+impl Filter {
+    /// A filter of these patterns. A tool is offered if it matches one of those without a `!`, or if there are none, and none of
+    /// those that begin with `!`. In a pattern `*` stands for any text.
+    pub(crate) fn new(patterns: &[String]) -> Self {
+        let (without, only): (Vec<_>, Vec<_>) = patterns.iter().cloned().partition(|pattern| pattern.starts_with('!'));
+        Self { only, without: without.iter().map(|pattern| pattern.trim_start_matches('!').to_owned()).collect() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.only.is_empty() && self.without.is_empty()
+    }
+
+    pub(crate) fn admits(&self, tool: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, tool));
+        (self.only.is_empty() || any(&self.only)) && !any(&self.without)
+    }
+}
+
+/// Whether `text` is the pattern, in which `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        let Some(at) = rest.find(part) else { return false };
+        rest = rest.get(at + part.len()..).unwrap_or_default();
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+
+    fn tool(name: &str, properties: &Value) -> Value {
+        json!({ "name": name, "inputSchema": { "type": "object", "properties": properties } })
+    }
+
+    fn call(arguments: &str) -> Message {
+        let text = format!(r#"{{"id":1,"method":"tools/call","params":{{"name":"t","arguments":{arguments}}}}}"#);
+        Message::read(Bytes::from(text)).unwrap()
+    }
+
+    #[test]
+    fn annotated_parameters_become_headers() {
+        let mut tools = Tools::default();
+        let schema = json!({
+            "region": { "type": "string", "x-mcp-header": "Region" },
+            "count": { "type": "integer", "x-mcp-header": "Count" },
+            "deep": { "type": "object", "properties": { "flag": { "type": "boolean", "x-mcp-header": "Flag" } } },
+            "x-mcp-header": { "type": "string" },
+            "query": { "type": "string", "default": { "x-mcp-header": "no" } },
+        });
+        let answer = json!({ "id": 1, "result": { "tools": [tool("t", &schema)] } }).to_string();
+        assert_eq!(tools.listed(answer.as_bytes(), &Filter::default(), true), None);
+        let headers = |arguments| {
+            let mut headers: Vec<_> =
+                tools.parameters(&call(arguments)).iter().map(|(name, value)| format!("{name}={value}")).collect();
+            headers.sort();
+            headers
+        };
+        assert_eq!(
+            headers(r#"{"region":"\u00e9","count":12345678901234567890,"deep":{"flag":false},"query":"q"}"#),
+            ["mcp-param-count=12345678901234567890", "mcp-param-flag=false", "mcp-param-region=é"]
+        );
+        assert_eq!(headers(r#"{"region":null,"count":{}}"#), [] as [&str; 0]);
+        assert_eq!(headers("null"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn invalid_tools_are_left_out_and_the_rest_stays_as_it_is() {
+        let invalid = [
+            json!({ "a": { "type": "string", "x-mcp-header": "" } }),
+            json!({ "a": { "type": "string", "x-mcp-header": "My Region" } }),
+            json!({ "a": { "type": "string", "x-mcp-header": "Région" } }),
+            json!({ "a": { "type": "number", "x-mcp-header": "A" } }),
+            json!({ "a": { "type": "array", "x-mcp-header": "A" } }),
+            json!({ "a": { "x-mcp-header": "A" } }),
+            json!({ "a": { "type": "string", "x-mcp-header": 1 } }),
+            json!({ "a": { "type": "string", "x-mcp-header": "A" }, "b": { "type": "string", "x-mcp-header": "a" } }),
+            json!({ "a": { "type": "array", "items": { "type": "string", "x-mcp-header": "A" } } }),
+            json!({ "a": { "anyOf": [{ "type": "string", "x-mcp-header": "A" }] } }),
+        ];
+        for properties in invalid {
+            let bad = tool("bad", &properties).to_string();
+            let answer =
+                format!("{{\"id\":1,\"result\":{{ \"tools\" : [ {{\"name\":\"ok\",\"n\":1.0}} ,{bad}],\"ttlMs\":5}}}}");
+            let (answer, left_out) = Tools::default().listed(answer.as_bytes(), &Filter::default(), true).unwrap();
+            let text = String::from_utf8(answer).unwrap();
+            assert_eq!(
+                text, "{\"id\":1,\"result\":{ \"tools\" : [{\"name\":\"ok\",\"n\":1.0}],\"ttlMs\":5}}",
+                "{properties}"
+            );
+            assert_eq!(left_out, ["bad"]);
+        }
+        let answer = json!({ "result": { "tools": [tool("t", &json!({ "a": { "x-mcp-header": "" } }))] } }).to_string();
+        assert_eq!(Tools::default().listed(answer.as_bytes(), &Filter::default(), false), None);
+    }
+
+    #[test]
+    fn a_filter_admits_by_patterns() {
+        let filter = |patterns: &[&str]| Filter::new(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+        let admits = |patterns: &[&str], tool| filter(patterns).admits(tool);
+        assert!(admits(&[], "a") && filter(&[]).is_empty());
+        assert!(admits(&["read_*"], "read_file") && !admits(&["read_*"], "write_file"));
+        assert!(!admits(&["!delete*"], "delete_all") && admits(&["!delete*"], "read"));
+        assert!(admits(&["*_file", "!w*"], "read_file") && !admits(&["*_file", "!w*"], "write_file"));
+        for (pattern, text, is_match) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*aa", "aa", false),
+            ("*x*", "abc", false),
+        ] {
+            assert_eq!(matches(pattern, text), is_match, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! `tokenkeeper proxy` between a client on its standard input and output and servers that send any bytes.
+#![cfg(unix)]
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "a test of processes")]
+
+mod bytes;
+mod client;
+mod ends;
+mod errors;
+mod logins;
+mod modern;
+mod options;
+mod order;
+mod server;
+mod sessions;
+mod streams;
+mod tokens;
