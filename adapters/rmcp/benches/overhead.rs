@@ -1,7 +1,8 @@
 //! The cost of the adapter beside the same client with a fixed token. Prints one table. All runs are paired and interleaved,
 //! and each group has a control, which compares the fixed token with itself.
 //!
-//! `cargo bench -p tokenkeeper-rmcp --all-features`. `PAIRS=4000` sets the number of pairs on loopback (2,000 by default).
+//! `cargo bench -p tokenkeeper-rmcp --all-features`. `PAIRS=4000` sets the number of pairs on loopback (2,000 by default), and
+//! `PAIRS=0` measures the adapter alone.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on ends")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures with a watch of its own")]
@@ -46,7 +47,7 @@ type Mcp = RunningService<RoleClient, ()>;
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     println!("\n| measured | fixed token, p50 | adapter, p50 | ratio, geometric mean [95 %] |\n|---|---|---|---|");
-    runtime.block_on(async { tokio::spawn(all()).await.unwrap() });
+    runtime.block_on(all());
 }
 
 async fn all() {
@@ -67,18 +68,29 @@ async fn all() {
 // --- the adapter alone ----------------------------------------------------------------------------------------------
 
 async fn alone(resource: &McpResource, session: &AuthSession, grant: &Grant) {
+    let plain = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search"}}"#;
+    let with_argument = plain.replace("\"}", "\",\"arguments\":{\"query\":\"tokens\"}}");
+    for (what, message) in [("no argument", plain), ("one argument", &with_argument)] {
+        let message = serde_json::from_str(message).unwrap();
+        alone_with(what, &message, resource, session, grant).await;
+    }
+}
+
+async fn alone_with(
+    what: &str,
+    message: &ClientJsonRpcMessage,
+    resource: &McpResource,
+    session: &AuthSession,
+    grant: &Grant,
+) {
     let uri: Arc<str> = resource.uri().into();
     let id: Option<Arc<str>> = Some("session-1".into());
-    let message: ClientJsonRpcMessage = serde_json::from_str(
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"tokens"}}}"#,
-    )
-    .unwrap();
     let version = (HeaderName::from_static("mcp-protocol-version"), HeaderValue::from_static("2025-11-25"));
     let headers = Headers::from([version]);
     let adapter = SessionClient::over(NoServer, session.clone());
     let token = grant.access_token.expose();
     let limits = StreamableHttpResponseLimits::default();
-    // As a transport calls its client. It copies the configured token as well.
+    // As a transport calls its client. It copies the message, the headers and the configured token.
     let fixed = || {
         let (message, token) = (message.clone(), Some(token.to_owned()));
         NoServer.post_message_with_response_limits(uri.clone(), message, id.clone(), token, headers.clone(), limits)
@@ -87,41 +99,45 @@ async fn alone(resource: &McpResource, session: &AuthSession, grant: &Grant) {
         let message = message.clone();
         adapter.post_message_with_response_limits(uri.clone(), message, id.clone(), None, headers.clone(), limits)
     };
-    for (what, is_control) in [("alone, control", true), ("alone", false)] {
-        let mut pairs = Pairs::default();
-        for number in 0..4_000 {
-            let first = async || {
-                let begun = Instant::now();
-                for _ in 0..BATCH {
-                    black_box(fixed().await.unwrap());
-                }
-                begun.elapsed() / BATCH as u32
-            };
-            let second = async || {
-                let begun = Instant::now();
-                for _ in 0..BATCH {
-                    if is_control {
-                        black_box(fixed().await.unwrap())
-                    } else {
-                        black_box(ours().await.unwrap())
-                    };
-                }
-                begun.elapsed() / BATCH as u32
-            };
-            pairs.measure(number, first, second).await;
-        }
-        pairs.print(what);
+    // The copies that any wrapper makes which may have to send a message again.
+    let copies = || black_box((uri.clone(), message.clone(), id.clone(), headers.clone()));
+    let mut rows = [Pairs::default(), Pairs::default(), Pairs::default()];
+    for number in 0..4_000 {
+        let first = || batch(async || drop(black_box(fixed().await.unwrap())));
+        rows[0].measure(number, first, || batch(async || drop(black_box(fixed().await.unwrap())))).await;
+        rows[1].measure(number, first, || batch(async || drop(black_box(ours().await.unwrap())))).await;
+        rows[2].measure(number, first, || batch(async || drop(copies()))).await;
+    }
+    for (row, kind) in rows.iter().zip(["alone, control", "alone", "the wrapper's copies"]) {
+        row.print(&format!("{kind}, {what}"));
     }
     let before = allocations();
     fixed().await.unwrap();
     let middle = allocations();
     ours().await.unwrap();
     let after = allocations();
-    println!("| alone, allocations | {} | {} | |", middle - before, after - middle);
-    println!("| alone, bytes of the future | {} | {} | |", size_of_val(&fixed()), size_of_val(&ours()));
-    let before = allocations();
-    drop((message.clone(), headers.clone(), token.to_owned()));
-    println!("| allocations of one copy of message, headers and token | {} | | |", allocations() - before);
+    drop(copies());
+    let of_copies = allocations() - after;
+    println!("| allocations, of them in copies, {what} | {} | {} | {of_copies} |", middle - before, after - middle);
+    println!("| bytes of the future | {} | {} | |", size_of_val(&fixed()), size_of_val(&ours()));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let over_http = SessionClient::over(http.clone(), session.clone());
+    let (one, other) = (size_of_post(&http, &uri, message), size_of_post(&over_http, &uri, message));
+    println!("| bytes of the future over reqwest | {one} | {other} | |");
+}
+
+fn size_of_post<C: StreamableHttpClient>(client: &C, uri: &Arc<str>, message: &ClientJsonRpcMessage) -> usize {
+    let limits = StreamableHttpResponseLimits::default();
+    let (uri, message) = (uri.clone(), message.clone());
+    size_of_val(&client.post_message_with_response_limits(uri, message, None, None, Headers::new(), limits))
+}
+
+async fn batch(call: impl AsyncFn()) -> Duration {
+    let begun = Instant::now();
+    for _ in 0..BATCH {
+        call().await;
+    }
+    begun.elapsed() / BATCH as u32
 }
 
 fn allocations() -> usize {
@@ -170,6 +186,9 @@ impl StreamableHttpClient for NoServer {
 
 async fn over_loopback(resource: &McpResource, session: &AuthSession, grant: &Grant) {
     let pairs = std::env::var("PAIRS").ok().and_then(|pairs| pairs.parse().ok()).unwrap_or(2_000);
+    if pairs == 0 {
+        return;
+    }
     let config = || StreamableHttpClientTransportConfig::with_uri(resource.uri());
     let fixed = async || {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();

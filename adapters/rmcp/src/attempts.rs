@@ -1,6 +1,5 @@
 //! The attempts of one request, each with a lease of its own.
 
-use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -13,86 +12,76 @@ use crate::SessionError;
 use crate::refusal::{Refusal, RefusalOf};
 use crate::unsent::Note;
 
-/// The reason why a request failed.
-pub(crate) enum Failure<E: Error + Send + Sync + 'static> {
-    /// The session did not send it, or not again.
-    Session(SessionError),
-    /// The inner client returned this error, which is the host's.
-    Inner(StreamableHttpError<E>),
+/// The attempts of one request. Each begins with its [`token`](Self::token), and after an error [`again`](Self::again) decides
+/// whether there is another.
+pub(crate) struct Attempts<N> {
+    call: Call,
+    to: Destination,
+    method: Method,
+    /// Called when the request has to wait for a token, before it is sent and after a refusal.
+    note: N,
+    waiting: Option<Note>,
+    /// The challenge of the last refusal.
+    challenge: Option<String>,
 }
 
-impl<E: Error + Send + Sync + 'static> From<Failure<E>> for StreamableHttpError<E> {
-    fn from(failure: Failure<E>) -> Self {
-        match failure {
-            Failure::Session(error) => error.into_rmcp(),
-            Failure::Inner(error) => error,
-        }
+impl<N: Fn() -> Option<Note>> Attempts<N> {
+    pub(crate) fn new(call: Call, to: Destination, method: Method, note: N) -> Self {
+        Self { call, to, method, note, waiting: None, challenge: None }
     }
-}
 
-impl<E: Error + Send + Sync + 'static> From<CallError> for Failure<E> {
-    fn from(error: CallError) -> Self {
-        Self::Session(SessionError::new(error, None))
-    }
-}
-
-/// Sends a request to `to` as often as `call` asks for. `send` sends one attempt with this token. `note` is called when the
-/// request has to wait for a token, before it is sent and after a refusal.
-pub(crate) async fn send_with<T, E, S, F>(
-    mut call: Call,
-    to: &Destination,
-    method: &Method,
-    note: impl Fn() -> Option<Note>,
-    send: S,
-) -> Result<T, Failure<E>>
-where
-    E: RefusalOf + Send + Sync + 'static,
-    S: Fn(Option<String>) -> F,
-    F: Future<Output = Result<T, StreamableHttpError<E>>>,
-{
-    let mut waiting = None;
-    let mut challenge = None;
-    loop {
+    /// Returns the token of the next attempt. `None` if it goes without one.
+    pub(crate) async fn token(&mut self) -> Result<Option<String>, SessionError> {
         let authorization = {
-            let mut authorizing = pin!(call.authorize(to, method));
+            let mut authorizing = pin!(self.call.authorize(&self.to, &self.method));
             // A token at hand is returned by the first poll. Nothing is noted then.
             match first_poll(authorizing.as_mut()).await {
                 Some(authorization) => authorization,
                 None => {
-                    waiting = waiting.or_else(&note);
+                    self.waiting = self.waiting.take().or_else(&self.note);
                     authorizing.await
                 }
             }
         };
-        if let Some(note) = waiting.take() {
-            note.settle();
-        }
-        let token = match authorization {
-            Ok(None) => None,
+        self.settle();
+        match authorization {
+            Ok(None) => Ok(None),
             Ok(Some(authorization)) => match authorization.bearer() {
-                Some(token) => Some(token.expose().to_owned()),
+                Some(token) => Ok(Some(token.expose().to_owned())),
                 // The request must not go without the proof, and rmcp has no place for one yet.
-                None => return Err(CallError::BoundToken.into()),
+                None => Err(SessionError::new(CallError::BoundToken, None)),
             },
-            Err(error) => return Err(Failure::Session(SessionError::new(error, challenge))),
-        };
-        let error = match send(token).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let Some(refusal) = Refusal::of(&error) else { return Err(Failure::Inner(error)) };
-        waiting = note();
-        challenge = refusal.challenge.map(str::to_owned).or(challenge);
-        let next = call.next_of(refusal.status, refusal.challenge.map(str::as_bytes)).await;
-        if !matches!(next, Ok(Next::Again))
-            && let Some(note) = waiting.take()
-        {
-            note.settle();
+            Err(error) => Err(SessionError::new(error, self.challenge.take())),
         }
-        match next {
-            Ok(Next::Again) => {}
-            Ok(Next::Done) => return Err(Failure::Inner(error)),
-            Err(error) => return Err(Failure::Session(SessionError::new(error, challenge))),
+    }
+
+    /// Returns `Ok` if the request is to be sent again after `error`. Otherwise the error of the request.
+    pub(crate) async fn again<E>(&mut self, error: StreamableHttpError<E>) -> Result<(), StreamableHttpError<E>>
+    where
+        E: RefusalOf + Send + Sync + 'static,
+    {
+        let Some(refusal) = Refusal::of(&error) else { return Err(error) };
+        self.waiting = (self.note)();
+        if let Some(challenge) = refusal.challenge {
+            self.challenge = Some(challenge.to_owned());
+        }
+        match self.call.next_of(refusal.status, refusal.challenge.map(str::as_bytes)).await {
+            Ok(Next::Again) => Ok(()),
+            Ok(Next::Done) => {
+                self.settle();
+                Err(error)
+            }
+            Err(own) => {
+                self.settle();
+                Err(SessionError::new(own, self.challenge.take()).into_rmcp())
+            }
+        }
+    }
+
+    /// Forgets that the request waits, because it is sent now, or has failed.
+    fn settle(&mut self) {
+        if let Some(note) = self.waiting.take() {
+            note.settle();
         }
     }
 }

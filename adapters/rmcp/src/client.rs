@@ -10,17 +10,17 @@ use std::time::Duration;
 use http::Method;
 use rmcp::model::ClientJsonRpcMessage;
 use rmcp::transport::streamable_http_client::{
-    StreamableHttpClient, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+    StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
 };
-use tokenkeeper::{AuthSession, CallError, Destination};
+use tokenkeeper::{AuthSession, OperationKey};
 
-use crate::RefusalOf;
-use crate::attempts::{Failure, send_with};
+use crate::attempts::Attempts;
 use crate::destinations::Destinations;
 use crate::messages::{Answer, EventStream, Get, Headers, Post, PostLimits};
 use crate::operations::Operations;
 use crate::streams::Wait;
 use crate::unsent::{Note, RequestName, Unsent};
+use crate::{RefusalOf, SessionError, session_error};
 
 /// How long a cancellation may take whose caller does not wait for it. rmcp gives its own as long.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,42 +82,48 @@ where
     C: StreamableHttpClient + Sync,
     C::Error: RefusalOf,
 {
-    async fn post(&self, post: Post, pinned: Option<String>) -> Answer<StreamableHttpPostResponse, C> {
-        if pinned.is_some() {
-            return post.send(&self.inner, pinned).await;
+    /// Sends a message. `note` is called when it has to wait for a token.
+    async fn deliver(&self, post: Post<'_>, note: impl Fn() -> Option<Note>) -> Answer<StreamableHttpPostResponse, C> {
+        let mut attempts = self.attempts(post.uri, Method::POST, self.shared.operations.of(post.message), note)?;
+        loop {
+            let token = attempts.token().await.map_err(SessionError::into_rmcp)?;
+            let (uri, message, headers) = (post.uri.clone(), post.message.clone(), post.headers.clone());
+            let (session_id, inner) = (post.session_id.cloned(), &self.inner);
+            // Not in a future of their own, which would move the large answer once more.
+            let answer = match post.limits {
+                PostLimits::None => inner.post_message(uri, message, session_id, token, headers).await,
+                PostLimits::EventSize(size) => {
+                    inner.post_message_with_max_sse_event_size(uri, message, session_id, token, headers, size).await
+                }
+                PostLimits::Response(limits) => {
+                    inner.post_message_with_response_limits(uri, message, session_id, token, headers, limits).await
+                }
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => attempts.again(error).await?,
+            }
         }
-        if let Some(request) = post.cancelled() {
-            // In a box, because the future of every message would be larger otherwise.
-            return Box::pin(self.cancel(post, request)).await;
-        }
-        let note = || post.request().map(|name| self.shared.unsent.note(name));
-        Ok(self.deliver(&post, note).await?)
     }
 
-    /// Sends a message. `note` is called when it has to wait for a token.
-    async fn deliver(
-        &self,
-        post: &Post,
-        note: impl Fn() -> Option<Note>,
-    ) -> Result<StreamableHttpPostResponse, Failure<C::Error>> {
-        let to = self.shared.destination(&post.uri)?;
-        let call = self.shared.session.call(self.shared.operations.of(&post.message));
-        send_with(call, &to, &Method::POST, note, |token| post.clone().send(&self.inner, token)).await
+    /// Notes that a message waits, if it is a request.
+    fn note(&self, post: Post<'_>) -> Option<Note> {
+        post.request().map(|name| self.shared.unsent.note(name))
     }
 
     /// Sends the cancellation of `request`, and never waits for a token, because rmcp's time-outs would wait for it, too.
-    async fn cancel(&self, post: Post, request: RequestName) -> Answer<StreamableHttpPostResponse, C> {
+    async fn cancel(&self, post: Post<'_>, request: RequestName) -> Answer<StreamableHttpPostResponse, C> {
         if self.shared.unsent.take_cancellation(&request) {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
         let waits = Arc::new(AtomicBool::new(false));
-        let (client, noted) = (self.clone(), Arc::clone(&waits));
+        let (client, post, noted) = (self.clone(), post.to_owned(), Arc::clone(&waits));
         let mut sending = Box::pin(async move {
             let note = || {
                 noted.store(true, Ordering::Relaxed);
                 None
             };
-            client.deliver(&post, note).await
+            client.deliver(post.borrowed(), note).await
         });
         let sent = poll_fn(|context| match sending.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -125,7 +131,7 @@ where
             Poll::Pending => Poll::Pending,
         });
         if let Some(answer) = sent.await {
-            return Ok(answer?);
+            return answer;
         }
         #[expect(clippy::disallowed_methods, reason = "it may be dropped at any time, and is bounded")]
         drop(tokio::spawn(tokio::time::timeout(CANCELLATION_TIMEOUT, sending)));
@@ -136,23 +142,45 @@ where
         if pinned.is_some() {
             return get.send(&self.inner, pinned).await;
         }
-        let to = self.shared.destination(&get.uri).map_err(Failure::from)?;
         let mut wait = Wait::new(&self.shared.session);
         loop {
-            let call = self.shared.session.call(self.shared.operations.stream);
-            let send = |token| get.clone().send(&self.inner, token);
-            match send_with(call, &to, &Method::GET, || None, send).await {
+            let error = match self.open_once(&get).await {
                 Ok(stream) => return Ok(stream),
-                Err(Failure::Session(error)) if wait.until_passed(&error).await => {}
-                Err(failure) => return Err(failure.into()),
+                Err(error) => error,
+            };
+            let Some(own) = session_error(&error) else { return Err(error) };
+            if !wait.until_passed(own).await {
+                return Err(error);
             }
         }
     }
-}
 
-impl Shared {
-    fn destination(&self, uri: &Arc<str>) -> Result<Destination, CallError> {
-        Ok(self.destinations.of(&self.session, uri)?)
+    async fn open_once(&self, get: &Get) -> Answer<EventStream, C> {
+        let mut attempts = self.attempts(&get.uri, Method::GET, self.shared.operations.stream, || None)?;
+        loop {
+            let token = attempts.token().await.map_err(SessionError::into_rmcp)?;
+            match get.clone().send(&self.inner, token).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => attempts.again(error).await?,
+            }
+        }
+    }
+
+    fn attempts<N: Fn() -> Option<Note>>(
+        &self,
+        uri: &Arc<str>,
+        method: Method,
+        operation: OperationKey,
+        note: N,
+    ) -> Result<Attempts<N>, StreamableHttpError<C::Error>> {
+        let mut call = self.shared.session.call(operation);
+        if method == Method::DELETE {
+            call = call.patience(END_PATIENCE);
+        }
+        match self.shared.destinations.of(&self.shared.session, uri) {
+            Ok(to) => Ok(Attempts::new(call, to, method, note)),
+            Err(error) => Err(SessionError::new(error.into(), None).into_rmcp()),
+        }
     }
 }
 
@@ -171,8 +199,16 @@ where
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Answer<StreamableHttpPostResponse, C> {
-        let limits = PostLimits::None;
-        self.post(Post { uri, message, session_id, headers: custom_headers, limits }, auth_header).await
+        if auth_header.is_some() {
+            return self.inner.post_message(uri, message, session_id, auth_header, custom_headers).await;
+        }
+        let (session_id, limits) = (session_id.as_ref(), PostLimits::None);
+        let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
+        match post.cancelled() {
+            None => self.deliver(post, || self.note(post)).await,
+            // In a box, because the future of every message would be larger otherwise.
+            Some(request) => Box::pin(self.cancel(post, request)).await,
+        }
     }
 
     async fn post_message_with_max_sse_event_size(
@@ -184,8 +220,26 @@ where
         custom_headers: Headers,
         max_sse_event_size: usize,
     ) -> Answer<StreamableHttpPostResponse, C> {
-        let limits = PostLimits::EventSize(max_sse_event_size);
-        self.post(Post { uri, message, session_id, headers: custom_headers, limits }, auth_header).await
+        if auth_header.is_some() {
+            return self
+                .inner
+                .post_message_with_max_sse_event_size(
+                    uri,
+                    message,
+                    session_id,
+                    auth_header,
+                    custom_headers,
+                    max_sse_event_size,
+                )
+                .await;
+        }
+        let (session_id, limits) = (session_id.as_ref(), PostLimits::EventSize(max_sse_event_size));
+        let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
+        match post.cancelled() {
+            None => self.deliver(post, || self.note(post)).await,
+            // In a box, because the future of every message would be larger otherwise.
+            Some(request) => Box::pin(self.cancel(post, request)).await,
+        }
     }
 
     async fn post_message_with_response_limits(
@@ -197,8 +251,19 @@ where
         custom_headers: Headers,
         limits: StreamableHttpResponseLimits,
     ) -> Answer<StreamableHttpPostResponse, C> {
-        let limits = PostLimits::Response(limits);
-        self.post(Post { uri, message, session_id, headers: custom_headers, limits }, auth_header).await
+        if auth_header.is_some() {
+            return self
+                .inner
+                .post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits)
+                .await;
+        }
+        let (session_id, limits) = (session_id.as_ref(), PostLimits::Response(limits));
+        let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
+        match post.cancelled() {
+            None => self.deliver(post, || self.note(post)).await,
+            // In a box, because the future of every message would be larger otherwise.
+            Some(request) => Box::pin(self.cancel(post, request)).await,
+        }
     }
 
     async fn delete_session(
@@ -211,11 +276,15 @@ where
         if auth_header.is_some() {
             return self.inner.delete_session(uri, session_id, auth_header, custom_headers).await;
         }
-        let to = self.shared.destination(&uri).map_err(Failure::from)?;
-        let call = self.shared.session.call(self.shared.operations.end).patience(END_PATIENCE);
-        let send =
-            |token| self.inner.delete_session(Arc::clone(&uri), Arc::clone(&session_id), token, custom_headers.clone());
-        Ok(send_with(call, &to, &Method::DELETE, || None, send).await?)
+        let mut attempts = self.attempts(&uri, Method::DELETE, self.shared.operations.end, || None)?;
+        loop {
+            let token = attempts.token().await.map_err(SessionError::into_rmcp)?;
+            let (uri, session_id, headers) = (Arc::clone(&uri), Arc::clone(&session_id), custom_headers.clone());
+            match self.inner.delete_session(uri, session_id, token, headers).await {
+                Ok(()) => return Ok(()),
+                Err(error) => attempts.again(error).await?,
+            }
+        }
     }
 
     async fn get_stream(

@@ -6,7 +6,7 @@ use futures_util::stream::BoxStream;
 use http::{HeaderName, HeaderValue};
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId};
 use rmcp::transport::streamable_http_client::{
-    SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+    SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpResponseLimits,
 };
 use sse_stream::Sse;
 
@@ -20,13 +20,14 @@ pub(crate) type Answer<T, C> = Result<T, StreamableHttpError<<C as StreamableHtt
 
 pub(crate) type EventStream = BoxStream<'static, Result<Sse, SseError>>;
 
-/// The message that a transport sends.
-#[derive(Clone)]
-pub(crate) struct Post {
-    pub(crate) uri: Arc<str>,
-    pub(crate) message: ClientJsonRpcMessage,
-    pub(crate) session_id: Option<Arc<str>>,
-    pub(crate) headers: Headers,
+/// The message that a transport sends. It is borrowed from the future of the trait's method and copied for each attempt,
+/// because every move of a message costs as much as the rest of the adapter.
+#[derive(Clone, Copy)]
+pub(crate) struct Post<'a> {
+    pub(crate) uri: &'a Arc<str>,
+    pub(crate) message: &'a ClientJsonRpcMessage,
+    pub(crate) session_id: Option<&'a Arc<str>>,
+    pub(crate) headers: &'a Headers,
     pub(crate) limits: PostLimits,
 }
 
@@ -38,26 +39,10 @@ pub(crate) enum PostLimits {
     Response(StreamableHttpResponseLimits),
 }
 
-impl Post {
-    pub(crate) async fn send<C>(self, inner: &C, token: Option<String>) -> Answer<StreamableHttpPostResponse, C>
-    where
-        C: StreamableHttpClient + Sync,
-    {
-        let Self { uri, message, session_id, headers, limits } = self;
-        match limits {
-            PostLimits::None => inner.post_message(uri, message, session_id, token, headers).await,
-            PostLimits::EventSize(size) => {
-                inner.post_message_with_max_sse_event_size(uri, message, session_id, token, headers, size).await
-            }
-            PostLimits::Response(limits) => {
-                inner.post_message_with_response_limits(uri, message, session_id, token, headers, limits).await
-            }
-        }
-    }
-
+impl Post<'_> {
     /// The name of the request, if the message is one.
     pub(crate) fn request(&self) -> Option<RequestName> {
-        match &self.message {
+        match self.message {
             ClientJsonRpcMessage::Request(request) => Some(self.named(&request.id)),
             _ => None,
         }
@@ -65,7 +50,7 @@ impl Post {
 
     /// The name of the request that the message cancels, if it cancels one.
     pub(crate) fn cancelled(&self) -> Option<RequestName> {
-        match &self.message {
+        match self.message {
             ClientJsonRpcMessage::Notification(notification) => match &notification.notification {
                 ClientNotification::CancelledNotification(cancelled) => {
                     cancelled.params.request_id.as_ref().map(|id| self.named(id))
@@ -77,7 +62,39 @@ impl Post {
     }
 
     fn named(&self, id: &RequestId) -> RequestName {
-        RequestName { session_id: self.session_id.clone(), id: id.clone() }
+        RequestName { session_id: self.session_id.cloned(), id: id.clone() }
+    }
+
+    /// A copy for a task of its own.
+    pub(crate) fn to_owned(self) -> OwnedPost {
+        OwnedPost {
+            uri: self.uri.clone(),
+            message: self.message.clone(),
+            session_id: self.session_id.cloned(),
+            headers: self.headers.clone(),
+            limits: self.limits,
+        }
+    }
+}
+
+/// The message of a [`Post`].
+pub(crate) struct OwnedPost {
+    uri: Arc<str>,
+    message: ClientJsonRpcMessage,
+    session_id: Option<Arc<str>>,
+    headers: Headers,
+    limits: PostLimits,
+}
+
+impl OwnedPost {
+    pub(crate) fn borrowed(&self) -> Post<'_> {
+        Post {
+            uri: &self.uri,
+            message: &self.message,
+            session_id: self.session_id.as_ref(),
+            headers: &self.headers,
+            limits: self.limits,
+        }
     }
 }
 
