@@ -29,7 +29,7 @@ use crate::standing::{Standing, State};
 use crate::when;
 use crate::who::{Selected, Who};
 use asking::{Asking, Stop};
-pub(crate) use background::Background;
+pub(crate) use background::BackgroundLogin;
 use browser::Browser;
 use client::{ClientArguments, Named};
 use door::{Door, Lines};

@@ -1,17 +1,17 @@
 //! `tokenkeeper proxy`: an MCP server on standard input and output for a server over HTTP.
 
-mod desk;
 mod exchange;
 mod exit;
 mod lane;
+mod logins;
 mod notes;
 mod options;
-mod refusal;
 mod relay;
 mod renew;
 mod session;
 mod stdio;
 mod stream;
+mod unanswered;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,15 +22,14 @@ use tokenkeeper::{Account, AuthSession, ServerIdentity};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
-use crate::login::Background;
-use crate::wire::http::Wire;
-use crate::wire::tools::Filter;
+use crate::login::BackgroundLogin;
+use crate::wire::http::McpWire;
+use crate::wire::tools::ToolFilter;
 use crate::{when, who};
-use desk::Desk;
-use notes::Notes;
-use refusal::Commands;
-use relay::Relay;
-use stdio::Output;
+use logins::BackgroundLogins;
+use notes::NoteWriter;
+use relay::MessageRelay;
+use stdio::StdoutWriter;
 
 /// Runs as an MCP server on standard input and output, and passes each message on to a server over HTTP
 ///
@@ -39,7 +38,7 @@ use stdio::Output;
 /// (2025-11-25 and before, 2026-07-28). Standard output has messages alone, and notes go to standard error.
 ///
 /// Without a login the requests are answered with an error that names the command to run. The proxy stays, and uses a login
-/// as soon as one is made, in whatever process.
+/// as soon as one is made, in any process.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -60,7 +59,7 @@ pub(crate) struct Arguments {
     /// Offer only tools whose name matches, or with ! before it only the others. * stands for any text (may be repeated)
     #[arg(long = "tool-filter", value_name = "PATTERN", allow_hyphen_values = true)]
     filters: Vec<String>,
-    /// Send a ping after each span, such as 30s, so that nothing on the way closes an idle session
+    /// Send a ping after each span, such as 30s, so that nothing on the way closes an idle MCP session
     #[arg(long, value_name = "SPAN", value_parser = parse_ping)]
     ping: Option<Duration>,
 }
@@ -75,7 +74,7 @@ A host's configuration:
   { \"command\": \"tokenkeeper\", \"args\": [\"proxy\", \"https://mcp.example.com/mcp\"] }
 
 It ends when standard input or output is closed, when its parent is gone, and on SIGTERM, SIGINT and SIGHUP. Requests that
-are on their way are answered for up to a second, and the session at the server is ended.
+are on their way are answered for up to a second, and the MCP session is ended.
 
 Exit codes:
   0  ended by the host
@@ -98,10 +97,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<(), Fai
     };
     home::block_on(async {
         let identity = selected.identity(Some(&store)).await?;
-        let commands = Commands { login: login_command(&identity, home) };
+        let login_command = login_command(&identity, home);
         let keeper = Keeper::open(store).await?;
         let session = keeper.session(identity);
-        let done = relay(arguments, session, headers, commands).await;
+        let done = relay(arguments, session, headers, login_command).await;
         // A refresh that is on its way is waited for, because its answer may be the only copy of a token.
         keeper.close().await?;
         done
@@ -112,13 +111,14 @@ async fn relay(
     arguments: &Arguments,
     session: AuthSession,
     headers: http::HeaderMap,
-    commands: Commands,
+    login_command: String,
 ) -> Result<(), Failure> {
-    let wire = Wire::new(session, headers)?;
-    let desk = Desk::new(arguments.login.then(Background::of_process));
-    let (output, notes) = (Output::of_process()?, Notes::of_process()?);
-    let login = commands.login.clone();
-    let relay = Arc::new(Relay::new(wire, output, notes, Filter::new(&arguments.filters), desk, commands));
+    let wire = McpWire::new(session, headers)?;
+    let logins = BackgroundLogins::new(arguments.login.then(BackgroundLogin::of_process));
+    let (output, notes) = (StdoutWriter::of_process()?, NoteWriter::of_process()?);
+    let login = login_command.clone();
+    let relay =
+        Arc::new(MessageRelay::new(wire, output, notes, ToolFilter::new(&arguments.filters), logins, login_command));
     relay::run(&relay, stdio::input()?, arguments.ping).await?;
     if relay.never_signed_in() {
         return Err(Failure::LoginRequired(format!(

@@ -10,11 +10,11 @@ use super::surroundings::{Surroundings, Wanted};
 
 /// Signs a person in by the browser, and shows the request on standard error as well.
 #[derive(Debug)]
-pub(crate) struct Background {
+pub(crate) struct BackgroundLogin {
     place: Surroundings,
 }
 
-impl Background {
+impl BackgroundLogin {
     pub(crate) fn of_process() -> Self {
         // No line of standard input is the person's.
         Self { place: Surroundings { takes_lines: false, ..Surroundings::of_process() } }

@@ -9,14 +9,14 @@ use http::{HeaderMap, Method};
 use serde_json::value::RawValue;
 use tokenkeeper::OperationKey;
 
-use super::refusal::Refusal;
-use super::relay::Relay;
-use super::session::{Terms, is_lost};
+use super::relay::MessageRelay;
+use super::session::{SessionHeaders, is_lost};
+use super::unanswered::Unanswered;
 use crate::paint::harmless;
-use crate::wire::envelope::{self, Envelope, Kind, is_same_id};
+use crate::wire::envelope::{self, MessageKind, MessageParts, is_same_id};
 use crate::wire::headers;
-use crate::wire::http::{Answer, BodyError, Events, Request, SendError};
-use crate::wire::message::Message;
+use crate::wire::http::{AnswerEvents, BodyFailure, McpAnswer, McpRequest, NotAnswered};
+use crate::wire::message::McpMessage;
 
 /// How long the end of a stream is waited for after the answer, so that its connection can be used again.
 const DRAIN: Duration = Duration::from_millis(50);
@@ -29,7 +29,7 @@ const RESUME: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 
 /// The state of a message on its way, which the relay shares with it.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct SendState {
     /// Whether it may have left.
     pub(super) has_left: AtomicBool,
     /// Whether its answer is on the way to the client.
@@ -41,26 +41,26 @@ pub(super) struct Progress {
 }
 
 /// The answer of the server to a POST.
-pub(super) enum Arrived {
+pub(super) enum PostAnswer {
     Whole { status: u16, headers: HeaderMap, retry_after: Option<Duration>, body: Vec<u8> },
-    Events { headers: HeaderMap, events: Box<Events> },
+    Events { headers: HeaderMap, events: Box<AnswerEvents> },
 }
 
 /// A request whose answer arrives, with the headers that came with it.
-struct Asked<'a> {
-    message: &'a Message,
-    progress: &'a Progress,
+struct PendingRequest<'a> {
+    message: &'a McpMessage,
+    progress: &'a SendState,
     headers: &'a HeaderMap,
 }
 
-impl Relay {
+impl MessageRelay {
     /// Sends a notification or an answer of the client. A failure is noted, because nothing can answer it.
-    pub(super) async fn notify(&self, message: &Message, progress: &Progress) {
+    pub(super) async fn notify(&self, message: &McpMessage, progress: &SendState) {
         let failure = match self.post(message, progress).await {
-            Ok((Arrived::Whole { status: 200..300, .. } | Arrived::Events { .. }, _)) => {
+            Ok((PostAnswer::Whole { status: 200..300, .. } | PostAnswer::Events { .. }, _)) => {
                 return self.session.took(message);
             }
-            Ok((Arrived::Whole { status, retry_after, .. }, _)) => Refusal::Status { status, retry_after },
+            Ok((PostAnswer::Whole { status, retry_after, .. }, _)) => Unanswered::Status { status, retry_after },
             Err(refusal) => refusal,
         };
         let name = if message.method.is_empty() { "an answer" } else { &message.method };
@@ -73,14 +73,14 @@ impl Relay {
     /// # Cancellation
     ///
     /// Dropping the future closes the connection, which cancels the request on the wire of 2026-07-28.
-    pub(super) async fn request(&self, message: &Message, progress: &Progress) {
+    pub(super) async fn request(&self, message: &McpMessage, progress: &SendState) {
         let done = match self.post(message, progress).await {
-            Ok((Arrived::Events { headers, events }, terms)) => {
-                self.stream(message, progress, *events, &headers, &terms).await
+            Ok((PostAnswer::Events { headers, events }, session_headers)) => {
+                self.stream(message, progress, *events, &headers, &session_headers).await
             }
-            Ok((Arrived::Whole { status, headers, retry_after, body }, _)) => {
+            Ok((PostAnswer::Whole { status, headers, retry_after, body }, _)) => {
                 self.whole(message, progress, status, &headers, &body).await.map_err(|refusal| match refusal {
-                    Refusal::Status { status, .. } => Refusal::Status { status, retry_after },
+                    Unanswered::Status { status, .. } => Unanswered::Status { status, retry_after },
                     refusal => refusal,
                 })
             }
@@ -90,20 +90,27 @@ impl Relay {
             && !progress.is_cancelled.load(Ordering::Relaxed)
         {
             let id = message.id.as_deref().unwrap_or("null");
-            self.output.send(&refusal.answer(id, &self.commands)).await;
+            self.output.send(&refusal.answer(id, &self.login_command)).await;
             progress.is_answered.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Sends a message, and once more in a new session if the server has lost the present one.
-    pub(super) async fn post(&self, message: &Message, progress: &Progress) -> Result<(Arrived, Terms), Refusal> {
-        let mut terms =
-            if self.revision_of(message).is_some() { Terms::default() } else { self.session.terms_of(message) };
-        let (mut may_renew, mut may_hold) = (message.kind != Kind::Response, is_first(message));
+    /// Sends a message, and once more in a new MCP session if the server has lost the present one.
+    pub(super) async fn post(
+        &self,
+        message: &McpMessage,
+        progress: &SendState,
+    ) -> Result<(PostAnswer, SessionHeaders), Unanswered> {
+        let mut session_headers = if self.revision_of(message).is_some() {
+            SessionHeaders::default()
+        } else {
+            self.session.headers_of(message)
+        };
+        let (mut may_renew, mut may_hold) = (message.kind != MessageKind::Response, is_first(message));
         loop {
-            let answer = self.send(message, &terms, progress).await;
+            let answer = self.send(message, &session_headers, progress).await;
             let lacks_login = matches!(&answer, Err(refusal) if refusal.is_login_required());
-            if lacks_login && std::mem::take(&mut may_hold) && self.desk.signed_in(self.wire.session()).await {
+            if lacks_login && std::mem::take(&mut may_hold) && self.logins.signed_in(self.wire.session()).await {
                 continue;
             }
             let answer = answer?;
@@ -111,102 +118,117 @@ impl Relay {
             if answer.status.is_success() {
                 self.has_served.store(true, Ordering::Relaxed);
                 if answer.has_events() {
-                    return Ok((Arrived::Events { headers, events: Box::new(answer.events()) }, terms));
+                    return Ok((PostAnswer::Events { headers, events: Box::new(answer.events()) }, session_headers));
                 }
             }
             let body = answer.body().await?;
-            if may_renew && terms.has_session() && is_lost(status, &body) {
+            if may_renew && session_headers.has_session() && is_lost(status, &body) {
                 may_renew = false;
-                self.renew(terms.epoch).await.map_err(|refusal| Refusal::NotRenewed(Box::new(refusal)))?;
-                terms = self.session.terms();
+                self.renew(session_headers.epoch).await.map_err(|refusal| Unanswered::NotRenewed(Box::new(refusal)))?;
+                session_headers = self.session.headers();
                 continue;
             }
-            return Ok((Arrived::Whole { status, headers, retry_after, body }, terms));
+            return Ok((PostAnswer::Whole { status, headers, retry_after, body }, session_headers));
         }
     }
 
-    /// Sends a message once, on these terms.
-    pub(super) async fn send(&self, message: &Message, terms: &Terms, progress: &Progress) -> Result<Answer, Refusal> {
+    /// Sends a message once, in the MCP session with these headers.
+    pub(super) async fn send(
+        &self,
+        message: &McpMessage,
+        session_headers: &SessionHeaders,
+        progress: &SendState,
+    ) -> Result<McpAnswer, Unanswered> {
         let mut headers = headers::of_post();
         match self.revision_of(message) {
             Some(revision) => {
                 let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
                 headers::add_metadata(&mut headers, message, &revision, &tools);
             }
-            None => terms.add_to(&mut headers),
+            None => session_headers.add_to(&mut headers),
         }
         let operation = OperationKey::of(&message.operation());
-        let request = Request { method: Method::POST, headers, body: message.bytes.clone(), operation };
+        let request = McpRequest { method: Method::POST, headers, body: message.bytes.clone(), operation };
         self.exchange(&request, &progress.has_left, is_first(message)).await
     }
 
     /// Sends a request, and begins a login if one is required.
-    async fn exchange(&self, request: &Request, has_left: &AtomicBool, is_first: bool) -> Result<Answer, Refusal> {
+    async fn exchange(
+        &self,
+        request: &McpRequest,
+        has_left: &AtomicBool,
+        is_first: bool,
+    ) -> Result<McpAnswer, Unanswered> {
         let answer = self.wire.send(request, has_left).await;
-        if let Err(SendError::Call(error)) = &answer
+        if let Err(NotAnswered::Call(error)) = &answer
             && error.is_login_required()
         {
             self.lacked_login.store(true, Ordering::Relaxed);
-            self.desk.begin(is_first);
+            self.logins.begin(is_first);
         }
         Ok(answer?)
     }
 
     /// Opens a stream by GET, after the event with this identifier if there is one.
-    pub(super) async fn get(&self, terms: &Terms, last_id: Option<&[u8]>) -> Result<Answer, Refusal> {
+    pub(super) async fn get(
+        &self,
+        session_headers: &SessionHeaders,
+        last_id: Option<&[u8]>,
+    ) -> Result<McpAnswer, Unanswered> {
         let mut headers = headers::of_get();
-        terms.add_to(&mut headers);
+        session_headers.add_to(&mut headers);
         if let Some(Ok(id)) = last_id.map(http::HeaderValue::from_bytes) {
             headers.insert(headers::LAST_EVENT, id);
         }
-        let request = Request { method: Method::GET, headers, body: Bytes::new(), operation: OperationKey::of("GET") };
+        let request =
+            McpRequest { method: Method::GET, headers, body: Bytes::new(), operation: OperationKey::of("GET") };
         self.exchange(&request, &AtomicBool::default(), false).await
     }
 
     /// Passes an answer on that came as a whole.
     async fn whole(
         &self,
-        message: &Message,
-        progress: &Progress,
+        message: &McpMessage,
+        progress: &SendState,
         status: u16,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<(), Refusal> {
-        let request = Asked { message, progress, headers };
+    ) -> Result<(), Unanswered> {
+        let request = PendingRequest { message, progress, headers };
         let is_success = matches!(status, 200..300);
         let parts = envelope::messages(body).unwrap_or_default();
         let is_alone = parts.len() == 1;
         let mut is_answered = false;
         for part in parts {
             // The body of a failure may be JSON and no message.
-            if is_success || is_alone && Envelope::read(part).is_some_and(|part| part.rpc_error().is_some()) {
+            if is_success || is_alone && MessageParts::read(part).is_some_and(|part| part.rpc_error().is_some()) {
                 is_answered |= self.deliver(part, Some(&request), is_alone).await;
             }
         }
         match is_answered {
             true => Ok(()),
-            false if is_success => Err(Refusal::NoAnswer),
-            false => Err(Refusal::Status { status, retry_after: None }),
+            false if is_success => Err(Unanswered::NoAnswer),
+            false => Err(Unanswered::Status { status, retry_after: None }),
         }
     }
 
     /// Passes a stream on until the answer. On the wire of 2025 it is resumed where that is possible.
     async fn stream(
         &self,
-        message: &Message,
-        progress: &Progress,
-        mut events: Events,
+        message: &McpMessage,
+        progress: &SendState,
+        mut events: AnswerEvents,
         headers: &HeaderMap,
-        terms: &Terms,
-    ) -> Result<(), Refusal> {
+        session_headers: &SessionHeaders,
+    ) -> Result<(), Unanswered> {
         let is_modern = self.revision_of(message).is_some();
-        let request = Asked { message, progress, headers };
+        let request = PendingRequest { message, progress, headers };
         let mut last_id = None;
         loop {
             match self.passed(&mut events, &request).await {
                 Ok(true) => return Ok(()),
-                Ok(false) | Err(BodyError::Broken) => {}
-                Err(BodyError::TooLarge) => return Err(Refusal::TooLarge),
+                Ok(false) | Err(BodyFailure::Broken) => {}
+                Err(BodyFailure::TooLarge) => return Err(Unanswered::TooLarge),
             }
             if is_modern && message.method == "subscriptions/listen" {
                 // The end of the stream is the end of the subscription, which the client learns by this on standard output.
@@ -217,16 +239,16 @@ impl Relay {
                 return Ok(());
             }
             last_id = events.last_id().map(<[u8]>::to_vec).or(last_id);
-            let Some(id) = last_id.as_deref().filter(|_| !is_modern) else { return Err(Refusal::Broken) };
-            match self.resumed(terms, id, events.retry(), progress).await {
+            let Some(id) = last_id.as_deref().filter(|_| !is_modern) else { return Err(Unanswered::Broken) };
+            match self.resumed(session_headers, id, events.retry(), progress).await {
                 Some(resumed) => events = resumed,
-                None => return Err(Refusal::Broken),
+                None => return Err(Unanswered::Broken),
             }
         }
     }
 
     /// Passes the events of a stream on, and returns whether one of them was the answer.
-    async fn passed(&self, events: &mut Events, request: &Asked<'_>) -> Result<bool, BodyError> {
+    async fn passed(&self, events: &mut AnswerEvents, request: &PendingRequest<'_>) -> Result<bool, BodyFailure> {
         while let Some(event) = events.next().await? {
             let mut is_answered = false;
             for part in envelope::messages(&event).unwrap_or_default() {
@@ -250,21 +272,21 @@ impl Relay {
     #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
     async fn resumed(
         &self,
-        terms: &Terms,
+        session_headers: &SessionHeaders,
         last_id: &[u8],
         retry: Option<Duration>,
-        progress: &Progress,
-    ) -> Option<Events> {
+        progress: &SendState,
+    ) -> Option<AnswerEvents> {
         let mut pause = retry.unwrap_or(RESUME.0).max(RESUME.1);
         for _ in 0..MAX_FAILURES {
             tokio::time::sleep(pause).await;
             if progress.is_cancelled.load(Ordering::Relaxed) {
                 return None;
             }
-            match self.get(terms, Some(last_id)).await {
+            match self.get(session_headers, Some(last_id)).await {
                 Ok(answer) if answer.status.is_success() && answer.has_events() => return Some(answer.events()),
                 Ok(answer) if answer.status.is_server_error() || answer.status.as_u16() == 429 => {}
-                Err(Refusal::Broken | Refusal::NotSent { .. }) => {}
+                Err(Unanswered::Broken | Unanswered::NotSent { .. }) => {}
                 _ => return None,
             }
             pause *= 2;
@@ -282,9 +304,10 @@ impl Relay {
     /// Passes a message of the server on, and returns whether it is the answer to `request`.
     ///
     /// An error that names no request, or as the only message another one, is the answer as well.
-    async fn deliver(&self, part: &[u8], request: Option<&Asked<'_>>, is_alone: bool) -> bool {
-        let Some(envelope) = Envelope::read(part) else { return false };
-        let (Some(Asked { message, progress, headers }), Kind::Response) = (request, envelope.kind()) else {
+    async fn deliver(&self, part: &[u8], request: Option<&PendingRequest<'_>>, is_alone: bool) -> bool {
+        let Some(envelope) = MessageParts::read(part) else { return false };
+        let (Some(PendingRequest { message, progress, headers }), MessageKind::Response) = (request, envelope.kind())
+        else {
             self.output.send(part).await;
             return false;
         };
@@ -324,6 +347,6 @@ impl Relay {
 }
 
 /// Whether it is the first request of a client, for which a login is waited for.
-fn is_first(message: &Message) -> bool {
+fn is_first(message: &McpMessage) -> bool {
     matches!(&*message.method, "initialize" | "server/discover")
 }

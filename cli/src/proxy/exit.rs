@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::stdio::Output;
+use super::stdio::StdoutWriter;
 use crate::home::Interruptions;
 
 /// How often it is looked at whether the parent lives.
@@ -21,7 +21,7 @@ pub(super) const DELETE: Duration = Duration::from_millis(400);
 
 /// Why the proxy ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum EndKind {
     /// The client has closed standard input, or a signal came.
     Asked,
     /// Nothing reads the answers any more.
@@ -29,15 +29,15 @@ pub(super) enum End {
 }
 
 /// The events that end the proxy, apart from the end of its input.
-pub(super) struct Ends {
-    output: Output,
+pub(super) struct EndSignals {
+    output: StdoutWriter,
     interruptions: Interruptions,
-    parent: Parent,
+    parent: ParentWatch,
 }
 
-impl Ends {
-    pub(super) fn new(output: Output) -> io::Result<Self> {
-        Ok(Self { output, interruptions: Interruptions::new()?, parent: Parent::now() })
+impl EndSignals {
+    pub(super) fn new(output: StdoutWriter) -> io::Result<Self> {
+        Ok(Self { output, interruptions: Interruptions::new()?, parent: ParentWatch::now() })
     }
 
     /// Waits until the output has broken, the parent is gone, or a signal asks for the end.
@@ -45,24 +45,24 @@ impl Ends {
     /// # Cancellation
     ///
     /// Safe to drop. No event is lost.
-    pub(super) async fn next(&mut self) -> End {
+    pub(super) async fn next(&mut self) -> EndKind {
         tokio::select! {
-            () = self.output.broken() => End::Unheard,
-            () = self.parent.gone() => End::Unheard,
-            () = self.interruptions.next() => End::Asked,
+            () = self.output.broken() => EndKind::Unheard,
+            () = self.parent.gone() => EndKind::Unheard,
+            () = self.interruptions.next() => EndKind::Asked,
         }
     }
 }
 
 /// The parent. A host that was killed closes nothing if another process has its end of the pipe.
 #[cfg(unix)]
-struct Parent {
+struct ParentWatch {
     id: Option<rustix::process::Pid>,
     ticks: tokio::time::Interval,
 }
 
 #[cfg(unix)]
-impl Parent {
+impl ParentWatch {
     #[expect(clippy::disallowed_methods, reason = "no event tells of a parent's death on all systems")]
     fn now() -> Self {
         Self { id: rustix::process::getppid(), ticks: tokio::time::interval(WATCH) }
@@ -77,10 +77,10 @@ impl Parent {
 }
 
 #[cfg(not(unix))]
-struct Parent;
+struct ParentWatch;
 
 #[cfg(not(unix))]
-impl Parent {
+impl ParentWatch {
     fn now() -> Self {
         Self
     }

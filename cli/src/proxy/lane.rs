@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// How a message stands to those before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum SendOrder {
     /// Notifications and answers go one after another, and so does the first request of a session. The messages after one of
     /// them wait for its end.
     Serial,
@@ -16,17 +16,17 @@ pub(super) enum Order {
 
 /// The messages that wait, and the number of those on their way. It sends nothing itself.
 #[derive(Debug)]
-pub(super) struct Lane<T> {
+pub(super) struct SendLane<T> {
     max_side_by_side: usize,
     in_order: VecDeque<(u64, T)>,
-    side_by_side: VecDeque<(u64, Order, T)>,
+    side_by_side: VecDeque<(u64, SendOrder, T)>,
     /// The position of the message on its way that the others wait for.
     running_in_order: Option<u64>,
     running: usize,
     next: u64,
 }
 
-impl<T> Lane<T> {
+impl<T> SendLane<T> {
     pub(super) fn new(max_side_by_side: usize) -> Self {
         Self {
             max_side_by_side,
@@ -39,42 +39,43 @@ impl<T> Lane<T> {
     }
 
     /// Adds a message behind all others.
-    pub(super) fn push(&mut self, order: Order, message: T) {
+    pub(super) fn push(&mut self, order: SendOrder, message: T) {
         let position = self.next;
         self.next += 1;
         match order {
-            Order::Serial => self.in_order.push_back((position, message)),
+            SendOrder::Serial => self.in_order.push_back((position, message)),
             order => self.side_by_side.push_back((position, order, message)),
         }
     }
 
     /// The next message that may go now. Its end is reported to [`done`](Self::done).
-    pub(super) fn start(&mut self) -> Option<(Order, T)> {
+    pub(super) fn start(&mut self) -> Option<(SendOrder, T)> {
         if self.running_in_order.is_none()
             && let Some((position, message)) = self.in_order.pop_front()
         {
             self.running_in_order = Some(position);
-            return Some((Order::Serial, message));
+            return Some((SendOrder::Serial, message));
         }
         let waiting = self.in_order.front().map(|(position, _)| *position);
         let barrier = self.running_in_order.or(waiting).unwrap_or(u64::MAX);
         let has_room = self.running < self.max_side_by_side;
-        let may_go =
-            |(position, order, _): &(u64, Order, T)| *position < barrier && (has_room || *order == Order::Unbounded);
+        let may_go = |(position, order, _): &(u64, SendOrder, T)| {
+            *position < barrier && (has_room || *order == SendOrder::Unbounded)
+        };
         let at = self.side_by_side.iter().position(may_go)?;
         let (_, order, message) = self.side_by_side.remove(at)?;
-        if order == Order::Parallel {
+        if order == SendOrder::Parallel {
             self.running += 1;
         }
         Some((order, message))
     }
 
     /// Reports the end of a message, or that the others need not wait for it any more.
-    pub(super) fn done(&mut self, order: Order) {
+    pub(super) fn done(&mut self, order: SendOrder) {
         match order {
-            Order::Serial => self.running_in_order = None,
-            Order::Parallel => self.running = self.running.saturating_sub(1),
-            Order::Unbounded => {}
+            SendOrder::Serial => self.running_in_order = None,
+            SendOrder::Parallel => self.running = self.running.saturating_sub(1),
+            SendOrder::Unbounded => {}
         }
     }
 
@@ -111,33 +112,33 @@ mod tests {
 
     #[test]
     fn a_request_waits_for_the_notification_before_it() {
-        let mut lane = Lane::new(2);
-        lane.push(Order::Serial, "initialized");
-        lane.push(Order::Parallel, "list");
-        assert_eq!(lane.start(), Some((Order::Serial, "initialized")));
+        let mut lane = SendLane::new(2);
+        lane.push(SendOrder::Serial, "initialized");
+        lane.push(SendOrder::Parallel, "list");
+        assert_eq!(lane.start(), Some((SendOrder::Serial, "initialized")));
         assert_eq!(lane.start(), None);
-        lane.done(Order::Serial);
-        assert_eq!(lane.start(), Some((Order::Parallel, "list")));
+        lane.done(SendOrder::Serial);
+        assert_eq!(lane.start(), Some((SendOrder::Parallel, "list")));
         assert!(lane.start().is_none() && !lane.is_idle());
-        lane.done(Order::Parallel);
+        lane.done(SendOrder::Parallel);
         assert!(lane.is_idle());
     }
 
     #[test]
     fn a_notification_does_not_wait_for_requests() {
-        let mut lane = Lane::new(1);
+        let mut lane = SendLane::new(1);
         for (order, message) in [
-            (Order::Parallel, "a"),
-            (Order::Parallel, "b"),
-            (Order::Unbounded, "listen"),
-            (Order::Serial, "cancel a"),
-            (Order::Unbounded, "later"),
+            (SendOrder::Parallel, "a"),
+            (SendOrder::Parallel, "b"),
+            (SendOrder::Unbounded, "listen"),
+            (SendOrder::Serial, "cancel a"),
+            (SendOrder::Unbounded, "later"),
         ] {
             lane.push(order, message);
         }
         let mut started: Vec<_> = std::iter::from_fn(|| lane.start()).map(|(_, message)| message).collect();
         assert_eq!(started, ["cancel a", "a", "listen"]);
-        lane.done(Order::Serial);
+        lane.done(SendOrder::Serial);
         started = std::iter::from_fn(|| lane.start()).map(|(_, message)| message).collect();
         assert_eq!((started, lane.waiting()), (vec!["later"], 1));
         assert_eq!((lane.remove(|message| *message == "b"), lane.remove(|_| true)), (Some("b"), None));
@@ -145,13 +146,13 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
-        Push(Order),
+        Push(SendOrder),
         Start,
         Done(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let order = prop_oneof![Just(Order::Serial), Just(Order::Parallel), Just(Order::Unbounded)];
+        let order = prop_oneof![Just(SendOrder::Serial), Just(SendOrder::Parallel), Just(SendOrder::Unbounded)];
         prop_oneof![order.prop_map(Step::Push), Just(Step::Start), any::<usize>().prop_map(Step::Done)]
     }
 
@@ -160,9 +161,9 @@ mod tests {
 
         #[test]
         fn nothing_overtakes_what_it_waits_for_and_all_go(steps in proptest::collection::vec(step(), 0..80)) {
-            let mut lane = Lane::new(3);
+            let mut lane = SendLane::new(3);
             let (mut pushed, mut ended) = (Vec::new(), BTreeSet::new());
-            let (mut running, mut last_in_order): (Vec<(Order, usize)>, _) = (Vec::new(), None);
+            let (mut running, mut last_in_order): (Vec<(SendOrder, usize)>, _) = (Vec::new(), None);
             let mut all = steps;
             let rest = all.len() * 2;
             all.extend((0..rest).flat_map(|_| [Step::Start, Step::Done(0)]));
@@ -174,14 +175,14 @@ mod tests {
                     }
                     Step::Start => {
                         let Some((order, number)) = lane.start() else { continue };
-                        let before = |n: &usize| *n < number && pushed[*n] == Order::Serial;
+                        let before = |n: &usize| *n < number && pushed[*n] == SendOrder::Serial;
                         prop_assert!((0..pushed.len()).filter(before).all(|n| ended.contains(&n)));
-                        if order == Order::Serial {
+                        if order == SendOrder::Serial {
                             prop_assert!(last_in_order < Some(number));
                             last_in_order = Some(number);
                         }
                         running.push((order, number));
-                        prop_assert!(running.iter().filter(|(order, _)| *order == Order::Parallel).count() <= 3);
+                        prop_assert!(running.iter().filter(|(order, _)| *order == SendOrder::Parallel).count() <= 3);
                     }
                     Step::Done(_) if running.is_empty() => {}
                     Step::Done(index) => {

@@ -10,9 +10,9 @@ const MAX_WAITING: usize = 64;
 ///
 /// Notes hold neither tokens nor headers, and of a server's text only names, made harmless.
 #[derive(Clone, Debug)]
-pub(super) struct Notes(SyncSender<String>);
+pub(super) struct NoteWriter(SyncSender<String>);
 
-impl Notes {
+impl NoteWriter {
     #[expect(clippy::disallowed_methods, reason = "a thread, because the runtime would wait for a write at its end")]
     pub(super) fn of_process() -> io::Result<Self> {
         let (sender, notes) = sync_channel::<String>(MAX_WAITING);

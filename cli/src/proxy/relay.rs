@@ -10,18 +10,18 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::desk::Desk;
-use super::exchange::Progress;
-use super::exit::{self, End, Ends};
-use super::lane::{Lane, Order};
-use super::notes::Notes;
-use super::refusal::{Commands, Refusal, unreadable};
-use super::session::Session;
-use super::stdio::{Line, Output};
-use crate::wire::envelope::{self, Kind, is_same_id};
-use crate::wire::http::Wire;
-use crate::wire::message::Message;
-use crate::wire::tools::{Filter, Tools};
+use super::exchange::SendState;
+use super::exit::{self, EndKind, EndSignals};
+use super::lane::{SendLane, SendOrder};
+use super::logins::BackgroundLogins;
+use super::notes::NoteWriter;
+use super::session::ClientMcpSession;
+use super::stdio::{InputLine, StdoutWriter};
+use super::unanswered::{Unanswered, unreadable};
+use crate::wire::envelope::{self, MessageKind, is_same_id};
+use crate::wire::http::McpWire;
+use crate::wire::message::McpMessage;
+use crate::wire::tools::{KnownTools, ToolFilter};
 
 /// How many requests are on their way side by side.
 const MAX_SIDE_BY_SIDE: usize = 64;
@@ -37,15 +37,16 @@ const IN_ORDER: Duration = Duration::from_secs(5);
 
 /// Everything that the tasks of a proxy share.
 #[derive(Debug)]
-pub(super) struct Relay {
-    pub(super) wire: Wire,
-    pub(super) output: Output,
-    pub(super) notes: Notes,
-    pub(super) session: Session,
-    pub(super) tools: Mutex<Tools>,
-    pub(super) filter: Filter,
-    pub(super) desk: Desk,
-    pub(super) commands: Commands,
+pub(super) struct MessageRelay {
+    pub(super) wire: McpWire,
+    pub(super) output: StdoutWriter,
+    pub(super) notes: NoteWriter,
+    pub(super) session: ClientMcpSession,
+    pub(super) tools: Mutex<KnownTools>,
+    pub(super) filter: ToolFilter,
+    pub(super) logins: BackgroundLogins,
+    /// The command that signs in.
+    pub(super) login_command: String,
     /// The revision of the client's first request on the wire of 2026-07-28.
     pub(super) modern: OnceLock<String>,
     /// Whether the server has answered any request with success.
@@ -54,24 +55,24 @@ pub(super) struct Relay {
     pub(super) lacked_login: AtomicBool,
 }
 
-impl Relay {
+impl MessageRelay {
     pub(super) fn new(
-        wire: Wire,
-        output: Output,
-        notes: Notes,
-        filter: Filter,
-        desk: Desk,
-        commands: Commands,
+        wire: McpWire,
+        output: StdoutWriter,
+        notes: NoteWriter,
+        filter: ToolFilter,
+        logins: BackgroundLogins,
+        login_command: String,
     ) -> Self {
         Self {
             wire,
             output,
             notes,
-            session: Session::new(),
+            session: ClientMcpSession::new(),
             tools: Mutex::default(),
             filter,
-            desk,
-            commands,
+            logins,
+            login_command,
             modern: OnceLock::new(),
             has_served: AtomicBool::default(),
             lacked_login: AtomicBool::default(),
@@ -85,31 +86,35 @@ impl Relay {
 }
 
 /// Relays messages until the client or the system ends it. A `ping` is sent after each `ping` span.
-pub(super) async fn run(relay: &Arc<Relay>, mut input: Receiver<Line>, ping: Option<Duration>) -> io::Result<()> {
+pub(super) async fn run(
+    relay: &Arc<MessageRelay>,
+    mut input: Receiver<InputLine>,
+    ping: Option<Duration>,
+) -> io::Result<()> {
     let mut background = JoinSet::new();
     let shared = Arc::clone(relay);
     start(&mut background, async move { shared.stand().await });
     let shared = Arc::clone(relay);
-    start(&mut background, async move { shared.desk.work(shared.wire.session(), &shared.notes).await });
+    start(&mut background, async move { shared.logins.work(shared.wire.session(), &shared.notes).await });
     if let Some(span) = ping {
         let shared = Arc::clone(relay);
         start(&mut background, async move { shared.ping(span).await });
     }
-    let mut ends = Ends::new(relay.output.clone())?;
-    let mut hall = Hall::new(Arc::clone(relay));
+    let mut ends = EndSignals::new(relay.output.clone())?;
+    let mut dispatch = Dispatch::new(Arc::clone(relay));
     let end = loop {
-        hall.go();
+        dispatch.go();
         tokio::select! {
-            line = input.recv(), if hall.tasks.len() < MAX_IN_HAND => match line {
-                Some(Line::Message(bytes)) => hall.take(&bytes),
-                Some(Line::TooLong) => hall.reply(unreadable("the message is longer than 32 MiB")),
-                None => break End::Asked,
+            line = input.recv(), if dispatch.tasks.len() < MAX_IN_HAND => match line {
+                Some(InputLine::Message(bytes)) => dispatch.take(&bytes),
+                Some(InputLine::TooLong) => dispatch.reply(unreadable("the message is longer than 32 MiB")),
+                None => break EndKind::Asked,
             },
-            () = hall.next() => {}
+            () = dispatch.next() => {}
             end = ends.next() => break end,
         }
     };
-    hall.end(end, &mut ends).await;
+    dispatch.end(end, &mut ends).await;
     background.shutdown().await;
     #[expect(clippy::disallowed_methods, reason = "it bounds the end of the process")]
     let _ = tokio::time::timeout(exit::DELETE, relay.end_session()).await;
@@ -117,28 +122,28 @@ pub(super) async fn run(relay: &Arc<Relay>, mut input: Receiver<Line>, ping: Opt
 }
 
 /// The messages of the client that wait or are on their way.
-struct Hall {
-    relay: Arc<Relay>,
-    lane: Lane<Message>,
+struct Dispatch {
+    relay: Arc<MessageRelay>,
+    lane: SendLane<McpMessage>,
     tasks: JoinSet<()>,
-    flights: BTreeMap<Id, Flight>,
+    sent: BTreeMap<Id, SentMessage>,
     release: UnboundedSender<Id>,
     released: UnboundedReceiver<Id>,
 }
 
 /// A message on its way.
-struct Flight {
-    message: Message,
-    order: Order,
-    progress: Arc<Progress>,
+struct SentMessage {
+    message: McpMessage,
+    order: SendOrder,
+    progress: Arc<SendState>,
     abort: AbortHandle,
 }
 
-impl Hall {
-    fn new(relay: Arc<Relay>) -> Self {
+impl Dispatch {
+    fn new(relay: Arc<MessageRelay>) -> Self {
         let (release, released) = unbounded_channel();
-        let lane = Lane::new(MAX_SIDE_BY_SIDE);
-        Self { relay, lane, tasks: JoinSet::new(), flights: BTreeMap::new(), release, released }
+        let lane = SendLane::new(MAX_SIDE_BY_SIDE);
+        Self { relay, lane, tasks: JoinSet::new(), sent: BTreeMap::new(), release, released }
     }
 
     /// Takes a line, which is a message or a batch.
@@ -147,30 +152,32 @@ impl Hall {
             return self.reply(unreadable("the line is not a message of JSON-RPC"));
         };
         for part in parts {
-            if let Some(message) = Message::read(line.slice_ref(part)) {
+            if let Some(message) = McpMessage::read(line.slice_ref(part)) {
                 self.admit(message);
             }
         }
     }
 
     /// Puts a message behind the others, unless it needs no way.
-    fn admit(&mut self, message: Message) {
+    fn admit(&mut self, message: McpMessage) {
         if let Some(revision) = &message.revision {
             self.relay.modern.get_or_init(|| revision.clone());
         }
         let order = match (message.kind, &*message.method) {
-            (Kind::Request, "subscriptions/listen") => Order::Unbounded,
-            (Kind::Request, "initialize") | (Kind::Notification | Kind::Response, _) => Order::Serial,
-            (Kind::Request, _) => Order::Parallel,
+            (MessageKind::Request, "subscriptions/listen") => SendOrder::Unbounded,
+            (MessageKind::Request, "initialize") | (MessageKind::Notification | MessageKind::Response, _) => {
+                SendOrder::Serial
+            }
+            (MessageKind::Request, _) => SendOrder::Parallel,
         };
         let id = message.id.as_deref().unwrap_or("null");
         match &message.cancels {
             Some(cancelled) if self.cancel(cancelled) => {}
             _ if message.tool().is_some_and(|tool| !self.relay.filter.admits(tool)) => {
-                self.reply(Refusal::Excluded.answer(id, &self.relay.commands));
+                self.reply(Unanswered::Excluded.answer(id, &self.relay.login_command));
             }
-            _ if order != Order::Serial && self.lane.waiting() >= MAX_WAITING => {
-                self.reply(Refusal::TooMany.answer(id, &self.relay.commands));
+            _ if order != SendOrder::Serial && self.lane.waiting() >= MAX_WAITING => {
+                self.reply(Unanswered::TooMany.answer(id, &self.relay.login_command));
             }
             _ => self.lane.push(order, message),
         }
@@ -179,19 +186,19 @@ impl Hall {
     /// Cancels a request of the client. Returns whether the server need not be asked to, because the request has not left, or
     /// because the end of its connection is the cancellation (2026-07-28).
     fn cancel(&mut self, id: &str) -> bool {
-        let is_meant = |message: &Message| message.id.as_deref().is_some_and(|known| is_same_id(known, id));
+        let is_meant = |message: &McpMessage| message.id.as_deref().is_some_and(|known| is_same_id(known, id));
         if self.lane.remove(is_meant).is_some() {
             return true;
         }
         let relay = &self.relay;
-        let Some(flight) = self.flights.values().find(|flight| is_meant(&flight.message)) else {
+        let Some(sent) = self.sent.values().find(|sent| is_meant(&sent.message)) else {
             // It was answered meanwhile.
             return relay.modern.get().is_some() && !relay.session.has_begun();
         };
-        flight.progress.is_cancelled.store(true, Ordering::Relaxed);
-        let is_over = flight.message.revision.is_some() || !flight.progress.has_left.load(Ordering::Relaxed);
+        sent.progress.is_cancelled.store(true, Ordering::Relaxed);
+        let is_over = sent.message.revision.is_some() || !sent.progress.has_left.load(Ordering::Relaxed);
         if is_over {
-            flight.abort.abort();
+            sent.abort.abort();
         }
         is_over
     }
@@ -199,15 +206,15 @@ impl Hall {
     /// Lets the messages go that may go now.
     fn go(&mut self) {
         while let Some((order, message)) = self.lane.start() {
-            let (relay, progress) = (Arc::clone(&self.relay), Arc::new(Progress::default()));
+            let (relay, progress) = (Arc::clone(&self.relay), Arc::new(SendState::default()));
             let (sent, shared, release) = (message.clone(), Arc::clone(&progress), self.release.clone());
             let abort = start(&mut self.tasks, async move {
                 match sent.kind {
-                    Kind::Request => relay.request(&sent, &shared).await,
+                    MessageKind::Request => relay.request(&sent, &shared).await,
                     _ => released_after(IN_ORDER, &release, relay.notify(&sent, &shared)).await,
                 }
             });
-            self.flights.insert(abort.id(), Flight { message, order, progress, abort });
+            self.sent.insert(abort.id(), SentMessage { message, order, progress, abort });
         }
     }
 
@@ -216,18 +223,18 @@ impl Hall {
         tokio::select! {
             biased;
             Some(id) = self.released.recv() => {
-                if let Some(flight) = self.flights.get(&id)
-                    && !flight.progress.is_released.swap(true, Ordering::Relaxed)
+                if let Some(sent) = self.sent.get(&id)
+                    && !sent.progress.is_released.swap(true, Ordering::Relaxed)
                 {
-                    self.lane.done(flight.order);
+                    self.lane.done(sent.order);
                 }
             }
             Some(done) = self.tasks.join_next_with_id() => {
                 let id = done.map_or_else(|error| error.id(), |(id, ())| id);
-                if let Some(flight) = self.flights.remove(&id)
-                    && !flight.progress.is_released.load(Ordering::Relaxed)
+                if let Some(sent) = self.sent.remove(&id)
+                    && !sent.progress.is_released.load(Ordering::Relaxed)
                 {
-                    self.lane.done(flight.order);
+                    self.lane.done(sent.order);
                 }
             }
             else => std::future::pending().await,
@@ -242,13 +249,13 @@ impl Hall {
 
     /// Whether nothing is in hand that ends by itself.
     fn is_idle(&self) -> bool {
-        let endless = self.flights.values().filter(|flight| flight.order == Order::Unbounded).count();
+        let endless = self.sent.values().filter(|sent| sent.order == SendOrder::Unbounded).count();
         self.lane.is_idle() && self.tasks.len() == endless
     }
 
     /// Waits for the answers that are on their way, and answers the requests that have none by then.
-    async fn end(mut self, end: End, ends: &mut Ends) {
-        if end == End::Asked {
+    async fn end(mut self, end: EndKind, ends: &mut EndSignals) {
+        if end == EndKind::Asked {
             let answers = async {
                 while !self.is_idle() {
                     self.next().await;
@@ -264,20 +271,20 @@ impl Hall {
         self.tasks.abort_all();
         while let Some(done) = self.tasks.join_next_with_id().await {
             if let Ok((id, ())) = done {
-                self.flights.remove(&id);
+                self.sent.remove(&id);
             }
         }
-        let is_unanswered = |flight: &Flight| {
-            let is_expected = !flight.progress.is_cancelled.load(Ordering::Relaxed) && flight.order != Order::Unbounded;
-            is_expected && !flight.progress.is_answered.load(Ordering::Relaxed)
+        let is_unanswered = |sent: &SentMessage| {
+            let is_expected = !sent.progress.is_cancelled.load(Ordering::Relaxed) && sent.order != SendOrder::Unbounded;
+            is_expected && !sent.progress.is_answered.load(Ordering::Relaxed)
         };
-        let flights = self.flights.into_values().filter(is_unanswered).map(|flight| flight.message);
+        let sent = self.sent.into_values().filter(is_unanswered).map(|sent| sent.message);
         let unanswered: Vec<_> =
-            self.lane.clear().chain(flights).filter(|message| message.kind == Kind::Request).collect();
+            self.lane.clear().chain(sent).filter(|message| message.kind == MessageKind::Request).collect();
         let last = async {
             for message in unanswered {
                 let id = message.id.as_deref().unwrap_or("null");
-                self.relay.output.send(&Refusal::Ending.answer(id, &self.relay.commands)).await;
+                self.relay.output.send(&Unanswered::Ending.answer(id, &self.relay.login_command)).await;
             }
             self.relay.output.flush().await;
         };

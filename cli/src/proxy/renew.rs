@@ -1,4 +1,4 @@
-//! A new session in the place of one that the server has lost.
+//! A new MCP session in the place of one that the server has lost.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokenkeeper::OperationKey;
 
-use super::exchange::Progress;
-use super::refusal::Refusal;
-use super::relay::Relay;
-use super::session::{Epoch, Terms, changed_lists};
-use crate::wire::envelope::{self, Envelope, Kind};
-use crate::wire::http::Request;
-use crate::wire::message::Message;
+use super::exchange::SendState;
+use super::relay::MessageRelay;
+use super::session::{SessionHeaders, SessionNumber, changed_lists};
+use super::unanswered::Unanswered;
+use crate::wire::envelope::{self, MessageKind, MessageParts};
+use crate::wire::http::McpRequest;
+use crate::wire::message::McpMessage;
 
 /// The time-out of a renewal, so that a server that does not answer holds no request back for ever.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-impl Relay {
-    /// Opens a new session in the place of number `lost`, with the client's own messages and without the client. All requests
+impl MessageRelay {
+    /// Opens a new MCP session in the place of number `lost`, with the client's own messages and without the client. All requests
     /// that meet the loss share one renewal.
     ///
     /// The client then gets notifications that the lists have changed, because another server may have answered.
@@ -27,44 +27,50 @@ impl Relay {
     /// # Cancellation
     ///
     /// Dropping the future ends the renewal. The next request begins it anew.
-    pub(super) async fn renew(&self, lost: Epoch) -> Result<(), Refusal> {
+    pub(super) async fn renew(&self, lost: SessionNumber) -> Result<(), Unanswered> {
         let _renewing = self.session.renewal.lock().await;
-        if self.session.terms().epoch != lost {
+        if self.session.headers().epoch != lost {
             return Ok(());
         }
         #[expect(clippy::disallowed_methods, reason = "it bounds requests of MCP; a refresh goes on")]
-        let (terms, changes) = tokio::time::timeout(TIMEOUT, self.open()).await.unwrap_or(Err(Refusal::Broken))?;
-        self.notes.note("the server had lost its session: a new one was opened");
+        let (session_headers, changes) =
+            tokio::time::timeout(TIMEOUT, self.open()).await.unwrap_or(Err(Unanswered::Broken))?;
+        self.notes.note("the server had lost the MCP session: a new one was opened");
         for change in changes {
             self.output.send(&change).await;
         }
-        self.session.renewed(terms);
+        self.session.renewed(session_headers);
         Ok(())
     }
 
-    /// Opens a new session, and returns its terms and the notifications for the client.
-    async fn open(&self) -> Result<(Terms, Vec<Bytes>), Refusal> {
+    /// Opens a new MCP session, and returns its headers and the notifications for the client.
+    async fn open(&self) -> Result<(SessionHeaders, Vec<Bytes>), Unanswered> {
         let setup = self.session.setup();
-        let initialize = setup.initialize.ok_or(Refusal::NoAnswer)?;
-        let (headers, answer) = self.quietly(&initialize, &Terms::default()).await?;
-        let result = Envelope::read(&answer).filter(|answer| answer.result.is_some()).ok_or(Refusal::NoAnswer)?;
-        let terms = Terms::of(&headers, &result);
-        // A level or a subscription that is refused leaves the session usable.
+        let initialize = setup.initialize.ok_or(Unanswered::NoAnswer)?;
+        let (headers, answer) = self.quietly(&initialize, &SessionHeaders::default()).await?;
+        let result =
+            MessageParts::read(&answer).filter(|answer| answer.result.is_some()).ok_or(Unanswered::NoAnswer)?;
+        let session_headers = SessionHeaders::of(&headers, &result);
+        // A level or a subscription that is refused leaves the MCP session usable.
         for message in setup.initialized.iter().chain(&setup.level).chain(setup.subscriptions.values()) {
-            let done = self.quietly(message, &terms).await;
-            if message.kind == Kind::Notification {
+            let done = self.quietly(message, &session_headers).await;
+            if message.kind == MessageKind::Notification {
                 done?;
             }
         }
-        Ok((terms, changed_lists(&result)))
+        Ok((session_headers, changed_lists(&result)))
     }
 
     /// Sends a message of the client once more. Returns the answer, of which the client learns nothing.
-    async fn quietly(&self, message: &Message, terms: &Terms) -> Result<(HeaderMap, Vec<u8>), Refusal> {
-        let answer = self.send(message, terms, &Progress::default()).await?;
+    async fn quietly(
+        &self,
+        message: &McpMessage,
+        session_headers: &SessionHeaders,
+    ) -> Result<(HeaderMap, Vec<u8>), Unanswered> {
+        let answer = self.send(message, session_headers, &SendState::default()).await?;
         let (status, headers, retry_after) = (answer.status, answer.headers.clone(), answer.retry_after());
         if !status.is_success() {
-            return Err(Refusal::Status { status: status.as_u16(), retry_after });
+            return Err(Unanswered::Status { status: status.as_u16(), retry_after });
         }
         if !answer.has_events() {
             return Ok((headers, answer.body().await?));
@@ -72,30 +78,30 @@ impl Relay {
         let mut events = answer.events();
         while let Some(event) = events.next().await? {
             for part in envelope::messages(&event).unwrap_or_default() {
-                if Envelope::read(part).is_some_and(|part| part.kind() == Kind::Response) {
+                if MessageParts::read(part).is_some_and(|part| part.kind() == MessageKind::Response) {
                     return Ok((headers, part.to_vec()));
                 }
                 self.pass(part).await;
             }
         }
-        if message.kind == Kind::Request { Err(Refusal::Broken) } else { Ok((headers, Vec::new())) }
+        if message.kind == MessageKind::Request { Err(Unanswered::Broken) } else { Ok((headers, Vec::new())) }
     }
 
-    /// Ends the session at the server, if there is one.
+    /// EndSignals the MCP session at the server, if there is one.
     pub(super) async fn end_session(&self) {
-        let terms = self.session.terms();
-        if !terms.has_session() {
+        let session_headers = self.session.headers();
+        if !session_headers.has_session() {
             return;
         }
         let mut headers = HeaderMap::new();
-        terms.add_to(&mut headers);
+        session_headers.add_to(&mut headers);
         let operation = OperationKey::of("DELETE");
-        let request = Request { method: Method::DELETE, headers, body: Bytes::new(), operation };
+        let request = McpRequest { method: Method::DELETE, headers, body: Bytes::new(), operation };
         // A server may refuse it (405), and nothing depends on it.
         let _ = self.wire.send(&request, &AtomicBool::default()).await;
     }
 
-    /// Keeps the session alive by a `ping` after each `span`.
+    /// Keeps the MCP session alive by a `ping` after each `span`.
     #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
     pub(super) async fn ping(&self, span: Duration) {
         let mut number: u64 = 0;
@@ -107,18 +113,18 @@ impl Relay {
             }
             number += 1;
             let ping = format!(r#"{{"jsonrpc":"2.0","id":"tokenkeeper-ping-{number}","method":"ping"}}"#);
-            if let Some(ping) = Message::read(Bytes::from(ping)) {
-                // It renews a session that the server has lost. Other failures concern the requests of the client.
-                let _ = self.post(&ping, &Progress::default()).await;
+            if let Some(ping) = McpMessage::read(Bytes::from(ping)) {
+                // It renews an MCP session that the server has lost. Other failures concern the requests of the client.
+                let _ = self.post(&ping, &SendState::default()).await;
             }
         }
     }
 
     /// The revision that a message is sent with on the wire of 2026-07-28. `None` on that of 2025.
     ///
-    /// A notification that names none has that of the client's requests, unless the client has opened a session.
-    pub(super) fn revision_of(&self, message: &Message) -> Option<String> {
-        if message.revision.is_some() || message.kind != Kind::Notification {
+    /// A notification that names none has that of the client's requests, unless the client has opened an MCP session.
+    pub(super) fn revision_of(&self, message: &McpMessage) -> Option<String> {
+        if message.revision.is_some() || message.kind != MessageKind::Notification {
             return message.revision.clone();
         }
         if self.session.has_begun() { None } else { self.modern.get().cloned() }

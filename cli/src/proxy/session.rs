@@ -1,4 +1,4 @@
-//! The session at a server of the wire of 2025, and what a new one needs.
+//! The MCP session at a server of the wire of 2025, and what a new one needs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::wire::envelope::{Envelope, member, text};
+use crate::wire::envelope::{MessageParts, member, text};
 use crate::wire::headers::{SESSION, VERSION};
-use crate::wire::message::Message;
+use crate::wire::message::McpMessage;
 
-/// The number of a session. It grows with each that is opened.
-pub(super) type Epoch = u64;
+/// The number of an MCP session. It grows with each that is opened.
+pub(super) type SessionNumber = u64;
 
 /// How many subscriptions are remembered.
 const MAX_SUBSCRIPTIONS: usize = 4096;
@@ -21,42 +21,42 @@ const MAX_SUBSCRIPTIONS: usize = 4096;
 /// The lists that a server may announce changes of.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
-/// The session, as the client's own messages have made it.
+/// The MCP session, as the client's own messages have made it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ClientMcpSession {
     state: Mutex<State>,
-    /// Held while the session is being renewed.
+    /// Held while the MCP session is being renewed.
     pub(super) renewal: tokio::sync::Mutex<()>,
-    /// The session that is ready for a standing stream.
-    ready: watch::Sender<Option<Epoch>>,
+    /// The MCP session that is ready for a standing stream.
+    ready: watch::Sender<Option<SessionNumber>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    epoch: Epoch,
-    terms: Terms,
-    setup: Setup,
+    epoch: SessionNumber,
+    session_headers: SessionHeaders,
+    setup: SessionSetup,
 }
 
-/// The headers of a session's requests.
+/// The headers of an MCP session's requests.
 #[derive(Clone, Default)]
-pub(super) struct Terms {
-    pub(super) epoch: Epoch,
+pub(super) struct SessionHeaders {
+    pub(super) epoch: SessionNumber,
     id: Option<HeaderValue>,
     version: Option<HeaderValue>,
 }
 
-/// The client's messages that make a session what it is.
+/// The client's messages that make an MCP session what it is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Setup {
-    pub(super) initialize: Option<Message>,
-    pub(super) initialized: Option<Message>,
-    pub(super) level: Option<Message>,
+pub(super) struct SessionSetup {
+    pub(super) initialize: Option<McpMessage>,
+    pub(super) initialized: Option<McpMessage>,
+    pub(super) level: Option<McpMessage>,
     /// The subscriptions by their resource.
-    pub(super) subscriptions: BTreeMap<String, Message>,
+    pub(super) subscriptions: BTreeMap<String, McpMessage>,
 }
 
-impl Session {
+impl ClientMcpSession {
     pub(super) fn new() -> Self {
         Self { state: Mutex::default(), renewal: tokio::sync::Mutex::default(), ready: watch::Sender::new(None) }
     }
@@ -66,36 +66,36 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The terms of a request now. The first message of a session has none.
-    pub(super) fn terms_of(&self, message: &Message) -> Terms {
-        if message.method == "initialize" { Terms::default() } else { self.terms() }
+    /// The headers of a request now. The first message of an MCP session has none.
+    pub(super) fn headers_of(&self, message: &McpMessage) -> SessionHeaders {
+        if message.method == "initialize" { SessionHeaders::default() } else { self.headers() }
     }
 
-    pub(super) fn terms(&self) -> Terms {
-        self.state().terms.clone()
+    pub(super) fn headers(&self) -> SessionHeaders {
+        self.state().session_headers.clone()
     }
 
-    /// Whether the client has opened a session.
+    /// Whether the client has opened an MCP session.
     pub(super) fn has_begun(&self) -> bool {
         self.state().setup.initialize.is_some()
     }
 
-    pub(super) fn setup(&self) -> Setup {
+    pub(super) fn setup(&self) -> SessionSetup {
         self.state().setup.clone()
     }
 
     /// Notes that the client's `initialize` was answered with this result.
-    pub(super) fn opened(&self, initialize: &Message, headers: &HeaderMap, result: &Envelope<'_>) {
+    pub(super) fn opened(&self, initialize: &McpMessage, headers: &HeaderMap, result: &MessageParts<'_>) {
         let mut state = self.state();
-        state.setup = Setup { initialize: Some(initialize.clone()), ..Setup::default() };
+        state.setup = SessionSetup { initialize: Some(initialize.clone()), ..SessionSetup::default() };
         state.epoch += 1;
-        state.terms = Terms { epoch: state.epoch, ..Terms::of(headers, result) };
+        state.session_headers = SessionHeaders { epoch: state.epoch, ..SessionHeaders::of(headers, result) };
         drop(state);
         self.ready.send_replace(None);
     }
 
-    /// Notes a message that was answered without an error, if the session depends on it.
-    pub(super) fn took(&self, message: &Message) {
+    /// Notes a message that was answered without an error, if the MCP session depends on it.
+    pub(super) fn took(&self, message: &McpMessage) {
         let mut state = self.state();
         match (&*message.method, &message.uri) {
             ("notifications/initialized", _) => {
@@ -115,30 +115,30 @@ impl Session {
         }
     }
 
-    /// Puts a new session in the place of the one with this number.
-    pub(super) fn renewed(&self, terms: Terms) {
+    /// Puts a new MCP session in the place of the one with this number.
+    pub(super) fn renewed(&self, session_headers: SessionHeaders) {
         let mut state = self.state();
         state.epoch += 1;
         let epoch = state.epoch;
-        state.terms = Terms { epoch, ..terms };
+        state.session_headers = SessionHeaders { epoch, ..session_headers };
         let is_ready = state.setup.initialized.is_some();
         drop(state);
         self.ready.send_replace(is_ready.then_some(epoch));
     }
 
-    /// Follows which session is ready for a standing stream.
-    pub(super) fn ready(&self) -> watch::Receiver<Option<Epoch>> {
+    /// Follows which MCP session is ready for a standing stream.
+    pub(super) fn ready(&self) -> watch::Receiver<Option<SessionNumber>> {
         self.ready.subscribe()
     }
 }
 
-impl Terms {
-    /// The terms that an answer to `initialize` names.
-    pub(super) fn of(headers: &HeaderMap, result: &Envelope<'_>) -> Self {
+impl SessionHeaders {
+    /// The headers that an answer to `initialize` names.
+    pub(super) fn of(headers: &HeaderMap, result: &MessageParts<'_>) -> Self {
         let version = result.result.and_then(|result| member(result, "protocolVersion")).and_then(text);
         let version = version.and_then(|version| HeaderValue::from_str(&version).ok());
         let id = headers.get(SESSION).cloned().map(|mut id| {
-            // It stands for the session like a token.
+            // It stands for the MCP session like a token.
             id.set_sensitive(true);
             id
         });
@@ -159,14 +159,14 @@ impl Terms {
     }
 }
 
-impl std::fmt::Debug for Terms {
+impl std::fmt::Debug for SessionHeaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Terms").field("epoch", &self.epoch).field("has_session", &self.has_session()).finish()
+        f.debug_struct("SessionHeaders").field("epoch", &self.epoch).field("has_session", &self.has_session()).finish()
     }
 }
 
 /// The notifications that every list has changed which the server announces changes of, by its answer to `initialize`.
-pub(super) fn changed_lists(result: &Envelope<'_>) -> Vec<Bytes> {
+pub(super) fn changed_lists(result: &MessageParts<'_>) -> Vec<Bytes> {
     let capabilities: Option<Value> = result
         .result
         .and_then(|result| member(result, "capabilities"))
@@ -178,7 +178,7 @@ pub(super) fn changed_lists(result: &Envelope<'_>) -> Vec<Bytes> {
     LISTS.into_iter().filter(has_changes).map(notification).collect()
 }
 
-/// Words in the texts by which servers with status 400 mean that they do not know the session.
+/// Words in the texts by which servers with status 400 mean that they do not know the MCP session.
 const LOST: [&str; 9] = [
     "session id",
     "session-id",
@@ -191,13 +191,13 @@ const LOST: [&str; 9] = [
     "session has expired",
 ];
 
-/// Whether an answer to a request with a session means that the server does not know it any more.
+/// Whether an answer to a request with an MCP session means that the server does not know it any more.
 ///
 /// The specification has 404 for it, which is also the status of an unknown method in 2026-07-28. Some servers have 400 with
-/// a text that names the session.
+/// a text that names the MCP session.
 pub(super) fn is_lost(status: u16, body: &[u8]) -> bool {
     match status {
-        404 => Envelope::read(body).and_then(|answer| answer.error_code()) != Some(-32601),
+        404 => MessageParts::read(body).and_then(|answer| answer.error_code()) != Some(-32601),
         400 => {
             let text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).to_lowercase();
             LOST.iter().any(|words| text.contains(words))
@@ -210,16 +210,16 @@ pub(super) fn is_lost(status: u16, body: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn message(text: &'static str) -> Message {
-        Message::read(Bytes::from_static(text.as_bytes())).unwrap()
+    fn message(text: &'static str) -> McpMessage {
+        McpMessage::read(Bytes::from_static(text.as_bytes())).unwrap()
     }
 
     #[test]
     fn a_session_is_opened_set_up_and_renewed() {
-        let session = Session::new();
+        let session = ClientMcpSession::new();
         let initialize = message(r#"{"id":0,"method":"initialize"}"#);
         let answer = br#"{"id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"prompts":{}}}}"#;
-        let result = Envelope::read(answer).unwrap();
+        let result = MessageParts::read(answer).unwrap();
         let headers = HeaderMap::from_iter([(SESSION, HeaderValue::from_static("s1"))]);
         session.opened(&initialize, &headers, &result);
         let ready = session.ready();
@@ -240,16 +240,16 @@ mod tests {
             (vec!["b".to_owned()], Some(1))
         );
         let mut sent = HeaderMap::new();
-        session.terms_of(&initialize).add_to(&mut sent);
+        session.headers_of(&initialize).add_to(&mut sent);
         assert!(sent.is_empty());
-        session.terms().add_to(&mut sent);
+        session.headers().add_to(&mut sent);
         assert_eq!(
             (&sent[SESSION], &sent[VERSION]),
             (&HeaderValue::from_static("s1"), &HeaderValue::from_static("2025-06-18"))
         );
-        assert!(!format!("{:?} {sent:?}", session.terms()).contains("s1"));
-        session.renewed(Terms::default());
-        assert_eq!((session.terms().epoch, session.terms().has_session(), *ready.borrow()), (2, false, Some(2)));
+        assert!(!format!("{:?} {sent:?}", session.headers()).contains("s1"));
+        session.renewed(SessionHeaders::default());
+        assert_eq!((session.headers().epoch, session.headers().has_session(), *ready.borrow()), (2, false, Some(2)));
         assert_eq!(
             changed_lists(&result),
             [Bytes::from(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)]

@@ -20,14 +20,14 @@ const MAX_WAITING: usize = 4 << 20;
 
 /// A line of the client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum InputLine {
     Message(Bytes),
     /// It was longer than [`MAX_MESSAGE`], and left out.
     TooLong,
 }
 
 /// Reads the lines of standard input until it ends. Blank lines are left out.
-pub(super) fn input() -> io::Result<Receiver<Line>> {
+pub(super) fn input() -> io::Result<Receiver<InputLine>> {
     let (sender, receiver) = channel(AHEAD);
     thread("stdin", move || {
         let mut input = io::stdin().lock();
@@ -41,7 +41,7 @@ pub(super) fn input() -> io::Result<Receiver<Line>> {
 }
 
 /// The next line that is not blank. `None` at the end.
-fn next(input: &mut impl BufRead) -> io::Result<Option<Line>> {
+fn next(input: &mut impl BufRead) -> io::Result<Option<InputLine>> {
     let (mut line, mut is_too_long) = (Vec::new(), false);
     loop {
         let part = match input.fill_buf() {
@@ -62,10 +62,10 @@ fn next(input: &mut impl BufRead) -> io::Result<Option<Line>> {
             continue;
         }
         if is_too_long {
-            return Ok(Some(Line::TooLong));
+            return Ok(Some(InputLine::TooLong));
         }
         if !line.trim_ascii().is_empty() {
-            return Ok(Some(Line::Message(line.into())));
+            return Ok(Some(InputLine::Message(line.into())));
         }
         if is_over {
             return Ok(None);
@@ -75,21 +75,21 @@ fn next(input: &mut impl BufRead) -> io::Result<Option<Line>> {
 
 /// The lines to be written to standard output. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Output {
-    items: UnboundedSender<Item>,
+pub(super) struct StdoutWriter {
+    items: UnboundedSender<OutputItem>,
     room: Arc<Semaphore>,
     broken: watch::Receiver<bool>,
 }
 
 #[derive(Debug)]
-enum Item {
+enum OutputItem {
     /// A line, with its share of the room.
     Line(Vec<u8>, OwnedSemaphorePermit),
     /// Is answered when everything before it was written.
     Flush(oneshot::Sender<()>),
 }
 
-impl Output {
+impl StdoutWriter {
     /// Writes to the process's standard output.
     pub(super) fn of_process() -> io::Result<Self> {
         Self::new(stdout()?)
@@ -114,14 +114,14 @@ impl Output {
     pub(super) async fn send(&self, message: &[u8]) {
         let share = u32::try_from(message.len().min(MAX_WAITING)).unwrap_or(u32::MAX);
         if let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(share).await {
-            let _ = self.items.send(Item::Line(line(message), permit));
+            let _ = self.items.send(OutputItem::Line(line(message), permit));
         }
     }
 
     /// Waits until everything so far was written, or the output has broken.
     pub(super) async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
-        if self.items.send(Item::Flush(done)).is_ok() {
+        if self.items.send(OutputItem::Flush(done)).is_ok() {
             let _ = is_done.await;
         }
     }
@@ -133,11 +133,11 @@ impl Output {
     }
 }
 
-fn write(mut items: UnboundedReceiver<Item>, output: &mut impl Write) -> io::Result<()> {
+fn write(mut items: UnboundedReceiver<OutputItem>, output: &mut impl Write) -> io::Result<()> {
     while let Some(item) = items.blocking_recv() {
         match item {
-            Item::Line(line, _share) => output.write_all(&line)?,
-            Item::Flush(done) => {
+            OutputItem::Line(line, _share) => output.write_all(&line)?,
+            OutputItem::Flush(done) => {
                 let _ = done.send(());
             }
         }
@@ -182,8 +182,8 @@ mod tests {
         while let Some(line) = next(&mut input).unwrap() {
             lines.push(line);
         }
-        let message = |text: &'static [u8]| Line::Message(Bytes::from_static(text));
-        assert_eq!(lines, [message(b"{\"a\":1}\r"), Line::TooLong, message(b"{}")]);
+        let message = |text: &'static [u8]| InputLine::Message(Bytes::from_static(text));
+        assert_eq!(lines, [message(b"{\"a\":1}\r"), InputLine::TooLong, message(b"{}")]);
     }
 
     /// Blocks at each write until the test takes it.
@@ -202,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_stops_the_senders() {
         let (taken, writes) = mpsc::sync_channel(0);
-        let output = Output::new(Slow(taken)).unwrap();
+        let output = StdoutWriter::new(Slow(taken)).unwrap();
         let message = vec![b'1'; MAX_WAITING / 2];
         output.send(&message).await;
         output.send(&message).await;

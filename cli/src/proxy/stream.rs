@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::refusal::Refusal;
-use super::relay::Relay;
-use super::session::Epoch;
+use super::relay::MessageRelay;
+use super::session::SessionNumber;
+use super::unanswered::Unanswered;
 
 /// The pause before the stream is opened again, unless the server names one, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -12,8 +12,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// The shortest pause that a server may name.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
 
-impl Relay {
-    /// Keeps a standing stream open in each session, until the server shows that it has none.
+impl MessageRelay {
+    /// Keeps a standing stream open in each MCP session, until the server shows that it has none.
     ///
     /// # Cancellation
     ///
@@ -36,20 +36,20 @@ impl Relay {
         }
     }
 
-    /// Keeps the stream of one session open. Returns if the server has none.
+    /// Keeps the stream of one MCP session open. Returns if the server has none.
     #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
-    async fn stand_in(&self, epoch: Epoch) {
-        let terms = self.session.terms();
+    async fn stand_in(&self, epoch: SessionNumber) {
+        let session_headers = self.session.headers();
         let (mut last_id, mut asked, mut pause) = (None, None, PAUSES.0);
         let mut has_waited = false;
         loop {
-            let answer = self.get(&terms, last_id.as_deref()).await;
+            let answer = self.get(&session_headers, last_id.as_deref()).await;
             let lacks_login = matches!(&answer, Err(refusal) if refusal.is_login_required());
             if lacks_login {
                 if self.wire.session().signed_in().await.is_err() {
                     return;
                 }
-                // A session that lacks a login although it is signed in is asked again after a pause.
+                // A MCP session that lacks a login although it is signed in is asked again after a pause.
                 if !std::mem::replace(&mut has_waited, true) {
                     continue;
                 }
@@ -66,17 +66,17 @@ impl Relay {
                     asked = events.retry().or(asked);
                 }
                 Ok(answer) => match answer.status.as_u16() {
-                    // The new session has a stream of its own.
-                    404 if terms.has_session() => match self.renew(epoch).await {
+                    // The new MCP session has a stream of its own.
+                    404 if session_headers.has_session() => match self.renew(epoch).await {
                         Ok(()) => return,
-                        Err(_) if self.session.terms().epoch != epoch => return,
+                        Err(_) if self.session.headers().epoch != epoch => return,
                         Err(_) => {}
                     },
                     429 | 500.. => asked = answer.retry_after().or(asked),
                     // 405 is that of the specification. Other servers have 400 or a page.
                     _ => return,
                 },
-                Err(Refusal::Call(error)) if !error.is_transient() && !lacks_login => return,
+                Err(Unanswered::Call(error)) if !error.is_transient() && !lacks_login => return,
                 Err(_) => {}
             }
             tokio::time::sleep(asked.map_or(pause, |asked| asked.max(MIN_PAUSE))).await;

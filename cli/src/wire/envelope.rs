@@ -11,7 +11,7 @@ const REVISION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// The kinds of messages (JSON-RPC 2.0 sections 4 and 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum MessageKind {
     /// It has a method and an id.
     Request,
     /// It has a method and no id.
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
 
 /// The members of a message. Members that are unknown are left in the bytes.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Envelope<'a> {
+pub(crate) struct MessageParts<'a> {
     /// The identifier, which may be `null`.
     #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) id: Option<&'a RawValue>,
@@ -38,7 +38,7 @@ pub(crate) struct Envelope<'a> {
 
 /// The parameters that have a meaning on the wire.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Params<'a> {
+pub(crate) struct MessageParams<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) name: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -53,17 +53,17 @@ pub(crate) struct Params<'a> {
     meta: Option<&'a RawValue>,
 }
 
-impl<'a> Envelope<'a> {
+impl<'a> MessageParts<'a> {
     /// Reads a message. `None` unless the bytes are one JSON object, whose members above occur once.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         object(std::str::from_utf8(bytes).ok()?)
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> MessageKind {
         match (self.method, self.id) {
-            (Some(_), Some(_)) => Kind::Request,
-            (Some(_), None) => Kind::Notification,
-            (None, _) => Kind::Response,
+            (Some(_), Some(_)) => MessageKind::Request,
+            (Some(_), None) => MessageKind::Notification,
+            (None, _) => MessageKind::Response,
         }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// The parameters. Empty if there are none, or none by name.
-    pub(crate) fn params(&self) -> Params<'a> {
+    pub(crate) fn params(&self) -> MessageParams<'a> {
         self.params.and_then(|params| object(params.get())).unwrap_or_default()
     }
 
@@ -96,7 +96,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-impl<'a> Params<'a> {
+impl<'a> MessageParams<'a> {
     /// The revision that the message names, on the wire of 2026-07-28.
     pub(crate) fn revision(&self) -> Option<Cow<'a, str>> {
         member(self.meta?, REVISION).and_then(text)
@@ -108,11 +108,11 @@ impl<'a> Params<'a> {
 pub(crate) fn messages(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let text = std::str::from_utf8(bytes).ok()?.trim_matches([' ', '\t', '\r', '\n']);
     if !text.starts_with('[') {
-        return Envelope::read(text.as_bytes()).map(|_| vec![text.as_bytes()]);
+        return MessageParts::read(text.as_bytes()).map(|_| vec![text.as_bytes()]);
     }
     let parts: Vec<&RawValue> = serde_json::from_str(text).ok()?;
     let parts: Vec<_> = parts.into_iter().map(|part| part.get().as_bytes()).collect();
-    let is_batch = !parts.is_empty() && parts.iter().all(|part| Envelope::read(part).is_some());
+    let is_batch = !parts.is_empty() && parts.iter().all(|part| MessageParts::read(part).is_some());
     is_batch.then_some(parts)
 }
 
@@ -209,18 +209,18 @@ mod tests {
     #[test]
     fn the_kind_follows_from_the_members() {
         for (message, kind, method) in [
-            (r#"{"id":1,"method":"a"}"#, Kind::Request, "a"),
-            (r#"{"id":null,"method":"a\u002fb"}"#, Kind::Request, "a/b"),
-            (r#" {"method":"n","params":null} "#, Kind::Notification, "n"),
-            (r#"{"method":7}"#, Kind::Notification, ""),
-            (r#"{"id":1.5,"result":{}}"#, Kind::Response, ""),
-            (r"{}", Kind::Response, ""),
+            (r#"{"id":1,"method":"a"}"#, MessageKind::Request, "a"),
+            (r#"{"id":null,"method":"a\u002fb"}"#, MessageKind::Request, "a/b"),
+            (r#" {"method":"n","params":null} "#, MessageKind::Notification, "n"),
+            (r#"{"method":7}"#, MessageKind::Notification, ""),
+            (r#"{"id":1.5,"result":{}}"#, MessageKind::Response, ""),
+            (r"{}", MessageKind::Response, ""),
         ] {
-            let envelope = Envelope::read(message.as_bytes()).unwrap();
+            let envelope = MessageParts::read(message.as_bytes()).unwrap();
             assert_eq!((envelope.kind(), &*envelope.method()), (kind, method), "{message}");
         }
         for message in [&b"[]"[..], b"1", b"", b"{", b"{}{}", b"{\"id\":1,\"id\":2}", b"{\"a\":\"\xff\"}"] {
-            assert!(Envelope::read(message).is_none(), "{message:?}");
+            assert!(MessageParts::read(message).is_none(), "{message:?}");
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
     fn the_revision_stands_in_the_meta_data() {
         let revision = |params: Value| {
             let message = json!({ "method": "m", "params": params }).to_string();
-            Envelope::read(message.as_bytes()).unwrap().params().revision().map(Cow::into_owned)
+            MessageParts::read(message.as_bytes()).unwrap().params().revision().map(Cow::into_owned)
         };
         assert_eq!(revision(json!({ "_meta": { REVISION: "2026-07-28" } })).as_deref(), Some("2026-07-28"));
         for params in [json!(null), json!([1, 2]), json!({ "_meta": 1 }), json!({ "_meta": { REVISION: 1 } })] {
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn only_an_error_with_a_code_is_one() {
-        let is_error = |message: &str| Envelope::read(message.as_bytes()).unwrap().rpc_error().is_some();
+        let is_error = |message: &str| MessageParts::read(message.as_bytes()).unwrap().rpc_error().is_some();
         assert!(is_error(r#"{"error":{"code":-32000,"message":"m"}}"#));
         assert!(!is_error(r#"{"error":"rate limited"}"#) && !is_error(r#"{"error":{"message":"m"}}"#));
     }
@@ -279,7 +279,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = messages(&bytes);
-            let _ = Envelope::read(&bytes);
+            let _ = MessageParts::read(&bytes);
         }
 
         #[test]

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::message::Message;
-use super::tools::Tools;
+use super::message::McpMessage;
+use super::tools::KnownTools;
 
 /// The identifier of a session, on the wire of 2025.
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -36,7 +36,7 @@ pub(crate) fn of_get() -> HeaderMap {
 
 /// Adds the headers that repeat parts of a message, on the wire of 2026-07-28 (Streamable HTTP, Request Metadata). `tools` has
 /// the schemas of the tools.
-pub(crate) fn add_metadata(headers: &mut HeaderMap, message: &Message, revision: &str, tools: &Tools) {
+pub(crate) fn add_metadata(headers: &mut HeaderMap, message: &McpMessage, revision: &str, tools: &KnownTools) {
     let mut add = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(&encoded(value)) {
             headers.insert(name, value);
@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn the_headers_repeat_the_message() {
-        let read = |text: &'static str| Message::read(Bytes::from_static(text.as_bytes())).unwrap();
+        let read = |text: &'static str| McpMessage::read(Bytes::from_static(text.as_bytes())).unwrap();
         let headers = |text| {
             let mut headers = HeaderMap::new();
-            add_metadata(&mut headers, &read(text), "2026-07-28", &Tools::default());
+            add_metadata(&mut headers, &read(text), "2026-07-28", &KnownTools::default());
             let shown: Vec<_> =
                 headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
             shown

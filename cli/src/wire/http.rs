@@ -15,7 +15,7 @@ use url::Url;
 
 use super::MAX_MESSAGE;
 use super::cookies::Cookies;
-use super::sse::Parser;
+use super::sse::EventParser;
 use crate::failure::Failure;
 use crate::when;
 
@@ -34,7 +34,7 @@ const PROBES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_se
 /// Sends requests to one MCP server. Each is authorized by the session's own call, and by nothing else.
 ///
 /// No request is sent twice, except as that call asks for it after a refusal. `Debug` shows no header.
-pub(crate) struct Wire {
+pub(crate) struct McpWire {
     client: reqwest::Client,
     session: AuthSession,
     destination: Destination,
@@ -45,7 +45,7 @@ pub(crate) struct Wire {
 
 /// A request to the server.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct McpRequest {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -54,7 +54,7 @@ pub(crate) struct Request {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum SendError {
+pub(crate) enum NotAnswered {
     /// The session has no authorization for it, or the server accepts none. It was not executed.
     Call(Box<CallError>),
     /// No connection could be established. Nothing was sent.
@@ -65,7 +65,7 @@ pub(crate) enum SendError {
 
 /// Why a body did not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyError {
+pub(crate) enum BodyFailure {
     /// The connection broke.
     Broken,
     /// It, or an event of it, is longer than [`MAX_MESSAGE`].
@@ -74,7 +74,7 @@ pub(crate) enum BodyError {
 
 /// The head of an answer, and its body as it arrives. Dropping it closes the connection unless the body has ended.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct McpAnswer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     response: reqwest::Response,
@@ -82,13 +82,13 @@ pub(crate) struct Answer {
 
 /// The events of an answer, as they arrive.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub(crate) struct AnswerEvents {
     response: reqwest::Response,
-    parser: Parser,
+    parser: EventParser,
     waiting: VecDeque<Vec<u8>>,
 }
 
-impl Wire {
+impl McpWire {
     /// A wire of `session` to its server, with these `headers` in each request.
     pub(crate) fn new(session: AuthSession, headers: HeaderMap) -> Result<Self, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(io::Error::other(error.to_string()));
@@ -129,7 +129,7 @@ impl Wire {
     /// # Cancellation
     ///
     /// Dropping the future closes the connection. The request may have been executed. A refresh goes on.
-    pub(crate) async fn send(&self, request: &Request, has_left: &AtomicBool) -> Result<Answer, SendError> {
+    pub(crate) async fn send(&self, request: &McpRequest, has_left: &AtomicBool) -> Result<McpAnswer, NotAnswered> {
         let mut call = self.session.call(request.operation);
         loop {
             let mut headers = self.headers.clone();
@@ -143,20 +143,20 @@ impl Wire {
             let sent = if request.body.is_empty() { sent } else { sent.body(request.body.clone()) };
             has_left.store(true, Ordering::Relaxed);
             let mut response = sent.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
-                true => SendError::NotSent { is_secure: self.is_secure() },
-                false => SendError::MaybeSent,
+                true => NotAnswered::NotSent { is_secure: self.is_secure() },
+                false => NotAnswered::MaybeSent,
             })?;
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             self.cookies.keep_from(&headers);
             match call.next(status, &headers).await? {
                 Next::Again => {}
-                Next::Done => return Ok(Answer { status, headers, response }),
+                Next::Done => return Ok(McpAnswer { status, headers, response }),
             }
         }
     }
 }
 
-impl Answer {
+impl McpAnswer {
     /// Whether the body is a stream of events.
     pub(crate) fn has_events(&self) -> bool {
         let media_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -169,31 +169,31 @@ impl Answer {
     }
 
     /// Reads the whole body.
-    pub(crate) async fn body(mut self) -> Result<Vec<u8>, BodyError> {
+    pub(crate) async fn body(mut self) -> Result<Vec<u8>, BodyFailure> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.response.chunk().await.map_err(|_| BodyError::Broken)? {
+        while let Some(chunk) = self.response.chunk().await.map_err(|_| BodyFailure::Broken)? {
             if body.len() + chunk.len() > MAX_MESSAGE {
-                return Err(BodyError::TooLarge);
+                return Err(BodyFailure::TooLarge);
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     }
 
-    pub(crate) fn events(self) -> Events {
-        Events { response: self.response, parser: Parser::default(), waiting: VecDeque::new() }
+    pub(crate) fn events(self) -> AnswerEvents {
+        AnswerEvents { response: self.response, parser: EventParser::default(), waiting: VecDeque::new() }
     }
 }
 
-impl Events {
+impl AnswerEvents {
     /// The data of the next event. `None` at the end of the stream.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, BodyFailure> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(Some(event));
             }
-            let Some(chunk) = self.response.chunk().await.map_err(|_| BodyError::Broken)? else { return Ok(None) };
-            self.waiting.extend(self.parser.feed(&chunk).map_err(|_| BodyError::TooLarge)?);
+            let Some(chunk) = self.response.chunk().await.map_err(|_| BodyFailure::Broken)? else { return Ok(None) };
+            self.waiting.extend(self.parser.feed(&chunk).map_err(|_| BodyFailure::TooLarge)?);
         }
     }
 
@@ -218,13 +218,13 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(when::read_mail(text)?.since(now))
 }
 
-impl From<CallError> for SendError {
+impl From<CallError> for NotAnswered {
     fn from(error: CallError) -> Self {
         Self::Call(Box::new(error))
     }
 }
 
-impl std::fmt::Debug for Wire {
+impl std::fmt::Debug for McpWire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Wire").field("session", &self.session).finish_non_exhaustive()
     }

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::envelope::{Envelope, Kind, text};
+use super::envelope::{MessageKind, MessageParts, text};
 
 /// A message as it was read, and what the wire has to know of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
+pub(crate) struct McpMessage {
     /// The whole message, unchanged.
     pub(crate) bytes: Bytes,
-    pub(crate) kind: Kind,
+    pub(crate) kind: MessageKind,
     /// The identifier as JSON.
     pub(crate) id: Option<String>,
     /// The method. Empty for an answer.
@@ -24,10 +24,10 @@ pub(crate) struct Message {
     pub(crate) revision: Option<String>,
 }
 
-impl Message {
+impl McpMessage {
     /// Reads a message. `None` if it is not one JSON object.
     pub(crate) fn read(bytes: Bytes) -> Option<Self> {
-        let envelope = Envelope::read(&bytes)?;
+        let envelope = MessageParts::read(&bytes)?;
         let (kind, method, params) = (envelope.kind(), envelope.method().into_owned(), envelope.params());
         let owned = |raw: Option<_>| raw.and_then(text).map(std::borrow::Cow::into_owned);
         let name = match &*method {
@@ -52,7 +52,7 @@ impl Message {
     pub(crate) fn operation(&self) -> String {
         match (self.tool(), self.kind) {
             (Some(tool), _) => format!("tools/call {tool}"),
-            (None, Kind::Response) => "responses".to_owned(),
+            (None, MessageKind::Response) => "responses".to_owned(),
             (None, _) => self.method.clone(),
         }
     }
@@ -65,13 +65,16 @@ mod tests {
     #[test]
     fn a_message_is_known_by_its_parts() {
         let bytes = r#"{"id":1.0,"method":"tools/call","params":{"name":"a b","uri":"u","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
-        let message = Message::read(Bytes::from_static(bytes.as_bytes())).unwrap();
-        assert_eq!((message.id.as_deref(), message.tool(), message.kind), (Some("1.0"), Some("a b"), Kind::Request));
+        let message = McpMessage::read(Bytes::from_static(bytes.as_bytes())).unwrap();
+        assert_eq!(
+            (message.id.as_deref(), message.tool(), message.kind),
+            (Some("1.0"), Some("a b"), MessageKind::Request)
+        );
         assert_eq!((message.operation().as_str(), message.revision.as_deref()), ("tools/call a b", Some("2026-07-28")));
         assert_eq!(message.bytes, bytes);
         let cancel = br#"{"method":"notifications/cancelled","params":{"requestId":"x"}}"#;
-        let cancel = Message::read(Bytes::from_static(cancel)).unwrap();
-        assert_eq!((cancel.cancels.as_deref(), cancel.kind), (Some("\"x\""), Kind::Notification));
-        assert!(Message::read(Bytes::from_static(b"[]")).is_none());
+        let cancel = McpMessage::read(Bytes::from_static(cancel)).unwrap();
+        assert_eq!((cancel.cancels.as_deref(), cancel.kind), (Some("\"x\""), MessageKind::Notification));
+        assert!(McpMessage::read(Bytes::from_static(b"[]")).is_none());
     }
 }

@@ -12,11 +12,11 @@ const MAX_ID: usize = 4096;
 
 /// An event is longer than [`MAX_MESSAGE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLarge;
+pub(crate) struct EventTooLarge;
 
 /// The parser of one stream. The splits of its bytes have no meaning.
 #[derive(Debug, Default)]
-pub(crate) struct Parser {
+pub(crate) struct EventParser {
     /// The line that has begun.
     line: Vec<u8>,
     /// The data of the event that has begun, with a line feed after each of its lines.
@@ -30,7 +30,7 @@ pub(crate) struct Parser {
     has_begun: bool,
 }
 
-impl Parser {
+impl EventParser {
     /// The identifier of the last event that has ended. It may have had no data. `None` without one.
     pub(crate) fn last_id(&self) -> Option<&[u8]> {
         self.last_id.as_deref()
@@ -46,7 +46,7 @@ impl Parser {
     /// # Errors
     ///
     /// If an event is too large. The parser is of no further use.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLarge> {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, EventTooLarge> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
             if std::mem::take(&mut self.is_after_return) && bytes.first() == Some(&b'\n') {
@@ -56,7 +56,7 @@ impl Parser {
             let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
             if self.data.len() + self.line.len() + part.len() > MAX_MESSAGE {
-                return Err(TooLarge);
+                return Err(EventTooLarge);
             }
             self.line.extend_from_slice(part);
             let Some(end) = end else { break };
@@ -118,8 +118,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(bytes: &[u8]) -> (Vec<String>, Parser) {
-        let mut parser = Parser::default();
+    fn parse(bytes: &[u8]) -> (Vec<String>, EventParser) {
+        let mut parser = EventParser::default();
         let events = parser.feed(bytes).unwrap();
         (events.into_iter().map(|event| String::from_utf8(event).unwrap()).collect(), parser)
     }
@@ -145,11 +145,11 @@ mod tests {
 
     #[test]
     fn an_event_is_bounded() {
-        let mut parser = Parser::default();
+        let mut parser = EventParser::default();
         let part = vec![b'a'; 1 << 20];
         let taken = (0..40).take_while(|_| parser.feed(&part).is_ok()).count();
         assert_eq!(taken, 32);
-        let mut parser = Parser::default();
+        let mut parser = EventParser::default();
         let mut line = b"data: ".to_vec();
         line.extend(part);
         line.push(b'\n');
@@ -176,7 +176,7 @@ mod tests {
             let mut cuts: Vec<usize> = splits.iter().map(|split| split.index(bytes.len() + 1)).collect();
             cuts.sort_unstable();
             cuts.push(bytes.len());
-            let (mut parser, mut events, mut from) = (Parser::default(), Vec::new(), 0);
+            let (mut parser, mut events, mut from) = (EventParser::default(), Vec::new(), 0);
             for cut in cuts {
                 events.extend(parser.feed(&bytes[from..cut]).unwrap());
                 from = cut;
@@ -188,7 +188,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Parser::default().feed(&bytes);
+            let _ = EventParser::default().feed(&bytes);
         }
     }
 }

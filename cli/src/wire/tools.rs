@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::envelope::{Envelope, member, object, text};
-use super::message::Message;
+use super::envelope::{MessageParts, member, object, text};
+use super::message::McpMessage;
 
 /// The member of a parameter's schema that names its header.
 const ANNOTATION: &str = "x-mcp-header";
@@ -21,23 +21,23 @@ const MAX_TOOLS: usize = 4096;
 
 /// The annotated parameters of the tools that were listed.
 #[derive(Debug, Default)]
-pub(crate) struct Tools(BTreeMap<String, Vec<Parameter>>);
+pub(crate) struct KnownTools(BTreeMap<String, Vec<HeaderParameter>>);
 
 /// A parameter that is repeated in a header.
 #[derive(Debug, PartialEq, Eq)]
-struct Parameter {
+struct HeaderParameter {
     header: HeaderName,
     /// The names that lead to its value in the arguments.
     path: Vec<String>,
 }
 
-impl Tools {
+impl KnownTools {
     /// The headers of a call with their values, which are not encoded yet. A parameter that is absent or `null` has none.
-    pub(crate) fn parameters(&self, message: &Message) -> Vec<(HeaderName, String)> {
+    pub(crate) fn parameters(&self, message: &McpMessage) -> Vec<(HeaderName, String)> {
         let Some(parameters) = message.tool().and_then(|tool| self.0.get(tool)) else { return Vec::new() };
-        let envelope = Envelope::read(&message.bytes);
+        let envelope = MessageParts::read(&message.bytes);
         let Some(arguments) = envelope.and_then(|envelope| envelope.params().arguments) else { return Vec::new() };
-        let value = |parameter: &Parameter| {
+        let value = |parameter: &HeaderParameter| {
             let value = parameter.path.iter().try_fold(arguments, |value, name| member(value, name))?;
             let value = match value.get().as_bytes().first()? {
                 b'"' => text(value)?.into_owned(),
@@ -57,7 +57,7 @@ impl Tools {
     pub(crate) fn listed(
         &mut self,
         answer: &[u8],
-        filter: &Filter,
+        filter: &ToolFilter,
         has_headers: bool,
     ) -> Option<(Vec<u8>, Vec<String>)> {
         #[derive(Deserialize)]
@@ -65,7 +65,7 @@ impl Tools {
             #[serde(borrow)]
             tools: Vec<&'a RawValue>,
         }
-        let result = Envelope::read(answer)?.result?;
+        let result = MessageParts::read(answer)?.result?;
         let array = member(result, "tools")?;
         let tools = object::<Listed<'_>>(result.get())?.tools;
         let (mut kept, mut left_out) = (Vec::new(), Vec::new());
@@ -96,16 +96,16 @@ impl Tools {
 }
 
 /// The parameters of a schema that have a header. `None` if an annotation is invalid.
-fn annotated(schema: &RawValue) -> Option<Vec<Parameter>> {
+fn annotated(schema: &RawValue) -> Option<Vec<HeaderParameter>> {
     let schema: Value = serde_json::from_str(schema.get()).ok()?;
     let mut found = Vec::new();
-    collect(&schema, Place::Property(&mut Vec::new()), &mut found, 0)?;
+    collect(&schema, SchemaPlace::Property(&mut Vec::new()), &mut found, 0)?;
     let names: BTreeSet<_> = found.iter().map(|parameter| parameter.header.as_str()).collect();
     (names.len() == found.len()).then_some(found)
 }
 
 /// The place of a schema in the whole.
-enum Place<'a> {
+enum SchemaPlace<'a> {
     /// It is the schema of the arguments, or of a property of it, at this path.
     Property(&'a mut Vec<String>),
     /// It is a part of another kind, whose values have several paths. It must have no annotation.
@@ -113,27 +113,27 @@ enum Place<'a> {
 }
 
 /// Collects the annotations of `schema` and of its parts. `None` if one is invalid.
-fn collect(schema: &Value, mut place: Place<'_>, found: &mut Vec<Parameter>, depth: usize) -> Option<()> {
+fn collect(schema: &Value, mut place: SchemaPlace<'_>, found: &mut Vec<HeaderParameter>, depth: usize) -> Option<()> {
     let Value::Object(members) = schema else {
         let Value::Array(parts) = schema else { return Some(()) };
-        return parts.iter().try_for_each(|part| collect(part, Place::Elsewhere, found, depth + 1));
+        return parts.iter().try_for_each(|part| collect(part, SchemaPlace::Elsewhere, found, depth + 1));
     };
     if depth > MAX_DEPTH {
         return None;
     }
     if let Some(annotation) = members.get(ANNOTATION) {
-        let Place::Property(path) = &place else { return None };
+        let SchemaPlace::Property(path) = &place else { return None };
         let is_primitive = matches!(members.get("type")?.as_str()?, "string" | "integer" | "boolean");
         let name = annotation.as_str().filter(|name| !name.is_empty() && is_primitive && !path.is_empty())?;
         let header = HeaderName::try_from(format!("mcp-param-{name}")).ok()?;
-        found.push(Parameter { header, path: path.to_vec() });
+        found.push(HeaderParameter { header, path: path.to_vec() });
     }
     for (name, part) in members {
         match (name.as_str(), &mut place, part) {
-            ("properties", Place::Property(path), Value::Object(properties)) => {
+            ("properties", SchemaPlace::Property(path), Value::Object(properties)) => {
                 for (name, property) in properties {
                     path.push(name.clone());
-                    collect(property, Place::Property(path), found, depth + 1)?;
+                    collect(property, SchemaPlace::Property(path), found, depth + 1)?;
                     path.pop();
                 }
             }
@@ -143,11 +143,11 @@ fn collect(schema: &Value, mut place: Place<'_>, found: &mut Vec<Parameter>, dep
                 _,
                 Value::Object(parts),
             ) => {
-                parts.values().try_for_each(|part| collect(part, Place::Elsewhere, found, depth + 1))?;
+                parts.values().try_for_each(|part| collect(part, SchemaPlace::Elsewhere, found, depth + 1))?;
             }
             // These hold values and no schemas.
             ("default" | "const" | "enum" | "examples" | "dependentRequired" | ANNOTATION, ..) => {}
-            _ => collect(part, Place::Elsewhere, found, depth + 1)?,
+            _ => collect(part, SchemaPlace::Elsewhere, found, depth + 1)?,
         }
     }
     Some(())
@@ -155,14 +155,14 @@ fn collect(schema: &Value, mut place: Place<'_>, found: &mut Vec<Parameter>, dep
 
 /// The tools that a person lets the client see. By default all.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
+pub(crate) struct ToolFilter {
     /// The patterns of tools that are offered. Empty for all.
     only: Vec<String>,
     /// The patterns of tools that are not.
     without: Vec<String>,
 }
 
-impl Filter {
+impl ToolFilter {
     /// A filter of these patterns. A tool is offered if it matches one of those without a `!`, or if there are none, and none of
     /// those that begin with `!`. In a pattern `*` stands for any text.
     pub(crate) fn new(patterns: &[String]) -> Self {
@@ -204,14 +204,14 @@ mod tests {
         json!({ "name": name, "inputSchema": { "type": "object", "properties": properties } })
     }
 
-    fn call(arguments: &str) -> Message {
+    fn call(arguments: &str) -> McpMessage {
         let text = format!(r#"{{"id":1,"method":"tools/call","params":{{"name":"t","arguments":{arguments}}}}}"#);
-        Message::read(Bytes::from(text)).unwrap()
+        McpMessage::read(Bytes::from(text)).unwrap()
     }
 
     #[test]
     fn annotated_parameters_become_headers() {
-        let mut tools = Tools::default();
+        let mut tools = KnownTools::default();
         let schema = json!({
             "region": { "type": "string", "x-mcp-header": "Region" },
             "count": { "type": "integer", "x-mcp-header": "Count" },
@@ -220,7 +220,7 @@ mod tests {
             "query": { "type": "string", "default": { "x-mcp-header": "no" } },
         });
         let answer = json!({ "id": 1, "result": { "tools": [tool("t", &schema)] } }).to_string();
-        assert_eq!(tools.listed(answer.as_bytes(), &Filter::default(), true), None);
+        assert_eq!(tools.listed(answer.as_bytes(), &ToolFilter::default(), true), None);
         let headers = |arguments| {
             let mut headers: Vec<_> =
                 tools.parameters(&call(arguments)).iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -253,7 +253,8 @@ mod tests {
             let bad = tool("bad", &properties).to_string();
             let answer =
                 format!("{{\"id\":1,\"result\":{{ \"tools\" : [ {{\"name\":\"ok\",\"n\":1.0}} ,{bad}],\"ttlMs\":5}}}}");
-            let (answer, left_out) = Tools::default().listed(answer.as_bytes(), &Filter::default(), true).unwrap();
+            let (answer, left_out) =
+                KnownTools::default().listed(answer.as_bytes(), &ToolFilter::default(), true).unwrap();
             let text = String::from_utf8(answer).unwrap();
             assert_eq!(
                 text, "{\"id\":1,\"result\":{ \"tools\" : [{\"name\":\"ok\",\"n\":1.0}],\"ttlMs\":5}}",
@@ -262,12 +263,12 @@ mod tests {
             assert_eq!(left_out, ["bad"]);
         }
         let answer = json!({ "result": { "tools": [tool("t", &json!({ "a": { "x-mcp-header": "" } }))] } }).to_string();
-        assert_eq!(Tools::default().listed(answer.as_bytes(), &Filter::default(), false), None);
+        assert_eq!(KnownTools::default().listed(answer.as_bytes(), &ToolFilter::default(), false), None);
     }
 
     #[test]
     fn a_filter_admits_by_patterns() {
-        let filter = |patterns: &[&str]| Filter::new(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+        let filter = |patterns: &[&str]| ToolFilter::new(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
         let admits = |patterns: &[&str], tool| filter(patterns).admits(tool);
         assert!(admits(&[], "a") && filter(&[]).is_empty());
         assert!(admits(&["read_*"], "read_file") && !admits(&["read_*"], "write_file"));

@@ -6,24 +6,24 @@ use std::time::Duration;
 use tokenkeeper::AuthSession;
 use tokio::sync::Notify;
 
-use super::notes::Notes;
-use crate::login::Background;
+use super::notes::NoteWriter;
+use crate::login::BackgroundLogin;
 
 /// How long the first request of a client waits for a login. Many clients give up after 60 s.
 const HOLD: Duration = Duration::from_secs(50);
 
 /// Begins logins, one at a time. A login of another process is joined, because a person is asked once.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct BackgroundLogins {
     /// The way to ask a person. `None` without `--login`.
-    background: Option<Background>,
+    background: Option<BackgroundLogin>,
     wanted: Notify,
     is_running: AtomicBool,
     has_failed: AtomicBool,
 }
 
-impl Desk {
-    pub(super) fn new(background: Option<Background>) -> Self {
+impl BackgroundLogins {
+    pub(super) fn new(background: Option<BackgroundLogin>) -> Self {
         Self { background, ..Self::default() }
     }
 
@@ -53,7 +53,7 @@ impl Desk {
     /// # Cancellation
     ///
     /// Dropping the future leaves a login open, and other processes go on with it.
-    pub(super) async fn work(&self, session: &AuthSession, notes: &Notes) {
+    pub(super) async fn work(&self, session: &AuthSession, notes: &NoteWriter) {
         let Some(background) = &self.background else { return };
         loop {
             self.wanted.notified().await;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tokenkeeper::{CallError, Reason};
 
 use crate::wire::envelope;
-use crate::wire::http::{BodyError, SendError};
+use crate::wire::http::{BodyFailure, NotAnswered};
 
 /// The code of these errors. It is one of those that JSON-RPC leaves to implementations, and no revision of MCP uses it.
 const CODE: i64 = -32050;
@@ -19,7 +19,7 @@ const INVALID_PARAMS: i64 = -32602;
 
 /// Why a request has no answer of the server.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum Unanswered {
     /// There is no authorization for it. It was not executed.
     Call(Box<CallError>),
     /// No connection could be established. It was not executed.
@@ -32,8 +32,8 @@ pub(super) enum Refusal {
     Status { status: u16, retry_after: Option<Duration> },
     /// The server took the request, and its answer has no message for it.
     NoAnswer,
-    /// The session was lost, and could not be renewed for this reason.
-    NotRenewed(Box<Refusal>),
+    /// The MCP session was lost, and could not be renewed for this reason.
+    NotRenewed(Box<Unanswered>),
     /// The client sent more requests than can wait.
     TooMany,
     /// The person excludes this tool.
@@ -42,19 +42,12 @@ pub(super) enum Refusal {
     Ending,
 }
 
-/// The commands that the errors name.
-#[derive(Clone, Debug)]
-pub(super) struct Commands {
-    /// The command that signs in.
-    pub(super) login: String,
-}
-
-impl Refusal {
-    /// The answer to the request with this identifier, which is JSON.
-    pub(super) fn answer(&self, id: &str, commands: &Commands) -> Vec<u8> {
+impl Unanswered {
+    /// The answer to the request with this identifier, which is JSON. `login` is the command that signs in.
+    pub(super) fn answer(&self, id: &str, login: &str) -> Vec<u8> {
         let mut data = Map::from_iter([("reason".to_owned(), self.reason().into())]);
         let mut message = self.message();
-        if let Some(command) = self.command(commands) {
+        if let Some(command) = self.command(login) {
             message.push_str(&format!(": run {command}"));
             data.insert("command".to_owned(), command.into());
         }
@@ -84,7 +77,7 @@ impl Refusal {
             Self::Status { status: 500.., .. } => Reason::ServerTrouble,
             Self::Status { .. } => Reason::RequestRefused,
             Self::NoAnswer => return "no_answer",
-            Self::NotRenewed(refusal) => return refusal.reason(),
+            Self::NotRenewed(reason) => return reason.reason(),
             Self::TooMany => Reason::TooManyWaiters,
             Self::Excluded => return "excluded",
             Self::Ending => Reason::ShuttingDown,
@@ -96,7 +89,7 @@ impl Refusal {
     pub(super) fn is_login_required(&self) -> bool {
         match self {
             Self::Call(error) => error.is_login_required(),
-            Self::NotRenewed(refusal) => refusal.is_login_required(),
+            Self::NotRenewed(reason) => reason.is_login_required(),
             _ => false,
         }
     }
@@ -122,8 +115,11 @@ impl Refusal {
                 return format!("the server answered with status {status} and without a message of MCP");
             }
             Self::NoAnswer => "the server took the request and sent no answer to it: it may have done what was asked",
-            Self::NotRenewed(refusal) => {
-                return format!("the server has lost its session, and a new one failed: {}", refusal.message());
+            Self::NotRenewed(reason) => {
+                return format!(
+                    "the server has lost the MCP session, and a new one could not be opened: {}",
+                    reason.message()
+                );
             }
             Self::TooMany => "too many requests wait already: wait for some of their answers",
             Self::Excluded => "this tool is excluded by --tool-filter",
@@ -136,22 +132,22 @@ impl Refusal {
         match self {
             Self::Call(error) => error.retry_after(),
             Self::Status { retry_after, .. } => *retry_after,
-            Self::NotRenewed(refusal) => refusal.retry_after(),
+            Self::NotRenewed(reason) => reason.retry_after(),
             _ => None,
         }
     }
 
-    fn command(&self, commands: &Commands) -> Option<String> {
+    fn command(&self, login: &str) -> Option<String> {
         match self {
             Self::Call(error) => match &**error {
                 CallError::StepUp(step_up) => {
                     let scopes: Vec<_> = step_up.scopes().iter().map(str::to_owned).collect();
                     let scopes = shlex::try_quote(&scopes.join(" ")).ok()?.into_owned();
-                    Some(format!("{} --again --scope {scopes}", commands.login))
+                    Some(format!("{login} --again --scope {scopes}"))
                 }
-                error => error.is_login_required().then(|| commands.login.clone()),
+                error => error.is_login_required().then(|| login.to_owned()),
             },
-            Self::NotRenewed(refusal) => refusal.command(commands),
+            Self::NotRenewed(reason) => reason.command(login),
             _ => None,
         }
     }
@@ -162,21 +158,21 @@ pub(super) fn unreadable(message: &str) -> Vec<u8> {
     envelope::error("null", PARSE_ERROR, message, None)
 }
 
-impl From<SendError> for Refusal {
-    fn from(error: SendError) -> Self {
+impl From<NotAnswered> for Unanswered {
+    fn from(error: NotAnswered) -> Self {
         match error {
-            SendError::Call(error) => Self::Call(error),
-            SendError::NotSent { is_secure } => Self::NotSent { is_secure },
-            SendError::MaybeSent => Self::Broken,
+            NotAnswered::Call(error) => Self::Call(error),
+            NotAnswered::NotSent { is_secure } => Self::NotSent { is_secure },
+            NotAnswered::MaybeSent => Self::Broken,
         }
     }
 }
 
-impl From<BodyError> for Refusal {
-    fn from(error: BodyError) -> Self {
+impl From<BodyFailure> for Unanswered {
+    fn from(error: BodyFailure) -> Self {
         match error {
-            BodyError::Broken => Self::Broken,
-            BodyError::TooLarge => Self::TooLarge,
+            BodyFailure::Broken => Self::Broken,
+            BodyFailure::TooLarge => Self::TooLarge,
         }
     }
 }
@@ -185,26 +181,25 @@ impl From<BodyError> for Refusal {
 mod tests {
     use super::*;
 
-    fn answer(refusal: &Refusal) -> Value {
-        let commands = Commands { login: "tokenkeeper login https://a.example/mcp".to_owned() };
-        serde_json::from_slice(&refusal.answer("\"x\"", &commands)).unwrap()
+    fn answer(unanswered: &Unanswered) -> Value {
+        serde_json::from_slice(&unanswered.answer("\"x\"", "tokenkeeper login https://a.example/mcp")).unwrap()
     }
 
     #[test]
     fn an_error_has_a_reason_and_the_identifier() {
-        let throttled = answer(&Refusal::Status { status: 429, retry_after: Some(Duration::from_millis(1500)) });
+        let throttled = answer(&Unanswered::Status { status: 429, retry_after: Some(Duration::from_millis(1500)) });
         assert_eq!(throttled["id"], "x");
         assert_eq!(throttled["error"]["data"], json!({ "reason": "throttled", "status": 429, "retry_after": 2.0 }));
-        for (refusal, reason, code) in [
-            (Refusal::Broken, "in_doubt", CODE),
-            (Refusal::NotSent { is_secure: false }, "unreachable", CODE),
-            (Refusal::Status { status: 502, retry_after: None }, "server_trouble", CODE),
-            (Refusal::Status { status: 404, retry_after: None }, "request_refused", CODE),
-            (Refusal::NotRenewed(Box::new(Refusal::Broken)), "in_doubt", CODE),
-            (Refusal::Excluded, "excluded", INVALID_PARAMS),
-            (Refusal::Ending, "shutting_down", CODE),
+        for (reason, reason, code) in [
+            (Unanswered::Broken, "in_doubt", CODE),
+            (Unanswered::NotSent { is_secure: false }, "unreachable", CODE),
+            (Unanswered::Status { status: 502, retry_after: None }, "server_trouble", CODE),
+            (Unanswered::Status { status: 404, retry_after: None }, "request_refused", CODE),
+            (Unanswered::NotRenewed(Box::new(Unanswered::Broken)), "in_doubt", CODE),
+            (Unanswered::Excluded, "excluded", INVALID_PARAMS),
+            (Unanswered::Ending, "shutting_down", CODE),
         ] {
-            let answer = answer(&refusal);
+            let answer = answer(&reason);
             assert_eq!((&answer["error"]["data"]["reason"], &answer["error"]["code"]), (&json!(reason), &json!(code)));
         }
     }
