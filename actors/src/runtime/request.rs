@@ -10,7 +10,8 @@ use crate::law::ledger::Login;
 use crate::law::session::{Ask, LoggedOut, LoginProgress, LoginRequest, Refusal, RefusalAnswer};
 use crate::values::record::{RenewalPlan, View};
 use crate::values::{
-    ConfigureError, InstallError, Lease, LoginReason, LogoutError, Reason, SignInError, StoreFault, TokenError,
+    ConfigureError, ElapsedTime, InstallError, Lease, LoginReason, LogoutError, Reason, SignInError, StoreFault,
+    TokenError,
 };
 
 /// How often a request is sent to another actor after the actor that held it has ended.
@@ -67,6 +68,11 @@ impl<S: Destination> Request<S> {
 
     pub(crate) fn kind(&self) -> Option<&RequestKind> {
         self.kind.as_ref()
+    }
+
+    /// Whether the caller waits for a token until after `time`.
+    pub(crate) fn outwaits(&self, time: ElapsedTime) -> bool {
+        matches!(&self.kind, Some(RequestKind::Token(ask, _)) if !ask.fail_fast && ask.deadline() > time)
     }
 
     /// Takes the login out, to be installed.

@@ -32,8 +32,9 @@ use crate::values::record::Issuer;
 use crate::values::{AttemptId, ElapsedTime, FlightId, Moment, ServerIdentity};
 use tasks::Tasks;
 
-/// Two unexpected ends of an actor are consecutive if at most this time passes between them.
-const CALM: Duration = Duration::from_secs(60);
+/// Two failures of an actor are consecutive if at most this time passes between them. A pause after the first of them does
+/// not count, because no actor runs in it.
+const CALM: Duration = Duration::from_secs(10);
 
 /// The slot of one identity.
 #[derive(Debug)]
@@ -115,7 +116,7 @@ struct Backlog {
     attempts: Tasks<AttemptId, LoginEvent, LoginReport>,
     /// The issuers that the resource listed last, for an actor that has not started yet.
     issuers: Option<Vec<Issuer>>,
-    /// The number of consecutive unexpected ends of the actor, and the time of the last one.
+    /// The number of consecutive failures of the actor, and the time since which another may run.
     crashes: (u32, ElapsedTime),
     /// Whether an event of the store came that no actor has processed, although something here waits for it.
     missed_news: bool,
@@ -191,11 +192,11 @@ const BATCH: usize = 256;
 pub(crate) enum Delivery {
     /// The actor knows of the request.
     Sent,
-    /// The request waits for an actor that was asked for, or whose predecessor is still ending.
+    /// The request waits for an actor that was asked for, whose predecessor is still ending, or that starts after a pause.
     Parked,
     /// The request waits for an actor that the supervisor must be asked for.
     Wanted,
-    /// No actor is started before this time.
+    /// No actor is started before this time, and the caller does not wait as long.
     Refused(Request<Slot>, ElapsedTime),
 }
 
@@ -243,7 +244,12 @@ impl Slot {
                     let first = !std::mem::replace(announced, true);
                     (first.then(|| mailbox.clone()), Delivery::Sent)
                 }
-                ActorSlot::Paused(until, _) if *until > now => return Delivery::Refused(request, *until),
+                ActorSlot::Paused(until, _) if *until > now => {
+                    if !request.outwaits(*until) {
+                        return Delivery::Refused(request, *until);
+                    }
+                    (None, Delivery::Parked)
+                }
                 ActorSlot::Awaited => (None, Delivery::Parked),
                 empty @ (ActorSlot::Empty | ActorSlot::Paused(..)) => {
                     *empty = ActorSlot::Awaited;
@@ -414,7 +420,7 @@ impl Slot {
             && snapshot.standing.login_required.is_none()
     }
 
-    /// Counts an unexpected end of the actor. Returns the number of consecutive ones.
+    /// Counts a failure of the actor. Returns the number of consecutive ones.
     pub(crate) fn crashed(&self, now: ElapsedTime) -> u32 {
         let mut state = self.state();
         let (count, last) = state.backlog().crashes;
@@ -423,15 +429,18 @@ impl Slot {
         count
     }
 
-    /// Starts no actor before `until`, when `timer` is due. Returns the requests that wait.
+    /// Starts no actor before `until`, when `timer` is due. Returns the requests whose callers do not wait as long.
     pub(crate) fn pause(&self, until: ElapsedTime, timer: AbortOnDropHandle<()>) -> VecDeque<Request<Slot>> {
-        let (former, waiting) = {
+        let (former, impatient) = {
             let mut state = self.state();
             let former = std::mem::replace(&mut state.actor_slot, ActorSlot::Paused(until, timer));
-            (former, state.take_inbox())
+            state.backlog().crashes.1 = until;
+            let (waiting, impatient) = state.take_inbox().into_iter().partition(|request| request.outwaits(until));
+            state.backlog().inbox = waiting;
+            (former, impatient)
         };
         drop(former);
-        waiting
+        impatient
     }
 
     /// Ends the pause. Returns whether an actor is wanted.

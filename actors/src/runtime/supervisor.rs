@@ -45,6 +45,17 @@ pub(crate) struct SupervisorState {
     _watches: [AbortOnDropHandle<()>; 3],
 }
 
+/// How an actor has ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// By itself, because it was idle.
+    Drained,
+    /// It was stopped or killed by other code. Its successor starts at once, because the actor is not at fault.
+    Stopped,
+    /// It panicked.
+    Failed,
+}
+
 #[ractor::actor(message = SupervisorMessage, state = SupervisorState, arguments = Arc<Core>)]
 impl AuthSupervisor {
     async fn pre_start(
@@ -118,12 +129,12 @@ impl AuthSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(actor, last_state, reason) => {
-                let expected = reason.as_deref() == Some("Drained");
-                state.ended(&actor, expected).await;
+                let end = if reason.as_deref() == Some("Drained") { End::Drained } else { End::Stopped };
+                state.ended(&actor, end).await;
                 // Dropped last, because the requests in it are delivered again and need the slot ready.
                 drop(last_state);
             }
-            SupervisionEvent::ActorFailed(actor, _) => state.ended(&actor, false).await,
+            SupervisionEvent::ActorFailed(actor, _) => state.ended(&actor, End::Failed).await,
             _ => {}
         }
         Ok(())
@@ -162,34 +173,39 @@ impl SupervisorState {
     }
 
     /// Frees the slot of an actor that has ended, and starts the next actor if one is wanted.
-    async fn ended(&mut self, actor: &ActorCell, expected: bool) {
+    async fn ended(&mut self, actor: &ActorCell, end: End) {
         let Some(slot) = self.children.remove(&actor.get_id()) else { return };
         if self.core.is_stopping() {
             return self.core.fail_parked(&slot);
         }
-        if expected && !self.is_watching {
-            slot.clear_lease();
-        }
-        if expected {
-            slot.detach(false);
-        } else {
-            self.crashed(&slot);
+        match end {
+            End::Drained => {
+                if !self.is_watching {
+                    slot.clear_lease();
+                }
+                slot.detach(false);
+            }
+            End::Stopped => {
+                tracing::warn!(identity = %slot.identity, "an actor was stopped by other code");
+                slot.detach(true);
+            }
+            End::Failed => self.crashed(&slot),
         }
         self.start(slot).await;
     }
 
-    /// Handles an unexpected end of an actor, or a failed start. The next one starts at once, or after a pause if that
+    /// Handles the failure of an actor, or of its start. The next one starts at once, or after a pause if that
     /// happened too often.
     fn crashed(&self, slot: &Arc<Slot>) {
         let crashes = slot.crashed(self.core.ports.clock.now().elapsed);
-        tracing::warn!(identity = %slot.identity, crashes, "an actor ended unexpectedly");
+        tracing::warn!(identity = %slot.identity, crashes, "an actor failed");
         match crashes.checked_sub(RESTARTS) {
             None | Some(0) => drop(slot.detach(true)),
             Some(too_many) => self.pause(slot, BACKOFF.pause(too_many)),
         }
     }
 
-    /// Starts no actor at `slot` for `span`. Parked requests fail with `retry_after`.
+    /// Starts no actor at `slot` for `span`. Callers that wait longer go on waiting, and the others fail with `retry_after`.
     fn pause(&self, slot: &Arc<Slot>, span: Duration) {
         let now = self.core.ports.clock.now().elapsed;
         // The messages that the actor had not taken yet are lost.

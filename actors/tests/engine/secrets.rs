@@ -150,7 +150,7 @@ async fn nothing_that_is_shown_holds_a_secret() {
         "LoggedOut",
         "Lease",
         "MaybeConsumed",
-        "ended unexpectedly",
+        "stopped by other code",
     ];
     let mut witness = Witness::new(&[ACCESS, REFRESH], &words);
     assert!(witness.finds(ACCESS).is_some() && witness.finds(&REFRESH[3..11]).is_some(), "it would find them");

@@ -31,7 +31,11 @@ async fn asleep() -> Rig {
 
 /// Asks through the address for the token of an identity.
 async fn asks(rig: &Rig, number: usize) -> Result<Lease, TokenError> {
-    let (address, options) = (rig.runtime.address(), TokenOptions::default());
+    asks_with(rig, number, TokenOptions::default()).await
+}
+
+async fn asks_with(rig: &Rig, number: usize, options: TokenOptions) -> Result<Lease, TokenError> {
+    let address = rig.runtime.address();
     let asked = address.call(|reply| AuthMessage::GetToken { identity: identity(number), options, reply }, None);
     within("a token", asked).await.expect("the address stands").expect("an answer")
 }
@@ -236,7 +240,8 @@ async fn a_session_whose_actor_ends_again_and_again_stays_until_that_is_over() {
     let fails = |seconds: Option<u64>| {
         let rig = &rig;
         async move {
-            let error = asks(rig, 2).await.expect_err("no token");
+            let hasty = TokenOptions { fail_fast: true, ..TokenOptions::default() };
+            let error = asks_with(rig, 2, hasty).await.expect_err("no token");
             assert_eq!((error.reason(), error.retry_after()), (Reason::Aborted, seconds.map(s)));
         }
     };
@@ -250,8 +255,8 @@ async fn a_session_whose_actor_ends_again_and_again_stays_until_that_is_over() {
         rig.world.clock.pass(s(pause)).await;
         assert_eq!(rig.runtime.session_count(), 2);
     }
-    // The last end was 32 s ago. Its count is kept for a minute.
-    rig.world.clock.pass(s(27)).await;
+    // The pause is over. The count is kept for ten seconds more.
+    rig.world.clock.pass(s(9)).await;
     assert_eq!(rig.runtime.session_count(), 2);
     spawner.panics(1);
     fails(Some(60)).await;

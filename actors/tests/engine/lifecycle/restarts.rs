@@ -1,15 +1,18 @@
-//! Actors that panic at each start. Restarts are bounded, the errors of callers carry a time to retry, and the session
-//! recovers.
+//! Actors that panic at each start. Restarts are bounded. Callers wait for the next actor within their patience, or get an
+//! error with a time to retry. The session recovers.
 
 use std::time::Duration;
 
+use tokenkeeper_actors::runtime::TokenOptions;
 use tokenkeeper_actors::values::Reason;
+use tokio::task::JoinHandle;
 
+use super::hosts::Answer;
 use super::rig::{End, Rig, all_served, answers, turns};
-use crate::support::s;
+use crate::support::{ms, s};
 
 #[tokio::test(start_paused = true)]
-async fn an_actor_that_cannot_start_is_tried_once_a_while_and_callers_are_told_when() {
+async fn an_actor_that_cannot_start_is_tried_once_a_while_and_hasty_callers_are_told_when() {
     let rig = Rig::new().await;
     rig.ends(End::Kill).await;
     turns(50).await;
@@ -18,7 +21,7 @@ async fn an_actor_that_cannot_start_is_tried_once_a_while_and_callers_are_told_w
     rig.spawner.panics(1_000);
     for round in 1..=20 {
         let before = rig.spawner.panics_left();
-        for answer in answers(rig.cohort()).await {
+        for answer in answers(hasty(&rig)).await {
             let error = answer.expect_err("nobody can answer");
             assert_eq!(error.reason(), Reason::Aborted, "round {round}");
             let wait = error.retry_after().expect("a time");
@@ -29,7 +32,7 @@ async fn an_actor_that_cannot_start_is_tried_once_a_while_and_callers_are_told_w
         // While the session pauses, calls start no actor, however many there are.
         let before = rig.spawner.panics_left();
         for _ in 0..10 {
-            let told = answers(rig.cohort()).await;
+            let told = answers(hasty(&rig)).await;
             assert!(told.iter().all(|answer| answer.is_err()));
         }
         assert!(before - rig.spawner.panics_left() <= 1);
@@ -81,13 +84,53 @@ async fn an_actor_that_panics_again_and_again_is_given_a_rest_and_works_afterwar
     }
     assert_eq!(ended, 6);
     // Its lease is not served meanwhile, because events of the store are lost without an actor.
-    for answer in [rig.session.token().await, rig.guest_asks().await] {
+    for answer in answers(hasty(&rig)).await {
         let error = answer.expect_err("nobody is there");
         assert_eq!((error.reason(), error.retry_after()), (Reason::Aborted, Some(s(1))));
     }
-    rig.world.clock.pass(s(2)).await;
+    // Callers with patience wait for the next actor.
+    let waiting = rig.cohort();
+    turns(50).await;
+    assert!(waiting.iter().all(|caller| !caller.is_finished()));
+    rig.world.clock.pass(s(1)).await;
+    assert_eq!(all_served(waiting).await, lease);
     assert_eq!(rig.works().await, lease);
     rig.world.server.is_content_with(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_wait_for_an_actor_are_answered_by_their_deadline_or_before() {
+    let rig = Rig::new().await;
+    rig.ends(End::Kill).await;
+    turns(50).await;
+    rig.world.expire().await;
+    rig.ends(End::Drain).await;
+    rig.spawner.panics(1_000);
+    // The pauses are 1, 2, 4, 8 and 16 s. The last one would end after the callers' 30 s.
+    let waiting = rig.cohort();
+    rig.world.clock.pass(s(14)).await;
+    assert!(waiting.iter().all(|caller| !caller.is_finished()));
+    rig.world.clock.pass(s(1)).await;
+    for answer in answers(waiting).await {
+        let error = answer.expect_err("no actor starts in time");
+        assert_eq!((error.reason(), error.retry_after()), (Reason::Aborted, Some(s(16))));
+    }
+    rig.spawner.panics(0);
+    rig.world.clock.pass(s(16)).await;
+    rig.works().await;
+    rig.world.server.is_content_with(1);
+}
+
+/// Callers that take the first failure.
+fn hasty(rig: &Rig) -> Vec<JoinHandle<Answer>> {
+    let hasty = TokenOptions { fail_fast: true, ..TokenOptions::default() };
+    let short = TokenOptions { timeout: ms(500), ..TokenOptions::default() };
+    [hasty, short, hasty, short]
+        .map(|options| {
+            let session = rig.session.clone();
+            tokio::spawn(async move { session.token_with(options).await })
+        })
+        .into()
 }
 
 #[tokio::test(start_paused = true)]
