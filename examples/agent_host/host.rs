@@ -117,7 +117,8 @@ impl Host {
             }
             ToHost::End(reply) => {
                 for (_, server) in state.servers.drain(..) {
-                    server.stop_and_wait(None, Some(Duration::from_secs(5))).await?; // MCP first, its end takes tokens
+                    // MCP first, because its end takes tokens. One that has just died has ended already.
+                    drop(server.stop_and_wait(None, Some(Duration::from_secs(5))).await);
                 }
                 state.auth.quiesce(Duration::from_secs(5)).await;
                 drop(reply.send(state.auth.shutdown(Duration::from_secs(10)).await)); // auth last
