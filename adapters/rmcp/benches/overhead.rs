@@ -246,7 +246,7 @@ impl Pairs {
         first: impl FnOnce() -> A,
         second: impl FnOnce() -> B,
     ) {
-        let (one, other) = if number % 2 == 0 {
+        let (one, other) = if number.is_multiple_of(2) {
             let one = first().await;
             (one, second().await)
         } else {

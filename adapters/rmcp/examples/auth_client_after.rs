@@ -1,5 +1,8 @@
 //! The same host on a session. It takes over the credentials of the `AuthClient`.
 
+// A host owns its tasks.
+#![allow(clippy::disallowed_methods)]
+
 mod support;
 
 use rmcp::ServiceExt;

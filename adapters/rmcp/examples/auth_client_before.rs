@@ -1,5 +1,8 @@
 //! A host on rmcp's own `AuthClient`. Two transports share it, and 16 calls meet a refused token.
 
+// A host owns its tasks.
+#![allow(clippy::disallowed_methods)]
+
 mod support;
 
 use rmcp::ServiceExt;

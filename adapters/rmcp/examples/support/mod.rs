@@ -1,5 +1,10 @@
 //! The servers of both examples, and the credentials that rmcp's own client left behind.
-#![allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "a part of two examples, which begins now")]
+#![allow(dead_code, unreachable_pub, reason = "each example takes what it needs")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the credentials begin now, and a person reads the report"
+)]
 
 use std::time::{Duration, SystemTime};
 
