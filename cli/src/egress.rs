@@ -1,10 +1,15 @@
 //! The HTTP client of the commands.
 
 use std::env;
+use std::fmt;
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use tokenkeeper::http::{Egress, ReqwestBuildError, ReqwestClient};
+use async_trait::async_trait;
+use tokenkeeper::http::{
+    Body, Egress, Exchange, HttpClient, HttpConnection, HttpError, NotSent, Reach, ReqwestBuildError, ReqwestClient,
+};
 use url::Url;
 
 use crate::failure::Failure;
@@ -19,6 +24,47 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that goes the way that the environment names.
 pub(crate) fn client() -> Result<ReqwestClient, Failure> {
     client_over(proxy_of_environment()?).map_err(|error| Failure::Failed(io::Error::other(error)))
+}
+
+/// A client that goes the way that the environment names, and is built when it is first used. Building one reads the system's
+/// certificates three times, which takes longer than a command whose token is good.
+pub(crate) fn deferred_client() -> Result<DeferredClient, Failure> {
+    Ok(DeferredClient { proxy: proxy_of_environment()?, built: OnceLock::new() })
+}
+
+/// A client that is built when it is first used. `Debug` shows nothing of its proxy, which may have a password.
+pub(crate) struct DeferredClient {
+    proxy: Option<Url>,
+    built: OnceLock<Option<ReqwestClient>>,
+}
+
+impl DeferredClient {
+    /// A client that cannot be built sends nothing.
+    fn built(&self) -> Result<&ReqwestClient, NotSent> {
+        let built = self.built.get_or_init(|| client_over(self.proxy.clone()).ok());
+        built.as_ref().ok_or(NotSent::Unbuildable)
+    }
+}
+
+#[async_trait]
+impl HttpClient for DeferredClient {
+    async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+        self.built().map_err(HttpError::NotSent)?.send(exchange).await
+    }
+
+    async fn connect(&self, uri: &http::Uri, reach: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
+        self.built()?.connect(uri, reach).await
+    }
+
+    fn enforces_reach(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for DeferredClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeferredClient").finish_non_exhaustive()
+    }
 }
 
 /// A client that goes through `proxy` to addresses that servers name.

@@ -123,7 +123,7 @@ impl Keeper {
         store: FileStore,
         configure: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
     ) -> Result<Self, Failure> {
-        let http = Arc::new(egress::client()?);
+        let http = Arc::new(egress::deferred_client()?);
         let auth = configure(AuthRuntime::builder(store.clone()).http(http)).spawn().await;
         let auth = auth.map_err(|error| match error {
             BuildError::Store(fault) => Failure::store_fault(fault, &store),
