@@ -3,6 +3,7 @@
 mod exchange;
 mod exit;
 mod lane;
+mod listen;
 mod logins;
 mod notes;
 mod options;
@@ -13,12 +14,13 @@ mod stdio;
 mod stream;
 mod unanswered;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Account, AuthSession, ServerIdentity};
+use tokenkeeper::{Account, ServerIdentity};
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
@@ -57,11 +59,15 @@ pub(crate) struct Arguments {
     #[arg(long = "header-file", value_name = "FILE")]
     header_files: Vec<PathBuf>,
     /// Offer only tools whose name matches, or with ! before it only the others. * stands for any text (may be repeated)
-    #[arg(long = "tool-filter", value_name = "PATTERN", allow_hyphen_values = true)]
+    #[arg(long = "tool-filter", conflicts_with = "listen", value_name = "PATTERN", allow_hyphen_values = true)]
     filters: Vec<String>,
     /// Send a ping after each span, such as 30s, so that nothing on the way closes an idle MCP session
-    #[arg(long, value_name = "SPAN", value_parser = parse_ping)]
+    #[arg(long, value_name = "SPAN", value_parser = parse_ping, conflicts_with = "listen")]
     ping: Option<Duration>,
+    /// Serve HTTP at 127.0.0.1:PORT (0 for any port) or unix:PATH instead, for hosts that take a URL. The URL is printed. Its
+    /// path is secret, because it stands for the session. A socket is for processes of this user alone
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<listen::ListenAddress>,
 }
 
 const AFTER_HELP: &str = "\
@@ -84,7 +90,7 @@ Exit codes:
   6  store trouble: the home cannot be read, or a new token could not be stored";
 
 /// Relays messages to the server that `arguments` name.
-pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     if arguments.server == "-" {
         return Err(Failure::Usage("standard input has the host's messages: write the server's URL".to_owned()));
     }
@@ -99,8 +105,13 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<(), Fai
         let identity = selected.identity(Some(&store)).await?;
         let login_command = login_command(&identity, home);
         let keeper = Keeper::open(store).await?;
-        let session = keeper.session(identity);
-        let done = relay(arguments, session, headers, login_command).await;
+        let wire = McpWire::new(keeper.session(identity), headers);
+        let logins = BackgroundLogins::new(arguments.login.then(BackgroundLogin::of_process));
+        let done = match (wire, &arguments.listen) {
+            (Err(failure), _) => Err(failure),
+            (Ok(wire), Some(address)) => listen::run(wire, logins, login_command, address, out).await,
+            (Ok(wire), None) => relay(arguments, wire, logins, login_command).await,
+        };
         // A refresh that is on its way is waited for, because its answer may be the only copy of a token.
         keeper.close().await?;
         done
@@ -109,12 +120,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<(), Fai
 
 async fn relay(
     arguments: &Arguments,
-    session: AuthSession,
-    headers: http::HeaderMap,
+    wire: McpWire,
+    logins: BackgroundLogins,
     login_command: String,
 ) -> Result<(), Failure> {
-    let wire = McpWire::new(session, headers)?;
-    let logins = BackgroundLogins::new(arguments.login.then(BackgroundLogin::of_process));
     let (output, notes) = (StdoutWriter::of_process()?, NoteWriter::of_process()?);
     let login = login_command.clone();
     let relay =

@@ -107,8 +107,7 @@ impl McpWire {
             .tcp_nodelay(true)
             .tcp_keepalive(PROBES.0)
             .tcp_keepalive_interval(PROBES.1);
-        // A proxy would read the tokens.
-        let client = if url.scheme() == "http" { client.no_proxy() } else { client };
+        let client = if url.scheme() == "http" { plain(client) } else { client };
         let client = client.build().map_err(|error| failed(&error.without_url()))?;
         let cookies = Cookies::new(url.path(), clock.now().wall);
         Ok(Self { client, session, destination, headers, cookies })
@@ -180,6 +179,11 @@ impl McpAnswer {
         Ok(body)
     }
 
+    /// The body as it arrives, for another HTTP message.
+    pub(crate) fn into_body(self) -> reqwest::Body {
+        self.response.into()
+    }
+
     pub(crate) fn events(self) -> AnswerEvents {
         AnswerEvents { response: self.response, parser: EventParser::default(), waiting: VecDeque::new() }
     }
@@ -206,6 +210,13 @@ impl AnswerEvents {
     pub(crate) fn retry(&self) -> Option<Duration> {
         self.parser.retry()
     }
+}
+
+/// The client for plain HTTP. A proxy would read the tokens, and the system's certificates are not needed.
+fn plain(client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    #[cfg(feature = "tls")]
+    let client = client.tls_certs_only([]);
+    client.no_proxy()
 }
 
 /// The time of a `Retry-After` header (RFC 9110 section 10.2.3).

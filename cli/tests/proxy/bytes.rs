@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Proxy, initialize};
-use crate::server::Server;
+use crate::client::{ProxyClient, initialize};
+use crate::server::OddServer;
 
 /// Messages that a typed program would change.
 const PROBES: [&str; 10] = [
@@ -21,8 +21,8 @@ const PROBES: [&str; 10] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_and_answers_are_the_same_bytes() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     for probe in PROBES {
         proxy.send(probe).await;
         let post = server.post().await;
@@ -45,8 +45,8 @@ async fn requests_and_answers_are_the_same_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_break_between_tokens_becomes_a_blank() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send("\r").await;
     proxy.send(r#"{"id":1,"method":"a"}"#.to_owned() + "\r").await;
     let post = server.post().await;
@@ -61,8 +61,8 @@ async fn a_line_break_between_tokens_becomes_a_blank() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_its_messages() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(r#"[{"method":"n"},{"id":1,"method":"a"}]"#).await;
     let post = server.post().await;
     assert_eq!(post.body, br#"{"method":"n"}"#);
@@ -78,8 +78,8 @@ async fn a_batch_is_its_messages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_no_message_is_answered_and_not_sent() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     for line in ["{", "[]", "7", "{\"id\":1,\"id\":2,\"method\":\"a\"}"] {
         proxy.send(line).await;
         let answer = proxy.message().await;
@@ -93,8 +93,8 @@ async fn a_line_that_is_no_message_is_answered_and_not_sent() {
 /// The first message of a client goes once, with its own members, and nothing is asked of the server besides.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_sees_the_client_and_nothing_else() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let standing = server.open(&mut proxy, "s1").await;
     standing.reply(405, &[], "").await;
     proxy.send(json!({ "id": 1, "method": "ping" }).to_string()).await;
@@ -116,8 +116,8 @@ async fn the_server_sees_the_client_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_megabytes_pass_both_ways() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let text = "x".repeat(10 << 20);
     let request = json!({ "id": 1, "method": "a", "params": { "text": text } }).to_string();
     let (mut input, sent) = (proxy.input.take().unwrap(), request.clone() + "\n");

@@ -18,7 +18,7 @@ pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 }
 
 /// A proxy and its client.
-pub(crate) struct Proxy {
+pub(crate) struct ProxyClient {
     pub(crate) child: Child,
     pub(crate) input: Option<ChildStdin>,
     pub(crate) output: Option<BufReader<ChildStdout>>,
@@ -44,7 +44,7 @@ pub(crate) fn command(home: &TempDir, arguments: &[&str]) -> Command {
     command
 }
 
-impl Proxy {
+impl ProxyClient {
     /// A proxy for a server at which no person has signed in.
     pub(crate) fn start(url: &str) -> Self {
         Self::with(url, &[])

@@ -9,13 +9,13 @@ use tokenkeeper_testkit::mcp::HoldAt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::client::{Proxy, call, initialize, within};
-use crate::server::Server;
-use crate::tokens::Scene;
+use crate::client::{ProxyClient, call, initialize, within};
+use crate::server::OddServer;
+use crate::tokens::ProxyScene;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_on_their_way_are_answered_before_the_end() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let mut proxy = scene.opened(&[]).await;
     let gate = scene.resource.hold("slow", HoldAt::InTool);
     for id in 1..=3 {
@@ -33,8 +33,8 @@ async fn requests_on_their_way_are_answered_before_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_gets_no_answer_in_time_gets_an_error() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     server.open(&mut proxy, "s1").await.reply(405, &[], "").await;
     for id in 0..66 {
         proxy.send(json!({ "id": id, "method": "a" }).to_string()).await;
@@ -55,7 +55,7 @@ async fn a_request_that_gets_no_answer_in_time_gets_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_end_it_in_order() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let scene = Scene::new().await;
+        let scene = ProxyScene::new().await;
         let proxy = scene.opened(&[]).await;
         scene.resource.until(|counts| counts.standing_streams == 1).await;
         proxy.signal(signal);
@@ -67,7 +67,7 @@ async fn signals_end_it_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_output_ends_it() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let mut proxy = scene.opened(&[]).await;
     drop(proxy.output.take());
     // The input stays open.
@@ -81,7 +81,7 @@ async fn a_closed_output_ends_it() {
 /// The parent is a shell that is killed, while another process keeps the proxy's input open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parent_that_was_killed_ends_it() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let proxy = scene.proxy(&[]);
     let program = env!("CARGO_BIN_EXE_tokenkeeper");
     drop(proxy);
@@ -114,7 +114,7 @@ async fn a_parent_that_was_killed_ends_it() {
 /// The answer of a refresh may be the only copy of a token.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_that_is_on_its_way_is_stored_before_the_end() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let gate = scene.server.hold_next(When::After);
     let mut proxy = scene.proxy(&[]);
     proxy.send(initialize().to_string()).await;
@@ -132,8 +132,8 @@ async fn a_refresh_that_is_on_its_way_is_stored_before_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_says_nothing_ends_it_with_success() {
-    let server = Server::start().await;
-    let proxy = Proxy::start(server.url());
+    let server = OddServer::start().await;
+    let proxy = ProxyClient::start(server.url());
     let (rest, code, notes) = proxy.end().await;
     assert_eq!((rest.len(), code), (0, 0));
     assert!(!notes.contains("error"), "{notes}");

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Proxy, initialize};
-use crate::server::Server;
+use crate::client::{ProxyClient, initialize};
+use crate::server::OddServer;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_answer_that_is_none_becomes_an_error_with_a_reason() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let html = ("content-type", "text/html");
     for (status, headers, body, data) in [
         (500, vec![html], "<html>secret</html>", json!({ "reason": "server_trouble", "status": 500 })),
@@ -35,8 +35,8 @@ async fn each_answer_that_is_none_becomes_an_error_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_of_the_server_keeps_its_code_and_data_and_gets_the_identifier() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let error = r#"{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["a"],"n":1.0}}"#;
     for named in [r#","id":null"#, "", r#","id":"server-error""#, r#","id":5"#] {
         proxy.send(json!({ "jsonrpc": "2.0", "id": 5, "method": "a" }).to_string()).await;
@@ -57,8 +57,8 @@ async fn an_error_of_the_server_keeps_its_code_and_data_and_gets_the_identifier(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_an_error_and_the_request_is_not_sent_again() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     for bytes in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", "no http\r\n\r\n"] {
         proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
         let post = server.post().await;
@@ -73,7 +73,7 @@ async fn a_server_that_is_down_is_an_error_and_the_process_stays() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let mut proxy = Proxy::start(&format!("http://{address}/mcp"));
+    let mut proxy = ProxyClient::start(&format!("http://{address}/mcp"));
     for _ in 0..2 {
         let answer = proxy.ask(initialize()).await;
         assert_eq!(answer["error"]["data"], json!({ "reason": "unreachable" }));
@@ -83,8 +83,8 @@ async fn a_server_that_is_down_is_an_error_and_the_process_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_too_large_is_an_error() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let large = "x".repeat(33 << 20);
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     let post = server.post().await;
@@ -99,8 +99,8 @@ async fn an_answer_that_is_too_large_is_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_that_fails_holds_nothing_up() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(json!({ "method": "n" }).to_string()).await;
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     server.post().await.reply(500, &[], "secret").await;
@@ -117,8 +117,8 @@ async fn a_notification_that_fails_holds_nothing_up() {
 /// A notification that the server does not answer holds the requests behind it back for 5 s, and no longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_that_is_never_answered_holds_nothing_up_for_ever() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(json!({ "method": "n" }).to_string()).await;
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     let notification = server.post().await;

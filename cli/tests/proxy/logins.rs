@@ -1,14 +1,18 @@
 //! Logins that are required, made elsewhere, and begun by the proxy.
 
-use serde_json::json;
-use tokenkeeper_testkit::mcp::HoldAt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
-use crate::client::{INITIALIZED, call, command, initialize};
-use crate::tokens::Scene;
+use serde_json::json;
+use tokenkeeper_testkit::login_server::{Browser, Endpoint, LoginServer};
+use tokenkeeper_testkit::mcp::{HoldAt, McpResource};
+
+use crate::client::{INITIALIZED, ProxyClient, call, command, home, initialize, within};
+use crate::tokens::ProxyScene;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_login_the_answer_is_at_once_and_names_the_command() {
-    let scene = Scene::signed_out(|_| {}).await;
+    let scene = ProxyScene::signed_out(|_| {}).await;
     let mut proxy = scene.proxy(&["--account", "my work"]);
     let answer = proxy.ask(initialize()).await;
     let data = &answer["error"]["data"];
@@ -26,7 +30,7 @@ async fn without_a_login_the_answer_is_at_once_and_names_the_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_of_another_process_is_used_at_once() {
-    let scene = Scene::signed_out(|_| {}).await;
+    let scene = ProxyScene::signed_out(|_| {}).await;
     let mut proxy = scene.proxy(&[]);
     assert_eq!(proxy.ask(initialize()).await["error"]["data"]["reason"], "never_signed_in");
     scene.sign_in().await;
@@ -37,7 +41,7 @@ async fn a_login_of_another_process_is_used_at_once() {
 /// The stream comes back by itself after a login of another process.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_standing_stream_waits_for_a_login() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let mut proxy = scene.opened(&[]).await;
     scene.resource.until(|counts| counts.standing_streams == 1).await;
     let logout = command(&scene.home, &["logout", &scene.resource.uri()]).output().await.unwrap();
@@ -57,7 +61,7 @@ async fn the_standing_stream_waits_for_a_login() {
 /// The request itself waits. A login that another process makes ends the wait, as one in the browser does.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_login_the_first_request_waits_for_the_person() {
-    let scene = Scene::signed_out(|_| {}).await;
+    let scene = ProxyScene::signed_out(|_| {}).await;
     let mut proxy = scene.proxy(&["--login"]);
     proxy.send(initialize().to_string()).await;
     scene.resource.until(|counts| counts.answered("initialize", 401) == 1).await;
@@ -73,7 +77,7 @@ async fn with_login_the_first_request_waits_for_the_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_anonymous_request_of_a_session_that_was_logged_out_is_never_sent() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     assert!(command(&scene.home, &["logout", &scene.resource.uri()]).output().await.unwrap().status.success());
     let gate = scene.resource.hold("*", HoldAt::BeforeCheck);
     let mut proxy = scene.proxy(&[]);
@@ -81,4 +85,37 @@ async fn an_anonymous_request_of_a_session_that_was_logged_out_is_never_sent() {
     assert_eq!(proxy.end().await.1, 3);
     assert_eq!(scene.resource.counts().requests("POST"), 0);
     gate.open();
+}
+
+/// Three proxies of one home ask a person once. The browser is a program that hands the address to the test.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_in_the_browser_is_shared_by_all_proxies() {
+    let server = LoginServer::start().await.unwrap();
+    let resource = McpResource::start(server.verifier()).await.unwrap();
+    let (home, folder) = (home(), home());
+    let (program, pages) = (folder.path().join("browser"), folder.path().join("pages"));
+    assert!(std::process::Command::new("mkfifo").arg(&pages).status().unwrap().success());
+    fs::write(&program, format!("#!/bin/sh\nprintf '%s\\n' \"$1\" > '{}'\n", pages.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (opened, page) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || opened.send(fs::read_to_string(pages).unwrap()));
+    let mut proxies = Vec::new();
+    for _ in 0..3 {
+        let mut command = command(&home, &["proxy", &resource.uri(), "--login"]);
+        command.env("BROWSER", &program);
+        let mut proxy = ProxyClient::of(command);
+        proxy.send(initialize().to_string()).await;
+        proxies.push(proxy);
+    }
+    resource.until(|counts| counts.answered("initialize", 401) >= 3).await;
+    let page = within("the browser", page).await.unwrap();
+    within("the page", Browser::complete(page.trim())).await.unwrap();
+    for mut proxy in proxies {
+        assert_eq!(proxy.message().await["result"]["protocolVersion"], "2025-11-25");
+        let (rest, code, notes) = proxy.end().await;
+        assert_eq!((rest.len(), code), (0, 0), "{notes}");
+    }
+    let counts = server.counts();
+    assert_eq!((counts.logins, counts.of(Endpoint::Authorization), counts.code_replays), (1, 1, 0));
+    assert_eq!(resource.counts().answered("initialize", 200), 3);
 }

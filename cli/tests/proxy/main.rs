@@ -6,6 +6,7 @@ mod bytes;
 mod client;
 mod ends;
 mod errors;
+mod listen;
 mod logins;
 mod modern;
 mod options;

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use tokenkeeper_testkit::mcp::Wires;
 
-use crate::client::{Proxy, call, modern};
-use crate::server::{Exchange, Server};
-use crate::tokens::Scene;
+use crate::client::{ProxyClient, call, modern};
+use crate::server::{OddRequest, OddServer};
+use crate::tokens::ProxyScene;
 
-fn metadata(exchange: &Exchange) -> Vec<(&str, &str)> {
+fn metadata(exchange: &OddRequest) -> Vec<(&str, &str)> {
     let mut headers = exchange.headers_like("mcp-");
     headers.sort_unstable();
     headers
@@ -15,8 +15,8 @@ fn metadata(exchange: &Exchange) -> Vec<(&str, &str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_message_has_the_headers_that_repeat_it() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let version = ("mcp-protocol-version", "2026-07-28");
     let list = modern(json!({ "id": 1, "method": "tools/list" }));
     proxy.send(list.to_string()).await;
@@ -59,8 +59,8 @@ async fn each_message_has_the_headers_that_repeat_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_closes_the_stream_and_is_not_posted() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(modern(call(1, "a", json!({}))).to_string()).await;
     let mut stream = server.post().await.events().await;
     stream.event(json!({ "method": "notifications/progress" })).await;
@@ -80,8 +80,8 @@ async fn a_cancellation_closes_the_stream_and_is_not_posted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_is_an_error_and_is_not_resumed() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(modern(call(1, "a", json!({}))).to_string()).await;
     let mut stream = server.post().await.events().await;
     assert!(stream.bytes("id: 5\nretry: 1\ndata:\n\n").await);
@@ -92,8 +92,8 @@ async fn a_stream_that_breaks_is_an_error_and_is_not_resumed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_stand_beside_the_requests_and_their_end_is_a_cancellation() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let mut streams = Vec::new();
     for id in 0..70 {
         let listen = modern(json!({ "id": id, "method": "subscriptions/listen", "params": { "notifications": {} } }));
@@ -122,7 +122,7 @@ async fn subscriptions_stand_beside_the_requests_and_their_end_is_a_cancellation
 /// A client of both wires finds out by an error that a server is one of 2025, and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_both_wires_meets_a_server_of_2025() {
-    let scene = Scene::with(|settings| settings.wires = Wires::Only2025).await;
+    let scene = ProxyScene::with(|settings| settings.wires = Wires::Only2025).await;
     let mut proxy = scene.proxy(&[]);
     let discover = modern(json!({ "jsonrpc": "2.0", "id": 1, "method": "server/discover" }));
     assert_eq!(proxy.ask(discover).await["error"]["code"], -32000);
@@ -138,7 +138,7 @@ async fn a_client_of_both_wires_meets_a_server_of_2025() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_of_2026_is_spoken_to_without_a_session() {
-    let scene = Scene::with(|settings| settings.wires = Wires::Only2026).await;
+    let scene = ProxyScene::with(|settings| settings.wires = Wires::Only2026).await;
     let mut proxy = scene.proxy(&[]);
     let ask = |id: i64, method: &str| modern(json!({ "jsonrpc": "2.0", "id": id, "method": method }));
     assert_eq!(proxy.ask(ask(1, "server/discover")).await["result"]["supportedVersions"], json!(["2026-07-28"]));

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::client::{Proxy, call, command, home};
-use crate::server::Server;
+use crate::client::{ProxyClient, call, command, home};
+use crate::server::OddServer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_come_from_arguments_files_and_the_environment() {
-    let mut server = Server::start().await;
+    let mut server = OddServer::start().await;
     let (home, folder) = (home(), home());
     let file = folder.path().join("headers");
     std::fs::write(&file, "# of the team\nX-File: ${PROXY_TEST}-file\n").unwrap();
@@ -15,7 +15,7 @@ async fn headers_come_from_arguments_files_and_the_environment() {
         ["proxy", server.url(), "--header", "X-Team:${PROXY_TEST}", "--header-file", file.to_str().unwrap()];
     let mut command = command(&home, &arguments);
     command.env("PROXY_TEST", "s3cret");
-    let mut proxy = Proxy::of(command);
+    let mut proxy = ProxyClient::of(command);
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     let post = server.post().await;
     assert_eq!((post.header("x-team"), post.header("x-file")), (Some("s3cret"), Some("s3cret-file")));
@@ -34,18 +34,18 @@ async fn arguments_that_are_not_acceptable_end_with_usage() {
         &["--header-file", "/no/such/file"],
         &["--ping", "0s"],
     ] {
-        let proxy = Proxy::with("https://mcp.example.com/mcp", arguments);
+        let proxy = ProxyClient::with("https://mcp.example.com/mcp", arguments);
         let (rest, code, _) = proxy.ended().await;
         assert_eq!((rest.len(), code), (0, 2), "{arguments:?}");
     }
-    assert_eq!(Proxy::start("-").ended().await.1, 2);
-    assert_eq!(Proxy::start("ftp://mcp.example.com").ended().await.1, 2);
+    assert_eq!(ProxyClient::start("-").ended().await.1, 2);
+    assert_eq!(ProxyClient::start("ftp://mcp.example.com").ended().await.1, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn excluded_tools_are_neither_listed_nor_called() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::with(server.url(), &["--tool-filter", "read_*", "--tool-filter", "!*_all"]);
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::with(server.url(), &["--tool-filter", "read_*", "--tool-filter", "!*_all"]);
     proxy.send(json!({ "id": 1, "method": "tools/list" }).to_string()).await;
     let tools = r#"{"id":1,"result":{"tools":[{"name":"read_a","odd":1.0}, {"name":"read_all"},{"name":"write"}],"nextCursor":"x"}}"#;
     server.post().await.answer(tools).await;
@@ -61,8 +61,8 @@ async fn excluded_tools_are_neither_listed_nor_called() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cookies_are_sent_back() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     for (sent, set) in [
         (None, "AWSALB=a; Path=/; Domain=other.example"),
         (Some("AWSALB=a"), "AWSALB=b; Max-Age=60"),
@@ -82,8 +82,8 @@ async fn cookies_are_sent_back() {
 /// Redirects are followed to the server's own path and below it, with the same method and body, and nowhere else.
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_are_followed_below_the_server_alone() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let message = json!({ "id": 1, "method": "a" }).to_string();
     proxy.send(&message).await;
     let below = format!("{}/v2", server.url());

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::client::{INITIALIZED, Proxy, initialize};
-use crate::server::Server;
+use crate::client::{INITIALIZED, ProxyClient, initialize};
+use crate::server::OddServer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_waits_for_the_notification_before_it() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     // A client that does not wait for its own first answer.
     proxy.send(initialize().to_string()).await;
     proxy.send(INITIALIZED).await;
@@ -32,8 +32,8 @@ async fn a_request_waits_for_the_notification_before_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_go_side_by_side_up_to_a_limit_and_reading_goes_on() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     for id in 0..70 {
         proxy.send(json!({ "id": id, "method": "a" }).to_string()).await;
     }
@@ -68,8 +68,8 @@ async fn requests_go_side_by_side_up_to_a_limit_and_reading_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_request_that_waits_is_never_sent() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     for id in 0..65 {
         proxy.send(json!({ "id": id, "method": "a" }).to_string()).await;
     }
@@ -91,8 +91,8 @@ async fn a_cancelled_request_that_waits_is_never_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_reaches_a_server_of_2025_and_the_request_gets_no_error() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(json!({ "id": "a", "method": "a" }).to_string()).await;
     let mut stream = server.post().await.events().await;
     stream.event(json!({ "method": "note" })).await;
@@ -108,8 +108,8 @@ async fn a_cancellation_reaches_a_server_of_2025_and_the_request_gets_no_error()
 /// Progress, requests and notifications of the server keep their order, and the answers of the client reach it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_keeps_its_order_and_the_server_may_ask_in_it() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     let mut stream = server.post().await.events().await;
     for progress in 0..500 {
@@ -135,8 +135,8 @@ async fn a_stream_keeps_its_order_and_the_server_may_ask_in_it() {
 /// 200 MB at a client that does not read. The server is stopped, and the memory stays small.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_stops_the_server() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     let mut stream = server.post().await.events().await;
     let (taken, told) = (Arc::new(AtomicU64::new(0)), Arc::new(tokio::sync::Notify::new()));

@@ -7,28 +7,28 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::client::{INITIALIZED, Proxy, initialize, within};
+use crate::client::{INITIALIZED, ProxyClient, initialize, within};
 
 /// The server. Requests wait until the test takes them.
-pub(crate) struct Server {
+pub(crate) struct OddServer {
     url: String,
-    requests: UnboundedReceiver<Exchange>,
-    waiting: VecDeque<Exchange>,
+    requests: UnboundedReceiver<OddRequest>,
+    waiting: VecDeque<OddRequest>,
 }
 
 /// A request that arrived, and its connection.
-pub(crate) struct Exchange {
+pub(crate) struct OddRequest {
     pub(crate) method: String,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     socket: TcpStream,
-    again: UnboundedSender<Exchange>,
+    again: UnboundedSender<OddRequest>,
 }
 
 /// A stream of events that has begun.
-pub(crate) struct Stream(Exchange);
+pub(crate) struct OddStream(OddRequest);
 
-impl Server {
+impl OddServer {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// The next request with this HTTP method.
-    pub(crate) async fn next(&mut self, method: &str) -> Exchange {
+    pub(crate) async fn next(&mut self, method: &str) -> OddRequest {
         if let Some(at) = self.waiting.iter().position(|exchange| exchange.method == method) {
             return self.waiting.remove(at).unwrap();
         }
@@ -61,7 +61,7 @@ impl Server {
     }
 
     /// The next POST.
-    pub(crate) async fn post(&mut self) -> Exchange {
+    pub(crate) async fn post(&mut self) -> OddRequest {
         self.next("POST").await
     }
 
@@ -74,7 +74,7 @@ impl Server {
     }
 
     /// Lets a client open a session with this identifier, and returns the standing stream's request.
-    pub(crate) async fn open(&mut self, proxy: &mut Proxy, session: &str) -> Exchange {
+    pub(crate) async fn open(&mut self, proxy: &mut ProxyClient, session: &str) -> OddRequest {
         proxy.send(initialize().to_string()).await;
         self.answer_initialize(session).await;
         assert_eq!(proxy.message().await["result"]["protocolVersion"], "2025-06-18");
@@ -95,7 +95,7 @@ impl Server {
     }
 }
 
-async fn read(mut socket: TcpStream, requests: UnboundedSender<Exchange>) {
+async fn read(mut socket: TcpStream, requests: UnboundedSender<OddRequest>) {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -120,10 +120,10 @@ async fn read(mut socket: TcpStream, requests: UnboundedSender<Exchange>) {
         }
     }
     let (body, again) = (bytes[end..].to_vec(), requests.clone());
-    let _ = requests.send(Exchange { method, headers, body, socket, again });
+    let _ = requests.send(OddRequest { method, headers, body, socket, again });
 }
 
-impl Exchange {
+impl OddRequest {
     /// The first header with this name, in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -176,10 +176,10 @@ impl Exchange {
     }
 
     /// Begins to answer with events.
-    pub(crate) async fn events(mut self) -> Stream {
+    pub(crate) async fn events(mut self) -> OddStream {
         let head = "HTTP/1.1 200 Odd\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         self.socket.write_all(head.as_bytes()).await.unwrap();
-        Stream(self)
+        OddStream(self)
     }
 
     /// Waits until the client has closed the connection.
@@ -189,7 +189,7 @@ impl Exchange {
     }
 }
 
-impl Stream {
+impl OddStream {
     /// Sends bytes of the stream. Returns whether the client has taken them.
     pub(crate) async fn bytes(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let bytes = bytes.as_ref();

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{INITIALIZED, Proxy};
-use crate::server::{Exchange, Server};
+use crate::client::{INITIALIZED, ProxyClient};
+use crate::server::{OddRequest, OddServer};
 
-fn session(exchange: &Exchange) -> Option<&str> {
+fn session(exchange: &OddRequest) -> Option<&str> {
     exchange.header("mcp-session-id")
 }
 
 /// Lets a client set up a session with a level and two subscriptions, one of which has ended.
-async fn set_up(server: &mut Server, proxy: &mut Proxy) {
+async fn set_up(server: &mut OddServer, proxy: &mut ProxyClient) {
     server.open(proxy, "s1").await.reply(405, &[], "").await;
     for (id, method, params) in [
         (1, "logging/setLevel", json!({ "level": "debug" })),
@@ -27,7 +27,7 @@ async fn set_up(server: &mut Server, proxy: &mut Proxy) {
 }
 
 /// Takes the messages by which a proxy sets a lost session up again.
-async fn renewal(server: &mut Server, new: &str) -> Vec<String> {
+async fn renewal(server: &mut OddServer, new: &str) -> Vec<String> {
     server.answer_initialize(new).await;
     let mut methods = Vec::new();
     for _ in 0..3 {
@@ -48,16 +48,19 @@ async fn renewal(server: &mut Server, new: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_meet_a_lost_session_share_one_new_session() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     set_up(&mut server, &mut proxy).await;
     for id in 10..13 {
         proxy
             .send(json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": "a" } }).to_string())
             .await;
     }
+    let mut posts = Vec::new();
     for _ in 0..3 {
-        let post = server.post().await;
+        posts.push(server.post().await);
+    }
+    for post in posts {
         assert_eq!(session(&post), Some("s1"));
         post.reply(404, &[], "gone").await;
     }
@@ -88,8 +91,8 @@ async fn requests_that_meet_a_lost_session_share_one_new_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_400_that_names_the_session_means_its_loss_and_no_other_400_does() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     set_up(&mut server, &mut proxy).await;
     proxy.send(json!({ "id": 10, "method": "a" }).to_string()).await;
     let invalid = r#"{"jsonrpc":"2.0","id":10,"error":{"code":-32602,"message":"Invalid params"}}"#;
@@ -110,8 +113,8 @@ async fn a_status_400_that_names_the_session_means_its_loss_and_no_other_400_doe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_cannot_be_renewed_is_an_error_and_the_next_request_tries_again() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     server.open(&mut proxy, "s1").await.reply(405, &[], "").await;
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     server.post().await.reply(404, &[], "").await;
@@ -128,8 +131,8 @@ async fn a_session_that_cannot_be_renewed_is_an_error_and_the_next_request_tries
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_sessions_gets_none_and_its_404_is_an_answer() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     proxy.send(crate::client::initialize().to_string()).await;
     let post = server.post().await;
     post.result(json!({ "protocolVersion": "2025-03-26", "capabilities": {} })).await;
@@ -145,8 +148,8 @@ async fn a_server_without_sessions_gets_none_and_its_404_is_an_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ping_keeps_a_session_alive_and_renews_a_lost_one() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::with(server.url(), &["--ping", "1s"]);
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::with(server.url(), &["--ping", "1s"]);
     server.open(&mut proxy, "s1").await.reply(405, &[], "").await;
     let ping = server.post().await;
     assert_eq!((session(&ping), ping.json()["method"].as_str()), (Some("s1"), Some("ping")));

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::client::Proxy;
-use crate::server::Server;
+use crate::client::ProxyClient;
+use crate::server::OddServer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_is_resumed_after_its_last_event() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     server.open(&mut proxy, "s1").await.reply(405, &[], "").await;
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     let mut stream = server.post().await.events().await;
@@ -39,8 +39,8 @@ async fn a_stream_that_breaks_is_resumed_after_its_last_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_stream_cannot_be_resumed_gets_an_error_and_is_sent_once() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     server.open(&mut proxy, "s1").await.reply(405, &[], "").await;
     // Without an identifier.
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
@@ -63,8 +63,8 @@ async fn a_request_whose_stream_cannot_be_resumed_gets_an_error_and_is_sent_once
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_request_is_not_resumed() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     server.open(&mut proxy, "s1").await.reply(405, &[], "").await;
     proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
     let mut stream = server.post().await.events().await;
@@ -80,8 +80,8 @@ async fn a_cancelled_request_is_not_resumed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_standing_stream_is_opened_again_after_its_last_event() {
-    let mut server = Server::start().await;
-    let mut proxy = Proxy::start(server.url());
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
     let get = server.open(&mut proxy, "s1").await;
     assert_eq!((get.header("mcp-session-id"), get.header("last-event-id")), (Some("s1"), None));
     let mut stream = get.events().await;
@@ -112,8 +112,8 @@ async fn the_standing_stream_is_opened_again_after_its_last_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_standing_stream_is_asked_once() {
     for status in [405, 400, 404] {
-        let mut server = Server::start().await;
-        let mut proxy = Proxy::start(server.url());
+        let mut server = OddServer::start().await;
+        let mut proxy = ProxyClient::start(server.url());
         proxy.send(crate::client::initialize().to_string()).await;
         server.post().await.result(json!({ "protocolVersion": "2025-11-25" })).await;
         proxy.message().await;

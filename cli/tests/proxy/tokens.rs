@@ -7,17 +7,17 @@ use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 use tokenkeeper_testkit::mcp::{AnswerForm, HoldAt, McpResource, McpSettings};
 use tokio::io::AsyncWriteExt;
 
-use crate::client::{INITIALIZED, Proxy, call, command, home, initialize, modern};
+use crate::client::{INITIALIZED, ProxyClient, call, command, home, initialize, modern};
 
 /// An authorization server, a resource behind its tokens, and a home.
-pub(crate) struct Scene {
+pub(crate) struct ProxyScene {
     pub(crate) server: HostileAs,
     pub(crate) resource: McpResource,
     pub(crate) grant: Grant,
     pub(crate) home: TempDir,
 }
 
-impl Scene {
+impl ProxyScene {
     /// A scene whose home has a login.
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
@@ -56,12 +56,12 @@ impl Scene {
         assert!(import.wait().await.unwrap().success());
     }
 
-    pub(crate) fn proxy(&self, arguments: &[&str]) -> Proxy {
-        Proxy::of(command(&self.home, &[&["proxy", &self.resource.uri()], arguments].concat()))
+    pub(crate) fn proxy(&self, arguments: &[&str]) -> ProxyClient {
+        ProxyClient::of(command(&self.home, &[&["proxy", &self.resource.uri()], arguments].concat()))
     }
 
     /// A proxy with a session.
-    pub(crate) async fn opened(&self, arguments: &[&str]) -> Proxy {
+    pub(crate) async fn opened(&self, arguments: &[&str]) -> ProxyClient {
         let mut proxy = self.proxy(arguments);
         assert_eq!(proxy.ask(initialize()).await["result"]["protocolVersion"], "2025-11-25");
         proxy.send(INITIALIZED).await;
@@ -76,7 +76,7 @@ impl Scene {
 }
 
 /// Sends calls, and counts those that succeeded.
-async fn storm(proxy: &mut Proxy, calls: u64, is_modern: bool) -> usize {
+async fn storm(proxy: &mut ProxyClient, calls: u64, is_modern: bool) -> usize {
     let mut lines = String::new();
     for id in 1..=calls {
         let call = call(id, "echo", json!({ "text": id.to_string() }));
@@ -99,7 +99,7 @@ async fn storm(proxy: &mut Proxy, calls: u64, is_modern: bool) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_at_expiry_costs_one_token_request() {
     for form in [AnswerForm::Json, AnswerForm::Sse] {
-        let scene = Scene::with(|settings| settings.answers = form).await;
+        let scene = ProxyScene::with(|settings| settings.answers = form).await;
         let mut proxy = scene.proxy(&[]);
         // The stored token has expired, and the first requests come together.
         assert_eq!(storm(&mut proxy, 200, true).await, 200);
@@ -114,7 +114,7 @@ async fn a_storm_at_expiry_costs_one_token_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_at_a_refusal_costs_one_token_request_and_each_call_is_executed_once() {
     for form in [AnswerForm::Json, AnswerForm::Sse] {
-        let scene = Scene::with(|settings| settings.answers = form).await;
+        let scene = ProxyScene::with(|settings| settings.answers = form).await;
         let mut proxy = scene.opened(&[]).await;
         let before = scene.server.counts().token_requests;
         scene.server.kill_access_tokens();
@@ -128,7 +128,7 @@ async fn a_storm_at_a_refusal_costs_one_token_request_and_each_call_is_executed_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_proxies_on_one_home_share_each_token_request() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let mut proxies = Vec::new();
     for _ in 0..8 {
         proxies.push(scene.proxy(&[]));
@@ -148,7 +148,7 @@ async fn eight_proxies_on_one_home_share_each_token_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_restarts_loses_no_request() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let mut proxy = scene.opened(&[]).await;
     scene.resource.until(|counts| counts.standing_streams == 1).await;
     scene.resource.forget_sessions();
@@ -167,7 +167,7 @@ async fn a_server_that_restarts_loses_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_up_is_an_error_with_the_command_and_no_refresh() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let mut proxy = scene.opened(&[]).await;
     let before = scene.server.counts().token_requests;
     let answer = proxy.ask(call(1, "restricted", json!({}))).await;
@@ -181,7 +181,7 @@ async fn a_step_up_is_an_error_with_the_command_and_no_refresh() {
 /// A request that waits for a token has not left, so its cancellation asks nothing of the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_cancelled_while_it_waits_for_a_token_is_not_sent() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let gate = scene.server.hold_next(tokenkeeper_testkit::hostile::When::After);
     let mut proxy = scene.proxy(&[]);
     proxy.send(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string()).await;
@@ -204,7 +204,7 @@ async fn a_request_that_is_cancelled_while_it_waits_for_a_token_is_not_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_and_no_session_identifier_is_written_anywhere() {
-    let scene = Scene::new().await;
+    let scene = ProxyScene::new().await;
     let mut proxy = scene.opened(&["--header", "x-key: s3cret"]).await;
     let gate = scene.resource.hold("slow", HoldAt::InTool);
     proxy.send(call(1, "slow", json!({ "milliseconds": 0 })).to_string()).await;
