@@ -8,7 +8,7 @@ use rmcp::model::{CallToolRequest, ClientRequest};
 use rmcp::service::PeerRequestOptions;
 use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
 use tokenkeeper_rmcp::SessionClient;
-use tokenkeeper_testkit::hostile::{Fault, When};
+use tokenkeeper_testkit::hostile::{Fault, Gate, When};
 use tokenkeeper_testkit::mcp::HoldAt;
 use tokenkeeper_testkit::scripted::{ScriptedSession, token};
 
@@ -17,7 +17,7 @@ use crate::requests::{CALL, numbered, post};
 use crate::scripted::{Scripted, Step};
 use crate::within::{each_within, within};
 
-const CALL_TIMEOUT: Duration = Duration::from_millis(300);
+const CALL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Makes calls that time out, and waits until each has.
 async fn calls_time_out(mcp: &Mcp, calls: usize) {
@@ -82,53 +82,57 @@ async fn calls_at_a_silent_authorization_server_time_out_in_their_time() {
     assert_eq!((counts.of("tools/call"), counts.of("notifications/cancelled")), (0, 0));
 }
 
+/// Makes a call, and cancels it once it is executed and `then` was done. Returns when rmcp has delivered the cancellation.
+async fn call_is_cancelled(mcp: &Mcp, in_tool: &Gate, then: impl FnOnce()) {
+    let request = ClientRequest::CallToolRequest(CallToolRequest::new(call("echo", "text", "late")));
+    let sending = mcp.peer().send_cancellable_request(request, PeerRequestOptions::no_options());
+    let sent = within("the call", sending).await.unwrap();
+    within("the tool", in_tool.reached(1)).await;
+    then();
+    within("the cancellation", sent.cancel(None)).await.unwrap();
+}
+
 #[tokio::test]
-async fn the_cancellation_of_a_call_at_the_server_is_sent() {
-    let host = Host::signed_in().await;
-    let mcp = host.connect(&host.own_client()).await;
-    let gate = host.resource.hold("echo", HoldAt::InTool);
-    calls_time_out(&mcp, 1).await;
-    let counts = host.resource.counts();
-    assert_eq!((counts.executed("echo"), counts.answered("notifications/cancelled", 202)), (1, 1));
-    gate.open();
+async fn the_cancellation_of_a_call_at_the_server_is_sent_also_if_the_call_had_to_wait_for_a_token() {
+    type Before = fn(&Host);
+    let befores: [(Before, u64); 3] =
+        [(|_| {}, 0), (|host| host.expire(), 1), (|host| host.server.kill_access_tokens(), 1)];
+    for (before, refreshes) in befores {
+        let host = Host::signed_in().await;
+        let mcp = host.connect(&host.own_client()).await;
+        before(&host);
+        call_is_cancelled(&mcp, &host.resource.hold("echo", HoldAt::InTool), || {}).await;
+        let counts = host.resource.counts();
+        assert_eq!((counts.executed("echo"), counts.answered("notifications/cancelled", 202)), (1, 1));
+        assert_eq!(host.server.counts().token_requests, refreshes);
+    }
 }
 
 #[tokio::test]
 async fn the_cancellation_of_a_call_at_the_server_does_not_wait_for_a_token_and_is_sent_after_it() {
     let host = Host::signed_in().await;
     let mcp = host.connect(&host.own_client()).await;
-    let held = host.resource.hold("echo", HoldAt::InTool);
     let refresh = host.server.hold_next(When::After);
-    let expire = async {
-        held.reached(1).await;
-        host.expire();
-    };
-    tokio::join!(calls_time_out(&mcp, 1), within("the call", expire));
+    call_is_cancelled(&mcp, &host.resource.hold("echo", HoldAt::InTool), || host.expire()).await;
     within("the refresh", refresh.reached(1)).await;
     assert_eq!(host.resource.counts().of("notifications/cancelled"), 0);
     refresh.open();
     within("the cancellation", host.resource.until(|counts| counts.of("notifications/cancelled") == 1)).await;
     assert_eq!(host.server.counts().token_requests, 1);
-    held.open();
 }
 
 #[tokio::test]
 async fn a_refused_cancellation_is_sent_again_without_waiting_for_the_refresh() {
     let host = Host::signed_in().await;
     let mcp = host.connect(&host.own_client()).await;
-    let held = host.resource.hold("echo", HoldAt::InTool);
     let refresh = host.server.hold_next(When::After);
-    let kill = async {
-        held.reached(1).await;
-        host.server.kill_access_tokens();
-    };
-    tokio::join!(calls_time_out(&mcp, 1), within("the call", kill));
+    let kill = || host.server.kill_access_tokens();
+    call_is_cancelled(&mcp, &host.resource.hold("echo", HoldAt::InTool), kill).await;
     within("the refresh", refresh.reached(1)).await;
     refresh.open();
     within("the cancellation", host.resource.until(|counts| counts.answered("notifications/cancelled", 202) == 1))
         .await;
     assert_eq!((host.server.counts().token_requests, host.resource.counts().status(401)), (1, 1));
-    held.open();
 }
 
 fn cancellation(id: u64) -> String {
