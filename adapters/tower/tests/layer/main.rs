@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "the modules of one test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
+mod at_hand;
 mod dropping;
 mod places;
 mod readiness;
