@@ -90,7 +90,7 @@ fn a_session_shows_no_secret_in_any_event_effect_error_or_state() {
         "closing: Some",
         "finding: Some",
         "doubt: Some",
-        "login: Some",
+        "installing: Some",
         "barred: Some",
         "by_id: {WaiterId",
         "Superseded",
