@@ -16,8 +16,9 @@ use tokenkeeper::{AuthRuntime, AuthSession, SessionSpec, ShutdownReport};
 use tokenkeeper_rmcp::{SessionClient, SessionError, session_error};
 use tokio::time::{Instant, sleep};
 
-/// How long a tool call may take.
+/// How long a tool call may take, and each step of the host's end.
 const PATIENCE: Duration = Duration::from_secs(30);
+const END: Duration = Duration::from_secs(10);
 
 pub(crate) type Answer = Result<CallToolResult, ServiceError>;
 /// The result of an actor's step.
@@ -72,10 +73,15 @@ impl McpSession {
         Ok(())
     }
 
-    /// Ends the session at the server, which takes a token.
+    /// Lets calls end, and then the session at the server, which takes a token.
     async fn post_stop(&self, _: ActorRef<Call>, connection: &mut Connection) -> Done {
         let connection = std::mem::replace(connection, pending().boxed().shared());
-        let Some(mcp) = connection.now_or_never().and_then(Arc::into_inner) else { return Ok(()) };
+        let Some(mcp) = connection.now_or_never() else { return Ok(()) };
+        let deadline = Instant::now() + END / 2;
+        while Arc::strong_count(&mcp) > 1 && Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let Some(mcp) = Arc::into_inner(mcp) else { return Ok(()) };
         mcp.cancel().await.map(drop).map_err(Into::into)
     }
 }
@@ -110,18 +116,15 @@ impl Host {
 
     async fn handle(&self, me: ActorRef<ToHost>, message: ToHost, state: &mut HostState) -> Done {
         match message {
-            ToHost::Call(number, call) => {
-                if let Some((_, server)) = state.servers.get(number) {
-                    drop(server.send_message(call)); // if it has ended, the caller asks again
-                }
-            }
+            // If the MCP session has ended, the call is dropped and its caller asks again.
+            ToHost::Call(number, call) => state.servers.get(number).map_or((), |(_, mcp)| drop(mcp.send_message(call))),
             ToHost::End(reply) => {
                 for (_, server) in state.servers.drain(..) {
                     // MCP first, because its end takes tokens. One that has just died has ended already.
-                    drop(server.stop_and_wait(None, Some(Duration::from_secs(5))).await);
+                    drop(server.stop_and_wait(None, Some(END)).await);
                 }
-                state.auth.quiesce(Duration::from_secs(5)).await;
-                drop(reply.send(state.auth.shutdown(Duration::from_secs(10)).await)); // auth last
+                state.auth.quiesce(END).await;
+                drop(reply.send(state.auth.shutdown(END).await)); // auth last
                 me.stop(None);
             }
         }
@@ -153,7 +156,8 @@ pub(crate) async fn call(host: &ActorRef<ToHost>, server: usize, request: CallTo
         let ask = |reply| ToHost::Call(server, Call(request.clone(), reply));
         let left = deadline.saturating_duration_since(Instant::now());
         match host.call(ask, Some(left)).await {
-            Ok(CallResult::Success(Err(error))) if may_pass(&error) && !left.is_zero() => {}
+            Ok(CallResult::Success(Err(error)))
+                if !left.is_zero() && session_error(&error).is_some_and(SessionError::is_transient) => {}
             Ok(CallResult::Success(answer)) => return answer,
             Ok(CallResult::SenderError) => {}
             Ok(CallResult::Timeout) => return Err(ServiceError::Timeout { timeout: PATIENCE }),
@@ -161,8 +165,4 @@ pub(crate) async fn call(host: &ActorRef<ToHost>, server: usize, request: CallTo
         }
         sleep(Duration::from_millis(10)).await;
     }
-}
-
-fn may_pass(error: &ServiceError) -> bool {
-    session_error(error).is_some_and(SessionError::is_transient)
 }
