@@ -62,7 +62,12 @@ impl Failure {
                 )),
                 _ => Self::store(told, store),
             },
-            Reason::RequestRefused | Reason::ResourceRefuses | Reason::SourceMissing => Self::Refused(told),
+            Reason::RequestRefused
+            | Reason::ResourceRefuses
+            | Reason::SourceMissing
+            | Reason::CredentialRejected
+            | Reason::PolicyDenied => Self::Refused(told),
+            Reason::SignOnRequired => Self::LoginRequired(told),
             Reason::NeverSignedIn => Self::LoginRequired(format!("{told}\n  tokenkeeper login signs you in")),
             reason if reason.is_login_required() => Self::LoginRequired(format!(
                 "{told}\n  tokenkeeper login signs in again; tokenkeeper why tells what happened to the old one"

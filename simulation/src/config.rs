@@ -331,6 +331,7 @@ fn renewal(spending: Spending, reuse: Reuse) -> RenewalPlan {
         provider: ProviderName::new("drawn-provider").ok(),
         never_replay: reuse == Reuse::EndsMore,
         server_named: false,
+        settings: None,
     }
 }
 

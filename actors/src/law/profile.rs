@@ -16,6 +16,8 @@ use crate::values::{AccessToken, Moment, Reason, RefreshToken, Scopes, TokenKind
 pub enum Evidence {
     /// No byte left this machine.
     NotSent(NotSent),
+    /// There is no token, for a reason that the source knows. No refresh token was presented.
+    Unavailable(Trouble),
     /// A usable answer (RFC 6749 section 5.1).
     Tokens(Box<Tokens>),
     /// A complete answer without a usable token, of any status.
@@ -243,6 +245,7 @@ impl Profile {
                 Judgement::Unspent(Trouble::new(Reason::RequestRefused))
             }
             Evidence::NotSent(NotSent::TooLate) => Judgement::SendAgain,
+            Evidence::Unavailable(trouble) => Judgement::Unspent(trouble),
             Evidence::Lost(_) if !self.rotates => Judgement::Unspent(Trouble::new(Reason::ServerTrouble)),
             Evidence::Lost(_) => Judgement::InDoubt(Trouble::new(Reason::InDoubt)),
             Evidence::Refused(refused) => self.judge_refusal(&refused),

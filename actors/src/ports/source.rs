@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::law::flight::{Revocation, Spending, TokenRequest};
 use crate::law::profile::{Evidence, NotSent};
-use crate::values::ServerIdentity;
-use crate::values::record::Grant;
+use crate::values::record::{Grant, Issuer};
+use crate::values::{RenewalPlan, ServerIdentity};
 
 /// Obtains tokens, for example by a refresh grant, by client credentials, by a JWT bearer assertion or from a command.
 ///
@@ -17,6 +17,17 @@ pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
     /// Returns whether a request may spend the refresh token. A record whose plan says otherwise is not renewed by this
     /// source.
     fn spending(&self) -> Spending;
+
+    /// Obtains the things that a request of this `plan` begins with, such as the token of another session. Called before
+    /// the permit is asked for and the claim is taken, so that neither is held meanwhile. `issuer` is that of the record, if
+    /// there is one. The request follows in any case, and reports a failure.
+    ///
+    /// The default does nothing. Only a repeatable source is asked.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped when the flight is called off, and asked for again when the flight asks for another permit.
+    async fn prepare(&self, _identity: &ServerIdentity, _plan: &RenewalPlan, _issuer: Option<&Issuer>) {}
 
     /// Connects to the token endpoint of `grant` for a request that may follow, and sends nothing. Once the connection
     /// stands, the flight notes durably that it is going to present the refresh token, and makes the request over this

@@ -1,6 +1,6 @@
 //! The handle on a runtime. It opens sessions, and shuts the runtime down.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ractor::{ActorId, ActorRef};
@@ -32,6 +32,11 @@ impl AuthRuntime {
 
     pub(crate) fn core(&self) -> Arc<Core> {
         Arc::clone(&self.core)
+    }
+
+    /// Returns a handle that does not keep the runtime in memory, for a source that asks another session for its token.
+    pub fn downgrade(&self) -> WeakRuntime {
+        WeakRuntime { core: Arc::downgrade(&self.core), address: self.address.clone() }
     }
 
     /// Opens the session of an identity. The settings of the first call apply, and all handles are on the same session.
@@ -121,6 +126,20 @@ impl AuthRuntime {
             .map(|slot| slot.identity.clone())
             .collect();
         ShutdownReport { unsaved: self.core.take_unsaved(), unfinished, unrevoked: self.core.revocations.unfinished() }
+    }
+}
+
+/// A handle on a runtime that does not keep it in memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WeakRuntime {
+    core: Weak<Core>,
+    address: ActorRef<AuthMessage>,
+}
+
+impl WeakRuntime {
+    /// The runtime, unless all its handles, sessions and tasks are gone.
+    pub fn upgrade(&self) -> Option<AuthRuntime> {
+        Some(AuthRuntime { core: self.core.upgrade()?, address: self.address.clone() })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::ports::observer::EffectName;
 use crate::ports::permit::{Permission, Permit};
 use crate::ports::source::SourceConnection;
 use crate::ports::store::{Claim, ClaimAnswer, ClaimEnding, ClaimScope};
-use crate::values::record::{Grant, Issuer};
+use crate::values::record::{Grant, Issuer, RenewalPlan};
 use crate::values::{FlightId, MAX_SLEEP, StoreFault};
 
 /// The time limit of background work, such as ending a claim or revoking a token.
@@ -38,6 +38,7 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
     }
     // Without a parent, because a flight belongs to all waiters, and not to the caller that caused it.
     let span = tracing::info_span!(parent: None, "flight", identity = %slot.identity, id = %order.flight);
+    let plan = order.renewal.clone();
     let (machine, effects) = Flight::start(order, Arc::clone(&slot.plan.equipment));
     let flight_task = FlightTask {
         id: machine.id(),
@@ -45,6 +46,7 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
         core: Arc::clone(core),
         slot: Arc::clone(slot),
         messages,
+        plan,
         asking: None,
         connecting: None,
         connection: None,
@@ -73,6 +75,8 @@ struct FlightTask {
     core: Arc<Core>,
     slot: Arc<Slot>,
     messages: mpsc::UnboundedReceiver<FlightMessage>,
+    /// The plan in the order, by which the source prepares.
+    plan: RenewalPlan,
     /// The pending request for a permit.
     asking: Option<PendingPermit>,
     /// The pending connection.
@@ -175,7 +179,12 @@ impl FlightTask {
 
     fn ask(&mut self, op: Op, issuer: Option<Issuer>, urgency: Urgency) {
         let (permits, asked) = (Arc::clone(&self.core.ports.permits), issuer.clone());
-        let answer = Box::pin(async move { permits.ask(asked.as_ref(), urgency).await });
+        let (sources, slot, plan) = (Arc::clone(&self.slot.plan.sources), Arc::clone(&self.slot), self.plan.clone());
+        let answer = Box::pin(async move {
+            let prepare = sources.prepare(&slot.identity, &plan, asked.as_ref());
+            drop(AssertUnwindSafe(prepare).catch_unwind().await);
+            permits.ask(asked.as_ref(), urgency).await
+        });
         self.asking = Some(PendingPermit { op, issuer, answer });
     }
 

@@ -56,7 +56,7 @@ mod watch;
 
 pub use address::{AuthMessage, StateChange};
 pub use auth_event::{AuthEvent, EventStream};
-pub use auth_runtime::AuthRuntime;
+pub use auth_runtime::{AuthRuntime, WeakRuntime};
 pub use builder::{AuthSpec, BuildError, RuntimeBuilder};
 pub use plan::{SessionSpec, Settings};
 pub use session::{AuthSession, TokenOptions};

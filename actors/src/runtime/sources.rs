@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::law::flight::{Revocation, TokenRequest};
 use crate::law::profile::{Evidence, NotSent};
 use crate::ports::source::{NotRevoked, SourceConnection, TokenSource};
-use crate::values::record::Grant;
+use crate::values::record::{Grant, Issuer};
 use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
 
 /// The token sources that a runtime has, each under the name by which records refer to it.
@@ -32,6 +32,15 @@ impl Sources {
     /// The source that `plan` names, if the runtime has it with the same spending.
     pub fn find(&self, plan: &RenewalPlan) -> Option<&Arc<dyn TokenSource>> {
         self.0.get(&plan.source).filter(|source| source.spending() == plan.spending)
+    }
+
+    /// Lets the source of a repeatable `plan` prepare.
+    pub(crate) async fn prepare(&self, identity: &ServerIdentity, plan: &RenewalPlan, issuer: Option<&Issuer>) {
+        if plan.spending == Spending::Repeatable
+            && let Some(source) = self.find(plan)
+        {
+            source.prepare(identity, plan, issuer).await;
+        }
     }
 
     /// Connects ahead at the source that the plan of `grant` names.

@@ -28,5 +28,5 @@ pub use login::{
 pub use reason::Reason;
 pub use record::{NameError, ProviderName, RenewalPlan, SourceName, Spending};
 pub use resource::{ResourceError, ResourceUri};
-pub use secret::{AccessToken, ClientSecret, DpopKey, RefreshToken, RegistrationToken};
+pub use secret::{AccessToken, ClientSecret, DpopKey, RefreshToken, RegistrationToken, SourceSettings};
 pub use time::{BootId, ElapsedTime, Jitter, Moment, Now, WallTime};

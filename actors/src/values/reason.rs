@@ -40,6 +40,15 @@ pub enum Reason {
     InDoubt,
     /// The server refused the request. The reason neither ends the grant nor passes by itself.
     RequestRefused,
+    /// The server does not accept the credentials of a source that needs no login. These are the client's secret or key, or
+    /// an assertion.
+    CredentialRejected,
+    /// The organisation's policy denies the access. Neither a login nor time changes that.
+    PolicyDenied,
+    /// The identity provider, at which the session's tokens begin, wants the person to sign on there.
+    SignOnRequired,
+    /// The file or the command that the source takes a token from has given none.
+    SubjectUnavailable,
     /// The token expired before it arrived.
     ExpiredOnArrival,
     /// Another process holds the right to refresh and has not finished.
@@ -67,7 +76,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 30] = [
         Reason::NeverSignedIn,
         Reason::LoggedOut,
         Reason::GrantEnded,
@@ -83,6 +92,10 @@ impl Reason {
         Reason::Throttled,
         Reason::InDoubt,
         Reason::RequestRefused,
+        Reason::CredentialRejected,
+        Reason::PolicyDenied,
+        Reason::SignOnRequired,
+        Reason::SubjectUnavailable,
         Reason::ExpiredOnArrival,
         Reason::Contended,
         Reason::StoreTrouble,
@@ -131,6 +144,7 @@ impl Reason {
                 | Reason::ServerTrouble
                 | Reason::Throttled
                 | Reason::InDoubt
+                | Reason::SubjectUnavailable
                 | Reason::ExpiredOnArrival
                 | Reason::Contended
                 | Reason::StoreTrouble
@@ -179,6 +193,21 @@ impl Reason {
             Reason::RequestRefused => {
                 ("request_refused", "the authorization server refuses the request: check the client's configuration")
             }
+            Reason::CredentialRejected => (
+                "credential_rejected",
+                "the authorization server does not accept this program's credentials: check the client, its secret or key, \
+                 and the audience of its assertion",
+            ),
+            Reason::PolicyDenied => {
+                ("policy_denied", "your organisation's policy does not allow this access: ask your administrator")
+            }
+            Reason::SignOnRequired => {
+                ("sign_on_required", "the identity provider wants you to sign on again: sign on there, then try again")
+            }
+            Reason::SubjectUnavailable => (
+                "subject_unavailable",
+                "the file or the command that provides the token gave none: check that it exists, ends in time and may be read",
+            ),
             Reason::ExpiredOnArrival => (
                 "expired_on_arrival",
                 "the new token was over before it arrived: check the clocks and the server's token lifetime",
@@ -239,6 +268,6 @@ mod tests {
     fn no_reason_is_both_transient_and_a_matter_for_a_person() {
         assert!(Reason::ALL.iter().all(|reason| !(reason.is_transient() && reason.is_login_required())));
         assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_login_required()).count(), 8);
-        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_transient()).count(), 12);
+        assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_transient()).count(), 13);
     }
 }

@@ -77,6 +77,11 @@ secret! {
     DpopKey
 }
 
+secret! {
+    /// The settings of a token source for one identity, as the source encodes them. They may contain credentials.
+    SourceSettings
+}
+
 impl AccessToken {
     /// Whether it can stand in a header. It is visible ASCII and spaces (RFC 6749 appendix A.12), and not blank.
     ///
@@ -137,6 +142,7 @@ mod tests {
         is_wiped(&ClientSecret::new("a").0);
         is_wiped(&RegistrationToken::new("a").0);
         is_wiped(&DpopKey::new("a").0);
+        is_wiped(&SourceSettings::new("a").0);
         let forms = [
             Has::<String>::SERIALIZED_FORM,
             Has::<AccessToken>::SERIALIZED_FORM,
@@ -144,8 +150,9 @@ mod tests {
             Has::<ClientSecret>::SERIALIZED_FORM,
             Has::<RegistrationToken>::SERIALIZED_FORM,
             Has::<DpopKey>::SERIALIZED_FORM,
+            Has::<SourceSettings>::SERIALIZED_FORM,
         ];
-        assert_eq!(forms, [true, false, false, false, false, false]);
+        assert_eq!(forms, [true, false, false, false, false, false, false]);
         let displays = [
             Has::<String>::DISPLAY,
             Has::<AccessToken>::DISPLAY,
@@ -153,8 +160,9 @@ mod tests {
             Has::<ClientSecret>::DISPLAY,
             Has::<RegistrationToken>::DISPLAY,
             Has::<DpopKey>::DISPLAY,
+            Has::<SourceSettings>::DISPLAY,
         ];
-        assert_eq!(displays, [true, false, false, false, false, false]);
+        assert_eq!(displays, [true, false, false, false, false, false, false]);
     }
 
     #[test]

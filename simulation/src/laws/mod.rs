@@ -55,7 +55,7 @@ pub(crate) fn judge(profile: &Profile, evidence: &Evidence) -> Verdict {
     // Where no refresh token is ever replaced, none can be spent.
     let doubt = if profile.rotates { Verdict::Doubt } else { Verdict::Unspent };
     let refused = match evidence {
-        Evidence::NotSent(_) => return Verdict::Unspent,
+        Evidence::NotSent(_) | Evidence::Unavailable(_) => return Verdict::Unspent,
         Evidence::Tokens(_) => return Verdict::Usable,
         Evidence::Lost(_) => return doubt,
         Evidence::Refused(refused) => refused,

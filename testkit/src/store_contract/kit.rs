@@ -12,7 +12,7 @@ use tokenkeeper_actors::values::record::{
 };
 use tokenkeeper_actors::values::{
     AccessToken, Account, BootId, Cause, DigestKey, ElapsedTime, Epoch, FlightId, KeyedDigest, Moment, RefreshToken,
-    ResourceUri, Scopes, ServerIdentity, StoreFault, Target, TokenKind, Validity, Version, WallTime,
+    ResourceUri, Scopes, ServerIdentity, SourceSettings, StoreFault, Target, TokenKind, Validity, Version, WallTime,
 };
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -220,6 +220,7 @@ pub(super) fn far_plan() -> RenewalPlan {
         provider: ProviderName::new("example").ok(),
         never_replay: true,
         server_named: true,
+        settings: Some(SourceSettings::new("{\"key\":\"settings of a source\"}")),
     }
 }
 

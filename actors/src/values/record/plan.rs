@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::super::secret::SourceSettings;
+
 /// How an identity's tokens are renewed. Stored with the grant by the login, and changed only by
 /// [`Change::Configure`](crate::law::ledger::Change::Configure) or the next login.
 ///
 /// The default is the refresh grant at an unknown provider, under the runtime's own profile.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RenewalPlan {
     /// The source that makes the token requests, by its name in the runtime.
     pub source: SourceName,
@@ -20,6 +22,8 @@ pub struct RenewalPlan {
     /// Whether a server named the endpoints, so that requests may lead to public addresses only, and to the loopback if the
     /// session's own server is there (law 24). `false` if the host named them.
     pub server_named: bool,
+    /// The source's own settings for the identity, if it has any. With them, the record alone suffices to renew it.
+    pub settings: Option<SourceSettings>,
 }
 
 impl RenewalPlan {

@@ -67,6 +67,7 @@ pub(super) struct Grant3<'a> {
     subject: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "present")]
     dpop_key: Option<Secret<'a>>,
+    #[serde(borrow)]
     renewal: wire::RenewalPlan<'a>,
     #[serde(borrow)]
     refresh: Refresh<'a>,
@@ -197,5 +198,6 @@ fn renewal_to_three(old: &Grant2<'_>) -> wire::RenewalPlan<'static> {
         provider: None,
         never_replay,
         server_named,
+        settings: None,
     }
 }

@@ -11,7 +11,7 @@ use super::wire;
 use super::words::Word;
 use crate::values::{
     AccessToken, AttemptId, BootId, ClientSecret, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, LoginKey, Moment,
-    RefreshToken, Revision, Scopes, Validity, WallTime,
+    RefreshToken, Revision, Scopes, SourceSettings, Validity, WallTime,
 };
 
 /// The path of a wrong member.
@@ -119,6 +119,9 @@ pub(super) fn client(wire: wire::Client<'_>, at_secret: Path, at_auth: Path) -> 
 
 fn renewal(wire: wire::RenewalPlan<'_>) -> Result<RenewalPlan, Path> {
     let provider = |name: wire::Text<'_>| ProviderName::new(name.into_owned());
+    let settings = |settings: Secret<'_>| {
+        settings.reveal(|settings| SourceSettings::new(settings)).ok_or("content.grant.renewal.settings")
+    };
     Ok(RenewalPlan {
         source: match &*wire.source {
             // The usual name needs no allocation.
@@ -129,6 +132,7 @@ fn renewal(wire: wire::RenewalPlan<'_>) -> Result<RenewalPlan, Path> {
         provider: wire.provider.map(provider).transpose().map_err(|_| "content.grant.renewal.provider")?,
         never_replay: wire.never_replay,
         server_named: wire.server_named,
+        settings: wire.settings.map(settings).transpose()?,
     })
 }
 

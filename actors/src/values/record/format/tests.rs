@@ -117,6 +117,7 @@ fn full() -> Record {
             provider: Some(ProviderName::new("notion").unwrap()),
             never_replay: true,
             server_named: false,
+            settings: None,
         },
         refresh: Refresh::Held(Held {
             credential: credential(),

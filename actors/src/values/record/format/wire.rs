@@ -3,8 +3,9 @@
 //! Each type and member is the stored form of the type and field of that name in `values::record`, which documents it.
 //! `_ms` is milliseconds. Text is a word of `words`, a digest or id in hex, or the value itself.
 //!
-//! Members are written in the order of the fields. All but `logins` must be present when a record is read, because a
-//! record whose `mark` member is missing must not be read as one without a mark. A member without a value is written as `null`.
+//! Members are written in the order of the fields. All but `logins`, `server_named` and `settings` must be present when a record
+//! is read, because a record whose `mark` member is missing must not be read as one without a mark. A member without a value is
+//! written as `null`.
 //!
 //! `serde(borrow)` is on each member that contains a secret, so that no secret is copied while it is read. Flattening
 //! and internally tagged enums are not used, because serde buffers those, and the buffer would hold secrets.
@@ -58,6 +59,7 @@ pub(super) struct Grant<'a> {
     pub(super) subject: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "present")]
     pub(super) dpop_key: Option<Secret<'a>>,
+    #[serde(borrow)]
     pub(super) renewal: RenewalPlan<'a>,
     #[serde(borrow)]
     pub(super) refresh: Refresh<'a>,
@@ -107,6 +109,9 @@ pub(super) struct RenewalPlan<'a> {
     /// Absent where the host named the endpoints, as in records of older formats.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) server_named: bool,
+    /// Absent where the source has none, as in records of older formats.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) settings: Option<Secret<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -263,6 +268,7 @@ impl<'a> RenewalPlan<'a> {
             provider: plan.provider.as_ref().map(|provider| text(provider.as_str())),
             never_replay: plan.never_replay,
             server_named: plan.server_named,
+            settings: plan.settings.as_ref().map(|settings| Secret::Plain(settings.expose())),
         }
     }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::words::Word;
 use super::*;
+use crate::values::SourceSettings;
 
 /// Any text. Often JSON must escape it, or it begins like a secret in hexadecimal.
 pub(in super::super) fn text() -> impl Strategy<Value = String> {
@@ -107,15 +108,15 @@ fn accesses(number: u64) -> impl Strategy<Value = Access> {
 
 fn renewals() -> impl Strategy<Value = RenewalPlan> {
     let name = || "[a-z][a-z0-9]{0,5}(_[a-z0-9]{1,5}|-[a-z0-9]{1,5}){0,3}";
-    (name(), words(&["single_use", "repeatable"]), option::of(name()), any::<(bool, bool)>()).prop_map(
-        |(source, spending, provider, (never_replay, server_named))| RenewalPlan {
+    (name(), words(&["single_use", "repeatable"]), option::of(name()), any::<(bool, bool)>(), option::of(text()))
+        .prop_map(|(source, spending, provider, (never_replay, server_named), settings)| RenewalPlan {
             source: SourceName::new(source).unwrap(),
             spending,
             provider: provider.map(|name| ProviderName::new(name).unwrap()),
             never_replay,
             server_named,
-        },
-    )
+            settings: settings.map(SourceSettings::new),
+        })
 }
 
 fn grants(number: u64) -> impl Strategy<Value = Grant> {

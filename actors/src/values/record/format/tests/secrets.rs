@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use super::super::secret::Secret;
 use super::*;
+use crate::values::SourceSettings;
 
 fn shown(value: &impl Debug) -> String {
     format!("{value:?}\n{value:#?}")
@@ -40,6 +41,18 @@ fn no_value_shows_a_secret() -> Result<(), FormatError> {
         MARKED.iter().filter(|secret| trace(&encoded(&record).unwrap_or_default(), secret).is_some()).count(),
         4
     );
+    Ok(())
+}
+
+#[test]
+fn the_settings_of_a_source_are_a_secret() -> Result<(), FormatError> {
+    let record = with(|grant| grant.renewal.settings = Some(SourceSettings::new(DPOP)));
+    assert_unmarked(&shown(&record));
+    assert_unmarked(&shown(&record.view()));
+    let text = encoded(&record)?;
+    assert!(text.contains("\"settings\":\"hex:"), "no secret is escaped");
+    assert_eq!(decode(text.as_bytes())?, record);
+    assert!(!encoded(&full())?.contains("settings"), "a source without settings writes none");
     Ok(())
 }
 
