@@ -28,6 +28,8 @@ use tokenkeeper_actors::runtime::{self};
 pub use tokenkeeper_actors::runtime::{AuthMessage, StateChange};
 
 use crate::authorization::AuthorizationLogins;
+use crate::machine::MachineSource;
+use crate::runtime::Unstarted;
 use crate::{AuthRuntime, BuildError, RuntimeBuilder};
 
 /// Builds a runtime and starts it as a child of `host`, beside the host's own actors.
@@ -47,8 +49,10 @@ pub async fn spawn_linked(builder: RuntimeBuilder, host: ActorCell) -> Result<Au
 ///
 /// As [`RuntimeBuilder::spawn`].
 pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
-    let (engine, logins) = builder.engine()?;
-    Ok(AuthSpec { spec: engine.prepare().await?, logins })
+    let Unstarted { engine, logins, machine, link } = builder.engine()?;
+    let spec = engine.prepare().await?;
+    link.join(&spec.runtime());
+    Ok(AuthSpec { spec, logins, machine })
 }
 
 /// The address at which a host's actors reach every session by its identity. It stays the same for as long as the
@@ -93,6 +97,7 @@ pub fn is_supervisor(runtime: &AuthRuntime, actor: ActorId) -> bool {
 pub struct AuthSpec {
     spec: runtime::AuthSpec,
     logins: Option<Arc<AuthorizationLogins>>,
+    machine: Arc<MachineSource>,
 }
 
 impl AuthSpec {
@@ -102,7 +107,8 @@ impl AuthSpec {
     ///
     /// [`BuildError::NotStarted`] if it runs already or was shut down.
     pub async fn spawn(&self) -> Result<AuthRuntime, BuildError> {
-        Ok(AuthRuntime { engine: self.spec.spawn().await?, logins: self.logins.clone() })
+        self.spec.spawn().await?;
+        Ok(self.runtime())
     }
 
     /// Starts the runtime as a child of `host`.
@@ -111,12 +117,14 @@ impl AuthSpec {
     ///
     /// [`BuildError::NotStarted`] if it runs already, was shut down, or `host` is ending.
     pub async fn spawn_linked(&self, host: ActorCell) -> Result<AuthRuntime, BuildError> {
-        Ok(AuthRuntime { engine: self.spec.spawn_linked(host).await?, logins: self.logins.clone() })
+        self.spec.spawn_linked(host).await?;
+        Ok(self.runtime())
     }
 
     /// The runtime's handle, whether the runtime has been started or not. Until it is, requests fail with
     /// [`NotRunning`](crate::Reason::NotRunning).
     pub fn runtime(&self) -> AuthRuntime {
-        AuthRuntime { engine: self.spec.runtime(), logins: self.logins.clone() }
+        let (logins, machine) = (self.logins.clone(), Arc::clone(&self.machine));
+        AuthRuntime { engine: self.spec.runtime(), logins, machine }
     }
 }

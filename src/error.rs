@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokenkeeper_actors::{runtime, values};
 
+use crate::discovery::DiscoveryError;
 use crate::{InstallError, Reason, StoreFault};
 
 /// Why a session has no token for a caller.
@@ -99,6 +100,9 @@ pub enum LoginError {
     /// The login carries neither a refresh token nor an access token.
     #[error("the login carries no token: give a refresh token, an access token, or both")]
     NoToken,
+    /// No authorization server was found for a grant without a login of a person.
+    #[error(transparent)]
+    Discovery(DiscoveryError),
     /// The session did not take the login.
     #[error(transparent)]
     Refused(#[from] InstallError),

@@ -25,6 +25,7 @@
 //! - [`discovery`]: the authorization server of an MCP server, from its challenge and its metadata.
 //! - [`registration`]: the clients that logins use at authorization servers.
 //! - [`grant`]: the refresh grant over that port.
+//! - [`machine`]: grants that need no login of a person, such as client credentials and enterprise-managed authorization.
 //! - [`stores`]: one sealed file for each identity, safe across processes (feature `file`), and one in memory (feature
 //!   `memory`).
 //! - [`actor`]: the runtime in a ractor supervision tree.
@@ -42,6 +43,7 @@ pub mod issuers;
 mod lease;
 mod log_in;
 mod login;
+pub mod machine;
 pub mod registration;
 mod runtime;
 mod session;
@@ -73,7 +75,7 @@ pub use tokenkeeper_actors::values::{
     AccessToken, Account, AttemptId, BrowserBinding, Callback, ClientSecret, ConfigureError, DpopKey, Generation,
     IdentityError, IdpIssuer, InstallError, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, LogoutError,
     NameError, OfferedPrompt, Provider, ProviderName, Reason, RefreshToken, RenewalPlan, ResourceError, ResourceUri,
-    Scopes, ServerIdentity, SignInError, SourceName, Spending, StoreFault, Target, TokenKind, Validity,
+    Scopes, ServerIdentity, SignInError, SourceName, SourceSettings, Spending, StoreFault, Target, TokenKind, Validity,
 };
 
 /// The code in the README compiles and does what it says.

@@ -6,6 +6,7 @@ use tokenkeeper_actors::law::ledger;
 use tokenkeeper_actors::values::Moment;
 use tokenkeeper_actors::values::record::{RefreshCredential, Subject};
 
+use crate::grant::jwt_lifetime;
 use crate::issuers::IssuerSettings;
 use crate::{AccessToken, DpopKey, LoginError, RefreshToken, ResourceUri, Scopes, TokenKind, Validity};
 
@@ -69,6 +70,13 @@ impl Login {
         Self { access: Some((token.into(), lifetime)), ..self }
     }
 
+    /// The same login with this ID token, for a session at an identity provider
+    /// ([`IssuerSettings::identity_provider`]). It lives until its `exp`. Default: none, and the first caller refreshes.
+    #[must_use]
+    pub fn id_token(self, token: impl Into<AccessToken>) -> Self {
+        Self { access: Some((token.into(), None)), ..self }
+    }
+
     /// The same login, for which these scopes were asked. Default: those that were granted.
     #[must_use]
     pub fn requested(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -110,6 +118,13 @@ impl Login {
         if self.refresh.as_ref().is_some_and(|token| !token.is_well_formed()) {
             return Err(LoginError::MalformedToken { member: "refresh token" });
         }
+        let is_idp = self.issuer.is_identity_provider();
+        // An ID token names its end.
+        let lifetime_of = |token: &AccessToken| jwt_lifetime(token.expose(), now.wall).filter(|_| is_idp);
+        let access = self.access.map(|(token, lifetime)| {
+            let lifetime = lifetime.or_else(|| lifetime_of(&token));
+            (token, lifetime)
+        });
         let kind = if self.dpop_key.is_some() { TokenKind::Dpop } else { TokenKind::Bearer };
         let (binding, renewal) = self.issuer.bind(server);
         Ok(ledger::Login {
@@ -121,7 +136,7 @@ impl Login {
             subject: self.subject,
             dpop_key: self.dpop_key,
             refresh: self.refresh.map(credential),
-            access: self.access.map(|(token, lifetime)| ledger::LoginAccess {
+            access: access.map(|(token, lifetime)| ledger::LoginAccess {
                 token,
                 kind,
                 validity: Validity::new(now, lifetime),

@@ -18,9 +18,11 @@ use tokenkeeper_actors::runtime::{self, Settings, Sources};
 use tokenkeeper_actors::system::{Entropy, SystemClock};
 
 use crate::authorization::{AuthorizationLogins, LoginSettings};
+use crate::discovery::Discovery;
 use crate::grant::{Dialect, RefreshGrant};
 use crate::http::HttpClient;
 use crate::issuers::providers;
+use crate::machine::{self, MachineSource, RuntimeLink};
 use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
 
 /// A running session runtime, with one owner for each server identity and one refresh in flight. Cheap to clone.
@@ -34,6 +36,17 @@ pub struct AuthRuntime {
     pub(crate) engine: runtime::AuthRuntime,
     /// The logins over HTTP, unless the host brings its own source or none.
     pub(crate) logins: Option<Arc<AuthorizationLogins>>,
+    /// The source of the grants without a login.
+    pub(crate) machine: Arc<MachineSource>,
+}
+
+/// A runtime that is not started yet.
+pub(crate) struct Unstarted {
+    pub(crate) engine: runtime::RuntimeBuilder,
+    pub(crate) logins: Option<Arc<AuthorizationLogins>>,
+    pub(crate) machine: Arc<MachineSource>,
+    /// To be joined to the runtime once it exists.
+    pub(crate) link: RuntimeLink,
 }
 
 impl AuthRuntime {
@@ -62,7 +75,8 @@ impl AuthRuntime {
     /// Opens the session of an identity. All handles on an identity are on one session. Nothing is read before the
     /// session is first used, unless the policy keeps it warm.
     pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
-        AuthSession { engine: self.engine.session(spec.into()), logins: self.logins.clone() }
+        let (logins, machine) = (self.logins.clone(), Some(Arc::clone(&self.machine)));
+        AuthSession { engine: self.engine.session(spec.into()), logins, machine }
     }
 
     /// Follows the events of all sessions from now on.
@@ -145,8 +159,8 @@ impl RuntimeBuilder {
         Self { http: Some(client), ..self }
     }
 
-    /// A further token source, for the sessions whose record names it. Default: the refresh grant alone
-    /// ([`RefreshGrant`], under the name `refresh_token`).
+    /// A further token source, for the sessions whose record names it. Default: the refresh grant ([`RefreshGrant`], under the
+    /// name `refresh_token`), and the [sources](crate::machine::sources) of the grants without a login.
     #[must_use]
     pub fn source(mut self, name: SourceName, source: Arc<dyn TokenSource>) -> Self {
         self.sources.push((name, source));
@@ -244,12 +258,14 @@ impl RuntimeBuilder {
     ///
     /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, or if the store cannot be used.
     pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
-        let (engine, logins) = self.engine()?;
-        Ok(AuthRuntime { engine: engine.spawn().await?, logins })
+        let Unstarted { engine, logins, machine, link } = self.engine()?;
+        let engine = engine.spawn().await?;
+        link.join(&engine);
+        Ok(AuthRuntime { engine, logins, machine })
     }
 
     /// The engine's builder, with everything that was set here, and the logins over HTTP.
-    pub(crate) fn engine(self) -> Result<(runtime::RuntimeBuilder, Option<Arc<AuthorizationLogins>>), BuildError> {
+    pub(crate) fn engine(self) -> Result<Unstarted, BuildError> {
         let clock = match self.clock {
             Some(clock) => clock,
             None => Arc::new(SystemClock::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?),
@@ -269,6 +285,7 @@ impl RuntimeBuilder {
                 let (store, clock) = (Arc::clone(&self.store), Arc::clone(&clock));
                 let settings = LoginSettings::clone(settings);
                 let entropy = Entropy::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?;
+                let http = Arc::clone(&http);
                 let logins = AuthorizationLogins::new(settings, store, http, clock, profiles.clone(), entropy);
                 Some(Arc::new(logins.map_err(|error| BuildError::Discovery(error.to_string()))?))
             }
@@ -277,7 +294,25 @@ impl RuntimeBuilder {
         let refresh = refresh
             .profiles(profiles.clone())
             .reach(logins.as_ref().and_then(|logins| logins.discovery().reach_setting()));
-        let mut sources = Sources::new(Arc::new(refresh));
+        let link = RuntimeLink::default();
+        let discovery = match &logins {
+            Some(logins) => logins.discovery().clone(),
+            None => Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
+        };
+        let machine = Arc::new(MachineSource::new(machine::Parts {
+            http,
+            clock: Arc::clone(&clock),
+            profiles: profiles.clone(),
+            discovery,
+            refresh: refresh.clone(),
+            store: Arc::clone(&self.store),
+            link: link.clone(),
+        }));
+        let idp = Arc::new(refresh.clone().for_id_tokens());
+        let mut sources = Sources::new(Arc::new(refresh)).with(machine::idp_session(), idp);
+        for name in machine::machine_sources() {
+            sources = sources.with(name, Arc::clone(&machine) as _);
+        }
         for (name, source) in self.sources {
             sources = sources.with(name, source);
         }
@@ -304,7 +339,7 @@ impl RuntimeBuilder {
         if let Some(span) = self.idle_after {
             builder = builder.idle_after(span);
         }
-        Ok((builder, logins))
+        Ok(Unstarted { engine: builder, logins, machine, link })
     }
 }
 

@@ -7,6 +7,7 @@ use tokenkeeper_actors::values::record::Issuer;
 
 use crate::authorization::AuthorizationLogins;
 use crate::discovery::{Challenge, Freshness};
+use crate::machine::MachineSource;
 
 use crate::{
     Account, ChallengeKey, ConfigureError, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
@@ -32,6 +33,8 @@ pub struct AuthSession {
     pub(crate) engine: runtime::AuthSession,
     /// The runtime's own logins over HTTP, if it has them.
     pub(crate) logins: Option<Arc<AuthorizationLogins>>,
+    /// The source of the grants without a login, unless the session is the engine's or the testkit's.
+    pub(crate) machine: Option<Arc<MachineSource>>,
 }
 
 impl AuthSession {
@@ -221,7 +224,7 @@ impl AuthSession {
 /// For sessions of the engine and of the testkit. They have no logins over HTTP.
 impl From<runtime::AuthSession> for AuthSession {
     fn from(session: runtime::AuthSession) -> Self {
-        Self { engine: session, logins: None }
+        Self { engine: session, logins: None, machine: None }
     }
 }
 
@@ -248,6 +251,16 @@ impl SessionSpec {
     /// [`IdentityError::BadResource`] if the URL names no MCP server.
     pub fn mcp(url: &str) -> Result<Self, IdentityError> {
         Ok(ServerIdentity::new(Account::default(), Target::mcp(url)?).into())
+    }
+
+    /// The default account at the identity provider with this issuer identifier. The lease of the session is the ID token, from
+    /// which other sessions' tokens are obtained ([`machine`](crate::machine)).
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] if the text is no issuer identifier.
+    pub fn idp(issuer: &str) -> Result<Self, IdentityError> {
+        Ok(ServerIdentity::new(Account::default(), Target::idp(issuer)?).into())
     }
 
     /// The same target under another account. `label` is the host's own name for the person or tenant.

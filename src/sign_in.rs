@@ -1,13 +1,18 @@
-//! Logins that a person is asked for: begun or joined, shown by the host, completed where the answer arrives.
+//! Logins that a person is asked for, which are begun or joined, shown by the host, and completed where the answer arrives. And
+//! the one of a machine, for which nothing is shown.
 
 use std::time::Duration;
 
+use tokenkeeper_actors::law::ledger;
 use tokenkeeper_actors::law::login::LoginWish;
 use tokenkeeper_actors::law::session::{LoginCause, LoginProgress};
 use tokenkeeper_actors::ports::store::PendingLogin;
 
+use crate::discovery::Freshness;
+use crate::machine::MachineGrant;
 use crate::{
-    AttemptId, AuthRuntime, AuthSession, Callback, Lease, LoginKey, LoginMethod, OperationKey, Scopes, SignInError,
+    AttemptId, AuthRuntime, AuthSession, Callback, Lease, LoginError, LoginKey, LoginMethod, OperationKey, Scopes,
+    SignInError,
 };
 
 impl AuthSession {
@@ -105,6 +110,43 @@ impl AuthSession {
     /// Safe to drop. Once polled, the login is cancelled.
     pub async fn cancel_login(&self, timeout: Duration) -> Result<LoginProgress, SignInError> {
         self.engine.cancel_login(timeout).await
+    }
+}
+
+impl AuthSession {
+    /// Signs the session in with a grant that needs no person, and serves it from then on. It replaces the session's previous
+    /// login and begins a new epoch (law 12). The first token is obtained by the next caller.
+    ///
+    /// A session without a record needs no call of this. It is for one that was logged out, or that belonged to a person or to
+    /// another client. New credentials of the same client are stored with [`configure`](Self::configure), which keeps the
+    /// token.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Discovery`] if no authorization server was found, [`LoginError::Endpoint`] if none could be, and
+    /// [`LoginError::Refused`] if the session could not store the grant. Nothing was changed then, unless the store timed
+    /// out.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once the authorization server is found, the grant is stored all the same.
+    pub async fn sign_in_as(&self, grant: &MachineGrant) -> Result<(), LoginError> {
+        let Some(machine) = &self.machine else { return Err(LoginError::Endpoint { member: "token endpoint" }) };
+        let binding = machine.bind(self.identity(), grant, Freshness::RetryFailure).await?;
+        let login = ledger::Login {
+            binding,
+            requested: grant.requested_scopes().clone(),
+            granted: Scopes::default(),
+            subject: None,
+            dpop_key: None,
+            renewal: grant.plan(),
+            refresh: None,
+            access: None,
+            at: self.engine.now(),
+            begun_on: None,
+        };
+        self.engine.install(login).await?;
+        Ok(())
     }
 }
 

@@ -108,7 +108,8 @@ pub(super) async fn poll(exchanges: &Exchanges, pending: &PendingAuthorization, 
     let (client, device_code) = (pending.client(), Zeroizing::new(device_code.clone()));
     let mut parameters = vec![("grant_type", GRANT_TYPE), ("device_code", device_code.as_str())];
     parameters.extend(pending.resource.as_deref().map(|resource| ("resource", resource)));
-    let endpoint = Endpoint { url: &pending.token_endpoint, client: &client, reach: pending.reach() };
+    let endpoint =
+        Endpoint { url: &pending.token_endpoint, client: &client, reach: pending.reach(), issuer: &pending.issuer };
     let answer = match exchanges.post(endpoint, parameters, BodyFormat::Form, TIMEOUT).await {
         Ok(answer) => answer,
         // A server that does not answer is asked less often (section 3.5). Once it has issued the tokens of an answer that

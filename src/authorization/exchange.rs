@@ -14,7 +14,7 @@ use tokenkeeper_actors::values::{LoginReason, Moment, TokenKind};
 
 use super::pending::PendingAuthorization;
 use super::subject;
-use crate::grant::{BodyFormat, answer_for, is_of_unknown_type, token_request};
+use crate::grant::{BodyFormat, Signing, answer_for, is_of_unknown_type, token_request};
 use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, Reach, decode};
 
 /// The maximum length of an answer, in bytes.
@@ -40,6 +40,8 @@ pub(super) struct Endpoint<'a> {
     pub(super) url: &'a str,
     pub(super) client: &'a Client,
     pub(super) reach: Reach,
+    /// The audience of a client that signs its requests.
+    pub(super) issuer: &'a str,
 }
 
 /// Why there is no answer.
@@ -60,7 +62,8 @@ impl Exchanges {
         format: BodyFormat,
         timeout: Duration,
     ) -> Result<Answer, Unanswered> {
-        let request = token_request(to.url, to.client, parameters, format);
+        let signing = Signing { issuer: to.issuer, now: self.clock.now().wall };
+        let request = token_request(to.url, to.client, parameters, format, signing);
         // The client authenticates in a way that is not supported, or the endpoint may receive no secrets.
         let request = request.ok_or(Unanswered::NotSent(LoginReason::ClientRejected))?;
         let asked = self.clock.now();

@@ -188,7 +188,8 @@ impl AuthorizationLogins {
         registered: &Registered,
     ) -> Result<(Way, Option<Duration>), LoginReason> {
         let endpoint = target.server.device_endpoint.as_deref().ok_or(LoginReason::MethodUnsupported)?;
-        let endpoint = Endpoint { url: endpoint, client: &registered.client, reach: target.reach };
+        let endpoint =
+            Endpoint { url: endpoint, client: &registered.client, reach: target.reach, issuer: &target.server.issuer };
         let profile = self.exchanges.profiles.of(&target.renewal);
         device::begin(&self.exchanges, endpoint, &target.scopes, target.resource, &profile).await
     }
@@ -263,7 +264,7 @@ impl AuthorizationLogins {
         let is_added = registered.client.auth != ClientAuth::Basic;
         let form = parameters.iter().filter(|(name, _)| !is_added || name != "client_id");
         let form = form.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let endpoint = Endpoint { url, client: &registered.client, reach: target.reach };
+        let endpoint = Endpoint { url, client: &registered.client, reach: target.reach, issuer: &target.server.issuer };
         let answer = match self.exchanges.post(endpoint, form, BodyFormat::Form, PUSH_TIMEOUT).await {
             Ok(answer) => answer,
             Err(Unanswered::NotSent(reason)) => return Err(reason),
@@ -424,7 +425,8 @@ impl LoginSource for AuthorizationLogins {
             ("code_verifier", verifier.as_str()),
         ];
         parameters.extend(open.resource.as_deref().map(|resource| ("resource", resource)));
-        let endpoint = Endpoint { url: &open.token_endpoint, client: &client, reach: open.reach() };
+        let endpoint =
+            Endpoint { url: &open.token_endpoint, client: &client, reach: open.reach(), issuer: &open.issuer };
         let format = self.settings.body_format(&renewal);
         let answer = match self.exchanges.post(endpoint, parameters, format, timeout).await {
             Ok(answer) => answer,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::http::Reach;
+use crate::issuers::{auth_method_of as auth, word_of as word};
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
 use tokenkeeper_actors::values::issuer::IssuerKey;
-use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer};
+use tokenkeeper_actors::values::record::{Binding, Client, Issuer};
 use tokenkeeper_actors::values::{LoginOffer, LoginUrl, OfferedPrompt, Scopes, WallTime};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -167,18 +168,4 @@ fn name_of(reach: Reach) -> &'static str {
 fn reach_of(name: &str) -> Reach {
     let all = [Reach::Any, Reach::PublicOrLoopback];
     all.into_iter().find(|reach| name_of(*reach) == name).unwrap_or(Reach::Public)
-}
-
-fn word(auth: ClientAuth) -> &'static str {
-    match auth {
-        ClientAuth::None => "none",
-        ClientAuth::Basic => "client_secret_basic",
-        ClientAuth::Post => "client_secret_post",
-        ClientAuth::PrivateKeyJwt => "private_key_jwt",
-    }
-}
-
-fn auth(word: &str) -> Option<ClientAuth> {
-    let all = [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post, ClientAuth::PrivateKeyJwt];
-    all.into_iter().find(|auth| self::word(*auth) == word)
 }

@@ -5,7 +5,10 @@
 //! into neutral [`Evidence`], and the engine's profile decides the consequences for the refresh token.
 
 mod answer;
+#[cfg(feature = "assertions")]
+mod assertion;
 mod endpoint;
+mod id_token;
 mod request;
 mod retry_after;
 mod time;
@@ -28,12 +31,15 @@ use crate::http::{
 use crate::issuers::providers;
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
-pub(crate) use answer::{is_of_unknown_type, read_for as answer_for};
+pub(crate) use answer::{is_of_unknown_type, jwt_lifetime, read_for as answer_for};
 pub use answer::{read as read_answer, split_scopes};
+#[cfg(feature = "assertions")]
+pub use assertion::{AssertionAudience, ClientKey, ClientKeyError};
 pub use endpoint::may_receive_secrets;
 pub use request::BodyFormat;
-pub(crate) use request::build as token_request;
+pub(crate) use request::{Signing, build as token_request};
 pub use retry_after::longest as retry_after;
+pub(crate) use time::until as time_until;
 
 /// The time-out of a revocation. A logout waits for a shorter time, and the request goes on meanwhile.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +51,8 @@ const OFFLINE_ACCESS: &str = "offline_access";
 /// Renews tokens with a refresh token, over HTTP.
 ///
 /// The [`Grant`] of each request holds the token endpoint (`https`, or `http` on loopback), the client with its secret
-/// and authentication method (`none`, `client_secret_basic`, `client_secret_post`), and the `resource` (RFC 8707),
+/// and authentication method (`none`, `client_secret_basic`, `client_secret_post`, and `private_key_jwt` with the feature
+/// `assertions`), and the `resource` (RFC 8707),
 /// which is sent if present, unless the provider's dialect leaves it out. One source serves any number of identities.
 ///
 /// The runtime builds one over its HTTP client:
@@ -64,8 +71,8 @@ const OFFLINE_ACCESS: &str = "offline_access";
 /// # }
 /// ```
 ///
-/// It reports unsupported requests as [`NotSent::Unbuildable`] and sends nothing: `private_key_jwt`, tokens bound to a
-/// DPoP key, a missing secret, an endpoint that is not allowed.
+/// It reports unsupported requests as [`NotSent::Unbuildable`] and sends nothing: tokens bound to a DPoP key, a missing
+/// secret or key, an endpoint that is not allowed.
 #[derive(Clone, Debug)]
 pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
@@ -74,6 +81,8 @@ pub struct RefreshGrant {
     profiles: Profiles,
     /// The reach of all URLs that servers named, if the host sets it.
     reach: Option<Reach>,
+    /// Whether the ID token of an answer is the token of the session.
+    reads_id_token: bool,
 }
 
 impl RefreshGrant {
@@ -84,7 +93,7 @@ impl RefreshGrant {
     /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let dialects = providers::rows_by_name().map(|(name, facts)| (name, facts.dialect)).collect();
-        Self { http, clock, dialects, profiles: providers::profiles(), reach: None }
+        Self { http, clock, dialects, profiles: providers::profiles(), reach: None, reads_id_token: false }
     }
 
     /// Returns the same source for a runtime with these `profiles`. Default: [`providers::profiles`].
@@ -108,8 +117,14 @@ impl RefreshGrant {
         Self { reach, ..self }
     }
 
+    /// Returns the same source for sessions at identity providers, whose lease is the ID token.
+    #[must_use]
+    pub(crate) fn for_id_tokens(self) -> Self {
+        Self { reads_id_token: true, ..self }
+    }
+
     /// The addresses that the requests of a plan may connect to (law 24).
-    fn reach_of(&self, renewal: &RenewalPlan, identity: &ServerIdentity) -> Reach {
+    pub(crate) fn reach_of(&self, renewal: &RenewalPlan, identity: &ServerIdentity) -> Reach {
         match (self.reach, identity.resource()) {
             _ if !renewal.server_named => Reach::Any,
             (Some(reach), _) => reach,
@@ -134,12 +149,13 @@ impl RefreshGrant {
                 Some(scopes.iter().chain(lost).collect::<Vec<_>>().join(" ")).filter(|scopes| !scopes.is_empty())
             }
         };
-        let Binding { client, token_endpoint, resource, .. } = &grant.binding;
+        let Binding { issuer, client, token_endpoint, resource, .. } = &grant.binding;
         let mut parameters = vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())];
         let resource = resource.as_deref().filter(|_| dialect.resource == ResourceOnRefresh::Send);
         parameters.extend(resource.map(|resource| ("resource", resource)));
         parameters.extend(scopes.as_deref().map(|scopes| ("scope", scopes)));
-        request::build(token_endpoint, client, parameters, dialect.body)
+        let signing = Signing { issuer: &issuer.0, now: self.clock.now().wall };
+        request::build(token_endpoint, client, parameters, dialect.body, signing)
     }
 }
 
@@ -178,7 +194,8 @@ impl TokenSource for RefreshGrant {
         };
         let endpoint = binding.revocation_endpoint.as_ref().ok_or(NotRevoked::NotOffered)?;
         let parameters = vec![("token", token), ("token_type_hint", hint)];
-        let request = request::build(endpoint, &binding.client, parameters, BodyFormat::Form);
+        let signing = Signing { issuer: &binding.issuer.0, now: self.clock.now().wall };
+        let request = request::build(endpoint, &binding.client, parameters, BodyFormat::Form, signing);
         let exchange = Exchange {
             request: request.ok_or(NotRevoked::Failed)?,
             timeout: REVOCATION_TIMEOUT,
@@ -247,7 +264,11 @@ impl RefreshGrant {
         match answer.and_then(|answer| decode(answer, max_answer).map_err(HttpError::MaybeSent)) {
             Ok(answer) => {
                 let profile = self.profiles.of(&grant.renewal);
-                let evidence = answer::read_for(&profile, &answer, asked, self.clock.now().wall);
+                let now = self.clock.now();
+                let mut evidence = answer::read_for(&profile, &answer, asked, now.wall);
+                if let (true, Evidence::Tokens(tokens)) = (self.reads_id_token, &mut evidence) {
+                    id_token::replace_access(tokens, answer.body().as_bytes(), &grant, now);
+                }
                 discreet(evidence, &profile, &token, &grant.binding.client)
             }
             Err(HttpError::NotSent(why)) => Evidence::NotSent(why),

@@ -4,13 +4,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, Request, header};
 use serde::Serializer;
-use tokenkeeper_actors::values::ClientSecret;
 use tokenkeeper_actors::values::record::{Client, ClientAuth};
+use tokenkeeper_actors::values::{ClientSecret, WallTime};
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use super::endpoint;
 use crate::http::Body;
+
+/// The value of `client_assertion_type` (RFC 7523 section 2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The encoding of the parameters in the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,13 +25,53 @@ pub enum BodyFormat {
     Json,
 }
 
+/// The server that a request goes to, and the time, for a client that signs its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signing<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) now: WallTime,
+}
+
 /// Builds a request with these parameters, authenticated by the method of `client` only. Returns `None` if that method
 /// is not supported or the endpoint may not receive secrets.
-pub(crate) fn build<'a>(
+pub(crate) fn build(
+    endpoint: &str,
+    client: &Client,
+    parameters: Vec<(&str, &str)>,
+    format: BodyFormat,
+    signing: Signing<'_>,
+) -> Option<Request<Body>> {
+    let assertion = match client.auth {
+        ClientAuth::PrivateKeyJwt => Some(sign(endpoint, client, signing)?),
+        ClientAuth::None | ClientAuth::Basic | ClientAuth::Post => None,
+    };
+    build_with(endpoint, client, parameters, format, assertion.as_ref().map(|assertion| assertion.as_str()))
+}
+
+/// Makes a client assertion for one request.
+#[cfg(feature = "assertions")]
+fn sign(endpoint: &str, client: &Client, Signing { issuer, now }: Signing<'_>) -> Option<Zeroizing<String>> {
+    use super::assertion::{ClientKey, Statement};
+    let mut id = [0; 16];
+    #[expect(clippy::disallowed_methods, reason = "the identifier of an assertion differs in every process")]
+    getrandom::fill(&mut id).ok()?;
+    let key = ClientKey::open(client.secret.as_ref()?)?;
+    let id = u128::from_be_bytes(id);
+    key.assertion(&Statement { client_id: &client.id, issuer, token_endpoint: endpoint, now, id })
+}
+
+#[cfg(not(feature = "assertions"))]
+fn sign(_: &str, _: &Client, Signing { issuer, now }: Signing<'_>) -> Option<Zeroizing<String>> {
+    let _of_an_assertion = (issuer, now);
+    None
+}
+
+fn build_with<'a>(
     endpoint: &str,
     client: &'a Client,
     mut parameters: Vec<(&'a str, &'a str)>,
     format: BodyFormat,
+    assertion: Option<&'a str>,
 ) -> Option<Request<Body>> {
     let mut authorization = None;
     match (client.auth, &client.secret) {
@@ -37,7 +80,11 @@ pub(crate) fn build<'a>(
             parameters.extend([("client_id", client.id.as_str()), ("client_secret", secret.expose())]);
         }
         (ClientAuth::Basic, Some(secret)) => authorization = Some(basic(&client.id, secret)?),
-        (ClientAuth::Post | ClientAuth::Basic, None) | (ClientAuth::PrivateKeyJwt, _) => return None,
+        (ClientAuth::PrivateKeyJwt, _) => {
+            parameters.push(("client_assertion_type", ASSERTION_TYPE));
+            parameters.push(("client_assertion", assertion?));
+        }
+        (ClientAuth::Post | ClientAuth::Basic, None) => return None,
     }
     let (body, kind) = match format {
         BodyFormat::Form => (form(&parameters), "application/x-www-form-urlencoded"),

@@ -55,6 +55,14 @@ impl Time {
     }
 }
 
+/// The time from `now` until the date or the time since 1970 that `text` is; `None` if it is neither, or has passed.
+pub(crate) fn until(text: &str, now: WallTime) -> Option<Duration> {
+    match Time::of(text)? {
+        Time::In(_) => None,
+        Time::At(at) => Some(at.since(now)).filter(|span| !span.is_zero()),
+    }
+}
+
 /// A decimal number, of any size and sign.
 pub(super) fn number(text: &str) -> Option<f64> {
     let text = text.trim();

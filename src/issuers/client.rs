@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use tokenkeeper_actors::values::record::{self, ClientAuth};
 
 use crate::ClientSecret;
+#[cfg(feature = "assertions")]
+use crate::grant::ClientKey;
 
 /// A client registration at one authorization server (RFC 6749 section 2).
 ///
@@ -28,6 +30,13 @@ impl Client {
         Self::with(id, Some(secret.into()), ClientAuth::Post)
     }
 
+    /// A confidential client that signs an assertion with its private key for each request (`private_key_jwt`, RFC 7523
+    /// section 2.2). Feature `assertions`.
+    #[cfg(feature = "assertions")]
+    pub fn private_key_jwt(id: impl Into<String>, key: &ClientKey) -> Self {
+        Self::with(id, Some(key.sealed()), ClientAuth::PrivateKeyJwt)
+    }
+
     /// The same client, whose secret ends at `time` (`client_secret_expires_at`, RFC 7591 section 3.2.1). Default: it
     /// does not end.
     #[must_use]
@@ -44,6 +53,22 @@ impl Client {
     fn with(id: impl Into<String>, secret: Option<ClientSecret>, auth: ClientAuth) -> Self {
         Self(record::Client { id: id.into(), secret, auth, secret_expires_at: None })
     }
+}
+
+/// The word of an authentication method (RFC 7591 section 2).
+pub(crate) fn word_of(auth: ClientAuth) -> &'static str {
+    match auth {
+        ClientAuth::None => "none",
+        ClientAuth::Basic => "client_secret_basic",
+        ClientAuth::Post => "client_secret_post",
+        ClientAuth::PrivateKeyJwt => "private_key_jwt",
+    }
+}
+
+/// The authentication method with this word.
+pub(crate) fn auth_method_of(word: &str) -> Option<ClientAuth> {
+    let all = [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post, ClientAuth::PrivateKeyJwt];
+    all.into_iter().find(|auth| word_of(*auth) == word)
 }
 
 impl From<Client> for record::Client {

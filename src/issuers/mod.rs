@@ -12,6 +12,7 @@ pub mod providers;
 use tokenkeeper_actors::values::record::{Binding, Issuer};
 
 pub use client::Client;
+pub(crate) use client::{auth_method_of, word_of};
 pub use dialect::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
 
 use crate::grant::may_receive_secrets;
@@ -108,6 +109,19 @@ impl IssuerSettings {
     pub fn provider(mut self, name: &str) -> Result<Self, LoginError> {
         self.renewal.provider = Some(ProviderName::new(name.to_owned()).map_err(|_| LoginError::Provider)?);
         Ok(self)
+    }
+
+    /// The same server, as an identity provider. The session's lease is then the ID token, and a refresh brings the next one
+    /// ([`machine`](crate::machine)). Default: the lease is the access token.
+    #[must_use]
+    pub fn identity_provider(mut self) -> Self {
+        self.renewal.source = crate::machine::idp_session();
+        self
+    }
+
+    /// Whether the session's lease is the ID token.
+    pub(crate) fn is_identity_provider(&self) -> bool {
+        self.renewal.source == crate::machine::idp_session()
     }
 
     /// The same server, where a refresh token whose answer was lost is never presented again. The session then asks for

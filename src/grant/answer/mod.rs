@@ -110,6 +110,11 @@ pub(crate) fn is_of_unknown_type(answer: &Response<Body>) -> bool {
     Members::of(answer.body().as_bytes()).unwrap().is_of_unknown_type
 }
 
+/// The time until the `exp` of a JWT, by the clock of this machine. It is an expiry hint, and no claim is verified.
+pub(crate) fn jwt_lifetime(token: &str, now: WallTime) -> Option<Duration> {
+    jwt::lifetimes(token, now).left
+}
+
 /// The tokens of the answer, if it has any. `now` is the server's time.
 fn tokens(members: &mut Members, asked: Moment, now: WallTime) -> Option<Tokens> {
     let refresh = members.refresh.take();
@@ -120,12 +125,17 @@ fn tokens(members: &mut Members, asked: Moment, now: WallTime) -> Option<Tokens>
             (access, Validity::new(asked, lifetime))
         }
         None if members.whole && refresh.is_some() && !members.is_refusal => {
-            (AccessToken::new(""), Validity::new(before(asked), Some(Duration::from_millis(1))))
+            (AccessToken::new(""), expired_before(asked))
         }
         _ => return None,
     };
     let (kind, granted) = (members.kind.unwrap_or_default(), members.scopes.take());
     Some(Tokens { access, kind, validity, refresh, granted, subject: None, binding: None })
+}
+
+/// The validity of the empty access token that stands for a missing one.
+pub(crate) fn expired_before(asked: Moment) -> Validity {
+    Validity::new(before(asked), Some(Duration::from_millis(1)))
 }
 
 fn before(asked: Moment) -> Moment {

@@ -1,0 +1,162 @@
+//! The description of a grant without a login.
+
+use std::fmt;
+
+use tokenkeeper_actors::values::record::Client as RegisteredClient;
+use tokenkeeper_actors::values::{AccessToken, Scopes, ServerIdentity};
+
+use super::command::ExecCommand;
+use super::kinds::Kind;
+use super::subject::{SubjectToken, TokenType};
+use crate::grant::may_receive_secrets;
+use crate::issuers::Client;
+use crate::{LoginError, SourceName};
+
+/// How a session obtains its tokens without a login of a person at its server.
+///
+/// Plain data. [`plan`](Self::plan) is the form in which a session and its record carry it. `Debug` shows no credential.
+#[derive(Clone, PartialEq)]
+pub struct MachineGrant {
+    pub(super) kind: Kind,
+    /// The client at the session's authorization server.
+    pub(super) client: RegisteredClient,
+    pub(super) scopes: Scopes,
+    /// The authorization server, if it is not discovered.
+    pub(super) server: Option<NamedServer>,
+    /// Whether requests name the session's MCP server (RFC 8707).
+    pub(super) sends_resource: bool,
+    /// Further parameters of the token request.
+    pub(super) parameters: Vec<(String, String)>,
+}
+
+/// An authorization server that the host names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedServer {
+    pub(super) issuer: String,
+    pub(super) token_endpoint: String,
+}
+
+impl MachineGrant {
+    fn of(kind: Kind, client: Client) -> Self {
+        let (scopes, parameters) = (Scopes::default(), Vec::new());
+        Self { kind, client: client.into(), scopes, server: None, sends_resource: true, parameters }
+    }
+
+    /// Client credentials (RFC 6749 section 4.4). The client is a confidential one that is registered already.
+    pub fn client_credentials(client: Client) -> Self {
+        Self::of(Kind::ClientCredentials, client)
+    }
+
+    /// A JWT bearer grant (RFC 7523 section 2.1) with a workload's own token, such as a projected token of Kubernetes. No
+    /// client authenticates, unless [`client`](Self::client) names one.
+    pub fn jwt_bearer(assertion: SubjectToken) -> Self {
+        Self::of(Kind::JwtBearer(assertion), Client::public(""))
+    }
+
+    /// A token exchange (RFC 8693) of `subject`, which is a token of this type. The session's token never outlives the
+    /// subject, where that names its end.
+    pub fn token_exchange(subject: SubjectToken, kind: TokenType) -> Self {
+        Self::of(Kind::TokenExchange { subject: (subject, kind), actor: None, audience: None }, Client::public(""))
+    }
+
+    /// Enterprise-managed authorization. `idp` is the session at the identity provider, and `client` is registered at the
+    /// server's authorization server.
+    pub fn enterprise(idp: ServerIdentity, client: Client) -> Self {
+        Self::of(Kind::Enterprise { idp }, client)
+    }
+
+    /// The token that a command prints.
+    pub fn command(command: ExecCommand) -> Self {
+        Self::of(Kind::Command(command), Client::public(""))
+    }
+
+    /// A token that never changes, such as a personal access token. It is used until the server refuses it.
+    pub fn static_token(token: impl Into<AccessToken>) -> Self {
+        Self::of(Kind::Static(token.into()), Client::public(""))
+    }
+
+    /// The same grant as this client, which authenticates in its own way. Default: the client that the grant was made with,
+    /// or none.
+    #[must_use]
+    pub fn client(self, client: Client) -> Self {
+        Self { client: client.into(), ..self }
+    }
+
+    /// The same grant, which asks for these scopes. Default: none, and the server decides.
+    #[must_use]
+    pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { scopes: Scopes::new(scopes), ..self }
+    }
+
+    /// The same exchange on behalf of the subject by this actor (RFC 8693 section 2.1, `actor_token`). Default: none. Other
+    /// grants have no actor.
+    #[must_use]
+    pub fn actor(mut self, token: SubjectToken, kind: TokenType) -> Self {
+        if let Kind::TokenExchange { actor, .. } = &mut self.kind {
+            *actor = Some((token, kind));
+        }
+        self
+    }
+
+    /// The same exchange for this audience (RFC 8693 section 2.1). Default: none. Other grants have no audience. That of an
+    /// enterprise-managed authorization is always the server's issuer.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        if let Kind::TokenExchange { audience: named, .. } = &mut self.kind {
+            *named = Some(audience.into());
+        }
+        self
+    }
+
+    /// The same grant at the authorization server `issuer`, whose tokens are requested at `token_endpoint`. Default: it is
+    /// discovered from the session's MCP server. A session that is with no MCP server needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Endpoint`] unless both are exact `https` URLs, or `http` on loopback.
+    pub fn at(self, issuer: impl Into<String>, token_endpoint: impl Into<String>) -> Result<Self, LoginError> {
+        let server = NamedServer { issuer: issuer.into(), token_endpoint: token_endpoint.into() };
+        for (url, member) in [(&server.issuer, "issuer"), (&server.token_endpoint, "token endpoint")] {
+            if !may_receive_secrets(url) {
+                return Err(LoginError::Endpoint { member });
+            }
+        }
+        Ok(Self { server: Some(server), ..self })
+    }
+
+    /// The same grant, whose requests do not name the session's MCP server (RFC 8707), because its authorization server
+    /// refuses the parameter. Default: they name it.
+    #[must_use]
+    pub fn without_resource(self) -> Self {
+        Self { sends_resource: false, ..self }
+    }
+
+    /// The same grant with a further parameter of its token request. It never replaces one that the request has itself.
+    /// Entra ID takes `requested_token_use=on_behalf_of` in a JWT bearer grant. Default: none.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// The scopes that the grant asks for.
+    pub(crate) fn requested_scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// The name of the source that carries the grant out.
+    pub fn source(&self) -> SourceName {
+        self.kind.source()
+    }
+}
+
+impl fmt::Debug for MachineGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MachineGrant")
+            .field("kind", &self.kind)
+            .field("client", &self.client.id)
+            .field("scopes", &self.scopes)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! The kinds of grants without a login.
+
+use tokenkeeper_actors::values::{AccessToken, ServerIdentity, SourceName};
+
+use super::command::ExecCommand;
+use super::names;
+use super::subject::{SubjectToken, TokenType};
+
+/// A grant, with the things that it alone has.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    ClientCredentials,
+    JwtBearer(SubjectToken),
+    TokenExchange {
+        subject: (SubjectToken, TokenType),
+        actor: Option<(SubjectToken, TokenType)>,
+        audience: Option<String>,
+    },
+    Enterprise {
+        idp: ServerIdentity,
+    },
+    Command(ExecCommand),
+    Static(AccessToken),
+}
+
+impl Kind {
+    pub(super) fn source(&self) -> SourceName {
+        names::name(match self {
+            Self::ClientCredentials => names::CLIENT_CREDENTIALS,
+            Self::JwtBearer(_) => names::JWT_BEARER,
+            Self::TokenExchange { .. } => names::TOKEN_EXCHANGE,
+            Self::Enterprise { .. } => names::ID_JAG,
+            Self::Command(_) => names::EXEC,
+            Self::Static(_) => names::STATIC_TOKEN,
+        })
+    }
+
+    /// The session whose token the grant begins with, if it is another session's.
+    pub(super) fn other_session(&self) -> Option<&ServerIdentity> {
+        match self {
+            Self::Enterprise { idp } => Some(idp),
+            Self::JwtBearer(subject) | Self::TokenExchange { subject: (subject, _), .. } => subject.session_identity(),
+            Self::ClientCredentials | Self::Command(_) | Self::Static(_) => None,
+        }
+    }
+
+    /// Whether an authorization server issues the tokens.
+    pub(super) fn has_server(&self) -> bool {
+        !matches!(self, Self::Command(_) | Self::Static(_))
+    }
+}

@@ -1,0 +1,179 @@
+//! The token requests of each grant at an authorization server.
+
+use std::time::Duration;
+
+use tokenkeeper_actors::law::profile::{Evidence, Tokens, Trouble};
+use tokenkeeper_actors::values::record::Binding;
+use tokenkeeper_actors::values::{AccessToken, ElapsedTime, Reason, ServerIdentity, Validity};
+
+use super::super::credential::Credential;
+use super::super::grant::MachineGrant;
+use super::super::idp::Drawn;
+use super::super::judge::{self, unavailable};
+use super::super::kinds::Kind;
+use super::super::subject::{SubjectToken, TokenType};
+use super::{Ask, MachineSource, Parameters};
+use crate::RenewalPlan;
+use crate::http::Departure;
+
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// The type of an identity assertion authorization grant.
+const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
+
+impl MachineSource {
+    /// Makes the requests of a grant at an authorization server.
+    pub(super) async fn exchange(
+        &self,
+        identity: &ServerIdentity,
+        grant: &MachineGrant,
+        kind: &Kind,
+        ask: Ask<'_>,
+        deadline: ElapsedTime,
+    ) -> Result<Box<Tokens>, Evidence> {
+        match kind {
+            Kind::ClientCredentials => self.tokens(grant, ask, vec![("grant_type", CLIENT_CREDENTIALS)]).await,
+            Kind::JwtBearer(assertion) => {
+                let subject = self.subject(identity, assertion, deadline).await?;
+                let assertion = subject.token.expose();
+                self.tokens(grant, ask, vec![("grant_type", JWT_BEARER), ("assertion", assertion)]).await
+            }
+            Kind::TokenExchange { subject: (token, token_type), actor, audience } => {
+                let subject = self.subject(identity, token, deadline).await?;
+                let acting = match actor {
+                    Some((actor, kind)) => Some((self.subject(identity, actor, deadline).await?, kind)),
+                    None => None,
+                };
+                let mut parameters = of_subject(&subject.token, token_type);
+                parameters.push(("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"));
+                if let Some((actor, kind)) = &acting {
+                    parameters.extend([("actor_token", actor.token.expose()), ("actor_token_type", kind.as_str())]);
+                }
+                parameters.extend(audience.as_deref().map(|audience| ("audience", audience)));
+                let mut tokens = self.tokens(grant, ask, parameters).await?;
+                let lifetime = judge::within(tokens.validity.lifetime(), subject.lifetime);
+                tokens.validity = Validity::new(tokens.validity.anchored(), lifetime);
+                Ok(tokens)
+            }
+            Kind::Enterprise { idp } => {
+                let assertion = self.id_jag(identity, idp, grant, ask.binding, deadline).await?;
+                // The departure was that of the first request.
+                let ask = Ask { departure: Departure::at_any_time(), timeout: self.left(deadline), ..ask };
+                let parameters = vec![("grant_type", JWT_BEARER), ("assertion", assertion.expose())];
+                self.tokens(grant, ask, parameters).await
+            }
+            Kind::Command(_) | Kind::Static(_) => Err(unavailable(Reason::RequestRefused)),
+        }
+    }
+
+    /// Sends the token request of the session itself.
+    async fn tokens(
+        &self,
+        grant: &MachineGrant,
+        ask: Ask<'_>,
+        mut parameters: Parameters<'_>,
+    ) -> Result<Box<Tokens>, Evidence> {
+        let scope = scope_of(grant);
+        let binding = ask.binding;
+        complete(&mut parameters, grant, binding, scope.as_deref());
+        let (answer, asked) = self.send(ask, parameters).await?;
+        let profile = self.profiles.of(&RenewalPlan::default());
+        judge::tokens(&profile, &answer, asked, self.clock.now())
+    }
+
+    /// Exchanges the ID token for an ID-JAG at the identity provider. It is used once.
+    async fn id_jag(
+        &self,
+        identity: &ServerIdentity,
+        idp: &ServerIdentity,
+        grant: &MachineGrant,
+        binding: &Binding,
+        deadline: ElapsedTime,
+    ) -> Result<AccessToken, Evidence> {
+        let drawn = self.others.drawn(identity).map_err(Evidence::Unavailable)?;
+        let (server, plan) = drawn.server.as_ref().ok_or_else(|| unavailable(Reason::SignOnRequired))?;
+        let id_token = self.alive(&drawn)?;
+        let kind = TokenType::id_token();
+        let mut parameters = of_subject(&id_token.token, &kind);
+        parameters.extend([("requested_token_type", ID_JAG), ("audience", binding.issuer.0.as_str())]);
+        let scope = scope_of(grant);
+        parameters.extend(binding.resource.as_deref().map(|resource| ("resource", resource)));
+        parameters.extend(scope.as_deref().map(|scope| ("scope", scope)));
+        let ask = Ask {
+            binding: server,
+            client: &server.client,
+            reach: self.refresh.reach_of(plan, idp),
+            departure: Departure::at_any_time(),
+            timeout: self.left(deadline),
+        };
+        let (answer, asked) = self.send(ask, parameters).await.map_err(judge::elsewhere)?;
+        let profile = self.profiles.of(plan);
+        let failed = match judge::issued(&profile, &answer, asked, self.clock.now(), ID_JAG) {
+            Ok(assertion) => return Ok(assertion),
+            Err(failed) => failed,
+        };
+        match failed {
+            // The ID token is not accepted any more. A new one is obtained for the next attempt.
+            Evidence::Unavailable(Trouble { reason: Reason::CredentialRejected, .. })
+                if judge::is_grant(&profile, &answer) =>
+            {
+                self.others.refused(idp, &drawn.lease).await.map_err(Evidence::Unavailable)?;
+                Err(unavailable(Reason::Aborted))
+            }
+            evidence => Err(judge::elsewhere(evidence)),
+        }
+    }
+
+    /// Reads the token that a request begins with.
+    async fn subject(
+        &self,
+        identity: &ServerIdentity,
+        token: &SubjectToken,
+        deadline: ElapsedTime,
+    ) -> Result<Credential, Evidence> {
+        if token.session_identity().is_some() {
+            let drawn = self.others.drawn(identity).map_err(Evidence::Unavailable)?;
+            return self.alive(&drawn);
+        }
+        let credential = token.read(self.clock.now(), self.left(deadline)).await;
+        credential.ok_or_else(|| unavailable(Reason::SubjectUnavailable))
+    }
+
+    /// The token of another session, unless it has expired since it was obtained.
+    fn alive(&self, drawn: &Drawn) -> Result<Credential, Evidence> {
+        let now = self.clock.now();
+        let validity = drawn.lease.validity();
+        if !validity.outlasts(Duration::ZERO, &now) {
+            return Err(unavailable(Reason::Aborted));
+        }
+        Ok(Credential { token: drawn.lease.token().clone(), lifetime: validity.remaining(&now) })
+    }
+}
+
+/// The parameters of an exchange of this token (RFC 8693 section 2.1).
+fn of_subject<'a>(token: &'a AccessToken, kind: &'a TokenType) -> Parameters<'a> {
+    vec![("grant_type", TOKEN_EXCHANGE), ("subject_token", token.expose()), ("subject_token_type", kind.as_str())]
+}
+
+fn scope_of(grant: &MachineGrant) -> Option<String> {
+    Some(grant.scopes.iter().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty())
+}
+
+/// Adds the parameters that every grant has, and then those of the host that are not there yet.
+fn complete<'a>(
+    parameters: &mut Parameters<'a>,
+    grant: &'a MachineGrant,
+    binding: &'a Binding,
+    scope: Option<&'a str>,
+) {
+    parameters.extend(binding.resource.as_deref().map(|resource| ("resource", resource)));
+    parameters.extend(scope.map(|scope| ("scope", scope)));
+    for (name, value) in &grant.parameters {
+        let is_there = parameters.iter().any(|(known, _)| known == name) || name.starts_with("client_");
+        if !is_there {
+            parameters.push((name, value));
+        }
+    }
+}
