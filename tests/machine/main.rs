@@ -1,0 +1,18 @@
+//! Grants without a login of a person at the server, from callers to sockets and back.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
+
+mod commands;
+mod credentials;
+mod enterprise;
+mod faults;
+mod host;
+mod jwt;
+mod server;
+mod store;
+mod storm;
+#[path = "../../actors/tests/common/within.rs"]
+mod within;
+mod workloads;
+
+use within::within;
