@@ -10,12 +10,14 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokenkeeper::discovery::Challenge;
+use tokenkeeper::grant::ClientKey;
 use tokenkeeper::http::ReqwestClient;
-use tokenkeeper::issuers::Client;
+use tokenkeeper::issuers::{Client, IssuerSettings};
+use tokenkeeper::machine::{MachineGrant, SubjectToken};
 use tokenkeeper::registration::{Clients, MetadataDocument};
 use tokenkeeper::{
-    AuthRuntime, AuthSession, Call, CallError, Destination, LoginCause, LoginMethod, LoginProgress, LoginSettings,
-    LoginWish, Next, OfferedPrompt, OperationKey, SessionSpec, callback, stores,
+    AuthRuntime, AuthSession, Call, CallError, Destination, Login, LoginCause, LoginMethod, LoginProgress,
+    LoginSettings, LoginWish, Next, OfferedPrompt, OperationKey, SessionSpec, callback, stores,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -29,12 +31,21 @@ const REDIRECT: &str = "http://127.0.0.1:3000/callback";
 /// The address of the client ID metadata document that the suite expects.
 const DOCUMENT: &str = "https://conformance-test.local/client-metadata.json";
 
-/// The parts of the suite's context that concern the authorization code grant.
+/// The suite's context, which has the credentials of the client. They decide how it obtains its tokens.
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Context {
-    client_id: Option<String>,
+    client_id: String,
     client_secret: Option<String>,
+    /// The authorization server at which a person's client is registered.
     issuer: Option<String>,
+    private_key_pem: Option<String>,
+    /// The workload's own token.
+    valid_jwt: Option<String>,
+    idp_issuer: Option<String>,
+    idp_token_endpoint: Option<String>,
+    idp_client_id: Option<String>,
+    idp_id_token: Option<String>,
 }
 
 #[tokio::main]
@@ -51,10 +62,14 @@ async fn run() -> Result<(), Failure> {
     };
     let revision = std::env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_else(|_| "2025-11-25".to_owned());
 
-    let settings = LoginSettings::default().clients(clients(context)?);
+    let settings = LoginSettings::default().clients(clients(&context)?);
     let http = std::sync::Arc::new(ReqwestClient::new()?);
     let auth = AuthRuntime::builder(stores::memory::open()?).http(http).login(settings).spawn().await?;
-    let session = auth.session(SessionSpec::mcp(&url)?);
+    let mut spec = SessionSpec::mcp(&url)?;
+    if let Some(grant) = machine_grant(&auth, &context).await? {
+        spec = spec.renewal(grant.plan());
+    }
+    let session = auth.session(spec);
     let to = session.destination(&url)?;
     let mut server = Server { to, session, revision, mcp_session: None, http: http_client()? };
 
@@ -67,14 +82,38 @@ async fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-fn clients(context: Context) -> Result<Clients, Failure> {
+fn clients(context: &Context) -> Result<Clients, Failure> {
     let clients = Clients::default().metadata_document(MetadataDocument::new(DOCUMENT, [REDIRECT])?);
-    Ok(match (context.client_id, context.client_secret, context.issuer) {
-        (Some(id), Some(secret), Some(issuer)) => {
-            clients.pre_registered(issuer, Client::secret_basic(id, secret), [REDIRECT])
+    Ok(match (&context.client_secret, &context.issuer) {
+        (Some(secret), Some(issuer)) => {
+            let client = Client::secret_basic(&context.client_id, secret.as_str());
+            clients.pre_registered(issuer, client, [REDIRECT])
         }
         _ => clients,
     })
+}
+
+/// The grant that the client's credentials are for, if no person signs in.
+async fn machine_grant(auth: &AuthRuntime, context: &Context) -> Result<Option<MachineGrant>, Failure> {
+    let id = context.client_id.as_str();
+    let client = context.client_secret.as_deref().map(|secret| Client::secret_basic(id, secret));
+    if let (Some(token), Some(issuer), Some(endpoint), Some(client)) =
+        (&context.idp_id_token, &context.idp_issuer, &context.idp_token_endpoint, &client)
+    {
+        let at_idp = Client::public(context.idp_client_id.as_deref().unwrap_or_default());
+        let settings = IssuerSettings::new(issuer, endpoint, at_idp)?.identity_provider();
+        let idp = auth.session(SessionSpec::idp(issuer)?);
+        idp.install(Login::at(settings).id_token(token.as_str())).await?;
+        return Ok(Some(MachineGrant::enterprise(idp.identity().clone(), client.clone())));
+    }
+    if let Some(token) = &context.valid_jwt {
+        return Ok(Some(MachineGrant::jwt_bearer(SubjectToken::fixed(token.as_str()))));
+    }
+    if let Some(pem) = &context.private_key_pem {
+        let client = Client::private_key_jwt(id, &ClientKey::from_pem(pem)?);
+        return Ok(Some(MachineGrant::client_credentials(client)));
+    }
+    Ok(client.filter(|_| context.issuer.is_none()).map(MachineGrant::client_credentials))
 }
 
 fn http_client() -> Result<reqwest::Client, Failure> {
