@@ -9,6 +9,7 @@ mod notes;
 mod options;
 mod relay;
 mod renew;
+mod schemas;
 mod session;
 mod stdio;
 mod stream;

@@ -107,6 +107,7 @@ impl MessageRelay {
             self.session.headers_of(message)
         };
         let (mut may_renew, mut may_hold) = (message.kind != MessageKind::Response, is_first(message));
+        let mut may_learn = true;
         loop {
             let answer = self.send(message, &session_headers, progress).await;
             let lacks_login = matches!(&answer, Err(refusal) if refusal.is_login_required());
@@ -122,6 +123,9 @@ impl MessageRelay {
                 }
             }
             let body = answer.body().await?;
+            if status == 400 && std::mem::take(&mut may_learn) && self.learns_headers(message, &body).await {
+                continue;
+            }
             if may_renew && session_headers.has_session() && is_lost(status, &body) {
                 may_renew = false;
                 self.renew(session_headers.epoch).await.map_err(|refusal| Unanswered::NotRenewed(Box::new(refusal)))?;

@@ -12,7 +12,7 @@ use super::relay::MessageRelay;
 use super::session::{SessionHeaders, SessionNumber, changed_lists};
 use super::unanswered::Unanswered;
 use crate::wire::envelope::{self, MessageKind, MessageParts};
-use crate::wire::http::McpRequest;
+use crate::wire::http::{McpAnswer, McpRequest};
 use crate::wire::message::McpMessage;
 
 /// The time-out of a renewal, so that a server that does not answer holds no request back for ever.
@@ -72,22 +72,31 @@ impl MessageRelay {
         if !status.is_success() {
             return Err(Unanswered::Status { status: status.as_u16(), retry_after });
         }
+        match self.answer_of(answer).await {
+            // A notification has none.
+            Err(Unanswered::Broken) if message.kind != MessageKind::Request => Ok((headers, Vec::new())),
+            answer => Ok((headers, answer?)),
+        }
+    }
+
+    /// The message that answers a request which is not the client's. Other messages beside it are passed on.
+    pub(super) async fn answer_of(&self, answer: McpAnswer) -> Result<Vec<u8>, Unanswered> {
         if !answer.has_events() {
-            return Ok((headers, answer.body().await?));
+            return Ok(answer.body().await?);
         }
         let mut events = answer.events();
         while let Some(event) = events.next().await? {
             for part in envelope::messages(&event).unwrap_or_default() {
                 if MessageParts::read(part).is_some_and(|part| part.kind() == MessageKind::Response) {
-                    return Ok((headers, part.to_vec()));
+                    return Ok(part.to_vec());
                 }
                 self.pass(part).await;
             }
         }
-        if message.kind == MessageKind::Request { Err(Unanswered::Broken) } else { Ok((headers, Vec::new())) }
+        Err(Unanswered::Broken)
     }
 
-    /// EndSignals the MCP session at the server, if there is one.
+    /// Ends the MCP session at the server, if there is one.
     pub(super) async fn end_session(&self) {
         let session_headers = self.session.headers();
         if !session_headers.has_session() {

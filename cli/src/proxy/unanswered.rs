@@ -190,7 +190,7 @@ mod tests {
         let throttled = answer(&Unanswered::Status { status: 429, retry_after: Some(Duration::from_millis(1500)) });
         assert_eq!(throttled["id"], "x");
         assert_eq!(throttled["error"]["data"], json!({ "reason": "throttled", "status": 429, "retry_after": 2.0 }));
-        for (reason, reason, code) in [
+        for (unanswered, reason, code) in [
             (Unanswered::Broken, "in_doubt", CODE),
             (Unanswered::NotSent { is_secure: false }, "unreachable", CODE),
             (Unanswered::Status { status: 502, retry_after: None }, "server_trouble", CODE),
@@ -199,7 +199,7 @@ mod tests {
             (Unanswered::Excluded, "excluded", INVALID_PARAMS),
             (Unanswered::Ending, "shutting_down", CODE),
         ] {
-            let answer = answer(&reason);
+            let answer = answer(&unanswered);
             assert_eq!((&answer["error"]["data"]["reason"], &answer["error"]["code"]), (&json!(reason), &json!(code)));
         }
     }

@@ -50,7 +50,7 @@ pub(crate) struct MessageParams<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) arguments: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "_meta", deserialize_with = "present")]
-    meta: Option<&'a RawValue>,
+    pub(crate) meta: Option<&'a RawValue>,
 }
 
 impl<'a> MessageParts<'a> {

@@ -32,6 +32,11 @@ struct HeaderParameter {
 }
 
 impl KnownTools {
+    /// Whether the schema of this tool was listed.
+    pub(crate) fn knows(&self, tool: &str) -> bool {
+        self.0.contains_key(tool)
+    }
+
     /// The headers of a call with their values, which are not encoded yet. A parameter that is absent or `null` has none.
     pub(crate) fn parameters(&self, message: &McpMessage) -> Vec<(HeaderName, String)> {
         let Some(parameters) = message.tool().and_then(|tool| self.0.get(tool)) else { return Vec::new() };

@@ -140,7 +140,7 @@ async fn a_socket_is_for_this_user_alone() {
         assert_eq!(second.ended().await.1, 1);
         proxy.signal(Signal::KILL);
         proxy.ended().await;
-        // What is left of one that was killed is replaced.
+        // The next proxy replaces the socket of one that was killed.
         assert!(path.exists());
     }
     let mut proxy = scene.proxy(&["--listen", &format!("unix:{}", path.display())]);

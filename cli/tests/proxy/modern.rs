@@ -165,3 +165,33 @@ async fn a_server_of_2026_is_spoken_to_without_a_session() {
     assert_eq!((counts.requests("GET"), counts.requests("DELETE"), counts.requests("POST")), (0, 0, 7));
     assert_eq!((counts.status(401), scene.server.counts().token_requests), (0, 1));
 }
+
+/// A host may know the tools from an earlier process. The server says which headers it misses, and has executed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_was_not_listed_gets_its_headers_once_the_server_misses_them() {
+    let scene = ProxyScene::with(|settings| settings.wires = Wires::Only2026).await;
+    let mut proxy = scene.proxy(&[]);
+    for id in 1..=2 {
+        let answer = proxy.ask(modern(call(id, "routed", json!({ "region": "us-west1" })))).await;
+        assert_eq!(answer["result"]["content"][0]["text"], "us-west1", "{answer}");
+    }
+    assert_eq!(proxy.end().await.0, [] as [Value; 0]);
+    let counts = scene.resource.counts();
+    assert_eq!((counts.of("tools/call"), counts.answered("tools/call", 400), counts.of("tools/list")), (3, 1, 1));
+    assert_eq!(counts.executed("routed"), 2);
+    // Another mismatch is the client's.
+    let mut server = OddServer::start().await;
+    let mut proxy = ProxyClient::start(server.url());
+    proxy.send(modern(call(1, "a", json!({}))).to_string()).await;
+    let mismatch = r#"{"id":1,"error":{"code":-32020,"message":"Header mismatch"}}"#;
+    let json = ("content-type", "application/json");
+    server.post().await.reply(400, &[json], mismatch).await;
+    let list = server.post().await;
+    assert_eq!(list.json()["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]["name"], "test");
+    list.result(json!({ "tools": [{ "name": "b" }], "nextCursor": "page \"2\"" })).await;
+    let list = server.post().await;
+    assert_eq!(list.json()["params"]["cursor"], "page \"2\"");
+    list.result(json!({ "tools": [] })).await;
+    assert_eq!(proxy.line().await, mismatch);
+    assert_eq!(server.left(), [] as [&str; 0]);
+}

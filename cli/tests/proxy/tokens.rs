@@ -1,9 +1,11 @@
 //! Tokens of a strict authorization server, and what becomes of them under load.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokenkeeper::engine::values::record::ClientAuth;
-use tokenkeeper_testkit::hostile::{Grant, HostileAs};
+use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
 use tokenkeeper_testkit::mcp::{AnswerForm, HoldAt, McpResource, McpSettings};
 use tokio::io::AsyncWriteExt;
 
@@ -91,7 +93,7 @@ async fn storm(proxy: &mut ProxyClient, calls: u64, is_modern: bool) -> usize {
             continue;
         }
         assert!(seen.insert(answer["id"].as_u64().unwrap()), "{answer}");
-        good += usize::from(answer["result"]["content"][0]["text"] == answer["id"].to_string());
+        good += usize::from(answer["result"]["content"][0]["text"].as_str() == Some(answer["id"].to_string().as_str()));
     }
     good
 }
@@ -182,7 +184,7 @@ async fn a_step_up_is_an_error_with_the_command_and_no_refresh() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_cancelled_while_it_waits_for_a_token_is_not_sent() {
     let scene = ProxyScene::new().await;
-    let gate = scene.server.hold_next(tokenkeeper_testkit::hostile::When::After);
+    let gate = scene.server.hold_next(When::After);
     let mut proxy = scene.proxy(&[]);
     proxy.send(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string()).await;
     gate.reached(1).await;
@@ -218,4 +220,42 @@ async fn no_token_and_no_session_identifier_is_written_anywhere() {
     assert!(!all.contains("s3cret") && !all.contains("Bearer") && !all.contains("session-"), "{all}");
     let log = scene.resource.log();
     assert!(log.iter().filter(|request| request.path == "/mcp").all(|request| request.contains("s3cret")));
+}
+
+/// Tokens that live for 2 s, an authorization server with passing faults, and clients that call without a pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_proxies_outlast_short_tokens_and_passing_faults() {
+    let scene = ProxyScene::new().await;
+    scene.server.rules(|rules| rules.access_lifetime = Duration::from_secs(2));
+    let faults = [Fault::status(503), Fault::reset(), Fault::status(502).html(), Fault::redirect()];
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let clients = (0..8).map(|_| {
+        let (mut proxy, ended) = (scene.proxy(&[]), ended.clone());
+        tokio::spawn(async move {
+            let (mut calls, mut good) = (0, 0);
+            while !*ended.borrow() {
+                good += storm(&mut proxy, 20, true).await;
+                calls += 20;
+            }
+            (calls - good, calls, proxy.end().await.1)
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    // Each fault comes before a refresh, and each refresh after the expiry of a token.
+    for (number, fault) in (1..).zip(faults) {
+        scene.server.until(|counts| counts.rotations >= number).await;
+        scene.server.next(When::Before, fault);
+    }
+    scene.server.until(|counts| counts.rotations >= 5).await;
+    end.send(true).unwrap();
+    let mut all = 0;
+    for client in clients {
+        let (failed, calls, code) = client.await.unwrap();
+        assert_eq!((failed, code), (0, 0));
+        all += calls;
+    }
+    let counts = scene.server.counts();
+    assert_eq!((counts.replays, counts.most_concurrent, scene.resource.counts().executed("echo")), (0, 1, all as u64));
+    // Each fault costs one request more.
+    assert_eq!(counts.token_requests, counts.rotations + 4);
 }
