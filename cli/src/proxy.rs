@@ -8,7 +8,7 @@ mod logins;
 mod notes;
 mod options;
 mod relay;
-mod renew;
+mod reopen;
 mod schemas;
 mod session;
 mod stdio;

@@ -57,8 +57,13 @@ impl MessageRelay {
     /// Sends a notification or an answer of the client. A failure is noted, because nothing can answer it.
     pub(super) async fn notify(&self, message: &McpMessage, progress: &SendState) {
         let failure = match self.post(message, progress).await {
-            Ok((PostAnswer::Whole { status: 200..300, .. } | PostAnswer::Events { .. }, _)) => {
-                return self.session.took(message);
+            Ok((PostAnswer::Whole { status: 200..300, .. }, _)) => return self.session.took(message),
+            Ok((PostAnswer::Events { mut events, .. }, _)) => {
+                self.session.took(message);
+                while let Ok(Some(event)) = events.next().await {
+                    self.pass(&event).await;
+                }
+                return;
             }
             Ok((PostAnswer::Whole { status, retry_after, .. }, _)) => Unanswered::Status { status, retry_after },
             Err(refusal) => refusal,
@@ -106,7 +111,7 @@ impl MessageRelay {
         } else {
             self.session.headers_of(message)
         };
-        let (mut may_renew, mut may_hold) = (message.kind != MessageKind::Response, is_first(message));
+        let (mut may_reopen, mut may_hold) = (message.kind != MessageKind::Response, is_first(message));
         let mut may_learn = true;
         loop {
             let answer = self.send(message, &session_headers, progress).await;
@@ -126,9 +131,11 @@ impl MessageRelay {
             if status == 400 && std::mem::take(&mut may_learn) && self.learns_headers(message, &body).await {
                 continue;
             }
-            if may_renew && session_headers.has_session() && is_lost(status, &body) {
-                may_renew = false;
-                self.renew(session_headers.epoch).await.map_err(|refusal| Unanswered::NotRenewed(Box::new(refusal)))?;
+            if may_reopen && session_headers.has_session() && is_lost(status, &body) {
+                may_reopen = false;
+                self.reopen(session_headers.number)
+                    .await
+                    .map_err(|refusal| Unanswered::NotReopened(Box::new(refusal)))?;
                 session_headers = self.session.headers();
                 continue;
             }

@@ -25,15 +25,15 @@ const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 #[derive(Debug)]
 pub(super) struct ClientMcpSession {
     state: Mutex<State>,
-    /// Held while the MCP session is being renewed.
-    pub(super) renewal: tokio::sync::Mutex<()>,
+    /// Held while the MCP session is being reopened.
+    pub(super) reopening: tokio::sync::Mutex<()>,
     /// The MCP session that is ready for a standing stream.
     ready: watch::Sender<Option<SessionNumber>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    epoch: SessionNumber,
+    number: SessionNumber,
     session_headers: SessionHeaders,
     setup: SessionSetup,
 }
@@ -41,7 +41,7 @@ struct State {
 /// The headers of an MCP session's requests.
 #[derive(Clone, Default)]
 pub(super) struct SessionHeaders {
-    pub(super) epoch: SessionNumber,
+    pub(super) number: SessionNumber,
     id: Option<HeaderValue>,
     version: Option<HeaderValue>,
 }
@@ -58,7 +58,7 @@ pub(super) struct SessionSetup {
 
 impl ClientMcpSession {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), renewal: tokio::sync::Mutex::default(), ready: watch::Sender::new(None) }
+        Self { state: Mutex::default(), reopening: tokio::sync::Mutex::default(), ready: watch::Sender::new(None) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,8 +88,8 @@ impl ClientMcpSession {
     pub(super) fn opened(&self, initialize: &McpMessage, headers: &HeaderMap, result: &MessageParts<'_>) {
         let mut state = self.state();
         state.setup = SessionSetup { initialize: Some(initialize.clone()), ..SessionSetup::default() };
-        state.epoch += 1;
-        state.session_headers = SessionHeaders { epoch: state.epoch, ..SessionHeaders::of(headers, result) };
+        state.number += 1;
+        state.session_headers = SessionHeaders { number: state.number, ..SessionHeaders::of(headers, result) };
         drop(state);
         self.ready.send_replace(None);
     }
@@ -100,9 +100,9 @@ impl ClientMcpSession {
         match (&*message.method, &message.uri) {
             ("notifications/initialized", _) => {
                 state.setup.initialized = Some(message.clone());
-                let epoch = state.setup.initialize.is_some().then_some(state.epoch);
+                let number = state.setup.initialize.is_some().then_some(state.number);
                 drop(state);
-                self.ready.send_replace(epoch);
+                self.ready.send_replace(number);
             }
             ("logging/setLevel", _) => state.setup.level = Some(message.clone()),
             ("resources/subscribe", Some(uri)) if state.setup.subscriptions.len() < MAX_SUBSCRIPTIONS => {
@@ -116,14 +116,14 @@ impl ClientMcpSession {
     }
 
     /// Puts a new MCP session in the place of the one with this number.
-    pub(super) fn renewed(&self, session_headers: SessionHeaders) {
+    pub(super) fn reopened(&self, session_headers: SessionHeaders) {
         let mut state = self.state();
-        state.epoch += 1;
-        let epoch = state.epoch;
-        state.session_headers = SessionHeaders { epoch, ..session_headers };
+        state.number += 1;
+        let number = state.number;
+        state.session_headers = SessionHeaders { number, ..session_headers };
         let is_ready = state.setup.initialized.is_some();
         drop(state);
-        self.ready.send_replace(is_ready.then_some(epoch));
+        self.ready.send_replace(is_ready.then_some(number));
     }
 
     /// Follows which MCP session is ready for a standing stream.
@@ -142,7 +142,7 @@ impl SessionHeaders {
             id.set_sensitive(true);
             id
         });
-        Self { epoch: 0, id, version }
+        Self { number: 0, id, version }
     }
 
     pub(super) fn has_session(&self) -> bool {
@@ -161,7 +161,10 @@ impl SessionHeaders {
 
 impl std::fmt::Debug for SessionHeaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionHeaders").field("epoch", &self.epoch).field("has_session", &self.has_session()).finish()
+        f.debug_struct("SessionHeaders")
+            .field("number", &self.number)
+            .field("has_session", &self.has_session())
+            .finish()
     }
 }
 
@@ -248,8 +251,8 @@ mod tests {
             (&HeaderValue::from_static("s1"), &HeaderValue::from_static("2025-06-18"))
         );
         assert!(!format!("{:?} {sent:?}", session.headers()).contains("s1"));
-        session.renewed(SessionHeaders::default());
-        assert_eq!((session.headers().epoch, session.headers().has_session(), *ready.borrow()), (2, false, Some(2)));
+        session.reopened(SessionHeaders::default());
+        assert_eq!((session.headers().number, session.headers().has_session(), *ready.borrow()), (2, false, Some(2)));
         assert_eq!(
             changed_lists(&result),
             [Bytes::from(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)]

@@ -21,15 +21,15 @@ impl MessageRelay {
     pub(super) async fn stand(&self) {
         let mut ready = self.session.ready();
         loop {
-            let Ok(epoch) = ready.wait_for(Option::is_some).await.map(|epoch| *epoch) else { return };
-            let Some(number) = epoch else { continue };
+            let Ok(mcp_session) = ready.wait_for(Option::is_some).await.map(|mcp_session| *mcp_session) else { return };
+            let Some(number) = mcp_session else { continue };
             tokio::select! {
                 () = self.stand_in(number) => {
-                    if ready.wait_for(|now| *now != epoch).await.is_err() {
+                    if ready.wait_for(|now| *now != mcp_session).await.is_err() {
                         return;
                     }
                 }
-                moved = async { ready.wait_for(|now| *now != epoch).await.map(drop) } => if moved.is_err() {
+                moved = async { ready.wait_for(|now| *now != mcp_session).await.map(drop) } => if moved.is_err() {
                     return;
                 }
             }
@@ -38,7 +38,7 @@ impl MessageRelay {
 
     /// Keeps the stream of one MCP session open. Returns if the server has none.
     #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
-    async fn stand_in(&self, epoch: SessionNumber) {
+    async fn stand_in(&self, mcp_session: SessionNumber) {
         let session_headers = self.session.headers();
         let (mut last_id, mut asked, mut pause) = (None, None, PAUSES.0);
         let mut has_waited = false;
@@ -49,7 +49,7 @@ impl MessageRelay {
                 if self.wire.session().signed_in().await.is_err() {
                     return;
                 }
-                // A MCP session that lacks a login although it is signed in is asked again after a pause.
+                // An MCP session that lacks a login although it is signed in is asked again after a pause.
                 if !std::mem::replace(&mut has_waited, true) {
                     continue;
                 }
@@ -67,9 +67,9 @@ impl MessageRelay {
                 }
                 Ok(answer) => match answer.status.as_u16() {
                     // The new MCP session has a stream of its own.
-                    404 if session_headers.has_session() => match self.renew(epoch).await {
+                    404 if session_headers.has_session() => match self.reopen(mcp_session).await {
                         Ok(()) => return,
-                        Err(_) if self.session.headers().epoch != epoch => return,
+                        Err(_) if self.session.headers().number != mcp_session => return,
                         Err(_) => {}
                     },
                     429 | 500.. => asked = answer.retry_after().or(asked),

@@ -32,8 +32,8 @@ pub(super) enum Unanswered {
     Status { status: u16, retry_after: Option<Duration> },
     /// The server took the request, and its answer has no message for it.
     NoAnswer,
-    /// The MCP session was lost, and could not be renewed for this reason.
-    NotRenewed(Box<Unanswered>),
+    /// The MCP session was lost, and could not be reopened for this reason.
+    NotReopened(Box<Unanswered>),
     /// The client sent more requests than can wait.
     TooMany,
     /// The person excludes this tool.
@@ -77,7 +77,7 @@ impl Unanswered {
             Self::Status { status: 500.., .. } => Reason::ServerTrouble,
             Self::Status { .. } => Reason::RequestRefused,
             Self::NoAnswer => return "no_answer",
-            Self::NotRenewed(reason) => return reason.reason(),
+            Self::NotReopened(reason) => return reason.reason(),
             Self::TooMany => Reason::TooManyWaiters,
             Self::Excluded => return "excluded",
             Self::Ending => Reason::ShuttingDown,
@@ -89,7 +89,7 @@ impl Unanswered {
     pub(super) fn is_login_required(&self) -> bool {
         match self {
             Self::Call(error) => error.is_login_required(),
-            Self::NotRenewed(reason) => reason.is_login_required(),
+            Self::NotReopened(reason) => reason.is_login_required(),
             _ => false,
         }
     }
@@ -115,7 +115,7 @@ impl Unanswered {
                 return format!("the server answered with status {status} and without a message of MCP");
             }
             Self::NoAnswer => "the server took the request and sent no answer to it: it may have done what was asked",
-            Self::NotRenewed(reason) => {
+            Self::NotReopened(reason) => {
                 return format!(
                     "the server has lost the MCP session, and a new one could not be opened: {}",
                     reason.message()
@@ -132,7 +132,7 @@ impl Unanswered {
         match self {
             Self::Call(error) => error.retry_after(),
             Self::Status { retry_after, .. } => *retry_after,
-            Self::NotRenewed(reason) => reason.retry_after(),
+            Self::NotReopened(reason) => reason.retry_after(),
             _ => None,
         }
     }
@@ -147,7 +147,7 @@ impl Unanswered {
                 }
                 error => error.is_login_required().then(|| login.to_owned()),
             },
-            Self::NotRenewed(reason) => reason.command(login),
+            Self::NotReopened(reason) => reason.command(login),
             _ => None,
         }
     }
@@ -195,7 +195,7 @@ mod tests {
             (Unanswered::NotSent { is_secure: false }, "unreachable", CODE),
             (Unanswered::Status { status: 502, retry_after: None }, "server_trouble", CODE),
             (Unanswered::Status { status: 404, retry_after: None }, "request_refused", CODE),
-            (Unanswered::NotRenewed(Box::new(Unanswered::Broken)), "in_doubt", CODE),
+            (Unanswered::NotReopened(Box::new(Unanswered::Broken)), "in_doubt", CODE),
             (Unanswered::Excluded, "excluded", INVALID_PARAMS),
             (Unanswered::Ending, "shutting_down", CODE),
         ] {

@@ -123,7 +123,7 @@ impl McpWire {
     }
 
     /// Sends a request, and returns its answer, which may have any status. A refused token is replaced, and the request is then sent
-    /// again. `has_left` is set before the first byte may leave.
+    /// again. `has_left` is set while the server may have the request and has not refused it.
     ///
     /// # Cancellation
     ///
@@ -147,6 +147,10 @@ impl McpWire {
             })?;
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             self.cookies.keep_from(&headers);
+            if status == StatusCode::UNAUTHORIZED {
+                // It was not executed, and waits for another token.
+                has_left.store(false, Ordering::Relaxed);
+            }
             match call.next(status, &headers).await? {
                 Next::Again => {}
                 Next::Done => return Ok(McpAnswer { status, headers, response }),

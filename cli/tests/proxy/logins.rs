@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
+use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper_testkit::login_server::{Browser, Endpoint, LoginServer};
 use tokenkeeper_testkit::mcp::{HoldAt, McpResource};
 
 use crate::client::{INITIALIZED, ProxyClient, call, command, home, initialize, within};
-use crate::tokens::ProxyScene;
+use crate::tokens::{ProxyScene, import};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_login_the_answer_is_at_once_and_names_the_command() {
@@ -50,7 +51,7 @@ async fn the_standing_stream_waits_for_a_login() {
     scene.resource.cut_standing_streams();
     let answer = proxy.ask(call(1, "echo", json!({ "text": "a" }))).await;
     assert_eq!(answer["error"]["data"]["reason"], "logged_out");
-    let client = scene.server.register(tokenkeeper::engine::values::record::ClientAuth::None);
+    let client = scene.server.register(ClientAuth::None);
     scene.import(&scene.server.grant_for(&client, &scene.resource.uri(), "tools:read")).await;
     scene.resource.until(|counts| counts.standing_streams == 1).await;
     scene.resource.notify("notifications/tools/list_changed", json!({}));
@@ -61,16 +62,18 @@ async fn the_standing_stream_waits_for_a_login() {
 /// The request itself waits. A login that another process makes ends the wait, as one in the browser does.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_login_the_first_request_waits_for_the_person() {
-    let scene = ProxyScene::signed_out(|_| {}).await;
-    let mut proxy = scene.proxy(&["--login"]);
+    let server = LoginServer::start().await.unwrap();
+    let resource = McpResource::start(server.verifier()).await.unwrap();
+    let home = home();
+    let mut proxy = ProxyClient::of(command(&home, &["proxy", &resource.uri(), "--login"]));
     proxy.send(initialize().to_string()).await;
-    scene.resource.until(|counts| counts.answered("initialize", 401) == 1).await;
-    scene.sign_in().await;
+    server.until(|counts| counts.registered == 1).await;
+    let grant = server.hostile().grant_for(&server.hostile().register(ClientAuth::None), &resource.uri(), "tools:read");
+    import(&home, &resource.uri(), &grant).await;
     assert_eq!(proxy.message().await["result"]["protocolVersion"], "2025-11-25");
     proxy.send(INITIALIZED).await;
     assert_eq!(proxy.ask(call(1, "echo", json!({ "text": "a" }))).await["result"]["isError"], false);
-    let counts = scene.resource.counts();
-    // The login asks the server once more how to sign in.
+    let counts = resource.counts();
     assert_eq!((counts.answered("initialize", 200), counts.executed("echo"), counts.sessions_opened), (1, 1, 1));
     assert_eq!(proxy.end().await.1, 0);
 }
@@ -118,4 +121,16 @@ async fn a_login_in_the_browser_is_shared_by_all_proxies() {
     let counts = server.counts();
     assert_eq!((counts.logins, counts.of(Endpoint::Authorization), counts.code_replays), (1, 1, 0));
     assert_eq!(resource.counts().answered("initialize", 200), 3);
+}
+
+/// A login that cannot be made ends the wait at once. Here the authorization server has no registration and no metadata.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_fails_is_not_waited_for() {
+    let scene = ProxyScene::signed_out(|_| {}).await;
+    let mut proxy = scene.proxy(&["--login"]);
+    let answer = proxy.ask(initialize()).await;
+    assert_eq!(answer["error"]["data"]["reason"], "never_signed_in");
+    let (rest, code, notes) = proxy.end().await;
+    assert_eq!((rest.len(), code), (0, 3));
+    assert!(notes.contains("note: not signed in: "), "{notes}");
 }

@@ -44,18 +44,7 @@ impl ProxyScene {
     }
 
     pub(crate) async fn import(&self, grant: &Grant) {
-        let login = json!({
-            "server": self.resource.uri(),
-            "issuer": grant.binding.issuer.0,
-            "token_endpoint": grant.binding.token_endpoint,
-            "client_id": grant.binding.client.id,
-            "scope": grant.scope,
-            "refresh_token": grant.refresh_token.expose(),
-        });
-        let mut import = command(&self.home, &["import"]);
-        let mut import = import.stdin(std::process::Stdio::piped()).spawn().unwrap();
-        import.stdin.take().unwrap().write_all(login.to_string().as_bytes()).await.unwrap();
-        assert!(import.wait().await.unwrap().success());
+        import(&self.home, &self.resource.uri(), grant).await;
     }
 
     pub(crate) fn proxy(&self, arguments: &[&str]) -> ProxyClient {
@@ -75,6 +64,22 @@ impl ProxyScene {
         let counts = self.server.counts();
         (counts.token_requests, counts.rotations, counts.replays)
     }
+}
+
+/// Stores a login in a home, as another process does.
+pub(crate) async fn import(home: &TempDir, server: &str, grant: &Grant) {
+    let login = json!({
+        "server": server,
+        "issuer": grant.binding.issuer.0,
+        "token_endpoint": grant.binding.token_endpoint,
+        "client_id": grant.binding.client.id,
+        "scope": grant.scope,
+        "refresh_token": grant.refresh_token.expose(),
+    });
+    let mut import = command(home, &["import"]);
+    let mut import = import.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(login.to_string().as_bytes()).await.unwrap();
+    assert!(import.wait().await.unwrap().success());
 }
 
 /// Sends calls, and counts those that succeeded.

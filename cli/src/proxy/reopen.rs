@@ -15,21 +15,21 @@ use crate::wire::envelope::{self, MessageKind, MessageParts};
 use crate::wire::http::{McpAnswer, McpRequest};
 use crate::wire::message::McpMessage;
 
-/// The time-out of a renewal, so that a server that does not answer holds no request back for ever.
+/// The time-out of a reopening, so that a server that does not answer holds no request back for ever.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl MessageRelay {
     /// Opens a new MCP session in the place of number `lost`, with the client's own messages and without the client. All requests
-    /// that meet the loss share one renewal.
+    /// that meet the loss share one reopening.
     ///
     /// The client then gets notifications that the lists have changed, because another server may have answered.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the renewal. The next request begins it anew.
-    pub(super) async fn renew(&self, lost: SessionNumber) -> Result<(), Unanswered> {
-        let _renewing = self.session.renewal.lock().await;
-        if self.session.headers().epoch != lost {
+    /// Dropping the future ends the reopening. The next request begins it anew.
+    pub(super) async fn reopen(&self, lost: SessionNumber) -> Result<(), Unanswered> {
+        let _reopening = self.session.reopening.lock().await;
+        if self.session.headers().number != lost {
             return Ok(());
         }
         #[expect(clippy::disallowed_methods, reason = "it bounds requests of MCP; a refresh goes on")]
@@ -39,7 +39,7 @@ impl MessageRelay {
         for change in changes {
             self.output.send(&change).await;
         }
-        self.session.renewed(session_headers);
+        self.session.reopened(session_headers);
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl MessageRelay {
             number += 1;
             let ping = format!(r#"{{"jsonrpc":"2.0","id":"tokenkeeper-ping-{number}","method":"ping"}}"#);
             if let Some(ping) = McpMessage::read(Bytes::from(ping)) {
-                // It renews an MCP session that the server has lost. Other failures concern the requests of the client.
+                // It reopens an MCP session that the server has lost. Other failures concern the requests of the client.
                 let _ = self.post(&ping, &SendState::default()).await;
             }
         }
