@@ -162,6 +162,19 @@ async fn the_cancellation_of_a_request_that_still_waits_is_accepted_and_not_sent
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_cancellation_of_a_request_that_was_refused_and_not_sent_again_is_not_sent() {
+    let script = ScriptedSession::new().then(token("at-1")).then(token("at-2").takes(Duration::from_secs(2)));
+    let inner = Scripted::new([Step::Challenged(401, "Bearer")]);
+    let client = SessionClient::over(inner.clone(), script.session());
+    let refused = tokio::time::timeout(Duration::from_secs(1), post(&client, CALL));
+    assert!(refused.await.is_err());
+    post(&client, &cancellation(1)).await.unwrap();
+    assert_eq!(script.session().token().await.unwrap().token().expose(), "at-2");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((inner.sent().len(), script.counts().token_requests), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancellation_that_finds_no_token_is_dropped_after_five_seconds() {
     let script = ScriptedSession::new().then(token("at-1").takes(Duration::from_secs(6)));
     let inner = Scripted::default();
