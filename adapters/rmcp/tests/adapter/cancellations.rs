@@ -1,18 +1,26 @@
 //! Calls that time out while the session waits for a token. rmcp reports a time-out once its cancellation was delivered. The
 //! limit of a delivery is an hour in these tests, so that a cancellation that waits for a token would never return.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::ServiceError;
 use rmcp::model::{CallToolRequest, ClientRequest};
 use rmcp::service::PeerRequestOptions;
 use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
+use tokenkeeper::engine::memory::MemoryStore;
+use tokenkeeper::engine::values::DigestKey;
+use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError};
+use tokenkeeper::{AuthRuntime, SessionSpec};
 use tokenkeeper_rmcp::SessionClient;
 use tokenkeeper_testkit::hostile::{Fault, Gate, When};
 use tokenkeeper_testkit::mcp::HoldAt;
 use tokenkeeper_testkit::scripted::{ScriptedSession, token};
+use tokenkeeper_testkit::store_contract::async_trait;
+use tokio::sync::watch;
 
-use crate::host::{Host, Mcp, call, echo};
+use crate::host::{self, Host, Mcp, call, echo};
 use crate::requests::{CALL, numbered, post};
 use crate::scripted::{Scripted, Step};
 use crate::within::{each_within, within};
@@ -133,6 +141,43 @@ async fn a_refused_cancellation_is_sent_again_without_waiting_for_the_refresh() 
     within("the cancellation", host.resource.until(|counts| counts.answered("notifications/cancelled", 202) == 1))
         .await;
     assert_eq!((host.server.counts().token_requests, host.resource.counts().status(401)), (1, 1));
+}
+
+/// The client of a runtime whose requests are never answered.
+#[derive(Debug, Default)]
+struct NoAnswer(watch::Sender<u64>);
+
+#[async_trait]
+impl HttpClient for NoAnswer {
+    async fn send(&self, _: Exchange) -> Result<http::Response<Body>, HttpError> {
+        self.0.send_modify(|asked| *asked += 1);
+        pending().await
+    }
+
+    fn enforces_reach(&self) -> bool {
+        true
+    }
+}
+
+/// The session reads the metadata that a challenge names before it gives up the token.
+#[tokio::test]
+async fn a_refused_call_that_waits_for_metadata_is_cancelled_here() {
+    let host = Host::signed_in().await;
+    let http = Arc::new(NoAnswer::default());
+    let builder =
+        AuthRuntime::builder(MemoryStore::new(DigestKey::new([7; 32])).process()).http(Arc::clone(&http) as _);
+    let runtime = within("a runtime", builder.spawn()).await.unwrap();
+    let session = runtime.session(SessionSpec::mcp(&host.resource.uri()).unwrap());
+    host::install(&session, &host.grant()).await;
+    let mcp = host.connect(&host::own_client(&session)).await;
+    host.server.kill_access_tokens();
+    let request = ClientRequest::CallToolRequest(CallToolRequest::new(call("echo", "text", "late")));
+    let sending = mcp.peer().send_cancellable_request(request, PeerRequestOptions::no_options());
+    let sent = within("the call", sending).await.unwrap();
+    within("the metadata", http.0.subscribe().wait_for(|asked| *asked > 0)).await.unwrap();
+    within("the cancellation", sent.cancel(None)).await.unwrap();
+    let counts = host.resource.counts();
+    assert_eq!((counts.answered("tools/call", 401), counts.of("notifications/cancelled")), (1, 0));
 }
 
 fn cancellation(id: u64) -> String {
