@@ -241,3 +241,56 @@ fn a_damaged_pending_login_does_not_keep_anybody_from_signing_in() {
     assert_eq!(world.prompt(), Some(PromptState::Ended(PromptEnd::Aborted)));
     world.is_at_rest();
 }
+
+/// A login of `A` whose first write gets no answer in time, while its second write is under way.
+fn writes_twice(during: impl FnOnce(&mut World)) -> World {
+    let mut world = World::signed_in();
+    world.begins('A', asks());
+    world.deaf.insert('A');
+    world.rule('A', "reserve", Rule::Hold);
+    world.answers('A', 1, "code");
+    during(&mut world);
+    world.rule('A', "install", Rule::AnswerLate);
+    world.rule('A', "install", Rule::Hold);
+    world.releases('A');
+    world.down = None;
+    while world.process('A').held.is_empty() {
+        world.passes(secs(1));
+    }
+    world
+}
+
+#[test]
+fn a_late_conflict_of_an_earlier_write_does_not_end_the_login() {
+    let mut world = writes_twice(|world| world.imports("host"));
+    world.delivers('A');
+    assert!(!world.process('A').machine.is_over());
+    // The answer of the latest write counts.
+    world.releases('A');
+    assert!(world.process('A').machine.is_over());
+    assert_eq!(world.stored(), Some("rt-host"));
+}
+
+#[test]
+fn a_late_fault_of_an_earlier_write_begins_no_third() {
+    let mut world = writes_twice(|world| world.down = Some(StoreFault::Busy));
+    let due = world.process('A').machine.next_wake();
+    world.delivers('A');
+    assert_eq!(world.process('A').machine.next_wake(), due, "the time-out of the second write, and no third");
+    world.releases('A');
+    assert_eq!((world.result('A'), world.stored()), (Ok(()), Some("rt-code")));
+    assert_eq!(world.did('A', "install"), 2);
+}
+
+#[test]
+fn a_record_that_was_readable_is_compared_also_after_one_unreadable_answer() {
+    let mut world = World::signed_in();
+    world.begins('A', asks());
+    world.deaf.insert('A');
+    world.rule('A', "install", Rule::Fail(StoreFault::Unreadable));
+    world.answers('A', 1, "code");
+    assert_eq!(world.did('A', "install"), 0, "it is written again after a pause, like after any fault");
+    world.imports("host");
+    world.passes(secs(60));
+    assert_eq!(world.stored(), Some("rt-host"), "the newer login is not overwritten");
+}
