@@ -316,6 +316,19 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     })
 }
 
+/// Runs the work of a command on a new tokio runtime of this thread alone, for commands that pass messages on. Between two
+/// threads each message would wait for both. Work of the runtime's helper threads, such as a look-up of a name, is not waited
+/// for at the end.
+pub(crate) fn block_on_this_thread<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        outlive_file_size_limit()?;
+        work.await
+    });
+    runtime.shutdown_background();
+    done
+}
+
 /// Makes a write past the limit on file sizes fail. By default its signal ends the process, and a token that the server
 /// has issued with it. The handler stays when the listener is dropped.
 fn outlive_file_size_limit() -> io::Result<()> {

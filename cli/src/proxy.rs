@@ -7,6 +7,8 @@ mod listen;
 mod logins;
 mod notes;
 mod options;
+#[cfg(target_os = "linux")]
+mod pipes;
 mod relay;
 mod reopen;
 mod schemas;
@@ -32,7 +34,7 @@ use crate::{when, who};
 use logins::BackgroundLogins;
 use notes::NoteWriter;
 use relay::MessageRelay;
-use stdio::StdoutWriter;
+use stdio::{StdinReader, StdoutWriter};
 
 /// Runs as an MCP server on standard input and output, and passes each message on to a server over HTTP
 ///
@@ -102,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         // Only a home that exists has names.
         who::Selected::Name(_) => home.required()?,
     };
-    home::block_on(async {
+    home::block_on_this_thread(async {
         let identity = selected.identity(Some(&store)).await?;
         let login_command = login_command(&identity, home);
         let keeper = Keeper::open(store).await?;
@@ -129,7 +131,7 @@ async fn relay(
     let login = login_command.clone();
     let relay =
         Arc::new(MessageRelay::new(wire, output, notes, ToolFilter::new(&arguments.filters), logins, login_command));
-    relay::run(&relay, stdio::input()?, arguments.ping).await?;
+    relay::run(&relay, StdinReader::of_process()?, arguments.ping).await?;
     if relay.never_signed_in() {
         return Err(Failure::LoginRequired(format!(
             "no request succeeded, because there was no login\n  {login} signs in"

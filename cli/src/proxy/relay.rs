@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::exchange::SendState;
@@ -16,7 +16,7 @@ use super::lane::{SendLane, SendOrder};
 use super::logins::BackgroundLogins;
 use super::notes::NoteWriter;
 use super::session::ClientMcpSession;
-use super::stdio::{InputLine, StdoutWriter};
+use super::stdio::{InputLine, StdinReader, StdoutWriter};
 use super::unanswered::{Unanswered, unreadable};
 use crate::wire::envelope::{self, MessageKind, is_same_id};
 use crate::wire::http::McpWire;
@@ -86,11 +86,7 @@ impl MessageRelay {
 }
 
 /// Relays messages until the client or the system ends it. A `ping` is sent after each `ping` span.
-pub(super) async fn run(
-    relay: &Arc<MessageRelay>,
-    mut input: Receiver<InputLine>,
-    ping: Option<Duration>,
-) -> io::Result<()> {
+pub(super) async fn run(relay: &Arc<MessageRelay>, mut input: StdinReader, ping: Option<Duration>) -> io::Result<()> {
     let mut background = JoinSet::new();
     let shared = Arc::clone(relay);
     start(&mut background, async move { shared.stand().await });
@@ -105,7 +101,7 @@ pub(super) async fn run(
     let end = loop {
         dispatch.go();
         tokio::select! {
-            line = input.recv(), if dispatch.tasks.len() < MAX_IN_HAND => match line {
+            line = input.next(), if dispatch.tasks.len() < MAX_IN_HAND => match line {
                 Some(InputLine::Message(bytes)) => dispatch.take(&bytes),
                 Some(InputLine::TooLong) => dispatch.reply(unreadable("the message is longer than 32 MiB")),
                 None => break EndKind::Asked,

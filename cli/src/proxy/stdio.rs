@@ -1,7 +1,8 @@
 //! Standard input and output, as lines.
 //!
-//! A thread reads and a thread writes, because both may block for ever, and the end of the process must not wait for them.
+//! Where a read or write may block, a thread of its own makes it, because the end of the process must not wait for it.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::wire::MAX_MESSAGE;
 use crate::wire::envelope::line;
 
-/// How many lines are read ahead.
-const AHEAD: usize = 64;
+/// How many parts of the input a thread reads ahead.
+const AHEAD: usize = 16;
 
 /// How many bytes may wait to be written. A client that does not read stops the server by this.
 const MAX_WAITING: usize = 4 << 20;
@@ -26,49 +27,106 @@ pub(super) enum InputLine {
     TooLong,
 }
 
-/// Reads the lines of standard input until it ends. Blank lines are left out.
-pub(super) fn input() -> io::Result<Receiver<InputLine>> {
-    let (sender, receiver) = channel(AHEAD);
-    thread("stdin", move || {
-        let mut input = io::stdin().lock();
-        while let Ok(Some(line)) = next(&mut input) {
-            if sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(receiver)
+/// The lines of standard input. Blank lines are left out.
+#[derive(Debug)]
+pub(super) struct StdinReader {
+    source: Source,
+    lines: LineSplitter,
+    has_ended: bool,
 }
 
-/// The next line that is not blank. `None` at the end.
-fn next(input: &mut impl BufRead) -> io::Result<Option<InputLine>> {
-    let (mut line, mut is_too_long) = (Vec::new(), false);
-    loop {
-        let part = match input.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            part => part?,
-        };
-        let end = part.iter().position(|byte| *byte == b'\n');
-        let taken = part.get(..end.unwrap_or(part.len())).unwrap_or_default();
-        is_too_long |= line.len() + taken.len() > MAX_MESSAGE;
-        if is_too_long {
-            line = Vec::new();
-        } else {
-            line.extend_from_slice(taken);
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// A pipe, which is read without a thread.
+    #[cfg(target_os = "linux")]
+    Pipe(super::pipes::PipeInput),
+    /// A thread, because a read may block for ever.
+    Thread(Receiver<Vec<u8>>),
+}
+
+impl StdinReader {
+    pub(super) fn of_process() -> io::Result<Self> {
+        Ok(Self { source: Source::of_process()?, lines: LineSplitter::default(), has_ended: false })
+    }
+
+    /// The next line. `None` at the end.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. No line is lost.
+    pub(super) async fn next(&mut self) -> Option<InputLine> {
+        loop {
+            if let Some(line) = self.lines.ready.pop_front() {
+                return Some(line);
+            }
+            if self.has_ended {
+                return None;
+            }
+            let bytes = match &mut self.source {
+                #[cfg(target_os = "linux")]
+                Source::Pipe(input) => input.read().await.unwrap_or_default(),
+                Source::Thread(parts) => parts.recv().await.unwrap_or_default(),
+            };
+            self.has_ended = bytes.is_empty();
+            self.lines.feed(if self.has_ended { b"\n" } else { &bytes });
         }
-        let (is_over, length) = (part.is_empty(), end.map_or(part.len(), |end| end + 1));
-        input.consume(length);
-        if end.is_none() && !is_over {
-            continue;
+    }
+}
+
+impl Source {
+    fn of_process() -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if let Some(input) = super::pipes::PipeInput::of_process() {
+            return Ok(Self::Pipe(input));
         }
-        if is_too_long {
-            return Ok(Some(InputLine::TooLong));
-        }
-        if !line.trim_ascii().is_empty() {
-            return Ok(Some(InputLine::Message(line.into())));
-        }
-        if is_over {
-            return Ok(None);
+        let (sender, parts) = channel(AHEAD);
+        thread("stdin", move || {
+            let mut input = io::stdin().lock();
+            loop {
+                let part = match input.fill_buf() {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    part => part.unwrap_or_default().to_vec(),
+                };
+                input.consume(part.len());
+                if part.is_empty() || sender.blocking_send(part).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self::Thread(parts))
+    }
+}
+
+/// Splits bytes into lines. The splits of the bytes have no meaning.
+#[derive(Debug, Default)]
+struct LineSplitter {
+    /// The line that has begun.
+    line: Vec<u8>,
+    is_too_long: bool,
+    ready: VecDeque<InputLine>,
+}
+
+impl LineSplitter {
+    fn feed(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = part.strip_suffix(b"\n");
+            let taken = text.unwrap_or(part);
+            self.is_too_long |= self.line.len() + taken.len() > MAX_MESSAGE;
+            if self.is_too_long {
+                self.line = Vec::new();
+            } else {
+                self.line.extend_from_slice(taken);
+            }
+            if text.is_none() {
+                return;
+            }
+            let line = std::mem::take(&mut self.line);
+            if std::mem::take(&mut self.is_too_long) {
+                self.ready.push_back(InputLine::TooLong);
+            } else if !line.trim_ascii().is_empty() {
+                self.ready.push_back(InputLine::Message(line.into()));
+            }
         }
     }
 }
@@ -78,7 +136,10 @@ fn next(input: &mut impl BufRead) -> io::Result<Option<InputLine>> {
 pub(super) struct StdoutWriter {
     items: UnboundedSender<OutputItem>,
     room: Arc<Semaphore>,
-    broken: watch::Receiver<bool>,
+    broken: watch::Sender<bool>,
+    /// The output, if it is a pipe or a socket. Short lines are written to it at once while nothing waits.
+    #[cfg(target_os = "linux")]
+    ready: Option<Arc<super::pipes::ReadyOutput>>,
 }
 
 #[derive(Debug)]
@@ -92,18 +153,32 @@ enum OutputItem {
 impl StdoutWriter {
     /// Writes to the process's standard output.
     pub(super) fn of_process() -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsFd;
+            let ready = super::pipes::ReadyOutput::new(io::stdout().as_fd().try_clone_to_owned()?);
+            Ok(Self { ready: ready.map(Arc::new), ..Self::new(stdout()?)? })
+        }
+        #[cfg(not(target_os = "linux"))]
         Self::new(stdout()?)
     }
 
     fn new(mut output: impl Write + Send + 'static) -> io::Result<Self> {
         let (items, receiver) = unbounded_channel();
-        let (is_broken, broken) = watch::channel(false);
+        let broken = watch::Sender::new(false);
+        let is_broken = broken.clone();
         thread("stdout", move || {
             if write(receiver, &mut output).is_err() {
                 is_broken.send_replace(true);
             }
         })?;
-        Ok(Self { items, room: Arc::new(Semaphore::new(MAX_WAITING)), broken })
+        Ok(Self {
+            items,
+            room: Arc::new(Semaphore::new(MAX_WAITING)),
+            broken,
+            #[cfg(target_os = "linux")]
+            ready: None,
+        })
     }
 
     /// Writes a message as a line, once there is room for it. After the output has broken, it is dropped.
@@ -113,9 +188,29 @@ impl StdoutWriter {
     /// Safe to drop. The line was then not written, and no part of it.
     pub(super) async fn send(&self, message: &[u8]) {
         let share = u32::try_from(message.len().min(MAX_WAITING)).unwrap_or(u32::MAX);
-        if let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(share).await {
-            let _ = self.items.send(OutputItem::Line(line(message), permit));
+        let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(share).await else { return };
+        let mut line = line(message);
+        let written = self.write_at_once(&line, permit.num_permits());
+        if written < line.len() {
+            line.drain(..written);
+            let _ = self.items.send(OutputItem::Line(line, permit));
         }
+    }
+
+    /// Writes a part of a line at once, if it is the only one that has a share of the room. Returns its length.
+    #[cfg(target_os = "linux")]
+    fn write_at_once(&self, line: &[u8], share: usize) -> usize {
+        let is_only_one = self.room.available_permits() + share == MAX_WAITING;
+        let ready = self.ready.as_ref().filter(|_| is_only_one && !*self.broken.borrow());
+        ready.map_or(Ok(0), |ready| ready.write(line)).unwrap_or_else(|_| {
+            self.broken.send_replace(true);
+            line.len()
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_at_once(&self, _line: &[u8], _share: usize) -> usize {
+        0
     }
 
     /// Waits until everything so far was written, or the output has broken.
@@ -128,7 +223,7 @@ impl StdoutWriter {
 
     /// Waits until the output has broken, because the client has closed it.
     pub(super) async fn broken(&self) {
-        let mut broken = self.broken.clone();
+        let mut broken = self.broken.subscribe();
         let _ = broken.wait_for(|is_broken| *is_broken).await;
     }
 }
@@ -176,14 +271,14 @@ mod tests {
     #[test]
     fn lines_are_bounded_and_blank_ones_left_out() {
         let long = vec![b'x'; MAX_MESSAGE + 1];
-        let bytes = [&b"{\"a\":1}\r\n\n \t\n"[..], &long, b"\n{}"].concat();
-        let mut input = io::BufReader::with_capacity(7, &*bytes);
-        let mut lines = Vec::new();
-        while let Some(line) = next(&mut input).unwrap() {
-            lines.push(line);
+        let bytes = [&b"{\"a\":1}\r\n\n \t\n"[..], &long, b"\n{}\n{"].concat();
+        let mut lines = LineSplitter::default();
+        for part in bytes.chunks(7) {
+            lines.feed(part);
         }
         let message = |text: &'static [u8]| InputLine::Message(Bytes::from_static(text));
-        assert_eq!(lines, [message(b"{\"a\":1}\r"), InputLine::TooLong, message(b"{}")]);
+        assert_eq!(lines.ready, [message(b"{\"a\":1}\r"), InputLine::TooLong, message(b"{}")]);
+        assert_eq!(lines.line, b"{");
     }
 
     /// Blocks at each write until the test takes it.
