@@ -253,7 +253,6 @@ fn writes_twice(during: impl FnOnce(&mut World)) -> World {
     world.rule('A', "install", Rule::AnswerLate);
     world.rule('A', "install", Rule::Hold);
     world.releases('A');
-    world.down = None;
     while world.process('A').held.is_empty() {
         world.passes(secs(1));
     }
@@ -273,9 +272,12 @@ fn a_late_conflict_of_an_earlier_write_does_not_end_the_login() {
 
 #[test]
 fn a_late_fault_of_an_earlier_write_begins_no_third() {
-    let mut world = writes_twice(|world| world.down = Some(StoreFault::Busy));
+    let mut world = writes_twice(|_| {});
     let due = world.process('A').machine.next_wake();
-    world.delivers('A');
+    for event in std::mem::take(&mut world.process('A').late) {
+        let LoginEvent::Changed(op, _) = event else { panic!("{event:?}") };
+        world.tells('A', LoginEvent::Changed(op, Err(StoreFault::Busy)));
+    }
     assert_eq!(world.process('A').machine.next_wake(), due, "the time-out of the second write, and no third");
     world.releases('A');
     assert_eq!((world.result('A'), world.stored()), (Ok(()), Some("rt-code")));
