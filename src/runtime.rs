@@ -19,7 +19,7 @@ use tokenkeeper_actors::system::{Entropy, SystemClock};
 
 use crate::authorization::{AuthorizationLogins, LoginSettings};
 use crate::discovery::Discovery;
-use crate::grant::{Dialect, RefreshGrant};
+use crate::grant::{Dialect, Errands, RefreshGrant};
 use crate::http::HttpClient;
 use crate::issuers::providers;
 use crate::machine::{self, MachineSource, RuntimeLink};
@@ -294,7 +294,7 @@ impl RuntimeBuilder {
         let refresh = refresh
             .profiles(profiles.clone())
             .reach(logins.as_ref().and_then(|logins| logins.discovery().reach_setting()));
-        let link = RuntimeLink::default();
+        let (link, errands) = (RuntimeLink::default(), Arc::<Errands>::default());
         let discovery = match &logins {
             Some(logins) => logins.discovery().clone(),
             None => Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
@@ -307,9 +307,12 @@ impl RuntimeBuilder {
             refresh: refresh.clone(),
             store: Arc::clone(&self.store),
             link: link.clone(),
+            errands: Arc::clone(&errands),
         }));
         let idp = Arc::new(refresh.clone().for_id_tokens());
-        let mut sources = Sources::new(Arc::new(refresh)).with(machine::idp_session(), idp);
+        let exchanging = Arc::new(refresh.clone().for_errands(errands));
+        let mut sources = Sources::new(Arc::new(refresh));
+        sources = sources.with(machine::idp_session(), idp).with(machine::idp_refresh_token(), exchanging);
         for name in machine::machine_sources() {
             sources = sources.with(name, Arc::clone(&machine) as _);
         }

@@ -1,4 +1,4 @@
-//! Client assertions (RFC 7523 section 2.2): signed statements by which a client authenticates with its private key.
+//! Client assertions (RFC 7523 section 2.2), the signed statements by which a client authenticates with its private key.
 
 use std::fmt;
 use std::time::Duration;

@@ -8,6 +8,7 @@ mod answer;
 #[cfg(feature = "assertions")]
 mod assertion;
 mod endpoint;
+mod errand;
 mod id_token;
 mod request;
 mod retry_after;
@@ -19,11 +20,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
-use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profiles, Refused};
+use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profiles, Refused, Trouble};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh, RenewalPlan};
-use tokenkeeper_actors::values::{ProviderName, RefreshToken, ServerIdentity};
+use tokenkeeper_actors::values::{ProviderName, Reason, RefreshToken, ServerIdentity};
 
 use crate::http::{
     Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
@@ -36,6 +37,7 @@ pub use answer::{read as read_answer, split_scopes};
 #[cfg(feature = "assertions")]
 pub use assertion::{AssertionAudience, ClientKey, ClientKeyError};
 pub use endpoint::may_receive_secrets;
+pub(crate) use errand::{Errands, ID_JAG, TOKEN_EXCHANGE, Wanted};
 pub use request::BodyFormat;
 pub(crate) use request::{Signing, build as token_request};
 pub use retry_after::longest as retry_after;
@@ -83,6 +85,8 @@ pub struct RefreshGrant {
     reach: Option<Reach>,
     /// Whether the ID token of an answer is the token of the session.
     reads_id_token: bool,
+    /// The exchanges that present the refresh token, if this source makes some.
+    errands: Option<Arc<Errands>>,
 }
 
 impl RefreshGrant {
@@ -93,7 +97,15 @@ impl RefreshGrant {
     /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let dialects = providers::rows_by_name().map(|(name, facts)| (name, facts.dialect)).collect();
-        Self { http, clock, dialects, profiles: providers::profiles(), reach: None, reads_id_token: false }
+        Self {
+            http,
+            clock,
+            dialects,
+            profiles: providers::profiles(),
+            reach: None,
+            reads_id_token: false,
+            errands: None,
+        }
     }
 
     /// Returns the same source for a runtime with these `profiles`. Default: [`providers::profiles`].
@@ -121,6 +133,25 @@ impl RefreshGrant {
     #[must_use]
     pub(crate) fn for_id_tokens(self) -> Self {
         Self { reads_id_token: true, ..self }
+    }
+
+    /// Returns the same source for sessions at identity providers whose refresh token is exchanged.
+    #[must_use]
+    pub(crate) fn for_errands(self, errands: Arc<Errands>) -> Self {
+        Self { errands: Some(errands), ..self }
+    }
+
+    /// The exchange of `token`, or `None` if it cannot be built.
+    fn exchange(&self, token: &RefreshToken, grant: &Grant, wanted: &Wanted) -> Option<http::Request<Body>> {
+        let Binding { issuer, client, token_endpoint, .. } = &grant.binding;
+        let mut parameters = vec![
+            ("grant_type", errand::TOKEN_EXCHANGE),
+            ("subject_token", token.expose()),
+            ("subject_token_type", errand::REFRESH_TOKEN),
+        ];
+        parameters.extend(wanted.iter().map(|(name, value)| (*name, value.as_str())));
+        let signing = Signing { issuer: &issuer.0, now: self.clock.now().wall };
+        request::build(token_endpoint, client, parameters, BodyFormat::Form, signing)
     }
 
     /// The addresses that the requests of a plan may connect to (law 24).
@@ -251,7 +282,14 @@ impl RefreshGrant {
     ) -> Evidence {
         let TokenRequest { refresh, grant, not_after, timeout, .. } = request;
         let (Some(token), Some(grant)) = (refresh, grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
-        let Some(request) = self.refresh(&token, &grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
+        let errands = self.errands.as_ref().and_then(|errands| Some((errands, errands.next(identity)?)));
+        let request = match &errands {
+            Some((_, wanted)) => self.exchange(&token, &grant, wanted),
+            // The flight before has made the exchange that this one was ordered for. A refresh would spend the token for nothing.
+            None if self.errands.is_some() => return Evidence::Unavailable(Trouble::new(Reason::Aborted)),
+            None => self.refresh(&token, &grant),
+        };
+        let Some(request) = request else { return Evidence::NotSent(NotSent::Unbuildable) };
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
         let max_answer = DEFAULT_ANSWER_MOST;
@@ -268,6 +306,9 @@ impl RefreshGrant {
                 let mut evidence = answer::read_for(&profile, &answer, asked, now.wall);
                 if let (true, Evidence::Tokens(tokens)) = (self.reads_id_token, &mut evidence) {
                     id_token::replace_access(tokens, answer.body().as_bytes(), &grant, now);
+                }
+                if let Some((errands, _)) = errands {
+                    errands.conclude(identity, &mut evidence, &answer);
                 }
                 discreet(evidence, &profile, &token, &grant.binding.client)
             }

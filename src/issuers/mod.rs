@@ -119,6 +119,15 @@ impl IssuerSettings {
         self
     }
 
+    /// The same server, as an identity provider that takes its refresh token as the subject of an exchange, in place of an ID
+    /// token. Each exchange spends the refresh token like a refresh, and the server may replace it. The session makes no other use
+    /// of it, so its own lease is of no use to a host. Default: the lease is the access token.
+    #[must_use]
+    pub fn identity_provider_without_id_token(mut self) -> Self {
+        self.renewal.source = crate::machine::idp_refresh_token();
+        self
+    }
+
     /// Whether the session's lease is the ID token.
     pub(crate) fn is_identity_provider(&self) -> bool {
         self.renewal.source == crate::machine::idp_session()

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use tokenkeeper_actors::values::record::Client as RegisteredClient;
+use tokenkeeper_actors::values::record::{Binding, Client as RegisteredClient};
 use tokenkeeper_actors::values::{AccessToken, Scopes, ServerIdentity};
 
 use super::command::ExecCommand;
 use super::kinds::Kind;
 use super::subject::{SubjectToken, TokenType};
-use crate::grant::may_receive_secrets;
+use crate::grant::{ID_JAG, Wanted, may_receive_secrets};
 use crate::issuers::Client;
 use crate::{LoginError, SourceName};
 
@@ -137,6 +137,19 @@ impl MachineGrant {
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), value.into()));
         self
+    }
+
+    /// The parameters of the exchange for an ID-JAG for the server of `binding`, beside the subject.
+    pub(super) fn id_jag(&self, binding: &Binding) -> Wanted {
+        let mut wanted = vec![("requested_token_type", ID_JAG.to_owned()), ("audience", binding.issuer.0.clone())];
+        wanted.extend(binding.resource.clone().map(|resource| ("resource", resource)));
+        wanted.extend(self.scope().map(|scope| ("scope", scope)));
+        wanted
+    }
+
+    /// The `scope` of a request, if it has one.
+    pub(super) fn scope(&self) -> Option<String> {
+        Some(self.scopes.iter().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty())
     }
 
     /// The scopes that the grant asks for.

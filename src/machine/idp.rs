@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokenkeeper_actors::law::profile::Trouble;
+use tokenkeeper_actors::law::profile::{Evidence, Profile, Refused, Trouble};
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey};
 use tokenkeeper_actors::ports::store::TokenStore;
-use tokenkeeper_actors::runtime::{AuthRuntime, SessionSpec, TokenOptions, WeakRuntime};
+use tokenkeeper_actors::runtime::{AuthRuntime, AuthSession, SessionSpec, TokenOptions, WeakRuntime};
 use tokenkeeper_actors::values::record::{Binding, RenewalPlan};
-use tokenkeeper_actors::values::{Lease, Reason, ServerIdentity};
+use tokenkeeper_actors::values::{AccessToken, Lease, Reason, ServerIdentity, TokenError};
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::judge;
+use super::names::idp_refresh_token;
+use crate::grant::{Errands, Wanted};
 
 /// How long a request waits for the token of another session.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -21,9 +26,18 @@ const MARGIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuntimeLink(Arc<OnceLock<WeakRuntime>>);
 
-/// The token of another session, with the client and the endpoint of that session's server.
+/// A thing of another session that a request begins with.
 #[derive(Clone, Debug)]
-pub(super) struct Drawn {
+pub(super) enum Drawn {
+    /// Its token, with the client and the endpoint of that session's server.
+    Token(Box<Token>),
+    /// An assertion that was made for this request. It is used once.
+    Assertion(AccessToken),
+}
+
+/// The token of another session.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
     pub(super) lease: Lease,
     pub(super) server: Option<(Binding, RenewalPlan)>,
 }
@@ -33,8 +47,18 @@ pub(super) struct Drawn {
 pub(super) struct OtherSessions {
     link: RuntimeLink,
     store: Arc<dyn TokenStore>,
+    errands: Arc<Errands>,
+    /// The words of refusals.
+    profile: Profile,
     /// By the session that a request is for.
     drawn: Mutex<BTreeMap<ServerIdentity, Result<Drawn, Trouble>>>,
+}
+
+/// The failure of a request that begins with the token of a session that has none.
+fn trouble(error: &TokenError) -> Trouble {
+    // A login there helps, and none at the session's own server.
+    let reason = if error.is_login_required() { Reason::SignOnRequired } else { error.reason() };
+    Trouble { reason, retry_after: error.retry_after() }
 }
 
 impl RuntimeLink {
@@ -50,19 +74,36 @@ impl RuntimeLink {
 }
 
 impl OtherSessions {
-    pub(super) fn new(link: RuntimeLink, store: Arc<dyn TokenStore>) -> Self {
-        Self { link, store, drawn: Mutex::default() }
+    pub(super) fn new(link: RuntimeLink, store: Arc<dyn TokenStore>, errands: Arc<Errands>, profile: Profile) -> Self {
+        Self { link, store, errands, profile, drawn: Mutex::default() }
     }
 
-    /// Obtains the token of the session `other` for a request of `identity`.
-    pub(super) async fn draw(&self, identity: &ServerIdentity, other: &ServerIdentity) {
-        let drawn = self.obtain(identity, other).await;
+    /// Obtains the token of the session `other` for a request of `identity`. `wanted` is the exchange that the request begins
+    /// with, if it may present the refresh token of that session.
+    pub(super) async fn draw(&self, identity: &ServerIdentity, other: &ServerIdentity, wanted: Option<Wanted>) {
+        let drawn = self.obtain(identity, other, wanted).await;
         self.with(|all| all.insert(identity.clone(), drawn));
     }
 
     /// The token that the request of `identity` was prepared with.
-    pub(super) fn drawn(&self, identity: &ServerIdentity) -> Result<Drawn, Trouble> {
-        self.with(|all| all.get(identity).cloned()).unwrap_or(Err(Trouble::new(Reason::Aborted)))
+    pub(super) fn token(&self, identity: &ServerIdentity) -> Result<Token, Trouble> {
+        match self.with(|all| all.get(identity).cloned()) {
+            Some(Ok(Drawn::Token(token))) => Ok(*token),
+            Some(Err(trouble)) => Err(trouble),
+            Some(Ok(Drawn::Assertion(_))) | None => Err(Trouble::new(Reason::Aborted)),
+        }
+    }
+
+    /// Takes the assertion that the request of `identity` was prepared with. `None` if it begins with a token.
+    pub(super) fn assertion(&self, identity: &ServerIdentity) -> Option<AccessToken> {
+        self.with(|all| match all.remove(identity) {
+            Some(Ok(Drawn::Assertion(assertion))) => Some(assertion),
+            Some(other) => {
+                all.insert(identity.clone(), other);
+                None
+            }
+            None => None,
+        })
     }
 
     /// Notes that the server of the session `other` does not accept the token of `lease`.
@@ -82,27 +123,66 @@ impl OtherSessions {
         }
     }
 
-    async fn obtain(&self, identity: &ServerIdentity, other: &ServerIdentity) -> Result<Drawn, Trouble> {
+    async fn obtain(
+        &self,
+        identity: &ServerIdentity,
+        other: &ServerIdentity,
+        wanted: Option<Wanted>,
+    ) -> Result<Drawn, Trouble> {
         if identity == other {
             return Err(Trouble::new(Reason::RequestRefused));
         }
         let runtime = self.link.runtime().ok_or(Trouble::new(Reason::Aborted))?;
         let session = runtime.session(SessionSpec::new(other.clone()));
-        let options = TokenOptions { timeout: TIMEOUT, min_lifetime: MARGIN, ..TokenOptions::default() };
-        let lease = session.token_with(options).await.map_err(|error| Trouble {
-            // A login there helps, and none at the session's own server.
-            reason: if error.is_login_required() { Reason::SignOnRequired } else { error.reason() },
-            retry_after: error.retry_after(),
-        })?;
-        let kept = || self.drawn(identity).ok().and_then(|drawn| drawn.server);
         let server = match self.store.load(other).await {
             Ok(record) => {
                 let grant = record.as_ref().and_then(|record| record.grant());
                 grant.map(|grant| (grant.binding.clone(), grant.renewal.clone()))
             }
-            Err(_) => kept(),
+            Err(_) => self.token(identity).ok().and_then(|token| token.server),
         };
-        Ok(Drawn { lease, server })
+        let is_exchanged = server.as_ref().is_some_and(|(_, plan)| plan.source == idp_refresh_token());
+        if let (true, Some(wanted)) = (is_exchanged, wanted) {
+            return self.exchange(&session, wanted).await.map(Drawn::Assertion);
+        }
+        let options = TokenOptions { timeout: TIMEOUT, min_lifetime: MARGIN, ..TokenOptions::default() };
+        let lease = session.token_with(options).await.map_err(|error| trouble(&error))?;
+        Ok(Drawn::Token(Box::new(Token { lease, server })))
+    }
+
+    /// Has the refresh token of `session` exchanged by one of its flights. Each flight makes one exchange, so callers may wait for
+    /// several.
+    async fn exchange(&self, session: &AuthSession, wanted: Wanted) -> Result<AccessToken, Trouble> {
+        let mut reply = self.errands.put(session.identity(), wanted);
+        loop {
+            let options = TokenOptions { timeout: TIMEOUT, force: true, ..TokenOptions::default() };
+            // A flight that was begun for another caller may have made the exchange already.
+            let flown = tokio::select! {
+                biased;
+                exchanged = &mut reply => {
+                    let exchanged = exchanged.map_err(|_| Trouble::new(Reason::Aborted))?;
+                    return exchanged.map_err(|refused| self.refused_exchange(refused));
+                }
+                flown = session.token_with(options) => flown,
+            };
+            match (reply.try_recv(), flown) {
+                (Ok(exchanged), _) => return exchanged.map_err(|refused| self.refused_exchange(refused)),
+                (Err(TryRecvError::Closed), _) => return Err(Trouble::new(Reason::Aborted)),
+                (Err(TryRecvError::Empty), Err(error)) => return Err(trouble(&error)),
+                (Err(TryRecvError::Empty), Ok(_)) => {}
+            }
+        }
+    }
+
+    fn refused_exchange(&self, refused: Refused) -> Trouble {
+        match judge::elsewhere(judge::refusal(&self.profile, refused)) {
+            // The refresh token is dead.
+            Evidence::Unavailable(Trouble { reason: Reason::CredentialRejected, .. }) => {
+                Trouble::new(Reason::SignOnRequired)
+            }
+            Evidence::Unavailable(trouble) => trouble,
+            _ => Trouble::new(Reason::RequestRefused),
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<ServerIdentity, Result<Drawn, Trouble>>) -> T) -> T {

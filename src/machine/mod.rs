@@ -38,6 +38,10 @@
 //! (RFC 7523). When the ID token is over, the session at the identity provider refreshes it once for all. When that is not
 //! possible, callers get [`SignOnRequired`](crate::Reason::SignOnRequired). If the organisation denies the access, they get
 //! [`PolicyDenied`](crate::Reason::PolicyDenied). Neither opens a browser.
+//!
+//! Some identity providers take their refresh token as the subject of the exchange
+//! ([`IssuerSettings::identity_provider_without_id_token`](crate::issuers::IssuerSettings::identity_provider_without_id_token)).
+//! Each exchange then spends it, one after another, under the laws of a refresh.
 
 mod command;
 mod credential;
@@ -55,6 +59,6 @@ pub use command::ExecCommand;
 pub use grant::MachineGrant;
 pub(crate) use idp::RuntimeLink;
 pub use names::sources;
-pub(crate) use names::{idp_session, machine_sources};
+pub(crate) use names::{idp_refresh_token, idp_session, machine_sources};
 pub(crate) use source::{MachineSource, Parts};
 pub use subject::{SubjectToken, TokenType};

@@ -15,7 +15,7 @@ const ALL: [&str; 6] = [CLIENT_CREDENTIALS, JWT_BEARER, TOKEN_EXCHANGE, ID_JAG, 
 
 /// The names of the sources that each runtime has beside the refresh grant, as records keep them.
 pub fn sources() -> impl Iterator<Item = SourceName> {
-    machine_sources().chain([idp_session()])
+    machine_sources().chain([idp_session(), idp_refresh_token()])
 }
 
 /// The names of the sources of [`MachineGrant`](super::MachineGrant).
@@ -26,6 +26,11 @@ pub(crate) fn machine_sources() -> impl Iterator<Item = SourceName> {
 /// The name of the source of sessions at identity providers, whose lease is the ID token.
 pub(crate) fn idp_session() -> SourceName {
     name("idp_session")
+}
+
+/// The name of the source of sessions at identity providers whose refresh token is exchanged.
+pub(crate) fn idp_refresh_token() -> SourceName {
+    name("idp_refresh_token")
 }
 
 pub(super) fn name(name: &'static str) -> SourceName {
@@ -40,10 +45,10 @@ mod tests {
     #[test]
     fn each_source_has_a_name_of_its_own() {
         let mut names: Vec<_> = sources().map(|name| name.to_string()).collect();
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 8);
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 8);
         assert!(!names.contains(&SourceName::REFRESH_TOKEN.to_string()));
     }
 }

@@ -21,7 +21,7 @@ use super::kinds::Kind;
 use super::sealed;
 use super::subject::SubjectToken;
 use crate::discovery::{Discovery, DiscoveryError, Freshness};
-use crate::grant::{BodyFormat, RefreshGrant, Signing, token_request};
+use crate::grant::{BodyFormat, Errands, RefreshGrant, Signing, Wanted, token_request};
 use crate::http::{DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, Reach, decode};
 use crate::{LoginError, RenewalPlan};
 
@@ -39,6 +39,7 @@ pub(crate) struct MachineSource {
     discovery: Discovery,
     /// Knows the reach of a plan's requests, and revokes.
     refresh: RefreshGrant,
+    store: Arc<dyn TokenStore>,
     others: OtherSessions,
     /// The servers that were found for sessions without a record, with the plans that they were found for.
     found: Mutex<BTreeMap<ServerIdentity, (RenewalPlan, Binding)>>,
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) refresh: RefreshGrant,
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) link: RuntimeLink,
+    pub(crate) errands: Arc<Errands>,
 }
 
 /// One request at a token endpoint.
@@ -67,16 +69,10 @@ struct Ask<'a> {
 
 impl MachineSource {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { http, clock, profiles, discovery, refresh, store, link } = parts;
-        Self {
-            http,
-            clock,
-            profiles,
-            discovery,
-            refresh,
-            others: OtherSessions::new(link, store),
-            found: Mutex::default(),
-        }
+        let Parts { http, clock, profiles, discovery, refresh, store, link, errands } = parts;
+        let profile = profiles.of(&RenewalPlan::default());
+        let others = OtherSessions::new(link, Arc::clone(&store), errands, profile);
+        Self { http, clock, profiles, discovery, refresh, store, others, found: Mutex::default() }
     }
 
     /// The binding of a session of `identity` with this grant. Discovers the authorization server, unless the grant names it.
@@ -132,6 +128,21 @@ impl MachineSource {
         let binding = self.bind(identity, grant, freshness).await?;
         all().insert(identity.clone(), (plan.clone(), binding.clone()));
         Ok(binding)
+    }
+
+    /// The exchange that a request begins with. `None` if its server is not known.
+    async fn wanted(
+        &self,
+        identity: &ServerIdentity,
+        plan: &RenewalPlan,
+        grant: &MachineGrant,
+        issuer: Option<&Issuer>,
+    ) -> Option<Wanted> {
+        let binding = match issuer {
+            Some(_) => self.store.load(identity).await.ok()??.grant()?.binding.clone(),
+            None => self.found(identity, plan, grant, Freshness::Cached).await.ok()?,
+        };
+        Some(grant.id_jag(&binding))
     }
 
     async fn obtain(&self, identity: &ServerIdentity, request: &TokenRequest) -> Result<Box<Tokens>, Evidence> {
@@ -249,7 +260,11 @@ impl TokenSource for MachineSource {
             drop(self.found(identity, plan, &grant, Freshness::RetryFailure).await);
         }
         if let Some(other) = grant.kind.other_session() {
-            self.others.draw(identity, other).await;
+            let wanted = match grant.kind {
+                Kind::Enterprise { .. } => self.wanted(identity, plan, &grant, issuer).await,
+                _ => None,
+            };
+            self.others.draw(identity, other, wanted).await;
         }
     }
 

@@ -9,6 +9,7 @@ use tokenkeeper::machine::{ExecCommand, MachineGrant, SubjectToken};
 
 use super::host::{Host, crowd, token, try_token};
 use super::server::BEARER;
+use super::within;
 
 /// A command that runs `script`, with `$1` as its first argument.
 fn shell(script: &str, argument: &str) -> ExecCommand {
@@ -75,6 +76,8 @@ async fn a_command_that_fails_leaves_the_token_that_is_still_good() {
     // In the early window of the token.
     host.clock.pass(Duration::from_secs(3_400));
     assert_eq!(token(&session).await.unwrap(), "one");
+    // The early refresh has failed, and is not joined by the next caller.
+    assert!(within("the end of the early refresh", host.auth.quiesce(Duration::from_secs(20))).await);
     fs::write(&note, "two").unwrap();
     host.expire();
     assert_eq!(token(&session).await.unwrap(), "two");

@@ -103,6 +103,21 @@ impl Host {
         session
     }
 
+    /// The session at the identity provider, whose refresh token is the subject of each exchange.
+    pub(crate) async fn signed_on_without_id_token(&self) -> AuthSession {
+        let session = self.auth.session(SessionSpec::idp(&self.server.idp()).unwrap());
+        let endpoint = format!("{}/token", self.server.idp());
+        let settings = IssuerSettings::new(self.server.idp(), endpoint, Client::public("desktop")).unwrap();
+        let login = Login::at(settings.identity_provider_without_id_token()).refresh_token("rt-0");
+        within("a sign-on", session.install(login)).await.unwrap();
+        session
+    }
+
+    /// Another process of the host, on the same store.
+    pub(crate) async fn another_process(&self) -> Self {
+        Self::over(Arc::clone(&self.server), self.store.process(), self.clock.clone()).await
+    }
+
     pub(crate) fn enterprise(&self) -> MachineGrant {
         let idp = SessionSpec::idp(&self.server.idp()).unwrap().identity().clone();
         MachineGrant::enterprise(idp, Client::secret_basic("app", "app-secret"))

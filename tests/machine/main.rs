@@ -11,6 +11,7 @@ mod jwt;
 mod server;
 mod store;
 mod storm;
+mod subjects;
 #[path = "../../actors/tests/common/within.rs"]
 mod within;
 mod workloads;

@@ -64,6 +64,8 @@ struct State {
     secret: String,
     inside: usize,
     most_inside_refresh: usize,
+    /// Whether an exchange of the refresh token brings no new one.
+    keeps_refresh_token: bool,
 }
 
 struct Shared {
@@ -144,6 +146,10 @@ impl Server {
 
     pub(crate) fn end_chain(&self) {
         self.state().is_alive = false;
+    }
+
+    pub(crate) fn keep_refresh_token(&self) {
+        self.state().keeps_refresh_token = true;
     }
 
     pub(crate) fn change_secret(&self, secret: &str) {
@@ -289,13 +295,13 @@ impl Shared {
         {
             let mut state = self.state.lock().unwrap();
             state.requests.push(request.clone());
-            state.inside += usize::from(grant == REFRESH);
+            state.inside += usize::from(is_spend(&request, grant));
             state.most_inside_refresh = state.most_inside_refresh.max(state.inside);
         }
         self.count(grant);
         drop(self.held.subscribe().wait_for(|held| !held.contains(grant)).await);
         let mut state = self.state.lock().unwrap();
-        state.inside -= usize::from(grant == REFRESH);
+        state.inside -= usize::from(is_spend(&request, grant));
         let fault = state.faults.get_mut(grant).and_then(VecDeque::pop_front);
         match fault {
             Some(Fault::Refuse(status, error, retry_after)) => Some((status, json!({ "error": error }), retry_after)),
@@ -315,6 +321,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a request presents the refresh token.
+fn is_spend(request: &Request, grant: &str) -> bool {
+    let kind = request.form.get("subject_token_type").map(String::as_str).unwrap_or_default();
+    grant == REFRESH || kind.ends_with("refresh_token")
 }
 
 impl State {
@@ -343,6 +355,9 @@ impl State {
             }
             EXCHANGE => {
                 let subject = form("subject_token");
+                if form("subject_token_type").ends_with("refresh_token") {
+                    return self.exchange_refresh_token(&subject, &form("audience"), &form("resource"));
+                }
                 let number = jwt::claims(&subject)["jti"].as_str().and_then(|jti| jti.parse::<u64>().ok());
                 if number.is_none_or(|number| number < self.oldest) {
                     return refused(400, "invalid_grant");
@@ -378,6 +393,24 @@ impl State {
             CREDENTIALS | DELEGATION => (200, tokens),
             _ => refused(400, "unsupported_grant_type"),
         }
+    }
+
+    /// An exchange that spends the refresh token, as ID-JAG allows it.
+    fn exchange_refresh_token(&mut self, subject: &str, audience: &str, resource: &str) -> (u16, Value) {
+        if subject != self.refresh || !self.is_alive {
+            self.replays += usize::from(self.is_alive);
+            self.is_alive = false;
+            return (400, json!({ "error": "invalid_grant" }));
+        }
+        let assertion = format!("id-jag-{}", self.serial);
+        self.grants.insert(assertion.clone(), format!("{audience} {resource}"));
+        let mut body = json!({ "access_token": assertion, "token_type": "N_A", "expires_in": 300,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:id-jag" });
+        if !self.keeps_refresh_token {
+            self.refresh = format!("rt-{}", self.serial);
+            body["refresh_token"] = self.refresh.clone().into();
+        }
+        (200, body)
     }
 
     /// Whether the client authenticates as `robot`, in any way.

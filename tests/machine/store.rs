@@ -27,6 +27,11 @@ impl Fragile {
         Self { inner, is_down: Arc::default() }
     }
 
+    /// The store as another process sees it.
+    pub(crate) fn process(&self) -> Self {
+        Self { inner: self.inner.process(), is_down: Arc::default() }
+    }
+
     pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
     }

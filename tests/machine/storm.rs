@@ -58,3 +58,42 @@ async fn faults_at_every_step_pass_while_callers_wait() {
     assert_eq!((host.server.count(EXCHANGE), host.server.count(BEARER)), (SERVERS + 6, SERVERS + 3));
     assert_eq!((host.server.replays(), host.server.most_refreshes_at_once()), (0, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_share_one_refresh_and_one_exchange_for_each_server() {
+    let host = Host::new().await;
+    host.signed_on().await;
+    let other = host.another_process().await;
+    host.expire();
+    let (here, there) = (sessions(&host), sessions(&other));
+    let (first, second) = tokio::join!(crowd(&here, 25), crowd(&there, 25));
+    let mut tokens: Vec<_> =
+        first.iter().chain(&second).map(|answer| answer.as_ref().unwrap().token().expose()).collect();
+    assert_eq!(tokens.len(), CALLERS);
+    tokens.sort_unstable();
+    tokens.dedup();
+    assert_eq!(tokens.len(), SERVERS);
+    let counts = (host.server.count(REFRESH), host.server.count(EXCHANGE), host.server.count(BEARER));
+    assert_eq!((counts, host.server.replays()), ((1, SERVERS, SERVERS), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_as_the_subject_is_spent_once_for_each_server_and_in_turn() {
+    for keeps in [false, true] {
+        let host = Host::new().await;
+        let idp = host.signed_on_without_id_token().await;
+        if keeps {
+            host.server.keep_refresh_token();
+        }
+        let sessions = sessions(&host);
+        for round in 1..=2 {
+            all_are_served(&sessions).await;
+            let counts = (host.server.count(REFRESH), host.server.count(EXCHANGE), host.server.count(BEARER));
+            assert_eq!(counts, (0, round * SERVERS, round * SERVERS));
+            assert_eq!((host.server.replays(), host.server.most_refreshes_at_once()), (0, 1));
+            host.expire();
+        }
+        let record = host.record(idp.identity()).await;
+        assert!(record.held().is_some_and(|held| held.mark.is_none()));
+    }
+}

@@ -8,20 +8,17 @@ use tokenkeeper_actors::values::{AccessToken, ElapsedTime, Reason, ServerIdentit
 
 use super::super::credential::Credential;
 use super::super::grant::MachineGrant;
-use super::super::idp::Drawn;
+use super::super::idp::Token;
 use super::super::judge::{self, unavailable};
 use super::super::kinds::Kind;
 use super::super::subject::{SubjectToken, TokenType};
 use super::{Ask, MachineSource, Parameters};
 use crate::RenewalPlan;
+use crate::grant::{ID_JAG, TOKEN_EXCHANGE};
 use crate::http::Departure;
 
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-
-/// The type of an identity assertion authorization grant.
-const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 impl MachineSource {
     /// Makes the requests of a grant at an authorization server.
@@ -75,7 +72,7 @@ impl MachineSource {
         ask: Ask<'_>,
         mut parameters: Parameters<'_>,
     ) -> Result<Box<Tokens>, Evidence> {
-        let scope = scope_of(grant);
+        let scope = grant.scope();
         let binding = ask.binding;
         complete(&mut parameters, grant, binding, scope.as_deref());
         let (answer, asked) = self.send(ask, parameters).await?;
@@ -92,15 +89,16 @@ impl MachineSource {
         binding: &Binding,
         deadline: ElapsedTime,
     ) -> Result<AccessToken, Evidence> {
-        let drawn = self.others.drawn(identity).map_err(Evidence::Unavailable)?;
+        if let Some(assertion) = self.others.assertion(identity) {
+            return Ok(assertion);
+        }
+        let drawn = self.others.token(identity).map_err(Evidence::Unavailable)?;
         let (server, plan) = drawn.server.as_ref().ok_or_else(|| unavailable(Reason::SignOnRequired))?;
         let id_token = self.alive(&drawn)?;
         let kind = TokenType::id_token();
         let mut parameters = of_subject(&id_token.token, &kind);
-        parameters.extend([("requested_token_type", ID_JAG), ("audience", binding.issuer.0.as_str())]);
-        let scope = scope_of(grant);
-        parameters.extend(binding.resource.as_deref().map(|resource| ("resource", resource)));
-        parameters.extend(scope.as_deref().map(|scope| ("scope", scope)));
+        let wanted = grant.id_jag(binding);
+        parameters.extend(wanted.iter().map(|(name, value)| (*name, value.as_str())));
         let ask = Ask {
             binding: server,
             client: &server.client,
@@ -134,7 +132,7 @@ impl MachineSource {
         deadline: ElapsedTime,
     ) -> Result<Credential, Evidence> {
         if token.session_identity().is_some() {
-            let drawn = self.others.drawn(identity).map_err(Evidence::Unavailable)?;
+            let drawn = self.others.token(identity).map_err(Evidence::Unavailable)?;
             return self.alive(&drawn);
         }
         let credential = token.read(self.clock.now(), self.left(deadline)).await;
@@ -142,7 +140,7 @@ impl MachineSource {
     }
 
     /// The token of another session, unless it has expired since it was obtained.
-    fn alive(&self, drawn: &Drawn) -> Result<Credential, Evidence> {
+    fn alive(&self, drawn: &Token) -> Result<Credential, Evidence> {
         let now = self.clock.now();
         let validity = drawn.lease.validity();
         if !validity.outlasts(Duration::ZERO, &now) {
@@ -155,10 +153,6 @@ impl MachineSource {
 /// The parameters of an exchange of this token (RFC 8693 section 2.1).
 fn of_subject<'a>(token: &'a AccessToken, kind: &'a TokenType) -> Parameters<'a> {
     vec![("grant_type", TOKEN_EXCHANGE), ("subject_token", token.expose()), ("subject_token_type", kind.as_str())]
-}
-
-fn scope_of(grant: &MachineGrant) -> Option<String> {
-    Some(grant.scopes.iter().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty())
 }
 
 /// Adds the parameters that every grant has, and then those of the host that are not there yet.
