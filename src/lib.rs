@@ -22,6 +22,7 @@
 //!
 //! - [`http`]: the port that token requests go through, and its client over reqwest (feature `reqwest`).
 //! - [`callback`]: the answer that a browser brings back, and a listener for it (feature `loopback`).
+//! - `child`: access tokens for child processes and sandboxes (feature `child`, Unix).
 //! - [`discovery`]: the authorization server of an MCP server, from its challenge and its metadata.
 //! - [`registration`]: the clients that logins use at authorization servers.
 //! - [`grant`]: the refresh grant over that port.
@@ -35,6 +36,8 @@ pub mod actor;
 mod authorization;
 mod call;
 pub mod callback;
+#[cfg(all(unix, feature = "child"))]
+pub mod child;
 pub mod discovery;
 mod error;
 pub mod grant;
