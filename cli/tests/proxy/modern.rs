@@ -166,7 +166,7 @@ async fn a_server_of_2026_is_spoken_to_without_a_session() {
     assert_eq!((counts.status(401), scene.server.counts().token_requests), (0, 1));
 }
 
-/// A host may know the tools from an earlier process. The server says which headers it misses, and has executed nothing.
+/// A host may know the tools from an earlier process. The server names the headers that it misses, and has executed nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_was_not_listed_gets_its_headers_once_the_server_misses_them() {
     let scene = ProxyScene::with(|settings| settings.wires = Wires::Only2026).await;
