@@ -82,16 +82,28 @@ pub struct StepUp {
     refused: Generation,
     operation: OperationKey,
     challenge: Arc<Challenge>,
+    /// Those that the host knows of.
+    further: Scopes,
 }
 
 impl StepUp {
     pub(super) fn new(session: AuthSession, lease: &Lease, operation: OperationKey, challenge: Challenge) -> Self {
-        Self { session, refused: lease.generation(), operation, challenge: Arc::new(challenge) }
+        let (refused, challenge) = (lease.generation(), Arc::new(challenge));
+        Self { session, refused, operation, challenge, further: Scopes::default() }
     }
 
-    /// The scopes that the server requires for the operation. Empty if it names none.
+    /// Asks for these scopes, too. A challenge may name none, as those of the MCP SDK for Python do. A login for the scopes that
+    /// the session has already would then ask the person in vain.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: &Scopes) -> Self {
+        self.further = self.further.union(scopes);
+        self
+    }
+
+    /// The scopes that the login asks for beside those of the session. They are those that the server's challenge names and
+    /// those of [`with_scopes`](Self::with_scopes). Empty if there are none.
     pub fn scopes(&self) -> Scopes {
-        self.challenge.scopes().unwrap_or_default()
+        self.challenge.scopes().unwrap_or_default().union(&self.further)
     }
 
     /// The generation of the lease that lacks them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use tokenkeeper::{CallError, Next, OperationKey, Reason};
+use tokenkeeper::{CallError, Next, OperationKey, Reason, Scopes};
 use tokenkeeper_testkit::hostile::{Fault, HostileAs, Rules, When};
 
 use crate::within::within;
@@ -94,6 +94,24 @@ async fn missing_scopes_are_a_step_up_and_never_a_refresh() {
         assert_eq!(step_up.operation(), OperationKey::of(crate::OPERATION));
         assert_eq!(server.counts().token_requests, 0, "{name}");
         assert!(host.session.at_hand().is_some(), "others keep the lease");
+    }
+}
+
+#[tokio::test]
+async fn a_host_adds_the_scopes_that_a_challenge_does_not_name() {
+    let server = HostileAs::start().await.unwrap();
+    let host = Host::signed_in(&server).await;
+    for (challenge, named) in [("Bearer error=\"insufficient_scope\"", 0), (INSUFFICIENT, 2)] {
+        let refusal = Fault::status(403).header("www-authenticate", challenge);
+        server.next_at_resource(1, When::Before, refusal);
+        let error = host.send(&mut host.call(), Method::POST).await.unwrap_err();
+        let CallError::StepUp(step_up) = error else { panic!("{error:?}") };
+        assert_eq!(step_up.scopes().iter().count(), named);
+        let step_up = step_up.with_scopes(&Scopes::new(["admin"])).with_scopes(&Scopes::new(["admin", "files:read"]));
+        let scopes = step_up.scopes();
+        let expected: &[&str] =
+            if named == 0 { &["admin", "files:read"] } else { &["files:write", "files:read", "admin"] };
+        assert_eq!(scopes.iter().collect::<Vec<_>>(), expected);
     }
 }
 
