@@ -11,7 +11,7 @@
 )]
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,18 @@ use serde_json::Value;
 /// The longest that one of these may take to start, or to answer.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A running oidc-provider rig (see its README). It ends when this is dropped.
+/// One of the servers. Each folder has a README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// An authorization server with an MCP server behind it.
+    OidcProvider,
+    /// An MCP server on the official TypeScript SDK.
+    McpTypeScript,
+    /// An MCP server on the official Python SDK.
+    McpPython,
+}
+
+/// A running server. It ends when this is dropped, and at the latest with the process.
 pub struct Rig {
     /// The line that it printed when it was ready, unchanged.
     pub line: String,
@@ -34,20 +45,25 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts a rig with these environment variables. Installs it first if that was not done yet.
+    /// Starts an oidc-provider rig with these environment variables. Installs it first if that was not done yet.
     ///
     /// Returns `None`, and prints a notice on standard error, on a machine without Node. With `CI=true` it panics
     /// instead.
     pub fn start(variables: &[(&str, &str)]) -> Option<Self> {
-        if Command::new("node").arg("--version").stdout(Stdio::null()).status().is_err() {
-            assert!(env::var("CI").as_deref() != Ok("true"), "there is no Node here, and CI wants the rigs");
-            eprintln!("SKIPPED: there is no Node here, so nothing was tried against oidc-provider");
+        Self::start_program(Program::OidcProvider, variables)
+    }
+
+    /// Like [`start`](Self::start), for any of the servers. Those in Python need Python 3.10 with its `venv`.
+    pub fn start_program(program: Program, variables: &[(&str, &str)]) -> Option<Self> {
+        let (folder, interpreter) = (program.folder(), program.interpreter());
+        if !program.can_run() {
+            assert!(env::var("CI").as_deref() != Ok("true"), "there is no {interpreter} here, and CI wants the rigs");
+            eprintln!("SKIPPED: there is no {interpreter} here, so nothing was tried against {}", folder.display());
             return None;
         }
-        let folder = folder();
-        install(&folder);
-        let mut child = Command::new("node")
-            .arg("server.mjs")
+        program.install(&folder);
+        let mut child = program
+            .command(&folder)
             .current_dir(&folder)
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
@@ -62,27 +78,34 @@ impl Rig {
 
     /// Reads from an admin endpoint such as `/stats` or `/chains`.
     pub fn get(&self, path: &str) -> Value {
-        self.ask("GET", path, "")
+        ask(self.admin(), "GET", path, "")
     }
 
     /// Posts to an admin endpoint such as `/config`, `/delay` or `/reset`.
     pub fn post(&self, path: &str, body: &Value) -> Value {
-        self.ask("POST", path, &body.to_string())
+        ask(self.admin(), "POST", path, &body.to_string())
     }
 
-    /// Sends one request of HTTP/1.0, whose answer ends with its connection.
-    fn ask(&self, method: &str, path: &str, body: &str) -> Value {
-        let admin = self.ready["admin"].as_str().unwrap().trim_start_matches("http://");
-        let mut stream = TcpStream::connect(admin).unwrap();
-        stream.set_read_timeout(Some(LONGEST)).unwrap();
-        let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(" 200 "), "{method} {path}: {answer}");
-        serde_json::from_str(body).unwrap()
+    /// The address of the admin endpoints.
+    pub fn admin(&self) -> &str {
+        self.ready["admin"].as_str().unwrap()
     }
+}
+
+/// Sends one request of HTTP/1.0 to an admin endpoint. The answer ends with its connection.
+pub fn ask(admin: &str, method: &str, path: &str, body: &str) -> Value {
+    let host = admin.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(LONGEST)).unwrap();
+    let length = body.len();
+    let head = format!("host: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
+    // In one piece, because a server that answers before it has read all of it may reset the connection.
+    stream.write_all(format!("{method} {path} HTTP/1.0\r\n{head}\r\n{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 200 "), "{method} {path}: {answer}");
+    serde_json::from_str(body).unwrap()
 }
 
 impl Drop for Rig {
@@ -106,23 +129,94 @@ fn first_line(from: impl Read + Send + 'static) -> String {
     told.recv_timeout(LONGEST).expect("the rig says when it is ready")
 }
 
-/// Whichever package's test this is.
-fn folder() -> PathBuf {
-    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let rig = |folder: &Path| folder.join("tests/rigs/oidc-provider");
-    folders.map(rig).find(|rig| rig.join("server.mjs").is_file()).expect("the rig lies in this repository")
+impl Program {
+    /// In this repository, whichever package's test this is.
+    fn folder(self) -> PathBuf {
+        let (name, main) = match self {
+            Self::OidcProvider => ("oidc-provider", "server.mjs"),
+            Self::McpTypeScript => ("mcp-typescript", "server.mjs"),
+            Self::McpPython => ("mcp-python", "server.py"),
+        };
+        let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let rig = |folder: &Path| folder.join("tests/rigs").join(name);
+        folders.map(rig).find(|rig| rig.join(main).is_file()).expect("the rig lies in this repository")
+    }
+
+    fn interpreter(self) -> &'static str {
+        match self {
+            Self::OidcProvider | Self::McpTypeScript => "node",
+            Self::McpPython if cfg!(windows) => "python",
+            Self::McpPython => "python3",
+        }
+    }
+
+    /// Whether this machine has the interpreter, and for Python also the parts that Debian has in packages of their own.
+    fn can_run(self) -> bool {
+        let arguments: &[&str] = match self {
+            Self::OidcProvider | Self::McpTypeScript => &["--version"],
+            Self::McpPython => &["-c", "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))"],
+        };
+        let mut command = Command::new(self.interpreter());
+        let status = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    fn command(self, folder: &Path) -> Command {
+        match self {
+            Self::OidcProvider | Self::McpTypeScript => {
+                let mut command = Command::new(self.interpreter());
+                command.arg("server.mjs");
+                command
+            }
+            Self::McpPython => {
+                let mut command = Command::new(python_of(folder));
+                command.arg("server.py");
+                command
+            }
+        }
+    }
+
+    /// Installs the server once, even if several tests need it at the same time.
+    fn install(self, folder: &Path) {
+        let lock = File::create(folder.join(".installing")).unwrap();
+        lock.lock().unwrap();
+        match self {
+            Self::OidcProvider | Self::McpTypeScript => install_node(folder),
+            Self::McpPython => install_python(self.interpreter(), folder),
+        }
+    }
 }
 
-/// Installs the rig once, even if several tests need it at the same time.
-fn install(folder: &Path) {
-    let lock = File::create(folder.join(".installing")).unwrap();
-    lock.lock().unwrap();
+fn install_node(folder: &Path) {
     // npm writes this file last.
     if folder.join("node_modules/.package-lock.json").is_file() {
         return;
     }
     let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
-    let done =
-        Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder).stdout(Stdio::null()).status();
-    assert!(done.expect("npm comes with Node").success(), "npm ci failed in {}", folder.display());
+    run(Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder));
+}
+
+/// Installs the locked packages in an environment of their own. A copy of the lock file is written last, as the sign that they
+/// are complete.
+fn install_python(interpreter: &str, folder: &Path) {
+    let (wanted, installed) = (folder.join("requirements.txt"), folder.join(".venv/requirements.txt"));
+    let wanted = fs::read_to_string(wanted).unwrap();
+    if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        return;
+    }
+    run(Command::new(interpreter).args(["-m", "venv", "--clear", ".venv"]).current_dir(folder));
+    let mut pip = Command::new(python_of(folder));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]);
+    run(pip.args(["--only-binary", ":all:", "-r", "requirements.txt"]).current_dir(folder));
+    fs::write(installed, wanted).unwrap();
+}
+
+/// The interpreter of the environment.
+fn python_of(folder: &Path) -> PathBuf {
+    folder.join(if cfg!(windows) { ".venv/Scripts/python.exe" } else { ".venv/bin/python" })
+}
+
+fn run(command: &mut Command) {
+    let done = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    assert!(done.is_ok_and(|status| status.success()), "{command:?} failed");
 }

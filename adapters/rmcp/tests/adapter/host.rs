@@ -1,7 +1,6 @@
 //! A host with one session at the MCP server of the testkit, and rmcp transports over it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rmcp::model::{CallToolRequestParams, JsonObject, ProtocolVersion};
@@ -10,15 +9,14 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::{StreamableHttpClient, StreamableHttpClientTransportConfig};
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, ServiceError, ServiceExt};
 use tokenkeeper::engine::memory::MemoryStore;
-use tokenkeeper::engine::ports::clock::Clock;
-use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{Client, ClientAuth};
-use tokenkeeper::engine::values::{DigestKey, Moment};
 use tokenkeeper::{AuthRuntime, AuthSession, Login, SessionSpec};
 use tokenkeeper_rmcp::SessionClient;
 use tokenkeeper_testkit::hostile::{Grant, HostileAs, Rules};
 use tokenkeeper_testkit::mcp::{McpResource, McpSettings};
 
+use crate::clock::AheadClock;
 use crate::within::within;
 
 pub type Mcp = Connected<()>;
@@ -53,7 +51,7 @@ impl Host {
         server.rules(rules);
         let resource = McpResource::start_with(server.verifier(), settings).await.unwrap();
         let store = MemoryStore::new(DigestKey::new([7; 32]));
-        let clock = Arc::new(AheadClock { system: SystemClock::new().unwrap(), ahead: AtomicU64::new(0) });
+        let clock = Arc::new(AheadClock::new());
         let runtime = process(&store, Some(Arc::clone(&clock))).await;
         let session = runtime.session(SessionSpec::mcp(&resource.uri()).unwrap());
         let client = server.register(ClientAuth::None);
@@ -72,7 +70,7 @@ impl Host {
     pub fn expire(&self) {
         let time = Duration::from_secs(2 * 3600);
         self.server.advance(time);
-        self.clock.ahead.fetch_add(time.as_secs(), Ordering::SeqCst);
+        self.clock.pass(time);
     }
 
     pub fn own_client(&self) -> OwnClient {
@@ -145,19 +143,4 @@ pub async fn echo<H: ClientHandler>(mcp: &Connected<H>, text: &str) -> Result<()
     let result = mcp.call_tool(call("echo", "text", text)).await?;
     assert_eq!(result.content[0].as_text().unwrap().text, text);
     Ok(())
-}
-
-/// The system's clocks, ahead by some seconds.
-#[derive(Debug)]
-pub struct AheadClock {
-    system: SystemClock,
-    ahead: AtomicU64,
-}
-
-impl Clock for AheadClock {
-    fn now(&self) -> Moment {
-        let now = self.system.now();
-        let ahead = Duration::from_secs(self.ahead.load(Ordering::SeqCst));
-        Moment { wall: now.wall.after(ahead), elapsed: now.elapsed.after(ahead), ..now }
-    }
 }

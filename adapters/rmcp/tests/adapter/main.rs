@@ -4,6 +4,8 @@
 
 mod auth_client;
 mod cancellations;
+#[path = "../common/clock.rs"]
+mod clock;
 mod connecting;
 mod errors;
 mod examples;
