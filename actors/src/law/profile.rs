@@ -239,13 +239,13 @@ impl Profile {
     pub fn judge(&self, evidence: Evidence) -> Judgement {
         match evidence {
             Evidence::Tokens(tokens) => Judgement::Usable(tokens),
+            Evidence::Unavailable(trouble) => Judgement::Unspent(trouble),
             Evidence::NotSent(NotSent::Unreachable) => Judgement::Unspent(Trouble::new(Reason::Unreachable)),
             Evidence::NotSent(NotSent::Untrusted) => Judgement::Unspent(Trouble::new(Reason::Untrusted)),
             Evidence::NotSent(NotSent::Unbuildable | NotSent::Forbidden) => {
                 Judgement::Unspent(Trouble::new(Reason::RequestRefused))
             }
             Evidence::NotSent(NotSent::TooLate) => Judgement::SendAgain,
-            Evidence::Unavailable(trouble) => Judgement::Unspent(trouble),
             Evidence::Lost(_) if !self.rotates => Judgement::Unspent(Trouble::new(Reason::ServerTrouble)),
             Evidence::Lost(_) => Judgement::InDoubt(Trouble::new(Reason::InDoubt)),
             Evidence::Refused(refused) => self.judge_refusal(&refused),

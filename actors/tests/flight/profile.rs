@@ -36,6 +36,16 @@ fn the_default_is_strict() {
 }
 
 #[test]
+fn a_failure_of_the_source_itself_spends_nothing_and_is_passed_on() {
+    for profile in [Profile::default(), Profile { rotates: false, ..Profile::default() }] {
+        for reason in [Reason::SignOnRequired, Reason::PolicyDenied, Reason::Throttled] {
+            let evidence = Evidence::Unavailable(Trouble { reason, retry_after: Some(secs(7)) });
+            assert_eq!(judged(&profile, evidence), (format!("unspent {reason}"), Some(secs(7))));
+        }
+    }
+}
+
+#[test]
 fn what_is_no_refusal() {
     let strict = Profile::default();
     assert_eq!(word(&strict, new_pair()), "usable at-2");
