@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
 use tokenkeeper::{AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, StoreFault};
 
@@ -123,8 +124,18 @@ impl Keeper {
         store: FileStore,
         configure: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
     ) -> Result<Self, Failure> {
+        let through = store.clone();
+        Self::open_through(store, through, configure).await
+    }
+
+    /// Opens it with another store, which keeps its records in `store`.
+    pub(crate) async fn open_through(
+        store: FileStore,
+        through: impl TokenStore,
+        configure: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
+    ) -> Result<Self, Failure> {
         let http = Arc::new(egress::deferred_client()?);
-        let auth = configure(AuthRuntime::builder(store.clone()).http(http)).spawn().await;
+        let auth = configure(AuthRuntime::builder(through).http(http)).spawn().await;
         let auth = auth.map_err(|error| match error {
             BuildError::Store(fault) => Failure::store_fault(fault, &store),
             error => Failure::Failed(io::Error::other(error)),

@@ -9,6 +9,8 @@ mod login;
 mod logout;
 mod name;
 mod proxy;
+#[cfg(unix)]
+mod run;
 mod status;
 mod token;
 mod why;
@@ -22,10 +24,14 @@ mod home;
 mod neighbour;
 mod paint;
 mod providers;
+#[cfg(unix)]
+mod socket;
 mod standing;
 mod when;
 mod who;
 mod wire;
+#[cfg(unix)]
+mod write_back;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -53,6 +59,8 @@ enum Command {
     Status(status::Arguments),
     Token(token::Arguments),
     Proxy(proxy::Arguments),
+    #[cfg(unix)]
+    Run(run::Arguments),
     Import(import::Arguments),
     Logout(logout::Arguments),
     Forget(forget::Arguments),
@@ -68,13 +76,19 @@ enum Command {
 /// disables core dumps for the whole process, for good, and on Linux other processes of the user cannot attach to it.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Arguments { home, command } = Arguments::parse_from(arguments);
-    keep_secrets_out_of_core_dumps();
+    #[cfg(unix)]
+    keep_secrets_out_of_core_dumps(matches!(command, Command::Run(_)));
     let mut out = io::stdout().lock();
     let done = match command {
         Command::Login(arguments) => login::run(&arguments, &home, &mut out),
         Command::Status(arguments) => status::run(&arguments, &home, &mut out),
         Command::Token(arguments) => token::run(&arguments, &home, &mut out),
         Command::Proxy(arguments) => proxy::run(&arguments, &home, &mut out),
+        #[cfg(unix)]
+        Command::Run(arguments) => match run::run(&arguments, &home) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => Err(failure),
+        },
         Command::Import(arguments) => import::run(&arguments, &home, &mut out),
         Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
         Command::Forget(arguments) => forget::run(&arguments, &home, &mut out),
@@ -93,17 +107,17 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// On Unix, disables core dumps, because a crash must not write tokens to the disk.
+/// Disables core dumps, because a crash must not write tokens to the disk.
 ///
 /// A limit of 0 does not stop a dump that the system pipes to a program (`core(5)`). On Linux a process that is not dumpable
-/// has none at all.
-fn keep_secrets_out_of_core_dumps() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, setrlimit};
+/// has none at all, and needs no limit. A program that it runs would inherit the limit, and could not raise it.
+#[cfg(unix)]
+fn keep_secrets_out_of_core_dumps(runs_program: bool) {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if !runs_program || cfg!(not(target_os = "linux")) {
         // Lowering a limit is always allowed. If it fails nevertheless, the command still runs.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     }
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

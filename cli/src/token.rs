@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
@@ -17,8 +17,9 @@ use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
 use crate::neighbour;
 use crate::paint::print_json;
-use crate::who::Who;
-use crate::{providers, when};
+#[cfg(unix)]
+use crate::socket;
+use crate::{providers, when, who};
 
 /// How long a command reads a token that is stored. Reading does not count as waiting for one, so it may take longer than
 /// `--timeout`.
@@ -34,8 +35,17 @@ const READING: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    who: Who,
+    /// The MCP server's URL, or the name of its session (tokenkeeper name), or - to read one of them from standard input
+    #[cfg_attr(unix, arg(required_unless_present = "from_socket"))]
+    #[cfg_attr(not(unix), arg(required = true))]
+    server: Option<String>,
+    /// Whose session it is, where you have more than one at this server (otherwise that of the account named default)
+    #[arg(long)]
+    account: Option<String>,
+    /// Ask the program that started this one, over the socket in TOKENKEEPER_SOCKET (see tokenkeeper run). No home is used
+    #[cfg(unix)]
+    #[arg(long, conflicts_with_all = ["server", "account", "fail_fast", "provider", "refresh"])]
+    from_socket: bool,
     /// How long the token must last yet, such as 60s or 5m (at most three quarters of its lifetime count)
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = when::parse_span)]
     min_ttl: Duration,
@@ -54,10 +64,10 @@ pub(crate) struct Arguments {
     refresh: bool,
     /// The server refused the token of this generation (401), so that it is not printed again. --json prints generations. If
     /// another process has a newer token already, that is printed without a refresh
-    #[arg(long, value_name = "GENERATION", value_parser = parse_generation, conflicts_with = "refresh")]
-    rejected: Option<Generation>,
-    /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), scope, server, account,
-    /// login_required, generation
+    #[arg(long, value_name = "GENERATION", conflicts_with = "refresh")]
+    rejected: Option<String>,
+    /// Print one JSON object: access_token, token_type, expires_at (RFC 3339, or null), generation, and from a home also scope,
+    /// server, account, login_required
     #[arg(long)]
     json: bool,
     /// Print one JSON object with the headers of a request to the server, for hosts that run a program for them
@@ -74,6 +84,7 @@ Examples:
   tokenkeeper token https://mcp.example.com/mcp --min-ttl 5m --json
   tokenkeeper token https://mcp.example.com/mcp --headers --rejected 1.7
   tokenkeeper token - < url.txt
+  tokenkeeper token --from-socket
 
 Exit codes:
   0  done
@@ -86,11 +97,16 @@ Exit codes:
 
 /// Prints the token that `arguments` ask for.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
-    let selected = arguments.who.select()?;
     if arguments.exec_credential {
         exec_version()?;
     }
     let clock = SystemClock::new().map_err(io::Error::other)?;
+    #[cfg(unix)]
+    if arguments.from_socket {
+        return from_socket(arguments, &clock, out);
+    }
+    let selected = who::select(arguments.server.as_deref().unwrap_or_default(), arguments.account.as_deref())?;
+    let rejected = arguments.rejected.as_deref().map(parse_generation).transpose()?;
     let begun = clock.now();
     home::block_on(async {
         let keeper = Keeper::open(home.required()?).await?;
@@ -105,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             force: arguments.refresh,
             fail_fast: arguments.fail_fast,
         };
-        let lease = keeper.unless_interrupted(obtain(&session, request, arguments.rejected)).await?;
+        let lease = keeper.unless_interrupted(obtain(&session, request, rejected)).await?;
         let lease = match lease {
             // The refresh goes on, because its answer may be the only copy of a token.
             Err(error) if error.reason() == Reason::DeadlinePassed => {
@@ -115,8 +131,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 let lease = session.token_with(TokenOptions { timeout, force: false, ..request }).await;
                 // A caller that insists wants no older token.
                 let is_new = |lease: &Lease| is_after(&lease.validity().anchored(), &begun);
-                let is_rejected =
-                    |lease: &Lease| arguments.rejected.is_some_and(|old| !lease.generation().supersedes(&old));
+                let is_rejected = |lease: &Lease| rejected.is_some_and(|old| !lease.generation().supersedes(&old));
                 lease.ok().filter(|lease| (!request.force || is_new(lease)) && !is_rejected(lease)).ok_or(error)
             }
             lease => lease,
@@ -163,13 +178,31 @@ async fn obtain(
     session.token_with(request).await
 }
 
+/// Prints the token that the program's host hands out.
+#[cfg(unix)]
+fn from_socket(arguments: &Arguments, clock: &SystemClock, out: &mut impl Write) -> Result<(), Failure> {
+    let answer = socket::ask(arguments.min_ttl, arguments.rejected.as_deref(), arguments.timeout)?;
+    let expires_at = answer.expires_in.map(|span| when::stamp(clock.now().wall.after(span)));
+    let object = json!({
+        "access_token": *answer.access_token,
+        "token_type": answer.token_type,
+        "expires_at": expires_at,
+        "generation": answer.generation,
+    });
+    let shown = Shown { token: &answer.access_token, kind: &answer.token_type, expires_at: expires_at.as_deref() };
+    shown.print(&object, arguments, out)?;
+    Ok(out.flush()?)
+}
+
 /// Reads a generation as `--json` prints it.
-fn parse_generation(text: &str) -> Result<Generation, String> {
+fn parse_generation(text: &str) -> Result<Generation, Failure> {
     let parse = || {
         let (epoch, number) = text.split_once('.')?;
         Some(Generation::stored(Epoch::new(epoch.parse().ok()?), number.parse().ok()?))
     };
-    parse().ok_or_else(|| "a generation is two numbers with a full stop between them, such as 1.7".to_owned())
+    parse().ok_or_else(|| {
+        Failure::Usage("a generation is two numbers with a full stop between them, such as 1.7".to_owned())
+    })
 }
 
 /// Whether `moment` is known not to be before `begun`.
@@ -195,31 +228,46 @@ fn print(
     let token = lease.token().expose();
     let validity = lease.validity();
     let expires_at = validity.lifetime().map(|lifetime| when::stamp(validity.anchored().wall.after(lifetime)));
-    if arguments.json {
-        let object = json!({
-            "access_token": token,
-            "token_type": kind(lease.kind()),
-            "expires_at": expires_at,
-            "scope": lease.scopes().iter().collect::<Vec<_>>().join(" "),
-            "server": identity.resource().map(|resource| resource.as_str()),
-            "account": identity.account().as_str(),
-            "login_required": login_required,
-            "generation": lease.generation().to_string(),
-        });
-        print_json(out, &object)?;
-    } else if arguments.headers {
-        print_json(out, &json!({ "Authorization": format!("{} {token}", kind(lease.kind())) }))?;
-    } else if arguments.exec_credential {
-        let object = json!({
-            "apiVersion": exec_version()?,
-            "kind": "ExecCredential",
-            "status": { "token": token, "expirationTimestamp": expires_at },
-        });
-        print_json(out, &object)?;
-    } else {
-        writeln!(out, "{token}")?;
+    let object = json!({
+        "access_token": token,
+        "token_type": kind(lease.kind()),
+        "expires_at": expires_at,
+        "scope": lease.scopes().iter().collect::<Vec<_>>().join(" "),
+        "server": identity.resource().map(|resource| resource.as_str()),
+        "account": identity.account().as_str(),
+        "login_required": login_required,
+        "generation": lease.generation().to_string(),
+    });
+    Shown { token, kind: kind(lease.kind()), expires_at: expires_at.as_deref() }.print(&object, arguments, out)
+}
+
+/// The parts of a token that all notations have.
+struct Shown<'a> {
+    token: &'a str,
+    kind: &'a str,
+    expires_at: Option<&'a str>,
+}
+
+impl Shown<'_> {
+    /// Prints the token in the notation that `arguments` ask for. `object` is that of `--json`.
+    fn print(&self, object: &Value, arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
+        let Self { token, kind, expires_at } = self;
+        if arguments.json {
+            print_json(out, object)?;
+        } else if arguments.headers {
+            print_json(out, &json!({ "Authorization": format!("{kind} {token}") }))?;
+        } else if arguments.exec_credential {
+            let object = json!({
+                "apiVersion": exec_version()?,
+                "kind": "ExecCredential",
+                "status": { "token": token, "expirationTimestamp": expires_at },
+            });
+            print_json(out, &object)?;
+        } else {
+            writeln!(out, "{token}")?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The version of the ExecCredential that kubectl accepts. It refuses any other than the one that it names.
