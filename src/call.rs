@@ -3,6 +3,7 @@
 mod authorization;
 mod destination;
 mod error;
+mod report;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{AuthSession, Generation, Lease, OperationKey, Reason, TokenError, To
 pub use authorization::Authorization;
 pub use destination::{Destination, Misdirected};
 pub use error::{CallError, StepUp};
+use report::Report;
 
 /// How long a call waits for tokens by default.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -172,7 +174,7 @@ impl Call {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop at any await. It may be called again with the same answer.
+    /// Safe to drop at any await. Once polled, a refusal is noted all the same. It may be called again with the same answer.
     pub async fn next(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<Next, CallError> {
         let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
         self.next_of(status, challenges).await
@@ -212,14 +214,14 @@ impl Call {
         self.was_refused = true;
         self.challenge = Challenge::for_discovery(challenges).cloned().map(Arc::new);
         let session = self.session.clone();
+        let report = lease.map(|lease| Report::new(session.clone(), lease, self.operation, Challenge::key(challenges)));
         if let Some(challenge) = self.challenge.clone() {
             // Its metadata may be slow, and is read on. Half of the patience is kept for the refresh.
             self.within(self.patience / 2, session.challenged(&challenge)).await;
         }
-        let result = match lease {
-            Some(lease) => {
-                let report = session.invalidate(&lease, self.operation, Challenge::key(challenges));
-                self.within(self.patience, report).await.unwrap_or_else(|| Err(error(Reason::DeadlinePassed)))
+        let result = match report {
+            Some(report) => {
+                self.within(self.patience, report.make()).await.unwrap_or_else(|| Err(error(Reason::DeadlinePassed)))
             }
             None => self.lease().await.map(drop),
         };

@@ -85,6 +85,23 @@ async fn metadata_that_does_not_come_leaves_time_for_the_refresh() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_noted_although_its_call_is_dropped_while_metadata_is_read() {
+    let server = LoginServer::builder().start().await.unwrap();
+    let host = Host::new(&server.resource_url()).await;
+    sign_in(&host, Scopes::default()).await;
+    server.hostile().kill_access_tokens();
+    server.next_at(Endpoint::ResourceMetadata, 100, When::Before, Fault::silence());
+    let mut call = host.call();
+    let (status, headers) = host.attempt(&mut call, &Method::POST).await.unwrap();
+    {
+        let decision = std::pin::pin!(call.next(status, &headers));
+        assert!(futures_util::poll!(decision).is_pending(), "the metadata is read");
+    }
+    until("the refusal", || host.session.at_hand().is_none()).await;
+    assert_eq!(host.send(&mut host.call(), Method::POST).await.unwrap(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn calls_refused_with_metadata_in_the_challenge_read_it_once() {
     let server = LoginServer::builder().start().await.unwrap();
     let host = Host::new(&server.resource_url()).await;
