@@ -21,8 +21,8 @@ use rmcp::model::CallToolRequestParams;
 use tokenkeeper::actor::{self, AuthSpec};
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper::{AuthRuntime, Login, SessionSpec, ShutdownReport, TokenOptions, stores};
-use tokenkeeper_testkit::hostile::{ChainId, Fault, HostileAs, When};
-use tokenkeeper_testkit::mcp::McpResource;
+use tokenkeeper_testkit::hostile::{ChainId, Fault, Grant, HostileAs, When};
+use tokenkeeper_testkit::mcp::{HoldAt, McpResource};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -49,6 +49,12 @@ struct Rig {
 impl Rig {
     /// Starts the servers and the host, and signs in.
     async fn start(access_lifetime: Duration) -> Self {
+        let (rig, grant) = Self::not_signed_in(access_lifetime).await;
+        rig.sign_in(grant).await;
+        rig
+    }
+
+    async fn not_signed_in(access_lifetime: Duration) -> (Self, Grant) {
         let server = HostileAs::start().await.unwrap();
         server.rules(|rules| rules.access_lifetime = access_lifetime);
         let resource = McpResource::start(server.verifier()).await.unwrap();
@@ -56,12 +62,15 @@ impl Rig {
         let spec = actor::prepare(AuthRuntime::builder(stores::memory::open().unwrap())).await.unwrap();
         let uris = vec![resource.uri(), resource.uri()];
         let (host, _) = Actor::spawn(None, Host, (spec.clone(), uris)).await.unwrap();
-        let session = spec.runtime().session(SessionSpec::mcp(&resource.uri()).unwrap());
+        (Self { server, resource, chain: grant.chain, spec, host }, grant)
+    }
+
+    async fn sign_in(&self, grant: Grant) {
+        let session = self.spec.runtime().session(SessionSpec::mcp(&self.resource.uri()).unwrap());
         let login = Login::at(grant.binding)
             .refresh_token(grant.refresh_token.expose())
             .access_token(grant.access_token.expose(), Some(grant.lifetime));
         session.install(login).await.unwrap();
-        Self { server, resource, chain: grant.chain, spec, host }
     }
 
     /// Begins as many calls of `echo` through each MCP session.
@@ -92,9 +101,13 @@ impl Rig {
     }
 }
 
-async fn echo(host: ActorRef<ToHost>, server: usize) {
+fn request() -> CallToolRequestParams {
     let arguments = serde_json::json!({ "text": "hello" }).as_object().unwrap().clone();
-    let answer = call(&host, server, CallToolRequestParams::new("echo").with_arguments(arguments)).await;
+    CallToolRequestParams::new("echo").with_arguments(arguments)
+}
+
+async fn echo(host: ActorRef<ToHost>, server: usize) {
+    let answer = call(&host, server, request()).await;
     let result = answer.unwrap_or_else(|error| panic!("a call failed: {error}: {error:?}"));
     assert_eq!(result.content[0].as_text().unwrap().text, "hello");
 }
@@ -190,6 +203,25 @@ async fn a_host_that_ends_answers_a_waiting_call_then_ends_its_mcp_sessions_and_
     let (auth, mcp) = (rig.server.counts(), rig.resource.counts());
     assert_eq!((auth.token_requests, auth.replays), (1, 0));
     assert_eq!((mcp.answered("DELETE", 204), mcp.sessions), (2, 0), "{mcp:?}");
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_has_given_up_ends_and_is_not_made_after_a_late_login() {
+    let (rig, grant) = Rig::not_signed_in(Duration::from_secs(3600)).await;
+    let asks = async |server| {
+        let ask = |reply| ToHost::Call(server, host::Call(request(), reply));
+        within("the time-out", rig.host.call(ask, Some(Duration::from_millis(100)))).await.unwrap()
+    };
+    assert!(asks(0).await.is_timeout());
+    rig.sign_in(grant).await;
+    within("a call of each session", rig.calls(1).join_all()).await;
+    assert_eq!(rig.resource.counts().executed("echo"), 2);
+
+    let tool = rig.resource.hold("echo", HoldAt::InTool);
+    assert!(asks(0).await.is_timeout());
+    assert_eq!(tool.came(), 1);
+    within("the cancellation", rig.resource.until(|counts| counts.of("notifications/cancelled") == 1)).await;
+    assert!(rig.end().await.is_clean());
 }
 
 /// Calls a tool again and again. Returns how often.

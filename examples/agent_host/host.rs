@@ -14,7 +14,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use tokenkeeper::actor::{self, AuthSpec};
 use tokenkeeper::{AuthRuntime, AuthSession, SessionSpec, ShutdownReport};
 use tokenkeeper_rmcp::{SessionClient, SessionError, session_error};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a tool call may take, and each step of the host's end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ async fn try_connect(session: &AuthSession, uri: &str) -> Done<RunningService<Ro
 }
 
 /// A tool call. Its reply port moves into the task that makes the call.
-pub(crate) struct Call(CallToolRequestParams, RpcReplyPort<Answer>);
+pub(crate) struct Call(pub(crate) CallToolRequestParams, pub(crate) RpcReplyPort<Answer>);
 
 /// One MCP session. Connection and calls are tasks, so its mailbox is always free.
 struct McpSession;
@@ -63,9 +63,11 @@ impl McpSession {
     }
 
     async fn handle(&self, me: ActorRef<Call>, Call(request, reply): Call, connection: &mut Connection) -> Done {
-        let connection = connection.clone();
+        let (connection, limit) = (connection.clone(), reply.get_timeout().unwrap_or(PATIENCE));
         tokio::spawn(async move {
-            let answer = connection.await.call_tool(request).await;
+            // A call whose caller has given up ends, and is not made after a late login.
+            let call = async { connection.await.call_tool(request).await };
+            let answer = timeout(limit, call).await.unwrap_or(Err(ServiceError::Timeout { timeout: limit }));
             // The host starts another one.
             let _ = matches!(answer, Err(ServiceError::TransportClosed)).then(|| me.kill());
             drop(reply.send(answer));
