@@ -375,6 +375,33 @@ async fn a_hosts_actors_sign_in_by_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_in_which_a_login_is_looked_up_counts_against_the_wait_for_its_end() {
+    let (wait, lookup) = (Duration::from_secs(2), Duration::from_millis(1500));
+    for by_message in [false, true] {
+        let place = Place::new();
+        let (store, runtime) = place.runtime_over_tricks().await;
+        let (_, key) = offered(begin(&session(&runtime), LoginCause::Person).await.unwrap());
+        let callback = place.logins.answer(key, PersonAnswer::Yes);
+        store.writes(Writing::Slow(WAIT));
+        store.answers(false);
+        let begun = tokio::time::Instant::now();
+        let answers = async {
+            tokio::time::sleep(lookup).await;
+            store.answers(true);
+        };
+        let completes = async {
+            if !by_message {
+                return runtime.complete_login(callback, wait).await;
+            }
+            let complete = |reply| AuthMessage::CompleteLogin { callback, timeout: wait, reply };
+            actor::address(&runtime).call(complete, None).await.unwrap().unwrap().map(drop)
+        };
+        let (end, ()) = tokio::join!(completes, answers);
+        assert_eq!((refused(end), begun.elapsed()), (LoginReason::DeadlinePassed, wait), "{by_message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_source_or_after_a_shutdown_the_error_says_so() {
     let place = Place::new();
     let builder = AuthRuntime::builder(place.store.process()).without_login().clock(Arc::new(place.clock.clone()));

@@ -159,10 +159,12 @@ impl AddressActor {
             AuthMessage::CompleteLogin { callback, timeout, reply } => {
                 let this = Arc::clone(core);
                 let timeout = reply.get_timeout().map_or(timeout, |limit| limit.min(timeout));
+                let deadline = core.ports.clock.now().elapsed.after(timeout);
                 core.spawn(async move {
                     match this.identity_of_login(&callback.key, timeout).await {
                         Ok(identity) => {
-                            request_login(&this, identity, LoginRequestKind::Complete(callback), timeout, reply);
+                            let left = deadline.since(this.ports.clock.now().elapsed);
+                            request_login(&this, identity, LoginRequestKind::Complete(callback), left, reply);
                         }
                         Err(error) => drop(reply.send(Err(error))),
                     }

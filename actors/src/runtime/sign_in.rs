@@ -102,8 +102,10 @@ impl AuthRuntime {
     /// Safe to drop. Once the session has the answer, it is redeemed.
     pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
         let core = self.core();
+        let deadline = core.ports.clock.now().elapsed.after(timeout);
         let identity = core.identity_of_login(&callback.key, timeout).await?;
-        self.session(identity).complete_login(callback, timeout).await
+        let left = deadline.since(core.ports.clock.now().elapsed);
+        self.session(identity).complete_login(callback, left).await
     }
 
     /// Returns the pending logins of all identities, which may be those of other processes. A host that was restarted binds

@@ -281,6 +281,7 @@ impl TokenStore for TrickStore {
     }
 
     async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault> {
+        self.is_answering().await;
         self.inner.peek_login(key, now).await
     }
 
