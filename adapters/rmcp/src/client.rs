@@ -19,11 +19,14 @@ use crate::destinations::Destinations;
 use crate::messages::{Answer, EventStream, Get, Headers, Post, PostLimits};
 use crate::operations::Operations;
 use crate::streams::Wait;
-use crate::unsent::{Note, RequestName, Unsent};
+use crate::unsent::{Note, Unsent};
 use crate::{RefusalOf, SessionError, session_error};
 
 /// How long a cancellation may take whose caller does not wait for it. rmcp gives its own as long.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an answer to a request of the server may take whose sender does not wait for it. Half of it is for the token.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the end of an MCP session waits for a token. rmcp waits as long for all of it.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -111,11 +114,16 @@ where
         post.request().map(|name| self.shared.unsent.note(name))
     }
 
-    /// Sends the cancellation of `request`, and never waits for a token, because rmcp's time-outs would wait for it, too.
-    async fn cancel(&self, post: Post<'_>, request: RequestName) -> Answer<StreamableHttpPostResponse, C> {
-        if self.shared.unsent.take_cancellation(&request) {
-            return Ok(StreamableHttpPostResponse::Accepted);
-        }
+    /// Sends a cancellation, or an answer to a request of the server, and never waits for a token. rmcp sends them one after
+    /// another, so that its time-outs would wait for the token, too, and it gives up each after 5 s.
+    async fn control(&self, post: Post<'_>) -> Answer<StreamableHttpPostResponse, C> {
+        let limit = match post.cancelled() {
+            Some(request) if self.shared.unsent.take_cancellation(&request) => {
+                return Ok(StreamableHttpPostResponse::Accepted);
+            }
+            Some(_) => CANCELLATION_TIMEOUT,
+            None => ANSWER_TIMEOUT,
+        };
         let waits = Arc::new(AtomicBool::new(false));
         let (client, post, noted) = (self.clone(), post.to_owned(), Arc::clone(&waits));
         let mut sending = Box::pin(async move {
@@ -134,7 +142,7 @@ where
             return answer;
         }
         #[expect(clippy::disallowed_methods, reason = "it may be dropped at any time, and is bounded")]
-        drop(tokio::spawn(tokio::time::timeout(CANCELLATION_TIMEOUT, sending)));
+        drop(tokio::spawn(tokio::time::timeout(limit, sending)));
         Ok(StreamableHttpPostResponse::Accepted)
     }
 
@@ -204,11 +212,11 @@ where
         }
         let (session_id, limits) = (session_id.as_ref(), PostLimits::None);
         let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
-        match post.cancelled() {
-            None => self.deliver(post, || self.note(post)).await,
+        if post.is_control() {
             // In a box, because the future of every message would be larger otherwise.
-            Some(request) => Box::pin(self.cancel(post, request)).await,
+            return Box::pin(self.control(post)).await;
         }
+        self.deliver(post, || self.note(post)).await
     }
 
     async fn post_message_with_max_sse_event_size(
@@ -235,11 +243,11 @@ where
         }
         let (session_id, limits) = (session_id.as_ref(), PostLimits::EventSize(max_sse_event_size));
         let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
-        match post.cancelled() {
-            None => self.deliver(post, || self.note(post)).await,
+        if post.is_control() {
             // In a box, because the future of every message would be larger otherwise.
-            Some(request) => Box::pin(self.cancel(post, request)).await,
+            return Box::pin(self.control(post)).await;
         }
+        self.deliver(post, || self.note(post)).await
     }
 
     async fn post_message_with_response_limits(
@@ -259,11 +267,11 @@ where
         }
         let (session_id, limits) = (session_id.as_ref(), PostLimits::Response(limits));
         let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
-        match post.cancelled() {
-            None => self.deliver(post, || self.note(post)).await,
+        if post.is_control() {
             // In a box, because the future of every message would be larger otherwise.
-            Some(request) => Box::pin(self.cancel(post, request)).await,
+            return Box::pin(self.control(post)).await;
         }
+        self.deliver(post, || self.note(post)).await
     }
 
     async fn delete_session(

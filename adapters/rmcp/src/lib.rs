@@ -53,6 +53,9 @@
 //! too. Therefore the cancellation of a call that never left, or that was refused and not sent again, is accepted and not
 //! sent. A cancellation for which no token is at hand is accepted at once, and a task sends it within 5 s or drops it.
 //!
+//! rmcp sends answers to the server's own requests on the same way, one after another, and gives up each after 5 s. An answer
+//! for which no token is at hand is therefore accepted at once, too, and a task sends it within 60 s or drops it.
+//!
 //! # Limits of a wrapper
 //!
 //! rmcp hands on only one challenge of a refusal, and some refusals without their status. The adapter reads what there is:

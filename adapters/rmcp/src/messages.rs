@@ -61,6 +61,14 @@ impl Post<'_> {
         }
     }
 
+    /// Whether rmcp sends the message apart from requests. It is a cancellation, or an answer to a request of the server.
+    pub(crate) fn is_control(&self) -> bool {
+        match self.message {
+            ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => true,
+            ClientJsonRpcMessage::Request(_) | ClientJsonRpcMessage::Notification(_) => self.cancelled().is_some(),
+        }
+    }
+
     fn named(&self, id: &RequestId) -> RequestName {
         RequestName { session_id: self.session_id.cloned(), id: id.clone() }
     }

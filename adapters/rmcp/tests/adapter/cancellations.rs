@@ -219,6 +219,27 @@ async fn the_cancellation_of_a_request_that_was_refused_and_not_sent_again_is_no
     assert_eq!((inner.sent().len(), script.counts().token_requests), (1, 2));
 }
 
+/// rmcp sends answers and cancellations one after another, so a cancellation would wait for the token of an answer.
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_the_server_is_accepted_at_once_and_sent_when_there_is_a_token() {
+    let waits = ScriptedSession::new().then(token("at-1").takes(Duration::from_secs(20)));
+    let is_refused = ScriptedSession::new().then(token("at-0")).then(token("at-1").takes(Duration::from_secs(20)));
+    is_refused.session().token().await.unwrap();
+    let answers =
+        [r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"no"}}"#];
+    for (script, refusals) in [(waits, 0), (is_refused, 1)] {
+        let inner = Scripted::new(vec![Step::Challenged(401, "Bearer"); refusals]);
+        let client = SessionClient::over(inner.clone(), script.session());
+        let begun = tokio::time::Instant::now();
+        for answer in answers {
+            assert!(matches!(post(&client, answer).await, Ok(StreamableHttpPostResponse::Accepted)));
+        }
+        assert_eq!((begun.elapsed(), inner.sent().len()), (Duration::ZERO, refusals));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(inner.tokens()[refusals..], [Some("at-1".to_owned()), Some("at-1".to_owned())]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_that_finds_no_token_is_dropped_after_five_seconds() {
     let script = ScriptedSession::new().then(token("at-1").takes(Duration::from_secs(6)));
