@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Method;
+use http::header::AUTHORIZATION;
 use rmcp::model::ClientJsonRpcMessage;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
@@ -38,7 +39,8 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 /// - Each request gets the session's current lease. After a 401 the lease is invalidated, and the request is sent again
 ///   with another one, at most twice. Of any number of refused requests one refreshes.
 /// - A request to a URL that is not the session's server or below it is an error, and nothing is sent (law 13).
-/// - A request for which the host configured a token of its own (`auth_header`) goes to the inner client unchanged.
+/// - A request for which the host configured a token of its own (`auth_header`, or an `Authorization` header among its
+///   `custom_headers`) goes to the inner client unchanged.
 /// - The standing stream waits for logins and for faults that pass, and is opened with the token of that time. An open
 ///   stream stays open when tokens change.
 ///
@@ -147,7 +149,7 @@ where
     }
 
     async fn open(&self, get: Get, pinned: Option<String>) -> Answer<EventStream, C> {
-        if pinned.is_some() {
+        if is_pinned(pinned.as_ref(), &get.headers) {
             return get.send(&self.inner, pinned).await;
         }
         let mut wait = Wait::new(&self.shared.session);
@@ -192,6 +194,11 @@ where
     }
 }
 
+/// Whether the host configured an authorization of its own.
+fn is_pinned(token: Option<&String>, headers: &Headers) -> bool {
+    token.is_some() || headers.contains_key(&AUTHORIZATION)
+}
+
 impl<C> StreamableHttpClient for SessionClient<C>
 where
     C: StreamableHttpClient + Sync,
@@ -207,7 +214,7 @@ where
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Answer<StreamableHttpPostResponse, C> {
-        if auth_header.is_some() {
+        if is_pinned(auth_header.as_ref(), &custom_headers) {
             return self.inner.post_message(uri, message, session_id, auth_header, custom_headers).await;
         }
         let (session_id, limits) = (session_id.as_ref(), PostLimits::None);
@@ -228,7 +235,7 @@ where
         custom_headers: Headers,
         max_sse_event_size: usize,
     ) -> Answer<StreamableHttpPostResponse, C> {
-        if auth_header.is_some() {
+        if is_pinned(auth_header.as_ref(), &custom_headers) {
             return self
                 .inner
                 .post_message_with_max_sse_event_size(
@@ -259,7 +266,7 @@ where
         custom_headers: Headers,
         limits: StreamableHttpResponseLimits,
     ) -> Answer<StreamableHttpPostResponse, C> {
-        if auth_header.is_some() {
+        if is_pinned(auth_header.as_ref(), &custom_headers) {
             return self
                 .inner
                 .post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits)
@@ -281,7 +288,7 @@ where
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Answer<(), C> {
-        if auth_header.is_some() {
+        if is_pinned(auth_header.as_ref(), &custom_headers) {
             return self.inner.delete_session(uri, session_id, auth_header, custom_headers).await;
         }
         let mut attempts = self.attempts(&uri, Method::DELETE, self.shared.operations.end, || None)?;

@@ -102,6 +102,25 @@ async fn a_token_that_the_host_configured_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_authorization_header_that_the_host_configured_is_left_alone() {
+    let (script, refused) = (numbered(), Step::Challenged(401, BEARER));
+    let inner = Scripted::new([refused; 6]);
+    let client = SessionClient::over(inner.clone(), script.session());
+    let headers = || Headers::from([(http::header::AUTHORIZATION, HeaderValue::from_static("Basic x"))]);
+    let (uri, limits) = (|| Arc::<str>::from(URI), StreamableHttpResponseLimits::default());
+    let errors = [
+        client.post_message(uri(), message(CALL), session(), None, headers()).await.err(),
+        client.post_message_with_max_sse_event_size(uri(), message(CALL), session(), None, headers(), 5).await.err(),
+        client.post_message_with_response_limits(uri(), message(CALL), session(), None, headers(), limits).await.err(),
+        client.delete_session(uri(), "s".into(), None, headers()).await.err(),
+        client.get_stream(uri(), session(), None, None, headers()).await.err(),
+        client.get_stream_with_max_sse_event_size(uri(), session(), None, None, headers(), 5).await.err(),
+    ];
+    assert!(errors.iter().all(|error| matches!(error, Some(StreamableHttpError::AuthRequired(_)))), "{errors:?}");
+    assert_eq!((inner.tokens(), script.counts().asked), (vec![None; 6], 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_to_another_path_or_origin_is_not_sent() {
     let inner = Scripted::default();
     let client = SessionClient::over(inner.clone(), numbered().session());
