@@ -36,10 +36,12 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// The home cannot be used.
     Store(String),
+    /// A signal ended a command whose exit code for that is its own (`call` and `tools`).
+    Interrupted,
 }
 
 impl Failure {
-    /// The exit code, as [`EXIT_CODES`] lists it.
+    /// The exit code, as [`EXIT_CODES`] lists it. 130 is in the help of its commands.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -48,6 +50,8 @@ impl Failure {
             Self::Refused(_) => 4,
             Self::Unavailable(_) => 5,
             Self::Store(_) => 6,
+            // As a shell reports a program that SIGINT has ended.
+            Self::Interrupted => 130,
         }
     }
 
@@ -197,6 +201,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => error.fmt(f),
+            Self::Interrupted => f.write_str("interrupted"),
             Self::Usage(told)
             | Self::LoginRequired(told)
             | Self::Refused(told)

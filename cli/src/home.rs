@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
-use tokenkeeper::{AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, StoreFault};
+use tokenkeeper::{Account, AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, StoreFault};
 
 use crate::egress;
 use crate::failure::Failure;
@@ -84,6 +84,20 @@ impl HomeArguments {
     /// Opens the home, which must exist. A mistyped or unmounted folder must not become a new, empty home.
     pub(crate) fn required(&self) -> Result<FileStore, Failure> {
         self.open_existing()?.ok_or_else(|| self.dir().map_or_else(|error| error, Failure::no_home))
+    }
+
+    /// The command that signs in to this session in this home. Secrets of the URL are left out of it.
+    pub(crate) fn login_command(&self, identity: &ServerIdentity) -> String {
+        let server = identity.resource().map(ToString::to_string).unwrap_or_default();
+        let mut words = vec!["tokenkeeper".to_owned(), "login".to_owned(), server];
+        if *identity.account() != Account::default() {
+            words.extend(["--account".to_owned(), identity.account().as_str().to_owned()]);
+        }
+        let usual = FileStore::default_dir().ok();
+        if let Some(dir) = self.dir().ok().filter(|dir| Some(dir) != usual.as_ref()) {
+            words.extend(["--home".to_owned(), dir.display().to_string()]);
+        }
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| "tokenkeeper login".to_owned())
     }
 
     fn builder(&self) -> Result<FileStoreBuilder, Failure> {

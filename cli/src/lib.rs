@@ -1,6 +1,7 @@
 //! The `tokenkeeper` command as a library. [`main_with`] runs it in the caller's process.
 
 // The commands.
+mod call;
 mod doctor;
 mod forget;
 mod identity;
@@ -13,6 +14,7 @@ mod proxy;
 mod run;
 mod status;
 mod token;
+mod tools;
 mod why;
 
 // Code that several commands share.
@@ -21,6 +23,7 @@ mod cooldown;
 mod egress;
 mod failure;
 mod home;
+mod mcp_client;
 mod neighbour;
 mod paint;
 mod providers;
@@ -58,6 +61,8 @@ enum Command {
     Login(login::Arguments),
     Status(status::Arguments),
     Token(token::Arguments),
+    Call(call::Arguments),
+    Tools(tools::Arguments),
     Proxy(proxy::Arguments),
     #[cfg(unix)]
     Run(run::Arguments),
@@ -83,6 +88,8 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Login(arguments) => login::run(&arguments, &home, &mut out),
         Command::Status(arguments) => status::run(&arguments, &home, &mut out),
         Command::Token(arguments) => token::run(&arguments, &home, &mut out),
+        Command::Call(arguments) => call::run(&arguments, &home, &mut out),
+        Command::Tools(arguments) => tools::run(&arguments, &home, &mut out),
         Command::Proxy(arguments) => proxy::run(&arguments, &home, &mut out),
         #[cfg(unix)]
         Command::Run(arguments) => match run::run(&arguments, &home) {

@@ -19,6 +19,13 @@ pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// A text of several lines from outside, made safe to print. Line ends and tabs stay.
+pub(crate) fn harmless_lines(text: &str) -> String {
+    let lines: Vec<_> =
+        text.lines().map(|line| line.split('\t').map(harmless).collect::<Vec<_>>().join("\t")).collect();
+    lines.join("\n")
+}
+
 /// A text from outside, made safe to print. It does not control the terminal, and nothing in it is invisible.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
@@ -27,11 +34,18 @@ pub(crate) fn harmless(text: &str) -> String {
 /// Writes `object` on a line. Characters that would act on a terminal, or be invisible there, are escaped, which changes
 /// nothing for a program that reads it.
 pub(crate) fn print_json(out: &mut impl Write, object: &Value) -> io::Result<()> {
-    let json = object.to_string();
+    print_json_text(out, &object.to_string())
+}
+
+/// Like [`print_json`], for JSON as text. Whitespace between its tokens becomes a blank, so that it is one line.
+pub(crate) fn print_json_text(out: &mut impl Write, json: &str) -> io::Result<()> {
     let mut line = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         if is_plain(c) {
             line.push(c);
+        } else if matches!(c, '\n' | '\r' | '\t') {
+            // A string of JSON has none of these.
+            line.push(' ');
         } else {
             let mut units = [0; 2];
             line.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
@@ -67,6 +81,14 @@ mod tests {
             harmless("https://as.example/a?b=c Zo\u{eb} \u{65e5}"),
             "https://as.example/a?b=c Zo\u{eb} \u{65e5}"
         );
+    }
+
+    #[test]
+    fn lines_and_tabs_stay_and_json_is_one_line() {
+        assert_eq!(harmless_lines("a\tb\r\nc\u{1b}[2J\n"), "a\tb\nc\u{fffd}[2J");
+        let mut line = Vec::new();
+        print_json_text(&mut line, "{\r\n\t\"a\" : 1.0,\"b\":\"\u{7f}\"}").unwrap();
+        assert_eq!(line, b"{   \"a\" : 1.0,\"b\":\"\\u007f\"}\n");
     }
 
     #[test]

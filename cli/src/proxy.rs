@@ -6,7 +6,6 @@ mod lane;
 mod listen;
 mod logins;
 mod notes;
-mod options;
 #[cfg(target_os = "linux")]
 mod pipes;
 mod relay;
@@ -15,20 +14,17 @@ mod schemas;
 mod session;
 mod stdio;
 mod stream;
-mod unanswered;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Account, ServerIdentity};
-
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
 use crate::login::BackgroundLogin;
 use crate::wire::http::McpWire;
+use crate::wire::options;
 use crate::wire::tools::ToolFilter;
 use crate::{when, who};
 use logins::BackgroundLogins;
@@ -106,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     };
     home::block_on_this_thread(async {
         let identity = selected.identity(Some(&store)).await?;
-        let login_command = login_command(&identity, home);
+        let login_command = home.login_command(&identity);
         let keeper = Keeper::open(store).await?;
         let wire = McpWire::new(keeper.session(identity), headers);
         let logins = BackgroundLogins::new(arguments.login.then(BackgroundLogin::of_process));
@@ -138,20 +134,6 @@ async fn relay(
         )));
     }
     Ok(())
-}
-
-/// The command that signs in to this session in this home. Secrets of the URL are left out of it.
-fn login_command(identity: &ServerIdentity, home: &HomeArguments) -> String {
-    let server = identity.resource().map(ToString::to_string).unwrap_or_default();
-    let mut words = vec!["tokenkeeper".to_owned(), "login".to_owned(), server];
-    if *identity.account() != Account::default() {
-        words.extend(["--account".to_owned(), identity.account().as_str().to_owned()]);
-    }
-    let usual = FileStore::default_dir().ok();
-    if let Some(dir) = home.dir().ok().filter(|dir| Some(dir) != usual.as_ref()) {
-        words.extend(["--home".to_owned(), dir.display().to_string()]);
-    }
-    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| "tokenkeeper login".to_owned())
 }
 
 fn parse_ping(text: &str) -> Result<Duration, String> {

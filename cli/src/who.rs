@@ -32,6 +32,11 @@ pub(crate) enum Selected {
 }
 
 impl Who {
+    /// Whether the server is named on standard input.
+    pub(crate) fn is_from_stdin(&self) -> bool {
+        self.server == "-"
+    }
+
     /// The session that the arguments select. Reads a line of standard input for `-`.
     pub(crate) fn select(&self) -> Result<Selected, Failure> {
         select(&self.server, self.account.as_deref())

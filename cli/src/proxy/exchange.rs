@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use tokenkeeper::OperationKey;
 
 use super::relay::MessageRelay;
-use super::session::{SessionHeaders, is_lost};
-use super::unanswered::Unanswered;
 use crate::paint::harmless;
 use crate::wire::envelope::{self, MessageKind, MessageParts, is_same_id};
 use crate::wire::headers;
 use crate::wire::http::{AnswerEvents, BodyFailure, McpAnswer, McpRequest, NotAnswered};
 use crate::wire::message::McpMessage;
+use crate::wire::session::{SessionHeaders, is_lost};
+use crate::wire::unanswered::Unanswered;
 
 /// How long the end of a stream is waited for after the answer, so that its connection can be used again.
 const DRAIN: Duration = Duration::from_millis(50);

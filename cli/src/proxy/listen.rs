@@ -28,12 +28,12 @@ use tokio::task::JoinSet;
 use super::exit;
 use super::logins::BackgroundLogins;
 use super::notes::NoteWriter;
-use super::unanswered::Unanswered;
 use crate::failure::Failure;
 use crate::home::Interruptions;
 use crate::wire::MAX_MESSAGE;
 use crate::wire::http::{McpRequest, McpWire};
 use crate::wire::message::McpMessage;
+use crate::wire::unanswered::Unanswered;
 
 /// How many connections are served at the same time. Further ones are closed.
 const MAX_CONNECTIONS: usize = 256;

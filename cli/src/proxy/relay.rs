@@ -17,11 +17,11 @@ use super::logins::BackgroundLogins;
 use super::notes::NoteWriter;
 use super::session::ClientMcpSession;
 use super::stdio::{InputLine, StdinReader, StdoutWriter};
-use super::unanswered::{Unanswered, unreadable};
 use crate::wire::envelope::{self, MessageKind, is_same_id};
 use crate::wire::http::McpWire;
 use crate::wire::message::McpMessage;
 use crate::wire::tools::{KnownTools, ToolFilter};
+use crate::wire::unanswered::{Unanswered, unreadable};
 
 /// How many requests are on their way side by side.
 const MAX_SIDE_BY_SIDE: usize = 64;

@@ -9,11 +9,12 @@ use tokenkeeper::OperationKey;
 
 use super::exchange::SendState;
 use super::relay::MessageRelay;
-use super::session::{SessionHeaders, SessionNumber, changed_lists};
-use super::unanswered::Unanswered;
+use super::session::changed_lists;
 use crate::wire::envelope::{self, MessageKind, MessageParts};
 use crate::wire::http::{McpAnswer, McpRequest};
 use crate::wire::message::McpMessage;
+use crate::wire::session::{SessionHeaders, SessionNumber};
+use crate::wire::unanswered::Unanswered;
 
 /// The time-out of a reopening, so that a server that does not answer holds no request back for ever.
 const TIMEOUT: Duration = Duration::from_secs(60);

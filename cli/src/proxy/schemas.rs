@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::exchange::SendState;
 use super::relay::MessageRelay;
-use super::session::SessionHeaders;
 use crate::wire::envelope::{MessageParts, member, text};
 use crate::wire::message::McpMessage;
+use crate::wire::session::SessionHeaders;
 
 /// The codes by which a server means that headers do not repeat a message. The second one is that of early drafts.
 const MISMATCH: [i64; 2] = [-32020, -32001];

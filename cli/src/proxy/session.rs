@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::wire::envelope::{MessageParts, member, text};
-use crate::wire::headers::{SESSION, VERSION};
+use crate::wire::envelope::{MessageParts, member};
 use crate::wire::message::McpMessage;
-
-/// The number of an MCP session. It grows with each that is opened.
-pub(super) type SessionNumber = u64;
+use crate::wire::session::{SessionHeaders, SessionNumber};
 
 /// How many subscriptions are remembered.
 const MAX_SUBSCRIPTIONS: usize = 4096;
@@ -36,14 +33,6 @@ struct State {
     number: SessionNumber,
     session_headers: SessionHeaders,
     setup: SessionSetup,
-}
-
-/// The headers of an MCP session's requests.
-#[derive(Clone, Default)]
-pub(super) struct SessionHeaders {
-    pub(super) number: SessionNumber,
-    id: Option<HeaderValue>,
-    version: Option<HeaderValue>,
 }
 
 /// The client's messages that make an MCP session what it is.
@@ -89,7 +78,7 @@ impl ClientMcpSession {
         let mut state = self.state();
         state.setup = SessionSetup { initialize: Some(initialize.clone()), ..SessionSetup::default() };
         state.number += 1;
-        state.session_headers = SessionHeaders { number: state.number, ..SessionHeaders::of(headers, result) };
+        state.session_headers = SessionHeaders::of(headers, result).numbered(state.number);
         drop(state);
         self.ready.send_replace(None);
     }
@@ -120,7 +109,7 @@ impl ClientMcpSession {
         let mut state = self.state();
         state.number += 1;
         let number = state.number;
-        state.session_headers = SessionHeaders { number, ..session_headers };
+        state.session_headers = session_headers.numbered(number);
         let is_ready = state.setup.initialized.is_some();
         drop(state);
         self.ready.send_replace(is_ready.then_some(number));
@@ -129,42 +118,6 @@ impl ClientMcpSession {
     /// Follows which MCP session is ready for a standing stream.
     pub(super) fn ready(&self) -> watch::Receiver<Option<SessionNumber>> {
         self.ready.subscribe()
-    }
-}
-
-impl SessionHeaders {
-    /// The headers that an answer to `initialize` names.
-    pub(super) fn of(headers: &HeaderMap, result: &MessageParts<'_>) -> Self {
-        let version = result.result.and_then(|result| member(result, "protocolVersion")).and_then(text);
-        let version = version.and_then(|version| HeaderValue::from_str(&version).ok());
-        let id = headers.get(SESSION).cloned().map(|mut id| {
-            // It stands for the MCP session like a token.
-            id.set_sensitive(true);
-            id
-        });
-        Self { number: 0, id, version }
-    }
-
-    pub(super) fn has_session(&self) -> bool {
-        self.id.is_some()
-    }
-
-    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
-        if let Some(id) = &self.id {
-            headers.insert(SESSION, id.clone());
-        }
-        if let Some(version) = &self.version {
-            headers.insert(VERSION, version.clone());
-        }
-    }
-}
-
-impl std::fmt::Debug for SessionHeaders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionHeaders")
-            .field("number", &self.number)
-            .field("has_session", &self.has_session())
-            .finish()
     }
 }
 
@@ -181,37 +134,12 @@ pub(super) fn changed_lists(result: &MessageParts<'_>) -> Vec<Bytes> {
     LISTS.into_iter().filter(has_changes).map(notification).collect()
 }
 
-/// Words in the texts by which servers with status 400 mean that they do not know the MCP session.
-const LOST: [&str; 9] = [
-    "session id",
-    "session-id",
-    "sessionid",
-    "no valid session",
-    "invalid session",
-    "unknown session",
-    "session not found",
-    "session expired",
-    "session has expired",
-];
-
-/// Whether an answer to a request with an MCP session means that the server does not know it any more.
-///
-/// The specification has 404 for it, which is also the status of an unknown method in 2026-07-28. Some servers have 400 with
-/// a text that names the MCP session.
-pub(super) fn is_lost(status: u16, body: &[u8]) -> bool {
-    match status {
-        404 => MessageParts::read(body).and_then(|answer| answer.error_code()) != Some(-32601),
-        400 => {
-            let text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).to_lowercase();
-            LOST.iter().any(|words| text.contains(words))
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+    use crate::wire::headers::{SESSION, VERSION};
 
     fn message(text: &'static str) -> McpMessage {
         McpMessage::read(Bytes::from_static(text.as_bytes())).unwrap()
@@ -257,13 +185,5 @@ mod tests {
             changed_lists(&result),
             [Bytes::from(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)]
         );
-    }
-
-    #[test]
-    fn a_lost_session_is_known_by_its_status_or_text() {
-        assert!(is_lost(404, b"") && is_lost(404, br#"{"error":{"code":-32001,"message":"Session not found"}}"#));
-        assert!(!is_lost(404, br#"{"id":1,"error":{"code":-32601,"message":"Method not found"}}"#));
-        assert!(is_lost(400, br#"{"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#));
-        assert!(!is_lost(400, b"the argument session is missing") && !is_lost(500, b"session not found"));
     }
 }

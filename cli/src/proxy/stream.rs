@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::relay::MessageRelay;
-use super::session::SessionNumber;
-use super::unanswered::Unanswered;
+use crate::wire::session::SessionNumber;
+use crate::wire::unanswered::Unanswered;
 
 /// The pause before the stream is opened again, unless the server names one, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

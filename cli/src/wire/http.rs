@@ -10,7 +10,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::{AuthSession, CallError, Destination, Next, OperationKey};
+use tokenkeeper::{AuthSession, CallError, Destination, Generation, Next, OperationKey};
 use url::Url;
 
 use super::MAX_MESSAGE;
@@ -41,6 +41,8 @@ pub(crate) struct McpWire {
     /// The headers that the person has named.
     headers: HeaderMap,
     cookies: Cookies,
+    /// How long a request waits for tokens. `None` for the default of a session's calls.
+    patience: Option<Duration>,
 }
 
 /// A request to the server.
@@ -50,6 +52,15 @@ pub(crate) struct McpRequest {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) operation: OperationKey,
+}
+
+/// How a request was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SendRecord {
+    /// How often it was sent.
+    pub(crate) attempts: u32,
+    /// The generation of the last token that it was sent with. `None` if it was sent without one.
+    pub(crate) generation: Option<Generation>,
 }
 
 /// Why there is no answer.
@@ -110,7 +121,12 @@ impl McpWire {
         let client = if url.scheme() == "http" { plain(client) } else { client };
         let client = client.build().map_err(|error| failed(&error.without_url()))?;
         let cookies = Cookies::new(url.path(), clock.now().wall);
-        Ok(Self { client, session, destination, headers, cookies })
+        Ok(Self { client, session, destination, headers, cookies, patience: None })
+    }
+
+    /// The same wire, whose requests wait for tokens for at most `span`.
+    pub(crate) fn patience(self, span: Duration) -> Self {
+        Self { patience: Some(span), ..self }
     }
 
     pub(crate) fn session(&self) -> &AuthSession {
@@ -129,7 +145,24 @@ impl McpWire {
     ///
     /// Dropping the future closes the connection. The request may have been executed. A refresh goes on.
     pub(crate) async fn send(&self, request: &McpRequest, has_left: &AtomicBool) -> Result<McpAnswer, NotAnswered> {
+        self.send_recorded(request, has_left, &mut SendRecord::default()).await
+    }
+
+    /// Like [`send`](Self::send), and notes in `record` how often the request was sent, and with which token.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`send`](Self::send).
+    pub(crate) async fn send_recorded(
+        &self,
+        request: &McpRequest,
+        has_left: &AtomicBool,
+        record: &mut SendRecord,
+    ) -> Result<McpAnswer, NotAnswered> {
         let mut call = self.session.call(request.operation);
+        if let Some(span) = self.patience {
+            call = call.patience(span);
+        }
         loop {
             let mut headers = self.headers.clone();
             headers.entry(USER_AGENT).or_insert(AGENT);
@@ -141,6 +174,8 @@ impl McpWire {
             let sent = self.client.request(request.method.clone(), self.destination.url()).headers(headers);
             let sent = if request.body.is_empty() { sent } else { sent.body(request.body.clone()) };
             has_left.store(true, Ordering::Relaxed);
+            record.attempts += 1;
+            record.generation = call.generation();
             let mut response = sent.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
                 true => NotAnswered::NotSent { is_secure: self.is_secure() },
                 false => NotAnswered::MaybeSent,

@@ -10,8 +10,11 @@ pub(crate) mod envelope;
 pub(crate) mod headers;
 pub(crate) mod http;
 pub(crate) mod message;
+pub(crate) mod options;
+pub(crate) mod session;
 pub(crate) mod sse;
 pub(crate) mod tools;
+pub(crate) mod unanswered;
 
 /// The longest message, event and body, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 32 << 20;

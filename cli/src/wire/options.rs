@@ -32,7 +32,7 @@ const RESERVED: [&str; 15] = [
 ];
 
 /// The headers of `--header` and `--header-file`. Values are sensitive, and no error repeats one.
-pub(super) fn headers(named: &[String], files: &[std::path::PathBuf]) -> Result<HeaderMap, Failure> {
+pub(crate) fn headers(named: &[String], files: &[std::path::PathBuf]) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     for file in files {
         let text = read(file)?;
@@ -63,11 +63,11 @@ fn add(headers: &mut HeaderMap, header: &str, option: &str) -> Result<(), Failur
     let name = HeaderName::try_from(name.trim()).map_err(|_| usage("the name is not that of a header".to_owned()))?;
     if name == "authorization" {
         return Err(usage(
-            "the proxy sets Authorization itself: sign in with tokenkeeper login, or import the login".to_owned(),
+            "tokenkeeper sets Authorization itself: sign in with tokenkeeper login, or import the login".to_owned(),
         ));
     }
     if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-") {
-        return Err(usage(format!("the proxy sets {name} itself")));
+        return Err(usage(format!("tokenkeeper sets {name} itself")));
     }
     let value = expanded(value.trim(), |name| env::var(name).ok()).map_err(usage)?;
     let value = HeaderValue::try_from(value);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokenkeeper::{CallError, Reason};
 
-use crate::wire::envelope;
-use crate::wire::http::{BodyFailure, NotAnswered};
+use super::envelope;
+use super::http::{BodyFailure, NotAnswered};
 
 /// The code of these errors. It is one of those that JSON-RPC leaves to implementations, and no revision of MCP uses it.
 const CODE: i64 = -32050;
@@ -19,7 +19,7 @@ const INVALID_PARAMS: i64 = -32602;
 
 /// Why a request has no answer of the server.
 #[derive(Debug)]
-pub(super) enum Unanswered {
+pub(crate) enum Unanswered {
     /// There is no authorization for it. It was not executed.
     Call(Box<CallError>),
     /// No connection could be established. It was not executed.
@@ -44,7 +44,7 @@ pub(super) enum Unanswered {
 
 impl Unanswered {
     /// The answer to the request with this identifier, which is JSON. `login` is the command that signs in.
-    pub(super) fn answer(&self, id: &str, login: &str) -> Vec<u8> {
+    pub(crate) fn answer(&self, id: &str, login: &str) -> Vec<u8> {
         let mut data = Map::from_iter([("reason".to_owned(), self.reason().into())]);
         let mut message = self.message();
         if let Some(command) = self.command(login) {
@@ -62,7 +62,7 @@ impl Unanswered {
     }
 
     /// The word for programs. It is a reason of the sessions where one fits.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         let reason = match self {
             Self::Call(error) => match &**error {
                 CallError::Token { error, .. } => error.reason(),
@@ -85,8 +85,17 @@ impl Unanswered {
         reason.as_str()
     }
 
+    /// The session's own error, if the request has no authorization.
+    pub(crate) fn call_error(&self) -> Option<&CallError> {
+        match self {
+            Self::Call(error) => Some(error),
+            Self::NotReopened(reason) => reason.call_error(),
+            _ => None,
+        }
+    }
+
     /// Whether only a login helps.
-    pub(super) fn is_login_required(&self) -> bool {
+    pub(crate) fn is_login_required(&self) -> bool {
         match self {
             Self::Call(error) => error.is_login_required(),
             Self::NotReopened(reason) => reason.is_login_required(),
@@ -95,7 +104,7 @@ impl Unanswered {
     }
 
     /// The sentence for people. Nothing of the server's text is in it.
-    pub(super) fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let text = match self {
             Self::Call(error) => return error.to_string(),
             Self::NotSent { is_secure: true } => {
@@ -123,12 +132,12 @@ impl Unanswered {
             }
             Self::TooMany => "too many requests wait already: wait for some of their answers",
             Self::Excluded => "this tool is excluded by --tool-filter",
-            Self::Ending => "the proxy is ending: the server may have done what was asked",
+            Self::Ending => "the command is ending: the server may have done what was asked",
         };
         text.to_owned()
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Call(error) => error.retry_after(),
             Self::Status { retry_after, .. } => *retry_after,
@@ -137,7 +146,8 @@ impl Unanswered {
         }
     }
 
-    fn command(&self, login: &str) -> Option<String> {
+    /// The command that helps, where `login` is the one that signs in.
+    pub(crate) fn command(&self, login: &str) -> Option<String> {
         match self {
             Self::Call(error) => match &**error {
                 CallError::StepUp(step_up) => {
@@ -154,7 +164,7 @@ impl Unanswered {
 }
 
 /// The answer to a line that is no message.
-pub(super) fn unreadable(message: &str) -> Vec<u8> {
+pub(crate) fn unreadable(message: &str) -> Vec<u8> {
     envelope::error("null", PARSE_ERROR, message, None)
 }
 
