@@ -42,6 +42,7 @@ fn a_folder_and_its_file_are_private_and_go_together() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "two threads of a test")]
 fn a_reader_finds_the_old_token_or_the_new_one_whole() {
     let parent = TempDir::new().unwrap();
     let folder = Folder::below(parent.path()).unwrap();
