@@ -100,6 +100,7 @@ Commands:
   status    Shows the sessions of this home: how each stands, and why
   token     Prints an access token that is fit for use
   proxy     Runs as an MCP server on standard input and output, and passes each message on to a server over HTTP
+  run       Runs a program that gets the tokens of a session
   import    Takes over a login that was made elsewhere: one JSON object on standard input
   logout    Logs out: the stored tokens are removed, and no process serves them any more
   forget    Forgets sessions that were logged out, so that no status shows them any more

@@ -36,7 +36,11 @@ impl<'s> Wait<'s> {
         }
         let has_login = match error.step_up() {
             Some(step_up) => self.newer_token(step_up).await,
-            None if error.is_login_required() => self.session.signed_in().await.is_ok(),
+            // A tree that is down for a moment is no reason to give up.
+            None if error.is_login_required() => match self.session.signed_in().await {
+                Ok(()) => true,
+                Err(error) => error.is_transient(),
+            },
             None => false,
         };
         // The first attempt after a login comes at once. Pauses follow in case that the server refuses every login.
@@ -48,7 +52,8 @@ impl<'s> Wait<'s> {
         has_login
     }
 
-    /// Waits for a token that is newer than the one that lacks scopes, or for a login.
+    /// Waits for a token that is newer than the one that lacks scopes, or for a login. Returns `false` if the runtime is gone.
+    /// After a mere shutdown the wait ends with its transport.
     async fn newer_token(&self, step_up: &StepUp) -> bool {
         let mut watch = self.session.watch();
         let mut state = watch.now();
