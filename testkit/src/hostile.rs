@@ -40,6 +40,7 @@
 mod authority;
 pub(crate) mod clock;
 mod dispatcher;
+mod dpop;
 mod fault;
 mod form;
 mod gate;
@@ -71,6 +72,7 @@ use login_server::Site;
 use script::Step;
 
 pub use authority::ChainId;
+pub use dpop::{ProofCounts, ProofRules};
 pub use fault::{Fault, RetryAfter, When};
 pub use gate::Gate;
 pub use rules::{Announced, Rotation, Rules};
@@ -257,6 +259,23 @@ impl HostileAs {
     /// Changes the rules.
     pub fn rules(&self, change: impl FnOnce(&mut Rules)) {
         change(&mut self.dispatcher.state().authority.rules);
+    }
+
+    /// Changes the rules of proofs of possession. Tokens that were issued earlier keep their keys.
+    #[cfg(feature = "dpop")]
+    pub fn proof_rules(&self, change: impl FnOnce(&mut ProofRules)) {
+        change(&mut self.dispatcher.state().proofs.rules);
+    }
+
+    /// Replaces the nonces of both places.
+    #[cfg(feature = "dpop")]
+    pub fn renew_nonces(&self) {
+        self.dispatcher.state().proofs.renew_nonces();
+    }
+
+    /// The counts of proofs so far.
+    pub fn proof_counts(&self) -> ProofCounts {
+        self.dispatcher.state().proofs.counts.clone()
     }
 
     /// Advances the server's clock by `time`, which ages access tokens and grace periods at once. The timeline's clock

@@ -272,6 +272,11 @@ impl Authority {
         self.chain(chain).map(|chain| (chain.alive, chain.newest()))
     }
 
+    /// The chain of a refresh token, spent or not.
+    pub(super) fn chain_of(&self, refresh: &str) -> Option<ChainId> {
+        self.refresh.get(refresh).map(|token_id| token_id.chain)
+    }
+
     fn refresh(&mut self, form: &Form, now: Duration) -> Result<Issued, Refusal> {
         let token = form.refresh_token.as_deref().ok_or(Refusal::Malformed)?;
         let token_id = *self.refresh.get(token).ok_or(Refusal::Unknown)?;

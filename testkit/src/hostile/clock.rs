@@ -32,6 +32,11 @@ pub(super) fn http_date(ahead: Duration) -> String {
     httpdate::fmt_http_date(SystemTime::now() + ahead)
 }
 
+/// This time in seconds since 1970, as an HTTP date.
+pub(super) fn http_date_of(seconds: u64) -> String {
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// The wall-clock time in seconds since 1970, for registrations and ID tokens.
 #[expect(clippy::disallowed_methods, reason = "a date on the wire is of the wall clock")]
 pub(super) fn unix_seconds() -> u64 {

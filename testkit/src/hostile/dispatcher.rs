@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::authority::{Authority, Issued, Refusal, TokenId};
 use super::clock::{Clock, pause};
+use super::dpop::{Place, Proofs};
 use super::fault::{Afterwards, Manner, When};
 use super::form::Form;
 use super::login_server::{self, Incoming, Served, Site};
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub(super) revocation: Script,
     /// The endpoints of logins, if this server has them.
     pub(super) site: Option<Site>,
+    /// The checks of proofs of possession.
+    pub(super) proofs: Proofs,
     /// How far the authority's clock is ahead.
     pub(super) ahead: Duration,
     timeline: Timeline,
@@ -44,6 +47,8 @@ pub(super) struct Head {
     /// With the query, if there is one.
     pub(super) path: String,
     pub(super) authorization: Option<String>,
+    /// The values of `DPoP`.
+    pub(super) proofs: Vec<String>,
     pub(super) content_type: String,
     pub(super) if_none_match: Option<String>,
 }
@@ -83,6 +88,7 @@ impl Dispatcher {
             resource: Script::default(),
             revocation: Script::default(),
             site,
+            proofs: Proofs::default(),
             ahead: Duration::ZERO,
             timeline: Timeline::default(),
         };
@@ -97,6 +103,11 @@ impl Dispatcher {
     /// The authority's time.
     pub(super) fn now(&self, state: &State) -> Duration {
         self.clock.elapsed().saturating_add(state.ahead)
+    }
+
+    /// The URL of a request, without its query.
+    fn url(&self, head: &Head) -> String {
+        format!("{}{}", self.origin, head.path.split('?').next().unwrap_or_default())
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Counts> {
@@ -296,10 +307,13 @@ impl Call {
         let mut issued = None;
         let reply = match (self.endpoint, &*head.method) {
             (Endpoint::Token, "POST") => {
-                let reply = match self.token(form()) {
-                    Ok(tokens) => Reply::tokens(issued.insert(tokens)),
-                    Err(refusal) => Reply::refusal(refusal),
+                let form = form();
+                let key = match self.proof_at_server(head, form.as_ref().ok()) {
+                    Ok(key) => key,
+                    Err(refused) => return ((*refused).into(), None),
                 };
+                let answer = self.token(form);
+                let reply = self.answer_with_key(answer.map(|tokens| &*issued.insert(tokens)), key);
                 match &self.dispatcher.state().site {
                     Some(site) => site.flawed_tokens(reply),
                     None => reply,
@@ -372,30 +386,66 @@ impl Call {
         answer
     }
 
+    /// Checks the proof of a token request. Returns the thumbprint of its key.
+    fn proof_at_server(&self, head: &Head, form: Option<&Form>) -> Result<Option<String>, Box<Reply>> {
+        let (dispatcher, mut state) = (&self.dispatcher, self.dispatcher.state());
+        let State { authority, proofs, .. } = &mut *state;
+        let refresh = form.and_then(|form| form.refresh_token.as_deref());
+        let key = proofs.at_server(authority, head, &dispatcher.url(head), refresh).map_err(Box::new);
+        if key.is_err() {
+            // The refusal is none of the authority's, and no request waits for it.
+            dispatcher.counts.send_modify(|_| {});
+        }
+        key
+    }
+
+    /// The answer of the token endpoint, whose tokens are bound to this key.
+    fn answer_with_key(&self, answer: Result<&Issued, Refusal>, key: Option<String>) -> Reply {
+        let proofs = &mut self.dispatcher.state().proofs;
+        match answer {
+            Ok(tokens) => proofs.bind(key, tokens, Reply::tokens(tokens)),
+            Err(refusal) => proofs.complete(Place::Server, Reply::refusal(refusal)),
+        }
+    }
+
+    /// The access token of a request to the resource, after the check of its proof.
+    fn presented<'h>(&self, head: &'h Head) -> Result<Option<&'h str>, Box<Reply>> {
+        self.dispatcher.state().proofs.at_resource(head, &self.dispatcher.url(head)).map_err(Box::new)
+    }
+
     fn resource(&self, incoming: &Incoming<'_>, method: &str) -> Reply {
+        let presented = match self.presented(incoming.head) {
+            Ok(presented) => presented,
+            Err(refused) => return *refused,
+        };
+        let reply = self.admit(incoming, method, presented);
+        self.dispatcher.state().proofs.complete(Place::Resource, reply)
+    }
+
+    fn admit(&self, incoming: &Incoming<'_>, method: &str, presented: Option<&str>) -> Reply {
         if self.dispatcher.state().site.is_some() {
-            return self.login_resource(incoming);
+            return self.login_resource(incoming, presented);
         }
         let head = incoming.head;
         let (dispatcher, state) = (&self.dispatcher, self.dispatcher.state());
         let resource = format!("{}{}", dispatcher.origin, head.path.split('?').next().unwrap_or_default());
-        let bearer = head.authorization.as_deref().and_then(bearer);
-        let admitted = bearer.is_some_and(|access| state.authority.admits(access, &resource, dispatcher.now(&state)));
+        let admitted =
+            presented.is_some_and(|access| state.authority.admits(access, &resource, dispatcher.now(&state)));
         match (admitted, method) {
             (true, "POST") => Reply::json(200, &serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": {} })),
             (true, _) => Reply::empty(405).with("allow", "POST"),
-            (false, _) => reply::challenge(&dispatcher.origin, &head.path, bearer.is_some()),
+            (false, _) => reply::challenge(&dispatcher.origin, &head.path, head.authorization.is_some()),
         }
     }
 
     /// The resource of a server with logins. After a migration another server knows the tokens.
-    fn login_resource(&self, incoming: &Incoming<'_>) -> Reply {
+    fn login_resource(&self, incoming: &Incoming<'_>, presented: Option<&str>) -> Reply {
         let (issuer, names) = match &self.dispatcher.state().site {
             Some(site) => site.verifier(),
             None => (None, Vec::new()),
         };
         let issuer = issuer.as_ref().unwrap_or(&self.dispatcher);
-        let scope = incoming.bearer().and_then(|access| {
+        let scope = presented.and_then(|access| {
             // Never both locks at once, because two servers may have migrated to each other.
             let state = issuer.state();
             state.authority.scope_at(access, &names, issuer.now(&state)).map(str::to_owned)

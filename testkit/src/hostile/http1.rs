@@ -209,6 +209,10 @@ fn parse(read: &[u8]) -> Result<Option<(Start, usize)>, httparse::Error> {
         let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
         Some(String::from_utf8_lossy(header.value).trim().to_owned())
     };
+    let values = |name: &str| {
+        let headers = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        headers.map(|header| String::from_utf8_lossy(header.value).trim().to_owned()).collect()
+    };
     let body = match value("transfer-encoding") {
         Some(_) => None,
         None => {
@@ -220,6 +224,7 @@ fn parse(read: &[u8]) -> Result<Option<(Start, usize)>, httparse::Error> {
         method: request.method.unwrap_or_default().to_owned(),
         path: request.path.unwrap_or_default().to_owned(),
         authorization: value("authorization"),
+        proofs: values("dpop"),
         content_type: value("content-type").unwrap_or_default(),
         if_none_match: value("if-none-match"),
     };

@@ -241,10 +241,12 @@ impl Stream {
 
 fn head(request: &Request<RecvStream>) -> Head {
     let value = |name: header::HeaderName| text(request.headers(), &name);
+    let proofs = request.headers().get_all("dpop").into_iter();
     Head {
         method: request.method().to_string(),
         path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         authorization: value(header::AUTHORIZATION),
+        proofs: proofs.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect(),
         content_type: value(header::CONTENT_TYPE).unwrap_or_default(),
         if_none_match: value(header::IF_NONE_MATCH),
     }

@@ -27,8 +27,11 @@ impl LoginServerBuilder {
     pub async fn start(self) -> io::Result<LoginServer> {
         let Self { settings, rules } = self;
         let host = settings.host.clone();
+        let binds = settings.announces_dpop;
         let site = |origin: &str| Some(Site::new(origin.to_owned(), settings));
-        Ok(LoginServer { hostile: HostileAs::start_at(&host, rules, site).await? })
+        let hostile = HostileAs::start_at(&host, rules, site).await?;
+        hostile.dispatcher.state().proofs.rules.binds = binds;
+        Ok(LoginServer { hostile })
     }
 
     /// The host in all URLs, for example `auth.example.com`. Default `127.0.0.1`. The server still listens on 127.0.0.1, so
@@ -180,6 +183,13 @@ impl LoginServerBuilder {
     /// The rules of the token endpoint.
     pub fn rules(mut self, rules: Rules) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// Announces proofs of possession (RFC 9449), and binds all tokens to keys.
+    #[cfg(feature = "dpop")]
+    pub fn dpop(mut self) -> Self {
+        self.settings.announces_dpop = true;
         self
     }
 

@@ -58,13 +58,17 @@ pub(super) fn resource(site: &mut Site, incoming: &Incoming<'_>) -> Reply {
         Some(issuers) => issuers.clone(),
         None => vec![site.issuer()],
     };
-    let body = json!({
+    let mut body = json!({
         "resource": resource,
         "authorization_servers": issuers,
         "scopes_supported": scopes(site),
         "bearer_methods_supported": ["header"],
         "resource_name": site.description("Test resource"),
     });
+    if site.settings.announces_dpop {
+        body["dpop_signing_alg_values_supported"] = json!(["ES256"]);
+        body["dpop_bound_access_tokens_required"] = true.into();
+    }
     document(site, incoming, &body)
 }
 
@@ -145,6 +149,9 @@ pub(super) fn server_metadata(site: &Site) -> Value {
         "id_token_signing_alg_values_supported": ["none"],
         "jwks_uri": at("/jwks"),
     });
+    if site.settings.announces_dpop {
+        body["dpop_signing_alg_values_supported"] = json!(["ES256", "RS256"]);
+    }
     if site.settings.offers_par {
         body["pushed_authorization_request_endpoint"] = at("/par");
         body["require_pushed_authorization_requests"] = site.settings.requires_par.into();

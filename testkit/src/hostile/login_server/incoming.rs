@@ -51,9 +51,14 @@ impl<'a> Incoming<'a> {
     }
 
     /// The token of a bearer header (RFC 6750 section 2.1).
-    pub(in crate::hostile) fn bearer(&self) -> Option<&'a str> {
+    pub(super) fn bearer(&self) -> Option<&'a str> {
         let (scheme, token) = self.head.authorization.as_deref()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+
+    /// Whether an access token is presented, in either way.
+    pub(super) fn has_token(&self) -> bool {
+        self.bearer().is_some() || self.scheme().as_deref() == Some("dpop")
     }
 
     /// The client that authenticates by HTTP Basic, form-decoded (RFC 6749 section 2.3.1).

@@ -11,7 +11,7 @@ use crate::hostile::reply::Reply;
 impl Site {
     /// Answers a call whose access token has `scope`. `None` without a good token.
     pub(in crate::hostile) fn call(&self, incoming: &Incoming<'_>, scope: Option<&str>) -> Reply {
-        let presented = incoming.bearer().is_some();
+        let presented = incoming.has_token();
         let message = incoming.json().unwrap_or_default();
         let special = self.special_scopes(incoming.path(), &message);
         let anonymous = self.settings.admits_anonymous && !presented && special.is_empty();

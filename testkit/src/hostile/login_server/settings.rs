@@ -75,6 +75,8 @@ pub(super) struct Settings {
     pub(super) device_interval: u64,
     pub(super) enforces_interval: bool,
     pub(super) metadata_documents: bool,
+    /// Whether both servers announce proofs of possession.
+    pub(super) announces_dpop: bool,
     /// The issuers that the resource lists. `None` for this server's own.
     pub(super) listed_issuers: Option<Vec<String>>,
     /// The resources of other servers, for which this one issues tokens.
@@ -111,6 +113,7 @@ impl Default for Settings {
             device_interval: 5,
             enforces_interval: false,
             metadata_documents: false,
+            announces_dpop: false,
             listed_issuers: None,
             other_resources: BTreeSet::new(),
         }
