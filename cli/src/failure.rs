@@ -70,7 +70,9 @@ impl Failure {
             | Reason::ResourceRefuses
             | Reason::SourceMissing
             | Reason::CredentialRejected
-            | Reason::PolicyDenied => Self::Refused(told),
+            | Reason::PolicyDenied
+            | Reason::ProofRefused
+            | Reason::NotBound => Self::Refused(told),
             Reason::SignOnRequired => Self::LoginRequired(told),
             Reason::NeverSignedIn => Self::LoginRequired(format!("{told}\n  tokenkeeper login signs you in")),
             reason if reason.is_login_required() => Self::LoginRequired(format!(

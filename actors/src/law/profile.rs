@@ -265,6 +265,13 @@ impl Profile {
             status if self.unspent_statuses.contains(&status) || one_of(&self.unspent_words) => {
                 Judgement::Unspent(trouble(Reason::ServerTrouble))
             }
+            // Its date may be wrong. The source learns the server's time from the answer, for the next presentation.
+            400..500 if word.is_some_and(|word| word == PROOF_WORD) && self.rotates => {
+                Judgement::InDoubt(trouble(Reason::ProofRefused))
+            }
+            400..500 if word.is_some_and(|word| word == PROOF_WORD) => {
+                Judgement::Unspent(trouble(Reason::ProofRefused))
+            }
             // Callers learn of a refusal that does not pass. Anything else may be a gateway's, and passes.
             _ if refused.is_of_the_request() && self.rotates => Judgement::InDoubt(trouble(Reason::RequestRefused)),
             _ if refused.is_of_the_request() => Judgement::Unspent(trouble(Reason::RequestRefused)),
@@ -299,16 +306,13 @@ fn is_within(first: &Moment, grace: Duration, delay: Duration, now: &Moment) -> 
 /// The error code that asks for a nonce (RFC 9449 section 8).
 const NONCE_WORD: &str = "use_dpop_nonce";
 
+/// The error code for a proof of possession that is not accepted (RFC 9449 section 5).
+const PROOF_WORD: &str = "invalid_dpop_proof";
+
 /// Error codes of the standards for a request that is wrong in itself, so that repeating it does not help (RFC 6749 section
 /// 5.2, RFC 8707 section 2, RFC 9449 section 5). Any other code may stand for a fault that passes.
-const REQUEST_WORDS: [&str; 6] = [
-    "invalid_dpop_proof",
-    "invalid_request",
-    "invalid_scope",
-    "invalid_target",
-    "unauthorized_client",
-    "unsupported_grant_type",
-];
+const REQUEST_WORDS: [&str; 6] =
+    [PROOF_WORD, "invalid_request", "invalid_scope", "invalid_target", "unauthorized_client", "unsupported_grant_type"];
 
 impl Refused {
     /// Whether the server has refused the request in the words of the standards.
@@ -329,6 +333,7 @@ impl Refused {
         match self.status {
             429 => Reason::Throttled,
             200..300 | 500.. => Reason::ServerTrouble,
+            _ if self.error.as_deref() == Some(PROOF_WORD) => Reason::ProofRefused,
             _ => Reason::RequestRefused,
         }
     }

@@ -47,8 +47,13 @@ impl Entropy {
 
     /// Returns 128 bits as the base of one session's flight identifiers.
     pub fn flight_base(&self) -> FlightId {
+        FlightId(self.identifier())
+    }
+
+    /// Returns 128 bits that no other call returns, in any process.
+    pub fn identifier(&self) -> u128 {
         let spare = || self.0.reserve ^ (u128::from(self.next()) << 64 | u128::from(self.next()));
-        FlightId(self.system().map_or_else(spare, u128::from_le_bytes))
+        self.system().map_or_else(spare, u128::from_le_bytes)
     }
 
     /// Returns a nonce. It is never zero, which stands for tokens that a store knows.

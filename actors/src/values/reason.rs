@@ -49,6 +49,10 @@ pub enum Reason {
     SignOnRequired,
     /// The file or the command that the source takes a token from has given none.
     SubjectUnavailable,
+    /// The server does not accept the proof that the session's key was used for the request (DPoP, RFC 9449).
+    ProofRefused,
+    /// The session's tokens are bound to a key (DPoP), and the server issued one that is not. It is never used.
+    NotBound,
     /// The token expired before it arrived.
     ExpiredOnArrival,
     /// Another process holds the right to refresh and has not finished.
@@ -76,7 +80,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 30] = [
+    pub const ALL: [Reason; 32] = [
         Reason::NeverSignedIn,
         Reason::LoggedOut,
         Reason::GrantEnded,
@@ -96,6 +100,8 @@ impl Reason {
         Reason::PolicyDenied,
         Reason::SignOnRequired,
         Reason::SubjectUnavailable,
+        Reason::ProofRefused,
+        Reason::NotBound,
         Reason::ExpiredOnArrival,
         Reason::Contended,
         Reason::StoreTrouble,
@@ -207,6 +213,16 @@ impl Reason {
             Reason::SubjectUnavailable => (
                 "subject_unavailable",
                 "the file or the command that provides the token gave none: check that it exists, ends in time and may be read",
+            ),
+            Reason::ProofRefused => (
+                "proof_refused",
+                "the authorization server refuses the proof that this session has its key (DPoP): check the clock of this \
+                 machine, and that the key is the one of the login",
+            ),
+            Reason::NotBound => (
+                "not_bound",
+                "the authorization server issued a token that is not bound to this session's key (DPoP), and it is not \
+                 used: report it to the server's operator",
             ),
             Reason::ExpiredOnArrival => (
                 "expired_on_arrival",

@@ -9,7 +9,7 @@ use super::{Failure, SessionEffect};
 use crate::law::flight::{Landing, Outcome, Report};
 use crate::law::profile::Trouble;
 use crate::values::record::View;
-use crate::values::{ElapsedTime, Epoch, FlightId, Lease, Now, Reason, TokenError, Version};
+use crate::values::{ElapsedTime, Epoch, FlightId, Lease, Now, Reason, TokenError, TokenKind, Version};
 
 /// How many consecutive `Moved` outcomes may leave callers waiting before the session pauses.
 const MAX_MOVES: u32 = 3;
@@ -178,7 +178,10 @@ impl Session {
             self.pacing.mark_used();
         }
         if useless {
-            self.rest(Trouble::new(Reason::ExpiredOnArrival), now, out);
+            // A source reports a token that must not be used as one that has expired, so that its refresh token is stored.
+            let is_unbound = lease.proof_key().is_some() && lease.kind() == TokenKind::Bearer;
+            let reason = if is_unbound { Reason::NotBound } else { Reason::ExpiredOnArrival };
+            self.rest(Trouble::new(reason), now, out);
         }
         self.serve_waiters(now, out);
     }

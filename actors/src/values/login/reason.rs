@@ -75,11 +75,15 @@ pub enum LoginReason {
     MethodUnsupported,
     /// The answer came in another browser than the one in which the login was begun.
     OtherBrowser,
+    /// The login asks for tokens that are bound to a key (DPoP, RFC 9449), and the servers offer none, or issued another.
+    NotBound,
+    /// The authorization server does not accept the proof that the session has its key (DPoP).
+    ProofRefused,
 }
 
 impl LoginReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [LoginReason; 34] = [
+    pub const ALL: [LoginReason; 36] = [
         LoginReason::Denied,
         LoginReason::TimedOut,
         LoginReason::Cancelled,
@@ -114,6 +118,8 @@ impl LoginReason {
         LoginReason::RegistrationRefused,
         LoginReason::MethodUnsupported,
         LoginReason::OtherBrowser,
+        LoginReason::NotBound,
+        LoginReason::ProofRefused,
     ];
 
     /// The stable word, in snake case.
@@ -245,6 +251,16 @@ impl LoginReason {
             LoginReason::RegistrationRefused => (
                 "registration_refused",
                 "the authorization server refused to register this client: configure one that is registered there",
+            ),
+            LoginReason::NotBound => (
+                "not_bound",
+                "no token that is bound to a key (DPoP) can be had from this server, and no other is wanted: report it to the \
+                 server's operator, or do without",
+            ),
+            LoginReason::ProofRefused => (
+                "proof_refused",
+                "the authorization server refuses the proof that this program has its key (DPoP): check the clock of this \
+                 machine, then sign in again",
             ),
             LoginReason::OtherBrowser => (
                 "other_browser",
