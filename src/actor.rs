@@ -29,6 +29,7 @@ pub use tokenkeeper_actors::runtime::{AuthMessage, StateChange};
 
 use crate::authorization::AuthorizationLogins;
 use crate::machine::MachineSource;
+use crate::proof::Prover;
 use crate::runtime::Unstarted;
 use crate::{AuthRuntime, BuildError, RuntimeBuilder};
 
@@ -49,10 +50,10 @@ pub async fn spawn_linked(builder: RuntimeBuilder, host: ActorCell) -> Result<Au
 ///
 /// As [`RuntimeBuilder::spawn`].
 pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
-    let Unstarted { engine, logins, machine, link } = builder.engine()?;
+    let Unstarted { engine, logins, machine, proofs, link } = builder.engine()?;
     let spec = engine.prepare().await?;
     link.join(&spec.runtime());
-    Ok(AuthSpec { spec, logins, machine })
+    Ok(AuthSpec { spec, logins, machine, proofs })
 }
 
 /// The address at which a host's actors reach every session by its identity. It stays the same for as long as the
@@ -98,6 +99,7 @@ pub struct AuthSpec {
     spec: runtime::AuthSpec,
     logins: Option<Arc<AuthorizationLogins>>,
     machine: Arc<MachineSource>,
+    proofs: Prover,
 }
 
 impl AuthSpec {
@@ -125,6 +127,6 @@ impl AuthSpec {
     /// [`NotRunning`](crate::Reason::NotRunning).
     pub fn runtime(&self) -> AuthRuntime {
         let (logins, machine) = (self.logins.clone(), Arc::clone(&self.machine));
-        AuthRuntime { engine: self.spec.runtime(), logins, machine }
+        AuthRuntime { engine: self.spec.runtime(), logins, machine, proofs: self.proofs.clone() }
     }
 }

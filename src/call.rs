@@ -14,7 +14,8 @@ use ::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokenkeeper_actors::values;
 
 use crate::discovery::Challenge;
-use crate::{AuthSession, Generation, Lease, OperationKey, Reason, TokenError, TokenKind, TokenOptions};
+use crate::proof::{BoundLease, Nonce, PROOF_REFUSED, Prover, WANTS_NONCE};
+use crate::{AuthSession, Generation, Lease, OperationKey, Reason, TokenError, TokenOptions};
 
 pub use authorization::Authorization;
 pub use destination::{Destination, Misdirected};
@@ -41,6 +42,9 @@ impl AuthSession {
             was_refused: false,
             challenge: None,
             repeats: 0,
+            bound: None,
+            nonces_heard: 0,
+            proofs: Proofs::default(),
         }
     }
 }
@@ -76,6 +80,10 @@ impl AuthSession {
 /// All attempts together wait for tokens no longer than [`patience`](Self::patience), and a request is sent at most three
 /// times. The time in which the host sends is not counted.
 ///
+/// A request whose token is bound to a key is sent once more with each token if the server asks for a nonce (RFC 9449 section
+/// 9), and once more if it refuses the proof, for example because of a clock. Neither is a refusal of the token, so none is
+/// refreshed.
+///
 /// The host's client must not follow redirects, or only to URLs that have a [`Destination`]. Otherwise it carries the token
 /// elsewhere.
 #[derive(Debug)]
@@ -92,6 +100,22 @@ pub struct Call {
     /// The challenge of the last refusal.
     challenge: Option<Arc<Challenge>>,
     repeats: u32,
+    /// The last attempt of a token that is bound to a key.
+    bound: Option<Arc<BoundLease>>,
+    /// The number of nonces that the resource had sent before that attempt.
+    nonces_heard: u64,
+    proofs: Proofs,
+}
+
+/// The repetitions of one lease's request for another proof.
+#[derive(Debug, Default)]
+struct Proofs {
+    /// The nonce that the resource wants, for the next attempt.
+    nonce: Option<Nonce>,
+    /// Whether a challenge with a nonce was answered.
+    has_answered: bool,
+    /// Whether a proof was refused and made anew.
+    has_corrected: bool,
 }
 
 /// The decision after an answer.
@@ -128,31 +152,33 @@ impl Call {
     /// is sent without a header then, because only a 401 shows that a server wants a login. A session that was logged out,
     /// whose grant has ended or that is parked gives an error. It is never anonymous.
     ///
-    /// `method` is part of a proof of possession (RFC 9449 section 4.2). A bearer token ignores it.
+    /// `method` is part of a proof of possession (RFC 9449 section 4.2), and so is the destination's URL without its query. A
+    /// bearer token ignores both.
     ///
     /// # Errors
     ///
     /// [`CallError::Misdirected`] if another session made the destination. [`CallError::Token`] with the reason why there
-    /// is no token, once the patience is over at the latest. [`CallError::BoundToken`] for a token that needs a proof of
-    /// possession.
+    /// is no token, once the patience is over at the latest. [`CallError::Proof`] for a token that needs a proof of possession,
+    /// if none can be made.
     ///
     /// # Cancellation
     ///
     /// Safe to drop at any await. A refresh that has begun goes on.
     pub async fn authorize(&mut self, to: &Destination, method: &Method) -> Result<Option<Authorization>, CallError> {
-        let _covered_by_proofs = method;
         if !to.belongs_to(self.session.identity()) {
             return Err(Misdirected::OtherSession.into());
         }
         match self.lease().await {
-            // Presented as a bearer token, it would lose what it is bound for.
-            Ok(lease) if lease.kind() != TokenKind::Bearer => Err(CallError::BoundToken),
             Ok(lease) => {
+                let nonce = self.proofs.nonce.take();
+                let bound = Prover::bind(self.session.proofs.as_ref(), &lease, to.target(), method, nonce)?;
+                self.bound = bound.map(Arc::new);
+                self.nonces_heard = self.bound.as_ref().map_or(0, |bound| bound.nonces_heard());
                 self.sent = Some(lease.clone());
-                Ok(Some(Authorization::new(lease)))
+                Ok(Some(Authorization::new(lease, self.bound.clone())))
             }
             Err(error) if error.reason() == Reason::NeverSignedIn && !self.was_refused => {
-                self.sent = None;
+                (self.sent, self.bound) = (None, None);
                 Ok(None)
             }
             Err(error) => Err(self.no_token(error)),
@@ -170,18 +196,22 @@ impl Call {
     ///
     /// [`CallError::StepUp`] if the token lacks scopes. [`CallError::Token`] with the reason why there is no other token. Its
     /// reason is `ResourceRefuses` if the server refuses fresh tokens, too (law 11). The answer itself is the caller's in each
-    /// case.
+    /// case. [`CallError::Proof`] if the server refuses the proofs of possession.
     ///
     /// # Cancellation
     ///
     /// Safe to drop at any await. Once polled, a refusal is noted all the same. It may be called again with the same answer.
     pub async fn next(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<Next, CallError> {
+        let heard = self.bound.as_ref().map(|bound| bound.heard(status, headers));
         let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-        self.next_of(status, challenges).await
+        self.decide(status, challenges, heard).await
     }
 
     /// Like [`next`](Self::next), for a client that shows no header map. `challenges` are the values of the answer's
     /// `WWW-Authenticate` headers that it kept. There may be none.
+    ///
+    /// A nonce that the server wants is in a header that such a client does not show. The runtime's own HTTP client asks the
+    /// resource for it then, with a `ping`, once for all calls that wait for one.
     ///
     /// # Errors
     ///
@@ -195,10 +225,32 @@ impl Call {
         status: StatusCode,
         challenges: impl IntoIterator<Item = &'h [u8]> + Send,
     ) -> Result<Next, CallError> {
+        self.decide(status, challenges, None).await
+    }
+
+    /// Decides on an answer. `heard` is the nonce of its headers, or `None` if no headers were seen.
+    async fn decide<'h>(
+        &mut self,
+        status: StatusCode,
+        challenges: impl IntoIterator<Item = &'h [u8]> + Send,
+        heard: Option<Option<Nonce>>,
+    ) -> Result<Next, CallError> {
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Ok(Next::Done);
         }
         let challenges = Challenge::read(challenges);
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(bound) = self.bound.clone()
+        {
+            let has = |word| challenges.iter().any(|challenge| challenge.error() == Some(word));
+            if has(WANTS_NONCE) {
+                return self.nonce_wanted(&bound, heard).await;
+            }
+            if has(PROOF_REFUSED) {
+                let is_first = !std::mem::replace(&mut self.proofs.has_corrected, true);
+                return if is_first { Ok(Next::Again) } else { Err(bound.refused().into()) };
+            }
+        }
         let lacks_scope = challenges.iter().find(|challenge| challenge.is_insufficient_scope());
         match (lacks_scope, self.sent.clone()) {
             (Some(challenge), Some(lease)) => {
@@ -207,6 +259,28 @@ impl Call {
             (None, _) if status == StatusCode::FORBIDDEN => Ok(Next::Done),
             (_, lease) => self.refused(lease, &challenges).await,
         }
+    }
+
+    /// Answers a challenge with a nonce, once with each lease. `heard` is the nonce of the answer, if its headers were seen.
+    async fn nonce_wanted(&mut self, bound: &BoundLease, heard: Option<Option<Nonce>>) -> Result<Next, CallError> {
+        if self.proofs.has_answered {
+            return Err(bound.refused().into());
+        }
+        let has_nonce = match (heard, self.session.proofs.clone()) {
+            (Some(nonce), _) => {
+                // Of this very challenge, because a server may take each nonce once.
+                self.proofs.nonce = nonce;
+                self.proofs.nonce.is_some()
+            }
+            (None, Some(prover)) => {
+                let asking = prover.ask(bound, self.nonces_heard);
+                self.within(self.patience, asking).await.unwrap_or_default()
+            }
+            (None, None) => false,
+        };
+        // Not before the wait, which may be dropped and begun again.
+        self.proofs.has_answered = true;
+        if has_nonce { Ok(Next::Again) } else { Err(bound.refused().into()) }
     }
 
     /// Takes another lease after a refusal of `lease`, or of a request without one.
@@ -230,6 +304,7 @@ impl Call {
             return Err(self.no_token(error(Reason::ResourceRefuses)));
         }
         self.repeats += 1;
+        self.proofs = Proofs::default();
         Ok(Next::Again)
     }
 

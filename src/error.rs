@@ -100,6 +100,9 @@ pub enum LoginError {
     /// The login carries neither a refresh token nor an access token.
     #[error("the login carries no token: give a refresh token, an access token, or both")]
     NoToken,
+    /// The tokens are to be bound to a key (DPoP), and this program makes none.
+    #[error("no key can be made for the session's tokens (DPoP): build the program with the feature `dpop`")]
+    NoProofs,
     /// No authorization server was found for a grant without a login of a person.
     #[error(transparent)]
     Discovery(DiscoveryError),

@@ -47,6 +47,7 @@ mod lease;
 mod log_in;
 mod login;
 pub mod machine;
+mod proof;
 pub mod registration;
 mod runtime;
 mod session;
@@ -61,6 +62,7 @@ pub use error::{BuildError, LoginError, TokenError};
 pub use lease::Lease;
 pub use log_in::{Interaction, InteractionError, LogIn, LoggedIn, Prompt, Step, Way};
 pub use login::Login;
+pub use proof::{ClockSkew, Dpop, ProofError};
 pub use runtime::{AuthRuntime, RuntimeBuilder};
 pub use session::{AuthSession, SessionSpec};
 

@@ -23,6 +23,7 @@ use crate::grant::{Dialect, Errands, RefreshGrant};
 use crate::http::HttpClient;
 use crate::issuers::providers;
 use crate::machine::{self, MachineSource, RuntimeLink};
+use crate::proof::{Proofs, Prover};
 use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
 
 /// A running session runtime, with one owner for each server identity and one refresh in flight. Cheap to clone.
@@ -38,6 +39,8 @@ pub struct AuthRuntime {
     pub(crate) logins: Option<Arc<AuthorizationLogins>>,
     /// The source of the grants without a login.
     pub(crate) machine: Arc<MachineSource>,
+    /// The proofs of possession of all sessions.
+    pub(crate) proofs: Prover,
 }
 
 /// A runtime that is not started yet.
@@ -45,6 +48,7 @@ pub(crate) struct Unstarted {
     pub(crate) engine: runtime::RuntimeBuilder,
     pub(crate) logins: Option<Arc<AuthorizationLogins>>,
     pub(crate) machine: Arc<MachineSource>,
+    pub(crate) proofs: Prover,
     /// To be joined to the runtime once it exists.
     pub(crate) link: RuntimeLink,
 }
@@ -75,8 +79,11 @@ impl AuthRuntime {
     /// Opens the session of an identity. All handles on an identity are on one session. Nothing is read before the
     /// session is first used, unless the policy keeps it warm.
     pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
-        let (logins, machine) = (self.logins.clone(), Some(Arc::clone(&self.machine)));
-        AuthSession { engine: self.engine.session(spec.into()), logins, machine }
+        let (spec, logins, machine) = (spec.into(), self.logins.clone(), Some(Arc::clone(&self.machine)));
+        if let (Some(logins), Some(dpop)) = (&logins, spec.dpop) {
+            logins.keys.set(spec.identity(), dpop);
+        }
+        AuthSession { engine: self.engine.session(spec), logins, machine, proofs: Some(self.proofs.clone()) }
     }
 
     /// Follows the events of all sessions from now on.
@@ -258,10 +265,10 @@ impl RuntimeBuilder {
     ///
     /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, or if the store cannot be used.
     pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
-        let Unstarted { engine, logins, machine, link } = self.engine()?;
+        let Unstarted { engine, logins, machine, proofs, link } = self.engine()?;
         let engine = engine.spawn().await?;
         link.join(&engine);
-        Ok(AuthRuntime { engine, logins, machine })
+        Ok(AuthRuntime { engine, logins, machine, proofs })
     }
 
     /// The engine's builder, with everything that was set here, and the logins over HTTP.
@@ -280,25 +287,29 @@ impl RuntimeBuilder {
             refresh = refresh.dialect(name.clone(), dialect);
             profiles = profiles.with(name, profile);
         }
+        let entropy = Entropy::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?;
+        let proofs = Proofs::new(Arc::clone(&clock), entropy.clone());
         let logins = match &self.login {
             Logins::Http(settings) => {
                 let (store, clock) = (Arc::clone(&self.store), Arc::clone(&clock));
                 let settings = LoginSettings::clone(settings);
-                let entropy = Entropy::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?;
-                let http = Arc::clone(&http);
-                let logins = AuthorizationLogins::new(settings, store, http, clock, profiles.clone(), entropy);
+                let (http, profiles) = (Arc::clone(&http), profiles.clone());
+                let logins =
+                    AuthorizationLogins::new(settings, store, http, clock, profiles, entropy.clone(), proofs.clone());
                 Some(Arc::new(logins.map_err(|error| BuildError::Discovery(error.to_string()))?))
             }
             Logins::Source(_) | Logins::None => None,
         };
         let refresh = refresh
             .profiles(profiles.clone())
+            .proofs(proofs.clone())
             .reach(logins.as_ref().and_then(|logins| logins.discovery().reach_setting()));
         let (link, errands) = (RuntimeLink::default(), Arc::<Errands>::default());
         let discovery = match &logins {
             Some(logins) => logins.discovery().clone(),
             None => Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
         };
+        let prover = Prover { proofs: proofs.clone(), http: Arc::clone(&http) };
         let machine = Arc::new(MachineSource::new(machine::Parts {
             http,
             clock: Arc::clone(&clock),
@@ -342,7 +353,7 @@ impl RuntimeBuilder {
         if let Some(span) = self.idle_after {
             builder = builder.idle_after(span);
         }
-        Ok(Unstarted { engine: builder, logins, machine, link })
+        Ok(Unstarted { engine: builder, logins, machine, proofs: prover, link })
     }
 }
 

@@ -8,9 +8,10 @@ use tokenkeeper_actors::values::record::Issuer;
 use crate::authorization::AuthorizationLogins;
 use crate::discovery::{Challenge, Freshness};
 use crate::machine::MachineSource;
+use crate::proof::Prover;
 
 use crate::{
-    Account, ChallengeKey, ConfigureError, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
+    Account, ChallengeKey, ConfigureError, Dpop, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
     OperationKey, RenewalPlan, ServerIdentity, SessionState, StateWatch, Target, TokenError, TokenOptions,
 };
 
@@ -35,6 +36,8 @@ pub struct AuthSession {
     pub(crate) logins: Option<Arc<AuthorizationLogins>>,
     /// The source of the grants without a login, unless the session is the engine's or the testkit's.
     pub(crate) machine: Option<Arc<MachineSource>>,
+    /// The proofs of possession of the runtime. `None` for a session of the engine or the testkit.
+    pub(crate) proofs: Option<Prover>,
 }
 
 impl AuthSession {
@@ -224,7 +227,7 @@ impl AuthSession {
 /// For sessions of the engine and of the testkit. They have no logins over HTTP.
 impl From<runtime::AuthSession> for AuthSession {
     fn from(session: runtime::AuthSession) -> Self {
-        Self { engine: session, logins: None, machine: None }
+        Self { engine: session, logins: None, machine: None, proofs: None }
     }
 }
 
@@ -241,6 +244,7 @@ impl From<runtime::AuthSession> for AuthSession {
 pub struct SessionSpec {
     identity: ServerIdentity,
     renewal: Option<RenewalPlan>,
+    pub(crate) dpop: Option<Dpop>,
 }
 
 impl SessionSpec {
@@ -281,6 +285,14 @@ impl SessionSpec {
         Self { renewal: Some(plan), ..self }
     }
 
+    /// The same session, whose logins ask for tokens that are bound to a key of the session, or not (DPoP, RFC 9449). It holds
+    /// for all handles of the identity until the session is opened with another setting. Default: that of the runtime's
+    /// [`LoginSettings`](crate::LoginSettings::dpop).
+    #[must_use]
+    pub fn dpop(self, dpop: Dpop) -> Self {
+        Self { dpop: Some(dpop), ..self }
+    }
+
     /// The identity that names the session.
     pub fn identity(&self) -> &ServerIdentity {
         &self.identity
@@ -289,7 +301,7 @@ impl SessionSpec {
 
 impl From<ServerIdentity> for SessionSpec {
     fn from(identity: ServerIdentity) -> Self {
-        Self { identity, renewal: None }
+        Self { identity, renewal: None, dpop: None }
     }
 }
 

@@ -10,6 +10,7 @@ use tokenkeeper_actors::ports::store::PendingLogin;
 
 use crate::discovery::Freshness;
 use crate::machine::MachineGrant;
+use crate::proof::ProofKey;
 use crate::{
     AttemptId, AuthRuntime, AuthSession, Callback, Lease, LoginError, LoginKey, LoginMethod, OperationKey, Scopes,
     SignInError,
@@ -123,6 +124,7 @@ impl AuthSession {
     ///
     /// # Errors
     ///
+    /// [`LoginError::NoProofs`] for a grant whose tokens are to be [bound](MachineGrant::dpop) to a key, if none can be made.
     /// [`LoginError::Discovery`] if no authorization server was found, [`LoginError::Endpoint`] if none could be, and
     /// [`LoginError::Refused`] if the session could not store the grant. Nothing was changed then, unless the store timed
     /// out.
@@ -133,12 +135,16 @@ impl AuthSession {
     pub async fn sign_in_as(&self, grant: &MachineGrant) -> Result<(), LoginError> {
         let Some(machine) = &self.machine else { return Err(LoginError::Endpoint { member: "token endpoint" }) };
         let binding = machine.bind(self.identity(), grant, Freshness::RetryFailure).await?;
+        let dpop_key = match grant.is_bound() {
+            true => Some(ProofKey::draw().ok_or(LoginError::NoProofs)?),
+            false => None,
+        };
         let login = ledger::Login {
             binding,
             requested: grant.requested_scopes().clone(),
             granted: Scopes::default(),
             subject: None,
-            dpop_key: None,
+            dpop_key,
             renewal: grant.plan(),
             refresh: None,
             access: None,

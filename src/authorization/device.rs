@@ -110,7 +110,8 @@ pub(super) async fn poll(exchanges: &Exchanges, pending: &PendingAuthorization, 
     parameters.extend(pending.resource.as_deref().map(|resource| ("resource", resource)));
     let endpoint =
         Endpoint { url: &pending.token_endpoint, client: &client, reach: pending.reach(), issuer: &pending.issuer };
-    let answer = match exchanges.post(endpoint, parameters, BodyFormat::Form, TIMEOUT).await {
+    let key = pending.proof_key();
+    let answer = match exchanges.post_for_tokens(endpoint, key.as_ref(), parameters, BodyFormat::Form, TIMEOUT).await {
         Ok(answer) => answer,
         // A server that does not answer is asked less often (section 3.5). Once it has issued the tokens of an answer that
         // was lost, it refuses the code.

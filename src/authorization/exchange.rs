@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serde::Deserialize;
 use tokenkeeper_actors::law::ledger::LoginAccess;
 use tokenkeeper_actors::law::profile::{Evidence, Profile, Profiles, Refused};
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::login::IssuedLogin;
 use tokenkeeper_actors::values::record::{Client, RenewalPlan};
-use tokenkeeper_actors::values::{LoginReason, Moment, TokenKind};
+use tokenkeeper_actors::values::{DpopKey, LoginReason, Moment, TokenKind};
 
 use super::pending::PendingAuthorization;
 use super::subject;
 use crate::grant::{BodyFormat, Signing, answer_for, is_of_unknown_type, token_request};
 use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, Reach, decode};
+use crate::proof::{HtTarget, PROOF, PROOF_REFUSED, Proofs, Role, WANTS_NONCE};
 
 /// The maximum length of an answer, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -26,6 +27,7 @@ pub(super) struct Exchanges {
     pub(super) http: Arc<dyn HttpClient>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) profiles: Profiles,
+    pub(super) proofs: Proofs,
 }
 
 /// An answer, with the time at which it was asked for.
@@ -62,10 +64,22 @@ impl Exchanges {
         format: BodyFormat,
         timeout: Duration,
     ) -> Result<Answer, Unanswered> {
+        self.post_with(to, None, parameters, format, timeout).await
+    }
+
+    async fn post_with(
+        &self,
+        to: Endpoint<'_>,
+        proof: Option<HeaderValue>,
+        parameters: Vec<(&str, &str)>,
+        format: BodyFormat,
+        timeout: Duration,
+    ) -> Result<Answer, Unanswered> {
         let signing = Signing { issuer: to.issuer, now: self.clock.now().wall };
         let request = token_request(to.url, to.client, parameters, format, signing);
         // The client authenticates in a way that is not supported, or the endpoint may receive no secrets.
-        let request = request.ok_or(Unanswered::NotSent(LoginReason::ClientRejected))?;
+        let mut request = request.ok_or(Unanswered::NotSent(LoginReason::ClientRejected))?;
+        request.headers_mut().extend(proof.map(|proof| (PROOF, proof)));
         let asked = self.clock.now();
         let exchange =
             Exchange { request, timeout, max_answer: MAX_ANSWER, departure: Departure::at_any_time(), reach: to.reach };
@@ -74,6 +88,50 @@ impl Exchanges {
             Ok(response) => Ok(Answer { response, asked }),
             Err(HttpError::NotSent(_)) => Err(Unanswered::NotSent(LoginReason::Unreachable)),
             Err(HttpError::MaybeSent(_)) => Err(Unanswered::Lost),
+        }
+    }
+
+    /// Posts a form to the token endpoint, with a proof of `key` if there is one. Otherwise like [`post`](Self::post).
+    ///
+    /// A server that wants a nonce has not processed the request (RFC 9449 section 8), and gets it once more. So does one that
+    /// refused the proof and whose clock differs. It has issued nothing for the code, and a code that it has spent is lost in
+    /// any case.
+    pub(super) async fn post_for_tokens(
+        &self,
+        to: Endpoint<'_>,
+        key: Option<&DpopKey>,
+        parameters: Vec<(&str, &str)>,
+        format: BodyFormat,
+        timeout: Duration,
+    ) -> Result<Answer, Unanswered> {
+        let Some(key) = key else { return self.post(to, parameters, format, timeout).await };
+        let unusable = Unanswered::NotSent(LoginReason::NotBound);
+        let target = HtTarget::of(to.url).ok_or(unusable)?;
+        let begun = self.clock.now().elapsed;
+        let proof = || self.proofs.for_token_endpoint(to.url, key).ok_or(unusable);
+        let answer = self.post_with(to, Some(proof()?), parameters.clone(), format, timeout).await?;
+        if !self.wants_another_proof(&answer, &target) {
+            return Ok(answer);
+        }
+        let left = timeout.saturating_sub(self.clock.now().elapsed.since(begun));
+        let answer = self.post_with(to, Some(proof()?), parameters, format, left).await?;
+        // The nonce of this answer is for the next request.
+        self.wants_another_proof(&answer, &target);
+        Ok(answer)
+    }
+
+    /// Learns from an answer, and returns whether a request with another proof may be accepted.
+    fn wants_another_proof(&self, answer: &Answer, target: &HtTarget) -> bool {
+        let (role, headers) = (Role::Authorization, answer.response.headers());
+        let has_nonce = self.proofs.heard_nonce(role, target, headers).is_some();
+        let has_other_date = self.proofs.heard_date(role, target, headers);
+        if !matches!(answer.response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
+            return false;
+        }
+        match answer.error(&Profile::default()).as_deref() {
+            Some(WANTS_NONCE) => has_nonce,
+            Some(PROOF_REFUSED) => has_other_date,
+            _ => false,
         }
     }
 
@@ -91,9 +149,13 @@ impl Exchanges {
             Evidence::Refused(refused) => return Err(reason(&profile, &refused)),
             _ => return Err(LoginReason::ServerTrouble),
         };
+        let key = pending.proof_key();
+        if key.is_some() && tokens.kind != TokenKind::Dpop {
+            return Err(LoginReason::NotBound);
+        }
         // A token of an unknown type, or one that is bound to a key of which this client knows nothing, must not be used (RFC
         // 6749 section 7.1).
-        if tokens.kind == TokenKind::Dpop || is_of_unknown_type(&answer.response) {
+        if (key.is_none() && tokens.kind == TokenKind::Dpop) || is_of_unknown_type(&answer.response) {
             return Err(LoginReason::Refused);
         }
         let requested = pending.requested();
@@ -104,7 +166,7 @@ impl Exchanges {
             granted: tokens.granted.unwrap_or_else(|| requested.clone()),
             requested,
             subject: subject::of_answer(answer.response.body().as_bytes(), &pending.issuer),
-            dpop_key: None,
+            dpop_key: key,
             renewal,
             refresh: tokens.refresh,
             access: Some(access).filter(|access| access.token.is_well_formed()),
@@ -150,6 +212,7 @@ fn reason(profile: &Profile, refused: &Refused) -> LoginReason {
     match &refused.error {
         Some(word) if profile.client_words.contains(word) => LoginReason::ClientRejected,
         Some(word) if word == "access_denied" => LoginReason::Denied,
+        Some(word) if word == WANTS_NONCE || word == PROOF_REFUSED => LoginReason::ProofRefused,
         _ if refused.status == 429 || refused.status >= 500 => LoginReason::ServerTrouble,
         _ => LoginReason::Refused,
     }

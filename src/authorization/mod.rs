@@ -6,6 +6,7 @@
 
 mod device;
 mod exchange;
+mod keys;
 mod pending;
 mod proof_key;
 mod request;
@@ -28,10 +29,13 @@ use tokenkeeper_actors::ports::store::{PendingLogin, TokenStore};
 use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::IssuerKey;
 use tokenkeeper_actors::values::record::{Binding, ClientAuth, Grant, Issuer, Parked, RenewalPlan};
-use tokenkeeper_actors::values::{Callback, LoginMethod, LoginOffer, LoginReason, Scopes, ServerIdentity, StoreFault};
+use tokenkeeper_actors::values::{
+    Callback, DpopKey, LoginMethod, LoginOffer, LoginReason, Scopes, ServerIdentity, StoreFault,
+};
 use zeroize::Zeroizing;
 
 use self::exchange::{Endpoint, Exchanges, Unanswered};
+use self::keys::KeySettings;
 use self::pending::{Parts, PendingAuthorization, Way};
 use self::proof_key::Draw;
 use self::request::AuthorizationRequest;
@@ -42,6 +46,7 @@ use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, Di
 use crate::grant::BodyFormat;
 use crate::http::{HttpClient, Reach};
 use crate::issuers::providers;
+use crate::proof::{ProofKey, Proofs};
 use crate::registration::{Registered, Registrar, Wanted};
 
 pub use settings::LoginSettings;
@@ -62,6 +67,8 @@ pub(crate) struct AuthorizationLogins {
     registrar: Registrar,
     exchanges: Exchanges,
     settings: Arc<LoginSettings>,
+    /// The settings of sessions that have their own.
+    pub(crate) keys: KeySettings,
 }
 
 impl AuthorizationLogins {
@@ -77,12 +84,13 @@ impl AuthorizationLogins {
         clock: Arc<dyn Clock>,
         profiles: Profiles,
         entropy: Entropy,
+        proofs: Proofs,
     ) -> Result<Self, DiscoveryError> {
         let discovery = settings.configure(Discovery::new(Arc::clone(&http), Arc::clone(&clock)))?;
         let clients = settings.all_clients().clone();
         let registrar = Registrar::new(clients, store, Arc::clone(&http), Arc::clone(&clock), entropy);
-        let exchanges = Exchanges { http, clock, profiles };
-        Ok(Self { discovery, registrar, exchanges, settings: Arc::new(settings) })
+        let exchanges = Exchanges { http, clock, profiles, proofs };
+        Ok(Self { discovery, registrar, exchanges, settings: Arc::new(settings), keys: KeySettings::default() })
     }
 
     /// The look-ups of metadata, which sessions tell of challenges.
@@ -206,6 +214,7 @@ impl AuthorizationLogins {
         let server = target.server;
         let endpoint = server.authorization_endpoint.as_deref().ok_or(LoginReason::MethodUnsupported)?;
         let (state, verifier) = (draw.state(), draw.verifier());
+        let thumbprint = target.proof_key.as_ref().map(|(_, key)| key.thumbprint());
         let request = AuthorizationRequest {
             client_id: &registered.client.id,
             redirect_uri,
@@ -213,6 +222,7 @@ impl AuthorizationLogins {
             state: &state,
             verifier: &verifier,
             resource: target.resource,
+            proof_key: thumbprint.as_deref(),
             login_hint: target.login_hint,
             extra: self.settings.parameters(),
         };
@@ -300,6 +310,8 @@ struct Target<'a> {
     browser: Option<[u8; 32]>,
     reach: Reach,
     renewal: RenewalPlan,
+    /// The key that the tokens are to be bound to.
+    proof_key: Option<(DpopKey, ProofKey)>,
 }
 
 /// Whether a refresh of the grant that the login replaces has shown that the server does not accept this client any more.
@@ -350,6 +362,7 @@ impl LoginSource for AuthorizationLogins {
             browser,
             reach: found.reach,
             renewal: renewal_at(&server.issuer, found.reach),
+            proof_key: self.keys.draw(identity, &preparation, &self.settings, &found.discovered)?,
         };
         let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
         let (registered, way, lifetime) = self.arrange(identity, &preparation, &target, redirect, &draw).await?;
@@ -373,6 +386,7 @@ impl LoginSource for AuthorizationLogins {
             requested: &target.scopes,
             registration: registered.key.as_ref(),
             way,
+            proof_key: target.proof_key.map(|(stored, _)| stored),
         });
         let now = self.exchanges.clock.now().wall;
         let expires = lifetime.map_or(preparation.expires, |lifetime| preparation.expires.min(now.after(lifetime)));
@@ -427,8 +441,8 @@ impl LoginSource for AuthorizationLogins {
         parameters.extend(open.resource.as_deref().map(|resource| ("resource", resource)));
         let endpoint =
             Endpoint { url: &open.token_endpoint, client: &client, reach: open.reach(), issuer: &open.issuer };
-        let format = self.settings.body_format(&renewal);
-        let answer = match self.exchanges.post(endpoint, parameters, format, timeout).await {
+        let (format, key) = (self.settings.body_format(&renewal), open.proof_key());
+        let answer = match self.exchanges.post_for_tokens(endpoint, key.as_ref(), parameters, format, timeout).await {
             Ok(answer) => answer,
             Err(Unanswered::NotSent(LoginReason::Unreachable)) => return Redeemed::NotSent,
             Err(Unanswered::NotSent(reason)) => return Redeemed::Refused(reason),

@@ -8,11 +8,15 @@ use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
 use tokenkeeper_actors::values::issuer::IssuerKey;
 use tokenkeeper_actors::values::record::{Binding, Client, Issuer};
-use tokenkeeper_actors::values::{LoginOffer, LoginUrl, OfferedPrompt, Scopes, WallTime};
+use tokenkeeper_actors::values::{DpopKey, LoginOffer, LoginUrl, OfferedPrompt, Scopes, WallTime};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The version of the sealed form. A login of another version is not completed, and the person signs in again.
+/// The version of the sealed form of a login without a key. A login of another version than this and the next is not
+/// completed, and the person signs in again.
 const VERSION: u32 = 1;
+
+/// The version of a login whose tokens are to be bound to a key. A program that knows nothing of keys must not complete it.
+const VERSION_WITH_KEY: u32 = 2;
 
 /// Everything that completes a login. `Debug` shows no secret.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -29,6 +33,9 @@ pub(super) struct PendingAuthorization {
     /// The key of the client's stored registration.
     registration: Option<String>,
     pub(super) way: Way,
+    /// The key that the tokens are to be bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof_key: Option<String>,
 }
 
 /// The way in which the person is asked.
@@ -64,14 +71,15 @@ pub(super) struct Parts<'a> {
     pub(super) requested: &'a Scopes,
     pub(super) registration: Option<&'a IssuerKey>,
     pub(super) way: Way,
+    pub(super) proof_key: Option<DpopKey>,
 }
 
 impl PendingAuthorization {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { binding, reach, requested, registration, way } = parts;
+        let Parts { binding, reach, requested, registration, way, proof_key } = parts;
         let Client { id, secret, auth, secret_expires_at } = binding.client;
         Self {
-            version: VERSION,
+            version: if proof_key.is_some() { VERSION_WITH_KEY } else { VERSION },
             issuer: binding.issuer.0,
             token_endpoint: binding.token_endpoint,
             revocation_endpoint: binding.revocation_endpoint,
@@ -86,6 +94,7 @@ impl PendingAuthorization {
             },
             registration: registration.map(IssuerKey::key),
             way,
+            proof_key: proof_key.map(|key| key.expose().to_owned()),
         }
     }
 
@@ -97,7 +106,8 @@ impl PendingAuthorization {
     /// Reads the sealed form. Returns `None` for one of another version.
     pub(super) fn open(sealed: &SecretSlice<u8>) -> Option<Self> {
         let pending: Self = serde_json::from_slice(sealed.expose_secret()).ok()?;
-        (pending.version == VERSION && auth(&pending.client.auth).is_some()).then_some(pending)
+        let version = if pending.proof_key.is_some() { VERSION_WITH_KEY } else { VERSION };
+        (pending.version == version && auth(&pending.client.auth).is_some()).then_some(pending)
     }
 
     /// The binding of a login that this request brings.
@@ -118,6 +128,11 @@ impl PendingAuthorization {
             auth: auth(&self.client.auth).unwrap_or_default(),
             secret_expires_at: self.client.secret_expires_at.map(WallTime::from_millis),
         }
+    }
+
+    /// The key that the tokens are to be bound to.
+    pub(super) fn proof_key(&self) -> Option<DpopKey> {
+        self.proof_key.as_deref().map(DpopKey::new)
     }
 
     /// The addresses that the requests may connect to.

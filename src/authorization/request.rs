@@ -16,6 +16,8 @@ pub(super) struct AuthorizationRequest<'a> {
     pub(super) verifier: &'a str,
     /// The resource, exactly as its metadata publishes it (RFC 8707 section 2).
     pub(super) resource: Option<&'a str>,
+    /// The thumbprint of the key that the code is to be bound to (RFC 9449 section 10).
+    pub(super) proof_key: Option<&'a str>,
     /// The account for which the person is to sign in.
     pub(super) login_hint: Option<&'a str>,
     /// Further parameters of the host.
@@ -34,6 +36,7 @@ impl AuthorizationRequest<'_> {
             ("code_challenge_method", "S256".to_owned()),
         ];
         all.extend(self.resource.map(|resource| ("resource", resource.to_owned())));
+        all.extend(self.proof_key.map(|thumbprint| ("dpop_jkt", thumbprint.to_owned())));
         all.extend(self.login_hint.map(|hint| ("login_hint", hint.to_owned())));
         if !self.scopes.is_empty() {
             all.push(("scope", self.scopes.iter().collect::<Vec<_>>().join(" ")));
@@ -50,7 +53,7 @@ impl AuthorizationRequest<'_> {
 }
 
 /// The parameters that a query of the endpoint must not have, also where the request was pushed.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -59,6 +62,7 @@ const OWN: [&str; 10] = [
     "code_challenge_method",
     "resource",
     "scope",
+    "dpop_jkt",
     "request",
     "request_uri",
 ];
@@ -93,6 +97,7 @@ mod tests {
             state: "st",
             verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
             resource: Some("https://mcp.example.com/mcp"),
+            proof_key: None,
             login_hint: None,
             extra: &[],
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokenkeeper_actors::values::ServerIdentity;
 use tokenkeeper_actors::values::record::RenewalPlan;
 
+use crate::Dpop;
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::grant::BodyFormat;
 use crate::issuers::providers;
@@ -43,6 +44,7 @@ pub struct LoginSettings {
     discovery: Option<Configure>,
     parameters: Vec<(String, String)>,
     hints_account: bool,
+    dpop: Dpop,
 }
 
 impl LoginSettings {
@@ -75,6 +77,17 @@ impl LoginSettings {
     #[must_use]
     pub fn hint_account(self) -> Self {
         Self { hints_account: true, ..self }
+    }
+
+    /// Whether logins ask for tokens that are bound to a key of the session (DPoP, RFC 9449). A session may be
+    /// [opened](crate::SessionSpec::dpop) with another setting. Default: [`Dpop::Off`].
+    #[must_use]
+    pub fn dpop(self, dpop: Dpop) -> Self {
+        Self { dpop, ..self }
+    }
+
+    pub(super) fn default_dpop(&self) -> Dpop {
+        self.dpop
     }
 
     pub(super) fn configure(&self, discovery: Discovery) -> Result<Discovery, DiscoveryError> {
@@ -111,6 +124,7 @@ impl fmt::Debug for LoginSettings {
             .field("clients", &self.clients)
             .field("parameters", &parameters)
             .field("hints_account", &self.hints_account)
+            .field("dpop", &self.dpop)
             .finish_non_exhaustive()
     }
 }

@@ -22,6 +22,7 @@ use crate::callback;
 use crate::discovery::AuthorizationServer;
 use crate::http::{Body, Exchange, HttpClient, HttpError, NotSent};
 use crate::issuers::Client;
+use crate::proof::Proofs;
 use crate::registration::Clients;
 use crate::{Account, ResourceUri};
 
@@ -54,7 +55,8 @@ fn logins() -> AuthorizationLogins {
     });
     let store = Arc::new(MemoryStore::new(DigestKey::new([7; 32])));
     let entropy = Entropy::new().unwrap();
-    AuthorizationLogins::new(settings, store, Arc::new(Offline), clock, Profiles::default(), entropy).unwrap()
+    let proofs = Proofs::new(Arc::clone(&clock), entropy.clone());
+    AuthorizationLogins::new(settings, store, Arc::new(Offline), clock, Profiles::default(), entropy, proofs).unwrap()
 }
 
 fn identity() -> ServerIdentity {

@@ -1,10 +1,12 @@
 //! The authorization of one attempt.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ::http::header::AUTHORIZATION;
 use ::http::{HeaderMap, HeaderValue};
 
+use crate::proof::BoundLease;
 use crate::{AccessToken, Lease, TokenKind};
 
 /// The authorization of one attempt of a request, for its [`Destination`](crate::Destination) alone.
@@ -14,16 +16,25 @@ use crate::{AccessToken, Lease, TokenKind};
 #[non_exhaustive]
 pub struct Authorization {
     lease: Lease,
+    /// The proofs of a token that is bound to a key.
+    bound: Option<Arc<BoundLease>>,
 }
 
 impl Authorization {
-    pub(super) fn new(lease: Lease) -> Self {
-        Self { lease }
+    pub(super) fn new(lease: Lease, bound: Option<Arc<BoundLease>>) -> Self {
+        Self { lease, bound }
     }
 
-    /// Puts the authorization into a request's headers (RFC 6750 section 2.1), in place of any that is there. The value is
-    /// marked as sensitive, so that HTTP clients neither show nor index it.
+    /// Puts the authorization into a request's headers, in place of any that is there. It is `Authorization: Bearer` (RFC 6750
+    /// section 2.1), or `Authorization: DPoP` with the header `DPoP` (RFC 9449 section 7.1). The values are marked as sensitive,
+    /// so that HTTP clients neither show nor index them.
+    ///
+    /// Each call makes a new proof, because a server takes each once. It is made for the method and the destination of the
+    /// attempt.
     pub fn apply(&self, headers: &mut HeaderMap) {
+        if let Some(bound) = &self.bound {
+            return bound.apply(headers);
+        }
         let token = self.lease.token().expose();
         let mut text = String::with_capacity("Bearer ".len() + token.len());
         text.push_str("Bearer ");
@@ -38,7 +49,8 @@ impl Authorization {
         }
     }
 
-    /// The token, for clients that take it apart from the headers. `None` if it is no bearer token.
+    /// The token, for clients that take it apart from the headers. `None` if it is no bearer token. Its request then takes both
+    /// headers of [`apply`](Self::apply).
     pub fn bearer(&self) -> Option<&AccessToken> {
         (self.lease.kind() == TokenKind::Bearer).then(|| self.lease.token())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use crate::proof::HtTarget;
 use crate::{AuthSession, ResourceUri, ServerIdentity};
 
 /// A URL that a session's tokens may be sent to. [`AuthSession::destination`] has checked its origin and path.
@@ -19,6 +20,8 @@ pub struct Destination(Arc<Inner>);
 struct Inner {
     identity: ServerIdentity,
     url: String,
+    /// The URL as proofs of possession name it.
+    target: Option<HtTarget>,
 }
 
 /// The reason why a request may not carry a session's token. Nothing was sent.
@@ -66,7 +69,8 @@ impl AuthSession {
     pub fn destination(&self, url: &str) -> Result<Destination, Misdirected> {
         let server = self.identity().resource().ok_or(Misdirected::NoServer)?;
         if server.covers(url) {
-            return Ok(Destination(Arc::new(Inner { identity: self.identity().clone(), url: url.to_owned() })));
+            let (identity, target) = (self.identity().clone(), HtTarget::of(url));
+            return Ok(Destination(Arc::new(Inner { identity, url: url.to_owned(), target })));
         }
         let (Ok(wanted), Ok(ours)) = (Url::parse(url), Url::parse(server.as_str())) else {
             return Err(Misdirected::NoUrl);
@@ -89,6 +93,10 @@ impl Destination {
     /// The identity whose tokens may be sent to it.
     pub fn identity(&self) -> &ServerIdentity {
         &self.0.identity
+    }
+
+    pub(super) fn target(&self) -> Option<&HtTarget> {
+        self.0.target.as_ref()
     }
 
     pub(super) fn belongs_to(&self, identity: &ServerIdentity) -> bool {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Misdirected;
 use crate::discovery::Challenge;
 use crate::{
-    AuthSession, Generation, Lease, LoginCause, LoginMethod, LoginProgress, LoginWish, OperationKey, Scopes,
-    SignInError, TokenError,
+    AuthSession, Generation, Lease, LoginCause, LoginMethod, LoginProgress, LoginWish, OperationKey, ProofError,
+    Scopes, SignInError, TokenError,
 };
 
 /// The reason why a request is not sent, or not sent again.
@@ -29,18 +29,17 @@ pub enum CallError {
     /// The request would carry the token to a place that it is not for.
     #[error(transparent)]
     Misdirected(#[from] Misdirected),
-    /// The token is bound to a key (RFC 9449). Calls make no proofs of possession yet, and such a token is never presented
-    /// as a bearer token.
-    #[error(
-        "the session's token needs a proof of possession (DPoP), which calls do not make yet: send it with a proof"
-    )]
-    BoundToken,
+    /// The token is bound to a key (DPoP, RFC 9449), and there is no proof of possession that the server accepts. A token like
+    /// that is never presented as a bearer token.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
 }
 
 impl CallError {
     /// Returns `true` if only a new login helps. A [`StepUp`] is a login for more scopes, and not meant.
     pub fn is_login_required(&self) -> bool {
-        self.token_error().is_some_and(TokenError::is_login_required)
+        matches!(self, Self::Proof(ProofError::NoKey | ProofError::NotBound))
+            || self.token_error().is_some_and(TokenError::is_login_required)
     }
 
     /// Returns `true` if the same call may succeed later without any action of a person or the host.
@@ -58,7 +57,7 @@ impl CallError {
         match self {
             Self::Token { challenge, .. } => challenge.as_deref(),
             Self::StepUp(step_up) => Some(step_up.challenge()),
-            Self::Misdirected(_) | Self::BoundToken => None,
+            Self::Misdirected(_) | Self::Proof(_) => None,
         }
     }
 
@@ -66,7 +65,7 @@ impl CallError {
     pub fn token_error(&self) -> Option<&TokenError> {
         match self {
             Self::Token { error, .. } => Some(error),
-            Self::StepUp(_) | Self::Misdirected(_) | Self::BoundToken => None,
+            Self::StepUp(_) | Self::Misdirected(_) | Self::Proof(_) => None,
         }
     }
 }

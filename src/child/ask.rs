@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use tokenkeeper_actors::values::Moment;
 
-use crate::{CallError, ClientSecret, Lease, TokenError, TokenKind};
+use crate::{ClientSecret, Lease, ProofError, TokenError, TokenKind};
 
 /// A request of a child. Unknown members are ignored, so that later clients work with this host.
 pub(super) struct Ask {
@@ -113,7 +113,7 @@ impl Answer {
                 let retry_after = error.retry_after().map(|span| span.as_millis().div_ceil(1000));
                 denied(error.reason().as_str(), error.reason().advice(), retry_after)
             }
-            Self::BoundToken => denied("bound_token", &CallError::BoundToken.to_string(), None),
+            Self::BoundToken => denied("bound_token", &ProofError::KeyKept.to_string(), None),
             Self::BadRequest => {
                 denied("bad_request", "the line is no request: update the client in this program", None)
             }

@@ -8,7 +8,7 @@ use tokenkeeper_actors::runtime::{SessionState, StateWatch};
 use tokio::sync::watch;
 
 use super::folder::Folder;
-use crate::{AuthSession, CallError, Generation, Lease, Reason, TokenError, TokenKind, TokenOptions, Validity};
+use crate::{AuthSession, Generation, Lease, ProofError, Reason, TokenError, TokenKind, TokenOptions, Validity};
 
 /// How long before its expiry a token is replaced, at most. It is before the early window of the default policy, in which
 /// callers begin a refresh by themselves.
@@ -43,7 +43,7 @@ impl FileState {
         match self {
             Self::Pending | Self::Written => Ok(()),
             Self::NoToken(error) => Err(io::Error::other(error.clone())),
-            Self::BoundToken => Err(io::Error::other(CallError::BoundToken)),
+            Self::BoundToken => Err(io::Error::other(ProofError::KeyKept)),
             Self::Unwritable(kind) => Err((*kind).into()),
         }
     }

@@ -16,12 +16,23 @@ pub struct ProtectedResource {
     pub scopes: Option<Scopes>,
     /// The name for people, if the document has one. Untrusted text.
     pub name: Option<String>,
+    /// `dpop_signing_alg_values_supported`, or `None` if the document has no such list.
+    pub dpop_algorithms: Option<Vec<String>>,
+    /// Whether the resource accepts tokens alone that are bound to a key (`dpop_bound_access_tokens_required`).
+    pub requires_dpop: bool,
 }
 
 impl ProtectedResource {
     /// A resource that publishes no metadata, with the one authorization server `issuer`.
     pub fn unpublished(resource: impl Into<String>, issuer: impl Into<String>) -> Self {
-        Self { resource: resource.into(), authorization_servers: vec![issuer.into()], scopes: None, name: None }
+        Self {
+            resource: resource.into(),
+            authorization_servers: vec![issuer.into()],
+            scopes: None,
+            name: None,
+            dpop_algorithms: None,
+            requires_dpop: false,
+        }
     }
 }
 
@@ -59,6 +70,8 @@ pub struct AuthorizationServer {
     pub names_issuer_in_response: bool,
     /// Whether the server accepts a client ID metadata document.
     pub accepts_metadata_documents: bool,
+    /// `dpop_signing_alg_values_supported` (RFC 9449 section 5.1), or `None` if the document has no such list.
+    pub dpop_algorithms: Option<Vec<String>>,
 }
 
 impl AuthorizationServer {
@@ -80,6 +93,7 @@ impl AuthorizationServer {
             challenge_methods: None,
             names_issuer_in_response: false,
             accepts_metadata_documents: false,
+            dpop_algorithms: None,
         }
     }
 

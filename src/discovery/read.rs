@@ -23,6 +23,9 @@ const MAX_ISSUER: usize = 2 * 1024;
 /// The maximum length of a scope or a method, in bytes.
 const MAX_WORD: usize = 256;
 
+/// The list of algorithms for proofs, in the metadata of both (RFC 9449 section 5.1, RFC 9728 section 2).
+const DPOP_ALGORITHMS: &str = "dpop_signing_alg_values_supported";
+
 /// The maximum length of the name for people, in bytes.
 const MAX_NAME: usize = 1024;
 
@@ -79,6 +82,8 @@ pub(crate) fn protected_resource(
         authorization_servers: servers.unwrap_or_default(),
         scopes: scopes(&object)?,
         name: object.text("resource_name")?.filter(|name| name.len() <= MAX_NAME).map(str::to_owned),
+        dpop_algorithms: object.texts(DPOP_ALGORITHMS, MAX_ITEMS, MAX_WORD)?,
+        requires_dpop: object.is_true("dpop_bound_access_tokens_required")?,
     })
 }
 
@@ -137,6 +142,7 @@ pub(crate) fn authorization_server(
         challenge_methods: object.texts("code_challenge_methods_supported", MAX_ITEMS, MAX_WORD)?,
         names_issuer_in_response: object.is_true("authorization_response_iss_parameter_supported")?,
         accepts_metadata_documents: object.is_true("client_id_metadata_document_supported")?,
+        dpop_algorithms: object.texts(DPOP_ALGORITHMS, MAX_ITEMS, MAX_WORD)?,
     })
 }
 

@@ -10,6 +10,7 @@ mod assertion;
 mod endpoint;
 mod errand;
 mod id_token;
+mod proving;
 mod request;
 mod retry_after;
 mod time;
@@ -30,6 +31,7 @@ use crate::http::{
     Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
 };
 use crate::issuers::providers;
+use crate::proof::{ProofKey, Proofs};
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
 pub(crate) use answer::{is_of_unknown_type, jwt_lifetime, read_for as answer_for};
@@ -38,9 +40,11 @@ pub use answer::{read as read_answer, split_scopes};
 pub use assertion::{AssertionAudience, ClientKey, ClientKeyError};
 pub use endpoint::may_receive_secrets;
 pub(crate) use errand::{Errands, ID_JAG, TOKEN_EXCHANGE, Wanted};
+use proving::TokenProofs;
 pub use request::BodyFormat;
 pub(crate) use request::{Signing, build as token_request};
 pub use retry_after::longest as retry_after;
+pub(crate) use retry_after::server_time;
 pub(crate) use time::until as time_until;
 
 /// The time-out of a revocation. A logout waits for a shorter time, and the request goes on meanwhile.
@@ -73,8 +77,11 @@ const OFFLINE_ACCESS: &str = "offline_access";
 /// # }
 /// ```
 ///
-/// It reports unsupported requests as [`NotSent::Unbuildable`] and sends nothing: tokens bound to a DPoP key, a missing
-/// secret or key, an endpoint that is not allowed.
+/// The requests of a grant that is bound to a key carry proofs of possession (RFC 9449), with the feature `dpop`. A bearer
+/// token in the answer to one is not used. Its refresh token is kept.
+///
+/// It reports unsupported requests as [`NotSent::Unbuildable`] and sends nothing: a missing secret or key, an endpoint that is
+/// not allowed, and a bound grant without the feature `dpop`.
 #[derive(Clone, Debug)]
 pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
@@ -87,6 +94,7 @@ pub struct RefreshGrant {
     reads_id_token: bool,
     /// The exchanges that present the refresh token, if this source makes some.
     errands: Option<Arc<Errands>>,
+    proofs: TokenProofs,
 }
 
 impl RefreshGrant {
@@ -97,6 +105,7 @@ impl RefreshGrant {
     /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let dialects = providers::rows_by_name().map(|(name, facts)| (name, facts.dialect)).collect();
+        let proofs = TokenProofs::new(&clock);
         Self {
             http,
             clock,
@@ -105,6 +114,7 @@ impl RefreshGrant {
             reach: None,
             reads_id_token: false,
             errands: None,
+            proofs,
         }
     }
 
@@ -127,6 +137,17 @@ impl RefreshGrant {
     #[must_use]
     pub(crate) fn reach(self, reach: Option<Reach>) -> Self {
         Self { reach, ..self }
+    }
+
+    /// Returns the same source, which shares the nonces of a runtime's servers.
+    #[must_use]
+    pub(crate) fn proofs(self, proofs: Proofs) -> Self {
+        Self { proofs: proofs.into(), ..self }
+    }
+
+    /// The proofs of token requests.
+    pub(crate) fn token_proofs(&self) -> &TokenProofs {
+        &self.proofs
     }
 
     /// Returns the same source for sessions at identity providers, whose lease is the ID token.
@@ -164,11 +185,8 @@ impl RefreshGrant {
         }
     }
 
-    /// The refresh request for `token`, or `None` if it cannot be built.
+    /// The refresh request for `token` without a proof, or `None` if it cannot be built.
     fn refresh(&self, token: &RefreshToken, grant: &Grant) -> Option<http::Request<Body>> {
-        if grant.dpop_key.is_some() {
-            return None;
-        }
         let provider = grant.renewal.provider.as_ref();
         let dialect = provider.and_then(|name| self.dialects.get(name)).copied().unwrap_or_default();
         let scopes = match dialect.scope {
@@ -203,6 +221,9 @@ impl TokenSource for RefreshGrant {
         grant: &Grant,
     ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
         let Refresh::Held(held) = &grant.refresh else { return Err(NotSent::Unbuildable) };
+        if grant.dpop_key.as_ref().is_some_and(|key| ProofKey::open(key).is_none()) {
+            return Err(NotSent::Unbuildable);
+        }
         let endpoint = self.refresh(held.credential.token(), grant).map(|request| request.uri().clone());
         let connection =
             self.http.connect(&endpoint.ok_or(NotSent::Unbuildable)?, self.reach_of(&grant.renewal, identity)).await?;
@@ -289,7 +310,11 @@ impl RefreshGrant {
             None if self.errands.is_some() => return Evidence::Unavailable(Trouble::new(Reason::Aborted)),
             None => self.refresh(&token, &grant),
         };
-        let Some(request) = request else { return Evidence::NotSent(NotSent::Unbuildable) };
+        let Some(mut request) = request else { return Evidence::NotSent(NotSent::Unbuildable) };
+        let endpoint = grant.binding.token_endpoint.as_str();
+        if self.proofs.prove(&mut request, endpoint, grant.dpop_key.as_ref()).is_none() {
+            return Evidence::NotSent(NotSent::Unbuildable);
+        }
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
         let max_answer = DEFAULT_ANSWER_MOST;
@@ -303,11 +328,18 @@ impl RefreshGrant {
             Ok(answer) => {
                 let profile = self.profiles.of(&grant.renewal);
                 let now = self.clock.now();
+                self.proofs.learn(endpoint, grant.dpop_key.as_ref(), answer.headers());
                 let mut evidence = answer::read_for(&profile, &answer, asked, now.wall);
                 if let (true, Evidence::Tokens(tokens)) = (self.reads_id_token, &mut evidence) {
                     id_token::replace_access(tokens, answer.body().as_bytes(), &grant, now);
                 }
-                if let Some((errands, _)) = errands {
+                if let (false, None, Some(_), Evidence::Tokens(tokens)) =
+                    (self.reads_id_token, &self.errands, &grant.dpop_key, &mut evidence)
+                {
+                    proving::withhold_unbound(tokens);
+                }
+                // The request is made again after a challenge with a nonce, and its exchange waits for that.
+                if let Some((errands, _)) = errands.filter(|_| !proving::wants_nonce(&evidence)) {
                     errands.conclude(identity, &mut evidence, &answer);
                 }
                 discreet(evidence, &profile, &token, &grant.binding.client)

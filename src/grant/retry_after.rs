@@ -64,7 +64,7 @@ pub(super) fn of_answer(
 
 /// The server's clock, if the answer shows it. Times in an answer are compared with it, so that a wrong clock on either
 /// side does not matter.
-pub(super) fn server_time(headers: &HeaderMap) -> Option<WallTime> {
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<WallTime> {
     time::date(headers.get(header::DATE)?.to_str().ok()?)
 }
 

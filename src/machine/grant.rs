@@ -27,6 +27,8 @@ pub struct MachineGrant {
     pub(super) sends_resource: bool,
     /// Further parameters of the token request.
     pub(super) parameters: Vec<(String, String)>,
+    /// Whether the tokens are bound to a key of the session.
+    pub(super) binds: bool,
 }
 
 /// An authorization server that the host names.
@@ -39,7 +41,7 @@ pub(super) struct NamedServer {
 impl MachineGrant {
     fn of(kind: Kind, client: Client) -> Self {
         let (scopes, parameters) = (Scopes::default(), Vec::new());
-        Self { kind, client: client.into(), scopes, server: None, sends_resource: true, parameters }
+        Self { kind, client: client.into(), scopes, server: None, sends_resource: true, parameters, binds: false }
     }
 
     /// Client credentials (RFC 6749 section 4.4). The client is a confidential one that is registered already.
@@ -150,6 +152,19 @@ impl MachineGrant {
     /// The `scope` of a request, if it has one.
     pub(super) fn scope(&self) -> Option<String> {
         Some(self.scopes.iter().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty())
+    }
+
+    /// The same grant, whose tokens are bound to a key of the session (DPoP, RFC 9449). The key is made and stored by
+    /// [`sign_in_as`](crate::AuthSession::sign_in_as), so a session that was never signed in by it gets no token. A grant without
+    /// an authorization server is not bound. Default: bearer tokens. Needs the feature `dpop`.
+    #[must_use]
+    pub fn dpop(self) -> Self {
+        Self { binds: self.kind.has_server(), ..self }
+    }
+
+    /// Whether a key is made for the session.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.binds
     }
 
     /// The scopes that the grant asks for.

@@ -35,7 +35,8 @@ pub(super) fn unanswered(error: HttpError) -> Evidence {
     }
 }
 
-/// Reads the answer of a token endpoint. `asked` is the time at which the request began, and `now` the present.
+/// Reads the answer of a token endpoint. `asked` is the time at which the request began, and `now` the present. The tokens of a
+/// grant that `is_bound` to a key are bound to it.
 ///
 /// # Errors
 ///
@@ -45,10 +46,15 @@ pub(super) fn tokens(
     answer: &Response<Body>,
     asked: Moment,
     now: Moment,
+    is_bound: bool,
 ) -> Result<Box<Tokens>, Evidence> {
     match answer_for(profile, answer, asked, now.wall) {
-        // A token of an unknown type, or one that is bound to a key, must not be used (RFC 6749 section 7.1).
-        Evidence::Tokens(tokens) if tokens.kind == TokenKind::Dpop || is_of_unknown_type(answer) => {
+        Evidence::Tokens(tokens) if is_bound && tokens.kind == TokenKind::Bearer => {
+            drop(tokens);
+            Err(unavailable(Reason::NotBound))
+        }
+        // A token of an unknown type, or one that is bound to an unknown key, must not be used (RFC 6749 section 7.1).
+        Evidence::Tokens(tokens) if (!is_bound && tokens.kind == TokenKind::Dpop) || is_of_unknown_type(answer) => {
             drop(tokens);
             Err(unavailable(Reason::RequestRefused))
         }

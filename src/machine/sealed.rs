@@ -30,6 +30,9 @@ struct Sealed {
     server: Option<(String, String)>,
     sends_resource: bool,
     parameters: Vec<(String, String)>,
+    /// Absent where it is false, as in the settings of a program that knows nothing of keys.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    dpop: bool,
 }
 
 #[derive(Serialize, Deserialize, Zeroize)]
@@ -104,6 +107,7 @@ fn seal(grant: &MachineGrant) -> SourceSettings {
         server: grant.server.as_ref().map(|server| (server.issuer.clone(), server.token_endpoint.clone())),
         sends_resource: grant.sends_resource,
         parameters: grant.parameters.iter().map(|(name, value)| (name.clone(), hidden(value))).collect(),
+        dpop: grant.binds,
     };
     // A struct of strings and numbers has a JSON form.
     SourceSettings::new(serde_json::to_string(&sealed).unwrap_or_default())
@@ -133,6 +137,7 @@ pub(super) fn open(settings: &SourceSettings) -> Option<MachineGrant> {
         server: server.map(|(issuer, token_endpoint)| NamedServer { issuer, token_endpoint }),
         sends_resource: sealed.sends_resource,
         parameters: parameters.collect::<Option<_>>()?,
+        binds: sealed.dpop,
     })
 }
 

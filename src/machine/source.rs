@@ -11,7 +11,7 @@ use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::values::record::{Binding, Client, Issuer};
-use tokenkeeper_actors::values::{ElapsedTime, Moment, Reason, ServerIdentity, TokenKind, Validity};
+use tokenkeeper_actors::values::{DpopKey, ElapsedTime, Moment, Reason, ServerIdentity, TokenKind, Validity};
 
 use super::credential::Credential;
 use super::grant::MachineGrant;
@@ -62,6 +62,8 @@ pub(crate) struct Parts {
 struct Ask<'a> {
     binding: &'a Binding,
     client: &'a Client,
+    /// The key that the tokens are bound to.
+    key: Option<&'a DpopKey>,
     reach: Reach,
     departure: Departure,
     timeout: Duration,
@@ -167,7 +169,13 @@ impl MachineSource {
             }
             kind => {
                 let reach = self.refresh.reach_of(&request.renewal, identity);
-                let ask = Ask { binding: &binding, client: &grant.client, reach, departure, timeout: request.timeout };
+                let key = request.grant.as_ref().and_then(|kept| kept.dpop_key.as_ref());
+                // Nothing stores the key of a session that was never signed in by the grant.
+                if grant.is_bound() && key.is_none() {
+                    return Err(Evidence::NotSent(NotSent::Unbuildable));
+                }
+                let ask =
+                    Ask { binding: &binding, client: &grant.client, key, reach, departure, timeout: request.timeout };
                 self.exchange(identity, &grant, kind, ask, deadline).await?
             }
         };
@@ -186,15 +194,19 @@ impl MachineSource {
         ask: Ask<'_>,
         parameters: Parameters<'_>,
     ) -> Result<(http::Response<crate::http::Body>, Moment), Evidence> {
-        let Ask { binding, client, reach, departure, timeout } = ask;
+        let Ask { binding, client, key, reach, departure, timeout } = ask;
         let asked = self.clock.now();
         let signing = Signing { issuer: &binding.issuer.0, now: asked.wall };
         let request = token_request(&binding.token_endpoint, client, parameters, BodyFormat::Form, signing);
-        let request = request.ok_or(Evidence::NotSent(NotSent::Unbuildable))?;
+        let mut request = request.ok_or(Evidence::NotSent(NotSent::Unbuildable))?;
+        let proven = self.refresh.token_proofs().prove(&mut request, &binding.token_endpoint, key);
+        proven.ok_or(Evidence::NotSent(NotSent::Unbuildable))?;
         let exchange = Exchange { request, timeout, max_answer: DEFAULT_ANSWER_MOST, departure, reach };
         let answer = self.http.send(exchange).await;
         let answer = answer.and_then(|answer| decode(answer, DEFAULT_ANSWER_MOST).map_err(HttpError::MaybeSent));
-        Ok((answer.map_err(judge::unanswered)?, asked))
+        let answer = answer.map_err(judge::unanswered)?;
+        self.refresh.token_proofs().learn(&binding.token_endpoint, key, answer.headers());
+        Ok((answer, asked))
     }
 
     /// The time that is left until `deadline`.

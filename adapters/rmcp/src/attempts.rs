@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
-use tokenkeeper::{Call, CallError, Destination, Next};
+use tokenkeeper::{Call, Destination, Next};
 
 use crate::SessionError;
+use crate::messages::Headers;
 use crate::refusal::{Refusal, RefusalOf};
 use crate::unsent::Note;
 
@@ -30,8 +31,9 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
         Self { call, to, method, note, waiting: None, challenge: None }
     }
 
-    /// Returns the token of the next attempt. `None` if it goes without one.
-    pub(crate) async fn token(&mut self) -> Result<Option<String>, SessionError> {
+    /// Returns the token of the next attempt, and the headers to send with it. There is no token if it goes without one, and
+    /// none if it is bound to a key. rmcp would present that one as a bearer token, so it is in the headers, with its proof.
+    pub(crate) async fn token(&mut self, headers: &Headers) -> Result<(Option<String>, Headers), SessionError> {
         let authorization = {
             let mut authorizing = pin!(self.call.authorize(&self.to, &self.method));
             // A token at hand is returned by the first poll. Nothing is noted then.
@@ -45,11 +47,15 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
         };
         self.settle();
         match authorization {
-            Ok(None) => Ok(None),
+            Ok(None) => Ok((None, headers.clone())),
             Ok(Some(authorization)) => match authorization.bearer() {
-                Some(token) => Ok(Some(token.expose().to_owned())),
-                // The request must not go without the proof, and rmcp has no place for one yet.
-                None => Err(SessionError::new(CallError::BoundToken, None)),
+                Some(token) => Ok((Some(token.expose().to_owned()), headers.clone())),
+                None => {
+                    let (mut headers, mut proven) = (headers.clone(), HeaderMap::new());
+                    authorization.apply(&mut proven);
+                    headers.extend(proven.into_iter().filter_map(|(name, value)| Some((name?, value))));
+                    Ok((None, headers))
+                }
             },
             Err(error) => Err(SessionError::new(error, self.challenge.take())),
         }

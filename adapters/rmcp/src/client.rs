@@ -39,6 +39,9 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 /// - Each request gets the session's current lease. After a 401 the lease is invalidated, and the request is sent again
 ///   with another one, at most twice. Of any number of refused requests one refreshes.
 /// - A request to a URL that is not the session's server or below it is an error, and nothing is sent (law 13).
+/// - A token that is bound to a key (DPoP) goes in the headers, with its proof. rmcp does not show the headers of answers, so
+///   the session asks the server for the nonces that it wants with a request of its own
+///   ([`Call::next_of`](tokenkeeper::Call::next_of)).
 /// - A request for which the host configured a token of its own (`auth_header`, or an `Authorization` header among its
 ///   `custom_headers`) goes to the inner client unchanged.
 /// - The standing stream waits for logins and for faults that pass, and is opened with the token of that time. An open
@@ -91,8 +94,8 @@ where
     async fn deliver(&self, post: Post<'_>, note: impl Fn() -> Option<Note>) -> Answer<StreamableHttpPostResponse, C> {
         let mut attempts = self.attempts(post.uri, Method::POST, self.shared.operations.of(post.message), note)?;
         loop {
-            let token = attempts.token().await.map_err(SessionError::into_rmcp)?;
-            let (uri, message, headers) = (post.uri.clone(), post.message.clone(), post.headers.clone());
+            let (token, headers) = attempts.token(post.headers).await.map_err(SessionError::into_rmcp)?;
+            let (uri, message) = (post.uri.clone(), post.message.clone());
             let (session_id, inner) = (post.session_id.cloned(), &self.inner);
             // Not in a future of their own, which would move the large answer once more.
             let answer = match post.limits {
@@ -168,8 +171,8 @@ where
     async fn open_once(&self, get: &Get) -> Answer<EventStream, C> {
         let mut attempts = self.attempts(&get.uri, Method::GET, self.shared.operations.stream, || None)?;
         loop {
-            let token = attempts.token().await.map_err(SessionError::into_rmcp)?;
-            match get.clone().send(&self.inner, token).await {
+            let (token, headers) = attempts.token(&get.headers).await.map_err(SessionError::into_rmcp)?;
+            match (Get { headers, ..get.clone() }).send(&self.inner, token).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => attempts.again(error).await?,
             }
@@ -293,8 +296,8 @@ where
         }
         let mut attempts = self.attempts(&uri, Method::DELETE, self.shared.operations.end, || None)?;
         loop {
-            let token = attempts.token().await.map_err(SessionError::into_rmcp)?;
-            let (uri, session_id, headers) = (Arc::clone(&uri), Arc::clone(&session_id), custom_headers.clone());
+            let (token, headers) = attempts.token(&custom_headers).await.map_err(SessionError::into_rmcp)?;
+            let (uri, session_id) = (Arc::clone(&uri), Arc::clone(&session_id));
             match self.inner.delete_session(uri, session_id, token, headers).await {
                 Ok(()) => return Ok(()),
                 Err(error) => attempts.again(error).await?,

@@ -73,11 +73,11 @@ impl MachineSource {
         mut parameters: Parameters<'_>,
     ) -> Result<Box<Tokens>, Evidence> {
         let scope = grant.scope();
-        let binding = ask.binding;
+        let (binding, is_bound) = (ask.binding, ask.key.is_some());
         complete(&mut parameters, grant, binding, scope.as_deref());
         let (answer, asked) = self.send(ask, parameters).await?;
         let profile = self.profiles.of(&RenewalPlan::default());
-        judge::tokens(&profile, &answer, asked, self.clock.now())
+        judge::tokens(&profile, &answer, asked, self.clock.now(), is_bound)
     }
 
     /// Exchanges the ID token for an ID-JAG at the identity provider. It is used once.
@@ -102,6 +102,7 @@ impl MachineSource {
         let ask = Ask {
             binding: server,
             client: &server.client,
+            key: None,
             reach: self.refresh.reach_of(plan, idp),
             departure: Departure::at_any_time(),
             timeout: self.left(deadline),

@@ -159,6 +159,7 @@ pub(crate) fn metadata() -> AuthorizationServer {
         challenge_methods: None,
         names_issuer_in_response: false,
         accepts_metadata_documents: false,
+        dpop_algorithms: None,
     }
 }
 

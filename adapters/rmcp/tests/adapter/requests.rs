@@ -214,7 +214,7 @@ async fn a_token_that_needs_a_proof_is_not_presented_as_a_bearer_token() {
     let inner = Scripted::default();
     let script = ScriptedSession::new().then(token("bound").dpop());
     let error = post(&SessionClient::over(inner.clone(), script.session()), CALL).await.unwrap_err();
-    assert!(matches!(held(&error).call_error(), CallError::BoundToken));
+    assert!(matches!(held(&error).call_error(), CallError::Proof(_)));
     assert_eq!(inner.sent(), []);
 }
 

@@ -178,7 +178,7 @@ async fn a_token_that_is_bound_to_a_key_is_not_sent() {
     let client = client(&script, &server);
     for _ in 0..2 {
         let error = send(&client, post(URL)).await.unwrap_err();
-        assert!(matches!(error.call(), Some(CallError::BoundToken)), "{error:?}");
+        assert!(matches!(error.call(), Some(CallError::Proof(_))), "{error:?}");
     }
     assert_eq!(server.count(), 0);
 }
