@@ -16,7 +16,7 @@ use tokenkeeper::issuers::{Client, IssuerSettings};
 use tokenkeeper::machine::{MachineGrant, SubjectToken};
 use tokenkeeper::registration::{Clients, MetadataDocument};
 use tokenkeeper::{
-    AuthRuntime, AuthSession, Call, CallError, Destination, Login, LoginCause, LoginMethod, LoginProgress,
+    AuthRuntime, AuthSession, Call, CallError, Destination, Dpop, Login, LoginCause, LoginMethod, LoginProgress,
     LoginSettings, LoginWish, Next, OfferedPrompt, OperationKey, SessionSpec, callback, stores,
 };
 
@@ -62,7 +62,7 @@ async fn run() -> Result<(), Failure> {
     };
     let revision = std::env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_else(|_| "2025-11-25".to_owned());
 
-    let settings = LoginSettings::default().clients(clients(&context)?);
+    let settings = LoginSettings::default().clients(clients(&context)?).dpop(Dpop::WhereAnnounced);
     let http = std::sync::Arc::new(ReqwestClient::new()?);
     let auth = AuthRuntime::builder(stores::memory::open()?).http(http).login(settings).spawn().await?;
     let mut spec = SessionSpec::mcp(&url)?;
