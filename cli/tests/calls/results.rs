@@ -7,7 +7,7 @@ use tokenkeeper_testkit::mcp::{AnswerForm, Cut, HoldAt, Wires};
 use tokio::io::AsyncWriteExt;
 
 use crate::client::{command, home};
-use crate::scene::{CallScene, WIRES, printed};
+use crate::scene::{CallScene, WIRES, import, printed, spawn};
 use crate::server::OddServer;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn numbers_keep_their_meaning() {
     let mut server = OddServer::start().await;
     let scene = CallScene::new().await;
     let grant = scene.grant_for(server.url());
-    crate::scene::import(&scene.home, server.url(), &grant).await;
+    import(&scene.home, server.url(), &grant).await;
     let arguments = r#"{"n": 123456789012345678901234567890, "f":1.0}"#;
     let mut call =
         command(&scene.home, &["call", server.url(), "odd", arguments, "--json", "--header", "x-key: s3cret"]);
@@ -156,4 +156,37 @@ async fn several_calls_are_summed_up_for_a_person() {
     let printed = scene.call(&["echo", r#"{"text":"a"}"#, "--repeat", "3", "--interval", "1ms"]).await;
     assert_eq!((&*printed.out, printed.code), ("a\na\na\n", 0));
     assert!(printed.notes.starts_with("3 calls: 3 ok, 0 failed, 1 token requests, p50 "), "{}", printed.notes);
+}
+
+/// The client has no capabilities, and says so to a server that asks for something in the midst of a call.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_the_server_are_answered() {
+    let mut server = OddServer::start().await;
+    let scene = CallScene::new().await;
+    import(&scene.home, server.url(), &scene.grant_for(server.url())).await;
+    let child = spawn(command(&scene.home, &["call", server.url(), "odd"]));
+    server.post().await.reply(404, &[], "").await;
+    server.answer_initialize("s1").await;
+    server.post().await.accepted().await;
+    let call = server.post().await;
+    let id = call.json()["id"].clone();
+    let mut stream = call.events().await;
+    stream.event(json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": {} })).await;
+    for (request, answer) in [
+        (json!({ "id": "p", "method": "ping" }), json!({ "jsonrpc": "2.0", "id": "p", "result": {} })),
+        (
+            json!({ "id": 7, "method": "sampling/createMessage" }),
+            json!({ "jsonrpc": "2.0", "id": 7, "error": { "code": -32601, "message": "the client has no such method" } }),
+        ),
+    ] {
+        stream.event(request).await;
+        let post = server.post().await;
+        assert_eq!((post.json(), post.header("mcp-session-id")), (answer, Some("s1")));
+        post.accepted().await;
+    }
+    stream.event(json!({ "id": id, "result": { "content": [{ "type": "text", "text": "done" }] } })).await;
+    stream.end().await;
+    server.next("DELETE").await.reply(204, &[], "").await;
+    let printed = printed(child).await;
+    assert_eq!((&*printed.out, printed.code), ("done\n", 0));
 }
