@@ -122,6 +122,10 @@ impl RequestFailure {
         };
         let command = command.map(|command| format!("\n  run {command}")).unwrap_or_default();
         let told = format!("{}: {}{command}", self.reason(), self.message());
+        // A token without its key has a reason of its own.
+        if self.is_login_required() {
+            return Failure::LoginRequired(told);
+        }
         match self.kind() {
             FailureKind::Refused => Failure::Refused(told),
             FailureKind::Unavailable => Failure::Unavailable(told),
