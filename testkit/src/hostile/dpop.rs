@@ -73,6 +73,7 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
+    #[cfg(feature = "dpop")]
     pub(super) fn renew_nonces(&mut self) {
         self.nonces = self.nonces.map(|number| number + 1);
     }
