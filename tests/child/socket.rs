@@ -110,7 +110,7 @@ async fn a_token_that_needs_a_proof_is_not_handed_out() {
     assert_eq!(answer["error"], "bound_token", "{answer}");
     assert!(answer.get("access_token").is_none());
     let error = within("the first attempt", child.grant.file_written()).await.unwrap_err();
-    assert!(error.to_string().contains("proof of possession"), "{error}");
+    assert!(error.to_string().contains("DPoP"), "{error}");
     assert!(!std::path::Path::new(&child.file.unwrap()).exists());
 }
 
