@@ -99,6 +99,8 @@ Commands:
   login     Signs in to an MCP server, and stores the session
   status    Shows the sessions of this home: how each stands, and why
   token     Prints an access token that is fit for use
+  call      Calls a tool of an MCP server, once or many times side by side
+  tools     Lists the tools of an MCP server
   proxy     Runs as an MCP server on standard input and output, and passes each message on to a server over HTTP
   run       Runs a program that gets the tokens of a session
   import    Takes over a login that was made elsewhere: one JSON object on standard input

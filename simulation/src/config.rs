@@ -7,7 +7,7 @@ use tokenkeeper_actors::law::flight::{Spending, StoreTimeouts};
 use tokenkeeper_actors::law::login::LoginLimits;
 use tokenkeeper_actors::law::profile::{Profile, Profiles, Reuse};
 use tokenkeeper_actors::law::session::{Policy, RefreshPolicy};
-use tokenkeeper_actors::values::{ProviderName, RenewalPlan, SourceName};
+use tokenkeeper_actors::values::{ProviderName, RenewalPlan, SourceName, TokenKind};
 
 use crate::Millis;
 use crate::rng::{For, Rng};
@@ -66,6 +66,13 @@ pub(crate) struct ServerConfig {
     /// Whether answers name the subject.
     pub(crate) names_subject: bool,
     pub(crate) lifetimes: Lifetimes,
+}
+
+impl ServerConfig {
+    /// The type of the tokens of a login. Those of a server that asks for nonces are bound to keys.
+    pub(crate) fn token_kind(&self) -> TokenKind {
+        if self.nonces { TokenKind::Dpop } else { TokenKind::Bearer }
+    }
 }
 
 /// The answer of a server to a refresh token that it has replaced before. Where it does not forgive the reuse, it ends the

@@ -234,6 +234,12 @@ impl World {
         let process = &self.processes[pid.process];
         let slot = &process.slots[identity];
         let asked = self.callers[caller].asked_at;
+        // Where a server binds tokens, a session calls a bearer token that has expired on arrival by this name. A source that
+        // spends nothing makes such tokens here for sessions that once had a key.
+        let reason = match reason {
+            Reason::NotBound if self.server.config.nonces => Reason::ExpiredOnArrival,
+            reason => reason,
+        };
         let met = slot.known.met.contains_key(&reason);
         match reason {
             Reason::ShuttingDown => process.stopping,

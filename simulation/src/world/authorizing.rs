@@ -13,7 +13,7 @@ use tokenkeeper_actors::ports::store::PendingLogin;
 use tokenkeeper_actors::values::record::Subject;
 use tokenkeeper_actors::values::{
     AccessToken, AttemptId, Callback, DpopKey, LoginKey, LoginMethod, LoginOffer, LoginReason, LoginUrl, Moment,
-    OfferedPrompt, RefreshToken, TokenKind, Validity,
+    OfferedPrompt, RefreshToken, Validity,
 };
 
 use super::{Item, World};
@@ -365,7 +365,7 @@ impl World {
             (self.server.ats[at].flight, self.server.ats[at].owner) = (None, Some(pid));
             LoginAccess {
                 token: AccessToken::new(Server::at_text(at)),
-                kind: TokenKind::Bearer,
+                kind: self.server.config.token_kind(),
                 validity: Validity::new(started, expires_in.map(Duration::from_secs)),
             }
         });

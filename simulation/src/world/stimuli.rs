@@ -6,7 +6,7 @@ use tokenkeeper_actors::law::flight::FlightEvent;
 use tokenkeeper_actors::law::ledger::{Login, LoginAccess};
 use tokenkeeper_actors::law::login::LoginEvent;
 use tokenkeeper_actors::values::record::RefreshCredential;
-use tokenkeeper_actors::values::{AccessToken, DpopKey, InstallError, TokenKind, Validity};
+use tokenkeeper_actors::values::{AccessToken, DpopKey, InstallError, Validity};
 
 use super::{Item, World, issuer_name};
 use crate::Millis;
@@ -152,7 +152,7 @@ impl World {
             self.server.ats[at].flight = None;
             LoginAccess {
                 token: AccessToken::new(Server::at_text(at)),
-                kind: TokenKind::Bearer,
+                kind: self.server.config.token_kind(),
                 validity: Validity::new(moment, expires_in.map(Duration::from_secs)),
             }
         });

@@ -312,7 +312,7 @@ impl World {
         let repeatable = request.rt.is_none();
         Tokens {
             access: AccessToken::new(Server::at_text(issued.at)),
-            kind: TokenKind::Bearer,
+            kind: if repeatable { TokenKind::Bearer } else { self.server.config.token_kind() },
             validity: Validity::new(request.started, issued.expires_in.map(Duration::from_secs)),
             refresh: issued.rt.map(|rt| self.server.rts[rt].credential.token().clone()),
             granted: (issued.at.is_multiple_of(2)).then(Self::scopes),
