@@ -19,7 +19,7 @@ host.write(JSON.stringify({ child: process.env.TOKENKEEPER_CHILD }) + "\n");
 host.pipe(process.stdout);
 "#;
 
-/// The answer to a process of this user. A user without privileges has the number of `nobody`.
+/// Asks for a token in a process that `wrapper` starts, which may run as another user, and returns the answer.
 async fn answer(scene: &Scene, wrapper: &[&str], is_open: bool) -> Value {
     let mut command = Command::new(wrapper[0]);
     command.args(&wrapper[1..]).args(["node", "-e", PROGRAM]).stdin(Stdio::null());

@@ -30,16 +30,16 @@ pub(crate) enum RequestFailure {
     Tool,
 }
 
-/// What a failure means for another attempt.
+/// Whether the program that runs the command may make the request again after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FailureKind {
-    /// It meets the same failure.
+    /// Another request meets the same failure.
     Failed,
-    /// It meets the same refusal.
+    /// Another request meets the same refusal.
     Refused,
-    /// It may help, and nothing was executed.
+    /// Another request may succeed, and nothing was executed.
     Unavailable,
-    /// It may help, and the server may have executed this one.
+    /// Another request may succeed, but the server may have executed this one.
     InDoubt,
 }
 
