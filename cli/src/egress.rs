@@ -1,15 +1,17 @@
 //! The HTTP client of the commands.
 
 use std::env;
+use std::error::Error;
 use std::fmt;
-use std::io;
-use std::sync::OnceLock;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenkeeper::http::{
     Body, Egress, Exchange, HttpClient, HttpConnection, HttpError, NotSent, Reach, ReqwestBuildError, ReqwestClient,
 };
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::failure::Failure;
@@ -29,31 +31,47 @@ pub(crate) fn client() -> Result<ReqwestClient, Failure> {
 /// A client that goes the way that the environment names, and is built when it is first used. Building one reads the system's
 /// certificates three times, which takes longer than a command whose token is good.
 pub(crate) fn deferred_client() -> Result<DeferredClient, Failure> {
-    Ok(DeferredClient { proxy: proxy_of_environment()?, built: OnceLock::new() })
+    let proxy = proxy_of_environment()?;
+    Ok(DeferredClient::new(move || client_over(proxy.clone())))
 }
+
+type Build = dyn Fn() -> Result<ReqwestClient, ReqwestBuildError> + Send + Sync;
 
 /// A client that is built when it is first used. `Debug` shows nothing of its proxy, which may have a password.
 pub(crate) struct DeferredClient {
-    proxy: Option<Url>,
-    built: OnceLock<Option<ReqwestClient>>,
+    build: Box<Build>,
+    built: OnceCell<ReqwestClient>,
+    /// Whether the person was told why it could not be built.
+    told: AtomicBool,
 }
 
 impl DeferredClient {
-    /// A client that cannot be built sends nothing.
-    fn built(&self) -> Result<&ReqwestClient, NotSent> {
-        let built = self.built.get_or_init(|| client_over(self.proxy.clone()).ok());
-        built.as_ref().ok_or(NotSent::Unbuildable)
+    fn new(build: impl Fn() -> Result<ReqwestClient, ReqwestBuildError> + Send + Sync + 'static) -> Self {
+        Self { build: Box::new(build), built: OnceCell::new(), told: AtomicBool::new(false) }
+    }
+
+    /// The client. One that cannot be built sends nothing, and is built again for the next request, because the cause may pass,
+    /// as a lack of file descriptors does.
+    async fn built(&self) -> Result<&ReqwestClient, NotSent> {
+        let built = self.built.get_or_try_init(async || (self.build)()).await;
+        built.map_err(|error| {
+            if !self.told.swap(true, Ordering::Relaxed) {
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                let _ = writeln!(io::stderr(), "note: {error}{cause}");
+            }
+            NotSent::Unreachable
+        })
     }
 }
 
 #[async_trait]
 impl HttpClient for DeferredClient {
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
-        self.built().map_err(HttpError::NotSent)?.send(exchange).await
+        self.built().await.map_err(HttpError::NotSent)?.send(exchange).await
     }
 
     async fn connect(&self, uri: &http::Uri, reach: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
-        self.built()?.connect(uri, reach).await
+        self.built().await?.connect(uri, reach).await
     }
 
     fn enforces_reach(&self) -> bool {
@@ -94,6 +112,9 @@ fn proxy(text: &str) -> Result<Option<Url>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
     use super::*;
 
     #[test]
@@ -104,5 +125,21 @@ mod tests {
             let error = proxy(text).unwrap_err().to_string();
             assert!(error.contains(PROXY) && !error.contains("secret"), "{text}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_could_not_be_built_is_built_again() {
+        let attempts = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&attempts);
+        let client = DeferredClient::new(move || {
+            let no_header = if counted.fetch_add(1, Ordering::Relaxed) < 2 { "\n" } else { "agent" };
+            ReqwestClient::with(|| reqwest::Client::builder().user_agent(no_header))
+        });
+        let uri = http::Uri::from_static("http://127.0.0.1:1/");
+        for built in [1, 2, 3, 3] {
+            let refused = client.connect(&uri, Reach::Any).await.err();
+            assert_eq!((refused, attempts.load(Ordering::Relaxed)), (Some(NotSent::Unreachable), built));
+        }
+        assert!(client.built.initialized());
     }
 }
