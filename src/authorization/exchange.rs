@@ -93,9 +93,8 @@ impl Exchanges {
 
     /// Posts a form to the token endpoint, with a proof of `key` if there is one. Otherwise like [`post`](Self::post).
     ///
-    /// A server that wants a nonce has not processed the request (RFC 9449 section 8), and gets it once more. So does one that
-    /// refused the proof and whose clock differs. It has issued nothing for the code, and a code that it has spent is lost in
-    /// any case.
+    /// A server that wants a nonce has not processed the request (RFC 9449 section 8), and gets it once more. One that refused
+    /// the proof may have spent the code. Its clock is noted for the next login.
     pub(super) async fn post_for_tokens(
         &self,
         to: Endpoint<'_>,
@@ -110,29 +109,23 @@ impl Exchanges {
         let begun = self.clock.now().elapsed;
         let proof = || self.proofs.for_token_endpoint(to.url, key).ok_or(unusable);
         let answer = self.post_with(to, Some(proof()?), parameters.clone(), format, timeout).await?;
-        if !self.wants_another_proof(&answer, &target) {
+        if !self.wants_nonce(&answer, &target) {
             return Ok(answer);
         }
         let left = timeout.saturating_sub(self.clock.now().elapsed.since(begun));
         let answer = self.post_with(to, Some(proof()?), parameters, format, left).await?;
         // The nonce of this answer is for the next request.
-        self.wants_another_proof(&answer, &target);
+        self.wants_nonce(&answer, &target);
         Ok(answer)
     }
 
-    /// Learns from an answer, and returns whether a request with another proof may be accepted.
-    fn wants_another_proof(&self, answer: &Answer, target: &HtTarget) -> bool {
+    /// Learns from an answer, and returns whether it wants the nonce that it brought.
+    fn wants_nonce(&self, answer: &Answer, target: &HtTarget) -> bool {
         let (role, headers) = (Role::Authorization, answer.response.headers());
         let has_nonce = self.proofs.heard_nonce(role, target, headers).is_some();
-        let has_other_date = self.proofs.heard_date(role, target, headers);
-        if !matches!(answer.response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
-            return false;
-        }
-        match answer.error(&Profile::default()).as_deref() {
-            Some(WANTS_NONCE) => has_nonce,
-            Some(PROOF_REFUSED) => has_other_date,
-            _ => false,
-        }
+        self.proofs.heard_date(role, target, headers);
+        let is_refusal = matches!(answer.response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED);
+        is_refusal && has_nonce && answer.error(&Profile::default()).as_deref() == Some(WANTS_NONCE)
     }
 
     /// Reads the answer of a token endpoint. The error is the reason why there are no tokens.

@@ -32,18 +32,25 @@ async fn a_code_for_which_a_nonce_is_wanted_is_spent_once() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_wrong_costs_one_more_request_at_each_server() {
+async fn a_code_whose_proof_was_refused_is_not_sent_again() {
     for clock in [-600, 600] {
-        let scene = Scene::signed_in(|rules| rules.clock = clock).await;
+        let scene = Scene::new(LoginServer::builder().dpop(), Dpop::WhereAnnounced).await;
+        scene.server.hostile().proof_rules(|rules| rules.clock = clock);
+        assert_eq!(scene.host.sign_in().await, Err(LoginReason::ProofRefused));
+        assert_eq!(scene.requests().0, 1, "{clock}");
+        // The answer showed the server's clock, so the next login is right about it.
+        scene.host.sign_in().await.unwrap();
         assert_eq!(scene.requests().0, 2, "{clock}");
+        // Its own clock is learned from the first refusal.
+        let before = scene.requests().1;
         for requests in [2, 3] {
             assert_eq!(scene.host.send().await.unwrap(), 200);
-            // The first one, without a token, came from the discovery.
-            assert_eq!(scene.requests().1 - 1, requests, "{clock}");
+            assert_eq!(scene.requests().1 - before, requests, "{clock}");
         }
         let proofs = scene.proofs();
         assert_eq!((proofs.at_server, proofs.at_resource, proofs.refused["date"]), (1, 2, 2), "{clock}");
         assert_eq!((proofs.replays, proofs.bearer), (0, 0));
+        assert_eq!(scene.server.counts().code_replays, 0);
     }
 }
 
