@@ -27,9 +27,7 @@ pub use tokenkeeper_actors::law::session::{Refusal, RefusalAnswer};
 use tokenkeeper_actors::runtime::{self};
 pub use tokenkeeper_actors::runtime::{AuthMessage, StateChange};
 
-use crate::authorization::AuthorizationLogins;
-use crate::machine::MachineSource;
-use crate::proof::Prover;
+use crate::oauth::OAuth;
 use crate::runtime::Unstarted;
 use crate::{AuthRuntime, BuildError, RuntimeBuilder};
 
@@ -50,10 +48,10 @@ pub async fn spawn_linked(builder: RuntimeBuilder, host: ActorCell) -> Result<Au
 ///
 /// As [`RuntimeBuilder::spawn`].
 pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
-    let Unstarted { engine, logins, machine, proofs, link } = builder.engine()?;
+    let Unstarted { engine, oauth, link } = builder.engine()?;
     let spec = engine.prepare().await?;
     link.join(&spec.runtime());
-    Ok(AuthSpec { spec, logins, machine, proofs })
+    Ok(AuthSpec { spec, oauth: Arc::new(oauth) })
 }
 
 /// The address at which a host's actors reach every session by its identity. It stays the same for as long as the
@@ -97,9 +95,7 @@ pub fn is_supervisor(runtime: &AuthRuntime, actor: ActorId) -> bool {
 #[derive(Clone, Debug)]
 pub struct AuthSpec {
     spec: runtime::AuthSpec,
-    logins: Option<Arc<AuthorizationLogins>>,
-    machine: Arc<MachineSource>,
-    proofs: Prover,
+    oauth: Arc<OAuth>,
 }
 
 impl AuthSpec {
@@ -126,7 +122,6 @@ impl AuthSpec {
     /// The runtime's handle, whether the runtime has been started or not. Until it is, requests fail with
     /// [`NotRunning`](crate::Reason::NotRunning).
     pub fn runtime(&self) -> AuthRuntime {
-        let (logins, machine) = (self.logins.clone(), Arc::clone(&self.machine));
-        AuthRuntime { engine: self.spec.runtime(), logins, machine, proofs: self.proofs.clone() }
+        AuthRuntime { engine: self.spec.runtime(), oauth: Arc::clone(&self.oauth) }
     }
 }

@@ -32,6 +32,7 @@ const MAX_REPEATS: u32 = 2;
 impl AuthSession {
     /// Begins one request's way. `operation` names the operation at the resource, so that a refusal that no refresh helps
     /// is remembered for it alone (law 11).
+    #[inline]
     pub fn call(&self, operation: OperationKey) -> Call {
         Call {
             session: self.clone(),
@@ -165,24 +166,44 @@ impl Call {
     ///
     /// Safe to drop at any await. A refresh that has begun goes on.
     pub async fn authorize(&mut self, to: &Destination, method: &Method) -> Result<Option<Authorization>, CallError> {
-        if !to.belongs_to(self.session.identity()) {
-            return Err(Misdirected::OtherSession.into());
+        if let Some(authorization) = self.at_hand(to, method)? {
+            return Ok(Some(authorization));
         }
         match self.lease().await {
-            Ok(lease) => {
-                let nonce = self.proofs.nonce.take();
-                let bound = Prover::bind(self.session.proofs.as_ref(), &lease, to.target(), method, nonce)?;
-                self.bound = bound.map(Arc::new);
-                self.nonces_heard = self.bound.as_ref().map_or(0, |bound| bound.nonces_heard());
-                self.sent = Some(lease.clone());
-                Ok(Some(Authorization::new(lease, self.bound.clone())))
-            }
+            Ok(lease) => Ok(Some(self.authorization(lease, to, method)?)),
             Err(error) if error.reason() == Reason::NeverSignedIn && !self.was_refused => {
                 (self.sent, self.bound) = (None, None);
                 Ok(None)
             }
             Err(error) => Err(self.no_token(error)),
         }
+    }
+
+    /// Returns the authorization of the next attempt while the session's lease is fresh, without a future. `None` where
+    /// [`authorize`](Self::authorize) may have to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Misdirected`] and [`CallError::Proof`], as [`authorize`](Self::authorize).
+    #[inline]
+    pub fn at_hand(&mut self, to: &Destination, method: &Method) -> Result<Option<Authorization>, CallError> {
+        if !to.belongs_to(self.session.identity()) {
+            return Err(Misdirected::OtherSession.into());
+        }
+        if !self.min_lifetime.is_zero() {
+            return Ok(None);
+        }
+        self.session.at_hand().map(|lease| self.authorization(lease, to, method)).transpose()
+    }
+
+    #[inline]
+    fn authorization(&mut self, lease: Lease, to: &Destination, method: &Method) -> Result<Authorization, CallError> {
+        let nonce = self.proofs.nonce.take();
+        let bound = Prover::bind(self.session.proofs(), &lease, to.target(), method, nonce)?;
+        self.bound = bound.map(Arc::new);
+        self.nonces_heard = self.bound.as_ref().map_or(0, |bound| bound.nonces_heard());
+        self.sent = Some(lease.clone());
+        Ok(Authorization::new(lease, self.bound.clone()))
     }
 
     /// Decides what follows on the answer to the last attempt.
@@ -266,7 +287,7 @@ impl Call {
         if self.proofs.has_answered {
             return Err(bound.refused().into());
         }
-        let has_nonce = match (heard, self.session.proofs.clone()) {
+        let has_nonce = match (heard, self.session.proofs().cloned()) {
             (Some(nonce), _) => {
                 // Of this very challenge, because a server may take each nonce once.
                 self.proofs.nonce = nonce;
@@ -309,11 +330,6 @@ impl Call {
     }
 
     async fn lease(&mut self) -> Result<Lease, TokenError> {
-        if self.min_lifetime.is_zero()
-            && let Some(lease) = self.session.at_hand()
-        {
-            return Ok(lease);
-        }
         let begun = self.session.engine.now().elapsed;
         let options =
             TokenOptions { timeout: self.patience, min_lifetime: self.min_lifetime, ..TokenOptions::default() };

@@ -47,6 +47,7 @@ mod lease;
 mod log_in;
 mod login;
 pub mod machine;
+mod oauth;
 mod proof;
 pub mod registration;
 mod runtime;

@@ -57,7 +57,7 @@ impl AuthSession {
         let wish = request.wish(entrance.method.clone());
         let mut progress = self.begin_login(wish.clone(), request.cause(), request.timeout).await?;
         // A client that the host was given is the same the next time.
-        let mut renews_client = self.logins.as_ref().is_none_or(|logins| logins.registers_clients());
+        let mut renews_client = self.logins().is_none_or(|logins| logins.registers_clients());
         let mut end = LoggedIn::Already;
         let mut is_again = false;
         loop {
@@ -96,7 +96,7 @@ impl AuthSession {
     ///
     /// Safe to drop.
     pub async fn registered_redirects(&self) -> Vec<String> {
-        match &self.logins {
+        match self.logins() {
             Some(logins) => logins.registered_redirects(self.identity()).await,
             None => Vec::new(),
         }

@@ -23,6 +23,7 @@ use crate::grant::{Dialect, Errands, RefreshGrant};
 use crate::http::HttpClient;
 use crate::issuers::providers;
 use crate::machine::{self, MachineSource, RuntimeLink};
+use crate::oauth::OAuth;
 use crate::proof::{Proofs, Prover};
 use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
 
@@ -35,20 +36,13 @@ use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, Shu
 #[derive(Clone, Debug)]
 pub struct AuthRuntime {
     pub(crate) engine: runtime::AuthRuntime,
-    /// The logins over HTTP, unless the host brings its own source or none.
-    pub(crate) logins: Option<Arc<AuthorizationLogins>>,
-    /// The source of the grants without a login.
-    pub(crate) machine: Arc<MachineSource>,
-    /// The proofs of possession of all sessions.
-    pub(crate) proofs: Prover,
+    pub(crate) oauth: Arc<OAuth>,
 }
 
 /// A runtime that is not started yet.
 pub(crate) struct Unstarted {
     pub(crate) engine: runtime::RuntimeBuilder,
-    pub(crate) logins: Option<Arc<AuthorizationLogins>>,
-    pub(crate) machine: Arc<MachineSource>,
-    pub(crate) proofs: Prover,
+    pub(crate) oauth: OAuth,
     /// To be joined to the runtime once it exists.
     pub(crate) link: RuntimeLink,
 }
@@ -79,11 +73,11 @@ impl AuthRuntime {
     /// Opens the session of an identity. All handles on an identity are on one session. Nothing is read before the
     /// session is first used, unless the policy keeps it warm.
     pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
-        let (spec, logins, machine) = (spec.into(), self.logins.clone(), Some(Arc::clone(&self.machine)));
-        if let (Some(logins), Some(dpop)) = (&logins, spec.dpop) {
+        let spec = spec.into();
+        if let (Some(logins), Some(dpop)) = (&self.oauth.logins, spec.dpop) {
             logins.keys.set(spec.identity(), dpop);
         }
-        AuthSession { engine: self.engine.session(spec), logins, machine, proofs: Some(self.proofs.clone()) }
+        AuthSession { engine: self.engine.session(spec), oauth: Some(Arc::clone(&self.oauth)) }
     }
 
     /// Follows the events of all sessions from now on.
@@ -265,10 +259,10 @@ impl RuntimeBuilder {
     ///
     /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, or if the store cannot be used.
     pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
-        let Unstarted { engine, logins, machine, proofs, link } = self.engine()?;
+        let Unstarted { engine, oauth, link } = self.engine()?;
         let engine = engine.spawn().await?;
         link.join(&engine);
-        Ok(AuthRuntime { engine, logins, machine, proofs })
+        Ok(AuthRuntime { engine, oauth: Arc::new(oauth) })
     }
 
     /// The engine's builder, with everything that was set here, and the logins over HTTP.
@@ -353,7 +347,7 @@ impl RuntimeBuilder {
         if let Some(span) = self.idle_after {
             builder = builder.idle_after(span);
         }
-        Ok(Unstarted { engine: builder, logins, machine, proofs: prover, link })
+        Ok(Unstarted { engine: builder, oauth: OAuth { logins, machine, proofs: prover }, link })
     }
 }
 

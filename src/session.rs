@@ -7,7 +7,7 @@ use tokenkeeper_actors::values::record::Issuer;
 
 use crate::authorization::AuthorizationLogins;
 use crate::discovery::{Challenge, Freshness};
-use crate::machine::MachineSource;
+use crate::oauth::OAuth;
 use crate::proof::Prover;
 
 use crate::{
@@ -32,15 +32,21 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct AuthSession {
     pub(crate) engine: runtime::AuthSession,
-    /// The runtime's own logins over HTTP, if it has them.
-    pub(crate) logins: Option<Arc<AuthorizationLogins>>,
-    /// The source of the grants without a login, unless the session is the engine's or the testkit's.
-    pub(crate) machine: Option<Arc<MachineSource>>,
-    /// The proofs of possession of the runtime. `None` for a session of the engine or the testkit.
-    pub(crate) proofs: Option<Prover>,
+    /// The parts of the runtime over its engine. `None` for a session of the engine or the testkit.
+    pub(crate) oauth: Option<Arc<OAuth>>,
 }
 
 impl AuthSession {
+    /// The runtime's own logins over HTTP, if it has them.
+    pub(crate) fn logins(&self) -> Option<&Arc<AuthorizationLogins>> {
+        self.oauth.as_ref()?.logins.as_ref()
+    }
+
+    /// The proofs of possession of the runtime, if it has them.
+    pub(crate) fn proofs(&self) -> Option<&Prover> {
+        Some(&self.oauth.as_ref()?.proofs)
+    }
+
     /// The identity that the session belongs to.
     pub fn identity(&self) -> &ServerIdentity {
         self.engine.identity()
@@ -197,7 +203,7 @@ impl AuthSession {
     ///
     /// Safe to drop. The document is read all the same.
     pub async fn challenged(&self, challenge: &Challenge) {
-        let (Some(logins), Some(resource)) = (&self.logins, self.identity().resource()) else { return };
+        let (Some(logins), Some(resource)) = (self.logins(), self.identity().resource()) else { return };
         let discovery = logins.discovery();
         discovery.noted_challenge(resource, challenge);
         if challenge.resource_metadata().is_some()
@@ -227,7 +233,7 @@ impl AuthSession {
 /// For sessions of the engine and of the testkit. They have no logins over HTTP.
 impl From<runtime::AuthSession> for AuthSession {
     fn from(session: runtime::AuthSession) -> Self {
-        Self { engine: session, logins: None, machine: None, proofs: None }
+        Self { engine: session, oauth: None }
     }
 }
 

@@ -10,6 +10,7 @@ use tokenkeeper_actors::ports::store::PendingLogin;
 
 use crate::discovery::Freshness;
 use crate::machine::MachineGrant;
+use crate::oauth::OAuth;
 use crate::proof::ProofKey;
 use crate::{
     AttemptId, AuthRuntime, AuthSession, Callback, Lease, LoginError, LoginKey, LoginMethod, OperationKey, Scopes,
@@ -133,7 +134,9 @@ impl AuthSession {
     ///
     /// Safe to drop. Once the authorization server is found, the grant is stored all the same.
     pub async fn sign_in_as(&self, grant: &MachineGrant) -> Result<(), LoginError> {
-        let Some(machine) = &self.machine else { return Err(LoginError::Endpoint { member: "token endpoint" }) };
+        let Some(OAuth { machine, .. }) = self.oauth.as_deref() else {
+            return Err(LoginError::Endpoint { member: "token endpoint" });
+        };
         let binding = machine.bind(self.identity(), grant, Freshness::RetryFailure).await?;
         let dpop_key = match grant.is_bound() {
             true => Some(ProofKey::draw().ok_or(LoginError::NoProofs)?),

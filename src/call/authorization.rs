@@ -51,6 +51,7 @@ impl Authorization {
 
     /// The token, for clients that take it apart from the headers. `None` if it is no bearer token. Its request then takes both
     /// headers of [`apply`](Self::apply).
+    #[inline]
     pub fn bearer(&self) -> Option<&AccessToken> {
         (self.lease.kind() == TokenKind::Bearer).then(|| self.lease.token())
     }

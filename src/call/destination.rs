@@ -99,6 +99,7 @@ impl Destination {
         self.0.target.as_ref()
     }
 
+    #[inline]
     pub(super) fn belongs_to(&self, identity: &ServerIdentity) -> bool {
         self.0.identity == *identity
     }

@@ -1,0 +1,18 @@
+//! The parts of a runtime that the engine does not have.
+
+use std::sync::Arc;
+
+use crate::authorization::AuthorizationLogins;
+use crate::machine::MachineSource;
+use crate::proof::Prover;
+
+/// The parts of a runtime over its engine. All handles share it, and one more reference is all that a clone of a handle costs.
+#[derive(Debug)]
+pub(crate) struct OAuth {
+    /// The logins over HTTP, unless the host brings its own source or none.
+    pub(crate) logins: Option<Arc<AuthorizationLogins>>,
+    /// The source of the grants without a login.
+    pub(crate) machine: Arc<MachineSource>,
+    /// The proofs of possession of all sessions.
+    pub(crate) proofs: Prover,
+}
