@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on ends")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures with a watch of its own")]
 
-use std::alloc::System;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -25,7 +24,6 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpPostResponse, StreamableHttpResponseLimits,
 };
 use sse_stream::Sse;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::ClientAuth;
@@ -33,10 +31,6 @@ use tokenkeeper::{AuthRuntime, AuthSession, Login, SessionSpec};
 use tokenkeeper_rmcp::SessionClient;
 use tokenkeeper_testkit::hostile::{Grant, HostileAs};
 use tokenkeeper_testkit::mcp::{AnswerForm, McpResource};
-
-/// Counts allocations. Its counters cost all allocating code the same.
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The calls of one measurement of the adapter alone, because one takes less than the clock resolves.
 const BATCH: usize = 64;
@@ -111,14 +105,6 @@ async fn alone_with(
     for (row, kind) in rows.iter().zip(["alone, control", "alone", "the wrapper's copies"]) {
         row.print(&format!("{kind}, {what}"));
     }
-    let before = allocations();
-    fixed().await.unwrap();
-    let middle = allocations();
-    ours().await.unwrap();
-    let after = allocations();
-    drop(copies());
-    let of_copies = allocations() - after;
-    println!("| allocations, of them in copies, {what} | {} | {} | {of_copies} |", middle - before, after - middle);
     println!("| bytes of the future | {} | {} | |", size_of_val(&fixed()), size_of_val(&ours()));
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let over_http = SessionClient::over(http.clone(), session.clone());
@@ -138,11 +124,6 @@ async fn batch(call: impl AsyncFn()) -> Duration {
         call().await;
     }
     begun.elapsed() / BATCH as u32
-}
-
-fn allocations() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.allocations + stats.reallocations
 }
 
 /// An inner client that sends nothing.
@@ -197,6 +178,9 @@ async fn over_loopback(resource: &McpResource, session: &AuthSession, grant: &Gr
     };
     let static_one = fixed().await;
     let static_two = fixed().await;
+    let client = Forwarding(reqwest::Client::builder().no_proxy().build().unwrap());
+    let fixed = config().auth_header(grant.access_token.expose());
+    let forwarding = ().serve(StreamableHttpClientTransport::with_client(client, fixed)).await.unwrap();
     let client = SessionClient::with(session.clone(), reqwest::ClientBuilder::no_proxy).unwrap();
     let ours = ().serve(StreamableHttpClientTransport::with_client(client, config())).await.unwrap();
 
@@ -211,13 +195,72 @@ async fn over_loopback(resource: &McpResource, session: &AuthSession, grant: &Gr
     ];
     for (what, params, pairs, answers) in runs {
         resource.change(|settings| settings.answers = answers);
-        for (what, other) in [(format!("{what}, control"), &static_two), (what.to_owned(), &ours)] {
+        let rows = [
+            (format!("{what}, control"), &static_one, &static_two),
+            (format!("{what}, a wrapper that only forwards"), &static_one, &forwarding),
+            (what.to_owned(), &static_one, &ours),
+            (format!("{what}, beside that wrapper"), &forwarding, &ours),
+        ];
+        for (what, fixed, other) in rows {
             let mut measured = Pairs::default();
             for number in 0..pairs {
-                measured.measure(number, || timed(&static_one, params), || timed(other, params)).await;
+                measured.measure(number, || timed(fixed, params), || timed(other, params)).await;
             }
             measured.print(&what);
         }
+    }
+}
+
+/// A client that adds nothing to reqwest's. A transport over it is compiled once more, and runs beside another's with
+/// caches that hold other code, as that of the adapter does.
+#[derive(Clone)]
+struct Forwarding(reqwest::Client);
+
+impl StreamableHttpClient for Forwarding {
+    type Error = reqwest::Error;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        token: Option<String>,
+        headers: Headers,
+    ) -> Result<StreamableHttpPostResponse, StreamableHttpError<reqwest::Error>> {
+        self.0.post_message(uri, message, session_id, token, headers).await
+    }
+
+    async fn post_message_with_response_limits(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        token: Option<String>,
+        headers: Headers,
+        limits: StreamableHttpResponseLimits,
+    ) -> Result<StreamableHttpPostResponse, StreamableHttpError<reqwest::Error>> {
+        self.0.post_message_with_response_limits(uri, message, session_id, token, headers, limits).await
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session_id: Arc<str>,
+        token: Option<String>,
+        headers: Headers,
+    ) -> Result<(), StreamableHttpError<reqwest::Error>> {
+        self.0.delete_session(uri, session_id, token, headers).await
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        token: Option<String>,
+        headers: Headers,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<reqwest::Error>> {
+        self.0.get_stream(uri, session_id, last_event_id, token, headers).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use http::{HeaderMap, Method};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
-use tokenkeeper::{Call, Destination, Next};
+use tokenkeeper::{Authorization, Call, CallError, Destination, Next};
 
 use crate::SessionError;
 use crate::messages::Headers;
@@ -34,16 +34,12 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
     /// Returns the token of the next attempt, and the headers to send with it. There is no token if it goes without one, and
     /// none if it is bound to a key. rmcp would present that one as a bearer token, so it is in the headers, with its proof.
     pub(crate) async fn token(&mut self, headers: &Headers) -> Result<(Option<String>, Headers), SessionError> {
-        let authorization = {
-            let mut authorizing = pin!(self.call.authorize(&self.to, &self.method));
-            // A token at hand is returned by the first poll. Nothing is noted then.
-            match first_poll(authorizing.as_mut()).await {
-                Some(authorization) => authorization,
-                None => {
-                    self.waiting = self.waiting.take().or_else(&self.note);
-                    authorizing.await
-                }
-            }
+        let authorization = match self.call.at_hand(&self.to, &self.method) {
+            // Nothing is noted then.
+            Ok(Some(authorization)) => Ok(Some(authorization)),
+            // In a box, because few messages wait, and the future of every message would be larger otherwise.
+            Ok(None) => Box::pin(self.awaited()).await,
+            Err(error) => Err(error),
         };
         self.settle();
         match authorization {
@@ -58,6 +54,18 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
                 }
             },
             Err(error) => Err(SessionError::new(error, self.challenge.take())),
+        }
+    }
+
+    /// Waits for the authorization of the next attempt. The request is noted unless it is there at once.
+    async fn awaited(&mut self) -> Result<Option<Authorization>, CallError> {
+        let mut authorizing = pin!(self.call.authorize(&self.to, &self.method));
+        match first_poll(authorizing.as_mut()).await {
+            Some(authorization) => authorization,
+            None => {
+                self.waiting = self.waiting.take().or_else(&self.note);
+                authorizing.await
+            }
         }
     }
 

@@ -90,38 +90,44 @@ where
     C: StreamableHttpClient + Sync,
     C::Error: RefusalOf,
 {
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep the message twice")]
+    fn post(
+        &self,
+        post: Post,
+        pinned: Option<String>,
+    ) -> impl Future<Output = Answer<StreamableHttpPostResponse, C>> + Send + '_ {
+        async move {
+            if is_pinned(pinned.as_ref(), &post.headers) {
+                return post.send(&self.inner, pinned).await;
+            }
+            if post.is_control() {
+                // In a box, because the future of every message would be larger otherwise.
+                return Box::pin(self.control(post)).await;
+            }
+            let note = || post.request().map(|name| self.shared.unsent.note(name));
+            self.deliver(&post, note).await
+        }
+    }
+
     /// Sends a message. `note` is called when it has to wait for a token.
-    async fn deliver(&self, post: Post<'_>, note: impl Fn() -> Option<Note>) -> Answer<StreamableHttpPostResponse, C> {
-        let mut attempts = self.attempts(post.uri, Method::POST, self.shared.operations.of(post.message), note)?;
+    async fn deliver(&self, post: &Post, note: impl Fn() -> Option<Note>) -> Answer<StreamableHttpPostResponse, C> {
+        let operation = self.shared.operations.of(&post.message);
+        let mut attempts = self.attempts(&post.uri, Method::POST, operation, note)?;
         loop {
-            let (token, headers) = attempts.token(post.headers).await.map_err(SessionError::into_rmcp)?;
-            let (uri, message) = (post.uri.clone(), post.message.clone());
-            let (session_id, inner) = (post.session_id.cloned(), &self.inner);
-            // Not in a future of their own, which would move the large answer once more.
-            let answer = match post.limits {
-                PostLimits::None => inner.post_message(uri, message, session_id, token, headers).await,
-                PostLimits::EventSize(size) => {
-                    inner.post_message_with_max_sse_event_size(uri, message, session_id, token, headers, size).await
-                }
-                PostLimits::Response(limits) => {
-                    inner.post_message_with_response_limits(uri, message, session_id, token, headers, limits).await
-                }
-            };
-            match answer {
+            let (token, headers) = attempts.token(&post.headers).await.map_err(SessionError::into_rmcp)?;
+            let (uri, message, session_id) = (post.uri.clone(), post.message.clone(), post.session_id.clone());
+            let attempt = Post { uri, message, session_id, headers, limits: post.limits };
+            match attempt.send(&self.inner, token).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => attempts.again(error).await?,
+                // In a box, like all that few messages need.
+                Err(error) => Box::pin(attempts.again(error)).await?,
             }
         }
     }
 
-    /// Notes that a message waits, if it is a request.
-    fn note(&self, post: Post<'_>) -> Option<Note> {
-        post.request().map(|name| self.shared.unsent.note(name))
-    }
-
     /// Sends a cancellation, or an answer to a request of the server, and never waits for a token. rmcp sends them one after
     /// another, so that its time-outs would wait for the token, too, and it gives up each after 5 s.
-    async fn control(&self, post: Post<'_>) -> Answer<StreamableHttpPostResponse, C> {
+    async fn control(&self, post: Post) -> Answer<StreamableHttpPostResponse, C> {
         let limit = match post.cancelled() {
             Some(request) if self.shared.unsent.take_cancellation(&request) => {
                 return Ok(StreamableHttpPostResponse::Accepted);
@@ -130,13 +136,13 @@ where
             None => ANSWER_TIMEOUT,
         };
         let waits = Arc::new(AtomicBool::new(false));
-        let (client, post, noted) = (self.clone(), post.to_owned(), Arc::clone(&waits));
+        let (client, noted) = (self.clone(), Arc::clone(&waits));
         let mut sending = Box::pin(async move {
             let note = || {
                 noted.store(true, Ordering::Relaxed);
                 None
             };
-            client.deliver(post.borrowed(), note).await
+            client.deliver(&post, note).await
         });
         let sent = poll_fn(|context| match sending.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -209,79 +215,42 @@ where
 {
     type Error = C::Error;
 
-    async fn post_message(
+    fn post_message(
         &self,
         uri: Arc<str>,
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         auth_header: Option<String>,
-        custom_headers: Headers,
-    ) -> Answer<StreamableHttpPostResponse, C> {
-        if is_pinned(auth_header.as_ref(), &custom_headers) {
-            return self.inner.post_message(uri, message, session_id, auth_header, custom_headers).await;
-        }
-        let (session_id, limits) = (session_id.as_ref(), PostLimits::None);
-        let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
-        if post.is_control() {
-            // In a box, because the future of every message would be larger otherwise.
-            return Box::pin(self.control(post)).await;
-        }
-        self.deliver(post, || self.note(post)).await
+        headers: Headers,
+    ) -> impl Future<Output = Answer<StreamableHttpPostResponse, C>> + Send + '_ {
+        self.post(Post { uri, message, session_id, headers, limits: PostLimits::None }, auth_header)
     }
 
-    async fn post_message_with_max_sse_event_size(
+    fn post_message_with_max_sse_event_size(
         &self,
         uri: Arc<str>,
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         auth_header: Option<String>,
-        custom_headers: Headers,
+        headers: Headers,
         max_sse_event_size: usize,
-    ) -> Answer<StreamableHttpPostResponse, C> {
-        if is_pinned(auth_header.as_ref(), &custom_headers) {
-            return self
-                .inner
-                .post_message_with_max_sse_event_size(
-                    uri,
-                    message,
-                    session_id,
-                    auth_header,
-                    custom_headers,
-                    max_sse_event_size,
-                )
-                .await;
-        }
-        let (session_id, limits) = (session_id.as_ref(), PostLimits::EventSize(max_sse_event_size));
-        let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
-        if post.is_control() {
-            // In a box, because the future of every message would be larger otherwise.
-            return Box::pin(self.control(post)).await;
-        }
-        self.deliver(post, || self.note(post)).await
+    ) -> impl Future<Output = Answer<StreamableHttpPostResponse, C>> + Send + '_ {
+        self.post(
+            Post { uri, message, session_id, headers, limits: PostLimits::EventSize(max_sse_event_size) },
+            auth_header,
+        )
     }
 
-    async fn post_message_with_response_limits(
+    fn post_message_with_response_limits(
         &self,
         uri: Arc<str>,
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         auth_header: Option<String>,
-        custom_headers: Headers,
+        headers: Headers,
         limits: StreamableHttpResponseLimits,
-    ) -> Answer<StreamableHttpPostResponse, C> {
-        if is_pinned(auth_header.as_ref(), &custom_headers) {
-            return self
-                .inner
-                .post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits)
-                .await;
-        }
-        let (session_id, limits) = (session_id.as_ref(), PostLimits::Response(limits));
-        let post = Post { uri: &uri, message: &message, session_id, headers: &custom_headers, limits };
-        if post.is_control() {
-            // In a box, because the future of every message would be larger otherwise.
-            return Box::pin(self.control(post)).await;
-        }
-        self.deliver(post, || self.note(post)).await
+    ) -> impl Future<Output = Answer<StreamableHttpPostResponse, C>> + Send + '_ {
+        self.post(Post { uri, message, session_id, headers, limits: PostLimits::Response(limits) }, auth_header)
     }
 
     async fn delete_session(

@@ -1,7 +1,8 @@
 //! The URLs of a session's transports, each checked once.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokenkeeper::{AuthSession, Destination, Misdirected};
 
 /// How many URLs are remembered. A host's transports share one or a few. Others are checked at each request, which takes a
@@ -10,21 +11,23 @@ const MAX_KNOWN: usize = 16;
 
 /// The verdicts on the URLs that requests went to. A transport hands the same `Arc` to each of its requests.
 #[derive(Default)]
-pub(crate) struct Destinations(RwLock<Vec<(Arc<str>, Verdict)>>);
+pub(crate) struct Destinations(ArcSwap<Vec<(Arc<str>, Verdict)>>);
 
 type Verdict = Result<Destination, Misdirected>;
 
 impl Destinations {
     pub(crate) fn of(&self, session: &AuthSession, uri: &Arc<str>) -> Verdict {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.load();
         if let Some((_, verdict)) = known.iter().find(|(known, _)| Arc::ptr_eq(known, uri) || known == uri) {
             return verdict.clone();
         }
-        drop(known);
         let verdict = session.destination(uri);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < MAX_KNOWN && !known.iter().any(|(known, _)| known == uri) {
-            known.push((Arc::clone(uri), verdict.clone()));
+        if known.len() < MAX_KNOWN {
+            // A request of another task may be remembered twice, which costs a place.
+            self.0.rcu(|known| {
+                let further = (Arc::clone(uri), verdict.clone());
+                known.iter().cloned().chain([further]).take(MAX_KNOWN).collect::<Vec<_>>()
+            });
         }
         verdict
     }

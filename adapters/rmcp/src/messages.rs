@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use futures_util::stream::BoxStream;
 use http::{HeaderName, HeaderValue};
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId};
 use rmcp::transport::streamable_http_client::{
-    SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpResponseLimits,
+    SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
 };
 use sse_stream::Sse;
 
@@ -20,14 +21,13 @@ pub(crate) type Answer<T, C> = Result<T, StreamableHttpError<<C as StreamableHtt
 
 pub(crate) type EventStream = BoxStream<'static, Result<Sse, SseError>>;
 
-/// The message that a transport sends. It is borrowed from the future of the trait's method and copied for each attempt,
-/// because every move of a message costs as much as the rest of the adapter.
-#[derive(Clone, Copy)]
-pub(crate) struct Post<'a> {
-    pub(crate) uri: &'a Arc<str>,
-    pub(crate) message: &'a ClientJsonRpcMessage,
-    pub(crate) session_id: Option<&'a Arc<str>>,
-    pub(crate) headers: &'a Headers,
+/// The message that a transport sends. It is copied for each attempt.
+#[derive(Clone)]
+pub(crate) struct Post {
+    pub(crate) uri: Arc<str>,
+    pub(crate) message: ClientJsonRpcMessage,
+    pub(crate) session_id: Option<Arc<str>>,
+    pub(crate) headers: Headers,
     pub(crate) limits: PostLimits,
 }
 
@@ -39,10 +39,34 @@ pub(crate) enum PostLimits {
     Response(StreamableHttpResponseLimits),
 }
 
-impl Post<'_> {
+impl Post {
+    /// Sends the message through `inner`.
+    ///
+    /// It is no `async fn`, because that would keep the message twice, and every move of one costs as much as the rest of the
+    /// adapter.
+    pub(crate) fn send<C>(
+        self,
+        inner: &C,
+        token: Option<String>,
+    ) -> impl Future<Output = Answer<StreamableHttpPostResponse, C>> + Send + '_
+    where
+        C: StreamableHttpClient + Sync,
+    {
+        let Self { uri, message, session_id, headers, limits } = self;
+        match limits {
+            PostLimits::None => Either::Left(inner.post_message(uri, message, session_id, token, headers)),
+            PostLimits::EventSize(size) => Either::Right(Either::Left(
+                inner.post_message_with_max_sse_event_size(uri, message, session_id, token, headers, size),
+            )),
+            PostLimits::Response(limits) => Either::Right(Either::Right(
+                inner.post_message_with_response_limits(uri, message, session_id, token, headers, limits),
+            )),
+        }
+    }
+
     /// The name of the request, if the message is one.
     pub(crate) fn request(&self) -> Option<RequestName> {
-        match self.message {
+        match &self.message {
             ClientJsonRpcMessage::Request(request) => Some(self.named(&request.id)),
             _ => None,
         }
@@ -50,7 +74,7 @@ impl Post<'_> {
 
     /// The name of the request that the message cancels, if it cancels one.
     pub(crate) fn cancelled(&self) -> Option<RequestName> {
-        match self.message {
+        match &self.message {
             ClientJsonRpcMessage::Notification(notification) => match &notification.notification {
                 ClientNotification::CancelledNotification(cancelled) => {
                     cancelled.params.request_id.as_ref().map(|id| self.named(id))
@@ -63,46 +87,14 @@ impl Post<'_> {
 
     /// Whether rmcp sends the message apart from requests. It is a cancellation, or an answer to a request of the server.
     pub(crate) fn is_control(&self) -> bool {
-        match self.message {
+        match &self.message {
             ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => true,
             ClientJsonRpcMessage::Request(_) | ClientJsonRpcMessage::Notification(_) => self.cancelled().is_some(),
         }
     }
 
     fn named(&self, id: &RequestId) -> RequestName {
-        RequestName { session_id: self.session_id.cloned(), id: id.clone() }
-    }
-
-    /// A copy for a task of its own.
-    pub(crate) fn to_owned(self) -> OwnedPost {
-        OwnedPost {
-            uri: self.uri.clone(),
-            message: self.message.clone(),
-            session_id: self.session_id.cloned(),
-            headers: self.headers.clone(),
-            limits: self.limits,
-        }
-    }
-}
-
-/// The message of a [`Post`].
-pub(crate) struct OwnedPost {
-    uri: Arc<str>,
-    message: ClientJsonRpcMessage,
-    session_id: Option<Arc<str>>,
-    headers: Headers,
-    limits: PostLimits,
-}
-
-impl OwnedPost {
-    pub(crate) fn borrowed(&self) -> Post<'_> {
-        Post {
-            uri: &self.uri,
-            message: &self.message,
-            session_id: self.session_id.as_ref(),
-            headers: &self.headers,
-            limits: self.limits,
-        }
+        RequestName { session_id: self.session_id.clone(), id: id.clone() }
     }
 }
 

@@ -1,13 +1,14 @@
 //! The operations of messages, for the memory of refreshes that do not help (law 11).
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest};
 use tokenkeeper::OperationKey;
 
 /// How many methods and how many tools are remembered. The names of others are digested at each request.
-const MAX_KNOWN: usize = 1024;
+const MAX_KNOWN: usize = 256;
 
 /// The keys of operations, by the names that they were made of. A key is a digest, and looking one up is several times
 /// quicker.
@@ -21,7 +22,7 @@ pub(crate) struct Operations {
 }
 
 #[derive(Default)]
-struct Known(RwLock<BTreeMap<Box<str>, OperationKey>>);
+struct Known(ArcSwap<BTreeMap<Arc<str>, OperationKey>>);
 
 impl Operations {
     pub(crate) fn new() -> Self {
@@ -50,13 +51,18 @@ impl Operations {
 
 impl Known {
     fn key(&self, prefix: &str, name: &str) -> OperationKey {
-        if let Some(key) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        let known = self.0.load();
+        if let Some(key) = known.get(name) {
             return *key;
         }
         let key = OperationKey::of(&format!("{prefix}{name}"));
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() < MAX_KNOWN {
-            known.insert(name.into(), key);
+            let name: Arc<str> = name.into();
+            self.0.rcu(|known| {
+                let mut known = BTreeMap::clone(known);
+                known.insert(Arc::clone(&name), key);
+                known
+            });
         }
         key
     }
@@ -98,7 +104,7 @@ mod tests {
         for number in 0..MAX_KNOWN + 10 {
             known.key("tools/call ", &number.to_string());
         }
-        assert_eq!(known.0.read().unwrap().len(), MAX_KNOWN);
+        assert_eq!(known.0.load().len(), MAX_KNOWN);
         assert_eq!(known.key("tools/call ", "5000"), OperationKey::of("tools/call 5000"));
     }
 }

@@ -6,7 +6,6 @@
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark that cannot go on says so and ends")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark owns its threads, and measures with a watch of its own")]
 
-use std::alloc::System;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
@@ -21,15 +20,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokenkeeper::issuers::{Client, IssuerSettings};
 use tokenkeeper::{AuthRuntime, AuthSession, Login, SessionSpec, stores};
 use tokenkeeper_tower::{SessionLayer, SessionService};
 use tower::{Layer, Service, ServiceExt};
-
-/// Counts allocations. Its counters cost all allocating code the same.
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"q":"x"}}}"#;
 
@@ -99,14 +93,6 @@ impl Service<Request<&'static str>> for Nothing {
     }
 }
 
-/// The cost of one request, as one sample measured it.
-#[derive(Clone, Copy)]
-struct Cost {
-    nanos: f64,
-    allocations: f64,
-    bytes: f64,
-}
-
 async fn alone() {
     let url = "https://mcp.example.com/mcp";
     let (auth, session, token) = signed_in(url).await;
@@ -123,12 +109,12 @@ async fn alone() {
         layer.push(sample(&mut layered, || request.clone()).await);
         copy.push(sample(&mut Nothing, || (black_box(request.clone()), request.clone()).1).await);
     }
-    println!("\n| in front of a service that does nothing | ns | allocations | bytes |\n|---|---|---|---|");
-    let inner = line("the service alone, with a new request each", &inner, None);
-    line("a static token more", &fixed, Some(inner));
-    line("a copy of the request more", &copy, Some(inner));
-    line("`SessionLayer::once` more, which makes no copy", &own, Some(inner));
-    line("`SessionLayer::new` more", &layer, Some(inner));
+    println!("\n| in front of a service that does nothing | ns |\n|---|---|");
+    let inner = line("the service alone, with a new request each", inner, 0.0);
+    line("a static token more", fixed, inner);
+    line("a copy of the request more", copy, inner);
+    line("`SessionLayer::once` more, which makes no copy", own, inner);
+    line("`SessionLayer::new` more", layer, inner);
     println!("\nThe future of the layer has {} bytes.", size_of_val(&layered.call(request)));
     drop(auth.shutdown(Duration::from_secs(1)).await);
 }
@@ -138,41 +124,24 @@ fn with_header(mut request: Request<&'static str>, token: HeaderValue) -> Reques
     request
 }
 
+/// The nanoseconds of one request, as one sample measured them.
 async fn sample<S: Service<Request<&'static str>>>(
     service: &mut S,
     request: impl Fn() -> Request<&'static str>,
-) -> Cost {
-    let before = ALLOCATOR.stats();
+) -> f64 {
     let began = Instant::now();
     for _ in 0..REQUESTS {
-        let Ok(ready) = service.ready().await else { return Cost { nanos: 0.0, allocations: 0.0, bytes: 0.0 } };
+        let Ok(ready) = service.ready().await else { return 0.0 };
         black_box(ready.call(request()).await.is_ok());
     }
-    let (taken, after) = (began.elapsed(), ALLOCATOR.stats());
-    let each = |count: usize| count as f64 / f64::from(REQUESTS);
-    Cost {
-        nanos: taken.as_secs_f64() * 1e9 / f64::from(REQUESTS),
-        allocations: each(after.allocations + after.reallocations - before.allocations - before.reallocations),
-        bytes: each(after.bytes_allocated - before.bytes_allocated),
-    }
+    began.elapsed().as_secs_f64() * 1e9 / f64::from(REQUESTS)
 }
 
-/// Prints the medians, above those of `base` if there are any, and returns the medians themselves.
-fn line(what: &str, samples: &[Cost], base: Option<Cost>) -> Cost {
-    let median = |of: fn(&Cost) -> f64| {
-        let mut values: Vec<f64> = samples.iter().map(of).collect();
-        middle(&mut values)
-    };
-    let cost = Cost {
-        nanos: median(|cost| cost.nanos),
-        allocations: median(|cost| cost.allocations),
-        bytes: median(|cost| cost.bytes),
-    };
-    let base = base.unwrap_or(Cost { nanos: 0.0, allocations: 0.0, bytes: 0.0 });
-    let (nanos, allocations, bytes) =
-        (cost.nanos - base.nanos, cost.allocations - base.allocations, cost.bytes - base.bytes);
-    println!("| {what} | {nanos:.0} | {allocations:.1} | {bytes:.0} |");
-    cost
+/// Prints the median above `base`, and returns the median itself.
+fn line(what: &str, mut samples: Vec<f64>, base: f64) -> f64 {
+    let median = middle(&mut samples);
+    println!("| {what} | {:.0} |", median - base);
+    median
 }
 
 fn middle(values: &mut [f64]) -> f64 {

@@ -122,26 +122,18 @@ where
     S::Future: Send,
     R: Outgoing,
 {
-    /// Sends the request at once if the session has a token at hand. `service` is ready.
+    /// Sends the request, at once if the session has a token at hand. `service` is ready.
     #[inline]
     pub(crate) fn begin(mut self, mut request: R) -> SessionFuture<S, R> {
-        // Pinned where it is made, because a move would copy more than the whole request.
-        let authorization = at_once(pin!(self.call.authorize(&self.to, request.method())));
-        let authorization = match authorization {
-            Some(Ok(Some(authorization))) => authorization,
-            Some(Err(error)) => return SessionFuture::failed(error),
-            // The token has expired a moment ago.
-            Some(Ok(None)) | None => return self.begin_waiting(request),
+        let authorization = match self.call.at_hand(&self.to, request.method()) {
+            Ok(Some(authorization)) => authorization,
+            Ok(None) => return SessionFuture { state: State::Waiting { attempts: Box::pin(self.attempts(request)) } },
+            Err(error) => return SessionFuture::failed(error),
         };
         let copy = (self.again)(&request);
         authorization.apply(request.headers_mut());
         let answer = self.service.call(request);
         SessionFuture { state: State::Sent { answer, rest: Some(Rest { sending: self, copy }) } }
-    }
-
-    /// Sends the request when the session has a token. `service` is ready.
-    pub(crate) fn begin_waiting(self, request: R) -> SessionFuture<S, R> {
-        SessionFuture { state: State::Waiting { attempts: Box::pin(self.attempts(request)) } }
     }
 
     /// All attempts of the request. `service` is ready.

@@ -241,13 +241,7 @@ where
         };
         let named = layer.operation.as_ref().and_then(|operation| operation(&request));
         let call = layer.call(named.unwrap_or(by_path));
-        let sending = Sending::new(service, call, to, Arc::clone(&layer.again));
-        // With a limit on the lifetime, only the session knows whether the token at hand will do.
-        if layer.min_lifetime.is_zero() && layer.session.at_hand().is_some() {
-            sending.begin(request)
-        } else {
-            sending.begin_waiting(request)
-        }
+        Sending::new(service, call, to, Arc::clone(&layer.again)).begin(request)
     }
 }
 
