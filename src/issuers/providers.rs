@@ -1,7 +1,7 @@
 //! A table of providers, with the known differences of their token endpoints.
 //!
 //! A provider is a vendor whose authorization servers behave alike, such as `github`. [`ALL`] has one row for each
-//! provider whose token endpoint is known to behave differently. A row states how token requests are written (the
+//! provider that was looked at, also where the default fits, so that it is not unknown. A row states how token requests are written (the
 //! dialect) and where its profile differs from the [default profile](default_profile), with the source of these facts.
 //!
 //! A row applies to the sessions whose records name its provider
@@ -41,8 +41,8 @@ pub fn named(name: &str) -> Option<&'static ProviderFacts> {
     ALL.iter().find(|facts| facts.name == name)
 }
 
-/// The provider of the issuer with this identifier, if a row names its host. A login that discovery led to gets its profile,
-/// so that a server that ends more than one session for a reused refresh token is known from the first login on.
+/// The provider of the issuer with this identifier, if a row names its host. Logins whose issuer was discovered use it, so that
+/// the profile of a provider applies from the first login on.
 pub fn of_issuer(issuer: &str) -> Option<ProviderName> {
     let url = Url::parse(issuer).ok().filter(|url| url.scheme() == "https" && url.port().is_none())?;
     let host = url.host_str()?;
@@ -58,7 +58,7 @@ pub fn profiles() -> Profiles {
     rows_by_name().fold(profiles, |profiles, (name, facts)| profiles.with(name, facts.profile()))
 }
 
-/// All rows, with their names as values.
+/// All rows, each with its name as a [`ProviderName`].
 pub(crate) fn rows_by_name() -> impl Iterator<Item = (ProviderName, &'static ProviderFacts)> {
     // No row is left out. A test checks that every name is valid.
     ALL.iter().filter_map(|facts| Some((ProviderName::new(facts.name).ok()?, facts)))

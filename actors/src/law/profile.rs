@@ -1,7 +1,8 @@
 //! Law 10 as a table, from the result of a token request to its effect on the refresh token.
 //!
-//! A source reports neutral [`Evidence`], which the issuer's [`Profile`] judges. The default profile is strict. A
-//! refresh token is in doubt unless the evidence is known to leave it unspent, and stays in doubt until a definite answer.
+//! A source reports neutral [`Evidence`], which the issuer's [`Profile`] judges. By the default
+//! profile, a refresh token is in doubt unless the evidence is known to leave it unspent. It is then presented again until there
+//! is a definite answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -83,7 +84,7 @@ pub struct Refused {
     pub retry_after: Option<Duration>,
 }
 
-/// The properties of one issuer. All can be configured, and the default is strict.
+/// The properties of one issuer. All can be configured. The default takes nothing for granted that the standards do not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The cost of presenting a refresh token again that was consumed. Default [`Reuse::EndsLineage`].
@@ -91,8 +92,8 @@ pub struct Profile {
     /// How long after its first presentation a consumed refresh token may be presented again without harm. Default `None`,
     /// which is unknown. It matters only where reuse [ends more](Reuse::EndsMore) than the lineage.
     pub grace: Option<Duration>,
-    /// Whether the issuer ever replaces a refresh token. Default true. If it never does, no refresh token is spent, and a
-    /// lost answer leaves no doubt.
+    /// Whether a new refresh token makes the old one invalid. Default true. If the issuer sends no new one, or the old one stays
+    /// valid beside it, no refresh token is spent, and a lost answer leaves no doubt.
     pub rotates: bool,
     /// How long a flight waits for a connection before it presents a refresh token. Default 10 s.
     pub connect_timeout: Duration,
@@ -108,8 +109,8 @@ pub struct Profile {
     /// Statuses besides 429 that leave the refresh token unspent. Default none. Set 503 if the issuer's own gateway
     /// sends it.
     pub unspent_statuses: Vec<u16>,
-    /// Whether a revocation ends only the lineage of the revoked refresh token, so that a superseded pair may be
-    /// revoked. Default false, because at some servers a revocation ends the newer login too.
+    /// Whether a revocation ends only the lineage of the revoked refresh token, so that the tokens of a flight
+    /// that a newer login overtook may be revoked. Default false, because at some servers a revocation ends the newer login too.
     pub revocation_confined: bool,
 }
 
@@ -141,9 +142,9 @@ impl Profiles {
 
     /// The profile of a grant that is renewed by `plan`.
     ///
-    /// An unknown provider gets the strictest form of the fallback, because a replay there may cost more than one
-    /// login. It has no replay, nothing that leaves the token unspent except the standard's own words, and no revocation of
-    /// a superseded pair.
+    /// An unknown provider gets the strictest form of the fallback, because presenting a spent token there may cost more than
+    /// one login. A token in doubt is never presented again, and no tokens are revoked beside a newer login. The fallback's
+    /// `dead_words` are kept, because they only end a grant. Its other words are not, because they call a token unspent.
     pub fn of(&self, plan: &RenewalPlan) -> Profile {
         let mut profile = match &plan.provider {
             None => self.fallback.clone(),
@@ -201,7 +202,7 @@ impl Default for Profile {
 /// The effect of evidence on the refresh token that was presented.
 #[derive(Clone, Debug)]
 pub enum Judgement {
-    /// It was spent for these tokens.
+    /// Tokens came. A refresh token that rotates is spent.
     Usable(Box<Tokens>),
     /// It was not spent.
     Unspent(Trouble),
@@ -211,7 +212,7 @@ pub enum Judgement {
     /// It was not spent, and the issuer does not accept the client.
     ClientRejected,
     /// It was not sent, because too much time had passed since the mark.
-    SendAgain,
+    TooLate,
     /// It is dead.
     Dead,
     /// It may have been spent. The trouble is for the callers.
@@ -245,7 +246,7 @@ impl Profile {
             Evidence::NotSent(NotSent::Unbuildable | NotSent::Forbidden) => {
                 Judgement::Unspent(Trouble::new(Reason::RequestRefused))
             }
-            Evidence::NotSent(NotSent::TooLate) => Judgement::SendAgain,
+            Evidence::NotSent(NotSent::TooLate) => Judgement::TooLate,
             Evidence::Lost(_) if !self.rotates => Judgement::Unspent(Trouble::new(Reason::ServerTrouble)),
             Evidence::Lost(_) => Judgement::InDoubt(Trouble::new(Reason::InDoubt)),
             Evidence::Refused(refused) => self.judge_refusal(&refused),
@@ -256,7 +257,8 @@ impl Profile {
         let trouble = |reason| Trouble { reason, retry_after: refused.retry_after };
         let word = refused.error.as_ref();
         let one_of = |words: &[String]| word.is_some_and(|word| words.contains(word));
-        // An error code within 5xx may be a gateway's, and does not count as the server's statement.
+        // Within 5xx an error code may be a gateway's. It neither ends the grant nor rejects the client. Only the profile's own
+        // words for an unspent token count there.
         match refused.status {
             429 => Judgement::Unspent(Trouble { reason: Reason::Throttled, retry_after: refused.throttle() }),
             200..500 if one_of(&self.dead_words) => Judgement::Dead,
@@ -265,14 +267,16 @@ impl Profile {
             status if self.unspent_statuses.contains(&status) || one_of(&self.unspent_words) => {
                 Judgement::Unspent(trouble(Reason::ServerTrouble))
             }
-            // Its date may be wrong. The source learns the server's time from the answer, for the next presentation.
+            // The date of the proof may be wrong, because a clock is. The source learns the server's time from the answer, for
+            // the next presentation.
             400..500 if word.is_some_and(|word| word == PROOF_WORD) && self.rotates => {
                 Judgement::InDoubt(trouble(Reason::ProofRefused))
             }
             400..500 if word.is_some_and(|word| word == PROOF_WORD) => {
                 Judgement::Unspent(trouble(Reason::ProofRefused))
             }
-            // Callers learn of a refusal that does not pass. Anything else may be a gateway's, and passes.
+            // The words of the standards stand for a lasting fault of the request, and callers are told. Any other answer may be
+            // a gateway's, and temporary.
             _ if refused.is_of_the_request() && self.rotates => Judgement::InDoubt(trouble(Reason::RequestRefused)),
             _ if refused.is_of_the_request() => Judgement::Unspent(trouble(Reason::RequestRefused)),
             _ if self.rotates => Judgement::InDoubt(trouble(Reason::InDoubt)),
@@ -283,7 +287,9 @@ impl Profile {
     /// Whether `word` has an effect on a judgement, as an error code of this profile or of the standards.
     pub fn knows(&self, word: &str) -> bool {
         let own = [&self.dead_words, &self.client_words, &self.unspent_words];
-        word == NONCE_WORD || REQUEST_WORDS.contains(&word) || own.into_iter().flatten().any(|own| own == word)
+        [NONCE_WORD, PROOF_WORD].contains(&word)
+            || REQUEST_WORDS.contains(&word)
+            || own.into_iter().flatten().any(|own| own == word)
     }
 
     /// Whether a refresh token in doubt may be presented again, `delay` from `now` at the latest. Its first presentation was
@@ -310,9 +316,9 @@ const NONCE_WORD: &str = "use_dpop_nonce";
 const PROOF_WORD: &str = "invalid_dpop_proof";
 
 /// Error codes of the standards for a request that is wrong in itself, so that repeating it does not help (RFC 6749 section
-/// 5.2, RFC 8707 section 2, RFC 9449 section 5). Any other code may stand for a fault that passes.
-const REQUEST_WORDS: [&str; 6] =
-    [PROOF_WORD, "invalid_request", "invalid_scope", "invalid_target", "unauthorized_client", "unsupported_grant_type"];
+/// 5.2, RFC 8707 section 2). Any other code may stand for a temporary fault.
+const REQUEST_WORDS: [&str; 5] =
+    ["invalid_request", "invalid_scope", "invalid_target", "unauthorized_client", "unsupported_grant_type"];
 
 impl Refused {
     /// Whether the server has refused the request in the words of the standards.
@@ -328,7 +334,8 @@ impl Refused {
         self.retry_after.or((self.status == 429).then_some(UNSTATED))
     }
 
-    /// The reason for the callers of a repeatable source, which spends nothing.
+    /// The reason for the callers of a repeatable source. No refresh token is [judged](Profile::judge) there, because nothing is
+    /// spent. A redirect counts as refused, because none is followed.
     pub fn reason(&self) -> Reason {
         match self.status {
             429 => Reason::Throttled,

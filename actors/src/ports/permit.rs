@@ -16,8 +16,7 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     /// Waits for a permit for one request to `issuer`, or returns the remaining time of its throttle. Callers come
     /// before background work. Flights that do not know their issuer yet pass `None` and share one queue.
     ///
-    /// A queued request is answered within the implementation's timeout, if only with the time after which to ask
-    /// again. It may wait longer only while the implementation itself is down and expected back.
+    /// A queued request that times out is answered with [`Held`](Permission::Held), and asks again. It may wait longer only while the implementation itself is down and expected back.
     ///
     /// # Cancellation
     ///
@@ -25,8 +24,8 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     async fn ask(&self, issuer: Option<&Issuer>, urgency: Urgency) -> Permission;
 
     /// Looks for a throttle of `issuer` that began after a permit was granted, in another process for example. A flight
-    /// calls it once it has its claim, for which it may have waited long, and does not wait for the answer. The default
-    /// does nothing.
+    /// calls it once it has its claim, for which it may have waited long, and does not wait for it. What is found shows in
+    /// [`throttled`](Self::throttled). The default does nothing.
     async fn look_for_throttle(&self, _issuer: Option<&Issuer>) {}
 
     /// The remaining time of the throttle of `issuer`, if this process knows of one. A flight that is about to send
@@ -35,12 +34,13 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Holds back the requests to `issuer` for `throttle` from now on (`Retry-After`, capped by the implementation). The
-    /// flight that got the answer calls it where it keeps its permit to repeat the request itself. The default does nothing.
+    /// Holds back the requests to `issuer` for `throttle` from now on (`Retry-After`, capped by the implementation). A
+    /// flight that will repeat its request under the same permit calls it. Otherwise the throttle is passed to
+    /// [`Permit::give_back`]. The default does nothing.
     fn throttle(&self, _issuer: Option<&Issuer>, _throttle: Duration) {}
 
-    /// Waits until other processes can see the throttle with which a permit for `issuer` came back, or until this has
-    /// taken too long. A flight then ends its claim. The default does not wait.
+    /// Waits until other processes can see the throttle with which a permit for `issuer` came back, but not for long. A flight
+    /// calls it before it ends its claim, so that the next holder of the claim sees the throttle. The default does not wait.
     async fn until_shared(&self, _issuer: Option<&Issuer>) {}
 }
 
@@ -50,13 +50,13 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
 pub enum Permission {
     /// The permit, to be given back after the request.
     Granted(Permit),
-    /// The issuer is throttled for this long.
+    /// No permit now. Ask again after this time. The issuer is throttled, or the queue was too long.
     Held(Duration),
     /// This process cannot give out permits, for a reason that does not concern the issuer.
     Unavailable,
 }
 
-/// Leave to make one token request. The flight's driver keeps it while the flight has it.
+/// Leave to make one token request. The flight's driver holds it. The machine only knows that there is one.
 ///
 /// It is returned exactly once, by [`give_back`](Permit::give_back) or when it is dropped. A flight that breaks off
 /// therefore returns its permit, without a throttle.

@@ -14,7 +14,7 @@ fn judged(profile: &Profile, evidence: Evidence) -> (String, Option<Duration>) {
         Judgement::Unspent(Trouble { reason, retry_after }) => (format!("unspent {reason}"), retry_after),
         Judgement::NonceWanted => ("nonce".to_owned(), None),
         Judgement::ClientRejected => ("client".to_owned(), None),
-        Judgement::SendAgain => ("again".to_owned(), None),
+        Judgement::TooLate => ("again".to_owned(), None),
         Judgement::Dead => ("dead".to_owned(), None),
         Judgement::InDoubt(Trouble { reason: Reason::InDoubt, retry_after }) => ("doubt".to_owned(), retry_after),
         Judgement::InDoubt(Trouble { reason, retry_after }) => (format!("doubt {reason}"), retry_after),

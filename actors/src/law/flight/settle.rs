@@ -31,7 +31,7 @@ impl FlightCore {
         };
         let judgement = self.profile.judge(evidence);
         match judgement {
-            Judgement::SendAgain => return self.depart_again(attempt, now, effects),
+            Judgement::TooLate => return self.depart_again(attempt, now, effects),
             Judgement::NonceWanted if attempt.may_resend() => {
                 return self.depart(Attempt { resent: true, ..attempt }, now, effects);
             }
@@ -51,7 +51,7 @@ impl FlightCore {
         match judgement {
             Judgement::Usable(tokens) => self.obtained(attempt, *tokens, now, effects),
             Judgement::Unspent(trouble) => self.withdraw(attempt, trouble, now, effects),
-            Judgement::NonceWanted | Judgement::SendAgain => {
+            Judgement::NonceWanted | Judgement::TooLate => {
                 self.withdraw(attempt, Trouble::new(Reason::RequestRefused), now, effects)
             }
             Judgement::ClientRejected => {

@@ -1,4 +1,4 @@
-//! Logins that did not help, or were declined a short time ago (law 22).
+//! The bound on the logins that operations cause, and the scopes that were declined a short time ago (law 22).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::OperationKey;
 use crate::values::{ElapsedTime, Epoch, Scopes};
 
-/// How many logins are begun for one operation before a person asks for one.
+/// How many logins one operation may cause in [`MEMORY`]. A login that a person asks for ends the count.
 const MAX_LOGINS: u32 = 3;
 
 /// How long a login for an operation, or a declined scope, is remembered.
@@ -19,15 +19,17 @@ const MAX_REMEMBERED: usize = 64;
 /// for forgets them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elevations {
-    operations: BTreeMap<OperationKey, Elevation>,
+    operations: BTreeMap<OperationKey, OperationLogins>,
     declined: BTreeMap<String, ElapsedTime>,
-    /// The epoch that the last such login began, and the operation it was for.
+    /// The epoch that the last such login began, and the operation it was for. It matters only while the lease of that epoch is
+    /// young.
     last: Option<(Epoch, OperationKey)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Elevation {
-    logins: u32,
+struct OperationLogins {
+    count: u32,
+    /// The end of the count. It is set by the first login, and the others do not extend it.
     until: ElapsedTime,
 }
 
@@ -36,23 +38,24 @@ impl Elevations {
     ///
     /// # Errors
     ///
-    /// The time until which no other login is begun for it.
+    /// The time for which no other login is begun for it.
     pub(super) fn count(&mut self, operation: OperationKey, now: ElapsedTime) -> Result<(), Duration> {
         self.forget_old(now);
-        let elevation = self.operations.entry(operation).or_insert(Elevation { logins: 0, until: now.after(MEMORY) });
-        if elevation.logins >= MAX_LOGINS {
-            return Err(elevation.until.since(now));
+        let first = OperationLogins { count: 0, until: now.after(MEMORY) };
+        let logins = self.operations.entry(operation).or_insert(first);
+        if logins.count >= MAX_LOGINS {
+            return Err(logins.until.since(now));
         }
-        elevation.logins += 1;
+        logins.count += 1;
         if self.operations.len() > MAX_REMEMBERED {
-            let oldest = self.operations.iter().min_by_key(|(_, elevation)| elevation.until).map(|(key, _)| *key);
+            let oldest = self.operations.iter().min_by_key(|(_, logins)| logins.until).map(|(key, _)| *key);
             oldest.and_then(|key| self.operations.remove(&key));
         }
         Ok(())
     }
 
     /// A login for `operation` began `epoch`.
-    pub(super) fn served(&mut self, epoch: Epoch, operation: OperationKey) {
+    pub(super) fn login_installed(&mut self, epoch: Epoch, operation: OperationKey) {
         self.last = Some((epoch, operation));
     }
 
@@ -86,10 +89,11 @@ impl Elevations {
         current
     }
 
-    /// Whether nothing is remembered, except for what is over as `is_over` has it.
+    /// Whether every time that is remembered is over by `is_over`, which may demand more than that it has passed. The last login
+    /// does not count.
     #[cfg(feature = "runtime")]
     pub(crate) fn are_over(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
-        let mut ends = self.operations.values().map(|elevation| elevation.until).chain(self.declined.values().copied());
+        let mut ends = self.operations.values().map(|logins| logins.until).chain(self.declined.values().copied());
         ends.all(is_over)
     }
 
@@ -99,7 +103,7 @@ impl Elevations {
     }
 
     fn forget_old(&mut self, now: ElapsedTime) {
-        self.operations.retain(|_, elevation| elevation.until > now);
+        self.operations.retain(|_, logins| logins.until > now);
         self.declined.retain(|_, until| *until > now);
     }
 }
@@ -120,9 +124,9 @@ mod tests {
         let later = NOW.after(Duration::from_secs(500));
         assert_eq!(elevations.count(one, later), Err(Duration::from_secs(100)));
         assert_eq!(elevations.count(other, later), Ok(()));
-        assert_eq!(elevations.count(one, NOW.after(MEMORY)), Ok(()));
+        assert_eq!(elevations.clone().count(one, NOW.after(MEMORY)), Ok(()));
         elevations.forget();
-        assert_eq!(elevations.count(other, later), Ok(()));
+        assert_eq!(elevations.count(one, later), Ok(()));
     }
 
     #[test]
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn the_login_of_an_operation_is_known_by_its_epoch() {
         let mut elevations = Elevations::default();
-        elevations.served(Epoch::new(2), OperationKey(1));
+        elevations.login_installed(Epoch::new(2), OperationKey(1));
         assert!(elevations.was_for(Epoch::new(2), OperationKey(1)));
         assert!(
             !elevations.was_for(Epoch::new(3), OperationKey(1)) && !elevations.was_for(Epoch::new(2), OperationKey(2))

@@ -336,7 +336,7 @@ impl Session {
         self.signing_in.remember(id, told);
         if let Some(RunningAttempt { epoch, scopes, operation, .. }) = attempt {
             match (result, operation) {
-                (Ok(()), Some(operation)) => self.signing_in.elevations.served(epoch.next(), operation),
+                (Ok(()), Some(operation)) => self.signing_in.elevations.login_installed(epoch.next(), operation),
                 (Err(LoginReason::Denied), Some(_)) => self.signing_in.elevations.declined(&scopes, now.elapsed()),
                 _ => {}
             }

@@ -8,11 +8,14 @@ impl ResourceUri {
     /// resource's or below it. By law 13 an access token is sent to no other URL.
     ///
     /// Paths are compared segment by segment and byte by byte, so `/mcp` covers `/mcp/x` and neither `/mcpx` nor
-    /// `/m%63p`. `/mcp/` does not cover `/mcp`. A URL that some server could read as leading out of the path is not
-    /// covered. Such a URL has dot segments before they are resolved. Below the resource's path it may also have
-    /// encoded slashes and backslashes, or dot segments in any number of layers of percent-encoding or with `;`
-    /// parameters. The query is ignored. A URL that [`parse`](Self::parse) would refuse is not covered, except that a
-    /// fragment is allowed.
+    /// `/m%63p`. `/mcp/` does not cover `/mcp`. The query and the fragment are not looked at. What is before them must be a URL
+    /// that [`parse`](Self::parse) accepts.
+    ///
+    /// A URL that some server could read as leading out of the path is not covered:
+    ///
+    /// - one with dot segments anywhere, plain or percent-encoded once;
+    /// - one that has encoded slashes, backslashes or control characters below the resource's path, or dot segments there with
+    ///   any number of layers of percent-encoding or with `;` parameters.
     pub fn covers(&self, url: &str) -> bool {
         let url = url.split(['?', '#']).next().unwrap_or_default();
         let Ok(request) = canonical(url) else { return false };
@@ -25,23 +28,23 @@ impl ResourceUri {
         }
         let Some(below) = theirs.path.strip_prefix(ours.path) else { return false };
         let at_a_boundary = below.is_empty() || below.starts_with('/') || ours.path.ends_with('/');
-        // A client may send the request without resolving dot segments. The check applies to the URL that it would
-        // send.
-        let mut sent = url.split('/').skip(3);
-        let resolved_before = sent.any(|segment| matches!(decoded(segment.as_bytes()).as_slice(), b"." | b".."));
-        at_a_boundary && !resolved_before && !below.split('/').any(may_lead_out)
+        // A client may send the request without resolving dot segments, so the check applies to the URL as it was given, after
+        // its scheme and authority. One layer is enough, because the resource's own path matches byte for byte.
+        let mut segments = url.split('/').skip(3);
+        let has_dot_segments = segments.any(|segment| matches!(decoded(segment.as_bytes()).as_slice(), b"." | b".."));
+        at_a_boundary && !has_dot_segments && !below.split('/').any(may_lead_out)
     }
 }
 
-/// Whether some server may read a segment as more than one step down. Each proxy on the way may decode once. A name in
-/// more layers than any real use needs is not trusted.
+/// Whether some server may read a segment as more than one step down. Each proxy on the way may decode once. A segment that is
+/// still encoded after eight layers is not trusted.
 fn may_lead_out(segment: &str) -> bool {
     const LAYERS: usize = 8;
     let mut bytes = segment.as_bytes().to_vec();
     for _layer in 0..LAYERS {
-        let name = bytes.split(|byte| *byte == b';').next().unwrap_or_default();
-        let steps = bytes.iter().any(|byte| matches!(byte, b'/' | b'\\') || byte.is_ascii_control());
-        if steps || matches!(name, b"." | b"..") {
+        let without_parameters = bytes.split(|byte| *byte == b';').next().unwrap_or_default();
+        let separates = bytes.iter().any(|byte| matches!(byte, b'/' | b'\\') || byte.is_ascii_control());
+        if separates || matches!(without_parameters, b"." | b"..") {
             return true;
         }
         let next = decoded(&bytes);
