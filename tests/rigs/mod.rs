@@ -33,6 +33,10 @@ pub enum Program {
     McpTypeScript,
     /// An MCP server on the official Python SDK.
     McpPython,
+    /// An MCP server on FastMCP that takes ID-JAGs, with the identity provider that issues them.
+    FastMcp,
+    /// The same behind Cloudflare's OAuth provider for Workers.
+    WorkersProvider,
 }
 
 /// A running server. It ends when this is dropped, and at the latest with the process.
@@ -53,7 +57,7 @@ impl Rig {
         Self::start_program(Program::OidcProvider, variables)
     }
 
-    /// Like [`start`](Self::start), for any of the servers. Those in Python need Python 3.10 with its `venv`.
+    /// Like [`start`](Self::start), for any of the servers. Those in Python need Python 3.11 with its `venv`.
     pub fn start_program(program: Program, variables: &[(&str, &str)]) -> Option<Self> {
         let (folder, interpreter) = (program.folder(), program.interpreter());
         if !program.can_run() {
@@ -136,25 +140,31 @@ impl Program {
             Self::OidcProvider => ("oidc-provider", "server.mjs"),
             Self::McpTypeScript => ("mcp-typescript", "server.mjs"),
             Self::McpPython => ("mcp-python", "server.py"),
+            Self::FastMcp => ("fastmcp", "server.py"),
+            Self::WorkersProvider => ("workers-provider", "server.mjs"),
         };
         let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
         let rig = |folder: &Path| folder.join("tests/rigs").join(name);
         folders.map(rig).find(|rig| rig.join(main).is_file()).expect("the rig lies in this repository")
     }
 
+    fn is_python(self) -> bool {
+        matches!(self, Self::McpPython | Self::FastMcp)
+    }
+
     fn interpreter(self) -> &'static str {
-        match self {
-            Self::OidcProvider | Self::McpTypeScript => "node",
-            Self::McpPython if cfg!(windows) => "python",
-            Self::McpPython => "python3",
+        match self.is_python() {
+            false => "node",
+            true if cfg!(windows) => "python",
+            true => "python3",
         }
     }
 
     /// Whether this machine has the interpreter, and for Python also the parts that Debian has in packages of their own.
     fn can_run(self) -> bool {
-        let arguments: &[&str] = match self {
-            Self::OidcProvider | Self::McpTypeScript => &["--version"],
-            Self::McpPython => &["-c", "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))"],
+        let arguments: &[&str] = match self.is_python() {
+            false => &["--version"],
+            true => &["-c", "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"],
         };
         let mut command = Command::new(self.interpreter());
         let status = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -162,27 +172,22 @@ impl Program {
     }
 
     fn command(self, folder: &Path) -> Command {
-        match self {
-            Self::OidcProvider | Self::McpTypeScript => {
-                let mut command = Command::new(self.interpreter());
-                command.arg("server.mjs");
-                command
-            }
-            Self::McpPython => {
-                let mut command = Command::new(python_of(folder));
-                command.arg("server.py");
-                command
-            }
-        }
+        let (interpreter, main) = match self.is_python() {
+            false => (PathBuf::from(self.interpreter()), "server.mjs"),
+            true => (python_of(folder), "server.py"),
+        };
+        let mut command = Command::new(interpreter);
+        command.arg(main);
+        command
     }
 
     /// Installs the server once, even if several tests need it at the same time.
     fn install(self, folder: &Path) {
         let lock = File::create(folder.join(".installing")).unwrap();
         lock.lock().unwrap();
-        match self {
-            Self::OidcProvider | Self::McpTypeScript => install_node(folder),
-            Self::McpPython => install_python(self.interpreter(), folder),
+        match self.is_python() {
+            false => install_node(folder),
+            true => install_python(self.interpreter(), folder),
         }
     }
 }
