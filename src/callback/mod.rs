@@ -149,7 +149,8 @@ pub fn pasted(key: LoginKey, text: &str) -> Result<Callback, CallbackError> {
         (None, None) => Err(CallbackError::NoAnswer),
         (None, Some(code)) => {
             let answer = form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).finish();
-            Ok(Callback::new(key, answer))
+            // Encoding may have made it longer than what is read again.
+            if answer.len() > MAX_ANSWER { Err(CallbackError::TooLong) } else { Ok(Callback::new(key, answer)) }
         }
     }
 }

@@ -156,6 +156,11 @@ fn a_text_beyond_the_bound_is_not_read() {
     assert_eq!(read(&long).unwrap_err(), CallbackError::TooLong);
     assert_eq!(pasted(key(), &long).unwrap_err(), CallbackError::TooLong);
     assert_eq!(parameters(&long).unwrap_err(), CallbackError::TooLong);
+    // Three bytes for each of these, once the code is a parameter.
+    let grows = "+".repeat(MAX_ANSWER / 3);
+    assert_eq!(pasted(key(), &grows).unwrap_err(), CallbackError::TooLong);
+    let fits = "+".repeat(MAX_ANSWER / 3 - "code=".len());
+    assert_eq!(code_of(&pasted(key(), &fits).unwrap()), fits);
 }
 
 #[test]
