@@ -141,6 +141,14 @@ impl IssuerSettings {
         self
     }
 
+    /// The same server, whose URLs the MCP server has named. Requests to them then reach only addresses that a login by discovery
+    /// would reach. Default: the host or the person has named them, and they may be anywhere.
+    #[must_use]
+    pub fn server_named(mut self) -> Self {
+        self.renewal.server_named = true;
+        self
+    }
+
     /// The issuer identifier.
     pub fn issuer(&self) -> &str {
         &self.issuer
