@@ -92,6 +92,20 @@ impl Failure {
         }
     }
 
+    /// The same failure after a sentence on what was to be done.
+    pub(crate) fn after(self, sentence: &str) -> Self {
+        let told = |told: String| format!("{sentence}\n  {told}");
+        match self {
+            Self::Failed(error) => Self::Failed(io::Error::other(told(error.to_string()))),
+            Self::Usage(text) => Self::Usage(told(text)),
+            Self::LoginRequired(text) => Self::LoginRequired(told(text)),
+            Self::Refused(text) => Self::Refused(told(text)),
+            Self::Unavailable(text) => Self::Unavailable(told(text)),
+            Self::Store(text) => Self::Store(told(text)),
+            Self::Interrupted => Self::Interrupted,
+        }
+    }
+
     /// The failure for a missing token where `dir` holds no home.
     pub(crate) fn no_home(dir: PathBuf) -> Self {
         let reason = Reason::NeverSignedIn;

@@ -1,22 +1,27 @@
 //! `tokenkeeper import`: stores a login that was made elsewhere.
 
 mod bundle;
+mod completion;
+mod source;
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
 
 use serde_json::json;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
+use tokenkeeper::issuers;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{InstallError, LoginError, RefreshToken, ServerIdentity, StoreFault};
+use tokenkeeper::{Account, InstallError, LoginError, RefreshToken, ServerIdentity, StoreFault};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
 use crate::paint::print_json;
-use crate::{name, providers, when};
+use crate::{name, providers, when, who};
 use bundle::Bundle;
+use source::{Program, Taken, Wanted};
 
 /// The maximum size of the input in bytes. No login is larger.
 const MOST: u64 = 1024 * 1024;
@@ -26,9 +31,27 @@ const MOST: u64 = 1024 * 1024;
 /// From then on this home owns the refresh token. Two owners of one refresh token kill it. The server takes the
 /// second use of a single-use token for theft, and ends the session of both. So remove it from where it came
 /// from, or let that program ask `tokenkeeper token` from now on.
+///
+/// With --from, the login comes from the files of another program, which are only read. The authorization server is found as
+/// `tokenkeeper login` finds it, and must be the one that gave the tokens, if the program keeps its name.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
+    /// With --from, the MCP server's URL, as the other program has it
+    #[arg(requires = "from")]
+    server: Option<String>,
+    /// The program that made the login: mcp-remote, codex, goose, or rmcp for any program that keeps rmcp's StoredCredentials
+    #[arg(long, value_name = "PROGRAM", requires = "server", hide_possible_values = true)]
+    from: Option<Program>,
+    /// The program's file or folder, or - for standard input [default: the program's own]
+    #[arg(long, value_name = "PATH", requires = "from")]
+    path: Option<PathBuf>,
+    /// The server's name in the configuration of Codex, or the extension's in that of goose
+    #[arg(long, value_name = "NAME", requires = "from")]
+    entry: Option<String>,
+    /// Whose session it becomes, where you have more than one at this server (otherwise that of the account named default)
+    #[arg(long, requires = "from")]
+    account: Option<String>,
     /// The provider of the authorization server, where it is one with habits of its own (stored with the login)
     #[arg(long, value_name = "NAME", value_parser = providers::names())]
     provider: Option<String>,
@@ -64,24 +87,35 @@ Members of the object:
 
 A member that is empty counts as missing. Without a refresh token the session ends with its access token.
 
-Example:
+Files of --from, which --path replaces:
+  mcp-remote  ~/.mcp-auth (or $MCP_REMOTE_CONFIG_DIR), a folder of one of its versions, or a file HASH_tokens.json
+  codex       ~/.codex/.credentials.json (or in $CODEX_HOME), or an entry of the keychain
+  goose       ~/.config/goose/secrets.yaml, or its entry of the keychain. --entry is required
+  rmcp        a file with StoredCredentials as JSON. --path is required
+
+Examples:
   tokenkeeper import < login.json && rm login.json
+  tokenkeeper import --from mcp-remote https://mcp.example.com/mcp
+  tokenkeeper import --from goose https://mcp.example.com/mcp --entry example
 
 Exit codes:
   0  done
   1  failed: what was asked for could not be done
-  2  usage: what came on standard input is not acceptable
+  2  usage: what came on standard input, or the other program's file, is not acceptable
   4  refused: another session owns this refresh token or has this name, or the token is dead
   5  temporarily unavailable: trying again may help
   6  store trouble: the home cannot be read or written";
 
 /// Stores the login that is on standard input.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
-    let bundle = Bundle::read(&input()?)?;
+    let (bundle, origin) = bundle(arguments)?;
     let now = SystemClock::new().map_err(io::Error::other)?.now().wall;
     let (identity, issuer, expires_at) = (bundle.identity()?, bundle.issuer()?, bundle.expires_at(now)?);
     let is_renewable = bundle.is_renewable();
-    let login = bundle.login(arguments.provider.as_deref(), arguments.never_replay, now)?;
+    // A login by discovery has the profile of the issuer's provider as well.
+    let of_issuer = || issuers::providers::of_issuer(issuer).map(|name| name.as_str().to_owned());
+    let provider = arguments.provider.clone().or_else(|| origin.as_ref().and_then(|_| of_issuer()));
+    let login = bundle.login(provider.as_deref(), arguments.never_replay, now)?;
     let refresh = bundle.refresh_token()?;
     home::block_on(async {
         let keeper = Keeper::open(home.open()?).await?;
@@ -111,9 +145,13 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     })?;
 
     // The note goes to standard error, because programs read standard output.
-    let note = match is_renewable {
-        true => "this home owns the refresh token now; remove it from where it came from, because two owners kill it",
-        false => "there is no refresh token, so the session ends with its access token",
+    let note = match (is_renewable, origin) {
+        (true, None) => {
+            "this home owns the refresh token now; remove it from where it came from, because two owners kill it"
+                .to_owned()
+        }
+        (true, Some(origin)) => origin.warning(),
+        (false, _) => "there is no refresh token, so the session ends with its access token".to_owned(),
     };
     let _ = writeln!(io::stderr(), "note: {note}");
     if arguments.json {
@@ -128,6 +166,37 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         writeln!(out, "signed in to {identity}")?;
     }
     Ok(())
+}
+
+/// The other program that a login came from.
+struct Origin {
+    program: Program,
+    place: String,
+}
+
+impl Origin {
+    fn warning(&self) -> String {
+        let (program, place) = (self.program.name(), &self.place);
+        format!(
+            "this home owns the refresh token now, and {program} still has it ({place}); the server ends the session if both \
+             use it, so take the server out of {program} before it runs again, or sign in there anew"
+        )
+    }
+}
+
+/// The login of the input, and the program that it came from, if that is not standard input alone.
+fn bundle(arguments: &Arguments) -> Result<(Bundle, Option<Origin>), Failure> {
+    let (Some(program), Some(url)) = (arguments.from, arguments.server.as_deref()) else {
+        return Ok((Bundle::read(&input()?)?, None));
+    };
+    let account = arguments.account.as_deref().unwrap_or(Account::default().as_str()).to_owned();
+    let identity = who::identity(url, &account)?;
+    let (path, entry) = (arguments.path.as_deref(), arguments.entry.as_deref());
+    let Taken { mut bundle, issuer, place } = program.take(&Wanted { url, identity: &identity, path, entry })?;
+    bundle.server = Some(url.to_owned());
+    bundle.account = Some(account);
+    completion::complete(&mut bundle, &identity, issuer.as_deref(), &place)?;
+    Ok((bundle, Some(Origin { program, place })))
 }
 
 /// Whether the store holds this refresh token for `identity`. `false` if there is none.

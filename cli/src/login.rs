@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenkeeper::discovery::{AuthorizationServer, Discovery, DiscoveryError, Freshness};
+use tokenkeeper::discovery::{AuthorizationServer, Discovered, Discovery, DiscoveryError, Freshness};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
@@ -278,9 +278,18 @@ async fn server(
     identity: &ServerIdentity,
     record: Option<&Record>,
 ) -> Result<AuthorizationServer, DiscoveryError> {
-    let Some(resource) = identity.resource() else { return Err(DiscoveryError::NoAuthorizationServer) };
     let bound = record.and_then(Record::grant).map(|grant| grant.binding.issuer.0.as_str());
+    discover(discovery, identity, bound).await.map(|found| found.server)
+}
+
+/// Finds the authorization server of the MCP server of `identity`, which is the one with the issuer `bound` as long as the MCP
+/// server lists it.
+pub(crate) async fn discover(
+    discovery: &Discovery,
+    identity: &ServerIdentity,
+    bound: Option<&str>,
+) -> Result<Discovered, DiscoveryError> {
+    let Some(resource) = identity.resource() else { return Err(DiscoveryError::NoAuthorizationServer) };
     let probe = discovery.probe(resource).await?;
-    let found = discovery.authorization_server(resource, probe.challenge(), bound, Freshness::RetryFailure).await?;
-    Ok(found.server)
+    discovery.authorization_server(resource, probe.challenge(), bound, Freshness::RetryFailure).await
 }

@@ -17,29 +17,32 @@ const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// A login as the input describes it. Every member is optional here, so that the error can name a missing one. An empty
 /// text counts as missing.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bundle {
-    server: Option<String>,
-    account: Option<String>,
-    issuer: Option<String>,
-    token_endpoint: Option<String>,
-    revocation_endpoint: Option<String>,
-    client_id: Option<String>,
-    client_secret: Option<Zeroizing<String>>,
-    client_secret_expires_at: Option<Time>,
-    token_endpoint_auth_method: Option<String>,
-    resource: Option<Resource>,
-    scope: Option<Scope>,
-    refresh_token: Option<Zeroizing<String>>,
-    access_token: Option<Zeroizing<String>>,
-    expires_at: Option<Time>,
+    pub(super) server: Option<String>,
+    pub(super) account: Option<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) token_endpoint: Option<String>,
+    pub(super) revocation_endpoint: Option<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) client_secret: Option<Zeroizing<String>>,
+    pub(super) client_secret_expires_at: Option<Time>,
+    pub(super) token_endpoint_auth_method: Option<String>,
+    pub(super) resource: Option<Resource>,
+    pub(super) scope: Option<Scope>,
+    pub(super) refresh_token: Option<Zeroizing<String>>,
+    pub(super) access_token: Option<Zeroizing<String>>,
+    pub(super) expires_at: Option<Time>,
+    /// Whether the MCP server has named the authorization server. Not a member of the input.
+    #[serde(skip)]
+    pub(super) is_server_named: bool,
 }
 
 /// A time in either accepted notation.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Time {
+pub(super) enum Time {
     Seconds(serde_json::Number),
     Text(String),
 }
@@ -47,7 +50,7 @@ enum Time {
 /// The resource to ask for, or whether to ask for one at all.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Resource {
+pub(super) enum Resource {
     Url(String),
     IsSent(bool),
 }
@@ -55,7 +58,7 @@ enum Resource {
 /// Scopes in either accepted notation.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Scope {
+pub(super) enum Scope {
     Text(String),
     List(Vec<String>),
 }
@@ -161,6 +164,7 @@ impl Bundle {
         if let Some(provider) = provider {
             issuer = issuer.provider(provider).map_err(usage)?;
         }
+        let issuer = if self.is_server_named { issuer.server_named() } else { issuer };
         Ok(if never_replay { issuer.never_replay() } else { issuer })
     }
 

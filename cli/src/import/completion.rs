@@ -1,0 +1,81 @@
+//! The members that another program does not keep, as discovery finds them.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use tokenkeeper::ServerIdentity;
+use tokenkeeper::discovery::{AuthorizationServer, Discovered, Discovery};
+use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::http::Reach;
+
+use super::bundle::{Bundle, Resource};
+use crate::failure::Failure;
+use crate::paint::harmless;
+use crate::{egress, home, login};
+
+/// Adds the authorization server of `identity` to the login from `place`. `issuer` is the one that gave the tokens, if the program
+/// keeps it. A refresh token goes to no other one (law 13).
+///
+/// # Errors
+///
+/// The failure of discovery, or [`Failure::Refused`] if the MCP server names another issuer.
+pub(super) fn complete(
+    bundle: &mut Bundle,
+    identity: &ServerIdentity,
+    issuer: Option<&str>,
+    place: &str,
+) -> Result<(), Failure> {
+    let clock = Arc::new(SystemClock::new().map_err(io::Error::other)?);
+    let (found, reach) = home::block_on(async {
+        let discovery = Discovery::new(Arc::new(egress::client()?), clock);
+        let found = login::discover(&discovery, identity, issuer).await.map_err(|error| {
+            Failure::not_discovered(error, identity)
+                .after(&format!("the tokens are in {place}, and their authorization server cannot be found"))
+        })?;
+        let reach = identity.resource().map_or(Reach::Public, |resource| discovery.reach_for(resource));
+        Ok((found, reach))
+    })?;
+    let Discovered { resource, server, .. } = found;
+    match issuer {
+        Some(issuer) if !is_same(issuer, &server.issuer) => {
+            return Err(Failure::Refused(format!(
+                "the tokens in {place} are of {}, and the server names {} now: sign in with tokenkeeper login",
+                harmless(issuer),
+                harmless(&server.issuer)
+            )));
+        }
+        Some(_) => {}
+        None => {
+            let _ = writeln!(
+                io::stderr(),
+                "note: {place} does not name the authorization server of the tokens; {} is the one that the server names",
+                harmless(&server.issuer)
+            );
+        }
+    }
+    if bundle.client_secret.is_some() && bundle.token_endpoint_auth_method.is_none() {
+        bundle.token_endpoint_auth_method = Some(method(&server).to_owned());
+    }
+    bundle.is_server_named = reach != Reach::Any;
+    bundle.issuer = Some(server.issuer);
+    bundle.token_endpoint = Some(server.token_endpoint);
+    bundle.revocation_endpoint = server.revocation_endpoint;
+    bundle.resource = Some(Resource::Url(resource.resource));
+    Ok(())
+}
+
+/// Whether these are one issuer. Programs store it with or without the slash of its empty path.
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+/// The method by which a client with a secret authenticates, where the program keeps none. Without a list the server offers
+/// `client_secret_basic` (RFC 8414 section 2).
+fn method(server: &AuthorizationServer) -> &'static str {
+    let offers = |method| server.auth_methods.as_ref().is_none_or(|all| all.iter().any(|offered| offered == method));
+    if !offers("client_secret_basic") && offers("client_secret_post") {
+        "client_secret_post"
+    } else {
+        "client_secret_basic"
+    }
+}
