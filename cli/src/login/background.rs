@@ -2,7 +2,8 @@
 
 use std::env;
 
-use tokenkeeper::{AuthSession, InteractionError, LogIn, LoggedIn, Way};
+use async_trait::async_trait;
+use tokenkeeper::{AuthSession, Interaction, InteractionError, LogIn, LoggedIn, Prompt, Step, Way};
 
 use super::browser::Browser;
 use super::door::Door;
@@ -20,7 +21,8 @@ impl BackgroundLogin {
         Self { place: Surroundings { takes_lines: false, ..Surroundings::of_process() } }
     }
 
-    /// Signs a person in, or joins the login that is under way in any process.
+    /// Signs a person in, or joins the login that is under way in any process. `shown` gets each request that the person is
+    /// shown, and a browser is opened only if `opens_browser`.
     ///
     /// # Errors
     ///
@@ -29,13 +31,40 @@ impl BackgroundLogin {
     /// # Cancellation
     ///
     /// Dropping the future leaves the login open, and other processes go on with it.
-    pub(crate) async fn sign_in(&self, session: &AuthSession) -> Result<LoggedIn, InteractionError> {
-        let browser = self.place.has_browser().then(|| {
+    pub(crate) async fn sign_in(
+        &self,
+        session: &AuthSession,
+        opens_browser: bool,
+        shown: &(dyn Fn(&Prompt) + Send + Sync),
+    ) -> Result<LoggedIn, InteractionError> {
+        let browser = (opens_browser && self.place.has_browser()).then(|| {
             let listed = env::var("BROWSER").ok().and_then(|variable| Browser::listed(&variable));
             listed.unwrap_or_else(Browser::of_system)
         });
         let (door, _news) = Door::new(browser, None, self.place.is_remote);
         let way = self.place.ways(Wanted::Best, false).first().copied().unwrap_or(Way::Best);
-        session.log_in(LogIn::new().way(way), &door).await
+        session.log_in(LogIn::new().way(way), &ObservedDoor { door, shown }).await
+    }
+}
+
+/// A door whose requests another part of the command sees.
+struct ObservedDoor<'a> {
+    door: Door,
+    shown: &'a (dyn Fn(&Prompt) + Send + Sync),
+}
+
+#[async_trait]
+impl Interaction for ObservedDoor<'_> {
+    async fn show(&self, prompt: &Prompt) {
+        (self.shown)(prompt);
+        self.door.show(prompt).await;
+    }
+
+    async fn pasted(&self) -> Option<String> {
+        self.door.pasted().await
+    }
+
+    fn progress(&self, step: Step) {
+        self.door.progress(step);
     }
 }

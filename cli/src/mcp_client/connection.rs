@@ -97,7 +97,7 @@ impl Connection {
             match self.opened().await {
                 Err(failure) if failure.is_login_required() => match login.take() {
                     Some(login) => {
-                        let done = login.sign_in(&self.session).await;
+                        let done = login.sign_in(&self.session, true, &|_| {}).await;
                         done.map_err(|error| {
                             OpenFailure::Command(Failure::not_signed_in(error, &self.identity, &self.keeper.store))
                         })?;

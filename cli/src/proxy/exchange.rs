@@ -9,6 +9,7 @@ use http::{HeaderMap, Method};
 use serde_json::value::RawValue;
 use tokenkeeper::OperationKey;
 
+use super::logins::PageWait;
 use super::relay::MessageRelay;
 use crate::paint::harmless;
 use crate::wire::envelope::{self, MessageKind, MessageParts, is_same_id};
@@ -79,7 +80,31 @@ impl MessageRelay {
     ///
     /// Dropping the future closes the connection, which cancels the request on the wire of 2026-07-28.
     pub(super) async fn request(&self, message: &McpMessage, progress: &SendState) {
-        let done = match self.post(message, progress).await {
+        let mut done = self.answered(message, progress).await;
+        if let Err(refusal) = &done
+            && refusal.is_login_required()
+            && self.session.shows_pages()
+        {
+            match self.logins.page(self.wire.session()).await {
+                PageWait::SignedIn => done = self.answered(message, progress).await,
+                PageWait::Page(page) => {
+                    done = done.map_err(|refusal| Unanswered::LoginPage(Box::new(page), Box::new(refusal)))
+                }
+                PageWait::None => {}
+            }
+        }
+        if let Err(refusal) = done
+            && !progress.is_cancelled.load(Ordering::Relaxed)
+        {
+            let id = message.id.as_deref().unwrap_or("null");
+            self.output.send(&refusal.answer(id, &self.login_command)).await;
+            progress.is_answered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a request, and passes everything on that the server sends for it, with the answer.
+    async fn answered(&self, message: &McpMessage, progress: &SendState) -> Result<(), Unanswered> {
+        match self.post(message, progress).await {
             Ok((PostAnswer::Events { headers, events }, session_headers)) => {
                 self.stream(message, progress, *events, &headers, &session_headers).await
             }
@@ -90,13 +115,6 @@ impl MessageRelay {
                 })
             }
             Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = done
-            && !progress.is_cancelled.load(Ordering::Relaxed)
-        {
-            let id = message.id.as_deref().unwrap_or("null");
-            self.output.send(&refusal.answer(id, &self.login_command)).await;
-            progress.is_answered.store(true, Ordering::Relaxed);
         }
     }
 
@@ -175,7 +193,7 @@ impl MessageRelay {
             && error.is_login_required()
         {
             self.lacked_login.store(true, Ordering::Relaxed);
-            self.logins.begin(is_first);
+            self.logins.begin(is_first, self.session.shows_pages());
         }
         Ok(answer?)
     }

@@ -218,7 +218,7 @@ fn capability() -> io::Result<String> {
 fn work(tasks: &mut JoinSet<()>, pass: &Arc<PassThrough>, notes: NoteWriter) {
     let pass = Arc::clone(pass);
     tasks.spawn(async move {
-        pass.logins.work(pass.wire.session(), &notes).await;
+        pass.logins.work(pass.wire.session(), &notes, None).await;
         std::future::pending().await
     });
 }
@@ -280,7 +280,7 @@ impl PassThrough {
                 let reason = Unanswered::from(error);
                 if reason.is_login_required() {
                     let is_first = message.as_ref().is_some_and(|message| message.method == "initialize");
-                    self.logins.begin(is_first);
+                    self.logins.begin(is_first, false);
                 }
                 let id = message.and_then(|message| message.id);
                 self.unanswered(&reason, id.as_deref().unwrap_or("null"))

@@ -4,14 +4,19 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokenkeeper::AuthSession;
-use tokio::sync::Notify;
+use tokenkeeper::{AuthSession, Prompt};
+use tokio::sync::{Notify, watch};
 
 use super::notes::NoteWriter;
+use super::stdio::StdoutWriter;
 use crate::login::BackgroundLogin;
+use crate::wire::elicitation::LoginPage;
 
 /// How long the first request of a client waits for a login. Many clients give up after 60 s.
 const HOLD: Duration = Duration::from_secs(50);
+
+/// How long a request waits for the page of a login. The server is looked up and a client registered meanwhile.
+const PAGE: Duration = Duration::from_secs(20);
 
 /// Begins logins, one at a time. A login of another process is joined, because a person is asked once.
 #[derive(Debug, Default)]
@@ -23,6 +28,19 @@ pub(super) struct BackgroundLogins {
     has_failed: AtomicBool,
     /// Tells those who wait for a login that it has failed.
     failed: Notify,
+    /// Whether the client shows the page of the login, so that no browser is opened.
+    is_shown_by_client: AtomicBool,
+    /// The page of the login under way, if this process asks the person.
+    page: watch::Sender<Option<LoginPage>>,
+}
+
+/// The end of the wait for a page.
+pub(super) enum PageWait {
+    Page(LoginPage),
+    /// The session was signed in meanwhile.
+    SignedIn,
+    /// Another process asks the person, or the login has failed.
+    None,
 }
 
 impl BackgroundLogins {
@@ -31,11 +49,14 @@ impl BackgroundLogins {
     }
 
     /// Begins a login, if the person wants that at all and none is under way. After a login that did not succeed, only the first
-    /// request of a client begins another one, so that no request of a running client asks a person again and again.
-    pub(super) fn begin(&self, is_first: bool) {
-        if self.background.is_none() || self.has_failed.load(Ordering::SeqCst) && !is_first {
+    /// request of a client begins another one, so that no request of a running client asks a person again and again. A client that
+    /// shows the page asks the person itself, and begins one with each request.
+    pub(super) fn begin(&self, is_first: bool, is_shown_by_client: bool) {
+        let may_ask = is_first || is_shown_by_client;
+        if self.background.is_none() || self.has_failed.load(Ordering::SeqCst) && !may_ask {
             return;
         }
+        self.is_shown_by_client.store(is_shown_by_client, Ordering::SeqCst);
         if !self.is_running.swap(true, Ordering::SeqCst) {
             self.wanted.notify_one();
         }
@@ -61,20 +82,54 @@ impl BackgroundLogins {
         tokio::time::timeout(HOLD, signed_in).await.unwrap_or(false)
     }
 
-    /// Makes the logins that are begun.
+    /// Waits for the page of the login that is under way, for at most 20 s. Returns at once without `--login`.
+    pub(super) async fn page(&self, session: &AuthSession) -> PageWait {
+        if self.background.is_none() {
+            return PageWait::None;
+        }
+        let mut failed = pin!(self.failed.notified());
+        failed.as_mut().enable();
+        let mut pages = self.page.subscribe();
+        if !self.is_running.load(Ordering::SeqCst) && self.has_failed.load(Ordering::SeqCst) {
+            return PageWait::None;
+        }
+        let wait = async {
+            tokio::select! {
+                page = pages.wait_for(Option::is_some) => {
+                    page.ok().and_then(|page| page.clone()).map_or(PageWait::None, PageWait::Page)
+                }
+                signed_in = session.signed_in() => {
+                    if signed_in.is_ok() { PageWait::SignedIn } else { PageWait::None }
+                }
+                () = failed => PageWait::None,
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "a client waits; the login goes on")]
+        tokio::time::timeout(PAGE, wait).await.unwrap_or(PageWait::None)
+    }
+
+    /// Makes the logins that are begun. The client learns by `output` that the person has signed in at a page that it has.
     ///
     /// # Cancellation
     ///
     /// Dropping the future leaves a login open, and other processes go on with it.
-    pub(super) async fn work(&self, session: &AuthSession, notes: &NoteWriter) {
+    pub(super) async fn work(&self, session: &AuthSession, notes: &NoteWriter, output: Option<&StdoutWriter>) {
         let Some(background) = &self.background else { return };
         loop {
             self.wanted.notified().await;
-            let done = background.sign_in(session).await;
+            let opens_browser = !self.is_shown_by_client.load(Ordering::SeqCst);
+            let shown = |prompt: &Prompt| drop(self.page.send_replace(LoginPage::of(prompt)));
+            let done = background.sign_in(session, opens_browser, &shown).await;
+            let page = self.page.send_replace(None);
             self.has_failed.store(done.is_err(), Ordering::SeqCst);
             self.is_running.store(false, Ordering::SeqCst);
             match done {
-                Ok(_) => notes.note("signed in"),
+                Ok(_) => {
+                    notes.note("signed in");
+                    if let (Some(output), Some(line)) = (output, page.and_then(|page| page.completed())) {
+                        output.send(&line).await;
+                    }
+                }
                 Err(error) => {
                     self.failed.notify_waiters();
                     notes.note(&format!("not signed in: {error}"));

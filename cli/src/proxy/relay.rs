@@ -91,7 +91,9 @@ pub(super) async fn run(relay: &Arc<MessageRelay>, mut input: StdinReader, ping:
     let shared = Arc::clone(relay);
     start(&mut background, async move { shared.stand().await });
     let shared = Arc::clone(relay);
-    start(&mut background, async move { shared.logins.work(shared.wire.session(), &shared.notes).await });
+    start(&mut background, async move {
+        shared.logins.work(shared.wire.session(), &shared.notes, Some(&shared.output)).await
+    });
     if let Some(span) = ping {
         let shared = Arc::clone(relay);
         start(&mut background, async move { shared.ping(span).await });

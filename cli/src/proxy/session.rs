@@ -8,6 +8,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::wire::elicitation;
 use crate::wire::envelope::{MessageParts, member};
 use crate::wire::message::McpMessage;
 use crate::wire::session::{SessionHeaders, SessionNumber};
@@ -33,6 +34,7 @@ struct State {
     number: SessionNumber,
     session_headers: SessionHeaders,
     setup: SessionSetup,
+    shows_pages: bool,
 }
 
 /// The client's messages that make an MCP session what it is.
@@ -69,6 +71,11 @@ impl ClientMcpSession {
         self.state().setup.initialize.is_some()
     }
 
+    /// Whether the client shows login pages. Not before its MCP session is open.
+    pub(super) fn shows_pages(&self) -> bool {
+        self.state().shows_pages
+    }
+
     pub(super) fn setup(&self) -> SessionSetup {
         self.state().setup.clone()
     }
@@ -77,6 +84,7 @@ impl ClientMcpSession {
     pub(super) fn opened(&self, initialize: &McpMessage, headers: &HeaderMap, result: &MessageParts<'_>) {
         let mut state = self.state();
         state.setup = SessionSetup { initialize: Some(initialize.clone()), ..SessionSetup::default() };
+        state.shows_pages = elicitation::shows_pages(initialize, result);
         state.number += 1;
         state.session_headers = SessionHeaders::of(headers, result).numbered(state.number);
         drop(state);

@@ -72,6 +72,11 @@ impl<'a> MessageParts<'a> {
         self.method.and_then(text).unwrap_or_default()
     }
 
+    /// The parameters as they are.
+    pub(crate) fn raw_params(&self) -> Option<&'a RawValue> {
+        self.params
+    }
+
     /// The parameters. Empty if there are none, or none by name.
     pub(crate) fn params(&self) -> MessageParams<'a> {
         self.params.and_then(|params| object(params.get())).unwrap_or_default()

@@ -6,6 +6,7 @@
 //! calls.
 
 pub(crate) mod cookies;
+pub(crate) mod elicitation;
 pub(crate) mod envelope;
 pub(crate) mod headers;
 pub(crate) mod http;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokenkeeper::{CallError, Reason};
 
+use super::elicitation::{self, LoginPage};
 use super::envelope;
 use super::http::{BodyFailure, NotAnswered};
 
@@ -34,6 +35,8 @@ pub(crate) enum Unanswered {
     NoAnswer,
     /// The MCP session was lost, and could not be reopened for this reason.
     NotReopened(Box<Unanswered>),
+    /// A login is required for this reason, and the client shows its page.
+    LoginPage(Box<LoginPage>, Box<Unanswered>),
     /// The client sent more requests than can wait.
     TooMany,
     /// The person excludes this tool.
@@ -57,7 +60,14 @@ impl Unanswered {
         if let Self::Status { status, .. } = self {
             data.insert("status".to_owned(), json!(status));
         }
-        let code = if matches!(self, Self::Excluded) { INVALID_PARAMS } else { CODE };
+        if let Self::LoginPage(page, _) = self {
+            data.insert("elicitations".to_owned(), json!([page.hand_out()]));
+        }
+        let code = match self {
+            Self::Excluded => INVALID_PARAMS,
+            Self::LoginPage(..) => elicitation::CODE,
+            _ => CODE,
+        };
         envelope::error(id, code, &message, Some(&Value::Object(data)))
     }
 
@@ -77,7 +87,7 @@ impl Unanswered {
             Self::Status { status: 500.., .. } => Reason::ServerTrouble,
             Self::Status { .. } => Reason::RequestRefused,
             Self::NoAnswer => return "no_answer",
-            Self::NotReopened(reason) => return reason.reason(),
+            Self::NotReopened(reason) | Self::LoginPage(_, reason) => return reason.reason(),
             Self::TooMany => Reason::TooManyWaiters,
             Self::Excluded => return "excluded",
             Self::Ending => Reason::ShuttingDown,
@@ -89,7 +99,7 @@ impl Unanswered {
     pub(crate) fn call_error(&self) -> Option<&CallError> {
         match self {
             Self::Call(error) => Some(error),
-            Self::NotReopened(reason) => reason.call_error(),
+            Self::NotReopened(reason) | Self::LoginPage(_, reason) => reason.call_error(),
             _ => None,
         }
     }
@@ -98,7 +108,7 @@ impl Unanswered {
     pub(crate) fn is_login_required(&self) -> bool {
         match self {
             Self::Call(error) => error.is_login_required(),
-            Self::NotReopened(reason) => reason.is_login_required(),
+            Self::NotReopened(reason) | Self::LoginPage(_, reason) => reason.is_login_required(),
             _ => false,
         }
     }
@@ -124,6 +134,7 @@ impl Unanswered {
                 return format!("the server answered with status {status} and without a message of MCP");
             }
             Self::NoAnswer => "the server took the request and sent no answer to it: it may have done what was asked",
+            Self::LoginPage(_, reason) => return reason.message(),
             Self::NotReopened(reason) => {
                 return format!(
                     "the server has lost the MCP session, and a new one could not be opened: {}",
@@ -141,7 +152,7 @@ impl Unanswered {
         match self {
             Self::Call(error) => error.retry_after(),
             Self::Status { retry_after, .. } => *retry_after,
-            Self::NotReopened(reason) => reason.retry_after(),
+            Self::NotReopened(reason) | Self::LoginPage(_, reason) => reason.retry_after(),
             _ => None,
         }
     }
@@ -157,7 +168,7 @@ impl Unanswered {
                 }
                 error => error.is_login_required().then(|| login.to_owned()),
             },
-            Self::NotReopened(reason) => reason.command(login),
+            Self::NotReopened(reason) | Self::LoginPage(_, reason) => reason.command(login),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 
 mod bytes;
 mod client;
+mod elicitations;
 mod ends;
 mod errors;
 mod listen;
