@@ -103,11 +103,11 @@ impl McpResource {
     ///
     /// # Errors
     ///
-    /// If no port on 127.0.0.1 is available.
+    /// If no port on 127.0.0.1 is available, or not the one of the settings.
     pub async fn start_with(verifier: Verifier, change: impl FnOnce(&mut McpSettings)) -> io::Result<Self> {
         let mut settings = McpSettings::default();
         change(&mut settings);
-        let listener = listener::bind()?;
+        let listener = listener::bind(settings.port)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(verifier, address, settings));
         let mut tasks = JoinSet::new();

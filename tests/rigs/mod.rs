@@ -31,12 +31,14 @@ pub enum Program {
     OidcProvider,
     /// An MCP server on the official TypeScript SDK.
     McpTypeScript,
-    /// An MCP server on the official Python SDK.
+    /// An MCP server on the official Python SDK. Its environment serves the host in Python, too.
     McpPython,
     /// An MCP server on FastMCP that takes ID-JAGs, with the identity provider that issues them.
     FastMcp,
     /// The same behind Cloudflare's OAuth provider for Workers.
     WorkersProvider,
+    /// Hosts on both SDKs, and the reference server of the MCP project. It is no server by itself.
+    McpHosts,
 }
 
 /// A running server. It ends when this is dropped, and at the latest with the process.
@@ -59,13 +61,7 @@ impl Rig {
 
     /// Like [`start`](Self::start), for any of the servers. Those in Python need Python 3.11 with its `venv`.
     pub fn start_program(program: Program, variables: &[(&str, &str)]) -> Option<Self> {
-        let (folder, interpreter) = (program.folder(), program.interpreter());
-        if !program.can_run() {
-            assert!(env::var("CI").as_deref() != Ok("true"), "there is no {interpreter} here, and CI wants the rigs");
-            eprintln!("SKIPPED: there is no {interpreter} here, so nothing was tried against {}", folder.display());
-            return None;
-        }
-        program.install(&folder);
+        let folder = program.prepared()?;
         let mut child = program
             .command(&folder)
             .current_dir(&folder)
@@ -134,6 +130,19 @@ fn first_line(from: impl Read + Send + 'static) -> String {
 }
 
 impl Program {
+    /// Its folder, after it was installed. `None`, with a notice on standard error, on a machine without its interpreter. With
+    /// `CI=true` it panics instead.
+    pub fn prepared(self) -> Option<PathBuf> {
+        let (folder, interpreter) = (self.folder(), self.interpreter());
+        if !self.can_run() {
+            assert!(env::var("CI").as_deref() != Ok("true"), "there is no {interpreter} here, and CI wants the rigs");
+            eprintln!("SKIPPED: there is no {interpreter} here, so nothing was tried against {}", folder.display());
+            return None;
+        }
+        self.install(&folder);
+        Some(folder)
+    }
+
     /// In this repository, whichever package's test this is.
     fn folder(self) -> PathBuf {
         let (name, main) = match self {
@@ -142,6 +151,7 @@ impl Program {
             Self::McpPython => ("mcp-python", "server.py"),
             Self::FastMcp => ("fastmcp", "server.py"),
             Self::WorkersProvider => ("workers-provider", "server.mjs"),
+            Self::McpHosts => ("mcp-hosts", "host.mjs"),
         };
         let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
         let rig = |folder: &Path| folder.join("tests/rigs").join(name);
@@ -216,8 +226,8 @@ fn install_python(interpreter: &str, folder: &Path) {
     fs::write(installed, wanted).unwrap();
 }
 
-/// The interpreter of the environment.
-fn python_of(folder: &Path) -> PathBuf {
+/// The interpreter of the environment in this folder of a server in Python.
+pub fn python_of(folder: &Path) -> PathBuf {
     folder.join(if cfg!(windows) { ".venv/Scripts/python.exe" } else { ".venv/bin/python" })
 }
 

@@ -20,10 +20,12 @@ use crate::hostile::clock::{pause, start};
 /// The connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// A listener on a free port.
-pub(super) fn bind() -> io::Result<TcpListener> {
+/// A listener on this port, or on a free one for 0.
+pub(super) fn bind(port: u16) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    // The connections of a server that has ended would keep its port for a minute.
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
     socket.listen(BACKLOG)
 }
 

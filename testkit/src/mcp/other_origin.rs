@@ -32,7 +32,7 @@ impl OtherOrigin {
     ///
     /// If no port on 127.0.0.1 is available.
     pub async fn start() -> io::Result<Self> {
-        let listener = listener::bind()?;
+        let listener = listener::bind(0)?;
         let address = listener.local_addr()?;
         let requests: Arc<watch::Sender<Vec<ReceivedRequest>>> = Arc::default();
         let recorded = Arc::clone(&requests);

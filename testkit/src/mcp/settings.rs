@@ -7,6 +7,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct McpSettings {
+    /// The port on 127.0.0.1. Default 0, a free one. With the port of a resource that was dropped, it is that server after a
+    /// restart. Changes after the start have no effect.
+    pub port: u16,
     /// The revisions of MCP that are spoken. Default [`Wires::Both`].
     pub wires: Wires,
     /// The form of answers to requests. Default [`AnswerForm::Json`]. The tool `progress` always answers with events.
@@ -39,6 +42,7 @@ pub struct McpSettings {
 impl Default for McpSettings {
     fn default() -> Self {
         Self {
+            port: 0,
             wires: Wires::default(),
             answers: AnswerForm::default(),
             has_sessions: true,
