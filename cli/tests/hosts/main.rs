@@ -5,7 +5,12 @@
 #[allow(dead_code, reason = "the proxy's tests take more of it")]
 #[path = "../proxy/client.rs"]
 mod client;
+mod everything;
+mod gate;
 mod host;
 mod lifetimes;
+mod login;
+#[path = "../../../tests/support/ports.rs"]
+mod ports;
 #[path = "../../../tests/rigs/mod.rs"]
 mod rigs;

@@ -112,12 +112,23 @@ impl ProxyClient {
     }
 
     /// Waits for the end.
-    pub(crate) async fn ended(mut self) -> (Vec<Value>, i32, String) {
+    pub(crate) async fn ended(self) -> (Vec<Value>, i32, String) {
+        let (rest, code, notes) = self.rest().await;
+        (rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), code, notes)
+    }
+
+    /// Closes standard input, and returns the rest of the output as its lines are.
+    pub(crate) async fn end_with_lines(mut self) -> (Vec<Vec<u8>>, i32, String) {
+        drop(self.input.take());
+        let (rest, code, notes) = self.rest().await;
+        (rest.lines().map(|line| line.as_bytes().to_vec()).collect(), code, notes)
+    }
+
+    async fn rest(mut self) -> (String, i32, String) {
         let mut rest = String::new();
         if let Some(output) = &mut self.output {
             within("the end of the output", output.read_to_string(&mut rest)).await.unwrap();
         }
-        let rest = rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let status: ExitStatus = within("the end", self.child.wait()).await.unwrap();
         let notes = within("the notes", &mut self.notes).await.unwrap();
         (rest, status.code().unwrap_or(-1), notes)
