@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the proxy's tests take more of it")]
 #[path = "../proxy/client.rs"]
 mod client;
+mod configs;
 mod everything;
 mod gate;
 mod host;

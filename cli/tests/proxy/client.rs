@@ -118,6 +118,7 @@ impl ProxyClient {
     }
 
     /// Closes standard input, and returns the rest of the output as its lines are.
+    #[allow(dead_code, reason = "the tests of hosts take it")]
     pub(crate) async fn end_with_lines(mut self) -> (Vec<Vec<u8>>, i32, String) {
         drop(self.input.take());
         let (rest, code, notes) = self.rest().await;
