@@ -113,7 +113,12 @@ pub(crate) fn spawn(mut command: Command) -> Child {
 
 /// Waits for the end of a command.
 pub(crate) async fn printed(child: Child) -> Printed {
-    let output = within("the end of a command", child.wait_with_output()).await.unwrap();
+    within("the end of a command", printed_late(child)).await
+}
+
+/// Waits for the end of a command, however long it takes.
+pub(crate) async fn printed_late(child: Child) -> Printed {
+    let output = child.wait_with_output().await.unwrap();
     Printed {
         out: String::from_utf8(output.stdout).unwrap(),
         notes: String::from_utf8(output.stderr).unwrap(),
