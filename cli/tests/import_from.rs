@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::ClientAuth;
+use tokenkeeper::stores::file::FileStore;
+use tokenkeeper::{Account, ServerIdentity, Target};
 use tokenkeeper_testkit::hostile::Grant;
 use tokenkeeper_testkit::login_server::LoginServer;
 use tokio::runtime::Runtime;
@@ -22,7 +24,7 @@ struct Scene {
     server: LoginServer,
     grant: Grant,
     dir: TempDir,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Scene {
@@ -33,7 +35,7 @@ impl Scene {
         let grant = hostile.grant_for(&hostile.register(auth), &server.resource_url(), "tools:read");
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         fs::create_dir(dir.path().join("other")).unwrap();
-        Self { server, grant, dir, _runtime: runtime }
+        Self { server, grant, dir, runtime }
     }
 
     /// Writes a file of the other program.
@@ -196,6 +198,20 @@ fn a_login_of_mcp_remote_is_taken_over_and_its_files_stay() {
         assert_eq!(status["sessions"][0]["issuer"], scene.server.issuer());
         assert_eq!(files(&scene.other()), before);
     }
+}
+
+/// As after a login by discovery, so that a server cannot lead token requests elsewhere.
+#[test]
+fn token_requests_stay_within_the_reach_of_discovery() {
+    let scene = Scene::new(ClientAuth::None);
+    scene.write_mcp_remote(".mcp-auth/mcp-remote-v1", &scene.server.resource_url());
+    scene.import("mcp-remote", &[]).success();
+    let store = FileStore::open(scene.dir.path().join("home")).unwrap();
+    let identity = ServerIdentity::new(Account::default(), Target::mcp(&scene.server.resource_url()).unwrap());
+    let record = scene.runtime.block_on(store.inspect(&identity)).unwrap().unwrap();
+    let renewal = &record.grant().unwrap().renewal;
+    assert!(renewal.server_named && !renewal.never_replay);
+    assert_eq!(record.grant().unwrap().binding.resource, Some(scene.server.resource_url()));
 }
 
 /// Older versions have a folder each. The URL may differ by its slash from the one that mcp-remote was given.
