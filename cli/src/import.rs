@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
 use tokenkeeper::issuers;
@@ -52,6 +53,12 @@ pub(crate) struct Arguments {
     /// Whose session it becomes, where you have more than one at this server (otherwise that of the account named default)
     #[arg(long, requires = "from")]
     account: Option<String>,
+    /// The authorization server that gave the tokens, where the program does not keep it
+    #[arg(long, value_name = "URL", requires = "from")]
+    issuer: Option<String>,
+    /// Replace the session at this server, if there is one
+    #[arg(long, requires = "from")]
+    again: bool,
     /// The provider of the authorization server, where it is one with habits of its own (stored with the login)
     #[arg(long, value_name = "NAME", value_parser = providers::names())]
     provider: Option<String>,
@@ -122,6 +129,12 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         if let Some(name) = &arguments.name {
             // Before the login, so that a name of another session stores nothing.
             name::give(&keeper.store, name, &identity).await?;
+        }
+        if origin.is_some() && !arguments.again {
+            vacant(&keeper.store, &identity).await?;
+        }
+        if let Some(refresh) = &refresh {
+            unreplaced(&keeper.store, &identity, refresh).await?;
         }
         let session = keeper.session(identity.clone());
         let fault = |error: &LoginError| match error {
@@ -195,8 +208,36 @@ fn bundle(arguments: &Arguments) -> Result<(Bundle, Option<Origin>), Failure> {
     let Taken { mut bundle, issuer, place } = program.take(&Wanted { url, identity: &identity, path, entry })?;
     bundle.server = Some(url.to_owned());
     bundle.account = Some(account);
-    completion::complete(&mut bundle, &identity, issuer.as_deref(), &place)?;
+    let issuer = issuer.as_deref().or(arguments.issuer.as_deref());
+    completion::complete(&mut bundle, &identity, issuer, &place)?;
     Ok((bundle, Some(Origin { program, place })))
+}
+
+/// Requires that no session is served for `identity`, because a login from another program's file replaces none by accident.
+async fn vacant(store: &FileStore, identity: &ServerIdentity) -> Result<(), Failure> {
+    let record = store.inspect(identity).await?;
+    match record.as_deref().and_then(Record::grant).is_some_and(|grant| grant.parked.is_none()) {
+        true => Err(Failure::Refused(format!(
+            "{identity} is signed in already: add --again to replace its session by this login"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Requires that no other session of the home has replaced this refresh token. The server would take it for stolen.
+async fn unreplaced(store: &FileStore, identity: &ServerIdentity, refresh: &RefreshToken) -> Result<(), Failure> {
+    let trouble = |fault| Failure::store_fault(fault, store);
+    let digest = store.digest_key().await.map_err(trouble)?.digest(refresh);
+    for other in store.list().await.map_err(trouble)? {
+        // A damaged record is the business of its own session.
+        let Ok(Some(record)) = store.inspect(&other).await else { continue };
+        if other != *identity && record.dead.contains(&digest) {
+            return Err(Failure::Refused(format!(
+                "the session {other} of this home had this refresh token and has replaced it: sign in with tokenkeeper login"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the store holds this refresh token for `identity`. `false` if there is none.

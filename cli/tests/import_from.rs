@@ -65,7 +65,9 @@ impl Scene {
 
     /// Takes over the login of a program.
     fn import(&self, program: &str, arguments: &[&str]) -> OutputAssert {
-        self.command(&["import", "--from", program, &self.server.resource_url()]).args(arguments).assert()
+        // For the programs that do not keep it.
+        let issuer = ["--issuer", &self.server.issuer()];
+        self.command(&["import", "--from", program, &self.server.resource_url()]).args(issuer).args(arguments).assert()
     }
 
     /// The token that the home has, with a refresh if `refresh`.
@@ -254,8 +256,9 @@ fn a_login_of_codex_is_taken_over_from_its_file_and_from_its_keychain() {
     elsewhere["server_url"] = "https://other.example/mcp".into();
     let file = json!({ "one|0123456789abcdef": scene.codex_entry("one"), "elsewhere|0": elsewhere });
     scene.write(".codex/.credentials.json", &file);
+    let told = stderr(&scene.command(&["import", "--from", "codex", &scene.server.resource_url()]).assert().code(4));
+    assert!(told.contains(&format!("add --issuer {}", scene.server.issuer())), "{told}");
     let told = stderr(&scene.import("codex", &[]).success());
-    assert!(told.contains("does not name the authorization server") && told.contains(&scene.server.issuer()), "{told}");
     assert!(told.contains("Codex still has it"), "{told}");
     scene.is_taken_over();
 
@@ -273,7 +276,9 @@ fn a_login_of_codex_is_taken_over_from_its_file_and_from_its_keychain() {
         "expires_at": (now() + 3600) * 1000,
     });
     let url = scene.server.resource_url();
-    let command = scene.command(&["import", "--from", "codex", &url, "--path", "-"]).stdin(entry.to_string());
+    let issuer = scene.server.issuer();
+    let arguments = ["import", "--from", "codex", &url, "--path", "-", "--issuer", &issuer];
+    let command = scene.command(&arguments).stdin(entry.to_string());
     assert!(stderr(&command.assert().success()).contains("(standard input)"));
     scene.is_taken_over();
 }

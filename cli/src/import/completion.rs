@@ -1,24 +1,25 @@
 //! The members that another program does not keep, as discovery finds them.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
 use tokenkeeper::ServerIdentity;
 use tokenkeeper::discovery::{AuthorizationServer, Discovered, Discovery};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::http::Reach;
+use url::Url;
 
 use super::bundle::{Bundle, Resource};
 use crate::failure::Failure;
 use crate::paint::harmless;
 use crate::{egress, home, login};
 
-/// Adds the authorization server of `identity` to the login from `place`. `issuer` is the one that gave the tokens, if the program
-/// keeps it. A refresh token goes to no other one (law 13).
+/// Adds the authorization server of `identity` to the login from `place`. `issuer` is the one that gave the tokens, as the program
+/// or the person names it. A refresh token goes to no other one (law 13).
 ///
 /// # Errors
 ///
-/// The failure of discovery, or [`Failure::Refused`] if the MCP server names another issuer.
+/// The failure of discovery, or [`Failure::Refused`] if the issuer is not known or the MCP server names another one.
 pub(super) fn complete(
     bundle: &mut Bundle,
     identity: &ServerIdentity,
@@ -46,11 +47,11 @@ pub(super) fn complete(
         }
         Some(_) => {}
         None => {
-            let _ = writeln!(
-                io::stderr(),
-                "note: {place} does not name the authorization server of the tokens; {} is the one that the server names",
-                harmless(&server.issuer)
-            );
+            let found = harmless(&server.issuer);
+            return Err(Failure::Refused(format!(
+                "it is not known which authorization server gave the tokens in {place}, and a refresh token goes to no other \
+                 one: the server names {found} now, so add --issuer {found} if you signed in there"
+            )));
         }
     }
     if bundle.client_secret.is_some() && bundle.token_endpoint_auth_method.is_none() {
@@ -64,9 +65,12 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// Whether these are one issuer. Programs store it with or without the slash of its empty path.
+/// Whether these are one issuer. Programs store it with or without the slash of an empty path.
 fn is_same(one: &str, other: &str) -> bool {
-    one.trim_end_matches('/') == other.trim_end_matches('/')
+    let is_slash_of = |longer: &str, shorter: &str| {
+        longer.strip_suffix('/') == Some(shorter) && Url::parse(longer).is_ok_and(|url| url.path() == "/")
+    };
+    one == other || is_slash_of(one, other) || is_slash_of(other, one)
 }
 
 /// The method by which a client with a secret authenticates, where the program keeps none. Without a list the server offers
@@ -77,5 +81,23 @@ fn method(server: &AuthorizationServer) -> &'static str {
         "client_secret_post"
     } else {
         "client_secret_basic"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_slash_of_an_empty_path_is_forgiven() {
+        for (one, other, same) in [
+            ("https://as.example", "https://as.example/", true),
+            ("https://as.example/t", "https://as.example/t", true),
+            ("https://as.example/t", "https://as.example/t/", false),
+            ("https://as.example", "https://as.example//", false),
+            ("https://as.example", "https://as.example.evil/", false),
+        ] {
+            assert_eq!((is_same(one, other), is_same(other, one)), (same, same), "{one} {other}");
+        }
     }
 }

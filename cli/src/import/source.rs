@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::bundle::Bundle;
 use crate::failure::Failure;
+use crate::paint::harmless;
 
 /// The maximum size of a file, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -84,7 +85,7 @@ impl Input {
         if path == Path::new("-") {
             return Ok(Some(Self { bytes: super::input()?, place: "standard input".to_owned() }));
         }
-        let place = path.display().to_string();
+        let place = harmless(&path.display().to_string());
         let failed = |error: io::Error| Failure::Failed(io::Error::other(format!("{place} cannot be read: {error}")));
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -108,7 +109,7 @@ impl Input {
     /// Parses a part of the input.
     fn part<T: DeserializeOwned>(&self, json: &[u8], program: &str) -> Result<T, Failure> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let (path, inner) = (error.path().to_string(), error.inner());
             let fault = match inner.classify() {
                 serde_json::error::Category::Data if path == "." => {
@@ -118,7 +119,9 @@ impl Input {
                 _ => format!("it is not whole JSON (line {}, column {})", inner.line(), inner.column()),
             };
             self.not_understood(program, &fault)
-        })
+        })?;
+        reader.end().map_err(|_| self.not_understood(program, "there is more behind its JSON"))?;
+        Ok(read)
     }
 
     fn not_understood(&self, program: &str, fault: &str) -> Failure {

@@ -84,7 +84,9 @@ impl MessageRelay {
         if let Err(refusal) = &done
             && refusal.is_login_required()
             && self.session.shows_pages()
+            && self.revision_of(message).is_none()
         {
+            self.logins.begin(true, true);
             match self.logins.page(self.wire.session()).await {
                 PageWait::SignedIn => done = self.answered(message, progress).await,
                 PageWait::Page(page) => {
@@ -193,7 +195,10 @@ impl MessageRelay {
             && error.is_login_required()
         {
             self.lacked_login.store(true, Ordering::Relaxed);
-            self.logins.begin(is_first, self.session.shows_pages());
+            // A client that shows pages gets one with the answer to a request. A page that nobody sees asks nobody.
+            if !self.session.shows_pages() {
+                self.logins.begin(is_first, false);
+            }
         }
         Ok(answer?)
     }

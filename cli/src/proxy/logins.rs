@@ -32,6 +32,8 @@ pub(super) struct BackgroundLogins {
     is_shown_by_client: AtomicBool,
     /// The page of the login under way, if this process asks the person.
     page: watch::Sender<Option<LoginPage>>,
+    /// Whether a request has waited for the page of the login under way and got none, so that no other one waits.
+    has_no_page: AtomicBool,
 }
 
 /// The end of the wait for a page.
@@ -82,7 +84,8 @@ impl BackgroundLogins {
         tokio::time::timeout(HOLD, signed_in).await.unwrap_or(false)
     }
 
-    /// Waits for the page of the login that is under way, for at most 20 s. Returns at once without `--login`.
+    /// Waits for the page of the login that is under way, for at most 20 s. Returns at once without `--login`, and if an earlier
+    /// request has waited in vain for the page of this login.
     pub(super) async fn page(&self, session: &AuthSession) -> PageWait {
         if self.background.is_none() {
             return PageWait::None;
@@ -90,7 +93,8 @@ impl BackgroundLogins {
         let mut failed = pin!(self.failed.notified());
         failed.as_mut().enable();
         let mut pages = self.page.subscribe();
-        if !self.is_running.load(Ordering::SeqCst) && self.has_failed.load(Ordering::SeqCst) {
+        let is_over = !self.is_running.load(Ordering::SeqCst) && self.has_failed.load(Ordering::SeqCst);
+        if is_over || self.has_no_page.load(Ordering::SeqCst) && pages.borrow().is_none() {
             return PageWait::None;
         }
         let wait = async {
@@ -105,7 +109,11 @@ impl BackgroundLogins {
             }
         };
         #[expect(clippy::disallowed_methods, reason = "a client waits; the login goes on")]
-        tokio::time::timeout(PAGE, wait).await.unwrap_or(PageWait::None)
+        let page = tokio::time::timeout(PAGE, wait).await;
+        page.unwrap_or_else(|_| {
+            self.has_no_page.store(true, Ordering::SeqCst);
+            PageWait::None
+        })
     }
 
     /// Makes the logins that are begun. The client learns by `output` that the person has signed in at a page that it has.
@@ -122,6 +130,7 @@ impl BackgroundLogins {
             let done = background.sign_in(session, opens_browser, &shown).await;
             let page = self.page.send_replace(None);
             self.has_failed.store(done.is_err(), Ordering::SeqCst);
+            self.has_no_page.store(false, Ordering::SeqCst);
             self.is_running.store(false, Ordering::SeqCst);
             match done {
                 Ok(_) => {

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::{Input, Taken, Wanted, absent, below_home, folder_of};
 use crate::failure::Failure;
 use crate::import::bundle::{Bundle, Scope, Time};
+use crate::paint::harmless;
 
 const PROGRAM: &str = "mcp-remote";
 const TOKENS: &str = "_tokens.json";
@@ -69,6 +70,19 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
         ));
     };
     let client: ClientInfo = client_input.json(PROGRAM)?;
+    let issuer = match (tokens.issuer, client.issuer) {
+        (Some(of_tokens), Some(of_client)) if of_tokens != of_client => {
+            return Err(Failure::Refused(format!(
+                "the tokens in {} are of {}, and the client in {} is of {}: sign in with tokenkeeper login",
+                input.place,
+                harmless(&of_tokens),
+                client_input.place,
+                harmless(&of_client)
+            )));
+        }
+        (of_tokens, of_client) => of_tokens.or(of_client),
+    };
+    let is_renewable = tokens.refresh_token.is_some();
     let bundle = Bundle {
         client_id: Some(client.client_id),
         client_secret: client.client_secret,
@@ -76,11 +90,11 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
         token_endpoint_auth_method: client.token_endpoint_auth_method,
         scope: tokens.scope.map(Scope::Text),
         refresh_token: tokens.refresh_token,
-        access_token: Some(tokens.access_token),
+        // Without its end, the access token would be tried although it may be long over.
+        access_token: (tokens.expires_at.is_some() || !is_renewable).then_some(tokens.access_token),
         expires_at: tokens.expires_at.and_then(|millis| Number::from_f64(millis / 1000.0)).map(Time::Seconds),
         ..Bundle::default()
     };
-    let issuer = tokens.issuer.or(client.issuer);
     Ok(Taken { bundle, issuer, place: format!("{} and {}", input.place, client_input.place) })
 }
 
