@@ -13,9 +13,10 @@ use tokenkeeper_actors::values::record::{Client, RenewalPlan};
 use tokenkeeper_actors::values::{DpopKey, LoginReason, Moment, TokenKind};
 
 use super::pending::PendingAuthorization;
-use super::subject;
+use super::{sign_on, subject};
 use crate::grant::{BodyFormat, Signing, answer_for, is_of_unknown_type, token_request};
 use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, Reach, decode};
+use crate::machine::idp_session;
 use crate::proof::{HtTarget, PROOF, PROOF_REFUSED, Proofs, Role, WANTS_NONCE};
 
 /// The maximum length of an answer, in bytes.
@@ -152,17 +153,24 @@ impl Exchanges {
             return Err(LoginReason::Refused);
         }
         let requested = pending.requested();
-        let access = LoginAccess { token: tokens.access, kind: tokens.kind, validity: tokens.validity };
+        let body = answer.response.body().as_bytes();
+        let access = if renewal.source == idp_session() {
+            // Without an ID token nothing can be drawn from the session.
+            Some(sign_on::id_token(body, answer.asked).ok_or(LoginReason::Refused)?)
+        } else {
+            let access = LoginAccess { token: tokens.access, kind: tokens.kind, validity: tokens.validity };
+            Some(access).filter(|access| access.token.is_well_formed())
+        };
         Ok(Box::new(IssuedLogin {
             binding: pending.binding(),
             // RFC 6749 section 5.1. The scopes are those that were asked for, unless the answer names others.
             granted: tokens.granted.unwrap_or_else(|| requested.clone()),
             requested,
-            subject: subject::of_answer(answer.response.body().as_bytes(), &pending.issuer),
+            subject: subject::of_answer(body, &pending.issuer),
             dpop_key: key,
             renewal,
             refresh: tokens.refresh,
-            access: Some(access).filter(|access| access.token.is_well_formed()),
+            access,
         }))
     }
 }

@@ -1,4 +1,4 @@
-//! The login of a person at the authorization server of an MCP server. It has discovery, registration, the authorization
+//! The login of a person at the authorization server of an MCP server, or at an identity provider. It has discovery, registration, the authorization
 //! request, its answer, and the exchange of the code (RFC 6749 section 4.1, MCP authorization).
 //!
 //! [`AuthorizationLogins`] is the engine's [`LoginSource`] over HTTP. It keeps nothing between its calls. The pending
@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod scopes;
 mod settings;
+mod sign_on;
 mod subject;
 
 use std::sync::Arc;
@@ -45,7 +46,6 @@ use crate::callback;
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, DiscoveryError, Freshness, Probe};
 use crate::grant::BodyFormat;
 use crate::http::{HttpClient, Reach};
-use crate::issuers::providers;
 use crate::proof::{ProofKey, Proofs};
 use crate::registration::{Registered, Registrar, Wanted};
 
@@ -111,6 +111,10 @@ impl AuthorizationLogins {
     /// Finds the authorization server of `identity`. The resource is asked for its challenge first, which may name metadata at
     /// a place of its own, and scopes.
     async fn discover(&self, identity: &ServerIdentity, preparation: &Preparation) -> Result<Found, LoginReason> {
+        if let Some(issuer) = sign_on::issuer(identity) {
+            let (discovered, reach) = sign_on::discover(&self.discovery, issuer).await?;
+            return Ok(Found { discovered, challenged: Some(Scopes::new([sign_on::OPENID])), reach });
+        }
         let resource = identity.resource().ok_or(LoginReason::NoAuthorizationServer)?;
         let bound = preparation.grant.as_deref().map(|grant| grant.binding.issuer.0.as_str());
         let failed = |error: DiscoveryError| {
@@ -330,12 +334,6 @@ fn noted(result: Result<(), StoreFault>) {
     }
 }
 
-/// The plan of a login at `issuer`, with the profile of its provider and the reach of its requests.
-fn renewal_at(issuer: &str, reach: Reach) -> RenewalPlan {
-    let server_named = reach != Reach::Any;
-    RenewalPlan { provider: providers::of_issuer(issuer), server_named, ..RenewalPlan::default() }
-}
-
 #[async_trait]
 impl LoginSource for AuthorizationLogins {
     async fn prepare(&self, identity: &ServerIdentity, preparation: Preparation) -> Result<Prepared, LoginReason> {
@@ -354,14 +352,15 @@ impl LoginSource for AuthorizationLogins {
             // No client is registered for a login that the server does not offer.
             return Err(LoginReason::MethodUnsupported);
         }
+        let scopes = Self::scopes(&preparation, &found);
         let target = Target {
             server,
-            resource: Some(found.discovered.resource.resource.as_str()),
-            scopes: Self::scopes(&preparation, &found),
+            resource: identity.resource().map(|_| found.discovered.resource.resource.as_str()),
+            scopes: if sign_on::issuer(identity).is_some() { sign_on::scopes(scopes) } else { scopes },
             login_hint: self.settings.hint(identity),
             browser,
             reach: found.reach,
-            renewal: renewal_at(&server.issuer, found.reach),
+            renewal: sign_on::renewal_at(identity, &server.issuer, found.reach),
             proof_key: self.keys.draw(identity, &preparation, &self.settings, &found.discovered)?,
         };
         let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
@@ -421,7 +420,7 @@ impl LoginSource for AuthorizationLogins {
         judged
     }
 
-    async fn redeem(&self, _identity: &ServerIdentity, redemption: Redemption) -> Redeemed {
+    async fn redeem(&self, identity: &ServerIdentity, redemption: Redemption) -> Redeemed {
         let Redemption { pending, code, timeout } = redemption;
         let Some(open) = PendingAuthorization::open(&pending.sealed) else {
             return Redeemed::Refused(LoginReason::UnknownLogin);
@@ -430,7 +429,7 @@ impl LoginSource for AuthorizationLogins {
             return Redeemed::Refused(LoginReason::UnknownLogin);
         };
         let (client, verifier) = (open.client(), Zeroizing::new(verifier.clone()));
-        let renewal = renewal_at(&open.issuer, open.reach());
+        let renewal = sign_on::renewal_at(identity, &open.issuer, open.reach());
         let mut parameters = vec![
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
@@ -462,9 +461,12 @@ impl LoginSource for AuthorizationLogins {
         }
     }
 
-    async fn poll(&self, _identity: &ServerIdentity, pending: &PendingLogin) -> Polled {
+    async fn poll(&self, identity: &ServerIdentity, pending: &PendingLogin) -> Polled {
         match PendingAuthorization::open(&pending.sealed) {
-            Some(open) => device::poll(&self.exchanges, &open, renewal_at(&open.issuer, open.reach())).await,
+            Some(open) => {
+                let renewal = sign_on::renewal_at(identity, &open.issuer, open.reach());
+                device::poll(&self.exchanges, &open, renewal).await
+            }
             None => Polled::Ended(LoginReason::UnknownLogin),
         }
     }

@@ -222,6 +222,15 @@ impl Discovery {
         self.server_at(ServerPlace::Issuer(issuer.to_owned()), reach, Freshness::Cached).await
     }
 
+    /// As [`server`](Self::server), and asks again after a failure.
+    pub(crate) async fn server_anew(
+        &self,
+        issuer: &str,
+        reach: Reach,
+    ) -> Result<Arc<AuthorizationServer>, DiscoveryError> {
+        self.server_at(ServerPlace::Issuer(issuer.to_owned()), reach, Freshness::RetryFailure).await
+    }
+
     /// Finds the authorization server of `resource`.
     ///
     /// `bound_issuer`, to which a session is bound, is chosen as long as the resource lists it, and no other one is tried then

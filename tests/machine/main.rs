@@ -9,6 +9,7 @@ mod faults;
 mod host;
 mod jwt;
 mod server;
+mod sign_on;
 mod store;
 mod storm;
 mod subjects;

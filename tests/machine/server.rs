@@ -16,6 +16,7 @@ use url::form_urlencoded;
 use super::jwt;
 
 /// The grants of token requests, as they are counted.
+pub(crate) const CODE: &str = "idp authorization_code";
 pub(crate) const REFRESH: &str = "idp refresh_token";
 pub(crate) const EXCHANGE: &str = "idp token-exchange";
 pub(crate) const BEARER: &str = "as jwt-bearer";
@@ -55,11 +56,15 @@ struct State {
     replays: usize,
     /// ID tokens with a lower number are not accepted any more.
     oldest: u64,
+    /// Codes of sign-ons that may be used, with the addresses that they were sent to.
+    codes: BTreeMap<String, String>,
     /// ID-JAGs that may be used, with their audience.
     grants: BTreeMap<String, String>,
     spent: BTreeSet<String>,
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
     requests: Vec<Request>,
+    /// The parameters of the pages that were opened.
+    pages: Vec<BTreeMap<String, String>>,
     lifetime: u64,
     secret: String,
     inside: usize,
@@ -198,6 +203,11 @@ impl Server {
         self.state().requests.clone()
     }
 
+    /// The parameters of the pages that were opened.
+    pub(crate) fn pages(&self) -> Vec<BTreeMap<String, String>> {
+        self.state().pages.clone()
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.shared.state.lock().unwrap()
     }
@@ -205,6 +215,13 @@ impl Server {
 
 async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     let Some((path, authorization, body)) = read(&mut stream).await else { return };
+    if let Some(query) = path.strip_prefix("/idp/authorize?") {
+        let location = shared.state.lock().unwrap().signed_on(query);
+        let head = format!("HTTP/1.1 302 .\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        drop(stream.write_all(head.as_bytes()).await);
+        drop(stream.shutdown().await);
+        return;
+    }
     let answer = if path.starts_with("/.well-known/") {
         shared.count(METADATA);
         match shared.fault(METADATA) {
@@ -276,6 +293,7 @@ impl Shared {
             json!({
                 "issuer": issuer, "token_endpoint": format!("{issuer}/token"),
                 "authorization_endpoint": format!("{issuer}/authorize"), "response_types_supported": ["code"],
+                "code_challenge_methods_supported": ["S256"], "scopes_supported": ["openid", "offline_access"],
             })
         } else {
             return (404, json!({}), None);
@@ -285,6 +303,7 @@ impl Shared {
 
     async fn token(&self, request: Request) -> Option<Answer> {
         let grant = match (request.path.starts_with("/idp/"), request.form.get("grant_type").map(String::as_str)) {
+            (true, Some("authorization_code")) => CODE,
             (true, Some("refresh_token")) => REFRESH,
             (true, Some("urn:ietf:params:oauth:grant-type:token-exchange")) => EXCHANGE,
             (false, Some("urn:ietf:params:oauth:grant-type:token-exchange")) => DELEGATION,
@@ -330,6 +349,16 @@ fn is_spend(request: &Request, grant: &str) -> bool {
 }
 
 impl State {
+    /// The person signs on at once. Returns the address that the browser is sent to.
+    fn signed_on(&mut self, query: &str) -> String {
+        let asked: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        self.serial += 1;
+        let (code, redirect) = (format!("code-{}", self.serial), asked["redirect_uri"].clone());
+        self.codes.insert(code.clone(), redirect.clone());
+        self.pages.push(asked.clone());
+        format!("{redirect}?code={code}&state={}", asked["state"])
+    }
+
     fn grant(&mut self, grant: &'static str, request: &Request) -> (u16, Value) {
         let form = |name: &str| request.form.get(name).cloned().unwrap_or_default();
         let refused = |status: u16, error: &str| (status, json!({ "error": error }));
@@ -339,6 +368,19 @@ impl State {
             "refresh_token": "not wanted",
         });
         match grant {
+            CODE => {
+                let is_known =
+                    self.codes.remove(&form("code")).is_some_and(|redirect| redirect == form("redirect_uri"));
+                if !is_known || form("code_verifier").len() < 43 {
+                    return refused(400, "invalid_grant");
+                }
+                let id_token = id_token(self.serial);
+                (
+                    200,
+                    json!({ "access_token": "unused", "token_type": "Bearer", "expires_in": 60,
+                    "refresh_token": self.refresh, "id_token": id_token }),
+                )
+            }
             REFRESH => {
                 if form("refresh_token") != self.refresh || !self.is_alive {
                     self.replays += usize::from(self.is_alive);

@@ -32,7 +32,7 @@ async fn a_token_file_is_read_again_for_each_request() {
         let request = host.server.requests().pop().unwrap();
         assert_eq!(request.form["assertion"], format!("wl-{number}"));
         assert_eq!(request.form["resource"], host.server.resource(0));
-        assert!(request.authorization.is_none() && !request.form.contains_key("client_secret"));
+        assert!(request.authorization.is_none() && !request.form.contains_key("client_id"), "no client authenticates");
     }
     let host = host.restarted().await;
     host.expire();
