@@ -75,6 +75,8 @@ fn build_with<'a>(
 ) -> Option<Request<Body>> {
     let mut authorization = None;
     match (client.auth, &client.secret) {
+        // A grant without a client, such as the assertion of a workload (RFC 7521 section 4.1).
+        (ClientAuth::None, _) if client.id.is_empty() => {}
         (ClientAuth::None, _) => parameters.push(("client_id", &client.id)),
         (ClientAuth::Post, Some(secret)) => {
             parameters.extend([("client_id", client.id.as_str()), ("client_secret", secret.expose())]);

@@ -172,6 +172,12 @@ impl MachineGrant {
         &self.scopes
     }
 
+    /// The session whose token the grant begins with, such as the one at the identity provider. `None` for a grant that
+    /// begins with something else.
+    pub fn other_session(&self) -> Option<&ServerIdentity> {
+        self.kind.other_session()
+    }
+
     /// The name of the source that carries the grant out.
     pub fn source(&self) -> SourceName {
         self.kind.source()

@@ -90,6 +90,12 @@ impl MachineGrant {
             ..RenewalPlan::default()
         }
     }
+
+    /// The grant that `plan` contains, such as the plan of a stored session. `None` for the plan of another source, and for a
+    /// grant of a later version.
+    pub fn of_plan(plan: &RenewalPlan) -> Option<Self> {
+        plan.settings.as_ref().and_then(open)
+    }
 }
 
 /// The stored form of `grant`.
