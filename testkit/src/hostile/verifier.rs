@@ -3,9 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::authority::ChainId;
-use super::dispatcher::{Dispatcher, bearer};
+use super::dispatcher::{Dispatcher, Head, bearer};
+use super::dpop::Place;
 use super::login_server::Endpoint;
+use super::reply::Reply;
 use super::tally::What;
 
 /// Checks access tokens for a server of the test, which is then a resource of the [`HostileAs`](super::HostileAs) or the
@@ -69,32 +74,55 @@ impl Verifier {
     /// The resource is compared byte for byte with that of the grant (RFC 8707), for example of
     /// [`grant_for`](super::HostileAs::grant_for).
     pub fn admit(&self, authorization: Option<&[u8]>, resource: &str, scopes: &[&str]) -> TokenVerdict {
-        let (issuer, mut required) = self.arrive(resource);
-        required.extend(scopes.iter().map(|scope| (*scope).to_owned()));
+        let (issuer, required) = self.arrive(resource, scopes);
         let presented = authorization.and_then(|value| bearer(std::str::from_utf8(value).ok()?));
-        let admission = presented.and_then(|access| {
-            // Never both locks at once, because two servers may have migrated to each other.
-            let state = issuer.state();
-            let access = state.authority.access_at(access, &[resource.to_owned()], issuer.now(&state))?;
-            let (chain, ordinal) = access.origin.unzip();
-            Some(Admission { chain, ordinal: ordinal.unwrap_or_default(), scope: access.scope.clone() })
-        });
-        let verdict = match admission {
-            None => {
-                let error = presented.map(|_| "invalid_token");
-                TokenVerdict::Refused { status: 401, challenge: challenge(resource, error, &required) }
+        self.noted(judge(&issuer, presented, resource, &required))
+    }
+
+    /// Checks a request with this method and these headers at `resource`, as [`admit`](Self::admit) does, and the proof of a
+    /// token that is bound to a key (RFC 9449). Returns the headers that its answer has as well, which are those with the nonce
+    /// for the next proof and the server's time.
+    ///
+    /// The server's [rules](super::HostileAs::proof_rules) of proofs hold, and its counts of them.
+    pub fn admit_request(
+        &self,
+        method: &str,
+        headers: &HeaderMap,
+        resource: &str,
+        scopes: &[&str],
+    ) -> (TokenVerdict, HeaderMap) {
+        let (issuer, required) = self.arrive(resource, scopes);
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let head = Head {
+            method: method.to_owned(),
+            path: String::new(),
+            authorization: headers.get(AUTHORIZATION).map(text),
+            proofs: headers.get_all("dpop").iter().map(text).collect(),
+            content_type: String::new(),
+            if_none_match: None,
+        };
+        let url = resource.split('?').next().unwrap_or_default();
+        let proven = issuer.state().proofs.at_resource(&head, url);
+        let (verdict, reply) = match proven {
+            Ok(presented) => {
+                let verdict = judge(&issuer, presented, resource, &required);
+                let reply = issuer.state().proofs.complete(Place::Resource, Reply::empty(200));
+                (verdict, reply)
             }
-            Some(admission) => {
-                let has = |name: &String| admission.scope.split(' ').any(|own| own == name);
-                let missing: Vec<String> = required.iter().filter(|name| !has(name)).cloned().collect();
-                if missing.is_empty() {
-                    TokenVerdict::Admitted(admission)
-                } else {
-                    let challenge = challenge(resource, Some("insufficient_scope"), &missing);
-                    TokenVerdict::Refused { status: 403, challenge }
-                }
+            Err(reply) => {
+                let challenge = reply.headers.iter().find(|(name, _)| *name == "www-authenticate");
+                let challenge = challenge.map(|(_, value)| value.clone()).unwrap_or_default();
+                (TokenVerdict::Refused { status: reply.status, challenge }, reply)
             }
         };
+        let further = reply.headers.into_iter().filter(|(name, _)| *name != "www-authenticate");
+        let further = further
+            .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)));
+        (self.noted(verdict), further.collect())
+    }
+
+    /// Counts a verdict.
+    fn noted(&self, verdict: TokenVerdict) -> TokenVerdict {
         let status = if let TokenVerdict::Refused { status, .. } = verdict { status } else { 200 };
         self.0.note(&mut self.0.state(), What::ResourceAnswer, None, Some(status), |counts| {
             *counts.resource_answers.entry(status).or_default() += 1;
@@ -117,8 +145,9 @@ impl Verifier {
         }
     }
 
-    /// Counts a request. Returns the server that knows the tokens, and the scopes that each call needs.
-    fn arrive(&self, resource: &str) -> (Arc<Dispatcher>, Vec<String>) {
+    /// Counts a request. Returns the server that knows the tokens, and the scopes that the call needs, with `scopes` among
+    /// them.
+    fn arrive(&self, resource: &str, scopes: &[&str]) -> (Arc<Dispatcher>, Vec<String>) {
         let mut state = self.0.state();
         let mut required = Vec::new();
         let mut issuer = None;
@@ -127,6 +156,7 @@ impl Verifier {
             required = site.required_scopes().to_vec();
             issuer = site.verifier().0;
         }
+        required.extend(scopes.iter().map(|scope| (*scope).to_owned()));
         self.0.note(&mut state, What::ResourceRequest, None, None, |counts| counts.resource_requests += 1);
         (issuer.unwrap_or_else(|| Arc::clone(&self.0)), required)
     }
@@ -136,6 +166,27 @@ impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Verifier").field(&self.0.origin).finish()
     }
+}
+
+/// The verdict on a request with this access token at `resource`.
+fn judge(issuer: &Dispatcher, presented: Option<&str>, resource: &str, required: &[String]) -> TokenVerdict {
+    let admission = presented.and_then(|access| {
+        // Never both locks at once, because two servers may have migrated to each other.
+        let state = issuer.state();
+        let access = state.authority.access_at(access, &[resource.to_owned()], issuer.now(&state))?;
+        let (chain, ordinal) = access.origin.unzip();
+        Some(Admission { chain, ordinal: ordinal.unwrap_or_default(), scope: access.scope.clone() })
+    });
+    let Some(admission) = admission else {
+        let error = presented.map(|_| "invalid_token");
+        return TokenVerdict::Refused { status: 401, challenge: challenge(resource, error, required) };
+    };
+    let has = |name: &String| admission.scope.split(' ').any(|own| own == name);
+    let missing: Vec<String> = required.iter().filter(|name| !has(name)).cloned().collect();
+    if missing.is_empty() {
+        return TokenVerdict::Admitted(admission);
+    }
+    TokenVerdict::Refused { status: 403, challenge: challenge(resource, Some("insufficient_scope"), &missing) }
 }
 
 /// A challenge. It has an error only if a token was presented (RFC 6750 section 3.1).

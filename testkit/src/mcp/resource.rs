@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, header};
+use http::{HeaderMap, Request, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use serde_json::json;
@@ -80,26 +80,33 @@ async fn respond(shared: &Arc<Shared>, received: Received) -> Answer {
         Some(Instead::InvalidToken) => return refusal(shared, 401, &invalid_token(shared)),
         Some(Instead::Status(status)) => return empty(status),
     }
-    let admission = match check(shared, &received) {
-        Ok(admission) => admission,
-        Err(refusal) => return *refusal,
+    let (admission, further) = check(shared, &received);
+    let mut answer = match admission {
+        Ok(admission) => {
+            shared.pass(HoldAt::AfterCheck, &received).await;
+            wire::serve(shared, received, admission).await
+        }
+        Err(refusal) => *refusal,
     };
-    shared.pass(HoldAt::AfterCheck, &received).await;
-    wire::serve(shared, received, admission).await
+    answer.headers_mut().extend(further);
+    answer
 }
 
-fn check(shared: &Shared, received: &Received) -> Result<Admission, Box<Answer>> {
+/// The verdict on a request, and headers of its answer.
+fn check(shared: &Shared, received: &Received) -> (Result<Admission, Box<Answer>>, HeaderMap) {
     let settings = shared.settings();
     let scopes = received.tool().and_then(|tool| settings.tool_scopes.get(tool)).map_or("", String::as_str);
     let scopes: Vec<&str> = scopes.split(' ').filter(|scope| !scope.is_empty()).collect();
-    let authorization = received.head.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
-    match shared.verifier.admit(authorization, &shared.uri, &scopes) {
+    let head = &received.head;
+    let (verdict, further) = shared.verifier.admit_request(head.method.as_str(), &head.headers, &shared.uri, &scopes);
+    let admission = match verdict {
         TokenVerdict::Admitted(admission) => Ok(admission),
         TokenVerdict::Refused { status, challenge } => {
             let status = if status == 403 { settings.insufficient_scope_status } else { status };
             Err(Box::new(refusal(shared, status, &challenge)))
         }
-    }
+    };
+    (admission, further)
 }
 
 /// The resource's metadata (RFC 9728).
