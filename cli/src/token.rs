@@ -1,8 +1,11 @@
 //! `tokenkeeper token`: prints an access token that is fit for use.
 
+mod proven;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::clock::Clock;
@@ -70,9 +73,16 @@ pub(crate) struct Arguments {
     /// server, account, login_required
     #[arg(long)]
     json: bool,
-    /// Print one JSON object with the headers of a request to the server, for hosts that run a program for them
+    /// Print one JSON object with the headers of a request to the server, for hosts that run a program for them. Where the
+    /// token is bound to a key, they are good for one request
     #[arg(long, conflicts_with = "json")]
     headers: bool,
+    /// The method of the request with these headers, whose token is bound to a key
+    #[arg(long, value_name = "METHOD", default_value = "POST", requires = "headers")]
+    method: Method,
+    /// The nonce of the server's last challenge (DPoP-Nonce), for the headers of a token that is bound to a key
+    #[arg(long, value_name = "NONCE", requires = "headers")]
+    dpop_nonce: Option<String>,
     /// Print an ExecCredential of client.authentication.k8s.io, in the version that KUBERNETES_EXEC_INFO asks for [default: v1]
     #[arg(long, conflicts_with_all = ["json", "headers"])]
     exec_credential: bool,
@@ -154,8 +164,17 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 reason.advice()
             );
         }
+        let headers = match lease.kind() {
+            TokenKind::Dpop if arguments.headers => {
+                Some(proven::headers(&session, &arguments.method, arguments.dpop_nonce.as_deref()).await)
+            }
+            _ => None,
+        };
         // If saving fails, the printed token may be all that is left of the refresh.
-        let printed = print(&lease, &identity, ended.is_some(), arguments, out);
+        let printed = headers.transpose().and_then(|headers| {
+            let login_required = ended.is_some();
+            print(&lease, &identity, Extras { login_required, headers }, arguments, out)
+        });
         let printed = printed.and_then(|()| Ok(out.flush()?));
         // A token that could not be printed is saved all the same.
         keeper.land(&session).await.and(printed)
@@ -218,10 +237,17 @@ async fn is_stored(keeper: &Keeper, identity: &ServerIdentity, min_lifetime: Dur
     validity.is_good(Policy::default().safety_margin, now) && validity.outlasts(need, now)
 }
 
+/// The things to print that a lease does not have.
+struct Extras {
+    login_required: bool,
+    /// The headers of a request, if they are more than the token's own.
+    headers: Option<Value>,
+}
+
 fn print(
     lease: &Lease,
     identity: &ServerIdentity,
-    login_required: bool,
+    Extras { login_required, headers }: Extras,
     arguments: &Arguments,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
@@ -238,6 +264,9 @@ fn print(
         "login_required": login_required,
         "generation": lease.generation().to_string(),
     });
+    if let Some(headers) = headers {
+        return Ok(print_json(out, &headers)?);
+    }
     Shown { token, kind: kind(lease.kind()), expires_at: expires_at.as_deref() }.print(&object, arguments, out)
 }
 
