@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
-use tokenkeeper::{Account, AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, StoreFault};
+use tokenkeeper::{
+    Account, AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, SessionSpec, StoreFault,
+};
 
 use crate::egress;
 use crate::failure::Failure;
@@ -88,8 +90,7 @@ impl HomeArguments {
 
     /// The command that signs in to this session in this home. Secrets of the URL are left out of it.
     pub(crate) fn login_command(&self, identity: &ServerIdentity) -> String {
-        let server = identity.resource().map(ToString::to_string).unwrap_or_default();
-        let mut words = vec!["tokenkeeper".to_owned(), "login".to_owned(), server];
+        let mut words = vec!["tokenkeeper".to_owned(), "login".to_owned(), identity.target().to_string()];
         if *identity.account() != Account::default() {
             words.extend(["--account".to_owned(), identity.account().as_str().to_owned()]);
         }
@@ -157,8 +158,8 @@ impl Keeper {
         Ok(Self { store, auth })
     }
 
-    pub(crate) fn session(&self, identity: ServerIdentity) -> AuthSession {
-        self.auth.session(identity)
+    pub(crate) fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
+        self.auth.session(spec)
     }
 
     /// Waits for `work` until it ends or the person at the terminal interrupts it.

@@ -27,8 +27,9 @@ pub(crate) struct Arguments {
 /// Prints the identity that `arguments` name.
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
     let identity = who::at(&arguments.server, arguments.account.as_deref())?;
-    let server = identity.resource().map(|server| server.as_str()).unwrap_or_default();
-    let resource = identity.resource().map(|server| server.without_query()).unwrap_or_default();
+    let resource = identity.resource();
+    let resource = resource.ok_or_else(|| Failure::Usage("this is no MCP server: give the URL of one".to_owned()))?;
+    let (server, resource) = (resource.as_str(), resource.without_query());
     let (account, key, name) = (identity.account().as_str(), identity.key(), identity.to_string());
     if arguments.json {
         let object = serde_json::json!({

@@ -27,6 +27,7 @@ mod mcp_client;
 mod neighbour;
 mod paint;
 mod providers;
+mod renewal;
 #[cfg(unix)]
 mod socket;
 mod standing;

@@ -5,6 +5,7 @@ mod background;
 mod browser;
 mod client;
 mod door;
+mod machine;
 mod report;
 mod surroundings;
 
@@ -17,10 +18,10 @@ use tokenkeeper::discovery::{AuthorizationServer, Discovered, Discovery, Discove
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
-use tokenkeeper::http::HttpClient;
+use tokenkeeper::http::{HttpClient, Reach};
 use tokenkeeper::registration::Clients;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{LogIn, LoginLimits, LoginSettings, RuntimeBuilder, Scopes, ServerIdentity, Way};
+use tokenkeeper::{Dpop, LogIn, LoginLimits, LoginSettings, RuntimeBuilder, Scopes, ServerIdentity, Target, Way};
 
 use crate::egress;
 use crate::failure::Failure;
@@ -33,8 +34,12 @@ pub(crate) use background::BackgroundLogin;
 use browser::Browser;
 use client::{ClientArguments, Named};
 use door::{Door, Lines};
+use machine::MachineArguments;
 use report::SignedIn;
 use surroundings::{Surroundings, Wanted};
+
+/// How long a person has to answer by default.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// The time beyond the person's, in which the server prepares the request and the end of the prompt is stored.
 const GRACE: Duration = Duration::from_secs(45);
@@ -49,6 +54,10 @@ const GRACE: Duration = Duration::from_secs(45);
 /// The home is made if there is none. However many commands ask at the same time, you are asked once. A session
 /// that is signed in is left as it is, unless you ask to sign in again. Its tokens are then served until the new ones
 /// are stored. Ctrl-C cancels the login, and changes nothing.
+///
+/// With --client-credentials, --jwt-bearer, --idp or --exec no person is asked. The session keeps what its tokens
+/// are obtained with, sealed, and every command obtains them from then on. A sign-in at an identity provider, from
+/// which the sessions of many servers draw, is that of idp: and its issuer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -58,22 +67,30 @@ pub(crate) struct Arguments {
     #[arg(long = "scope", value_name = "SCOPES")]
     scopes: Vec<String>,
     /// Show a code that you enter on another device
-    #[arg(long, conflicts_with_all = ["paste", "browser", "callback_port"])]
+    #[arg(long, conflicts_with_all = ["machine", "paste", "browser", "callback_port"])]
     device: bool,
     /// Read the answer from standard input, and wait for none from the browser
-    #[arg(long, conflicts_with = "browser")]
+    #[arg(long, conflicts_with_all = ["machine", "browser"])]
     paste: bool,
     /// Open the page with this command. It is split into words without a shell, and %s is replaced by the address, which is
     /// else added at the end [default: $BROWSER, a list of such commands with colons between them, or the system's opener]
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", conflicts_with = "machine")]
     browser: Option<String>,
     /// Open no browser, and show the address only
-    #[arg(long, conflicts_with_all = ["browser", "device"])]
+    #[arg(long, conflicts_with_all = ["machine", "browser", "device"])]
     no_browser: bool,
     #[command(flatten)]
     client: ClientArguments,
+    #[command(flatten)]
+    machine: MachineArguments,
+    /// The audience to ask a token for, where the authorization server wants one beside the resource
+    #[arg(long, value_name = "AUDIENCE", requires = "machine", conflicts_with_all = ["idp", "exec"])]
+    audience: Option<String>,
+    /// Obtain tokens that are bound to a key of the session, and no others (DPoP)
+    #[arg(long, conflicts_with = "exec")]
+    dpop: bool,
     /// Wait for the browser's answer at this port, for a client that is registered with it (by default any free port)
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "machine")]
     callback_port: Option<u16>,
     /// The authorization server's metadata, for a server that does not publish where it is
     #[arg(long, value_name = "URL")]
@@ -83,11 +100,11 @@ pub(crate) struct Arguments {
     again: bool,
     /// Sign in again, and let another user than the one who is signed in replace the session (on a terminal, you are asked
     /// otherwise)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "machine")]
     as_another: bool,
-    /// How long you have to answer, such as 5m
-    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = when::parse_span)]
-    timeout: Duration,
+    /// How long you have to answer, such as 5m [default: 10m], or how long to wait for a token without a person [default: 45s]
+    #[arg(long, value_name = "SPAN", value_parser = when::parse_span)]
+    timeout: Option<Duration>,
     /// Print one JSON object a line, for each event (see below)
     #[arg(long)]
     json: bool,
@@ -98,6 +115,11 @@ Examples:
   tokenkeeper login https://mcp.example.com/mcp
   tokenkeeper login https://mcp.example.com/mcp --account work --scope 'files:read files:write'
   tokenkeeper login https://mcp.example.com/mcp --client-id my-app --client-secret-file secret.txt
+  tokenkeeper login https://mcp.example.com/mcp --client-credentials --client-id robot --client-secret-file secret.txt
+  tokenkeeper login https://mcp.example.com/mcp --jwt-bearer /var/run/secrets/tokens/mcp
+  tokenkeeper login idp:https://idp.example.com --client-id desktop
+  tokenkeeper login https://mcp.example.com/mcp --idp https://idp.example.com --client-id app --client-secret-file secret.txt
+  tokenkeeper login https://mcp.example.com/mcp --exec gcloud auth print-identity-token
   BROWSER='firefox --new-window %s' tokenkeeper login https://mcp.example.com/mcp
 
 Events with --json:
@@ -111,7 +133,7 @@ Exit codes:
   0  signed in
   1  failed: it was cancelled, or could not be done
   2  usage: an argument, or what came on standard input, is not acceptable
-  3  login required: the session was logged out meanwhile
+  3  login required: the session was logged out meanwhile, or there is none at the identity provider
   4  refused: by you, by the server, or because it would do harm
   5  temporarily unavailable: it was not answered in time, or a server cannot be reached
   6  store trouble: the home cannot be read or written";
@@ -142,9 +164,19 @@ impl Arguments {
         Ok(Some(listed.unwrap_or_else(Browser::of_system)))
     }
 
+    /// The scopes to ask for.
+    fn scopes(&self) -> Scopes {
+        Scopes::new(self.scopes.iter().flat_map(|scopes| scopes.split_ascii_whitespace()))
+    }
+
+    /// How long the person has to answer.
+    fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(PATIENCE)
+    }
+
     fn request(&self, way: Way, asks_again: bool) -> LogIn {
-        let scopes = Scopes::new(self.scopes.iter().flat_map(|scopes| scopes.split_ascii_whitespace()));
-        let request = LogIn::new().scopes(scopes).way(way).timeout(self.timeout.saturating_add(GRACE));
+        let timeout = self.patience().saturating_add(GRACE);
+        let request = LogIn::new().scopes(self.scopes()).way(way).timeout(timeout);
         let request = if asks_again { request.again() } else { request };
         let request = if self.as_another { request.allow_another_subject() } else { request };
         match self.callback_port {
@@ -154,8 +186,11 @@ impl Arguments {
     }
 }
 
-/// Signs a person in to the server that `arguments` name.
+/// Signs in to the server that `arguments` name.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
+    if arguments.machine.is_given() {
+        return machine::run(arguments, home, out);
+    }
     let place = Surroundings::of_process();
     let browser = arguments.chosen_browser(place)?;
     let selected = arguments.who.select()?;
@@ -176,9 +211,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Ok(prepared) => prepared,
             Err(stop) => return login.stopped(stop, out),
         };
-        let settings =
-            LoginSettings::default().clients(clients).hint_account().discovery(move |_| Ok(discovery.clone()));
-        let limits = LoginLimits { prompt: arguments.timeout, ..LoginLimits::default() };
+        let dpop = if arguments.dpop { Dpop::Required } else { Dpop::default() };
+        let settings = LoginSettings::default().clients(clients).hint_account().dpop(dpop);
+        let settings = settings.discovery(move |_| Ok(discovery.clone()));
+        let limits = LoginLimits { prompt: arguments.patience(), ..LoginLimits::default() };
         let configure = |builder: RuntimeBuilder| {
             builder.http(http).clock(Arc::clone(&clock) as _).login(settings).login_limits(limits)
         };
@@ -235,14 +271,7 @@ impl Attempt<'_> {
     }
 
     fn signed_in(&self, session: &SignedIn, clock: &dyn Clock, out: &mut impl Write) -> Result<(), Failure> {
-        for note in session.notes() {
-            let _ = writeln!(io::stderr(), "note: {note}");
-        }
-        match self.arguments.json {
-            true => session.print_json(out, self.identity)?,
-            false => session.print(out, self.identity, clock.now().wall)?,
-        }
-        Ok(())
+        session.show(out, self.identity, self.arguments.json, clock.now().wall)
     }
 
     fn stopped(&self, stop: Stop, out: &mut impl Write) -> Result<(), Failure> {
@@ -278,6 +307,10 @@ async fn server(
     identity: &ServerIdentity,
     record: Option<&Record>,
 ) -> Result<AuthorizationServer, DiscoveryError> {
+    if let Target::Idp { issuer } = identity.target() {
+        // The person has named it, as the login itself takes it.
+        return discovery.server(issuer.as_str(), Reach::Any).await.map(Arc::unwrap_or_clone);
+    }
     let bound = record.and_then(Record::grant).map(|grant| grant.binding.issuer.0.as_str());
     discover(discovery, identity, bound).await.map(|found| found.server)
 }

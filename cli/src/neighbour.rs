@@ -1,13 +1,17 @@
-//! Hints at a session beside the one that was named, for a person who named the wrong one.
+//! Hints at a session beside the one that was named, which the person meant, or which the named one draws from.
 
 use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::machine::MachineGrant;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Reason, ServerIdentity};
 
-/// A sentence that names the session which was probably meant, if `reason` is that `identity` was never signed in.
+/// A sentence that names the session which was probably meant, if `reason` is that `identity` was never signed in, or the one
+/// at an identity provider that needs a sign-on.
 pub(crate) async fn hint(store: &FileStore, identity: &ServerIdentity, reason: Reason) -> Option<String> {
-    if reason != Reason::NeverSignedIn {
-        return None;
+    match reason {
+        Reason::NeverSignedIn => {}
+        Reason::SignOnRequired => return sign_on(store, identity).await,
+        _ => return None,
     }
     let mut others = store.list().await.ok()?;
     others.retain(|other| other != identity && is_same_server(other, identity));
@@ -19,6 +23,14 @@ pub(crate) async fn hint(store: &FileStore, identity: &ServerIdentity, reason: R
         }
     }
     None
+}
+
+/// A sentence about the session that `identity` draws its tokens from.
+async fn sign_on(store: &FileStore, identity: &ServerIdentity) -> Option<String> {
+    let record = store.inspect(identity).await.ok().flatten()?;
+    let grant = MachineGrant::of_plan(&record.grant()?.renewal)?;
+    let other = grant.other_session()?;
+    Some(format!("tokenkeeper login {} signs in at the identity provider of {identity}", other.target()))
 }
 
 /// Whether both are for one server, but for a slash at the end of its URL.

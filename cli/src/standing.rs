@@ -12,6 +12,7 @@ use tokenkeeper::issuers::providers;
 use tokenkeeper::stores::file::{Entry, FileStore};
 
 use crate::cooldown;
+use crate::renewal::Renewal as Renewed;
 
 /// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,6 +61,8 @@ impl State {
 pub(crate) struct Standing {
     pub(crate) state: State,
     pub(crate) issuer: Option<String>,
+    /// How the session gets its next token. `None` if only a login brings one.
+    pub(crate) renewal: Option<Renewed>,
     /// When the access token expires, if known.
     pub(crate) expires: Option<WallTime>,
     /// When the newest token was requested, if a refresh brought it.
@@ -115,6 +118,7 @@ impl Standing {
         Self {
             state,
             issuer: view.issuer.map(|issuer| issuer.0),
+            renewal: Renewed::of(record),
             expires: validity.and_then(|validity| Some(validity.anchored().wall.after(validity.lifetime()?))),
             refreshed,
             signed_in: view.signed_in,
@@ -137,6 +141,7 @@ impl Standing {
         Self {
             state: State::Unreadable,
             issuer: None,
+            renewal: None,
             expires: None,
             refreshed: None,
             signed_in: None,

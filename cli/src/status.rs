@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
 use crate::paint::{print, print_json};
+use crate::renewal::Renewal;
 use crate::standing::{Standing, State};
 use crate::when;
 
@@ -179,6 +180,8 @@ fn object(session: &Session) -> serde_json::Value {
         "key": identity.key(),
         "issuer": standing.issuer,
         "state": standing.state,
+        "renewal": standing.renewal.as_ref().map(Renewal::source),
+        "dpop": standing.renewal.as_ref().is_some_and(Renewal::is_bound),
         "expires_at": standing.expires.map(when::stamp),
         "refreshed_at": standing.refreshed.map(when::stamp),
         "signed_in_at": standing.signed_in.map(when::stamp),

@@ -112,9 +112,16 @@ fn line() -> Result<Zeroizing<String>, Failure> {
     Ok(line)
 }
 
-/// The identity of `account` at the MCP server with this URL.
+/// What stands before the issuer of an identity provider, as in the keys of identities.
+pub(crate) const IDP: &str = "idp:";
+
+/// The identity of `account` at the MCP server with this URL, or at the identity provider with this issuer after `idp:`.
 pub(crate) fn identity(url: &str, account: &str) -> Result<ServerIdentity, Failure> {
     let usage = |error: tokenkeeper::IdentityError| Failure::Usage(error.to_string());
-    let target = Target::mcp(url).map_err(usage)?;
+    let target = match url.strip_prefix(IDP) {
+        Some(issuer) => Target::idp(issuer),
+        None => Target::mcp(url),
+    };
+    let target = target.map_err(usage)?;
     Ok(ServerIdentity::new(Account::new(account).map_err(usage)?, target))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Deserialize;
 use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::issuers::{Client, IssuerSettings};
-use tokenkeeper::{AccessToken, Account, Login, LoginError, RefreshToken, ServerIdentity, grant};
+use tokenkeeper::{AccessToken, Account, Login, LoginError, RefreshToken, ServerIdentity, Target, grant};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -160,6 +160,14 @@ impl Bundle {
             Some(Resource::Url(url)) if !url.is_empty() => issuer = issuer.resource(url),
             Some(Resource::IsSent(false)) => issuer = issuer.without_resource(),
             _ => {}
+        }
+        if matches!(self.identity()?.target(), Target::Idp { .. }) {
+            if present_secret(&self.access_token).is_some() {
+                let told = "the session at an identity provider has an ID token and no access token: leave access_token \
+                            out, and the first use brings the ID token";
+                return Err(Failure::Usage(told.to_owned()));
+            }
+            issuer = issuer.identity_provider();
         }
         if let Some(provider) = provider {
             issuer = issuer.provider(provider).map_err(usage)?;

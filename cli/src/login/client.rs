@@ -1,11 +1,13 @@
 //! The client with which a login is made, as the arguments name it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
 
 use tokenkeeper::discovery::AuthorizationServer;
 use tokenkeeper::engine::values::record::Binding;
+use tokenkeeper::grant::ClientKey;
 use tokenkeeper::issuers::Client;
 use tokenkeeper::registration::{Clients, MetadataDocument};
 use zeroize::Zeroizing;
@@ -28,10 +30,30 @@ pub(crate) struct ClientArguments {
     /// The file with the client's secret, or - for a line of standard input
     #[arg(long, value_name = "FILE", requires = "client_id")]
     client_secret_file: Option<PathBuf>,
+    /// The file with the client's private key, as PEM or as a JWK, for a client that signs its requests (private_key_jwt)
+    #[arg(long, value_name = "FILE", requires = "client_id", conflicts_with = "client_secret_file")]
+    client_key: Option<PathBuf>,
     /// Sign in as the client that this https URL describes (a client ID metadata document, with the redirect address
     /// http://127.0.0.1/callback), where the server accepts such clients
     #[arg(long, value_name = "URL")]
     client_metadata_url: Option<String>,
+}
+
+/// What a client authenticates with. `Debug` shows no part of it.
+pub(super) enum Credential {
+    None,
+    Secret(Zeroizing<String>),
+    Key(ClientKey),
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Secret(_) => "Secret",
+            Self::Key(_) => "Key",
+        })
+    }
 }
 
 /// A client as a person has named it.
@@ -40,7 +62,7 @@ pub(super) enum Named {
     /// The command registers itself.
     None,
     /// A client of the server that the login finds.
-    Registered { id: String, secret: Option<Zeroizing<String>> },
+    Registered { id: String, credential: Credential },
     /// A metadata document.
     Document(MetadataDocument),
 }
@@ -56,8 +78,12 @@ impl ClientArguments {
         if id.is_empty() || !id.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(Failure::Usage("a client identifier consists of printable ASCII characters".to_owned()));
         }
-        let secret = self.client_secret_file.as_ref().map(secret).transpose()?;
-        Ok(Named::Registered { id: id.clone(), secret })
+        let credential = match (&self.client_secret_file, &self.client_key) {
+            (Some(path), _) => Credential::Secret(secret(path)?),
+            (None, Some(path)) => Credential::Key(key(path)?),
+            (None, None) => Credential::None,
+        };
+        Ok(Named::Registered { id: id.clone(), credential })
     }
 }
 
@@ -75,28 +101,56 @@ impl Named {
         server: Option<&AuthorizationServer>,
         bound: Option<&Binding>,
     ) -> Result<Clients, Failure> {
-        let (id, secret) = match self {
+        let (id, credential) = match self {
             Self::None => return Ok(Clients::default()),
             Self::Document(document) => return Ok(Clients::default().metadata_document(document)),
-            Self::Registered { id, secret } => (id, secret),
+            Self::Registered { id, credential } => (id, credential),
         };
         // A session that is signed in needs no client.
         let Some(server) = server else { return Ok(Clients::default().without_dynamic()) };
-        // A resource that names another server than before must not get the client's secret to it (law 23).
-        if let Some(bound) = bound.filter(|bound| bound.client.id == id && bound.issuer.0 != server.issuer) {
-            return Err(Failure::Refused(format!(
-                "this client belongs to {}, and the server names {} now: give the client that is registered there",
-                harmless(&bound.issuer.0),
-                harmless(&server.issuer)
-            )));
-        }
-        let _ = writeln!(io::stderr(), "note: the client is used at {} only", harmless(&server.issuer));
-        let client = match secret {
-            None => Client::public(id),
-            Some(secret) => with_secret(id, &secret, server.auth_methods.as_deref())?,
-        };
+        let client = registered(id, credential, server, bound)?;
         let any_redirect: [&str; 0] = [];
         Ok(Clients::default().without_dynamic().pre_registered(&server.issuer, client, any_redirect))
+    }
+
+    /// The client of a grant without a person, if one is named. `server` and `bound` are as for [`clients`](Self::clients).
+    pub(super) fn client(
+        self,
+        server: &AuthorizationServer,
+        bound: Option<&Binding>,
+    ) -> Result<Option<Client>, Failure> {
+        match self {
+            Self::Registered { id, credential } => registered(id, credential, server, bound).map(Some),
+            Self::None | Self::Document(_) => Ok(None),
+        }
+    }
+
+    /// Whether the client can authenticate.
+    pub(super) fn is_confidential(&self) -> bool {
+        matches!(self, Self::Registered { credential: Credential::Secret(_) | Credential::Key(_), .. })
+    }
+}
+
+/// The client at `server`, which alone sees its secret.
+fn registered(
+    id: String,
+    credential: Credential,
+    server: &AuthorizationServer,
+    bound: Option<&Binding>,
+) -> Result<Client, Failure> {
+    // A resource that names another server than before must not get the client's secret to it (law 23).
+    if let Some(bound) = bound.filter(|bound| bound.client.id == id && bound.issuer.0 != server.issuer) {
+        return Err(Failure::Refused(format!(
+            "this client belongs to {}, and the server names {} now: give the client that is registered there",
+            harmless(&bound.issuer.0),
+            harmless(&server.issuer)
+        )));
+    }
+    let _ = writeln!(io::stderr(), "note: the client is used at {} only", harmless(&server.issuer));
+    match credential {
+        Credential::None => Ok(Client::public(id)),
+        Credential::Secret(secret) => with_secret(id, &secret, server.auth_methods.as_deref()),
+        Credential::Key(key) => Ok(Client::private_key_jwt(id, &key)),
     }
 }
 
@@ -114,6 +168,20 @@ fn with_secret(id: String, secret: &str, methods: Option<&[String]>) -> Result<C
                 .to_owned(),
         ))
     }
+}
+
+/// The private key in a file.
+fn key(path: &PathBuf) -> Result<ClientKey, Failure> {
+    let unusable = |why: &str| Failure::Usage(format!("the client's key in {}: {why}", path.display()));
+    // A buffer that grows leaves copies of the key behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
+    read.map_err(|error| unusable(&error.to_string()))?;
+    let key = match text.trim_start().starts_with('{') {
+        true => ClientKey::from_jwk(&text),
+        false => ClientKey::from_pem(&text),
+    };
+    key.map_err(|error| unusable(&error.to_string()))
 }
 
 /// The secret in a file without the end of its line, or of the next line of standard input for `-`.
@@ -174,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_client_belongs_to_the_server_that_was_found() {
-        let named = || Named::Registered { id: "id".to_owned(), secret: Some(Zeroizing::new("s3cret".to_owned())) };
+        let secret = || Credential::Secret(Zeroizing::new("s3cret".to_owned()));
+        let named = || Named::Registered { id: "id".to_owned(), credential: secret() };
         assert!(named().asks_server() && !Named::None.asks_server());
         let server = AuthorizationServer::unpublished("https://as.example", "https://as.example/token");
         let shown = format!("{:?}", named().clients(Some(&server), None).unwrap());

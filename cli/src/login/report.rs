@@ -7,7 +7,9 @@ use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::engine::values::record::Record;
 use tokenkeeper::{Account, LoggedIn, OfferedPrompt, Prompt, Scopes, ServerIdentity};
 
+use crate::failure::Failure;
 use crate::paint::{harmless, print_json};
+use crate::renewal::Renewal;
 use crate::when;
 
 /// Prints that a person is asked, as one line of JSON.
@@ -57,7 +59,8 @@ pub(super) struct SignedIn {
     granted: Scopes,
     generation: Option<String>,
     expires: Option<WallTime>,
-    is_renewable: bool,
+    renewal: Option<Renewal>,
+    is_bound: bool,
 }
 
 impl SignedIn {
@@ -72,12 +75,31 @@ impl SignedIn {
             granted: grant.map(|grant| grant.granted.clone()).unwrap_or_default(),
             generation: record.and_then(|record| Some(record.view().lease?.generation().to_string())),
             expires: validity.and_then(|validity| Some(validity.anchored().wall.after(validity.lifetime()?))),
-            is_renewable: record.and_then(Record::held).is_some(),
+            renewal: record.and_then(Renewal::of),
+            is_bound: grant.is_some_and(|grant| grant.dpop_key.is_some()),
         }
     }
 
+    /// Shows the session, as one line of JSON if `json`, with notes for a person beside it.
+    pub(super) fn show(
+        &self,
+        out: &mut impl Write,
+        identity: &ServerIdentity,
+        json: bool,
+        now: WallTime,
+    ) -> Result<(), Failure> {
+        for note in self.notes() {
+            let _ = writeln!(io::stderr(), "note: {note}");
+        }
+        match json {
+            true => self.print_json(out, identity)?,
+            false => self.print(out, identity, now)?,
+        }
+        Ok(())
+    }
+
     /// The notes for a person, each a line.
-    pub(super) fn notes(&self) -> Vec<String> {
+    fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.how == LoggedIn::Already {
             notes.push("the session was signed in already; --again signs in anew".to_owned());
@@ -87,14 +109,14 @@ impl SignedIn {
         if !self.granted.is_empty() && !declined.is_empty() {
             notes.push(format!("these scopes were not granted: {}", harmless(&declined.join(" "))));
         }
-        if !self.is_renewable && self.issuer.is_some() {
+        if self.renewal.is_none() && self.issuer.is_some() {
             notes.push("there is no refresh token, so the session ends with its access token".to_owned());
         }
         notes
     }
 
     /// Prints one line for people.
-    pub(super) fn print(&self, out: &mut impl Write, identity: &ServerIdentity, now: WallTime) -> io::Result<()> {
+    fn print(&self, out: &mut impl Write, identity: &ServerIdentity, now: WallTime) -> io::Result<()> {
         let mut line = format!("signed in to {}", name(identity));
         if let Some(subject) = &self.subject {
             line.push_str(&format!(" as {}", harmless(subject)));
@@ -106,6 +128,9 @@ impl SignedIn {
             let scopes: Vec<_> = self.granted.iter().collect();
             line.push_str(&format!(", scopes {}", harmless(&scopes.join(" "))));
         }
+        if let Some(renewal) = self.renewal.as_ref().filter(|renewal| renewal.is_unusual()) {
+            line.push_str(&format!(", renewed by {renewal}"));
+        }
         if let Some(expires) = self.expires {
             line.push_str(&format!(", the access token expires {}", when::relative(expires, now)));
         }
@@ -113,7 +138,7 @@ impl SignedIn {
     }
 
     /// Prints one line of JSON.
-    pub(super) fn print_json(&self, out: &mut impl Write, identity: &ServerIdentity) -> io::Result<()> {
+    fn print_json(&self, out: &mut impl Write, identity: &ServerIdentity) -> io::Result<()> {
         let how = match self.how {
             LoggedIn::Already => "already",
             LoggedIn::Elsewhere => "elsewhere",
@@ -128,6 +153,8 @@ impl SignedIn {
             "scopes": self.granted.iter().collect::<Vec<_>>(),
             "generation": self.generation,
             "expires_at": self.expires.map(when::stamp),
+            "renewal": self.renewal.as_ref().map(Renewal::source),
+            "dpop": self.is_bound,
             "how": how,
         });
         print_json(out, &object)

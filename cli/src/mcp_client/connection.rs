@@ -131,9 +131,10 @@ impl Connection {
 
     /// The failure of the command for this reason. `has_effect` if it may do harm to make the request again.
     pub(crate) async fn failure(&self, failure: RequestFailure, has_effect: bool) -> Failure {
-        let hint = match failure.reason() == Reason::NeverSignedIn.as_str() {
-            true => neighbour::hint(&self.keeper.store, &self.identity, Reason::NeverSignedIn).await,
-            false => None,
+        let hinted = [Reason::NeverSignedIn, Reason::SignOnRequired];
+        let hint = match hinted.into_iter().find(|reason| failure.reason() == reason.as_str()) {
+            Some(reason) => neighbour::hint(&self.keeper.store, &self.identity, reason).await,
+            None => None,
         };
         failure.into_failure(&self.keeper.store, &self.login_command, has_effect).with(hint)
     }
