@@ -1,46 +1,65 @@
 //! The errors of the front door.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper_actors::{runtime, values};
 
 use crate::discovery::DiscoveryError;
-use crate::{InstallError, Reason, StoreFault};
+use crate::{InstallError, LoginUrl, Reason, StoreFault};
 
 /// Why a session has no token for a caller.
 ///
 /// The error is opaque. It carries a [`Reason`] from a fixed vocabulary and the time after which trying again makes
 /// sense. It holds no secret and no text of a server. `Display` says in one sentence what happened and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct TokenError(values::TokenError);
+#[error("{error}")]
+pub struct TokenError {
+    error: values::TokenError,
+    interaction: Option<Arc<LoginUrl>>,
+}
 
 impl TokenError {
     /// The reason. Its word ([`Reason::as_str`]) is stable and may be logged, counted and matched on.
     pub fn reason(&self) -> Reason {
-        self.0.reason()
+        self.error.reason()
     }
 
     /// Returns `true` if only a new login helps.
     pub fn is_login_required(&self) -> bool {
-        self.0.is_login_required()
+        self.error.is_login_required()
     }
 
     /// Returns `true` if trying again later may help without any action of a person or the host.
     pub fn is_transient(&self) -> bool {
-        self.0.is_transient()
+        self.error.is_transient()
     }
 
     /// The time after which trying again makes sense, counted from when the error was returned. `None` if it is not
     /// known.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after()
+        self.error.retry_after()
+    }
+
+    /// The page that a person has to open before the session gets a token, if the token endpoint has named one with its refusal
+    /// (`interaction_required` and the like). The reason is [`SignOnRequired`](Reason::SignOnRequired) then. It is an `https`
+    /// URL in printable ASCII. The host shows it, with the server's name, and never opens it unasked. The library does neither.
+    ///
+    /// A server has chosen it, and only grants without a login have one ([`machine`](crate::machine)). `None` in a process
+    /// that has not made the request itself.
+    pub fn interaction_url(&self) -> Option<&LoginUrl> {
+        self.interaction.as_deref()
+    }
+
+    /// The same error, with the page that a person has to open.
+    pub(crate) fn with_interaction(self, interaction: Option<Arc<LoginUrl>>) -> Self {
+        Self { interaction, ..self }
     }
 }
 
 impl From<values::TokenError> for TokenError {
     fn from(error: values::TokenError) -> Self {
-        Self(error)
+        Self { error, interaction: None }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokenkeeper_actors::runtime;
+use tokenkeeper_actors::values;
 use tokenkeeper_actors::values::record::Issuer;
 
 use crate::authorization::AuthorizationLogins;
@@ -12,7 +13,7 @@ use crate::proof::Prover;
 
 use crate::{
     Account, ChallengeKey, ConfigureError, Dpop, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
-    OperationKey, RenewalPlan, ServerIdentity, SessionState, StateWatch, Target, TokenError, TokenOptions,
+    OperationKey, Reason, RenewalPlan, ServerIdentity, SessionState, StateWatch, Target, TokenError, TokenOptions,
 };
 
 /// A handle on the session of one server identity. Cheap to clone; all handles of an identity are on one session.
@@ -69,7 +70,7 @@ impl AuthSession {
     pub async fn token(&self) -> Result<Lease, TokenError> {
         match self.engine.at_hand() {
             Some(lease) => Ok(lease.into()),
-            None => Ok(self.engine.token().await?.into()),
+            None => self.with_page(self.engine.token().await),
         }
     }
 
@@ -83,7 +84,7 @@ impl AuthSession {
     ///
     /// Safe to drop at any await.
     pub async fn token_with(&self, options: TokenOptions) -> Result<Lease, TokenError> {
-        Ok(self.engine.token_with(options).await?.into())
+        self.with_page(self.engine.token_with(options).await)
     }
 
     /// The published lease while it is fresh, without a future. `None` where only the session's actor can answer, as
@@ -217,6 +218,18 @@ impl AuthSession {
     /// is parked. Nothing more is served from it until a login is accepted (law 13).
     pub fn issuers_listed(&self, issuers: impl IntoIterator<Item = impl Into<String>>) {
         self.engine.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
+    }
+
+    /// The answer of the engine, with the page that a person has to open.
+    fn with_page(&self, answer: Result<values::Lease, values::TokenError>) -> Result<Lease, TokenError> {
+        match answer {
+            Ok(lease) => Ok(lease.into()),
+            Err(error) => {
+                let oauth = self.oauth.as_ref().filter(|_| error.reason() == Reason::SignOnRequired);
+                let page = oauth.and_then(|oauth| oauth.machine.interaction_url(self.identity()));
+                Err(TokenError::from(error).with_interaction(page))
+            }
+        }
     }
 
     /// The session's state as of its last event.

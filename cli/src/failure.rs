@@ -10,6 +10,8 @@ use tokenkeeper::{
     TokenError,
 };
 
+use crate::paint::harmless;
+
 /// The end of every command's help.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -73,7 +75,12 @@ impl Failure {
             | Reason::PolicyDenied
             | Reason::ProofRefused
             | Reason::NotBound => Self::Refused(told),
-            Reason::SignOnRequired => Self::LoginRequired(told),
+            Reason::SignOnRequired => Self::LoginRequired(match error.interaction_url() {
+                Some(page) => {
+                    format!("{told}\n  the server wants you to open this page first: {}", harmless(page.as_str()))
+                }
+                None => told,
+            }),
             Reason::NeverSignedIn => Self::LoginRequired(format!("{told}\n  tokenkeeper login signs you in")),
             reason if reason.is_login_required() => Self::LoginRequired(format!(
                 "{told}\n  tokenkeeper login signs in again; tokenkeeper why tells what happened to the old one"

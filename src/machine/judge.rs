@@ -13,7 +13,7 @@ use crate::http::{Body, HttpError, MaybeSent};
 
 /// The error codes of a server that wants the person to sign on again (OpenID Connect Core section 3.1.2.6, RFC 9470
 /// section 3).
-const SIGN_ON_WORDS: [&str; 5] = [
+pub(super) const SIGN_ON_WORDS: [&str; 5] = [
     "account_selection_required",
     "consent_required",
     "insufficient_user_authentication",

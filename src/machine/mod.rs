@@ -42,11 +42,18 @@
 //! Some identity providers take their refresh token as the subject of the exchange
 //! ([`IssuerSettings::identity_provider_without_id_token`](crate::issuers::IssuerSettings::identity_provider_without_id_token)).
 //! Each exchange then spends it, one after another, under the laws of a refresh.
+//!
+//! # Interaction
+//!
+//! A token endpoint may want a person first (`interaction_required`), such as Entra ID's for an on-behalf-of grant. Callers then
+//! get [`SignOnRequired`](crate::Reason::SignOnRequired), with the page to open if the answer names one
+//! ([`TokenError::interaction_url`](crate::TokenError::interaction_url)). The next request is made by a caller that asks again.
 
 mod command;
 mod credential;
 mod grant;
 mod idp;
+mod interaction;
 mod judge;
 mod kinds;
 mod names;

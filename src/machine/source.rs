@@ -11,11 +11,12 @@ use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::values::record::{Binding, Client, Issuer};
-use tokenkeeper_actors::values::{DpopKey, ElapsedTime, Moment, Reason, ServerIdentity, TokenKind, Validity};
+use tokenkeeper_actors::values::{DpopKey, ElapsedTime, LoginUrl, Moment, Reason, ServerIdentity, TokenKind, Validity};
 
 use super::credential::Credential;
 use super::grant::MachineGrant;
 use super::idp::{OtherSessions, RuntimeLink};
+use super::interaction::Interactions;
 use super::judge::{self, unavailable};
 use super::kinds::Kind;
 use super::sealed;
@@ -43,6 +44,7 @@ pub(crate) struct MachineSource {
     others: OtherSessions,
     /// The servers that were found for sessions without a record, with the plans that they were found for.
     found: Mutex<BTreeMap<ServerIdentity, (RenewalPlan, Binding)>>,
+    interactions: Interactions,
 }
 
 /// The parts of a runtime that the source uses.
@@ -60,6 +62,8 @@ pub(crate) struct Parts {
 
 /// One request at a token endpoint.
 struct Ask<'a> {
+    /// The session that the request is for.
+    identity: &'a ServerIdentity,
     binding: &'a Binding,
     client: &'a Client,
     /// The key that the tokens are bound to.
@@ -74,7 +78,17 @@ impl MachineSource {
         let Parts { http, clock, profiles, discovery, refresh, store, link, errands } = parts;
         let profile = profiles.of(&RenewalPlan::default());
         let others = OtherSessions::new(link, Arc::clone(&store), errands, profile);
-        Self { http, clock, profiles, discovery, refresh, store, others, found: Mutex::default() }
+        Self {
+            http,
+            clock,
+            profiles,
+            discovery,
+            refresh,
+            store,
+            others,
+            found: Mutex::default(),
+            interactions: Interactions::default(),
+        }
     }
 
     /// The binding of a session of `identity` with this grant. Discovers the authorization server, unless the grant names it.
@@ -174,8 +188,8 @@ impl MachineSource {
                 if grant.is_bound() && key.is_none() {
                     return Err(Evidence::NotSent(NotSent::Unbuildable));
                 }
-                let ask =
-                    Ask { binding: &binding, client: &grant.client, key, reach, departure, timeout: request.timeout };
+                let (client, timeout) = (&grant.client, request.timeout);
+                let ask = Ask { identity, binding: &binding, client, key, reach, departure, timeout };
                 self.exchange(identity, &grant, kind, ask, deadline).await?
             }
         };
@@ -194,7 +208,7 @@ impl MachineSource {
         ask: Ask<'_>,
         parameters: Parameters<'_>,
     ) -> Result<(http::Response<crate::http::Body>, Moment), Evidence> {
-        let Ask { binding, client, key, reach, departure, timeout } = ask;
+        let Ask { identity, binding, client, key, reach, departure, timeout } = ask;
         let asked = self.clock.now();
         let signing = Signing { issuer: &binding.issuer.0, now: asked.wall };
         let request = token_request(&binding.token_endpoint, client, parameters, BodyFormat::Form, signing);
@@ -206,7 +220,13 @@ impl MachineSource {
         let answer = answer.and_then(|answer| decode(answer, DEFAULT_ANSWER_MOST).map_err(HttpError::MaybeSent));
         let answer = answer.map_err(judge::unanswered)?;
         self.refresh.token_proofs().learn(&binding.token_endpoint, key, answer.headers());
+        self.interactions.note(identity, &answer);
         Ok((answer, asked))
+    }
+
+    /// The page that a person has to open before the session of `identity` gets a token, as the last answer named it.
+    pub(crate) fn interaction_url(&self, identity: &ServerIdentity) -> Option<Arc<LoginUrl>> {
+        self.interactions.of(identity)
     }
 
     /// The time that is left until `deadline`.

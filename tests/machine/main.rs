@@ -7,6 +7,7 @@ mod credentials;
 mod enterprise;
 mod faults;
 mod host;
+mod interaction;
 mod jwt;
 mod server;
 mod sign_on;

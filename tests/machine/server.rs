@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     CloseAfter,
     /// The answer has no ID token.
     WithoutIdToken,
+    /// Nothing is processed, and the answer wants a person at this page.
+    WantsPerson(&'static str),
 }
 
 /// A token request as it arrived.
@@ -324,6 +326,9 @@ impl Shared {
         let fault = state.faults.get_mut(grant).and_then(VecDeque::pop_front);
         match fault {
             Some(Fault::Refuse(status, error, retry_after)) => Some((status, json!({ "error": error }), retry_after)),
+            Some(Fault::WantsPerson(page)) => {
+                Some((400, json!({ "error": "interaction_required", "interaction_uri": page }), None))
+            }
             Some(Fault::CloseBefore) => None,
             Some(Fault::CloseAfter) => {
                 state.grant(grant, &request);

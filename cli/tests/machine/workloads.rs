@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::scene::Scene;
-use super::server::BEARER;
+use super::server::{BEARER, Fault};
 
 #[test]
 fn a_workload_signs_in_with_its_token_which_is_read_again_when_it_changes() {
@@ -67,4 +67,16 @@ fn a_command_that_fails_stores_nothing() {
         assert!(done.code != 0 && done.err.contains("subject_unavailable"), "{}", done.err);
         assert!(scene.home.status().is_null());
     }
+}
+
+#[test]
+fn a_page_that_the_server_wants_a_person_to_open_is_shown_and_not_opened() {
+    let scene = Scene::new();
+    let file = scene.home.file("token", "workload-1");
+    scene.login(0, &["--jwt-bearer", &file]).good();
+    scene.server.next(BEARER, [Fault::WantsPerson("https://login.example.com/consent?ticket=7")]);
+    let done = scene.renewed(0);
+    let words = "the server wants you to open this page first: https://login.example.com/consent?ticket=7";
+    assert!(done.code == 3 && done.err.contains(words), "{}", done.err);
+    assert!(scene.renewed(0).good().starts_with("at-"));
 }

@@ -100,6 +100,7 @@ impl MachineSource {
         let wanted = grant.id_jag(binding);
         parameters.extend(wanted.iter().map(|(name, value)| (*name, value.as_str())));
         let ask = Ask {
+            identity,
             binding: server,
             client: &server.client,
             key: None,
