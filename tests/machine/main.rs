@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
+mod command_faults;
 mod commands;
 mod credentials;
 mod enterprise;
@@ -9,6 +10,7 @@ mod faults;
 mod host;
 mod interaction;
 mod jwt;
+mod kills;
 mod server;
 mod sign_on;
 mod store;
