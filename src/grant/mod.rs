@@ -31,7 +31,7 @@ use crate::http::{
     Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
 };
 use crate::issuers::providers;
-use crate::proof::{ProofKey, Proofs};
+use crate::proof::Proofs;
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
 pub(crate) use answer::{is_of_unknown_type, jwt_lifetime, read_for as answer_for};
@@ -221,7 +221,7 @@ impl TokenSource for RefreshGrant {
         grant: &Grant,
     ) -> Result<Option<Box<dyn SourceConnection>>, NotSent> {
         let Refresh::Held(held) = &grant.refresh else { return Err(NotSent::Unbuildable) };
-        if grant.dpop_key.as_ref().is_some_and(|key| ProofKey::open(key).is_none()) {
+        if grant.dpop_key.as_ref().is_some_and(|key| !self.proofs.can_use(key)) {
             return Err(NotSent::Unbuildable);
         }
         let endpoint = self.refresh(held.credential.token(), grant).map(|request| request.uri().clone());

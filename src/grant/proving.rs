@@ -30,6 +30,11 @@ impl TokenProofs {
         Some(())
     }
 
+    /// Whether requests can be proven with this key.
+    pub(super) fn can_use(&self, key: &DpopKey) -> bool {
+        self.0.as_ref().is_some_and(|proofs| proofs.key(key).is_some())
+    }
+
     /// Learns nonce and time from the answer to a request with a proof.
     pub(crate) fn learn(&self, endpoint: &str, key: Option<&DpopKey>, headers: &HeaderMap) {
         if let (Some(proofs), Some(_), Some(target)) = (&self.0, key, HtTarget::of(endpoint)) {

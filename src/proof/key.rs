@@ -69,6 +69,8 @@ mod signing {
         key: SigningKey,
         x: String,
         y: String,
+        /// The header of all proofs, encoded.
+        header: String,
     }
 
     /// The form in which a record keeps the key, a JWK (RFC 7518 section 6.2). The public members follow from the private one.
@@ -140,7 +142,10 @@ mod signing {
             let key = SigningKey::from(secret);
             let point = key.verifying_key().to_sec1_point(false);
             let (x, y) = (URL_SAFE_NO_PAD.encode(point.x()?), URL_SAFE_NO_PAD.encode(point.y()?));
-            Some(Self { key, x, y })
+            let jwk = PublicJwk { crv: "P-256", kty: "EC", x: &x, y: &y };
+            let header = serde_json::to_vec(&Header { typ: "dpop+jwt", alg: "ES256", jwk }).ok()?;
+            let header = URL_SAFE_NO_PAD.encode(header);
+            Some(Self { key, x, y, header })
         }
 
         /// The thumbprint of the public key (RFC 7638), which names it in requests and tokens.
@@ -153,11 +158,8 @@ mod signing {
         pub(in crate::proof) fn sign(&self, claims: &Claims<'_>) -> Option<String> {
             let Claims { jti, htm, htu, iat, ath, nonce } = *claims;
             let ath = ath.map(|token| URL_SAFE_NO_PAD.encode(Sha256::digest(token.expose().as_bytes())));
-            let header = Header { typ: "dpop+jwt", alg: "ES256", jwk: self.public() };
-            let part = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
-            let header = part(serde_json::to_vec(&header).ok()?);
-            let body = part(serde_json::to_vec(&Body { jti, htm, htu, iat, ath, nonce }).ok()?);
-            let mut proof = [header, body].join(".");
+            let body = serde_json::to_vec(&Body { jti, htm, htu, iat, ath, nonce }).ok()?;
+            let mut proof = [self.header.as_str(), &URL_SAFE_NO_PAD.encode(body)].join(".");
             let signature: Signature = self.key.sign(proof.as_bytes());
             proof.push('.');
             URL_SAFE_NO_PAD.encode_string(signature.to_bytes(), &mut proof);

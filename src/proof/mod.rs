@@ -3,6 +3,7 @@
 
 mod error;
 mod key;
+mod keys;
 mod party;
 mod prover;
 mod setting;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::grant::server_time;
 use key::Claims;
+use keys::OpenKeys;
 use party::{Known, Party};
 
 pub use error::{ClockSkew, ProofError};
@@ -53,6 +55,7 @@ pub(crate) struct Proofs(Arc<Shared>);
 struct Shared {
     clock: Arc<dyn Clock>,
     entropy: Entropy,
+    keys: OpenKeys,
     known: Mutex<BTreeMap<Party, Known>>,
 }
 
@@ -70,7 +73,8 @@ pub(crate) struct Proven<'a> {
 
 impl Proofs {
     pub(crate) fn new(clock: Arc<dyn Clock>, entropy: Entropy) -> Self {
-        Self(Arc::new(Shared { clock, entropy, known: Mutex::default() }))
+        let keys = OpenKeys::new(&entropy);
+        Self(Arc::new(Shared { clock, entropy, keys, known: Mutex::default() }))
     }
 
     /// The proof for one send of a request, with an identifier of its own. `None` for a claim that has no JSON form, which no
@@ -94,9 +98,14 @@ impl Proofs {
         Some(value)
     }
 
+    /// The opened key of a session, which is opened once. `None` if it cannot be used.
+    pub(crate) fn key(&self, stored: &DpopKey) -> Option<Arc<ProofKey>> {
+        self.0.keys.open(stored)
+    }
+
     /// The header of a request to the token endpoint `endpoint`. `None` if the key cannot be used.
     pub(crate) fn for_token_endpoint(&self, endpoint: &str, key: &DpopKey) -> Option<HeaderValue> {
-        let (key, target) = (ProofKey::open(key)?, HtTarget::of(endpoint)?);
+        let (key, target) = (self.key(key)?, HtTarget::of(endpoint)?);
         let role = Role::Authorization;
         self.proof(&key, Proven { role, method: &Method::POST, target: &target, token: None, nonce: None })
     }

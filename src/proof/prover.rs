@@ -59,7 +59,7 @@ impl Prover {
             (TokenKind::Dpop, _) => return Err(ProofError::Unsupported),
         };
         let (Some(prover), Some(target)) = (prover, target) else { return Err(ProofError::Unsupported) };
-        let key = Arc::new(ProofKey::open(key).ok_or(ProofError::NoKey)?);
+        let key = prover.proofs.key(key).ok_or(ProofError::NoKey)?;
         let (proofs, lease) = (prover.proofs.clone(), lease.clone());
         Ok(Some(BoundLease { proofs, key, lease, target: target.clone(), method: method.clone(), nonce }))
     }
