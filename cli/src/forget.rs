@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     if arguments.json {
         let forgotten = forgotten.iter().map(|identity| {
             json!({
-                "server": identity.resource().map(|resource| resource.as_str()),
+                "server": who::server(identity),
                 "account": identity.account().as_str(),
             })
         });

@@ -169,7 +169,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let _ = writeln!(io::stderr(), "note: {note}");
     if arguments.json {
         let object = json!({
-            "server": identity.resource().map(|resource| resource.as_str()),
+            "server": who::server(&identity),
             "account": identity.account().as_str(),
             "issuer": issuer,
             "expires_at": expires_at.map(when::stamp),

@@ -125,7 +125,8 @@ Examples:
 Events with --json:
   prompt     you are asked: server, account, way (page or device), url, complete_url, user_code, takes_paste,
              expires_at
-  signed_in  the session is stored: server, account, issuer, subject, scopes, generation, expires_at, how (here,
+  signed_in  the session is stored: server, account, issuer, subject, scopes, generation, expires_at, renewal (what
+             the next token is obtained with, or null), dpop (whether the tokens are bound to a key), how (here,
              elsewhere, or already)
   failed     no session was stored: server, account, reason, advice
 

@@ -11,7 +11,7 @@ use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments, Keeper};
 use crate::neighbour;
 use crate::paint::print_json;
-use crate::who::Who;
+use crate::who::{self, Who};
 
 /// Logs out: the stored tokens are removed, and no process serves them any more
 ///
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     })?;
     if arguments.json {
         let object = json!({
-            "server": identity.resource().map(|resource| resource.as_str()),
+            "server": who::server(&identity),
             "account": identity.account().as_str(),
             "may_still_live": done.may_still_live(),
             "revocation": done.revocation.map(name),

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     })?;
     if arguments.json {
         let object = json!({
-            "server": identity.resource().map(|resource| resource.as_str()),
+            "server": who::server(&identity),
             "account": identity.account().as_str(),
             "name": arguments.name,
         });

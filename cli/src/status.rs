@@ -21,7 +21,7 @@ use crate::home::{self, HomeArguments};
 use crate::paint::{print, print_json};
 use crate::renewal::Renewal;
 use crate::standing::{Standing, State};
-use crate::when;
+use crate::{when, who};
 
 /// Shows the sessions of this home: how each stands, and why
 ///
@@ -174,7 +174,7 @@ fn show(
 fn object(session: &Session) -> serde_json::Value {
     let Session { identity, name, standing, trouble } = session;
     json!({
-        "server": identity.resource().map(|resource| resource.as_str()),
+        "server": who::server(identity),
         "account": identity.account().as_str(),
         "name": name,
         "key": identity.key(),

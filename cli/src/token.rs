@@ -259,7 +259,7 @@ fn print(
         "token_type": kind(lease.kind()),
         "expires_at": expires_at,
         "scope": lease.scopes().iter().collect::<Vec<_>>().join(" "),
-        "server": identity.resource().map(|resource| resource.as_str()),
+        "server": who::server(identity),
         "account": identity.account().as_str(),
         "login_required": login_required,
         "generation": lease.generation().to_string(),

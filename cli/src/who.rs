@@ -112,6 +112,15 @@ fn line() -> Result<Zeroizing<String>, Failure> {
     Ok(line)
 }
 
+/// The other side of a session in the form in which commands take it, with all secrets that are in its URL.
+pub(crate) fn server(identity: &ServerIdentity) -> Option<String> {
+    match identity.target() {
+        Target::Mcp(resource) => Some(resource.as_str().to_owned()),
+        Target::Idp { issuer } => Some(format!("{IDP}{}", issuer.as_str())),
+        _ => None,
+    }
+}
+
 /// What stands before the issuer of an identity provider, as in the keys of identities.
 pub(crate) const IDP: &str = "idp:";
 

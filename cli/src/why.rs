@@ -17,7 +17,7 @@ use crate::neighbour;
 use crate::paint::{BAD, BOLD, FAINT, GOOD, paint, print, print_json};
 use crate::standing::{Standing, State};
 use crate::when;
-use crate::who::Who;
+use crate::who::{self, Who};
 
 /// Shows what happened to a session, and so why it stands as it does
 ///
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             })
         });
         let object = json!({
-            "server": identity.resource().map(|resource| resource.as_str()),
+            "server": who::server(&identity),
             "account": identity.account().as_str(),
             "state": state,
             "reason": reason.map(Reason::as_str),

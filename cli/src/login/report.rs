@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::engine::values::record::Record;
 use tokenkeeper::{Account, LoggedIn, OfferedPrompt, Prompt, Scopes, ServerIdentity};
@@ -10,7 +10,7 @@ use tokenkeeper::{Account, LoggedIn, OfferedPrompt, Prompt, Scopes, ServerIdenti
 use crate::failure::Failure;
 use crate::paint::{harmless, print_json};
 use crate::renewal::Renewal;
-use crate::when;
+use crate::{when, who};
 
 /// Prints that a person is asked, as one line of JSON.
 pub(super) fn asked(out: &mut impl Write, prompt: &Prompt) -> io::Result<()> {
@@ -23,7 +23,7 @@ pub(super) fn asked(out: &mut impl Write, prompt: &Prompt) -> io::Result<()> {
     };
     let object = json!({
         "event": "prompt",
-        "server": server(&prompt.identity),
+        "server": who::server(&prompt.identity),
         "account": prompt.identity.account().as_str(),
         "way": way,
         "url": url,
@@ -41,7 +41,7 @@ pub(super) fn asked(out: &mut impl Write, prompt: &Prompt) -> io::Result<()> {
 pub(super) fn failed(out: &mut impl Write, identity: &ServerIdentity, reason: &str, text: &str) -> io::Result<()> {
     let object = json!({
         "event": "failed",
-        "server": server(identity),
+        "server": who::server(identity),
         "account": identity.account().as_str(),
         "reason": reason,
         "advice": text,
@@ -146,7 +146,7 @@ impl SignedIn {
         };
         let object = json!({
             "event": "signed_in",
-            "server": server(identity),
+            "server": who::server(identity),
             "account": identity.account().as_str(),
             "issuer": self.issuer,
             "subject": self.subject,
@@ -168,8 +168,4 @@ pub(super) fn name(identity: &ServerIdentity) -> String {
         account if *account == Account::default() => server,
         account => format!("{server} ({})", harmless(account.as_str())),
     }
-}
-
-fn server(identity: &ServerIdentity) -> Value {
-    identity.resource().map(|resource| resource.as_str()).into()
 }

@@ -11,8 +11,13 @@ use super::server::{BEARER, CODE, EXCHANGE, REFRESH};
 
 /// Signs on at the identity provider as a person does.
 fn sign_on(scene: &Scene) -> Value {
+    sign_on_with(scene, &[])
+}
+
+fn sign_on_with(scene: &Scene, arguments: &[&str]) -> Value {
     let idp = format!("idp:{}", scene.server.idp());
-    let mut login = scene.home.command(&["login", &idp, "--client-id", "desktop", "--no-browser", "--json"]);
+    let login = [&["login", &idp, "--client-id", "desktop", "--no-browser", "--json"], arguments].concat();
+    let mut login = scene.home.command(&login);
     let mut login = login.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(login.stdout.take().unwrap()).lines();
     let mut event = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
@@ -55,6 +60,20 @@ fn servers_draw_from_one_sign_on() {
     assert!(scene.renewed(2).good().starts_with("at-"), "the new ID token is exchanged");
     assert_eq!((scene.server.count(REFRESH), scene.server.replays()), (1, 0));
     assert!(scene.home.run(&["why", &idp]).good().contains("refreshed"));
+}
+
+#[test]
+fn a_person_signs_on_through_a_client_with_a_private_key() {
+    let scene = Scene::new();
+    let key = r#"{"kty":"OKP","crv":"Ed25519","kid":"key-1","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#;
+    let key = scene.home.file("key.json", key);
+    let done = sign_on_with(&scene, &["--client-key", &key]);
+    let idp = scene.server.idp();
+    assert_eq!((&done["server"], &done["issuer"]), (&json!(format!("idp:{idp}")), &json!(idp)));
+    let code = scene.server.requests().remove(0);
+    let claims = super::jwt::claims(&code.form["client_assertion"]);
+    assert_eq!((&claims["sub"], &claims["aud"]), (&json!("desktop"), &json!(idp)));
+    app(&scene, 0).good();
 }
 
 #[test]
