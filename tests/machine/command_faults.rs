@@ -46,7 +46,7 @@ impl Scene {
     }
 }
 
-/// Tells that it has begun, and prints the text that the test writes then.
+/// Writes to a pipe when it has begun, and prints the text that the test writes to another one.
 const WAITS: &str = "echo begun > begun; cat go";
 
 /// Waits at a pipe, in a thread of its own.
