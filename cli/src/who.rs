@@ -121,7 +121,7 @@ pub(crate) fn server(identity: &ServerIdentity) -> Option<String> {
     }
 }
 
-/// What stands before the issuer of an identity provider, as in the keys of identities.
+/// The prefix of an identity provider's issuer, as in the keys of identities.
 pub(crate) const IDP: &str = "idp:";
 
 /// The identity of `account` at the MCP server with this URL, or at the identity provider with this issuer after `idp:`.

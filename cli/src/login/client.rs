@@ -39,7 +39,7 @@ pub(crate) struct ClientArguments {
     client_metadata_url: Option<String>,
 }
 
-/// What a client authenticates with. `Debug` shows no part of it.
+/// The proof of a client's identity. `Debug` shows no part of it.
 pub(super) enum Credential {
     None,
     Secret(Zeroizing<String>),

@@ -195,7 +195,7 @@ impl MessageRelay {
             && error.is_login_required()
         {
             self.lacked_login.store(true, Ordering::Relaxed);
-            // A client that shows pages gets one with the answer to a request. A page that nobody sees asks nobody.
+            // A client that shows pages gets one with the answer to a request. A page that is not shown asks no person.
             if !self.session.shows_pages() {
                 self.logins.begin(is_first, false);
             }
