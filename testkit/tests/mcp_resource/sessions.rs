@@ -1,7 +1,7 @@
 //! The wire of 2025, with sessions.
 
 use serde_json::{Value, json};
-use tokenkeeper_testkit::mcp::{AnswerForm, HoldAt};
+use tokenkeeper_testkit::mcp::{AnswerForm, HoldAt, McpResource};
 
 use crate::client::{Events, Rig, call, initialize, json_of, text};
 use crate::within::within;
@@ -163,4 +163,29 @@ async fn a_resource_without_sessions_has_neither_get_nor_delete() {
     let only = events.next().await.unwrap().unwrap();
     assert_eq!(only.id, None);
     assert_eq!(events.next().await, Ok(None));
+}
+
+/// The grant is for the address, so the client goes on with its token, and has lost its session.
+#[tokio::test]
+async fn a_resource_starts_again_at_its_port() {
+    let mut rig = Rig::start(|_| {}).await;
+    let client = rig.connect().await;
+    let port = rig.resource.address().port();
+    // The old one gives its port back a moment after it is dropped.
+    rig.resource = within("the port", async {
+        let mut old = Some(rig.resource);
+        loop {
+            drop(old.take());
+            match McpResource::start_with(rig.server.verifier(), |settings| settings.port = port).await {
+                Ok(resource) => return resource,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert_eq!(rig.resource.address().port(), port);
+    assert_eq!(client.send(&call(1, "echo", json!({ "text": "a" }))).await.status(), 404);
+    let client = rig.connect().await;
+    assert_eq!(text(&client.call("echo", json!({ "text": "hello" })).await), "hello");
+    assert_eq!(rig.resource.counts().sessions_opened, 1);
 }
