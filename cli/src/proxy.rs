@@ -104,7 +104,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let identity = selected.identity(Some(&store)).await?;
         let login_command = home.login_command(&identity);
         let keeper = Keeper::open(store).await?;
-        let wire = McpWire::new(keeper.session(identity), headers);
+        let session = keeper.session(identity);
+        let wire = McpWire::new(session.clone(), headers);
         let logins = BackgroundLogins::new(arguments.login.then(BackgroundLogin::of_process));
         let done = match (wire, &arguments.listen) {
             (Err(failure), _) => Err(failure),
@@ -112,7 +113,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             (Ok(wire), None) => relay(arguments, wire, logins, login_command).await,
         };
         // A refresh that is on its way is waited for, because its answer may be the only copy of a token.
-        keeper.close().await?;
+        keeper.land(&session).await?;
         done
     })
 }

@@ -164,6 +164,13 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 reason.advice()
             );
         }
+        if lease.kind() == TokenKind::Dpop && arguments.exec_credential {
+            keeper.land(&session).await?;
+            return Err(Failure::Refused(
+                "bound_token: the token is bound to a key, and an ExecCredential has no place for its proof: use --headers"
+                    .to_owned(),
+            ));
+        }
         let headers = match lease.kind() {
             TokenKind::Dpop if arguments.headers => {
                 Some(proven::headers(&session, &arguments.method, arguments.dpop_nonce.as_deref()).await)

@@ -23,6 +23,8 @@ pub struct MachineGrant {
     pub(super) scopes: Scopes,
     /// The authorization server, if it is not discovered.
     pub(super) server: Option<NamedServer>,
+    /// The issuer that a discovery must find.
+    pub(super) issuer: Option<String>,
     /// Whether requests name the session's MCP server (RFC 8707).
     pub(super) sends_resource: bool,
     /// Further parameters of the token request.
@@ -41,7 +43,8 @@ pub(super) struct NamedServer {
 impl MachineGrant {
     fn of(kind: Kind, client: Client) -> Self {
         let (scopes, parameters) = (Scopes::default(), Vec::new());
-        Self { kind, client: client.into(), scopes, server: None, sends_resource: true, parameters, binds: false }
+        let (client, server, issuer) = (client.into(), None, None);
+        Self { kind, client, scopes, server, issuer, sends_resource: true, parameters, binds: false }
     }
 
     /// Client credentials (RFC 6749 section 4.4). The client is a confidential one that is registered already.
@@ -124,6 +127,13 @@ impl MachineGrant {
             }
         }
         Ok(Self { server: Some(server), ..self })
+    }
+
+    /// The same grant for the authorization server `issuer` alone, which is discovered. A client belongs to one issuer (law 23),
+    /// and its credentials go to no other one that the MCP server may list later. Default: the one that is discovered first.
+    #[must_use]
+    pub fn issuer(self, issuer: impl Into<String>) -> Self {
+        Self { issuer: Some(issuer.into()), ..self }
     }
 
     /// The same grant, whose requests do not name the session's MCP server (RFC 8707), because its authorization server

@@ -28,6 +28,8 @@ struct Sealed {
     client: SealedClient,
     scopes: Vec<String>,
     server: Option<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
     sends_resource: bool,
     parameters: Vec<(String, String)>,
     /// Absent where it is false, as in the settings of a program that knows nothing of keys.
@@ -111,6 +113,7 @@ fn seal(grant: &MachineGrant) -> SourceSettings {
         },
         scopes: grant.scopes.iter().map(str::to_owned).collect(),
         server: grant.server.as_ref().map(|server| (server.issuer.clone(), server.token_endpoint.clone())),
+        issuer: grant.issuer.clone(),
         sends_resource: grant.sends_resource,
         parameters: grant.parameters.iter().map(|(name, value)| (name.clone(), hidden(value))).collect(),
         dpop: grant.binds,
@@ -141,6 +144,7 @@ pub(super) fn open(settings: &SourceSettings) -> Option<MachineGrant> {
         },
         scopes: Scopes::new(sealed.scopes.iter().map(String::as_str)),
         server: server.map(|(issuer, token_endpoint)| NamedServer { issuer, token_endpoint }),
+        issuer: sealed.issuer.clone(),
         sends_resource: sealed.sends_resource,
         parameters: parameters.collect::<Option<_>>()?,
         binds: sealed.dpop,

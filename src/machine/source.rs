@@ -120,8 +120,12 @@ impl MachineSource {
             return Ok(named(&server_of_host.issuer, &server_of_host.token_endpoint, None, resource));
         }
         let resource = server.ok_or(Unbound::NoServer)?;
-        let found = self.discovery.authorization_server(resource, None, None, freshness).await;
+        let wanted = grant.issuer.as_deref();
+        let found = self.discovery.authorization_server(resource, None, wanted, freshness).await;
         let found = found.map_err(Unbound::Discovery)?;
+        if wanted.is_some_and(|wanted| wanted != found.server.issuer) {
+            return Err(Unbound::Discovery(DiscoveryError::IssuerMismatch));
+        }
         let published = found.resource.resource;
         Ok(named(&found.server.issuer, &found.server.token_endpoint, found.server.revocation_endpoint, Some(published)))
     }

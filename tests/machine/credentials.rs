@@ -42,6 +42,22 @@ async fn a_restarted_host_needs_the_identity_alone() {
 }
 
 #[tokio::test]
+async fn credentials_go_to_the_issuer_of_the_grant_alone() {
+    let host = Host::new().await;
+    let grant = robot().issuer(host.server.issuer(0));
+    // Another one is listed first.
+    host.server.list([1, 0]);
+    assert!(token(&host.session(0, &grant)).await.is_ok());
+    assert_eq!(host.server.requests()[0].path, "/as/0/token");
+    host.server.list([1]);
+    let host = host.restarted().await;
+    let other = host.session(2, &grant);
+    assert_eq!(try_token(&other).await.unwrap_err().reason(), Reason::RequestRefused);
+    assert!(within("a login", other.sign_in_as(&grant)).await.is_err());
+    assert_eq!(host.server.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn the_client_authenticates_in_its_own_way_alone() {
     let host = Host::new().await;
     assert!(token(&host.session(0, &robot())).await.is_ok());

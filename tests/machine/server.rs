@@ -58,6 +58,8 @@ struct State {
     replays: usize,
     /// ID tokens with a lower number are not accepted any more.
     oldest: u64,
+    /// The issuers that all MCP servers list, in place of their own.
+    listed: Option<Vec<String>>,
     /// Codes of sign-ons that may be used, with the addresses that they were sent to.
     codes: BTreeMap<String, String>,
     /// ID-JAGs that may be used, with their audience.
@@ -149,6 +151,12 @@ impl Server {
     pub(crate) fn refuse_id_tokens(&self) {
         let mut state = self.state();
         state.oldest = state.serial + 1;
+    }
+
+    /// Lets all MCP servers list the authorization servers with these numbers.
+    pub(crate) fn list(&self, servers: impl IntoIterator<Item = usize>) {
+        let listed = servers.into_iter().map(|server| self.issuer(server)).collect();
+        self.state().listed = Some(listed);
     }
 
     pub(crate) fn end_chain(&self) {
@@ -289,7 +297,9 @@ impl Shared {
         let origin = &self.origin;
         let body = if let Some(place) = path.strip_prefix("/.well-known/oauth-protected-resource") {
             let server = place.split('/').nth(2).unwrap_or_default();
-            json!({ "resource": format!("{origin}{place}"), "authorization_servers": [format!("{origin}/as/{server}")] })
+            let own = || vec![format!("{origin}/as/{server}")];
+            let listed = self.state().listed.clone().unwrap_or_else(own);
+            json!({ "resource": format!("{origin}{place}"), "authorization_servers": listed })
         } else if let Some(place) = path.strip_prefix("/.well-known/oauth-authorization-server") {
             let issuer = format!("{origin}{place}");
             json!({

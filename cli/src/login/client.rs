@@ -39,6 +39,13 @@ pub(crate) struct ClientArguments {
     client_metadata_url: Option<String>,
 }
 
+impl ClientArguments {
+    /// The client's identifier. Empty if none is named.
+    pub(super) fn id(&self) -> &str {
+        self.client_id.as_deref().or(self.client_metadata_url.as_deref()).unwrap_or_default()
+    }
+}
+
 /// The proof of a client's identity. `Debug` shows no part of it.
 pub(super) enum Credential {
     None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokenkeeper::discovery::{AuthorizationServer, DiscoveryError};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::record::{Content, Record};
+use tokenkeeper::engine::values::record::{Grant, Record};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::issuers::Client;
 use tokenkeeper::machine::{ExecCommand, MachineGrant, SubjectToken};
@@ -60,6 +60,16 @@ impl MachineArguments {
     /// Whether an authorization server issues the tokens.
     fn has_server(&self) -> bool {
         self.exec.is_empty()
+    }
+
+    /// The name of the source of these tokens, as records keep it.
+    fn source(&self) -> &'static str {
+        match self {
+            Self { client_credentials: true, .. } => "client_credentials",
+            Self { jwt_bearer: Some(_), .. } => "jwt_bearer",
+            Self { idp: Some(_), .. } => "id_jag",
+            _ => "exec",
+        }
     }
 
     /// The session at the identity provider, with the account of `identity`.
@@ -157,7 +167,10 @@ impl Opening<'_> {
         // A login replaces a record that cannot be read.
         let record = store.inspect(identity).await.ok().flatten();
         let standing = record.as_deref().map(|record| Standing::of(record, &[], false, &clock.now()));
-        if standing.is_some_and(|standing| !standing.state.needs_login()) && !arguments.again {
+        let living = standing.filter(|standing| !standing.state.needs_login()).and(record.as_deref());
+        if let Some(record) = living
+            && self.is_kept(record)?
+        {
             return Ok(LoggedIn::Already);
         }
         let sign_on = arguments.machine.sign_on(identity)?;
@@ -171,21 +184,64 @@ impl Opening<'_> {
                 |error: DiscoveryError| Stop(error.reason().as_str(), Failure::not_discovered(error, identity));
             let server: AuthorizationServer =
                 server(&discovery, identity, record.as_deref()).await.map_err(not_found)?;
-            client.client(&server, record.as_deref().and_then(Record::grant).map(|grant| &grant.binding))?
+            let client =
+                client.client(&server, record.as_deref().and_then(Record::grant).map(|grant| &grant.binding))?;
+            (client, Some(server.issuer))
         } else {
-            None
+            (None, None)
         };
-        let grant = arguments.machine.grant(sign_on, client)?.scopes(arguments.scopes().iter());
+        let (client, issuer) = client;
+        let grant = arguments.machine.grant(sign_on.clone(), client)?.scopes(arguments.scopes().iter());
+        // The server that was judged is the only one that gets the client's credentials.
+        let grant = issuer.into_iter().fold(grant, MachineGrant::issuer);
         let grant = arguments.audience.iter().fold(grant, |grant, audience| grant.parameter("audience", audience));
-        let grant = if arguments.dpop { grant.dpop() } else { grant };
+        // A session whose tokens are bound to a key stays bound.
+        let has_bound_token = |grant: &Grant| grant.access.is_some() && grant.dpop_key.is_some();
+        let was_bound = living.and_then(Record::grant).is_some_and(has_bound_token);
+        let grant = if arguments.dpop || was_bound { grant.dpop() } else { grant };
         let settings = LoginSettings::default().discovery(move |_| Ok(discovery.clone()));
         let configure = |builder: RuntimeBuilder| builder.http(http).clock(clock as _).login(settings);
         let keeper = Keeper::open_with((*store).clone(), configure).await?;
-        let obtained = self.obtain(&keeper, &grant, record.as_deref()).await;
-        let closed = keeper.close().await;
+        let session = keeper.session(SessionSpec::from((*identity).clone()).renewal(grant.plan()));
+        let obtained = self.obtain(&keeper, &session, &grant, record.is_some() || arguments.dpop).await;
+        // A refresh at the identity provider that is in flight may bring the only copy of its refresh token.
+        if let Some(sign_on) = sign_on {
+            keeper.settle(&keeper.session(sign_on)).await?;
+        }
+        let closed = keeper.land(&session).await;
         obtained?;
         closed?;
         Ok(LoggedIn::Here)
+    }
+
+    /// Whether the session of `record`, which needs no login, is left as it is. Otherwise the login replaces it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if it is another session than the one that is asked for, or belongs to a person, because a grant that
+    /// obtains nothing would have destroyed it.
+    fn is_kept(&self, record: &Record) -> Result<bool, Stop> {
+        let Self { arguments, identity, .. } = self;
+        let Some(stored) = record.grant() else { return Ok(false) };
+        let Some(grant) = MachineGrant::of_plan(&stored.renewal) else {
+            return Err(Failure::Refused(format!(
+                "{identity} is a person's session: tokenkeeper logout ends it, and then these options sign in"
+            ))
+            .into());
+        };
+        // One that never obtained a token serves nobody.
+        if arguments.again || stored.access.is_none() {
+            return Ok(false);
+        }
+        let is_bound = stored.dpop_key.is_some();
+        let is_client = !arguments.machine.has_server() || arguments.client.id() == stored.binding.client.id;
+        if arguments.machine.source() != grant.source().as_str() || !is_client || arguments.dpop && !is_bound {
+            return Err(Failure::Refused(format!(
+                "{identity} is signed in already, in another way (tokenkeeper status shows it): add --again to replace it"
+            ))
+            .into());
+        }
+        Ok(true)
     }
 
     /// Fails unless there is a session at the identity provider.
@@ -205,24 +261,23 @@ impl Opening<'_> {
     }
 
     /// Obtains the first token. A session without a record is stored with it, so that a grant that obtains none leaves nothing.
-    async fn obtain(&self, keeper: &Keeper, grant: &MachineGrant, record: Option<&Record>) -> Result<(), Stop> {
-        let session = keeper.session(SessionSpec::from(self.identity.clone()).renewal(grant.plan()));
-        // The key of bound tokens needs a record.
-        let installs = record.is_some() || self.arguments.dpop;
+    /// The key of bound tokens needs a record before, and a record that is there is replaced (`installs`). One that has no token
+    /// is replaced by the next login.
+    async fn obtain(
+        &self,
+        keeper: &Keeper,
+        session: &AuthSession,
+        grant: &MachineGrant,
+        installs: bool,
+    ) -> Result<(), Stop> {
         if installs {
-            self.install(keeper, &session, grant).await?;
+            self.install(keeper, session, grant).await?;
         }
         let options = TokenOptions { timeout: self.arguments.timeout.unwrap_or(TIMEOUT), ..TokenOptions::default() };
         let Err(error) = keeper.unless_interrupted(session.token_with(options)).await? else { return Ok(()) };
         let reason = error.reason();
         let hint = neighbour::hint(&keeper.store, self.identity, reason).await;
-        let failure = Failure::no_token(error, &keeper.store).with(hint);
-        let replaces = record.is_some_and(|record| record.content != Content::Tombstone);
-        if installs && !replaces {
-            // Nothing was served from it. A failure leaves a session that is signed in to nothing, which the next login replaces.
-            session.logout().await.ok();
-        }
-        Err(Stop(reason.as_str(), failure))
+        Err(Stop(reason.as_str(), Failure::no_token(error, &keeper.store).with(hint)))
     }
 
     async fn install(&self, keeper: &Keeper, session: &AuthSession, grant: &MachineGrant) -> Result<(), Stop> {

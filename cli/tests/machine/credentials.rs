@@ -79,8 +79,7 @@ fn credentials_that_are_refused_store_nothing() {
     assert!(scene.home.status().is_null());
     let bound = scene.login(0, &[&arguments[..], &["--dpop"]].concat());
     assert_eq!(bound.code, 4, "{}", bound.err);
-    assert!(scene.home.status().is_null(), "a tombstone at most");
-    // The right secret signs in afterwards.
+    // The key of bound tokens is stored before. The right secret signs in all the same.
     let secret = scene.home.file("secret.txt", SECRET);
     scene.login(0, &["--client-credentials", "--client-id", "robot", "--client-secret-file", &secret]).good();
     assert!(scene.token(0).starts_with("at-"));
@@ -99,6 +98,45 @@ fn a_session_that_is_signed_in_is_left_as_it_is() {
     let again = [&arguments[..], &["--again", "--scope", "tools:call", "--json"]].concat();
     assert_eq!(scene.login(0, &again).json()["scopes"], json!(["tools:call"]));
     assert_eq!((scene.server.count(CREDENTIALS), scene.token(0)), (2, "at-2".to_owned()));
+}
+
+#[test]
+fn a_client_stays_with_the_issuer_that_was_judged() {
+    let scene = Scene::new();
+    let secret = scene.home.file("secret.txt", SECRET);
+    let arguments = ["--client-credentials", "--client-id", "robot", "--client-secret-file", &secret];
+    scene.login(0, &arguments).good();
+    // The MCP server lists another one first.
+    scene.server.list([1, 0]);
+    scene.login(0, &[&arguments[..], &["--again"]].concat()).good();
+    scene.renewed(0).good();
+    assert!(scene.server.requests().iter().all(|request| request.path == "/as/0/token"));
+    assert_eq!(scene.server.count(CREDENTIALS), 3);
+}
+
+#[test]
+fn another_session_is_replaced_by_wish_alone_and_a_persons_not_at_all() {
+    let scene = Scene::new();
+    let secret = scene.home.file("secret.txt", SECRET);
+    let robot = ["--client-credentials", "--client-id", "robot", "--client-secret-file", &secret];
+    scene.login(0, &["--exec", "echo", "from-a-command"]).good();
+    let done = scene.login(0, &robot);
+    assert!(done.code == 4 && done.err.contains("--again"), "{}", done.err);
+    assert_eq!(scene.token(0), "from-a-command");
+    scene.login(0, &[&robot[..], &["--again"]].concat()).good();
+    assert_eq!(scene.token(0), "at-1");
+
+    let login = json!({
+        "server": scene.server.resource(1), "issuer": scene.server.issuer(1), "client_id": "person",
+        "token_endpoint": format!("{}/token", scene.server.issuer(1)), "refresh_token": "rt", "access_token": "at-person",
+        "expires_at": "2100-01-01T00:00:00Z",
+    });
+    scene.home.run_with(&["import"], &login.to_string()).good();
+    for again in [&[][..], &["--again"]] {
+        let done = scene.login(1, &[&robot[..], again].concat());
+        assert!(done.code == 4 && done.err.contains("tokenkeeper logout"), "{}", done.err);
+    }
+    assert_eq!((scene.token(1), scene.server.count(CREDENTIALS)), ("at-person".to_owned(), 1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The server of grants without a person, a place for a home, and the command run on both.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -78,6 +79,14 @@ impl Home {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         Done::of(self.command(arguments).output().unwrap())
+    }
+
+    /// A command that reads this.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut child = self.command(arguments);
+        let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_ref().unwrap().write_all(input.as_bytes()).unwrap();
+        Done::of(child.wait_with_output().unwrap())
     }
 
     /// The access token of a new process.
