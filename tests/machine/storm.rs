@@ -4,6 +4,7 @@ use tokenkeeper::AuthSession;
 
 use super::host::{Host, crowd};
 use super::server::{BEARER, EXCHANGE, Fault, REFRESH};
+use super::within;
 
 const SERVERS: usize = 20;
 const CALLERS: usize = 1_000;
@@ -93,6 +94,8 @@ async fn a_refresh_token_as_the_subject_is_spent_once_for_each_server_and_in_tur
             assert_eq!((host.server.replays(), host.server.most_refreshes_at_once()), (0, 1));
             host.expire();
         }
+        // The last exchange is answered before its flight has stored the successor.
+        assert!(within("the end of the flights", host.auth.quiesce(std::time::Duration::from_secs(20))).await);
         let record = host.record(idp.identity()).await;
         assert!(record.held().is_some_and(|held| held.mark.is_none()));
     }
