@@ -130,7 +130,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             // Before the login, so that a name of another session stores nothing.
             name::give(&keeper.store, name, &identity).await?;
         }
-        if origin.is_some() && !arguments.again {
+        if origin.is_some() && !arguments.again && !holds(&keeper.store, &identity, refresh.as_ref()).await {
             vacant(&keeper.store, &identity).await?;
         }
         if let Some(refresh) = &refresh {

@@ -298,7 +298,7 @@ impl Shared {
         let body = if let Some(place) = path.strip_prefix("/.well-known/oauth-protected-resource") {
             let server = place.split('/').nth(2).unwrap_or_default();
             let own = || vec![format!("{origin}/as/{server}")];
-            let listed = self.state().listed.clone().unwrap_or_else(own);
+            let listed = self.state.lock().unwrap().listed.clone().unwrap_or_else(own);
             json!({ "resource": format!("{origin}{place}"), "authorization_servers": listed })
         } else if let Some(place) = path.strip_prefix("/.well-known/oauth-authorization-server") {
             let issuer = format!("{origin}{place}");
