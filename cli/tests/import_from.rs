@@ -391,3 +391,35 @@ fn a_program_is_named_together_with_a_url() {
         scene.command(arguments).assert().code(2).stdout_eq("");
     }
 }
+
+#[test]
+fn a_session_that_is_signed_in_is_replaced_by_wish_alone() {
+    let scene = Scene::new(ClientAuth::None);
+    scene.write_mcp_remote(".mcp-auth/mcp-remote-v1", &scene.server.resource_url());
+    scene.import("mcp-remote", &[]).success();
+    // The same login may come once more, and another one not.
+    scene.import("mcp-remote", &[]).success();
+    scene.is_taken_over();
+    let told = stderr(&scene.import("mcp-remote", &[]).code(4));
+    assert!(told.contains("add --again"), "{told}");
+    // Its refresh token was replaced, which the server would take for stolen, also in a session of another account.
+    scene.import("mcp-remote", &["--again"]).code(4);
+    let told = stderr(&scene.import("mcp-remote", &["--account", "work"]).code(4));
+    assert!(told.contains("has replaced it"), "{told}");
+    assert_eq!(scene.counts(), (1, 0));
+    scene.token(true);
+}
+
+#[test]
+fn a_client_of_another_issuer_is_not_taken_over() {
+    let scene = Scene::new(ClientAuth::None);
+    let url = scene.server.resource_url();
+    let tokens = scene.write_mcp_remote(".mcp-auth/mcp-remote-v1", &url);
+    let client = tokens.to_str().unwrap().replace("_tokens.json", "_client_info.json");
+    let mut info: Value = serde_json::from_str(&fs::read_to_string(&client).unwrap()).unwrap();
+    info["issuer"] = "https://other.example".into();
+    fs::write(&client, info.to_string()).unwrap();
+    let told = stderr(&scene.import("mcp-remote", &[]).code(4));
+    assert!(told.contains("is of https://other.example"), "{told}");
+    scene.has_no_session();
+}

@@ -184,7 +184,22 @@ fn a_server_that_issues_bearer_tokens_signs_in_to_nothing() {
     let arguments = ["--client-credentials", "--dpop", "--client-id", &client.id, "--client-secret-file", &secret];
     let done = bound.run("login", &arguments);
     assert!(done.code == 4 && done.err.contains("not_bound"), "{}", done.err);
-    assert!(bound.home.status().is_null());
+    // The key is stored before. No token is, and every later request fails alike.
+    assert_eq!(bound.run("token", &[]).code, 4);
     let done = bound.run("login", &["--dpop", "--exec", "true"]);
     assert_eq!(done.code, 2, "a command's token has no key");
+}
+
+#[test]
+fn a_bound_token_is_in_no_credential_without_a_place_for_its_proof() {
+    let bound = Bound::signed_in();
+    let done = bound.run("token", &["--exec-credential"]);
+    assert!(done.code == 4 && done.out.is_empty() && done.err.contains("--headers"), "{}", done.err);
+    // A login that asks for no bound tokens leaves the session bound.
+    let client = bound.server.pre_register(ClientAuth::Basic, ["http://127.0.0.1/callback"]);
+    let secret = bound.home.file("secret.txt", client.secret.as_ref().unwrap().expose());
+    let arguments =
+        ["--client-credentials", "--client-id", &client.id, "--client-secret-file", &secret, "--again", "--json"];
+    assert_eq!(bound.run("login", &arguments).json()["dpop"], json!(true));
+    bound.spent();
 }

@@ -129,7 +129,6 @@ fn another_session_is_replaced_by_wish_alone_and_a_persons_not_at_all() {
     let login = json!({
         "server": scene.server.resource(1), "issuer": scene.server.issuer(1), "client_id": "person",
         "token_endpoint": format!("{}/token", scene.server.issuer(1)), "refresh_token": "rt", "access_token": "at-person",
-        "expires_at": "2100-01-01T00:00:00Z",
     });
     scene.home.run_with(&["import"], &login.to_string()).good();
     for again in [&[][..], &["--again"]] {
