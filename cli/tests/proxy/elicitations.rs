@@ -57,6 +57,8 @@ impl Scene {
     async fn log_out(&self) {
         let mut command = command(&self.home, &["logout", &self.resource.uri()]);
         assert!(command.output().await.unwrap().status.success());
+        // A proxy learns of it within a second. Until then it may have the token, which must not be good any more.
+        self.server.hostile().kill_access_tokens();
     }
 }
 
