@@ -229,7 +229,7 @@ impl Opening<'_> {
             ))
             .into());
         };
-        // One that never obtained a token serves nobody.
+        // A session that never obtained a token is not worth keeping. Its login had failed, or was killed.
         if arguments.again || stored.access.is_none() {
             return Ok(false);
         }
