@@ -68,9 +68,9 @@ impl AuthSession {
     /// Safe to drop at any await.
     #[inline]
     pub async fn token(&self) -> Result<Lease, TokenError> {
-        match self.engine.at_hand() {
-            Some(lease) => Ok(lease.into()),
-            None => self.with_page(self.engine.token().await),
+        match self.engine.token().await {
+            Ok(lease) => Ok(lease.into()),
+            Err(error) => Err(self.with_page(error)),
         }
     }
 
@@ -84,7 +84,10 @@ impl AuthSession {
     ///
     /// Safe to drop at any await.
     pub async fn token_with(&self, options: TokenOptions) -> Result<Lease, TokenError> {
-        self.with_page(self.engine.token_with(options).await)
+        match self.engine.token_with(options).await {
+            Ok(lease) => Ok(lease.into()),
+            Err(error) => Err(self.with_page(error)),
+        }
     }
 
     /// The published lease while it is fresh, without a future. `None` where only the session's actor can answer, as
@@ -220,16 +223,14 @@ impl AuthSession {
         self.engine.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
     }
 
-    /// The answer of the engine, with the page that a person has to open.
-    fn with_page(&self, answer: Result<values::Lease, values::TokenError>) -> Result<Lease, TokenError> {
-        match answer {
-            Ok(lease) => Ok(lease.into()),
-            Err(error) => {
-                let oauth = self.oauth.as_ref().filter(|_| error.reason() == Reason::SignOnRequired);
-                let page = oauth.and_then(|oauth| oauth.machine.interaction_url(self.identity()));
-                Err(TokenError::from(error).with_interaction(page))
-            }
-        }
+    /// The engine's error, with the page that a person has to open. Out of line, because a hit pays for what its future
+    /// may drop.
+    #[cold]
+    #[inline(never)]
+    fn with_page(&self, error: values::TokenError) -> TokenError {
+        let oauth = self.oauth.as_ref().filter(|_| error.reason() == Reason::SignOnRequired);
+        let page = oauth.and_then(|oauth| oauth.machine.interaction_url(self.identity()));
+        TokenError::from(error).with_interaction(page)
     }
 
     /// The session's state as of its last event.
