@@ -94,6 +94,7 @@ impl Failure {
     pub(crate) fn with(self, hint: Option<String>) -> Self {
         match (self, hint) {
             (Self::LoginRequired(told), Some(hint)) => Self::LoginRequired(format!("{told}\n  {hint}")),
+            (Self::Unavailable(told), Some(hint)) => Self::Unavailable(format!("{told}\n  {hint}")),
             (Self::Usage(told), Some(hint)) => Self::Usage(format!("{told}\n  {hint}")),
             (failure, _) => failure,
         }

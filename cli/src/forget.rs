@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use serde_json::json;
+use tokenkeeper::ServerIdentity;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Reason, ServerIdentity};
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments};
@@ -74,7 +74,7 @@ async fn one(store: &FileStore, identity: ServerIdentity) -> Result<Vec<ServerId
     if store.inspect(&identity).await?.is_some() {
         return Err(Failure::Refused(format!("{identity} was not logged out: tokenkeeper logout does that")));
     }
-    let hint = neighbour::hint(store, &identity, Reason::NeverSignedIn).await;
+    let hint = neighbour::hint(store, &identity).await;
     let told = format!("there is no session of {identity} in this home: tokenkeeper status --all");
     Err(Failure::Usage(told).with(hint))
 }

@@ -27,6 +27,7 @@ mod mcp_client;
 mod neighbour;
 mod paint;
 mod providers;
+mod remedy;
 mod renewal;
 #[cfg(unix)]
 mod socket;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::json;
 use tokenkeeper::engine::values::record::Content;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{LoggedOut, LogoutError, Reason, RevocationOutcome, ServerIdentity, StoreFault};
+use tokenkeeper::{LoggedOut, LogoutError, RevocationOutcome, ServerIdentity, StoreFault};
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::home::{self, HomeArguments, Keeper};
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let keeper = Keeper::open(home.required()?).await?;
         let identity = selected.identity(Some(&keeper.store)).await?;
         if keeper.store.inspect(&identity).await.is_ok_and(|record| record.is_none())
-            && let Some(hint) = neighbour::hint(&keeper.store, &identity, Reason::NeverSignedIn).await
+            && let Some(hint) = neighbour::hint(&keeper.store, &identity).await
         {
             let _ = writeln!(io::stderr(), "note: {hint}");
         }

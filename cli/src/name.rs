@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use serde_json::json;
-use tokenkeeper::Reason;
 use tokenkeeper::stores::file::FileStore;
 
 use crate::failure::Failure;
@@ -63,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         match &arguments.name {
             None => drop(store.remove_name(&identity).await?),
             Some(_) if store.inspect(&identity).await?.is_none() => {
-                let hint = neighbour::hint(&store, &identity, Reason::NeverSignedIn).await;
+                let hint = neighbour::hint(&store, &identity).await;
                 let told = format!("there is no session of {identity} in this home: sign in first");
                 return Err(Failure::Usage(told).with(hint));
             }

@@ -1,18 +1,11 @@
-//! Hints at a session beside the one that was named, which the person meant, or which the named one draws from.
+//! Hints at a session beside the one that was named, which the person probably meant.
 
+use tokenkeeper::ServerIdentity;
 use tokenkeeper::engine::ports::store::TokenStore;
-use tokenkeeper::machine::MachineGrant;
 use tokenkeeper::stores::file::FileStore;
-use tokenkeeper::{Reason, ServerIdentity};
 
-/// A sentence that names the session which was probably meant, if `reason` is that `identity` was never signed in, or the one
-/// at an identity provider that needs a sign-on.
-pub(crate) async fn hint(store: &FileStore, identity: &ServerIdentity, reason: Reason) -> Option<String> {
-    match reason {
-        Reason::NeverSignedIn => {}
-        Reason::SignOnRequired => return sign_on(store, identity).await,
-        _ => return None,
-    }
+/// A sentence that names the session which was probably meant where `identity` was never signed in.
+pub(crate) async fn hint(store: &FileStore, identity: &ServerIdentity) -> Option<String> {
     let mut others = store.list().await.ok()?;
     others.retain(|other| other != identity && is_same_server(other, identity));
     // The same account first, because `/mcp` and `/mcp/` are the usual mistake.
@@ -23,14 +16,6 @@ pub(crate) async fn hint(store: &FileStore, identity: &ServerIdentity, reason: R
         }
     }
     None
-}
-
-/// A sentence about the session that `identity` draws its tokens from.
-async fn sign_on(store: &FileStore, identity: &ServerIdentity) -> Option<String> {
-    let record = store.inspect(identity).await.ok().flatten()?;
-    let grant = MachineGrant::of_plan(&record.grant()?.renewal)?;
-    let other = grant.other_session()?;
-    Some(format!("tokenkeeper login {} signs in at the identity provider of {identity}", other.target()))
 }
 
 /// Whether both are for one server, but for a slash at the end of its URL.

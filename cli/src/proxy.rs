@@ -23,6 +23,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
 use crate::login::BackgroundLogin;
+use crate::remedy::Remedy;
 use crate::wire::http::McpWire;
 use crate::wire::options;
 use crate::wire::tools::ToolFilter;
@@ -102,15 +103,15 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     };
     home::block_on_this_thread(async {
         let identity = selected.identity(Some(&store)).await?;
-        let login_command = home.login_command(&identity);
+        let remedy = Remedy::of(home, &store, &identity).await;
         let keeper = Keeper::open(store).await?;
         let session = keeper.session(identity);
         let wire = McpWire::new(session.clone(), headers);
         let logins = BackgroundLogins::new(arguments.login.then(BackgroundLogin::of_process));
         let done = match (wire, &arguments.listen) {
             (Err(failure), _) => Err(failure),
-            (Ok(wire), Some(address)) => listen::run(wire, logins, login_command, address, out).await,
-            (Ok(wire), None) => relay(arguments, wire, logins, login_command).await,
+            (Ok(wire), Some(address)) => listen::run(wire, logins, remedy, address, out).await,
+            (Ok(wire), None) => relay(arguments, wire, logins, remedy).await,
         };
         // A refresh that is on its way is waited for, because its answer may be the only copy of a token.
         keeper.land(&session).await?;
@@ -118,16 +119,10 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     })
 }
 
-async fn relay(
-    arguments: &Arguments,
-    wire: McpWire,
-    logins: BackgroundLogins,
-    login_command: String,
-) -> Result<(), Failure> {
+async fn relay(arguments: &Arguments, wire: McpWire, logins: BackgroundLogins, remedy: Remedy) -> Result<(), Failure> {
     let (output, notes) = (StdoutWriter::of_process()?, NoteWriter::of_process()?);
-    let login = login_command.clone();
-    let relay =
-        Arc::new(MessageRelay::new(wire, output, notes, ToolFilter::new(&arguments.filters), logins, login_command));
+    let login = remedy.login().to_owned();
+    let relay = Arc::new(MessageRelay::new(wire, output, notes, ToolFilter::new(&arguments.filters), logins, remedy));
     relay::run(&relay, StdinReader::of_process()?, arguments.ping).await?;
     if relay.never_signed_in() {
         return Err(Failure::LoginRequired(format!(

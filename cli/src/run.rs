@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
+use crate::remedy::Remedy;
+use crate::when;
 use crate::who::Who;
 use crate::write_back::WriteBack;
-use crate::{neighbour, when};
 
 /// The signals that are passed on, and whether the terminal sends them to the program, too.
 const PASSED_ON: [(Signal, bool); 6] = [
@@ -91,7 +92,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<u8, Fai
         let session = keeper.session(identity.clone());
         let options = TokenOptions { timeout: arguments.timeout, ..TokenOptions::default() };
         if let Err(error) = keeper.unless_interrupted(session.token_with(options)).await? {
-            let hint = neighbour::hint(&keeper.store, &identity, error.reason()).await;
+            let remedy = Remedy::of(home, &keeper.store, &identity).await;
+            let hint = remedy.hint(&keeper.store, &identity, error.reason()).await;
             let failure = Failure::no_token(error, &keeper.store).with(hint);
             // The error answers the caller. If saving failed too, the next command reports that.
             keeper.land(&session).await.ok();

@@ -12,14 +12,14 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::{Epoch, Moment};
 use tokenkeeper::{
-    AuthSession, ChallengeKey, Generation, Lease, OperationKey, Reason, ServerIdentity, TokenError, TokenKind,
+    AuthSession, ChallengeKey, Generation, Lease, OperationKey, Reason, ServerIdentity, Target, TokenError, TokenKind,
     TokenOptions,
 };
 
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
-use crate::neighbour;
 use crate::paint::print_json;
+use crate::remedy::Remedy;
 #[cfg(unix)]
 use crate::socket;
 use crate::{providers, when, who};
@@ -121,6 +121,13 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     home::block_on(async {
         let keeper = Keeper::open(home.required()?).await?;
         let identity = selected.identity(Some(&keeper.store)).await?;
+        if matches!(identity.target(), Target::Idp { .. }) && (arguments.headers || arguments.exec_credential) {
+            return Err(Failure::Refused(
+                "id_token: the token of an identity provider's session is an ID token, which no server takes as a bearer \
+                 token: give the URL of the server"
+                    .to_owned(),
+            ));
+        }
         let session = keeper.session(identity.clone());
         if let Some(provider) = &arguments.provider {
             providers::store(&keeper, &session, provider).await?;
@@ -149,7 +156,8 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
-                let hint = neighbour::hint(&keeper.store, &identity, error.reason()).await;
+                let remedy = Remedy::of(home, &keeper.store, &identity).await;
+                let hint = remedy.hint(&keeper.store, &identity, error.reason()).await;
                 let failure = Failure::no_token(error, &keeper.store).with(hint);
                 // The error answers the caller's request. If saving failed too, the next command reports that.
                 keeper.land(&session).await.ok();

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let Some(store) = &store else { return Ok((identity, None, Vec::new(), None)) };
         let journal = store.history(&identity, FileStore::JOURNAL_KEPT).await?;
         let Some(record) = store.inspect(&identity).await? else {
-            let hint = neighbour::hint(store, &identity, Reason::NeverSignedIn).await;
+            let hint = neighbour::hint(store, &identity).await;
             return Ok((identity, None, journal, hint));
         };
         let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();

@@ -51,6 +51,11 @@ impl ExecCommand {
         Self { timeout, ..self }
     }
 
+    /// The command without its arguments, which may be secrets, in words.
+    pub(super) fn name(&self) -> String {
+        format!("the command {}", self.program)
+    }
+
     /// Runs the command and returns its output. `None` if it fails in any way. Blocks.
     pub(super) fn output(&self, timeout: Duration) -> Option<Zeroizing<Vec<u8>>> {
         let mut command = Command::new(&self.program);

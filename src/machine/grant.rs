@@ -188,6 +188,12 @@ impl MachineGrant {
         self.kind.other_session()
     }
 
+    /// The file or the command that the grant begins with, in words for a person, such as `the file /var/run/token`. `None` for
+    /// a grant that begins with something else. Arguments of the command are left out, because they may be secrets.
+    pub fn origin(&self) -> Option<String> {
+        self.kind.origin()
+    }
+
     /// The name of the source that carries the grant out.
     pub fn source(&self) -> SourceName {
         self.kind.source()

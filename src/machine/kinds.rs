@@ -44,6 +44,15 @@ impl Kind {
         }
     }
 
+    /// The file or the command that the grant begins with, in words.
+    pub(super) fn origin(&self) -> Option<String> {
+        match self {
+            Self::JwtBearer(subject) | Self::TokenExchange { subject: (subject, _), .. } => subject.origin(),
+            Self::Command(command) => Some(command.name()),
+            Self::ClientCredentials | Self::Enterprise { .. } | Self::Static(_) => None,
+        }
+    }
+
     /// Whether an authorization server issues the tokens.
     pub(super) fn has_server(&self) -> bool {
         !matches!(self, Self::Command(_) | Self::Static(_))

@@ -54,6 +54,15 @@ impl SubjectToken {
         Self(From::Fixed(token.into()))
     }
 
+    /// The file or the command, in words.
+    pub(super) fn origin(&self) -> Option<String> {
+        match &self.0 {
+            From::File(path) => Some(format!("the file {path}")),
+            From::Command(command) => Some(command.name()),
+            From::Session(_) | From::Fixed(_) => None,
+        }
+    }
+
     pub(super) fn session_identity(&self) -> Option<&ServerIdentity> {
         match &self.0 {
             From::Session(identity) => Some(identity),

@@ -30,7 +30,7 @@ pub(crate) struct ClientArguments {
     /// The file with the client's secret, or - for a line of standard input
     #[arg(long, value_name = "FILE", requires = "client_id")]
     client_secret_file: Option<PathBuf>,
-    /// The file with the client's private key, as PEM or as a JWK, for a client that signs its requests (private_key_jwt)
+    /// The file with the client's private key, as PEM or as a JWK, or - for standard input, for a client that signs its requests (private_key_jwt)
     #[arg(long, value_name = "FILE", requires = "client_id", conflicts_with = "client_secret_file")]
     client_key: Option<PathBuf>,
     /// Sign in as the client that this https URL describes (a client ID metadata document, with the redirect address
@@ -182,7 +182,10 @@ fn key(path: &PathBuf) -> Result<ClientKey, Failure> {
     let unusable = |why: &str| Failure::Usage(format!("the client's key in {}: {why}", path.display()));
     // A buffer that grows leaves copies of the key behind.
     let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
-    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
+    let read = match path.to_str() {
+        Some("-") => io::stdin().lock().take(LONGEST + 1).read_to_string(&mut text),
+        _ => File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text)),
+    };
     read.map_err(|error| unusable(&error.to_string()))?;
     let key = match text.trim_start().starts_with('{') {
         true => ClientKey::from_jwk(&text),

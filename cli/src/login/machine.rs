@@ -24,7 +24,7 @@ use super::{Arguments, discovery, server};
 use crate::egress;
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
-use crate::neighbour;
+use crate::remedy::Remedy;
 use crate::standing::Standing;
 use crate::who::IDP;
 
@@ -87,6 +87,11 @@ impl MachineArguments {
             return Ok(MachineGrant::command(arguments.iter().fold(command, |command, word| command.argument(word))));
         }
         if let Some(path) = &self.jwt_bearer {
+            let is_file = std::fs::metadata(path).map(|metadata| metadata.is_file());
+            if !is_file.map_err(|error| Failure::Usage(format!("--jwt-bearer: {}: {error}", path.display())))? {
+                let told = "it is no regular file, which could be read again for each request";
+                return Err(Failure::Usage(format!("--jwt-bearer: {}: {told}", path.display())));
+            }
             // Other processes read it from other folders.
             let grant = MachineGrant::jwt_bearer(SubjectToken::file(std::path::absolute(path)?));
             return Ok(client.into_iter().fold(grant, MachineGrant::client));
@@ -179,7 +184,7 @@ impl Opening<'_> {
         }
         let http: Arc<dyn HttpClient> = Arc::new(egress::client()?);
         let discovery = discovery(arguments, identity, Arc::clone(&http), Arc::clone(&clock))?;
-        let client = if arguments.machine.has_server() {
+        let (client, issuer) = if arguments.machine.has_server() {
             let not_found =
                 |error: DiscoveryError| Stop(error.reason().as_str(), Failure::not_discovered(error, identity));
             let server: AuthorizationServer =
@@ -190,7 +195,6 @@ impl Opening<'_> {
         } else {
             (None, None)
         };
-        let (client, issuer) = client;
         let grant = arguments.machine.grant(sign_on.clone(), client)?.scopes(arguments.scopes().iter());
         // The server that was judged is the only one that gets the client's credentials.
         let grant = issuer.into_iter().fold(grant, MachineGrant::issuer);
@@ -205,11 +209,13 @@ impl Opening<'_> {
         let session = keeper.session(SessionSpec::from((*identity).clone()).renewal(grant.plan()));
         let obtained = self.obtain(&keeper, &session, &grant, record.is_some() || arguments.dpop).await;
         // A refresh at the identity provider that is in flight may bring the only copy of its refresh token.
-        if let Some(sign_on) = sign_on {
-            keeper.settle(&keeper.session(sign_on)).await?;
-        }
+        let settled = match sign_on {
+            Some(sign_on) => keeper.settle(&keeper.session(sign_on)).await,
+            None => Ok(()),
+        };
         let closed = keeper.land(&session).await;
         obtained?;
+        settled?;
         closed?;
         Ok(LoggedIn::Here)
     }
@@ -276,7 +282,8 @@ impl Opening<'_> {
         let options = TokenOptions { timeout: self.arguments.timeout.unwrap_or(TIMEOUT), ..TokenOptions::default() };
         let Err(error) = keeper.unless_interrupted(session.token_with(options)).await? else { return Ok(()) };
         let reason = error.reason();
-        let hint = neighbour::hint(&keeper.store, self.identity, reason).await;
+        let remedy = Remedy::of(self.home, &keeper.store, self.identity).await;
+        let hint = remedy.hint(&keeper.store, self.identity, reason).await;
         Err(Stop(reason.as_str(), Failure::no_token(error, &keeper.store).with(hint)))
     }
 

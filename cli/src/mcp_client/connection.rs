@@ -13,11 +13,12 @@ use super::{McpClient, RequestFailure};
 use crate::failure::Failure;
 use crate::home::{HomeArguments, Keeper};
 use crate::login::BackgroundLogin;
+use crate::remedy::Remedy;
+use crate::when;
 use crate::who::{Selected, Who};
 use crate::wire::http::McpWire;
 use crate::wire::options;
 use crate::wire::unanswered::Unanswered;
-use crate::{neighbour, when};
 
 /// How long the end of the MCP sessions may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -51,8 +52,8 @@ pub(crate) struct Connection {
     timeout: Duration,
     /// The way to ask a person. `None` without `--login`.
     login: Option<BackgroundLogin>,
-    /// The command that signs in.
-    login_command: String,
+    /// What helps where the session needs a person.
+    remedy: Remedy,
 }
 
 impl Connection {
@@ -71,6 +72,7 @@ impl Connection {
         let identity = selected.identity(Some(&store)).await?;
         let token_requests = Arc::new(TokenRequests::default());
         let observer = Arc::clone(&token_requests);
+        let remedy = Remedy::of(home, &store, &identity).await;
         let keeper = Keeper::open_with(store, |builder| builder.observer(observer)).await?;
         let session = keeper.session(identity.clone());
         let client = || {
@@ -85,7 +87,7 @@ impl Connection {
             token_requests,
             timeout: arguments.timeout,
             login: arguments.login.then(BackgroundLogin::of_process),
-            login_command: home.login_command(&identity),
+            remedy,
             identity,
         })
     }
@@ -131,12 +133,12 @@ impl Connection {
 
     /// The failure of the command for this reason. `has_effect` if it may do harm to make the request again.
     pub(crate) async fn failure(&self, failure: RequestFailure, has_effect: bool) -> Failure {
-        let hinted = [Reason::NeverSignedIn, Reason::SignOnRequired];
+        let hinted = [Reason::NeverSignedIn, Reason::SignOnRequired, Reason::SubjectUnavailable];
         let hint = match hinted.into_iter().find(|reason| failure.reason() == reason.as_str()) {
-            Some(reason) => neighbour::hint(&self.keeper.store, &self.identity, reason).await,
+            Some(reason) => self.remedy.hint(&self.keeper.store, &self.identity, reason).await,
             None => None,
         };
-        failure.into_failure(&self.keeper.store, &self.login_command, has_effect).with(hint)
+        failure.into_failure(&self.keeper.store, &self.remedy, has_effect).with(hint)
     }
 
     /// Tells the server what was given up, ends the MCP sessions, and waits for a refresh that is on its way, because its answer

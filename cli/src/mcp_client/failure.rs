@@ -9,6 +9,7 @@ use tokenkeeper::{CallError, Reason};
 
 use crate::failure::Failure;
 use crate::paint::harmless;
+use crate::remedy::Remedy;
 use crate::wire::unanswered::Unanswered;
 
 /// The reason for which a request has no result.
@@ -108,16 +109,16 @@ impl RequestFailure {
         }
     }
 
-    /// The failure of the command. `login` is the command that signs in. `has_effect` if it may do harm to make the request
+    /// The failure of the command. `remedy` has the command that helps. `has_effect` if it may do harm to make the request
     /// again.
-    pub(crate) fn into_failure(self, store: &FileStore, login: &str, has_effect: bool) -> Failure {
+    pub(crate) fn into_failure(self, store: &FileStore, remedy: &Remedy, has_effect: bool) -> Failure {
         if let Self::Unanswered(reason) = &self
             && let Some(CallError::Token { error, .. }) = reason.call_error()
         {
             return Failure::no_token(error.clone(), store);
         }
         let command = match &self {
-            Self::Unanswered(reason) => reason.command(login),
+            Self::Unanswered(reason) => reason.command(remedy),
             _ => None,
         };
         let command = command.map(|command| format!("\n  run {command}")).unwrap_or_default();

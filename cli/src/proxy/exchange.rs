@@ -12,6 +12,7 @@ use tokenkeeper::OperationKey;
 use super::logins::PageWait;
 use super::relay::MessageRelay;
 use crate::paint::harmless;
+use crate::remedy;
 use crate::wire::envelope::{self, MessageKind, MessageParts, is_same_id};
 use crate::wire::headers;
 use crate::wire::http::{AnswerEvents, BodyFailure, McpAnswer, McpRequest, NotAnswered};
@@ -99,7 +100,7 @@ impl MessageRelay {
             && !progress.is_cancelled.load(Ordering::Relaxed)
         {
             let id = message.id.as_deref().unwrap_or("null");
-            self.output.send(&refusal.answer(id, &self.login_command)).await;
+            self.output.send(&refusal.answer(id, &self.remedy)).await;
             progress.is_answered.store(true, Ordering::Relaxed);
         }
     }
@@ -192,9 +193,13 @@ impl MessageRelay {
     ) -> Result<McpAnswer, Unanswered> {
         let answer = self.wire.send(request, has_left).await;
         if let Err(NotAnswered::Call(error)) = &answer
-            && error.is_login_required()
+            && remedy::needs_person(error)
         {
             self.lacked_login.store(true, Ordering::Relaxed);
+        }
+        if let Err(NotAnswered::Call(error)) = &answer
+            && error.is_login_required()
+        {
             // A client that shows pages gets one with the answer to a request. A page that is not shown asks no person.
             if !self.session.shows_pages() {
                 self.logins.begin(is_first, false);

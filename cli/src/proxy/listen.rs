@@ -30,6 +30,7 @@ use super::logins::BackgroundLogins;
 use super::notes::NoteWriter;
 use crate::failure::Failure;
 use crate::home::Interruptions;
+use crate::remedy::Remedy;
 use crate::wire::MAX_MESSAGE;
 use crate::wire::http::{McpRequest, McpWire};
 use crate::wire::message::McpMessage;
@@ -106,7 +107,7 @@ impl FromStr for ListenAddress {
 struct PassThrough {
     wire: McpWire,
     logins: BackgroundLogins,
-    login_command: String,
+    remedy: Remedy,
     /// The path that requests must have. `None` for sockets, whose peers are known.
     path: Option<String>,
     /// The hosts that requests may name. `None` for sockets.
@@ -117,7 +118,7 @@ struct PassThrough {
 pub(super) async fn run(
     wire: McpWire,
     logins: BackgroundLogins,
-    login_command: String,
+    remedy: Remedy,
     address: &ListenAddress,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
@@ -125,7 +126,7 @@ pub(super) async fn run(
     let mut connections = JoinSet::new();
     let (ending, end) = watch::channel(());
     let notes = NoteWriter::of_process()?;
-    let pass = PassThrough { wire, logins, login_command, path: None, hosts: None };
+    let pass = PassThrough { wire, logins, remedy, path: None, hosts: None };
     match address {
         ListenAddress::Tcp(address) => {
             let listener = TcpListener::bind(address).await?;
@@ -310,7 +311,7 @@ impl PassThrough {
             Unanswered::Call(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         };
-        let mut response = Response::new(reason.answer(id, &self.login_command).into());
+        let mut response = Response::new(reason.answer(id, &self.remedy).into());
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
         response

@@ -17,6 +17,7 @@ use super::logins::BackgroundLogins;
 use super::notes::NoteWriter;
 use super::session::ClientMcpSession;
 use super::stdio::{InputLine, StdinReader, StdoutWriter};
+use crate::remedy::Remedy;
 use crate::wire::envelope::{self, MessageKind, is_same_id};
 use crate::wire::http::McpWire;
 use crate::wire::message::McpMessage;
@@ -45,8 +46,8 @@ pub(super) struct MessageRelay {
     pub(super) tools: Mutex<KnownTools>,
     pub(super) filter: ToolFilter,
     pub(super) logins: BackgroundLogins,
-    /// The command that signs in.
-    pub(super) login_command: String,
+    /// What helps where the session needs a person.
+    pub(super) remedy: Remedy,
     /// The revision of the client's first request on the wire of 2026-07-28.
     pub(super) modern: OnceLock<String>,
     /// Whether the server has answered any request with success.
@@ -62,7 +63,7 @@ impl MessageRelay {
         notes: NoteWriter,
         filter: ToolFilter,
         logins: BackgroundLogins,
-        login_command: String,
+        remedy: Remedy,
     ) -> Self {
         Self {
             wire,
@@ -72,7 +73,7 @@ impl MessageRelay {
             tools: Mutex::default(),
             filter,
             logins,
-            login_command,
+            remedy,
             modern: OnceLock::new(),
             has_served: AtomicBool::default(),
             lacked_login: AtomicBool::default(),
@@ -172,10 +173,10 @@ impl Dispatch {
         match &message.cancels {
             Some(cancelled) if self.cancel(cancelled) => {}
             _ if message.tool().is_some_and(|tool| !self.relay.filter.admits(tool)) => {
-                self.reply(Unanswered::Excluded.answer(id, &self.relay.login_command));
+                self.reply(Unanswered::Excluded.answer(id, &self.relay.remedy));
             }
             _ if order != SendOrder::Serial && self.lane.waiting() >= MAX_WAITING => {
-                self.reply(Unanswered::TooMany.answer(id, &self.relay.login_command));
+                self.reply(Unanswered::TooMany.answer(id, &self.relay.remedy));
             }
             _ => self.lane.push(order, message),
         }
@@ -282,7 +283,7 @@ impl Dispatch {
         let last = async {
             for message in unanswered {
                 let id = message.id.as_deref().unwrap_or("null");
-                self.relay.output.send(&Unanswered::Ending.answer(id, &self.relay.login_command)).await;
+                self.relay.output.send(&Unanswered::Ending.answer(id, &self.relay.remedy)).await;
             }
             self.relay.output.flush().await;
         };

@@ -8,6 +8,7 @@ use tokenkeeper::{CallError, Reason};
 use super::elicitation::{self, LoginPage};
 use super::envelope;
 use super::http::{BodyFailure, NotAnswered};
+use crate::remedy::Remedy;
 
 /// The code of these errors. It is one of those that JSON-RPC leaves to implementations, and no revision of MCP uses it.
 const CODE: i64 = -32050;
@@ -46,11 +47,11 @@ pub(crate) enum Unanswered {
 }
 
 impl Unanswered {
-    /// The answer to the request with this identifier, which is JSON. `login` is the command that signs in.
-    pub(crate) fn answer(&self, id: &str, login: &str) -> Vec<u8> {
+    /// The answer to the request with this identifier, which is JSON. `remedy` has the command that helps.
+    pub(crate) fn answer(&self, id: &str, remedy: &Remedy) -> Vec<u8> {
         let mut data = Map::from_iter([("reason".to_owned(), self.reason().into())]);
         let mut message = self.message();
-        if let Some(command) = self.command(login) {
+        if let Some(command) = self.command(remedy) {
             message.push_str(&format!(": run {command}"));
             data.insert("command".to_owned(), command.into());
         }
@@ -157,18 +158,11 @@ impl Unanswered {
         }
     }
 
-    /// The command that helps, where `login` is the one that signs in.
-    pub(crate) fn command(&self, login: &str) -> Option<String> {
+    /// The command that helps, if `remedy` has one.
+    pub(crate) fn command(&self, remedy: &Remedy) -> Option<String> {
         match self {
-            Self::Call(error) => match &**error {
-                CallError::StepUp(step_up) => {
-                    let scopes: Vec<_> = step_up.scopes().iter().map(str::to_owned).collect();
-                    let scopes = shlex::try_quote(&scopes.join(" ")).ok()?.into_owned();
-                    Some(format!("{login} --again --scope {scopes}"))
-                }
-                error => error.is_login_required().then(|| login.to_owned()),
-            },
-            Self::NotReopened(reason) | Self::LoginPage(_, reason) => reason.command(login),
+            Self::Call(error) => remedy.command(error),
+            Self::NotReopened(reason) | Self::LoginPage(_, reason) => reason.command(remedy),
             _ => None,
         }
     }
@@ -203,7 +197,8 @@ mod tests {
     use super::*;
 
     fn answer(unanswered: &Unanswered) -> Value {
-        serde_json::from_slice(&unanswered.answer("\"x\"", "tokenkeeper login https://a.example/mcp")).unwrap()
+        serde_json::from_slice(&unanswered.answer("\"x\"", &Remedy::from("tokenkeeper login https://a.example/mcp")))
+            .unwrap()
     }
 
     #[test]

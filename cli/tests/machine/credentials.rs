@@ -60,11 +60,13 @@ fn a_client_signs_in_with_its_private_key() {
             scene.login(server, &["--client-credentials", "--client-id", "robot", "--client-key", &file, "--json"]);
         assert_eq!(done.json()["renewal"], json!("client_credentials"));
         std::fs::remove_file(&file).unwrap();
+        let arguments = ["--client-credentials", "--client-id", "robot", "--client-key", "-", "--again"];
+        scene.home.run_with(&[&["login", &scene.server.resource(server)], &arguments[..]].concat(), key).good();
         assert!(scene.renewed(server).good().starts_with("at-"), "the record has the key");
     }
     let requests = scene.server.requests();
     let claims: Vec<_> = requests.iter().map(|request| jwt::claims(&request.form["client_assertion"])).collect();
-    assert!(claims.len() == 4 && claims.iter().all(|claims| claims["iss"] == "robot" && claims["sub"] == "robot"));
+    assert!(claims.len() == 6 && claims.iter().all(|claims| claims["iss"] == "robot" && claims["sub"] == "robot"));
     assert_eq!(claims[0]["aud"], json!(scene.server.issuer(0)));
 }
 

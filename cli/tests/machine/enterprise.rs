@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokenkeeper_testkit::login_server::Browser;
 
 use super::scene::{Done, Scene};
-use super::server::{BEARER, CODE, EXCHANGE, REFRESH};
+use super::server::{BEARER, CODE, EXCHANGE, Fault, REFRESH};
 
 /// Signs on at the identity provider as a person does.
 fn sign_on(scene: &Scene) -> Value {
@@ -93,14 +93,43 @@ fn a_sign_on_that_has_ended_is_named_where_a_token_is_asked_for() {
     app(&scene, 0).good();
     let idp = format!("idp:{}", scene.server.idp());
     scene.home.run(&["logout", &idp]).good();
+    let login = format!("tokenkeeper login {idp} --home {}", scene.home.path("home").display());
     let done = scene.renewed(0);
-    let hint = format!("tokenkeeper login {idp} signs in at the identity provider of ");
-    assert!(done.code == 3 && done.err.contains(&hint), "{}", done.err);
+    assert!(
+        done.code == 3 && done.err.contains(&format!("{login} signs in at the identity provider of ")),
+        "{}",
+        done.err
+    );
     // Each account has a sign-on of its own.
     let secret = scene.home.file("app.txt", "app-secret");
     let arguments = ["--idp", &scene.server.idp(), "--client-id", "app", "--client-secret-file", &secret];
     let other = scene.login(0, &[&["--account", "work"], &arguments[..]].concat());
     assert!(other.code == 3 && other.err.contains("--account work"), "{}", other.err);
+}
+
+/// A host that gets a login of the server would ask a person for a session that the organisation does not have.
+#[test]
+fn a_host_is_told_to_sign_on_where_its_server_draws_from_a_sign_on() {
+    let scene = Scene::new();
+    sign_on(&scene);
+    app(&scene, 0).good();
+    let idp = format!("idp:{}", scene.server.idp());
+    scene.server.next(EXCHANGE, [Fault::WantsPerson("https://idp.example.com/consent")]);
+    let login = format!("tokenkeeper login {idp} --home {} --client-id desktop", scene.home.path("home").display());
+    let done = scene.renewed(0);
+    assert!(done.code == 3 && done.err.contains(&format!("{login} signs in")), "{}", done.err);
+}
+
+#[test]
+fn an_id_token_is_never_shown_as_the_token_of_a_request() {
+    let scene = Scene::new();
+    sign_on(&scene);
+    let idp = format!("idp:{}", scene.server.idp());
+    for notation in ["--headers", "--exec-credential"] {
+        let done = scene.home.run(&["token", &idp, notation]);
+        assert!(done.code == 4 && done.out.is_empty() && done.err.contains("id_token: "), "{}", done.err);
+    }
+    assert!(scene.home.token(&idp).contains('.'), "it is the subject of an exchange elsewhere");
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn a_workload_signs_in_with_its_token_which_is_read_again_when_it_changes() {
 
     fs::remove_file(&file).unwrap();
     let failed = scene.renewed(0);
-    assert!(failed.err.contains("subject_unavailable"), "{}", failed.err);
+    let origin = format!("come from the file {file}");
+    assert!(failed.err.contains("subject_unavailable") && failed.err.contains(&origin), "{}", failed.err);
     assert_eq!(scene.token(0), "at-2", "the stored token is served meanwhile");
 }
 
@@ -40,9 +41,11 @@ fn a_relative_path_holds_from_any_folder() {
 #[test]
 fn a_workload_whose_token_is_missing_stores_nothing() {
     let scene = Scene::new();
-    let done = scene.login(0, &["--jwt-bearer", "/no/such/token", "--timeout", "1s"]);
-    assert!(done.code != 0 && done.err.contains("subject_unavailable"), "{}", done.err);
-    assert!(scene.home.status().is_null());
+    for file in ["/no/such/token", "/dev/null"] {
+        let done = scene.login(0, &["--jwt-bearer", file]);
+        assert!(done.code == 2 && done.err.contains(&format!("--jwt-bearer: {file}: ")), "{}", done.err);
+        assert!(scene.home.status().is_null());
+    }
 }
 
 #[test]
