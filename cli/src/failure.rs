@@ -92,17 +92,19 @@ impl Failure {
 
     /// The same failure with a hint on a line of its own, if there is one.
     pub(crate) fn with(self, hint: Option<String>) -> Self {
-        match (self, hint) {
-            (Self::LoginRequired(told), Some(hint)) => Self::LoginRequired(format!("{told}\n  {hint}")),
-            (Self::Unavailable(told), Some(hint)) => Self::Unavailable(format!("{told}\n  {hint}")),
-            (Self::Usage(told), Some(hint)) => Self::Usage(format!("{told}\n  {hint}")),
-            (failure, _) => failure,
+        match hint {
+            Some(hint) => self.mapped(|told| format!("{told}\n  {hint}")),
+            None => self,
         }
     }
 
     /// The same failure after a sentence on what was to be done.
     pub(crate) fn after(self, sentence: &str) -> Self {
-        let told = |told: String| format!("{sentence}\n  {told}");
+        self.mapped(|told| format!("{sentence}\n  {told}"))
+    }
+
+    /// The same failure with another text.
+    fn mapped(self, told: impl Fn(String) -> String) -> Self {
         match self {
             Self::Failed(error) => Self::Failed(io::Error::other(told(error.to_string()))),
             Self::Usage(text) => Self::Usage(told(text)),

@@ -31,9 +31,12 @@ use crate::who::IDP;
 /// How long the first token is waited for.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
+/// The options that say something to an authorization server. A command asks none.
+const NOT_FOR_COMMANDS: [&str; 5] = ["scopes", "client_id", "client_secret_file", "client_key", "metadata_url"];
+
 /// The options that obtain tokens without a person. At most one is given.
 #[derive(Debug, clap::Args)]
-#[group(id = "machine", multiple = false)]
+#[group(id = "machine", multiple = false, conflicts_with = "client_metadata_url")]
 pub(super) struct MachineArguments {
     /// Obtain tokens as the client itself, by its secret or key (client credentials)
     #[arg(long, requires = "client_id")]
@@ -47,7 +50,7 @@ pub(super) struct MachineArguments {
     #[arg(long, value_name = "URL", requires = "client_id")]
     idp: Option<String>,
     /// Obtain tokens from the output of this command, which is run without a shell. It comes last, with its arguments
-    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, conflicts_with_all = NOT_FOR_COMMANDS)]
     exec: Vec<String>,
 }
 
@@ -208,6 +211,14 @@ impl Opening<'_> {
         let keeper = Keeper::open_with((*store).clone(), configure).await?;
         let session = keeper.session(SessionSpec::from((*identity).clone()).renewal(grant.plan()));
         let obtained = self.obtain(&keeper, &session, &grant, record.is_some() || arguments.dpop).await;
+        let former = living.and_then(Record::grant).filter(|grant| grant.access.is_some());
+        let former = former.and_then(|grant| MachineGrant::of_plan(&grant.renewal));
+        let obtained = match (obtained, former) {
+            (Err(Stop(reason, failure)), Some(former)) => {
+                Err(Stop(reason, self.put_back(&keeper, &session, &former, failure).await))
+            }
+            (obtained, _) => obtained,
+        };
         // A refresh at the identity provider that is in flight may bring the only copy of its refresh token.
         let settled = match sign_on {
             Some(sign_on) => keeper.settle(&keeper.session(sign_on)).await,
@@ -285,6 +296,23 @@ impl Opening<'_> {
         let remedy = Remedy::of(self.home, &keeper.store, self.identity).await;
         let hint = remedy.hint(&keeper.store, self.identity, reason).await;
         Err(Stop(reason.as_str(), Failure::no_token(error, &keeper.store).with(hint)))
+    }
+
+    /// Stores the grant of the session again that a login without success has replaced, and adds to its failure what came of it.
+    /// The session's next token is obtained when it is needed.
+    async fn put_back(
+        &self,
+        keeper: &Keeper,
+        session: &AuthSession,
+        former: &MachineGrant,
+        failure: Failure,
+    ) -> Failure {
+        match self.install(keeper, session, former).await {
+            Ok(()) => failure.with(Some("the session is renewed as before this login".to_owned())),
+            Err(Stop(_, other)) => failure.with(Some(format!(
+                "the session is not renewed as before this login, because that could not be stored: {other}"
+            ))),
+        }
     }
 
     async fn install(&self, keeper: &Keeper, session: &AuthSession, grant: &MachineGrant) -> Result<(), Stop> {

@@ -103,6 +103,22 @@ fn a_session_that_is_signed_in_is_left_as_it_is() {
 }
 
 #[test]
+fn a_login_again_that_obtains_nothing_leaves_the_session_as_it_was() {
+    let scene = Scene::new();
+    let (secret, wrong) = (scene.home.file("secret.txt", SECRET), scene.home.file("wrong.txt", "wrong"));
+    let with = |secret| ["--client-credentials", "--client-id", "robot", "--client-secret-file", secret];
+    scene.login(0, &with(&secret)).good();
+    let done = scene.login(0, &[&with(&wrong)[..], &["--again"]].concat());
+    assert!(done.code == 4 && done.err.contains("renewed as before this login"), "{}", done.err);
+    assert_eq!(scene.home.status()["login_required"], json!(false));
+    assert_eq!(
+        (scene.token(0), scene.server.count(CREDENTIALS)),
+        ("at-3".to_owned(), 3),
+        "the former secret obtains it"
+    );
+}
+
+#[test]
 fn a_client_stays_with_the_issuer_that_was_judged() {
     let scene = Scene::new();
     let secret = scene.home.file("secret.txt", SECRET);
@@ -165,13 +181,16 @@ fn a_fault_that_passes_is_waited_for() {
 fn a_bad_use_is_explained_and_nothing_is_sent() {
     let scene = Scene::new();
     let bad_key = scene.home.file("bad.pem", "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--client-credentials"], "--client-id"),
         (&["--client-credentials", "--client-id", "robot"], "--client-secret-file or --client-key"),
         (&["--client-credentials", "--client-id", "robot", "--client-key", &bad_key], "no private key"),
         (&["--client-credentials", "--client-id", "robot", "--client-key", "/no/such/key"], "/no/such/key"),
         (&["--client-credentials", "--client-id", "robot", "--device"], "cannot be used with"),
         (&["--jwt-bearer", "token", "--client-credentials", "--client-id", "robot"], "cannot be used with"),
+        (&["--scope", "tools:read", "--exec", "false"], "cannot be used with"),
+        (&["--client-id", "robot", "--exec", "false"], "cannot be used with"),
+        (&["--client-metadata-url", "https://a.example/client", "--jwt-bearer", "token"], "cannot be used with"),
         (&["--audience", "https://api.example"], "required"),
     ];
     for (arguments, words) in cases {
