@@ -17,15 +17,15 @@ use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::runtime::{self, Settings, Sources};
 use tokenkeeper_actors::system::{Entropy, SystemClock};
 
-use crate::authorization::{AuthorizationLogins, LoginSettings};
+use crate::authorization::{AuthorizationLogins, Exchanges, LoginSettings};
 use crate::discovery::Discovery;
-use crate::grant::{Dialect, Errands, RefreshGrant};
+use crate::grant::{Errands, RefreshGrant};
 use crate::http::HttpClient;
-use crate::issuers::providers;
+use crate::issuers::providers::{Providers, default_profile};
 use crate::machine::{self, MachineSource, RuntimeLink};
 use crate::oauth::OAuth;
 use crate::proof::{Proofs, Prover};
-use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
+use crate::{AuthSession, BuildError, EventStream, SessionSpec, ShutdownReport, SourceName};
 
 /// A running session runtime, with one owner for each server identity and one refresh in flight. Cheap to clone.
 ///
@@ -121,7 +121,7 @@ pub struct RuntimeBuilder {
     http: Option<Arc<dyn HttpClient>>,
     sources: Vec<(SourceName, Arc<dyn TokenSource>)>,
     profile: Profile,
-    providers: Vec<(ProviderName, Profile, Dialect)>,
+    providers: Providers,
     policy: Policy,
     throttle: IssuerPolicy,
     timeouts: StoreTimeouts,
@@ -139,8 +139,8 @@ impl RuntimeBuilder {
             store,
             http: None,
             sources: Vec::new(),
-            profile: providers::default_profile(),
-            providers: Vec::new(),
+            profile: default_profile(),
+            providers: Providers::builtin(),
             policy: Policy::default(),
             throttle: IssuerPolicy::default(),
             timeouts: StoreTimeouts::default(),
@@ -169,18 +169,16 @@ impl RuntimeBuilder {
     }
 
     /// How the answers of servers without a provider profile are judged. Default: strictly, with the error codes that
-    /// mean the same everywhere ([`providers::default_profile`]).
+    /// mean the same everywhere ([`default_profile`]).
     #[must_use]
     pub fn profile(self, profile: Profile) -> Self {
         Self { profile, ..self }
     }
 
-    /// Adds a provider of the host's own, or replaces one of [`providers`]. `profile` judges its answers, and `dialect`
-    /// is the form of its requests. Default: all of [`providers::ALL`].
+    /// The providers that the runtime knows, with their profiles and dialects. Default: [`Providers::builtin`].
     #[must_use]
-    pub fn provider(mut self, name: ProviderName, profile: Profile, dialect: Dialect) -> Self {
-        self.providers.push((name, profile, dialect));
-        self
+    pub fn providers(self, providers: Providers) -> Self {
+        Self { providers, ..self }
     }
 
     /// When sessions refresh, how long they back off, and how many callers may wait. Default: [`Policy::default`].
@@ -275,21 +273,17 @@ impl RuntimeBuilder {
             Some(http) => http,
             None => default_client()?,
         };
-        let mut profiles = providers::profiles().with_fallback(self.profile);
-        let mut refresh = RefreshGrant::new(Arc::clone(&http), Arc::clone(&clock));
-        for (name, profile, dialect) in self.providers {
-            refresh = refresh.dialect(name.clone(), dialect);
-            profiles = profiles.with(name, profile);
-        }
+        let profiles = self.providers.profiles().with_fallback(self.profile);
+        let refresh = RefreshGrant::new(Arc::clone(&http), Arc::clone(&clock)).providers(self.providers.clone());
         let entropy = Entropy::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?;
         let proofs = Proofs::new(Arc::clone(&clock), entropy.clone());
         let logins = match &self.login {
             Logins::Http(settings) => {
-                let (store, clock) = (Arc::clone(&self.store), Arc::clone(&clock));
-                let settings = LoginSettings::clone(settings);
-                let (http, profiles) = (Arc::clone(&http), profiles.clone());
-                let logins =
-                    AuthorizationLogins::new(settings, store, http, clock, profiles, entropy.clone(), proofs.clone());
+                let (http, clock) = (Arc::clone(&http), Arc::clone(&clock));
+                let (providers, profiles) = (self.providers.clone(), profiles.clone());
+                let exchanges = Exchanges { http, clock, providers, profiles, proofs: proofs.clone() };
+                let (settings, store) = (LoginSettings::clone(settings), Arc::clone(&self.store));
+                let logins = AuthorizationLogins::new(settings, store, exchanges, entropy.clone());
                 Some(Arc::new(logins.map_err(|error| BuildError::Discovery(error.to_string()))?))
             }
             Logins::Source(_) | Logins::None => None,

@@ -19,7 +19,7 @@ use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, ReqwestClient};
-use tokenkeeper::issuers::providers;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Account, ProviderName, Reason, RenewalPlan, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, HostileAs, When};
@@ -120,7 +120,7 @@ impl Scene {
         let home = home(format);
         let store = FileStore::builder(home.path()).existing().open().unwrap();
         let source = RefreshGrant::new(Arc::new(relay), Arc::new(SystemClock::new().unwrap()));
-        let settings = Settings { profiles: providers::profiles(), ..Settings::new(Arc::new(source)) };
+        let settings = Settings { profiles: Providers::builtin().profiles(), ..Settings::new(Arc::new(source)) };
         let runtime = AuthRuntime::builder(Arc::new(store.clone()), settings).spawn().await.unwrap();
         Self { server, store, runtime, _home: home }
     }

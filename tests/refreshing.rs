@@ -22,7 +22,7 @@ use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{ClientAuth, RefreshCredential};
 use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::ReqwestClient;
-use tokenkeeper::issuers::providers;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::{Account, Reason, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::{Fault, Grant, HostileAs, When};
 
@@ -179,7 +179,7 @@ async fn what_was_not_spent_is_presented_again() {
 
 #[tokio::test]
 async fn a_providers_own_word_ends_the_grant() {
-    let host = Host::with(providers::named("github").unwrap().profile(), ClientAuth::None).await;
+    let host = Host::with(Providers::builtin().named("github").unwrap().profile(), ClientAuth::None).await;
     let dead = "error=bad_refresh_token&error_description=The+refresh+token+passed+is+incorrect+or+expired.";
     host.server.next(When::Before, Fault::body("application/x-www-form-urlencoded", dead));
     assert_eq!(host.renew().await, Err(Reason::GrantEnded));

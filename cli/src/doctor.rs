@@ -94,6 +94,7 @@ Exit codes:
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let selected = arguments.who.select()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().map_err(io::Error::other)?);
+    let providers = home.providers()?;
     // A home that cannot be read is a finding, unless it is needed for the session's name.
     let (store, trouble) = match (home.open_existing(), &selected) {
         (Ok(store), _) => (store, None),
@@ -104,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let identity = selected.identity(store.as_ref()).await?;
         let stored = match (&store, trouble) {
             (_, Some(trouble)) => Err(trouble),
-            (Some(store), None) => session::read(store, &identity, &clock.now()).await,
+            (Some(store), None) => session::read(store, &identity, &providers, &clock.now()).await,
             (None, None) => Ok(None),
         };
         let steps = examine(arguments, &identity, stored, clock).await?;

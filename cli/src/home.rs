@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenkeeper::engine::ports::store::TokenStore;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::stores::file::{FileStore, FileStoreBuilder, Trouble};
 use tokenkeeper::{
     Account, AuthRuntime, AuthSession, BuildError, RuntimeBuilder, ServerIdentity, SessionSpec, StoreFault,
@@ -14,6 +15,7 @@ use tokenkeeper::{
 
 use crate::egress;
 use crate::failure::Failure;
+use crate::providers::ProvidersArguments;
 
 /// How long a finished command waits for background work, such as a last save.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +37,7 @@ const AWAITS_STORE: &str = "waiting for the store, which does not take it yet; i
 /// The wait after which a note explains to the person at the terminal why the command has not ended.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// The options that select a home.
+/// The options that select a home, and the providers that its sessions may be with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HomeArguments {
     /// The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper]
@@ -45,6 +47,8 @@ pub(crate) struct HomeArguments {
     #[arg(long, global = true, value_name = "PLACE", env = "TOKENKEEPER_KEY", hide_env_values = true)]
     #[arg(default_value = "file", hide_possible_values = true)]
     key: Key,
+    #[command(flatten)]
+    providers: ProvidersArguments,
 }
 
 /// Where a home's key is kept.
@@ -60,6 +64,11 @@ impl HomeArguments {
             Some(dir) => Ok(dir.clone()),
             None => Ok(FileStore::default_dir()?),
         }
+    }
+
+    /// The providers that the sessions of the home may be with.
+    pub(crate) fn providers(&self) -> Result<Providers, Failure> {
+        self.providers.read()
     }
 
     /// Opens the home, and creates it if it does not exist.
@@ -130,17 +139,18 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) async fn open(store: FileStore) -> Result<Self, Failure> {
-        Self::open_with(store, |builder| builder).await
+    pub(crate) async fn open(store: FileStore, providers: Providers) -> Result<Self, Failure> {
+        Self::open_with(store, providers, |builder| builder).await
     }
 
     /// Opens it with further settings of the runtime.
     pub(crate) async fn open_with(
         store: FileStore,
+        providers: Providers,
         configure: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
     ) -> Result<Self, Failure> {
         let through = store.clone();
-        Self::open_through(store, through, configure).await
+        Self::open_through(store, through, |builder| configure(builder.providers(providers))).await
     }
 
     /// Opens it with another store, which keeps its records in `store`.

@@ -12,7 +12,6 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
-use tokenkeeper::issuers;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Account, InstallError, LoginError, RefreshToken, ServerIdentity, StoreFault};
 use zeroize::Zeroizing;
@@ -60,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "from")]
     again: bool,
     /// The provider of the authorization server, where it is one with habits of its own (stored with the login)
-    #[arg(long, value_name = "NAME", value_parser = providers::names())]
+    #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// Never present a refresh token again whose answer was lost, but require a login (stored with the login)
     #[arg(long)]
@@ -120,12 +119,16 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let (identity, issuer, expires_at) = (bundle.identity()?, bundle.issuer()?, bundle.expires_at(now)?);
     let is_renewable = bundle.is_renewable();
     // A login by discovery has the profile of the issuer's provider as well.
-    let of_issuer = || issuers::providers::of_issuer(issuer).map(|name| name.as_str().to_owned());
+    let providers = home.providers()?;
+    if let Some(provider) = &arguments.provider {
+        providers::require(&providers, provider)?;
+    }
+    let of_issuer = || providers.of_issuer(issuer).map(|name| name.as_str().to_owned());
     let provider = arguments.provider.clone().or_else(|| origin.as_ref().and_then(|_| of_issuer()));
     let login = bundle.login(provider.as_deref(), arguments.never_replay, now)?;
     let refresh = bundle.refresh_token()?;
     home::block_on(async {
-        let keeper = Keeper::open(home.open()?).await?;
+        let keeper = Keeper::open(home.open()?, providers).await?;
         if let Some(name) = &arguments.name {
             // Before the login, so that a name of another session stores nothing.
             name::give(&keeper.store, name, &identity).await?;

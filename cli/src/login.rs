@@ -19,6 +19,7 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
 use tokenkeeper::http::{HttpClient, Reach};
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::registration::Clients;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Dpop, LogIn, LoginLimits, LoginSettings, RuntimeBuilder, Scopes, ServerIdentity, Target, Way};
@@ -201,10 +202,11 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         // Only a home that exists has names.
         Selected::Name(_) => home.required()?,
     };
+    let providers = home.providers()?;
     let clock = Arc::new(SystemClock::new().map_err(io::Error::other)?);
     home::block_on(async {
         let identity = selected.identity(Some(&store)).await?;
-        let login = Attempt { arguments, identity: &identity, store: &store };
+        let login = Attempt { arguments, identity: &identity, store: &store, providers: &providers };
         let http: Arc<dyn HttpClient> = Arc::new(egress::client()?);
         let discovery = discovery(arguments, &identity, Arc::clone(&http), Arc::clone(&clock))?;
         let prepared = login.prepare(place, client, &discovery, &*clock).await;
@@ -219,7 +221,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         let configure = |builder: RuntimeBuilder| {
             builder.http(http).clock(Arc::clone(&clock) as _).login(settings).login_limits(limits)
         };
-        let keeper = Keeper::open_with(store.clone(), configure).await?;
+        let keeper = Keeper::open_with(store.clone(), providers.clone(), configure).await?;
         let session = keeper.session(identity.clone());
         let lines = (arguments.paste || place.takes_lines).then(Lines::of_stdin);
         let (door, news) = Door::new(browser, lines, place.is_remote);
@@ -239,6 +241,7 @@ struct Attempt<'a> {
     arguments: &'a Arguments,
     identity: &'a ServerIdentity,
     store: &'a FileStore,
+    providers: &'a Providers,
 }
 
 impl Attempt<'_> {
@@ -253,7 +256,8 @@ impl Attempt<'_> {
     ) -> Result<(Clients, Vec<LogIn>), Stop> {
         // A login replaces a record that cannot be read.
         let record = self.store.inspect(self.identity).await.ok().flatten();
-        let state = record.as_deref().map(|record| Standing::of(record, &[], false, &clock.now()).state);
+        let state =
+            record.as_deref().map(|record| Standing::of(record, &[], false, self.providers, &clock.now()).state);
         let is_signed_in = state.is_some_and(|state| !state.needs_login());
         // A session that the server has ended still has a token, and would be left as it is.
         let asks_again = self.arguments.again || self.arguments.as_another || state == Some(State::Ending);

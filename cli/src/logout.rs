@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let selected = arguments.who.select()?;
     let (identity, done) = home::block_on(async {
-        let keeper = Keeper::open(home.required()?).await?;
+        let keeper = Keeper::open(home.required()?, home.providers()?).await?;
         let identity = selected.identity(Some(&keeper.store)).await?;
         if keeper.store.inspect(&identity).await.is_ok_and(|record| record.is_none())
             && let Some(hint) = neighbour::hint(&keeper.store, &identity).await

@@ -1,17 +1,80 @@
-//! The providers that a person can name, and the change of a session's provider.
+//! The providers that the commands know, and the change of a session's provider.
 
+use std::env;
 use std::io;
+use std::path::{Path, PathBuf};
 
-use clap::builder::PossibleValuesParser;
-use tokenkeeper::issuers::providers;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::{AuthSession, ConfigureError, ProviderName, RenewalPlan};
 
 use crate::failure::Failure;
 use crate::home::Keeper;
 
-/// Accepts the names of the known providers.
-pub(crate) fn names() -> PossibleValuesParser {
-    providers::ALL.iter().map(|facts| facts.name).collect::<Vec<_>>().into()
+/// The option that adds providers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProvidersArguments {
+    /// A file with providers of your own, and with changes to known ones [default: $XDG_CONFIG_HOME/tokenkeeper/providers.json
+    /// or ~/.config/tokenkeeper/providers.json, if it exists]
+    #[arg(
+        long = "providers",
+        global = true,
+        value_name = "FILE",
+        env = "TOKENKEEPER_PROVIDERS",
+        hide_env_values = true
+    )]
+    file: Option<PathBuf>,
+}
+
+impl ProvidersArguments {
+    /// The built-in providers, with those of the file.
+    pub(crate) fn read(&self) -> Result<Providers, Failure> {
+        let builtin = Providers::builtin();
+        let Some(file) = self.file.clone().or_else(|| usual_file().filter(|file| file.exists())) else {
+            return Ok(builtin);
+        };
+        guarded(&file)?;
+        builtin.with_file(&file).map_err(|error| Failure::Usage(error.to_string()))
+    }
+}
+
+/// The file that is read if none is named.
+fn usual_file() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(config.join("tokenkeeper").join("providers.json"))
+}
+
+/// Refuses a file that every user of the machine can write, because it decides where tokens and secrets are sent.
+#[cfg(unix)]
+fn guarded(file: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    const WRITABLE_BY_ALL: u32 = 0o002;
+    // A file that cannot be looked at cannot be read either, and the reading tells why.
+    let is_open = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & WRITABLE_BY_ALL != 0);
+    if !is_open {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "every user of this machine can write the providers in {}, and they decide where secrets are sent: check what is in \
+         it, and take that right away (chmod o-w)",
+        file.display()
+    )))
+}
+
+#[cfg(not(unix))]
+fn guarded(_: &Path) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// Requires that `providers` has one with this name.
+pub(crate) fn require(providers: &Providers, name: &str) -> Result<(), Failure> {
+    if providers.named(name).is_some() {
+        return Ok(());
+    }
+    let names = providers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    Err(Failure::Usage(format!(
+        "--provider: no provider has this name: take one of {names}, or add it to a file of providers (--providers)"
+    )))
 }
 
 /// Stores `provider` as the provider of `session`, unless it is that already. A session without a login is left as it is.

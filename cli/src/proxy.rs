@@ -101,10 +101,11 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         // Only a home that exists has names.
         who::Selected::Name(_) => home.required()?,
     };
+    let providers = home.providers()?;
     home::block_on_this_thread(async {
         let identity = selected.identity(Some(&store)).await?;
         let remedy = Remedy::of(home, &store, &identity).await;
-        let keeper = Keeper::open(store).await?;
+        let keeper = Keeper::open(store, providers).await?;
         let session = keeper.session(identity);
         let wire = McpWire::new(session.clone(), headers);
         let logins = BackgroundLogins::new(arguments.login.then(BackgroundLogin::of_process));

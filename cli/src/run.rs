@@ -74,6 +74,7 @@ and the number of the signal that ended it. 126 and 127 mean that it cannot be r
 /// Runs the program, and returns its exit code.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<u8, Failure> {
     let selected = arguments.who.select()?;
+    let providers = home.providers()?;
     home::block_on(async {
         // From here on no signal is lost.
         let signals = Signals::new()?;
@@ -85,9 +86,9 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<u8, Fai
             // A command that does not work is found before anything is spent.
             Some(write_back) => {
                 write_back.complete().await?;
-                Keeper::open_through(store, write_back.clone(), |builder| builder).await?
+                Keeper::open_through(store, write_back.clone(), |builder| builder.providers(providers)).await?
             }
-            None => Keeper::open(store).await?,
+            None => Keeper::open(store, providers).await?,
         };
         let session = keeper.session(identity.clone());
         let options = TokenOptions { timeout: arguments.timeout, ..TokenOptions::default() };

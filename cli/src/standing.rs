@@ -8,7 +8,7 @@ use tokenkeeper::engine::law::session::Policy;
 use tokenkeeper::engine::ports::store::EventKind;
 use tokenkeeper::engine::values::record::{Prompt, Record, Renewal, Spending};
 use tokenkeeper::engine::values::{Moment, WallTime};
-use tokenkeeper::issuers::providers;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::stores::file::{Entry, FileStore};
 
 use crate::cooldown;
@@ -80,9 +80,15 @@ pub(crate) struct Standing {
 impl Standing {
     /// Computes the state at `now` from `record` and from the lines of `journal` that are newer than the token. The
     /// journal's oldest line is first. `presenting` is whether a process presents the refresh token right now.
-    pub(crate) fn of(record: &Record, journal: &[Entry], presenting: bool, now: &Moment) -> Self {
+    pub(crate) fn of(
+        record: &Record,
+        journal: &[Entry],
+        presenting: bool,
+        providers: &Providers,
+        now: &Moment,
+    ) -> Self {
         let view = record.view();
-        let profile = view.plan.as_ref().map(|plan| providers::profiles().of(plan)).unwrap_or_default();
+        let profile = view.plan.as_ref().map(|plan| providers.profiles().of(plan)).unwrap_or_default();
         let access = record.grant().and_then(|grant| grant.access.as_ref());
         let validity = access.map(|access| access.validity);
         // The margin that `token` uses, too.

@@ -12,6 +12,7 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::{StoreEvent, StoreWatch, TokenStore};
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::Moment;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Reason, ServerIdentity};
 use tokio::time::timeout;
@@ -66,17 +67,29 @@ struct Shown {
 
 /// Shows the sessions of the home.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
-    let dir = home.dir()?;
+    let (dir, providers) = (home.dir()?, home.providers()?);
     let clock = SystemClock::new().map_err(io::Error::other)?;
     let store = if arguments.watch { Some(home.required()?) } else { home.open_existing()? };
     let Some(store) = store else { return show(&dir, &Shown::default(), &clock.now(), arguments, out) };
     home::block_on(async {
         if !arguments.watch {
-            return show(&dir, &sessions(&store, &clock.now(), arguments.all).await?, &clock.now(), arguments, out);
+            return show(
+                &dir,
+                &sessions(&store, &providers, &clock.now(), arguments.all).await?,
+                &clock.now(),
+                arguments,
+                out,
+            );
         }
         let mut changes = HomeChanges::new(&store).await?;
         loop {
-            show(&dir, &sessions(&store, &clock.now(), arguments.all).await?, &clock.now(), arguments, out)?;
+            show(
+                &dir,
+                &sessions(&store, &providers, &clock.now(), arguments.all).await?,
+                &clock.now(),
+                arguments,
+                out,
+            )?;
             out.flush()?;
             tokio::select! {
                 changed = changes.next(if arguments.json { Duration::MAX } else { REDRAW_INTERVAL }) => changed?,
@@ -114,7 +127,7 @@ impl<'a> HomeChanges<'a> {
     }
 }
 
-async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, Failure> {
+async fn sessions(store: &FileStore, providers: &Providers, now: &Moment, all: bool) -> Result<Shown, Failure> {
     let mut identities = store.list().await.map_err(|fault| Failure::store_fault(fault, store))?;
     identities.sort_by_key(ServerIdentity::key);
     let mut names: BTreeMap<_, _> =
@@ -128,7 +141,7 @@ async fn sessions(store: &FileStore, now: &Moment, all: bool) -> Result<Shown, F
                 // `tokenkeeper forget` removes the journal and leaves the tombstone.
                 let is_forgotten = journal.as_ref().is_ok_and(Vec::is_empty);
                 let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();
-                let standing = Standing::of(&record, &journal.unwrap_or_default(), presenting, now);
+                let standing = Standing::of(&record, &journal.unwrap_or_default(), presenting, providers, now);
                 if standing.state == State::LoggedOut && (is_forgotten || !all) {
                     shown.left_out += usize::from(!is_forgotten);
                     continue;

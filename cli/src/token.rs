@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     fail_fast: bool,
     /// The provider of the authorization server, where the login was stored without it or with another (stored from now on)
-    #[arg(long, value_name = "NAME", value_parser = providers::names())]
+    #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// Refresh even though the stored token is still good, because a server refused it for instance (a refresh that fails
     /// leaves the stored token)
@@ -117,9 +117,13 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     }
     let selected = who::select(arguments.server.as_deref().unwrap_or_default(), arguments.account.as_deref())?;
     let rejected = arguments.rejected.as_deref().map(parse_generation).transpose()?;
+    let known = home.providers()?;
+    if let Some(provider) = &arguments.provider {
+        providers::require(&known, provider)?;
+    }
     let begun = clock.now();
     home::block_on(async {
-        let keeper = Keeper::open(home.required()?).await?;
+        let keeper = Keeper::open(home.required()?, known).await?;
         let identity = selected.identity(Some(&keeper.store)).await?;
         if matches!(identity.target(), Target::Idp { .. }) && (arguments.headers || arguments.exec_credential) {
             return Err(Failure::Refused(

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let selected = arguments.who.select()?;
     let now = SystemClock::new().map_err(std::io::Error::other)?.now();
-    let store = home.open_existing()?;
+    let (store, providers) = (home.open_existing()?, home.providers()?);
     let (identity, standing, journal, hint) = home::block_on(async {
         let identity = selected.identity(store.as_ref()).await?;
         let Some(store) = &store else { return Ok((identity, None, Vec::new(), None)) };
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             return Ok((identity, None, journal, hint));
         };
         let presenting = store.is_presenting(&identity, record.epoch).await.unwrap_or_default();
-        let standing = Standing::of(&record, &journal, presenting, &now).with_cooldown(store, &now).await;
+        let standing = Standing::of(&record, &journal, presenting, &providers, &now).with_cooldown(store, &now).await;
         Ok((identity, Some(standing), journal, None))
     })?;
     let reason = match &standing {

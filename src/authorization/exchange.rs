@@ -16,6 +16,8 @@ use super::pending::PendingAuthorization;
 use super::{sign_on, subject};
 use crate::grant::{BodyFormat, Signing, answer_for, is_of_unknown_type, token_request};
 use crate::http::{Body, Departure, Exchange, HttpClient, HttpError, Reach, decode};
+use crate::issuers::Dialect;
+use crate::issuers::providers::Providers;
 use crate::machine::idp_session;
 use crate::proof::{HtTarget, PROOF, PROOF_REFUSED, Proofs, Role, WANTS_NONCE};
 
@@ -24,11 +26,12 @@ const MAX_ANSWER: usize = 1024 * 1024;
 
 /// Sends the requests of logins.
 #[derive(Clone, Debug)]
-pub(super) struct Exchanges {
-    pub(super) http: Arc<dyn HttpClient>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) profiles: Profiles,
-    pub(super) proofs: Proofs,
+pub(crate) struct Exchanges {
+    pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) providers: Providers,
+    pub(crate) profiles: Profiles,
+    pub(crate) proofs: Proofs,
 }
 
 /// An answer, with the time at which it was asked for.
@@ -57,6 +60,11 @@ pub(super) enum Unanswered {
 }
 
 impl Exchanges {
+    /// The dialect of the provider of `renewal`.
+    pub(super) fn dialect(&self, renewal: &RenewalPlan) -> Dialect {
+        self.providers.dialect(renewal.provider.as_ref())
+    }
+
     /// Posts a form, authenticated by the client's own method, at most once. No redirect is followed.
     pub(super) async fn post(
         &self,

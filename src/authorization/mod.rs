@@ -21,8 +21,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use tokenkeeper_actors::law::profile::Profiles;
-use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::login::{
     AuthorizationCode, LoginSource, Polled, Preparation, Prepared, Redeemed, Redemption,
 };
@@ -35,7 +33,8 @@ use tokenkeeper_actors::values::{
 };
 use zeroize::Zeroizing;
 
-use self::exchange::{Endpoint, Exchanges, Unanswered};
+pub(crate) use self::exchange::Exchanges;
+use self::exchange::{Endpoint, Unanswered};
 use self::keys::KeySettings;
 use self::pending::{Parts, PendingAuthorization, Way};
 use self::proof_key::Draw;
@@ -45,8 +44,8 @@ use self::scopes::ScopeSources;
 use crate::callback;
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, DiscoveryError, Freshness, Probe};
 use crate::grant::BodyFormat;
-use crate::http::{HttpClient, Reach};
-use crate::proof::{ProofKey, Proofs};
+use crate::http::Reach;
+use crate::proof::ProofKey;
 use crate::registration::{Registered, Registrar, Wanted};
 
 pub use settings::LoginSettings;
@@ -72,7 +71,7 @@ pub(crate) struct AuthorizationLogins {
 }
 
 impl AuthorizationLogins {
-    /// Logs people in as `settings` say, over `http`, and keeps registrations in `store`.
+    /// Logs people in as `settings` say, through `exchanges`, and keeps registrations in `store`.
     ///
     /// # Errors
     ///
@@ -80,16 +79,13 @@ impl AuthorizationLogins {
     pub(crate) fn new(
         settings: LoginSettings,
         store: Arc<dyn TokenStore>,
-        http: Arc<dyn HttpClient>,
-        clock: Arc<dyn Clock>,
-        profiles: Profiles,
+        exchanges: Exchanges,
         entropy: Entropy,
-        proofs: Proofs,
     ) -> Result<Self, DiscoveryError> {
+        let (http, clock) = (Arc::clone(&exchanges.http), Arc::clone(&exchanges.clock));
         let discovery = settings.configure(Discovery::new(Arc::clone(&http), Arc::clone(&clock)))?;
         let clients = settings.all_clients().clone();
-        let registrar = Registrar::new(clients, store, Arc::clone(&http), Arc::clone(&clock), entropy);
-        let exchanges = Exchanges { http, clock, profiles, proofs };
+        let registrar = Registrar::new(clients, store, http, clock, entropy);
         Ok(Self { discovery, registrar, exchanges, settings: Arc::new(settings), keys: KeySettings::default() })
     }
 
@@ -150,6 +146,11 @@ impl AuthorizationLogins {
             server: discovered.server.scopes.as_ref(),
         }
         .select()
+    }
+
+    /// The plan of a login of `identity` at `issuer`.
+    fn renewal_at(&self, identity: &ServerIdentity, issuer: &str, reach: Reach) -> RenewalPlan {
+        sign_on::renewal_at(&self.exchanges.providers, identity, issuer, reach)
     }
 
     async fn retire(&self, key: &IssuerKey, client_id: &str) {
@@ -360,7 +361,7 @@ impl LoginSource for AuthorizationLogins {
             login_hint: self.settings.hint(identity),
             browser,
             reach: found.reach,
-            renewal: sign_on::renewal_at(identity, &server.issuer, found.reach),
+            renewal: self.renewal_at(identity, &server.issuer, found.reach),
             proof_key: self.keys.draw(identity, &preparation, &self.settings, &found.discovered)?,
         };
         let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
@@ -429,7 +430,7 @@ impl LoginSource for AuthorizationLogins {
             return Redeemed::Refused(LoginReason::UnknownLogin);
         };
         let (client, verifier) = (open.client(), Zeroizing::new(verifier.clone()));
-        let renewal = sign_on::renewal_at(identity, &open.issuer, open.reach());
+        let renewal = self.renewal_at(identity, &open.issuer, open.reach());
         let mut parameters = vec![
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
@@ -440,7 +441,7 @@ impl LoginSource for AuthorizationLogins {
         parameters.extend(open.resource.as_deref().map(|resource| ("resource", resource)));
         let endpoint =
             Endpoint { url: &open.token_endpoint, client: &client, reach: open.reach(), issuer: &open.issuer };
-        let (format, key) = (self.settings.body_format(&renewal), open.proof_key());
+        let (format, key) = (self.exchanges.dialect(&renewal).body, open.proof_key());
         let answer = match self.exchanges.post_for_tokens(endpoint, key.as_ref(), parameters, format, timeout).await {
             Ok(answer) => answer,
             Err(Unanswered::NotSent(LoginReason::Unreachable)) => return Redeemed::NotSent,
@@ -464,7 +465,7 @@ impl LoginSource for AuthorizationLogins {
     async fn poll(&self, identity: &ServerIdentity, pending: &PendingLogin) -> Polled {
         match PendingAuthorization::open(&pending.sealed) {
             Some(open) => {
-                let renewal = sign_on::renewal_at(identity, &open.issuer, open.reach());
+                let renewal = self.renewal_at(identity, &open.issuer, open.reach());
                 device::poll(&self.exchanges, &open, renewal).await
             }
             None => Polled::Ended(LoginReason::UnknownLogin),

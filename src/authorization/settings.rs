@@ -4,12 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokenkeeper_actors::values::ServerIdentity;
-use tokenkeeper_actors::values::record::RenewalPlan;
 
 use crate::Dpop;
 use crate::discovery::{Discovery, DiscoveryError};
-use crate::grant::BodyFormat;
-use crate::issuers::providers;
 use crate::registration::Clients;
 
 /// The host's configuration of the discovery.
@@ -107,12 +104,6 @@ impl LoginSettings {
 
     pub(super) fn hint<'a>(&self, identity: &'a ServerIdentity) -> Option<&'a str> {
         Some(identity.account().as_str()).filter(|label| self.hints_account && label.contains('@'))
-    }
-
-    /// The encoding of token requests to the provider of `renewal`.
-    pub(super) fn body_format(&self, renewal: &RenewalPlan) -> BodyFormat {
-        let facts = renewal.provider.as_ref().and_then(|name| providers::named(name.as_str()));
-        facts.map(|facts| facts.dialect.body).unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::discovery::{Discovered, Discovery, ProtectedResource};
 use crate::grant::jwt_lifetime;
 use crate::http::Reach;
-use crate::issuers::providers;
+use crate::issuers::providers::Providers;
 use crate::machine::idp_session;
 
 /// The scope without which a server issues no ID token (OpenID Connect Core section 3.1.2.1).
@@ -36,9 +36,9 @@ pub(super) fn issuer(identity: &ServerIdentity) -> Option<&IdpIssuer> {
 }
 
 /// The plan of a login of `identity` at `issuer`, with the profile of its provider and the reach of its requests.
-pub(super) fn renewal_at(identity: &ServerIdentity, issuer: &str, reach: Reach) -> RenewalPlan {
+pub(super) fn renewal_at(providers: &Providers, identity: &ServerIdentity, issuer: &str, reach: Reach) -> RenewalPlan {
     let plan = RenewalPlan {
-        provider: providers::of_issuer(issuer),
+        provider: providers.of_issuer(issuer),
         server_named: reach != Reach::Any,
         ..RenewalPlan::default()
     };

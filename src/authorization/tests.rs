@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Response;
-use tokenkeeper_actors::law::profile::Profiles;
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::login::{LoginSource, Preparation, Prepared};
@@ -17,11 +16,12 @@ use tokenkeeper_actors::values::{
 };
 use url::Url;
 
-use super::{AuthorizationLogins, LoginSettings};
+use super::{AuthorizationLogins, Exchanges, LoginSettings};
 use crate::callback;
 use crate::discovery::AuthorizationServer;
 use crate::http::{Body, Exchange, HttpClient, HttpError, NotSent};
 use crate::issuers::Client;
+use crate::issuers::providers::Providers;
 use crate::proof::Proofs;
 use crate::registration::Clients;
 use crate::{Account, ResourceUri};
@@ -56,7 +56,10 @@ fn logins() -> AuthorizationLogins {
     let store = Arc::new(MemoryStore::new(DigestKey::new([7; 32])));
     let entropy = Entropy::new().unwrap();
     let proofs = Proofs::new(Arc::clone(&clock), entropy.clone());
-    AuthorizationLogins::new(settings, store, Arc::new(Offline), clock, Profiles::default(), entropy, proofs).unwrap()
+    let providers = Providers::builtin();
+    let (http, profiles) = (Arc::new(Offline), providers.profiles());
+    let exchanges = Exchanges { http, clock, providers, profiles, proofs };
+    AuthorizationLogins::new(settings, store, exchanges, entropy).unwrap()
 }
 
 fn identity() -> ServerIdentity {

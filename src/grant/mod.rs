@@ -15,7 +15,6 @@ mod request;
 mod retry_after;
 mod time;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,12 +24,12 @@ use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profile
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh, RenewalPlan};
-use tokenkeeper_actors::values::{ProviderName, Reason, RefreshToken, ServerIdentity};
+use tokenkeeper_actors::values::{Reason, RefreshToken, ServerIdentity};
 
 use crate::http::{
     Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
 };
-use crate::issuers::providers;
+use crate::issuers::providers::Providers;
 use crate::proof::Proofs;
 
 pub use crate::issuers::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
@@ -86,7 +85,7 @@ const OFFLINE_ACCESS: &str = "offline_access";
 pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
-    dialects: BTreeMap<ProviderName, Dialect>,
+    providers: Providers,
     profiles: Profiles,
     /// The reach of all URLs that servers named, if the host sets it.
     reach: Option<Reach>,
@@ -101,16 +100,15 @@ impl RefreshGrant {
     /// Refreshes over `http`. `clock` must be the runtime's clock. It anchors lifetimes and holds back requests that
     /// would leave too late.
     ///
-    /// A grant whose record names a provider is refreshed in the dialect of that provider ([`providers::ALL`]), and any
+    /// A grant whose record names a provider is refreshed in the dialect of that provider ([`Providers::builtin`]), and any
     /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
-        let dialects = providers::rows_by_name().map(|(name, facts)| (name, facts.dialect)).collect();
-        let proofs = TokenProofs::new(&clock);
+        let (proofs, providers) = (TokenProofs::new(&clock), Providers::builtin());
         Self {
             http,
             clock,
-            dialects,
-            profiles: providers::profiles(),
+            profiles: providers.profiles(),
+            providers,
             reach: None,
             reads_id_token: false,
             errands: None,
@@ -118,18 +116,17 @@ impl RefreshGrant {
         }
     }
 
-    /// Returns the same source for a runtime with these `profiles`. Default: [`providers::profiles`].
+    /// Returns the same source for a runtime with these `profiles`. Default: those of its providers.
     #[must_use]
     pub fn profiles(mut self, profiles: Profiles) -> Self {
         self.profiles = profiles;
         self
     }
 
-    /// Returns the same source with this `dialect` for the provider `name`.
+    /// Returns the same source with this table of providers, their profiles included. Default: [`Providers::builtin`].
     #[must_use]
-    pub fn dialect(mut self, name: ProviderName, dialect: Dialect) -> Self {
-        self.dialects.insert(name, dialect);
-        self
+    pub fn providers(self, providers: Providers) -> Self {
+        Self { profiles: providers.profiles(), providers, ..self }
     }
 
     /// Returns the same source for a host that sets the reach of all URLs that servers name, for logins and for what comes
@@ -187,8 +184,7 @@ impl RefreshGrant {
 
     /// The refresh request for `token` without a proof, or `None` if it cannot be built.
     fn refresh(&self, token: &RefreshToken, grant: &Grant) -> Option<http::Request<Body>> {
-        let provider = grant.renewal.provider.as_ref();
-        let dialect = provider.and_then(|name| self.dialects.get(name)).copied().unwrap_or_default();
+        let dialect = self.providers.dialect(grant.renewal.provider.as_ref());
         let scopes = match dialect.scope {
             ScopeOnRefresh::Omit => None,
             ScopeOnRefresh::Granted => {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, Request, header};
-use serde::Serializer;
+use serde::{Deserialize, Serialize, Serializer};
 use tokenkeeper_actors::values::record::{Client, ClientAuth};
 use tokenkeeper_actors::values::{ClientSecret, WallTime};
 use url::form_urlencoded::byte_serialize;
@@ -16,7 +16,8 @@ use crate::http::Body;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The encoding of the parameters in the body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BodyFormat {
     /// `application/x-www-form-urlencoded` (RFC 6749 section 6).
     #[default]

@@ -1,20 +1,29 @@
 //! The form of a token request at one provider, where it differs from the standard.
 
+use serde::{Deserialize, Serialize};
+
+use super::providers::check::or_standard;
 use crate::grant::BodyFormat;
 
-/// Deviations of a token endpoint from the standard. All fields are plain data; the default is the standard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Deviations of a token endpoint from the standard. All fields are plain data; the default is the standard. In a table of
+/// [providers](super::providers), it is the member `token_request`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
 pub struct Dialect {
     /// How parameters are written. Default: form-encoded.
+    #[serde(deserialize_with = "or_standard")]
     pub body: BodyFormat,
     /// Whether a refresh sends `scope`. Default: it does not.
+    #[serde(deserialize_with = "or_standard")]
     pub scope: ScopeOnRefresh,
     /// Whether a refresh sends `resource` (RFC 8707). Default: it does, if the login names one.
+    #[serde(deserialize_with = "or_standard")]
     pub resource: ResourceOnRefresh,
 }
 
 /// Whether a refresh sends `resource`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResourceOnRefresh {
     /// Sends the resource of the login, if it has one.
     #[default]
@@ -24,7 +33,8 @@ pub enum ResourceOnRefresh {
 }
 
 /// Whether a refresh sends `scope`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ScopeOnRefresh {
     /// Sends no `scope`. The granted scopes stay granted (RFC 6749 section 6).
     #[default]

@@ -98,8 +98,8 @@ impl IssuerSettings {
         Self { resource: Resource::None, ..self }
     }
 
-    /// The same server under the profile and dialect of this provider, by its name in [`providers`] or a name that the
-    /// runtime was given. Default: the [default profile](providers::default_profile) and the standard's dialect. A
+    /// The same server under the profile and dialect of this provider, by its name in the table of the runtime
+    /// ([`providers`]). Default: the [default profile](providers::default_profile) and the standard's dialect. A
     /// runtime that does not know the name never presents a refresh token again whose answer was lost, because reuse
     /// may end more than one session there.
     ///

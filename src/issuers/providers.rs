@@ -1,138 +1,179 @@
-//! A table of providers, with the known differences of their token endpoints.
+//! A table of providers, with the known differences of their authorization servers. It is data, and a host or a person
+//! can add to it.
 //!
-//! A provider is a vendor whose authorization servers behave alike, such as `github`. [`ALL`] has one row for each
-//! provider that was looked at, also where the default fits, so that it is not unknown. A row states how token requests are written (the
-//! dialect) and where its profile differs from the [default profile](default_profile), with the source of these facts.
+//! A provider is a vendor whose authorization servers behave alike, such as `github`. [`Providers::builtin`] has one row for
+//! each provider that was looked at, also where the default fits, so that it is not unknown. A row states how token requests
+//! are written (the [dialect](super::Dialect)) and where its profile differs from the [default profile](default_profile), with
+//! the source of these facts.
 //!
 //! A row applies to the sessions whose records name its provider
-//! ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A record that names an unknown provider gets the
-//! strictest profile (law 10).
+//! ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A login whose issuer was discovered takes the provider of
+//! its host ([`Providers::of_issuer`]). A record that names an unknown provider gets the strictest profile (law 10).
 //!
-//! A host can replace a row. The host in this example wants no refresh token in doubt presented again at GitHub.
+//! # The format
 //!
-//! ```no_run
-//! # #[cfg(all(feature = "memory", feature = "reqwest"))]
-//! # async fn host() -> Result<(), Box<dyn std::error::Error>> {
-//! use tokenkeeper::engine::law::profile::Reuse;
-//! use tokenkeeper::issuers::providers;
-//! use tokenkeeper::{AuthRuntime, ProviderName, stores};
+//! The built-in table is JSON, and a file of the same format is laid over it. An entry for a provider of the table changes
+//! the members alone that it has, and `null` takes one back to the standard (RFC 7396). An entry of another name adds a
+//! provider, which begins with the behaviour of the one that it `extends`, and else with the standard. `docs/providers.md`
+//! in the repository lists the members.
 //!
-//! let github = providers::named("github").expect("it has a row");
-//! let mut profile = github.profile();
-//! profile.reuse = Reuse::EndsMore;
-//! let builder = AuthRuntime::builder(stores::memory::open()?);
-//! let auth = builder.provider(ProviderName::new("github")?, profile, github.dialect).spawn().await?;
-//! # Ok(())
-//! # }
+//! The host in this example wants no refresh token in doubt presented again at GitHub, and knows a Keycloak of its own.
+//!
 //! ```
+//! use tokenkeeper::engine::law::profile::Reuse;
+//! use tokenkeeper::issuers::providers::Providers;
+//!
+//! let providers = Providers::from_json(
+//!     r#"{
+//!         "version": 1,
+//!         "providers": {
+//!             "github": { "refresh_token": { "reuse": "ends_more" } },
+//!             "our-keycloak": { "extends": "keycloak", "hosts": ["sso.example.com"] }
+//!         }
+//!     }"#,
+//! )?;
+//! assert_eq!(providers.named("github").expect("it has a row").refresh_token.reuse, Reuse::EndsMore);
+//! let ours = providers.of_issuer("https://sso.example.com/realms/staff").expect("it has a row");
+//! assert_eq!(ours.as_str(), "our-keycloak");
+//! # Ok::<(), tokenkeeper::issuers::providers::ProvidersError>(())
+//! ```
+//!
+//! [`RuntimeBuilder::providers`](crate::RuntimeBuilder::providers) takes the table.
 
+pub(super) mod check;
+mod error;
 mod facts;
-mod rows;
+mod layer;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use tokenkeeper_actors::law::profile::Profiles;
 use tokenkeeper_actors::values::ProviderName;
 use url::Url;
 
-pub use facts::{ProviderFacts, default_profile};
-pub use rows::ALL;
+use self::layer::Rows;
+use super::Dialect;
 
-/// The row of the provider with this name, if there is one.
-pub fn named(name: &str) -> Option<&'static ProviderFacts> {
-    ALL.iter().find(|facts| facts.name == name)
+pub use error::ProvidersError;
+pub use facts::{ErrorFacts, ProviderFacts, RefreshTokenFacts};
+pub use words::default_profile;
+
+/// The built-in table, in the format of a file.
+const BUILTIN: &str = include_str!("providers/builtin.json");
+
+/// The built-in table, read once. A test reads it too, so that a fault in it is found before a release.
+static BUILTIN_ROWS: LazyLock<Providers> = LazyLock::new(|| {
+    let rows = layer::lay(&Rows::new(), BUILTIN);
+    Providers { rows: Arc::new(rows.unwrap_or_default()) }
+});
+
+/// The largest file, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// A table of providers. Cheap to clone. The default is the [built-in](Self::builtin) one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Providers {
+    rows: Arc<Rows>,
 }
 
-/// The provider of the issuer with this identifier, if a row names its host. Logins whose issuer was discovered use it, so that
-/// the profile of a provider applies from the first login on.
-pub fn of_issuer(issuer: &str) -> Option<ProviderName> {
-    let url = Url::parse(issuer).ok().filter(|url| url.scheme() == "https" && url.port().is_none())?;
-    let host = url.host_str()?;
-    let is_of = |facts: &ProviderFacts| {
-        facts.hosts.iter().any(|of| if of.starts_with('.') { host.ends_with(of) } else { host == *of })
-    };
-    rows_by_name().find(|(_, facts)| is_of(facts)).map(|(name, _)| name)
+impl Default for Providers {
+    fn default() -> Self {
+        Self::builtin()
+    }
 }
 
-/// The profiles of all rows, by name. The [default profile](default_profile) applies where a record names no provider.
-pub fn profiles() -> Profiles {
-    let profiles = Profiles::new(default_profile());
-    rows_by_name().fold(profiles, |profiles, (name, facts)| profiles.with(name, facts.profile()))
+impl Providers {
+    /// The built-in table.
+    pub fn builtin() -> Self {
+        BUILTIN_ROWS.clone()
+    }
+
+    /// The built-in table with the one in `json` laid over it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`], with the line, the column and the member, if the text is not of [the format](self#the-format).
+    pub fn from_json(json: &str) -> Result<Self, ProvidersError> {
+        Self::builtin().with_json(json)
+    }
+
+    /// This table with the one in `json` laid over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_json`](Self::from_json).
+    pub fn with_json(self, json: &str) -> Result<Self, ProvidersError> {
+        Ok(Self { rows: Arc::new(layer::lay(&self.rows, json)?) })
+    }
+
+    /// This table with the one in the file laid over it. The file is read now, and never again.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`] with the path, if the file cannot be read, is larger than 1 MiB, or is not of
+    /// [the format](self#the-format).
+    pub fn with_file(self, path: impl AsRef<Path>) -> Result<Self, ProvidersError> {
+        let path = path.as_ref();
+        read(path).and_then(|json| self.with_json(&json)).map_err(|error| error.of_file(path.to_owned()))
+    }
+
+    /// This table with one provider more, or with another row for a provider that it has.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`] if the facts break a rule of [the format](self#the-format).
+    pub fn with(self, name: ProviderName, facts: ProviderFacts) -> Result<Self, ProvidersError> {
+        Ok(Self { rows: Arc::new(layer::put(&self.rows, name, facts)?) })
+    }
+
+    /// The row of the provider with this name, if there is one.
+    pub fn named(&self, name: &str) -> Option<&ProviderFacts> {
+        let name = ProviderName::new(name.to_owned()).ok()?;
+        self.rows.get(&name)
+    }
+
+    /// All rows, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProviderName, &ProviderFacts)> {
+        self.rows.iter()
+    }
+
+    /// The provider of the issuer with this identifier, if a row names its host. Logins whose issuer was discovered use it,
+    /// so that the profile of a provider applies from the first login on. A row with the host itself wins over one with a
+    /// domain above it, and a longer domain over a shorter one.
+    pub fn of_issuer(&self, issuer: &str) -> Option<ProviderName> {
+        let url = Url::parse(issuer).ok().filter(|url| url.scheme() == "https" && url.port().is_none())?;
+        let host = url.host_str()?;
+        let covers = |of: &str| if of.starts_with('.') { host.ends_with(of) } else { host == of };
+        let hosts = self.iter().flat_map(|(name, facts)| facts.hosts.iter().map(move |of| (name, of)));
+        let nearest = hosts.filter(|(_, of)| covers(of)).max_by_key(|(_, of)| (!of.starts_with('.'), of.len()));
+        nearest.map(|(name, _)| name.clone())
+    }
+
+    /// The profiles of all rows, by name. The [default profile](default_profile) applies where a record names no provider.
+    pub fn profiles(&self) -> Profiles {
+        let profiles = Profiles::new(default_profile());
+        self.iter().fold(profiles, |profiles, (name, facts)| profiles.with(name.clone(), facts.profile()))
+    }
+
+    /// The dialect of a provider, or the standard's.
+    pub(crate) fn dialect(&self, name: Option<&ProviderName>) -> Dialect {
+        name.and_then(|name| self.rows.get(name)).map(|facts| facts.token_request).unwrap_or_default()
+    }
 }
 
-/// All rows, each with its name as a [`ProviderName`].
-pub(crate) fn rows_by_name() -> impl Iterator<Item = (ProviderName, &'static ProviderFacts)> {
-    // No row is left out. A test checks that every name is valid.
-    ALL.iter().filter_map(|facts| Some((ProviderName::new(facts.name).ok()?, facts)))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokenkeeper_actors::law::profile::Reuse;
-
-    use super::*;
-
-    #[test]
-    fn rows_are_sorted_unique_and_cited() {
-        for (index, facts) in ALL.iter().enumerate() {
-            assert!(!facts.citation.is_empty(), "{}", facts.name);
-            assert!(index == 0 || ALL[index - 1].name < facts.name, "{}", facts.name);
-        }
+fn read(path: &Path) -> Result<String, ProvidersError> {
+    let fault = |told: String| ProvidersError::file(told);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(error.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(fault("it is larger than 1 MiB: give a file with providers".to_owned()));
     }
-
-    #[test]
-    fn every_name_is_valid() {
-        assert_eq!(rows_by_name().count(), ALL.len());
-        assert!(named("unknown").is_none());
-    }
-
-    #[test]
-    fn an_issuer_has_the_provider_of_its_host() {
-        let of = |issuer: &str| of_issuer(issuer).map(|name| name.as_str().to_owned());
-        assert_eq!(of("https://mcp.notion.com"), Some("notion".to_owned()));
-        assert_eq!(of("https://accounts.google.com/"), Some("google".to_owned()));
-        assert_eq!(of("https://acme.okta.com/oauth2/default"), Some("okta".to_owned()));
-        for other in [
-            "https://notion.com.evil.example",
-            "https://evil-okta.com",
-            "https://okta.com",
-            "http://mcp.notion.com",
-            "https://mcp.notion.com:8443",
-            "mcp.notion.com",
-            "https://as.example.com",
-        ] {
-            assert_eq!(of(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn invalid_grant_ends_the_grant_at_every_provider() {
-        for facts in ALL {
-            assert!(facts.profile().dead_words.iter().any(|word| word == "invalid_grant"), "{}", facts.name);
-        }
-    }
-
-    #[test]
-    fn no_code_has_two_meanings() {
-        let profiles = ALL.iter().map(|facts| (facts.name, facts.profile())).chain([("", default_profile())]);
-        for (name, profile) in profiles {
-            let mut words = [profile.dead_words, profile.client_words, profile.unspent_words].concat();
-            let count = words.len();
-            words.sort();
-            words.dedup();
-            assert_eq!(words.len(), count, "{name}: a word is there twice");
-        }
-    }
-
-    #[test]
-    fn a_profile_has_the_differences_of_its_row() {
-        let zoho = named("zoho").unwrap().profile();
-        assert!(!zoho.rotates);
-        assert!(zoho.dead_words.contains(&"invalid_code".to_owned()));
-        assert!(zoho.unspent_words.contains(&"access_denied".to_owned()));
-        assert_eq!(named("workos").unwrap().profile().grace, Some(Duration::from_secs(30)));
-        assert_eq!(named("notion").unwrap().profile().reuse, Reuse::EndsMore);
-        let plan = tokenkeeper_actors::values::RenewalPlan::default();
-        assert_eq!(profiles().of(&plan), default_profile());
-    }
+    String::from_utf8(bytes).map_err(|_| fault("it is not UTF-8: store it as UTF-8".to_owned()))
 }

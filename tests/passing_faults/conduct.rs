@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokenkeeper::Reason;
 use tokenkeeper::engine::law::profile::{Profile, Reuse};
-use tokenkeeper::issuers::providers;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper_testkit::hostile::{Fault, Rotation, When};
 use tokio::task::JoinSet;
 
@@ -57,7 +57,7 @@ async fn is_forgiven(profile: Profile, grace: Duration, fault: Fault) {
 
 #[tokio::test]
 async fn a_server_that_never_rotates_leaves_no_doubt() {
-    let google = providers::named("google").unwrap().profile();
+    let google = Providers::builtin().named("google").unwrap().profile();
     assert!(!google.rotates);
     for when in [When::Before, When::After] {
         for fault in doubts() {

@@ -2,6 +2,7 @@
 
 use tokenkeeper::ServerIdentity;
 use tokenkeeper::engine::values::{Moment, WallTime};
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::stores::file::FileStore;
 
 use super::finding::{Finding, Party, Step, quoted, shown_url};
@@ -31,12 +32,17 @@ impl Stored {
 }
 
 /// Reads the session of `identity`. Nothing is written.
-pub(super) async fn read(store: &FileStore, identity: &ServerIdentity, now: &Moment) -> Result<Option<Stored>, String> {
+pub(super) async fn read(
+    store: &FileStore,
+    identity: &ServerIdentity,
+    providers: &Providers,
+    now: &Moment,
+) -> Result<Option<Stored>, String> {
     let record = store.inspect(identity).await.map_err(|error| error.to_string())?;
     let Some(record) = record else { return Ok(None) };
     let journal = store.history(identity, FileStore::JOURNAL_KEPT).await.unwrap_or_default();
     let presenting = store.is_presenting(identity, record.epoch).await.unwrap_or_default();
-    let standing = Standing::of(&record, &journal, presenting, now);
+    let standing = Standing::of(&record, &journal, presenting, providers, now);
     let client = record.grant().map(|grant| {
         let client = &grant.binding.client;
         StoredClient { id: client.id.clone(), secret_expires_at: client.secret_expires_at }

@@ -11,6 +11,7 @@ use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::{Grant, Record};
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::issuers::Client;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::machine::{ExecCommand, MachineGrant, SubjectToken};
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{
@@ -122,6 +123,7 @@ struct Opening<'a> {
     home: &'a HomeArguments,
     identity: &'a ServerIdentity,
     store: &'a FileStore,
+    providers: &'a Providers,
 }
 
 /// A failure, with its word for programs.
@@ -143,14 +145,14 @@ pub(super) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 .to_owned(),
         ));
     }
-    let store = home.open()?;
+    let (store, providers) = (home.open()?, home.providers()?);
     let clock = Arc::new(SystemClock::new().map_err(io::Error::other)?);
     home::block_on(async {
         let identity = selected.identity(Some(&store)).await?;
         if identity.resource().is_none() {
             return Err(Failure::Usage("these tokens are for an MCP server: give its URL".to_owned()));
         }
-        let opening = Opening { arguments, home, identity: &identity, store: &store };
+        let opening = Opening { arguments, home, identity: &identity, store: &store, providers: &providers };
         let signed_in = opening.sign_in(client, Arc::clone(&clock)).await;
         home::note_put_aside(&store);
         match signed_in {
@@ -171,10 +173,10 @@ pub(super) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
 
 impl Opening<'_> {
     async fn sign_in(&self, client: Named, clock: Arc<SystemClock>) -> Result<LoggedIn, Stop> {
-        let Self { arguments, identity, store, .. } = self;
+        let Self { arguments, identity, store, providers, .. } = self;
         // A login replaces a record that cannot be read.
         let record = store.inspect(identity).await.ok().flatten();
-        let standing = record.as_deref().map(|record| Standing::of(record, &[], false, &clock.now()));
+        let standing = record.as_deref().map(|record| Standing::of(record, &[], false, self.providers, &clock.now()));
         let living = standing.filter(|standing| !standing.state.needs_login()).and(record.as_deref());
         if let Some(record) = living
             && self.is_kept(record)?
@@ -208,7 +210,7 @@ impl Opening<'_> {
         let grant = if arguments.dpop || was_bound { grant.dpop() } else { grant };
         let settings = LoginSettings::default().discovery(move |_| Ok(discovery.clone()));
         let configure = |builder: RuntimeBuilder| builder.http(http).clock(clock as _).login(settings);
-        let keeper = Keeper::open_with((*store).clone(), configure).await?;
+        let keeper = Keeper::open_with((*store).clone(), (*providers).clone(), configure).await?;
         let session = keeper.session(SessionSpec::from((*identity).clone()).renewal(grant.plan()));
         let obtained = self.obtain(&keeper, &session, &grant, record.is_some() || arguments.dpop).await;
         let former = living.and_then(Record::grant).filter(|grant| grant.access.is_some());
@@ -264,7 +266,7 @@ impl Opening<'_> {
     /// Fails unless there is a session at the identity provider.
     async fn require_sign_on(&self, sign_on: &ServerIdentity, clock: &SystemClock) -> Result<(), Stop> {
         let record = self.store.inspect(sign_on).await.map_err(Failure::from)?;
-        let standing = record.as_deref().map(|record| Standing::of(record, &[], false, &clock.now()));
+        let standing = record.as_deref().map(|record| Standing::of(record, &[], false, self.providers, &clock.now()));
         if standing.is_some_and(|standing| !standing.state.needs_login()) {
             return Ok(());
         }

@@ -73,7 +73,7 @@ impl Connection {
         let token_requests = Arc::new(TokenRequests::default());
         let observer = Arc::clone(&token_requests);
         let remedy = Remedy::of(home, &store, &identity).await;
-        let keeper = Keeper::open_with(store, |builder| builder.observer(observer)).await?;
+        let keeper = Keeper::open_with(store, home.providers()?, |builder| builder.observer(observer)).await?;
         let session = keeper.session(identity.clone());
         let client = || {
             let wire = McpWire::new(session.clone(), headers.clone())?.patience(arguments.timeout);

@@ -17,7 +17,7 @@ use self::members::Members;
 pub use self::members::split_scopes;
 use super::retry_after;
 use crate::http::Body;
-use crate::issuers::providers;
+use crate::issuers::providers::default_profile;
 
 /// The empty access token that stands for a missing one is anchored this long before the request.
 const LONG_AGO: Duration = Duration::from_secs(60);
@@ -78,9 +78,9 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// [`ExpiredOnArrival`](tokenkeeper_actors::values::Reason::ExpiredOnArrival)), and after a pause refreshes with the
 /// new refresh token.
 ///
-/// The reported error code is one that [`providers::default_profile`] knows, if the answer has one.
+/// The reported error code is one that [`default_profile`] knows, if the answer has one.
 pub fn read(answer: &Response<Body>, asked: Moment, heard: WallTime) -> Evidence {
-    read_for(&providers::default_profile(), answer, asked, heard)
+    read_for(&default_profile(), answer, asked, heard)
 }
 
 /// [`read`], for an issuer with this `profile`. The reported error code is one that the profile knows, if the answer

@@ -2,108 +2,127 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use tokenkeeper_actors::law::profile::{Profile, Reuse};
 
+use super::check;
+use super::words::{default_profile, extend};
 use crate::issuers::dialect::Dialect;
 
-/// The differences of one provider's token endpoint from the [default profile](default_profile) and the standard.
-#[derive(Clone, Copy, Debug)]
+/// The differences of one provider's token endpoint from the [default profile](default_profile) and the standard. The default
+/// has none.
+///
+/// The members are those of the [format](super#the-format), under the same names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
 #[non_exhaustive]
 pub struct ProviderFacts {
-    /// The provider's name in lower case, as in a [`ProviderName`](tokenkeeper_actors::values::ProviderName).
-    pub name: &'static str,
+    /// The provider whose behaviour an entry begins with, while its table is read.
+    #[serde(skip_serializing)]
+    pub(crate) extends: Option<String>,
+    /// Where these facts are documented or were observed.
+    #[serde(deserialize_with = "check::source")]
+    pub source: String,
     /// The hosts of its issuers. One with a dot in front stands for every host below it. Empty where tenants choose their
     /// own.
-    pub hosts: &'static [&'static str],
+    #[serde(deserialize_with = "check::hosts")]
+    pub hosts: Vec<String>,
     /// How token requests to it are written.
-    pub dialect: Dialect,
-    /// Its own error codes for a dead refresh token, besides those of [`default_profile`].
-    pub dead_words: &'static [&'static str],
-    /// Its own error codes for a client that it does not accept, besides those of [`default_profile`].
-    pub client_words: &'static [&'static str],
-    /// Its own error codes for a request that it did not process, so that the refresh token stays unused.
-    pub unspent_words: &'static [&'static str],
-    /// Its HTTP status codes, besides 429, for a request that it did not process.
-    pub unspent_statuses: &'static [u16],
+    #[serde(deserialize_with = "check::or_standard")]
+    pub token_request: Dialect,
+    /// Its own error codes and statuses.
+    #[serde(deserialize_with = "check::or_standard")]
+    pub errors: ErrorFacts,
+    /// The fate of a refresh token that was presented.
+    #[serde(deserialize_with = "check::or_standard")]
+    pub refresh_token: RefreshTokenFacts,
+}
+
+/// The error codes and statuses of one provider, besides those of the [default profile](default_profile).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+#[non_exhaustive]
+pub struct ErrorFacts {
+    /// The codes for a dead refresh token.
+    #[serde(deserialize_with = "check::words")]
+    pub dead: Vec<String>,
+    /// The codes for a client that it does not accept.
+    #[serde(deserialize_with = "check::words")]
+    pub client: Vec<String>,
+    /// The codes for a request that it did not process, so that the refresh token stays unused.
+    #[serde(deserialize_with = "check::words")]
+    pub unspent: Vec<String>,
+    /// The HTTP statuses, besides 429, for a request that it did not process.
+    #[serde(deserialize_with = "check::statuses")]
+    pub unspent_statuses: Vec<u16>,
+}
+
+/// The fate of a presented refresh token at one provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+#[non_exhaustive]
+pub struct RefreshTokenFacts {
+    /// Whether issuing a new refresh token invalidates the old one. `false` if the provider issues no new one, and also
+    /// if the old one stays valid beside it.
+    #[serde(deserialize_with = "check::or_standard")]
+    pub rotates: bool,
     /// The tokens that the provider revokes when a refresh token that was used already is presented again.
+    #[serde(serialize_with = "ReuseWord::serialize", deserialize_with = "reuse")]
     pub reuse: Reuse,
     /// How long after its first presentation a used refresh token may be presented again without harm. `None` if that is
     /// unknown.
+    #[serde(rename = "grace_seconds", with = "check::seconds")]
     pub grace: Option<Duration>,
-    /// Whether issuing a new refresh token invalidates the old one. `false` if the provider issues no new one, and also
-    /// if the old one stays valid beside it.
-    pub rotates: bool,
-    /// Where these facts are documented or were observed.
-    pub citation: &'static str,
+}
+
+impl Default for RefreshTokenFacts {
+    fn default() -> Self {
+        let Profile { rotates, reuse, grace, .. } = Profile::default();
+        Self { rotates, reuse, grace }
+    }
+}
+
+/// The words for [`Reuse`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Reuse", rename_all = "snake_case")]
+enum ReuseWord {
+    EndsLineage,
+    EndsMore,
+}
+
+fn reuse<'de, D: Deserializer<'de>>(from: D) -> Result<Reuse, D::Error> {
+    #[derive(Deserialize)]
+    struct Written(#[serde(with = "ReuseWord")] Reuse);
+    Ok(Option::<Written>::deserialize(from)?.map(|Written(reuse)| reuse).unwrap_or_default())
 }
 
 impl ProviderFacts {
     /// The [default profile](default_profile) with the differences of this provider.
     pub fn profile(&self) -> Profile {
-        let Self { reuse, grace, rotates, .. } = *self;
+        let RefreshTokenFacts { rotates, reuse, grace } = self.refresh_token;
         let mut profile = Profile { reuse, grace, rotates, ..default_profile() };
-        extend(&mut profile.dead_words, self.dead_words);
-        extend(&mut profile.client_words, self.client_words);
-        extend(&mut profile.unspent_words, self.unspent_words);
-        profile.unspent_statuses.extend(self.unspent_statuses);
+        extend(&mut profile.dead_words, &self.errors.dead);
+        extend(&mut profile.client_words, &self.errors.client);
+        extend(&mut profile.unspent_words, &self.errors.unspent);
+        profile.unspent_statuses.extend(&self.errors.unspent_statuses);
         profile
     }
-}
 
-/// Error codes that servers use only for a dead refresh token, besides `invalid_grant`, which [`Profile::default`] has.
-/// Each names the refresh token and its state. A token request presents only one refresh token, so no other is meant.
-///
-/// `token_expired`, `invalid_token`, `expired_token`, `session_expired` and the like are not among them. Servers use
-/// these for an access token, a client assertion or a device code too.
-const DEAD_EVERYWHERE: [&str; 13] = [
-    "invalid_refresh_token",
-    "bad_refresh_token",
-    "BAD_REFRESH_TOKEN",
-    "INVALID_REFRESH_TOKEN",
-    "expired_refresh_token",
-    "revoked_refresh_token",
-    "refresh_token_already_used",
-    "refresh_token_expired",
-    "refresh_token_invalid",
-    "refresh_token_invalidated",
-    "refresh_token_not_found",
-    "refresh_token_reused",
-    "refresh_token_revoked",
-];
+    /// Whether the members agree with each other, or why they do not.
+    pub(super) fn agree(&self) -> Result<(), String> {
+        let Profile { dead_words, client_words, unspent_words, .. } = self.profile();
+        let is_elsewhere = |word: &&String| unspent_words.contains(word) || client_words.contains(word);
+        let in_two = dead_words.iter().find(is_elsewhere);
+        match in_two.or_else(|| client_words.iter().find(|word| unspent_words.contains(word))) {
+            Some(word) => Err(format!(
+                "the error code {word} has two meanings, of which one may be the one that it has at every server: list it once"
+            )),
+            None => Ok(()),
+        }
+    }
 
-/// Error codes that servers use only for a client that they do not accept, besides `invalid_client`, which
-/// [`Profile::default`] has. Each names the client, or a part of its credentials, as wrong.
-///
-/// `unauthorized_client` is not among them, because an Atlassian server answers with it to a dead refresh token
-/// (openai/codex#27165).
-const CLIENT_EVERYWHERE: [&str; 7] = [
-    "bad_client_credentials",
-    "bad_client_secret",
-    "client_not_found",
-    "incorrect_client_credentials",
-    "invalid_client_credentials",
-    "invalid_client_id",
-    "invalid_client_secret",
-];
-
-/// The profile of a grant whose record names no provider, unless the host sets another. It is [`Profile::default`] with
-/// the error codes that have one meaning at every server.
-///
-/// These codes end the grant or reject the client as surely as `invalid_grant` or `invalid_client`. Without them, a clear
-/// refusal would count as an answer of unknown meaning. The refresh token would stay in doubt, and the session would never
-/// ask for a login.
-///
-/// [`read_answer`](crate::grant::read_answer) reports other spellings of a code as the code itself, for example
-/// `InvalidGrantException` as `invalid_grant`. It reports a description
-/// that says only that the refresh token is invalid as `invalid_refresh_token`, and one that says only that the client is
-/// not accepted as `invalid_client`.
-pub fn default_profile() -> Profile {
-    let mut profile = Profile::default();
-    extend(&mut profile.dead_words, &DEAD_EVERYWHERE);
-    extend(&mut profile.client_words, &CLIENT_EVERYWHERE);
-    profile
-}
-
-fn extend(words: &mut Vec<String>, others: &[&str]) {
-    words.extend(others.iter().map(|word| (*word).to_owned()));
+    /// These facts for another provider that behaves alike. The places and the source are those of this provider alone.
+    pub(super) fn behaviour(self) -> Self {
+        Self { source: String::new(), hosts: Vec::new(), ..self }
+    }
 }

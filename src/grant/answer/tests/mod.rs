@@ -7,11 +7,12 @@ mod providers;
 mod words;
 
 use http::{Response, StatusCode};
-use tokenkeeper_actors::law::profile::{Evidence, Refused, Tokens};
+use tokenkeeper_actors::law::profile::{Evidence, Profile, Refused, Tokens};
 use tokenkeeper_actors::values::{BootId, ElapsedTime, Moment, WallTime};
 
 use super::read;
 use crate::http::Body;
+use crate::issuers::providers::Providers;
 
 /// The time at which the request began: 2026-01-01T00:00:00Z.
 const ASKED: Moment = Moment {
@@ -19,6 +20,11 @@ const ASKED: Moment = Moment {
     elapsed: ElapsedTime::from_millis(7_000_000),
     boot: BootId(1),
 };
+
+/// The profile of a built-in provider.
+fn profile_of(provider: &str) -> Profile {
+    Providers::builtin().named(provider).unwrap().profile()
+}
 
 fn answer(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Evidence {
     let mut answer = Response::builder().status(StatusCode::from_u16(status).unwrap());

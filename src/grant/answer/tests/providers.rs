@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokenkeeper_actors::law::profile::{Evidence, Judgement, Profile};
 use tokenkeeper_actors::values::TokenKind;
 
-use super::{ASKED, answer, lifetime, refresh, refusal, said, scopes, tokens, word};
-use crate::issuers::providers::{default_profile, named};
+use super::{ASKED, answer, lifetime, profile_of, refresh, refusal, said, scopes, tokens, word};
+use crate::issuers::providers::default_profile;
 
 /// Whether the profile of `provider` ends the grant on this answer.
 #[track_caller]
@@ -39,7 +39,7 @@ fn github_answers_form_encoded_and_puts_errors_into_200() {
 
     let dead = "error=bad_refresh_token&error_description=The+refresh+token+passed+is+incorrect+or+expired.";
     assert_eq!(word(200, dead), said(200, "bad_refresh_token"));
-    let profile = named("github").unwrap().profile();
+    let profile = profile_of("github");
     assert!(is_dead(&profile, answer(200, &[], dead)));
     assert!(is_dead(&default_profile(), answer(200, &[], dead)));
     assert!(!is_dead(&Profile::default(), answer(200, &[], dead)));
@@ -79,7 +79,7 @@ fn slack_says_ok_false_and_nests_the_users_token_on_exchange() {
 
     let dead = r#"{"ok":false,"error":"invalid_refresh_token"}"#;
     assert_eq!(word(200, dead), said(200, "invalid_refresh_token"));
-    assert!(is_dead(&named("slack").unwrap().profile(), answer(200, &[], dead)));
+    assert!(is_dead(&profile_of("slack"), answer(200, &[], dead)));
     assert_eq!(word(200, r#"{"ok":false}"#), (200, None));
 }
 
@@ -104,18 +104,18 @@ fn google_omits_the_refresh_token_and_keycloak_adds_members() {
     );
     assert_eq!((refresh(&keycloak), lifetime(&keycloak)), (Some("rt"), Some(300)));
     let gone = answer(400, &[], r#"{"error":"invalid_grant","error_description":"Session not active"}"#);
-    assert!(is_dead(&named("keycloak").unwrap().profile(), gone));
+    assert!(is_dead(&profile_of("keycloak"), gone));
 }
 
 #[test]
 fn atlassian_refuses_with_403() {
     let gone = r#"{"error":"invalid_grant","error_description":"Unknown or invalid refresh token."}"#;
-    assert!(is_dead(&named("atlassian").unwrap().profile(), answer(403, &[], gone)));
+    assert!(is_dead(&profile_of("atlassian"), answer(403, &[], gone)));
     let rovo = r#"{"error":"unauthorized_client","error_description":"refresh_token is invalid"}"#;
     assert_eq!(word(403, rovo), said(403, "invalid_refresh_token"));
-    assert!(is_dead(&named("atlassian").unwrap().profile(), answer(403, &[], rovo)), "by its description");
+    assert!(is_dead(&profile_of("atlassian"), answer(403, &[], rovo)), "by its description");
     let client = r#"{"error":"unauthorized_client","error_description":"grant type not allowed"}"#;
-    assert!(!is_dead(&named("atlassian").unwrap().profile(), answer(403, &[], client)));
+    assert!(!is_dead(&profile_of("atlassian"), answer(403, &[], client)));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn supabase_has_an_error_code() {
     let gone =
         r#"{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token: Refresh Token Not Found"}"#;
     assert_eq!(word(400, gone), said(400, "refresh_token_not_found"));
-    assert!(is_dead(&named("supabase").unwrap().profile(), answer(400, &[], gone)));
+    assert!(is_dead(&profile_of("supabase"), answer(400, &[], gone)));
     assert_eq!(word(422, r#"{"message":"Unrecognized client_id"}"#), said(422, "invalid_client"));
 }
 
@@ -131,7 +131,7 @@ fn supabase_has_an_error_code() {
 fn linear_notion_and_the_others_say_invalid_grant() {
     for provider in ["linear", "notion", "google", "salesforce", "entra"] {
         let gone = answer(400, &[], r#"{"error":"invalid_grant","error_description":"Grant not found"}"#);
-        assert!(is_dead(&named(provider).unwrap().profile(), gone), "{provider}");
+        assert!(is_dead(&profile_of(provider), gone), "{provider}");
     }
 }
 

@@ -3,10 +3,10 @@
 use http::{Response, StatusCode};
 use tokenkeeper_actors::law::profile::{Evidence, Judgement, Profile};
 
-use super::ASKED;
+use super::{ASKED, profile_of};
 use crate::grant::answer::read_for;
 use crate::http::Body;
-use crate::issuers::providers::{default_profile, named};
+use crate::issuers::providers::default_profile;
 
 /// The judgement of an answer, with the reported code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ enum Meaning {
 use Meaning::{Client, Dead, Doubt, NoWord, Unspent};
 
 fn profile(provider: &str) -> Profile {
-    if provider.is_empty() { default_profile() } else { named(provider).unwrap().profile() }
+    if provider.is_empty() { default_profile() } else { profile_of(provider) }
 }
 
 #[track_caller]

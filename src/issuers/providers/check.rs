@@ -1,0 +1,130 @@
+//! The checks of single members, made while a table is read, so that an error has its line and column.
+//!
+//! A message states the rule and never repeats the value, which may be a secret in the wrong place or act on a terminal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+/// The longest text, in characters.
+const MAX_TEXT: usize = 4 * 1024;
+
+/// The longest error code that an answer is read for, in bytes.
+const MAX_WORD: usize = 64;
+
+/// The longest grace period. No known provider has more than half an hour.
+const MAX_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A member that null takes back to the standard. The merge of tables removes it, so that its value here does not count.
+pub(in super::super) fn or_standard<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// Text for people, on one line.
+pub(super) fn source<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text: String = or_standard(from)?;
+    let is_plain = text.chars().count() <= MAX_TEXT && !text.chars().any(char::is_control);
+    if is_plain { Ok(text) } else { Err(D::Error::custom("expected one line of text, of 4096 characters at most")) }
+}
+
+/// Hosts in the form in which a URL has them.
+pub(super) fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let hosts: Vec<String> = or_standard(from)?;
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    let is_host = |host: &String| {
+        let labels = host.strip_prefix('.').unwrap_or(host);
+        host.len() <= 253 && labels.contains('.') && labels.split('.').all(is_label)
+    };
+    if hosts.iter().all(is_host) {
+        Ok(hosts)
+    } else {
+        Err(D::Error::custom(
+            "expected host names in lower case with at least one dot inside, such as as.example.com, or .example.com for \
+             every host below it",
+        ))
+    }
+}
+
+/// Error codes, as an answer is read for them.
+pub(super) fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let words: Vec<String> = or_standard(from)?;
+    let is_word =
+        |word: &String| (1..=MAX_WORD).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_graphic());
+    if words.iter().all(is_word) {
+        Ok(words)
+    } else {
+        Err(D::Error::custom("expected error codes of 1 to 64 characters of ASCII, without spaces"))
+    }
+}
+
+/// Statuses of answers that refuse a request, except those of the standard's definite refusals.
+pub(super) fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u16>, D::Error> {
+    let statuses: Vec<u16> = or_standard(from)?;
+    if statuses.iter().all(|status| (402..600).contains(status)) {
+        Ok(statuses)
+    } else {
+        Err(D::Error::custom("expected HTTP statuses from 402 to 599"))
+    }
+}
+
+/// A span in whole seconds.
+pub(super) mod seconds {
+    use std::time::Duration;
+
+    use serde::de::{Deserializer, Error};
+    use serde::{Deserialize, Serialize, Serializer};
+
+    use super::MAX_GRACE;
+
+    pub(in super::super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        span.map(|span| span.as_secs()).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        let span = Option::<u64>::deserialize(from)?.map(Duration::from_secs);
+        match span {
+            Some(span) if span > MAX_GRACE => Err(D::Error::custom("expected a day (86400) at most")),
+            span => Ok(span),
+        }
+    }
+}
+
+/// A map in which no name comes twice. The second entry would replace the first in silence.
+pub(super) struct Unique<T>(pub(super) BTreeMap<String, T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Unique<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = BTreeMap<String, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if entries.contains_key(&name) {
+                        return Err(A::Error::custom("expected each name once"));
+                    }
+                    entries.insert(name, map.next_value()?);
+                }
+                Ok(entries)
+            }
+        }
+
+        from.deserialize_map(Entries(PhantomData)).map(Self)
+    }
+}
