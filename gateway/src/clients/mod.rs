@@ -1,0 +1,94 @@
+//! The gateway's clients, those that registered themselves (RFC 7591) and those with a metadata document.
+//!
+//! A registration takes no memory. The identifier of a registered client is its metadata, signed by the gateway, and its
+//! secret is derived from the identifier. So no number of registrations fills the gateway.
+
+mod document;
+mod redirect;
+mod registration;
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+use tokenkeeper::engine::values::WallTime;
+
+use crate::seal::{Seal, Use};
+
+pub(crate) use document::{DocumentError, Documents};
+pub(crate) use redirect::is_on_the_machine;
+use registration::Registered;
+pub(crate) use registration::{RegistrationError, register};
+
+/// The prefixes of what the gateway hands to a client that registers.
+const CLIENT: &str = "tkgd_";
+const SECRET: &str = "tkgs_";
+
+/// A client, whichever way it became known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    /// The name that the client gave itself. Any client can give itself any name.
+    pub(crate) name: Option<String>,
+    pub(crate) redirects: Vec<String>,
+    pub(crate) auth: AuthMethod,
+    /// Whether it asks for refresh tokens.
+    pub(crate) refreshes: bool,
+}
+
+/// How a client authenticates at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum AuthMethod {
+    #[serde(rename = "none")]
+    None,
+    #[serde(rename = "client_secret_basic")]
+    Basic,
+    #[serde(rename = "client_secret_post")]
+    Post,
+}
+
+/// Why a client is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// Its identifier is none of this gateway's.
+    NotOurs,
+    /// Its document cannot be used.
+    Document(DocumentError),
+}
+
+impl Client {
+    /// Whether the client registered this address.
+    pub(crate) fn allows(&self, redirect: &str) -> bool {
+        self.redirects.iter().any(|known| redirect::is_same(known, redirect))
+    }
+
+    /// Whether these credentials are the client's.
+    pub(crate) fn is_authenticated_by(&self, seal: &Seal, method: AuthMethod, secret: Option<&str>) -> bool {
+        match (self.auth, secret) {
+            (AuthMethod::None, None) => method == AuthMethod::None,
+            (AuthMethod::None, Some(_)) | (_, None) => false,
+            (wanted, Some(secret)) => {
+                let is_right = |right: &str| bool::from(right.as_bytes().ct_eq(secret.as_bytes()));
+                wanted == method && registration::secrets(seal, &self.id).any(|right| is_right(&right))
+            }
+        }
+    }
+}
+
+/// The clients of a gateway.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) documents: Documents,
+}
+
+impl Clients {
+    pub(crate) async fn find(&self, seal: &Seal, id: &str, now: WallTime) -> Result<Arc<Client>, Unknown> {
+        if let Some(text) = id.strip_prefix(CLIENT) {
+            let registered: Registered = seal.open(Use::Client, text).ok_or(Unknown::NotOurs)?;
+            return Ok(Arc::new(registered.into_client(id)));
+        }
+        if !id.starts_with("https://") && !id.starts_with("http://") {
+            return Err(Unknown::NotOurs);
+        }
+        self.documents.client(id, now).await.map_err(Unknown::Document)
+    }
+}

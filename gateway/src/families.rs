@@ -1,0 +1,114 @@
+//! Families of tokens in the store. A request reads, judges and compares, so that of any number at once one changes the family
+//! and the others see its change. No lock is held, in any process.
+
+use std::sync::Arc;
+
+use tokenkeeper::engine::values::WallTime;
+
+use crate::law::{Change, Family, FamilyId, Grant, Issue, Limits, Phase, Question, Refusal};
+use crate::store::{Entry, Expiring, GatewayStore, Key, Revision, StoreTrouble, Swapped};
+
+/// How often a request reads again after another one's change. Each change answers all that come after it, within the grace.
+const TRIES: usize = 16;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Families {
+    store: Arc<dyn GatewayStore>,
+    limits: Limits,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FamilyError {
+    /// The request was judged, and refused.
+    Refused(Refusal),
+    /// There is no such family. It ended, or its code was never issued.
+    Ended,
+    /// The store has no room for a further family.
+    Full,
+    /// The store cannot be used.
+    Trouble,
+}
+
+impl From<StoreTrouble> for FamilyError {
+    fn from(_: StoreTrouble) -> Self {
+        Self::Trouble
+    }
+}
+
+impl Families {
+    pub(crate) fn new(store: Arc<dyn GatewayStore>, limits: Limits) -> Self {
+        Self { store, limits }
+    }
+
+    /// Begins a family, whose code is then issued.
+    pub(crate) async fn offer(
+        &self,
+        id: FamilyId,
+        grant: Grant,
+        challenge: String,
+        redirect: String,
+        now: WallTime,
+    ) -> Result<(), FamilyError> {
+        let family = Family { grant, began: now.as_millis(), phase: Phase::Offered { challenge, redirect } };
+        let expires = family.expires(&self.limits);
+        let next = Some(Expiring { entry: Entry::Family(family), expires });
+        match self.store.swap(&Key::Family(id), None, next, now).await? {
+            Swapped::Done => Ok(()),
+            Swapped::Full => Err(FamilyError::Full),
+            // Two families never draw the same identifier.
+            Swapped::Moved => Err(FamilyError::Trouble),
+        }
+    }
+
+    /// Judges a request, and stores the change before it returns the answer.
+    pub(crate) async fn ask(
+        &self,
+        id: FamilyId,
+        question: Question<'_>,
+        now: WallTime,
+    ) -> Result<(Issue, Grant), FamilyError> {
+        let key = Key::Family(id);
+        for _ in 0..TRIES {
+            let (family, revision) = self.load(&key, now).await?.ok_or(FamilyError::Ended)?;
+            let verdict = family.judge(question, now, &self.limits);
+            let next = match verdict.change {
+                Change::None => return answer(verdict.answer, family),
+                Change::Remove => None,
+                Change::Store(next) => {
+                    let expires = next.expires(&self.limits);
+                    Some(Expiring { entry: Entry::Family(next), expires })
+                }
+            };
+            match self.store.swap(&key, Some(revision), next, now).await? {
+                Swapped::Done => return answer(verdict.answer, family),
+                Swapped::Moved => {}
+                Swapped::Full => return Err(FamilyError::Full),
+            }
+        }
+        Err(FamilyError::Trouble)
+    }
+
+    /// The grant of the access token of this number, if it is good at `resource`.
+    pub(crate) async fn admitted(
+        &self,
+        id: FamilyId,
+        number: u32,
+        resource: &str,
+        now: WallTime,
+    ) -> Result<Option<Grant>, StoreTrouble> {
+        let family = self.load(&Key::Family(id), now).await?.map(|(family, _)| family);
+        Ok(family.filter(|family| family.admits(number, resource, now, &self.limits)).map(|family| family.grant))
+    }
+
+    async fn load(&self, key: &Key, now: WallTime) -> Result<Option<(Family, Revision)>, StoreTrouble> {
+        Ok(self.store.load(key, now).await?.and_then(|stored| match stored.entry {
+            Entry::Family(family) => Some((family, stored.revision)),
+            _ => None,
+        }))
+    }
+}
+
+fn answer(answer: Result<Issue, Refusal>, family: Family) -> Result<(Issue, Grant), FamilyError> {
+    answer.map(|issue| (issue, family.grant)).map_err(FamilyError::Refused)
+}

@@ -1,0 +1,433 @@
+//! The gateway and its builder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokenkeeper::engine::ports::clock::Clock;
+use tokenkeeper::engine::values::WallTime;
+use tokenkeeper::http::{HttpClient, Reach};
+use tokenkeeper::{AuthRuntime, AuthSession, IdentityError, ResourceUri};
+use tokenkeeper_actors::system::SystemClock;
+
+use crate::clients::{Clients, Documents};
+use crate::families::Families;
+use crate::inbound::GatewayLayer;
+use crate::law::Limits;
+use crate::people::{Identify, People, PeopleError, Upstream, UpstreamUser};
+use crate::seal::{GatewayKey, Seal};
+use crate::server;
+use crate::store::GatewayStore;
+
+/// The default for the maximum number of upstream logins that wait for a person at a time.
+const MAX_OPEN_LOGINS: usize = 10_000;
+
+/// The default for the time that an inbound request waits for an upstream's token.
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a person has for an upstream login.
+pub(crate) const LOGIN_LIFETIME: Duration = Duration::from_secs(600);
+
+/// A gateway: an authorization server towards MCP clients, and a session at each upstream provider for each person.
+///
+/// Cheap to clone. Clones are one gateway.
+///
+/// # Concurrency
+///
+/// Shared by all requests. A family of tokens has one owner at a time, which is the request whose comparison in the store
+/// succeeds, and the others read its outcome. Upstream tokens belong to the [`AuthRuntime`]'s actors, and the gateway never
+/// sees an upstream refresh token.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) issuer: String,
+    pub(crate) name: String,
+    pub(crate) runtime: AuthRuntime,
+    pub(crate) seal: Seal,
+    pub(crate) store: Arc<dyn GatewayStore>,
+    pub(crate) families: Families,
+    pub(crate) people: People,
+    pub(crate) clients: Clients,
+    pub(crate) takes_documents: bool,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) resources: Vec<ResourceUri>,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) identify: Arc<dyn Identify>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) open_logins: OpenLogins,
+    pub(crate) limits: Limits,
+    pub(crate) upstream_timeout: Duration,
+    pub(crate) counters: Counters,
+}
+
+/// The logins that wait for a person, by their keys, with the time at which each one expires.
+#[derive(Debug)]
+pub(crate) struct OpenLogins {
+    open: Mutex<BTreeMap<String, WallTime>>,
+    max: usize,
+}
+
+impl OpenLogins {
+    /// Whether a further login may begin.
+    pub(crate) fn has_room(&self, now: WallTime) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= self.max {
+            open.retain(|_, expires| now < *expires);
+        }
+        open.len() < self.max
+    }
+
+    pub(crate) fn opened(&self, key: String, now: WallTime) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.insert(key, now.after(LOGIN_LIFETIME));
+    }
+
+    pub(crate) fn closed(&self, key: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn len(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// Counts of a gateway since its start, and what it holds in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatewayCounts {
+    /// Authorization codes that were issued.
+    pub codes: u64,
+    /// Codes that were redeemed.
+    pub redeemed: u64,
+    /// Refreshes that rotated the token.
+    pub rotated: u64,
+    /// Refreshes that were answered with the same successor again.
+    pub repeated: u64,
+    /// Replays of codes and refresh tokens. Each ended its family.
+    pub replayed: u64,
+    /// Revocations.
+    pub revoked: u64,
+    /// Inbound requests that were refused with 401.
+    pub refused: u64,
+    /// Upstream logins that wait for a person now.
+    pub open_logins: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) codes: AtomicU64,
+    pub(crate) redeemed: AtomicU64,
+    pub(crate) rotated: AtomicU64,
+    pub(crate) repeated: AtomicU64,
+    pub(crate) replayed: AtomicU64,
+    pub(crate) revoked: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// Adds one to a count, which orders nothing.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Gateway {
+    /// Begins to build the gateway of `issuer`, which is its public origin, such as `https://gateway.example.com`. The sessions
+    /// at the providers are those of `runtime`.
+    pub fn builder(issuer: impl Into<String>, runtime: AuthRuntime, key: GatewayKey) -> GatewayBuilder {
+        GatewayBuilder {
+            issuer: issuer.into(),
+            name: "this gateway".to_owned(),
+            runtime,
+            key,
+            previous_keys: Vec::new(),
+            store: None,
+            upstreams: Vec::new(),
+            resources: Vec::new(),
+            scopes: Vec::new(),
+            limits: Limits::default(),
+            documents: None,
+            identify: None,
+            clock: None,
+            max_open_logins: MAX_OPEN_LOGINS,
+            upstream_timeout: UPSTREAM_TIMEOUT,
+        }
+    }
+
+    /// The routes of the authorization server, with all metadata. The host merges its own routes and serves them at the issuer's
+    /// origin.
+    pub fn router(&self) -> axum::Router {
+        server::router(self)
+    }
+
+    /// The layer for the routes of a resource, which is one of the builder's.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Resource`] for another URL.
+    pub fn layer(&self, resource: &str) -> Result<GatewayLayer, BuildError> {
+        let resource = ResourceUri::parse(resource).map_err(|_| BuildError::Resource)?;
+        if !self.0.resources.contains(&resource) {
+            return Err(BuildError::Resource);
+        }
+        Ok(GatewayLayer::new(self.clone(), resource))
+    }
+
+    /// Adds a person who has a session at the first upstream already, under `account`, and returns their subject. It is for
+    /// persons of an earlier system, whose sessions were [installed](AuthSession::install).
+    ///
+    /// # Errors
+    ///
+    /// [`EnrollError`] if the store has no room, or cannot be used.
+    ///
+    /// # Cancellation
+    ///
+    /// The person is added or not.
+    pub async fn enroll(&self, user: &UpstreamUser, account: &str) -> Result<String, EnrollError> {
+        let (subject, now) = (user.subject(), self.0.now());
+        let settled = self.0.people.settle(&subject, Some(account), self.0.person_expires(now), now).await;
+        settled.map_err(|error| match error {
+            PeopleError::Full => EnrollError::Full,
+            PeopleError::Trouble => EnrollError::Store,
+        })?;
+        Ok(subject)
+    }
+
+    /// The counts so far.
+    pub fn counts(&self) -> GatewayCounts {
+        let Counters { codes, redeemed, rotated, repeated, replayed, revoked, refused } = &self.0.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        GatewayCounts {
+            codes: read(codes),
+            redeemed: read(redeemed),
+            rotated: read(rotated),
+            repeated: read(repeated),
+            replayed: read(replayed),
+            revoked: read(revoked),
+            refused: read(refused),
+            open_logins: self.0.open_logins.len(),
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> WallTime {
+        self.clock.now().wall
+    }
+
+    /// When a person who is in use now may be forgotten. Each family of theirs has ended by then.
+    pub(crate) fn person_expires(&self, now: WallTime) -> WallTime {
+        now.after(self.limits.family_lifetime).after(LOGIN_LIFETIME)
+    }
+
+    pub(crate) fn upstream(&self, name: &str) -> Option<(usize, &Upstream)> {
+        self.upstreams.iter().enumerate().find(|(_, upstream)| upstream.name == name)
+    }
+
+    /// The session of `account` at an upstream.
+    pub(crate) fn session(&self, upstream: &Upstream, account: &str) -> Result<AuthSession, IdentityError> {
+        Ok(self.runtime.session(upstream.session(account)?))
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        [&self.issuer, path].concat()
+    }
+
+    /// The page at which a person signs in to an upstream again.
+    pub(crate) fn login_page(&self, upstream: &str) -> String {
+        self.url(&[server::LOGIN, "/", upstream].concat())
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("issuer", &self.0.issuer).finish_non_exhaustive()
+    }
+}
+
+/// Why a gateway could not be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The issuer is no origin.
+    #[error(
+        "the issuer must be an https origin such as https://gateway.example.com (or http on loopback), without a path and \
+         without a slash at its end"
+    )]
+    Issuer,
+    /// A resource is not at the issuer's origin, or there is none.
+    #[error("a resource must be a URL at the issuer's origin, without a query, that was given to the builder")]
+    Resource,
+    /// There is no upstream, or its name is not made like one.
+    #[error("there must be an upstream, and each one's name must be 1 to 32 lower-case letters, digits and hyphens")]
+    Upstream,
+    /// There is no store.
+    #[error("there is no store: give one with GatewayBuilder::store")]
+    NoStore,
+    /// Nothing names the persons.
+    #[error("nothing names the persons who sign in: give GatewayBuilder::identify")]
+    NoIdentify,
+    /// The clock could not be made.
+    #[error("the operating system gave no random numbers: check that /dev/urandom or its equivalent can be read")]
+    NoRandomness,
+}
+
+/// Why a person was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrollError {
+    /// The store has no room for a further person.
+    #[error("the gateway's store is full: raise its bounds")]
+    Full,
+    /// The store cannot be used now.
+    #[error("the gateway's store cannot be read or written: check that it runs and can be reached")]
+    Store,
+}
+
+/// Builds a [`Gateway`]. A store, an upstream and a resource are required.
+#[derive(Debug)]
+#[must_use]
+pub struct GatewayBuilder {
+    issuer: String,
+    name: String,
+    runtime: AuthRuntime,
+    key: GatewayKey,
+    previous_keys: Vec<GatewayKey>,
+    store: Option<Arc<dyn GatewayStore>>,
+    upstreams: Vec<Upstream>,
+    resources: Vec<String>,
+    scopes: Vec<String>,
+    limits: Limits,
+    documents: Option<Arc<dyn HttpClient>>,
+    identify: Option<Arc<dyn Identify>>,
+    clock: Option<Arc<dyn Clock>>,
+    max_open_logins: usize,
+    upstream_timeout: Duration,
+}
+
+impl GatewayBuilder {
+    /// The name that persons see on the page of consent. Default `this gateway`.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// A key that the gateway had before. Texts that it signed are accepted, and new ones are signed with the present key.
+    /// Default: none.
+    pub fn previous_key(mut self, key: GatewayKey) -> Self {
+        self.previous_keys.push(key);
+        self
+    }
+
+    /// The store of families, persons and consents.
+    pub fn store(self, store: Arc<dyn GatewayStore>) -> Self {
+        Self { store: Some(store), ..self }
+    }
+
+    /// A further upstream. The first one names the persons ([`identify`](Self::identify)).
+    pub fn upstream(mut self, upstream: Upstream) -> Self {
+        self.upstreams.push(upstream);
+        self
+    }
+
+    /// A resource that the gateway protects, such as `https://gateway.example.com/mcp`. It is at the issuer's origin.
+    pub fn resource(mut self, url: impl Into<String>) -> Self {
+        self.resources.push(url.into());
+        self
+    }
+
+    /// The scopes that clients may ask for. A client that names none gets all. Default: none.
+    pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { scopes: scopes.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The lifetimes of tokens. Default: [`Limits::default`].
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits: limits.bounded(), ..self }
+    }
+
+    /// Accepts client ID metadata documents, which this client fetches. It [enforces](HttpClient::enforces_reach) their reach.
+    /// Default: they are not accepted.
+    pub fn documents(self, http: Arc<dyn HttpClient>) -> Self {
+        Self { documents: Some(http), ..self }
+    }
+
+    /// Names the persons who sign in at the first upstream.
+    pub fn identify(self, identify: Arc<dyn Identify>) -> Self {
+        Self { identify: Some(identify), ..self }
+    }
+
+    /// The clock. Default: that of the machine.
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// The maximum number of upstream logins that wait for a person at a time. A further one is refused until one has ended.
+    /// Default 10,000.
+    pub fn max_open_logins(self, max: usize) -> Self {
+        Self { max_open_logins: max, ..self }
+    }
+
+    /// How long an inbound request waits for an upstream's token. It is less than the time after which clients give up, so that
+    /// they get an answer. Default 20 s.
+    pub fn upstream_timeout(self, timeout: Duration) -> Self {
+        Self { upstream_timeout: timeout, ..self }
+    }
+
+    /// Builds the gateway.
+    ///
+    /// # Errors
+    ///
+    /// The [`BuildError`].
+    pub fn build(self) -> Result<Gateway, BuildError> {
+        let origin = ResourceUri::parse(&self.issuer).map_err(|_| BuildError::Issuer)?;
+        let is_origin = self.issuer.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?']));
+        if !is_origin || origin.as_str() != self.issuer || !(origin.is_https() || origin.is_loopback()) {
+            return Err(BuildError::Issuer);
+        }
+        let resources = self.resources.iter().map(|url| resource(&self.issuer, url)).collect::<Option<Vec<_>>>();
+        let resources = resources.filter(|resources| !resources.is_empty()).ok_or(BuildError::Resource)?;
+        let is_name = |name: &str| {
+            (1..=32).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
+        if self.upstreams.is_empty() || !self.upstreams.iter().all(|upstream| is_name(&upstream.name)) {
+            return Err(BuildError::Upstream);
+        }
+        let store = self.store.ok_or(BuildError::NoStore)?;
+        let clock = match self.clock {
+            Some(clock) => clock,
+            None => Arc::new(SystemClock::new().map_err(|_| BuildError::NoRandomness)?),
+        };
+        let takes_documents = self.documents.is_some();
+        let documents = Documents::new(self.documents, Reach::beside(&origin));
+        Ok(Gateway(Arc::new(Inner {
+            issuer: self.issuer,
+            name: self.name,
+            runtime: self.runtime,
+            seal: Seal::new(self.key, self.previous_keys),
+            families: Families::new(Arc::clone(&store), self.limits),
+            people: People::new(Arc::clone(&store)),
+            store,
+            clients: Clients { documents },
+            takes_documents,
+            upstreams: self.upstreams,
+            resources,
+            scopes: self.scopes,
+            identify: self.identify.ok_or(BuildError::NoIdentify)?,
+            clock,
+            open_logins: OpenLogins { open: Mutex::default(), max: self.max_open_logins },
+            limits: self.limits,
+            upstream_timeout: self.upstream_timeout,
+            counters: Counters::default(),
+        })))
+    }
+}
+
+/// The resource at `url`, if that is at the issuer's origin.
+fn resource(issuer: &str, url: &str) -> Option<ResourceUri> {
+    let resource = ResourceUri::parse(url).ok()?;
+    let path = resource.as_str().strip_prefix(issuer)?;
+    let is_path = path.is_empty() || path.starts_with('/');
+    (is_path && !path.contains('?')).then_some(resource)
+}

@@ -1,0 +1,77 @@
+//! The answers to inbound requests that do not reach the resource.
+
+use axum::response::{IntoResponse, Response};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
+
+use super::upstreams::UpstreamTrouble;
+use crate::server::{json, json_error, try_later};
+
+/// The challenge of a resource (RFC 6750 section 3, RFC 9728 section 5.1).
+#[derive(Clone, Debug)]
+pub(super) struct Challenge {
+    pub(super) metadata: String,
+    pub(super) scopes: Vec<String>,
+}
+
+impl Challenge {
+    /// The answer to a request without a token.
+    pub(super) fn missing(&self) -> Response {
+        let error = json_error(StatusCode::UNAUTHORIZED, "unauthorized", "a token is required: sign in");
+        self.on(error, None)
+    }
+
+    /// The answer to a request whose token is good no more. Only this one sends a client to refresh or to sign in.
+    pub(super) fn dead(&self) -> Response {
+        let why = "the token has expired, was revoked or is for another resource: refresh it, or sign in";
+        self.on(json_error(StatusCode::UNAUTHORIZED, "invalid_token", why), Some("invalid_token"))
+    }
+
+    /// The answer to a request whose token lacks scopes.
+    pub(super) fn narrow(&self) -> Response {
+        let why = "the token lacks a scope: ask the person for it";
+        self.on(json_error(StatusCode::FORBIDDEN, "insufficient_scope", why), Some("insufficient_scope"))
+    }
+
+    fn on(&self, mut answer: Response, error: Option<&str>) -> Response {
+        let mut challenge = format!("Bearer resource_metadata=\"{}\"", self.metadata);
+        if let Some(error) = error {
+            challenge.push_str(&format!(", error=\"{error}\""));
+        }
+        if !self.scopes.is_empty() {
+            challenge.push_str(&format!(", scope=\"{}\"", self.scopes.join(" ")));
+        }
+        if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        answer
+    }
+}
+
+/// As an answer, trouble of an upstream is 503 with `Retry-After`, or 403 with the page at which the person signs in. It is never
+/// 401, because a new inbound token changes nothing about it.
+impl IntoResponse for UpstreamTrouble {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unavailable { retry_after, upstream, .. } => {
+                try_later(retry_after, &format!("{upstream} cannot be used now: try again later"))
+            }
+            Self::LoginRequired { upstream, login_page, .. } => json(
+                StatusCode::FORBIDDEN,
+                &serde_json::json!({
+                    "error": "interaction_required",
+                    "error_description": format!("the person has to sign in to {upstream} again, at interaction_url"),
+                    "interaction_url": login_page,
+                }),
+            ),
+            Self::Refused { upstream, reason } => json(
+                StatusCode::BAD_GATEWAY,
+                &serde_json::json!({
+                    "error": "upstream_refused",
+                    "error_description": format!("{upstream} gives no token ({reason}): tell the gateway's operator"),
+                }),
+            ),
+            Self::Unknown => json_error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "there is no such upstream"),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The layer in front of a resource.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::response::{IntoResponse, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, StatusCode};
+use tokenkeeper::ResourceUri;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::answers::Challenge;
+use super::mcp_session::Owner;
+use super::upstreams::Inbound;
+use crate::gateway::{Gateway, count};
+use crate::law::{AccessToken, Grant};
+use crate::server::{RETRY, json_error, metadata_of, try_later};
+
+/// Admits requests with a token of the gateway to a resource, and gives each one its [`Inbound`] sender.
+///
+/// A request whose token is dead is answered with 401 and the way to a new one. Everything else that goes wrong has another
+/// status, so that no client signs in for nothing.
+///
+/// # Concurrency
+///
+/// Shared by all requests. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct GatewayLayer(Arc<Guard>);
+
+#[derive(Debug)]
+struct Guard {
+    gateway: Gateway,
+    resource: ResourceUri,
+    challenge: Challenge,
+    scopes: Vec<String>,
+    required: Vec<String>,
+    binds_sessions: bool,
+}
+
+impl GatewayLayer {
+    pub(crate) fn new(gateway: Gateway, resource: ResourceUri) -> Self {
+        let metadata = metadata_of(&gateway.0.issuer, &resource);
+        let challenge = Challenge { metadata, scopes: gateway.0.scopes.clone() };
+        let (scopes, required) = (Vec::new(), Vec::new());
+        Self(Arc::new(Guard { gateway, resource, challenge, scopes, required, binds_sessions: true }))
+    }
+
+    /// The same layer, which asks for these scopes of the token. Challenges name them. Default: none are asked for, and
+    /// challenges name all of the gateway.
+    #[must_use]
+    pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let scopes: Vec<String> = scopes.into_iter().map(Into::into).collect();
+        self.with(|guard| {
+            guard.challenge.scopes.clone_from(&scopes);
+            guard.scopes = scopes;
+        })
+    }
+
+    /// The same layer, which admits a request only once there is a token of this upstream too. Otherwise the request is answered
+    /// with the [trouble](super::UpstreamTrouble). Default: a handler asks for the upstreams that it needs.
+    #[must_use]
+    pub fn requires(self, upstream: impl Into<String>) -> Self {
+        self.with(|guard| guard.required.push(upstream.into()))
+    }
+
+    /// The same layer, which leaves `Mcp-Session-Id` as it is. For a server that checks itself that each session belongs to one
+    /// subject. Default: the layer signs the identifiers for it.
+    #[must_use]
+    pub fn leaves_sessions(self) -> Self {
+        self.with(|guard| guard.binds_sessions = false)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Guard)) -> Self {
+        let Guard { gateway, resource, challenge, scopes, required, binds_sessions } = &*self.0;
+        let mut guard = Guard {
+            gateway: gateway.clone(),
+            resource: resource.clone(),
+            challenge: challenge.clone(),
+            scopes: scopes.clone(),
+            required: required.clone(),
+            binds_sessions: *binds_sessions,
+        };
+        change(&mut guard);
+        Self(Arc::new(guard))
+    }
+}
+
+impl Guard {
+    /// The sender of a request, or the answer to it.
+    async fn admit(&self, headers: &HeaderMap) -> Result<Inbound, Response> {
+        let Some(token) = bearer(headers) else {
+            count(&self.gateway.0.counters.refused);
+            return Err(self.challenge.missing());
+        };
+        let (grant, account) = self.resolve(token).await?;
+        if self.scopes.iter().any(|scope| !grant.scopes.contains(scope)) {
+            return Err(self.challenge.narrow());
+        }
+        let inbound = Inbound::new(self.gateway.clone(), grant, account);
+        for upstream in &self.required {
+            let ready = match inbound.upstream(upstream) {
+                Ok(session) => session.token().await.map(drop),
+                Err(trouble) => Err(trouble),
+            };
+            ready.map_err(IntoResponse::into_response)?;
+        }
+        Ok(inbound)
+    }
+
+    /// The grant of a token and the account of its subject.
+    async fn resolve(&self, token: &str) -> Result<(Grant, String), Response> {
+        let inner = &self.gateway.0;
+        let dead = || {
+            count(&inner.counters.refused);
+            self.challenge.dead()
+        };
+        let busy = |_| try_later(RETRY, "the gateway's store does not answer: try again");
+        let now = inner.now();
+        let token = AccessToken::read(&inner.seal, token).filter(|token| now < token.expires).ok_or_else(dead)?;
+        let admitted = inner.families.admitted(token.family, token.number, self.resource.as_str(), now);
+        let grant = admitted.await.map_err(busy)?.ok_or_else(dead)?;
+        let account = inner.people.account(&grant.subject, now).await.map_err(busy)?.ok_or_else(dead)?;
+        Ok((grant, account))
+    }
+
+    fn owner(&self, inbound: &Inbound) -> Owner {
+        Owner {
+            issuer: inbound.issuer().to_owned(),
+            resource: self.resource.as_str().to_owned(),
+            subject: inbound.subject().to_owned(),
+        }
+    }
+}
+
+impl<S> Layer<S> for GatewayLayer {
+    type Service = GatewayService<S>;
+
+    fn layer(&self, inner: S) -> GatewayService<S> {
+        GatewayService { inner, guard: Arc::clone(&self.0) }
+    }
+}
+
+/// The service of a [`GatewayLayer`].
+#[derive(Clone)]
+pub struct GatewayService<S> {
+    inner: S,
+    guard: Arc<Guard>,
+}
+
+impl<S> fmt::Debug for GatewayService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayService").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+impl<S, B> Service<Request<B>> for GatewayService<S>
+where
+    S: Service<Request<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // The service that was polled ready is the one that is called.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let guard = Arc::clone(&self.guard);
+        Box::pin(async move {
+            let inbound = match guard.admit(request.headers()).await {
+                Ok(inbound) => inbound,
+                Err(answer) => return Ok(answer),
+            };
+            // The inbound token is good here alone, and goes no further.
+            request.headers_mut().remove(AUTHORIZATION);
+            let owner = guard.binds_sessions.then(|| guard.owner(&inbound));
+            if owner.as_ref().is_some_and(|owner| !owner.unwrap(&guard.gateway.0.seal, request.headers_mut())) {
+                // Clients begin a new session then, without signing in.
+                return Ok(json_error(StatusCode::NOT_FOUND, "unknown_session", "there is no such session of yours"));
+            }
+            request.extensions_mut().insert(inbound);
+            let mut answer = inner.call(request).await?.into_response();
+            if let Some(owner) = owner {
+                owner.wrap(&guard.gateway.0.seal, answer.headers_mut());
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// The token of the one `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (scheme, token) = values.next().filter(|_| values.next().is_none())?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,34 @@
+//! The server side of OAuth for MCP, for a gateway or an MCP server whose users each have sessions at upstream providers.
+//!
+//! MCP clients sign in to the gateway's own authorization server, and get tokens of its own. The persons sign in to the upstream
+//! providers through it. Their upstream tokens are sessions of a [`tokenkeeper::AuthRuntime`], each with one owner, and no
+//! inbound path reaches an upstream refresh token.
+//!
+//! - [`Gateway`] has the [routes](Gateway::router) of the authorization server, and the [layer](Gateway::layer) for the routes of
+//!   the resource.
+//! - [`Inbound`] is the sender of a request, with the [upstream sessions](Inbound::upstream) of that person.
+//! - [`UpstreamTrouble`] is the answer where an upstream has no token.
+//! - [`Identify`] names the person of an upstream login.
+//! - [`store`] keeps families of tokens, persons and consents.
+
+mod clients;
+mod families;
+mod gateway;
+mod inbound;
+mod law;
+mod people;
+mod seal;
+mod server;
+pub mod store;
+mod text;
+
+pub use gateway::{BuildError, EnrollError, Gateway, GatewayBuilder, GatewayCounts};
+pub use inbound::{GatewayLayer, GatewayService, Inbound, UpstreamSession, UpstreamTrouble};
+pub use law::{Family, FamilyId, Grant, Limits, Phase};
+pub use people::{Identify, IdentifyError, Upstream, UpstreamUser};
+pub use seal::{GatewayKey, NoRandomness};
+
+/// The README's example, as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,0 +1,180 @@
+//! Persons: how an upstream login becomes a subject of the gateway, and where the subject's sessions are.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use tokenkeeper::engine::values::WallTime;
+use tokenkeeper::{AuthSession, IdentityError, SessionSpec};
+
+use crate::store::{Entry, Expiring, GatewayStore, Key, Person, StoreTrouble, Swapped};
+
+/// How often a change of a person is tried again after another replica's.
+const TRIES: usize = 8;
+
+/// Names the person of an upstream session that has just signed in.
+///
+/// A gateway asks it once for each login at its first upstream. Object safe.
+#[async_trait]
+pub trait Identify: fmt::Debug + Send + Sync + 'static {
+    /// Returns the person whom the provider names for the session's token.
+    ///
+    /// The answer decides whose data the gateway serves. It therefore comes from the provider itself, over the session's own
+    /// token, and never from a claim that the person can change, such as an e-mail address.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentifyError`] if the provider does not answer, or names no person.
+    async fn identify(&self, session: &AuthSession) -> Result<UpstreamUser, IdentifyError>;
+}
+
+/// A person, as a provider names them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UpstreamUser {
+    /// The issuer, or another name of the provider that never changes.
+    pub issuer: String,
+    /// The provider's identifier of the person, which it never gives to another one.
+    pub subject: String,
+}
+
+impl UpstreamUser {
+    /// The subject under which the gateway knows the person. It is the same in all replicas and after each restart.
+    pub fn subject(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update((self.issuer.len() as u64).to_le_bytes());
+        digest.update(&self.issuer);
+        digest.update(&self.subject);
+        let digest = digest.finalize();
+        ["u-", &URL_SAFE_NO_PAD.encode(&digest[..18])].concat()
+    }
+}
+
+/// Why a person could not be named.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentifyError {
+    /// The provider does not answer now.
+    #[error("the provider does not answer now: try again later")]
+    Unavailable {
+        /// The time after which trying again makes sense.
+        retry_after: Option<Duration>,
+    },
+    /// The provider names no person for the token.
+    #[error("the provider names no person for this sign-in: check the scopes that are asked for")]
+    NoPerson,
+}
+
+/// An upstream provider at which each person has a session.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub(crate) name: String,
+    pub(crate) label: String,
+    pub(crate) spec: SessionSpec,
+    pub(crate) scopes: Vec<String>,
+}
+
+impl Upstream {
+    /// The provider of `spec`, whose account does not matter, under a name of the host's own. The name is a part of URLs.
+    pub fn new(name: impl Into<String>, spec: SessionSpec) -> Self {
+        let name = name.into();
+        Self { label: name.clone(), name, spec, scopes: Vec::new() }
+    }
+
+    /// The name that persons see. Default: the name of the host's own.
+    #[must_use]
+    pub fn label(self, label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    /// The scopes that logins ask for. Default: those that the provider's resource asks for.
+    #[must_use]
+    pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { scopes: scopes.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    pub(crate) fn session(&self, account: &str) -> Result<SessionSpec, IdentityError> {
+        self.spec.clone().account(account)
+    }
+}
+
+/// The persons in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct People {
+    store: Arc<dyn GatewayStore>,
+}
+
+/// Why a person could not be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeopleError {
+    Trouble,
+    Full,
+}
+
+impl From<StoreTrouble> for PeopleError {
+    fn from(_: StoreTrouble) -> Self {
+        Self::Trouble
+    }
+}
+
+impl People {
+    pub(crate) fn new(store: Arc<dyn GatewayStore>) -> Self {
+        Self { store }
+    }
+
+    /// The account of the subject's session at the first upstream.
+    pub(crate) async fn account(&self, subject: &str, now: WallTime) -> Result<Option<String>, StoreTrouble> {
+        let stored = self.store.load(&Key::Person(subject.to_owned()), now).await?;
+        Ok(stored.and_then(|stored| match stored.entry {
+            Entry::Person(Person { account }) => Some(account),
+            _ => None,
+        }))
+    }
+
+    /// Moves the subject to the session of `account`, where there is one, and keeps the person until `expires` at least.
+    pub(crate) async fn settle(
+        &self,
+        subject: &str,
+        account: Option<&str>,
+        expires: WallTime,
+        now: WallTime,
+    ) -> Result<(), PeopleError> {
+        let key = Key::Person(subject.to_owned());
+        for _ in 0..TRIES {
+            let stored = self.store.load(&key, now).await?;
+            let revision = stored.as_ref().map(|stored| stored.revision);
+            let present = stored.and_then(|stored| match stored.entry {
+                Entry::Person(person) => Some(person),
+                _ => None,
+            });
+            let Some(account) = account.map(str::to_owned).or_else(|| present.map(|person| person.account)) else {
+                return Ok(());
+            };
+            let next = Some(Expiring { entry: Entry::Person(Person { account }), expires });
+            match self.store.swap(&key, revision, next, now).await? {
+                Swapped::Done => return Ok(()),
+                Swapped::Full => return Err(PeopleError::Full),
+                Swapped::Moved => {}
+            }
+        }
+        Err(PeopleError::Trouble)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_belongs_to_one_issuer() {
+        let user = |issuer: &str, subject: &str| {
+            UpstreamUser { issuer: issuer.to_owned(), subject: subject.to_owned() }.subject()
+        };
+        assert_eq!(user("https://a.example", "1"), user("https://a.example", "1"));
+        assert_ne!(user("https://a.example", "1"), user("https://b.example", "1"));
+        assert_ne!(user("https://a.example/1", "2"), user("https://a.example/", "12"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The answer of an upstream, in the browser of the person.
+
+use std::time::Duration;
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use tokenkeeper::callback::read;
+use tokenkeeper::{BrowserBinding, LoginReason};
+
+use super::flow::{self, Flow, Goal};
+use super::{codes, pages};
+use crate::gateway::Gateway;
+use crate::people::{IdentifyError, PeopleError};
+
+/// How long the end of a login is waited for. The login goes on without the browser.
+const COMPLETE: Duration = Duration::from_secs(60);
+
+pub(super) async fn callback(
+    State(gateway): State<Gateway>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let stop = |advice| pages::trouble(StatusCode::BAD_REQUEST, "This sign-in is not known", advice);
+    let Ok(answer) = read(&query.unwrap_or_default()) else {
+        return stop("The provider's answer cannot be read. Start the sign-in again in the app.");
+    };
+    let key = answer.key;
+    let Some(flow) = flow::of_answer(&gateway, &headers, &key) else {
+        return stop("It has expired, or was begun in another browser. Start the sign-in again in the app.");
+    };
+    let answer = answer.in_browser(BrowserBinding::new(flow.secret.as_bytes()));
+    let completed = gateway.0.runtime.complete_login(answer, COMPLETE).await;
+    let mut response = match completed {
+        Ok(()) => signed_in(&gateway, &headers, &flow).await,
+        Err(error) => not_signed_in(&gateway, &flow.goal, error.reason()),
+    };
+    flow::close(&gateway, &key, &mut response);
+    response
+}
+
+async fn signed_in(gateway: &Gateway, headers: &HeaderMap, flow: &Flow) -> Response {
+    let subject = match flow.upstream {
+        0 => match identified(gateway, &flow.account).await {
+            Ok(subject) => subject,
+            Err((error, advice)) => return flow::failed(gateway, &flow.goal, error, advice),
+        },
+        // The session was that of the subject from the start.
+        _ => flow.account.clone(),
+    };
+    let mut answer = match &flow.goal {
+        Goal::Code(request) => {
+            codes::remember(gateway, &subject, request).await;
+            codes::issue(gateway, &subject, request).await
+        }
+        Goal::Session => flow::done(),
+        Goal::Another(place) => flow::begin(gateway, headers, *place, Some(&subject), Goal::Session).await,
+    };
+    flow::set_person(gateway, &subject, &mut answer);
+    answer
+}
+
+/// The subject of the person who has signed in, whose session is that of this login from now on.
+async fn identified(gateway: &Gateway, account: &str) -> Result<String, (&'static str, &'static str)> {
+    let inner = &gateway.0;
+    let broken = ("server_error", "The gateway is not set up for this. Tell its operator.");
+    let busy = ("temporarily_unavailable", "The provider does not say who you are now. Try again in a minute.");
+    let session = inner.upstreams.first().and_then(|first| inner.session(first, account).ok()).ok_or(broken)?;
+    let user = inner.identify.identify(&session).await.map_err(|error| match error {
+        IdentifyError::Unavailable { .. } => busy,
+        IdentifyError::NoPerson => broken,
+    })?;
+    let (subject, now) = (user.subject(), inner.now());
+    let settled = inner.people.settle(&subject, Some(account), inner.person_expires(now), now).await;
+    settled.map_err(|error| match error {
+        PeopleError::Full => {
+            ("temporarily_unavailable", "The gateway has no room for a further person. Tell its operator.")
+        }
+        PeopleError::Trouble => {
+            ("temporarily_unavailable", "The gateway's store does not answer. Try again in a minute.")
+        }
+    })?;
+    Ok(subject)
+}
+
+fn not_signed_in(gateway: &Gateway, goal: &Goal, reason: LoginReason) -> Response {
+    let (error, advice) = match reason {
+        LoginReason::Denied => ("access_denied", "The provider was told not to sign in."),
+        LoginReason::UnknownLogin | LoginReason::TimedOut | LoginReason::Cancelled | LoginReason::Superseded => {
+            ("access_denied", "This sign-in has expired or was answered before. Start it again in the app.")
+        }
+        LoginReason::Forged | LoginReason::OtherBrowser | LoginReason::WrongIssuer => {
+            ("access_denied", "The answer did not come from the provider. Start the sign-in again in the app.")
+        }
+        LoginReason::SubjectChanged => ("access_denied", "Another person signed in than before. Use the same account."),
+        _ => ("temporarily_unavailable", "The provider did not complete the sign-in. Try again in a minute."),
+    };
+    tracing::info!(%reason, "an upstream login was not completed");
+    flow::failed(gateway, goal, error, advice)
+}

@@ -1,0 +1,241 @@
+//! Upstream logins, from the browser's side. Everything that the answer needs travels in a signed cookie of the browser in which
+//! the login was begun, so that an answer in another browser completes nothing.
+
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokenkeeper::engine::values::WallTime;
+use tokenkeeper::{
+    AuthSession, BrowserBinding, LoginCause, LoginKey, LoginMethod, LoginProgress, LoginWish, OfferedPrompt, Scopes,
+    SignInError, TokenOptions,
+};
+
+use super::authorize::AuthorizationRequest;
+use super::cookies::Cookies;
+use super::{CALLBACK, pages};
+use crate::gateway::{Gateway, LOGIN_LIFETIME};
+use crate::people::Upstream;
+use crate::seal::{Use, draw};
+
+/// The cookie of a browser whose person has signed in.
+const PERSON: &str = "person";
+
+/// How long a browser's person stays known.
+const PERSON_LIFETIME: Duration = Duration::from_secs(8 * 3600);
+
+/// The prefix of the cookies of logins.
+const FLOW: &str = "flow-";
+
+/// The maximum number of logins that one browser has begun. An older one is dropped, so that its cookies do not fill requests.
+const MAX_FLOWS: usize = 3;
+
+/// How long the beginning of a login is waited for.
+const BEGIN: Duration = Duration::from_secs(30);
+
+/// How long a session is waited for when it is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A login that is under way.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Flow {
+    /// The place of the upstream among the gateway's.
+    pub(super) upstream: usize,
+    pub(super) account: String,
+    /// The key of the login.
+    pub(super) key: String,
+    /// The secret that ties the login to this browser.
+    pub(super) secret: String,
+    expires: u64,
+    pub(super) goal: Goal,
+}
+
+/// The purpose of a login.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) enum Goal {
+    /// A code for a client, which the person has allowed.
+    Code(AuthorizationRequest),
+    /// The session itself.
+    Session,
+    /// A login at another upstream, once it is known who the person is.
+    Another(usize),
+}
+
+#[derive(Serialize, Deserialize)]
+struct PersonCookie {
+    subject: String,
+    at: u64,
+}
+
+/// The page at which a person signs in to an upstream again. The answer to an inbound request names it.
+pub(super) async fn login(State(gateway): State<Gateway>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let Some((place, _)) = gateway.0.upstream(&name) else {
+        let advice = "Check the address, or start again in the app.";
+        return pages::trouble(StatusCode::NOT_FOUND, "There is no such provider", advice);
+    };
+    match (place, person_of(&gateway, &headers)) {
+        (0, _) => begin(&gateway, &headers, 0, None, Goal::Session).await,
+        (place, None) => begin(&gateway, &headers, 0, None, Goal::Another(place)).await,
+        (place, Some(subject)) => begin(&gateway, &headers, place, Some(&subject), Goal::Session).await,
+    }
+}
+
+/// The subject of the browser's person, if one has signed in there.
+pub(super) fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<String> {
+    let text = Cookies::of(&gateway.0.issuer).get(headers, PERSON)?;
+    let PersonCookie { subject, at } = gateway.0.seal.open(Use::Person, text)?;
+    (gateway.0.now() < WallTime::from_millis(at).after(PERSON_LIFETIME)).then_some(subject)
+}
+
+/// Notes in an answer who has signed in with this browser.
+pub(super) fn set_person(gateway: &Gateway, subject: &str, answer: &mut Response) {
+    let cookie = PersonCookie { subject: subject.to_owned(), at: gateway.0.now().as_millis() };
+    let text = gateway.0.seal.seal(Use::Person, &cookie);
+    if let Some(header) = Cookies::of(&gateway.0.issuer).set(PERSON, &text, PERSON_LIFETIME) {
+        answer.headers_mut().append(SET_COOKIE, header);
+    }
+}
+
+/// Whether the subject's session at the first upstream needs no login. Trouble of the upstream is none of the client's.
+pub(super) async fn is_signed_in(gateway: &Gateway, subject: &str) -> bool {
+    let Ok(Some(account)) = gateway.0.people.account(subject, gateway.0.now()).await else { return false };
+    let Some(Ok(session)) = gateway.0.upstreams.first().map(|first| gateway.0.session(first, &account)) else {
+        return false;
+    };
+    match session.token_with(TokenOptions { timeout: LOOK, ..TokenOptions::default() }).await {
+        Ok(_) => true,
+        Err(error) => !error.is_login_required(),
+    }
+}
+
+/// Sends the person to an upstream.
+///
+/// A login at the first upstream identifies the person, so that it is made on a session of its own and not on that of the
+/// person whom the browser remembers. Those at the others are on the sessions of `subject`.
+pub(super) async fn begin(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    place: usize,
+    subject: Option<&str>,
+    goal: Goal,
+) -> Response {
+    let inner = &gateway.0;
+    let busy =
+        || failed(gateway, &goal, "temporarily_unavailable", "Too many people are signing in. Try again in a minute.");
+    let broken = || failed(gateway, &goal, "server_error", "The gateway is not set up for this. Tell its operator.");
+    if !inner.open_logins.has_room(inner.now()) {
+        return busy();
+    }
+    let (Ok(secret), Ok(number)) = (draw::<32>(), draw::<16>()) else { return broken() };
+    let secret = URL_SAFE_NO_PAD.encode(secret);
+    let account = match subject {
+        Some(subject) => subject.to_owned(),
+        None => ["login-", &URL_SAFE_NO_PAD.encode(number)].concat(),
+    };
+    let Some(upstream) = inner.upstreams.get(place) else { return broken() };
+    let Ok(session) = inner.session(upstream, &account) else { return broken() };
+    match offered(gateway, upstream, &session, &secret).await {
+        Ok(Some((key, url))) => {
+            let name = name_of(&key);
+            inner.open_logins.opened(name.clone(), inner.now());
+            let key = URL_SAFE_NO_PAD.encode(key.0);
+            let expires = inner.now().after(LOGIN_LIFETIME).as_millis();
+            let flow = Flow { upstream: place, account, key, secret, expires, goal };
+            let mut answer = pages::redirect(&url);
+            let cookies = Cookies::of(&inner.issuer);
+            let mut headers_of_answer = cookies.names(headers, FLOW).into_iter().skip(MAX_FLOWS - 1);
+            let dropped = headers_of_answer.by_ref().filter_map(|name| cookies.clear(&name));
+            for cookie in dropped.chain(cookies.set(&name, &inner.seal.seal(Use::Flow, &flow), LOGIN_LIFETIME)) {
+                answer.headers_mut().append(SET_COOKIE, cookie);
+            }
+            answer
+        }
+        Ok(None) => signed_in_already(&goal).unwrap_or_else(busy),
+        Err(error) => {
+            tracing::warn!(reason = %error.reason(), upstream = upstream.name, "an upstream login could not begin");
+            failed(
+                gateway,
+                &goal,
+                "temporarily_unavailable",
+                "The provider cannot be asked now. Try again in a minute.",
+            )
+        }
+    }
+}
+
+/// The page of an upstream login that belongs to this browser. `None` if no login is necessary.
+async fn offered(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    session: &AuthSession,
+    secret: &str,
+) -> Result<Option<(LoginKey, String)>, SignInError> {
+    let wish = LoginWish {
+        scopes: Scopes::new(upstream.scopes.iter().cloned()),
+        method: LoginMethod::Hosted {
+            redirect: gateway.0.url(CALLBACK),
+            browser: BrowserBinding::new(secret.as_bytes()),
+        },
+        same_subject: true,
+        extends: false,
+    };
+    // A login that waits already belongs to another browser or another visit, and gives way to this one, once.
+    for _ in 0..2 {
+        match session.begin_login(wish.clone(), LoginCause::Person, BEGIN).await? {
+            LoginProgress::Offered { key, offer, is_first: true, .. } => match offer.prompt {
+                OfferedPrompt::Browser { url } => return Ok(Some((key, url.as_str().to_owned()))),
+                _ => return Ok(None),
+            },
+            LoginProgress::SignedIn => return Ok(None),
+            _ => {
+                let _ = session.cancel_login(BEGIN).await;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn signed_in_already(goal: &Goal) -> Option<Response> {
+    matches!(goal, Goal::Session).then(done)
+}
+
+/// The login that the browser's answer belongs to.
+pub(super) fn of_answer(gateway: &Gateway, headers: &HeaderMap, key: &LoginKey) -> Option<Flow> {
+    let text = Cookies::of(&gateway.0.issuer).get(headers, &name_of(key))?;
+    let flow: Flow = gateway.0.seal.open(Use::Flow, text)?;
+    let is_this = flow.key == URL_SAFE_NO_PAD.encode(key.0);
+    (is_this && gateway.0.now() < WallTime::from_millis(flow.expires)).then_some(flow)
+}
+
+/// Notes that a login has ended.
+pub(super) fn close(gateway: &Gateway, key: &LoginKey, answer: &mut Response) {
+    let name = name_of(key);
+    gateway.0.open_logins.closed(&name);
+    if let Some(cookie) = Cookies::of(&gateway.0.issuer).clear(&name) {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
+
+/// The end of a login that was not completed.
+pub(super) fn failed(gateway: &Gateway, goal: &Goal, error: &str, advice: &str) -> Response {
+    match goal {
+        Goal::Code(request) => request.refused(&gateway.0.issuer, error, advice),
+        Goal::Session | Goal::Another(_) => {
+            pages::trouble(StatusCode::BAD_REQUEST, "The sign-in was not completed", advice)
+        }
+    }
+}
+
+/// The end of a login that no client waits for.
+pub(super) fn done() -> Response {
+    pages::trouble(StatusCode::OK, "You are signed in", "Go back to the app. You can close this page.")
+}
+
+fn name_of(key: &LoginKey) -> String {
+    [FLOW, &URL_SAFE_NO_PAD.encode(&key.0[..9])].concat()
+}

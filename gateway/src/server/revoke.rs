@@ -1,0 +1,42 @@
+//! The revocation endpoint (RFC 7009).
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+
+use super::credentials::{RETRY, client_of, json_error, try_later};
+use super::params::Params;
+use crate::families::FamilyError;
+use crate::gateway::{Gateway, count};
+use crate::law::{AccessToken, Question, RefreshToken, Refusal};
+
+/// Revokes a token. The upstream session stays as it is, because the person's other clients use it.
+pub(super) async fn revoke(State(gateway): State<Gateway>, headers: HeaderMap, body: Bytes) -> Response {
+    let malformed = |why| json_error(StatusCode::BAD_REQUEST, "invalid_request", why);
+    let Some(form) = Params::of_form(&headers, &body) else {
+        return malformed("the body is not application/x-www-form-urlencoded, or a parameter occurs twice");
+    };
+    let client = match client_of(&gateway, &headers, &form).await {
+        Ok(client) => client,
+        Err(answer) => return answer,
+    };
+    let Some(token) = form.get("token") else { return malformed("token is required") };
+    let seal = &gateway.0.seal;
+    let refresh = RefreshToken::read(seal, token).map(|token| (token.family, token.number));
+    let presented = refresh.or_else(|| AccessToken::read(seal, token).map(|token| (token.family, token.number)));
+    // A token that is none is as good as revoked (section 2.2).
+    let Some((family, number)) = presented else { return Response::new(Body::empty()) };
+    let question = Question::Revoke { client: &client.id, number };
+    match gateway.0.families.ask(family, question, gateway.0.now()).await {
+        Err(FamilyError::Trouble | FamilyError::Full) => {
+            try_later(RETRY, "the gateway's store does not answer: try again")
+        }
+        Err(FamilyError::Refused(Refusal::NotYours)) => malformed("the token was issued to another client"),
+        Err(FamilyError::Refused(Refusal::Revoked)) => {
+            count(&gateway.0.counters.revoked);
+            Response::new(Body::empty())
+        }
+        Ok(_) | Err(_) => Response::new(Body::empty()),
+    }
+}

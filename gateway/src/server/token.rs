@@ -1,0 +1,105 @@
+//! The token endpoint.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+use tokenkeeper::ResourceUri;
+
+use super::credentials::{RETRY, client_of, json, json_error, try_later};
+use super::params::Params;
+use crate::families::FamilyError;
+use crate::gateway::{Gateway, count};
+use crate::law::{AccessToken, FamilyId, Grant, Issue, Question, RefreshToken, Refusal};
+
+pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, body: Bytes) -> Response {
+    let malformed = |why| json_error(StatusCode::BAD_REQUEST, "invalid_request", why);
+    let Some(form) = Params::of_form(&headers, &body) else {
+        return malformed("the body is not application/x-www-form-urlencoded, or a parameter occurs twice");
+    };
+    let client = match client_of(&gateway, &headers, &form).await {
+        Ok(client) => client,
+        Err(answer) => return answer,
+    };
+    let resource = match form.get("resource").map(ResourceUri::parse).transpose() {
+        Ok(resource) => resource,
+        Err(_) => return json_error(StatusCode::BAD_REQUEST, "invalid_target", "the resource is not a URL"),
+    };
+    let (client, resource) = (client.id.as_str(), resource.as_ref().map(ResourceUri::as_str));
+    let scopes = form.words("scope");
+    let seal = &gateway.0.seal;
+    let (family, question) = match form.get("grant_type") {
+        Some("authorization_code") => {
+            let (Some(code), Some(verifier)) = (form.get("code"), form.get("code_verifier")) else {
+                return malformed("code and code_verifier are required");
+            };
+            let redirect = form.get("redirect_uri");
+            (FamilyId::of_code(seal, code), Question::Redeem { client, redirect, verifier, resource })
+        }
+        Some("refresh_token") => {
+            let Some(token) = form.get("refresh_token") else { return malformed("refresh_token is required") };
+            let token = RefreshToken::read(seal, token);
+            let number = token.map_or(0, |token| token.number);
+            (token.map(|token| token.family), Question::Refresh { client, number, resource, scopes: &scopes })
+        }
+        Some(_) => return json_error(StatusCode::BAD_REQUEST, "unsupported_grant_type", "use one of the metadata's"),
+        None => return malformed("grant_type is required"),
+    };
+    let asked = match family {
+        Some(family) => gateway.0.families.ask(family, question, gateway.0.now()).await.map(|issued| (family, issued)),
+        None => Err(FamilyError::Ended),
+    };
+    match asked {
+        Ok((family, (issue, grant))) => {
+            noted(&gateway, question, &issue);
+            issued(&gateway, family, &issue, &grant)
+        }
+        Err(error) => refused(&gateway, error),
+    }
+}
+
+fn noted(gateway: &Gateway, question: Question<'_>, issue: &Issue) {
+    let counters = &gateway.0.counters;
+    count(match question {
+        Question::Redeem { .. } => &counters.redeemed,
+        _ if issue.repeated => &counters.repeated,
+        _ => &counters.rotated,
+    });
+}
+
+fn issued(gateway: &Gateway, family: FamilyId, issue: &Issue, grant: &Grant) -> Response {
+    let Issue { number, expires, lifetime, .. } = *issue;
+    let mut answer = json!({
+        "access_token": AccessToken { family, number, expires }.text(&gateway.0.seal),
+        "token_type": "Bearer",
+        "expires_in": lifetime.as_secs(),
+        "scope": grant.scopes.join(" "),
+    });
+    if grant.refreshable {
+        answer["refresh_token"] = json!(RefreshToken { family, number }.text(&gateway.0.seal));
+    }
+    json(StatusCode::OK, &answer)
+}
+
+fn refused(gateway: &Gateway, error: FamilyError) -> Response {
+    let (error, why) = match error {
+        FamilyError::Trouble => return try_later(RETRY, "the gateway's store does not answer: try again"),
+        FamilyError::Full => return try_later(RETRY, "the gateway's store is full: try again later"),
+        FamilyError::Ended => ("invalid_grant", "it has expired, was replaced, revoked or never issued: sign in again"),
+        FamilyError::Refused(refusal) => match refusal {
+            Refusal::Replayed => {
+                count(&gateway.0.counters.replayed);
+                tracing::warn!("a code or refresh token was presented again, and its family ended");
+                ("invalid_grant", "it was used before, so that all tokens of this sign-in have ended: sign in again")
+            }
+            Refusal::OtherResource => ("invalid_target", "the resource is not the one that was allowed"),
+            Refusal::MoreScopes => ("invalid_scope", "a scope was not allowed: ask the person for it"),
+            Refusal::NotRefreshable => ("unauthorized_client", "the client registered without refresh_token"),
+            Refusal::NotYours | Refusal::Expired | Refusal::Revoked => {
+                ("invalid_grant", "it is not this client's, does not fit the request, or has expired: sign in again")
+            }
+        },
+    };
+    json_error(StatusCode::BAD_REQUEST, error, why)
+}

@@ -1,0 +1,117 @@
+//! The store of a gateway: families of tokens, persons and remembered consents.
+//!
+//! No entry holds a token, a code or a secret, and no upstream token is ever in it. Registrations of clients and logins that
+//! are under way take no place at all, because their signed texts carry them.
+
+mod memory;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokenkeeper::engine::values::WallTime;
+
+use crate::law::{Family, FamilyId};
+
+pub use memory::{Bounds, Counts, MemoryGatewayStore};
+
+/// Keeps the entries of a gateway. Each change is a comparison and a write in one step.
+///
+/// All replicas of a gateway share one store. Object safe.
+#[async_trait]
+pub trait GatewayStore: fmt::Debug + Send + Sync + 'static {
+    /// Returns the entry at `key`, unless it has expired.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read now.
+    async fn load(&self, key: &Key, now: WallTime) -> Result<Option<Stored>, StoreTrouble>;
+
+    /// Replaces the entry at `key` by `next` if its revision is `expected`. `None` is the absence of an entry, before or after.
+    /// The new entry has a revision that no earlier entry at this key had.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written now. The change may have been made all the same.
+    ///
+    /// # Cancellation
+    ///
+    /// The change is made or not made.
+    async fn swap(
+        &self,
+        key: &Key,
+        expected: Option<Revision>,
+        next: Option<Expiring>,
+        now: WallTime,
+    ) -> Result<Swapped, StoreTrouble>;
+}
+
+/// The key of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Key {
+    /// A family of tokens.
+    Family(FamilyId),
+    /// A person, by subject.
+    Person(String),
+    /// A consent, by a digest of everything that was allowed.
+    Consent(String),
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Entry {
+    /// A family of tokens.
+    Family(Family),
+    /// A person.
+    Person(Person),
+    /// A remembered consent, which its key describes.
+    Consent,
+}
+
+/// A person who signed in through an upstream provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The account of the person's upstream sessions, as in [`SessionSpec::account`](tokenkeeper::SessionSpec::account).
+    pub account: String,
+}
+
+/// An entry with its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// The entry.
+    pub entry: Entry,
+    /// The time from which the entry counts as absent.
+    pub expires: WallTime,
+}
+
+/// An entry as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The entry.
+    pub entry: Entry,
+    /// Its revision, for [`GatewayStore::swap`].
+    pub revision: Revision,
+}
+
+/// The revision of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Revision(pub u64);
+
+/// The outcome of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Swapped {
+    /// The change was made.
+    Done,
+    /// The entry has another revision. Nothing was changed.
+    Moved,
+    /// The store has no room for a further entry. Nothing was changed.
+    Full,
+}
+
+/// The store cannot be read or written now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway's store cannot be read or written: check that it runs and can be reached")]
+pub struct StoreTrouble;
