@@ -1,0 +1,12 @@
+//! The gateway on real sockets, before a strict upstream, with sign-ins, tokens, inbound requests, attacks, and the faults of
+//! other gateways by name.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
+
+mod attacks;
+mod faults;
+mod inbound;
+mod metadata;
+mod rig;
+mod signing_in;
+mod tokens;

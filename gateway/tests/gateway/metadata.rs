@@ -1,0 +1,38 @@
+//! Metadata and registration.
+
+use super::rig::Rig;
+
+#[tokio::test]
+async fn a_client_finds_its_way_from_the_challenge_to_all_endpoints() {
+    let rig = Rig::new().await;
+    let refused = rig.http.post(rig.url("/mcp")).send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    let challenge = refused.headers()["www-authenticate"].to_str().unwrap().to_owned();
+    let place = rig.url("/.well-known/oauth-protected-resource/mcp");
+    assert_eq!(challenge, format!("Bearer resource_metadata=\"{place}\", scope=\"read write\""));
+    for place in [place, rig.url("/.well-known/oauth-protected-resource")] {
+        let document: serde_json::Value =
+            serde_json::from_slice(&rig.http.get(place).send().await.unwrap().bytes().await.unwrap()).unwrap();
+        assert_eq!(document["resource"], rig.url("/mcp"));
+        assert_eq!(document["authorization_servers"][0], rig.origin);
+    }
+    let answer = rig.http.get(rig.url("/.well-known/oauth-authorization-server")).send().await.unwrap();
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let document: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    assert_eq!(document["issuer"], rig.origin);
+    assert_eq!(document["code_challenge_methods_supported"], serde_json::json!(["S256"]));
+    assert_eq!(document["authorization_response_iss_parameter_supported"], true);
+    for endpoint in ["authorization", "token", "registration", "revocation"] {
+        assert!(document[format!("{endpoint}_endpoint")].as_str().unwrap().starts_with(&rig.origin));
+    }
+}
+
+#[tokio::test]
+async fn registrations_take_no_memory() {
+    let rig = Rig::new().await;
+    for _ in 0..100 {
+        rig.register().await;
+    }
+    assert_eq!(rig.store.counts(), Default::default());
+    assert_eq!(rig.gateway.counts().open_logins, 0);
+}
