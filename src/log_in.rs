@@ -67,6 +67,9 @@ impl AuthSession {
                 LoginProgress::Elsewhere { attempt } => {
                     end = LoggedIn::Elsewhere;
                     door.progress(Step::AskedElsewhere);
+                    if let Some(prompt) = self.prompt_elsewhere().await {
+                        door.asked_elsewhere(&prompt);
+                    }
                     self.login_done(attempt, request.timeout).await?
                 }
                 LoginProgress::Offered { attempt, key, offer, is_first } => {
@@ -100,6 +103,20 @@ impl AuthSession {
             Some(logins) => logins.registered_redirects(self.identity()).await,
             None => Vec::new(),
         }
+    }
+
+    /// The request of another process, if it can be read.
+    async fn prompt_elsewhere(&self) -> Option<Prompt> {
+        let offer = self.engine.open_offer().await?;
+        Some(Prompt {
+            identity: self.identity().clone(),
+            prompt: offer.prompt,
+            expires: offer.expires,
+            is_first: false,
+            is_again: false,
+            is_listening: false,
+            takes_paste: false,
+        })
     }
 
     fn prompt(&self, offer: LoginOffer, is_first: bool, is_again: bool, entrance: &Entrance) -> Prompt {

@@ -24,10 +24,12 @@ struct Claims {
     sub: String,
 }
 
-/// Returns the subject that a token endpoint's `answer` names, if it has an ID token of `issuer`.
+/// Returns the subject of the ID token in a token endpoint's `answer`. `None` if there is no ID token that can be read, or if
+/// `issuer` did not issue it.
 ///
-/// The signature is not verified, because the answer came from the token endpoint itself over TLS (OpenID Connect Core
-/// section 3.1.3.7, item 6). The subject is compared with the one of the next login, and with nothing else.
+/// The signature is not verified, because the answer came from the token endpoint itself over TLS, or from this machine (OpenID
+/// Connect Core section 3.1.3.7, item 6). The subject is shown to the person, and compared with later subjects of the same
+/// session. It authorizes nothing, so neither the audience nor the expiry is checked.
 pub(super) fn of_answer(answer: &[u8], issuer: &str) -> Option<Subject> {
     let token = serde_json::from_slice::<Response<'_>>(answer).ok()?.id_token?;
     if token.len() > MAX_ID_TOKEN {
@@ -37,10 +39,11 @@ pub(super) fn of_answer(answer: &[u8], issuer: &str) -> Option<Subject> {
     let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return None;
     };
+    // Some servers pad the parts of a token.
     let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);
     let Claims { iss, sub } = serde_json::from_slice(&claims).ok()?;
-    let is_subject = !sub.is_empty() && sub.len() <= MAX_SUBJECT && !sub.chars().any(char::is_control);
-    (iss == issuer && is_subject).then_some(Subject(sub))
+    let is_valid = !sub.is_empty() && sub.len() <= MAX_SUBJECT && !sub.chars().any(char::is_control);
+    (iss == issuer && is_valid).then_some(Subject(sub))
 }
 
 #[cfg(test)]

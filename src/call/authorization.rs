@@ -9,14 +9,14 @@ use ::http::{HeaderMap, HeaderValue};
 use crate::proof::BoundLease;
 use crate::{AccessToken, Lease, TokenKind};
 
-/// The authorization of one attempt of a request, for its [`Destination`](crate::Destination) alone.
+/// The authorization of one attempt of a request. It is valid only for the attempt's [`Destination`](crate::Destination).
 ///
 /// `Debug` shows nothing of the token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Authorization {
     lease: Lease,
-    /// The proofs of a token that is bound to a key.
+    /// Makes the proofs, if the token is bound to a key.
     bound: Option<Arc<BoundLease>>,
 }
 
@@ -27,10 +27,10 @@ impl Authorization {
 
     /// Puts the authorization into a request's headers, in place of any that is there. It is `Authorization: Bearer` (RFC 6750
     /// section 2.1), or `Authorization: DPoP` with the header `DPoP` (RFC 9449 section 7.1). The values are marked as sensitive,
-    /// so that HTTP clients neither show nor index them.
+    /// so that HTTP clients do not show them, and do not put them into a table of headers (HPACK).
     ///
-    /// Each call makes a new proof, because a server takes each once. It is made for the method and the destination of the
-    /// attempt.
+    /// For a token that is bound to a key, each use of `apply` makes a new proof, because a server accepts a proof once. The proof
+    /// covers the method and the destination of the attempt.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some(bound) = &self.bound {
             return bound.apply(headers);
@@ -44,13 +44,13 @@ impl Authorization {
                 value.set_sensitive(true);
                 headers.insert(AUTHORIZATION, value);
             }
-            // No session serves a token that cannot stand in a header. One of a caller's own must not go in its place.
+            // This cannot happen, because sessions refuse such tokens. A credential of the caller's own must not be sent instead.
             Err(_) => drop(headers.remove(AUTHORIZATION)),
         }
     }
 
-    /// The token, for clients that take it apart from the headers. `None` if it is no bearer token. Its request then takes both
-    /// headers of [`apply`](Self::apply).
+    /// The bearer token, for HTTP clients that have a parameter for it. `None` if the token is bound to a key (DPoP) and needs
+    /// both headers that [`apply`](Self::apply) sets.
     #[inline]
     pub fn bearer(&self) -> Option<&AccessToken> {
         (self.lease.kind() == TokenKind::Bearer).then(|| self.lease.token())

@@ -10,7 +10,7 @@ use crate::grant::ClientKey;
 
 /// A client registration at one authorization server (RFC 6749 section 2).
 ///
-/// How the client authenticates at the token endpoint is part of the registration and never probed.
+/// How the client authenticates at the token endpoint is part of the registration. Other methods are never tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client(record::Client);
 
@@ -34,11 +34,12 @@ impl Client {
     /// section 2.2). Feature `assertions`.
     #[cfg(feature = "assertions")]
     pub fn private_key_jwt(id: impl Into<String>, key: &ClientKey) -> Self {
+        // The record keeps the private key in the place of the secret.
         Self::with(id, Some(key.sealed()), ClientAuth::PrivateKeyJwt)
     }
 
-    /// The same client, whose secret ends at `time` (`client_secret_expires_at`, RFC 7591 section 3.2.1). Default: it
-    /// does not end.
+    /// The same client, whose secret expires at `time` (`client_secret_expires_at`, RFC 7591 section 3.2.1). Default: it
+    /// does not expire.
     #[must_use]
     pub fn secret_expires_at(mut self, time: SystemTime) -> Self {
         self.0.secret_expires_at = Some(time.into());

@@ -29,6 +29,10 @@ pub trait Interaction: Send + Sync {
         pending().await
     }
 
+    /// Shows the request that another process has made, for a person who does not see that process. The answer goes to it, and
+    /// nothing is pasted here. No browser is opened, because that process has done so. By default nothing is shown.
+    fn asked_elsewhere(&self, _prompt: &Prompt) {}
+
     /// Takes a note of a step of the login, for a line on the terminal. By default nothing is done.
     fn progress(&self, _step: Step) {}
 }

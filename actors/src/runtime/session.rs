@@ -71,6 +71,14 @@ impl AuthSession {
         Self { slot, core }
     }
 
+    pub(super) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// The identity of the session.
     pub fn identity(&self) -> &ServerIdentity {
         &self.slot.identity

@@ -1,14 +1,21 @@
 //! Logins that a person is asked for, through a session's handle or by an answer alone.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use super::auth_runtime::AuthRuntime;
 use super::request::RequestKind;
 use super::session::AuthSession;
+use super::timer;
 use crate::law::login::LoginWish;
 use crate::law::session::{LoginCause, LoginProgress, LoginRequest, LoginRequestKind};
 use crate::ports::store::PendingLogin;
-use crate::values::{AttemptId, Callback, LoginKey, LoginReason, SignInError};
+use crate::values::{AttemptId, Callback, LoginKey, LoginOffer, LoginReason, SignInError};
+
+/// How long a request of another process is looked for.
+const SHOWING: Duration = Duration::from_secs(3);
 
 /// The error of a request that was never answered.
 const UNANSWERED: SignInError = SignInError::new(LoginReason::Aborted);
@@ -81,6 +88,25 @@ impl AuthSession {
     /// Safe to drop. Once polled, the login is cancelled.
     pub async fn cancel_login(&self, timeout: Duration) -> Result<LoginProgress, SignInError> {
         self.request_login(LoginRequestKind::Cancel, timeout).await
+    }
+
+    /// Returns the request with which a person is being asked to sign in to this session, in whichever process, so that it can be
+    /// shown here, too, while an attempt waits [elsewhere](LoginProgress::Elsewhere). `None` if there is none or it cannot be
+    /// read, and if the store does not answer within 3 s.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop.
+    pub async fn open_offer(&self) -> Option<LoginOffer> {
+        let (core, source) = (self.core(), self.slot().plan.login.as_ref()?);
+        let listed = AssertUnwindSafe(core.ports.store.pending_logins(core.ports.clock.now())).catch_unwind();
+        let listed = tokio::select! {
+            biased;
+            listed = listed => listed.ok()?.ok()?,
+            () = timer::pause(SHOWING) => return None,
+        };
+        let own = listed.into_iter().map(|(_, pending)| pending).filter(|pending| pending.identity == *self.identity());
+        source.offer(&own.max_by_key(|pending| pending.expires)?).ok()
     }
 
     async fn request_login(&self, kind: LoginRequestKind, timeout: Duration) -> Result<LoginProgress, SignInError> {

@@ -92,6 +92,10 @@ impl Interaction for Door {
         line
     }
 
+    fn asked_elsewhere(&self, prompt: &Prompt) {
+        let _ = io::stderr().write_all(words(prompt).as_bytes());
+    }
+
     fn progress(&self, step: Step) {
         // It comes before the request. `show` notes it afterwards.
         if step == Step::Asking {

@@ -29,10 +29,10 @@ pub(super) const MAX_SILENT: usize = 16;
 /// The maximum length of a request's head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// How often the other tasks run before a connection is closed because it is silent.
-const READS: usize = 4;
+/// How many times the open connections get a turn to read their requests before the oldest silent one is closed.
+const TURNS: usize = 4;
 
-/// The pause after a connection could not be accepted, because the process has too many open files.
+/// The pause after a connection could not be accepted, for example because the process has too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The times of a listener.
@@ -40,11 +40,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Times {
     /// How long the head of a request may take.
     pub(super) head: Duration,
-    /// How long reloads are answered after the listener was dropped.
+    /// How long a reload of a page that a person was shown is answered after the listener was dropped.
     pub(super) linger: Duration,
 }
 
-/// Serves the connections until the listener is dropped, and a little longer if reloads may follow.
+/// Serves the connections until the listener is dropped. If a person was shown a page, its reloads are served for a while longer.
+///
+/// `dropped` ends when the listener is dropped, and `released` when another listener asks for its port after that. Neither is
+/// ever sent anything.
 pub(super) async fn serve(
     sockets: Vec<TcpListener>,
     site: Site,
@@ -74,7 +77,7 @@ struct Connections {
     times: Times,
     /// Dropping it closes the connections.
     tasks: JoinSet<()>,
-    /// Those that may have sent no request yet, the oldest first.
+    /// The connections that may have sent no request yet, the oldest first.
     silent: VecDeque<(Arc<AtomicBool>, AbortHandle)>,
 }
 
@@ -92,8 +95,8 @@ impl Connections {
     }
 
     async fn begin(&mut self, stream: TcpStream) {
-        // Requests that have arrived already are read first, because a burst of connections need not be silent.
-        for _ in 0..READS {
+        // In a burst of connections, many have sent a request that their tasks have not read yet. They get time to read it.
+        for _ in 0..TURNS {
             self.silent.retain(|(has_asked, task)| !has_asked.load(Ordering::Relaxed) && !task.is_finished());
             if self.silent.len() < MAX_SILENT {
                 break;
@@ -107,7 +110,7 @@ impl Connections {
         }
         let has_asked = Arc::new(AtomicBool::new(false));
         let connection = serve_one(stream, self.site.clone(), self.answers.clone(), self.times.head, has_asked.clone());
-        #[expect(clippy::disallowed_methods, reason = "the set owns the task, and the listener the set")]
+        #[expect(clippy::disallowed_methods, reason = "the set ends the task when the listener's own task ends")]
         let task = self.tasks.spawn(connection);
         self.silent.push_back((has_asked, task));
     }
@@ -126,22 +129,22 @@ async fn accept(sockets: &[TcpListener]) -> io::Result<TcpStream> {
     .await
 }
 
-#[expect(clippy::disallowed_methods, reason = "no decision depends on it, and a suspend makes no difference")]
+#[expect(clippy::disallowed_methods, reason = "it paces input and output only, and decides nothing about a session")]
 fn pause(span: Duration) -> impl Future<Output = ()> {
     tokio::time::sleep(span)
 }
 
 /// Serves one request, and closes the connection.
 async fn serve_one(stream: TcpStream, site: Site, answers: Arc<Answers>, head: Duration, has_asked: Arc<AtomicBool>) {
-    // Kept until the page is sent, because the host waits for that.
-    let shown = Mutex::new(None);
+    // The host's side waits until all receivers of the outcome are dropped. This one is kept until the page is sent.
+    let kept = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
-        respond(request, &site, &answers, &shown)
+        respond(request, &site, &answers, &kept)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head).keep_alive(false).max_buf_size(MAX_HEAD);
-    // An error is the browser's, which has gone or speaks no HTTP.
+    // After an error the browser has closed the connection, or has sent no HTTP. Nothing can be done about it.
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -149,7 +152,7 @@ async fn respond(
     request: Request<Incoming>,
     site: &Site,
     answers: &Answers,
-    shown: &Mutex<Option<watch::Receiver<Option<Outcome>>>>,
+    kept: &Mutex<Option<watch::Receiver<Option<Outcome>>>>,
 ) -> Result<Response<PageBody>, Infallible> {
     let (request, _) = request.into_parts();
     Ok(match judge(&request, site) {
@@ -162,7 +165,7 @@ async fn respond(
             Arrival::Refused => bare(StatusCode::SERVICE_UNAVAILABLE),
             Arrival::Waits(mut pending) => {
                 let outcome = pending.wait_for(Option::is_some).await.ok().and_then(|outcome| *outcome);
-                *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
                 page(outcome.unwrap_or(Outcome::Failed))
             }
         },

@@ -12,7 +12,7 @@ use crate::ports::store::{ClaimAnswer, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd, PromptState, Record};
 use crate::values::{ElapsedTime, Epoch, LoginKey, LoginReason, Now, Revision, Scopes, StoreFault, Version};
 
-/// How often an attempt looks again because the record changed before its prompt was written.
+/// How many times at most an attempt looks again because the record changed before its prompt was written.
 const MAX_RESTARTS: u32 = 8;
 
 impl AttemptCore {
@@ -30,7 +30,7 @@ impl AttemptCore {
                 Phase::Reading { op: self.load(now, out) }
             }
             Ok(ClaimAnswer::Contended) => self.follow(now, out),
-            // The request of the other process is still open. A fault of the store that passes does not end it.
+            // The prompt of the other process is still open, so a passing fault of the store does not end this attempt.
             Err(_) if self.elsewhere => {
                 let retry_at = self.soon(self.equipment.timeouts.store_timeout, now);
                 Phase::Following { retry_at, reading: None }
@@ -84,8 +84,8 @@ impl AttemptCore {
                 self.learn(record, now, out);
                 self.act(now, out)
             }
-            // A login replaces a damaged record, as an import does. No prompt can be noted in it, so only the claim makes sure
-            // that one is open.
+            // A login replaces a damaged record, as an import does. No prompt can be noted in it, so the claim alone prevents a
+            // second open prompt.
             Err(StoreFault::Unreadable) => {
                 self.unreadable = true;
                 self.record = None;
@@ -101,15 +101,15 @@ impl AttemptCore {
     /// Takes the next step, from the record as it was read last.
     pub(super) fn act(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let completes = matches!(self.order.task, LoginTask::Complete(_));
-        let is_lost = |key: &LoginKey| self.record.as_ref().is_some_and(|record| is_open(record, *key));
-        if let Some(key) = self.lost_take.take().filter(is_lost) {
+        let is_still_open = |key: &LoginKey| self.record.as_ref().is_some_and(|record| is_open(record, *key));
+        if let Some(key) = self.lost_take.take().filter(is_still_open) {
             return self.end_prompt(key, PromptEnd::Aborted, LoginReason::Lost, now, out);
         }
         match (self.decide(now), self.unwanted()) {
             (Decision::Conclude(result), _) => self.conclude(result, out),
             (_, Some(reason)) => self.conclude(Err(reason), out),
             (Decision::Await(until), None) => Phase::Awaiting { until },
-            // The answer to another request came first, so that this one was not used.
+            // Another answer came first, so that of this attempt is not used.
             (_, None) if completes => self.conclude(Err(LoginReason::Superseded), out),
             (Decision::EndStale(prompt), None) => {
                 let op = self.next_store_op(now);
@@ -161,7 +161,7 @@ impl AttemptCore {
         let bound = self.redemption_bound();
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
         let until = now.elapsed().after(bound.saturating_sub(age));
-        // The clock of the redeemer's host may be ahead.
+        // The clock of the redeemer's host may be ahead, so the wait also ends `bound` after this process first saw the answer.
         let seen = self.answered.filter(|(revision, _)| *revision == prompt.revision);
         let until = seen.map_or(until, |(_, seen)| until.min(seen.after(bound)));
         (until > now.elapsed()).then_some(until)
@@ -183,7 +183,7 @@ impl AttemptCore {
 
     /// Reads the record again, under the claim or without it.
     pub(super) fn look_again(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
-        // It is asked for again, and not ended before, because the store may carry out the end after the new claim.
+        // A claim that is over is dropped and not ended in the store, because a late end could release the new claim.
         self.login_claim.take_if(|held| held.is_over(now.elapsed()));
         match (&self.login_claim, &self.order.task) {
             (None, LoginTask::Ask(_)) => self.claim_login(now, out),
@@ -200,7 +200,7 @@ impl AttemptCore {
         self.limit = None;
         match answer {
             Ok(Changed::Applied { after, .. }) => {
-                // This end was not an answer to a person's question, so it does not end this attempt.
+                // This attempt has ended the stale prompt itself. No person has declined, so the attempt goes on.
                 self.since = Some(after.revision);
                 self.record = Some(after);
                 self.act(now, out)
@@ -210,7 +210,7 @@ impl AttemptCore {
         }
     }
 
-    /// The record has changed. A new read decides.
+    /// The record has changed. It is read again, and the decision is made anew.
     fn restart(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         self.restarts += 1;
         if self.restarts > MAX_RESTARTS {
@@ -228,11 +228,11 @@ impl AttemptCore {
     ) -> Phase {
         self.limit = None;
         match answer {
-            // Its login belongs to the epoch that this attempt begins from, because the prompt does.
+            // The epoch of the record was compared already. This compares that of the pending login.
             Ok(Some(pending)) if pending.epoch == self.order.epoch => {
                 self.show(Shown { key: prompt.key, pending, expires: prompt.expires }, true, out)
             }
-            // Another replica has taken it out, and is about to note that it redeems it.
+            // Another process has taken it out, and is about to note that it redeems it.
             Ok(None) if !std::mem::replace(&mut self.awaited_taker, true) => {
                 let bound = self.equipment.limits.spend_wait.saturating_add(self.equipment.timeouts.store_timeout);
                 Phase::Awaiting { until: now.elapsed().after(bound) }
@@ -306,7 +306,7 @@ impl AttemptCore {
     ) -> Phase {
         self.limit = None;
         if answer.is_err() {
-            // It may have been put all the same.
+            // The pending login may have been stored all the same.
             out.push(LoginEffect::Discard(prepared.key));
             return self.conclude(Err(LoginReason::StoreTrouble), out);
         }
@@ -338,7 +338,7 @@ impl AttemptCore {
         self.limit = None;
         let shown = Shown { key: prepared.key, pending, expires: prepared.expires };
         match answer {
-            // No person has seen it.
+            // No person has seen the prompt.
             _ if self.cancelled => {
                 out.push(LoginEffect::Discard(shown.key));
                 self.end_prompt(shown.key, PromptEnd::Cancelled, LoginReason::Cancelled, now, out)
@@ -360,7 +360,7 @@ impl AttemptCore {
                 out.push(LoginEffect::Discard(shown.key));
                 self.restart(now, out)
             }
-            // The prompt may have been written. A read finds out, and it is then taken over.
+            // The prompt may have been written. If a new read finds it, it is taken over.
             Err(StoreFault::TimedOut) => self.restart(now, out),
             Err(_) => {
                 out.push(LoginEffect::Discard(shown.key));
@@ -370,8 +370,8 @@ impl AttemptCore {
     }
 }
 
-/// The scopes to ask for. They are those that were asked for and granted before, and those that are needed now. Of a grant that is
-/// replaced as a whole nothing is carried on, unless nothing else is asked for.
+/// The scopes to ask for. They are those that were asked for and granted before, and those that are needed now. If the
+/// login replaces the grant as a whole, the former ones are left out, unless the wish names none.
 fn scopes_to_ask(grant: Option<(&Scopes, &Scopes)>, wish: &LoginWish) -> Scopes {
     match grant {
         Some((requested, granted)) if wish.extends || wish.scopes.iter().next().is_none() => {

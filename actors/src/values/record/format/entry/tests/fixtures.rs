@@ -1,19 +1,20 @@
-//! Every form that was ever written, kept as files. Never edit one. A change that does not fit them is a new format.
+//! A file for each kind of issuer's entry in each format that was released. Never edit one of these files. If a test here fails after
+//! a change, the change needs a new format number.
 
 use super::*;
 
-const ONE_REGISTRATION: &[u8] = include_bytes!("../../../fixtures/entry-1-registration.json");
-const ONE_METADATA: &[u8] = include_bytes!("../../../fixtures/entry-1-metadata.json");
-const ONE_COOLDOWN: &[u8] = include_bytes!("../../../fixtures/entry-1-cooldown.json");
-const ONE_REMOVED: &[u8] = include_bytes!("../../../fixtures/entry-1-removed.json");
+const FORMAT_1_REGISTRATION: &[u8] = include_bytes!("../../../fixtures/entry-1-registration.json");
+const FORMAT_1_METADATA: &[u8] = include_bytes!("../../../fixtures/entry-1-metadata.json");
+const FORMAT_1_COOLDOWN: &[u8] = include_bytes!("../../../fixtures/entry-1-cooldown.json");
+const FORMAT_1_REMOVED: &[u8] = include_bytes!("../../../fixtures/entry-1-removed.json");
 
 #[test]
 fn the_current_format_is_pinned_to_the_byte() {
     let pinned = [
-        (registration(), ONE_REGISTRATION),
-        (metadata(), ONE_METADATA),
-        (cooldown(), ONE_COOLDOWN),
-        (removed(), ONE_REMOVED),
+        (registration(), FORMAT_1_REGISTRATION),
+        (metadata(), FORMAT_1_METADATA),
+        (cooldown(), FORMAT_1_COOLDOWN),
+        (removed(), FORMAT_1_REMOVED),
     ];
     for (entry, fixture) in pinned {
         let text = fixture.strip_suffix(b"\n").unwrap_or(fixture);
@@ -23,12 +24,12 @@ fn the_current_format_is_pinned_to_the_byte() {
 }
 
 #[test]
-fn a_newer_format_is_refused_in_any_shape() {
+fn a_newer_format_is_refused_whatever_its_members_are() {
     let newer = |found| Err(FormatError::Newer { found, known: CURRENT });
     assert_eq!(decode(br#"{"format":2}"#), newer(2));
     assert_eq!(decode(br#"{"content":[{"a":null}],"revision":"x","format":4294967295}"#), newer(u32::MAX));
-    let one = String::from_utf8_lossy(ONE_REGISTRATION);
-    assert_eq!(decode(one.replace("\"format\":1", "\"format\":2").as_bytes()), newer(2));
+    let format_1 = String::from_utf8_lossy(FORMAT_1_REGISTRATION);
+    assert_eq!(decode(format_1.replace("\"format\":1", "\"format\":2").as_bytes()), newer(2));
     let message = FormatError::Newer { found: 2, known: CURRENT }.to_string();
     assert!(message.contains("format 2") && message.contains("above 1") && message.contains("update"), "{message}");
 }
@@ -42,23 +43,27 @@ fn an_entry_without_a_usable_format_is_damaged() {
 }
 
 #[test]
-fn a_record_is_no_entry_and_an_entry_no_record() {
+fn neither_reader_takes_the_other_kind() {
     let record = include_bytes!("../../../fixtures/format-3-tombstone.json");
-    assert!(matches!(decode(record), Err(FormatError::Newer { found: 3, .. })), "the numbers count apart");
-    for fixture in [ONE_REGISTRATION, ONE_METADATA, ONE_COOLDOWN, ONE_REMOVED] {
+    assert!(
+        matches!(decode(record), Err(FormatError::Newer { found: 3, .. })),
+        "records and entries have numbers of their own"
+    );
+    for fixture in [FORMAT_1_REGISTRATION, FORMAT_1_METADATA, FORMAT_1_COOLDOWN, FORMAT_1_REMOVED] {
+        // No record was ever released in format 1.
         assert_eq!(super::super::super::decode(fixture), Err(FormatError::Damaged { what: "format" }));
     }
 }
 
 #[test]
-fn size_is_bounded_both_ways() {
+fn more_than_the_largest_entry_is_neither_written_nor_read() {
     let sized = |length| with_metadata(|metadata| metadata.document = "d".repeat(length));
-    let rest = encode(&sized(0)).unwrap().expose_secret().len();
-    let largest = sized(MAX_BYTES - rest);
+    let size_without_document = encode(&sized(0)).unwrap().expose_secret().len();
+    let largest = sized(MAX_BYTES - size_without_document);
     let bytes = encode(&largest).unwrap();
     assert_eq!(bytes.expose_secret().len(), MAX_BYTES);
     assert_eq!(decode(bytes.expose_secret()), Ok(largest));
-    assert_eq!(encode(&sized(MAX_BYTES - rest + 1)).err(), Some(FormatError::TooLarge));
+    assert_eq!(encode(&sized(MAX_BYTES - size_without_document + 1)).err(), Some(FormatError::TooLarge));
     assert_eq!(decode(&vec![b' '; MAX_BYTES + 1]), Err(FormatError::TooLarge));
-    assert!(FormatError::TooLarge.to_string().contains("metadata"));
+    assert!(FormatError::TooLarge.to_string().contains("metadata"), "it names what may be too large");
 }
