@@ -39,6 +39,8 @@ pub enum Program {
     WorkersProvider,
     /// Hosts on both SDKs, and the reference server of the MCP project. It is no server by itself.
     McpHosts,
+    /// The official conformance suite, with the Node that it needs. It is no server.
+    Conformance,
 }
 
 /// A running server. It ends when this is dropped, and at the latest with the process.
@@ -152,6 +154,7 @@ impl Program {
             Self::FastMcp => ("fastmcp", "server.py"),
             Self::WorkersProvider => ("workers-provider", "server.mjs"),
             Self::McpHosts => ("mcp-hosts", "host.mjs"),
+            Self::Conformance => ("../conformance", "run.py"),
         };
         let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
         let rig = |folder: &Path| folder.join("tests/rigs").join(name);

@@ -4,9 +4,13 @@
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
 mod attacks;
+mod conformance;
 mod faults;
 mod inbound;
 mod metadata;
 mod rig;
+#[path = "../../../tests/rigs/mod.rs"]
+mod rigs;
+mod sdks;
 mod signing_in;
 mod tokens;

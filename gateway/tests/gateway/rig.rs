@@ -63,6 +63,7 @@ impl Clock for Ahead {
 pub(crate) struct Directory {
     upstream: Arc<LoginServer>,
     verifier: Verifier,
+    resource: String,
 }
 
 impl std::fmt::Debug for Directory {
@@ -75,7 +76,7 @@ impl Directory {
     /// The person of an upstream access token.
     pub(crate) fn person(&self, token: &str) -> Option<String> {
         let header = format!("Bearer {token}");
-        let verdict = self.verifier.admit(Some(header.as_bytes()), &self.upstream.resource_url(), &[]);
+        let verdict = self.verifier.admit(Some(header.as_bytes()), &self.resource, &[]);
         let TokenVerdict::Admitted(admission) = verdict else { return None };
         let grants = self.upstream.grants();
         grants.into_iter().find(|grant| Some(grant.chain) == admission.chain).map(|grant| grant.subject)
@@ -127,15 +128,28 @@ impl Rig {
     }
 
     pub(crate) async fn with(upstream: LoginServer, settings: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
+        let target = upstream.resource_url();
+        Self::before(upstream, &target, settings, |_| Router::new().route("/mcp", any(resource))).await
+    }
+
+    /// A gateway before an upstream that protects `target`, with these routes of its own.
+    pub(crate) async fn before(
+        upstream: LoginServer,
+        target: &str,
+        settings: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+        routes: impl FnOnce(reqwest::Client) -> Router,
+    ) -> Self {
         let upstream = Arc::new(upstream);
+        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let key = GatewayKey::random().unwrap();
         let (store, clock, upstream_clock) = (MemoryGatewayStore::default(), Ahead::new(), Ahead::new());
         let runtime = AuthRuntime::builder(stores::memory::open().unwrap()).clock(Arc::new(upstream_clock.clone()));
         let runtime = runtime.spawn().await.unwrap();
-        let directory = Directory { verifier: upstream.verifier(), upstream: Arc::clone(&upstream) };
-        let spec = SessionSpec::mcp(&upstream.resource_url()).unwrap();
+        let (verifier, resource) = (upstream.verifier(), target.to_owned());
+        let directory = Directory { verifier, resource, upstream: Arc::clone(&upstream) };
+        let spec = SessionSpec::mcp(target).unwrap();
         let builder = Gateway::builder(&origin, runtime.clone(), key.clone())
             .name("Test Gateway")
             .store(Arc::new(store.clone()))
@@ -146,11 +160,10 @@ impl Rig {
             .clock(Arc::new(clock.clone()));
         let gateway = settings(builder).build().unwrap();
         let layer = gateway.layer(&format!("{origin}/mcp")).unwrap();
-        let routes = Router::new().route("/mcp", any(resource)).layer(layer).layer(Extension(directory.clone()));
+        let routes = routes(http.clone()).layer(layer).layer(Extension(directory.clone()));
         let app = gateway.router().merge(routes);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
-        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap();
         Self { upstream, gateway, origin, store, clock, runtime, upstream_clock, http, key, directory, _tasks: tasks }
     }
 
