@@ -129,15 +129,15 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     let refresh = bundle.refresh_token()?;
     home::block_on(async {
         let keeper = Keeper::open(home.open()?, providers).await?;
-        if let Some(name) = &arguments.name {
-            // Before the login, so that a name of another session stores nothing.
-            name::give(&keeper.store, name, &identity).await?;
-        }
         if origin.is_some() && !arguments.again && !holds(&keeper.store, &identity, refresh.as_ref()).await {
             vacant(&keeper.store, &identity).await?;
         }
         if let Some(refresh) = &refresh {
             unreplaced(&keeper.store, &identity, refresh).await?;
+        }
+        if let Some(name) = &arguments.name {
+            // Before the login, so that a name of another session stores nothing.
+            name::give(&keeper.store, name, &identity).await?;
         }
         let session = keeper.session(identity.clone());
         let fault = |error: &LoginError| match error {
@@ -156,7 +156,12 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             {
                 closed
             }
-            Err(error) => Err(Failure::not_installed(error, &store)),
+            Err(error) => {
+                if arguments.name.is_some() && store.inspect(&identity).await.is_ok_and(|record| record.is_none()) {
+                    store.remove_name(&identity).await?;
+                }
+                Err(Failure::not_installed(error, &store))
+            }
         }
     })?;
 

@@ -254,7 +254,10 @@ fn a_login_of_codex_is_taken_over_from_its_file_and_from_its_keychain() {
     assert!(told.contains(".codex/.credentials.json") && told.contains("Codex MCP Credentials"), "{told}");
     let mut elsewhere = scene.codex_entry("elsewhere");
     elsewhere["server_url"] = "https://other.example/mcp".into();
-    let file = json!({ "one|0123456789abcdef": scene.codex_entry("one"), "elsewhere|0": elsewhere });
+    let file = json!({
+        "one|0123456789abcdef": scene.codex_entry("one"), "elsewhere|0": elsewhere,
+        "damaged|0": { "server_url": "https://damaged.example/mcp" }, "later|0": 7,
+    });
     scene.write(".codex/.credentials.json", &file);
     let told = stderr(&scene.command(&["import", "--from", "codex", &scene.server.resource_url()]).assert().code(4));
     assert!(told.contains(&format!("add --issuer {}", scene.server.issuer())), "{told}");
@@ -404,8 +407,10 @@ fn a_session_that_is_signed_in_is_replaced_by_wish_alone() {
     assert!(told.contains("add --again"), "{told}");
     // Its refresh token was replaced, which the server would take for stolen, also in a session of another account.
     scene.import("mcp-remote", &["--again"]).code(4);
-    let told = stderr(&scene.import("mcp-remote", &["--account", "work"]).code(4));
+    let told = stderr(&scene.import("mcp-remote", &["--account", "work", "--name", "work"]).code(4));
     assert!(told.contains("has replaced it"), "{told}");
+    let told = stderr(&scene.command(&["token", "work"]).assert().code(2));
+    assert!(told.contains("no session in this home is named work"), "{told}");
     assert_eq!(scene.counts(), (1, 0));
     scene.token(true);
 }

@@ -21,6 +21,14 @@ use crate::who;
 const PROGRAM: &str = "Codex";
 const FILE: &str = ".credentials.json";
 
+/// The server of an entry of the file.
+#[derive(Deserialize)]
+struct Heading {
+    #[serde(default)]
+    server_name: String,
+    server_url: String,
+}
+
 /// An entry of the file.
 #[derive(Deserialize)]
 struct FileEntry {
@@ -57,7 +65,7 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
              this command with --path -",
         )
     })?;
-    let mut fitting: Vec<FileEntry> = entries(&input)?.into_iter().filter(|entry| is_wanted(entry, wanted)).collect();
+    let mut fitting = entries(&input, wanted)?;
     match (fitting.pop(), fitting.is_empty()) {
         (Some(entry), true) => Ok(entry.taken(input.place)),
         (Some(entry), false) => {
@@ -75,19 +83,24 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
     }
 }
 
-/// The entries of a file, or the one of a keychain.
-fn entries(input: &Input) -> Result<Vec<FileEntry>, Failure> {
+/// The wanted entries of a file, or the one of a keychain. The others may be of any form.
+fn entries(input: &Input, wanted: &Wanted<'_>) -> Result<Vec<FileEntry>, Failure> {
     let members: BTreeMap<String, Box<RawValue>> = input.json(PROGRAM)?;
     if members.contains_key("token_response") {
-        return Ok(vec![input.json::<KeychainEntry>(PROGRAM)?.into()]);
+        let entry: FileEntry = input.json::<KeychainEntry>(PROGRAM)?.into();
+        let is_wanted = is_wanted(&entry.server_name, &entry.server_url, wanted);
+        return Ok(Some(entry).filter(|_| is_wanted).into_iter().collect());
     }
-    members.values().map(|entry| input.part(entry.get().as_bytes(), PROGRAM)).collect()
+    let of_server = members.values().filter(|entry| {
+        let heading = serde_json::from_str::<Heading>(entry.get());
+        heading.is_ok_and(|heading| is_wanted(&heading.server_name, &heading.server_url, wanted))
+    });
+    of_server.map(|entry| input.part(entry.get().as_bytes(), PROGRAM)).collect()
 }
 
-fn is_wanted(entry: &FileEntry, wanted: &Wanted<'_>) -> bool {
-    wanted.entry.is_none_or(|name| name == entry.server_name)
-        && who::identity(&entry.server_url, wanted.identity.account().as_str())
-            .is_ok_and(|identity| identity == *wanted.identity)
+fn is_wanted(name: &str, url: &str, wanted: &Wanted<'_>) -> bool {
+    wanted.entry.is_none_or(|wanted| wanted == name)
+        && who::identity(url, wanted.identity.account().as_str()).is_ok_and(|identity| identity == *wanted.identity)
 }
 
 impl FileEntry {
