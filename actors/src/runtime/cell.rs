@@ -50,7 +50,8 @@ impl Snapshot {
         }
     }
 
-    fn known(&self) -> Generation {
+    /// The newest generation known.
+    pub(crate) fn known(&self) -> Generation {
         self.known.as_deref().copied().unwrap_or_else(|| implied(self.hit.as_ref()))
     }
 

@@ -15,10 +15,10 @@ use super::request::{Request, RequestKind};
 use super::slot::{Slot, WaiterGuard};
 use super::state::{SessionState, StateWatch};
 use crate::law::ledger::Login;
-use crate::law::session::{Ask, ChallengeKey, LoggedOut, OperationKey, Refusal, RefusalAnswer};
+use crate::law::session::{Ask, ChallengeKey, Hit, LoggedOut, OperationKey, Refusal, RefusalAnswer};
 use crate::values::record::{Issuer, RefreshCredential, RenewalPlan, View};
 use crate::values::{
-    ConfigureError, Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity,
+    ConfigureError, Epoch, Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity,
     StoreFault, TokenError,
 };
 
@@ -291,6 +291,20 @@ impl AuthSession {
     /// Returns the session's state, as of its last event.
     pub fn state(&self) -> SessionState {
         SessionState::from(&**self.slot.cell.read())
+    }
+
+    /// The epoch of the login that is served, as of the session's last event. `None` while a login is required and there is no
+    /// valid lease, and while a logout is under way.
+    ///
+    /// It takes no message. A caller that was answered after a login, a logout or a token reads the epoch of that answer or a
+    /// later one.
+    pub fn epoch(&self) -> Option<Epoch> {
+        let snapshot = self.slot.cell.read();
+        let is_closing = snapshot.extra_residue().is_some_and(|residue| residue.closing.is_some());
+        // A lease that cannot be renewed is served until its end.
+        let is_valid = |hit: &Hit| hit.lease.validity().outlasts(Duration::ZERO, &self.core.ports.clock.now());
+        let is_served = snapshot.standing.login_required.is_none() || snapshot.hit.as_ref().is_some_and(is_valid);
+        (is_served && !is_closing).then(|| snapshot.known().epoch)
     }
 
     /// Follows the session's state. While it is followed, changes of the record by other processes are read when the store
