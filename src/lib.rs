@@ -43,6 +43,7 @@ mod error;
 pub mod grant;
 pub mod http;
 pub mod issuers;
+mod keyed;
 mod lease;
 mod log_in;
 mod login;

@@ -31,9 +31,10 @@ use tokenkeeper_actors::values::ResourceUri;
 use url::Url;
 
 use crate::http::{HttpClient, Reach};
+use crate::keyed::Ports;
 use fetch::Fetcher;
 use finder::{Finder, ServerKey, ServerPlace};
-use lookups::{Lookups, Ports};
+use lookups::Lookups;
 
 pub use challenge::Challenge;
 pub use documents::{AuthorizationServer, Discovered, ProtectedResource};
