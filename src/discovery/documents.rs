@@ -59,6 +59,9 @@ pub struct AuthorizationServer {
     pub requires_pushed: bool,
     /// The device authorization endpoint (RFC 8628).
     pub device_endpoint: Option<String>,
+    /// The userinfo endpoint (OpenID Connect Discovery section 3). `None` also for one that is not safe, because a login does
+    /// not need it.
+    pub userinfo_endpoint: Option<String>,
     /// The scopes the server names, or `None` if it names none.
     pub scopes: Option<Scopes>,
     /// `token_endpoint_auth_methods_supported`, or `None` if the document has no such list. The default of RFC 8414 is then
@@ -88,6 +91,7 @@ impl AuthorizationServer {
             pushed_endpoint: None,
             requires_pushed: false,
             device_endpoint: None,
+            userinfo_endpoint: None,
             scopes: None,
             auth_methods: None,
             challenge_methods: None,

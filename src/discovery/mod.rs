@@ -223,6 +223,28 @@ impl Discovery {
         self.server_at(ServerPlace::Issuer(issuer.to_owned()), reach, Freshness::Cached).await
     }
 
+    /// The server `issuer` of a session, which is at `resource` if that is its target. The host's own description of it counts
+    /// first.
+    pub(crate) async fn server_of(
+        &self,
+        resource: Option<&ResourceUri>,
+        issuer: &str,
+        reach: Reach,
+    ) -> Result<Arc<AuthorizationServer>, DiscoveryError> {
+        if let Some(server) = resource.and_then(|resource| self.configured.get(resource))
+            && server.issuer == issuer
+        {
+            return Ok(Arc::new(server.clone()));
+        }
+        if let Some(url) = resource.and_then(|resource| self.metadata_urls.get(resource)) {
+            let server = self.server_at(ServerPlace::Document(url.clone()), Reach::Any, Freshness::Cached).await?;
+            if server.issuer == issuer {
+                return Ok(server);
+            }
+        }
+        self.server(issuer, reach).await
+    }
+
     /// As [`server`](Self::server), and asks again after a failure.
     pub(crate) async fn server_anew(
         &self,

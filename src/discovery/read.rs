@@ -137,6 +137,7 @@ pub(crate) fn authorization_server(
         pushed_endpoint: endpoint("pushed_authorization_request_endpoint")?,
         requires_pushed: object.is_true("require_pushed_authorization_requests")?,
         device_endpoint: endpoint("device_authorization_endpoint")?,
+        userinfo_endpoint: endpoint("userinfo_endpoint").ok().flatten(),
         scopes: scopes(&object)?,
         auth_methods: object.texts("token_endpoint_auth_methods_supported", MAX_ITEMS, MAX_WORD)?,
         challenge_methods: object.texts("code_challenge_methods_supported", MAX_ITEMS, MAX_WORD)?,

@@ -154,6 +154,7 @@ pub(crate) fn metadata() -> AuthorizationServer {
         pushed_endpoint: None,
         requires_pushed: false,
         device_endpoint: Some(format!("{ISSUER}/device")),
+        userinfo_endpoint: None,
         scopes: None,
         auth_methods: Some(vec!["client_secret_basic".into(), "client_secret_post".into(), "none".into()]),
         challenge_methods: None,
