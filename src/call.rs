@@ -43,6 +43,8 @@ impl AuthSession {
             was_refused: false,
             challenge: None,
             repeats: 0,
+            max_repeats: MAX_REPEATS,
+            is_elsewhere: false,
             bound: None,
             nonces_heard: 0,
             proofs: Proofs::default(),
@@ -101,6 +103,9 @@ pub struct Call {
     /// The challenge of the last refusal.
     challenge: Option<Arc<Challenge>>,
     repeats: u32,
+    max_repeats: u32,
+    /// Whether the request goes to another server than the session's, whose challenges say nothing about that one.
+    is_elsewhere: bool,
     /// The last attempt of a token that is bound to a key.
     bound: Option<Arc<BoundLease>>,
     /// The number of nonces that the resource had sent before that attempt.
@@ -140,6 +145,13 @@ impl Call {
     #[must_use]
     pub fn min_lifetime(self, span: Duration) -> Self {
         Self { min_lifetime: span, ..self }
+    }
+
+    /// The same call, whose requests go to an endpoint elsewhere that takes the session's tokens ([`Destination::elsewhere`]),
+    /// and are sent again at most `max_repeats` times after a refusal.
+    #[must_use]
+    pub(crate) fn elsewhere(self, max_repeats: u32) -> Self {
+        Self { is_elsewhere: true, max_repeats, ..self }
     }
 
     /// The generation of the lease that the last attempt was sent with. `None` if there was none.
@@ -310,7 +322,7 @@ impl Call {
         self.challenge = Challenge::for_discovery(challenges).cloned().map(Arc::new);
         let session = self.session.clone();
         let report = lease.map(|lease| Report::new(session.clone(), lease, self.operation, Challenge::key(challenges)));
-        if let Some(challenge) = self.challenge.clone() {
+        if let Some(challenge) = self.challenge.clone().filter(|_| !self.is_elsewhere) {
             // Its metadata may be slow, and is read on. Half of the patience is kept for the refresh.
             self.within(self.patience / 2, session.challenged(&challenge)).await;
         }
@@ -321,7 +333,7 @@ impl Call {
             None => self.lease().await.map(drop),
         };
         result.map_err(|error| self.no_token(error))?;
-        if self.repeats == MAX_REPEATS {
+        if self.repeats == self.max_repeats {
             return Err(self.no_token(error(Reason::ResourceRefuses)));
         }
         self.repeats += 1;

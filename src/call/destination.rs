@@ -85,6 +85,13 @@ impl AuthSession {
 }
 
 impl Destination {
+    /// An endpoint that is not the session's server and takes its tokens all the same, such as a userinfo endpoint. The caller
+    /// has checked that the issuer's metadata or the host names it.
+    pub(crate) fn elsewhere(identity: ServerIdentity, url: String) -> Self {
+        let target = HtTarget::of(&url);
+        Self(Arc::new(Inner { identity, url, target }))
+    }
+
     /// The URL as it was given. The request goes to exactly this one.
     pub fn url(&self) -> &str {
         &self.0.url
