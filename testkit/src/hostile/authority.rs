@@ -246,9 +246,14 @@ impl Authority {
 
     /// An access token that is good now at a resource with these names.
     pub(super) fn access_at(&self, access: &str, resource: &[String], now: Duration) -> Option<&Access> {
+        let access = self.live(access, now)?;
+        access.resource.as_ref().is_none_or(|own| resource.contains(own)).then_some(access)
+    }
+
+    /// An access token that is good now, at any resource.
+    pub(super) fn live(&self, access: &str, now: Duration) -> Option<&Access> {
         let access = self.access.get(access)?;
-        let belongs = access.resource.as_ref().is_none_or(|own| resource.contains(own));
-        (belongs && now < access.expires && self.is_live(access)).then_some(access)
+        (now < access.expires && self.is_live(access)).then_some(access)
     }
 
     /// Ends a chain with its newest refresh token and all its access tokens. Returns whether it was alive.

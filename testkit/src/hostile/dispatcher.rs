@@ -326,6 +326,7 @@ impl Call {
                 Some(served) => served.reply,
                 None => Reply::refusal(Refusal::Malformed),
             },
+            (Endpoint::Login(login_server::Endpoint::UserInfo), _) => self.userinfo(incoming),
             (Endpoint::Login(endpoint), _) => {
                 let served = self.login(endpoint, incoming);
                 return (served.unwrap_or_else(|| Reply::empty(404).into()), None);
@@ -420,6 +421,18 @@ impl Call {
         };
         let reply = self.admit(incoming, method, presented);
         self.dispatcher.state().proofs.complete(Place::Resource, reply)
+    }
+
+    /// The userinfo endpoint of a server with logins, which checks proofs as the resource does.
+    fn userinfo(&self, incoming: &Incoming<'_>) -> Reply {
+        let presented = match self.presented(incoming.head) {
+            Ok(presented) => presented,
+            Err(refused) => return *refused,
+        };
+        let state = self.dispatcher.state();
+        let now = self.dispatcher.now(&state);
+        let reply = state.site.as_ref().map(|site| site.userinfo(&state.authority, presented, now));
+        state.proofs.complete(Place::Resource, reply.unwrap_or_else(|| Reply::empty(404)))
     }
 
     fn admit(&self, incoming: &Incoming<'_>, method: &str, presented: Option<&str>) -> Reply {

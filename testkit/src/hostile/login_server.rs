@@ -54,6 +54,7 @@ mod resource;
 mod settings;
 mod site;
 mod tally;
+mod userinfo;
 
 use std::fmt;
 use std::io;

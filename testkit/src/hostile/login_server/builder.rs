@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokenkeeper_actors::values::record::ClientAuth;
 
 use super::flaw::Flaw;
@@ -177,6 +178,14 @@ impl LoginServerBuilder {
     /// Answers polls that come before the interval is over with `slow_down`. Default: no, so that no test has to wait.
     pub fn enforces_interval(mut self) -> Self {
         self.settings.enforces_interval = true;
+        self
+    }
+
+    /// Has a userinfo endpoint, which takes live access tokens of any resource. Its answers name the person of the token, and have
+    /// these further claims. One that is named `sub`, `name`, `email` or `email_verified` replaces the server's own. Default: no
+    /// such endpoint.
+    pub fn userinfo(mut self, claims: Value) -> Self {
+        self.settings.userinfo = Some(claims);
         self
     }
 

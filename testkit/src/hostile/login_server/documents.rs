@@ -156,6 +156,9 @@ pub(super) fn server_metadata(site: &Site) -> Value {
         body["pushed_authorization_request_endpoint"] = at("/par");
         body["require_pushed_authorization_requests"] = site.settings.requires_par.into();
     }
+    if site.settings.userinfo.is_some() {
+        body["userinfo_endpoint"] = at(super::userinfo::PATH);
+    }
     if site.settings.offers_devices {
         body["device_authorization_endpoint"] = at("/device_authorization");
     }

@@ -46,6 +46,15 @@ impl Grants {
         self.0.clone()
     }
 
+    pub(super) fn add(&mut self, grant: LoginGrant) {
+        self.0.push(grant);
+    }
+
+    /// The person of one chain.
+    pub(super) fn subject(&self, chain: ChainId) -> Option<&str> {
+        self.0.iter().find(|grant| grant.chain == chain).map(|grant| &*grant.subject)
+    }
+
     /// Ends all grants of a person and a client.
     pub(super) fn end_all(&self, authority: &mut Authority, client: &str, subject: &str) {
         for grant in self.0.iter().filter(|grant| grant.client == client && grant.subject == subject) {
@@ -118,11 +127,7 @@ impl Site {
         if self.has(Flaw::GrantWideReuse) {
             self.grants.end_all(authority, client, subject);
         }
-        self.grants.0.push(LoginGrant {
-            chain: token_id.chain,
-            client: client.to_owned(),
-            subject: subject.to_owned(),
-        });
+        self.grants.add(LoginGrant { chain: token_id.chain, client: client.to_owned(), subject: subject.to_owned() });
         let has = |name: &str| scope.split(' ').any(|scope| scope == name);
         let registered = self.clients.get(client).is_none_or(super::registration::Known::may_refresh);
         let offline = !self.settings.refresh_needs_offline || has("offline_access");

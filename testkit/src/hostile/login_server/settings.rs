@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokenkeeper_actors::values::record::ClientAuth;
 
 use super::flaw::Flaw;
@@ -75,6 +76,8 @@ pub(super) struct Settings {
     pub(super) device_interval: u64,
     pub(super) enforces_interval: bool,
     pub(super) metadata_documents: bool,
+    /// The further claims of the userinfo endpoint. `None` if there is no such endpoint.
+    pub(super) userinfo: Option<Value>,
     /// Whether both servers announce proofs of possession.
     pub(super) announces_dpop: bool,
     /// The issuers that the resource lists. `None` for this server's own.
@@ -113,6 +116,7 @@ impl Default for Settings {
             device_interval: 5,
             enforces_interval: false,
             metadata_documents: false,
+            userinfo: None,
             announces_dpop: false,
             listed_issuers: None,
             other_resources: BTreeSet::new(),

@@ -12,7 +12,7 @@ use super::incoming::Incoming;
 use super::registration::Known;
 use super::settings::{Consent, Settings};
 use super::tally::{Endpoint, Tally};
-use super::{authorize, device, registration};
+use super::{authorize, device, registration, userinfo};
 use crate::hostile::authority::Authority;
 use crate::hostile::dispatcher::Dispatcher;
 use crate::hostile::fault::Manner;
@@ -83,6 +83,7 @@ impl Site {
             "/par" if self.settings.offers_par => Endpoint::PushedAuthorization,
             "/device_authorization" if self.settings.offers_devices => Endpoint::DeviceAuthorization,
             "/device" if self.settings.offers_devices => Endpoint::DevicePage,
+            userinfo::PATH if self.settings.userinfo.is_some() => Endpoint::UserInfo,
             "/jwks" => Endpoint::Keys,
             "/elsewhere" => Endpoint::Elsewhere,
             documents::CUSTOM => Endpoint::ResourceMetadata,

@@ -41,6 +41,8 @@ pub enum Endpoint {
     FormerToken,
     /// The revocation endpoint (RFC 7009).
     Revocation,
+    /// The userinfo endpoint.
+    UserInfo,
     /// The keys of ID tokens. There are none, because they are not signed.
     Keys,
     /// The target of redirects.
