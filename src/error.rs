@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokenkeeper_actors::{runtime, values};
 
 use crate::discovery::DiscoveryError;
+use crate::user::UserMappingError;
 use crate::{InstallError, LoginUrl, Reason, StoreFault};
 
 /// Why a session has no token for a caller.
@@ -76,6 +77,9 @@ pub enum BuildError {
     /// The host's configuration of the discovery is not acceptable.
     #[error("the discovery is not configured: {0}")]
     Discovery(String),
+    /// A mapping of users cannot be used.
+    #[error("a mapping of users cannot be used: {0}")]
+    UserMapping(UserMappingError),
     /// The store cannot be used.
     #[error("the credential store cannot be used ({0}): check that it exists and may be read and written")]
     Store(StoreFault),

@@ -27,6 +27,7 @@
 //! - [`registration`]: the clients that logins use at authorization servers.
 //! - [`grant`]: the refresh grant over that port.
 //! - [`machine`]: grants that need no login of a person, such as client credentials and enterprise-managed authorization.
+//! - [`user`]: the person who is signed in, fetched once for all callers.
 //! - [`stores`]: one sealed file for each identity, safe across processes (feature `file`), and one in memory (feature
 //!   `memory`).
 //! - [`actor`]: the runtime in a ractor supervision tree.
@@ -55,6 +56,7 @@ mod runtime;
 mod session;
 mod sign_in;
 pub mod stores;
+pub mod user;
 
 pub use tokenkeeper_actors as engine;
 
@@ -67,6 +69,7 @@ pub use login::Login;
 pub use proof::{ClockSkew, Dpop, ProofError};
 pub use runtime::{AuthRuntime, RuntimeBuilder};
 pub use session::{AuthSession, SessionSpec};
+pub use user::UserContext;
 
 pub use tokenkeeper_actors::law::flight::StoreTimeouts;
 pub use tokenkeeper_actors::law::issuer::IssuerPolicy;

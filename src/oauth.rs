@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::authorization::AuthorizationLogins;
 use crate::machine::MachineSource;
 use crate::proof::Prover;
+use crate::user::Users;
 
 /// The parts of a runtime over its engine. All handles share it, and one more reference is all that a clone of a handle costs.
 #[derive(Debug)]
@@ -15,4 +16,6 @@ pub(crate) struct OAuth {
     pub(crate) machine: Arc<MachineSource>,
     /// The proofs of possession of all sessions.
     pub(crate) proofs: Prover,
+    /// The people who are signed in.
+    pub(crate) users: Users,
 }

@@ -1,5 +1,6 @@
 //! The runtime: opens sessions, and ends all of them in good order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use crate::issuers::providers::{Providers, default_profile};
 use crate::machine::{self, MachineSource, RuntimeLink};
 use crate::oauth::OAuth;
 use crate::proof::{Proofs, Prover};
-use crate::{AuthSession, BuildError, EventStream, SessionSpec, ShutdownReport, SourceName};
+use crate::user::{UserMapping, UserOptions, UserProviders, Users};
+use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
 
 /// A running session runtime, with one owner for each server identity and one refresh in flight. Cheap to clone.
 ///
@@ -131,6 +133,9 @@ pub struct RuntimeBuilder {
     spawner: Option<Arc<dyn Spawner>>,
     observer: Option<Arc<dyn EffectObserver>>,
     idle_after: Option<Duration>,
+    user_mappings: BTreeMap<ProviderName, UserMapping>,
+    user_fallback: UserMapping,
+    user_options: UserOptions,
 }
 
 impl RuntimeBuilder {
@@ -150,6 +155,9 @@ impl RuntimeBuilder {
             spawner: None,
             observer: None,
             idle_after: None,
+            user_mappings: BTreeMap::new(),
+            user_fallback: UserMapping::openid(),
+            user_options: UserOptions::default(),
         }
     }
 
@@ -251,11 +259,33 @@ impl RuntimeBuilder {
         Self { idle_after: Some(span), ..self }
     }
 
+    /// Where `provider` describes the person who is signed in ([`AuthSession::user`]). Default: the built-in mapping of the
+    /// provider, if there is one ([`UserMapping::of_provider`]), and else that of
+    /// [`default_user_mapping`](Self::default_user_mapping).
+    #[must_use]
+    pub fn user_mapping(mut self, provider: ProviderName, mapping: UserMapping) -> Self {
+        self.user_mappings.insert(provider, mapping);
+        self
+    }
+
+    /// Where other providers describe the person who is signed in. Default: [`UserMapping::openid`].
+    #[must_use]
+    pub fn default_user_mapping(self, mapping: UserMapping) -> Self {
+        Self { user_fallback: mapping, ..self }
+    }
+
+    /// How fresh the contexts of [`AuthSession::user`] must be. Default: [`UserOptions::default`].
+    #[must_use]
+    pub fn user_options(self, options: UserOptions) -> Self {
+        Self { user_options: options, ..self }
+    }
+
     /// Builds the runtime and starts it with no supervisor above it.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, or if the store cannot be used.
+    /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, if a mapping of users is none, or if the
+    /// store cannot be used.
     pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
         let Unstarted { engine, oauth, link } = self.engine()?;
         let engine = engine.spawn().await?;
@@ -273,6 +303,9 @@ impl RuntimeBuilder {
             Some(http) => http,
             None => default_client()?,
         };
+        for mapping in self.user_mappings.values().chain([&self.user_fallback]) {
+            mapping.check().map_err(BuildError::UserMapping)?;
+        }
         let profiles = self.providers.profiles().with_fallback(self.profile);
         let refresh = RefreshGrant::new(Arc::clone(&http), Arc::clone(&clock)).providers(self.providers.clone());
         let entropy = Entropy::new().map_err(|error| runtime::BuildError::NoRandomness(error.to_string()))?;
@@ -297,6 +330,16 @@ impl RuntimeBuilder {
             Some(logins) => logins.discovery().clone(),
             None => Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
         };
+        let user_providers = UserProviders {
+            http: Arc::clone(&http),
+            clock: Arc::clone(&clock),
+            store: Arc::clone(&self.store),
+            discovery: discovery.clone(),
+            refresh: refresh.clone(),
+            mappings: self.user_mappings,
+            fallback: self.user_fallback,
+        };
+        let users = Users::new(user_providers, self.spawner.clone(), self.user_options, entropy.clone());
         let prover = Prover { proofs: proofs.clone(), http: Arc::clone(&http) };
         let machine = Arc::new(MachineSource::new(machine::Parts {
             http,
@@ -341,7 +384,7 @@ impl RuntimeBuilder {
         if let Some(span) = self.idle_after {
             builder = builder.idle_after(span);
         }
-        Ok(Unstarted { engine: builder, oauth: OAuth { logins, machine, proofs: prover }, link })
+        Ok(Unstarted { engine: builder, oauth: OAuth { logins, machine, proofs: prover, users }, link })
     }
 }
 

@@ -193,7 +193,11 @@ impl AuthSession {
     ///
     /// Safe to drop. Once polled, the logout goes on.
     pub async fn logout(&self) -> Result<LoggedOut, LogoutError> {
-        self.engine.logout().await
+        let logged_out = self.engine.logout().await;
+        if let Some(oauth) = &self.oauth {
+            oauth.users.forget(self.identity());
+        }
+        logged_out
     }
 
     /// Reports a challenge of the resource (`WWW-Authenticate` of a 401 or 403), before the refused lease is

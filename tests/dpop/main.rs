@@ -12,6 +12,7 @@ mod machines;
 mod refreshes;
 mod rig;
 mod scene;
+mod users;
 
 #[path = "../rigs/mod.rs"]
 mod rigs;

@@ -9,6 +9,7 @@ use tokenkeeper::child::ChildGrant;
 use tokenkeeper::discovery::{Challenge, Discovery, Freshness};
 use tokenkeeper::http::Reach;
 use tokenkeeper::machine::MachineGrant;
+use tokenkeeper::user::UserOptions;
 use tokenkeeper::{
     AttemptId, AuthRuntime, AuthSession, Call, Callback, ChallengeKey, Destination, EventStream, Interaction, Lease,
     LogIn, Login, LoginCause, LoginKey, LoginMethod, LoginWish, OperationKey, RenewalPlan, ResourceUri, RuntimeBuilder,
@@ -42,6 +43,8 @@ fn of_a_session(
     sends(session.token());
     sends(session.token_with(TokenOptions::default()));
     sends(session.signed_in());
+    sends(session.user());
+    sends(session.user_with(UserOptions::default()));
     sends(session.invalidate(lease, operation, ChallengeKey::default()));
     sends(session.install(login));
     sends(session.configure(plan));

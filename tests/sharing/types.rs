@@ -169,4 +169,16 @@ fn values_are_shared_between_threads() {
     shared::<tokenkeeper::registration::RegistrationError>();
     shared::<tokenkeeper::registration::Sharing>();
     shared::<tokenkeeper::registration::Unfit>();
+    shared::<tokenkeeper::UserContext>();
+    shared::<tokenkeeper::user::UserElement>();
+    shared::<tokenkeeper::user::UserEnvelope>();
+    shared::<tokenkeeper::user::UserError>();
+    shared::<tokenkeeper::user::UserFields>();
+    shared::<tokenkeeper::user::UserMapping>();
+    shared::<tokenkeeper::user::UserMappingError>();
+    shared::<tokenkeeper::user::UserOptions>();
+    shared::<tokenkeeper::user::UserPick>();
+    shared::<tokenkeeper::user::UserPlace>();
+    shared::<tokenkeeper::user::UserRequest>();
+    shared::<tokenkeeper::user::UserStats>();
 }

@@ -1,0 +1,135 @@
+//! From a provider's answers to a user context. Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use tokenkeeper_actors::values::WallTime;
+use zeroize::Zeroizing;
+
+use super::context::{Parts, UserContext};
+use super::error::UserError;
+use super::mapping::{UserEnvelope, UserFields, UserPick};
+use crate::Generation;
+
+/// The maximum length of a token whose claims are read, in bytes.
+const MAX_TOKEN: usize = 32 * 1024;
+
+/// The maximum length of a text of a person, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// The maximum number of groups.
+const MAX_GROUPS: usize = 1024;
+
+/// The meaning of a provider's own word of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Unauthorized,
+    Forbidden,
+    Throttled,
+    Other,
+}
+
+/// Reads the claims of a token that is a JWT. The signature is not verified.
+pub(super) fn claims(token: &str) -> Option<Value> {
+    if token.len() > MAX_TOKEN {
+        return None;
+    }
+    let mut parts = token.split('.');
+    let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);
+    serde_json::from_slice(&claims).ok().filter(Value::is_object)
+}
+
+/// The meaning of an answer with status 200 within its envelope. `None` for a successful one.
+pub(super) fn error_in(answer: &Value, envelope: Option<&UserEnvelope>) -> Option<Word> {
+    let envelope = envelope?;
+    if answer.get(&envelope.ok) == Some(&Value::Bool(true)) {
+        return None;
+    }
+    let word = answer.get(&envelope.error).and_then(Value::as_str).unwrap_or_default();
+    let is_among = |words: &[String]| words.iter().any(|known| known == word);
+    Some(if is_among(&envelope.unauthorized) {
+        Word::Unauthorized
+    } else if is_among(&envelope.forbidden) {
+        Word::Forbidden
+    } else if is_among(&envelope.throttled) {
+        Word::Throttled
+    } else {
+        Word::Other
+    })
+}
+
+/// Whether the claims name `subject` in `sub`, if the session's login has named one.
+pub(super) fn check_subject(claims: &Value, subject: Option<&str>) -> Result<(), UserError> {
+    match (claims.get("sub").and_then(Value::as_str), subject) {
+        (Some(sub), Some(subject)) if sub != subject => Err(UserError::SubjectMismatch),
+        (None, _) => Err(UserError::NoSubject),
+        (Some(_), _) => Ok(()),
+    }
+}
+
+/// Makes the context of the answers in `document`.
+pub(super) fn context(
+    document: Map<String, Value>,
+    fields: &UserFields,
+    generation: Generation,
+    fetched_at: WallTime,
+) -> Result<UserContext, UserError> {
+    let claims = Value::Object(document);
+    let subject = first(&fields.subject, &claims, identifier).ok_or(UserError::NoSubject)?;
+    let mut groups: Vec<String> = Vec::new();
+    for group in fields.groups.iter().flat_map(|pick| pick.values(&claims)).flat_map(elements).filter_map(text) {
+        if groups.len() < MAX_GROUPS && !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    Ok(UserContext::new(Parts {
+        subject,
+        name: first(&fields.name, &claims, text),
+        email: first(&fields.email, &claims, text),
+        email_verified: first(&fields.email_verified, &claims, truth),
+        groups,
+        claims,
+        generation,
+        fetched_at,
+    }))
+}
+
+/// The first value at these places that `read` understands.
+fn first<T>(picks: &[UserPick], claims: &Value, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    picks.iter().flat_map(|pick| pick.values(claims)).find_map(read)
+}
+
+/// The elements of a list, or the value itself.
+fn elements(value: &Value) -> &[Value] {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
+}
+
+/// A text that may be shown.
+fn text(value: &Value) -> Option<String> {
+    let text = value.as_str()?.trim();
+    let is_good = (1..=MAX_TEXT).contains(&text.len()) && !text.chars().any(char::is_control);
+    is_good.then(|| text.to_owned())
+}
+
+/// A subject, exactly as the provider writes it. Some providers number their users.
+fn identifier(value: &Value) -> Option<String> {
+    match value {
+        Value::String(subject) => text(value).filter(|text| text == subject),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::String(word) => word.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Why there is no user context.
+
+use std::time::Duration;
+
+use crate::discovery::DiscoveryError;
+use crate::{ProofError, Reason, Scopes, TokenError};
+
+/// Why there is no user context. It holds no text of a server and no token.
+///
+/// None of them costs the session its tokens. A pair that was obtained by a refresh within the fetch is stored and served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserError {
+    /// The session has no token to ask with.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token is bound to a key (DPoP), and there is no proof that the provider accepts.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The session is none of a runtime with an HTTP client, such as one of the testkit.
+    #[error("the session belongs to no runtime that could ask a provider: open it with AuthRuntime::session")]
+    NoRuntime,
+    /// The metadata of the issuer names no userinfo endpoint that may receive the token, and no mapping names one.
+    #[error(
+        "the issuer's metadata names no userinfo endpoint: give the provider a mapping with its own requests \
+         (RuntimeBuilder::user_mapping)"
+    )]
+    NoEndpoint,
+    /// The metadata of the issuer cannot be had.
+    #[error("the userinfo endpoint is not known: {0}")]
+    Discovery(DiscoveryError),
+    /// The provider has refused the session's token, and a refreshed one as well (401).
+    #[error(
+        "the provider does not accept the session's token for its user, not even a refreshed one: sign in with the scope \
+         openid, or give the provider a mapping that its tokens are good for"
+    )]
+    Refused,
+    /// The token lacks scopes for the user (403).
+    #[error(
+        "the token is not allowed to read the user: sign in with the scopes that the provider wants for it, such as openid"
+    )]
+    ScopeMissing {
+        /// The scopes that the provider named. Empty if it named none.
+        scopes: Scopes,
+    },
+    /// The answer is about another subject than the session's login (OpenID Connect Core section 5.3.2). It was dropped.
+    #[error("the provider's answer is about another person than the one who signed in, and was dropped: sign in again")]
+    SubjectMismatch,
+    /// The answer has no subject at the places that the mapping names.
+    #[error("the provider's answer names no subject: check the mapping's field `subject`")]
+    NoSubject,
+    /// The answer is no JSON document that the mapping can be applied to. That includes a redirect, which is never followed.
+    #[error("the provider's answer (status {status}) cannot be read: check the address in the mapping")]
+    Unreadable {
+        /// Its HTTP status.
+        status: u16,
+    },
+    /// The answer is longer than 64 KiB.
+    #[error("the provider's answer is longer than 64 KiB: give the provider a mapping with requests that ask for less")]
+    TooLarge,
+    /// The provider could not be reached, or its answer was lost.
+    #[error("the provider could not be reached for the user: check the network, and try again")]
+    Unreachable,
+    /// A secure connection to the provider could not be established.
+    #[error(
+        "no secure connection to the provider could be established: check the certificates that this program trusts"
+    )]
+    Untrusted,
+    /// The mapping's or the server's address may not be asked, because it is not within reach or is plain http.
+    #[error("the address for the user may not receive a token: it must be https, and public if a server named it")]
+    UnsafeAddress,
+    /// The provider has trouble, or asks for a pause.
+    #[error("the provider cannot answer for the user now (status {status}): try again later")]
+    ServerTrouble {
+        /// Its HTTP status, or that of its own error.
+        status: u16,
+        /// The pause that it asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The provider's own error within a successful answer, such as Slack's `ok: false`.
+    #[error("the provider refuses to describe the user in its answer: check the session's scopes at the provider")]
+    ErrorInAnswer,
+    /// The session's record cannot be read.
+    #[error("the session's record cannot be read: check the credential store")]
+    StoreTrouble,
+    /// A login or a logout came first each time.
+    #[error("the session's login changed while the user was asked for: ask again")]
+    Superseded,
+    /// The caller's time is over. The request goes on for the next caller.
+    #[error("the user was not known in time: ask again")]
+    DeadlinePassed,
+    /// Too many callers wait for this session's user.
+    #[error("too many callers wait for the user of this session: ask again later")]
+    TooManyWaiters,
+    /// The tokio runtime has ended, or the fetch broke off.
+    #[error("the request for the user broke off: ask again")]
+    Aborted,
+}
+
+impl UserError {
+    /// Returns `true` if only a new login helps.
+    pub fn is_login_required(&self) -> bool {
+        match self {
+            Self::Token(error) => error.is_login_required(),
+            Self::Proof(error) => matches!(error, ProofError::NoKey | ProofError::NotBound),
+            Self::ScopeMissing { .. } | Self::SubjectMismatch => true,
+            _ => false,
+        }
+    }
+
+    /// Returns `true` if asking again later may help without any action of a person or the host.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Token(error) => error.is_transient(),
+            Self::Discovery(error) => error.is_transient(),
+            Self::Unreachable
+            | Self::Untrusted
+            | Self::ServerTrouble { .. }
+            | Self::StoreTrouble
+            | Self::Superseded
+            | Self::DeadlinePassed
+            | Self::TooManyWaiters
+            | Self::Aborted => true,
+            _ => false,
+        }
+    }
+
+    /// The time after which asking again makes sense, counted from when the error was returned. `None` if it is not known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Token(error) => error.retry_after(),
+            Self::ServerTrouble { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The session's own reason, if it has no token.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Token(error) => Some(error.reason()),
+            _ => None,
+        }
+    }
+}
