@@ -58,7 +58,7 @@ async fn no_caller_gets_a_person_who_was_not_signed_in_while_it_waited() {
         let logins = async {
             for number in 1..30 {
                 begun.store(number, Ordering::SeqCst);
-                if dice.identifier() % 3 == 0 {
+                if dice.identifier().is_multiple_of(3) {
                     session.logout().await.unwrap();
                 }
                 session.install(person(number)).await.unwrap();
